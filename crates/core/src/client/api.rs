@@ -1,0 +1,443 @@
+//! What goes into the client machine, what comes out, and what its shell stores.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compress::Payload;
+use crate::conflict::{Conflict, Version};
+use crate::error::SyncError;
+use crate::frame::{DeviceState, ReceiptStatus};
+use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
+use crate::message::{Entry, Message};
+use crate::vector_clock::VectorClock;
+
+/// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
+pub type RequestId = u64;
+
+/// Names one socket. Whatever an older socket still says is ignored.
+pub type Generation = u64;
+
+/// Names one commit.
+pub type CommitId = u64;
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Input {
+    /// The application connected a wallet: its sessions sync from now on.
+    ConnectWallet { request: RequestId, wallet: WalletAddress },
+    /// The application disconnected it: nothing syncs until the next.
+    DisconnectWallet { request: RequestId },
+    /// `startSession`. Replies [`Reply::Session`].
+    OpenSession { request: RequestId, peer_wallet: WalletAddress },
+    /// `endSession`: stops its auto-sync and pushes; what is queued is still sent. Replies [`Reply::Done`].
+    CloseSession { request: RequestId, session_id: SessionId },
+    /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored.
+    Send { request: RequestId, session_id: SessionId, text: String, content_type: Option<String> },
+    /// A new version of an own message; `text` of `None` deletes it. Also resolves a conflict of versions, because
+    /// the new version knows all that this device knows. Replies [`Reply::Receipt`].
+    Edit { request: RequestId, session_id: SessionId, message_id: MessageId, text: Option<String> },
+    /// The user saw this message and all before it. Replies [`Reply::Done`].
+    MarkRead { request: RequestId, session_id: SessionId, message_id: MessageId, sequence_number: u64 },
+    /// `syncMessages` / `processQueuedMessages` of one session or all. Replies [`Reply::Count`] when the relay has
+    /// acknowledged what was queued and the log is stored up to the relay's head.
+    Sync { request: RequestId, session_id: Option<SessionId>, scope: SyncScope },
+    /// `enableAutoSync` / `disableAutoSync` (`None`). Replies [`Reply::Done`].
+    AutoSync { request: RequestId, session_id: SessionId, interval_ms: Option<u64> },
+    /// `clearStoredMessages`: forgets the stored log (not the outbox). Replies [`Reply::Done`].
+    ClearLog { request: RequestId, session_id: SessionId },
+    /// `importMessages`: entries of one session that another device exported, in order. Those that follow what is
+    /// stored are stored, the rest is ignored. Replies [`Reply::Count`].
+    Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
+    /// The application wants to work offline, or no longer.
+    SetOffline { offline: bool },
+    /// The browser believes that the network came back, or the page is seen again: try now, and doubt what was open.
+    Awake,
+    /// A socket is open.
+    Connected { generation: Generation },
+    /// A frame arrived.
+    Received { generation: Generation, payload: Payload },
+    /// A socket closed, failed or could not be opened.
+    Disconnected { generation: Generation, reason: String },
+    /// A commit is on disk.
+    Persisted { commit: CommitId },
+    /// A commit is not on disk, and nothing of it is.
+    PersistFailed { commit: CommitId, error: SyncError },
+    /// The time that `next_timeout_ms` named has come. Harmless at any other time.
+    Timeout,
+}
+
+/// What a [`Input::Sync`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncScope {
+    /// The outbox sent and the log caught up; the count is of messages synced either way.
+    Everything,
+    /// The outbox sent; the count is of those messages.
+    Outbox,
+}
+
+/// What the shell is asked to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Action {
+    /// Write all of it in one transaction, then answer `Persisted` or `PersistFailed`. One is under way at most.
+    Persist(Commit),
+    /// Open a socket. Answer `Connected` or `Disconnected`.
+    Connect { generation: Generation },
+    /// Close this socket. Needs no answer.
+    Disconnect { generation: Generation },
+    /// Send a frame.
+    Transmit { generation: Generation, payload: Payload },
+    /// Answer a call of the application.
+    Reply { request: RequestId, result: Result<Reply, SyncError> },
+    /// Tell the application.
+    Notify(Event),
+}
+
+/// One transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// Its number.
+    pub id: CommitId,
+    /// Whether it must survive a power cut, or only a crash of the browser (the relay can give it again).
+    pub strict: bool,
+    /// What to write, in this order.
+    pub writes: Vec<Write>,
+}
+
+/// One write of a transaction. Keys stand in the store's description (ARCHITECTURE.md).
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Write {
+    /// The one device record.
+    Device(DeviceRecord),
+    /// A session, by its id.
+    Session(SessionRecord),
+    /// An unsent message, by session and counter.
+    Outbox(OutboxRecord),
+    /// An unsent message leaves.
+    DeleteOutbox { session_id: SessionId, counter: u64 },
+    /// A batch of the log, by session and first sequence number.
+    Log(LogRecord),
+    /// All batches of a session leave.
+    ClearLog { session_id: SessionId },
+    /// The open versions of an edited message, by session and message.
+    Versions(VersionsRecord),
+}
+
+/// What the store holds when the machine starts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// The device; `None` in a new database.
+    pub device: Option<DeviceRecord>,
+    /// Every session.
+    pub sessions: Vec<SessionRecord>,
+    /// Every unsent message.
+    pub outbox: Vec<OutboxRecord>,
+    /// Every edited message.
+    pub versions: Vec<VersionsRecord>,
+}
+
+/// Who this database is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRecord {
+    /// Its id.
+    pub device_id: DeviceId,
+}
+
+/// A session as one device has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRecord {
+    /// Its id.
+    pub session_id: SessionId,
+    /// The wallet of this device.
+    pub wallet: WalletAddress,
+    /// The other one.
+    pub peer_wallet: WalletAddress,
+    /// Between `startSession` and `endSession`.
+    pub open: bool,
+    /// Every entry up to this one is stored (I7).
+    pub cursor: u64,
+    /// The last counter that this device has used.
+    pub counter: u64,
+    /// The highest counter of each device among the stored entries.
+    pub heads: VectorClock,
+    /// What other wallets have delivered and read.
+    pub watermarks: BTreeMap<WalletAddress, Watermark>,
+    /// The last message that the user has seen here, and its place: told to the relay at every connection.
+    pub read_mark: Option<(MessageId, u64)>,
+    /// When the last sync was complete, by the wall clock; 0 for never.
+    pub last_sync_ms: u64,
+}
+
+/// Up to which entry a wallet has the messages of a session. Only grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Stored on a device of it.
+    pub delivered: u64,
+    /// Seen by its owner.
+    pub read: u64,
+}
+
+impl Watermark {
+    /// Takes in a receipt; says whether it was news.
+    pub fn raise(&mut self, status: ReceiptStatus, sequence: u64) -> bool {
+        let before = *self;
+        self.delivered = self.delivered.max(sequence);
+        if status == ReceiptStatus::Read {
+            self.read = self.read.max(sequence);
+        }
+        *self != before
+    }
+}
+
+/// A message that the relay has not acknowledged, or whose place in the log is not stored yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its place among this device's messages of the session.
+    pub counter: u64,
+    /// What was written.
+    pub message: Message,
+    /// What this device knew then, this message included.
+    pub vector_clock: VectorClock,
+    /// When, by the wall clock.
+    pub queued_ms: u64,
+}
+
+/// A batch of the log as it is stored: entries `first` to `last` without holes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// The first sequence number.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// The highest counter of each device before `first`: finds a message by (device, counter) without an index.
+    pub heads_before: VectorClock,
+    /// The entries, a JSON array: read with [`crate::log::decode`].
+    pub entries: String,
+}
+
+/// The versions of one edited message that no other version supersedes: more than one is a conflict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionsRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// The message that was edited.
+    pub message_id: MessageId,
+    /// The versions.
+    pub versions: Vec<Version>,
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// It is done, for so many messages.
+    Count(u64),
+    /// The session.
+    Session(SessionView),
+    /// The message is stored and will be delivered.
+    Receipt(DeliveryReceipt),
+}
+
+/// What `sendMessage` resolves with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct DeliveryReceipt {
+    /// The message's id.
+    pub message_id: MessageId,
+    /// When it was written, ISO 8601.
+    pub timestamp: String,
+    /// How far it is: `queued`.
+    pub status: MessageStatus,
+}
+
+/// A session as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct SessionView {
+    /// Its id: the same for both peers and all their devices.
+    pub session_id: SessionId,
+    /// The wallet of this device.
+    pub wallet: WalletAddress,
+    /// The other one.
+    pub peer_wallet: WalletAddress,
+    /// Entries stored here.
+    #[serde(rename = "lastSyncedSequence")]
+    pub last_synced_sequence: u64,
+    /// Messages waiting in the outbox.
+    #[serde(rename = "queuedMessageCount")]
+    pub queued_message_count: u64,
+    /// What this device knows.
+    #[serde(rename = "vectorClock")]
+    #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
+    pub vector_clock: VectorClock,
+}
+
+/// How far a message is. Only moves forward, except from `sending` back to `queued`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum MessageStatus {
+    /// In the outbox.
+    Queued,
+    /// On its way to the relay.
+    Sending,
+    /// In the relay's log.
+    Sent,
+    /// On a device of the other wallet.
+    Delivered,
+    /// Seen there.
+    Read,
+    /// Refused for good.
+    Failed,
+}
+
+/// A message as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct MessageView {
+    /// Its id.
+    pub id: MessageId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Who wrote it.
+    pub sender_wallet: WalletAddress,
+    /// When, by the writer's clock, ISO 8601.
+    pub timestamp: String,
+    /// A media type, where the writer gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub content_type: Option<String>,
+    /// What to show: the text of the winning version, empty where the message was deleted. Text, never HTML.
+    pub text: String,
+    /// The device that wrote it.
+    #[serde(rename = "deviceId")]
+    pub device_id: DeviceId,
+    /// Its place in the log; absent while it is queued.
+    #[serde(rename = "sequenceNumber", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub sequence_number: Option<u64>,
+    /// What its device knew.
+    #[serde(rename = "vectorClock")]
+    #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
+    pub vector_clock: VectorClock,
+    /// How far it is.
+    pub status: MessageStatus,
+    /// Whether a later version is shown.
+    pub edited: bool,
+    /// Whether the winning version deleted it.
+    pub deleted: bool,
+    /// More than one where versions are in conflict: the winner first. Their ids, for a resolution by the application.
+    pub versions: Vec<VersionView>,
+}
+
+/// One version of an edited message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct VersionView {
+    /// The version's own id.
+    pub id: MessageId,
+    /// The device that wrote it.
+    pub device_id: DeviceId,
+    /// Its text, empty where it deletes.
+    pub text: String,
+    /// Whether it deletes.
+    pub deleted: bool,
+    /// When, ISO 8601.
+    pub timestamp: String,
+}
+
+/// What the application is told.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Event {
+    /// A message of another device is stored. Once for each (I6).
+    MessageReceived { session_id: SessionId, message: MessageView },
+    /// A message has a new winning version, or its versions are in conflict. Ask for the message again.
+    MessageChanged { session_id: SessionId, message_id: MessageId },
+    /// A message moved on. With `Failed`, `error` says why.
+    StatusChanged { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
+    /// A queued message has a new id, because its device has (see `DeviceReplaced`).
+    MessageRenamed { session_id: SessionId, old_id: MessageId, new_id: MessageId },
+    /// An own message is in the stored log.
+    MessageSynced { session_id: SessionId, message_id: MessageId },
+    /// A sync of a session began.
+    SyncStarted { session_id: SessionId },
+    /// It went on. Never falls; equal exactly when the announced head is stored (I14).
+    SyncProgress { session_id: SessionId, messages_synced: u64, total_messages: u64 },
+    /// It is complete.
+    SyncCompleted { session_id: SessionId, stats: SyncStats },
+    /// It failed for now; what is queued stays queued.
+    SyncFailed { session_id: SessionId, error: SyncError },
+    /// Messages that did not know of each other.
+    ConflictDetected { session_id: SessionId, conflicts: Vec<Conflict> },
+    /// The devices of a session, as the relay knows them.
+    DevicesChanged { session_id: SessionId, devices: Vec<DeviceState> },
+    /// The connection changed.
+    ConnectionChanged { state: ConnectionState },
+    /// The outbox has so many messages now (I13).
+    QueueChanged { queued_message_count: u64 },
+    /// This device goes on under a new id, because its storage was copied or set back.
+    DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// Something is wrong that no call can be blamed for.
+    Warning { error: SyncError },
+}
+
+/// The connection to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum ConnectionState {
+    /// None is wanted: no wallet, or offline by wish.
+    Offline,
+    /// Waiting for the next attempt.
+    Waiting,
+    /// A socket is being opened.
+    Connecting,
+    /// A socket is open.
+    Connected,
+}
+
+/// Of one session, since the machine started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct SyncStats {
+    /// Messages stored or acknowledged by completed syncs.
+    pub total_messages_synced: u64,
+    /// Conflicts that a strategy settled.
+    pub total_conflicts_resolved: u64,
+    /// The last one, in milliseconds.
+    pub last_sync_duration: u64,
+    /// The mean, in milliseconds.
+    pub average_sync_duration: f64,
+    /// Syncs that failed.
+    pub sync_failures: u64,
+    /// Messages in the outbox.
+    pub pending_messages: u64,
+}
+
+/// What `getSyncStatus` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncStatusView {
+    /// Whether any session is catching up or sending.
+    pub sync_in_progress: bool,
+    /// When the last sync was complete, by the wall clock; `None` for never.
+    pub last_sync_ms: Option<u64>,
+    /// Messages in the outbox.
+    pub queued_message_count: u64,
+}

@@ -1,0 +1,289 @@
+//! Group commit: one transaction at a time, and memory that goes back where the disk did not follow.
+
+use std::collections::BTreeSet;
+
+use super::api::{Action, Commit, CommitId, Generation, Input, OutboxRecord, RequestId, SessionRecord, VersionsRecord, Write};
+use super::operation::Totals;
+use super::session::Session;
+use super::{Client, Event};
+use crate::compress::Payload;
+use crate::conflict::Version;
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::{DeviceId, MessageId, SessionId};
+use crate::limits::BATCH_MESSAGES_MAX;
+use crate::time::Now;
+
+/// What a group of inputs changed, on its way to disk.
+#[derive(Default)]
+pub(super) struct Stage {
+    writes: Vec<Write>,
+    /// Sessions whose record changed: written once, at the end.
+    touched: BTreeSet<SessionId>,
+    strict: bool,
+    undo: Vec<Undo>,
+    /// What may be said once it is on disk.
+    after: Vec<Action>,
+    /// Sessions to look at again then.
+    pub wake: BTreeSet<SessionId>,
+    /// Sessions that miss something.
+    pub catch_up: BTreeSet<SessionId>,
+    /// Sessions whose sync fails then, and why.
+    pub failed: Vec<(SessionId, SyncError)>,
+    /// The connection must be made anew then, and why.
+    pub relink: Option<String>,
+    calls: Vec<Input>,
+    from_relay: bool,
+}
+
+pub(super) struct Group {
+    id: CommitId,
+    stage: Stage,
+}
+
+enum Undo {
+    Created(SessionId),
+    Record(Box<SessionRecord>, Totals),
+    Inserted(SessionId, u64),
+    Removed(OutboxRecord),
+    Versions(SessionId, MessageId, Option<Vec<Version>>),
+    Device(DeviceId),
+}
+
+impl Client {
+    /// Inputs that may write wait while a commit is under way, and then share the next one.
+    pub(super) fn take_turn(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) {
+        self.waiting.push_back(input);
+        self.next_group(now, actions);
+    }
+
+    fn next_group(&mut self, now: Now, actions: &mut Vec<Action>) {
+        while self.group.is_none() && !self.waiting.is_empty() {
+            let mut stage = Stage::default();
+            while stage.writes.len() < BATCH_MESSAGES_MAX && stage.relink.is_none() {
+                let Some(input) = self.waiting.pop_front() else { break };
+                match input {
+                    Input::Received { generation, payload } => {
+                        if self.link.is_current(generation) {
+                            stage.from_relay = true;
+                            self.receive(now, &payload, &mut stage);
+                        }
+                    }
+                    call if writing_request(&call).is_some() => {
+                        stage.calls.push(call.clone());
+                        self.stage_call(now, call, &mut stage);
+                    }
+                    // It writes nothing but follows what was called before it: that is stored first.
+                    call if stage.is_empty() => self.run_call(now, call, actions),
+                    call => {
+                        self.waiting.push_front(call);
+                        break;
+                    }
+                }
+            }
+            self.seal(now, stage, actions);
+        }
+    }
+
+    fn seal(&mut self, now: Now, mut stage: Stage, actions: &mut Vec<Action>) {
+        for id in std::mem::take(&mut stage.touched) {
+            if let Some(session) = self.sessions.get(&id) {
+                stage.writes.push(Write::Session(session.record.clone()));
+            }
+        }
+        if stage.writes.is_empty() {
+            self.finish(now, stage, actions);
+            return;
+        }
+        if !self.device_stored {
+            stage.writes.insert(0, Write::Device(self.device.clone()));
+            stage.strict = true;
+        }
+        self.last_commit += 1;
+        let id = self.last_commit;
+        actions.push(Action::Persist(Commit { id, strict: stage.strict, writes: std::mem::take(&mut stage.writes) }));
+        self.group = Some(Group { id, stage });
+    }
+
+    pub(super) fn persisted(&mut self, now: Now, id: CommitId, actions: &mut Vec<Action>) {
+        if let Some(group) = self.group.take_if(|group| group.id == id) {
+            self.device_stored = true;
+            self.storage_failures = 0;
+            self.finish(now, group.stage, actions);
+            self.next_group(now, actions);
+        }
+    }
+
+    /// What was staged holds: say so, and go on with what it allows.
+    fn finish(&mut self, now: Now, stage: Stage, actions: &mut Vec<Action>) {
+        actions.extend(stage.after);
+        for id in &stage.wake {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.stored_counter = session.record.counter;
+            }
+        }
+        self.tell_queue(actions);
+        if let Some(reason) = &stage.relink {
+            self.drop_link(now, reason, actions);
+        }
+        for (id, error) in stage.failed {
+            self.fail_operation(now, &id, &error, actions);
+        }
+        for id in stage.catch_up {
+            self.ask_again(now, &id, actions);
+        }
+        for id in stage.wake {
+            self.pump(now, &id, actions);
+        }
+    }
+
+    /// Nothing of the commit is on disk. Calls are answered with the error; what the relay sent is thrown away and
+    /// asked for again after a wait. Where both shared the commit, the calls get one of their own first: a log that
+    /// does not fit must not cost a message that does.
+    pub(super) fn persist_failed(&mut self, now: Now, id: CommitId, error: SyncError, actions: &mut Vec<Action>) {
+        let Some(group) = self.group.take_if(|group| group.id == id) else {
+            return;
+        };
+        let stage = group.stage;
+        for undo in stage.undo.into_iter().rev() {
+            self.undo(undo);
+        }
+        if error.code == ErrorCode::ProfileInUse {
+            self.fenced = Some(error.clone());
+        }
+        if stage.from_relay {
+            self.storage_failures += 1;
+            actions.push(Action::Notify(Event::Warning { error: error.clone() }));
+            self.waiting.retain(|input| !matches!(input, Input::Received { .. }));
+            self.drop_link(now, "what the relay sent could not be stored", actions);
+            for call in stage.calls.into_iter().rev() {
+                self.waiting.push_front(call);
+            }
+        } else {
+            for call in stage.calls {
+                if let Some(request) = writing_request(&call) {
+                    actions.push(Action::Reply { request, result: Err(error.clone()) });
+                }
+            }
+        }
+        self.next_group(now, actions);
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Created(id) => {
+                self.sessions.remove(&id);
+            }
+            Undo::Device(id) => self.device.device_id = id,
+            Undo::Record(record, totals) => {
+                if let Some(session) = self.sessions.get_mut(&record.session_id) {
+                    session.record = *record;
+                    session.totals = totals;
+                }
+            }
+            Undo::Inserted(id, counter) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.outbox.remove(&counter);
+                }
+            }
+            Undo::Removed(record) => {
+                if let Some(session) = self.sessions.get_mut(&record.session_id) {
+                    session.outbox.insert(record.counter, record);
+                }
+            }
+            Undo::Versions(id, message_id, before) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    match before {
+                        Some(versions) => session.versions.insert(message_id, versions),
+                        None => session.versions.remove(&message_id),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Every change of what is stored goes through here, so that it is written, and undone where it could not be.
+impl Stage {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+            && self.touched.is_empty()
+            && self.after.is_empty()
+            && self.wake.is_empty()
+            && self.relink.is_none()
+            && self.failed.is_empty()
+            && self.catch_up.is_empty()
+    }
+
+    pub fn transmit(&mut self, generation: Generation, payload: Payload) {
+        self.after.push(Action::Transmit { generation, payload });
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        self.after.push(Action::Notify(event));
+    }
+
+    pub fn reply(&mut self, request: RequestId, result: Result<super::Reply, SyncError>) {
+        self.after.push(Action::Reply { request, result });
+    }
+
+    pub fn write(&mut self, write: Write, strict: bool) {
+        self.writes.push(write);
+        self.strict |= strict;
+    }
+
+    /// The session's record is about to change.
+    pub fn touch(&mut self, session: &Session, strict: bool) {
+        if self.touched.insert(session.record.session_id.clone()) {
+            self.undo.push(Undo::Record(Box::new(session.record.clone()), session.totals));
+        }
+        self.strict |= strict;
+        self.wake.insert(session.record.session_id.clone());
+    }
+
+    pub fn created(&mut self, session: &Session) {
+        self.undo.push(Undo::Created(session.record.session_id.clone()));
+        self.touched.insert(session.record.session_id.clone());
+        self.strict = true;
+        self.wake.insert(session.record.session_id.clone());
+    }
+
+    pub fn insert_outbox(&mut self, session: &mut Session, record: OutboxRecord) {
+        self.undo.push(Undo::Inserted(record.session_id.clone(), record.counter));
+        self.write(Write::Outbox(record.clone()), true);
+        session.outbox.insert(record.counter, record);
+    }
+
+    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> Option<OutboxRecord> {
+        let record = session.outbox.remove(&counter)?;
+        self.undo.push(Undo::Removed(record.clone()));
+        self.write(Write::DeleteOutbox { session_id: record.session_id.clone(), counter }, true);
+        Some(record)
+    }
+
+    pub fn set_versions(&mut self, session: &mut Session, message_id: &str, versions: Vec<Version>) {
+        let session_id = session.record.session_id.clone();
+        let record = VersionsRecord { session_id: session_id.clone(), message_id: message_id.to_owned(), versions: versions.clone() };
+        self.write(Write::Versions(record), false);
+        let before = session.versions.insert(message_id.to_owned(), versions);
+        self.undo.push(Undo::Versions(session_id, message_id.to_owned(), before));
+    }
+
+    pub fn set_device(&mut self, device: &mut super::DeviceRecord, id: DeviceId) {
+        self.undo.push(Undo::Device(std::mem::replace(&mut device.device_id, id)));
+        self.write(Write::Device(device.clone()), true);
+    }
+}
+
+/// The request of a call that changes what is stored; `None` for all other inputs.
+fn writing_request(call: &Input) -> Option<RequestId> {
+    match call {
+        Input::OpenSession { request, .. }
+        | Input::CloseSession { request, .. }
+        | Input::Send { request, .. }
+        | Input::Edit { request, .. }
+        | Input::MarkRead { request, .. }
+        | Input::ClearLog { request, .. }
+        | Input::Import { request, .. } => Some(*request),
+        _ => None,
+    }
+}

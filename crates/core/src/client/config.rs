@@ -1,0 +1,99 @@
+//! The options of the client machine: the seed's seven.
+
+use serde::{Deserialize, Serialize};
+
+use crate::conflict::Strategy;
+use crate::error::{ErrorCode, SyncError};
+use crate::limits::BATCH_MESSAGES_MAX;
+
+/// The seed's options, with its names in JavaScript and its defaults.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientConfig {
+    /// Messages in one batch, 1 to [`BATCH_MESSAGES_MAX`]. A batch also ends where the frame would be too large.
+    pub max_batch_size: usize,
+    /// How often a session with auto-sync asks the relay for what it missed, in milliseconds.
+    pub sync_interval_ms: u64,
+    /// How long a silent connection is trusted before it is asked for a sign of life, in milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// Which of several concurrent versions of a message is shown.
+    pub conflict_resolution_strategy: Strategy,
+    /// Failed attempts after which a sync is reported as failed. Messages stay queued, and attempts go on.
+    pub max_retries: u32,
+    /// The base of the exponential backoff between attempts, in milliseconds.
+    pub retry_delay_ms: u64,
+    /// Whether long frames travel compressed.
+    pub enable_compression: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        ClientConfig {
+            max_batch_size: 100,
+            sync_interval_ms: 5_000,
+            heartbeat_interval_ms: 30_000,
+            conflict_resolution_strategy: Strategy::VectorClock,
+            max_retries: 3,
+            retry_delay_ms: 1_000,
+            enable_compression: true,
+        }
+    }
+}
+
+/// The longest interval: a day. Beyond it timers of browsers overflow.
+const INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+impl ClientConfig {
+    /// Checks every option against its range.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`, naming the option as JavaScript writes it.
+    pub fn check(&self) -> Result<(), SyncError> {
+        check_range("maxBatchSize", self.max_batch_size as u64, 1, BATCH_MESSAGES_MAX as u64)?;
+        check_interval("syncIntervalMs", self.sync_interval_ms)?;
+        check_interval("heartbeatIntervalMs", self.heartbeat_interval_ms)?;
+        check_range("maxRetries", u64::from(self.max_retries), 0, 100)?;
+        check_interval("retryDelayMs", self.retry_delay_ms)
+    }
+}
+
+/// Checks an interval: 1 ms to a day.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`, naming it.
+pub(crate) fn check_interval(name: &str, interval_ms: u64) -> Result<(), SyncError> {
+    check_range(name, interval_ms, 1, INTERVAL_MS_MAX)
+}
+
+fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), SyncError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(SyncError::new(ErrorCode::InvalidArgument, format!("{name} must be from {min} to {max}, not {value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_seed_are_valid_and_zero_is_not() {
+        ClientConfig::default().check().unwrap();
+        let zeroes = [
+            ClientConfig { max_batch_size: 0, ..ClientConfig::default() },
+            ClientConfig { sync_interval_ms: 0, ..ClientConfig::default() },
+            ClientConfig { heartbeat_interval_ms: 0, ..ClientConfig::default() },
+            ClientConfig { retry_delay_ms: 0, ..ClientConfig::default() },
+        ];
+        for config in zeroes {
+            assert_eq!(config.check().unwrap_err().code, ErrorCode::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_seed_are_read() {
+        let config: ClientConfig = serde_json::from_str(r#"{"maxBatchSize":7,"conflictResolutionStrategy":"latest"}"#).unwrap();
+        assert_eq!((config.max_batch_size, config.conflict_resolution_strategy), (7, Strategy::Latest));
+        assert!(serde_json::from_str::<ClientConfig>(r#"{"conflictResolutionStrategy":"coin_toss"}"#).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! One device of a wallet: a state machine that takes inputs and returns the work it asks of its shell.
+//!
+//! How a message leaves: [`Input::Send`] is staged (calls), written (commit), then transmitted (link), acknowledged by
+//! the relay (receive), and moves from the outbox to the log in one transaction. How one arrives: a batch is checked
+//! against the log (receive), written with the cursor, then acknowledged and told to the application.
+
+mod api;
+mod calls;
+mod commit;
+mod config;
+mod link;
+mod operation;
+mod receive;
+mod replace;
+mod session;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use api::*;
+pub use config::ClientConfig;
+
+use crate::compress::Payload;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION};
+use crate::ids::{SessionId, WalletAddress, new_device_id, parse_message_id};
+use crate::message::{Entry, Stamp};
+use crate::time::Now;
+use commit::Group;
+use link::Link;
+use operation::Call;
+use session::Session;
+
+/// The client machine. Feed it every input in order; run the actions it returns in order.
+pub struct Client {
+    config: ClientConfig,
+    random: fastrand::Rng,
+    device: DeviceRecord,
+    device_stored: bool,
+    wallet: Option<WalletAddress>,
+    sessions: BTreeMap<SessionId, Session>,
+    link: Link,
+    /// The commit that is under way.
+    group: Option<Group>,
+    last_commit: CommitId,
+    /// Inputs that may write, held back until it is done.
+    waiting: VecDeque<Input>,
+    /// Commits in a row that the store refused.
+    storage_failures: u32,
+    /// Another tab owns the store: nothing can be written any more.
+    fenced: Option<SyncError>,
+    /// Calls that wait for the syncs of several sessions.
+    calls: BTreeMap<RequestId, Call>,
+    last_frame: u64,
+    told_queue: u64,
+}
+
+impl Client {
+    /// A machine over what the store holds. `seed` feeds device ids and jitter; take it from a good source.
+    pub fn new(config: ClientConfig, snapshot: Snapshot, seed: u64) -> Client {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let device_stored = snapshot.device.is_some();
+        let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
+        let mut sessions: BTreeMap<SessionId, Session> =
+            snapshot.sessions.into_iter().map(|record| (record.session_id.clone(), Session::new(record))).collect();
+        for record in snapshot.outbox {
+            if let Some(session) = sessions.get_mut(&record.session_id) {
+                session.outbox.insert(record.counter, record);
+            }
+        }
+        for record in snapshot.versions {
+            if let Some(session) = sessions.get_mut(&record.session_id) {
+                session.versions.insert(record.message_id, record.versions);
+            }
+        }
+        let told_queue = sessions.values().map(Session::queued_count).sum();
+        Client {
+            config,
+            random,
+            device,
+            device_stored,
+            wallet: None,
+            sessions,
+            link: Link::default(),
+            group: None,
+            last_commit: 0,
+            waiting: VecDeque::new(),
+            storage_failures: 0,
+            fenced: None,
+            calls: BTreeMap::new(),
+            last_frame: 0,
+            told_queue,
+        }
+    }
+
+    /// Takes one input and returns what to do, in order.
+    #[must_use]
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Persisted { commit } => self.persisted(now, commit, &mut actions),
+            Input::PersistFailed { commit, error } => self.persist_failed(now, commit, error, &mut actions),
+            Input::SetOffline { offline } => self.set_offline(now, offline, &mut actions),
+            Input::Awake => self.awake(now, &mut actions),
+            Input::Connected { generation } => self.connected(now, generation, &mut actions),
+            Input::Disconnected { generation, reason } => self.disconnected(now, generation, &reason, &mut actions),
+            Input::Received { generation, payload } => {
+                if self.link.hear(now, generation) {
+                    self.take_turn(now, Input::Received { generation, payload }, &mut actions);
+                }
+            }
+            Input::Timeout => {}
+            call => self.take_turn(now, call, &mut actions),
+        }
+        self.check_time(now, &mut actions);
+        self.steer(now, &mut actions);
+        actions
+    }
+
+    /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        let linked = self.sessions.values().filter(|session| self.is_linked(session));
+        linked.filter_map(|session| self.session_timeout_ms(session)).chain(self.link.timeout_ms(&self.config)).min()
+    }
+
+    /// Who this database is. Changes where a copy of it was found (`DeviceReplaced`).
+    pub fn device_id(&self) -> &str {
+        &self.device.device_id
+    }
+
+    /// The connected wallet.
+    pub fn wallet(&self) -> Option<&str> {
+        self.wallet.as_deref()
+    }
+
+    /// The open sessions of the connected wallet.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let open = self.sessions.values().filter(|session| session.record.open && self.owns(session));
+        open.map(|session| session.view(&self.device.device_id)).collect()
+    }
+
+    /// Every session that is stored, whoever's.
+    pub fn stored_sessions(&self) -> Vec<SessionView> {
+        self.sessions.values().map(|session| session.view(&self.device.device_id)).collect()
+    }
+
+    /// The connection to the relay.
+    pub fn connection(&self) -> ConnectionState {
+        self.link.state()
+    }
+
+    /// What `getSyncStatus` tells.
+    pub fn sync_status(&self) -> SyncStatusView {
+        let last_sync_ms = self.sessions.values().map(|session| session.record.last_sync_ms).max().filter(|ms| *ms > 0);
+        SyncStatusView {
+            sync_in_progress: self.sessions.values().any(|session| session.operation.is_some()),
+            last_sync_ms,
+            queued_message_count: self.told_queue,
+        }
+    }
+
+    /// Of one session, since the machine started.
+    pub fn stats(&self, session_id: &str) -> Option<SyncStats> {
+        let session = self.sessions.get(session_id)?;
+        Some(SyncStats { pending_messages: session.queued_count(), ..session.stats })
+    }
+
+    /// The devices of a session, as the relay last told.
+    pub fn devices(&self, session_id: &str) -> Vec<DeviceState> {
+        self.sessions.get(session_id).map(|session| session.devices.clone()).unwrap_or_default()
+    }
+
+    /// The list to show for `entries` of the session's log, oldest first; then the outbox, where asked.
+    pub fn show(&self, session_id: &str, entries: Vec<Entry>, with_outbox: bool) -> Vec<MessageView> {
+        let Some(session) = self.sessions.get(session_id) else {
+            return Vec::new();
+        };
+        session.show(&self.device.device_id, entries, with_outbox, self.config.conflict_resolution_strategy)
+    }
+
+    /// The messages that wait in the outboxes, oldest first in each session.
+    pub fn queued(&self) -> Vec<MessageView> {
+        self.sessions.keys().flat_map(|session_id| self.show(session_id, Vec::new(), true)).collect()
+    }
+
+    /// How far a message of the outbox is; `None` where it is not there.
+    pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
+        let (session_id, device, counter) = parse_message_id(message_id)?;
+        let session = self.sessions.get(session_id)?;
+        let queued = device == self.device.device_id && counter <= session.stored_counter && session.outbox.contains_key(&counter);
+        queued.then(|| session.queued_status(counter))
+    }
+
+    fn owns(&self, session: &Session) -> bool {
+        self.wallet.as_ref() == Some(&session.record.wallet)
+    }
+
+    /// Whether a session takes part in what the connection does.
+    fn is_linked(&self, session: &Session) -> bool {
+        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty())
+    }
+
+    /// The session of a call, which must be one of the connected wallet.
+    fn session_for_call(&mut self, session_id: &str) -> Result<&mut Session, SyncError> {
+        if let Some(error) = &self.fenced {
+            return Err(error.clone());
+        }
+        let Some(wallet) = &self.wallet else {
+            return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
+        };
+        match self.sessions.get_mut(session_id) {
+            Some(session) if session.record.wallet == *wallet => Ok(session),
+            _ => {
+                let shown: String = session_id.chars().take(80).collect();
+                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown:?} was not started on this device")))
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Now, session_id: &str, body: Body) -> (String, Payload) {
+        self.last_frame += 1;
+        let head = Head {
+            session_id: session_id.to_owned(),
+            device_id: self.device.device_id.clone(),
+            timestamp: Stamp::Millis(now.wall_ms),
+            message_id: format!("{}-{}", self.link.generation(), self.last_frame),
+            protocol_version: Some(PROTOCOL_VERSION),
+        };
+        let id = head.message_id.clone();
+        (id, Payload::pack(Frame { head, body }.to_json(), self.config.enable_compression))
+    }
+
+    fn transmit(&mut self, now: Now, session_id: &str, body: Body, actions: &mut Vec<Action>) -> String {
+        let (frame_id, payload) = self.frame(now, session_id, body);
+        actions.push(Action::Transmit { generation: self.link.generation(), payload });
+        frame_id
+    }
+
+    /// Tells the application how many messages wait, where that changed.
+    fn tell_queue(&mut self, actions: &mut Vec<Action>) {
+        let queued_message_count = self.sessions.values().map(Session::queued_count).sum();
+        if queued_message_count != self.told_queue {
+            self.told_queue = queued_message_count;
+            actions.push(Action::Notify(Event::QueueChanged { queued_message_count }));
+        }
+    }
+}

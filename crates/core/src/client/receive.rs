@@ -1,0 +1,354 @@
+//! What the relay says.
+
+use super::Client;
+use super::api::{Event, LogRecord, MessageStatus, Write};
+use super::commit::Stage;
+use super::session::{Flow, Session};
+use crate::backoff::delay_ms;
+use crate::compress::Payload;
+use crate::conflict::{Version, add_version, concurrent_messages, concurrent_versions, unknown_to};
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, Receipt, ReceiptStatus, SyncAck, SyncConflict, SyncResponse};
+use crate::ids::parse_message_id;
+use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::log::{self, Refusal};
+use crate::message::Entry;
+use crate::time::Now;
+
+impl Client {
+    pub(super) fn receive(&mut self, now: Now, payload: &Payload, stage: &mut Stage) {
+        let frame = match payload.parse() {
+            Ok(frame) => frame,
+            // Frames that a newer relay adds.
+            Err(error) if error.code == ErrorCode::UnknownFrame => return,
+            Err(error) => return self.distrust(format!("a frame cannot be read ({error})"), stage),
+        };
+        let session_id = frame.head.session_id;
+        match frame.body {
+            Body::Error(error) => return self.refused(now, error, stage),
+            _ if self.sessions.get(&session_id).is_none_or(|session| !self.is_linked(session)) => return,
+            Body::SyncResponse(response) => self.take_batch(now, &session_id, response, stage),
+            Body::SyncAck(ack) => self.acknowledged(now, &session_id, ack, stage),
+            Body::SyncHeartbeat(heartbeat) => self.compare_heads(&session_id, heartbeat.sequence_number, stage),
+            Body::DeviceList(list) => {
+                if let Some(session) = self.sessions.get_mut(&session_id) {
+                    session.devices = list.devices.clone();
+                    stage.tell(Event::DevicesChanged { session_id, devices: list.devices });
+                }
+            }
+            Body::ReadReceiptSync(receipts) => self.take_receipts(&session_id, receipts.receipts, stage),
+            Body::SyncConflict(conflict) => tell_conflicts(&session_id, conflict, stage),
+            // Counted by this side; and frames that only clients send.
+            _ => {}
+        }
+        self.link.prove();
+    }
+
+    /// The relay makes no sense: say so, and try again after a wait.
+    fn distrust(&mut self, what: String, stage: &mut Stage) {
+        let error = SyncError::new(ErrorCode::RelayMisbehaved, what);
+        stage.relink = Some(error.message.clone());
+        stage.tell(Event::Warning { error });
+    }
+
+    fn take_batch(&mut self, now: Now, session_id: &str, response: SyncResponse, stage: &mut Stage) {
+        let latest = response.latest_sequence;
+        if !self.check_head(session_id, latest, stage) {
+            return;
+        }
+        let mut answers = false;
+        if let Some(session) = self.sessions.get_mut(session_id)
+            && let Some(request) = session.flow.request.as_mut().filter(|request| response.in_reply_to.as_ref() == Some(&request.frame_id))
+        {
+            answers = true;
+            request.deadline_ms = now.monotonic_ms + ANSWER_TIMEOUT_MS;
+            let head = *request.head.get_or_insert(latest);
+            if let Some(operation) = &mut session.operation {
+                operation.head.get_or_insert(head);
+            }
+        }
+        match self.store_entries(session_id, response.messages, stage) {
+            Ok(_) => {
+                let Some(session) = self.sessions.get(session_id) else { return };
+                let ack = SyncAck { acknowledged_sequences: vec![session.record.cursor], ..SyncAck::default() };
+                let (_, payload) = self.frame(now, session_id, Body::SyncAck(ack));
+                stage.transmit(self.link.generation(), payload);
+                stage.wake.insert(session_id.to_owned());
+            }
+            // What is missing was asked for already, or is now: a push is only a hint.
+            Err(Refusal::Gap) if !answers => self.catch_up(session_id, stage),
+            Err(Refusal::Gap) => self.distrust("an answer does not follow what was asked for".into(), stage),
+            Err(Refusal::Broken(what)) => self.distrust(what, stage),
+        }
+    }
+
+    /// Something is missing: a sync fetches it, unless one is under way.
+    fn catch_up(&mut self, session_id: &str, stage: &mut Stage) {
+        let asked = self.sessions.get(session_id).is_some_and(|session| session.flow.request.is_some());
+        if !asked {
+            stage.catch_up.insert(session_id.to_owned());
+        }
+    }
+
+    fn compare_heads(&mut self, session_id: &str, head: u64, stage: &mut Stage) {
+        if self.check_head(session_id, head, stage) && self.sessions.get(session_id).is_some_and(|session| session.record.cursor < head) {
+            self.catch_up(session_id, stage);
+        }
+    }
+
+    /// A relay that has less than this device stored was set back: never renumber (I19).
+    fn check_head(&mut self, session_id: &str, head: u64, stage: &mut Stage) -> bool {
+        let Some(session) = self.sessions.get(session_id) else {
+            return false;
+        };
+        let cursor = session.record.cursor;
+        if head < cursor {
+            let message = format!("the relay's log ends at {head}, this device has {cursor} entries of it");
+            self.halt(session_id, SyncError::new(ErrorCode::RelayRolledBack, message), stage);
+            return false;
+        }
+        true
+    }
+
+    /// The session syncs no more until the application starts it again.
+    fn halt(&mut self, session_id: &str, error: SyncError, stage: &mut Stage) {
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.halted = Some(error.clone());
+            stage.tell(Event::Warning { error: error.clone() });
+            stage.failed.push((session_id.to_owned(), error));
+        }
+    }
+
+    /// Stores the entries that follow what is stored, and returns how many. Own messages leave the outbox in the same
+    /// transaction (I2), and the cursor moves with them (I7).
+    pub(super) fn store_entries(&mut self, session_id: &str, entries: Vec<Entry>, stage: &mut Stage) -> Result<u64, Refusal> {
+        let strategy = self.config.conflict_resolution_strategy;
+        let device = self.device.device_id.clone();
+        let Some(session) = self.sessions.get_mut(session_id) else {
+            return Ok(0);
+        };
+        let heads_before = session.record.heads.clone();
+        let mut heads = heads_before.clone();
+        let fresh = log::accept(session.record.cursor, &mut heads, entries)?;
+        let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else {
+            return Ok(0);
+        };
+        let (first, last) = (first.sequence_number, last.sequence_number);
+
+        stage.touch(session, false);
+        let mut conflicts = Vec::new();
+        let mut running = heads_before.clone();
+        let mut totals = session.totals;
+        let mut forked_at = None;
+        for entry in &fresh {
+            let own = entry.original_device_id == device;
+            if own && forked_at.is_none() {
+                forked_at = session.settle(entry, stage);
+            }
+            // Entries were checked by `accept`, so their counters fit.
+            let concurrent_with = unknown_to(entry, &running);
+            let _ = running.raise(&entry.original_device_id, entry.counter());
+            if let Some(target) = entry.message.replaces.clone() {
+                let mut versions = session.versions.get(&target).cloned().unwrap_or_default();
+                add_version(&mut versions, Version::of(entry));
+                conflicts.extend(concurrent_versions(entry, &versions, strategy));
+                stage.set_versions(session, &target, versions);
+                stage.tell(Event::MessageChanged { session_id: session_id.to_owned(), message_id: target });
+            } else {
+                if !concurrent_with.is_empty() {
+                    conflicts.push(concurrent_messages(entry, concurrent_with, fresh.iter()));
+                }
+                if !own {
+                    let shown = session.show(&device, vec![entry.clone()], false, strategy);
+                    for message in shown {
+                        stage.tell(Event::MessageReceived { session_id: session_id.to_owned(), message });
+                    }
+                }
+            }
+            let total = if own { &mut totals.sent } else { &mut totals.received };
+            *total += 1;
+        }
+        session.totals = totals;
+        session.record.cursor = last;
+        session.record.heads = heads;
+        let own_head = session.record.heads.get(&device);
+        if forked_at.is_none() {
+            session.record.counter = session.record.counter.max(own_head);
+        }
+        let record = LogRecord { session_id: session_id.to_owned(), first, last, heads_before, entries: log::encode(&fresh) };
+        stage.write(Write::Log(record), false);
+        if !conflicts.is_empty() {
+            session.stats.total_conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
+            stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts });
+        }
+        if forked_at.is_some() {
+            self.replace_device(None, stage);
+        }
+        Ok(fresh.len() as u64)
+    }
+
+    /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
+    /// the log brings them in its order.
+    fn acknowledged(&mut self, now: Now, session_id: &str, ack: SyncAck, stage: &mut Stage) {
+        let device = self.device.device_id.clone();
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        session.flow.refusals = 0;
+        let mut entries: Vec<Entry> = Vec::new();
+        let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
+        for (index, (id, sequence)) in places.enumerate() {
+            let Some(counter) = own_counter(id, session_id, &device) else {
+                continue;
+            };
+            if counter > session.acknowledged_counter {
+                session.acknowledged_counter = counter;
+            }
+            let Some(record) = session.outbox.get(&counter) else { continue };
+            stage.tell(Event::StatusChanged {
+                session_id: session_id.to_owned(),
+                message_id: id.clone(),
+                status: MessageStatus::Sent,
+                error: None,
+            });
+            let follows = entries.last().map_or(session.record.cursor, |entry| entry.sequence_number) + 1 == *sequence;
+            if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
+                entries.push(record.clone().into_entry(&device, *sequence, *server_timestamp));
+            }
+        }
+        let acknowledged = session.acknowledged_counter;
+        while session.flow.updates.front().is_some_and(|update| update.last_counter <= acknowledged) {
+            session.flow.updates.pop_front();
+        }
+        stage.wake.insert(session_id.to_owned());
+        match self.store_entries(session_id, entries, stage) {
+            Ok(0) => {}
+            Ok(_) => {
+                let cursor = self.sessions.get(session_id).map_or(0, |session| session.record.cursor);
+                let ack = SyncAck { acknowledged_sequences: vec![cursor], ..SyncAck::default() };
+                let (_, payload) = self.frame(now, session_id, Body::SyncAck(ack));
+                stage.transmit(self.link.generation(), payload);
+            }
+            Err(refusal) => self.distrust(format!("an acknowledgement does not fit the log: {refusal:?}"), stage),
+        }
+    }
+
+    fn take_receipts(&mut self, session_id: &str, receipts: Vec<Receipt>, stage: &mut Stage) {
+        let device = self.device.device_id.clone();
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        for receipt in receipts {
+            let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
+                continue;
+            };
+            stage.touch(session, false);
+            let watermark = session.record.watermarks.entry(wallet.clone()).or_default();
+            let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };
+            if !watermark.raise(receipt.status, sequence) || wallet == session.record.wallet {
+                continue;
+            }
+            let mut moved: Vec<(u64, String)> =
+                session.awaited_receipts.range(before + 1..=sequence).map(|(place, id)| (*place, id.clone())).collect();
+            // One that was written before this page was opened. One that is still in the outbox is told of when its
+            // place in the log is stored.
+            let logged = |counter| !session.outbox.contains_key(&counter);
+            if own_counter(&receipt.message_id, session_id, &device).is_some_and(logged)
+                && !session.awaited_receipts.contains_key(&sequence)
+            {
+                moved.push((sequence, receipt.message_id));
+            }
+            for (place, message_id) in moved {
+                let status = session.logged_status(place, &session.record.wallet);
+                stage.tell(Event::StatusChanged { session_id: session_id.to_owned(), message_id, status, error: None });
+            }
+            if receipt.status == ReceiptStatus::Read {
+                session.awaited_receipts = session.awaited_receipts.split_off(&(sequence + 1));
+            }
+        }
+    }
+
+    /// The relay refused something.
+    fn refused(&mut self, now: Now, refusal: ErrorBody, stage: &mut Stage) {
+        let error = SyncError::new(refusal.code, refusal.error);
+        let Some(session_id) = refusal.session_id.filter(|session_id| self.sessions.contains_key(session_id)) else {
+            stage.tell(Event::Warning { error });
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&session_id) else {
+            return;
+        };
+        let device = &self.device.device_id;
+        match refusal.code {
+            ErrorCode::CounterGap => {
+                let expected = refusal.expected_counter.unwrap_or(0);
+                if session.outbox.contains_key(&expected) {
+                    session.acknowledged_counter = expected - 1;
+                    session.flow.updates.clear();
+                    stage.wake.insert(session_id);
+                } else if expected <= session.record.heads.get(device) {
+                    let message = format!("the relay lacks message {expected} of this device, which stands in the stored log");
+                    self.halt(&session_id, SyncError::new(ErrorCode::RelayRolledBack, message), stage);
+                } else {
+                    self.replace_device(None, stage);
+                }
+            }
+            ErrorCode::CounterReused => self.replace_device(None, stage),
+            // Any frame may be the one that was refused, so all is said again, the announcement first.
+            ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced => {
+                let refusals = session.flow.refusals;
+                let wait_ms = delay_ms(self.config.retry_delay_ms, refusals, &mut self.random);
+                let retry_at_ms = Some(now.monotonic_ms + wait_ms);
+                session.flow = Flow { retry_at_ms, refusals: refusals.saturating_add(1), ..Flow::default() };
+                stage.tell(Event::Warning { error });
+            }
+            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack => self.halt(&session_id, error, stage),
+            _ => match refusal.refused_message_id.and_then(|id| own_counter(&id, &session_id, device)) {
+                Some(counter) => self.replace_device(Some((session_id, counter, error)), stage),
+                None => stage.tell(Event::Warning { error }),
+            },
+        }
+    }
+}
+
+impl Session {
+    /// An own message is in the log: it leaves the outbox. Where another message stands there under this device's
+    /// name, its storage was copied or set back, and the counter is returned (B26).
+    fn settle(&mut self, entry: &Entry, stage: &mut Stage) -> Option<u64> {
+        let counter = entry.counter();
+        let announced = counter <= self.acknowledged_counter;
+        self.acknowledged_counter = self.acknowledged_counter.max(counter);
+        let session_id = self.record.session_id.clone();
+        if self.outbox.get(&counter).is_some_and(|record| record.message != entry.message) {
+            return Some(counter);
+        }
+        stage.remove_outbox(self, counter)?;
+        self.await_receipts(entry.sequence_number, entry.message.id.clone());
+        let message_id = entry.message.id.clone();
+        let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
+        if !announced || status > MessageStatus::Sent {
+            stage.tell(Event::StatusChanged { session_id: session_id.clone(), message_id: message_id.clone(), status, error: None });
+        }
+        stage.tell(Event::MessageSynced { session_id, message_id });
+        None
+    }
+}
+
+fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
+    parse_message_id(message_id).filter(|(session, owner, _)| *session == session_id && *owner == device).map(|(_, _, counter)| counter)
+}
+
+/// Conflicts that the relay names, for clients of relays that do not let them be derived from the log.
+fn tell_conflicts(session_id: &str, conflict: SyncConflict, stage: &mut Stage) {
+    use crate::conflict::{Conflict, ConflictKind};
+    let conflicts = conflict.conflicts.into_iter().map(|report| {
+        let first = report.conflicting_versions.first();
+        Conflict {
+            kind: ConflictKind::ConcurrentMessages,
+            message_id: report.message_id,
+            sequence_number: 0,
+            device_id: first.map(|version| version.device_id.clone()).unwrap_or_default(),
+            vector_clock: first.map(|version| version.vector_clock.clone()).unwrap_or_default(),
+            concurrent_with: Vec::new(),
+            conflicting_versions: report.conflicting_versions,
+            resolution: report.resolution,
+        }
+    });
+    stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts: conflicts.collect() });
+}

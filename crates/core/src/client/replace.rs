@@ -1,0 +1,76 @@
+//! A device whose counters are no longer its own goes on under a new id.
+//!
+//! That is so where its storage was copied or set back (B26, F41, F42), and where the relay refuses one of its messages
+//! for good: those after it cannot go out under their counters. What is unsent is queued again under the new id.
+
+use super::api::{Event, MessageStatus, OutboxRecord};
+use super::commit::Stage;
+use super::{Client, Session};
+use crate::error::SyncError;
+use crate::ids::{MessageId, SessionId, message_id, new_device_id};
+use crate::vector_clock::VectorClock;
+
+impl Client {
+    /// Takes a new id. `refused` names a message of the outbox that is given up, and why.
+    pub(super) fn replace_device(&mut self, refused: Option<(SessionId, u64, SyncError)>, stage: &mut Stage) {
+        let old_id = self.device.device_id.clone();
+        let new_id = new_device_id(&mut self.random);
+        stage.set_device(&mut self.device, new_id.clone());
+        stage.tell(Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() });
+        for session in self.sessions.values_mut() {
+            let refused = refused.as_ref().filter(|(session_id, ..)| *session_id == session.record.session_id);
+            session.requeue(&old_id, &new_id, refused.map(|(_, counter, error)| (*counter, error)), stage);
+        }
+        stage.relink = Some("this device has a new id".into());
+    }
+}
+
+impl Session {
+    fn requeue(&mut self, old_id: &str, new_id: &str, refused: Option<(u64, &SyncError)>, stage: &mut Stage) {
+        stage.touch(self, true);
+        let session_id = self.record.session_id.clone();
+        let counters: Vec<u64> = self.outbox.keys().copied().collect();
+        let unsent: Vec<OutboxRecord> = counters.iter().filter_map(|counter| stage.remove_outbox(self, *counter)).collect();
+        let mut renamed: Vec<(MessageId, MessageId)> = Vec::new();
+        let mut counter = 0;
+        for mut record in unsent {
+            if let Some((_, error)) = refused.filter(|(refused, _)| *refused == record.counter) {
+                stage.tell(Event::StatusChanged {
+                    session_id: session_id.clone(),
+                    message_id: record.message.id,
+                    status: MessageStatus::Failed,
+                    error: Some(error.clone()),
+                });
+                continue;
+            }
+            let mut vector_clock = VectorClock::new();
+            for (device, known) in record.vector_clock.iter() {
+                // Of the old id, only what is in the log is known: the rest has a new name now.
+                let known = if device == old_id { known.min(self.record.heads.get(old_id)) } else { known };
+                // It fitted before, and one id takes the place of another.
+                let _ = vector_clock.raise(device, known);
+            }
+            if vector_clock.raise(new_id, counter + 1).is_err() {
+                vector_clock = self.record.heads.clone();
+                let _ = vector_clock.raise(new_id, counter + 1);
+            }
+            counter += 1;
+            let new_message_id = message_id(&session_id, new_id, counter);
+            let old_message_id = std::mem::replace(&mut record.message.id, new_message_id.clone());
+            if let Some(replaces) = &mut record.message.replaces
+                && let Some((_, new)) = renamed.iter().find(|(old, _)| old == replaces)
+            {
+                replaces.clone_from(new);
+            }
+            stage.tell(Event::MessageRenamed {
+                session_id: session_id.clone(),
+                old_id: old_message_id.clone(),
+                new_id: new_message_id.clone(),
+            });
+            renamed.push((old_message_id, new_message_id));
+            stage.insert_outbox(self, OutboxRecord { counter, vector_clock, ..record });
+        }
+        self.record.counter = counter;
+        self.acknowledged_counter = 0;
+    }
+}

@@ -1,0 +1,221 @@
+//! One session as the client machine holds it: what is stored, what is under way, and what is shown.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::api::{MessageStatus, MessageView, OutboxRecord, SessionRecord, SessionView, SyncStats, VersionView};
+use super::operation::{Operation, Totals};
+use crate::conflict::{Strategy, Version, add_version, ranked};
+use crate::error::SyncError;
+use crate::frame::DeviceState;
+use crate::ids::MessageId;
+use crate::message::{Entry, Message};
+use crate::vector_clock::VectorClock;
+
+/// Own messages whose receipts are still awaited, kept to tell the application of each. Older ones are found by
+/// reading the log again.
+const AWAITED_RECEIPTS_MAX: usize = 1_000;
+
+pub(super) struct Session {
+    pub record: SessionRecord,
+    /// By counter.
+    pub outbox: BTreeMap<u64, OutboxRecord>,
+    /// By the id of the edited message.
+    pub versions: BTreeMap<MessageId, Vec<Version>>,
+    /// Counters up to this one are on disk: only those are transmitted and shown.
+    pub stored_counter: u64,
+    /// The relay has this device's messages up to this counter, those of the outbox included whose place in the log
+    /// is not stored yet.
+    pub acknowledged_counter: u64,
+    pub flow: Flow,
+    pub operation: Option<Operation>,
+    pub auto_sync: Option<AutoSync>,
+    pub devices: Vec<DeviceState>,
+    pub stats: SyncStats,
+    pub completed_syncs: u64,
+    pub totals: Totals,
+    /// Own entries of the log, by sequence, that others have not read yet.
+    pub awaited_receipts: BTreeMap<u64, MessageId>,
+    /// Why it no longer syncs, until the application starts it again.
+    pub halted: Option<SyncError>,
+}
+
+/// What is under way on the present connection.
+#[derive(Default)]
+pub(super) struct Flow {
+    /// The relay was told that this device is in the session.
+    pub joined: bool,
+    /// Update frames that are not acknowledged, oldest first.
+    pub updates: VecDeque<Update>,
+    /// The relay could not take messages: the next attempt.
+    pub retry_at_ms: Option<u64>,
+    /// Refusals in a row.
+    pub refusals: u32,
+    /// The `sync_request` that is not fully answered.
+    pub request: Option<Request>,
+}
+
+pub(super) struct Update {
+    pub last_counter: u64,
+    pub deadline_ms: u64,
+}
+
+pub(super) struct Request {
+    pub frame_id: String,
+    pub deadline_ms: u64,
+    /// The relay's head when it answered first.
+    pub head: Option<u64>,
+}
+
+pub(super) struct AutoSync {
+    pub interval_ms: u64,
+    pub next_ms: u64,
+}
+
+impl Session {
+    pub fn new(record: SessionRecord) -> Self {
+        Session {
+            stored_counter: record.counter,
+            acknowledged_counter: 0,
+            record,
+            outbox: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            flow: Flow::default(),
+            operation: None,
+            auto_sync: None,
+            devices: Vec::new(),
+            stats: SyncStats::default(),
+            completed_syncs: 0,
+            totals: Totals::default(),
+            awaited_receipts: BTreeMap::new(),
+            halted: None,
+        }
+    }
+
+    /// What this device knows: the log, and its own messages.
+    pub fn clock(&self, device: &str) -> VectorClock {
+        let mut clock = self.record.heads.clone();
+        // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
+        let _ = clock.raise(device, self.record.counter);
+        clock
+    }
+
+    pub fn view(&self, device: &str) -> SessionView {
+        SessionView {
+            session_id: self.record.session_id.clone(),
+            wallet: self.record.wallet.clone(),
+            peer_wallet: self.record.peer_wallet.clone(),
+            last_synced_sequence: self.record.cursor,
+            queued_message_count: self.queued_count(),
+            vector_clock: self.clock(device),
+        }
+    }
+
+    pub fn queued_count(&self) -> u64 {
+        self.outbox.range(..=self.stored_counter).count() as u64
+    }
+
+    /// How far a message of the outbox is.
+    pub fn queued_status(&self, counter: u64) -> MessageStatus {
+        if counter <= self.acknowledged_counter {
+            MessageStatus::Sent
+        } else if self.flow.updates.back().is_some_and(|update| counter <= update.last_counter) {
+            MessageStatus::Sending
+        } else {
+            MessageStatus::Queued
+        }
+    }
+
+    /// How far an entry of the log is: by what the wallets that did not write it have.
+    pub fn logged_status(&self, sequence: u64, sender_wallet: &str) -> MessageStatus {
+        let others = self.record.watermarks.iter().filter(|(wallet, _)| *wallet != sender_wallet);
+        others.fold(MessageStatus::Sent, |status, (_, watermark)| {
+            if watermark.read >= sequence {
+                MessageStatus::Read
+            } else if watermark.delivered >= sequence {
+                status.max(MessageStatus::Delivered)
+            } else {
+                status
+            }
+        })
+    }
+
+    pub fn await_receipts(&mut self, sequence: u64, id: MessageId) {
+        self.awaited_receipts.insert(sequence, id);
+        if self.awaited_receipts.len() > AWAITED_RECEIPTS_MAX {
+            self.awaited_receipts.pop_first();
+        }
+    }
+
+    /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
+    /// place of the message that they replace.
+    pub fn show(&self, device: &str, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
+        let logged = entries.into_iter().map(|entry| {
+            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
+            (entry.message, entry.original_device_id, Some(entry.sequence_number), entry.vector_clock, status)
+        });
+        let queued = self.outbox.range(..=self.stored_counter).filter(|_| with_outbox).map(|(counter, record)| {
+            (record.message.clone(), device.to_owned(), None, record.vector_clock.clone(), self.queued_status(*counter))
+        });
+        logged
+            .chain(queued)
+            .filter(|(message, ..)| message.replaces.is_none())
+            .map(|(message, device_id, sequence_number, vector_clock, status)| {
+                let versions = self.versions_of(&message, device);
+                let ranked = ranked(&versions, &message.sender_wallet, strategy);
+                let winner = ranked.first();
+                MessageView {
+                    edited: winner.is_some(),
+                    deleted: winner.map_or(message.deleted, |version| version.deleted),
+                    text: match winner {
+                        Some(version) if version.deleted => String::new(),
+                        Some(version) => version.text.clone(),
+                        None => message.ciphertext,
+                    },
+                    versions: ranked.iter().map(|version| version_view(version)).collect(),
+                    timestamp: message.timestamp.to_iso(),
+                    id: message.id,
+                    session_id: self.record.session_id.clone(),
+                    sender_wallet: message.sender_wallet,
+                    content_type: message.content_type,
+                    device_id,
+                    sequence_number,
+                    vector_clock,
+                    status,
+                }
+            })
+            .collect()
+    }
+
+    /// The open versions of a message, own unsent ones included.
+    fn versions_of(&self, message: &Message, device: &str) -> Vec<Version> {
+        let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
+        let edits = self.outbox.range(..=self.stored_counter).filter(|(_, record)| record.message.replaces.as_ref() == Some(&message.id));
+        for (_, record) in edits {
+            add_version(&mut versions, Version::of(&record.clone().into_entry(device, 0, 0)));
+        }
+        versions
+    }
+}
+
+fn version_view(version: &Version) -> VersionView {
+    VersionView {
+        id: version.id.clone(),
+        device_id: version.device_id.clone(),
+        text: if version.deleted { String::new() } else { version.text.clone() },
+        deleted: version.deleted,
+        timestamp: version.timestamp.to_iso(),
+    }
+}
+
+impl OutboxRecord {
+    /// The entry that it becomes at its place in the log.
+    pub(super) fn into_entry(self, device: &str, sequence_number: u64, server_timestamp: u64) -> Entry {
+        Entry {
+            message: self.message,
+            sequence_number,
+            vector_clock: self.vector_clock,
+            server_timestamp,
+            original_device_id: device.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Conflicts: what did not know of each other, and which version of an edited message wins.
+//!
+//! Both are functions of the log alone, so every replica finds the same (I12).
+
+use std::cmp::Reverse;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::ConflictingVersion;
+use crate::ids::{DeviceId, MessageId, WalletAddress};
+use crate::limits::CONFLICT_VERSIONS_MAX;
+use crate::message::{Entry, Stamp};
+use crate::vector_clock::{Causality, VectorClock};
+
+/// `conflictResolutionStrategy`: which of several concurrent versions of one message is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum Strategy {
+    /// The largest clock sum; ties by timestamp, then device id.
+    #[default]
+    VectorClock,
+    /// The latest timestamp; ties by clock sum, then device id.
+    Latest,
+    /// The application decides; until then the one that `vector_clock` would take is shown, marked as open.
+    Manual,
+}
+
+/// What met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum ConflictKind {
+    /// Messages written without knowing of each other. All are kept, in the log's order.
+    ConcurrentMessages,
+    /// Versions of one message written without knowing of each other. A strategy picks the one shown.
+    ConcurrentVersions,
+}
+
+/// Messages `from` to `to` of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct CounterRange {
+    /// The device.
+    pub device_id: DeviceId,
+    /// Its first counter.
+    pub from: u64,
+    /// Its last counter.
+    pub to: u64,
+}
+
+/// One message and what it did not know of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct Conflict {
+    /// What met.
+    pub kind: ConflictKind,
+    /// The later one in the log; for versions the message that both replace.
+    pub message_id: MessageId,
+    /// Its place in the log.
+    pub sequence_number: u64,
+    /// The device that wrote it.
+    pub device_id: DeviceId,
+    /// What that device knew.
+    #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
+    pub vector_clock: VectorClock,
+    /// All that it did not know of, by device: exact, and as short as the list of devices.
+    pub concurrent_with: Vec<CounterRange>,
+    /// The message and the first few others that are at hand; see `concurrentWith` for all of them.
+    #[cfg_attr(
+        feature = "ts",
+        tsify(
+            type = "{ message: { id: string; sender_wallet: string; ciphertext: string; session_id: string }; deviceId: string; vectorClock: Record<string, number> }[]"
+        )
+    )]
+    pub conflicting_versions: Vec<ConflictingVersion>,
+    /// `log_order`, or the strategy that settled it; absent while the application has to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub resolution: Option<String>,
+}
+
+/// A version of an edited message, as it competes with others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// Its own id.
+    pub id: MessageId,
+    /// The device that wrote it.
+    pub device_id: DeviceId,
+    /// The wallet that wrote it: only versions by the message's own author count.
+    pub sender_wallet: WalletAddress,
+    /// What its device knew.
+    pub vector_clock: VectorClock,
+    /// When, by its writer's clock.
+    pub timestamp: Stamp,
+    /// The text.
+    pub text: String,
+    /// Whether it deletes the message.
+    pub deleted: bool,
+}
+
+impl Version {
+    /// The version that an entry with `replaces` is.
+    pub fn of(entry: &Entry) -> Version {
+        Version {
+            id: entry.message.id.clone(),
+            device_id: entry.original_device_id.clone(),
+            sender_wallet: entry.message.sender_wallet.clone(),
+            vector_clock: entry.vector_clock.clone(),
+            timestamp: entry.message.timestamp.clone(),
+            text: entry.message.ciphertext.clone(),
+            deleted: entry.message.deleted,
+        }
+    }
+}
+
+/// What an entry did not know, given the highest counters in the log before it. Exact; costs O(devices).
+pub fn unknown_to(entry: &Entry, heads_before: &VectorClock) -> Vec<CounterRange> {
+    heads_before
+        .iter()
+        .filter(|(device, head)| *device != entry.original_device_id && entry.vector_clock.get(device) < *head)
+        .map(|(device, head)| CounterRange { device_id: device.to_owned(), from: entry.vector_clock.get(device) + 1, to: head })
+        .collect()
+}
+
+/// Reports an entry that did not know `concurrent_with`, with those of the `others` at hand that it names.
+pub fn concurrent_messages<'a>(entry: &'a Entry, concurrent_with: Vec<CounterRange>, others: impl Iterator<Item = &'a Entry>) -> Conflict {
+    let named = |other: &&Entry| {
+        concurrent_with
+            .iter()
+            .any(|range| range.device_id == other.original_device_id && (range.from..=range.to).contains(&other.counter()))
+    };
+    let conflicting_versions =
+        std::iter::once(entry).chain(others.filter(named)).take(CONFLICT_VERSIONS_MAX).map(conflicting_version).collect();
+    Conflict {
+        kind: ConflictKind::ConcurrentMessages,
+        message_id: entry.message.id.clone(),
+        sequence_number: entry.sequence_number,
+        device_id: entry.original_device_id.clone(),
+        vector_clock: entry.vector_clock.clone(),
+        concurrent_with,
+        conflicting_versions,
+        resolution: Some("log_order".into()),
+    }
+}
+
+fn conflicting_version(entry: &Entry) -> ConflictingVersion {
+    ConflictingVersion {
+        message: entry.message.clone(),
+        device_id: entry.original_device_id.clone(),
+        vector_clock: entry.vector_clock.clone(),
+        timestamp: entry.message.timestamp.clone(),
+    }
+}
+
+/// Adds a version: those of the same wallet that it knew are superseded. At most one a device remains.
+pub fn add_version(versions: &mut Vec<Version>, new: Version) {
+    versions.retain(|old| old.sender_wallet != new.sender_wallet || old.vector_clock.compare(&new.vector_clock) == Causality::Concurrent);
+    versions.push(new);
+}
+
+/// Reports the versions of one message that `entry` meets, or `None` where it supersedes all.
+pub fn concurrent_versions(entry: &Entry, versions: &[Version], strategy: Strategy) -> Option<Conflict> {
+    let target = entry.message.replaces.as_ref()?;
+    let rivals: Vec<&Version> = ranked(versions, &entry.message.sender_wallet, strategy);
+    if rivals.len() < 2 {
+        return None;
+    }
+    let concurrent_with = rivals
+        .iter()
+        .filter(|version| version.id != entry.message.id)
+        .map(|version| {
+            let counter = version.vector_clock.get(&version.device_id);
+            CounterRange { device_id: version.device_id.clone(), from: counter, to: counter }
+        })
+        .collect();
+    let conflicting_versions = rivals
+        .iter()
+        .take(CONFLICT_VERSIONS_MAX)
+        .map(|version| ConflictingVersion {
+            message: crate::message::Message {
+                id: version.id.clone(),
+                sender_wallet: version.sender_wallet.clone(),
+                ciphertext: version.text.clone(),
+                timestamp: version.timestamp.clone(),
+                session_id: entry.message.session_id.clone(),
+                replaces: Some(target.clone()),
+                deleted: version.deleted,
+                ..Default::default()
+            },
+            device_id: version.device_id.clone(),
+            vector_clock: version.vector_clock.clone(),
+            timestamp: version.timestamp.clone(),
+        })
+        .collect();
+    let resolution = match strategy {
+        Strategy::VectorClock => Some("vector_clock".into()),
+        Strategy::Latest => Some("latest".into()),
+        Strategy::Manual => None,
+    };
+    Some(Conflict {
+        kind: ConflictKind::ConcurrentVersions,
+        message_id: target.clone(),
+        sequence_number: entry.sequence_number,
+        device_id: entry.original_device_id.clone(),
+        vector_clock: entry.vector_clock.clone(),
+        concurrent_with,
+        conflicting_versions,
+        resolution,
+    })
+}
+
+/// The versions by `author`, the winner first. The order is total, so it is the same everywhere.
+pub fn ranked<'a>(versions: &'a [Version], author: &str, strategy: Strategy) -> Vec<&'a Version> {
+    let mut ranked: Vec<&Version> = versions.iter().filter(|version| version.sender_wallet == author).collect();
+    ranked.sort_by_cached_key(|version| {
+        let (sum, time) = (version.vector_clock.sum(), version.timestamp.ms());
+        let (first, second) = if strategy == Strategy::Latest { (time, sum) } else { (sum, time) };
+        Reverse((first, second, version.device_id.clone()))
+    });
+    ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn entry(device: &str, clock: &str, replaces: Option<&str>, at_ms: u64) -> Entry {
+        let vector_clock: VectorClock = clock.parse().unwrap();
+        let id = format!("s:{device}:{}", vector_clock.get(device));
+        let message = Message {
+            id,
+            sender_wallet: "w".into(),
+            ciphertext: format!("by {device}"),
+            timestamp: Stamp::Millis(at_ms),
+            replaces: replaces.map(Into::into),
+            ..Message::default()
+        };
+        Entry { message, sequence_number: 9, vector_clock, server_timestamp: 0, original_device_id: device.into() }
+    }
+
+    #[test]
+    fn a_message_conflicts_with_exactly_what_its_clock_did_not_know() {
+        let heads = r#"{"a":4,"b":7,"c":1}"#.parse().unwrap();
+        let unknown = unknown_to(&entry("a", r#"{"a":5,"b":5,"c":1}"#, None, 0), &heads);
+        assert_eq!(unknown, [CounterRange { device_id: "b".into(), from: 6, to: 7 }]);
+    }
+
+    #[test]
+    fn winners_do_not_depend_on_the_order_of_arrival() {
+        let one = Version::of(&entry("a", r#"{"a":2,"c":1}"#, Some("m"), 50));
+        let two = Version::of(&entry("b", r#"{"a":1,"b":1}"#, Some("m"), 90));
+        for versions in [vec![one.clone(), two.clone()], vec![two, one]] {
+            assert_eq!(ranked(&versions, "w", Strategy::VectorClock)[0].device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Manual)[0].device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Latest)[0].device_id, "b");
+        }
+    }
+
+    #[test]
+    fn a_version_that_knows_all_others_ends_the_conflict() {
+        let mut versions = Vec::new();
+        add_version(&mut versions, Version::of(&entry("a", r#"{"a":2}"#, Some("m"), 0)));
+        let rival = entry("b", r#"{"a":1,"b":1}"#, Some("m"), 0);
+        add_version(&mut versions, Version::of(&rival));
+        let conflict = concurrent_versions(&rival, &versions, Strategy::Manual).unwrap();
+        assert_eq!((conflict.kind, conflict.resolution), (ConflictKind::ConcurrentVersions, None));
+        let resolution = entry("a", r#"{"a":3,"b":1}"#, Some("m"), 0);
+        add_version(&mut versions, Version::of(&resolution));
+        assert_eq!(versions.len(), 1);
+        assert!(concurrent_versions(&resolution, &versions, Strategy::Manual).is_none());
+    }
+
+    #[test]
+    fn versions_by_another_wallet_never_show() {
+        let mut forged = entry("x", r#"{"x":9}"#, Some("m"), 99);
+        forged.message.sender_wallet = "other".into();
+        assert!(ranked(&[Version::of(&forged)], "w", Strategy::VectorClock).is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! Errors: a stable code, what happened, and what follows from the code alone.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $category:ident, $recoverable:literal, $user:literal;)+) => {
+        /// What went wrong, as a stable name. Applications and tests match on it; messages may change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)+ }
+
+        impl ErrorCode {
+            /// Every code, in the order of the table.
+            pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name,)+];
+            /// The name as it appears on the wire and in JavaScript.
+            pub fn as_str(self) -> &'static str { match self { $(ErrorCode::$name => $text,)+ } }
+            /// The category that the seed's clients sort errors by.
+            pub fn category(self) -> ErrorCategory { match self { $(ErrorCode::$name => ErrorCategory::$category,)+ } }
+            /// Whether trying again, unchanged, can succeed.
+            pub fn recoverable(self) -> bool { match self { $(ErrorCode::$name => $recoverable,)+ } }
+            /// A sentence to show to a person: what to do.
+            pub fn user_message(self) -> &'static str { match self { $(ErrorCode::$name => $user,)+ } }
+        }
+    };
+}
+
+codes! {
+    /// The relay could not be reached.
+    ConnectionFailed = "CONNECTION_FAILED", Network, true, "The relay cannot be reached. Your messages are kept and will be sent when it is.";
+    /// The relay did not answer in time.
+    NetworkTimeout = "NETWORK_TIMEOUT", Network, true, "The relay did not answer in time. Your messages are kept and will be sent later.";
+    /// The connection ended while an answer was awaited.
+    RelayDisconnected = "RELAY_DISCONNECTED", Network, true, "The connection to the relay was lost. It will be made again by itself.";
+    /// The relay refused a message for good.
+    MessageDeliveryFailed = "MESSAGE_DELIVERY_FAILED", Relay, false, "This message was refused and will not be sent.";
+    /// A cryptographic operation failed.
+    CryptoError = "CRYPTO_ERROR", Crypto, false, "A cryptographic operation failed in this browser.";
+    /// Encryption failed.
+    EncryptionFailed = "ENCRYPTION_FAILED", Crypto, false, "The message could not be encrypted.";
+    /// Decryption failed.
+    DecryptionFailed = "DECRYPTION_FAILED", Crypto, false, "The message could not be decrypted.";
+    /// A key is not of the expected form.
+    InvalidKey = "INVALID_KEY", Crypto, false, "A key has the wrong form.";
+    /// A key could not be derived.
+    KeyDerivationFailed = "KEY_DERIVATION_FAILED", Crypto, false, "A key could not be derived.";
+    /// A session could not be created.
+    SessionCreationFailed = "SESSION_CREATION_FAILED", Validation, false, "The conversation could not be started.";
+    /// The session is not known here.
+    UnknownSession = "UNKNOWN_SESSION", Validation, false, "This conversation is not known on this device. Start it first.";
+    /// The message is not known here.
+    UnknownMessage = "UNKNOWN_MESSAGE", Validation, false, "This message is not known on this device.";
+    /// A message or frame does not have the form it must have.
+    InvalidMessageFormat = "INVALID_MESSAGE_FORMAT", Validation, false, "The message has the wrong form.";
+    /// Not 32 bytes of base58.
+    InvalidWalletAddress = "INVALID_WALLET_ADDRESS", Validation, false, "This is not a wallet address.";
+    /// An option or argument is out of its range.
+    InvalidArgument = "INVALID_ARGUMENT", Validation, false, "A value given to the SDK is out of its range.";
+    /// A clock has a negative, fractional or huge counter, or too many devices.
+    InvalidVectorClock = "INVALID_VECTOR_CLOCK", Validation, false, "A vector clock has the wrong form.";
+    /// The message is above the limit.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", Validation, false, "The message is too long.";
+    /// The frame is above the limit.
+    FrameTooLarge = "FRAME_TOO_LARGE", Validation, false, "Too much was sent at once.";
+    /// Too many messages wait in the outbox.
+    OutboxFull = "OUTBOX_FULL", Validation, true, "Too many messages are waiting. Go online to send them first.";
+    /// A count of devices, sessions or subscriptions is at its limit.
+    LimitReached = "LIMIT_REACHED", Validation, false, "A limit was reached.";
+    /// A wallet is needed first.
+    WalletNotConnected = "WALLET_NOT_CONNECTED", Auth, true, "Connect a wallet first.";
+    /// The wallet could not be connected.
+    WalletConnectionFailed = "WALLET_CONNECTION_FAILED", Auth, true, "The wallet could not be connected.";
+    /// A signature is not valid.
+    InvalidSignature = "INVALID_SIGNATURE", Auth, false, "A signature is not valid.";
+    /// The session is over.
+    SessionExpired = "SESSION_EXPIRED", Auth, true, "Please sign in again.";
+    /// The connection may not read or write this session.
+    NotAMember = "NOT_A_MEMBER", Auth, false, "You are not part of this conversation.";
+    /// Reading or writing the database failed.
+    StorageError = "STORAGE_ERROR", System, true, "The browser's storage failed. Nothing that was confirmed is lost.";
+    /// The disk or the origin's quota is full.
+    StorageFull = "STORAGE_FULL", System, true, "There is no space left to store messages. Free some and try again.";
+    /// The browser refuses storage altogether.
+    StorageRefused = "STORAGE_REFUSED", System, false, "The browser does not let this page store anything.";
+    /// Another tab uses this profile.
+    ProfileInUse = "PROFILE_IN_USE", System, true, "This account is open in another tab. Close it there or use it there.";
+    /// `initialize` must be called first.
+    SdkNotInitialized = "SDK_NOT_INITIALIZED", System, true, "The SDK is not ready yet.";
+    /// Starting failed.
+    SdkInitializationFailed = "SDK_INITIALIZATION_FAILED", System, true, "The SDK could not start.";
+    /// The relay has less than this device saw it acknowledge: it was set back.
+    RelayRolledBack = "RELAY_ROLLED_BACK", Relay, false, "The relay has lost messages that it had confirmed. Ask its operator to restore them.";
+    /// The relay sent what the protocol does not allow.
+    RelayMisbehaved = "RELAY_MISBEHAVED", Relay, true, "The relay sent something that makes no sense. It will be tried again.";
+    /// The relay cannot take more at the moment.
+    RelayBusy = "RELAY_BUSY", Relay, true, "The relay is busy. Your messages will be sent shortly.";
+    /// The relay could not store; nothing was acknowledged.
+    RelayStorageFailed = "RELAY_STORAGE_FAILED", Relay, true, "The relay could not store your messages. They are kept and sent again.";
+    /// A device that keeps our rules must announce itself in a session first.
+    NotAnnounced = "NOT_ANNOUNCED", Relay, true, "The connection is being set up again.";
+    /// A device skipped a counter; the frame says which is expected.
+    CounterGap = "COUNTER_GAP", Relay, true, "Messages arrived out of order and will be sent again.";
+    /// A counter or id was used before for another message.
+    CounterReused = "COUNTER_REUSED", Relay, false, "This device was copied or restored. It goes on under a new name.";
+    /// A frame's `type` is not known.
+    UnknownFrame = "UNKNOWN_FRAME", Relay, false, "The other side speaks a newer version.";
+    /// Anything else.
+    UnknownError = "UNKNOWN_ERROR", System, true, "Something unexpected happened.";
+}
+
+/// What an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorCategory {
+    /// The way to the relay.
+    Network,
+    /// Keys and ciphers.
+    Crypto,
+    /// What the caller passed in.
+    Validation,
+    /// This browser or machine.
+    System,
+    /// Who may do what.
+    Auth,
+    /// What the relay answered.
+    Relay,
+}
+
+/// A code and a sentence for developers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncError {
+    /// What went wrong.
+    pub code: ErrorCode,
+    /// The particulars: which value, which limit.
+    pub message: String,
+}
+
+impl SyncError {
+    /// An error of this code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        SyncError { code, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for SyncError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for SyncError {}

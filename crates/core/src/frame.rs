@@ -1,0 +1,643 @@
+//! The frames of PROTOCOL.md in their JSON form: parsing what arrives, printing what leaves.
+//!
+//! Parsing is strict in types and counts and lenient where seed clients are: fields may be missing or `null`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
+use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX};
+use crate::message::{Entry, Message, Stamp, null_as_default};
+use crate::vector_clock::VectorClock;
+
+/// The `deviceId` of every frame that the relay sends.
+pub const RELAY_DEVICE_ID: &str = "server";
+
+/// The rules that our own clients name as `protocolVersion`: counters without holes, batches acknowledged one by
+/// one. A device that names none is a seed client.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The fields that every frame with a `type` has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The session it is about.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub session_id: SessionId,
+    /// Who sends it; [`RELAY_DEVICE_ID`] for the relay.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub device_id: DeviceId,
+    /// When it was sent.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub timestamp: Stamp,
+    /// The frame's own id; answers name it in `inReplyTo`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub message_id: String,
+    /// Ours: [`PROTOCOL_VERSION`] in every frame of a client that keeps its rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol_version: Option<u32>,
+}
+
+/// A frame: what every frame has, and what this one says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// The common fields.
+    pub head: Head,
+    /// The rest, by type.
+    pub body: Body,
+}
+
+macro_rules! frames {
+    ($($(#[doc = $doc:literal])+ $variant:ident($body:ty) = $kind:literal,)+) => {
+        /// What a frame says.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Body {
+            $($(#[doc = $doc])+ $variant($body),)+
+            /// A live message of a seed client: no `type`.
+            Chat(Chat),
+            /// Something was refused: no `type`, but an `error`.
+            Error(ErrorBody),
+        }
+
+        fn parse_typed(kind: &str, text: &str) -> Result<Body, SyncError> {
+            match kind {
+                $($kind => serde_json::from_str(text).map(Body::$variant).map_err(|error| malformed(kind, &error)),)+
+                _ => {
+                    let shown: String = kind.chars().take(40).collect();
+                    Err(SyncError::new(ErrorCode::UnknownFrame, format!("no frame has the type {shown:?}")))
+                }
+            }
+        }
+
+        fn print(frame: &Frame) -> serde_json::Result<String> {
+            #[derive(Serialize)]
+            struct Typed<'a, T> {
+                #[serde(rename = "type")]
+                kind: &'static str,
+                #[serde(flatten)]
+                head: &'a Head,
+                #[serde(flatten)]
+                body: &'a T,
+            }
+            match &frame.body {
+                $(Body::$variant(body) => serde_json::to_string(&Typed { kind: $kind, head: &frame.head, body }),)+
+                Body::Chat(chat) => serde_json::to_string(chat),
+                Body::Error(error) => serde_json::to_string(error),
+            }
+        }
+    };
+}
+
+frames! {
+    /// A device says that it is there.
+    DeviceAnnounce(DeviceAnnounce) = "device_announce",
+    /// Who is in the session, after an announcement.
+    DeviceList(DeviceList) = "device_list",
+    /// A device asks for what it lacks.
+    SyncRequest(SyncRequest) = "sync_request",
+    /// A batch of the log.
+    SyncResponse(SyncResponse) = "sync_response",
+    /// How far an answer is.
+    SyncStatus(SyncStatus) = "sync_status",
+    /// Unsent messages.
+    SyncUpdate(SyncUpdate) = "sync_update",
+    /// What was taken.
+    SyncAck(SyncAck) = "sync_ack",
+    /// Messages that did not know of each other.
+    SyncConflict(SyncConflict) = "sync_conflict",
+    /// Proof that the path is alive.
+    SyncHeartbeat(SyncHeartbeat) = "sync_heartbeat",
+    /// A device delivered or showed messages.
+    ReadReceipt(ReadReceipt) = "read_receipt",
+    /// What others delivered or read.
+    ReadReceiptSync(ReadReceiptSync) = "read_receipt_sync",
+}
+
+/// `device_announce`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceAnnounce {
+    /// What kind of device it is.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub device_info: DeviceInfo,
+    /// What it has.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sync_state: SyncState,
+    /// Ours: whose device it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletAddress>,
+    /// Ours: `lz4` where the device takes compressed frames (binary WebSocket messages).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<String>,
+}
+
+/// What kind of device it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceInfo {
+    /// Such as `web`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub platform: String,
+    /// The version of its software.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub version: String,
+}
+
+/// What a device has of a session.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncState {
+    /// It has every entry up to this one.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub last_synced_sequence: u64,
+    /// What it knows.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub vector_clock: VectorClock,
+}
+
+/// `device_list`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceList {
+    /// Every device that was ever in the session.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub devices: Vec<DeviceState>,
+}
+
+/// One device of a `device_list`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct DeviceState {
+    /// Its id.
+    pub device_id: DeviceId,
+    /// Such as `web`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub platform: String,
+    /// When it was last heard of, in milliseconds since 1970.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub last_seen_at: u64,
+    /// Whether it is connected now.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub is_online: bool,
+    /// What it had when last heard of.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "ts", tsify(type = "{ lastSyncedSequence: number; vectorClock: Record<string, number> }"))]
+    pub sync_state: SyncState,
+    /// Ours: whose device it is, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletAddress>,
+}
+
+/// `sync_request`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncRequest {
+    /// The device has every entry up to this one.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub last_synced_sequence: u64,
+    /// What it knows.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sync_vector: VectorClock,
+    /// Instead of all that follows: only these entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_ranges: Option<Vec<SequenceRange>>,
+    /// Ours: at most so many messages in a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch_size: Option<usize>,
+}
+
+/// Sequence numbers from `start` to `end`, both included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct SequenceRange {
+    /// The first.
+    pub start: u64,
+    /// The last.
+    pub end: u64,
+}
+
+/// `sync_response`: entries in the order of their sequence numbers, without holes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncResponse {
+    /// The entries.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub messages: Vec<Entry>,
+    /// The last sequence number that the session has.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub latest_sequence: u64,
+    /// The highest counter of every device in the log.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub server_vector_clock: VectorClock,
+    /// Ours: the `messageId` of the request it answers; absent in a live push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<String>,
+}
+
+/// `sync_status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncStatus {
+    /// Where it is.
+    pub status: SyncPhase,
+    /// How far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncPhase {
+    /// It begins.
+    Started,
+    /// More follows.
+    InProgress,
+    /// All of it was sent.
+    Completed,
+    /// It ended early; `error` says why.
+    Failed,
+}
+
+/// How far an answer is, in messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// Sent so far.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub messages_synced: u64,
+    /// To be sent in all.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub total_messages: u64,
+    /// Conflicts among them.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub conflicts_resolved: u64,
+}
+
+/// `sync_update`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncUpdate {
+    /// Unsent messages, oldest first.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub messages: Vec<Unsent>,
+}
+
+/// One unsent message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unsent {
+    /// What was written.
+    pub message: Message,
+    /// The device's own count.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sequence_number: u64,
+    /// What the device knew, this message included.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub vector_clock: VectorClock,
+    /// When it was queued, in milliseconds since 1970.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub local_timestamp: Stamp,
+}
+
+/// `sync_ack`. The relay's names stored messages, list beside list; a v1 client's names the last entry it stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncAck {
+    /// Sequence numbers.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub acknowledged_sequences: Vec<u64>,
+    /// Message ids, in the same order.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub acknowledged_message_ids: Vec<MessageId>,
+    /// What the sender of this frame knows.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub vector_clock: VectorClock,
+    /// Ours, from the relay: when it took each message, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_timestamps: Vec<u64>,
+}
+
+/// `sync_conflict`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncConflict {
+    /// The conflicts.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub conflicts: Vec<ConflictReport>,
+}
+
+/// One conflict as the wire has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictReport {
+    /// The message that met others it did not know.
+    pub message_id: MessageId,
+    /// It and the others.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub conflicting_versions: Vec<ConflictingVersion>,
+    /// How it was resolved, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictingVersion {
+    /// What was written.
+    pub message: Message,
+    /// Where.
+    pub device_id: DeviceId,
+    /// What was known then.
+    pub vector_clock: VectorClock,
+    /// When.
+    pub timestamp: Stamp,
+}
+
+/// `sync_heartbeat`. The relay answers with the session's head, so a heartbeat also finds what was missed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncHeartbeat {
+    /// The last sequence number the sender has.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sequence_number: u64,
+    /// What the sender knows.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub vector_clock: VectorClock,
+}
+
+/// `read_receipt`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadReceipt {
+    /// Each stands for its message and every earlier one of the session.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub receipts: Vec<Receipt>,
+}
+
+/// `read_receipt_sync`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadReceiptSync {
+    /// As in `read_receipt`, with the reader.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub receipts: Vec<Receipt>,
+}
+
+/// A message reached a device of a wallet, or was seen by its owner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The message.
+    pub message_id: MessageId,
+    /// What happened to it.
+    pub status: ReceiptStatus,
+    /// When.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub timestamp: Stamp,
+    /// From the relay: whose device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader_wallet: Option<WalletAddress>,
+    /// From the relay: which device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// Ours, from the relay: the message's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence_number: Option<u64>,
+}
+
+/// What a receipt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReceiptStatus {
+    /// It is stored on a device of the reader.
+    Delivered,
+    /// The reader saw it.
+    Read,
+}
+
+/// A live message of a seed client. The relay sends it on with the last two fields added.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chat {
+    /// The session.
+    #[serde(default, deserialize_with = "null_as_default", alias = "sessionId")]
+    pub room_id: SessionId,
+    /// The text.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub message: String,
+    /// The wallet.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sender: WalletAddress,
+    /// When it was written.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub timestamp: Stamp,
+    /// Its id, where its writer gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// What its device knew, where it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector_clock: Option<VectorClock>,
+    /// From the relay: its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence_number: Option<u64>,
+    /// From the relay: when it took the message, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_timestamp: Option<u64>,
+    /// Fields that we know nothing of are kept and passed on.
+    #[serde(flatten)]
+    pub extra: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+/// Something was refused. Seed clients know only `error`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorBody {
+    /// What, in words.
+    pub error: String,
+    /// Ours: what, as a code.
+    #[serde(default = "unknown_code", deserialize_with = "code_or_unknown")]
+    pub code: ErrorCode,
+    /// Ours: the session, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Ours: the `messageId` of the frame that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<String>,
+    /// Ours: the message that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_message_id: Option<MessageId>,
+    /// Ours, with `COUNTER_GAP`: the counter that the relay takes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_counter: Option<u64>,
+}
+
+fn unknown_code() -> ErrorCode {
+    ErrorCode::UnknownError
+}
+
+/// A newer relay may have codes that this version does not.
+fn code_or_unknown<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(ErrorCode::ALL.iter().copied().find(|code| Some(code.as_str()) == text.as_deref()).unwrap_or(ErrorCode::UnknownError))
+}
+
+impl ErrorBody {
+    /// An error that names nothing but itself.
+    pub fn new(error: &SyncError) -> Self {
+        ErrorBody {
+            error: error.message.clone(),
+            code: error.code,
+            session_id: None,
+            in_reply_to: None,
+            refused_message_id: None,
+            expected_counter: None,
+        }
+    }
+}
+
+impl Frame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// `FRAME_TOO_LARGE` above [`FRAME_BYTES_MAX`], `UNKNOWN_FRAME` for a `type` that no frame has (skip those: a newer
+    /// version may send them), `INVALID_VECTOR_CLOCK`, `INVALID_MESSAGE_FORMAT` for all else.
+    pub fn parse(text: &str) -> Result<Frame, SyncError> {
+        if text.len() > FRAME_BYTES_MAX {
+            let message = format!("the frame has {} bytes, the limit is {FRAME_BYTES_MAX}", text.len());
+            return Err(SyncError::new(ErrorCode::FrameTooLarge, message));
+        }
+        Frame::parse_inflated(text)
+    }
+
+    /// Reads a frame that came compressed, and whose size was bounded then.
+    pub(crate) fn parse_inflated(text: &str) -> Result<Frame, SyncError> {
+        #[derive(Deserialize)]
+        struct Kind {
+            #[serde(rename = "type")]
+            kind: Option<String>,
+            error: Option<serde::de::IgnoredAny>,
+        }
+        let kind: Kind = serde_json::from_str(text).map_err(|error| malformed("a frame", &error))?;
+        let frame = match (kind.kind, kind.error) {
+            (Some(kind), _) => {
+                let head = serde_json::from_str(text).map_err(|error| malformed(&kind, &error))?;
+                Frame { head, body: parse_typed(&kind, text)? }
+            }
+            (None, Some(_)) => {
+                let body = serde_json::from_str(text).map_err(|error| malformed("an error", &error))?;
+                Frame { head: Head::default(), body: Body::Error(body) }
+            }
+            (None, None) => {
+                let chat: Chat = serde_json::from_str(text).map_err(|error| malformed("a chat frame", &error))?;
+                let head = Head { session_id: chat.room_id.clone(), timestamp: chat.timestamp.clone(), ..Head::default() };
+                Frame { head, body: Body::Chat(chat) }
+            }
+        };
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> String {
+        print(self).expect("a frame is strings, numbers and maps with text keys")
+    }
+
+    fn check(&self) -> Result<(), SyncError> {
+        for (field, id) in [("sessionId", &self.head.session_id), ("deviceId", &self.head.device_id), ("messageId", &self.head.message_id)]
+        {
+            if !id.is_empty() {
+                check_id(field, id)?;
+            }
+        }
+        let count = match &self.body {
+            Body::SyncUpdate(update) => update.messages.len(),
+            Body::SyncResponse(response) => response.messages.len(),
+            Body::SyncAck(ack) => ack.acknowledged_sequences.len().max(ack.acknowledged_message_ids.len()),
+            Body::ReadReceipt(receipt) => receipt.receipts.len(),
+            Body::ReadReceiptSync(receipt) => receipt.receipts.len(),
+            Body::SyncRequest(request) => request.missing_ranges.as_ref().map_or(0, Vec::len),
+            _ => 0,
+        };
+        if count > BATCH_MESSAGES_MAX {
+            let message = format!("the frame lists {count} items, the limit is {BATCH_MESSAGES_MAX}");
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
+        if let Body::DeviceAnnounce(announce) = &self.body
+            && (announce.device_info.platform.len() > NAME_BYTES_MAX || announce.device_info.version.len() > NAME_BYTES_MAX)
+        {
+            let message = format!("platform and version may have {NAME_BYTES_MAX} bytes");
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
+        Ok(())
+    }
+}
+
+fn malformed(what: &str, error: &serde_json::Error) -> SyncError {
+    let text = error.to_string();
+    let code = if text.contains("vector clock") { ErrorCode::InvalidVectorClock } else { ErrorCode::InvalidMessageFormat };
+    SyncError::new(code, format!("{what}: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frames_of_the_seed_are_read() {
+        let text = r#"{"type":"device_announce","sessionId":"session-123","deviceId":"device-abc","timestamp":1,"messageId":"m",
+            "deviceInfo":{"platform":"web","version":"1.0.0"},"syncState":{"lastSyncedSequence":42,"vectorClock":{"device-abc":42}}}"#;
+        let frame = Frame::parse(text).unwrap();
+        let Body::DeviceAnnounce(announce) = &frame.body else { panic!("{frame:?}") };
+        assert_eq!(announce.sync_state.last_synced_sequence, 42);
+        assert_eq!(frame.head.device_id, "device-abc");
+        assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
+    }
+
+    #[test]
+    fn missing_and_null_fields_are_read_as_nothing() {
+        let frame = Frame::parse(r#"{"type":"sync_update","sessionId":"s","deviceId":"d","messages":[{"message":{"ciphertext":"x","id":null},"vectorClock":null}]}"#).unwrap();
+        let Body::SyncUpdate(update) = frame.body else { panic!() };
+        assert_eq!(update.messages[0].message.ciphertext, "x");
+        assert_eq!(update.messages[0].message.id, "");
+        Frame::parse(r#"{"type":"device_announce","sessionId":"s","deviceId":"d","deviceInfo":null,"syncState":null}"#).unwrap();
+    }
+
+    #[test]
+    fn a_chat_frame_keeps_what_we_do_not_know() {
+        let text = r#"{"roomId":"r","message":"hi","sender":"w","timestamp":5,"nonce":"abc"}"#;
+        let Body::Chat(chat) = Frame::parse(text).unwrap().body else { panic!() };
+        assert_eq!(chat.extra["nonce"], "abc");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&Frame::parse(text).unwrap().to_json()).unwrap(),
+            serde_json::from_str::<serde_json::Value>(text).unwrap()
+        );
+    }
+
+    #[test]
+    fn bad_frames_are_refused_with_a_code() {
+        let deep = format!("{}{}", r#"{"type":"sync_update","messages":"#, "[".repeat(200) + &"]".repeat(200) + "}");
+        let cases = [
+            ("", ErrorCode::InvalidMessageFormat),
+            ("null", ErrorCode::InvalidMessageFormat),
+            ("[]", ErrorCode::InvalidMessageFormat),
+            (deep.as_str(), ErrorCode::InvalidMessageFormat),
+            (r#"{"type":"sync_request","lastSyncedSequence":"42"}"#, ErrorCode::InvalidMessageFormat),
+            (r#"{"type":"sync_request","syncVector":{"a":-1}}"#, ErrorCode::InvalidVectorClock),
+            (r#"{"type":"sync_request","syncVector":{"a":1.5}}"#, ErrorCode::InvalidVectorClock),
+            (r#"{"type":"sync_request","syncVector":{"a":9007199254740993}}"#, ErrorCode::InvalidVectorClock),
+            (r#"{"type":"of_the_future"}"#, ErrorCode::UnknownFrame),
+        ];
+        for (text, code) in cases {
+            assert_eq!(Frame::parse(text).unwrap_err().code, code, "{text}");
+        }
+        let huge = format!(r#"{{"roomId":"r","message":"{}"}}"#, "x".repeat(FRAME_BYTES_MAX));
+        assert_eq!(Frame::parse(&huge).unwrap_err().code, ErrorCode::FrameTooLarge);
+    }
+
+    #[test]
+    fn an_error_of_a_newer_relay_is_still_an_error() {
+        let frame = Frame::parse(r#"{"error":"no","code":"OF_THE_FUTURE"}"#).unwrap();
+        let Body::Error(error) = frame.body else { panic!() };
+        assert_eq!(error.code, ErrorCode::UnknownError);
+    }
+}

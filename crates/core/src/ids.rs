@@ -1,0 +1,106 @@
+//! Names: wallets, sessions, devices, messages. Strings as they stand on the wire, checked at every border.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{ErrorCode, SyncError};
+use crate::limits::{ID_BYTES_MAX, INTEGER_MAX};
+
+/// A wallet address: 32 bytes in base58, 32 to 44 characters.
+pub type WalletAddress = String;
+/// A conversation of two wallets. The SDK's are UUIDs; seed clients may use any text.
+pub type SessionId = String;
+/// One database of one browser profile.
+pub type DeviceId = String;
+/// `<session>:<device>:<counter>`, so that a message is found without an index of ids. Seed clients may use any text.
+pub type MessageId = String;
+
+/// Checks that `wallet` is 32 bytes of base58.
+///
+/// # Errors
+/// `INVALID_WALLET_ADDRESS`.
+pub fn check_wallet(wallet: &str) -> Result<(), SyncError> {
+    let mut bytes = [0u8; 32];
+    let fits = (32..=44).contains(&wallet.len());
+    if fits && bs58::decode(wallet).onto(&mut bytes) == Ok(32) {
+        return Ok(());
+    }
+    let shown: String = wallet.chars().take(50).collect();
+    Err(SyncError::new(ErrorCode::InvalidWalletAddress, format!("{shown:?} is not 32 bytes in base58 (32 to 44 characters)")))
+}
+
+/// Checks the length of a session, device or message id: 1 to [`ID_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// `INVALID_MESSAGE_FORMAT`, naming the field.
+pub fn check_id(field: &str, id: &str) -> Result<(), SyncError> {
+    if id.is_empty() || id.len() > ID_BYTES_MAX {
+        let message = format!("{field} must have 1 to {ID_BYTES_MAX} bytes, it has {}", id.len());
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+    }
+    Ok(())
+}
+
+/// The session of two wallets: the same for both, on every device. A version 8 UUID (RFC 9562) over the
+/// SHA-256 of both addresses in sorted order.
+pub fn session_of(one: &str, other: &str) -> SessionId {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    let digest =
+        Sha256::new().chain_update(b"solconnect.session.v1\0").chain_update(first).chain_update(b"\0").chain_update(second).finalize();
+    let mut bytes = [0u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    bytes[6] = 0x80 | (bytes[6] & 0x0f);
+    bytes[8] = 0x80 | (bytes[8] & 0x3f);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// A new device id: 96 random bits in base58.
+pub fn new_device_id(random: &mut fastrand::Rng) -> DeviceId {
+    let mut bytes = [0u8; 12];
+    random.fill(&mut bytes);
+    bs58::encode(bytes).into_string()
+}
+
+/// The id of a device's message.
+pub fn message_id(session: &str, device: &str, counter: u64) -> MessageId {
+    format!("{session}:{device}:{counter}")
+}
+
+/// The session, device and counter that an id of our own form names; `None` for ids that seed clients made.
+pub fn parse_message_id(id: &str) -> Option<(&str, &str, u64)> {
+    let (rest, counter) = id.rsplit_once(':')?;
+    let (session, device) = rest.rsplit_once(':')?;
+    let counter = counter.parse().ok().filter(|counter| (1..=INTEGER_MAX).contains(counter))?;
+    Some((session, device, counter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_peers_arrive_at_the_same_session() {
+        assert_eq!(session_of("alice", "bob"), session_of("bob", "alice"));
+        assert_ne!(session_of("alice", "bob"), session_of("alice", "carol"));
+        let id = session_of("alice", "bob");
+        assert_eq!((id.len(), &id[14..15]), (36, "8"));
+    }
+
+    #[test]
+    fn wallet_addresses_are_32_bytes_of_base58() {
+        check_wallet("11111111111111111111111111111111").unwrap();
+        check_wallet("So11111111111111111111111111111111111111112").unwrap();
+        for bad in ["", "peer123", "0OIl1111111111111111111111111111", "1111111111111111111111111111111111111111111111"] {
+            assert_eq!(check_wallet(bad).unwrap_err().code, ErrorCode::InvalidWalletAddress, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_names_its_place() {
+        let id = message_id("room:7", "dev", 12);
+        assert_eq!(parse_message_id(&id), Some(("room:7", "dev", 12)));
+        for other in ["msg-1", "a:b:0", "a:b:x", "a:b:9007199254740992"] {
+            assert_eq!(parse_message_id(other), None);
+        }
+    }
+}

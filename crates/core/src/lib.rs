@@ -1,0 +1,19 @@
+//! The rules of SolConnect Sync, sans-I/O: two state machines that the browser, the relay and the tests share.
+//!
+//! [`client::Client`] is one device: outbox, log, cursors, retries. [`relay::Relay`] gives every session its one order.
+//! Both take an input and the time, and return the work they ask of their shell. Neither has a clock, a source of
+//! randomness, threads or waiting of its own, so a seed repeats a run exactly.
+
+pub mod backoff;
+pub mod client;
+pub mod compress;
+pub mod conflict;
+pub mod error;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod log;
+pub mod message;
+pub mod relay;
+pub mod time;
+pub mod vector_clock;

@@ -1,0 +1,71 @@
+//! Every limit of the system, each with its reason. One place, so that both machines and PROTOCOL.md agree.
+
+/// The largest integer that JavaScript holds exactly (2^53 - 1): the cap of counters, sequences and sums.
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// The largest frame either side accepts, in bytes. Browsers have no backpressure on receive, so a frame
+/// must be small enough to hold many of in memory; it must still carry one message of the largest size.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest inflated frame, in bytes. A compressed frame says its size first, and one that claims more
+/// is refused before anything is allocated.
+pub const INFLATED_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest text of one message, in bytes of UTF-8. Escaped in the worst way (every byte as `\u00XX`)
+/// it still fits a frame beside its clock.
+pub const TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// The largest message as it stands in a frame, clock and escapes included: a frame less its own fields.
+pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 2 * 1024;
+
+/// Devices in one session, and so entries in one vector clock.
+pub const CLOCK_DEVICES_MAX: usize = 1_024;
+
+/// The longest session, device or message id, in bytes.
+pub const ID_BYTES_MAX: usize = 200;
+
+/// The longest content type or platform name, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Messages in one batch, whatever `maxBatchSize` asks for.
+pub const BATCH_MESSAGES_MAX: usize = 1_000;
+
+/// Messages waiting in one device's outbox. Beyond it `sendMessage` refuses rather than grow without end.
+pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
+
+/// Sessions one device keeps. Each costs memory and a frame at every reconnect.
+pub const SESSIONS_MAX: usize = 1_000;
+
+/// Update batches that a client has under way at once: enough to hide a round trip, few enough to resend.
+pub const UPDATES_IN_FLIGHT_MAX: usize = 4;
+
+/// Messages the relay sends a v1 device ahead of its acknowledgement. Memory on the device is bounded by it.
+pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
+
+/// Bytes the relay queues for one socket before it waits for it to drain. What waits stays in the log.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a socket may take nothing of a full queue before the relay cuts it.
+pub const SOCKET_STALL_MS_MAX: u64 = 5_000;
+
+/// Sessions one connection may be attached to: what one device may keep.
+pub const ATTACHMENTS_MAX: usize = SESSIONS_MAX;
+
+/// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
+pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
+
+/// Recent entries of a session that the relay keeps in memory, to push and to describe conflicts without a read.
+pub const TAIL_ENTRIES_MAX: usize = 256;
+
+/// Versions that one reported conflict carries in full; the rest are named by their counters.
+pub const CONFLICT_VERSIONS_MAX: usize = 8;
+
+/// How long a socket may take to open.
+pub const CONNECT_TIMEOUT_MS: u64 = 8_000;
+
+/// How long an answer may take (acknowledgement, batch, heartbeat) before the path counts as dead.
+/// A dead path shows no event at all, so this is what finds it.
+pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
+
+/// The longest wait between two attempts to connect or to store.
+pub const BACKOFF_MS_MAX: u64 = 60_000;

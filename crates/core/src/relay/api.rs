@@ -1,0 +1,136 @@
+//! What goes into the relay machine, what comes out, and what its journal keeps.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::Watermark;
+use crate::compress::Payload;
+use crate::frame::SyncState;
+use crate::ids::{DeviceId, SessionId, WalletAddress};
+
+/// Names one connection. Never used twice in the life of a process.
+pub type ConnectionId = u64;
+
+/// Names one question to the journal; its answer has the same number.
+pub type Ticket = u64;
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Input {
+    /// A socket is open.
+    Opened { connection: ConnectionId },
+    /// A frame arrived.
+    Received { connection: ConnectionId, payload: Payload },
+    /// The socket took `bytes` of what was transmitted.
+    Sent { connection: ConnectionId, bytes: usize },
+    /// The socket is gone.
+    Closed { connection: ConnectionId },
+    /// The journal's answer.
+    Journal { ticket: Ticket, answer: JournalAnswer },
+    /// The time that `next_timeout_ms` named has come. Harmless at any other time.
+    Timeout,
+}
+
+/// What the shell is asked to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Action {
+    /// Queue a frame for this socket, and say `Sent` when the socket has taken it.
+    Transmit { connection: ConnectionId, payload: Payload },
+    /// Close this socket with this code, after what was transmitted.
+    Disconnect { connection: ConnectionId, code: u16, reason: String },
+    /// Ask the journal. Questions of one session are answered in their order.
+    Journal { ticket: Ticket, question: JournalQuestion },
+    /// Something an operator wants to know. Never the content of a message.
+    Log { text: String },
+}
+
+/// A question to the journal.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum JournalQuestion {
+    /// What is known of a session. Answered with `Session`, empty for one never seen.
+    Load { session_id: SessionId },
+    /// Entries to store, all or none, with the devices that wrote them. `entries[0].sequence` must be the session's
+    /// head + 1 and the rest follow without holes; otherwise it fails. Answered with `Appended` once it is on disk.
+    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow> },
+    /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies (but at least one).
+    /// Answered with `Entries`.
+    Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
+    /// Entries of `(device, counter)` pairs and of keys, those that exist, in any order. Answered with `Entries`.
+    Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<String> },
+    /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append.
+    /// Not answered.
+    Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow> },
+}
+
+/// The journal's answer.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum JournalAnswer {
+    /// To `Load`.
+    Session(StoredSession),
+    /// To `Append`: every entry is on disk.
+    Appended,
+    /// To `Read` and `Find`.
+    Entries(Vec<StoredEntry>),
+    /// To any: it did not happen, nothing of it, and this is why.
+    Failed { reason: String },
+}
+
+/// What the journal knows of a session.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoredSession {
+    /// The last sequence number, 0 for none.
+    pub head: u64,
+    /// Every device.
+    pub devices: Vec<DeviceRow>,
+    /// Every wallet's receipts.
+    pub watermarks: Vec<WatermarkRow>,
+}
+
+/// An entry as the journal stores it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEntry {
+    /// Its place.
+    pub sequence: u64,
+    /// Who wrote it.
+    pub device_id: DeviceId,
+    /// Which of that device's it is; unique with the device.
+    pub counter: u64,
+    /// What a seed client's repeat is known by; unique in the session where present.
+    pub key: Option<String>,
+    /// What a repeat must equal.
+    pub digest: [u8; 32],
+    /// [`crate::message::Entry`] in its wire form, ready to be put in a frame.
+    pub body: Arc<str>,
+}
+
+/// A device of a session.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRow {
+    /// Its id.
+    pub device_id: DeviceId,
+    /// Whose it is, where it said so.
+    pub wallet: Option<WalletAddress>,
+    /// Such as `web`.
+    pub platform: String,
+    /// The highest counter of it in the log.
+    pub last_counter: u64,
+    /// When it was last heard of, in milliseconds since 1970.
+    pub last_seen_ms: u64,
+    /// What it had then.
+    pub sync_state: SyncState,
+}
+
+/// A wallet's receipts in a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatermarkRow {
+    /// The wallet.
+    pub wallet: WalletAddress,
+    /// Up to where.
+    pub watermark: Watermark,
+}

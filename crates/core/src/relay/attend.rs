@@ -1,0 +1,355 @@
+//! What clients say of themselves and ask for: announcements, requests, acknowledgements, heartbeats, receipts.
+
+use super::api::{Action, ConnectionId, DeviceRow};
+use super::session::{Answer, Attachment, Session};
+use super::{Relay, refusal};
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{
+    Body, DeviceAnnounce, DeviceList, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck,
+    SyncHeartbeat, SyncRequest, SyncState,
+};
+use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
+use crate::message::Stamp;
+use crate::time::Now;
+use crate::vector_clock::VectorClock;
+
+/// Clocks of more devices are left out where they only inform: they would fill the frame.
+const INFORMING_CLOCK_DEVICES_MAX: usize = 64;
+
+impl Relay {
+    /// A frame of a session that is loaded.
+    pub(super) fn attend(&mut self, now: Now, connection: ConnectionId, frame: Frame, actions: &mut Vec<Action>) {
+        let head = frame.head.clone();
+        let result = match frame.body {
+            Body::DeviceAnnounce(announce) => self.announce(now, connection, &head, announce, actions),
+            Body::SyncRequest(request) => self.request(now, connection, &head, request, actions),
+            Body::SyncUpdate(update) => self.update(now, connection, &head, update, actions),
+            Body::Chat(chat) => self.chat(now, connection, &head, chat, actions),
+            Body::SyncAck(ack) => {
+                self.acknowledge(now, connection, &head, &ack, actions);
+                Ok(())
+            }
+            Body::SyncHeartbeat(heartbeat) => {
+                self.heartbeat(now, connection, &head, heartbeat, actions);
+                Ok(())
+            }
+            Body::ReadReceipt(receipt) => self.receipt(now, connection, &head, receipt, actions),
+            // What only the relay says.
+            Body::DeviceList(_) | Body::SyncResponse(_) | Body::SyncStatus(_) | Body::SyncConflict(_) | Body::ReadReceiptSync(_) => {
+                Err(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame"))
+            }
+            Body::Error(_) => Ok(()),
+        };
+        if let Err(error) = result {
+            self.refuse(now, connection, refusal(&error, &head), actions);
+        }
+    }
+
+    /// The attachment of a connection, made where there is none: seed clients need not announce themselves. Our own
+    /// do, and are not taken for seed clients where their announcement failed.
+    pub(super) fn attachment(&mut self, connection: ConnectionId, head: &Head, device_id: &str) -> Result<&mut Attachment, SyncError> {
+        self.attach(connection, &head.session_id)?;
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return Err(SyncError::new(ErrorCode::UnknownSession, "the session is not loaded"));
+        };
+        if speaks_v1(head) && !session.attachments.get(&connection).is_some_and(|attachment| attachment.v1) {
+            return Err(SyncError::new(ErrorCode::NotAnnounced, "announce the device in this session first"));
+        }
+        Ok(session.attachments.entry(connection).or_insert_with(|| Attachment::new(device_id)))
+    }
+
+    fn announce(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        head: &Head,
+        announce: DeviceAnnounce,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SyncError> {
+        if head.device_id.is_empty() {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement names no device"));
+        }
+        if let Some(session) = self.sessions.get(&head.session_id)
+            && session.devices.len() >= CLOCK_DEVICES_MAX
+            && !session.devices.contains_key(&head.device_id)
+        {
+            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+        }
+        self.attach(connection, &head.session_id)?;
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.compress = announce.compression.as_deref() == Some("lz4");
+        }
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return Ok(());
+        };
+        let next = session.head + 1;
+        let attachment = session.attachments.entry(connection).or_insert_with(|| Attachment::new(&head.device_id));
+        attachment.device_id.clone_from(&head.device_id);
+        attachment.wallet.clone_from(&announce.wallet);
+        let v1 = speaks_v1(head);
+        attachment.v1 = v1;
+        if !v1 {
+            attachment.live.get_or_insert(next);
+        }
+        let row = session.devices.entry(head.device_id.clone()).or_default();
+        *row = DeviceRow {
+            device_id: head.device_id.clone(),
+            wallet: announce.wallet.or_else(|| row.wallet.take()),
+            platform: announce.device_info.platform,
+            last_counter: row.last_counter,
+            last_seen_ms: now.wall_ms,
+            sync_state: announce.sync_state,
+        };
+        let row = row.clone();
+        let receipts = if v1 { session.stored_receipts() } else { Vec::new() };
+        self.note(&head.session_id, vec![row], Vec::new(), actions);
+        self.tell_devices(now, &head.session_id, |_| true, actions);
+        if !receipts.is_empty() {
+            self.transmit(now, connection, &head.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
+        }
+        Ok(())
+    }
+
+    /// Sends the device list, cut where it would not fit a frame.
+    fn tell_devices(&mut self, now: Now, session_id: &str, to: impl Fn(&Attachment) -> bool, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get(session_id) else { return };
+        let mut devices = session.device_states();
+        let mut bytes = 1_024;
+        let fits = devices.iter().take_while(|device| {
+            bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
+            bytes <= FRAME_BYTES_MAX
+        });
+        let count = fits.count();
+        devices.truncate(count);
+        let told: Vec<ConnectionId> =
+            session.attachments.iter().filter(|(_, attachment)| to(attachment)).map(|(connection, _)| *connection).collect();
+        for connection in told {
+            self.transmit(now, connection, session_id, Body::DeviceList(DeviceList { devices: devices.clone() }), actions);
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        head: &Head,
+        request: SyncRequest,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SyncError> {
+        self.attachment(connection, head, &head.device_id)?;
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return Ok(());
+        };
+        let log_head = session.head;
+        let Some(attachment) = session.attachments.get_mut(&connection) else {
+            return Ok(());
+        };
+        let cursor = request.last_synced_sequence.min(log_head);
+        attachment.batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX);
+        let ranges: Vec<(u64, u64)> = match request.missing_ranges {
+            Some(ranges) if !ranges.is_empty() => ranges.iter().map(|range| (range.start.max(1), range.end.min(log_head))).collect(),
+            _ => {
+                if attachment.v1 {
+                    // All earlier answers are superseded: the device says where it stands.
+                    attachment.answers.clear();
+                    attachment.live = Some(log_head + 1);
+                    attachment.sent_through = cursor;
+                    attachment.acknowledged_through = cursor;
+                }
+                vec![(cursor + 1, log_head)]
+            }
+        };
+        let ranges: Vec<(u64, u64)> = ranges.into_iter().filter(|(start, end)| start <= end).collect();
+        let total = ranges.iter().map(|(start, end)| end - start + 1).sum();
+        attachment.answers.push_back(Answer { request_id: head.message_id.clone(), ranges: ranges.into(), sent: 0, total, begun: false });
+        if attachment.answers.len() > BATCH_MESSAGES_MAX {
+            attachment.answers.pop_back();
+            return Err(SyncError::new(ErrorCode::RelayBusy, "too many requests at once"));
+        }
+        self.serve(now, &head.session_id, connection, actions);
+        Ok(())
+    }
+
+    /// A v1 device has stored everything up to here: more may be sent, and its wallet has these messages.
+    fn acknowledge(&mut self, now: Now, connection: ConnectionId, head: &Head, ack: &SyncAck, actions: &mut Vec<Action>) {
+        let Some(sequence) = ack.acknowledged_sequences.iter().copied().max() else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return;
+        };
+        let log_head = session.head;
+        let Some(attachment) = session.attachments.get_mut(&connection).filter(|attachment| attachment.v1) else {
+            return;
+        };
+        let sequence = sequence.min(log_head);
+        let before = attachment.acknowledged_through;
+        attachment.acknowledged_through = before.max(sequence);
+        let (device_id, wallet) = (attachment.device_id.clone(), attachment.wallet.clone());
+        if let Some(row) = session.devices.get_mut(&device_id) {
+            row.last_seen_ms = now.wall_ms;
+            row.sync_state.last_synced_sequence = row.sync_state.last_synced_sequence.max(sequence);
+        }
+        if let Some(wallet) = wallet {
+            let foreign = session.has_foreign(before + 1, sequence, &wallet);
+            if session.raise_watermark(&wallet, ReceiptStatus::Delivered, sequence) && foreign {
+                let row = session.watermark_row(&wallet);
+                let message_id = session.id_at(sequence).unwrap_or_default();
+                let receipt = receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence));
+                self.note(&head.session_id, Vec::new(), vec![row], actions);
+                self.tell_receipts(now, &head.session_id, connection, vec![receipt], true, actions);
+            }
+        }
+        self.serve(now, &head.session_id, connection, actions);
+    }
+
+    fn heartbeat(&mut self, now: Now, connection: ConnectionId, head: &Head, heartbeat: SyncHeartbeat, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return;
+        };
+        if let Some(attachment) = session.attachments.get(&connection)
+            && let Some(row) = session.devices.get_mut(&attachment.device_id)
+        {
+            row.last_seen_ms = now.wall_ms;
+            row.sync_state = SyncState { last_synced_sequence: heartbeat.sequence_number, vector_clock: heartbeat.vector_clock };
+        }
+        let answer = SyncHeartbeat { sequence_number: session.head, vector_clock: session.informing_clock() };
+        self.transmit(now, connection, &head.session_id, Body::SyncHeartbeat(answer), actions);
+    }
+
+    fn receipt(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        head: &Head,
+        receipt: ReadReceipt,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SyncError> {
+        let attachment = self.attachment(connection, head, &head.device_id)?;
+        let device_id = attachment.device_id.clone();
+        // A seed client names no wallet: its device stands for it.
+        let wallet = attachment.wallet.clone().unwrap_or_else(|| device_id.clone());
+        let Some(session) = self.sessions.get_mut(&head.session_id) else {
+            return Ok(());
+        };
+        let mut told = Vec::new();
+        for receipt in receipt.receipts {
+            let sequence = receipt.sequence_number.or_else(|| session.sequence_of(&receipt.message_id));
+            if let Some(sequence) = sequence {
+                session.raise_watermark(&wallet, receipt.status, sequence);
+            }
+            told.push(Receipt {
+                timestamp: receipt.timestamp,
+                ..receipt_sync(now, receipt.message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
+            });
+        }
+        let row = session.watermark_row(&wallet);
+        self.note(&head.session_id, Vec::new(), vec![row], actions);
+        self.tell_receipts(now, &head.session_id, connection, told, false, actions);
+        Ok(())
+    }
+
+    /// Passes receipts on to everybody else. Those that the relay derives from acknowledgements go to v1 devices only:
+    /// seed clients send their own.
+    fn tell_receipts(
+        &mut self,
+        now: Now,
+        session_id: &str,
+        from: ConnectionId,
+        receipts: Vec<Receipt>,
+        v1_only: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(session) = self.sessions.get(session_id) else { return };
+        let others = session.attachments.iter().filter(|(connection, attachment)| **connection != from && (attachment.v1 || !v1_only));
+        let others: Vec<ConnectionId> = others.map(|(connection, _)| *connection).collect();
+        for connection in others {
+            self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts: receipts.clone() }), actions);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn leave(&mut self, now: Now, session_id: &str, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        let Some(attachment) = session.attachments.remove(&connection) else {
+            return;
+        };
+        if let Some(row) = session.devices.get_mut(&attachment.device_id) {
+            row.last_seen_ms = now.wall_ms;
+            let row = row.clone();
+            self.note(session_id, vec![row], Vec::new(), actions);
+        }
+        self.tell_devices(now, session_id, |attachment| attachment.v1, actions);
+    }
+}
+
+fn speaks_v1(head: &Head) -> bool {
+    head.protocol_version.is_some_and(|version| version >= PROTOCOL_VERSION)
+}
+
+fn receipt_sync(now: Now, message_id: String, status: ReceiptStatus, wallet: String, device_id: String, sequence: Option<u64>) -> Receipt {
+    Receipt {
+        message_id,
+        status,
+        timestamp: Stamp::iso(now.wall_ms),
+        reader_wallet: Some(wallet),
+        device_id: Some(device_id),
+        sequence_number: sequence,
+    }
+}
+
+impl Attachment {
+    fn new(device_id: &str) -> Self {
+        Attachment {
+            device_id: device_id.to_owned(),
+            wallet: None,
+            v1: false,
+            live: None,
+            answers: Default::default(),
+            sent_through: 0,
+            acknowledged_through: 0,
+            batch_max: 100,
+            reading: false,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn informing_clock(&self) -> VectorClock {
+        if self.heads.len() <= INFORMING_CLOCK_DEVICES_MAX { self.heads.clone() } else { VectorClock::new() }
+    }
+
+    /// Every wallet's receipts, for a device that arrives.
+    fn stored_receipts(&self) -> Vec<Receipt> {
+        let receipt = |wallet: &String, status, sequence: u64| Receipt {
+            message_id: self.id_at(sequence).unwrap_or_default(),
+            status,
+            timestamp: Stamp::default(),
+            reader_wallet: Some(wallet.clone()),
+            device_id: None,
+            sequence_number: Some(sequence),
+        };
+        let both = self.watermarks.iter().flat_map(|(wallet, watermark)| {
+            [receipt(wallet, ReceiptStatus::Delivered, watermark.delivered), receipt(wallet, ReceiptStatus::Read, watermark.read)]
+        });
+        both.filter(|receipt| receipt.sequence_number != Some(0)).take(BATCH_MESSAGES_MAX / 8).collect()
+    }
+
+    /// Whether any of these entries was written by another wallet; the tail tells, and beyond it one is assumed.
+    fn has_foreign(&self, from: u64, through: u64, wallet: &str) -> bool {
+        let first = self.tail.front().map_or(u64::MAX, |entry| entry.stored.sequence);
+        from < first
+            || self
+                .tail
+                .iter()
+                .any(|entry| (from..=through).contains(&entry.stored.sequence) && entry.entry.message.sender_wallet != wallet)
+    }
+
+    fn id_at(&self, sequence: u64) -> Option<String> {
+        self.tail.iter().find(|entry| entry.stored.sequence == sequence).map(|entry| entry.entry.message.id.clone())
+    }
+
+    fn sequence_of(&self, message_id: &str) -> Option<u64> {
+        self.tail.iter().rev().find(|entry| entry.entry.message.id == message_id).map(|entry| entry.stored.sequence)
+    }
+}

@@ -1,0 +1,280 @@
+//! The relay: a state machine that gives every session its one order and passes it on.
+//!
+//! How a message passes: frames of a session wait until it is loaded (here), updates are checked and numbered
+//! (append), the journal stores them, then the sender is acknowledged and everybody else is served from the log
+//! (deliver). What a device has been sent is a position in the log, so a slow one costs no memory.
+
+mod api;
+mod append;
+mod attend;
+mod deliver;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use api::*;
+
+use crate::compress::Payload;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, Frame, Head, RELAY_DEVICE_ID};
+use crate::ids::SessionId;
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::message::Stamp;
+use crate::time::Now;
+use session::Session;
+
+/// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
+/// told to come again.
+const LOADING_FRAMES_MAX: usize = 1_024;
+
+/// The relay machine. Feed it every input in order; run the actions it returns in order.
+#[derive(Default)]
+pub struct Relay {
+    connections: BTreeMap<ConnectionId, Connection>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that the journal is asked for, and the frames that wait for them.
+    loading: BTreeMap<SessionId, VecDeque<(ConnectionId, Frame)>>,
+    tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
+    last_ticket: Ticket,
+    last_frame: u64,
+}
+
+/// What a question to the journal was for.
+enum Purpose {
+    Load,
+    /// To tell repeats from new messages.
+    Find,
+    Append,
+    /// To serve this connection.
+    Read(ConnectionId),
+}
+
+#[derive(Default)]
+struct Connection {
+    /// Transmitted and not yet taken by the socket.
+    queued_bytes: usize,
+    /// When the socket last took something, while its queue is full.
+    stalled_since_ms: Option<u64>,
+    attached: BTreeSet<SessionId>,
+    compress: bool,
+}
+
+impl Connection {
+    fn is_full(&self) -> bool {
+        self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
+    }
+}
+
+impl Relay {
+    /// A machine that knows no session; the journal does.
+    pub fn new() -> Relay {
+        Relay::default()
+    }
+
+    /// Takes one input and returns what to do, in order.
+    #[must_use]
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Opened { connection } => {
+                self.connections.insert(connection, Connection::default());
+            }
+            Input::Received { connection, payload } => {
+                if self.connections.contains_key(&connection) {
+                    match payload.parse() {
+                        Ok(frame) => self.route(now, connection, frame, &mut actions),
+                        Err(error) => self.refuse(now, connection, ErrorBody::new(&error), &mut actions),
+                    }
+                }
+            }
+            Input::Sent { connection, bytes } => self.sent(now, connection, bytes, &mut actions),
+            Input::Closed { connection } => self.closed(now, connection, &mut actions),
+            Input::Journal { ticket, answer } => self.answered(now, ticket, answer, &mut actions),
+            Input::Timeout => {}
+        }
+        self.cut_stalled(now, &mut actions);
+        actions
+    }
+
+    /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.connections.values().filter_map(|connection| connection.stalled_since_ms).min().map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+    }
+
+    /// A frame goes to its session, once that is known.
+    fn route(&mut self, now: Now, connection: ConnectionId, frame: Frame, actions: &mut Vec<Action>) {
+        let session_id = frame.head.session_id.clone();
+        if session_id.is_empty() {
+            match frame.body {
+                Body::SyncHeartbeat(heartbeat) => {
+                    self.transmit(now, connection, "", Body::SyncHeartbeat(heartbeat), actions);
+                }
+                _ => {
+                    let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the frame names no session");
+                    self.refuse(now, connection, ErrorBody::new(&error), actions);
+                }
+            }
+            return;
+        }
+        if self.sessions.contains_key(&session_id) {
+            self.attend(now, connection, frame, actions);
+            self.release(&session_id);
+            return;
+        }
+        if !self.loading.contains_key(&session_id) {
+            self.ask(&session_id, Purpose::Load, JournalQuestion::Load { session_id: session_id.clone() }, actions);
+        }
+        let waiting = self.loading.entry(session_id).or_default();
+        if waiting.len() < LOADING_FRAMES_MAX {
+            waiting.push_back((connection, frame));
+        } else {
+            let error = SyncError::new(ErrorCode::RelayBusy, "too much waits for this session; send it again");
+            self.refuse(now, connection, refusal(&error, &frame.head), actions);
+        }
+    }
+
+    fn answered(&mut self, now: Now, ticket: Ticket, answer: JournalAnswer, actions: &mut Vec<Action>) {
+        let Some((session_id, purpose)) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        match purpose {
+            Purpose::Load => {
+                let waiting = self.loading.remove(&session_id).unwrap_or_default();
+                match answer {
+                    JournalAnswer::Session(stored) => {
+                        self.sessions.insert(session_id.clone(), Session::new(stored));
+                        for (connection, frame) in waiting {
+                            if self.connections.contains_key(&connection) {
+                                self.attend(now, connection, frame, actions);
+                            }
+                        }
+                    }
+                    other => {
+                        let error = self.journal_failed(&session_id, &other, actions);
+                        for (connection, frame) in waiting {
+                            self.refuse(now, connection, refusal(&error, &frame.head), actions);
+                        }
+                    }
+                }
+            }
+            Purpose::Find => self.found(now, &session_id, answer, actions),
+            Purpose::Append => self.appended(now, &session_id, answer, actions),
+            Purpose::Read(connection) => self.read(now, &session_id, connection, answer, actions),
+        }
+        self.release(&session_id);
+    }
+
+    fn journal_failed(&self, session_id: &str, answer: &JournalAnswer, actions: &mut Vec<Action>) -> SyncError {
+        let reason = match answer {
+            JournalAnswer::Failed { reason } => reason.as_str(),
+            _ => "the journal answered another question",
+        };
+        actions.push(Action::Log { text: format!("journal failed for session {session_id:?}: {reason}") });
+        SyncError::new(ErrorCode::RelayStorageFailed, "the relay could not store or read; nothing was acknowledged")
+    }
+
+    /// Forgets a session that nobody is attached to: the journal has it.
+    fn release(&mut self, session_id: &str) {
+        if self.sessions.get(session_id).is_some_and(Session::is_idle) {
+            self.sessions.remove(session_id);
+        }
+    }
+
+    fn ask(&mut self, session_id: &str, purpose: Purpose, question: JournalQuestion, actions: &mut Vec<Action>) {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, (session_id.to_owned(), purpose));
+        actions.push(Action::Journal { ticket: self.last_ticket, question });
+    }
+
+    /// State that may be lost in a crash.
+    fn note(&mut self, session_id: &str, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, actions: &mut Vec<Action>) {
+        self.last_ticket += 1;
+        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks };
+        actions.push(Action::Journal { ticket: self.last_ticket, question });
+    }
+
+    fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize, actions: &mut Vec<Action>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let was_full = connection.is_full();
+        connection.queued_bytes = connection.queued_bytes.saturating_sub(bytes);
+        connection.stalled_since_ms = connection.is_full().then_some(now.monotonic_ms);
+        if was_full && !connection.is_full() {
+            for session_id in connection.attached.clone() {
+                self.serve(now, &session_id, id, actions);
+            }
+        }
+    }
+
+    /// A socket that takes nothing of a full queue is cut (T12): what it lacks is in the log.
+    fn cut_stalled(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let stalled = |connection: &Connection| {
+            connection.stalled_since_ms.is_some_and(|since_ms| now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
+                || connection.queued_bytes > 4 * SOCKET_QUEUE_BYTES_MAX
+        };
+        let cut: Vec<ConnectionId> = self.connections.iter().filter(|(_, connection)| stalled(connection)).map(|(id, _)| *id).collect();
+        for connection in cut {
+            actions.push(Action::Disconnect { connection, code: 1013, reason: "too slow: connect again to catch up".into() });
+            self.closed(now, connection, actions);
+        }
+    }
+
+    fn closed(&mut self, now: Now, id: ConnectionId, actions: &mut Vec<Action>) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        for session_id in connection.attached {
+            self.leave(now, &session_id, id, actions);
+            self.release(&session_id);
+        }
+    }
+
+    /// Attaches a connection to a session; the limit is per connection.
+    fn attach(&mut self, connection: ConnectionId, session_id: &str) -> Result<(), SyncError> {
+        let Some(connection) = self.connections.get_mut(&connection) else {
+            return Ok(());
+        };
+        if connection.attached.len() >= ATTACHMENTS_MAX && !connection.attached.contains(session_id) {
+            return Err(SyncError::new(ErrorCode::LimitReached, format!("a connection takes part in at most {ATTACHMENTS_MAX} sessions")));
+        }
+        connection.attached.insert(session_id.to_owned());
+        Ok(())
+    }
+
+    fn head(&mut self, now: Now, session_id: &str) -> Head {
+        self.last_frame += 1;
+        Head {
+            session_id: session_id.to_owned(),
+            device_id: RELAY_DEVICE_ID.into(),
+            timestamp: Stamp::Millis(now.wall_ms),
+            message_id: format!("r{}", self.last_frame),
+            protocol_version: None,
+        }
+    }
+
+    fn transmit(&mut self, now: Now, connection: ConnectionId, session_id: &str, body: Body, actions: &mut Vec<Action>) {
+        let head = self.head(now, session_id);
+        let compress = self.connections.get(&connection).is_some_and(|connection| connection.compress);
+        self.transmit_payload(now, connection, Payload::pack(Frame { head, body }.to_json(), compress), actions);
+    }
+
+    fn transmit_payload(&mut self, now: Now, id: ConnectionId, payload: Payload, actions: &mut Vec<Action>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.queued_bytes += payload.len();
+        if connection.is_full() {
+            connection.stalled_since_ms.get_or_insert(now.monotonic_ms);
+        }
+        actions.push(Action::Transmit { connection: id, payload });
+    }
+
+    fn refuse(&mut self, now: Now, connection: ConnectionId, error: ErrorBody, actions: &mut Vec<Action>) {
+        let json = Frame { head: Head::default(), body: Body::Error(error) }.to_json();
+        self.transmit_payload(now, connection, Payload::pack(json, false), actions);
+    }
+}
+
+/// An error that names the frame it is about.
+fn refusal(error: &SyncError, head: &Head) -> ErrorBody {
+    ErrorBody {
+        session_id: Some(head.session_id.clone()),
+        in_reply_to: Some(head.message_id.clone()).filter(|id| !id.is_empty()),
+        ..ErrorBody::new(error)
+    }
+}

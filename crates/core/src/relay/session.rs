@@ -1,0 +1,154 @@
+//! One session as the relay holds it while somebody is attached.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::api::{ConnectionId, DeviceRow, StoredEntry, StoredSession, WatermarkRow};
+use super::append::{Append, Update};
+use crate::client::Watermark;
+use crate::compress::Payload;
+use crate::frame::{DeviceState, ReceiptStatus};
+use crate::ids::{DeviceId, WalletAddress};
+use crate::limits::TAIL_ENTRIES_MAX;
+use crate::message::Entry;
+use crate::vector_clock::VectorClock;
+
+pub(super) struct Session {
+    /// The last sequence number on disk.
+    pub head: u64,
+    pub devices: BTreeMap<DeviceId, DeviceRow>,
+    /// The highest counter of each device on disk.
+    pub heads: VectorClock,
+    pub watermarks: BTreeMap<WalletAddress, Watermark>,
+    pub attachments: BTreeMap<ConnectionId, Attachment>,
+    /// The last entries, ending at `head`.
+    pub tail: VecDeque<Arc<TailEntry>>,
+    /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
+    pub updates: VecDeque<Update>,
+    pub append: Option<Append>,
+    /// The last live push: everybody at the same position gets the same bytes.
+    pub push: Option<Push>,
+}
+
+pub(super) struct TailEntry {
+    pub stored: StoredEntry,
+    pub entry: Entry,
+}
+
+pub(super) struct Push {
+    pub from: u64,
+    pub through: u64,
+    pub plain: Payload,
+    pub compressed: Payload,
+}
+
+/// A connection that takes part in a session.
+pub(super) struct Attachment {
+    pub device_id: DeviceId,
+    pub wallet: Option<WalletAddress>,
+    /// It announced our rules; otherwise it is a seed client.
+    pub v1: bool,
+    /// Where live delivery goes on; `None` for one that has not asked for it.
+    pub live: Option<u64>,
+    /// Requests that are not fully answered.
+    pub answers: VecDeque<Answer>,
+    /// The last entry sent to it, and the last that it says it has stored.
+    pub sent_through: u64,
+    pub acknowledged_through: u64,
+    pub batch_max: usize,
+    /// The journal is reading for it.
+    pub reading: bool,
+}
+
+/// A request under way.
+pub(super) struct Answer {
+    /// The frame that asked.
+    pub request_id: String,
+    /// What is left to send, both ends included.
+    pub ranges: VecDeque<(u64, u64)>,
+    pub sent: u64,
+    pub total: u64,
+    /// Whether anything was said: also "nothing is missing" has to be.
+    pub begun: bool,
+}
+
+impl Session {
+    pub fn new(stored: StoredSession) -> Self {
+        let mut heads = VectorClock::new();
+        for device in &stored.devices {
+            // What the journal holds was checked when it was appended.
+            let _ = heads.raise(&device.device_id, device.last_counter);
+        }
+        Session {
+            head: stored.head,
+            devices: stored.devices.into_iter().map(|device| (device.device_id.clone(), device)).collect(),
+            heads,
+            watermarks: stored.watermarks.into_iter().map(|row| (row.wallet, row.watermark)).collect(),
+            attachments: BTreeMap::new(),
+            tail: VecDeque::new(),
+            updates: VecDeque::new(),
+            append: None,
+            push: None,
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.attachments.is_empty() && self.updates.is_empty() && self.append.is_none()
+    }
+
+    pub fn has_seed_clients(&self) -> bool {
+        self.attachments.values().any(|attachment| !attachment.v1)
+    }
+
+    pub fn extend_tail(&mut self, entries: Vec<TailEntry>) {
+        self.tail.extend(entries.into_iter().map(Arc::new));
+        while self.tail.len() > TAIL_ENTRIES_MAX {
+            self.tail.pop_front();
+        }
+    }
+
+    /// Entries `from` to `through` where the tail holds `from`: at most `count_max`, and `bytes_max` of bodies.
+    pub fn tail_range(&self, from: u64, through: u64, count_max: usize, bytes_max: usize) -> Option<Vec<Arc<TailEntry>>> {
+        let first = self.tail.front()?.stored.sequence;
+        let start = usize::try_from(from.checked_sub(first)?).ok()?;
+        let mut bytes = 0;
+        let within = self.tail.iter().skip(start).take_while(|entry| entry.stored.sequence <= through).take(count_max);
+        let taken: Vec<_> = within
+            .take_while(|entry| {
+                let fits = bytes == 0 || bytes + entry.stored.body.len() <= bytes_max;
+                bytes += entry.stored.body.len();
+                fits
+            })
+            .cloned()
+            .collect();
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// Takes in a receipt; says whether it was news.
+    pub fn raise_watermark(&mut self, wallet: &str, status: ReceiptStatus, sequence: u64) -> bool {
+        self.watermarks.entry(wallet.to_owned()).or_default().raise(status, sequence.min(self.head))
+    }
+
+    pub fn watermark_row(&self, wallet: &str) -> WatermarkRow {
+        WatermarkRow { wallet: wallet.to_owned(), watermark: self.watermarks.get(wallet).copied().unwrap_or_default() }
+    }
+
+    /// Every device as `device_list` has it, those that are connected first.
+    pub fn device_states(&self) -> Vec<DeviceState> {
+        let online = |device: &str| self.attachments.values().any(|attachment| attachment.device_id == device);
+        let mut states: Vec<DeviceState> = self
+            .devices
+            .values()
+            .map(|row| DeviceState {
+                device_id: row.device_id.clone(),
+                platform: row.platform.clone(),
+                last_seen_at: row.last_seen_ms,
+                is_online: online(&row.device_id),
+                sync_state: row.sync_state.clone(),
+                wallet: row.wallet.clone(),
+            })
+            .collect();
+        states.sort_by_key(|state| !state.is_online);
+        states
+    }
+}

@@ -1,0 +1,284 @@
+//! Single behaviours of client and relay together, each with the faults that it is about.
+
+mod world;
+
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope};
+use solconnect_sync_core::conflict::{ConflictKind, Strategy};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::ids::session_of;
+use world::{Faults, WALLETS, World};
+
+const MINUTE_MS: u64 = 60_000;
+
+fn session() -> String {
+    session_of(WALLETS[0], WALLETS[1])
+}
+
+fn healthy(devices: usize) -> World {
+    let mut world = World::new(1, Faults::default());
+    for index in 0..devices {
+        world.add_device(&format!("device-{index}"), WALLETS[index % 2], ClientConfig::default());
+    }
+    world.run_for(1_000);
+    world
+}
+
+fn send(world: &mut World, index: usize, text: &str) -> String {
+    let request = world.call(index, |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+    match world.answer(index, request, MINUTE_MS) {
+        Ok(Reply::Receipt(receipt)) => receipt.message_id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sync(world: &mut World, index: usize, scope: SyncScope) -> Result<Reply, solconnect_sync_core::error::SyncError> {
+    let request = world.call(index, |request| Input::Sync { request, session_id: None, scope });
+    world.answer(index, request, 5 * MINUTE_MS)
+}
+
+fn shown(world: &World, index: usize) -> Vec<String> {
+    let device = &world.devices[index];
+    let shown = device.client.as_ref().unwrap().show(&session(), device.store.entries(&session()), true);
+    shown.into_iter().map(|message| message.text).collect()
+}
+
+#[test]
+fn what_is_written_offline_survives_the_tab_and_is_delivered_once() {
+    let mut world = healthy(2);
+    world.feed(0, Input::SetOffline { offline: true });
+    send(&mut world, 0, "one");
+    send(&mut world, 0, "two");
+    world.kill(0);
+    world.start(0);
+    world.run_for(1);
+    assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 2, "I13");
+    assert_eq!(sync(&mut world, 0, SyncScope::Outbox), Ok(Reply::Count(2)));
+    world.run_for(1_000);
+    assert_eq!(shown(&world, 1), ["one", "two"]);
+    assert_eq!(world.devices[1].heard.len(), 2, "I6");
+    assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 0);
+}
+
+#[test]
+fn a_new_device_gets_the_history_in_batches_with_progress() {
+    let mut world = healthy(1);
+    for number in 0..350 {
+        send(&mut world, 0, &format!("message {number}"));
+    }
+    sync(&mut world, 0, SyncScope::Everything).unwrap();
+    let late = world.add_device("late", WALLETS[1], ClientConfig { max_batch_size: 50, ..ClientConfig::default() });
+    world.run_for(5_000);
+    let progress: Vec<u64> = world.devices[late]
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::SyncProgress { messages_synced, total_messages: 350, .. } => Some(*messages_synced),
+            _ => None,
+        })
+        .collect();
+    assert!(progress.is_sorted() && progress.last() == Some(&350), "I14: {progress:?}");
+    assert_eq!(shown(&world, late), shown(&world, 0));
+    assert_eq!(world.devices[late].store.logs.len(), 7, "a batch is stored as it came");
+}
+
+#[test]
+fn status_moves_from_queued_to_read() {
+    let mut world = healthy(2);
+    let id = send(&mut world, 0, "hello");
+    world.run_for(1_000);
+    assert_eq!(world.devices[0].statuses[&id], MessageStatus::Delivered);
+    world.call(1, |request| Input::MarkRead { request, session_id: session(), message_id: id.clone(), sequence_number: 1 });
+    world.run_for(1_000);
+    assert_eq!(world.devices[0].statuses[&id], MessageStatus::Read);
+    let client = world.devices[0].client.as_ref().unwrap();
+    assert_eq!(client.show(&session(), world.devices[0].store.entries(&session()), false)[0].status, MessageStatus::Read);
+}
+
+#[test]
+fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
+    // B26, F41: two browsers with one device id write different messages under one counter.
+    let mut world = healthy(2);
+    send(&mut world, 0, "before");
+    world.run_for(1_000);
+    let clone = world.add_device("clone", WALLETS[0], ClientConfig::default());
+    world.kill(clone);
+    world.devices[clone].store.snapshot = world.devices[0].store.snapshot.clone();
+    world.devices[clone].store.logs = world.devices[0].store.logs.clone();
+    world.feed(0, Input::SetOffline { offline: true });
+    world.start(clone);
+    world.run_for(1);
+    world.feed(clone, Input::SetOffline { offline: true });
+    world.run_for(1_000);
+    send(&mut world, 0, "from the original");
+    send(&mut world, clone, "from the clone");
+    world.feed(0, Input::SetOffline { offline: false });
+    world.run_for(5_000);
+    world.feed(clone, Input::SetOffline { offline: false });
+    world.run_for(MINUTE_MS);
+    assert_eq!(shown(&world, 1), ["before", "from the original", "from the clone"]);
+    assert_eq!(shown(&world, clone), shown(&world, 1));
+    assert_eq!(world.devices[clone].renamed.len(), 1, "the application is told of the new id");
+}
+
+#[test]
+fn a_restored_backup_never_reuses_a_counter() {
+    // F42, I11.
+    let mut world = healthy(2);
+    send(&mut world, 0, "one");
+    world.run_for(1_000);
+    let backup = (world.devices[0].store.snapshot.clone(), world.devices[0].store.logs.clone());
+    send(&mut world, 0, "two");
+    world.run_for(1_000);
+    world.kill(0);
+    (world.devices[0].store.snapshot, world.devices[0].store.logs) = backup;
+    world.start(0);
+    world.run_for(0);
+    world.call(0, |request| Input::Send { request, session_id: session(), text: "three".into(), content_type: None });
+    world.run_for(MINUTE_MS);
+    assert_eq!(shown(&world, 1), ["one", "two", "three"]);
+    assert_eq!(shown(&world, 0), shown(&world, 1));
+}
+
+#[test]
+fn a_relay_that_was_set_back_is_an_error_and_nothing_is_renumbered() {
+    // F19, I19.
+    let mut world = healthy(2);
+    send(&mut world, 0, "one");
+    send(&mut world, 0, "two");
+    world.run_for(1_000);
+    world.kill_relay();
+    world.journal.get_mut(&session()).unwrap().0.truncate(1);
+    world.journal.get_mut(&session()).unwrap().1.values_mut().for_each(|row| row.last_counter = row.last_counter.min(1));
+    let failed = sync(&mut world, 0, SyncScope::Everything).unwrap_err();
+    assert_eq!(failed.code, ErrorCode::RelayRolledBack);
+    assert_eq!(shown(&world, 0), ["one", "two"]);
+}
+
+#[test]
+fn concurrent_edits_have_the_same_winner_everywhere_and_manual_stays_open() {
+    let mut world = World::new(3, Faults::default());
+    let manual = ClientConfig { conflict_resolution_strategy: Strategy::Manual, ..ClientConfig::default() };
+    for (name, wallet) in [("phone", WALLETS[0]), ("laptop", WALLETS[0]), ("peer", WALLETS[1])] {
+        world.add_device(name, wallet, manual.clone());
+    }
+    world.run_for(1_000);
+    let id = send(&mut world, 0, "draft");
+    world.run_for(1_000);
+    for (index, text) in [(0, "from the phone"), (1, "from the laptop")] {
+        world.feed(index, Input::SetOffline { offline: true });
+        let message_id = id.clone();
+        world.call(index, |request| Input::Edit { request, session_id: session(), message_id, text: Some(text.into()) });
+        world.run_for(100);
+        assert_eq!(shown(&world, index), [text], "an own edit shows at once");
+    }
+    for index in [1, 0] {
+        world.feed(index, Input::SetOffline { offline: false });
+        world.run_for(MINUTE_MS);
+    }
+    let all: Vec<_> = (0..3).map(|index| shown(&world, index)).collect();
+    assert!(all.iter().all(|list| list == &all[0]), "I12: {all:?}");
+    let open = |world: &World, index: usize| {
+        let device = &world.devices[index];
+        device.client.as_ref().unwrap().show(&session(), device.store.entries(&session()), true)[0].versions.len()
+    };
+    assert_eq!([0, 1, 2].map(|index| open(&world, index)), [2, 2, 2]);
+    let reported = world.devices[2].conflicts.iter().find(|conflict| conflict.kind == ConflictKind::ConcurrentVersions).unwrap();
+    assert_eq!((reported.message_id.as_str(), &reported.resolution), (id.as_str(), &None));
+
+    world.call(1, |request| Input::Edit { request, session_id: session(), message_id: id, text: Some("agreed".into()) });
+    world.run_for(MINUTE_MS);
+    assert_eq!([0, 1, 2].map(|index| (shown(&world, index), open(&world, index))), [0, 1, 2].map(|_| (vec!["agreed".to_string()], 1)));
+}
+
+#[test]
+fn a_full_disk_refuses_the_message_and_keeps_the_rest() {
+    // B4, F27, I21.
+    let mut world = healthy(1);
+    world.feed(0, Input::SetOffline { offline: true });
+    send(&mut world, 0, "kept");
+    world.faults.storage_per_mille = 1_000;
+    let request = world.call(0, |request| Input::Send { request, session_id: session(), text: "too much".into(), content_type: None });
+    assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, ErrorCode::StorageFull);
+    world.faults.storage_per_mille = 0;
+    send(&mut world, 0, "after");
+    assert_eq!(shown(&world, 0), ["kept", "after"]);
+    assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 2);
+}
+
+#[test]
+fn a_dead_path_is_found_by_silence_alone() {
+    // B20, F6: no event ever says that it is dead.
+    let mut world = healthy(2);
+    world.faults.half_open_per_mille = 1_000;
+    world.call(0, |request| Input::Send { request, session_id: session(), text: "into the void".into(), content_type: None });
+    world.run_for(1_000);
+    world.faults.half_open_per_mille = 0;
+    world.run_for(MINUTE_MS);
+    assert_eq!(shown(&world, 1), ["into the void"]);
+    assert_eq!(world.devices[0].client.as_ref().unwrap().connection(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_sync_without_a_relay_fails_after_its_retries_and_keeps_the_queue() {
+    let mut world = healthy(1);
+    world.feed(0, Input::SetOffline { offline: true });
+    send(&mut world, 0, "waits");
+    world.faults.cut_per_mille = 1_000;
+    world.feed(0, Input::SetOffline { offline: false });
+    let failed = sync(&mut world, 0, SyncScope::Everything).unwrap_err();
+    assert!([ErrorCode::RelayDisconnected, ErrorCode::ConnectionFailed].contains(&failed.code), "{failed}");
+    assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 1);
+    world.faults.cut_per_mille = 0;
+    assert_eq!(sync(&mut world, 0, SyncScope::Everything), Ok(Reply::Count(1)));
+}
+
+#[test]
+fn auto_sync_asks_at_its_interval() {
+    let mut world = healthy(1);
+    world.call(0, |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) });
+    let started = |world: &World| world.devices[0].events.iter().filter(|event| matches!(event, Event::SyncStarted { .. })).count();
+    let before = started(&world);
+    world.run_for(26_000);
+    assert_eq!(started(&world) - before, 5);
+    world.call(0, |request| Input::AutoSync { request, session_id: session(), interval_ms: None });
+    let before = started(&world);
+    world.run_for(20_000);
+    assert_eq!(started(&world), before);
+}
+
+#[test]
+fn calls_that_make_no_sense_are_refused_with_a_code() {
+    let mut world = healthy(1);
+    let long = "x".repeat(8 * 1024 + 1);
+    let unknown = || "no-such-session".to_string();
+    let cases: Vec<(ErrorCode, Box<dyn Fn(u64) -> Input>)> = vec![
+        (
+            ErrorCode::UnknownSession,
+            Box::new(move |request| Input::Send { request, session_id: unknown(), text: "x".into(), content_type: None }),
+        ),
+        (
+            ErrorCode::UnknownSession,
+            Box::new(move |request| Input::Sync { request, session_id: Some(unknown()), scope: SyncScope::Everything }),
+        ),
+        (
+            ErrorCode::MessageTooLarge,
+            Box::new(move |request| Input::Send { request, session_id: session(), text: long.clone(), content_type: None }),
+        ),
+        (
+            ErrorCode::InvalidMessageFormat,
+            Box::new(|request| Input::Send { request, session_id: session(), text: String::new(), content_type: None }),
+        ),
+        (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::OpenSession { request, peer_wallet: "peer123".into() })),
+        (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::ConnectWallet { request, wallet: "0x12".into() })),
+        (ErrorCode::InvalidArgument, Box::new(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(0) })),
+        (
+            ErrorCode::UnknownMessage,
+            Box::new(|request| Input::MarkRead { request, session_id: session(), message_id: "m".into(), sequence_number: 9 }),
+        ),
+    ];
+    for (code, input) in cases {
+        let request = world.call(0, |request| input(request));
+        assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, code);
+    }
+    assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 0);
+}
