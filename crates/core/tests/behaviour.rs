@@ -8,6 +8,8 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::ids::session_of;
 use world::{Faults, WALLETS, World};
 
+type Call = Box<dyn Fn(u64) -> Input>;
+
 const MINUTE_MS: u64 = 60_000;
 
 fn session() -> String {
@@ -251,7 +253,7 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
     let mut world = healthy(1);
     let long = "x".repeat(8 * 1024 + 1);
     let unknown = || "no-such-session".to_string();
-    let cases: Vec<(ErrorCode, Box<dyn Fn(u64) -> Input>)> = vec![
+    let cases: Vec<(ErrorCode, Call)> = vec![
         (
             ErrorCode::UnknownSession,
             Box::new(move |request| Input::Send { request, session_id: unknown(), text: "x".into(), content_type: None }),
@@ -277,7 +279,7 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
         ),
     ];
     for (code, input) in cases {
-        let request = world.call(0, |request| input(request));
+        let request = world.call(0, input);
         assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, code);
     }
     assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 0);

@@ -90,6 +90,9 @@ pub struct Device {
     pub config: ClientConfig,
 }
 
+/// Entries, devices by id, receipts by wallet.
+type SessionRows = (Vec<StoredEntry>, BTreeMap<String, DeviceRow>, BTreeMap<String, WatermarkRow>);
+
 pub struct World {
     pub now: Now,
     pub random: fastrand::Rng,
@@ -99,7 +102,7 @@ pub struct World {
     pub devices: Vec<Device>,
     relay: Option<Relay>,
     relay_life: u64,
-    pub journal: BTreeMap<String, (Vec<StoredEntry>, BTreeMap<String, DeviceRow>, BTreeMap<String, WatermarkRow>)>,
+    pub journal: BTreeMap<String, SessionRows>,
     /// Connection to device, its life and its generation.
     connections: BTreeMap<u64, (usize, u64, u64)>,
     half_open: BTreeSet<u64>,
