@@ -61,8 +61,8 @@ pub enum JournalQuestion {
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
     /// Entries of `(device, counter)` pairs and of keys, those that exist, in any order. Answered with `Entries`.
     Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<String> },
-    /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append.
-    /// Not answered.
+    /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append, and never
+    /// changes `last_counter`: that is what the log says. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow> },
 }
 

@@ -439,7 +439,7 @@ impl World {
             JournalQuestion::Note { session_id, devices: rows, watermarks: marks } => {
                 let (_, devices, watermarks) = self.journal.entry(session_id).or_default();
                 for row in rows {
-                    let last_counter = devices.get(&row.device_id).map_or(0, |old| old.last_counter).max(row.last_counter);
+                    let last_counter = devices.get(&row.device_id).map_or(0, |old| old.last_counter);
                     devices.insert(row.device_id.clone(), DeviceRow { last_counter, ..row });
                 }
                 watermarks.extend(marks.into_iter().map(|row| (row.wallet.clone(), row)));

@@ -1,0 +1,205 @@
+//! The one task that owns the relay machine: inputs go in one after the other, and its actions are carried out.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use solconnect_sync_core::compress::Payload;
+use solconnect_sync_core::relay::{Action, ConnectionId, Input, JournalQuestion, Relay};
+use solconnect_sync_core::time::Now;
+use tokio::select;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::info;
+
+use crate::journal::{Answer, Journal};
+
+/// Events that wait for the driver. Sockets that have more to say wait with reading, so that a flood ends in the
+/// senders' own buffers (a frame has at most 64 KiB: 16 MiB here at most).
+pub const EVENTS_MAX: usize = 256;
+
+/// Events handled before the timer is looked at again.
+const EVENTS_AT_ONCE_MAX: usize = 32;
+
+/// How long a stopping relay waits for the journal to answer.
+const ANSWERS_TIMEOUT_MS: u64 = 5_000;
+
+/// How long a stopping relay waits for sockets to close.
+const SOCKETS_TIMEOUT_MS: u64 = 3_000;
+
+/// The close code of a relay that stops: come back later (RFC 6455, IANA registry).
+pub const CLOSE_SERVICE_RESTART: u16 = 1012;
+
+/// What sockets tell the driver.
+#[derive(Debug)]
+pub enum Event {
+    /// A socket is open: this is how to reach it.
+    Opened {
+        /// Its name.
+        connection: ConnectionId,
+        /// Its way out.
+        outbox: Outbox,
+    },
+    /// Something happened on a socket that was opened. The last is [`Input::Closed`].
+    Input(Input),
+}
+
+/// The way to one socket.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Frames to write. The channel has no bound of its own: the machine counts what it transmitted and what the
+    /// socket took ([`Input::Sent`]), stops at its limit of queued bytes, and cuts who takes nothing.
+    pub frames: mpsc::UnboundedSender<Payload>,
+    /// Asks it to close, once what is in `frames` is written.
+    pub close: oneshot::Sender<Goodbye>,
+}
+
+/// Why a socket is closed: code and words of the close frame.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// A close code of RFC 6455.
+    pub code: u16,
+    /// In words.
+    pub reason: String,
+}
+
+/// The task's state.
+pub struct Driver {
+    relay: Relay,
+    journal: Journal,
+    started: Instant,
+    /// Every open socket; `None` once it was asked to close.
+    sockets: HashMap<ConnectionId, Option<Outbox>>,
+    /// Questions that the journal has not answered yet.
+    questions: usize,
+}
+
+impl Driver {
+    /// A driver that has not started.
+    pub fn new(relay: Relay, journal: Journal) -> Self {
+        Driver { relay, journal, started: Instant::now(), sockets: HashMap::new(), questions: 0 }
+    }
+
+    /// Runs until `stop` resolves or is dropped. Then it takes nothing new, waits for the journal's answers so that
+    /// what is stored is also acknowledged, closes every socket, and gives the journal back.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut answers: mpsc::UnboundedReceiver<Answer>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Journal {
+        let mut some = Vec::with_capacity(EVENTS_AT_ONCE_MAX);
+        loop {
+            let next_timeout = self.relay.next_timeout_ms().map(|ms| self.started + Duration::from_millis(ms));
+            let timeout = async {
+                match next_timeout {
+                    Some(moment) => sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            select! {
+                _ = &mut stop => break,
+                Some(answer) = answers.recv() => self.answered(answer),
+                () = timeout => self.handle(Input::Timeout),
+                1.. = events.recv_many(&mut some, EVENTS_AT_ONCE_MAX) => some.drain(..).for_each(|event| self.take(event)),
+            }
+        }
+        self.finish(&mut events, &mut answers).await;
+        self.journal
+    }
+
+    async fn finish(&mut self, events: &mut mpsc::Receiver<Event>, answers: &mut mpsc::UnboundedReceiver<Answer>) {
+        let deadline = Instant::now() + Duration::from_millis(ANSWERS_TIMEOUT_MS);
+        while self.questions > 0 {
+            select! {
+                Some(answer) = answers.recv() => self.answered(answer),
+                Some(event) = events.recv() => self.take_while_stopping(event),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        let connections: Vec<_> = self.sockets.keys().copied().collect();
+        for connection in connections {
+            self.disconnect(connection, CLOSE_SERVICE_RESTART, "the relay restarts".to_owned());
+        }
+        let deadline = Instant::now() + Duration::from_millis(SOCKETS_TIMEOUT_MS);
+        while !self.sockets.is_empty() {
+            match timeout_at(deadline, events.recv()).await {
+                Ok(Some(event)) => self.take_while_stopping(event),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened { connection, outbox } => {
+                self.sockets.insert(connection, Some(outbox));
+                self.handle(Input::Opened { connection });
+            }
+            Event::Input(input) => {
+                if let Input::Closed { connection } = &input {
+                    self.sockets.remove(connection);
+                }
+                self.handle(input);
+            }
+        }
+    }
+
+    /// What arrives now is not acknowledged, so its sender keeps it.
+    fn take_while_stopping(&mut self, event: Event) {
+        match event {
+            Event::Opened { connection, outbox } => {
+                self.sockets.insert(connection, Some(outbox));
+                self.disconnect(connection, CLOSE_SERVICE_RESTART, "the relay restarts".to_owned());
+            }
+            Event::Input(Input::Closed { connection }) => {
+                self.sockets.remove(&connection);
+            }
+            Event::Input(_) => {}
+        }
+    }
+
+    fn answered(&mut self, (ticket, answer): Answer) {
+        self.questions -= 1;
+        self.handle(Input::Journal { ticket, answer });
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        for action in self.relay.handle(now, input) {
+            match action {
+                Action::Transmit { connection, payload } => self.transmit(connection, payload),
+                Action::Disconnect { connection, code, reason } => self.disconnect(connection, code, reason),
+                Action::Journal { ticket, question } => {
+                    self.questions += usize::from(!matches!(question, JournalQuestion::Note { .. }));
+                    self.journal.ask(ticket, question);
+                }
+                Action::Log { text } => info!("{text}"),
+            }
+        }
+    }
+
+    fn transmit(&self, connection: ConnectionId, payload: Payload) {
+        if let Some(Some(outbox)) = self.sockets.get(&connection) {
+            // A socket that is gone says so itself.
+            let _ = outbox.frames.send(payload);
+        }
+    }
+
+    fn disconnect(&mut self, connection: ConnectionId, code: u16, reason: String) {
+        if let Some(outbox) = self.sockets.get_mut(&connection).and_then(Option::take) {
+            // A socket that is gone says so itself.
+            let _ = outbox.close.send(Goodbye { code, reason });
+        }
+    }
+
+    fn now(&self) -> Now {
+        let monotonic_ms = millis(self.started.elapsed());
+        // A wall clock before 1970 counts as 1970: it is for display only.
+        let wall_ms = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        Now { monotonic_ms, wall_ms }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,13 @@
+//! The relay of SolConnect Sync: the shell around [`solconnect_sync_core::relay::Relay`], which has the rules.
+//!
+//! A frame's way in: [`socket`] reads it, [`driver`] hands it to the machine, [`journal`] puts what the machine asks on
+//! the disk, and its answer lets the machine acknowledge. [`server`] accepts connections and serves the page.
+
+pub mod driver;
+pub mod journal;
+mod linger;
+mod notes;
+mod origin;
+pub mod server;
+mod socket;
+mod store;

@@ -1,0 +1,64 @@
+//! Devices as last seen, and receipts: state that may be lost in a crash, gathered to be written with other things.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
+use solconnect_sync_core::relay::{DeviceRow, StoredSession, WatermarkRow};
+
+use crate::store;
+
+/// How long a note waits for an append to travel with.
+const NOTE_DELAY_MS_MAX: u64 = 200;
+
+/// What waits to be written: the last word on each device and wallet.
+#[derive(Default)]
+pub(crate) struct Notes {
+    sessions: BTreeMap<SessionId, SessionNotes>,
+    /// When it must be written; `None` while there is nothing.
+    pub(crate) due: Option<Instant>,
+}
+
+#[derive(Default)]
+struct SessionNotes {
+    devices: BTreeMap<DeviceId, DeviceRow>,
+    watermarks: BTreeMap<WalletAddress, WatermarkRow>,
+}
+
+impl Notes {
+    /// Takes in what is known of a session's devices and wallets now.
+    pub(crate) fn add(&mut self, session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>) {
+        let notes = self.sessions.entry(session_id).or_default();
+        notes.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
+        notes.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
+        self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(NOTE_DELAY_MS_MAX));
+    }
+
+    /// An append brought newer rows of these devices.
+    pub(crate) fn supersede(&mut self, session_id: &str, devices: &[DeviceRow]) {
+        if let Some(notes) = self.sessions.get_mut(session_id) {
+            notes.devices.retain(|id, _| devices.iter().all(|device| device.device_id != *id));
+        }
+    }
+
+    /// Adds what is not written yet to what was read.
+    pub(crate) fn complete(&self, session_id: &str, stored: StoredSession) -> StoredSession {
+        let Some(notes) = self.sessions.get(session_id) else {
+            return stored;
+        };
+        let mut devices: BTreeMap<_, _> = stored.devices.into_iter().map(|row| (row.device_id.clone(), row)).collect();
+        for (id, noted) in &notes.devices {
+            let last_counter = devices.get(id).map_or(0, |row| row.last_counter);
+            devices.insert(id.clone(), DeviceRow { last_counter, ..noted.clone() });
+        }
+        let mut watermarks: BTreeMap<_, _> = stored.watermarks.into_iter().map(|row| (row.wallet.clone(), row)).collect();
+        watermarks.extend(notes.watermarks.clone());
+        StoredSession { head: stored.head, devices: devices.into_values().collect(), watermarks: watermarks.into_values().collect() }
+    }
+
+    /// Writes all of it. Call it within a transaction or savepoint.
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.sessions.iter().try_for_each(|(id, notes)| store::note(connection, id, notes.devices.values(), notes.watermarks.values()))
+    }
+}

@@ -1,0 +1,206 @@
+//! One WebSocket: reading and writing side by side until either ends, then an orderly close.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use solconnect_sync_core::compress::Payload;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head};
+use solconnect_sync_core::limits::FRAME_BYTES_MAX;
+use solconnect_sync_core::relay::{ConnectionId, Input};
+use tokio::select;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tracing::debug;
+use tungstenite::error::{CapacityError, Error as SocketError};
+
+use crate::driver::{CLOSE_SERVICE_RESTART, Event, Goodbye, Outbox};
+
+/// How often the relay pings. Browsers answer by themselves, also for hidden and frozen pages.
+const PING_INTERVAL_MS: u64 = 30_000;
+
+/// A peer that let two pings pass in silence is gone, whatever TCP believes (F6).
+const SILENCE_MS_MAX: u64 = 75_000;
+
+/// How long the last frames and the closing handshake may take.
+const CLOSE_TIMEOUT_MS: u64 = 2_000;
+
+/// Bytes written before the machine hears that they were: it must see a slow reader make progress.
+const WRITE_BYTES_AT_ONCE: usize = 16 * 1024;
+
+/// The longest reason that fits a close frame, in bytes (RFC 6455, 5.5).
+const REASON_BYTES_MAX: usize = 123;
+
+/// How a connection ends.
+enum End {
+    /// The peer closed it, or it broke.
+    Gone(String),
+    /// We close it; `error` is the last frame before that, where there is one to write.
+    Close { error: Option<String>, goodbye: Goodbye },
+}
+
+/// Runs a connection until it is closed. Tells the driver of its beginning, its frames and its end.
+pub(crate) async fn run(socket: WebSocket, connection: ConnectionId, peer: SocketAddr, events: mpsc::Sender<Event>) {
+    let (frames, outgoing) = mpsc::unbounded_channel();
+    let (close, mut close_asked) = oneshot::channel();
+    if events.send(Event::Opened { connection, outbox: Outbox { frames, close } }).await.is_err() {
+        return;
+    }
+    debug!(connection, %peer, "opened");
+    let (mut sink, mut stream) = socket.split();
+    let end = {
+        let mut reader = pin!(read(&mut stream, connection, &events));
+        let mut writer = pin!(write(&mut sink, outgoing, connection, &events));
+        let mut all_written = false;
+        loop {
+            select! {
+                end = &mut reader => break end,
+                result = &mut writer, if !all_written => match result {
+                    Ok(()) => all_written = true,
+                    Err(error) => break End::Gone(error.to_string()),
+                },
+                goodbye = &mut close_asked => {
+                    if !all_written {
+                        // First what was transmitted, as long as the peer takes it.
+                        let _ = timeout(Duration::from_millis(CLOSE_TIMEOUT_MS), &mut writer).await;
+                    }
+                    break End::Close { error: None, goodbye: goodbye.unwrap_or_else(|_| stopping()) };
+                }
+            }
+        }
+    };
+    let why = match end {
+        End::Gone(why) => why,
+        End::Close { error, goodbye } => {
+            let why = format!("{} {}", goodbye.code, goodbye.reason);
+            let closing = close_with(&mut sink, &mut stream, error, goodbye);
+            let _ = timeout(Duration::from_millis(CLOSE_TIMEOUT_MS), closing).await;
+            why
+        }
+    };
+    debug!(connection, %peer, why, "closed");
+    // The driver is gone only where the relay stops.
+    let _ = events.send(Event::Input(Input::Closed { connection })).await;
+}
+
+async fn read(stream: &mut SplitStream<WebSocket>, connection: ConnectionId, events: &mpsc::Sender<Event>) -> End {
+    loop {
+        let payload = match timeout(Duration::from_millis(SILENCE_MS_MAX), stream.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => Payload::Text(text.as_str().into()),
+            Ok(Some(Ok(Message::Binary(bytes)))) => Payload::Binary(bytes[..].into()),
+            // The answers to pings and closes are the library's; after a close the stream ends by itself.
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => continue,
+            Ok(Some(Err(error))) => return end_of(error),
+            Ok(None) => return End::Gone("closed by the peer".to_owned()),
+            Err(_) => return End::Gone(format!("silent for {SILENCE_MS_MAX} ms")),
+        };
+        // Waits while the driver has enough to do; the peer's TCP window fills meanwhile.
+        if events.send(Event::Input(Input::Received { connection, payload })).await.is_err() {
+            return End::Close { error: None, goodbye: stopping() };
+        }
+    }
+}
+
+/// What a failed read means to the peer.
+fn end_of(error: axum::Error) -> End {
+    let text = error.to_string();
+    let error = match error.into_inner().downcast::<SocketError>() {
+        Ok(error) => *error,
+        Err(_) => return End::Gone(text),
+    };
+    let (code, frame) = match error {
+        SocketError::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            let message = format!("the frame has {size} bytes or more, the limit is {FRAME_BYTES_MAX}");
+            let body = Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::FrameTooLarge, message)));
+            (1009, Some(Frame { head: Head::default(), body }.to_json()))
+        }
+        SocketError::Utf8(_) => (1007, None),
+        SocketError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => return End::Gone(text),
+        SocketError::Protocol(_) => (1002, None),
+        _ => return End::Gone(text),
+    };
+    End::Close { error: frame, goodbye: Goodbye { code, reason: text } }
+}
+
+fn stopping() -> Goodbye {
+    Goodbye { code: CLOSE_SERVICE_RESTART, reason: "the relay restarts".to_owned() }
+}
+
+/// Writes frames until the driver lets go of the socket.
+async fn write(
+    sink: &mut SplitSink<WebSocket, Message>,
+    mut frames: mpsc::UnboundedReceiver<Payload>,
+    connection: ConnectionId,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), axum::Error> {
+    let interval = Duration::from_millis(PING_INTERVAL_MS);
+    let mut ping = interval_at(Instant::now() + interval, interval);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let mut next = select! {
+            frame = frames.recv() => frame,
+            _ = ping.tick() => {
+                sink.send(Message::Ping(Bytes::new())).await?;
+                continue;
+            }
+        };
+        let mut bytes = 0;
+        while let Some(payload) = next.take() {
+            bytes += payload.len();
+            sink.feed(message(&payload)).await?;
+            if bytes < WRITE_BYTES_AT_ONCE {
+                next = frames.try_recv().ok();
+            }
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        sink.flush().await?;
+        // The driver is gone only where the relay stops, and then nobody counts.
+        let _ = events.send(Event::Input(Input::Sent { connection, bytes })).await;
+    }
+}
+
+fn message(payload: &Payload) -> Message {
+    match payload {
+        Payload::Text(text) => Message::Text(Utf8Bytes::from(&**text)),
+        Payload::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+    }
+}
+
+/// Says why, closes, and waits for the peer to agree.
+async fn close_with(
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    error: Option<String>,
+    goodbye: Goodbye,
+) {
+    let last = error.map(|text| Message::Text(text.into()));
+    let close = CloseFrame { code: goodbye.code, reason: shorten(&goodbye.reason, REASON_BYTES_MAX).into() };
+    for message in last.into_iter().chain([Message::Close(Some(close))]) {
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+    while let Some(Ok(_)) = stream.next().await {}
+}
+
+fn shorten(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(shorten("short", REASON_BYTES_MAX), "short");
+        assert_eq!(shorten("aé", 2), "a");
+    }
+}

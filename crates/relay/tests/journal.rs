@@ -1,0 +1,139 @@
+//! The SQLite journal keeps to what every journal must do, and survives being killed.
+
+#[path = "support/conformance.rs"]
+mod conformance;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use conformance::{Ask, append, entry, journal_conformance, load, read_all};
+use rusqlite::Connection;
+use solconnect_relay::journal::Journal;
+use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion};
+use tokio::sync::mpsc::unbounded_channel;
+
+/// Tells the child process of `entries_said_to_be_stored_survive_a_kill` which file to write to.
+const CHILD_JOURNAL: &str = "RELAY_TEST_CHILD_JOURNAL";
+
+/// Closes its journal when it is dropped.
+struct Open(Option<Journal>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(journal) = self.0.take() {
+            journal.close();
+        }
+    }
+}
+
+fn open(path: &Path) -> Ask {
+    let (answers, mut received) = unbounded_channel();
+    let journal = Open(Some(Journal::open(path, answers).unwrap()));
+    let mut next_ticket = 0;
+    Box::new(move |question| {
+        next_ticket += 1;
+        let answered = !matches!(question, JournalQuestion::Note { .. });
+        journal.0.as_ref()?.ask(next_ticket, question);
+        answered.then(|| {
+            let (ticket, answer) = received.blocking_recv().unwrap();
+            assert_eq!(ticket, next_ticket);
+            answer
+        })
+    })
+}
+
+fn journal_in(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("journal.db")
+}
+
+#[test]
+fn the_sqlite_journal_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = journal_in(&folder);
+    journal_conformance(&|| open(&path));
+}
+
+/// Runs in a process of its own, see below: appends until it is killed, and says what is stored.
+#[test]
+fn child_that_appends_until_it_is_killed() {
+    let Ok(path) = std::env::var(CHILD_JOURNAL) else { return };
+    let mut ask = open(Path::new(&path));
+    let mut output = std::io::stderr();
+    for sequence in load(&mut ask, "s").head + 1.. {
+        assert_eq!(append(&mut ask, "s", vec![entry(sequence, "d", None)]), JournalAnswer::Appended);
+        writeln!(output, "stored {sequence}").unwrap();
+    }
+}
+
+#[test]
+fn entries_said_to_be_stored_survive_a_kill_i1_i22() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = journal_in(&folder);
+    for round in 1..=5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
+            .env(CHILD_JOURNAL, &path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut stored = 0;
+        for line in lines.map_while(Result::ok) {
+            stored = line.strip_prefix("stored ").map_or(stored, |sequence| sequence.parse().unwrap());
+            if stored >= round * 40 {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let connection = Connection::open(&path).unwrap();
+        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok");
+        drop(connection);
+        let mut ask = open(&path);
+        let entries = read_all(&mut ask, "s");
+        assert!(entries.len() as u64 >= stored && stored >= round * 40, "{} of {stored}", entries.len());
+        assert!((1..).zip(&entries).all(|(sequence, found)| *found == entry(sequence, "d", None)));
+        assert_eq!(load(&mut ask, "s").head, entries.len() as u64);
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    let (answers, _received) = unbounded_channel();
+    Journal::open(path, answers).err().expect("it is refused")
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = journal_in(&folder);
+    drop(open(&path));
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+    let reason = refusal(&path);
+    assert!(reason.contains("newer version") && reason.contains("999"), "{reason}");
+    let version: i64 = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 999);
+}
+
+#[test]
+fn other_files_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "not a database at all, but long enough to be looked at. ".repeat(100)).unwrap();
+    assert!(refusal(&path).contains("is not a journal"));
+    let path = folder.path().join("other.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+    assert!(refusal(&path).contains("another program"));
+    assert!(refusal(&folder.path().join("no/such/folder/journal.db")).contains("cannot be opened"));
+}
+
+#[test]
+fn a_journal_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = journal_in(&folder);
+    let first = open(&path);
+    assert!(refusal(&path).contains("in use"));
+    drop(first);
+    drop(open(&path));
+}

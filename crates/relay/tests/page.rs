@@ -1,0 +1,117 @@
+//! What browsers need: the page with its headers, and who may connect.
+
+mod support;
+
+use std::fs;
+
+use support::{RelayProcess, handshake};
+use tempfile::TempDir;
+
+fn folders() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in [
+        ("www/index.html", "<!doctype html><title>page</title>"),
+        ("www/app.js", "export {}"),
+        ("www/app.css", "p {}"),
+        ("pkg/sdk.wasm", "\0asm"),
+        ("pkg/index.js", "export {}"),
+        ("secret.txt", "secret"),
+    ] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+async fn relay_with_page(folder: &TempDir) -> RelayProcess {
+    let (www, pkg) = (folder.path().join("www"), folder.path().join("pkg"));
+    RelayProcess::start_with(&["--www", www.to_str().unwrap(), "--pkg", pkg.to_str().unwrap()]).await
+}
+
+#[tokio::test]
+async fn the_page_and_the_sdk_have_the_right_types() {
+    let folder = folders();
+    let relay = relay_with_page(&folder).await;
+    for (path, mime, body) in [
+        ("/", "text/html", "<!doctype"),
+        ("/index.html", "text/html", "<!doctype"),
+        ("/app.js", "text/javascript", "export"),
+        ("/app.css", "text/css", "p {}"),
+        ("/pkg/sdk.wasm", "application/wasm", "\0asm"),
+        ("/pkg/index.js", "text/javascript", "export"),
+        ("/healthz", "text/plain", "ok"),
+    ] {
+        let (head, found) = relay.get(path, "").await;
+        assert!(head.starts_with("http/1.1 200 "), "{path}: {head}");
+        assert!(head.contains(&format!("content-type: {mime}")), "{path}: {head}");
+        assert!(found.starts_with(body.as_bytes()), "{path}");
+    }
+    for path in [
+        "/missing",
+        "/pkg/missing",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/pkg/../secret.txt",
+        "/pkg/%2e%2e/secret.txt",
+    ] {
+        let (head, body) = relay.get(path, "").await;
+        assert!(head.starts_with("http/1.1 404 ") || head.starts_with("http/1.1 400 "), "{path}: {head}");
+        assert!(!String::from_utf8_lossy(&body).contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_a_strict_policy_t18_t19() {
+    let folder = folders();
+    let relay = relay_with_page(&folder).await;
+    let port = relay.address.port();
+    for path in ["/", "/pkg/sdk.wasm", "/missing"] {
+        let (head, _) = relay.get(path, &format!("Host: localhost:{port}\r\n")).await;
+        let policy = format!(
+            "content-security-policy: default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+             connect-src 'self' ws://localhost:{port} ws://localhost:{port} ws://127.0.0.1:{port}; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; \
+             form-action 'none'; require-trusted-types-for 'script'"
+        );
+        for line in [policy.as_str(), "x-content-type-options: nosniff", "referrer-policy: no-referrer", "cache-control: no-cache"] {
+            assert!(head.lines().any(|found| found == line), "{path}: {line} in {head}");
+        }
+    }
+    let (head, _) = relay.get("/", "Host: chat.example:81\r\n").await;
+    assert!(head.contains("connect-src 'self' ws://chat.example:81 "), "{head}");
+    let (head, _) = relay.get("/", "Host: x; script-src *\r\n").await;
+    assert!(!head.contains("script-src *"), "{head}");
+}
+
+#[tokio::test]
+async fn without_a_page_the_relay_says_what_it_is() {
+    let relay = RelayProcess::start().await;
+    let (head, body) = relay.get("/", "").await;
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+    assert!(String::from_utf8(body).unwrap().contains("WebSocket"));
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_chosen_where_it_is_offered() {
+    let relay = RelayProcess::start().await;
+    let response = handshake(relay.address, &[]).await.unwrap();
+    assert_eq!(response.headers().get("sec-websocket-protocol"), None);
+    let response = handshake(relay.address, &[("sec-websocket-protocol", "solconnect.sync.v1, solconnect.sync.v1.json")]).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "solconnect.sync.v1.json");
+}
+
+#[tokio::test]
+async fn pages_of_strangers_may_not_connect_t16() {
+    let relay = RelayProcess::start_with(&["--allow-origin", "https://chat.example.org"]).await;
+    let own = format!("http://{}", relay.address);
+    for origin in [own.as_str(), "http://localhost:3000", "https://chat.example.org"] {
+        assert!(handshake(relay.address, &[("origin", origin)]).await.is_ok(), "{origin}");
+    }
+    for origin in ["https://evil.example", "null", "https://chat.example.org.evil.example"] {
+        assert_eq!(handshake(relay.address, &[("origin", origin)]).await.err(), Some(403), "{origin}");
+    }
+    // A stranger's name that resolves to this machine (DNS rebinding).
+    let rebound = [("origin", "http://evil.example:8080"), ("host", "evil.example:8080")];
+    assert_eq!(handshake(relay.address, &rebound).await.err(), Some(403));
+}

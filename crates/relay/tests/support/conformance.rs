@@ -1,0 +1,184 @@
+//! What every journal must do, whatever it is made of. Run it against each.
+
+use solconnect_sync_core::client::Watermark;
+use solconnect_sync_core::frame::SyncState;
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry, StoredSession, WatermarkRow};
+
+/// Asks an open journal; `None` for questions that have no answer. Dropping it closes the journal.
+pub type Ask = Box<dyn FnMut(JournalQuestion) -> Option<JournalAnswer>>;
+
+/// Runs every check. `open` opens the same journal each time it is called, empty at first.
+pub fn journal_conformance(open: &dyn Fn() -> Ask) {
+    let mut ask = open();
+    a_session_never_seen_is_empty(&mut ask);
+    entries_are_stored_in_sequence_and_all_or_none(&mut ask);
+    a_repeated_append_fails_and_changes_nothing(&mut ask);
+    a_second_write_that_fails_takes_the_first_with_it(&mut ask);
+    reads_keep_to_their_bounds(&mut ask);
+    entries_are_found_by_counter_and_by_key(&mut ask);
+    sessions_do_not_touch_each_other(&mut ask);
+    drop(ask);
+    what_was_stored_and_noted_is_there_after_a_restart(open);
+}
+
+/// An entry whose device is `device`, with a counter equal to its sequence number.
+pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
+    let body = format!(r#"{{"sequenceNumber":{sequence},"text":"ünï\u0000 {device}"}}"#).into();
+    StoredEntry {
+        sequence,
+        device_id: device.to_owned(),
+        counter: sequence,
+        key: key.map(str::to_owned),
+        digest: [sequence as u8; 32],
+        body,
+    }
+}
+
+/// Appends entries without devices.
+pub fn append(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>) -> JournalAnswer {
+    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new() }).expect("appends are answered")
+}
+
+/// What is known of a session.
+pub fn load(ask: &mut Ask, session: &str) -> StoredSession {
+    match ask(JournalQuestion::Load { session_id: session.to_owned() }) {
+        Some(JournalAnswer::Session(session)) => session,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every entry of a session.
+pub fn read_all(ask: &mut Ask, session: &str) -> Vec<StoredEntry> {
+    read(ask, session, 1, usize::MAX, usize::MAX)
+}
+
+fn read(ask: &mut Ask, session: &str, from: u64, count_max: usize, bytes_max: usize) -> Vec<StoredEntry> {
+    match ask(JournalQuestion::Read { session_id: session.to_owned(), from, count_max, bytes_max }) {
+        Some(JournalAnswer::Entries(entries)) => entries,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn find(ask: &mut Ask, session: &str, counters: &[(&str, u64)], keys: &[&str]) -> Vec<u64> {
+    let counters = counters.iter().map(|(device, counter)| ((*device).to_owned(), *counter)).collect();
+    let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    match ask(JournalQuestion::Find { session_id: session.to_owned(), counters, keys }) {
+        Some(JournalAnswer::Entries(entries)) => {
+            let mut sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
+            sequences.sort_unstable();
+            sequences
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn assert_failed(answer: &JournalAnswer) {
+    assert!(matches!(answer, JournalAnswer::Failed { reason } if !reason.is_empty()), "{answer:?}");
+}
+
+fn a_session_never_seen_is_empty(ask: &mut Ask) {
+    assert_eq!(load(ask, "never"), StoredSession::default());
+    assert_eq!(read_all(ask, "never"), []);
+    assert!(find(ask, "never", &[("d", 1)], &["k"]).is_empty());
+}
+
+fn entries_are_stored_in_sequence_and_all_or_none(ask: &mut Ask) {
+    let session = "sequence";
+    assert_failed(&append(ask, session, vec![]));
+    assert_failed(&append(ask, session, vec![entry(2, "d", None)]));
+    assert_failed(&append(ask, session, vec![entry(0, "d", None)]));
+    assert_failed(&append(ask, session, vec![entry(1, "d", None), entry(3, "d", None)]));
+    assert_eq!(load(ask, session), StoredSession::default(), "nothing of a refused append is there");
+    let entries = vec![entry(1, "d", None), entry(2, "e", Some("k")), entry(3, "d", None)];
+    assert_eq!(append(ask, session, entries.clone()), JournalAnswer::Appended);
+    assert_eq!(load(ask, session).head, 3);
+    assert_eq!(read_all(ask, session), entries);
+    assert_failed(&append(ask, session, vec![entry(5, "d", None)]));
+    assert_eq!(append(ask, session, vec![entry(4, "d", None)]), JournalAnswer::Appended);
+}
+
+fn a_repeated_append_fails_and_changes_nothing(ask: &mut Ask) {
+    let session = "repeat";
+    let entries = vec![entry(1, "d", None), entry(2, "d", None)];
+    assert_eq!(append(ask, session, entries.clone()), JournalAnswer::Appended);
+    assert_failed(&append(ask, session, entries.clone()));
+    assert_eq!(read_all(ask, session), entries);
+}
+
+fn a_second_write_that_fails_takes_the_first_with_it(ask: &mut Ask) {
+    let session = "atomic";
+    let stored = vec![StoredEntry { counter: 10, ..entry(1, "d", Some("k")) }];
+    assert_eq!(append(ask, session, stored.clone()), JournalAnswer::Appended);
+    let counter_again = StoredEntry { counter: 10, ..entry(3, "d", None) };
+    assert_failed(&append(ask, session, vec![entry(2, "d", None), counter_again]));
+    assert_failed(&append(ask, session, vec![entry(2, "d", None), entry(3, "d", Some("k"))]));
+    assert_eq!(read_all(ask, session), stored);
+    assert_eq!(load(ask, session).head, 1);
+    assert_eq!(append(ask, session, vec![entry(2, "d", Some("l")), entry(3, "d", None)]), JournalAnswer::Appended);
+}
+
+fn reads_keep_to_their_bounds(ask: &mut Ask) {
+    let session = "bounds";
+    let entries: Vec<_> = (1..=9).map(|sequence| entry(sequence, "d", None)).collect();
+    assert_eq!(append(ask, session, entries.clone()), JournalAnswer::Appended);
+    let bytes = entries[0].body.len();
+    assert_eq!(read(ask, session, 3, 4, usize::MAX), entries[2..6]);
+    assert_eq!(read(ask, session, 8, 4, usize::MAX), entries[7..]);
+    assert_eq!(read(ask, session, 10, 4, usize::MAX), []);
+    assert_eq!(read(ask, session, 1, 9, bytes * 3), entries[..3]);
+    assert_eq!(read(ask, session, 1, 9, bytes * 3 - 1), entries[..2]);
+    assert_eq!(read(ask, session, 2, 9, 1), entries[1..2], "at least one, however large");
+    assert_eq!(read(ask, session, 2, 0, 1), []);
+}
+
+fn entries_are_found_by_counter_and_by_key(ask: &mut Ask) {
+    let session = "find";
+    let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None), entry(3, "d", Some("l"))];
+    assert_eq!(append(ask, session, entries), JournalAnswer::Appended);
+    assert_eq!(find(ask, session, &[("d", 3), ("e", 2), ("e", 3), ("f", 1)], &[]), [2, 3]);
+    assert_eq!(find(ask, session, &[], &["k", "m"]), [1]);
+    assert_eq!(find(ask, session, &[("d", 1)], &["k", "l"]), [1, 3], "each once");
+    assert!(find(ask, session, &[], &[]).is_empty());
+}
+
+fn sessions_do_not_touch_each_other(ask: &mut Ask) {
+    for session in ["one", "other"] {
+        assert_eq!(append(ask, session, vec![entry(1, "d", Some("k"))]), JournalAnswer::Appended);
+    }
+    assert_eq!(find(ask, "one", &[("d", 1)], &["k"]), [1]);
+    assert_eq!(load(ask, "other").head, 1);
+}
+
+fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
+    let session = "restart";
+    let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
+    let device = |id: &str, last_counter, last_seen_ms| DeviceRow {
+        device_id: id.to_owned(),
+        wallet: Some("w".to_owned()),
+        platform: "web".to_owned(),
+        last_counter,
+        last_seen_ms,
+        sync_state: SyncState { last_synced_sequence: last_seen_ms, ..SyncState::default() },
+    };
+    let watermark = |read| WatermarkRow { wallet: "w".to_owned(), watermark: Watermark { delivered: 2, read } };
+    let note = |devices, watermarks| JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks };
+
+    let mut ask = open();
+    let devices = vec![device("d", 1, 10), device("e", 2, 10)];
+    let question = JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices };
+    assert_eq!(ask(question), Some(JournalAnswer::Appended));
+    assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 0, 20)], vec![watermark(0)])), None);
+    assert_eq!(ask(note(vec![device("d", 1, 30)], vec![watermark(1)])), None);
+    let expected = StoredSession {
+        head: 2,
+        devices: vec![device("d", 1, 30), device("e", 2, 10), device("f", 0, 20)],
+        watermarks: vec![watermark(1)],
+    };
+    assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");
+    drop(ask);
+
+    let mut ask = open();
+    assert_eq!(load(&mut ask, session), expected);
+    assert_eq!(read_all(&mut ask, session), entries);
+    assert_eq!(append(&mut ask, session, vec![entry(3, "d", None)]), JournalAnswer::Appended);
+}
