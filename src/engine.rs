@@ -1,0 +1,297 @@
+//! The driver of the machine: feeds it what happens, does what it asks, in order.
+//!
+//! No borrow is held over an await or a call into JavaScript: what a handler does is queued and comes next.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+use futures_channel::oneshot;
+use gloo_timers::callback::Timeout;
+use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Input, Reply, RequestId, SessionView};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::EventTarget;
+
+use crate::errors::not_initialized;
+use crate::events::Listeners;
+use crate::platform::{is_storage_persistent, now, random, scope};
+use crate::store::Store;
+use crate::tabs::{ProfileLock, lock_profile};
+use crate::transport::{Link, Route};
+
+/// The longest wait that timers of browsers take.
+const TIMER_MS_MAX: u64 = i32::MAX as u64;
+
+/// A running machine over an open store.
+pub struct Engine {
+    client: RefCell<Client>,
+    /// What the machine's log is read from.
+    pub store: Store,
+    link: Link,
+    listeners: Rc<Listeners>,
+    inputs: RefCell<VecDeque<Input>>,
+    is_running: Cell<bool>,
+    is_stopped: Cell<bool>,
+    replies: RefCell<BTreeMap<RequestId, oneshot::Sender<Result<Reply, SyncError>>>>,
+    last_request: Cell<RequestId>,
+    timer: RefCell<Option<(u64, Timeout)>>,
+    /// Ends with the write that is under way.
+    writing: RefCell<Option<oneshot::Receiver<()>>>,
+    page_events: RefCell<Vec<PageEvent>>,
+    lock: RefCell<Option<ProfileLock>>,
+    is_persistent: Rc<Cell<bool>>,
+    was_persistence_asked: Cell<bool>,
+}
+
+impl Engine {
+    /// Takes the profile, opens its store and starts its machine.
+    ///
+    /// # Errors
+    /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
+    pub async fn start(database: &str, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
+        let lock = lock_profile(database).await?;
+        let store = Store::open(database).await?;
+        store.claim().await?;
+        let client = Client::new(config, store.load().await?, u64::from_le_bytes(random()?));
+        let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
+        let feeding = own.clone();
+        let feed = Rc::new(move |input| {
+            let engine = feeding.borrow().upgrade();
+            if let Some(engine) = engine {
+                engine.feed(input);
+            }
+        });
+        let engine = Rc::new(Engine {
+            client: RefCell::new(client),
+            store,
+            link: Link::new(route, feed)?,
+            listeners,
+            inputs: RefCell::default(),
+            is_running: Cell::new(false),
+            is_stopped: Cell::new(false),
+            replies: RefCell::default(),
+            last_request: Cell::new(0),
+            timer: RefCell::default(),
+            writing: RefCell::default(),
+            page_events: RefCell::default(),
+            lock: RefCell::new(lock),
+            is_persistent: Rc::default(),
+            was_persistence_asked: Cell::new(false),
+        });
+        own.replace(Rc::downgrade(&engine));
+        engine.watch_page();
+        engine.learn_persistence(false);
+        Ok(engine)
+    }
+
+    /// Stops it: no input is taken, calls that wait fail, and the profile is free once the write under way is done.
+    pub async fn stop(&self) {
+        self.is_stopped.set(true);
+        self.timer.take();
+        self.page_events.take();
+        self.link.close();
+        self.replies.take();
+        let writing = self.writing.take();
+        if let Some(written) = writing {
+            let _ = written.await;
+        }
+        self.store.close();
+        self.lock.take();
+    }
+
+    /// Reads the machine's state.
+    pub fn read<T>(&self, read: impl FnOnce(&Client) -> T) -> T {
+        read(&self.client.borrow())
+    }
+
+    /// Whether the browser promises to keep what is stored.
+    pub fn is_persistent(&self) -> bool {
+        self.is_persistent.get()
+    }
+
+    /// Gives the machine an input and does all that follows from it at once.
+    pub fn feed(self: &Rc<Self>, input: Input) {
+        self.inputs.borrow_mut().push_back(input);
+        if self.is_running.replace(true) {
+            return;
+        }
+        while let Some(input) = self.next_input() {
+            let actions = self.client.borrow_mut().handle(now(), input);
+            for action in actions {
+                self.run(action);
+            }
+        }
+        self.is_running.set(false);
+        self.arm_timer();
+    }
+
+    fn next_input(&self) -> Option<Input> {
+        if self.is_stopped.get() {
+            self.inputs.take();
+        }
+        self.inputs.borrow_mut().pop_front()
+    }
+
+    fn run(self: &Rc<Self>, action: Action) {
+        // A handler may have stopped it between two actions.
+        if self.is_stopped.get() {
+            return;
+        }
+        match action {
+            Action::Persist(commit) => {
+                let engine = self.clone();
+                let (done, written) = oneshot::channel();
+                self.writing.replace(Some(written));
+                spawn_local(async move {
+                    let outcome = engine.store.write(&commit).await;
+                    let _ = done.send(());
+                    let commit = commit.id;
+                    engine.feed(match outcome {
+                        Ok(()) => Input::Persisted { commit },
+                        Err(error) => Input::PersistFailed { commit, error },
+                    });
+                });
+            }
+            Action::Connect { generation } => self.link.connect(generation),
+            Action::Disconnect { generation } => self.link.disconnect(generation),
+            Action::Transmit { generation, payload } => self.link.transmit(generation, &payload),
+            Action::Reply { request, result } => {
+                let reply = self.replies.borrow_mut().remove(&request);
+                if let Some(reply) = reply {
+                    let _ = reply.send(result);
+                }
+            }
+            Action::Notify(event) => self.listeners.notify(event),
+        }
+    }
+
+    fn arm_timer(self: &Rc<Self>) {
+        let due_ms = if self.is_stopped.get() { None } else { self.client.borrow().next_timeout_ms() };
+        let mut timer = self.timer.borrow_mut();
+        if timer.as_ref().map(|(due_ms, _)| *due_ms) == due_ms {
+            return;
+        }
+        *timer = due_ms.map(|due_ms| {
+            let wait_ms = due_ms.saturating_sub(now().monotonic_ms).min(TIMER_MS_MAX);
+            let engine = Rc::downgrade(self);
+            let timeout = Timeout::new(wait_ms as u32, move || {
+                let Some(engine) = engine.upgrade() else { return };
+                let spent = engine.timer.take();
+                engine.feed(Input::Timeout);
+                drop(spent);
+            });
+            (due_ms, timeout)
+        });
+    }
+
+    /// Asks the machine for something and waits for its answer.
+    ///
+    /// # Errors
+    /// What the machine answers; `SDK_NOT_INITIALIZED` when it is stopped meanwhile.
+    pub async fn call(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<Reply, SyncError> {
+        if self.is_stopped.get() {
+            return Err(not_initialized());
+        }
+        let request = self.last_request.get() + 1;
+        self.last_request.set(request);
+        let (sender, reply) = oneshot::channel();
+        self.replies.borrow_mut().insert(request, sender);
+        self.feed(input(request));
+        reply.await.unwrap_or_else(|_| Err(not_initialized()))
+    }
+
+    /// A call that is answered with a number; 0 where there is nothing to count.
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub async fn count(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<u64, SyncError> {
+        self.call(input).await.map(|reply| if let Reply::Count(count) = reply { count } else { 0 })
+    }
+
+    /// A call that queues a message. The first one asks the browser to keep what is stored (B2).
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub async fn queue(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<DeliveryReceipt, SyncError> {
+        match self.call(input).await? {
+            Reply::Receipt(receipt) => {
+                if !self.was_persistence_asked.replace(true) {
+                    self.learn_persistence(true);
+                }
+                Ok(receipt)
+            }
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// `startSession`.
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub async fn open_session(self: &Rc<Self>, peer_wallet: String) -> Result<SessionView, SyncError> {
+        match self.call(|request| Input::OpenSession { request, peer_wallet }).await? {
+            Reply::Session(session) => Ok(session),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    fn learn_persistence(&self, ask: bool) {
+        let is_persistent = self.is_persistent.clone();
+        spawn_local(async move { is_persistent.set(is_storage_persistent(ask).await) });
+    }
+
+    fn watch_page(self: &Rc<Self>) {
+        let window: EventTarget = scope().unchecked_into();
+        let mut events = vec![
+            PageEvent::on(&window, "online", self, |engine| engine.feed(Input::Awake)),
+            PageEvent::on(&window, "pageshow", self, |engine| engine.feed(Input::Awake)),
+            // A page that keeps connections is not kept for going back to it (B16). Both are opened again when needed.
+            PageEvent::on(&window, "pagehide", self, |engine| {
+                let reason = "the page is hidden".to_owned();
+                engine.feed(Input::Disconnected { generation: engine.link.close(), reason });
+                engine.store.close();
+            }),
+        ];
+        if let Some(document) = scope().document() {
+            events.push(PageEvent::on(&document, "visibilitychange", self, |engine| {
+                if scope().document().is_some_and(|document| !document.hidden()) {
+                    engine.feed(Input::Awake);
+                }
+            }));
+        }
+        self.page_events.replace(events);
+    }
+}
+
+fn unexpected_reply() -> SyncError {
+    SyncError::new(ErrorCode::UnknownError, "the machine gave an answer of another kind")
+}
+
+/// An event listener; removed when dropped.
+struct PageEvent {
+    target: EventTarget,
+    name: &'static str,
+    listener: Closure<dyn Fn()>,
+}
+
+impl PageEvent {
+    fn on(target: &EventTarget, name: &'static str, engine: &Rc<Engine>, react: impl Fn(&Rc<Engine>) + 'static) -> PageEvent {
+        let engine = Rc::downgrade(engine);
+        let listener = Closure::<dyn Fn()>::new(move || {
+            if let Some(engine) = engine.upgrade() {
+                react(&engine);
+            }
+        });
+        // Only a worker's missing events could fail here, and there they never happen.
+        let _ = target.add_event_listener_with_callback(name, listener.as_ref().unchecked_ref());
+        PageEvent { target: target.clone(), name, listener }
+    }
+}
+
+impl Drop for PageEvent {
+    fn drop(&mut self) {
+        let _ = self.target.remove_event_listener_with_callback(self.name, self.listener.as_ref().unchecked_ref());
+    }
+}

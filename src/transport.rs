@@ -1,0 +1,381 @@
+//! The way to the relay: a WebSocket, or what the application supplies.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use js_sys::{ArrayBuffer, Function, JSON, JsString, Promise, Reflect, Uint8Array};
+use solconnect_sync_core::client::{Generation, Input};
+use solconnect_sync_core::compress::Payload;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::limits::INFLATED_BYTES_MAX;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+
+use crate::errors::{from_exception, invalid_argument, to_thrown};
+
+#[wasm_bindgen]
+extern "C" {
+    /// `SyncTransport` of the TypeScript types.
+    #[derive(Clone)]
+    pub type SyncTransport;
+
+    #[wasm_bindgen(method, catch, js_name = sendSyncMessage)]
+    fn send_sync_message(this: &SyncTransport, frame: &JsValue) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = onSyncMessage)]
+    fn on_sync_message(this: &SyncTransport, handler: &Function) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = isConnected)]
+    fn is_connected(this: &SyncTransport) -> Result<JsValue, JsValue>;
+}
+
+/// Where frames go.
+#[derive(Clone)]
+pub enum Route {
+    /// To a relay at this URL.
+    Relay(String),
+    /// Through the application.
+    Application(SyncTransport),
+}
+
+impl Route {
+    /// A URL, or an object with the methods of `SyncTransport`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`.
+    pub fn of(value: &JsValue) -> Result<Route, SyncError> {
+        if let Some(url) = value.as_string() {
+            check_url(&url)?;
+            return Ok(Route::Relay(url));
+        }
+        for method in ["sendSyncMessage", "onSyncMessage", "isConnected"] {
+            if method_of(value, method).is_none() {
+                return Err(invalid_argument(["the transport has no method ", method].concat()));
+            }
+        }
+        Ok(Route::Application(value.clone().unchecked_into()))
+    }
+}
+
+/// Checks that a WebSocket can be opened to it.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub fn check_url(url: &str) -> Result<(), SyncError> {
+    let protocol = web_sys::Url::new(url).map(|url| url.protocol()).unwrap_or_default();
+    if ["ws:", "wss:"].contains(&protocol.as_str()) {
+        return Ok(());
+    }
+    Err(invalid_argument("the relay's address must be a ws:// or wss:// URL"))
+}
+
+fn method_of(object: &JsValue, name: &str) -> Option<Function> {
+    Reflect::get(object, &name.into()).ok()?.dyn_into().ok()
+}
+
+/// What a link tells the engine.
+pub type Feed = Rc<dyn Fn(Input)>;
+
+/// The connection that the machine asks for, one generation at a time.
+pub struct Link {
+    route: Route,
+    feed: Feed,
+    generation: Rc<Cell<Generation>>,
+    socket: RefCell<Option<Socket>>,
+}
+
+impl Link {
+    /// A link that is not connected.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` where the application's transport refuses a handler.
+    pub fn new(route: Route, feed: Feed) -> Result<Link, SyncError> {
+        let generation = Rc::new(Cell::new(0));
+        if let Route::Application(transport) = &route {
+            let (feed, generation) = (feed.clone(), generation.clone());
+            let handler = Closure::<dyn Fn(JsValue)>::new(move |frame: JsValue| {
+                let text = JSON::stringify(&frame).ok().and_then(|text| text.as_string());
+                let payload = Payload::Text(text.unwrap_or_default().into());
+                feed(Input::Received { generation: generation.get(), payload });
+            });
+            let handler: Function = handler.into_js_value().unchecked_into();
+            let refused = |exception| from_exception(ErrorCode::InvalidArgument, "onSyncMessage", &exception);
+            transport.on_sync_message(&handler).map_err(refused)?;
+        }
+        Ok(Link { route, feed, generation, socket: RefCell::new(None) })
+    }
+
+    /// Connects; `Connected` or `Disconnected` of this generation follows.
+    pub fn connect(&self, generation: Generation) {
+        self.generation.set(generation);
+        match &self.route {
+            Route::Relay(url) => {
+                let feed = self.feed.clone();
+                let socket = Socket::open(url, move |event| {
+                    feed(match event {
+                        SocketEvent::Opened => Input::Connected { generation },
+                        SocketEvent::Received(payload) => Input::Received { generation, payload },
+                        SocketEvent::Closed(reason) => Input::Disconnected { generation, reason },
+                    });
+                });
+                match socket {
+                    Ok(socket) => drop(self.socket.replace(Some(socket))),
+                    Err(error) => (self.feed)(Input::Disconnected { generation, reason: error.message }),
+                }
+            }
+            Route::Application(transport) => {
+                let (transport, feed) = (transport.clone(), self.feed.clone());
+                spawn_local(async move {
+                    let failure = connect_application(&transport).await.err();
+                    feed(match failure {
+                        None => Input::Connected { generation },
+                        Some(reason) => Input::Disconnected { generation, reason },
+                    });
+                });
+            }
+        }
+    }
+
+    /// Gives up a generation. Nothing is heard of it any more.
+    pub fn disconnect(&self, generation: Generation) {
+        if generation != self.generation.get() {
+            return;
+        }
+        drop(self.socket.take());
+        if let Route::Application(transport) = &self.route
+            && let Some(disconnect) = method_of(transport, "disconnect")
+        {
+            // The application was told; what it makes of it is its own affair.
+            let _ = disconnect.call0(transport);
+        }
+    }
+
+    /// Closes what is open; returns the generation that this ends.
+    pub fn close(&self) -> Generation {
+        let generation = self.generation.get();
+        self.disconnect(generation);
+        generation
+    }
+
+    /// Sends a frame. A failure is told as `Disconnected`.
+    pub fn transmit(&self, generation: Generation, payload: &Payload) {
+        if generation != self.generation.get() {
+            return;
+        }
+        match &self.route {
+            Route::Relay(_) => {
+                if let Some(socket) = &*self.socket.borrow() {
+                    socket.send(payload);
+                }
+            }
+            Route::Application(transport) => {
+                let Payload::Text(text) = payload else { return };
+                let sent = JSON::parse(text).and_then(|frame| transport.send_sync_message(&frame));
+                let feed = self.feed.clone();
+                let failed = move |exception: JsValue| {
+                    let reason = from_exception(ErrorCode::RelayDisconnected, "sendSyncMessage", &exception).message;
+                    feed(Input::Disconnected { generation, reason });
+                };
+                match sent {
+                    Ok(answer) if answer.has_type::<Promise>() => spawn_local(async move {
+                        if let Err(exception) = JsFuture::from(answer.unchecked_into::<Promise>()).await {
+                            failed(exception);
+                        }
+                    }),
+                    Ok(_) => {}
+                    Err(exception) => failed(exception),
+                }
+            }
+        }
+    }
+}
+
+async fn connect_application(transport: &SyncTransport) -> Result<(), String> {
+    let is_connected = || transport.is_connected().is_ok_and(|answer| answer.is_truthy());
+    if !is_connected()
+        && let Some(connect) = method_of(transport, "connect")
+    {
+        let refused = |exception| from_exception(ErrorCode::ConnectionFailed, "connect", &exception).message;
+        let answer = connect.call0(transport).map_err(refused)?;
+        JsFuture::from(Promise::resolve(&answer)).await.map_err(refused)?;
+    }
+    if is_connected() { Ok(()) } else { Err("the application's transport is not connected".to_owned()) }
+}
+
+/// What a socket tells.
+enum SocketEvent {
+    Opened,
+    Received(Payload),
+    Closed(String),
+}
+
+/// A WebSocket; closed when dropped, and silent from then on.
+struct Socket {
+    socket: WebSocket,
+    _on_open: Closure<dyn Fn()>,
+    _on_message: Closure<dyn Fn(MessageEvent)>,
+    _on_close: Closure<dyn Fn(CloseEvent)>,
+}
+
+impl Socket {
+    fn open(url: &str, tell: impl Fn(SocketEvent) + 'static) -> Result<Socket, SyncError> {
+        let socket = WebSocket::new(url).map_err(|exception| from_exception(ErrorCode::ConnectionFailed, "WebSocket", &exception))?;
+        socket.set_binary_type(BinaryType::Arraybuffer);
+        let tell = Rc::new(tell);
+        let (opened, received, closed) = (tell.clone(), tell.clone(), tell);
+        let on_open = Closure::<dyn Fn()>::new(move || opened(SocketEvent::Opened));
+        let receiving = socket.clone();
+        let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| match payload_of(&event.data()) {
+            Some(payload) => received(SocketEvent::Received(payload)),
+            None => {
+                // Nothing that large is copied into this memory (B29).
+                let _ = receiving.close();
+                received(SocketEvent::Closed("the relay sent a frame above the limit".to_owned()));
+            }
+        });
+        let on_close = Closure::<dyn Fn(CloseEvent)>::new(move |event: CloseEvent| {
+            let code = event.code().to_string();
+            closed(SocketEvent::Closed(["the socket closed with code ", &code, " ", &event.reason()].concat()));
+        });
+        socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+        socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        Ok(Socket { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close })
+    }
+
+    /// Sends where it is open; where it is not, `Closed` has been told or will be.
+    fn send(&self, payload: &Payload) {
+        let _ = match payload {
+            Payload::Text(text) => self.socket.send_with_str(text),
+            Payload::Binary(bytes) => self.socket.send_with_u8_array(bytes),
+        };
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.socket.set_onopen(None);
+        self.socket.set_onmessage(None);
+        self.socket.set_onclose(None);
+        let _ = self.socket.close();
+    }
+}
+
+/// `None` for what is larger than any frame.
+fn payload_of(data: &JsValue) -> Option<Payload> {
+    if let Some(text) = data.dyn_ref::<JsString>() {
+        return (text.length() as usize <= INFLATED_BYTES_MAX).then(|| Payload::Text(String::from(text).into()));
+    }
+    let bytes = Uint8Array::new(data.dyn_ref::<ArrayBuffer>()?);
+    (bytes.length() as usize <= INFLATED_BYTES_MAX).then(|| Payload::Binary(bytes.to_vec().into()))
+}
+
+/// A `SyncTransport` over a WebSocket to a relay.
+#[wasm_bindgen]
+pub struct WebSocketSyncTransport {
+    url: String,
+    state: Rc<SocketState>,
+}
+
+#[derive(Default)]
+struct SocketState {
+    socket: RefCell<Option<Socket>>,
+    is_open: Cell<bool>,
+    handler: RefCell<Option<Function>>,
+    /// Calls of `connect` that wait.
+    waiting: RefCell<Vec<oneshot::Sender<Result<(), SyncError>>>>,
+}
+
+impl SocketState {
+    fn hear(&self, event: SocketEvent) {
+        let outcome = match event {
+            SocketEvent::Opened => Ok(()),
+            SocketEvent::Closed(reason) => Err(SyncError::new(ErrorCode::ConnectionFailed, reason)),
+            SocketEvent::Received(payload) => return self.receive(&payload),
+        };
+        self.is_open.set(outcome.is_ok());
+        if outcome.is_err() {
+            drop(self.socket.take());
+        }
+        for waiting in self.waiting.take() {
+            let _ = waiting.send(outcome.clone());
+        }
+    }
+
+    fn receive(&self, payload: &Payload) {
+        let Payload::Text(text) = payload else { return };
+        let handler = self.handler.borrow().clone();
+        if let (Some(handler), Ok(frame)) = (handler, JSON::parse(text))
+            && let Err(exception) = handler.call1(&JsValue::UNDEFINED, &frame)
+        {
+            web_sys::console::error_1(&exception);
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl WebSocketSyncTransport {
+    /// Throws `INVALID_ARGUMENT` where `url` is no ws:// or wss:// URL.
+    #[wasm_bindgen(constructor)]
+    pub fn new(url: String) -> Result<WebSocketSyncTransport, JsValue> {
+        check_url(&url).map_err(to_thrown)?;
+        Ok(WebSocketSyncTransport { url, state: Rc::default() })
+    }
+
+    /// Resolves when it is connected; rejects with `CONNECTION_FAILED`.
+    pub async fn connect(&self) -> Result<(), JsValue> {
+        if self.state.is_open.get() {
+            return Ok(());
+        }
+        let (sender, connected) = oneshot::channel();
+        self.state.waiting.borrow_mut().push(sender);
+        if self.state.socket.borrow().is_none() {
+            let state = Rc::downgrade(&self.state);
+            let socket = Socket::open(&self.url, move |event| {
+                if let Some(state) = state.upgrade() {
+                    state.hear(event);
+                }
+            });
+            match socket {
+                Ok(socket) => drop(self.state.socket.replace(Some(socket))),
+                Err(error) => self.state.hear(SocketEvent::Closed(error.message)),
+            }
+        }
+        let given_up = || SyncError::new(ErrorCode::ConnectionFailed, "disconnect was called");
+        connected.await.unwrap_or_else(|_| Err(given_up())).map_err(to_thrown)
+    }
+
+    /// Closes the connection.
+    pub fn disconnect(&self) {
+        drop(self.state.socket.take());
+        self.state.is_open.set(false);
+        self.state.waiting.take();
+    }
+
+    /// Sends a frame; throws `RELAY_DISCONNECTED` where there is no connection.
+    #[wasm_bindgen(js_name = sendSyncMessage)]
+    pub fn send_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "SyncFrame")] frame: &JsValue) -> Result<(), JsValue> {
+        let text = JSON::stringify(frame)?.as_string().unwrap_or_default();
+        match &*self.state.socket.borrow() {
+            Some(socket) if self.state.is_open.get() => {
+                socket.send(&Payload::Text(text.into()));
+                Ok(())
+            }
+            _ => Err(to_thrown(SyncError::new(ErrorCode::RelayDisconnected, "call connect() first"))),
+        }
+    }
+
+    /// Registers the one handler of arriving frames.
+    #[wasm_bindgen(js_name = onSyncMessage)]
+    pub fn on_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "(frame: SyncFrame) => void")] handler: Function) {
+        self.state.handler.replace(Some(handler));
+    }
+
+    /// Whether a frame can be sent now.
+    #[wasm_bindgen(js_name = isConnected)]
+    pub fn is_connected(&self) -> bool {
+        self.state.is_open.get()
+    }
+}

@@ -1,0 +1,144 @@
+// The types that no Rust type stands for. Becomes part of the generated solconnect_sync.d.ts, where the other names come from.
+
+/** 32 bytes in base58. */
+export type WalletAddress = string;
+/** The same for both peers and all their devices. */
+export type SessionId = string;
+/** One database of one browser profile. */
+export type DeviceId = string;
+/** `<session>:<device>:<counter>`, where an SDK made it. */
+export type MessageId = string;
+
+/** What every asynchronous method of the SDK resolves with; it never rejects. */
+export type Result<T> = { success: true; data: T } | { success: false; error: SdkError };
+
+/** Why something failed. Where it is thrown or rejected with, it is an `Error` with these fields. */
+export interface SdkError {
+  code: ErrorCode;
+  category: ErrorCategory;
+  /** For developers: which value, which limit. */
+  message: string;
+  /** For the user: what to do. */
+  userMessage: string;
+  /** Whether trying again, unchanged, can succeed. */
+  recoverable: boolean;
+}
+
+export type ErrorCategory = 'network' | 'crypto' | 'validation' | 'system' | 'auth' | 'relay';
+
+export type ErrorCode =
+  | 'CONNECTION_FAILED' | 'NETWORK_TIMEOUT' | 'RELAY_DISCONNECTED' | 'MESSAGE_DELIVERY_FAILED'
+  | 'CRYPTO_ERROR' | 'ENCRYPTION_FAILED' | 'DECRYPTION_FAILED' | 'INVALID_KEY' | 'KEY_DERIVATION_FAILED'
+  | 'SESSION_CREATION_FAILED' | 'UNKNOWN_SESSION' | 'UNKNOWN_MESSAGE' | 'INVALID_MESSAGE_FORMAT'
+  | 'INVALID_WALLET_ADDRESS' | 'INVALID_ARGUMENT' | 'INVALID_VECTOR_CLOCK' | 'MESSAGE_TOO_LARGE'
+  | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_CONNECTION_FAILED'
+  | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
+  | 'STORAGE_REFUSED' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
+  | 'RELAY_ROLLED_BACK' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'COUNTER_REUSED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
+
+/** Options; what is left out has the value in brackets. */
+export interface SdkConfig {
+  /** Where the relay listens ['ws://localhost:8080']. */
+  relayEndpoint?: string;
+  /** The application's own way to the relay, instead of a WebSocket to `relayEndpoint`. */
+  transport?: SyncTransport;
+  /** The IndexedDB database: one device ['solconnect-sync']. */
+  databaseName?: string;
+  /** Messages in one batch, 1 to 1000 [100]. */
+  maxBatchSize?: number;
+  /** How often a session with auto-sync asks the relay [5000]. */
+  syncIntervalMs?: number;
+  /** How long a silent connection is trusted [30000]. */
+  heartbeatIntervalMs?: number;
+  /** Which of several concurrent versions of a message is shown ['vector_clock']. */
+  conflictResolutionStrategy?: Strategy;
+  /** Failed attempts after which a sync is reported as failed; attempts go on [3]. */
+  maxRetries?: number;
+  /** The base of the exponential backoff [1000]. */
+  retryDelayMs?: number;
+  /** Whether long frames travel compressed [true]. */
+  enableCompression?: boolean;
+}
+
+/** A frame of the sync protocol (PROTOCOL.md) as an object. */
+export type SyncFrame = { [field: string]: unknown };
+
+/** A way to the relay that the application supplies. Frames must arrive whole and in order, or not at all. */
+export interface SyncTransport {
+  /** Sends a frame. Throwing or rejecting counts as a lost connection. */
+  sendSyncMessage(frame: SyncFrame): void | Promise<void>;
+  /** Registers the one handler of arriving frames. */
+  onSyncMessage(handler: (frame: SyncFrame) => void): void;
+  /** Whether a frame can be sent now. */
+  isConnected(): boolean;
+  /** Where present, called when a connection is wanted and there is none. */
+  connect?(): Promise<void>;
+  /** Where present, called when the connection is given up. */
+  disconnect?(): void;
+}
+
+/** A wallet, as browser extensions inject it. */
+export interface WalletProvider {
+  /** The address in base58, something that prints as one, or its 32 bytes. May be absent until `connect`. */
+  readonly publicKey: string | { toString(): string } | Uint8Array | null | undefined;
+  signMessage(message: Uint8Array): Promise<Uint8Array | { signature: Uint8Array }>;
+  connect?(): Promise<unknown>;
+}
+
+export interface WalletInfo {
+  address: string;
+  /** `local`: a key pair of this browser profile, made by the SDK. */
+  kind: 'provider' | 'local';
+}
+
+export interface SyncStatus {
+  syncInProgress: boolean;
+  lastSyncAt?: Date;
+  /** Messages that the relay has not acknowledged. */
+  queuedMessageCount: number;
+  /** Whether the browser may evict what is stored. */
+  durability: Durability;
+}
+
+export type Durability = 'persistent' | 'best-effort' | 'session-only' | 'memory';
+
+export interface SyncProgress {
+  messagesSynced: number;
+  totalMessages: number;
+}
+
+export interface Subscription {
+  unsubscribe(): void;
+}
+
+/** The handlers of `on` and `off`, by event. */
+export interface SyncEvents {
+  onSyncStarted(sessionId: string): void;
+  onSyncProgress(sessionId: string, progress: SyncProgress): void;
+  onSyncCompleted(sessionId: string, stats: SyncStats): void;
+  onSyncFailed(sessionId: string, error: SdkError): void;
+  onConflictDetected(sessionId: string, conflicts: Conflict[]): void;
+  /** An own message is in the stored log. */
+  onMessageSynced(sessionId: string, messageId: string): void;
+  onStatusChanged(sessionId: string, messageId: string, status: MessageStatus, error?: SdkError): void;
+  /** A message has another winning version, or its versions are in conflict. */
+  onMessageChanged(sessionId: string, messageId: string): void;
+  /** A queued message has another id, because its device has. */
+  onMessageRenamed(sessionId: string, oldId: string, newId: string): void;
+  onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
+  onConnectionChanged(state: ConnectionState): void;
+  onQueueChanged(queuedMessageCount: number): void;
+  onDeviceReplaced(oldId: string, newId: string): void;
+  onWarning(error: SdkError): void;
+}
+
+/** What emits `SyncEvents`. A handler that throws is reported with `console.error` and disturbs nothing. */
+export interface SyncEmitter {
+  on<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): void;
+  off<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): void;
+}
+
+export interface SolConnectSDK extends SyncEmitter {}
+export interface SyncManager extends SyncEmitter {}
+export interface MessageBus extends SyncEmitter {}

@@ -1,0 +1,83 @@
+//! What crosses to JavaScript: the one serializer, results, and the TypeScript types that no Rust type stands for.
+
+use js_sys::{Object, Reflect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use wasm_bindgen::prelude::*;
+
+use crate::errors::{to_plain, to_thrown};
+
+/// A value as plain JavaScript: maps are objects, u64 are numbers.
+///
+/// # Errors
+/// `UNKNOWN_ERROR` for numbers above 2^53 - 1, which the core never lets in.
+pub fn to_js<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, SyncError> {
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
+    value.serialize(&serializer).map_err(|error| SyncError::new(ErrorCode::UnknownError, error.to_string()))
+}
+
+/// A value that JavaScript or the database holds.
+///
+/// # Errors
+/// `code`, with what is wrong.
+pub fn from_js<T: DeserializeOwned>(code: ErrorCode, value: JsValue) -> Result<T, SyncError> {
+    serde_wasm_bindgen::from_value(value).map_err(|error| SyncError::new(code, error.to_string()))
+}
+
+/// `Result<T>` of a value that is serialized.
+pub fn result<T: Serialize>(outcome: Result<T, SyncError>) -> JsValue {
+    result_js(outcome.and_then(|data| to_js(&data)))
+}
+
+/// `Result<T>` of a value that is JavaScript's already.
+pub fn result_js(outcome: Result<JsValue, SyncError>) -> JsValue {
+    match outcome {
+        Ok(data) => object(&[("success", JsValue::TRUE), ("data", data)]),
+        Err(error) => object(&[("success", JsValue::FALSE), ("error", to_plain(&error))]),
+    }
+}
+
+/// For methods that throw or reject.
+///
+/// # Errors
+/// An `Error` with the fields of `SdkError`.
+pub fn thrown<T>(outcome: Result<T, SyncError>) -> Result<T, JsValue> {
+    outcome.map_err(to_thrown)
+}
+
+/// The same for a value that is serialized.
+///
+/// # Errors
+/// An `Error` with the fields of `SdkError`.
+pub fn thrown_js<T: Serialize>(outcome: Result<T, SyncError>) -> Result<JsValue, JsValue> {
+    thrown(outcome.and_then(|value| to_js(&value)))
+}
+
+/// A plain object.
+pub fn object(fields: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (name, value) in fields {
+        // Setting a field of a fresh object cannot fail.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object.into()
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &'static str = include_str!("types.d.ts");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+    wasm_bindgen_test_configure!(run_in_browser);
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn every_error_code_has_its_typescript_name() {
+        for code in ErrorCode::ALL {
+            assert!(include_str!("types.d.ts").contains(&["'", code.as_str(), "'"].concat()), "{}", code.as_str());
+        }
+    }
+}
