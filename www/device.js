@@ -7,7 +7,6 @@ import { createView } from './device-view.js';
 const PAGE_MESSAGES = 200;
 const REPORTED_MESSAGES = 200;
 const REPORTED_TEXT = 400;
-const REREAD_MS = 2000;
 const EVENTS = [
   'onSyncStarted',
   'onMessageSynced',
@@ -240,9 +239,6 @@ addEventListener('message', async (event) => {
     }
   }
 });
-
-// A receipt for what another device of this wallet wrote has no event here.
-setInterval(() => document.hidden || refresh(), REREAD_MS);
 
 const view = createView(state, act);
 start();

@@ -97,6 +97,17 @@ fn status_moves_from_queued_to_read() {
 }
 
 #[test]
+fn every_device_of_a_wallet_follows_the_status_of_its_messages() {
+    let mut world = healthy(3);
+    let id = send(&mut world, 0, "hello");
+    world.run_for(1_000);
+    assert_eq!(world.devices[2].statuses[&id], MessageStatus::Delivered);
+    world.call(1, |request| Input::MarkRead { request, session_id: session(), message_id: id.clone(), sequence_number: 1 });
+    world.run_for(1_000);
+    assert_eq!(world.devices[2].statuses[&id], MessageStatus::Read);
+}
+
+#[test]
 fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
     // B26, F41: two browsers with one device id write different messages under one counter.
     let mut world = healthy(2);

@@ -369,7 +369,8 @@ pub enum Event {
     MessageReceived { session_id: SessionId, message: MessageView },
     /// A message has a new winning version, or its versions are in conflict. Ask for the message again.
     MessageChanged { session_id: SessionId, message_id: MessageId },
-    /// A message moved on. With `Failed`, `error` says why.
+    /// A message of this wallet moved on. Told of those that were sent or arrived since the machine started, and of
+    /// this device's older ones where a receipt names them. With `Failed`, `error` says why.
     StatusChanged { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
     /// A queued message has a new id, because its device has (see `DeviceReplaced`).
     MessageRenamed { session_id: SessionId, old_id: MessageId, new_id: MessageId },

@@ -159,6 +159,10 @@ impl Client {
                     conflicts.push(concurrent_messages(entry, concurrent_with, fresh.iter()));
                 }
                 if !own {
+                    // Every device of a wallet follows how far the wallet's messages are.
+                    if entry.message.sender_wallet == session.record.wallet {
+                        session.await_receipts(entry.sequence_number, entry.message.id.clone());
+                    }
                     let shown = session.show(&device, vec![entry.clone()], false, strategy);
                     for message in shown {
                         stage.tell(Event::MessageReceived { session_id: session_id.to_owned(), message });

@@ -11,7 +11,7 @@ use crate::ids::MessageId;
 use crate::message::{Entry, Message};
 use crate::vector_clock::VectorClock;
 
-/// Own messages whose receipts are still awaited, kept to tell the application of each. Older ones are found by
+/// Messages of this wallet whose receipts are still awaited, kept to tell the application of each. Older ones are found by
 /// reading the log again.
 const AWAITED_RECEIPTS_MAX: usize = 1_000;
 
@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub stats: SyncStats,
     pub completed_syncs: u64,
     pub totals: Totals,
-    /// Own entries of the log, by sequence, that others have not read yet.
+    /// Entries of this wallet, by sequence, that others have not read yet.
     pub awaited_receipts: BTreeMap<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     pub halted: Option<SyncError>,
