@@ -1,0 +1,13 @@
+// npm run demo, or node demo-sync.js: the seed's scenarios. Exit code 1 if any device ends with a different list.
+import { buildRelay, buildSdk } from './scripts/build.mjs';
+import { setup } from './scripts/setup.mjs';
+import { main } from './scripts/shell.mjs';
+
+main(import.meta.url, async () => {
+  await setup('npm', 'wasm', 'browser');
+  await buildSdk();
+  await buildRelay();
+  // Loaded now: it needs a package that the set-up may just have installed.
+  const { demo } = await import('./scripts/demo.mjs');
+  process.exitCode = (await demo()) ? 0 : 1;
+});

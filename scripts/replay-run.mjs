@@ -1,0 +1,179 @@
+// One replay: devices that write, are disturbed at random, and must agree in the end.
+import { startBrowser } from '../tests/e2e/harness/browser.mjs';
+import { openDevice } from '../tests/e2e/harness/device.mjs';
+import { duplicates, hashOf } from '../tests/e2e/harness/lists.mjs';
+import { startRelay } from '../tests/e2e/harness/relay.mjs';
+import { until } from '../tests/e2e/harness/wait.mjs';
+import { newWallet } from '../tests/e2e/harness/wallet.mjs';
+import { pick } from './corpus.mjs';
+import { elapsed, say } from './shell.mjs';
+
+const turnMessages = 20;
+const convergeDeadlineMs = 180_000;
+
+/** Replays `messages` {from, text} on that many devices with that many kills; the report, and whether nothing went wrong (`ok`). */
+export async function replay(messages, deviceCount, kills, random) {
+  const start = performance.now();
+  const world = await openWorld(deviceCount);
+  try {
+    const counts = await play(world, messages, kills, random, start);
+    const converged = await heal(world);
+    const verdict = await judge(world);
+    const { lost, duplicated, out_of_order, altered } = verdict;
+    const seconds = Number(((performance.now() - start) / 1000).toFixed(1));
+    return { ok: converged && lost + duplicated + out_of_order + altered === 0, ...verdict, converged, ...counts, seconds };
+  } finally {
+    await Promise.all(world.devices.map(({ browser }) => browser.stop()));
+    await world.relay.stop();
+  }
+}
+
+/** A relay and devices of two wallets, each in a browser of its own. */
+async function openWorld(count) {
+  const relay = await startRelay();
+  const wallets = [newWallet(), newWallet()];
+  const devices = [];
+  for (let index = 0; index < count; index += 1) {
+    const browser = await startBrowser();
+    devices.push(await openDevice({ browser, relay, name: `device-${index + 1}`, wallet: wallets[index % 2], peer: wallets[(index + 1) % 2] }));
+  }
+  return { relay, devices, texts: new Map() };
+}
+
+/** Sends everything, in turns; each turn disturbs some devices while they send. */
+async function play(world, messages, kills, random, start) {
+  const counts = { reloads: 0, went_offline: 0, killed_tabs: 0, killed_browsers: 0, killed_relays: 0, interrupted_sends: 0 };
+  const deviceOf = new Map();
+  const turns = Math.ceil(messages.length / turnMessages);
+  const killTurns = Array.from({ length: kills }, (_, index) => Math.floor(((index + random()) * turns) / kills));
+  const lastTold = { at: performance.now() };
+  for (let turn = 0; turn < turns; turn += 1) {
+    const outgoing = new Map(world.devices.map((device) => [device, []]));
+    for (const { from, text } of messages.slice(turn * turnMessages, (turn + 1) * turnMessages)) {
+      if (!deviceOf.has(from)) deviceOf.set(from, pick(random, world.devices));
+      outgoing.get(deviceOf.get(from)).push(text);
+    }
+    const { relayDies, disturbances } = drawDisturbances(world, killTurns.filter((each) => each === turn).length, random);
+    const deeds = world.devices.map((device) => takeTurn(world, device, outgoing.get(device), disturbances.get(device), counts));
+    await Promise.all(relayDies ? [...deeds, killRelay(world, counts)] : deeds);
+    tellProgress(lastTold, Math.min((turn + 1) * turnMessages, messages.length), messages.length, start);
+  }
+  return counts;
+}
+
+/** Which devices are disturbed in this turn, and how. Where the relay is killed nothing else is: pages could not be loaded. */
+function drawDisturbances(world, kills, random) {
+  const disturbances = new Map();
+  for (const device of world.devices) {
+    if (random() < 0.2) disturbances.set(device, pick(random, ['network', 'network', 'reload']));
+  }
+  for (let kill = 0; kill < kills; kill += 1) {
+    const kind = pick(random, ['tab', 'browser', 'relay']);
+    if (kind === 'relay') return { relayDies: true, disturbances: new Map() };
+    disturbances.set(pick(random, world.devices), kind);
+  }
+  return { relayDies: false, disturbances };
+}
+
+/** Sends these texts while the disturbance strikes; what was not confirmed is sent again, as its writer would. */
+async function takeTurn(world, device, texts, disturbance, counts) {
+  const confirmedBefore = device.sent.length;
+  const sending = texts.length === 0 ? Promise.resolve([]) : device.send(...texts);
+  const outcome = sending.then((ids) => ids, () => null);
+  if (disturbance) await disturb(device, disturbance, counts);
+  const ids = await outcome;
+  const confirmed = device.sent.slice(confirmedBefore);
+  confirmed.forEach((id, index) => world.texts.set(id, texts[index]));
+  if (ids) return;
+  counts.interrupted_sends += 1;
+  await takeTurn(world, device, texts.slice(confirmed.length), null, counts);
+}
+
+async function disturb(device, disturbance, counts) {
+  if (disturbance === 'network') {
+    counts.went_offline += device.offline ? 0 : 1;
+    await device.setOffline(!device.offline);
+  } else if (disturbance === 'reload') {
+    counts.reloads += 1;
+    await device.reload();
+  } else if (disturbance === 'tab') {
+    counts.killed_tabs += 1;
+    await device.crash();
+    await device.open();
+  } else {
+    counts.killed_browsers += 1;
+    await device.browser.kill();
+    await device.browser.start();
+    await device.open();
+  }
+}
+
+async function killRelay(world, counts) {
+  counts.killed_relays += 1;
+  await world.relay.kill();
+  await world.relay.start();
+}
+
+function tellProgress(lastTold, done, total, start) {
+  const line = `  ${done} of ${total} messages, ${elapsed(start)}`;
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
+  else if (done === total || performance.now() - lastTold.at > 10_000) {
+    say(line);
+    lastTold.at = performance.now();
+  }
+}
+
+/** Ends every disturbance and waits until all have everything; false where they do not within the deadline. */
+async function heal(world) {
+  for (const device of world.devices) await device.setOffline(false);
+  let states;
+  const settled = async () => {
+    states = await Promise.all(world.devices.map((device) => device.state()));
+    return states.every(({ queued }) => queued === 0);
+  };
+  try {
+    await until('all outboxes are empty', settled, convergeDeadlineMs);
+    // Everything is in the relay's log now; a last sync brings each device to its head.
+    await Promise.all(world.devices.map((device) => device.call('syncMessages')));
+    await until('all devices are at the same place', async () => (await settled()) && states.every(({ cursor }) => cursor === states[0].cursor), convergeDeadlineMs);
+    return true;
+  } catch (error) {
+    say(`${error.message}: ${JSON.stringify(states)}`);
+    return false;
+  }
+}
+
+/**
+ * Compares what was confirmed to its writers with what every device shows; `texts` maps ids to what was written.
+ * `unconfirmed` are shown messages whose `sendMessage` was cut off by a reload or a kill before it could answer: they were stored, and sent again.
+ */
+export async function judge({ devices, texts }) {
+  const lists = await Promise.all(devices.map((device) => device.list()));
+  const shown = lists.map((list) => new Map(list.map((message) => [message.id, message])));
+  const answers = devices.flatMap((device) => device.sent);
+  const sent = new Set(answers);
+  const acknowledged = devices.flatMap((device, index) => device.sent.filter((id) => shown[index].get(id)?.sequenceNumber !== undefined));
+  const places = Math.max(...lists.map((list) => list.length));
+  let outOfOrder = 0;
+  for (let place = 0; place < places; place += 1) {
+    if (lists.some((list) => list[place]?.id !== lists[0][place]?.id)) outOfOrder += 1;
+  }
+  devices.forEach((device, index) => {
+    const place = new Map(lists[index].map(({ id }, position) => [id, position]));
+    for (let own = 1; own < device.sent.length; own += 1) {
+      if (place.get(device.sent[own]) < place.get(device.sent[own - 1])) outOfOrder += 1;
+    }
+  });
+  const count = (list, fits) => list.filter(fits).length;
+  return {
+    sent: answers.length,
+    acknowledged: acknowledged.length,
+    received: Object.fromEntries(devices.map((device, index) => [device.name, lists[index].length])),
+    lost: count([...sent], (id) => shown.some((messages) => !messages.has(id))),
+    duplicated: [answers, ...lists.map((list) => list.map(({ id }) => id)), ...devices.map(({ heard }) => heard)].flatMap(duplicates).length,
+    out_of_order: outOfOrder,
+    altered: count([...sent], (id) => texts.has(id) && shown.some((messages) => messages.has(id) && messages.get(id).text !== texts.get(id))),
+    unconfirmed: count(lists[0], ({ id }) => !sent.has(id)),
+    lists: [...new Set(lists.map(hashOf))],
+  };
+}

@@ -1,0 +1,40 @@
+// npm start: installs what is missing, builds, and runs the relay with the demo page until Ctrl-C.
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { main, Problem, root, say } from './shell.mjs';
+import { buildRelay, buildSdk } from './build.mjs';
+import { runRelay } from './relay.mjs';
+import { setup } from './setup.mjs';
+
+main(import.meta.url, async () => {
+  const { values } = parseArgs({ options: { port: { type: 'string', default: '8080' } } });
+  const port = Number(values.port);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Problem(`--port must be a number from 0 to 65535, not ${values.port}`);
+  // Asked first: nobody wants to hear of it after minutes of building.
+  await checkPort(port);
+  say('Setting up (what is there already is not installed again) …');
+  await setup('npm', 'wasm');
+  say('Building …');
+  await buildSdk();
+  await buildRelay();
+  const journal = join(root, 'solconnect-relay.db');
+  const args = ['--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
+  const relay = runRelay(args, 'pipe');
+  createInterface({ input: relay.stdout }).on('line', (line) => {
+    const address = /^listening on (http:\S+)/.exec(line)?.[1];
+    console.log(address ? `\nSolConnect Sync is ready. Open  ${address}/\n\nCtrl-C ends it. Messages stay in ${journal}.\n` : line);
+  });
+});
+
+function checkPort(port) {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', (error) => {
+      const taken = `Port ${port} is taken by another program. Choose another one: npm start -- --port ${port + 1}`;
+      reject(new Problem(error.code === 'EADDRINUSE' ? taken : `Port ${port} cannot be used: ${error.message}`));
+    });
+    probe.listen(port, '127.0.0.1', () => probe.close(resolve));
+  });
+}

@@ -1,0 +1,118 @@
+// npm test: runs everything, or what `--only` names, and ends with the line "N passed, N failed".
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { buildRelay, buildSdk } from './build.mjs';
+import { checkSansIo } from './sans-io.mjs';
+import { setup } from './setup.mjs';
+import { elapsed, main, Problem, root, run } from './shell.mjs';
+import { find } from './tools.mjs';
+
+const minutes = 60_000;
+const denyWarnings = ['--', '-D', 'warnings'];
+// Private items are documented too, so links to them are no dead ends.
+const docFlags = { RUSTDOCFLAGS: '-D warnings -A rustdoc::private_intra_doc_links' };
+
+/** Runs of one program each; a suite passes when all of its runs do. `counts` finds the number of cases in what a runner prints. */
+const suites = {
+  lint: {
+    needs: ['wasm', 'lint'],
+    runs: () => [
+      check('fmt', 'cargo', ['fmt', '--all', '--check']),
+      check('clippy', 'cargo', ['clippy', '--quiet', '--workspace', '--exclude', 'solconnect-sync', '--all-targets', ...denyWarnings]),
+      check('clippy wasm', 'cargo', ['clippy', '--quiet', '-p', 'solconnect-sync', '--all-targets', '--target', 'wasm32-unknown-unknown', ...denyWarnings]),
+      check('docs', 'cargo', ['doc', '--quiet', '--workspace', '--exclude', 'solconnect-sync', '--no-deps', '--document-private-items'], docFlags),
+      check('docs wasm', 'cargo', ['doc', '--quiet', '-p', 'solconnect-sync', '--no-deps', '--document-private-items', '--target', 'wasm32-unknown-unknown'], docFlags),
+      { title: 'the core is sans-I/O', work: checkSansIo },
+      // Advisories live in a repository that not every machine reaches; licences, sources and bans need none.
+      ...(find('cargo-deny') ? [check('cargo-deny', 'cargo', ['deny', '--all-features', 'check', 'bans', 'licenses', 'sources'])] : []),
+    ],
+  },
+  core: { needs: [], runs: () => [cargoTest('core', ['-p', 'solconnect-sync-core'])] },
+  relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
+  types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
+  e2e: { needs: ['npm', 'wasm', 'browser'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
+  browser: { needs: ['wasm', 'browserTests', 'browser'], runs: () => [inBrowser('chrome'), inBrowser('firefox')] },
+};
+
+function check(title, command, args, env) {
+  return { title, command, args, env, counts: () => null };
+}
+
+function cargoTest(title, args) {
+  return { title, command: 'cargo', args: ['test', ...args], counts: cargoCounts };
+}
+
+function inBrowser(browser) {
+  return { title: `the SDK in ${browser}`, command: 'wasm-pack', args: ['test', '--headless', `--${browser}`, '--mode', 'no-install'], counts: cargoCounts };
+}
+
+/** One run a file, so that a crash of one is no silence of others. */
+function nodeTests(folder) {
+  const files = readdirSync(join(root, 'tests', folder)).filter((file) => file.endsWith('.test.mjs')).sort();
+  return files.map((file) => ({
+    title: `${folder}/${file.replace('.test.mjs', '')}`,
+    command: process.execPath,
+    args: ['--test', '--test-reporter=spec', join('tests', folder, file)],
+    counts: nodeCounts,
+  }));
+}
+
+function cargoCounts(text) {
+  return sum(text, /test result: \w+\. (\d+) passed; (\d+) failed/g);
+}
+
+function nodeCounts(text) {
+  const count = (word) => Number(new RegExp(`^\\S+ ${word} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+  return { passed: count('pass'), failed: count('fail') + count('cancelled') };
+}
+
+function sum(text, pattern) {
+  const rows = [...text.matchAll(pattern)];
+  return { passed: rows.reduce((total, row) => total + Number(row[1]), 0), failed: rows.reduce((total, row) => total + Number(row[2]), 0) };
+}
+
+/** Runs one; gives its counts. What fails without saying so in its counts is one failure. */
+async function runOne({ title, command, args, env, counts, work }) {
+  const start = performance.now();
+  const { ok, text } = work
+    ? await work().then(() => ({ ok: true, text: '' }), (error) => ({ ok: false, text: String(error.message) }))
+    : await run(command, args, { env, timeoutMs: 10 * minutes });
+  const found = counts?.(text) ?? { passed: ok ? 1 : 0, failed: 0 };
+  if (!ok && found.failed === 0) found.failed = 1;
+  const count = counts && found.passed + found.failed > 1 ? `  ${found.passed} passed, ${found.failed} failed` : '';
+  if (!ok) console.log(`\n${text.trim()}\n`);
+  console.log(`${ok ? 'ok    ' : 'FAILED'}  ${title.padEnd(24)}${elapsed(start).padStart(12)}${count}`);
+  return found;
+}
+
+main(import.meta.url, async () => {
+  const { values } = parseArgs({ options: { only: { type: 'string', multiple: true } } });
+  const names = values.only ?? Object.keys(suites);
+  for (const name of names) {
+    if (!suites[name]) throw new Problem(`There is no suite ${name}. There are: ${Object.keys(suites).join(', ')}`);
+  }
+  const start = performance.now();
+  await setup(...names.flatMap((name) => suites[name].needs));
+  const total = { passed: 0, failed: 0 };
+  for (const name of names) {
+    for (const one of await prepare(suites[name])) {
+      const { passed, failed } = await runOne(one);
+      total.passed += passed;
+      total.failed += failed;
+    }
+  }
+  console.log(`\nin ${elapsed(start)}\n${total.passed} passed, ${total.failed} failed`);
+  process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
+});
+
+/** The runs of a suite; what cannot be built is one run that fails. */
+async function prepare(suite) {
+  try {
+    for (const build of suite.build ?? []) await build();
+    return suite.runs();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return [{ title: 'build', work: () => Promise.reject(error) }];
+  }
+}

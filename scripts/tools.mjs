@@ -1,0 +1,35 @@
+// Where programs are.
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { output, Problem } from './shell.mjs';
+
+const chromiumNames = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+const chromiumPaths = ['/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'];
+
+/** The first file of that name on the PATH that may be run, or null. */
+export function find(name) {
+  const paths = process.env.PATH.split(delimiter).map((folder) => join(folder, name));
+  return paths.find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  }) ?? null;
+}
+
+/** Whether the first program of that name is of exactly this version. */
+export function hasVersion(name, version) {
+  return output(name, ['--version'])?.split(/\s+/).includes(version) ?? false;
+}
+
+/** A Chromium: $CHROMIUM, or one of the usual names; null where there is none. */
+export function findChromium() {
+  const wanted = process.env.CHROMIUM;
+  if (wanted) {
+    if (!existsSync(wanted)) throw new Problem(`CHROMIUM names ${wanted}, and there is no such file.`);
+    return wanted;
+  }
+  return chromiumNames.map(find).find(Boolean) ?? chromiumPaths.find(existsSync) ?? null;
+}

@@ -1,0 +1,20 @@
+// Wallets made by the test, so that several devices in several browsers can hold the same one.
+import { generateKeyPairSync } from 'node:crypto';
+
+const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
+
+export function newWallet() {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  return {
+    address: base58(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)),
+    pkcs8: privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
+  };
+}
+
+function base58(bytes) {
+  let number = BigInt(`0x${bytes.toString('hex')}`);
+  let text = '';
+  for (; number > 0n; number /= 58n) text = alphabet[Number(number % 58n)] + text;
+  const zeros = bytes.findIndex((byte) => byte !== 0);
+  return '1'.repeat(zeros === -1 ? bytes.length : zeros) + text;
+}

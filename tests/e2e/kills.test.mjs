@@ -1,0 +1,132 @@
+// Ends without warning, each at a moment that a held cable makes certain: some messages are acknowledged, some are not.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { startBrowser } from './harness/browser.mjs';
+import { cast, scene } from './harness/scene.mjs';
+import { converge, duplicates, texts } from './harness/lists.mjs';
+import { startWire } from './harness/wire.mjs';
+import { until, within } from './harness/wait.mjs';
+
+const stage = scene();
+
+// Small batches and plain JSON, so that 500 messages are many frames of a known size each.
+const overCable = (wire) => ({ relayEndpoint: wire.endpoint, maxBatchSize: 20, enableCompression: false });
+const written = texts('message', 500);
+
+async function cable(t) {
+  const wire = await startWire(stage.relay.port);
+  t.after(() => wire.close());
+  return wire;
+}
+
+/** A device that has written 500 messages offline and hangs on a cable, and a peer that waits for them. */
+async function fiveHundredQueued(t, browser = stage.browser) {
+  const wire = await cable(t);
+  const { device } = cast(t, stage);
+  const bob = await device('bob');
+  const alice = await device('alice', { offline: true, config: overCable(wire), browser });
+  const ids = await alice.sendAtOnce(written);
+  return { wire, alice, bob, ids };
+}
+
+/** Asserts that the cable holds at a moment that is worth a kill: some are acknowledged to the device, and some are not. */
+async function midway(alice) {
+  const { queued } = await alice.state();
+  assert.ok(queued > 0 && queued < 500, `${queued} of 500 are still queued`);
+}
+
+async function deliveredOnce(alice, bob, ids) {
+  const list = await converge([alice, bob], 500);
+  assert.deepEqual(list.map(({ id }) => id), ids, 'all of them, once, in the order they were written (I2, I3, I8)');
+  assert.deepEqual(list.map(({ text }) => text), written);
+  assert.deepEqual(bob.heard, ids, 'each heard once (I6)');
+}
+
+test('the tab is killed while 500 messages drain, its acknowledgements held back (F36, F1, I3)', { timeout: 90_000 }, async (t) => {
+  const { wire, alice, bob, ids } = await fiveHundredQueued(t);
+  const held = wire.holdAfter('down', 12_000);
+  await alice.setOffline(false);
+  await within('acknowledgements are held back', held);
+  await midway(alice);
+  await alice.crash();
+  wire.cut();
+  await alice.open();
+  await deliveredOnce(alice, bob, ids);
+});
+
+test('the tab is killed while 500 messages drain, a frame cut in the middle (F36, F7)', { timeout: 90_000 }, async (t) => {
+  const { wire, alice, bob, ids } = await fiveHundredQueued(t);
+  const held = wire.holdAfter('up', 60_000);
+  await alice.setOffline(false);
+  await within('the updates are held back', held);
+  await until('the device knows of some', async () => (await alice.state()).queued < 500);
+  await midway(alice);
+  await alice.crash();
+  wire.cut();
+  alice.offline = true;
+  await alice.open();
+  const { queued, cursor } = await alice.state();
+  assert.ok(queued > 0 && queued <= 500 - cursor, `what is not in the log is still queued: ${queued} queued, ${cursor} in the log (I2)`);
+  await alice.setOffline(false);
+  await deliveredOnce(alice, bob, ids);
+});
+
+test('the whole browser is killed while 500 messages drain (F36, B14)', { timeout: 90_000 }, async (t) => {
+  const browser = await startBrowser();
+  t.after(() => browser.stop());
+  const { wire, alice, bob, ids } = await fiveHundredQueued(t, browser);
+  const held = wire.holdAfter('down', 12_000);
+  await alice.setOffline(false);
+  await within('acknowledgements are held back', held);
+  await midway(alice);
+  await browser.kill();
+  wire.cut();
+  await browser.start();
+  await alice.open();
+  await deliveredOnce(alice, bob, ids);
+});
+
+test('the relay is killed while 500 messages drain, and started again (F10, I1, I25)', { timeout: 90_000 }, async (t) => {
+  const { wire, alice, bob, ids } = await fiveHundredQueued(t);
+  const held = wire.holdAfter('down', 12_000);
+  await alice.setOffline(false);
+  await within('acknowledgements are held back', held);
+  await midway(alice);
+  await stage.relay.kill();
+  wire.cut();
+  const known = (await alice.list()).filter((message) => message.sequenceNumber !== undefined);
+  await stage.relay.start();
+  await deliveredOnce(alice, bob, ids);
+  const list = await bob.list();
+  for (const { id, sequenceNumber } of known) assert.equal(list[sequenceNumber - 1].id, id, 'what was acknowledged stands where it stood (I1)');
+});
+
+test('acknowledged messages outlive a SIGKILL of the relay at once after it (I1)', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice');
+  const ids = await alice.sendAtOnce(texts('safe', 50));
+  await alice.call('processQueuedMessages');
+  await stage.relay.kill();
+  await stage.relay.start();
+  const bob = await device('bob');
+  const list = await converge([bob, alice], 50);
+  assert.deepEqual(list.map(({ id }) => id), ids);
+});
+
+test('a path that dies without a sign is found out, and what was written is delivered once (F6, B20)', { timeout: 90_000 }, async (t) => {
+  const wire = await cable(t);
+  const { device } = cast(t, stage);
+  const bob = await device('bob');
+  const alice = await device('alice', { config: { ...overCable(wire), heartbeatIntervalMs: 500 } });
+  await alice.send('before');
+  await converge([alice, bob], 1);
+  // Both ends stay open and hear nothing.
+  wire.holdAfter('up', 0);
+  wire.holdAfter('down', 0);
+  await alice.send('into the black hole');
+  await alice.page.waitForFunction(() => globalThis.device.events.some(([name, state]) => name === 'onConnectionChanged' && state === 'waiting'), null, { timeout: 30_000 });
+  wire.cut();
+  const list = await converge([alice, bob], 2);
+  assert.deepEqual(list.map(({ text }) => text), ['before', 'into the black hole']);
+  assert.deepEqual(duplicates(bob.heard), []);
+});

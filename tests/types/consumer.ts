@@ -1,0 +1,185 @@
+// An application in TypeScript that uses every method, type and event of the package, and some wrong uses that must not compile.
+import init, {
+  cleanupSDK, createLocalWallet, getSDK, getSyncManager, initializeSDK, MessageBus, sessionIdOf, SolConnectSDK, SyncManager, VectorClock, version,
+  WebSocketSyncTransport,
+} from 'solconnect-sync';
+import type {
+  Conflict, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, MessageStatus, MessageView, Result, SdkConfig, SdkError,
+  SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletInfo, WalletProvider,
+} from 'solconnect-sync';
+import initInline, { initializeSDK as initializeInline } from 'solconnect-sync/inline';
+
+function must<T>(result: Result<T>): T {
+  if (result.success) return result.data;
+  const { code, category, message, userMessage, recoverable }: SdkError = result.error;
+  const [stable, about]: [ErrorCode, ErrorCategory] = [code, category];
+  throw new Error([stable, about, message, userMessage, recoverable].join(' '));
+}
+
+const transport: SyncTransport = {
+  sendSyncMessage: async (frame: SyncFrame): Promise<void> => console.log(frame['type']),
+  onSyncMessage: (handler: (frame: SyncFrame) => void): void => handler({ type: 'sync_heartbeat' }),
+  isConnected: (): boolean => true,
+};
+
+const provider: WalletProvider = {
+  publicKey: new Uint8Array(32),
+  signMessage: async (message: Uint8Array) => ({ signature: message }),
+  connect: async () => undefined,
+};
+
+const strategy: Strategy = 'manual';
+const config: SdkConfig = {
+  relayEndpoint: 'ws://localhost:8080', databaseName: 'solconnect-sync', maxBatchSize: 100, syncIntervalMs: 5000, heartbeatIntervalMs: 30000,
+  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true,
+};
+
+export async function useSdk(): Promise<void> {
+  await init();
+  await init({ wasmUrl: '/solconnect_sync_bg.wasm' });
+  await init({ wasmUrl: new URL('https://example.org/x.wasm'), bytes: new Uint8Array() });
+  const sdk: SolConnectSDK = await initializeSDK(config);
+  await initializeSDK();
+  await initializeSDK({ transport });
+  const same: SolConnectSDK | null = getSDK();
+  must(await sdk.initialize());
+  const wallet: WalletInfo = must(await sdk.connectWallet());
+  const kind: 'provider' | 'local' = must(await sdk.connectWallet(provider)).kind;
+  must(await sdk.connectWallet(await createLocalWallet('another')));
+  const session: SessionView = must(await sdk.startSession({ peerWallet: wallet.address }));
+  const { session_id, peer_wallet, lastSyncedSequence, queuedMessageCount, vectorClock } = session;
+  const clock: Record<string, number> = vectorClock;
+
+  const receipt: DeliveryReceipt = must(await sdk.sendMessage(session_id, 'Hello!', { contentType: 'text/markdown' }));
+  must(await sdk.editMessage(session_id, receipt.messageId, 'Hello, you!'));
+  must(await sdk.resolveConflict(session_id, receipt.messageId, 'Hello, both!'));
+  must(await sdk.deleteMessage(session_id, receipt.messageId));
+  const subscription: Subscription = must(await sdk.subscribeToMessages(session_id, (message: MessageView) => show(message)));
+  subscription.unsubscribe();
+  must(await sdk.getStoredMessages(session_id, 50, lastSyncedSequence)).forEach(show);
+  const synced: number = must(await sdk.syncMessages()) + must(await sdk.syncMessages(session_id)) + must(await sdk.processQueuedMessages());
+  must(await sdk.enableAutoSync(session_id));
+  must(await sdk.enableAutoSync(session_id, 1000));
+  must(await sdk.disableAutoSync(session_id));
+
+  const status: SyncStatus = must(sdk.getSyncStatus());
+  const lastSyncAt: Date | undefined = status.lastSyncAt;
+  const durability: 'persistent' | 'best-effort' | 'session-only' | 'memory' = status.durability;
+  const connection: ConnectionState = must(sdk.getConnectionStatus());
+  const address: string | null = must(sdk.getCurrentWallet());
+  const sessions: SessionView[] = must(sdk.getActiveSessions());
+  const deviceId: string = must(sdk.getDeviceId());
+  const devices: DeviceState[] = must(sdk.getDevices(session_id));
+  const stats: SyncStats = must(sdk.getSyncStats(session_id));
+  must(sdk.setOffline(true));
+  must(await sdk.updateMessageStatus(receipt.messageId, 'read'));
+  must(await sdk.markMessageAsRead(receipt.messageId));
+  const state: MessageStatus = must(await sdk.getMessageStatus(receipt.messageId));
+  const exported: string = must(await sdk.exportMessages());
+  const imported: number = must(await sdk.importMessages(exported));
+  must(await sdk.clearStoredMessages(session_id));
+  must(await sdk.endSession(session_id));
+  must(await sdk.disconnectWallet());
+  must(await sdk.cleanup());
+  await cleanupSDK();
+  console.log(same, kind, peer_wallet, queuedMessageCount, clock, synced, status.syncInProgress, status.queuedMessageCount, lastSyncAt, durability, connection,
+    address, sessions.length, deviceId, devices[0]?.deviceId, stats.totalMessagesSynced, state, imported, sessionIdOf('a', 'b'), version());
+}
+
+function show(message: MessageView): void {
+  const versions: VersionView[] = message.versions;
+  const place: number | undefined = message.sequenceNumber;
+  console.log(message.id, message.text, message.sender_wallet, message.deviceId, message.timestamp, message.status, message.edited, message.deleted, place, versions.length);
+}
+
+export function listen(sdk: SolConnectSDK): void {
+  sdk.on('onSyncStarted', (sessionId: string) => console.log(sessionId));
+  sdk.on('onSyncProgress', (_sessionId, { messagesSynced, totalMessages }: SyncProgress) => console.log(messagesSynced / totalMessages));
+  sdk.on('onSyncCompleted', (_sessionId, stats: SyncStats) => console.log(stats.totalConflictsResolved, stats.lastSyncDuration, stats.averageSyncDuration, stats.syncFailures, stats.pendingMessages));
+  sdk.on('onSyncFailed', (_sessionId, error: SdkError) => console.log(error.code));
+  sdk.on('onConflictDetected', (_sessionId, conflicts: Conflict[]) => conflicts.forEach(({ kind, messageId, concurrentWith, conflictingVersions, resolution }) => console.log(kind, messageId, concurrentWith[0]?.from, conflictingVersions.length, resolution)));
+  sdk.on('onMessageSynced', (_sessionId, messageId: string) => console.log(messageId));
+  sdk.on('onStatusChanged', (_sessionId, _messageId, status: MessageStatus, error?: SdkError) => console.log(status, error));
+  sdk.on('onMessageChanged', (_sessionId, messageId: string) => console.log(messageId));
+  sdk.on('onMessageRenamed', (_sessionId, oldId: string, newId: string) => console.log(oldId, newId));
+  sdk.on('onDevicesChanged', (_sessionId, devices: DeviceState[]) => console.log(devices.length));
+  sdk.on('onConnectionChanged', (state: ConnectionState) => console.log(state));
+  const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);
+  sdk.on('onQueueChanged', onQueue);
+  sdk.off('onQueueChanged', onQueue);
+  sdk.on('onDeviceReplaced', (oldId: string, newId: string) => console.log(oldId, newId));
+  sdk.on('onWarning', (error: SdkError) => console.log(error.userMessage));
+}
+
+export async function useManager(): Promise<void> {
+  const manager: SyncManager = getSyncManager();
+  const socket = new WebSocketSyncTransport('ws://localhost:8080');
+  await socket.connect();
+  await manager.initialize('database', socket);
+  await new SyncManager().initialize({ name: 'database' }, 'ws://localhost:8080');
+  await manager.connectWallet(provider);
+  await manager.startSync({ session_id: 'id', peer_wallet: 'wallet' });
+  manager.on('onSyncCompleted', (sessionId, stats) => console.log(sessionId, stats.totalMessagesSynced));
+  manager.on('onConflictDetected', (sessionId, conflicts) => console.log(sessionId, conflicts.length));
+  await manager.storage.storeMessage('id', { ciphertext: 'text' }, 'queued');
+  const sent: number = await manager.sendQueuedMessages(await manager.storage.getQueuedMessages());
+  const synced: number = await manager.syncNow('id');
+  console.log(sent, synced, manager.getStats('id')?.pendingMessages);
+  await manager.stopSync('id');
+  socket.disconnect();
+  await manager.dispose();
+}
+
+export async function useBus(): Promise<void> {
+  const bus = new MessageBus(config);
+  await bus.initialize('database');
+  const subscription = await bus.subscribe('id', (message) => console.log(message.text));
+  const receipt: DeliveryReceipt = await bus.sendMessage('id', 'text');
+  const synced: number = (await bus.syncMessages('id')) + (await bus.syncMessages());
+  bus.on('onQueueChanged', (count) => console.log(count, receipt.messageId, synced));
+  subscription.unsubscribe();
+  await bus.dispose();
+}
+
+export function useClock(): void {
+  const clock = new VectorClock({ a: 1 });
+  const next: number = clock.tick('a') + clock.get('b');
+  const relation: 'before' | 'after' | 'equal' | 'concurrent' = clock.compare(VectorClock.parse('{}'));
+  clock.merge(new VectorClock());
+  const record: Record<string, number> = clock.toJSON();
+  console.log(next, relation, record, clock.toString());
+}
+
+export async function useInline(): Promise<SolConnectSDK> {
+  await initInline();
+  return initializeInline({ relayEndpoint: 'wss://relay.example.org' });
+}
+
+export async function wrong(sdk: SolConnectSDK): Promise<void> {
+  // @ts-expect-error: no such strategy
+  await initializeSDK({ conflictResolutionStrategy: 'coin_toss' });
+  // @ts-expect-error: a number is wanted
+  await initializeSDK({ syncIntervalMs: '5000' });
+  // @ts-expect-error: no such option
+  await initializeSDK({ relayUrl: 'ws://localhost:8080' });
+  // @ts-expect-error: a Result has to be looked at before its data
+  (await sdk.syncMessages()).data.toFixed();
+  // @ts-expect-error: a text is wanted
+  await sdk.sendMessage('id', 42);
+  // @ts-expect-error: the text is missing
+  await sdk.sendMessage('id');
+  // @ts-expect-error: the peer is missing
+  await sdk.startSession({});
+  // @ts-expect-error: no such event
+  sdk.on('onEverything', () => {});
+  // @ts-expect-error: the first argument of this event is a text
+  sdk.on('onSyncStarted', (sessionId: number) => console.log(sessionId));
+  // @ts-expect-error: no such status
+  await sdk.updateMessageStatus('id', 'eaten');
+  // @ts-expect-error: a transport needs isConnected
+  await initializeSDK({ transport: { sendSyncMessage() {}, onSyncMessage() {} } });
+  // @ts-expect-error: counters are numbers
+  new VectorClock({ a: '1' });
+  // @ts-expect-error: a wallet signs
+  await sdk.connectWallet({ publicKey: 'x' });
+}
