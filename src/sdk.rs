@@ -138,7 +138,7 @@ impl SolConnectSDK {
         settle_js(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
     }
 
-    /// The last messages, oldest first: `limit` [100] of them, before a place in the log or of all with the queued ones.
+    /// The last messages, oldest first: `limit` (100 by default) of them, before a place in the log or of all with the queued ones.
     #[wasm_bindgen(js_name = getStoredMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
     pub fn get_stored_messages(
         &self,
