@@ -1,6 +1,10 @@
 // Bad input of every kind: a stable code, and nothing lost.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { root } from '../../scripts/shell.mjs';
 import { startBrowser } from './harness/browser.mjs';
 import { startFakeRelay } from './harness/fake-relay.mjs';
 import { cast, scene } from './harness/scene.mjs';
@@ -223,4 +227,25 @@ test('storage full: sendMessage says so, nothing that was confirmed is lost, and
   await alice.setOffline(false);
   const list = await converge([alice], count + 1);
   assert.deepEqual(list.map(({ text }) => text), [...filling.slice(0, count), 'room again']);
+});
+
+test('storage refused: a page that may store nothing is told STORAGE_REFUSED (B5)', { timeout: 60_000 }, async (t) => {
+  // A document without an origin of its own: browsers refuse it all storage.
+  const server = createServer(async (request, response) => {
+    const file = join(root, 'pkg', basename(request.url));
+    const type = file.endsWith('.wasm') ? 'application/wasm' : 'text/javascript';
+    response.writeHead(200, { 'Content-Type': type, 'Access-Control-Allow-Origin': '*' }).end(await readFile(file));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const page = await stage.browser.newPage();
+  t.after(() => page.close());
+  await page.goto('data:text/html,<title>nowhere</title>');
+  const code = await page.evaluate(async (address) => {
+    const { initializeSDK } = await import(address);
+    const sdk = await initializeSDK({ databaseName: 'refused' });
+    const outcome = await sdk.initialize();
+    return outcome.success ? 'it was not' : outcome.error.code;
+  }, `http://127.0.0.1:${server.address().port}/index.js`);
+  assert.equal(code, 'STORAGE_REFUSED');
 });

@@ -134,6 +134,36 @@ fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
 }
 
 #[test]
+fn what_was_sent_behind_a_refused_message_is_not_stored_twice() {
+    // The clone's second frame would fit right behind what the original has written.
+    let mut world = healthy(2);
+    let clone = world.add_device("clone", WALLETS[0], ClientConfig::default());
+    world.kill(clone);
+    world.devices[clone].store = world.devices[0].store.clone();
+    world.start(clone);
+    world.run_for(1);
+    for index in [0, clone] {
+        world.feed(index, Input::SetOffline { offline: true });
+    }
+    for number in 0..100 {
+        send(&mut world, 0, &format!("original {number}"));
+    }
+    for number in 0..150 {
+        send(&mut world, clone, &format!("clone {number}"));
+    }
+    for index in [0, clone] {
+        world.feed(index, Input::SetOffline { offline: false });
+        world.run_for(MINUTE_MS);
+    }
+    let mut texts = shown(&world, 1);
+    assert_eq!(texts.len(), 250);
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 250, "I3");
+    assert_eq!(shown(&world, clone), shown(&world, 1));
+}
+
+#[test]
 fn a_restored_backup_never_reuses_a_counter() {
     // F42, I11.
     let mut world = healthy(2);

@@ -3,13 +3,14 @@
 mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use solconnect_sync_core::client::{ClientConfig, Input, Reply, SyncScope};
 use solconnect_sync_core::conflict::{ConflictKind, CounterRange, unknown_to};
 use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::message::Entry;
 use solconnect_sync_core::vector_clock::VectorClock;
-use world::{Faults, WALLETS, World};
+use world::{Faults, Store, WALLETS, World};
 
 fn session() -> String {
     session_of(WALLETS[0], WALLETS[1])
@@ -31,6 +32,9 @@ fn run(seed: u64) {
         world.add_device(&format!("device-{index}"), WALLETS[index % 2], config.clone());
     }
     let mut sends: Vec<(usize, u64, String)> = Vec::new();
+    let mut backups: BTreeMap<usize, (usize, Store)> = BTreeMap::new();
+    // What a device wrote after its backup may be lost with its storage: by the number of sends before and after.
+    let mut set_back: BTreeMap<usize, Vec<Range<usize>>> = BTreeMap::new();
     for operation in 0..200 {
         let index = random.usize(0..count);
         match random.u8(0..100) {
@@ -57,6 +61,18 @@ fn run(seed: u64) {
                     world.call(index, |request| Input::Edit { request, session_id: session(), message_id: target, text });
                 }
             }
+            99 => match backups.remove(&index) {
+                // F42: an older copy of the storage is put back. Not one from before the device took a new id: what it
+                // queued again then would be sent twice, as the README's limits say.
+                Some((sends_before, store)) if store.snapshot.device == world.devices[index].store.snapshot.device => {
+                    world.kill(index);
+                    world.devices[index].store = store;
+                    set_back.entry(index).or_default().push(sends_before..sends.len());
+                }
+                _ => {
+                    backups.insert(index, (sends.len(), world.devices[index].store.clone()));
+                }
+            },
             92..96 => {
                 let last =
                     world.devices[index].store.entries(&session()).last().map(|entry| (entry.message.id.clone(), entry.sequence_number));
@@ -77,12 +93,14 @@ fn run(seed: u64) {
         if world.devices[index].client.is_none() {
             world.start(index);
         }
+        // The session may never have been stored.
+        world.open(index);
         world.feed(index, Input::SetOffline { offline: false });
     }
     world.run_for(240_000);
 
     let log = world.log(&session());
-    for device in &world.devices {
+    for (index, device) in world.devices.iter().enumerate() {
         let client = device.client.as_ref().unwrap();
         let entries = device.store.entries(&session());
         let last = device.events.iter().rev().take(12).collect::<Vec<_>>();
@@ -93,7 +111,8 @@ fn run(seed: u64) {
         let mut heard = device.heard.clone();
         heard.sort();
         heard.dedup();
-        assert_eq!(heard.len(), device.heard.len(), "I6: {} heard a message twice", device.name);
+        let told_again = set_back.contains_key(&index);
+        assert!(told_again || heard.len() == device.heard.len(), "I6: {} heard a message twice", device.name);
     }
     let shown: Vec<Vec<(String, String)>> = world
         .devices
@@ -108,14 +127,15 @@ fn run(seed: u64) {
     for (position, entry) in log.iter().enumerate() {
         assert_eq!(entry.sequence_number, position as u64 + 1, "I5");
     }
-    for (index, request, text) in &sends {
+    for (number, (index, request, text)) in sends.iter().enumerate() {
         let stored = log.iter().filter(|entry| entry.message.ciphertext == *text).count();
+        let kept = set_back.get(index).is_none_or(|lost| !lost.iter().any(|lost| lost.contains(&number)));
         match world.devices[*index].replies.get(request) {
-            Some(Ok(Reply::Receipt(_))) => assert_eq!(stored, 1, "I2, I3: {text:?} was taken and is in the log {stored} times"),
+            Some(Ok(Reply::Receipt(_))) if kept => assert_eq!(stored, 1, "I2, I3: {text:?} was taken and is in the log {stored} times"),
             _ => assert!(stored <= 1, "I3: {text:?} is in the log {stored} times"),
         }
     }
-    for index in 0..count {
+    for index in (0..count).filter(|index| !set_back.contains_key(index)) {
         let sent: Vec<&str> = sends.iter().filter(|send| send.0 == index).map(|send| send.2.as_str()).collect();
         let logged: Vec<usize> = log.iter().filter_map(|entry| sent.iter().position(|text| *text == entry.message.ciphertext)).collect();
         assert!(logged.is_sorted(), "I8: the messages of device {index} stand in another order than they were sent");
@@ -140,7 +160,8 @@ fn check_conflicts(world: &World, log: &[Entry]) {
 
 #[test]
 fn devices_converge_whatever_fails() {
-    for seed in 0..200 {
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(150);
+    for seed in 0..seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
         if let Err(cause) = outcome {
             eprintln!("seed {seed} fails");

@@ -42,7 +42,7 @@ pub(super) struct Group {
 
 enum Undo {
     Created(SessionId),
-    Record(Box<SessionRecord>, Totals),
+    Record { record: Box<SessionRecord>, totals: Totals, acknowledged_counter: u64 },
     Inserted(SessionId, u64),
     Removed(OutboxRecord),
     Versions(SessionId, MessageId, Option<Vec<Version>>),
@@ -174,10 +174,11 @@ impl Client {
                 self.sessions.remove(&id);
             }
             Undo::Device(id) => self.device.device_id = id,
-            Undo::Record(record, totals) => {
+            Undo::Record { record, totals, acknowledged_counter } => {
                 if let Some(session) = self.sessions.get_mut(&record.session_id) {
                     session.record = *record;
                     session.totals = totals;
+                    session.acknowledged_counter = acknowledged_counter;
                 }
             }
             Undo::Inserted(id, counter) => {
@@ -234,7 +235,11 @@ impl Stage {
     /// The session's record is about to change.
     pub fn touch(&mut self, session: &Session, strict: bool) {
         if self.touched.insert(session.record.session_id.clone()) {
-            self.undo.push(Undo::Record(Box::new(session.record.clone()), session.totals));
+            self.undo.push(Undo::Record {
+                record: Box::new(session.record.clone()),
+                totals: session.totals,
+                acknowledged_counter: session.acknowledged_counter,
+            });
         }
         self.strict |= strict;
         self.wake.insert(session.record.session_id.clone());

@@ -248,14 +248,15 @@ impl Client {
             if !watermark.raise(receipt.status, sequence) || wallet == session.record.wallet {
                 continue;
             }
-            let mut moved: Vec<(u64, String)> =
-                session.awaited_receipts.range(before + 1..=sequence).map(|(place, id)| (*place, id.clone())).collect();
-            // One that was written before this page was opened. One that is still in the outbox is told of when its
-            // place in the log is stored.
-            let logged = |counter| !session.outbox.contains_key(&counter);
-            if own_counter(&receipt.message_id, session_id, &device).is_some_and(logged)
-                && !session.awaited_receipts.contains_key(&sequence)
-            {
+            // Those whose place is stored; the others are told of when theirs is.
+            let stored = sequence.min(session.record.cursor);
+            let mut moved: Vec<(u64, String)> = Vec::new();
+            if before < stored {
+                moved.extend(session.awaited_receipts.range(before + 1..=stored).map(|(place, id)| (*place, id.clone())));
+            }
+            // One that was written before this page was opened.
+            let older = sequence == stored && !session.awaited_receipts.contains_key(&sequence);
+            if older && own_counter(&receipt.message_id, session_id, &device).is_some() {
                 moved.push((sequence, receipt.message_id));
             }
             for (place, message_id) in moved {
@@ -316,12 +317,12 @@ impl Session {
     /// name, its storage was copied or set back, and the counter is returned (B26).
     fn settle(&mut self, entry: &Entry, stage: &mut Stage) -> Option<u64> {
         let counter = entry.counter();
-        let announced = counter <= self.acknowledged_counter;
-        self.acknowledged_counter = self.acknowledged_counter.max(counter);
         let session_id = self.record.session_id.clone();
         if self.outbox.get(&counter).is_some_and(|record| record.message != entry.message) {
             return Some(counter);
         }
+        let announced = counter <= self.acknowledged_counter;
+        self.acknowledged_counter = self.acknowledged_counter.max(counter);
         stage.remove_outbox(self, counter)?;
         self.await_receipts(entry.sequence_number, entry.message.id.clone());
         let message_id = entry.message.id.clone();

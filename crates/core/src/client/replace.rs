@@ -6,7 +6,7 @@
 use super::api::{Event, MessageStatus, OutboxRecord};
 use super::commit::Stage;
 use super::{Client, Session};
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::ids::{MessageId, SessionId, message_id, new_device_id};
 use crate::vector_clock::VectorClock;
 
@@ -19,6 +19,11 @@ impl Client {
         stage.tell(Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() });
         for session in self.sessions.values_mut() {
             let refused = refused.as_ref().filter(|(session_id, ..)| *session_id == session.record.session_id);
+            if session.operation.is_some() {
+                // Its progress was counted in the old id's messages. The next connection begins another.
+                let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
+                stage.failed.push((session.record.session_id.clone(), error));
+            }
             session.requeue(&old_id, &new_id, refused.map(|(_, counter, error)| (*counter, error)), stage);
         }
         stage.relink = Some("this device has a new id".into());
@@ -34,6 +39,10 @@ impl Session {
         let mut renamed: Vec<(MessageId, MessageId)> = Vec::new();
         let mut counter = 0;
         for mut record in unsent {
+            // It is in the relay's log under its old name, and the log will bring it: queued again it would show twice.
+            if record.counter <= self.acknowledged_counter {
+                continue;
+            }
             if let Some((_, error)) = refused.filter(|(refused, _)| *refused == record.counter) {
                 stage.tell(Event::StatusChanged {
                     session_id: session_id.clone(),

@@ -1,7 +1,7 @@
 //! Taking messages: repeats are told from new ones, new ones get the next sequence numbers, the journal stores them,
 //! and only then is anything acknowledged (I1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
@@ -51,6 +51,8 @@ struct Draft<'a> {
     found: Vec<StoredEntry>,
     heads: VectorClock,
     entries: Vec<TailEntry>,
+    /// Connections of v1 devices that were refused a message.
+    refused: BTreeSet<ConnectionId>,
 }
 
 impl Relay {
@@ -149,12 +151,17 @@ impl Relay {
     fn number(&mut self, now: Now, session_id: &str, found: Vec<StoredEntry>, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         let Some(mut append) = session.append.take() else { return };
-        let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new() };
+        let refused = session.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
+        let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new(), refused };
         append.outcomes = append.updates.iter_mut().map(|update| draft.take(now, update)).collect();
+        let refused = draft.refused;
         append.entries = draft.entries;
         let entries: Vec<StoredEntry> = append.entries.iter().map(|entry| entry.stored.clone()).collect();
         let devices = session.rows_after(&append.entries, now);
         session.append = Some(append);
+        for connection in refused {
+            session.attachments.entry(connection).and_modify(|attachment| attachment.refused = true);
+        }
         if entries.is_empty() {
             self.settle(now, session_id, actions);
         } else {
@@ -322,6 +329,9 @@ impl Draft<'_> {
                     outcome.error.get_or_insert(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
                     // What follows has a counter that follows the refused one. Seed clients' messages stand alone.
                     if update.v1 {
+                        if error.code != ErrorCode::CounterGap {
+                            self.refused.insert(update.connection);
+                        }
                         break;
                     }
                 }
@@ -334,6 +344,9 @@ impl Draft<'_> {
     fn take_v1(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
         let (device_id, counter) = (&update.device_id, unsent.sequence_number);
         let message = unsent.message;
+        if self.refused.contains(&update.connection) {
+            return Err(SyncError::new(ErrorCode::CounterReused, "a message before it was refused; announce the device again"));
+        }
         message.check()?;
         check_id("message.id", &message.id)?;
         if counter == 0 || counter > INTEGER_MAX || unsent.vector_clock.get(device_id) != counter {

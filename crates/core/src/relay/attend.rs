@@ -88,6 +88,7 @@ impl Relay {
         attachment.wallet.clone_from(&announce.wallet);
         let v1 = speaks_v1(head);
         attachment.v1 = v1;
+        attachment.refused = false;
         if !v1 {
             attachment.live.get_or_insert(next);
         }
@@ -310,6 +311,7 @@ impl Attachment {
             acknowledged_through: 0,
             batch_max: 100,
             reading: false,
+            refused: false,
         }
     }
 }

@@ -58,6 +58,9 @@ pub(super) struct Attachment {
     pub batch_max: usize,
     /// The journal is reading for it.
     pub reading: bool,
+    /// A v1 device was refused a message: what it sent behind that one is refused too, because it will come again
+    /// under other counters.
+    pub refused: bool,
 }
 
 /// A request under way.

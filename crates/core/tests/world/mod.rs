@@ -31,7 +31,7 @@ enum Happening {
     Tick,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Store {
     pub snapshot: Snapshot,
     pub logs: BTreeMap<(String, u64), LogRecord>,
@@ -160,7 +160,12 @@ impl World {
         let device = &mut self.devices[index];
         device.client = Some(Client::new(device.config.clone(), device.store.snapshot.clone(), seed));
         device.statuses.clear();
-        let wallet = device.wallet;
+        self.open(index);
+    }
+
+    /// What an application does at its start.
+    pub fn open(&mut self, index: usize) {
+        let wallet = self.devices[index].wallet;
         let peer_wallet = WALLETS.iter().find(|other| **other != wallet).unwrap().to_string();
         self.call(index, |request| client::Input::ConnectWallet { request, wallet: wallet.into() });
         self.call(index, |request| client::Input::OpenSession { request, peer_wallet });

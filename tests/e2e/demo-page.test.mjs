@@ -1,0 +1,74 @@
+// The demo page as a visitor uses it, under the strict policy that the relay serves it with.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { root } from '../../scripts/shell.mjs';
+import { startBrowser } from './harness/browser.mjs';
+import { startRelay } from './harness/relay.mjs';
+import { until } from './harness/wait.mjs';
+
+let relay;
+let browser;
+
+before(async () => {
+  relay = await startRelay({ www: join(root, 'www') });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.stop();
+  await relay?.stop();
+});
+
+/** The page with its three devices connected, and whatever its console complains of. */
+async function openDemo(viewport) {
+  // Not the harness's own page: that one switches the policy off, which is what is under test here.
+  const page = await browser.context.newPage();
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  await page.setViewportSize(viewport);
+  await page.goto(relay.url);
+  await until('three devices are there', () => page.frames().length === 4, 30_000);
+  const device = (name) => page.frameLocator(`[data-device="${name}"] iframe`);
+  for (const name of ['alice-phone', 'alice-laptop', 'bob-phone']) {
+    await device(name).getByText('Connected', { exact: true }).waitFor({ timeout: 30_000 });
+  }
+  return { page, device, complaints };
+}
+
+test('the guide leads from offline to the same order, a killed device comes back, and hostile text stays text', { timeout: 120_000 }, async (t) => {
+  const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
+  t.after(() => page.close());
+  const step = (name) => page.locator('.steps').getByRole('button', { name, exact: true }).click({ timeout: 20_000 });
+  await step('Go offline');
+  await step('Write both');
+  await device('alice-phone').locator('#outbox-count').getByText('1', { exact: true }).waitFor({ timeout: 20_000 });
+  await step('Come back');
+  await step('Compare');
+  await page.getByText('in the same order on 3 of 3 devices').first().waitFor({ timeout: 20_000 });
+  assert.ok(await page.getByText('messages, written apart').first().isVisible(), 'the conflict is shown');
+
+  const hostile = '<img src=x onerror="document.title=\'broken\'">';
+  await device('bob-phone').locator('#text').fill(hostile);
+  await device('bob-phone').locator('#text').press('Enter');
+  await device('alice-laptop').getByText(hostile, { exact: true }).waitFor({ timeout: 20_000 });
+  assert.notEqual(await page.title(), 'broken', 'T18');
+
+  await page.getByRole('button', { name: 'Kill Bob’s phone' }).click();
+  await until('its frame is gone', () => page.frames().length === 3);
+  await device('alice-phone').locator('#text').fill('Written while Bob was away');
+  await device('alice-phone').locator('#text').press('Enter');
+  await page.getByRole('button', { name: 'Restore Bob’s phone' }).click();
+  await device('bob-phone').getByText('Written while Bob was away', { exact: true }).waitFor({ timeout: 30_000 });
+  await device('bob-phone').getByText(hostile, { exact: true }).waitFor({ timeout: 20_000 });
+  assert.deepEqual(complaints, [], 'no error, and nothing that the policy forbids (T19)');
+});
+
+test('on a phone nothing is wider than the screen', { timeout: 60_000 }, async (t) => {
+  const { page, complaints } = await openDemo({ width: 360, height: 740 });
+  t.after(() => page.close());
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(wide, 0);
+  assert.deepEqual(complaints, []);
+});
