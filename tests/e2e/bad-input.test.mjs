@@ -230,22 +230,28 @@ test('storage full: sendMessage says so, nothing that was confirmed is lost, and
 });
 
 test('storage refused: a page that may store nothing is told STORAGE_REFUSED (B5)', { timeout: 60_000 }, async (t) => {
-  // A document without an origin of its own: browsers refuse it all storage.
+  // A sandboxed document has no origin of its own: browsers refuse it all storage.
   const server = createServer(async (request, response) => {
+    if (request.url === '/') {
+      response.writeHead(200, { 'Content-Type': 'text/html', 'Content-Security-Policy': 'sandbox allow-scripts' }).end('<title>sandboxed</title>');
+      return;
+    }
     const file = join(root, 'pkg', basename(request.url));
     const type = file.endsWith('.wasm') ? 'application/wasm' : 'text/javascript';
-    response.writeHead(200, { 'Content-Type': type, 'Access-Control-Allow-Origin': '*' }).end(await readFile(file));
+    const content = await readFile(file).catch(() => null);
+    response.writeHead(content ? 200 : 404, { 'Content-Type': type, 'Access-Control-Allow-Origin': '*' }).end(content);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
-  const page = await stage.browser.newPage();
+  // With its policy in force: the harness's own pages go without.
+  const page = await stage.browser.context.newPage();
   t.after(() => page.close());
-  await page.goto('data:text/html,<title>nowhere</title>');
-  const code = await page.evaluate(async (address) => {
-    const { initializeSDK } = await import(address);
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  const code = await page.evaluate(async () => {
+    const { initializeSDK } = await import('/index.js');
     const sdk = await initializeSDK({ databaseName: 'refused' });
     const outcome = await sdk.initialize();
     return outcome.success ? 'it was not' : outcome.error.code;
-  }, `http://127.0.0.1:${server.address().port}/index.js`);
+  });
   assert.equal(code, 'STORAGE_REFUSED');
 });

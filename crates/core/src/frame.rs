@@ -419,9 +419,12 @@ pub enum ReceiptStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chat {
-    /// The session.
-    #[serde(default, deserialize_with = "null_as_default", alias = "sessionId")]
-    pub room_id: SessionId,
+    /// The session, by one name or the other; where both are given, this one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<SessionId>,
+    /// The session, by its other name. The relay sends both: clients read what they write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
     /// The text.
     #[serde(default, deserialize_with = "null_as_default")]
     pub message: String,
@@ -529,7 +532,8 @@ impl Frame {
             }
             (None, None) => {
                 let chat: Chat = serde_json::from_str(text).map_err(|error| malformed("a chat frame", &error))?;
-                let head = Head { session_id: chat.room_id.clone(), timestamp: chat.timestamp.clone(), ..Head::default() };
+                let session_id = chat.room_id.clone().or_else(|| chat.session_id.clone()).unwrap_or_default();
+                let head = Head { session_id, timestamp: chat.timestamp.clone(), ..Head::default() };
                 Frame { head, body: Body::Chat(chat) }
             }
         };

@@ -60,6 +60,37 @@ async fn a_chat_frame_without_a_type_is_stored_and_forwarded_to_the_rooms_other_
 }
 
 #[tokio::test]
+async fn two_sockets_of_one_wallet_hear_each_other_without_an_announcement() {
+    let relay = RelayProcess::start().await;
+    let chat = |text: &str| json!({"roomId": SESSION, "sessionId": SESSION, "message": text, "sender": "wallet-a", "timestamp": 1});
+    let mut phone = relay.connect().await;
+    let mut laptop = relay.connect().await;
+    phone.send(chat("one")).await;
+    // The answer to a request: what was sent before it is stored.
+    assert_eq!(phone.log(SESSION, 0).await.len(), 1);
+    laptop.send(chat("two")).await;
+    assert_eq!(phone.expect("chat").await["message"], "two");
+    phone.send(chat("three")).await;
+    let heard = laptop.expect("chat").await;
+    assert_eq!((&heard["message"], &heard["sessionId"]), (&json!("three"), &json!(SESSION)));
+    assert!(phone.all(SESSION, "chat").await.is_empty(), "nobody gets an own message back");
+}
+
+#[tokio::test]
+async fn a_seed_readers_receipt_names_the_wallet_that_it_wrote_under() {
+    let relay = RelayProcess::start().await;
+    let mut writer = relay.device(SESSION, "device-a").await;
+    let mut reader = relay.device(SESSION, "device-b").await;
+    reader.send(json!({"roomId": SESSION, "message": "hi", "sender": "wallet-b", "timestamp": 1, "messageId": "m1"})).await;
+    writer.expect("chat").await;
+    reader
+        .send(frame("read_receipt", SESSION, "device-b", json!({"receipts": [{"messageId": "m1", "status": "read", "timestamp": 2}]})))
+        .await;
+    let receipts = writer.expect("read_receipt_sync").await["receipts"].clone();
+    assert_eq!((&receipts[0]["readerWallet"], &receipts[0]["deviceId"]), (&json!("wallet-b"), &json!("device-b")));
+}
+
+#[tokio::test]
 async fn an_update_with_missing_and_null_fields_is_acknowledged_and_forwarded_in_chat_form() {
     let relay = RelayProcess::start().await;
     let mut listener = relay.device(SESSION, "device-b").await;

@@ -111,7 +111,7 @@ impl Session {
     }
 
     pub fn queued_count(&self) -> u64 {
-        self.outbox.range(..=self.stored_counter).count() as u64
+        (self.outbox.len() - self.outbox.range(self.stored_counter + 1..).count()) as u64
     }
 
     /// How far a message of the outbox is.

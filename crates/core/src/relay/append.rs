@@ -69,6 +69,9 @@ impl Relay {
         }
         let attachment = self.attachment(connection, head, &head.device_id)?;
         let v1 = attachment.v1;
+        if !v1 {
+            attachment.learn_wallet(update.messages.first().map(|unsent| &unsent.message.sender_wallet));
+        }
         // A device speaks for itself: v1 devices under the name that they announced.
         let device_id = if v1 { attachment.device_id.clone() } else { head.device_id.clone() };
         let update = Update { connection, head: head.clone(), device_id, v1, acknowledge: true, messages: update.messages };
@@ -88,6 +91,7 @@ impl Relay {
         let next = self.sessions.get(&head.session_id).map_or(1, |session| session.head + 1);
         let attachment = self.attachment(connection, head, writer)?;
         attachment.live.get_or_insert(next);
+        attachment.learn_wallet(Some(&chat.sender));
         let device_id = attachment.device_id.clone();
         let message = Message {
             id: chat.message_id.unwrap_or_default(),
@@ -273,19 +277,19 @@ impl Session {
         rows.into_values().collect()
     }
 
-    /// A sender that has everything before its own messages learns their places from the acknowledgement alone. Seed
-    /// clients hear only of others' messages.
+    /// Senders are not sent their own messages. A v1 device that has everything before them learns their places from
+    /// the acknowledgement alone; seed clients hear only of others' messages.
     fn skip_acknowledged(&mut self, connection: ConnectionId, sequences: &[u64]) {
-        let Some(attachment) = self.attachments.get_mut(&connection).filter(|attachment| attachment.v1) else {
-            return;
-        };
-        if !attachment.answers.is_empty() {
-            return;
-        }
-        for sequence in sequences {
-            if attachment.live == Some(*sequence) {
-                attachment.live = Some(sequence + 1);
-                attachment.sent_through = attachment.sent_through.max(*sequence);
+        let Some(attachment) = self.attachments.get_mut(&connection) else { return };
+        let Some(live) = attachment.live else { return };
+        if !attachment.v1 {
+            attachment.own.extend(sequences.iter().filter(|sequence| **sequence >= live));
+        } else if attachment.answers.is_empty() {
+            for sequence in sequences {
+                if attachment.live == Some(*sequence) {
+                    attachment.live = Some(sequence + 1);
+                    attachment.sent_through = attachment.sent_through.max(*sequence);
+                }
             }
         }
     }

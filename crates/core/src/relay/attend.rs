@@ -8,6 +8,7 @@ use crate::frame::{
     Body, DeviceAnnounce, DeviceList, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck,
     SyncHeartbeat, SyncRequest, SyncState,
 };
+use crate::ids::WalletAddress;
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
@@ -85,9 +86,12 @@ impl Relay {
         let next = session.head + 1;
         let attachment = session.attachments.entry(connection).or_insert_with(|| Attachment::new(&head.device_id));
         attachment.device_id.clone_from(&head.device_id);
-        attachment.wallet.clone_from(&announce.wallet);
+        if announce.wallet.is_some() {
+            attachment.wallet.clone_from(&announce.wallet);
+        }
         let v1 = speaks_v1(head);
         attachment.v1 = v1;
+        attachment.announced = true;
         attachment.refused = false;
         if !v1 {
             attachment.live.get_or_insert(next);
@@ -228,7 +232,7 @@ impl Relay {
     ) -> Result<(), SyncError> {
         let attachment = self.attachment(connection, head, &head.device_id)?;
         let device_id = attachment.device_id.clone();
-        // A seed client names no wallet: its device stands for it.
+        // Of a seed client that has written nothing no wallet is known: its device stands for it.
         let wallet = attachment.wallet.clone().unwrap_or_else(|| device_id.clone());
         let Some(session) = self.sessions.get_mut(&head.session_id) else {
             return Ok(());
@@ -300,11 +304,20 @@ fn receipt_sync(now: Now, message_id: String, status: ReceiptStatus, wallet: Str
 }
 
 impl Attachment {
+    /// Seed clients name their wallet only in messages.
+    pub(super) fn learn_wallet(&mut self, wallet: Option<&WalletAddress>) {
+        if self.wallet.is_none() {
+            self.wallet = wallet.filter(|wallet| !wallet.is_empty()).cloned();
+        }
+    }
+
     fn new(device_id: &str) -> Self {
         Attachment {
             device_id: device_id.to_owned(),
             wallet: None,
             v1: false,
+            announced: false,
+            own: Default::default(),
             live: None,
             answers: Default::default(),
             sent_through: 0,

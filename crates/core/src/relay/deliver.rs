@@ -98,13 +98,13 @@ impl Relay {
         };
         let through = entries.last_sequence().unwrap_or(next.through);
         attachment.sent_through = attachment.sent_through.max(through);
-        let (v1, device_id) = (attachment.v1, attachment.device_id.clone());
+        let v1 = attachment.v1;
         if next.live {
             attachment.live = Some(through + 1);
             if v1 {
                 self.push(now, session_id, connection, next.from, through, &entries, actions);
             } else {
-                self.forward(now, session_id, connection, &device_id, entries, actions);
+                self.forward(now, session_id, connection, entries, actions);
             }
             return;
         }
@@ -196,19 +196,17 @@ impl Relay {
     }
 
     /// Live messages for a seed client: one chat frame each, its own left out.
-    fn forward(
-        &mut self,
-        now: Now,
-        session_id: &str,
-        connection: ConnectionId,
-        device_id: &str,
-        entries: Entries,
-        actions: &mut Vec<Action>,
-    ) {
+    fn forward(&mut self, now: Now, session_id: &str, connection: ConnectionId, entries: Entries, actions: &mut Vec<Action>) {
         for entry in entries.parsed() {
-            if entry.original_device_id != device_id {
+            let Some(attachment) = self.sessions.get_mut(session_id).and_then(|session| session.attachments.get_mut(&connection)) else {
+                return;
+            };
+            let own =
+                attachment.own.remove(&entry.sequence_number) || (attachment.announced && attachment.device_id == entry.original_device_id);
+            if !own {
                 let chat = Chat {
-                    room_id: session_id.to_owned(),
+                    room_id: Some(session_id.to_owned()),
+                    session_id: Some(session_id.to_owned()),
                     message: entry.message.ciphertext,
                     sender: entry.message.sender_wallet,
                     timestamp: entry.message.timestamp,

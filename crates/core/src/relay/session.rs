@@ -1,6 +1,6 @@
 //! One session as the relay holds it while somebody is attached.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, StoredEntry, StoredSession, WatermarkRow};
@@ -48,6 +48,10 @@ pub(super) struct Attachment {
     pub wallet: Option<WalletAddress>,
     /// It announced our rules; otherwise it is a seed client.
     pub v1: bool,
+    /// It said which device it is. A seed client that has not is known by its wallet, which others may share.
+    pub announced: bool,
+    /// What a seed client wrote over this connection and live delivery has not passed yet.
+    pub own: BTreeSet<u64>,
     /// Where live delivery goes on; `None` for one that has not asked for it.
     pub live: Option<u64>,
     /// Requests that are not fully answered.
