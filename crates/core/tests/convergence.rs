@@ -174,3 +174,9 @@ fn devices_converge_whatever_fails() {
         }
     }
 }
+
+/// A frame failed on the relay's disk and the one behind it was refused: what the first repeated was queued again.
+#[test]
+fn seed_19236_a_frame_behind_a_failed_one_is_not_looked_at() {
+    run(19_236);
+}

@@ -284,7 +284,8 @@ impl Client {
             ErrorCode::CounterGap => {
                 let expected = refusal.expected_counter.unwrap_or(0);
                 if session.outbox.contains_key(&expected) {
-                    session.acknowledged_counter = expected - 1;
+                    // What it may have of those before is found out by sending them again.
+                    session.acknowledged_counter = session.acknowledged_counter.min(expected - 1);
                     session.flow.updates.clear();
                     stage.wake.insert(session_id);
                 } else if expected <= session.record.heads.get(device) {

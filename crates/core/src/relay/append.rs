@@ -69,6 +69,9 @@ impl Relay {
         }
         let attachment = self.attachment(connection, head, &head.device_id)?;
         let v1 = attachment.v1;
+        if attachment.refused {
+            return Err(refused_before());
+        }
         if !v1 {
             attachment.learn_wallet(update.messages.first().map(|unsent| &unsent.message.sender_wallet));
         }
@@ -114,6 +117,7 @@ impl Relay {
         };
         let waiting: usize = session.updates.iter().map(|update| update.messages.len()).sum();
         if waiting + update.messages.len() > UPDATE_QUEUE_MESSAGES_MAX {
+            session.refuse_rest(update.connection);
             return Err(SyncError::new(ErrorCode::RelayBusy, "too many messages wait to be stored; send them again"));
         }
         session.updates.push_back(update);
@@ -164,7 +168,7 @@ impl Relay {
         let devices = session.rows_after(&append.entries, now);
         session.append = Some(append);
         for connection in refused {
-            session.attachments.entry(connection).and_modify(|attachment| attachment.refused = true);
+            session.refuse_rest(connection);
         }
         if entries.is_empty() {
             self.settle(now, session_id, actions);
@@ -186,6 +190,9 @@ impl Relay {
         let error = self.journal_failed(session_id, answer, actions);
         let append = self.sessions.get_mut(session_id).and_then(|session| session.append.take());
         for update in append.map(|append| append.updates).unwrap_or_default() {
+            if let Some(session) = self.sessions.get_mut(session_id) {
+                session.refuse_rest(update.connection);
+            }
             self.refuse(now, update.connection, refusal(&error, &update.head), actions);
         }
         self.start_append(now, session_id, actions);
@@ -277,6 +284,13 @@ impl Session {
         rows.into_values().collect()
     }
 
+    /// A message of a v1 device was not taken: neither is what it sent behind it, until it announces itself again.
+    fn refuse_rest(&mut self, connection: ConnectionId) {
+        if let Some(attachment) = self.attachments.get_mut(&connection).filter(|attachment| attachment.v1) {
+            attachment.refused = true;
+        }
+    }
+
     /// Senders are not sent their own messages. A v1 device that has everything before them learns their places from
     /// the acknowledgement alone; seed clients hear only of others' messages.
     fn skip_acknowledged(&mut self, connection: ConnectionId, sequences: &[u64]) {
@@ -349,7 +363,7 @@ impl Draft<'_> {
         let (device_id, counter) = (&update.device_id, unsent.sequence_number);
         let message = unsent.message;
         if self.refused.contains(&update.connection) {
-            return Err(SyncError::new(ErrorCode::CounterReused, "a message before it was refused; announce the device again"));
+            return Err(refused_before());
         }
         message.check()?;
         check_id("message.id", &message.id)?;
@@ -461,6 +475,10 @@ impl Draft<'_> {
         let entry: Entry = serde_json::from_str(&stored.body).ok()?;
         Some(Place { sequence: stored.sequence, id: entry.message.id, server_timestamp: entry.server_timestamp, digest: stored.digest })
     }
+}
+
+fn refused_before() -> SyncError {
+    SyncError::new(ErrorCode::NotAnnounced, "a message before it was not taken; announce the device again")
 }
 
 /// Where a message stands.

@@ -62,8 +62,8 @@ pub(super) struct Attachment {
     pub batch_max: usize,
     /// The journal is reading for it.
     pub reading: bool,
-    /// A v1 device was refused a message: what it sent behind that one is refused too, because it will come again
-    /// under other counters.
+    /// A message of a v1 device was not taken: what it sent behind that one is not taken either, because it will come
+    /// again, and perhaps under other counters.
     pub refused: bool,
 }
 
