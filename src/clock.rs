@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 
-use solconnect_sync_core::error::ErrorCode;
+use js_sys::{Array, JSON, Object};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::{check_wallet, session_of};
+use solconnect_sync_core::limits::ID_BYTES_MAX;
 use solconnect_sync_core::vector_clock::{Causality, VectorClock as Clock};
 use wasm_bindgen::prelude::*;
 
-use crate::types::{from_js, thrown, thrown_js};
+use crate::arguments::{is_left_out, whole};
+use crate::types::thrown;
 
 /// For each device the highest counter known.
 #[wasm_bindgen]
@@ -18,15 +21,14 @@ impl VectorClock {
     /// A clock with these counters, or one that knows nothing. Throws `INVALID_VECTOR_CLOCK`.
     #[wasm_bindgen(constructor)]
     pub fn new(#[wasm_bindgen(unchecked_optional_param_type = "Record<string, number>")] record: JsValue) -> Result<VectorClock, JsValue> {
-        if record.is_undefined() || record.is_null() {
-            return Ok(VectorClock(RefCell::default()));
-        }
-        thrown(from_js(ErrorCode::InvalidVectorClock, record)).map(|clock: Clock| VectorClock(RefCell::new(clock)))
+        let clock = if is_left_out(&record) { Ok(Clock::new()) } else { clock_of(&record) };
+        thrown(clock).map(|clock| VectorClock(RefCell::new(clock)))
     }
 
     /// Reads what `toString` wrote. Throws `INVALID_VECTOR_CLOCK`.
     pub fn parse(text: &str) -> Result<VectorClock, JsValue> {
-        thrown(text.parse()).map(|clock| VectorClock(RefCell::new(clock)))
+        let record = JSON::parse(text).map_err(|_| invalid("it is no JSON"));
+        thrown(record.and_then(|record| clock_of(&record))).map(|clock| VectorClock(RefCell::new(clock)))
     }
 
     /// Counts one event of a device and returns its new counter. Throws `INVALID_VECTOR_CLOCK` at a limit.
@@ -61,16 +63,48 @@ impl VectorClock {
 
     /// The counters, by device.
     #[wasm_bindgen(js_name = toJSON, unchecked_return_type = "Record<string, number>")]
-    pub fn to_json(&self) -> Result<JsValue, JsValue> {
-        thrown_js(Ok(&*self.0.borrow()))
+    pub fn to_json(&self) -> JsValue {
+        record_of(&self.0.borrow())
     }
 
     /// The JSON form.
     #[wasm_bindgen(js_name = toString)]
     #[allow(clippy::inherent_to_string)]
     pub fn text(&self) -> String {
-        self.0.borrow().to_string()
+        JSON::stringify(&self.to_json()).map(String::from).unwrap_or_default()
     }
+}
+
+/// The clock with the counters of a plain object.
+///
+/// # Errors
+/// `INVALID_VECTOR_CLOCK`.
+pub fn clock_of(record: &JsValue) -> Result<Clock, SyncError> {
+    if !record.is_object() || Array::is_array(record) {
+        return Err(invalid("it is no object"));
+    }
+    let mut clock = Clock::new();
+    for pair in Object::entries(record.unchecked_ref()).iter() {
+        let pair: Array = pair.unchecked_into();
+        let device = pair.get(0).as_string().unwrap_or_default();
+        if device.is_empty() || device.len() > ID_BYTES_MAX {
+            return Err(invalid("a device id is empty or too long"));
+        }
+        let counter = whole(&pair.get(1)).ok_or_else(|| invalid("a counter is no whole number from 0 to 2^53 - 1"))?;
+        clock.raise(&device, counter)?;
+    }
+    Ok(clock)
+}
+
+/// The counters of a clock as a plain object.
+pub fn record_of(clock: &Clock) -> JsValue {
+    let pairs: Array = clock.iter().map(|(device, counter)| Array::of2(&device.into(), &JsValue::from(counter as f64))).collect();
+    // Pairs of a text and a number are what it wants.
+    Object::from_entries(&pairs).unwrap_or_default().into()
+}
+
+fn invalid(why: &str) -> SyncError {
+    SyncError::new(ErrorCode::InvalidVectorClock, ["vector clock: ", why].concat())
 }
 
 /// The session of two wallets: the same for both, on every device. Throws `INVALID_WALLET_ADDRESS`.

@@ -3,12 +3,14 @@
 //! No borrow is held over an await or a call into JavaScript: what a handler does is queued and comes next.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Input, Reply, RequestId, SessionView};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Input, Reply, RequestId};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -24,6 +26,9 @@ use crate::transport::{Link, Route};
 /// The longest wait that timers of browsers take.
 const TIMER_MS_MAX: u64 = i32::MAX as u64;
 
+/// A call that waits for its answer.
+type Waiting = oneshot::Sender<Result<Reply, SyncError>>;
+
 /// A running machine over an open store.
 pub struct Engine {
     client: RefCell<Client>,
@@ -34,7 +39,7 @@ pub struct Engine {
     inputs: RefCell<VecDeque<Input>>,
     is_running: Cell<bool>,
     is_stopped: Cell<bool>,
-    replies: RefCell<BTreeMap<RequestId, oneshot::Sender<Result<Reply, SyncError>>>>,
+    replies: RefCell<Vec<(RequestId, Waiting)>>,
     last_request: Cell<RequestId>,
     timer: RefCell<Option<(u64, Timeout)>>,
     /// Ends with the write that is under way.
@@ -51,10 +56,11 @@ impl Engine {
     /// # Errors
     /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
     pub async fn start(database: &str, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
-        let lock = lock_profile(database).await?;
+        let lock = lock_profile(database);
+        // Opening disturbs nobody, so it need not wait for the lock.
         let store = Store::open(database).await?;
-        store.claim().await?;
-        let client = Client::new(config, store.load().await?, u64::from_le_bytes(random()?));
+        let lock = lock.await?;
+        let client = Client::new(config, store.claim().await?, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
         let feed = Rc::new(move |input| {
@@ -156,14 +162,16 @@ impl Engine {
             }
             Action::Connect { generation } => self.link.connect(generation),
             Action::Disconnect { generation } => self.link.disconnect(generation),
-            Action::Transmit { generation, payload } => self.link.transmit(generation, &payload),
+            Action::Transmit { generation, frame } => self.link.transmit(generation, &frame),
             Action::Reply { request, result } => {
-                let reply = self.replies.borrow_mut().remove(&request);
-                if let Some(reply) = reply {
+                let mut replies = self.replies.borrow_mut();
+                if let Some(place) = replies.iter().position(|(waiting, _)| *waiting == request) {
+                    let (_, reply) = replies.swap_remove(place);
+                    drop(replies);
                     let _ = reply.send(result);
                 }
             }
-            Action::Notify(event) => self.listeners.notify(event),
+            Action::Notify(event) => self.listeners.notify(&event),
         }
     }
 
@@ -186,53 +194,34 @@ impl Engine {
         });
     }
 
-    /// Asks the machine for something and waits for its answer.
-    ///
-    /// # Errors
-    /// What the machine answers; `SDK_NOT_INITIALIZED` when it is stopped meanwhile.
-    pub async fn call(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<Reply, SyncError> {
-        if self.is_stopped.get() {
-            return Err(not_initialized());
-        }
+    /// Asks the machine for something.
+    pub fn call(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Answer {
         let request = self.last_request.get() + 1;
         self.last_request.set(request);
+        self.ask(request, input(request))
+    }
+
+    fn ask(self: &Rc<Self>, request: RequestId, input: Input) -> Answer {
         let (sender, reply) = oneshot::channel();
-        self.replies.borrow_mut().insert(request, sender);
-        self.feed(input(request));
-        reply.await.unwrap_or_else(|_| Err(not_initialized()))
+        if !self.is_stopped.get() {
+            self.replies.borrow_mut().push((request, sender));
+            self.feed(input);
+        }
+        Answer(reply)
     }
 
-    /// A call that is answered with a number; 0 where there is nothing to count.
+    /// The answer to a call that queues a message. The first one asks the browser to keep what is stored (B2).
     ///
     /// # Errors
     /// As [`Engine::call`].
-    pub async fn count(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<u64, SyncError> {
-        self.call(input).await.map(|reply| if let Reply::Count(count) = reply { count } else { 0 })
-    }
-
-    /// A call that queues a message. The first one asks the browser to keep what is stored (B2).
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn queue(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Result<DeliveryReceipt, SyncError> {
-        match self.call(input).await? {
+    pub async fn receipt(&self, answer: Answer) -> Result<DeliveryReceipt, SyncError> {
+        match answer.await? {
             Reply::Receipt(receipt) => {
                 if !self.was_persistence_asked.replace(true) {
                     self.learn_persistence(true);
                 }
                 Ok(receipt)
             }
-            _ => Err(unexpected_reply()),
-        }
-    }
-
-    /// `startSession`.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn open_session(self: &Rc<Self>, peer_wallet: String) -> Result<SessionView, SyncError> {
-        match self.call(|request| Input::OpenSession { request, peer_wallet }).await? {
-            Reply::Session(session) => Ok(session),
             _ => Err(unexpected_reply()),
         }
     }
@@ -265,7 +254,29 @@ impl Engine {
     }
 }
 
-fn unexpected_reply() -> SyncError {
+/// What the machine answers, or `SDK_NOT_INITIALIZED` when it is stopped before.
+pub struct Answer(oneshot::Receiver<Result<Reply, SyncError>>);
+
+impl Answer {
+    /// An answer that is a number; 0 where there is nothing to count.
+    ///
+    /// # Errors
+    /// As [`Engine::call`].
+    pub async fn count(self) -> Result<u64, SyncError> {
+        Ok(if let Reply::Count(count) = self.await? { count } else { 0 })
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Reply, SyncError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|reply| reply.unwrap_or_else(|_| Err(not_initialized())))
+    }
+}
+
+/// The machine's fault, if ever.
+pub fn unexpected_reply() -> SyncError {
     SyncError::new(ErrorCode::UnknownError, "the machine gave an answer of another kind")
 }
 
@@ -277,7 +288,7 @@ struct PageEvent {
 }
 
 impl PageEvent {
-    fn on(target: &EventTarget, name: &'static str, engine: &Rc<Engine>, react: impl Fn(&Rc<Engine>) + 'static) -> PageEvent {
+    fn on(target: &EventTarget, name: &'static str, engine: &Rc<Engine>, react: fn(&Rc<Engine>)) -> PageEvent {
         let engine = Rc::downgrade(engine);
         let listener = Closure::<dyn Fn()>::new(move || {
             if let Some(engine) = engine.upgrade() {

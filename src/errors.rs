@@ -1,28 +1,21 @@
 //! Errors on their way into JavaScript and out of it.
 
 use js_sys::{Object, Reflect};
-use serde::Serialize;
-use solconnect_sync_core::error::{ErrorCategory, ErrorCode, SyncError};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::types::to_js;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SdkError<'a> {
-    code: ErrorCode,
-    category: ErrorCategory,
-    message: &'a str,
-    user_message: &'static str,
-    recoverable: bool,
-}
+use crate::types::{object, to_js};
 
 /// The plain object that results and events carry.
 pub fn to_plain(error: &SyncError) -> JsValue {
     let SyncError { code, message } = error;
-    let plain =
-        SdkError { code: *code, category: code.category(), message, user_message: code.user_message(), recoverable: code.recoverable() };
-    to_js(&plain).unwrap_or_default()
+    object(&[
+        ("code", code.as_str().into()),
+        ("category", to_js(&code.category()).unwrap_or_default()),
+        ("message", message.into()),
+        ("userMessage", code.user_message().into()),
+        ("recoverable", code.recoverable().into()),
+    ])
 }
 
 /// The `Error` that is thrown or rejected with: the plain object's fields and a stack.

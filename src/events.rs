@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use js_sys::{Array, Function};
+use js_sys::Function;
 use serde::Serialize;
 use solconnect_sync_core::client::Event;
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::JsValue;
 
 use crate::errors::{invalid_argument, to_plain};
-use crate::types::to_js;
+use crate::types::{object, to_js};
 
 /// The keys of `SyncEvents`.
 const NAMES: [&str; 14] = [
@@ -41,13 +41,6 @@ struct Subscriber {
     id: u64,
     session_id: String,
     handler: Function,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress {
-    messages_synced: u64,
-    total_messages: u64,
 }
 
 impl Listeners {
@@ -83,62 +76,75 @@ impl Listeners {
     }
 
     /// Tells everyone whom it concerns. No borrow is held while a handler runs: it may add and remove handlers.
-    pub fn notify(&self, event: Event) {
-        match event {
-            Event::MessageReceived { session_id, message } => {
-                let subscriptions = self.subscriptions.borrow();
-                let concerned = subscriptions.iter().filter(|subscriber| subscriber.session_id == session_id);
-                let handlers: Vec<Function> = concerned.map(|subscriber| subscriber.handler.clone()).collect();
-                drop(subscriptions);
-                call_all(&handlers, || [js(&message)]);
+    pub fn notify(&self, event: &Event) {
+        let concerned: Vec<Function> = if let Event::MessageReceived { session_id, .. } = event {
+            let subscriptions = self.subscriptions.borrow();
+            subscriptions
+                .iter()
+                .filter(|subscriber| subscriber.session_id == *session_id)
+                .map(|subscriber| subscriber.handler.clone())
+                .collect()
+        } else {
+            let (handlers, name) = (self.handlers.borrow(), name_of(event));
+            handlers.iter().filter(|(event, _)| event == name).map(|(_, handler)| handler.clone()).collect()
+        };
+        for handler in concerned {
+            // Every handler gets values of its own: one may change what it is given.
+            if let Err(exception) = handler.apply(&JsValue::UNDEFINED, &arguments_of(event).into_iter().collect()) {
+                web_sys::console::error_1(&exception);
             }
-            Event::SyncStarted { session_id } => self.tell("onSyncStarted", || [js(&session_id)]),
-            Event::SyncProgress { session_id, messages_synced, total_messages } => {
-                self.tell("onSyncProgress", || [js(&session_id), js(&Progress { messages_synced, total_messages })]);
-            }
-            Event::SyncCompleted { session_id, stats } => self.tell("onSyncCompleted", || [js(&session_id), js(&stats)]),
-            Event::SyncFailed { session_id, error } => self.tell("onSyncFailed", || [js(&session_id), to_plain(&error)]),
-            Event::ConflictDetected { session_id, conflicts } => {
-                self.tell("onConflictDetected", || [js(&session_id), js(&conflicts)]);
-            }
-            Event::MessageSynced { session_id, message_id } => self.tell("onMessageSynced", || [js(&session_id), js(&message_id)]),
-            Event::StatusChanged { session_id, message_id, status, error } => {
-                let error = error.as_ref().map(to_plain).unwrap_or_default();
-                self.tell("onStatusChanged", || [js(&session_id), js(&message_id), js(&status), error.clone()]);
-            }
-            Event::MessageChanged { session_id, message_id } => {
-                self.tell("onMessageChanged", || [js(&session_id), js(&message_id)]);
-            }
-            Event::MessageRenamed { session_id, old_id, new_id } => {
-                self.tell("onMessageRenamed", || [js(&session_id), js(&old_id), js(&new_id)]);
-            }
-            Event::DevicesChanged { session_id, devices } => self.tell("onDevicesChanged", || [js(&session_id), js(&devices)]),
-            Event::ConnectionChanged { state } => self.tell("onConnectionChanged", || [js(&state)]),
-            Event::QueueChanged { queued_message_count } => self.tell("onQueueChanged", || [js(&queued_message_count)]),
-            Event::DeviceReplaced { old_id, new_id } => self.tell("onDeviceReplaced", || [js(&old_id), js(&new_id)]),
-            Event::Warning { error } => self.tell("onWarning", || [to_plain(&error)]),
-        }
-    }
-
-    fn tell<const N: usize>(&self, name: &str, arguments: impl Fn() -> [JsValue; N]) {
-        let handlers = self.handlers.borrow();
-        let concerned = handlers.iter().filter(|(event, _)| event == name);
-        let concerned: Vec<Function> = concerned.map(|(_, handler)| handler.clone()).collect();
-        drop(handlers);
-        call_all(&concerned, arguments);
-    }
-}
-
-/// Every handler gets values of its own: one may change what it is given.
-fn call_all<const N: usize>(handlers: &[Function], arguments: impl Fn() -> [JsValue; N]) {
-    for handler in handlers {
-        let arguments: Array = arguments().iter().collect();
-        if let Err(exception) = handler.apply(&JsValue::UNDEFINED, &arguments) {
-            web_sys::console::error_1(&exception);
         }
     }
 }
 
-fn js<T: Serialize>(value: &T) -> JsValue {
+/// The key of `SyncEvents`; subscriptions have none.
+fn name_of(event: &Event) -> &'static str {
+    match event {
+        Event::MessageReceived { .. } => "",
+        Event::SyncStarted { .. } => "onSyncStarted",
+        Event::SyncProgress { .. } => "onSyncProgress",
+        Event::SyncCompleted { .. } => "onSyncCompleted",
+        Event::SyncFailed { .. } => "onSyncFailed",
+        Event::ConflictDetected { .. } => "onConflictDetected",
+        Event::MessageSynced { .. } => "onMessageSynced",
+        Event::StatusChanged { .. } => "onStatusChanged",
+        Event::MessageChanged { .. } => "onMessageChanged",
+        Event::MessageRenamed { .. } => "onMessageRenamed",
+        Event::DevicesChanged { .. } => "onDevicesChanged",
+        Event::ConnectionChanged { .. } => "onConnectionChanged",
+        Event::QueueChanged { .. } => "onQueueChanged",
+        Event::DeviceReplaced { .. } => "onDeviceReplaced",
+        Event::Warning { .. } => "onWarning",
+    }
+}
+
+fn arguments_of(event: &Event) -> Vec<JsValue> {
+    match event {
+        Event::MessageReceived { message, .. } => vec![js(message)],
+        Event::SyncStarted { session_id } => vec![session_id.into()],
+        Event::SyncProgress { session_id, messages_synced, total_messages } => {
+            let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
+            vec![session_id.into(), object(&progress.map(|(name, count)| (name, JsValue::from(count as f64))))]
+        }
+        Event::SyncCompleted { session_id, stats } => vec![session_id.into(), js(stats)],
+        Event::SyncFailed { session_id, error } => vec![session_id.into(), to_plain(error)],
+        Event::ConflictDetected { session_id, conflicts } => vec![session_id.into(), js(conflicts)],
+        Event::MessageSynced { session_id, message_id } | Event::MessageChanged { session_id, message_id } => {
+            vec![session_id.into(), message_id.into()]
+        }
+        Event::StatusChanged { session_id, message_id, status, error } => {
+            let error = error.as_ref().map(to_plain).unwrap_or_default();
+            vec![session_id.into(), message_id.into(), js(status), error]
+        }
+        Event::MessageRenamed { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
+        Event::DevicesChanged { session_id, devices } => vec![session_id.into(), js(devices)],
+        Event::ConnectionChanged { state } => vec![js(state)],
+        Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
+        Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
+        Event::Warning { error } => vec![to_plain(error)],
+    }
+}
+
+fn js<T: Serialize + ?Sized>(value: &T) -> JsValue {
     to_js(value).unwrap_or_default()
 }

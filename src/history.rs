@@ -2,38 +2,19 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use js_sys::Array;
 use solconnect_sync_core::client::{Input, MessageStatus, MessageView, SessionView};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
 use solconnect_sync_core::limits::BATCH_MESSAGES_MAX;
-use solconnect_sync_core::log;
 use solconnect_sync_core::message::Entry;
 
 use crate::engine::Engine;
 use crate::errors::invalid_argument;
+use crate::exports;
 
 /// Entries read at once where the whole log is walked through.
 const WALK_ENTRIES: u64 = 1_000;
-
-const EXPORT_FORMAT: &str = "solconnect-export";
-const EXPORT_VERSION: u32 = 1;
-
-/// The text of `exportMessages`.
-#[derive(Serialize, Deserialize)]
-struct Export {
-    format: String,
-    version: u32,
-    sessions: Vec<ExportedSession>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ExportedSession {
-    session_id: String,
-    wallet: String,
-    peer_wallet: String,
-    entries: Vec<Entry>,
-}
 
 /// A message that is stored here.
 pub struct Found {
@@ -88,7 +69,7 @@ impl Engine {
         let records = self.store.page(session_id, Some(before), limit).await?;
         let mut entries = Vec::new();
         for record in records.iter().rev() {
-            entries.extend(log::decode(&record.entries)?.into_iter().filter(|entry| entry.sequence_number < before));
+            entries.extend(record.entries()?.into_iter().filter(|entry| entry.sequence_number < before));
         }
         Ok(entries)
     }
@@ -180,13 +161,13 @@ impl Engine {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn export(&self) -> Result<String, SyncError> {
-        let mut sessions = Vec::new();
-        for SessionView { session_id, wallet, peer_wallet, last_synced_sequence, .. } in self.read(|client| client.stored_sessions()) {
-            let entries = self.entries_before(&session_id, last_synced_sequence.saturating_add(1), u64::MAX).await?;
-            sessions.push(ExportedSession { session_id, wallet, peer_wallet, entries });
+        let sessions = Array::new();
+        for session in self.read(|client| client.stored_sessions()) {
+            let end = session.last_synced_sequence.saturating_add(1);
+            let entries = self.entries_before(&session.session_id, end, u64::MAX).await?;
+            sessions.push(&exports::session_to_js(&session, &entries)?);
         }
-        let export = Export { format: EXPORT_FORMAT.to_owned(), version: EXPORT_VERSION, sessions };
-        serde_json::to_string(&export).map_err(|error| SyncError::new(ErrorCode::UnknownError, error.to_string()))
+        exports::to_text(&sessions)
     }
 
     /// `importMessages`: the sessions of the connected wallet, from either side's export.
@@ -195,14 +176,11 @@ impl Engine {
     /// `INVALID_ARGUMENT` for a text of another form, `WALLET_NOT_CONNECTED`, and what the machine answers; sessions
     /// before the one that fails are imported then.
     pub async fn import(self: &Rc<Self>, text: &str) -> Result<u64, SyncError> {
-        let export: Export = serde_json::from_str(text).map_err(|error| invalid_argument(error.to_string()))?;
-        if export.format != EXPORT_FORMAT || export.version != EXPORT_VERSION {
-            return Err(invalid_argument("this is no export, or one of a newer version"));
-        }
+        let sessions = exports::from_text(text)?.iter().map(|session| exports::session_of(&session)).collect::<Result<Vec<_>, _>>()?;
         let own = self.read(|client| client.wallet().map(str::to_owned));
         let own = own.ok_or_else(|| SyncError::new(ErrorCode::WalletNotConnected, "connect the wallet whose messages these are"))?;
         let mut count = 0;
-        for session in export.sessions {
+        for session in sessions {
             let peer_wallet = match [&session.wallet, &session.peer_wallet] {
                 [wallet, peer] if *wallet == own => peer.clone(),
                 [peer, wallet] if *wallet == own => peer.clone(),
@@ -211,7 +189,7 @@ impl Engine {
             let mut entries = session.entries.into_iter().peekable();
             while entries.peek().is_some() {
                 let (peer_wallet, entries) = (peer_wallet.clone(), entries.by_ref().take(BATCH_MESSAGES_MAX).collect());
-                count += self.count(|request| Input::Import { request, peer_wallet, entries }).await?;
+                count += self.call(|request| Input::Import { request, peer_wallet, entries }).count().await?;
             }
         }
         Ok(count)

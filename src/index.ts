@@ -15,6 +15,8 @@ export interface InitOptions {
   wasmUrl?: string | URL;
   module?: WebAssembly.Module;
   bytes?: BufferSource;
+  /** Where the second module comes from, which is loaded for an application's own transport alone. */
+  jsonBytes?: () => Promise<BufferSource>;
 }
 
 let loading: Promise<void> | null = null;
@@ -25,6 +27,11 @@ export default function init(options: InitOptions = {}): Promise<void> {
   const source = options.module ?? options.bytes ?? options.wasmUrl;
   loading ??= load(source && { module_or_path: source }).then(
     () => {
+      wasm.setFrameCodecLoader(async () => {
+        const codec = await import('./json/solconnect_sync_json.js');
+        await codec.default(options.jsonBytes && { module_or_path: await options.jsonBytes() });
+        return codec;
+      });
       isReady = true;
     },
     (cause: unknown) => {

@@ -2,11 +2,13 @@
 //!
 //! The rules live in `solconnect-sync-core`; what stands here drives its client machine and has none of its own.
 
+mod arguments;
 mod clock;
 pub mod connection;
 mod engine;
 mod errors;
 mod events;
+mod exports;
 mod history;
 mod message_bus;
 mod platform;
@@ -24,5 +26,5 @@ pub use clock::{VectorClock, session_id_of, version};
 pub use message_bus::MessageBus;
 pub use sdk::SolConnectSDK;
 pub use sync_manager::{SyncManager, SyncStorage};
-pub use transport::WebSocketSyncTransport;
+pub use transport::{WebSocketSyncTransport, set_frame_codec_loader};
 pub use wallet::{LocalWallet, create_local_wallet};

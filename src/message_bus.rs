@@ -6,9 +6,10 @@ use js_sys::{Function, Promise};
 use solconnect_sync_core::client::SyncScope;
 use wasm_bindgen::prelude::*;
 
-use crate::promises::{deliver, deliver_js};
-use crate::shell::{Options, Shell, optional_text, text, text_field};
-use crate::types::thrown;
+use crate::arguments::{optional_text, text, text_field};
+use crate::promises::deliver;
+use crate::shell::{Options, Shell};
+use crate::types::{thrown, to_js};
 
 /// Sends and receives messages. Methods reject with an `SdkError`; the local wallet is connected where none was.
 #[wasm_bindgen]
@@ -26,14 +27,14 @@ impl MessageBus {
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn initialize(&self, #[wasm_bindgen(unchecked_optional_param_type = "string | { name: string }")] database: JsValue) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { shell.configure(&database, None)?.initialize().await })
+        deliver(async move { shell.configure(&database, None)?.initialize().await.map(|()| JsValue::UNDEFINED) })
     }
 
     /// Connects a wallet; without a provider the local one.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<WalletInfo>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { shell.connect_wallet(&provider).await })
+        deliver(async move { to_js(&shell.connect_wallet(&provider).await?) })
     }
 
     /// Starts the session with a peer, new or stored.
@@ -42,7 +43,7 @@ impl MessageBus {
         let shell = self.0.clone();
         deliver(async move {
             shell.engine_with_wallet().await?;
-            shell.start_session(text_field(&options, "peerWallet")?).await
+            to_js(&shell.start_session(text_field(&options, "peerWallet")?).await?)
         })
     }
 
@@ -54,7 +55,7 @@ impl MessageBus {
         #[wasm_bindgen(unchecked_param_type = "(message: MessageView) => void")] handler: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        deliver_js(async move {
+        deliver(async move {
             let session_id = text("sessionId", &session_id)?;
             shell.engine_with_wallet().await?;
             // First, so that the sync that follows is heard.
@@ -74,7 +75,7 @@ impl MessageBus {
         let shell = self.0.clone();
         deliver(async move {
             shell.engine_with_wallet().await?;
-            shell.send(text("sessionId", &session_id)?, text("text", &content)?, None).await
+            to_js(&shell.send(text("sessionId", &session_id)?, text("text", &content)?, None).await?)
         })
     }
 
@@ -109,7 +110,7 @@ impl MessageBus {
         let shell = self.0.clone();
         deliver(async move {
             shell.cleanup().await;
-            Ok(())
+            Ok(JsValue::UNDEFINED)
         })
     }
 }

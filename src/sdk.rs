@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{DeliveryReceipt, Input, SyncScope};
+use solconnect_sync_core::client::{Input, SyncScope};
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::prelude::*;
 
+use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
-use crate::promises::{settle, settle_done, settle_js};
-use crate::shell::{Options, Shell, optional_count, optional_text, text, text_field};
-use crate::types::{object, result, result_js, to_js};
+use crate::promises::settle;
+use crate::shell::{Options, Shell};
+use crate::types::{object, result, to_js};
 
 /// Messages of `getStoredMessages` where no limit is given.
 const PAGE_MESSAGES: u64 = 100;
@@ -34,23 +35,23 @@ impl SolConnectSDK {
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn initialize(&self) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move { shell.initialize().await })
+        settle(async move { shell.initialize().await.map(|()| JsValue::NULL) })
     }
 
     /// Connects a wallet; without a provider the local one: a key pair of this profile.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<WalletInfo>>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { shell.connect_wallet(&provider).await })
+        settle(async move { to_js(&shell.connect_wallet(&provider).await?) })
     }
 
     /// Disconnects it: nothing syncs until the next.
     #[wasm_bindgen(js_name = disconnectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disconnect_wallet(&self) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             shell.engine()?.call(|request| Input::DisconnectWallet { request }).await?;
-            Ok(())
+            Ok(JsValue::NULL)
         })
     }
 
@@ -58,17 +59,17 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { shell.start_session(text_field(&options, "peerWallet")?).await })
+        settle(async move { to_js(&shell.start_session(text_field(&options, "peerWallet")?).await?) })
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.
     #[wasm_bindgen(js_name = endSession, unchecked_return_type = "Promise<Result<null>>")]
     pub fn end_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             let session_id = text("sessionId", &session_id)?;
             shell.engine()?.call(|request| Input::CloseSession { request, session_id }).await?;
-            Ok(())
+            Ok(JsValue::NULL)
         })
     }
 
@@ -82,13 +83,8 @@ impl SolConnectSDK {
     ) -> Promise {
         let shell = self.0.clone();
         settle(async move {
-            let content_type = if options.is_object() {
-                js_sys::Reflect::get(&options, &"contentType".into()).unwrap_or_default()
-            } else {
-                JsValue::UNDEFINED
-            };
-            let content_type = optional_text("contentType", &content_type)?;
-            shell.send(text("sessionId", &session_id)?, text("text", &content)?, content_type).await
+            let content_type = optional_text("contentType", &field(&options, "contentType"))?;
+            to_js(&shell.send(text("sessionId", &session_id)?, text("text", &content)?, content_type).await?)
         })
     }
 
@@ -135,7 +131,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(unchecked_param_type = "(message: MessageView) => void")] handler: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        settle_js(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
+        settle(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
     }
 
     /// The last messages, oldest first: `limit` (100 by default) of them, before a place in the log or of all with the queued ones.
@@ -150,7 +146,7 @@ impl SolConnectSDK {
         settle(async move {
             let limit = optional_count("limit", &limit)?.unwrap_or(PAGE_MESSAGES);
             let before_sequence = optional_count("beforeSequence", &before_sequence)?;
-            shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await
+            to_js(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
         })
     }
 
@@ -179,9 +175,9 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = intervalMs, unchecked_optional_param_type = "number")] interval_ms: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             let interval_ms = optional_count("intervalMs", &interval_ms)?.unwrap_or(AUTO_SYNC_INTERVAL_MS);
-            shell.auto_sync(text("sessionId", &session_id)?, Some(interval_ms)).await
+            shell.auto_sync(text("sessionId", &session_id)?, Some(interval_ms)).await.map(|()| JsValue::NULL)
         })
     }
 
@@ -189,13 +185,13 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = disableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disable_auto_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await })
+        settle(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await.map(|()| JsValue::NULL) })
     }
 
     /// Where syncing stands.
     #[wasm_bindgen(js_name = getSyncStatus, unchecked_return_type = "Result<SyncStatus>")]
     pub fn get_sync_status(&self) -> JsValue {
-        result_js(self.0.engine().map(|engine| {
+        result(self.0.engine().map(|engine| {
             let status = engine.read(|client| client.sync_status());
             let durability = if engine.is_persistent() { "persistent" } else { "best-effort" };
             let mut fields = vec![
@@ -213,43 +209,43 @@ impl SolConnectSDK {
     /// The connection to the relay.
     #[wasm_bindgen(js_name = getConnectionStatus, unchecked_return_type = "Result<ConnectionState>")]
     pub fn get_connection_status(&self) -> JsValue {
-        result(self.0.engine().map(|engine| engine.read(|client| client.connection())))
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.connection()))))
     }
 
     /// The address of the connected wallet.
     #[wasm_bindgen(js_name = getCurrentWallet, unchecked_return_type = "Result<string | null>")]
     pub fn get_current_wallet(&self) -> JsValue {
-        result_js(self.0.engine().map(|engine| engine.read(|client| client.wallet().map_or(JsValue::NULL, JsValue::from))))
+        result(self.0.engine().map(|engine| engine.read(|client| client.wallet().map_or(JsValue::NULL, JsValue::from))))
     }
 
     /// The sessions that are started.
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
-        result(self.0.engine().map(|engine| engine.read(|client| client.sessions())))
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.sessions()))))
     }
 
     /// Who this database is.
     #[wasm_bindgen(js_name = getDeviceId, unchecked_return_type = "Result<string>")]
     pub fn get_device_id(&self) -> JsValue {
-        result(self.0.engine().map(|engine| engine.read(|client| client.device_id().to_owned())))
+        result(self.0.engine().map(|engine| engine.read(|client| client.device_id().into())))
     }
 
     /// The devices of a session, as the relay last told.
     #[wasm_bindgen(js_name = getDevices, unchecked_return_type = "Result<DeviceState[]>")]
     pub fn get_devices(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
-        result_js(self.of_session(&session_id, |client, session_id| to_js(&client.devices(session_id))))
+        result(self.of_session(&session_id, |client, session_id| to_js(&client.devices(session_id))))
     }
 
     /// How syncing a session went, since `initialize`.
     #[wasm_bindgen(js_name = getSyncStats, unchecked_return_type = "Result<SyncStats>")]
     pub fn get_sync_stats(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
-        result_js(self.of_session(&session_id, |client, session_id| to_js(&client.stats(session_id).unwrap_or_default())))
+        result(self.of_session(&session_id, |client, session_id| to_js(&client.stats(session_id).unwrap_or_default())))
     }
 
     /// Works offline by wish, or no longer.
     #[wasm_bindgen(js_name = setOffline, unchecked_return_type = "Result<null>")]
     pub fn set_offline(&self, offline: bool) -> JsValue {
-        result_js(self.0.engine().map(|engine| {
+        result(self.0.engine().map(|engine| {
             engine.feed(Input::SetOffline { offline });
             JsValue::NULL
         }))
@@ -262,10 +258,10 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             let session_id = text("sessionId", &session_id)?;
             shell.engine()?.call(|request| Input::ClearLog { request, session_id }).await?;
-            Ok(())
+            Ok(JsValue::NULL)
         })
     }
 
@@ -273,14 +269,14 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = exportMessages, unchecked_return_type = "Promise<Result<string>>")]
     pub fn export_messages(&self) -> Promise {
         let shell = self.0.clone();
-        settle(async move { shell.engine()?.export().await })
+        settle(async move { shell.engine()?.export().await.map(JsValue::from) })
     }
 
     /// Takes in what another device of a session exported; resolves with the number of messages that were new.
     #[wasm_bindgen(js_name = importMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn import_messages(&self, #[wasm_bindgen(unchecked_param_type = "string")] data: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { shell.engine()?.import(&text("data", &data)?).await })
+        settle(async move { shell.engine()?.import(&text("data", &data)?).await.map(|count| JsValue::from(count as f64)) })
     }
 
     /// `read` as `markMessageAsRead`; `delivered` is told by itself, so it changes nothing.
@@ -291,13 +287,14 @@ impl SolConnectSDK {
         #[wasm_bindgen(unchecked_param_type = "'delivered' | 'read'")] status: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             let (engine, message_id) = (shell.engine()?, text("messageId", &message_id)?);
             match text("status", &status)?.as_str() {
-                "read" => engine.mark_read(message_id).await,
-                "delivered" => engine.find(&message_id).await.map(drop),
-                _ => Err(invalid_argument("a status to set is delivered or read")),
+                "read" => engine.mark_read(message_id).await?,
+                "delivered" => drop(engine.find(&message_id).await?),
+                _ => return Err(invalid_argument("a status to set is delivered or read")),
             }
+            Ok(JsValue::NULL)
         })
     }
 
@@ -308,14 +305,14 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move { shell.engine()?.mark_read(text("messageId", &message_id)?).await })
+        settle(async move { shell.engine()?.mark_read(text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
     }
 
     /// How far a message is.
     #[wasm_bindgen(js_name = getMessageStatus, unchecked_return_type = "Promise<Result<MessageStatus>>")]
     pub fn get_message_status(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { shell.engine()?.status(&text("messageId", &message_id)?).await })
+        settle(async move { to_js(&shell.engine()?.status(&text("messageId", &message_id)?).await?) })
     }
 
     /// Adds a handler, also before `initialize`. Throws `INVALID_ARGUMENT` for an event that there is not.
@@ -334,19 +331,20 @@ impl SolConnectSDK {
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn cleanup(&self) -> Promise {
         let shell = self.0.clone();
-        settle_done(async move {
+        settle(async move {
             shell.cleanup().await;
-            Ok(())
+            Ok(JsValue::NULL)
         })
     }
 }
 
-async fn edit(shell: &Shell, session_id: &JsValue, message_id: &JsValue, content: Option<String>) -> Result<DeliveryReceipt, SyncError> {
+async fn edit(shell: &Shell, session_id: &JsValue, message_id: &JsValue, content: Option<String>) -> Result<JsValue, SyncError> {
     let engine = shell.engine()?;
     let (session_id, message_id) = (text("sessionId", session_id)?, text("messageId", message_id)?);
     engine.session(&session_id)?;
     engine.check_own(&session_id, &message_id).await?;
-    engine.queue(|request| Input::Edit { request, session_id, message_id, text: content }).await
+    let answer = engine.call(|request| Input::Edit { request, session_id, message_id, text: content });
+    to_js(&engine.receipt(answer).await?)
 }
 
 impl SolConnectSDK {

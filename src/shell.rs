@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use js_sys::{Array, Function, JSON, Reflect};
-use serde::{Deserialize, Serialize};
-use solconnect_sync_core::client::{ClientConfig, DeliveryReceipt, Input, SessionView, SyncScope};
+use js_sys::Function;
+use serde::Serialize;
+use solconnect_sync_core::client::{ClientConfig, DeliveryReceipt, Input, Reply, SessionView, SyncScope};
+use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 
-use crate::engine::Engine;
+use crate::arguments::{count, field, text, text_field};
+use crate::engine::{Engine, unexpected_reply};
 use crate::errors::{invalid_argument, not_initialized};
 use crate::events::Listeners;
 use crate::transport::Route;
@@ -28,50 +30,37 @@ pub struct Options {
     pub route: Route,
 }
 
-/// The options that the machine knows nothing of.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Places {
-    relay_endpoint: String,
-    database_name: String,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Places { relay_endpoint: "ws://localhost:8080".to_owned(), database_name: "solconnect-sync".to_owned() }
-    }
-}
-
-/// What is read of an `SdkConfig`, beside `transport`.
-const OPTIONS: [&str; 9] = [
-    "relayEndpoint",
-    "databaseName",
-    "maxBatchSize",
-    "syncIntervalMs",
-    "heartbeatIntervalMs",
-    "conflictResolutionStrategy",
-    "maxRetries",
-    "retryDelayMs",
-    "enableCompression",
-];
-
 impl Options {
-    /// Reads an `SdkConfig`; `undefined` has the default of everything.
+    /// Reads an `SdkConfig`; what is `undefined` has its default.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`.
+    /// `INVALID_ARGUMENT`, naming the option.
     pub fn of(config: &JsValue) -> Result<Options, SyncError> {
-        // As text, because that leaves out what is undefined.
-        let names: Array = OPTIONS.into_iter().map(JsValue::from).collect();
-        let text = JSON::stringify_with_replacer(config, &names).ok().and_then(|text| text.as_string());
-        let text = text.unwrap_or_else(|| "{}".to_owned());
-        let wrong = |error: serde_json::Error| invalid_argument(["the configuration: ", &error.to_string()].concat());
-        let places: Places = serde_json::from_str(&text).map_err(wrong)?;
-        let client: ClientConfig = serde_json::from_str(&text).map_err(wrong)?;
+        if !config.is_undefined() && !config.is_object() {
+            return Err(invalid_argument("the configuration must be an object"));
+        }
+        let given = |name| Some(field(config, name)).filter(|value| !value.is_undefined());
+        let number = |name, default| given(name).map_or(Ok(default), |value| count(name, &value));
+        let defaults = ClientConfig::default();
+        let client = ClientConfig {
+            frames_in_json: false,
+            max_batch_size: saturated(number("maxBatchSize", defaults.max_batch_size as u64)?) as usize,
+            sync_interval_ms: number("syncIntervalMs", defaults.sync_interval_ms)?,
+            heartbeat_interval_ms: number("heartbeatIntervalMs", defaults.heartbeat_interval_ms)?,
+            conflict_resolution_strategy: given("conflictResolutionStrategy").map_or(Ok(Strategy::default()), |name| strategy(&name))?,
+            max_retries: saturated(number("maxRetries", defaults.max_retries.into())?),
+            retry_delay_ms: number("retryDelayMs", defaults.retry_delay_ms)?,
+            enable_compression: match given("enableCompression") {
+                None => defaults.enable_compression,
+                Some(flag) => flag.as_bool().ok_or_else(|| invalid_argument("enableCompression must be true or false"))?,
+            },
+        };
         client.check()?;
-        let transport = if config.is_object() { Reflect::get(config, &"transport".into()).unwrap_or_default() } else { JsValue::UNDEFINED };
-        let route = Route::of(&if transport.is_undefined() { JsValue::from(places.relay_endpoint) } else { transport })?;
-        Options { client, database_name: String::new(), route }.with_database(places.database_name)
+        let relay = given("relayEndpoint").unwrap_or_else(|| "ws://localhost:8080".into());
+        text("relayEndpoint", &relay)?;
+        let route = Route::of(&given("transport").unwrap_or(relay))?;
+        let database_name = given("databaseName").map_or_else(|| Ok("solconnect-sync".to_owned()), |name| text("databaseName", &name))?;
+        Options { client, database_name: String::new(), route }.with_database(database_name)
     }
 
     /// The same for another database.
@@ -84,6 +73,20 @@ impl Options {
         }
         Ok(Options { database_name, ..self })
     }
+}
+
+fn strategy(name: &JsValue) -> Result<Strategy, SyncError> {
+    match name.as_string().as_deref() {
+        Some("vector_clock") => Ok(Strategy::VectorClock),
+        Some("latest") => Ok(Strategy::Latest),
+        Some("manual") => Ok(Strategy::Manual),
+        _ => Err(invalid_argument("conflictResolutionStrategy must be vector_clock, latest or manual")),
+    }
+}
+
+/// What is above every limit anyway stays above it.
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// `WalletInfo`.
@@ -170,7 +173,7 @@ impl Shell {
         let client = match &mut route {
             Route::Relay(_) => client,
             // Frames are handed over as objects.
-            Route::Application(_) => ClientConfig { enable_compression: false, ..client },
+            Route::Application(_) => ClientConfig { frames_in_json: true, ..client },
         };
         let outcome = Engine::start(&database_name, client, route, self.listeners.clone()).await;
         let outcome = outcome.map(|engine| drop(self.engine.replace(Some(engine))));
@@ -210,7 +213,9 @@ impl Shell {
     /// # Errors
     /// As [`Engine::call`].
     pub async fn send(&self, session_id: String, text: String, content_type: Option<String>) -> Result<DeliveryReceipt, SyncError> {
-        self.engine()?.queue(|request| Input::Send { request, session_id, text, content_type }).await
+        let engine = self.engine()?;
+        let answer = engine.call(|request| Input::Send { request, session_id, text, content_type });
+        engine.receipt(answer).await
     }
 
     /// Starts the session with a peer.
@@ -218,15 +223,19 @@ impl Shell {
     /// # Errors
     /// As [`Engine::call`].
     pub async fn start_session(&self, peer_wallet: String) -> Result<SessionView, SyncError> {
-        self.engine()?.open_session(peer_wallet).await
+        match self.engine()?.call(|request| Input::OpenSession { request, peer_wallet }).await? {
+            Reply::Session(session) => Ok(session),
+            _ => Err(unexpected_reply()),
+        }
     }
 
-    /// Syncs a session or all.
+    /// Syncs a session or all; gives the number of messages.
     ///
     /// # Errors
     /// As [`Engine::call`].
-    pub async fn sync(&self, session_id: Option<String>, scope: SyncScope) -> Result<u64, SyncError> {
-        self.engine()?.count(|request| Input::Sync { request, session_id, scope }).await
+    pub async fn sync(&self, session_id: Option<String>, scope: SyncScope) -> Result<JsValue, SyncError> {
+        let count = self.engine()?.call(|request| Input::Sync { request, session_id, scope }).count().await?;
+        Ok(JsValue::from(count as f64))
     }
 
     /// Switches a session's auto-sync on, or off with `None`.
@@ -260,46 +269,5 @@ impl Shell {
         if let Some(engine) = engine {
             engine.stop().await;
         }
-    }
-}
-
-/// A text argument that JavaScript gave.
-///
-/// # Errors
-/// `INVALID_ARGUMENT`, naming it.
-pub fn text(name: &str, value: &JsValue) -> Result<String, SyncError> {
-    value.as_string().ok_or_else(|| invalid_argument([name, " must be a text"].concat()))
-}
-
-/// A text field of an object that JavaScript gave.
-///
-/// # Errors
-/// `INVALID_ARGUMENT`, naming it.
-pub fn text_field(object: &JsValue, name: &str) -> Result<String, SyncError> {
-    let value = if object.is_object() { Reflect::get(object, &name.into()).unwrap_or_default() } else { JsValue::UNDEFINED };
-    text(name, &value)
-}
-
-/// A text argument that may be left out.
-///
-/// # Errors
-/// `INVALID_ARGUMENT`, naming it.
-pub fn optional_text(name: &str, value: &JsValue) -> Result<Option<String>, SyncError> {
-    if value.is_undefined() || value.is_null() { Ok(None) } else { text(name, value).map(Some) }
-}
-
-/// A whole number that may be left out.
-///
-/// # Errors
-/// `INVALID_ARGUMENT`, naming it.
-pub fn optional_count(name: &str, value: &JsValue) -> Result<Option<u64>, SyncError> {
-    if value.is_undefined() || value.is_null() {
-        return Ok(None);
-    }
-    match value.as_f64() {
-        Some(number) if number >= 0.0 && number.fract() == 0.0 && number <= solconnect_sync_core::limits::INTEGER_MAX as f64 => {
-            Ok(Some(number as u64))
-        }
-        _ => Err(invalid_argument([name, " must be a whole number"].concat())),
     }
 }

@@ -7,18 +7,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use idb::{CursorDirection, KeyRange, ObjectStore, Query};
-use js_sys::Array;
-use serde::de::DeserializeOwned;
-use solconnect_sync_core::client::{Commit, LogRecord, Snapshot, Write};
+use js_sys::{Array, Uint8Array};
+use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::log;
 use solconnect_sync_core::message::Entry;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
 
-use crate::connection::{Connection, LOG, META, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, to_error};
+use crate::connection::{Connection, LOG, META, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
 use crate::platform::random;
-use crate::types::{from_js, to_js};
 
 /// Keys of `meta`.
 const DEVICE: &str = "device";
@@ -34,31 +31,56 @@ pub struct Store {
 
 /// A request of a commit, ready to be issued.
 enum Step {
-    Put { store: &'static str, value: JsValue, key: Option<JsValue> },
-    Delete { store: &'static str, query: Query },
+    Put {
+        store: &'static str,
+        key: JsValue,
+        value: JsValue,
+    },
+    /// One record, or a range of them.
+    Delete {
+        store: &'static str,
+        key: JsValue,
+    },
+    Join {
+        session_id: String,
+        range: JsValue,
+    },
 }
 
 impl Store {
-    /// Opens a database, creating it where it is new. It can be read, and written once it is claimed.
+    /// Opens a database. It can be read, and written once it is claimed; one that is new or older is made current then.
     ///
     /// # Errors
     /// `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
-        let connection = Connection::open_patiently(name).await?;
+        let connection = Connection::open_current(name).await?;
         let token: [u8; 16] = random()?;
         let owner = bs58::encode(token).into_string();
-        Ok(Store { name: name.to_owned(), owner, connection: RefCell::new(Some(connection)) })
+        Ok(Store { name: name.to_owned(), owner, connection: RefCell::new(connection) })
     }
 
-    /// Makes this the one that may write; an earlier owner's next write fails.
+    /// Makes this the one that may write (an earlier owner's next write fails) and reads everything but the log.
+    ///
+    /// Relaxed: the owner token keeps tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
-    /// As [`Store::write`], but for `PROFILE_IN_USE`.
-    pub async fn claim(&self) -> Result<(), SyncError> {
+    /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
+    pub async fn claim(&self) -> Result<Snapshot, SyncError> {
         self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &[META], true)?;
-            transaction.store(META)?.put(&self.owner.as_str().into(), Some(&OWNER.into())).map_err(to_error)?;
-            transaction.commit().await
+            let transaction = Transaction::begin(connection, &[META, SESSIONS, OUTBOX, VERSIONS], false)?;
+            let meta = transaction.store(META)?;
+            meta.put_with_key(&self.owner.as_str().into(), &OWNER.into()).map_err(|exception| to_error(&exception))?;
+            let device = result_of(meta.get(&DEVICE.into()));
+            let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
+            let (sessions, outbox, versions) = (all(SESSIONS)?, all(OUTBOX)?, all(VERSIONS)?);
+            let (device, sessions, outbox, versions) = (device.await?, sessions.await?, outbox.await?, versions.await?);
+            transaction.commit().await?;
+            Ok(Snapshot {
+                device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
+                sessions: list(sessions).iter().map(|value| SessionRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
+                outbox: list(outbox).iter().map(|value| OutboxRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
+                versions: list(versions).iter().map(|value| VersionsRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
+            })
         })
         .await
     }
@@ -71,40 +93,27 @@ impl Store {
         let steps = commit.writes.iter().map(step).collect::<Result<Vec<_>, _>>()?;
         self.run(async |connection| {
             let transaction = Transaction::begin(connection, &STORES, commit.strict)?;
-            let owner = transaction.store(META)?.get(JsValue::from(OWNER)).map_err(to_error)?.await.map_err(to_error)?;
-            if owner != Some(self.owner.as_str().into()) {
+            let owner = result_of(transaction.store(META)?.get(&OWNER.into()));
+            let mut joins = Vec::new();
+            for step in &steps {
+                let issued = match step {
+                    Step::Put { store, key, value } => transaction.store(store)?.put_with_key(value, key).map(drop),
+                    Step::Delete { store, key } => transaction.store(store)?.delete(key).map(drop),
+                    Step::Join { session_id, range } => {
+                        joins.push((session_id, range, result_of(transaction.store(LOG)?.get_all_with_key(range))));
+                        Ok(())
+                    }
+                };
+                issued.map_err(|exception| to_error(&exception))?;
+            }
+            // The answer comes before those to the writes; until then nothing is committed.
+            if owner.await? != self.owner.as_str() {
                 return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has taken over this database"));
             }
-            for step in &steps {
-                match step {
-                    Step::Put { store, value, key } => {
-                        transaction.store(store)?.put(value, key.as_ref()).map_err(to_error)?;
-                    }
-                    Step::Delete { store, query } => {
-                        transaction.store(store)?.delete(query.clone()).map_err(to_error)?;
-                    }
-                }
+            for (session_id, range, small) in joins {
+                join(&transaction.store(LOG)?, session_id, range, list(small.await?))?;
             }
             transaction.commit().await
-        })
-        .await
-    }
-
-    /// Everything but the log.
-    ///
-    /// # Errors
-    /// `STORAGE_ERROR`, also for a record that cannot be read.
-    pub async fn load(&self) -> Result<Snapshot, SyncError> {
-        self.run(async |connection| {
-            let transaction = connection.read(&STORES)?;
-            let store = |name| transaction.object_store(name).map_err(to_error);
-            let device = store(META)?.get(JsValue::from(DEVICE)).map_err(to_error)?.await.map_err(to_error)?;
-            Ok(Snapshot {
-                device: device.map(read_record).transpose()?,
-                sessions: read_all(store(SESSIONS)?).await?,
-                outbox: read_all(store(OUTBOX)?).await?,
-                versions: read_all(store(VERSIONS)?).await?,
-            })
         })
         .await
     }
@@ -116,23 +125,20 @@ impl Store {
     /// `STORAGE_ERROR`.
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
         self.run(async |connection| {
-            let transaction = connection.read(&[LOG])?;
-            let log = transaction.object_store(LOG).map_err(to_error)?;
             let range = log_range(session_id, before_sequence)?;
-            let cursor = log.open_cursor(Some(range.into()), Some(CursorDirection::Prev)).map_err(to_error)?;
-            let Some(cursor) = cursor.await.map_err(to_error)? else {
-                return Ok(Vec::new());
-            };
-            let mut cursor = cursor.into_managed();
+            let log = connection.read(LOG)?;
+            let walk = log.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
+            let walk = walk.map_err(|exception| to_error(&exception))?;
             let (mut records, mut entries) = (Vec::<LogRecord>::new(), 0);
-            while let Some(value) = cursor.value().map_err(to_error)? {
-                let record: LogRecord = read_record(value)?;
+            while let Ok(cursor) = result_of(Ok(walk.clone())).await?.dyn_into::<IdbCursorWithValue>() {
+                let value = cursor.value().map_err(|exception| to_error(&exception))?;
+                let record = LogRecord::from_bytes(session_id, &bytes_of(&value)?)?;
                 entries += record.last.saturating_sub(record.first) + 1;
                 records.push(record);
                 if entries >= limit {
                     break;
                 }
-                cursor.next(None).await.map_err(to_error)?;
+                cursor.continue_().map_err(|exception| to_error(&exception))?;
             }
             Ok(records)
         })
@@ -161,21 +167,15 @@ impl Store {
             }
         }
         let Some(holder) = holder else { return Ok(None) };
-        let entries = log::decode(&holder.entries)?;
-        Ok(entries.into_iter().find(|entry| entry.original_device_id == device_id && entry.counter() == counter))
+        Ok(holder.entries()?.into_iter().find(|entry| entry.original_device_id == device_id && entry.counter() == counter))
     }
 
-    /// The local wallet's key pair; `None` where there is none.
+    /// The local wallet's key pair; `undefined` where there is none.
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
-    pub async fn key_pair(&self) -> Result<Option<JsValue>, SyncError> {
-        self.run(async |connection| {
-            let transaction = connection.read(&[META])?;
-            let meta = transaction.object_store(META).map_err(to_error)?;
-            meta.get(JsValue::from(WALLET)).map_err(to_error)?.await.map_err(to_error)
-        })
-        .await
+    pub async fn key_pair(&self) -> Result<JsValue, SyncError> {
+        self.run(async |connection| result_of(connection.read(META)?.get(&WALLET.into())).await).await
     }
 
     /// Stores the local wallet's key pair, unless there is one, and returns the one that is there then. Needs no claim:
@@ -187,10 +187,11 @@ impl Store {
         self.run(async |connection| {
             let transaction = Transaction::begin(connection, &[META], true)?;
             let meta = transaction.store(META)?;
-            if let Some(kept) = meta.get(JsValue::from(WALLET)).map_err(to_error)?.await.map_err(to_error)? {
+            let kept = result_of(meta.get(&WALLET.into())).await?;
+            if !kept.is_undefined() {
                 return Ok(kept);
             }
-            meta.put(key_pair, Some(&WALLET.into())).map_err(to_error)?;
+            meta.put_with_key(key_pair, &WALLET.into()).map_err(|exception| to_error(&exception))?;
             transaction.commit().await?;
             Ok(key_pair.clone())
         })
@@ -206,62 +207,97 @@ impl Store {
     /// Firefox keeps one read-only after the disk was full (B6). Everything here can be done twice, so a failure that
     /// may lie in the connection is tried once more on a new one.
     async fn run<T>(&self, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
-        let outcome = self.run_once(&work).await;
-        match outcome {
-            Err(error) if error.code == ErrorCode::StorageError => self.run_once(&work).await,
-            other => other,
+        let mut is_repeated = false;
+        loop {
+            let connection = self.connected().await?;
+            let outcome = work(&connection).await;
+            let Err(error) = &outcome else { return outcome };
+            let may_be_dead = self.drop_after(error);
+            if is_repeated || !may_be_dead {
+                return outcome;
+            }
+            is_repeated = true;
         }
     }
 
-    async fn run_once<T>(&self, work: &impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
+    /// The open connection, or a new one.
+    async fn connected(&self) -> Result<Rc<Connection>, SyncError> {
         let open = self.connection.borrow().clone().filter(|connection| connection.is_open());
-        let connection = match open {
-            Some(connection) => connection,
-            None => {
-                let connection = Connection::open_patiently(&self.name).await?;
-                self.connection.replace(Some(connection.clone()));
-                connection
-            }
-        };
-        let outcome = work(&connection).await;
-        if outcome.as_ref().is_err_and(|error| [ErrorCode::StorageError, ErrorCode::StorageFull].contains(&error.code)) {
+        if let Some(connection) = open {
+            return Ok(connection);
+        }
+        let connection = Connection::open(&self.name).await?;
+        self.connection.replace(Some(connection.clone()));
+        Ok(connection)
+    }
+
+    /// Throws the connection away after a failure that may lie in it; says whether a new one may do better.
+    fn drop_after(&self, error: &SyncError) -> bool {
+        let is_broken = error.code == ErrorCode::StorageError;
+        if is_broken || error.code == ErrorCode::StorageFull {
             self.connection.take();
         }
-        outcome
+        is_broken
     }
 }
 
 fn step(write: &Write) -> Result<Step, SyncError> {
-    let put = |store, value: Result<JsValue, SyncError>| Ok(Step::Put { store, value: value?, key: None });
+    let put = |store, key: JsValue, value: Vec<u8>| Ok(Step::Put { store, key, value: Uint8Array::from(value.as_slice()).into() });
+    let number = |number: u64| JsValue::from(number as f64);
     match write {
-        Write::Device(record) => Ok(Step::Put { store: META, value: to_js(record)?, key: Some(DEVICE.into()) }),
-        Write::Session(record) => put(SESSIONS, to_js(record)),
-        Write::Outbox(record) => put(OUTBOX, to_js(record)),
-        Write::Log(record) => put(LOG, to_js(record)),
-        Write::Versions(record) => put(VERSIONS, to_js(record)),
-        Write::DeleteOutbox { session_id, counter } => {
-            Ok(Step::Delete { store: OUTBOX, query: JsValue::from(key(session_id, JsValue::from(*counter as f64))).into() })
+        Write::Device(record) => put(META, DEVICE.into(), record.to_bytes()),
+        Write::Session(record) => put(SESSIONS, record.session_id.as_str().into(), record.to_bytes()),
+        Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),
+        Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
+        Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
+        Write::DeleteOutbox { session_id, first, last } => {
+            Ok(Step::Delete { store: OUTBOX, key: range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?.into() })
         }
-        Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, query: log_range(session_id, None)?.into() }),
+        Write::JoinLog { session_id, first, last } => {
+            let range = range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?;
+            Ok(Step::Join { session_id: session_id.clone(), range: range.into() })
+        }
+        Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, None)?.into() }),
     }
 }
 
-fn key(session_id: &str, last: JsValue) -> Array {
-    Array::of2(&session_id.into(), &last)
+fn key(session_id: &str, second: &JsValue) -> JsValue {
+    Array::of2(&session_id.into(), second).into()
+}
+
+/// Keys from `first` to `last`, both included.
+fn range(first: &JsValue, last: &JsValue) -> Result<IdbKeyRange, SyncError> {
+    IdbKeyRange::bound(first, last).map_err(|exception| to_error(&exception))
 }
 
 /// Batches of a session whose first sequence number is lower than `before_sequence`.
-fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<KeyRange, SyncError> {
+fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRange, SyncError> {
     // An array sorts after every number.
     let end = before_sequence.map_or_else(|| Array::new().into(), |sequence| JsValue::from(sequence as f64));
-    KeyRange::bound(&Array::of1(&session_id.into()), &key(session_id, end), None, Some(true)).map_err(to_error)
+    let start = Array::of1(&session_id.into());
+    let range = IdbKeyRange::bound_with_lower_open_and_upper_open(&start, &key(session_id, &end), false, true);
+    range.map_err(|exception| to_error(&exception))
 }
 
-fn read_record<T: DeserializeOwned>(value: JsValue) -> Result<T, SyncError> {
-    from_js(ErrorCode::StorageError, value)
+/// Puts fewer batches in the place of small ones. What cannot be joined stays as it is.
+fn join(log: &IdbObjectStore, session_id: &str, range: &JsValue, small: Array) -> Result<(), SyncError> {
+    let small = small.iter().map(|value| LogRecord::from_bytes(session_id, &bytes_of(&value)?)).collect::<Result<Vec<_>, _>>();
+    let Ok(joined) = small.and_then(|small| LogRecord::join(&small)) else { return Ok(()) };
+    log.delete(range).map_err(|exception| to_error(&exception))?;
+    for record in joined {
+        if let Step::Put { key, value, .. } = step(&Write::Log(record))? {
+            log.put_with_key(&value, &key).map_err(|exception| to_error(&exception))?;
+        }
+    }
+    Ok(())
 }
 
-async fn read_all<T: DeserializeOwned>(store: ObjectStore) -> Result<Vec<T>, SyncError> {
-    let values = store.get_all(None, None).map_err(to_error)?.await.map_err(to_error)?;
-    values.into_iter().map(read_record).collect()
+fn list(values: JsValue) -> Array {
+    values.unchecked_into()
+}
+
+/// What is stored: bytes, whatever the record.
+fn bytes_of(value: &JsValue) -> Result<Vec<u8>, SyncError> {
+    let bytes = value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec);
+    bytes.ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a stored record is of another kind"))
 }

@@ -7,10 +7,11 @@ use solconnect_sync_core::client::SyncScope;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 
+use crate::arguments::{optional_text, text, text_field};
 use crate::errors::invalid_argument;
 use crate::promises::deliver;
-use crate::shell::{Options, Shell, optional_text, text, text_field};
-use crate::types::{thrown, thrown_js};
+use crate::shell::{Options, Shell};
+use crate::types::{thrown, to_js};
 
 /// Keeps sessions in sync. Methods reject with an `SdkError`; the local wallet is connected where none was.
 #[wasm_bindgen]
@@ -32,14 +33,14 @@ impl SyncManager {
         #[wasm_bindgen(unchecked_param_type = "SyncTransport | string")] transport: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { shell.configure(&database, Some(&transport))?.initialize().await })
+        deliver(async move { shell.configure(&database, Some(&transport))?.initialize().await.map(|()| JsValue::UNDEFINED) })
     }
 
     /// Connects a wallet; without a provider the local one.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<WalletInfo>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { shell.connect_wallet(&provider).await })
+        deliver(async move { to_js(&shell.connect_wallet(&provider).await?) })
     }
 
     /// Starts a session with a peer and its auto-sync.
@@ -58,7 +59,7 @@ impl SyncManager {
                 return Err(SyncError::new(ErrorCode::SessionCreationFailed, message));
             }
             shell.auto_sync(view.session_id.clone(), Some(shell.sync_interval_ms())).await?;
-            Ok(view)
+            to_js(&view)
         })
     }
 
@@ -66,7 +67,7 @@ impl SyncManager {
     #[wasm_bindgen(js_name = stopSync, unchecked_return_type = "Promise<void>")]
     pub fn stop_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await })
+        deliver(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await.map(|()| JsValue::UNDEFINED) })
     }
 
     /// Syncs a session or all; resolves with the number of messages.
@@ -96,7 +97,7 @@ impl SyncManager {
     #[wasm_bindgen(js_name = getStats, unchecked_return_type = "SyncStats | null")]
     pub fn get_stats(&self, #[wasm_bindgen(js_name = sessionId)] session_id: &str) -> Result<JsValue, JsValue> {
         let engine = thrown(self.0.engine())?;
-        engine.read(|client| client.stats(session_id)).map_or(Ok(JsValue::NULL), |stats| thrown_js(Ok(stats)))
+        engine.read(|client| client.stats(session_id)).map_or(Ok(JsValue::NULL), |stats| thrown(to_js(&stats)))
     }
 
     /// The outbox.
@@ -123,7 +124,7 @@ impl SyncManager {
         let shell = self.0.clone();
         deliver(async move {
             shell.cleanup().await;
-            Ok(())
+            Ok(JsValue::UNDEFINED)
         })
     }
 }
@@ -152,7 +153,7 @@ impl SyncStorage {
                 None => (text_field(&message, "ciphertext")?, text_field(&message, "content_type").ok()),
             };
             shell.engine_with_wallet().await?;
-            shell.send(text("sessionId", &session_id)?, content, content_type).await
+            to_js(&shell.send(text("sessionId", &session_id)?, content, content_type).await?)
         })
     }
 
@@ -160,6 +161,6 @@ impl SyncStorage {
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<MessageView[]>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { Ok(shell.engine()?.read(|client| client.queued())) })
+        deliver(async move { to_js(&shell.engine()?.read(|client| client.queued())) })
     }
 }

@@ -45,17 +45,30 @@ impl Drop for ProfileLock {
     }
 }
 
-/// Takes the lock of a database; `None` in a browser without Web Locks.
+/// Asks for the lock of a database at once and gives it later; `None` in a browser without Web Locks.
 ///
 /// # Errors
 /// `PROFILE_IN_USE` when another tab keeps it for more than 3 seconds.
-pub async fn lock_profile(database: &str) -> Result<Option<ProfileLock>, SyncError> {
+pub fn lock_profile(database: &str) -> impl Future<Output = Result<Option<ProfileLock>, SyncError>> + use<> {
+    let asked = ask(database);
+    async move {
+        let Some((lock, answer)) = asked else { return Ok(None) };
+        match answer.await {
+            Ok(_) => Ok(Some(lock)),
+            Err(refusal) if ["TimeoutError", "AbortError"].contains(&name_of(&refusal).as_str()) => {
+                Err(SyncError::new(ErrorCode::ProfileInUse, "another tab holds this database"))
+            }
+            Err(refusal) => Err(from_exception(ErrorCode::StorageRefused, "the lock of the database", &refusal)),
+        }
+    }
+}
+
+/// The lock, which is given back when dropped also where it is not had yet, and what tells of having it.
+fn ask(database: &str) -> Option<(ProfileLock, JsFuture)> {
     let manager = navigator("locks");
-    let Ok(patience) = AbortSignal::timeout(WAIT_MS) else {
-        return Ok(None);
-    };
+    let patience = AbortSignal::timeout(WAIT_MS).ok()?;
     if !manager.is_object() {
-        return Ok(None);
+        return None;
     }
     let manager: LockManager = manager.unchecked_into();
     let release = Rc::new(RefCell::new(None));
@@ -74,11 +87,6 @@ pub async fn lock_profile(database: &str) -> Result<Option<ProfileLock>, SyncErr
         let options = object(&[("signal", patience.clone())]);
         request = manager.request(&name, &options, on_grant.unchecked_ref()).into();
     });
-    match JsFuture::from(Promise::race(&Array::of2(&request, &granted))).await {
-        Ok(_) => Ok(Some(ProfileLock { release: release.take() })),
-        Err(refusal) if ["TimeoutError", "AbortError"].contains(&name_of(&refusal).as_str()) => {
-            Err(SyncError::new(ErrorCode::ProfileInUse, "another tab holds this database"))
-        }
-        Err(refusal) => Err(from_exception(ErrorCode::StorageRefused, "the lock of the database", &refusal)),
-    }
+    let answer = JsFuture::from(Promise::race(&Array::of2(&request, &granted)));
+    Some((ProfileLock { release: release.take() }, answer))
 }

@@ -1,14 +1,18 @@
 //! The way to the relay: a WebSocket, or what the application supplies.
+//!
+//! The machine speaks binary frames. What an application supplies takes frames as objects, so these are turned into
+//! JSON and back by a second wasm module, which no page loads that does without.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_channel::oneshot;
-use js_sys::{ArrayBuffer, Function, JSON, JsString, Promise, Reflect, Uint8Array};
+use js_sys::{ArrayBuffer, Function, JSON, Promise, Reflect, Uint8Array};
 use solconnect_sync_core::client::{Generation, Input};
-use solconnect_sync_core::compress::Payload;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::limits::INFLATED_BYTES_MAX;
+use solconnect_sync_core::frame::Encoding;
+use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
@@ -29,6 +33,35 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = isConnected)]
     fn is_connected(this: &SyncTransport) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// The module that turns frames into JSON and back.
+    #[derive(Clone)]
+    type FrameCodec;
+
+    #[wasm_bindgen(method, catch, js_name = toJson)]
+    fn to_json(this: &FrameCodec, frame: &Uint8Array) -> Result<String, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = fromJson)]
+    fn from_json(this: &FrameCodec, text: &str) -> Result<Uint8Array, JsValue>;
+}
+
+thread_local! {
+    static CODEC_LOADER: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// Tells how the module that turns frames into JSON is loaded: a function that gives a promise of it.
+#[wasm_bindgen(js_name = setFrameCodecLoader)]
+pub fn set_frame_codec_loader(#[wasm_bindgen(unchecked_param_type = "() => Promise<object>")] loader: Function) {
+    CODEC_LOADER.set(Some(loader));
+}
+
+async fn load_codec() -> Result<FrameCodec, JsValue> {
+    let loader = CODEC_LOADER.with_borrow(Clone::clone).ok_or("the package's root was not loaded")?;
+    let codec = JsFuture::from(Promise::resolve(&loader.call0(&JsValue::UNDEFINED)?)).await?;
+    Ok(codec.unchecked_into())
 }
 
 /// Where frames go.
@@ -84,6 +117,8 @@ pub struct Link {
     feed: Feed,
     generation: Rc<Cell<Generation>>,
     socket: RefCell<Option<Socket>>,
+    /// Loaded with the first connection of the application's transport.
+    codec: Rc<RefCell<Option<FrameCodec>>>,
 }
 
 impl Link {
@@ -93,18 +128,27 @@ impl Link {
     /// `INVALID_ARGUMENT` where the application's transport refuses a handler.
     pub fn new(route: Route, feed: Feed) -> Result<Link, SyncError> {
         let generation = Rc::new(Cell::new(0));
+        let codec: Rc<RefCell<Option<FrameCodec>>> = Rc::default();
         if let Route::Application(transport) = &route {
-            let (feed, generation) = (feed.clone(), generation.clone());
+            let (feed, generation, codec) = (feed.clone(), generation.clone(), codec.clone());
             let handler = Closure::<dyn Fn(JsValue)>::new(move |frame: JsValue| {
-                let text = JSON::stringify(&frame).ok().and_then(|text| text.as_string());
-                let payload = Payload::Text(text.unwrap_or_default().into());
-                feed(Input::Received { generation: generation.get(), payload });
+                // Without a codec there is no connection yet.
+                let Some(codec) = codec.borrow().clone() else { return };
+                let text = JSON::stringify(&frame).ok().and_then(|text| text.as_string()).unwrap_or_default();
+                let generation = generation.get();
+                feed(match codec.from_json(&text) {
+                    Ok(frame) => Input::Received { generation, frame: frame.to_vec().into() },
+                    Err(exception) => {
+                        let reason = from_exception(ErrorCode::RelayMisbehaved, "a frame", &exception).message;
+                        Input::Disconnected { generation, reason }
+                    }
+                });
             });
             let handler: Function = handler.into_js_value().unchecked_into();
             let refused = |exception| from_exception(ErrorCode::InvalidArgument, "onSyncMessage", &exception);
             transport.on_sync_message(&handler).map_err(refused)?;
         }
-        Ok(Link { route, feed, generation, socket: RefCell::new(None) })
+        Ok(Link { route, feed, generation, socket: RefCell::new(None), codec })
     }
 
     /// Connects; `Connected` or `Disconnected` of this generation follows.
@@ -113,10 +157,13 @@ impl Link {
         match &self.route {
             Route::Relay(url) => {
                 let feed = self.feed.clone();
-                let socket = Socket::open(url, move |event| {
+                let socket = Socket::open(url, Encoding::Binary, move |event| {
                     feed(match event {
                         SocketEvent::Opened => Input::Connected { generation },
-                        SocketEvent::Received(payload) => Input::Received { generation, payload },
+                        SocketEvent::Received(data) => match frame_of(&data) {
+                            Ok(frame) => Input::Received { generation, frame },
+                            Err(reason) => Input::Disconnected { generation, reason },
+                        },
                         SocketEvent::Closed(reason) => Input::Disconnected { generation, reason },
                     });
                 });
@@ -126,9 +173,13 @@ impl Link {
                 }
             }
             Route::Application(transport) => {
-                let (transport, feed) = (transport.clone(), self.feed.clone());
+                let (transport, feed, codec) = (transport.clone(), self.feed.clone(), self.codec.clone());
                 spawn_local(async move {
-                    let failure = connect_application(&transport).await.err();
+                    let loaded = load_codec().await.map(|loaded| drop(codec.replace(Some(loaded))));
+                    let failure = match loaded {
+                        Ok(()) => connect_application(&transport).await.err(),
+                        Err(exception) => Some(from_exception(ErrorCode::ConnectionFailed, "the frames' JSON", &exception).message),
+                    };
                     feed(match failure {
                         None => Input::Connected { generation },
                         Some(reason) => Input::Disconnected { generation, reason },
@@ -160,19 +211,21 @@ impl Link {
     }
 
     /// Sends a frame. A failure is told as `Disconnected`.
-    pub fn transmit(&self, generation: Generation, payload: &Payload) {
+    pub fn transmit(&self, generation: Generation, frame: &[u8]) {
         if generation != self.generation.get() {
             return;
         }
         match &self.route {
             Route::Relay(_) => {
                 if let Some(socket) = &*self.socket.borrow() {
-                    socket.send(payload);
+                    // Where it is not open, `Closed` has been told or will be.
+                    let _ = socket.socket.send_with_u8_array(frame);
                 }
             }
             Route::Application(transport) => {
-                let Payload::Text(text) = payload else { return };
-                let sent = JSON::parse(text).and_then(|frame| transport.send_sync_message(&frame));
+                let Some(codec) = self.codec.borrow().clone() else { return };
+                let text = codec.to_json(&Uint8Array::from(frame));
+                let sent = text.and_then(|text| JSON::parse(&text)).and_then(|frame| transport.send_sync_message(&frame));
                 let feed = self.feed.clone();
                 let failed = move |exception: JsValue| {
                     let reason = from_exception(ErrorCode::RelayDisconnected, "sendSyncMessage", &exception).message;
@@ -207,7 +260,7 @@ async fn connect_application(transport: &SyncTransport) -> Result<(), String> {
 /// What a socket tells.
 enum SocketEvent {
     Opened,
-    Received(Payload),
+    Received(JsValue),
     Closed(String),
 }
 
@@ -220,21 +273,14 @@ struct Socket {
 }
 
 impl Socket {
-    fn open(url: &str, tell: impl Fn(SocketEvent) + 'static) -> Result<Socket, SyncError> {
-        let socket = WebSocket::new(url).map_err(|exception| from_exception(ErrorCode::ConnectionFailed, "WebSocket", &exception))?;
+    fn open(url: &str, encoding: Encoding, tell: impl Fn(SocketEvent) + 'static) -> Result<Socket, SyncError> {
+        let socket = WebSocket::new_with_str(url, encoding.subprotocol())
+            .map_err(|exception| from_exception(ErrorCode::ConnectionFailed, "WebSocket", &exception))?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let tell = Rc::new(tell);
         let (opened, received, closed) = (tell.clone(), tell.clone(), tell);
         let on_open = Closure::<dyn Fn()>::new(move || opened(SocketEvent::Opened));
-        let receiving = socket.clone();
-        let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| match payload_of(&event.data()) {
-            Some(payload) => received(SocketEvent::Received(payload)),
-            None => {
-                // Nothing that large is copied into this memory (B29).
-                let _ = receiving.close();
-                received(SocketEvent::Closed("the relay sent a frame above the limit".to_owned()));
-            }
-        });
+        let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| received(SocketEvent::Received(event.data())));
         let on_close = Closure::<dyn Fn(CloseEvent)>::new(move |event: CloseEvent| {
             let code = event.code().to_string();
             closed(SocketEvent::Closed(["the socket closed with code ", &code, " ", &event.reason()].concat()));
@@ -243,14 +289,6 @@ impl Socket {
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Ok(Socket { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close })
-    }
-
-    /// Sends where it is open; where it is not, `Closed` has been told or will be.
-    fn send(&self, payload: &Payload) {
-        let _ = match payload {
-            Payload::Text(text) => self.socket.send_with_str(text),
-            Payload::Binary(bytes) => self.socket.send_with_u8_array(bytes),
-        };
     }
 }
 
@@ -263,13 +301,13 @@ impl Drop for Socket {
     }
 }
 
-/// `None` for what is larger than any frame.
-fn payload_of(data: &JsValue) -> Option<Payload> {
-    if let Some(text) = data.dyn_ref::<JsString>() {
-        return (text.length() as usize <= INFLATED_BYTES_MAX).then(|| Payload::Text(String::from(text).into()));
+/// A frame that arrived. Nothing that is larger than a frame is copied into this memory (B29).
+fn frame_of(data: &JsValue) -> Result<Arc<[u8]>, String> {
+    let Some(data) = data.dyn_ref::<ArrayBuffer>() else { return Err("the relay sent text over a binary connection".to_owned()) };
+    if data.byte_length() as usize > FRAME_BYTES_MAX {
+        return Err("the relay sent a frame above the limit".to_owned());
     }
-    let bytes = Uint8Array::new(data.dyn_ref::<ArrayBuffer>()?);
-    (bytes.length() as usize <= INFLATED_BYTES_MAX).then(|| Payload::Binary(bytes.to_vec().into()))
+    Ok(Uint8Array::new(data).to_vec().into())
 }
 
 /// A `SyncTransport` over a WebSocket to a relay.
@@ -293,7 +331,7 @@ impl SocketState {
         let outcome = match event {
             SocketEvent::Opened => Ok(()),
             SocketEvent::Closed(reason) => Err(SyncError::new(ErrorCode::ConnectionFailed, reason)),
-            SocketEvent::Received(payload) => return self.receive(&payload),
+            SocketEvent::Received(data) => return self.receive(&data),
         };
         self.is_open.set(outcome.is_ok());
         if outcome.is_err() {
@@ -304,10 +342,10 @@ impl SocketState {
         }
     }
 
-    fn receive(&self, payload: &Payload) {
-        let Payload::Text(text) = payload else { return };
+    fn receive(&self, data: &JsValue) {
+        let Some(text) = data.as_string() else { return };
         let handler = self.handler.borrow().clone();
-        if let (Some(handler), Ok(frame)) = (handler, JSON::parse(text))
+        if let (Some(handler), Ok(frame)) = (handler, JSON::parse(&text))
             && let Err(exception) = handler.call1(&JsValue::UNDEFINED, &frame)
         {
             web_sys::console::error_1(&exception);
@@ -333,7 +371,7 @@ impl WebSocketSyncTransport {
         self.state.waiting.borrow_mut().push(sender);
         if self.state.socket.borrow().is_none() {
             let state = Rc::downgrade(&self.state);
-            let socket = Socket::open(&self.url, move |event| {
+            let socket = Socket::open(&self.url, Encoding::Json, move |event| {
                 if let Some(state) = state.upgrade() {
                     state.hear(event);
                 }
@@ -359,10 +397,7 @@ impl WebSocketSyncTransport {
     pub fn send_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "SyncFrame")] frame: &JsValue) -> Result<(), JsValue> {
         let text = JSON::stringify(frame)?.as_string().unwrap_or_default();
         match &*self.state.socket.borrow() {
-            Some(socket) if self.state.is_open.get() => {
-                socket.send(&Payload::Text(text.into()));
-                Ok(())
-            }
+            Some(socket) if self.state.is_open.get() => socket.socket.send_with_str(&text),
             _ => Err(to_thrown(SyncError::new(ErrorCode::RelayDisconnected, "call connect() first"))),
         }
     }

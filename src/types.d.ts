@@ -57,7 +57,7 @@ export interface SdkConfig {
   maxRetries?: number;
   /** The base of the exponential backoff [1000]. */
   retryDelayMs?: number;
-  /** Whether long frames travel compressed [true]. */
+  /** Whether batches of the log may come compressed, where that pays [true]. */
   enableCompression?: boolean;
 }
 

@@ -2,11 +2,10 @@
 
 use js_sys::{Object, Reflect};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 
-use crate::errors::{to_plain, to_thrown};
+use crate::errors::{from_exception, to_plain, to_thrown};
 
 /// A value as plain JavaScript: maps are objects, u64 are numbers.
 ///
@@ -14,44 +13,23 @@ use crate::errors::{to_plain, to_thrown};
 /// `UNKNOWN_ERROR` for numbers above 2^53 - 1, which the core never lets in.
 pub fn to_js<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, SyncError> {
     let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
-    value.serialize(&serializer).map_err(|error| SyncError::new(ErrorCode::UnknownError, error.to_string()))
+    value.serialize(&serializer).map_err(|error| from_exception(ErrorCode::UnknownError, "a value for JavaScript", &error.into()))
 }
 
-/// A value that JavaScript or the database holds.
-///
-/// # Errors
-/// `code`, with what is wrong.
-pub fn from_js<T: DeserializeOwned>(code: ErrorCode, value: JsValue) -> Result<T, SyncError> {
-    serde_wasm_bindgen::from_value(value).map_err(|error| SyncError::new(code, error.to_string()))
-}
-
-/// `Result<T>` of a value that is serialized.
-pub fn result<T: Serialize>(outcome: Result<T, SyncError>) -> JsValue {
-    result_js(outcome.and_then(|data| to_js(&data)))
-}
-
-/// `Result<T>` of a value that is JavaScript's already.
-pub fn result_js(outcome: Result<JsValue, SyncError>) -> JsValue {
+/// A `Result`.
+pub fn result(outcome: Result<JsValue, SyncError>) -> JsValue {
     match outcome {
         Ok(data) => object(&[("success", JsValue::TRUE), ("data", data)]),
         Err(error) => object(&[("success", JsValue::FALSE), ("error", to_plain(&error))]),
     }
 }
 
-/// For methods that throw or reject.
+/// For methods that throw.
 ///
 /// # Errors
 /// An `Error` with the fields of `SdkError`.
 pub fn thrown<T>(outcome: Result<T, SyncError>) -> Result<T, JsValue> {
     outcome.map_err(to_thrown)
-}
-
-/// The same for a value that is serialized.
-///
-/// # Errors
-/// An `Error` with the fields of `SdkError`.
-pub fn thrown_js<T: Serialize>(outcome: Result<T, SyncError>) -> Result<JsValue, JsValue> {
-    thrown(outcome.and_then(|value| to_js(&value)))
 }
 
 /// A plain object.

@@ -7,11 +7,15 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{CryptoKey, SubtleCrypto};
 
+use crate::arguments::{field, text_field};
 use crate::errors::{from_exception, to_thrown};
 use crate::platform::scope;
 use crate::store::Store;
 
 const ALGORITHM: &str = "Ed25519";
+
+/// What stands with `publicKey` and `privateKey` in the stored key pair.
+const ADDRESS: &str = "address";
 
 /// The address of a wallet that the application gave us, connecting it where it can be.
 ///
@@ -53,18 +57,19 @@ impl LocalWallet {
     /// `CRYPTO_ERROR` where the browser has no Ed25519 (or the page is not served securely), and what the store gives.
     pub async fn of(store: &Store) -> Result<LocalWallet, SyncError> {
         let subtle = subtle()?;
-        let pair = match store.key_pair().await? {
-            Some(pair) => pair,
-            None => {
-                let usages = Array::of2(&"sign".into(), &"verify".into());
-                let made = subtle.generate_key_with_str(ALGORITHM, false, &usages).map_err(failed)?;
-                store.keep_key_pair(&JsFuture::from(made).await.map_err(failed)?).await?
-            }
-        };
-        let key = |name: &str| Reflect::get(&pair, &name.into()).and_then(JsCast::dyn_into::<CryptoKey>).map_err(failed);
-        let raw = subtle.export_key("raw", &key("publicKey")?).map_err(failed)?;
-        let raw = Uint8Array::new(&JsFuture::from(raw).await.map_err(failed)?);
-        Ok(LocalWallet { address: bs58::encode(raw.to_vec()).into_string(), private_key: key("privateKey")? })
+        let mut pair = store.key_pair().await?;
+        if pair.is_undefined() {
+            let usages = Array::of2(&"sign".into(), &"verify".into());
+            let made = subtle.generate_key_with_str(ALGORITHM, false, &usages).map_err(failed)?;
+            let made = JsFuture::from(made).await.map_err(failed)?;
+            let raw = subtle.export_key("raw", &key(&made, "publicKey")?).map_err(failed)?;
+            let raw = Uint8Array::new(&JsFuture::from(raw).await.map_err(failed)?);
+            // Kept with the keys: every start needs it, and exporting takes longer than all else of connecting.
+            let address = bs58::encode(raw.to_vec()).into_string();
+            Reflect::set(&made, &ADDRESS.into(), &address.into()).map_err(failed)?;
+            pair = store.keep_key_pair(&made).await?;
+        }
+        Ok(LocalWallet { address: text_field(&pair, ADDRESS)?, private_key: key(&pair, "privateKey")? })
     }
 }
 
@@ -93,6 +98,10 @@ pub async fn create_local_wallet(#[wasm_bindgen(js_name = databaseName)] databas
     let wallet = LocalWallet::of(&store).await;
     store.close();
     wallet.map_err(to_thrown)
+}
+
+fn key(pair: &JsValue, name: &str) -> Result<CryptoKey, SyncError> {
+    field(pair, name).dyn_into().map_err(failed)
 }
 
 fn subtle() -> Result<SubtleCrypto, SyncError> {

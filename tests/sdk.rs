@@ -3,10 +3,11 @@
 use js_sys::{Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use solconnect_sync::connection::Connection;
 use solconnect_sync::store::Store;
-use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wallet, session_id_of};
+use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wallet, session_id_of, set_frame_codec_loader};
+use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, SessionRecord, Write};
+use solconnect_sync_core::frame::Frame;
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::log;
 use solconnect_sync_core::message::{Entry, Message, Stamp};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -272,7 +273,7 @@ async fn seed(database: &str, wallet: &str, session_id: &str) {
             id: message_id(session_id, "peer-device", sequence_number),
             sender_wallet: PEER.to_owned(),
             ciphertext: format!("t{sequence_number}"),
-            timestamp: Stamp::iso(sequence_number),
+            timestamp: Stamp::Iso(sequence_number),
             session_id: session_id.to_owned(),
             ..Message::default()
         },
@@ -289,18 +290,14 @@ async fn seed(database: &str, wallet: &str, session_id: &str) {
             peer_wallet: PEER.to_owned(),
             open: true,
             cursor: 10,
-            counter: 0,
             heads: clock(10),
-            watermarks: Default::default(),
-            read_mark: None,
-            last_sync_ms: 0,
+            ..SessionRecord::default()
         }),
     ];
     for (first, last) in [(1u64, 1u64), (2, 3), (4, 6), (7, 10)] {
         let entries: Vec<Entry> = (first..=last).map(entry).collect();
-        let record =
-            LogRecord { session_id: session_id.to_owned(), first, last, heads_before: clock(first - 1), entries: log::encode(&entries) };
-        writes.push(Write::Log(record));
+        let batch = Batch::of(&entries).unwrap();
+        writes.push(Write::Log(LogRecord { session_id: session_id.to_owned(), first, last, heads_before: clock(first - 1), batch }));
     }
     store.write(&Commit { id: 1, strict: true, writes }).await.unwrap();
 }
@@ -321,7 +318,7 @@ async fn the_local_wallet_signs_and_stays_the_same() {
     assert_eq!(JsFuture::from(verified).await.unwrap(), JsValue::TRUE);
     let again = create_local_wallet(database.to_owned()).await.unwrap();
     assert_eq!(again.public_key(), wallet.public_key());
-    drop(Connection::open_patiently(database).await.unwrap());
+    drop(Connection::open(database).await.unwrap());
 }
 
 #[wasm_bindgen_test]
@@ -334,6 +331,14 @@ async fn an_application_transport_carries_frames_as_objects() {
     )
     .call0(&JsValue::UNDEFINED)
     .unwrap();
+    // The second module is loaded by the package's root; here the same code stands in for it.
+    let to_json = Closure::<dyn Fn(Vec<u8>) -> String>::new(|frame: Vec<u8>| Frame::from_bytes(&frame).unwrap().to_json()).into_js_value();
+    let from_json =
+        Closure::<dyn Fn(String) -> Vec<u8>>::new(|text: String| Frame::parse(&text).unwrap().to_bytes().unwrap()).into_js_value();
+    let codec = Object::new();
+    Reflect::set(&codec, &"toJson".into(), &to_json).unwrap();
+    Reflect::set(&codec, &"fromJson".into(), &from_json).unwrap();
+    set_frame_codec_loader(Closure::<dyn Fn() -> Object>::new(move || codec.clone()).into_js_value().unchecked_into());
     let announced: Promise = get(&transport, "announced").unchecked_into::<Function>().call0(&transport).unwrap().unchecked_into();
     let manager = SyncManager::new().unwrap();
     manager.initialize(database.into(), transport.clone()).await.unwrap();
@@ -351,7 +356,7 @@ fn vector_clocks_tell_all_four_relations() {
     two.merge(&one).unwrap();
     assert_eq!((one.compare(&two), two.compare(&one), two.compare(&two)), ("before".into(), "after".into(), "equal".into()));
     assert_eq!((one.tick("a").unwrap(), one.get("a"), one.text()), (2.0, 2.0, r#"{"a":2}"#.to_owned()));
-    assert_eq!(JSON::stringify(&two.to_json().unwrap()).unwrap(), r#"{"a":1,"b":1}"#);
+    assert_eq!(JSON::stringify(&two.to_json()).unwrap(), r#"{"a":1,"b":1}"#);
     for bad in [r#"{"a":-1}"#, r#"{"a":1.5}"#, r#"{"a":"1"}"#, r#"{"a":9007199254740992}"#] {
         assert_eq!(thrown_code(VectorClock::new(js(bad))), "INVALID_VECTOR_CLOCK", "{bad}");
         assert_eq!(thrown_code(VectorClock::parse(bad)), "INVALID_VECTOR_CLOCK", "{bad}");

@@ -5,6 +5,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { root } from '../../scripts/shell.mjs';
 
 const project = mkdtempSync(join(tmpdir(), 'solconnect-consumer-'));
@@ -24,7 +25,8 @@ test('npm pack has the wasm, the types and the licences, and nothing else', (t) 
   const files = packed.files.map(({ path }) => path).sort();
   assert.deepEqual(files, [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
-    'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync.js', 'pkg/solconnect_sync_bg.wasm',
+    'pkg/json/inline.d.ts', 'pkg/json/inline.js', 'pkg/json/solconnect_sync_json.d.ts', 'pkg/json/solconnect_sync_json.js',
+    'pkg/json/solconnect_sync_json_bg.wasm', 'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm',
   ]);
   const wasm = packed.files.find(({ path }) => path.endsWith('.wasm'));
   assert.ok(wasm.size > 50_000, 'a real one');
@@ -91,4 +93,12 @@ test('init may be called again after a failure', () => {
     console.log(failed, new VectorClock({ a: 1 }).tick('a'));`;
   writeFileSync(join(project, 'retry.mjs'), code);
   assert.equal(run(process.execPath, 'retry.mjs').trim(), 'SDK_INITIALIZATION_FAILED 2');
+});
+
+test('the module of JSON frames says which value is wrong', async () => {
+  const installed = join(project, 'node_modules', 'solconnect-sync', 'pkg', 'json');
+  const codec = await import(pathToFileURL(join(installed, 'solconnect_sync_json.js')));
+  await codec.default({ module_or_path: readFileSync(join(installed, 'solconnect_sync_json_bg.wasm')) });
+  const frame = JSON.stringify({ type: 'sync_request', sessionId: 's', lastSyncedSequence: 'forty-two' });
+  assert.throws(() => codec.fromJson(frame), /INVALID_MESSAGE_FORMAT.*"forty-two"/);
 });

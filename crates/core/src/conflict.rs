@@ -2,14 +2,12 @@
 //!
 //! Both are functions of the log alone, so every replica finds the same (I12).
 
-use std::cmp::Reverse;
-
 use serde::{Deserialize, Serialize};
 
 use crate::frame::ConflictingVersion;
-use crate::ids::{DeviceId, MessageId, WalletAddress};
+use crate::ids::{DeviceId, MessageId};
 use crate::limits::CONFLICT_VERSIONS_MAX;
-use crate::message::{Entry, Stamp};
+use crate::message::Entry;
 use crate::vector_clock::{Causality, VectorClock};
 
 /// `conflictResolutionStrategy`: which of several concurrent versions of one message is shown.
@@ -82,48 +80,10 @@ pub struct Conflict {
     pub resolution: Option<String>,
 }
 
-/// A version of an edited message, as it competes with others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Version {
-    /// Its own id.
-    pub id: MessageId,
-    /// The device that wrote it.
-    pub device_id: DeviceId,
-    /// The wallet that wrote it: only versions by the message's own author count.
-    pub sender_wallet: WalletAddress,
-    /// What its device knew.
-    pub vector_clock: VectorClock,
-    /// When, by its writer's clock.
-    pub timestamp: Stamp,
-    /// The text.
-    pub text: String,
-    /// Whether it deletes the message.
-    pub deleted: bool,
-}
-
-impl Version {
-    /// The version that an entry with `replaces` is.
-    pub fn of(entry: &Entry) -> Version {
-        Version {
-            id: entry.message.id.clone(),
-            device_id: entry.original_device_id.clone(),
-            sender_wallet: entry.message.sender_wallet.clone(),
-            vector_clock: entry.vector_clock.clone(),
-            timestamp: entry.message.timestamp.clone(),
-            text: entry.message.ciphertext.clone(),
-            deleted: entry.message.deleted,
-        }
-    }
-}
-
 /// What an entry did not know, given the highest counters in the log before it. Exact; costs O(devices).
 pub fn unknown_to(entry: &Entry, heads_before: &VectorClock) -> Vec<CounterRange> {
-    heads_before
-        .iter()
-        .filter(|(device, head)| *device != entry.original_device_id && entry.vector_clock.get(device) < *head)
-        .map(|(device, head)| CounterRange { device_id: device.to_owned(), from: entry.vector_clock.get(device) + 1, to: head })
-        .collect()
+    let unknown = entry.vector_clock.behind(heads_before).filter(|(device, ..)| *device != entry.original_device_id);
+    unknown.map(|(device, known, head)| CounterRange { device_id: device.to_owned(), from: known + 1, to: head }).collect()
 }
 
 /// Reports an entry that did not know `concurrent_with`, with those of the `others` at hand that it names.
@@ -156,46 +116,28 @@ fn conflicting_version(entry: &Entry) -> ConflictingVersion {
     }
 }
 
-/// Adds a version: those of the same wallet that it knew are superseded. At most one a device remains.
-pub fn add_version(versions: &mut Vec<Version>, new: Version) {
-    versions.retain(|old| old.sender_wallet != new.sender_wallet || old.vector_clock.compare(&new.vector_clock) == Causality::Concurrent);
+/// Adds a version, an entry with `replaces`: those of the same wallet that it knew are superseded. At most one a device
+/// remains.
+pub fn add_version(versions: &mut Vec<Entry>, new: Entry) {
+    let superseded = |old: &Entry| {
+        old.message.sender_wallet == new.message.sender_wallet && old.vector_clock.compare(&new.vector_clock) != Causality::Concurrent
+    };
+    versions.retain(|old| !superseded(old));
     versions.push(new);
 }
 
 /// Reports the versions of one message that `entry` meets, or `None` where it supersedes all.
-pub fn concurrent_versions(entry: &Entry, versions: &[Version], strategy: Strategy) -> Option<Conflict> {
+pub fn concurrent_versions(entry: &Entry, versions: &[Entry], strategy: Strategy) -> Option<Conflict> {
     let target = entry.message.replaces.as_ref()?;
-    let rivals: Vec<&Version> = ranked(versions, &entry.message.sender_wallet, strategy);
+    let rivals: Vec<&Entry> = ranked(versions, &entry.message.sender_wallet, strategy);
     if rivals.len() < 2 {
         return None;
     }
-    let concurrent_with = rivals
-        .iter()
-        .filter(|version| version.id != entry.message.id)
-        .map(|version| {
-            let counter = version.vector_clock.get(&version.device_id);
-            CounterRange { device_id: version.device_id.clone(), from: counter, to: counter }
-        })
+    let others = rivals.iter().filter(|version| version.message.id != entry.message.id);
+    let concurrent_with = others
+        .map(|version| CounterRange { device_id: version.original_device_id.clone(), from: version.counter(), to: version.counter() })
         .collect();
-    let conflicting_versions = rivals
-        .iter()
-        .take(CONFLICT_VERSIONS_MAX)
-        .map(|version| ConflictingVersion {
-            message: crate::message::Message {
-                id: version.id.clone(),
-                sender_wallet: version.sender_wallet.clone(),
-                ciphertext: version.text.clone(),
-                timestamp: version.timestamp.clone(),
-                session_id: entry.message.session_id.clone(),
-                replaces: Some(target.clone()),
-                deleted: version.deleted,
-                ..Default::default()
-            },
-            device_id: version.device_id.clone(),
-            vector_clock: version.vector_clock.clone(),
-            timestamp: version.timestamp.clone(),
-        })
-        .collect();
+    let conflicting_versions = rivals.iter().take(CONFLICT_VERSIONS_MAX).map(|version| conflicting_version(version)).collect();
     let resolution = match strategy {
         Strategy::VectorClock => Some("vector_clock".into()),
         Strategy::Latest => Some("latest".into()),
@@ -214,20 +156,23 @@ pub fn concurrent_versions(entry: &Entry, versions: &[Version], strategy: Strate
 }
 
 /// The versions by `author`, the winner first. The order is total, so it is the same everywhere.
-pub fn ranked<'a>(versions: &'a [Version], author: &str, strategy: Strategy) -> Vec<&'a Version> {
-    let mut ranked: Vec<&Version> = versions.iter().filter(|version| version.sender_wallet == author).collect();
-    ranked.sort_by_cached_key(|version| {
-        let (sum, time) = (version.vector_clock.sum(), version.timestamp.ms());
-        let (first, second) = if strategy == Strategy::Latest { (time, sum) } else { (sum, time) };
-        Reverse((first, second, version.device_id.clone()))
-    });
+pub fn ranked<'a>(versions: &'a [Entry], author: &str, strategy: Strategy) -> Vec<&'a Entry> {
+    let rank = |version: &Entry| {
+        let (sum, time) = (version.vector_clock.sum(), version.message.timestamp.ms());
+        if strategy == Strategy::Latest { (time, sum) } else { (sum, time) }
+    };
+    let beats = |one: &Entry, other: &Entry| (rank(one), &one.original_device_id) > (rank(other), &other.original_device_id);
+    let mut ranked: Vec<&Entry> = Vec::new();
+    for version in versions.iter().filter(|version| version.message.sender_wallet == author) {
+        ranked.insert(ranked.partition_point(|other| beats(other, version)), version);
+    }
     ranked
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
+    use crate::message::{Message, Stamp};
 
     fn entry(device: &str, clock: &str, replaces: Option<&str>, at_ms: u64) -> Entry {
         let vector_clock: VectorClock = clock.parse().unwrap();
@@ -252,25 +197,25 @@ mod tests {
 
     #[test]
     fn winners_do_not_depend_on_the_order_of_arrival() {
-        let one = Version::of(&entry("a", r#"{"a":2,"c":1}"#, Some("m"), 50));
-        let two = Version::of(&entry("b", r#"{"a":1,"b":1}"#, Some("m"), 90));
+        let one = entry("a", r#"{"a":2,"c":1}"#, Some("m"), 50);
+        let two = entry("b", r#"{"a":1,"b":1}"#, Some("m"), 90);
         for versions in [vec![one.clone(), two.clone()], vec![two, one]] {
-            assert_eq!(ranked(&versions, "w", Strategy::VectorClock)[0].device_id, "a");
-            assert_eq!(ranked(&versions, "w", Strategy::Manual)[0].device_id, "a");
-            assert_eq!(ranked(&versions, "w", Strategy::Latest)[0].device_id, "b");
+            assert_eq!(ranked(&versions, "w", Strategy::VectorClock)[0].original_device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Manual)[0].original_device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Latest)[0].original_device_id, "b");
         }
     }
 
     #[test]
     fn a_version_that_knows_all_others_ends_the_conflict() {
         let mut versions = Vec::new();
-        add_version(&mut versions, Version::of(&entry("a", r#"{"a":2}"#, Some("m"), 0)));
+        add_version(&mut versions, entry("a", r#"{"a":2}"#, Some("m"), 0));
         let rival = entry("b", r#"{"a":1,"b":1}"#, Some("m"), 0);
-        add_version(&mut versions, Version::of(&rival));
+        add_version(&mut versions, rival.clone());
         let conflict = concurrent_versions(&rival, &versions, Strategy::Manual).unwrap();
         assert_eq!((conflict.kind, conflict.resolution), (ConflictKind::ConcurrentVersions, None));
         let resolution = entry("a", r#"{"a":3,"b":1}"#, Some("m"), 0);
-        add_version(&mut versions, Version::of(&resolution));
+        add_version(&mut versions, resolution.clone());
         assert_eq!(versions.len(), 1);
         assert!(concurrent_versions(&resolution, &versions, Strategy::Manual).is_none());
     }
@@ -279,6 +224,6 @@ mod tests {
     fn versions_by_another_wallet_never_show() {
         let mut forged = entry("x", r#"{"x":9}"#, Some("m"), 99);
         forged.message.sender_wallet = "other".into();
-        assert!(ranked(&[Version::of(&forged)], "w", Strategy::VectorClock).is_empty());
+        assert!(ranked(&[forged], "w", Strategy::VectorClock).is_empty());
     }
 }

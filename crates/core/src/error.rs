@@ -11,16 +11,49 @@ macro_rules! codes {
         impl ErrorCode {
             /// Every code, in the order of the table.
             pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name,)+];
-            /// The name as it appears on the wire and in JavaScript.
-            pub fn as_str(self) -> &'static str { match self { $(ErrorCode::$name => $text,)+ } }
-            /// The category that the seed's clients sort errors by.
-            pub fn category(self) -> ErrorCategory { match self { $(ErrorCode::$name => ErrorCategory::$category,)+ } }
-            /// Whether trying again, unchanged, can succeed.
-            pub fn recoverable(self) -> bool { match self { $(ErrorCode::$name => $recoverable,)+ } }
-            /// A sentence to show to a person: what to do.
-            pub fn user_message(self) -> &'static str { match self { $(ErrorCode::$name => $user,)+ } }
         }
+
+        /// What follows from each code, in their order.
+        const FACTS: &[Facts] = &[$(Facts { name: $text, category: ErrorCategory::$category, recoverable: $recoverable, user_message: $user },)+];
     };
+}
+
+struct Facts {
+    name: &'static str,
+    category: ErrorCategory,
+    recoverable: bool,
+    user_message: &'static str,
+}
+
+impl ErrorCode {
+    fn facts(self) -> &'static Facts {
+        &FACTS[self as usize]
+    }
+
+    /// The name as it appears on the wire and in JavaScript.
+    pub fn as_str(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The code of that name; `UNKNOWN_ERROR` for one that a newer version has.
+    pub fn named(name: &str) -> ErrorCode {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name).unwrap_or(ErrorCode::UnknownError)
+    }
+
+    /// The category that the seed's clients sort errors by.
+    pub fn category(self) -> ErrorCategory {
+        self.facts().category
+    }
+
+    /// Whether trying again, unchanged, can succeed.
+    pub fn recoverable(self) -> bool {
+        self.facts().recoverable
+    }
+
+    /// A sentence to show to a person: what to do.
+    pub fn user_message(self) -> &'static str {
+        self.facts().user_message
+    }
 }
 
 codes! {
@@ -122,6 +155,20 @@ pub enum ErrorCategory {
     Auth,
     /// What the relay answered.
     Relay,
+}
+
+impl ErrorCategory {
+    /// The name as it appears in JavaScript.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorCategory::Network => "network",
+            ErrorCategory::Crypto => "crypto",
+            ErrorCategory::Validation => "validation",
+            ErrorCategory::System => "system",
+            ErrorCategory::Auth => "auth",
+            ErrorCategory::Relay => "relay",
+        }
+    }
 }
 
 /// A code and a sentence for developers.

@@ -1,14 +1,64 @@
-//! The frames of PROTOCOL.md in their JSON form: parsing what arrives, printing what leaves.
+//! The frames of PROTOCOL.md in both of their forms: JSON, which seed clients speak, and binary.
 //!
-//! Parsing is strict in types and counts and lenient where seed clients are: fields may be missing or `null`.
+//! Reading JSON is strict in types and counts and lenient where seed clients are: fields may be missing or `null`.
+//! The binary form is in `frame/binary.rs`.
+
+mod binary;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX};
-use crate::message::{Entry, Message, Stamp, null_as_default};
+use crate::message::{Message, Stamp, null_as_default};
 use crate::vector_clock::VectorClock;
+
+/// How frames are written on a connection: chosen by the WebSocket's subprotocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// `solconnect.sync.v1.json`, or none: text messages.
+    #[default]
+    Json,
+    /// `solconnect.sync.v1`: binary messages.
+    Binary,
+}
+
+impl Encoding {
+    /// The name of its subprotocol.
+    pub fn subprotocol(self) -> &'static str {
+        match self {
+            Encoding::Json => "solconnect.sync.v1.json",
+            Encoding::Binary => "solconnect.sync.v1",
+        }
+    }
+}
+
+/// A WebSocket message with a frame in it. Cloning shares the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// In JSON.
+    Text(Arc<str>),
+    /// In the binary form.
+    Binary(Arc<[u8]>),
+}
+
+impl Payload {
+    /// How many bytes it takes on the wire.
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::Text(text) => text.len(),
+            Payload::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// The `deviceId` of every frame that the relay sends.
 pub const RELAY_DEVICE_ID: &str = "server";
@@ -53,12 +103,13 @@ macro_rules! frames {
         #[derive(Debug, Clone, PartialEq)]
         pub enum Body {
             $($(#[doc = $doc])+ $variant($body),)+
-            /// A live message of a seed client: no `type`.
+            /// A live message of a seed client: no `type`. Only in JSON.
             Chat(Chat),
             /// Something was refused: no `type`, but an `error`.
             Error(ErrorBody),
         }
 
+        #[cfg(feature = "json")]
         fn parse_typed(kind: &str, text: &str) -> Result<Body, SyncError> {
             match kind {
                 $($kind => serde_json::from_str(text).map(Body::$variant).map_err(|error| malformed(kind, &error)),)+
@@ -69,6 +120,7 @@ macro_rules! frames {
             }
         }
 
+        #[cfg(feature = "json")]
         fn print(frame: &Frame) -> serde_json::Result<String> {
             #[derive(Serialize)]
             struct Typed<'a, T> {
@@ -103,7 +155,7 @@ frames! {
     SyncUpdate(SyncUpdate) = "sync_update",
     /// What was taken.
     SyncAck(SyncAck) = "sync_ack",
-    /// Messages that did not know of each other.
+    /// Messages that did not know of each other. Only in JSON: who speaks binary finds them in the log.
     SyncConflict(SyncConflict) = "sync_conflict",
     /// Proof that the path is alive.
     SyncHeartbeat(SyncHeartbeat) = "sync_heartbeat",
@@ -126,7 +178,7 @@ pub struct DeviceAnnounce {
     /// Ours: whose device it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletAddress>,
-    /// Ours: `lz4` where the device takes compressed frames (binary WebSocket messages).
+    /// Ours: `deflate` where the device takes compressed batches (in the binary form).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
 }
@@ -198,12 +250,12 @@ pub struct SyncRequest {
     /// What it knows.
     #[serde(default, deserialize_with = "null_as_default")]
     pub sync_vector: VectorClock,
-    /// Instead of all that follows: only these entries.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missing_ranges: Option<Vec<SequenceRange>>,
+    /// Instead of all that follows: only these entries, where any are named.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub missing_ranges: Vec<SequenceRange>,
     /// Ours: at most so many messages in a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_batch_size: Option<usize>,
+    pub max_batch_size: Option<u64>,
 }
 
 /// Sequence numbers from `start` to `end`, both included.
@@ -220,8 +272,8 @@ pub struct SequenceRange {
 #[serde(rename_all = "camelCase")]
 pub struct SyncResponse {
     /// The entries.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub messages: Vec<Entry>,
+    #[serde(default)]
+    pub messages: Batch,
     /// The last sequence number that the session has.
     #[serde(default, deserialize_with = "null_as_default")]
     pub latest_sequence: u64,
@@ -234,7 +286,7 @@ pub struct SyncResponse {
 }
 
 /// `sync_status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncStatus {
     /// Where it is.
@@ -248,10 +300,11 @@ pub struct SyncStatus {
 }
 
 /// Where an answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncPhase {
     /// It begins.
+    #[default]
     Started,
     /// More follows.
     InProgress,
@@ -384,7 +437,7 @@ pub struct ReadReceiptSync {
 }
 
 /// A message reached a device of a wallet, or was seen by its owner.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The message.
@@ -406,10 +459,11 @@ pub struct Receipt {
 }
 
 /// What a receipt says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiptStatus {
     /// It is stored on a device of the reader.
+    #[default]
     Delivered,
     /// The reader saw it.
     Read,
@@ -448,7 +502,7 @@ pub struct Chat {
     pub server_timestamp: Option<u64>,
     /// Fields that we know nothing of are kept and passed on.
     #[serde(flatten)]
-    pub extra: std::collections::BTreeMap<String, serde_json::Value>,
+    pub extra: crate::message::Extra,
 }
 
 /// Something was refused. Seed clients know only `error`.
@@ -480,8 +534,13 @@ fn unknown_code() -> ErrorCode {
 
 /// A newer relay may have codes that this version does not.
 fn code_or_unknown<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(ErrorCode::ALL.iter().copied().find(|code| Some(code.as_str()) == text.as_deref()).unwrap_or(ErrorCode::UnknownError))
+    Ok(ErrorCode::named(&Option::<String>::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+impl Default for ErrorBody {
+    fn default() -> Self {
+        ErrorBody::new(&SyncError::new(ErrorCode::UnknownError, ""))
+    }
 }
 
 impl ErrorBody {
@@ -499,27 +558,20 @@ impl ErrorBody {
 }
 
 impl Frame {
-    /// Reads a frame.
+    /// Reads a frame in JSON.
     ///
     /// # Errors
     /// `FRAME_TOO_LARGE` above [`FRAME_BYTES_MAX`], `UNKNOWN_FRAME` for a `type` that no frame has (skip those: a newer
     /// version may send them), `INVALID_VECTOR_CLOCK`, `INVALID_MESSAGE_FORMAT` for all else.
+    #[cfg(feature = "json")]
     pub fn parse(text: &str) -> Result<Frame, SyncError> {
-        if text.len() > FRAME_BYTES_MAX {
-            let message = format!("the frame has {} bytes, the limit is {FRAME_BYTES_MAX}", text.len());
-            return Err(SyncError::new(ErrorCode::FrameTooLarge, message));
-        }
-        Frame::parse_inflated(text)
-    }
-
-    /// Reads a frame that came compressed, and whose size was bounded then.
-    pub(crate) fn parse_inflated(text: &str) -> Result<Frame, SyncError> {
         #[derive(Deserialize)]
         struct Kind {
             #[serde(rename = "type")]
             kind: Option<String>,
             error: Option<serde::de::IgnoredAny>,
         }
+        check_frame_bytes(text.len())?;
         let kind: Kind = serde_json::from_str(text).map_err(|error| malformed("a frame", &error))?;
         let frame = match (kind.kind, kind.error) {
             (Some(kind), _) => {
@@ -542,6 +594,7 @@ impl Frame {
     }
 
     /// The JSON form.
+    #[cfg(feature = "json")]
     pub fn to_json(&self) -> String {
         print(self).expect("a frame is strings, numbers and maps with text keys")
     }
@@ -555,11 +608,10 @@ impl Frame {
         }
         let count = match &self.body {
             Body::SyncUpdate(update) => update.messages.len(),
-            Body::SyncResponse(response) => response.messages.len(),
             Body::SyncAck(ack) => ack.acknowledged_sequences.len().max(ack.acknowledged_message_ids.len()),
             Body::ReadReceipt(receipt) => receipt.receipts.len(),
             Body::ReadReceiptSync(receipt) => receipt.receipts.len(),
-            Body::SyncRequest(request) => request.missing_ranges.as_ref().map_or(0, Vec::len),
+            Body::SyncRequest(request) => request.missing_ranges.len(),
             _ => 0,
         };
         if count > BATCH_MESSAGES_MAX {
@@ -576,6 +628,15 @@ impl Frame {
     }
 }
 
+fn check_frame_bytes(bytes: usize) -> Result<(), SyncError> {
+    if bytes > FRAME_BYTES_MAX {
+        let message = format!("the frame has {bytes} bytes, the limit is {FRAME_BYTES_MAX}");
+        return Err(SyncError::new(ErrorCode::FrameTooLarge, message));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "json")]
 fn malformed(what: &str, error: &serde_json::Error) -> SyncError {
     let text = error.to_string();
     let code = if text.contains("vector clock") { ErrorCode::InvalidVectorClock } else { ErrorCode::InvalidMessageFormat };
@@ -610,7 +671,7 @@ mod tests {
     fn a_chat_frame_keeps_what_we_do_not_know() {
         let text = r#"{"roomId":"r","message":"hi","sender":"w","timestamp":5,"nonce":"abc"}"#;
         let Body::Chat(chat) = Frame::parse(text).unwrap().body else { panic!() };
-        assert_eq!(chat.extra["nonce"], "abc");
+        assert_eq!(chat.extra.as_str(), r#"{"nonce":"abc"}"#);
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&Frame::parse(text).unwrap().to_json()).unwrap(),
             serde_json::from_str::<serde_json::Value>(text).unwrap()

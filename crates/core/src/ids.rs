@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::batch::uuid_text;
 use crate::error::{ErrorCode, SyncError};
 use crate::limits::{ID_BYTES_MAX, INTEGER_MAX};
 
@@ -25,7 +26,7 @@ pub fn check_wallet(wallet: &str) -> Result<(), SyncError> {
         return Ok(());
     }
     let shown: String = wallet.chars().take(50).collect();
-    Err(SyncError::new(ErrorCode::InvalidWalletAddress, format!("{shown:?} is not 32 bytes in base58 (32 to 44 characters)")))
+    Err(SyncError::new(ErrorCode::InvalidWalletAddress, format!("{shown} is not 32 bytes in base58 (32 to 44 characters)")))
 }
 
 /// Checks the length of a session, device or message id: 1 to [`ID_BYTES_MAX`] bytes.
@@ -50,8 +51,7 @@ pub fn session_of(one: &str, other: &str) -> SessionId {
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = 0x80 | (bytes[6] & 0x0f);
     bytes[8] = 0x80 | (bytes[8] & 0x3f);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    uuid_text(&bytes)
 }
 
 /// A new device id: 96 random bits in base58.
@@ -63,7 +63,7 @@ pub fn new_device_id(random: &mut fastrand::Rng) -> DeviceId {
 
 /// The id of a device's message.
 pub fn message_id(session: &str, device: &str, counter: u64) -> MessageId {
-    format!("{session}:{device}:{counter}")
+    [session, ":", device, ":", &counter.to_string()].concat()
 }
 
 /// The session, device and counter that an id of our own form names; `None` for ids that seed clients made.

@@ -5,8 +5,8 @@
 //! randomness, threads or waiting of its own, so a seed repeats a run exactly.
 
 pub mod backoff;
+pub mod batch;
 pub mod client;
-pub mod compress;
 pub mod conflict;
 pub mod error;
 pub mod frame;
@@ -14,6 +14,8 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod message;
+#[cfg(feature = "relay")]
 pub mod relay;
 pub mod time;
 pub mod vector_clock;
+mod wire;

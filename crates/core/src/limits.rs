@@ -7,8 +7,8 @@ pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// must be small enough to hold many of in memory; it must still carry one message of the largest size.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// The largest inflated frame, in bytes. A compressed frame says its size first, and one that claims more
-/// is refused before anything is allocated.
+/// The rows of a batch when inflated, in bytes. A compressed batch says their size first, and one that claims more is
+/// refused before anything is allocated.
 pub const INFLATED_BYTES_MAX: usize = 256 * 1024;
 
 /// The longest text of one message, in bytes of UTF-8. Escaped in the worst way (every byte as `\u00XX`)
@@ -30,14 +30,23 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Messages in one batch, whatever `maxBatchSize` asks for.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 
+/// Entries of all clocks in one batch. Clocks are written as differences, so that a short batch could stand for very
+/// long ones; with a thousand devices it still holds 64 messages.
+pub const CLOCK_ENTRIES_MAX: usize = 64 * CLOCK_DEVICES_MAX;
+
+/// Clocks of more devices are left out of frames in which they only inform: two such clocks at every reconnect would be
+/// most of what it takes.
+pub const INFORMING_CLOCK_DEVICES_MAX: usize = 64;
+
 /// Messages waiting in one device's outbox. Beyond it `sendMessage` refuses rather than grow without end.
 pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
 
 /// Sessions one device keeps. Each costs memory and a frame at every reconnect.
 pub const SESSIONS_MAX: usize = 1_000;
 
-/// Update batches that a client has under way at once: enough to hide a round trip, few enough to resend.
-pub const UPDATES_IN_FLIGHT_MAX: usize = 4;
+/// Update batches that a client has under way at once: enough to hide a round trip, few enough to resend. The relay
+/// takes what waits in one write to its disk, so more at once are fewer writes.
+pub const UPDATES_IN_FLIGHT_MAX: usize = 10;
 
 /// Messages the relay sends a v1 device ahead of its acknowledgement. Memory on the device is bounded by it.
 pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;

@@ -1,10 +1,6 @@
 //! A message, and the entry that it becomes in a session's log.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
@@ -12,13 +8,14 @@ use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::time::{iso_from_ms, ms_from_iso};
 use crate::vector_clock::VectorClock;
 
-/// A time as seed clients write it: ISO 8601 text or milliseconds since 1970. Kept as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+/// A time as its writer gave it: ISO 8601 text or milliseconds since 1970. Passed on as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stamp {
+    /// ISO 8601 text, exactly as [`iso_from_ms`] writes these milliseconds since 1970.
+    Iso(u64),
     /// Milliseconds since 1970.
     Millis(u64),
-    /// Text, ISO 8601 where its writer kept to the protocol.
+    /// Any other text.
     Text(String),
 }
 
@@ -29,15 +26,10 @@ impl Default for Stamp {
 }
 
 impl Stamp {
-    /// ISO 8601 text of a moment.
-    pub fn iso(ms: u64) -> Self {
-        Stamp::Text(iso_from_ms(ms))
-    }
-
     /// Milliseconds since 1970, 0 where the text is no such time.
     pub fn ms(&self) -> u64 {
         match self {
-            Stamp::Millis(ms) => *ms,
+            Stamp::Iso(ms) | Stamp::Millis(ms) => *ms,
             Stamp::Text(text) => ms_from_iso(text).unwrap_or(0),
         }
     }
@@ -45,9 +37,98 @@ impl Stamp {
     /// ISO 8601 text, whichever form it came in.
     pub fn to_iso(&self) -> String {
         match self {
-            Stamp::Millis(ms) => iso_from_ms(*ms),
+            Stamp::Iso(ms) | Stamp::Millis(ms) => iso_from_ms(*ms),
             Stamp::Text(text) => text.clone(),
         }
+    }
+}
+
+impl From<String> for Stamp {
+    fn from(text: String) -> Self {
+        match ms_from_iso(&text) {
+            Some(ms) if iso_from_ms(ms) == text => Stamp::Iso(ms),
+            _ => Stamp::Text(text),
+        }
+    }
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Stamp::Millis(ms) => serializer.serialize_u64(*ms),
+            Stamp::Iso(_) | Stamp::Text(_) => serializer.serialize_str(&self.to_iso()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Millis(u64),
+            Text(String),
+        }
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Millis(ms) => Stamp::Millis(ms),
+            Written::Text(text) => text.into(),
+        })
+    }
+}
+
+/// Fields of a message that we know nothing of: kept and passed on. A JSON object as text, or nothing; only who speaks
+/// JSON looks inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra(String);
+
+impl Extra {
+    /// The JSON object, or nothing.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there are no such fields.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&str> for Extra {
+    fn from(json: &str) -> Self {
+        Extra(json.to_owned())
+    }
+}
+
+#[cfg(feature = "json")]
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Text that is no object, which only a client that lies sends, is nothing.
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.0).unwrap_or_default().serialize(serializer)
+    }
+}
+
+#[cfg(not(feature = "json"))]
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(std::iter::empty::<(&str, &str)>())
+    }
+}
+
+#[cfg(feature = "json")]
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = serde_json::Map::deserialize(deserializer)?;
+        if fields.is_empty() {
+            return Ok(Extra::default());
+        }
+        serde_json::to_string(&fields).map(Extra).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(not(feature = "json"))]
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Extra::default())
     }
 }
 
@@ -80,7 +161,7 @@ pub struct Message {
     pub deleted: bool,
     /// Fields that we know nothing of are kept and passed on.
     #[serde(flatten)]
-    pub extra: BTreeMap<String, Value>,
+    pub extra: Extra,
 }
 
 impl Message {
@@ -103,7 +184,10 @@ impl Message {
         }
         Ok(())
     }
+}
 
+#[cfg(feature = "relay")]
+impl Message {
     /// SHA-256 over what a device's counter stands for: every field. Tells a repeat from a counter used twice (I4).
     pub fn digest(&self) -> [u8; 32] {
         digest_of(self)
@@ -115,7 +199,9 @@ impl Message {
     }
 }
 
+#[cfg(feature = "relay")]
 fn digest_of<T: Serialize>(value: &T) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
     let bytes = serde_json::to_vec(value).expect("strings, numbers and maps with text keys are JSON");
     Sha256::digest(bytes).into()
 }
@@ -142,23 +228,42 @@ impl Entry {
         self.vector_clock.get(&self.original_device_id)
     }
 
-    /// The JSON form, as it stands in frames and stores.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("an entry is strings, numbers and maps with text keys")
-    }
-
-    /// Checks that it fits a frame with all that stands in it.
+    /// Checks that it fits a frame with all that stands in it, in JSON too.
     ///
     /// # Errors
     /// `MESSAGE_TOO_LARGE`.
     pub fn check_size(&self) -> Result<(), SyncError> {
-        let bytes = self.to_json().len();
+        let bytes = self.json_bytes_max();
         if bytes > MESSAGE_BYTES_MAX {
-            let message = format!("the message takes {bytes} bytes in a frame, the limit is {MESSAGE_BYTES_MAX}");
+            let message = format!("the message takes up to {bytes} bytes in a frame, the limit is {MESSAGE_BYTES_MAX}");
             return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
         }
         Ok(())
     }
+
+    /// How many bytes it takes in JSON at most.
+    pub fn json_bytes_max(&self) -> usize {
+        /// Names of fields, punctuation, numbers.
+        const FIELDS_BYTES: usize = 400;
+        const COUNTER_BYTES: usize = 16 + 4;
+        let message = &self.message;
+        let optional = [&message.content_type, &message.replaces].into_iter().flatten();
+        let names = [&message.id, &message.sender_wallet, &message.session_id, &self.original_device_id, &message.ciphertext];
+        let texts: usize = names.into_iter().chain(optional).map(|text| json_bytes(text)).sum();
+        let clock: usize = self.vector_clock.iter().map(|(device, _)| json_bytes(device) + COUNTER_BYTES).sum();
+        let stamp = if let Stamp::Text(text) = &message.timestamp { json_bytes(text) } else { 0 };
+        FIELDS_BYTES + texts + clock + stamp + message.extra.as_str().len()
+    }
+}
+
+/// How long a text is as a JSON string.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 2,
+        0..32 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 2
 }
 
 /// Seed clients send `null` for what they do not know.

@@ -1,14 +1,13 @@
 //! Vector clocks: which messages a device knew when it wrote one (Fidge 1988, Mattern 1989).
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::DeviceId;
-use crate::limits::{CLOCK_DEVICES_MAX, ID_BYTES_MAX, INTEGER_MAX};
+use crate::limits::{CLOCK_DEVICES_MAX, ID_BYTES_MAX, INFORMING_CLOCK_DEVICES_MAX, INTEGER_MAX};
 
 /// How two clocks relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,8 +26,10 @@ pub enum Causality {
 /// For each device the highest counter known. A device that is absent counts as 0.
 ///
 /// Bounded: at most [`CLOCK_DEVICES_MAX`] devices and counters up to [`INTEGER_MAX`]. Written as a JSON object.
+/// Inside a list in the order of the device ids: clocks are short, are walked through more often than changed, and
+/// share the names of their devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VectorClock(BTreeMap<DeviceId, u64>);
+pub struct VectorClock(Vec<(Arc<str>, u64)>);
 
 impl VectorClock {
     /// A clock that knows nothing.
@@ -36,9 +37,19 @@ impl VectorClock {
         Self::default()
     }
 
+    /// A clock of these counters, which are in the order of their devices, each once. Zeroes are left out.
+    pub(crate) fn of_sorted(counters: impl Iterator<Item = (Arc<str>, u64)>) -> Self {
+        VectorClock(counters.filter(|(_, counter)| *counter > 0).collect())
+    }
+
     /// The counter of a device, 0 where it is absent.
     pub fn get(&self, device: &str) -> u64 {
-        self.0.get(device).copied().unwrap_or(0)
+        self.place(device).map_or(0, |place| self.0[place].1)
+    }
+
+    /// Where a device stands, or where it would.
+    fn place(&self, device: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| (**other).cmp(device))
     }
 
     /// Sets a device's counter to `counter` where that is higher.
@@ -47,19 +58,16 @@ impl VectorClock {
     /// `INVALID_VECTOR_CLOCK` above [`INTEGER_MAX`] or [`CLOCK_DEVICES_MAX`]; the clock is unchanged then.
     pub fn raise(&mut self, device: &str, counter: u64) -> Result<(), SyncError> {
         if counter > INTEGER_MAX {
-            return Err(invalid(format!("counter {counter} of {device:?} is above 2^53 - 1")));
+            return Err(invalid(format!("counter {counter} of {device} is above 2^53 - 1")));
         }
         if counter == 0 {
             return Ok(());
         }
-        if let Some(known) = self.0.get_mut(device) {
-            *known = counter.max(*known);
-            return Ok(());
+        match self.place(device) {
+            Ok(place) => self.0[place].1 = counter.max(self.0[place].1),
+            Err(_) if self.0.len() >= CLOCK_DEVICES_MAX => return Err(invalid(format!("more than {CLOCK_DEVICES_MAX} devices"))),
+            Err(place) => self.0.insert(place, (device.into(), counter)),
         }
-        if self.0.len() >= CLOCK_DEVICES_MAX {
-            return Err(invalid(format!("more than {CLOCK_DEVICES_MAX} devices")));
-        }
-        self.0.insert(device.to_owned(), counter);
         Ok(())
     }
 
@@ -98,17 +106,34 @@ impl VectorClock {
 
     /// Whether every counter of `other` is known here.
     pub fn covers(&self, other: &VectorClock) -> bool {
-        other.0.iter().all(|(device, counter)| self.get(device) >= *counter)
+        self.behind(other).next().is_none()
+    }
+
+    /// Where `other` is ahead: the device, its counter here, its counter there. Walks once through both.
+    pub(crate) fn behind<'a>(&'a self, other: &'a VectorClock) -> impl Iterator<Item = (&'a str, u64, u64)> {
+        let mut here = self.0.iter().peekable();
+        other.iter().filter_map(move |(device, counter)| {
+            while here.next_if(|(before, _)| **before < *device).is_some() {}
+            let known = here.peek().filter(|(known, _)| **known == *device).map_or(0, |(_, known)| *known);
+            (known < counter).then_some((device, known, counter))
+        })
     }
 
     /// The sum of all counters, saturating at [`INTEGER_MAX`]. Larger than the sum of every clock before it.
     pub fn sum(&self) -> u64 {
-        self.0.values().fold(0, |sum, counter| u64::min(sum + counter, INTEGER_MAX))
+        self.0.iter().fold(0, |sum, (_, counter)| u64::min(sum + counter, INTEGER_MAX))
     }
 
     /// Devices and their counters, in the order of the device ids.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(device, counter)| (device.as_str(), *counter))
+        self.0.iter().map(|(device, counter)| (&**device, *counter))
+    }
+
+    /// For frames in which a clock only informs: itself, or nothing where it names more than
+    /// [`INFORMING_CLOCK_DEVICES_MAX`] devices.
+    #[must_use]
+    pub fn informing(&self) -> VectorClock {
+        if self.len() <= INFORMING_CLOCK_DEVICES_MAX { self.clone() } else { VectorClock::new() }
     }
 
     /// How many devices it names.
@@ -127,12 +152,14 @@ fn invalid(message: String) -> SyncError {
 }
 
 /// Prints the JSON form, `{"device-a":2,"device-b":1}`.
+#[cfg(feature = "json")]
 impl fmt::Display for VectorClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(&self.0).map_err(|_| fmt::Error)?)
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 
+#[cfg(feature = "json")]
 impl std::str::FromStr for VectorClock {
     type Err = SyncError;
 
@@ -143,7 +170,7 @@ impl std::str::FromStr for VectorClock {
 
 impl Serialize for VectorClock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(&self.0)
+        serializer.collect_map(self.iter())
     }
 }
 
@@ -210,6 +237,17 @@ mod tests {
         assert_eq!(full, before, "a failed merge changes nothing");
         let mut last = clock(r#"{"a":9007199254740991}"#);
         assert!(last.tick("a").is_err());
+    }
+
+    #[test]
+    fn a_clock_that_only_informs_is_short_or_left_out() {
+        let mut clock = VectorClock::new();
+        for n in 0..INFORMING_CLOCK_DEVICES_MAX {
+            clock.tick(&format!("device-{n}")).unwrap();
+        }
+        assert_eq!(clock.informing(), clock);
+        clock.tick("one-more").unwrap();
+        assert!(clock.informing().is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use solconnect_sync_core::compress::Payload;
+use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::relay::{Action, ConnectionId, Input, JournalQuestion, Relay};
 use solconnect_sync_core::time::Now;
 use tokio::select;
@@ -36,6 +36,8 @@ pub enum Event {
     Opened {
         /// Its name.
         connection: ConnectionId,
+        /// How its frames are written.
+        encoding: Encoding,
         /// Its way out.
         outbox: Outbox,
     },
@@ -131,9 +133,9 @@ impl Driver {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Opened { connection, outbox } => {
+            Event::Opened { connection, encoding, outbox } => {
                 self.sockets.insert(connection, Some(outbox));
-                self.handle(Input::Opened { connection });
+                self.handle(Input::Opened { connection, encoding });
             }
             Event::Input(input) => {
                 if let Input::Closed { connection } = &input {
@@ -147,7 +149,7 @@ impl Driver {
     /// What arrives now is not acknowledged, so its sender keeps it.
     fn take_while_stopping(&mut self, event: Event) {
         match event {
-            Event::Opened { connection, outbox } => {
+            Event::Opened { connection, outbox, .. } => {
                 self.sockets.insert(connection, Some(outbox));
                 self.disconnect(connection, CLOSE_SERVICE_RESTART, "the relay restarts".to_owned());
             }

@@ -231,7 +231,7 @@ mod tests {
     use solconnect_sync_core::relay::{DeviceRow, StoredEntry};
 
     fn entry(sequence: u64, body_bytes: usize) -> StoredEntry {
-        let body = "x".repeat(body_bytes).into();
+        let body = solconnect_sync_core::batch::Batch::from_bytes(&vec![7; body_bytes]);
         StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, digest: [7; 32], body }
     }
 

@@ -18,6 +18,7 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use solconnect_sync_core::frame::Encoding;
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
@@ -30,9 +31,6 @@ use crate::driver::Event;
 use crate::linger::Linger;
 use crate::origin::{OriginRule, content_security_policy};
 use crate::socket;
-
-/// The subprotocol of the JSON frames. A client that offers none is taken too and speaks the same.
-pub const SUBPROTOCOL: &str = "solconnect.sync.v1.json";
 
 /// How long a client may take to send the head of a request (T15).
 const HEAD_TIMEOUT_MS: u64 = 5_000;
@@ -210,7 +208,8 @@ async fn root(
         .write_buffer_size(WRITE_BUFFER_BYTES)
         // What is gathered, and one frame of the largest size with its head.
         .max_write_buffer_size(2 * (WRITE_BUFFER_BYTES + FRAME_BYTES_MAX))
-        .protocols([SUBPROTOCOL])
+        // A client that offers none of them is taken too, and speaks JSON.
+        .protocols([Encoding::Binary.subprotocol(), Encoding::Json.subprotocol()])
         .on_upgrade(move |socket| socket::run(socket, connection, peer, context.events))
 }
 

@@ -8,9 +8,8 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use solconnect_sync_core::compress::Payload;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head};
+use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::relay::{ConnectionId, Input};
 use tokio::select;
@@ -40,15 +39,17 @@ const REASON_BYTES_MAX: usize = 123;
 enum End {
     /// The peer closed it, or it broke.
     Gone(String),
-    /// We close it; `error` is the last frame before that, where there is one to write.
-    Close { error: Option<String>, goodbye: Goodbye },
+    /// We close it; `error` is told in the last frame before that.
+    Close { error: Option<SyncError>, goodbye: Goodbye },
 }
 
 /// Runs a connection until it is closed. Tells the driver of its beginning, its frames and its end.
 pub(crate) async fn run(socket: WebSocket, connection: ConnectionId, peer: SocketAddr, events: mpsc::Sender<Event>) {
+    let asked_binary = socket.protocol().is_some_and(|protocol| protocol == Encoding::Binary.subprotocol());
+    let encoding = if asked_binary { Encoding::Binary } else { Encoding::Json };
     let (frames, outgoing) = mpsc::unbounded_channel();
     let (close, mut close_asked) = oneshot::channel();
-    if events.send(Event::Opened { connection, outbox: Outbox { frames, close } }).await.is_err() {
+    if events.send(Event::Opened { connection, encoding, outbox: Outbox { frames, close } }).await.is_err() {
         return;
     }
     debug!(connection, %peer, "opened");
@@ -78,7 +79,7 @@ pub(crate) async fn run(socket: WebSocket, connection: ConnectionId, peer: Socke
         End::Gone(why) => why,
         End::Close { error, goodbye } => {
             let why = format!("{} {}", goodbye.code, goodbye.reason);
-            let closing = close_with(&mut sink, &mut stream, error, goodbye);
+            let closing = close_with(&mut sink, &mut stream, encoding, error, goodbye);
             let _ = timeout(Duration::from_millis(CLOSE_TIMEOUT_MS), closing).await;
             why
         }
@@ -113,18 +114,17 @@ fn end_of(error: axum::Error) -> End {
         Ok(error) => *error,
         Err(_) => return End::Gone(text),
     };
-    let (code, frame) = match error {
+    let (code, error) = match error {
         SocketError::Capacity(CapacityError::MessageTooLong { size, .. }) => {
             let message = format!("the frame has {size} bytes or more, the limit is {FRAME_BYTES_MAX}");
-            let body = Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::FrameTooLarge, message)));
-            (1009, Some(Frame { head: Head::default(), body }.to_json()))
+            (1009, Some(SyncError::new(ErrorCode::FrameTooLarge, message)))
         }
         SocketError::Utf8(_) => (1007, None),
         SocketError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => return End::Gone(text),
         SocketError::Protocol(_) => (1002, None),
         _ => return End::Gone(text),
     };
-    End::Close { error: frame, goodbye: Goodbye { code, reason: text } }
+    End::Close { error, goodbye: Goodbye { code, reason: text } }
 }
 
 fn stopping() -> Goodbye {
@@ -152,7 +152,7 @@ async fn write(
         let mut bytes = 0;
         while let Some(payload) = next.take() {
             bytes += payload.len();
-            sink.feed(message(&payload)).await?;
+            sink.feed(message(payload)).await?;
             if bytes < WRITE_BYTES_AT_ONCE {
                 next = frames.try_recv().ok();
             }
@@ -166,10 +166,11 @@ async fn write(
     }
 }
 
-fn message(payload: &Payload) -> Message {
+fn message(payload: Payload) -> Message {
     match payload {
-        Payload::Text(text) => Message::Text(Utf8Bytes::from(&**text)),
-        Payload::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+        Payload::Text(text) => Message::Text(Utf8Bytes::from(&*text)),
+        // Shared by all who are sent it.
+        Payload::Binary(bytes) => Message::Binary(Bytes::from_owner(bytes)),
     }
 }
 
@@ -177,10 +178,15 @@ fn message(payload: &Payload) -> Message {
 async fn close_with(
     sink: &mut SplitSink<WebSocket, Message>,
     stream: &mut SplitStream<WebSocket>,
-    error: Option<String>,
+    encoding: Encoding,
+    error: Option<SyncError>,
     goodbye: Goodbye,
 ) {
-    let last = error.map(|text| Message::Text(text.into()));
+    let frame = error.map(|error| Frame { head: Head::default(), body: Body::Error(ErrorBody::new(&error)) });
+    let last = frame.and_then(|frame| match encoding {
+        Encoding::Json => Some(Message::Text(frame.to_json().into())),
+        Encoding::Binary => frame.to_bytes().map(|bytes| Message::Binary(bytes.into())),
+    });
     let close = CloseFrame { code: goodbye.code, reason: shorten(&goodbye.reason, REASON_BYTES_MAX).into() };
     for message in last.into_iter().chain([Message::Close(Some(close))]) {
         if sink.send(message).await.is_err() {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::Watermark;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -27,7 +28,7 @@ CREATE TABLE entries (
     counter  INTEGER NOT NULL,
     key      TEXT,
     digest   BLOB    NOT NULL,
-    body     TEXT    NOT NULL,
+    body     BLOB    NOT NULL,
     PRIMARY KEY (session, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_by_counter ON entries (session, device, counter);
@@ -82,6 +83,11 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     if application != APPLICATION_ID && !empty {
         return Ok(Err(format!("{name} is a database of another program: choose another file with --journal")));
     }
+    if version == 1 {
+        return Ok(Err(format!(
+            "the journal {name} was written by a preview whose form is not read any more: move it away, or choose another file"
+        )));
+    }
     if version > SCHEMA_VERSION {
         return Ok(Err(format!(
             "the journal {name} was written by a newer version (tables {version}, this version knows {SCHEMA_VERSION}): use that version, or another file"
@@ -93,7 +99,7 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     connection.set_prepared_statement_cache_capacity(32);
     // Immediate also where nothing is to be made: takes the file's lock now and not at the first message.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    if version < 1 {
+    if version < SCHEMA_VERSION {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -178,7 +184,7 @@ fn insert_entry(connection: &Connection, session: i64, entry: &StoredEntry) -> r
         "INSERT INTO entries (session, sequence, device, counter, key, digest, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let StoredEntry { sequence, device_id, counter, key, digest, body } = entry;
-    statement.execute(params![session, sequence, device_id, counter, key, digest, &body[..]])?;
+    statement.execute(params![session, sequence, device_id, counter, key, digest, body.bytes()])?;
     Ok(())
 }
 
@@ -238,7 +244,7 @@ pub(crate) fn read(
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
             let entry = entry_of(row)?;
-            bytes += entry.body.len();
+            bytes += entry.body.bytes().len();
             if bytes > bytes_max && !entries.is_empty() {
                 break;
             }
@@ -286,7 +292,7 @@ fn entry_of(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
         counter: row.get(2)?,
         key: row.get(3)?,
         digest: row.get(4)?,
-        body: row.get_ref(5)?.as_str()?.into(),
+        body: Batch::from_bytes(row.get_ref(5)?.as_blob()?),
     })
 }
 

@@ -97,8 +97,11 @@ async fn the_subprotocol_is_chosen_where_it_is_offered() {
     let relay = RelayProcess::start().await;
     let response = handshake(relay.address, &[]).await.unwrap();
     assert_eq!(response.headers().get("sec-websocket-protocol"), None);
-    let response = handshake(relay.address, &[("sec-websocket-protocol", "solconnect.sync.v1, solconnect.sync.v1.json")]).await.unwrap();
-    assert_eq!(response.headers()["sec-websocket-protocol"], "solconnect.sync.v1.json");
+    let offers = ["solconnect.sync.v1.json", "solconnect.sync.v1", "solconnect.sync.v9, solconnect.sync.v1"];
+    for (offer, chosen) in offers.into_iter().zip(["solconnect.sync.v1.json", "solconnect.sync.v1", "solconnect.sync.v1"]) {
+        let response = handshake(relay.address, &[("sec-websocket-protocol", offer)]).await.unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], chosen);
+    }
 }
 
 #[tokio::test]

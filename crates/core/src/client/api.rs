@@ -1,15 +1,15 @@
 //! What goes into the client machine, what comes out, and what its shell stores.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compress::Payload;
-use crate::conflict::{Conflict, Version};
+use super::records::{DeviceRecord, LogRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use crate::conflict::Conflict;
 use crate::error::SyncError;
 use crate::frame::{DeviceState, ReceiptStatus};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use crate::message::{Entry, Message};
+use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 /// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
@@ -56,8 +56,8 @@ pub enum Input {
     Awake,
     /// A socket is open.
     Connected { generation: Generation },
-    /// A frame arrived.
-    Received { generation: Generation, payload: Payload },
+    /// A frame arrived, in the binary form.
+    Received { generation: Generation, frame: Arc<[u8]> },
     /// A socket closed, failed or could not be opened.
     Disconnected { generation: Generation, reason: String },
     /// A commit is on disk.
@@ -87,8 +87,8 @@ pub enum Action {
     Connect { generation: Generation },
     /// Close this socket. Needs no answer.
     Disconnect { generation: Generation },
-    /// Send a frame.
-    Transmit { generation: Generation, payload: Payload },
+    /// Send a frame, in the binary form.
+    Transmit { generation: Generation, frame: Arc<[u8]> },
     /// Answer a call of the application.
     Reply { request: RequestId, result: Result<Reply, SyncError> },
     /// Tell the application.
@@ -114,12 +114,15 @@ pub enum Write {
     Device(DeviceRecord),
     /// A session, by its id.
     Session(SessionRecord),
-    /// An unsent message, by session and counter.
+    /// Unsent messages that were queued together, by session and first counter.
     Outbox(OutboxRecord),
-    /// An unsent message leaves.
-    DeleteOutbox { session_id: SessionId, counter: u64 },
+    /// The records of unsent messages leave whose first counters are from `first` to `last`.
+    DeleteOutbox { session_id: SessionId, first: u64, last: u64 },
     /// A batch of the log, by session and first sequence number.
     Log(LogRecord),
+    /// The batches that begin from `first` to `last` become what [`LogRecord::join`] makes of them, or stay as they are
+    /// where it fails. In the transaction, so that who reads sees the ones or the others.
+    JoinLog { session_id: SessionId, first: u64, last: u64 },
     /// All batches of a session leave.
     ClearLog { session_id: SessionId },
     /// The open versions of an edited message, by session and message.
@@ -133,44 +136,10 @@ pub struct Snapshot {
     pub device: Option<DeviceRecord>,
     /// Every session.
     pub sessions: Vec<SessionRecord>,
-    /// Every unsent message.
+    /// Every record of unsent messages, in the order of their counters.
     pub outbox: Vec<OutboxRecord>,
     /// Every edited message.
     pub versions: Vec<VersionsRecord>,
-}
-
-/// Who this database is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeviceRecord {
-    /// Its id.
-    pub device_id: DeviceId,
-}
-
-/// A session as one device has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionRecord {
-    /// Its id.
-    pub session_id: SessionId,
-    /// The wallet of this device.
-    pub wallet: WalletAddress,
-    /// The other one.
-    pub peer_wallet: WalletAddress,
-    /// Between `startSession` and `endSession`.
-    pub open: bool,
-    /// Every entry up to this one is stored (I7).
-    pub cursor: u64,
-    /// The last counter that this device has used.
-    pub counter: u64,
-    /// The highest counter of each device among the stored entries.
-    pub heads: VectorClock,
-    /// What other wallets have delivered and read.
-    pub watermarks: BTreeMap<WalletAddress, Watermark>,
-    /// The last message that the user has seen here, and its place: told to the relay at every connection.
-    pub read_mark: Option<(MessageId, u64)>,
-    /// When the last sync was complete, by the wall clock; 0 for never.
-    pub last_sync_ms: u64,
 }
 
 /// Up to which entry a wallet has the messages of a session. Only grows.
@@ -192,50 +161,6 @@ impl Watermark {
         }
         *self != before
     }
-}
-
-/// A message that the relay has not acknowledged, or whose place in the log is not stored yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutboxRecord {
-    /// Its session.
-    pub session_id: SessionId,
-    /// Its place among this device's messages of the session.
-    pub counter: u64,
-    /// What was written.
-    pub message: Message,
-    /// What this device knew then, this message included.
-    pub vector_clock: VectorClock,
-    /// When, by the wall clock.
-    pub queued_ms: u64,
-}
-
-/// A batch of the log as it is stored: entries `first` to `last` without holes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LogRecord {
-    /// Its session.
-    pub session_id: SessionId,
-    /// The first sequence number.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-    /// The highest counter of each device before `first`: finds a message by (device, counter) without an index.
-    pub heads_before: VectorClock,
-    /// The entries, a JSON array: read with [`crate::log::decode`].
-    pub entries: String,
-}
-
-/// The versions of one edited message that no other version supersedes: more than one is a conflict.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionsRecord {
-    /// Its session.
-    pub session_id: SessionId,
-    /// The message that was edited.
-    pub message_id: MessageId,
-    /// The versions.
-    pub versions: Vec<Version>,
 }
 
 /// The answer to a call.

@@ -1,10 +1,11 @@
 //! What the application asks for.
 
 use super::Client;
-use super::api::{Action, DeliveryReceipt, Event, Input, MessageStatus, OutboxRecord, Reply, SessionRecord, Write};
+use super::api::{Action, DeliveryReceipt, Event, Input, MessageStatus, Reply};
 use super::commit::Stage;
 use super::config::check_interval;
 use super::link::read_receipt;
+use super::records::{ReadMark, SessionRecord};
 use super::session::{AutoSync, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;
@@ -12,7 +13,6 @@ use crate::ids::{SessionId, check_id, check_wallet, message_id, parse_message_id
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
 use crate::message::{Entry, Message, Stamp};
 use crate::time::{Now, iso_from_ms};
-use crate::vector_clock::VectorClock;
 
 impl Client {
     /// Calls that change what is stored: answered when that is on disk.
@@ -40,10 +40,7 @@ impl Client {
                 stage.reply(request, result);
             }
             Input::ClearLog { request, session_id } => {
-                let result = self.session_for_call(&session_id).map(|_| Reply::Done);
-                if result.is_ok() {
-                    stage.write(Write::ClearLog { session_id }, false);
-                }
+                let result = self.clear_log(session_id, stage);
                 stage.reply(request, result);
             }
             Input::Import { request, peer_wallet, entries } => {
@@ -111,13 +108,7 @@ impl Client {
             session_id: session_id.clone(),
             wallet,
             peer_wallet: peer_wallet.to_owned(),
-            open: false,
-            cursor: 0,
-            counter: 0,
-            heads: VectorClock::new(),
-            watermarks: Default::default(),
-            read_mark: None,
-            last_sync_ms: 0,
+            ..SessionRecord::default()
         });
         stage.created(&session);
         self.sessions.insert(session_id.clone(), session);
@@ -130,8 +121,9 @@ impl Client {
         stage.touch(session, true);
         session.record.open = true;
         session.halted = None;
-        let session = &self.sessions[&session_id];
-        Ok(Reply::Session(session.view(&self.device.device_id)))
+        self.sessions_due_ms = 0;
+        let device_id = self.device.device_id.clone();
+        Ok(Reply::Session(self.session_for_call(&session_id)?.view(&device_id)))
     }
 
     fn close_session(&mut self, session_id: &str, stage: &mut Stage) -> Result<Reply, SyncError> {
@@ -166,16 +158,16 @@ impl Client {
             id: message_id(session_id, &device, counter),
             sender_wallet: session.record.wallet.clone(),
             session_id: session_id.to_owned(),
-            timestamp: Stamp::iso(now.wall_ms),
+            timestamp: Stamp::Iso(now.wall_ms),
             ..message
         };
         let receipt =
             DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
-        let record = OutboxRecord { session_id: session_id.to_owned(), counter, message, vector_clock, queued_ms: now.wall_ms };
-        record.clone().into_entry(&device, INTEGER_MAX, INTEGER_MAX).check_size()?;
+        let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
+        entry.check_size()?;
         stage.touch(session, true);
         session.record.counter = counter;
-        stage.insert_outbox(session, record);
+        stage.insert_outbox(session, entry);
         Ok(Reply::Receipt(receipt))
     }
 
@@ -196,16 +188,24 @@ impl Client {
         if sequence == 0 || sequence > session.record.cursor {
             return Err(SyncError::new(ErrorCode::UnknownMessage, format!("sequence {sequence} is not in the stored log")));
         }
-        if session.record.read_mark.as_ref().is_some_and(|(_, read)| *read >= sequence) {
+        if session.record.read_mark.sequence_number >= sequence {
             return Ok(Reply::Done);
         }
         stage.touch(session, false);
-        session.record.read_mark = Some((message_id.clone(), sequence));
-        session.record.watermarks.entry(session.record.wallet.clone()).or_default().raise(ReceiptStatus::Read, sequence);
+        session.record.read_mark = ReadMark { message_id: message_id.clone(), sequence_number: sequence };
+        session.record.watermarks.of(&session.record.wallet).raise(ReceiptStatus::Read, sequence);
         if session.flow.joined {
-            let (_, payload) = self.frame(now, session_id, read_receipt(now, message_id, sequence));
-            stage.transmit(self.link.generation(), payload);
+            let (_, frame) = self.frame(now, session_id, read_receipt(now, message_id, sequence));
+            stage.transmit(self.link.generation(), frame);
         }
+        Ok(Reply::Done)
+    }
+
+    fn clear_log(&mut self, session_id: SessionId, stage: &mut Stage) -> Result<Reply, SyncError> {
+        let session = self.session_for_call(&session_id)?;
+        stage.touch(session, false);
+        session.record.small_count = 0;
+        stage.clear_log(session_id);
         Ok(Reply::Done)
     }
 
@@ -215,6 +215,7 @@ impl Client {
         }
         let session = self.session_for_call(session_id)?;
         session.auto_sync = interval_ms.map(|interval_ms| AutoSync { interval_ms, next_ms: now.monotonic_ms + interval_ms });
+        self.sessions_due_ms = 0;
         Ok(Reply::Done)
     }
 
@@ -227,10 +228,10 @@ impl Client {
             entry.message.check()?;
             entry.check_size()?;
         }
-        match self.store_entries(&session_id, entries, stage) {
+        match self.store_entries(&session_id, entries, None, stage) {
             Ok(count) => Ok(Reply::Count(count)),
             Err(refusal) => {
-                Err(SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal:?}")))
+                Err(SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}")))
             }
         }
     }

@@ -1,16 +1,17 @@
 //! Group commit: one transaction at a time, and memory that goes back where the disk did not follow.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::api::{Action, Commit, CommitId, Generation, Input, OutboxRecord, RequestId, SessionRecord, VersionsRecord, Write};
+use super::api::{Action, Commit, CommitId, Generation, Input, RequestId, Write};
 use super::operation::Totals;
+use super::records::{OutboxRecord, SessionRecord, VersionsRecord};
 use super::session::Session;
+use super::sorted::Sorted;
 use super::{Client, Event};
-use crate::compress::Payload;
-use crate::conflict::Version;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId};
 use crate::limits::BATCH_MESSAGES_MAX;
+use crate::message::Entry;
 use crate::time::Now;
 
 /// What a group of inputs changed, on its way to disk.
@@ -18,15 +19,15 @@ use crate::time::Now;
 pub(super) struct Stage {
     writes: Vec<Write>,
     /// Sessions whose record changed: written once, at the end.
-    touched: BTreeSet<SessionId>,
+    touched: Sorted<SessionId, ()>,
     strict: bool,
     undo: Vec<Undo>,
     /// What may be said once it is on disk.
     after: Vec<Action>,
     /// Sessions to look at again then.
-    pub wake: BTreeSet<SessionId>,
+    pub wake: Sorted<SessionId, ()>,
     /// Sessions that miss something.
-    pub catch_up: BTreeSet<SessionId>,
+    pub catch_up: Sorted<SessionId, ()>,
     /// Sessions whose sync fails then, and why.
     pub failed: Vec<(SessionId, SyncError)>,
     /// The connection must be made anew then, and why.
@@ -40,12 +41,20 @@ pub(super) struct Group {
     stage: Stage,
 }
 
+impl Group {
+    /// Whether it changes this session, which is looked at again when it is on disk.
+    pub fn concerns(&self, session_id: &str) -> bool {
+        self.stage.wake.contains_key(session_id)
+    }
+}
+
 enum Undo {
     Created(SessionId),
     Record { record: Box<SessionRecord>, totals: Totals, acknowledged_counter: u64 },
     Inserted(SessionId, u64),
-    Removed(OutboxRecord),
-    Versions(SessionId, MessageId, Option<Vec<Version>>),
+    Removed(Entry),
+    RecordRemoved(SessionId, (u64, u64)),
+    Versions(SessionId, MessageId, Option<Vec<Entry>>),
     Device(DeviceId),
 }
 
@@ -59,13 +68,13 @@ impl Client {
     fn next_group(&mut self, now: Now, actions: &mut Vec<Action>) {
         while self.group.is_none() && !self.waiting.is_empty() {
             let mut stage = Stage::default();
-            while stage.writes.len() < BATCH_MESSAGES_MAX && stage.relink.is_none() {
+            while stage.writes.len().max(stage.calls.len()) < BATCH_MESSAGES_MAX && stage.relink.is_none() {
                 let Some(input) = self.waiting.pop_front() else { break };
                 match input {
-                    Input::Received { generation, payload } => {
+                    Input::Received { generation, frame } => {
                         if self.link.is_current(generation) {
                             stage.from_relay = true;
-                            self.receive(now, &payload, &mut stage);
+                            self.receive(now, &frame, &mut stage);
                         }
                     }
                     call if writing_request(&call).is_some() => {
@@ -80,12 +89,17 @@ impl Client {
                     }
                 }
             }
+            let sendable: Vec<SessionId> = if stage.from_relay { stage.wake.keys().cloned().collect() } else { Vec::new() };
             self.seal(now, stage, actions);
+            // An acknowledgement makes room for what is on disk already: that need not wait for this commit.
+            for id in sendable {
+                self.send_stored(now, &id, actions);
+            }
         }
     }
 
     fn seal(&mut self, now: Now, mut stage: Stage, actions: &mut Vec<Action>) {
-        for id in std::mem::take(&mut stage.touched) {
+        for id in stage.touched.take_keys() {
             if let Some(session) = self.sessions.get(&id) {
                 stage.writes.push(Write::Session(session.record.clone()));
             }
@@ -114,24 +128,24 @@ impl Client {
     }
 
     /// What was staged holds: say so, and go on with what it allows.
-    fn finish(&mut self, now: Now, stage: Stage, actions: &mut Vec<Action>) {
+    fn finish(&mut self, now: Now, mut stage: Stage, actions: &mut Vec<Action>) {
         actions.extend(stage.after);
-        for id in &stage.wake {
+        for id in stage.wake.keys() {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.stored_counter = session.record.counter;
             }
         }
-        self.tell_queue(actions);
+        self.tell_queue(&stage.wake, actions);
         if let Some(reason) = &stage.relink {
             self.drop_link(now, reason, actions);
         }
         for (id, error) in stage.failed {
             self.fail_operation(now, &id, &error, actions);
         }
-        for id in stage.catch_up {
+        for id in stage.catch_up.take_keys() {
             self.ask_again(now, &id, actions);
         }
-        for id in stage.wake {
+        for id in stage.wake.take_keys() {
             self.pump(now, &id, actions);
         }
     }
@@ -147,6 +161,7 @@ impl Client {
         for undo in stage.undo.into_iter().rev() {
             self.undo(undo);
         }
+        self.sessions_due_ms = 0;
         if error.code == ErrorCode::ProfileInUse {
             self.fenced = Some(error.clone());
         }
@@ -184,11 +199,20 @@ impl Client {
             Undo::Inserted(id, counter) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.outbox.remove(&counter);
+                    match session.outbox_records.pop_back() {
+                        Some((first, last)) if first < last => session.outbox_records.push_back((first, last - 1)),
+                        _ => {}
+                    }
                 }
             }
             Undo::Removed(record) => {
-                if let Some(session) = self.sessions.get_mut(&record.session_id) {
-                    session.outbox.insert(record.counter, record);
+                if let Some(session) = self.sessions.get_mut(&record.message.session_id) {
+                    session.outbox.insert(record.counter(), record);
+                }
+            }
+            Undo::RecordRemoved(id, record) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.outbox_records.push_front(record);
                 }
             }
             Undo::Versions(id, message_id, before) => {
@@ -215,8 +239,8 @@ impl Stage {
             && self.catch_up.is_empty()
     }
 
-    pub fn transmit(&mut self, generation: Generation, payload: Payload) {
-        self.after.push(Action::Transmit { generation, payload });
+    pub fn transmit(&mut self, generation: Generation, frame: Arc<[u8]>) {
+        self.after.push(Action::Transmit { generation, frame });
     }
 
     pub fn tell(&mut self, event: Event) {
@@ -232,9 +256,15 @@ impl Stage {
         self.strict |= strict;
     }
 
+    /// The log leaves; batches that were to be joined would come back.
+    pub fn clear_log(&mut self, session_id: SessionId) {
+        self.writes.retain(|write| !matches!(write, Write::JoinLog { session_id: joined, .. } if *joined == session_id));
+        self.write(Write::ClearLog { session_id }, false);
+    }
+
     /// The session's record is about to change.
     pub fn touch(&mut self, session: &Session, strict: bool) {
-        if self.touched.insert(session.record.session_id.clone()) {
+        if self.touched.insert(session.record.session_id.clone(), ()).is_none() {
             self.undo.push(Undo::Record {
                 record: Box::new(session.record.clone()),
                 totals: session.totals,
@@ -242,30 +272,64 @@ impl Stage {
             });
         }
         self.strict |= strict;
-        self.wake.insert(session.record.session_id.clone());
+        self.wake.insert(session.record.session_id.clone(), ());
     }
 
     pub fn created(&mut self, session: &Session) {
         self.undo.push(Undo::Created(session.record.session_id.clone()));
-        self.touched.insert(session.record.session_id.clone());
+        self.touched.insert(session.record.session_id.clone(), ());
         self.strict = true;
-        self.wake.insert(session.record.session_id.clone());
+        self.wake.insert(session.record.session_id.clone(), ());
     }
 
-    pub fn insert_outbox(&mut self, session: &mut Session, record: OutboxRecord) {
-        self.undo.push(Undo::Inserted(record.session_id.clone(), record.counter));
-        self.write(Write::Outbox(record.clone()), true);
-        session.outbox.insert(record.counter, record);
+    pub fn insert_outbox(&mut self, session: &mut Session, entry: Entry) {
+        let (session_id, counter) = (session.record.session_id.clone(), entry.counter());
+        self.undo.push(Undo::Inserted(session_id.clone(), counter));
+        session.outbox.insert(counter, entry.clone());
+        // What is queued in one commit is one record.
+        match (self.writes.last_mut(), session.outbox_records.back_mut()) {
+            (Some(Write::Outbox(record)), Some(place)) if record.session_id == session_id && place.1 + 1 == counter => {
+                record.entries.push(entry);
+                place.1 = counter;
+            }
+            _ => {
+                session.outbox_records.push_back((counter, counter));
+                self.write(Write::Outbox(OutboxRecord { session_id, entries: vec![entry] }), true);
+            }
+        }
     }
 
-    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> Option<OutboxRecord> {
-        let record = session.outbox.remove(&counter)?;
-        self.undo.push(Undo::Removed(record.clone()));
-        self.write(Write::DeleteOutbox { session_id: record.session_id.clone(), counter }, true);
-        Some(record)
+    /// Messages leave in the order of their counters: the relay's log has them in that order (I8).
+    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> Option<Entry> {
+        let entry = session.outbox.remove(&counter)?;
+        self.undo.push(Undo::Removed(entry.clone()));
+        while let Some((first, through)) = session.outbox_records.pop_front_if(|(_, last)| *last <= counter) {
+            let id = session.record.session_id.clone();
+            self.undo.push(Undo::RecordRemoved(id.clone(), (first, through)));
+            match self.writes.last_mut() {
+                Some(Write::DeleteOutbox { session_id, last, .. }) if *session_id == id && *last < first => *last = first,
+                // Relaxed: where this is lost, the messages are sent again and the relay knows them.
+                _ => self.write(Write::DeleteOutbox { session_id: id, first, last: first }, false),
+            }
+        }
+        Some(entry)
     }
 
-    pub fn set_versions(&mut self, session: &mut Session, message_id: &str, versions: Vec<Version>) {
+    /// All of them leave.
+    pub fn take_outbox(&mut self, session: &mut Session) -> Vec<Entry> {
+        let counters: Vec<u64> = session.outbox.keys().copied().collect();
+        let entries: Vec<Entry> = counters.iter().filter_map(|counter| session.outbox.remove(counter)).collect();
+        self.undo.extend(entries.iter().cloned().map(Undo::Removed));
+        let records = std::mem::take(&mut session.outbox_records);
+        let id = session.record.session_id.clone();
+        if let (Some((first, _)), Some((last, _))) = (records.front().copied(), records.back().copied()) {
+            self.write(Write::DeleteOutbox { session_id: id.clone(), first, last }, false);
+        }
+        self.undo.extend(records.into_iter().map(|record| Undo::RecordRemoved(id.clone(), record)));
+        entries
+    }
+
+    pub fn set_versions(&mut self, session: &mut Session, message_id: &str, versions: Vec<Entry>) {
         let session_id = session.record.session_id.clone();
         let record = VersionsRecord { session_id: session_id.clone(), message_id: message_id.to_owned(), versions: versions.clone() };
         self.write(Write::Versions(record), false);

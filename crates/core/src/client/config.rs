@@ -22,8 +22,11 @@ pub struct ClientConfig {
     pub max_retries: u32,
     /// The base of the exponential backoff between attempts, in milliseconds.
     pub retry_delay_ms: u64,
-    /// Whether long frames travel compressed.
+    /// Whether batches of the log may travel compressed, where that pays.
     pub enable_compression: bool,
+    /// The shell turns frames into JSON, so they must fit the limit in that form too. Not an option of the application.
+    #[serde(skip)]
+    pub frames_in_json: bool,
 }
 
 impl Default for ClientConfig {
@@ -36,6 +39,7 @@ impl Default for ClientConfig {
             max_retries: 3,
             retry_delay_ms: 1_000,
             enable_compression: true,
+            frames_in_json: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::api::{Action, ConnectionState, Event, Generation, MessageStatus};
 use super::session::Flow;
-use super::{Client, ClientConfig};
+use super::{Client, ClientConfig, Session};
 use crate::backoff::delay_ms;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, ReadReceipt, Receipt, ReceiptStatus, SyncHeartbeat, SyncState};
@@ -126,6 +126,7 @@ impl Client {
             return;
         }
         self.link.phase = Phase::Open { heard_ms: now.monotonic_ms, asked_ms: None };
+        self.sessions_due_ms = 0;
         let linked: Vec<SessionId> =
             self.sessions.iter().filter(|(_, session)| self.is_linked(session)).map(|(id, _)| id.clone()).collect();
         for session_id in linked {
@@ -137,16 +138,17 @@ impl Client {
     pub(super) fn join(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         session.flow.joined = true;
+        session.flow.floor.get_or_insert(session.record.cursor);
         let announce = DeviceAnnounce {
             device_info: DeviceInfo { platform: "web".into(), version: env!("CARGO_PKG_VERSION").into() },
-            sync_state: SyncState { last_synced_sequence: session.record.cursor, vector_clock: session.record.heads.clone() },
+            sync_state: SyncState { last_synced_sequence: session.record.cursor, ..SyncState::default() },
             wallet: Some(session.record.wallet.clone()),
-            compression: self.config.enable_compression.then(|| "lz4".into()),
+            compression: self.config.enable_compression.then(|| "deflate".into()),
         };
         let read_mark = session.record.read_mark.clone();
         self.transmit(now, session_id, Body::DeviceAnnounce(announce), actions);
-        if let Some((message_id, sequence)) = read_mark {
-            self.transmit(now, session_id, read_receipt(now, message_id, sequence), actions);
+        if read_mark.sequence_number > 0 {
+            self.transmit(now, session_id, read_receipt(now, read_mark.message_id, read_mark.sequence_number), actions);
         }
     }
 
@@ -171,12 +173,11 @@ impl Client {
         self.link.phase = Phase::Waiting { until_ms: now.monotonic_ms + wait_ms };
         self.link.failures = self.link.failures.saturating_add(1);
         for session in self.sessions.values_mut() {
-            let sending = session.acknowledged_counter + 1..=session.flow.updates.back().map_or(0, |update| update.last_counter);
             let flow = std::mem::take(&mut session.flow);
-            if !flow.updates.is_empty() && !sending.is_empty() {
-                for record in session.outbox.range(sending).map(|(_, record)| record) {
+            if let Some(last) = flow.updates.back() {
+                for (_, record) in session.outbox.between(&session.acknowledged_counter, &last.last_counter) {
                     actions.push(Action::Notify(Event::StatusChanged {
-                        session_id: record.session_id.clone(),
+                        session_id: record.message.session_id.clone(),
                         message_id: record.message.id.clone(),
                         status: MessageStatus::Queued,
                         error: None,
@@ -211,11 +212,11 @@ impl Client {
             *asked_ms = Some(now.monotonic_ms);
         }
         let linked = |session_id: &&SessionId| self.sessions.get(*session_id).is_some_and(|session| self.is_linked(session));
-        let after = (std::ops::Bound::Excluded(self.link.heartbeat_session.clone()), std::ops::Bound::Unbounded);
-        let next = self.sessions.range(after).map(|(id, _)| id).find(linked).or_else(|| self.sessions.keys().find(linked));
+        let before = self.sessions.count_through(&self.link.heartbeat_session);
+        let next = self.sessions.keys().skip(before).find(linked).or_else(|| self.sessions.keys().find(linked));
         let Some(session_id) = next.cloned() else { return };
-        let record = &self.sessions[&session_id].record;
-        let heartbeat = SyncHeartbeat { sequence_number: record.cursor, vector_clock: record.heads.clone() };
+        let Some(Session { record, .. }) = self.sessions.get(&session_id) else { return };
+        let heartbeat = SyncHeartbeat { sequence_number: record.cursor, ..SyncHeartbeat::default() };
         self.transmit(now, &session_id, Body::SyncHeartbeat(heartbeat), actions);
         self.link.heartbeat_session = session_id;
     }
@@ -230,22 +231,22 @@ impl Client {
             Phase::Open { asked_ms: None, .. } if due => self.ask(now, actions),
             _ => {}
         }
-        if !self.link.is_open() {
+        if !self.link.is_open() || now.monotonic_ms < self.sessions_due_ms {
             return;
         }
-        let due = |session: &&super::Session| self.session_timeout_ms(session).is_some_and(|at_ms| now.monotonic_ms >= at_ms);
+        let due = |session: &&Session| self.session_timeout_ms(session).is_some_and(|at_ms| now.monotonic_ms >= at_ms);
         let linked = self.sessions.values().filter(|session| self.is_linked(session));
         let due: Vec<SessionId> = linked.filter(due).map(|session| session.record.session_id.clone()).collect();
         for session_id in due {
             self.check_session_time(now, &session_id, actions);
         }
+        let linked = self.sessions.values().filter(|session| self.is_linked(session));
+        self.sessions_due_ms = linked.filter_map(|session| self.session_timeout_ms(session)).min().unwrap_or(u64::MAX);
     }
 
-    /// When a session is next due; `None` while there is no connection to do anything over.
-    pub(super) fn session_timeout_ms(&self, session: &super::Session) -> Option<u64> {
-        if !self.link.is_open() {
-            return None;
-        }
+    /// When a session is next due; `None` while it waits for nothing. Whatever makes that earlier lowers
+    /// `sessions_due_ms`.
+    fn session_timeout_ms(&self, session: &Session) -> Option<u64> {
         let flow: &Flow = &session.flow;
         let update = flow.updates.front().map(|update| update.deadline_ms);
         let request = flow.request.as_ref().map(|request| request.deadline_ms);
@@ -283,7 +284,7 @@ pub(super) fn read_receipt(now: Now, message_id: String, sequence: u64) -> Body 
         receipts: vec![Receipt {
             message_id,
             status: ReceiptStatus::Read,
-            timestamp: Stamp::iso(now.wall_ms),
+            timestamp: Stamp::Iso(now.wall_ms),
             reader_wallet: None,
             device_id: None,
             sequence_number: Some(sequence),

@@ -11,15 +11,18 @@ mod config;
 mod link;
 mod operation;
 mod receive;
+mod records;
 mod replace;
 mod session;
+mod sorted;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub use api::*;
 pub use config::ClientConfig;
+pub use records::{DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
 
-use crate::compress::Payload;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION};
 use crate::ids::{SessionId, WalletAddress, new_device_id, parse_message_id};
@@ -29,6 +32,7 @@ use commit::Group;
 use link::Link;
 use operation::Call;
 use session::Session;
+use sorted::Sorted;
 
 /// The client machine. Feed it every input in order; run the actions it returns in order.
 pub struct Client {
@@ -37,7 +41,7 @@ pub struct Client {
     device: DeviceRecord,
     device_stored: bool,
     wallet: Option<WalletAddress>,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: Sorted<SessionId, Session>,
     link: Link,
     /// The commit that is under way.
     group: Option<Group>,
@@ -49,9 +53,12 @@ pub struct Client {
     /// Another tab owns the store: nothing can be written any more.
     fenced: Option<SyncError>,
     /// Calls that wait for the syncs of several sessions.
-    calls: BTreeMap<RequestId, Call>,
+    calls: Sorted<RequestId, Call>,
     last_frame: u64,
     told_queue: u64,
+    /// While connected: no linked session is due before this. Walking through all of them at every input would cost
+    /// sessions times frames.
+    sessions_due_ms: u64,
 }
 
 impl Client {
@@ -60,11 +67,13 @@ impl Client {
         let mut random = fastrand::Rng::with_seed(seed);
         let device_stored = snapshot.device.is_some();
         let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
-        let mut sessions: BTreeMap<SessionId, Session> =
-            snapshot.sessions.into_iter().map(|record| (record.session_id.clone(), Session::new(record))).collect();
+        let mut sessions: Sorted<SessionId, Session> = Sorted::default();
+        for record in snapshot.sessions {
+            sessions.insert(record.session_id.clone(), Session::new(record));
+        }
         for record in snapshot.outbox {
             if let Some(session) = sessions.get_mut(&record.session_id) {
-                session.outbox.insert(record.counter, record);
+                session.load_outbox(&device.device_id, record);
             }
         }
         for record in snapshot.versions {
@@ -72,7 +81,8 @@ impl Client {
                 session.versions.insert(record.message_id, record.versions);
             }
         }
-        let told_queue = sessions.values().map(Session::queued_count).sum();
+        sessions.values_mut().for_each(|session| session.told_queue = session.queued_count());
+        let told_queue = sessions.values().map(|session| session.told_queue).sum();
         Client {
             config,
             random,
@@ -86,9 +96,10 @@ impl Client {
             waiting: VecDeque::new(),
             storage_failures: 0,
             fenced: None,
-            calls: BTreeMap::new(),
+            calls: Sorted::default(),
             last_frame: 0,
             told_queue,
+            sessions_due_ms: 0,
         }
     }
 
@@ -103,9 +114,9 @@ impl Client {
             Input::Awake => self.awake(now, &mut actions),
             Input::Connected { generation } => self.connected(now, generation, &mut actions),
             Input::Disconnected { generation, reason } => self.disconnected(now, generation, &reason, &mut actions),
-            Input::Received { generation, payload } => {
+            Input::Received { generation, frame } => {
                 if self.link.hear(now, generation) {
-                    self.take_turn(now, Input::Received { generation, payload }, &mut actions);
+                    self.take_turn(now, Input::Received { generation, frame }, &mut actions);
                 }
             }
             Input::Timeout => {}
@@ -116,10 +127,11 @@ impl Client {
         actions
     }
 
-    /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
+    /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time. May name a moment at
+    /// which there turns out to be nothing to do: what was waited for has come.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        let linked = self.sessions.values().filter(|session| self.is_linked(session));
-        linked.filter_map(|session| self.session_timeout_ms(session)).chain(self.link.timeout_ms(&self.config)).min()
+        let sessions = Some(self.sessions_due_ms).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
+        sessions.into_iter().chain(self.link.timeout_ms(&self.config)).min()
     }
 
     /// Who this database is. Changes where a copy of it was found (`DeviceReplaced`).
@@ -211,33 +223,46 @@ impl Client {
             Some(session) if session.record.wallet == *wallet => Ok(session),
             _ => {
                 let shown: String = session_id.chars().take(80).collect();
-                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown:?} was not started on this device")))
+                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown} was not started on this device")))
             }
         }
     }
 
-    fn frame(&mut self, now: Now, session_id: &str, body: Body) -> (String, Payload) {
+    fn head(&mut self, now: Now, session_id: &str) -> Head {
         self.last_frame += 1;
-        let head = Head {
+        Head {
             session_id: session_id.to_owned(),
             device_id: self.device.device_id.clone(),
             timestamp: Stamp::Millis(now.wall_ms),
             message_id: format!("{}-{}", self.link.generation(), self.last_frame),
             protocol_version: Some(PROTOCOL_VERSION),
-        };
-        let id = head.message_id.clone();
-        (id, Payload::pack(Frame { head, body }.to_json(), self.config.enable_compression))
+        }
+    }
+
+    /// A frame's id and its bytes.
+    fn frame(&mut self, now: Now, session_id: &str, body: Body) -> (String, Arc<[u8]>) {
+        let frame = Frame { head: self.head(now, session_id), body };
+        // Only frames that clients never send have no binary form.
+        let bytes = frame.to_bytes().unwrap_or_default();
+        (frame.head.message_id, bytes.into())
     }
 
     fn transmit(&mut self, now: Now, session_id: &str, body: Body, actions: &mut Vec<Action>) -> String {
-        let (frame_id, payload) = self.frame(now, session_id, body);
-        actions.push(Action::Transmit { generation: self.link.generation(), payload });
+        let (frame_id, frame) = self.frame(now, session_id, body);
+        actions.push(Action::Transmit { generation: self.link.generation(), frame });
         frame_id
     }
 
-    /// Tells the application how many messages wait, where that changed.
-    fn tell_queue(&mut self, actions: &mut Vec<Action>) {
-        let queued_message_count = self.sessions.values().map(Session::queued_count).sum();
+    /// Tells the application how many messages wait, where that changed, which it can only have in these sessions.
+    fn tell_queue(&mut self, changed: &Sorted<SessionId, ()>, actions: &mut Vec<Action>) {
+        let mut queued_message_count = self.told_queue;
+        for id in changed.keys() {
+            if let Some(session) = self.sessions.get_mut(id) {
+                let queued = session.queued_count();
+                queued_message_count = queued_message_count + queued - session.told_queue;
+                session.told_queue = queued;
+            }
+        }
         if queued_message_count != self.told_queue {
             self.told_queue = queued_message_count;
             actions.push(Action::Notify(Event::QueueChanged { queued_message_count }));

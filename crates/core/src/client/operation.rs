@@ -2,13 +2,15 @@
 
 use super::api::{Action, Event, MessageStatus, Reply, RequestId, SyncScope};
 use super::session::{Request, Update};
-use super::{Client, Session};
+use super::{Client, ClientConfig, Session};
+use crate::batch::{Batch, Encoder};
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, SyncRequest, SyncUpdate, Unsent};
+use crate::frame::{Body, Frame, SyncRequest};
 use crate::ids::SessionId;
 use crate::limits::{ANSWER_TIMEOUT_MS, FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
-use crate::message::Stamp;
+use crate::message::Entry;
 use crate::time::Now;
+use crate::vector_clock::VectorClock;
 
 /// What a frame takes beside its messages: names, ids of the longest kind, punctuation.
 const FRAME_OVERHEAD_BYTES: usize = 1_024;
@@ -75,6 +77,7 @@ impl Client {
             return actions.push(Action::Reply { request, result: Ok(Reply::Count(0)) });
         }
         self.link.hurry(now);
+        self.sessions_due_ms = 0;
         self.calls.insert(request, Call { syncs: targets.len(), ..Call::default() });
         for session_id in targets {
             let Some(session) = self.sessions.get_mut(&session_id) else {
@@ -170,13 +173,24 @@ impl Client {
         }
         let request = SyncRequest {
             last_synced_sequence: session.record.cursor,
-            sync_vector: session.record.heads.clone(),
-            missing_ranges: None,
-            max_batch_size: Some(self.config.max_batch_size),
+            // For relays that compare clocks; ours goes by the sequence number.
+            sync_vector: VectorClock::new(),
+            missing_ranges: Vec::new(),
+            max_batch_size: Some(self.config.max_batch_size as u64),
         };
         let frame_id = self.transmit(now, session_id, Body::SyncRequest(request), actions);
         if let Some(session) = self.sessions.get_mut(session_id) {
-            session.flow.request = Some(Request { frame_id, deadline_ms: now.monotonic_ms + ANSWER_TIMEOUT_MS, head: None });
+            let deadline_ms = now.monotonic_ms + ANSWER_TIMEOUT_MS;
+            session.flow.request = Some(Request { frame_id, deadline_ms, head: None });
+            self.sessions_due_ms = self.sessions_due_ms.min(deadline_ms);
+        }
+    }
+
+    /// Goes on sending while a commit is under way.
+    pub(super) fn send_stored(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get(session_id) else { return };
+        if self.link.is_open() && self.is_linked(session) && session.flow.joined && session.flow.retry_at_ms.is_none() {
+            self.send_updates(now, session_id, actions);
         }
     }
 
@@ -189,19 +203,23 @@ impl Client {
                 return;
             }
             let sent = flow.updates.back().map_or(0, |update| update.last_counter).max(session.acknowledged_counter);
-            let messages = next_batch(session, sent, self.config.max_batch_size);
-            let Some(last) = messages.last() else { return };
-            let update = Update { last_counter: last.sequence_number, deadline_ms: now.monotonic_ms + ANSWER_TIMEOUT_MS };
-            for message in &messages {
+            let (messages, last_counter) = next_batch(session, sent, &self.config);
+            if messages.is_empty() {
+                return;
+            }
+            let update = Update { last_counter, deadline_ms: now.monotonic_ms + ANSWER_TIMEOUT_MS };
+            for entry in unsent(session, sent).take_while(|entry| entry.counter() <= last_counter) {
                 actions.push(Action::Notify(Event::StatusChanged {
                     session_id: session_id.to_owned(),
-                    message_id: message.message.id.clone(),
+                    message_id: entry.message.id.clone(),
                     status: MessageStatus::Sending,
                     error: None,
                 }));
             }
-            self.transmit(now, session_id, Body::SyncUpdate(SyncUpdate { messages }), actions);
+            let frame = Frame::update_bytes(&self.head(now, session_id), &messages).into();
+            actions.push(Action::Transmit { generation: self.link.generation(), frame });
             if let Some(session) = self.sessions.get_mut(session_id) {
+                self.sessions_due_ms = self.sessions_due_ms.min(update.deadline_ms);
                 session.flow.updates.push_back(update);
             }
         }
@@ -209,12 +227,16 @@ impl Client {
 
     /// Tells progress, and ends a sync that is complete.
     fn report(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
+        // What is on its way to disk is reported when it is there (I21).
+        if self.group.as_ref().is_some_and(|group| group.concerns(session_id)) {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         let cursor = session.record.cursor;
         session.flow.request.take_if(|request| request.head.is_some_and(|head| cursor >= head));
         let Some(operation) = &mut session.operation else { return };
         let Some(head) = operation.head else { return };
-        let queued = session.outbox.range(..=operation.target_counter).count() as u64;
+        let queued = session.outbox.count_through(&operation.target_counter) as u64;
         let total_messages = head.saturating_sub(operation.start_cursor) + operation.queued_at_start;
         let messages_synced = cursor.min(head).saturating_sub(operation.start_cursor) + operation.queued_at_start.saturating_sub(queued);
         if total_messages > 0 && operation.told_progress != Some(messages_synced) {
@@ -260,14 +282,14 @@ impl Client {
     pub(super) fn fail_attempts(&mut self, now: Now, error: &SyncError, actions: &mut Vec<Action>) {
         let max_retries = self.config.max_retries;
         let mut failed = Vec::new();
-        for (session_id, session) in &mut self.sessions {
+        for session in self.sessions.values_mut() {
             if let Some(operation) = &mut session.operation {
                 operation.failures += 1;
                 // What was asked on the lost connection must be asked again.
                 operation.head = None;
                 operation.told_progress = None;
                 if operation.failures > max_retries {
-                    failed.push(session_id.clone());
+                    failed.push(session.record.session_id.clone());
                 }
             }
         }
@@ -309,25 +331,25 @@ impl Session {
     }
 }
 
-/// The next messages after counter `sent`: at most `count_max`, and as many as fit a frame.
-fn next_batch(session: &Session, sent: u64, count_max: usize) -> Vec<Unsent> {
-    let mut bytes = FRAME_OVERHEAD_BYTES;
-    let mut batch = Vec::new();
-    if sent >= session.stored_counter {
-        return batch;
-    }
-    for record in session.outbox.range(sent + 1..=session.stored_counter).map(|(_, record)| record).take(count_max) {
-        let unsent = Unsent {
-            message: record.message.clone(),
-            sequence_number: record.counter,
-            vector_clock: record.vector_clock.clone(),
-            local_timestamp: Stamp::Millis(record.queued_ms),
-        };
-        bytes += serde_json::to_string(&unsent).map_or(0, |json| json.len()) + 1;
-        if bytes > FRAME_BYTES_MAX && !batch.is_empty() {
+/// What is stored and was not sent yet, after counter `sent`.
+fn unsent(session: &Session, sent: u64) -> impl Iterator<Item = &Entry> {
+    session.outbox.between(&sent, &session.stored_counter).map(|(_, entry)| entry)
+}
+
+/// The next messages after counter `sent`, at most `count_max` and as many as fit a frame, and the counter of the last.
+fn next_batch(session: &Session, sent: u64, config: &ClientConfig) -> (Batch, u64) {
+    let mut last_counter = sent;
+    let Some(first) = unsent(session, sent).next() else { return (Batch::default(), sent) };
+    let bytes_max = FRAME_BYTES_MAX - FRAME_OVERHEAD_BYTES;
+    let mut encoder = Encoder::new(first, bytes_max);
+    let mut json_bytes = 0;
+    for entry in unsent(session, sent).take(config.max_batch_size) {
+        json_bytes += entry.json_bytes_max();
+        let fits_json = !config.frames_in_json || json_bytes <= bytes_max || last_counter == sent;
+        if !fits_json || !encoder.push(entry) {
             break;
         }
-        batch.push(unsent);
+        last_counter = entry.counter();
     }
-    batch
+    (encoder.finish(), last_counter)
 }

@@ -1,23 +1,25 @@
 //! What the relay says.
 
 use super::Client;
-use super::api::{Event, LogRecord, MessageStatus, Write};
+use super::api::{Event, MessageStatus, Write};
 use super::commit::Stage;
+use super::records::LogRecord;
 use super::session::{Flow, Session};
 use crate::backoff::delay_ms;
-use crate::compress::Payload;
-use crate::conflict::{Version, add_version, concurrent_messages, concurrent_versions, unknown_to};
+use crate::batch::Batch;
+use crate::conflict::{add_version, concurrent_messages, concurrent_versions, unknown_to};
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, ErrorBody, Receipt, ReceiptStatus, SyncAck, SyncConflict, SyncResponse};
+use crate::frame::{Body, ErrorBody, Frame, Receipt, ReceiptStatus, SyncAck, SyncResponse};
 use crate::ids::parse_message_id;
-use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
 use crate::log::{self, Refusal};
 use crate::message::Entry;
 use crate::time::Now;
+use crate::wire::Malformed;
 
 impl Client {
-    pub(super) fn receive(&mut self, now: Now, payload: &Payload, stage: &mut Stage) {
-        let frame = match payload.parse() {
+    pub(super) fn receive(&mut self, now: Now, frame: &[u8], stage: &mut Stage) {
+        let frame = match Frame::from_bytes(frame) {
             Ok(frame) => frame,
             // Frames that a newer relay adds.
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
@@ -26,22 +28,37 @@ impl Client {
         let session_id = frame.head.session_id;
         match frame.body {
             Body::Error(error) => return self.refused(now, error, stage),
-            _ if self.sessions.get(&session_id).is_none_or(|session| !self.is_linked(session)) => return,
+            _ if self.sessions.get(&session_id).is_none_or(|session| !self.is_linked(session)) => return self.miss(&session_id),
             Body::SyncResponse(response) => self.take_batch(now, &session_id, response, stage),
             Body::SyncAck(ack) => self.acknowledged(now, &session_id, ack, stage),
             Body::SyncHeartbeat(heartbeat) => self.compare_heads(&session_id, heartbeat.sequence_number, stage),
             Body::DeviceList(list) => {
                 if let Some(session) = self.sessions.get_mut(&session_id) {
-                    session.devices = list.devices.clone();
-                    stage.tell(Event::DevicesChanged { session_id, devices: list.devices });
+                    // All of them, or those that changed.
+                    for device in list.devices {
+                        match session.devices.binary_search_by(|known| known.device_id.cmp(&device.device_id)) {
+                            Ok(place) => session.devices[place] = device,
+                            Err(place) if session.devices.len() < CLOCK_DEVICES_MAX => session.devices.insert(place, device),
+                            Err(_) => {}
+                        }
+                    }
+                    stage.tell(Event::DevicesChanged { session_id, devices: session.devices.clone() });
                 }
             }
             Body::ReadReceiptSync(receipts) => self.take_receipts(&session_id, receipts.receipts, stage),
-            Body::SyncConflict(conflict) => tell_conflicts(&session_id, conflict, stage),
             // Counted by this side; and frames that only clients send.
             _ => {}
         }
         self.link.prove();
+    }
+
+    /// A session that takes no part is told something: when it takes part again, it joins and asks anew.
+    fn miss(&mut self, session_id: &str) {
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        session.flow = Flow { floor: session.flow.floor, ..Flow::default() };
+        if let Some(operation) = &mut session.operation {
+            operation.head = None;
+        }
     }
 
     /// The relay makes no sense: say so, and try again after a wait.
@@ -67,13 +84,17 @@ impl Client {
                 operation.head.get_or_insert(head);
             }
         }
-        match self.store_entries(session_id, response.messages, stage) {
+        let entries = match response.messages.entries() {
+            Ok(entries) => entries,
+            Err(Malformed(what)) => return self.distrust(["a batch cannot be read: ", what].concat(), stage),
+        };
+        match self.store_entries(session_id, entries, Some(response.messages), stage) {
             Ok(_) => {
                 let Some(session) = self.sessions.get(session_id) else { return };
                 let ack = SyncAck { acknowledged_sequences: vec![session.record.cursor], ..SyncAck::default() };
-                let (_, payload) = self.frame(now, session_id, Body::SyncAck(ack));
-                stage.transmit(self.link.generation(), payload);
-                stage.wake.insert(session_id.to_owned());
+                let (_, frame) = self.frame(now, session_id, Body::SyncAck(ack));
+                stage.transmit(self.link.generation(), frame);
+                stage.wake.insert(session_id.to_owned(), ());
             }
             // What is missing was asked for already, or is now: a push is only a hint.
             Err(Refusal::Gap) if !answers => self.catch_up(session_id, stage),
@@ -86,7 +107,7 @@ impl Client {
     fn catch_up(&mut self, session_id: &str, stage: &mut Stage) {
         let asked = self.sessions.get(session_id).is_some_and(|session| session.flow.request.is_some());
         if !asked {
-            stage.catch_up.insert(session_id.to_owned());
+            stage.catch_up.insert(session_id.to_owned(), ());
         }
     }
 
@@ -96,14 +117,14 @@ impl Client {
         }
     }
 
-    /// A relay that has less than this device stored was set back: never renumber (I19).
+    /// A relay that has less than this device had when it joined was set back: never renumber (I19).
     fn check_head(&mut self, session_id: &str, head: u64, stage: &mut Stage) -> bool {
         let Some(session) = self.sessions.get(session_id) else {
             return false;
         };
-        let cursor = session.record.cursor;
-        if head < cursor {
-            let message = format!("the relay's log ends at {head}, this device has {cursor} entries of it");
+        let floor = session.flow.floor.unwrap_or(0);
+        if head < floor {
+            let message = format!("the relay's log ends at {head}, this device has {floor} entries of it");
             self.halt(session_id, SyncError::new(ErrorCode::RelayRolledBack, message), stage);
             return false;
         }
@@ -120,8 +141,14 @@ impl Client {
     }
 
     /// Stores the entries that follow what is stored, and returns how many. Own messages leave the outbox in the same
-    /// transaction (I2), and the cursor moves with them (I7).
-    pub(super) fn store_entries(&mut self, session_id: &str, entries: Vec<Entry>, stage: &mut Stage) -> Result<u64, Refusal> {
+    /// transaction (I2), and the cursor moves with them (I7). `batch` is the form in which they came.
+    pub(super) fn store_entries(
+        &mut self,
+        session_id: &str,
+        entries: Vec<Entry>,
+        batch: Option<Batch>,
+        stage: &mut Stage,
+    ) -> Result<u64, Refusal> {
         let strategy = self.config.conflict_resolution_strategy;
         let device = self.device.device_id.clone();
         let Some(session) = self.sessions.get_mut(session_id) else {
@@ -129,6 +156,7 @@ impl Client {
         };
         let heads_before = session.record.heads.clone();
         let mut heads = heads_before.clone();
+        let came = entries.len();
         let fresh = log::accept(session.record.cursor, &mut heads, entries)?;
         let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else {
             return Ok(0);
@@ -150,7 +178,7 @@ impl Client {
             let _ = running.raise(&entry.original_device_id, entry.counter());
             if let Some(target) = entry.message.replaces.clone() {
                 let mut versions = session.versions.get(&target).cloned().unwrap_or_default();
-                add_version(&mut versions, Version::of(entry));
+                add_version(&mut versions, entry.clone());
                 conflicts.extend(concurrent_versions(entry, &versions, strategy));
                 stage.set_versions(session, &target, versions);
                 stage.tell(Event::MessageChanged { session_id: session_id.to_owned(), message_id: target });
@@ -179,8 +207,13 @@ impl Client {
         if forked_at.is_none() {
             session.record.counter = session.record.counter.max(own_head);
         }
-        let record = LogRecord { session_id: session_id.to_owned(), first, last, heads_before, entries: log::encode(&fresh) };
-        stage.write(Write::Log(record), false);
+        let records = match batch.filter(|_| came == fresh.len()) {
+            Some(batch) => vec![LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }],
+            None => LogRecord::of(&fresh, heads_before),
+        };
+        for record in records {
+            session.log_batch(record, stage);
+        }
         if !conflicts.is_empty() {
             session.stats.total_conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts });
@@ -215,23 +248,23 @@ impl Client {
             });
             let follows = entries.last().map_or(session.record.cursor, |entry| entry.sequence_number) + 1 == *sequence;
             if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
-                entries.push(record.clone().into_entry(&device, *sequence, *server_timestamp));
+                entries.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..record.clone() });
             }
         }
         let acknowledged = session.acknowledged_counter;
         while session.flow.updates.front().is_some_and(|update| update.last_counter <= acknowledged) {
             session.flow.updates.pop_front();
         }
-        stage.wake.insert(session_id.to_owned());
-        match self.store_entries(session_id, entries, stage) {
+        stage.wake.insert(session_id.to_owned(), ());
+        match self.store_entries(session_id, entries, None, stage) {
             Ok(0) => {}
             Ok(_) => {
                 let cursor = self.sessions.get(session_id).map_or(0, |session| session.record.cursor);
                 let ack = SyncAck { acknowledged_sequences: vec![cursor], ..SyncAck::default() };
-                let (_, payload) = self.frame(now, session_id, Body::SyncAck(ack));
-                stage.transmit(self.link.generation(), payload);
+                let (_, frame) = self.frame(now, session_id, Body::SyncAck(ack));
+                stage.transmit(self.link.generation(), frame);
             }
-            Err(refusal) => self.distrust(format!("an acknowledgement does not fit the log: {refusal:?}"), stage),
+            Err(refusal) => self.distrust(format!("an acknowledgement does not fit the log: {refusal}"), stage),
         }
     }
 
@@ -243,7 +276,7 @@ impl Client {
                 continue;
             };
             stage.touch(session, false);
-            let watermark = session.record.watermarks.entry(wallet.clone()).or_default();
+            let watermark = session.record.watermarks.of(&wallet);
             let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };
             if !watermark.raise(receipt.status, sequence) || wallet == session.record.wallet {
                 continue;
@@ -252,7 +285,7 @@ impl Client {
             let stored = sequence.min(session.record.cursor);
             let mut moved: Vec<(u64, String)> = Vec::new();
             if before < stored {
-                moved.extend(session.awaited_receipts.range(before + 1..=stored).map(|(place, id)| (*place, id.clone())));
+                moved.extend(session.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
             }
             // One that was written before this page was opened.
             let older = sequence == stored && !session.awaited_receipts.contains_key(&sequence);
@@ -264,7 +297,7 @@ impl Client {
                 stage.tell(Event::StatusChanged { session_id: session_id.to_owned(), message_id, status, error: None });
             }
             if receipt.status == ReceiptStatus::Read {
-                session.awaited_receipts = session.awaited_receipts.split_off(&(sequence + 1));
+                session.awaited_receipts.remove_through(&sequence);
             }
         }
     }
@@ -287,7 +320,7 @@ impl Client {
                     // What it may have of those before is found out by sending them again.
                     session.acknowledged_counter = session.acknowledged_counter.min(expected - 1);
                     session.flow.updates.clear();
-                    stage.wake.insert(session_id);
+                    stage.wake.insert(session_id, ());
                 } else if expected <= session.record.heads.get(device) {
                     let message = format!("the relay lacks message {expected} of this device, which stands in the stored log");
                     self.halt(&session_id, SyncError::new(ErrorCode::RelayRolledBack, message), stage);
@@ -301,7 +334,9 @@ impl Client {
                 let refusals = session.flow.refusals;
                 let wait_ms = delay_ms(self.config.retry_delay_ms, refusals, &mut self.random);
                 let retry_at_ms = Some(now.monotonic_ms + wait_ms);
-                session.flow = Flow { retry_at_ms, refusals: refusals.saturating_add(1), ..Flow::default() };
+                let floor = session.flow.floor;
+                session.flow = Flow { retry_at_ms, refusals: refusals.saturating_add(1), floor, ..Flow::default() };
+                self.sessions_due_ms = self.sessions_due_ms.min(now.monotonic_ms + wait_ms);
                 stage.tell(Event::Warning { error });
             }
             ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack => self.halt(&session_id, error, stage),
@@ -313,13 +348,41 @@ impl Client {
     }
 }
 
+/// A batch of fewer messages and bytes is small: such ones are joined.
+const SMALL_MESSAGES_MAX: usize = 32;
+const SMALL_BYTES_MAX: usize = 8 * 1024;
+
+/// Small batches in a row that are joined: as many records as a page of the list may have to read, and 256 KiB at most.
+const SMALL_BATCHES_MAX: u64 = 32;
+
 impl Session {
+    /// Stores a batch, and joins the small ones before it when they are many, or it is not one of them.
+    fn log_batch(&mut self, record: LogRecord, stage: &mut Stage) {
+        let (first, last) = (record.first, record.last);
+        let small = last - first < SMALL_MESSAGES_MAX as u64 && record.batch.bytes().len() < SMALL_BYTES_MAX;
+        stage.write(Write::Log(record), false);
+        if small {
+            if self.record.small_count == 0 {
+                self.record.small_first = first;
+            }
+            self.record.small_count += 1;
+        }
+        let joined_through = if small { last } else { first - 1 };
+        if self.record.small_count >= SMALL_BATCHES_MAX || (!small && self.record.small_count > 1) {
+            let session_id = self.record.session_id.clone();
+            stage.write(Write::JoinLog { session_id, first: self.record.small_first, last: joined_through }, false);
+            self.record.small_count = 0;
+        } else if !small {
+            self.record.small_count = 0;
+        }
+    }
+
     /// An own message is in the log: it leaves the outbox. Where another message stands there under this device's
     /// name, its storage was copied or set back, and the counter is returned (B26).
     fn settle(&mut self, entry: &Entry, stage: &mut Stage) -> Option<u64> {
         let counter = entry.counter();
         let session_id = self.record.session_id.clone();
-        if self.outbox.get(&counter).is_some_and(|record| record.message != entry.message) {
+        if self.outbox.get(&counter).is_some_and(|queued| queued.message != entry.message) {
             return Some(counter);
         }
         let announced = counter <= self.acknowledged_counter;
@@ -338,23 +401,4 @@ impl Session {
 
 fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
     parse_message_id(message_id).filter(|(session, owner, _)| *session == session_id && *owner == device).map(|(_, _, counter)| counter)
-}
-
-/// Conflicts that the relay names, for clients of relays that do not let them be derived from the log.
-fn tell_conflicts(session_id: &str, conflict: SyncConflict, stage: &mut Stage) {
-    use crate::conflict::{Conflict, ConflictKind};
-    let conflicts = conflict.conflicts.into_iter().map(|report| {
-        let first = report.conflicting_versions.first();
-        Conflict {
-            kind: ConflictKind::ConcurrentMessages,
-            message_id: report.message_id,
-            sequence_number: 0,
-            device_id: first.map(|version| version.device_id.clone()).unwrap_or_default(),
-            vector_clock: first.map(|version| version.vector_clock.clone()).unwrap_or_default(),
-            concurrent_with: Vec::new(),
-            conflicting_versions: report.conflicting_versions,
-            resolution: report.resolution,
-        }
-    });
-    stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts: conflicts.collect() });
 }

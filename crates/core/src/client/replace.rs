@@ -3,11 +3,12 @@
 //! That is so where its storage was copied or set back (B26, F41, F42), and where the relay refuses one of its messages
 //! for good: those after it cannot go out under their counters. What is unsent is queued again under the new id.
 
-use super::api::{Event, MessageStatus, OutboxRecord};
+use super::api::{Event, MessageStatus};
 use super::commit::Stage;
 use super::{Client, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{MessageId, SessionId, message_id, new_device_id};
+use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 impl Client {
@@ -34,26 +35,26 @@ impl Session {
     fn requeue(&mut self, old_id: &str, new_id: &str, refused: Option<(u64, &SyncError)>, stage: &mut Stage) {
         stage.touch(self, true);
         let session_id = self.record.session_id.clone();
-        let counters: Vec<u64> = self.outbox.keys().copied().collect();
-        let unsent: Vec<OutboxRecord> = counters.iter().filter_map(|counter| stage.remove_outbox(self, *counter)).collect();
+        let unsent = stage.take_outbox(self);
         let mut renamed: Vec<(MessageId, MessageId)> = Vec::new();
         let mut counter = 0;
-        for mut record in unsent {
+        for Entry { mut message, vector_clock: known, server_timestamp, .. } in unsent {
+            let own = known.get(old_id);
             // It is in the relay's log under its old name, and the log will bring it: queued again it would show twice.
-            if record.counter <= self.acknowledged_counter {
+            if own <= self.acknowledged_counter {
                 continue;
             }
-            if let Some((_, error)) = refused.filter(|(refused, _)| *refused == record.counter) {
+            if let Some((_, error)) = refused.filter(|(refused, _)| *refused == own) {
                 stage.tell(Event::StatusChanged {
                     session_id: session_id.clone(),
-                    message_id: record.message.id,
+                    message_id: message.id,
                     status: MessageStatus::Failed,
                     error: Some(error.clone()),
                 });
                 continue;
             }
             let mut vector_clock = VectorClock::new();
-            for (device, known) in record.vector_clock.iter() {
+            for (device, known) in known.iter() {
                 // Of the old id, only what is in the log is known: the rest has a new name now.
                 let known = if device == old_id { known.min(self.record.heads.get(old_id)) } else { known };
                 // It fitted before, and one id takes the place of another.
@@ -65,8 +66,8 @@ impl Session {
             }
             counter += 1;
             let new_message_id = message_id(&session_id, new_id, counter);
-            let old_message_id = std::mem::replace(&mut record.message.id, new_message_id.clone());
-            if let Some(replaces) = &mut record.message.replaces
+            let old_message_id = std::mem::replace(&mut message.id, new_message_id.clone());
+            if let Some(replaces) = &mut message.replaces
                 && let Some((_, new)) = renamed.iter().find(|(old, _)| old == replaces)
             {
                 replaces.clone_from(new);
@@ -77,7 +78,8 @@ impl Session {
                 new_id: new_message_id.clone(),
             });
             renamed.push((old_message_id, new_message_id));
-            stage.insert_outbox(self, OutboxRecord { counter, vector_clock, ..record });
+            let original_device_id = new_id.to_owned();
+            stage.insert_outbox(self, Entry { message, sequence_number: 0, vector_clock, server_timestamp, original_device_id });
         }
         self.record.counter = counter;
         self.acknowledged_counter = 0;

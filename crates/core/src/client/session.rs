@@ -1,10 +1,12 @@
 //! One session as the client machine holds it: what is stored, what is under way, and what is shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::api::{MessageStatus, MessageView, OutboxRecord, SessionRecord, SessionView, SyncStats, VersionView};
+use super::api::{MessageStatus, MessageView, SessionView, SyncStats, VersionView};
 use super::operation::{Operation, Totals};
-use crate::conflict::{Strategy, Version, add_version, ranked};
+use super::records::{OutboxRecord, SessionRecord};
+use super::sorted::Sorted;
+use crate::conflict::{Strategy, add_version, ranked};
 use crate::error::SyncError;
 use crate::frame::DeviceState;
 use crate::ids::MessageId;
@@ -18,9 +20,12 @@ const AWAITED_RECEIPTS_MAX: usize = 1_000;
 pub(super) struct Session {
     pub record: SessionRecord,
     /// By counter.
-    pub outbox: BTreeMap<u64, OutboxRecord>,
+    pub outbox: Sorted<u64, Entry>,
+    /// The records that the outbox is stored in: first and last counter of each. One leaves the store with its last
+    /// message; what of it is in the log by then is known by the log's heads.
+    pub outbox_records: VecDeque<(u64, u64)>,
     /// By the id of the edited message.
-    pub versions: BTreeMap<MessageId, Vec<Version>>,
+    pub versions: Sorted<MessageId, Vec<Entry>>,
     /// Counters up to this one are on disk: only those are transmitted and shown.
     pub stored_counter: u64,
     /// The relay has this device's messages up to this counter, those of the outbox included whose place in the log
@@ -29,14 +34,17 @@ pub(super) struct Session {
     pub flow: Flow,
     pub operation: Option<Operation>,
     pub auto_sync: Option<AutoSync>,
+    /// In the order of their ids.
     pub devices: Vec<DeviceState>,
     pub stats: SyncStats,
     pub completed_syncs: u64,
     pub totals: Totals,
     /// Entries of this wallet, by sequence, that others have not read yet.
-    pub awaited_receipts: BTreeMap<u64, MessageId>,
+    pub awaited_receipts: Sorted<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     pub halted: Option<SyncError>,
+    /// What this session was counted for when the application was last told how many messages wait.
+    pub told_queue: u64,
 }
 
 /// What is under way on the present connection.
@@ -52,6 +60,9 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// The `sync_request` that is not fully answered.
     pub request: Option<Request>,
+    /// The cursor when it first joined on this connection: a relay that has less was set back. What is imported since does
+    /// not count, because the relay may have spoken before.
+    pub floor: Option<u64>,
 }
 
 pub(super) struct Update {
@@ -77,8 +88,9 @@ impl Session {
             stored_counter: record.counter,
             acknowledged_counter: 0,
             record,
-            outbox: BTreeMap::new(),
-            versions: BTreeMap::new(),
+            outbox: Sorted::default(),
+            outbox_records: VecDeque::new(),
+            versions: Sorted::default(),
             flow: Flow::default(),
             operation: None,
             auto_sync: None,
@@ -86,8 +98,9 @@ impl Session {
             stats: SyncStats::default(),
             completed_syncs: 0,
             totals: Totals::default(),
-            awaited_receipts: BTreeMap::new(),
+            awaited_receipts: Sorted::default(),
             halted: None,
+            told_queue: 0,
         }
     }
 
@@ -111,7 +124,22 @@ impl Session {
     }
 
     pub fn queued_count(&self) -> u64 {
-        (self.outbox.len() - self.outbox.range(self.stored_counter + 1..).count()) as u64
+        self.outbox.count_through(&self.stored_counter) as u64
+    }
+
+    /// Takes in stored unsent messages, but for those that are in the stored log already.
+    pub fn load_outbox(&mut self, device: &str, record: OutboxRecord) {
+        let logged = self.record.heads.get(device);
+        let (first, last) = (record.first(), record.entries.last().map_or(0, Entry::counter));
+        self.outbox_records.push_back((first, last));
+        for entry in record.entries.into_iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged) {
+            self.outbox.insert(entry.counter(), entry);
+        }
+    }
+
+    /// The outbox as it is on disk.
+    fn stored_outbox(&self) -> impl Iterator<Item = (&u64, &Entry)> {
+        self.outbox.between(&0, &self.stored_counter)
     }
 
     /// How far a message of the outbox is.
@@ -153,22 +181,22 @@ impl Session {
             let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
             (entry.message, entry.original_device_id, Some(entry.sequence_number), entry.vector_clock, status)
         });
-        let queued = self.outbox.range(..=self.stored_counter).filter(|_| with_outbox).map(|(counter, record)| {
+        let queued = self.stored_outbox().filter(|_| with_outbox).map(|(counter, record)| {
             (record.message.clone(), device.to_owned(), None, record.vector_clock.clone(), self.queued_status(*counter))
         });
         logged
             .chain(queued)
             .filter(|(message, ..)| message.replaces.is_none())
             .map(|(message, device_id, sequence_number, vector_clock, status)| {
-                let versions = self.versions_of(&message, device);
+                let versions = self.versions_of(&message);
                 let ranked = ranked(&versions, &message.sender_wallet, strategy);
                 let winner = ranked.first();
                 MessageView {
                     edited: winner.is_some(),
-                    deleted: winner.map_or(message.deleted, |version| version.deleted),
+                    deleted: winner.map_or(message.deleted, |version| version.message.deleted),
                     text: match winner {
-                        Some(version) if version.deleted => String::new(),
-                        Some(version) => version.text.clone(),
+                        Some(version) if version.message.deleted => String::new(),
+                        Some(version) => version.message.ciphertext.clone(),
                         None => message.ciphertext,
                     },
                     versions: ranked.iter().map(|version| version_view(version)).collect(),
@@ -187,35 +215,23 @@ impl Session {
     }
 
     /// The open versions of a message, own unsent ones included.
-    fn versions_of(&self, message: &Message, device: &str) -> Vec<Version> {
+    fn versions_of(&self, message: &Message) -> Vec<Entry> {
         let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
-        let edits = self.outbox.range(..=self.stored_counter).filter(|(_, record)| record.message.replaces.as_ref() == Some(&message.id));
+        let edits = self.stored_outbox().filter(|(_, record)| record.message.replaces.as_ref() == Some(&message.id));
         for (_, record) in edits {
-            add_version(&mut versions, Version::of(&record.clone().into_entry(device, 0, 0)));
+            add_version(&mut versions, record.clone());
         }
         versions
     }
 }
 
-fn version_view(version: &Version) -> VersionView {
+fn version_view(version: &Entry) -> VersionView {
+    let Message { id, ciphertext, deleted, timestamp, .. } = &version.message;
     VersionView {
-        id: version.id.clone(),
-        device_id: version.device_id.clone(),
-        text: if version.deleted { String::new() } else { version.text.clone() },
-        deleted: version.deleted,
-        timestamp: version.timestamp.to_iso(),
-    }
-}
-
-impl OutboxRecord {
-    /// The entry that it becomes at its place in the log.
-    pub(super) fn into_entry(self, device: &str, sequence_number: u64, server_timestamp: u64) -> Entry {
-        Entry {
-            message: self.message,
-            sequence_number,
-            vector_clock: self.vector_clock,
-            server_timestamp,
-            original_device_id: device.to_owned(),
-        }
+        id: id.clone(),
+        device_id: version.original_device_id.clone(),
+        text: if *deleted { String::new() } else { ciphertext.clone() },
+        deleted: *deleted,
+        timestamp: timestamp.to_iso(),
     }
 }

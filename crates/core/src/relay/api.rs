@@ -1,12 +1,10 @@
 //! What goes into the relay machine, what comes out, and what its journal keeps.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batch;
 use crate::client::Watermark;
-use crate::compress::Payload;
-use crate::frame::SyncState;
+use crate::frame::{Encoding, Payload, SyncState};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 
 /// Names one connection. Never used twice in the life of a process.
@@ -19,8 +17,8 @@ pub type Ticket = u64;
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Input {
-    /// A socket is open.
-    Opened { connection: ConnectionId },
+    /// A socket is open, and its frames are written so.
+    Opened { connection: ConnectionId, encoding: Encoding },
     /// A frame arrived.
     Received { connection: ConnectionId, payload: Payload },
     /// The socket took `bytes` of what was transmitted.
@@ -104,8 +102,8 @@ pub struct StoredEntry {
     pub key: Option<String>,
     /// What a repeat must equal.
     pub digest: [u8; 32],
-    /// [`crate::message::Entry`] in its wire form, ready to be put in a frame.
-    pub body: Arc<str>,
+    /// The entry, as a batch of one.
+    pub body: Batch,
 }
 
 /// A device of a session.

@@ -1,33 +1,30 @@
-//! Taking messages: repeats are told from new ones, new ones get the next sequence numbers, the journal stores them,
-//! and only then is anything acknowledged (I1).
+//! Taking messages: updates wait for their turn, are numbered (draft), the journal stores them, and only then is anything
+//! acknowledged (I1).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
+use super::draft::{Draft, refused_before, seed_key};
 use super::session::{Session, TailEntry};
 use super::{Purpose, Relay, refusal};
 use crate::conflict::{concurrent_messages, unknown_to};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Chat, ConflictReport, ErrorBody, Frame, Head, SyncAck, SyncConflict, SyncUpdate, Unsent};
-use crate::ids::{DeviceId, check_id, message_id};
-use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
-use crate::message::{Entry, Message, Stamp};
+use crate::ids::{DeviceId, check_id};
+use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_MAX};
+use crate::message::Message;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
 
-/// How far a seed client's own counter may jump; beyond it the relay counts for it (T5).
-const SEED_COUNTER_JUMP_MAX: u64 = 1 << 20;
-
 /// Messages of one client that wait to be stored.
 pub(super) struct Update {
-    connection: ConnectionId,
-    head: Head,
-    device_id: DeviceId,
-    v1: bool,
+    pub connection: ConnectionId,
+    pub head: Head,
+    pub device_id: DeviceId,
+    pub v1: bool,
     /// Chat frames are not acknowledged: seed clients do not expect it.
-    acknowledge: bool,
-    messages: Vec<Unsent>,
+    pub acknowledge: bool,
+    pub messages: Vec<Unsent>,
 }
 
 /// What the journal is asked to store, and for whom.
@@ -40,19 +37,9 @@ pub(super) struct Append {
 
 /// What one update is answered.
 #[derive(Default)]
-struct Outcome {
-    ack: SyncAck,
-    error: Option<ErrorBody>,
-}
-
-/// The log as it will be with the entries that are being numbered.
-struct Draft<'a> {
-    session: &'a Session,
-    found: Vec<StoredEntry>,
-    heads: VectorClock,
-    entries: Vec<TailEntry>,
-    /// Connections of v1 devices that were refused a message.
-    refused: BTreeSet<ConnectionId>,
+pub(super) struct Outcome {
+    pub ack: SyncAck,
+    pub error: Option<ErrorBody>,
 }
 
 impl Relay {
@@ -216,7 +203,8 @@ impl Relay {
             let Some(session) = self.sessions.get_mut(session_id) else { return };
             session.skip_acknowledged(update.connection, &outcome.ack.acknowledged_sequences);
             if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.error.is_none()) {
-                let ack = SyncAck { vector_clock: session.informing_clock(), ..outcome.ack };
+                let vector_clock = if update.v1 { VectorClock::new() } else { session.heads.informing() };
+                let ack = SyncAck { vector_clock, ..outcome.ack };
                 self.transmit(now, update.connection, session_id, Body::SyncAck(ack), actions);
             }
             if let Some(error) = outcome.error {
@@ -286,8 +274,10 @@ impl Session {
 
     /// A message of a v1 device was not taken: neither is what it sent behind it, until it announces itself again.
     fn refuse_rest(&mut self, connection: ConnectionId) {
-        if let Some(attachment) = self.attachments.get_mut(&connection).filter(|attachment| attachment.v1) {
-            attachment.refused = true;
+        match self.attachments.get_mut(&connection) {
+            Some(attachment) => attachment.refused |= attachment.v1,
+            // It has left, and what it sent still waits here.
+            None => self.updates.retain(|update| update.connection != connection || !update.v1),
         }
     }
 
@@ -326,187 +316,5 @@ impl Session {
             }
         }
         reports
-    }
-}
-
-impl Draft<'_> {
-    fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
-        let mut outcome = Outcome::default();
-        for unsent in std::mem::take(&mut update.messages) {
-            let id = unsent.message.id.clone();
-            let taken = if update.v1 { self.take_v1(now, update, unsent) } else { self.take_seed(now, update, unsent) };
-            match taken {
-                Ok(place) => {
-                    outcome.ack.acknowledged_sequences.push(place.sequence);
-                    outcome.ack.acknowledged_message_ids.push(place.id);
-                    outcome.ack.server_timestamps.push(place.server_timestamp);
-                }
-                Err(error) => {
-                    let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.heads.get(&update.device_id) + 1);
-                    let refused_message_id = Some(id).filter(|id| !id.is_empty());
-                    outcome.error.get_or_insert(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
-                    // What follows has a counter that follows the refused one. Seed clients' messages stand alone.
-                    if update.v1 {
-                        if error.code != ErrorCode::CounterGap {
-                            self.refused.insert(update.connection);
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-        outcome
-    }
-
-    /// A device that keeps our rules: exactly its next counter, and a clock that knows nothing that is not in the log.
-    fn take_v1(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
-        let (device_id, counter) = (&update.device_id, unsent.sequence_number);
-        let message = unsent.message;
-        if self.refused.contains(&update.connection) {
-            return Err(refused_before());
-        }
-        message.check()?;
-        check_id("message.id", &message.id)?;
-        if counter == 0 || counter > INTEGER_MAX || unsent.vector_clock.get(device_id) != counter {
-            let message = format!("sequenceNumber {counter} is not the device's own entry of the message's clock");
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
-        }
-        if message.session_id != update.head.session_id {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the message belongs to another session"));
-        }
-        if let Some(wallet) = self.session.attachments.get(&update.connection).and_then(|attachment| attachment.wallet.as_ref())
-            && message.sender_wallet != *wallet
-        {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "sender_wallet is not the wallet that the device announced"));
-        }
-        let last = self.heads.get(device_id);
-        let digest = message.digest();
-        if counter <= last {
-            let known = self.known(|stored| stored.device_id == *device_id && stored.counter == counter);
-            return match known {
-                Some(place) if place.digest == digest => Ok(place),
-                _ => Err(SyncError::new(ErrorCode::CounterReused, format!("counter {counter} of this device stands for another message"))),
-            };
-        }
-        if counter != last + 1 {
-            return Err(SyncError::new(ErrorCode::CounterGap, format!("counter {counter} does not follow {last}")));
-        }
-        let ahead = unsent.vector_clock.iter().find(|(other, known)| other != device_id && *known > self.heads.get(other));
-        if let Some((other, known)) = ahead {
-            let message = format!("the message knows message {known} of device {other:?}, which this relay does not have");
-            return Err(SyncError::new(ErrorCode::RelayRolledBack, message));
-        }
-        self.append(now, device_id, counter, None, digest, message, unsent.vector_clock)
-    }
-
-    /// A client of the seed's protocol: its counters are its own affair, so the relay keeps ours for it.
-    fn take_seed(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
-        let key = seed_key(update, &unsent);
-        let mut message = unsent.message;
-        message.check()?;
-        let digest = message.content_digest();
-        if let Some(key) = &key
-            && let Some(place) = self.known(|stored| stored.key.as_ref() == Some(key))
-        {
-            if place.digest == digest {
-                return Ok(place);
-            }
-            return Err(SyncError::new(ErrorCode::CounterReused, "this message id stands for another message"));
-        }
-        let device_id = &update.device_id;
-        let last = self.heads.get(device_id);
-        let own = unsent.vector_clock.get(device_id);
-        let counter = if own > last && own - last <= SEED_COUNTER_JUMP_MAX { own } else { last + 1 };
-        let mut clock = VectorClock::new();
-        if unsent.vector_clock.is_empty() {
-            // It makes no claim about what it knew: nothing it might contradict.
-            clock = self.heads.clone();
-        }
-        for (other, known) in unsent.vector_clock.iter().filter(|(other, _)| other != device_id) {
-            clock.raise(other, known.min(self.heads.get(other)))?;
-        }
-        clock.raise(device_id, counter)?;
-        if message.id.is_empty() {
-            message.id = message_id(&update.head.session_id, device_id, counter);
-        }
-        check_id("message.id", &message.id)?;
-        message.session_id.clone_from(&update.head.session_id);
-        message.timestamp = stamp_or_now(message.timestamp, now);
-        self.append(now, device_id, counter, key, digest, message, clock)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn append(
-        &mut self,
-        now: Now,
-        device_id: &str,
-        counter: u64,
-        key: Option<String>,
-        digest: [u8; 32],
-        message: Message,
-        vector_clock: VectorClock,
-    ) -> Result<Place, SyncError> {
-        let sequence = self.session.head + 1 + self.entries.len() as u64;
-        if sequence > INTEGER_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, "the session has 2^53 - 1 messages"));
-        }
-        if self.heads.get(device_id) == 0 && self.heads.len() >= CLOCK_DEVICES_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
-        }
-        let entry = Entry {
-            message,
-            sequence_number: sequence,
-            vector_clock,
-            server_timestamp: now.wall_ms,
-            original_device_id: device_id.to_owned(),
-        };
-        entry.check_size()?;
-        self.heads.raise(device_id, counter)?;
-        let body: Arc<str> = entry.to_json().into();
-        let stored = StoredEntry { sequence, device_id: device_id.to_owned(), counter, key, digest, body };
-        let place = Place { sequence, id: entry.message.id.clone(), server_timestamp: now.wall_ms, digest };
-        self.entries.push(TailEntry { stored, entry });
-        Ok(place)
-    }
-
-    /// An entry that the journal found, or one that is being numbered.
-    fn known(&self, matches: impl Fn(&StoredEntry) -> bool) -> Option<Place> {
-        let stored = self.found.iter().chain(self.entries.iter().map(|entry| &entry.stored)).find(|stored| matches(stored))?;
-        let entry: Entry = serde_json::from_str(&stored.body).ok()?;
-        Some(Place { sequence: stored.sequence, id: entry.message.id, server_timestamp: entry.server_timestamp, digest: stored.digest })
-    }
-}
-
-fn refused_before() -> SyncError {
-    SyncError::new(ErrorCode::NotAnnounced, "a message before it was not taken; announce the device again")
-}
-
-/// Where a message stands.
-struct Place {
-    sequence: u64,
-    id: String,
-    server_timestamp: u64,
-    digest: [u8; 32],
-}
-
-/// What a seed client's repeat is known by: its id, or the device's own count with the content (a client that counts
-/// from 1 again writes other messages). Chat frames without an id cannot be repeats.
-fn seed_key(update: &Update, unsent: &Unsent) -> Option<String> {
-    if !unsent.message.id.is_empty() {
-        return Some(format!("i:{}:{}", unsent.message.sender_wallet, unsent.message.id));
-    }
-    if !update.acknowledge {
-        return None;
-    }
-    let digest: String = unsent.message.content_digest()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("n:{}:{}:{digest}", update.device_id, unsent.sequence_number))
-}
-
-/// The stamp of entries whose writer gave none.
-fn stamp_or_now(stamp: Stamp, now: Now) -> Stamp {
-    match stamp {
-        Stamp::Millis(0) => Stamp::iso(now.wall_ms),
-        Stamp::Text(text) if text.is_empty() => Stamp::iso(now.wall_ms),
-        stamp => stamp,
     }
 }

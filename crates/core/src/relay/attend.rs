@@ -3,19 +3,17 @@
 use super::api::{Action, ConnectionId, DeviceRow};
 use super::session::{Answer, Attachment, Session};
 use super::{Relay, refusal};
+use crate::client::Watermark;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{
-    Body, DeviceAnnounce, DeviceList, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck,
-    SyncHeartbeat, SyncRequest, SyncState,
+    Body, DeviceAnnounce, DeviceList, DeviceState, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus,
+    SyncAck, SyncHeartbeat, SyncRequest, SyncState,
 };
 use crate::ids::WalletAddress;
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
-
-/// Clocks of more devices are left out where they only inform: they would fill the frame.
-const INFORMING_CLOCK_DEVICES_MAX: usize = 64;
 
 impl Relay {
     /// A frame of a session that is loaded.
@@ -78,7 +76,7 @@ impl Relay {
         }
         self.attach(connection, &head.session_id)?;
         if let Some(connection) = self.connections.get_mut(&connection) {
-            connection.compress = announce.compression.as_deref() == Some("lz4");
+            connection.deflate = announce.compression.as_deref() == Some("deflate");
         }
         let Some(session) = self.sessions.get_mut(&head.session_id) else {
             return Ok(());
@@ -106,30 +104,41 @@ impl Relay {
             sync_state: announce.sync_state,
         };
         let row = row.clone();
-        let receipts = if v1 { session.stored_receipts() } else { Vec::new() };
+        let receipts = if v1 { session.stored_receipts(row.wallet.as_ref()) } else { Vec::new() };
         self.note(&head.session_id, vec![row], Vec::new(), actions);
-        self.tell_devices(now, &head.session_id, |_| true, actions);
+        self.tell_devices(now, &head.session_id, connection, &head.device_id, actions);
         if !receipts.is_empty() {
             self.transmit(now, connection, &head.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
         }
         Ok(())
     }
 
-    /// Sends the device list, cut where it would not fit a frame.
-    fn tell_devices(&mut self, now: Now, session_id: &str, to: impl Fn(&Attachment) -> bool, actions: &mut Vec<Action>) {
+    /// A device came or left. It is told of all devices if it came; the others hear of it: v1 devices of it alone,
+    /// because whole lists to everybody would be devices times devices; seed clients get the list when one comes.
+    fn tell_devices(&mut self, now: Now, session_id: &str, connection: ConnectionId, device_id: &str, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get(session_id) else { return };
-        let mut devices = session.device_states();
-        let mut bytes = 1_024;
-        let fits = devices.iter().take_while(|device| {
-            bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
-            bytes <= FRAME_BYTES_MAX
-        });
-        let count = fits.count();
-        devices.truncate(count);
-        let told: Vec<ConnectionId> =
-            session.attachments.iter().filter(|(_, attachment)| to(attachment)).map(|(connection, _)| *connection).collect();
-        for connection in told {
-            self.transmit(now, connection, session_id, Body::DeviceList(DeviceList { devices: devices.clone() }), actions);
+        let came = session.attachments.contains_key(&connection);
+        let told: Vec<(ConnectionId, bool)> =
+            session.attachments.iter().map(|(connection, attachment)| (*connection, attachment.v1)).collect();
+        let changed = session.device_states(Some(device_id), false);
+        let all = |with_clocks: bool| {
+            let mut bytes = 1_024;
+            let mut devices = session.device_states(None, with_clocks);
+            let fits = devices.iter().take_while(|device| {
+                bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
+                bytes <= FRAME_BYTES_MAX
+            });
+            let count = fits.count();
+            devices.truncate(count);
+            devices
+        };
+        let newcomer = told.iter().find(|(to, _)| *to == connection).map(|(to, v1)| (*to, all(!v1)));
+        let seeds = if came && told.iter().any(|(to, v1)| !v1 && *to != connection) { all(true) } else { Vec::new() };
+        let others =
+            told.into_iter().filter(|(to, _)| *to != connection).map(|(to, v1)| (to, if v1 { changed.clone() } else { seeds.clone() }));
+        let lists: Vec<(ConnectionId, Vec<DeviceState>)> = newcomer.into_iter().chain(others).collect();
+        for (to, devices) in lists.into_iter().filter(|(_, devices)| !devices.is_empty()) {
+            self.transmit(now, to, session_id, Body::DeviceList(DeviceList { devices }), actions);
         }
     }
 
@@ -150,10 +159,11 @@ impl Relay {
             return Ok(());
         };
         let cursor = request.last_synced_sequence.min(log_head);
-        attachment.batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX);
-        let ranges: Vec<(u64, u64)> = match request.missing_ranges {
-            Some(ranges) if !ranges.is_empty() => ranges.iter().map(|range| (range.start.max(1), range.end.min(log_head))).collect(),
-            _ => {
+        let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
+        attachment.batch_max = usize::try_from(batch_max).unwrap_or(BATCH_MESSAGES_MAX);
+        let ranges: Vec<(u64, u64)> = match request.missing_ranges.as_slice() {
+            ranges @ [_, ..] => ranges.iter().map(|range| (range.start.max(1), range.end.min(log_head))).collect(),
+            [] => {
                 if attachment.v1 {
                     // All earlier answers are superseded: the device says where it stands.
                     attachment.answers.clear();
@@ -218,7 +228,8 @@ impl Relay {
             row.last_seen_ms = now.wall_ms;
             row.sync_state = SyncState { last_synced_sequence: heartbeat.sequence_number, vector_clock: heartbeat.vector_clock };
         }
-        let answer = SyncHeartbeat { sequence_number: session.head, vector_clock: session.informing_clock() };
+        let vector_clock = if speaks_v1(head) { VectorClock::new() } else { session.heads.informing() };
+        let answer = SyncHeartbeat { sequence_number: session.head, vector_clock };
         self.transmit(now, connection, &head.session_id, Body::SyncHeartbeat(answer), actions);
     }
 
@@ -284,11 +295,11 @@ impl Relay {
             let row = row.clone();
             self.note(session_id, vec![row], Vec::new(), actions);
         }
-        self.tell_devices(now, session_id, |attachment| attachment.v1, actions);
+        self.tell_devices(now, session_id, connection, &attachment.device_id, actions);
     }
 }
 
-fn speaks_v1(head: &Head) -> bool {
+pub(super) fn speaks_v1(head: &Head) -> bool {
     head.protocol_version.is_some_and(|version| version >= PROTOCOL_VERSION)
 }
 
@@ -296,7 +307,7 @@ fn receipt_sync(now: Now, message_id: String, status: ReceiptStatus, wallet: Str
     Receipt {
         message_id,
         status,
-        timestamp: Stamp::iso(now.wall_ms),
+        timestamp: Stamp::Iso(now.wall_ms),
         reader_wallet: Some(wallet),
         device_id: Some(device_id),
         sequence_number: sequence,
@@ -330,12 +341,8 @@ impl Attachment {
 }
 
 impl Session {
-    pub(super) fn informing_clock(&self) -> VectorClock {
-        if self.heads.len() <= INFORMING_CLOCK_DEVICES_MAX { self.heads.clone() } else { VectorClock::new() }
-    }
-
-    /// Every wallet's receipts, for a device that arrives.
-    fn stored_receipts(&self) -> Vec<Receipt> {
+    /// The receipts of the other wallets, for a device that arrives. What was read was delivered.
+    fn stored_receipts(&self, own: Option<&WalletAddress>) -> Vec<Receipt> {
         let receipt = |wallet: &String, status, sequence: u64| Receipt {
             message_id: self.id_at(sequence).unwrap_or_default(),
             status,
@@ -344,10 +351,13 @@ impl Session {
             device_id: None,
             sequence_number: Some(sequence),
         };
-        let both = self.watermarks.iter().flat_map(|(wallet, watermark)| {
-            [receipt(wallet, ReceiptStatus::Delivered, watermark.delivered), receipt(wallet, ReceiptStatus::Read, watermark.read)]
+        let others = self.watermarks.iter().filter(|(wallet, _)| own != Some(*wallet));
+        let both = others.flat_map(|(wallet, Watermark { delivered, read })| {
+            let delivered = (delivered > read).then(|| receipt(wallet, ReceiptStatus::Delivered, *delivered));
+            let read = (*read > 0).then(|| receipt(wallet, ReceiptStatus::Read, *read));
+            delivered.into_iter().chain(read)
         });
-        both.filter(|receipt| receipt.sequence_number != Some(0)).take(BATCH_MESSAGES_MAX / 8).collect()
+        both.take(BATCH_MESSAGES_MAX / 8).collect()
     }
 
     /// Whether any of these entries was written by another wallet; the tail tells, and beyond it one is assumed.

@@ -7,20 +7,22 @@
 mod api;
 mod append;
 mod attend;
+mod chunks;
 mod deliver;
+mod draft;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use api::*;
 
-use crate::compress::Payload;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, ErrorBody, Frame, Head, RELAY_DEVICE_ID};
+use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
 use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
+use chunks::{ChunkKey, Chunks};
 use session::Session;
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -37,6 +39,9 @@ pub struct Relay {
     tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
     last_ticket: Ticket,
     last_frame: u64,
+    /// Connections whose sockets are full.
+    full: BTreeSet<ConnectionId>,
+    chunks: Chunks,
 }
 
 /// What a question to the journal was for.
@@ -45,8 +50,8 @@ enum Purpose {
     /// To tell repeats from new messages.
     Find,
     Append,
-    /// To serve this connection.
-    Read(ConnectionId),
+    /// To serve every connection that waits for this part of the log.
+    Read(ChunkKey, u64),
 }
 
 #[derive(Default)]
@@ -56,7 +61,9 @@ struct Connection {
     /// When the socket last took something, while its queue is full.
     stalled_since_ms: Option<u64>,
     attached: BTreeSet<SessionId>,
-    compress: bool,
+    encoding: Encoding,
+    /// It takes compressed batches.
+    deflate: bool,
 }
 
 impl Connection {
@@ -76,12 +83,12 @@ impl Relay {
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Opened { connection } => {
-                self.connections.insert(connection, Connection::default());
+            Input::Opened { connection, encoding } => {
+                self.connections.insert(connection, Connection { encoding, ..Connection::default() });
             }
             Input::Received { connection, payload } => {
-                if self.connections.contains_key(&connection) {
-                    match payload.parse() {
+                if let Some(Connection { encoding, .. }) = self.connections.get(&connection) {
+                    match parse(*encoding, &payload) {
                         Ok(frame) => self.route(now, connection, frame, &mut actions),
                         Err(error) => self.refuse(now, connection, ErrorBody::new(&error), &mut actions),
                     }
@@ -98,7 +105,8 @@ impl Relay {
 
     /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.connections.values().filter_map(|connection| connection.stalled_since_ms).min().map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+        let since_ms = self.full.iter().filter_map(|connection| self.connections.get(connection)?.stalled_since_ms).min();
+        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
     }
 
     /// A frame goes to its session, once that is known.
@@ -159,7 +167,7 @@ impl Relay {
             }
             Purpose::Find => self.found(now, &session_id, answer, actions),
             Purpose::Append => self.appended(now, &session_id, answer, actions),
-            Purpose::Read(connection) => self.read(now, &session_id, connection, answer, actions),
+            Purpose::Read(key, through) => self.read(now, &key, through, answer, actions),
         }
         self.release(&session_id);
     }
@@ -199,6 +207,7 @@ impl Relay {
         connection.queued_bytes = connection.queued_bytes.saturating_sub(bytes);
         connection.stalled_since_ms = connection.is_full().then_some(now.monotonic_ms);
         if was_full && !connection.is_full() {
+            self.full.remove(&id);
             for session_id in connection.attached.clone() {
                 self.serve(now, &session_id, id, actions);
             }
@@ -207,11 +216,14 @@ impl Relay {
 
     /// A socket that takes nothing of a full queue is cut (T12): what it lacks is in the log.
     fn cut_stalled(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.full.is_empty() {
+            return;
+        }
         let stalled = |connection: &Connection| {
             connection.stalled_since_ms.is_some_and(|since_ms| now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
                 || connection.queued_bytes > 4 * SOCKET_QUEUE_BYTES_MAX
         };
-        let cut: Vec<ConnectionId> = self.connections.iter().filter(|(_, connection)| stalled(connection)).map(|(id, _)| *id).collect();
+        let cut: Vec<ConnectionId> = self.full.iter().copied().filter(|id| self.connections.get(id).is_none_or(stalled)).collect();
         for connection in cut {
             actions.push(Action::Disconnect { connection, code: 1013, reason: "too slow: connect again to catch up".into() });
             self.closed(now, connection, actions);
@@ -219,6 +231,7 @@ impl Relay {
     }
 
     fn closed(&mut self, now: Now, id: ConnectionId, actions: &mut Vec<Action>) {
+        self.full.remove(&id);
         let Some(connection) = self.connections.remove(&id) else { return };
         for session_id in connection.attached {
             self.leave(now, &session_id, id, actions);
@@ -251,8 +264,14 @@ impl Relay {
 
     fn transmit(&mut self, now: Now, connection: ConnectionId, session_id: &str, body: Body, actions: &mut Vec<Action>) {
         let head = self.head(now, session_id);
-        let compress = self.connections.get(&connection).is_some_and(|connection| connection.compress);
-        self.transmit_payload(now, connection, Payload::pack(Frame { head, body }.to_json(), compress), actions);
+        self.transmit_frame(now, connection, &Frame { head, body }, actions);
+    }
+
+    fn transmit_frame(&mut self, now: Now, connection: ConnectionId, frame: &Frame, actions: &mut Vec<Action>) {
+        let encoding = self.connections.get(&connection).map(|connection| connection.encoding).unwrap_or_default();
+        if let Some(payload) = print(encoding, frame) {
+            self.transmit_payload(now, connection, payload, actions);
+        }
     }
 
     fn transmit_payload(&mut self, now: Now, id: ConnectionId, payload: Payload, actions: &mut Vec<Action>) {
@@ -260,13 +279,33 @@ impl Relay {
         connection.queued_bytes += payload.len();
         if connection.is_full() {
             connection.stalled_since_ms.get_or_insert(now.monotonic_ms);
+            self.full.insert(id);
         }
         actions.push(Action::Transmit { connection: id, payload });
     }
 
     fn refuse(&mut self, now: Now, connection: ConnectionId, error: ErrorBody, actions: &mut Vec<Action>) {
-        let json = Frame { head: Head::default(), body: Body::Error(error) }.to_json();
-        self.transmit_payload(now, connection, Payload::pack(json, false), actions);
+        self.transmit_frame(now, connection, &Frame { head: Head::default(), body: Body::Error(error) }, actions);
+    }
+}
+
+fn parse(encoding: Encoding, payload: &Payload) -> Result<Frame, SyncError> {
+    let frame = match (encoding, payload) {
+        (Encoding::Json, Payload::Text(text)) => return Frame::parse(text),
+        (Encoding::Binary, Payload::Binary(bytes)) => Frame::from_bytes(bytes)?,
+        _ => return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "text and binary frames go by the subprotocol of the connection")),
+    };
+    if frame.head.protocol_version.is_none_or(|version| version < PROTOCOL_VERSION) {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a binary frame must name its protocol_version"));
+    }
+    Ok(frame)
+}
+
+/// `None` for the frames that only clients of the JSON form are sent.
+fn print(encoding: Encoding, frame: &Frame) -> Option<Payload> {
+    match encoding {
+        Encoding::Json => Some(Payload::Text(frame.to_json().into())),
+        Encoding::Binary => frame.to_bytes().map(|bytes| Payload::Binary(bytes.into())),
     }
 }
 

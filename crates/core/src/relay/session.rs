@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, StoredEntry, StoredSession, WatermarkRow};
 use super::append::{Append, Update};
+use super::chunks::ChunkKey;
 use crate::client::Watermark;
-use crate::compress::Payload;
-use crate::frame::{DeviceState, ReceiptStatus};
+use crate::frame::{DeviceState, ReceiptStatus, SyncState};
 use crate::ids::{DeviceId, WalletAddress};
 use crate::limits::TAIL_ENTRIES_MAX;
 use crate::message::Entry;
@@ -26,20 +26,13 @@ pub(super) struct Session {
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
     pub append: Option<Append>,
-    /// The last live push: everybody at the same position gets the same bytes.
-    pub push: Option<Push>,
+    /// Parts of the log that the journal is reading, and who waits for each.
+    pub reads: BTreeMap<ChunkKey, Vec<ConnectionId>>,
 }
 
 pub(super) struct TailEntry {
     pub stored: StoredEntry,
     pub entry: Entry,
-}
-
-pub(super) struct Push {
-    pub from: u64,
-    pub through: u64,
-    pub plain: Payload,
-    pub compressed: Payload,
 }
 
 /// A connection that takes part in a session.
@@ -95,12 +88,12 @@ impl Session {
             tail: VecDeque::new(),
             updates: VecDeque::new(),
             append: None,
-            push: None,
+            reads: BTreeMap::new(),
         }
     }
 
     pub fn is_idle(&self) -> bool {
-        self.attachments.is_empty() && self.updates.is_empty() && self.append.is_none()
+        self.attachments.is_empty() && self.updates.is_empty() && self.append.is_none() && self.reads.is_empty()
     }
 
     pub fn has_seed_clients(&self) -> bool {
@@ -114,21 +107,11 @@ impl Session {
         }
     }
 
-    /// Entries `from` to `through` where the tail holds `from`: at most `count_max`, and `bytes_max` of bodies.
-    pub fn tail_range(&self, from: u64, through: u64, count_max: usize, bytes_max: usize) -> Option<Vec<Arc<TailEntry>>> {
+    /// The entries from `from` on, where the tail holds that one.
+    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = &Entry>> {
         let first = self.tail.front()?.stored.sequence;
-        let start = usize::try_from(from.checked_sub(first)?).ok()?;
-        let mut bytes = 0;
-        let within = self.tail.iter().skip(start).take_while(|entry| entry.stored.sequence <= through).take(count_max);
-        let taken: Vec<_> = within
-            .take_while(|entry| {
-                let fits = bytes == 0 || bytes + entry.stored.body.len() <= bytes_max;
-                bytes += entry.stored.body.len();
-                fits
-            })
-            .cloned()
-            .collect();
-        (!taken.is_empty()).then_some(taken)
+        let start = usize::try_from(from.checked_sub(first)?).ok().filter(|start| *start < self.tail.len())?;
+        Some(self.tail.range(start..).map(|entry| &entry.entry))
     }
 
     /// Takes in a receipt; says whether it was news.
@@ -140,18 +123,21 @@ impl Session {
         WatermarkRow { wallet: wallet.to_owned(), watermark: self.watermarks.get(wallet).copied().unwrap_or_default() }
     }
 
-    /// Every device as `device_list` has it, those that are connected first.
-    pub fn device_states(&self) -> Vec<DeviceState> {
-        let online = |device: &str| self.attachments.values().any(|attachment| attachment.device_id == device);
-        let mut states: Vec<DeviceState> = self
-            .devices
-            .values()
+    /// Devices as `device_list` has them, those that are connected first: one of them, or all. Clocks only where asked:
+    /// copies of all would be devices times devices.
+    pub fn device_states(&self, one: Option<&str>, with_clocks: bool) -> Vec<DeviceState> {
+        let online: BTreeSet<&str> = self.attachments.values().map(|attachment| attachment.device_id.as_str()).collect();
+        let wanted = self.devices.values().filter(|row| one.is_none_or(|device| row.device_id == device));
+        let mut states: Vec<DeviceState> = wanted
             .map(|row| DeviceState {
                 device_id: row.device_id.clone(),
                 platform: row.platform.clone(),
                 last_seen_at: row.last_seen_ms,
-                is_online: online(&row.device_id),
-                sync_state: row.sync_state.clone(),
+                is_online: online.contains(row.device_id.as_str()),
+                sync_state: SyncState {
+                    last_synced_sequence: row.sync_state.last_synced_sequence,
+                    vector_clock: if with_clocks { row.sync_state.vector_clock.clone() } else { VectorClock::new() },
+                },
                 wallet: row.wallet.clone(),
             })
             .collect();

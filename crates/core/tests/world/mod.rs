@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::{self, Client, ClientConfig, Event, LogRecord, MessageStatus, Reply, Snapshot, Write};
-use solconnect_sync_core::compress::Payload;
 use solconnect_sync_core::conflict::Conflict;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::log;
+use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::message::Entry;
 use solconnect_sync_core::relay::{self, DeviceRow, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::time::Now;
@@ -43,21 +42,37 @@ impl Store {
             match write {
                 Write::Device(device) => self.snapshot.device = Some(device),
                 Write::Session(record) => {
+                    assert_eq!(client::SessionRecord::from_bytes(&record.to_bytes()).unwrap(), record);
                     self.snapshot.sessions.retain(|old| old.session_id != record.session_id);
                     self.snapshot.sessions.push(record);
                 }
                 Write::Outbox(record) => {
-                    self.snapshot.outbox.retain(|old| (&old.session_id, old.counter) != (&record.session_id, record.counter));
-                    self.snapshot.outbox.push(record);
+                    let stored = client::OutboxRecord::from_bytes(&record.to_bytes()).unwrap();
+                    assert_eq!(stored, record, "unsent messages are read back as they were stored");
+                    self.snapshot.outbox.retain(|old| (&old.session_id, old.first()) != (&stored.session_id, stored.first()));
+                    self.snapshot.outbox.push(stored);
+                    self.snapshot.outbox.sort_by_key(|record| (record.session_id.clone(), record.first()));
                 }
-                Write::DeleteOutbox { session_id, counter } => {
-                    self.snapshot.outbox.retain(|old| (&old.session_id, old.counter) != (&session_id, counter));
+                Write::DeleteOutbox { session_id, first, last } => {
+                    let leaves = |old: &client::OutboxRecord| old.session_id == session_id && (first..=last).contains(&old.first());
+                    self.snapshot.outbox.retain(|old| !leaves(old));
                 }
                 Write::Log(record) => {
+                    let stored = LogRecord::from_bytes(&record.session_id, &record.to_bytes()).unwrap();
+                    assert_eq!(stored, record, "a batch is read back as it was stored");
                     self.logs.insert((record.session_id.clone(), record.first), record);
+                }
+                Write::JoinLog { session_id, first, last } => {
+                    let range = (session_id.clone(), first)..=(session_id, last);
+                    let small: Vec<LogRecord> = self.logs.range(range.clone()).map(|(_, record)| record.clone()).collect();
+                    let joined = LogRecord::join(&small).unwrap();
+                    self.logs.retain(|key, _| !range.contains(key));
+                    self.logs.extend(joined.into_iter().map(|record| ((record.session_id.clone(), record.first), record)));
                 }
                 Write::ClearLog { session_id } => self.logs.retain(|(session, _), _| *session != session_id),
                 Write::Versions(record) => {
+                    let stored = client::VersionsRecord::from_bytes(&record.to_bytes()).unwrap();
+                    assert_eq!(stored.versions.len(), record.versions.len());
                     self.snapshot.versions.retain(|old| old.message_id != record.message_id);
                     self.snapshot.versions.push(record);
                 }
@@ -67,7 +82,7 @@ impl Store {
 
     pub fn entries(&self, session_id: &str) -> Vec<Entry> {
         let batches = self.logs.iter().filter(|((session, _), _)| session == session_id);
-        batches.flat_map(|(_, record)| log::decode(&record.entries).unwrap()).collect()
+        batches.flat_map(|(_, record)| record.entries().unwrap()).collect()
     }
 }
 
@@ -273,7 +288,11 @@ impl World {
                 let connection = self.last_connection;
                 self.connections.insert(connection, (index, life, generation));
                 self.devices[index].link = Some((connection, generation));
-                self.deliver(connection, true, Happening::RelayInput(self.relay_life, relay::Input::Opened { connection }));
+                self.deliver(
+                    connection,
+                    true,
+                    Happening::RelayInput(self.relay_life, relay::Input::Opened { connection, encoding: Encoding::Binary }),
+                );
                 self.deliver(connection, false, Happening::DeviceInput(index, life, client::Input::Connected { generation }));
             }
             client::Action::Disconnect { generation } => {
@@ -281,7 +300,7 @@ impl World {
                     self.close(connection);
                 }
             }
-            client::Action::Transmit { generation, payload } => {
+            client::Action::Transmit { generation, frame } => {
                 let Some((connection, _)) = self.devices[index].link.filter(|link| link.1 == generation) else {
                     return;
                 };
@@ -291,7 +310,7 @@ impl World {
                 if self.chance(self.faults.half_open_per_mille) {
                     self.half_open.insert(connection);
                 }
-                let input = relay::Input::Received { connection, payload };
+                let input = relay::Input::Received { connection, payload: Payload::Binary(frame) };
                 self.deliver(connection, true, Happening::RelayInput(self.relay_life, input));
             }
             client::Action::Reply { request, result } => {
@@ -379,7 +398,8 @@ impl World {
                     let bytes = payload.len();
                     if let Some((index, life, generation)) = self.connections.get(&connection).copied() {
                         self.check_bounded(&payload);
-                        let input = client::Input::Received { generation, payload };
+                        let Payload::Binary(frame) = payload else { panic!("a text frame on a binary connection") };
+                        let input = client::Input::Received { generation, frame };
                         self.deliver(connection, false, Happening::DeviceInput(index, life, input));
                     }
                     self.soon(Happening::RelayInput(self.relay_life, relay::Input::Sent { connection, bytes }));
@@ -428,8 +448,8 @@ impl World {
                 let mut bytes = 0;
                 let within = entries.iter().filter(|entry| entry.sequence >= from).take(count_max);
                 let read = within.take_while(|entry| {
-                    let fits = bytes == 0 || bytes + entry.body.len() <= bytes_max;
-                    bytes += entry.body.len();
+                    let fits = bytes == 0 || bytes + entry.body.bytes().len() <= bytes_max;
+                    bytes += entry.body.bytes().len();
                     fits
                 });
                 JournalAnswer::Entries(read.cloned().collect())
@@ -533,6 +553,6 @@ impl World {
     #[allow(dead_code, reason = "each test binary uses what it needs")]
     pub fn log(&self, session_id: &str) -> Vec<Entry> {
         let entries = self.journal.get(session_id).map(|(entries, ..)| entries.as_slice()).unwrap_or_default();
-        entries.iter().map(|entry| serde_json::from_str(&entry.body).unwrap()).collect()
+        entries.iter().map(|entry| entry.body.entries().unwrap().remove(0)).collect()
     }
 }

@@ -1,0 +1,401 @@
+//! Frames in their binary form: messages of Protocol Buffers (see `wire.rs`), whose messages stand in batches.
+
+use super::{
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, RELAY_DEVICE_ID, ReadReceipt,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState,
+    SyncStatus, SyncUpdate, Unsent, check_frame_bytes,
+};
+use crate::batch::{Batch, uuid_bytes, uuid_text};
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id};
+use crate::limits::BATCH_MESSAGES_MAX;
+use crate::message::{Entry, Stamp};
+use crate::wire::{Field, Malformed, Reader, Record, Value, bytes_of, nested, number_of, put_block, put_signed, record};
+
+impl Frame {
+    /// Reads a frame in the binary form.
+    ///
+    /// # Errors
+    /// As [`Frame::parse`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Frame, SyncError> {
+        check_frame_bytes(bytes.len())?;
+        let envelope = Envelope::decode(bytes).map_err(Malformed::in_frame)?;
+        let unknown = || SyncError::new(ErrorCode::UnknownFrame, "a binary frame of a kind that this version does not know");
+        let frame = Frame { head: envelope.head, body: envelope.body.ok_or_else(unknown)? };
+        frame.check()?;
+        Ok(frame)
+    }
+
+    /// The binary form; `None` for the two frames that only seed clients are sent.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let (head, mut out) = (&self.head, Vec::new());
+        put_head(head, &mut out);
+        match &self.body {
+            Body::DeviceAnnounce(body) => body.put(number::DEVICE_ANNOUNCE, &mut out),
+            Body::DeviceList(body) => ListedDevices::from(body).put(number::DEVICE_LIST, &mut out),
+            Body::SyncRequest(body) => body.put(number::SYNC_REQUEST, &mut out),
+            Body::SyncResponse(body) => body.put(number::SYNC_RESPONSE, &mut out),
+            Body::SyncStatus(body) => body.put(number::SYNC_STATUS, &mut out),
+            Body::SyncUpdate(body) => put_update(&body.batch(head)?, &mut out),
+            Body::SyncAck(body) => body.put(number::SYNC_ACK, &mut out),
+            Body::SyncHeartbeat(body) => body.put(number::SYNC_HEARTBEAT, &mut out),
+            Body::ReadReceipt(body) => body.put(number::READ_RECEIPT, &mut out),
+            Body::ReadReceiptSync(body) => body.put(number::READ_RECEIPT_SYNC, &mut out),
+            Body::Error(body) => body.put(number::ERROR, &mut out),
+            Body::SyncConflict(_) | Body::Chat(_) => return None,
+        }
+        Some(out)
+    }
+
+    /// The binary form of a `sync_update` with these messages.
+    pub fn update_bytes(head: &Head, messages: &Batch) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_head(head, &mut out);
+        put_update(messages, &mut out);
+        out
+    }
+}
+
+/// The numbers of a binary frame's fields. Those of the head are below 16.
+mod number {
+    pub const SESSION_ID: u64 = 1;
+    pub const DEVICE_ID: u64 = 2;
+    pub const TIMESTAMP: u64 = 3;
+    pub const MESSAGE_ID: u64 = 4;
+    pub const PROTOCOL_VERSION: u64 = 5;
+    pub const SESSION_UUID: u64 = 6;
+    pub const DEVICE_ANNOUNCE: u64 = 16;
+    pub const DEVICE_LIST: u64 = 17;
+    pub const SYNC_REQUEST: u64 = 18;
+    pub const SYNC_RESPONSE: u64 = 19;
+    pub const SYNC_STATUS: u64 = 20;
+    pub const SYNC_UPDATE: u64 = 21;
+    pub const SYNC_ACK: u64 = 22;
+    pub const SYNC_HEARTBEAT: u64 = 23;
+    pub const READ_RECEIPT: u64 = 24;
+    pub const READ_RECEIPT_SYNC: u64 = 25;
+    pub const ERROR: u64 = 26;
+}
+
+fn put_head(head: &Head, out: &mut Vec<u8>) {
+    match uuid_bytes(&head.session_id) {
+        Some(uuid) => put_block(number::SESSION_UUID, &uuid, out),
+        None => head.session_id.put(number::SESSION_ID, out),
+    }
+    // Who speaks for the relay, when and in which frame is of no use to anybody.
+    if head.device_id != RELAY_DEVICE_ID {
+        head.device_id.put(number::DEVICE_ID, out);
+        head.timestamp.put(number::TIMESTAMP, out);
+        head.message_id.put(number::MESSAGE_ID, out);
+        head.protocol_version.map(u64::from).put(number::PROTOCOL_VERSION, out);
+    }
+}
+
+fn put_update(messages: &Batch, out: &mut Vec<u8>) {
+    let mut body = Vec::with_capacity(messages.bytes().len() + 8);
+    messages.put(1, &mut body);
+    put_block(number::SYNC_UPDATE, &body, out);
+}
+
+/// What is read of a binary frame.
+#[derive(Default)]
+struct Envelope {
+    head: Head,
+    body: Option<Body>,
+}
+
+impl Record for Envelope {
+    fn put_fields(&self, _: &mut Vec<u8>) {}
+
+    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+        let Envelope { head, body } = self;
+        match number {
+            number::SESSION_ID => head.session_id.take(value)?,
+            number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.get(..16).ok_or(Malformed("a UUID has 16 bytes"))?),
+            number::DEVICE_ID => head.device_id.take(value)?,
+            number::TIMESTAMP => head.timestamp = Stamp::Millis(number_of(value)?),
+            number::MESSAGE_ID => head.message_id.take(value)?,
+            number::PROTOCOL_VERSION => head.protocol_version = u32::try_from(number_of(value)?).ok(),
+            number::DEVICE_ANNOUNCE => *body = Some(Body::DeviceAnnounce(record_of(value)?)),
+            number::DEVICE_LIST => *body = Some(Body::DeviceList(record_of::<ListedDevices>(value)?.into())),
+            number::SYNC_REQUEST => *body = Some(Body::SyncRequest(record_of(value)?)),
+            number::SYNC_RESPONSE => *body = Some(Body::SyncResponse(record_of(value)?)),
+            number::SYNC_STATUS => *body = Some(Body::SyncStatus(record_of(value)?)),
+            number::SYNC_UPDATE => *body = Some(Body::SyncUpdate(record_of(value)?)),
+            number::SYNC_ACK => *body = Some(Body::SyncAck(record_of(value)?)),
+            number::SYNC_HEARTBEAT => *body = Some(Body::SyncHeartbeat(record_of(value)?)),
+            number::READ_RECEIPT => *body = Some(Body::ReadReceipt(record_of(value)?)),
+            number::READ_RECEIPT_SYNC => *body = Some(Body::ReadReceiptSync(record_of(value)?)),
+            number::ERROR => *body = Some(Body::Error(record_of(value)?)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn record_of<T: Record>(value: Value<'_>) -> Result<T, Malformed> {
+    T::decode(bytes_of(value)?)
+}
+
+record!(DeviceAnnounce { 1 => device_info, 2 => sync_state, 3 => wallet, 4 => compression });
+record!(DeviceInfo { 1 => platform, 2 => version });
+record!(SyncState { 1 => last_synced_sequence, 2 => vector_clock });
+record!(ListedDevices { 1 => wallets, 2 => devices });
+record!(ListedDevice { 1 => device_id, 2 => platform, 3 => last_seen_at, 4 => is_online, 5 => sync_state, 6 => wallet });
+record!(SyncRequest { 1 => last_synced_sequence, 2 => sync_vector, 3 => missing_ranges, 4 => max_batch_size });
+record!(SequenceRange { 1 => start, 2 => end });
+record!(SyncResponse { 1 => messages, 2 => latest_sequence, 3 => in_reply_to, 4 => server_vector_clock });
+record!(SyncStatus { 1 => status, 2 => progress, 3 => error });
+record!(Progress { 1 => messages_synced, 2 => total_messages, 3 => conflicts_resolved });
+record!(SyncHeartbeat { 1 => sequence_number, 2 => vector_clock });
+record!(ReadReceipt { 1 => receipts });
+record!(ReadReceiptSync { 1 => receipts });
+record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
+record!(ErrorBody { 1 => error, 2 => code, 3 => session_id, 4 => in_reply_to, 5 => refused_message_id, 6 => expected_counter });
+nested!(
+    DeviceAnnounce,
+    DeviceInfo,
+    SyncState,
+    ListedDevices,
+    ListedDevice,
+    SyncRequest,
+    SequenceRange,
+    SyncResponse,
+    SyncStatus,
+    Progress,
+    SyncAck,
+    SyncHeartbeat,
+    ReadReceipt,
+    ReadReceiptSync,
+    Receipt,
+    ErrorBody,
+);
+
+/// A device as it stands in a list.
+#[derive(Default)]
+struct ListedDevice {
+    device_id: DeviceId,
+    platform: String,
+    last_seen_at: u64,
+    is_online: bool,
+    sync_state: SyncState,
+    /// The place of its wallet among those of the list, from 1; 0 where it has none.
+    wallet: u64,
+}
+
+/// `device_list` as it is written: many devices are of few wallets.
+#[derive(Default)]
+struct ListedDevices {
+    wallets: Vec<WalletAddress>,
+    devices: Vec<ListedDevice>,
+}
+
+impl From<&DeviceList> for ListedDevices {
+    fn from(list: &DeviceList) -> Self {
+        let mut listed = ListedDevices::default();
+        for DeviceState { device_id, platform, last_seen_at, is_online, sync_state, wallet } in list.devices.iter().cloned() {
+            let place = wallet.map(|wallet| {
+                let known = listed.wallets.iter().position(|other| *other == wallet);
+                known.unwrap_or_else(|| {
+                    listed.wallets.push(wallet);
+                    listed.wallets.len() - 1
+                })
+            });
+            let wallet = place.map_or(0, |place| place as u64 + 1);
+            listed.devices.push(ListedDevice { device_id, platform, last_seen_at, is_online, sync_state, wallet });
+        }
+        listed
+    }
+}
+
+impl From<ListedDevices> for DeviceList {
+    fn from(ListedDevices { wallets, devices }: ListedDevices) -> Self {
+        let state = |listed: ListedDevice| {
+            let ListedDevice { device_id, platform, last_seen_at, is_online, sync_state, wallet } = listed;
+            let place = usize::try_from(wallet).ok().and_then(|wallet| wallet.checked_sub(1));
+            let wallet = place.and_then(|place| wallets.get(place)).cloned();
+            DeviceState { device_id, platform, last_seen_at, is_online, sync_state, wallet }
+        };
+        DeviceList { devices: devices.into_iter().map(state).collect() }
+    }
+}
+
+impl Field for Batch {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if !self.is_empty() {
+            put_block(number, self.bytes(), out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = Batch::from_bytes(bytes_of(value)?);
+        Ok(())
+    }
+}
+
+/// Milliseconds since 1970; on this way the form that they were written in is not kept.
+impl Field for Stamp {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        self.ms().put(number, out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = Stamp::Iso(number_of(value)?);
+        Ok(())
+    }
+}
+
+impl Field for SyncPhase {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        (*self as u64).put(number, out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = match number_of(value)? {
+            0 => SyncPhase::Started,
+            1 => SyncPhase::InProgress,
+            2 => SyncPhase::Completed,
+            _ => SyncPhase::Failed,
+        };
+        Ok(())
+    }
+}
+
+impl Field for ReceiptStatus {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        (*self as u64).put(number, out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = if number_of(value)? == 0 { ReceiptStatus::Delivered } else { ReceiptStatus::Read };
+        Ok(())
+    }
+}
+
+impl Field for ErrorCode {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        put_block(number, self.as_str().as_bytes(), out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = ErrorCode::named(crate::wire::text(bytes_of(value)?)?);
+        Ok(())
+    }
+}
+
+impl Field for Option<Progress> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if let Some(progress) = self {
+            progress.put(number, out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        self.get_or_insert_default().take(value)
+    }
+}
+
+/// Field 1: a batch of messages without sequence numbers. The counter of each is the device's own entry of its clock.
+impl Record for SyncUpdate {
+    fn put_fields(&self, _: &mut Vec<u8>) {}
+
+    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+        if number == 1 {
+            let entries = Batch::from_bytes(bytes_of(value)?).entries()?;
+            self.messages = entries.into_iter().map(Unsent::from).collect();
+        }
+        Ok(())
+    }
+}
+
+impl From<Entry> for Unsent {
+    fn from(entry: Entry) -> Self {
+        let sequence_number = entry.counter();
+        let Entry { message, vector_clock, server_timestamp, .. } = entry;
+        Unsent { message, sequence_number, vector_clock, local_timestamp: Stamp::Millis(server_timestamp) }
+    }
+}
+
+impl SyncUpdate {
+    /// `None` where the messages do not fit a batch, or are not those of one session.
+    fn batch(&self, head: &Head) -> Option<Batch> {
+        let entry = |unsent: &Unsent| Entry {
+            message: unsent.message.clone(),
+            sequence_number: 0,
+            vector_clock: unsent.vector_clock.clone(),
+            server_timestamp: unsent.local_timestamp.ms(),
+            original_device_id: head.device_id.clone(),
+        };
+        Batch::of(&self.messages.iter().map(entry).collect::<Vec<_>>()).ok()
+    }
+}
+
+/// Lists of numbers are differences, each to the one before: `repeated sint64`, packed. Ids of our own form are a device
+/// and counters.
+impl Record for SyncAck {
+    fn put_fields(&self, out: &mut Vec<u8>) {
+        let parsed = self.acknowledged_message_ids.iter().map(|id| parse_message_id(id));
+        let parsed: Option<Vec<_>> = parsed.collect();
+        match parsed.as_deref() {
+            Some([(session, device, _), ..]) if parsed.iter().flatten().all(|(other, owner, _)| other == session && owner == device) => {
+                put_block(1, session.as_bytes(), out);
+                put_block(2, device.as_bytes(), out);
+                put_differences(3, parsed.iter().flatten().map(|(.., counter)| *counter), out);
+            }
+            _ => self.acknowledged_message_ids.iter().for_each(|id| put_block(4, id.as_bytes(), out)),
+        }
+        put_differences(5, self.acknowledged_sequences.iter().copied(), out);
+        put_differences(6, self.server_timestamps.iter().copied(), out);
+        self.vector_clock.put(7, out);
+    }
+
+    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+        match number {
+            // The session and the device: kept where the ids will stand until the counters come.
+            1 | 2 => {
+                let name = crate::wire::text(bytes_of(value)?)?;
+                self.acknowledged_message_ids.push(name.to_owned());
+            }
+            3 => {
+                let [session, device] = self.acknowledged_message_ids.as_slice() else {
+                    return Err(Malformed("counters are acknowledged of no device"));
+                };
+                let counters = take_differences(value)?;
+                self.acknowledged_message_ids = counters.iter().map(|counter| message_id(session, device, *counter)).collect();
+            }
+            4 if self.acknowledged_message_ids.len() < BATCH_MESSAGES_MAX => {
+                self.acknowledged_message_ids.push(crate::wire::text(bytes_of(value)?)?.to_owned());
+            }
+            4 => return Err(Malformed("a list is longer than the limit")),
+            5 => self.acknowledged_sequences = take_differences(value)?,
+            6 => self.server_timestamps = take_differences(value)?,
+            7 => self.vector_clock.take(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn put_differences(number: u64, numbers: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
+    let (mut packed, mut before) = (Vec::new(), 0);
+    for number in numbers {
+        put_signed(&mut packed, number.wrapping_sub(before).cast_signed());
+        before = number;
+    }
+    if !packed.is_empty() {
+        put_block(number, &packed, out);
+    }
+}
+
+fn take_differences(value: Value<'_>) -> Result<Vec<u64>, Malformed> {
+    let mut reader = Reader(bytes_of(value)?);
+    let (mut numbers, mut before) = (Vec::new(), 0u64);
+    while !reader.0.is_empty() {
+        before = before.wrapping_add(reader.signed()?.cast_unsigned());
+        if numbers.len() >= BATCH_MESSAGES_MAX || before > crate::limits::INTEGER_MAX {
+            return Err(Malformed("a list of numbers is out of range"));
+        }
+        numbers.push(before);
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,212 @@
+//! Numbering: repeats are told from new messages, and new ones get the next sequence numbers.
+
+use std::collections::BTreeSet;
+
+use super::api::{ConnectionId, StoredEntry};
+use super::append::{Outcome, Update};
+use super::refusal;
+use super::session::{Session, TailEntry};
+use crate::batch::Batch;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{ErrorBody, Unsent};
+use crate::ids::{check_id, message_id};
+use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX};
+use crate::message::{Entry, Message, Stamp};
+use crate::time::Now;
+use crate::vector_clock::VectorClock;
+
+/// How far a seed client's own counter may jump; beyond it the relay counts for it (T5).
+const SEED_COUNTER_JUMP_MAX: u64 = 1 << 20;
+
+/// The log as it will be with the entries that are being numbered.
+pub(super) struct Draft<'a> {
+    pub session: &'a Session,
+    pub found: Vec<StoredEntry>,
+    pub heads: VectorClock,
+    pub entries: Vec<TailEntry>,
+    /// Connections of v1 devices that were refused a message.
+    pub refused: BTreeSet<ConnectionId>,
+}
+
+impl Draft<'_> {
+    pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
+        let mut outcome = Outcome::default();
+        for unsent in std::mem::take(&mut update.messages) {
+            let id = unsent.message.id.clone();
+            let taken = if update.v1 { self.take_v1(now, update, unsent) } else { self.take_seed(now, update, unsent) };
+            match taken {
+                Ok(place) => {
+                    outcome.ack.acknowledged_sequences.push(place.sequence);
+                    outcome.ack.acknowledged_message_ids.push(place.id);
+                    outcome.ack.server_timestamps.push(place.server_timestamp);
+                }
+                Err(error) => {
+                    let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.heads.get(&update.device_id) + 1);
+                    let refused_message_id = Some(id).filter(|id| !id.is_empty());
+                    outcome.error.get_or_insert(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
+                    // What follows has a counter that follows the refused one. Seed clients' messages stand alone.
+                    if update.v1 {
+                        if error.code != ErrorCode::CounterGap {
+                            self.refused.insert(update.connection);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    /// A device that keeps our rules: exactly its next counter, and a clock that knows nothing that is not in the log.
+    fn take_v1(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
+        let (device_id, counter) = (&update.device_id, unsent.sequence_number);
+        let message = unsent.message;
+        if self.refused.contains(&update.connection) {
+            return Err(refused_before());
+        }
+        message.check()?;
+        check_id("message.id", &message.id)?;
+        if counter == 0 || counter > INTEGER_MAX || unsent.vector_clock.get(device_id) != counter {
+            let message = format!("sequenceNumber {counter} is not the device's own entry of the message's clock");
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
+        if message.session_id != update.head.session_id {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the message belongs to another session"));
+        }
+        if let Some(wallet) = self.session.attachments.get(&update.connection).and_then(|attachment| attachment.wallet.as_ref())
+            && message.sender_wallet != *wallet
+        {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "sender_wallet is not the wallet that the device announced"));
+        }
+        let last = self.heads.get(device_id);
+        let digest = message.digest();
+        if counter <= last {
+            let known = self.known(|stored| stored.device_id == *device_id && stored.counter == counter);
+            return match known {
+                Some(place) if place.digest == digest => Ok(place),
+                _ => Err(SyncError::new(ErrorCode::CounterReused, format!("counter {counter} of this device stands for another message"))),
+            };
+        }
+        if counter != last + 1 {
+            return Err(SyncError::new(ErrorCode::CounterGap, format!("counter {counter} does not follow {last}")));
+        }
+        let ahead = self.heads.behind(&unsent.vector_clock).find(|(other, ..)| other != device_id);
+        if let Some((other, _, known)) = ahead {
+            let message = format!("the message knows message {known} of device {other:?}, which this relay does not have");
+            return Err(SyncError::new(ErrorCode::RelayRolledBack, message));
+        }
+        self.append(now, device_id, counter, None, digest, message, unsent.vector_clock)
+    }
+
+    /// A client of the seed's protocol: its counters are its own affair, so the relay keeps ours for it.
+    fn take_seed(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
+        let key = seed_key(update, &unsent);
+        let mut message = unsent.message;
+        message.check()?;
+        let digest = message.content_digest();
+        if let Some(key) = &key
+            && let Some(place) = self.known(|stored| stored.key.as_ref() == Some(key))
+        {
+            if place.digest == digest {
+                return Ok(place);
+            }
+            return Err(SyncError::new(ErrorCode::CounterReused, "this message id stands for another message"));
+        }
+        let device_id = &update.device_id;
+        let last = self.heads.get(device_id);
+        let own = unsent.vector_clock.get(device_id);
+        let counter = if own > last && own - last <= SEED_COUNTER_JUMP_MAX { own } else { last + 1 };
+        let mut clock = VectorClock::new();
+        if unsent.vector_clock.is_empty() {
+            // It makes no claim about what it knew: nothing it might contradict.
+            clock = self.heads.clone();
+        }
+        for (other, known) in unsent.vector_clock.iter().filter(|(other, _)| other != device_id) {
+            clock.raise(other, known.min(self.heads.get(other)))?;
+        }
+        clock.raise(device_id, counter)?;
+        if message.id.is_empty() {
+            message.id = message_id(&update.head.session_id, device_id, counter);
+        }
+        check_id("message.id", &message.id)?;
+        message.session_id.clone_from(&update.head.session_id);
+        message.timestamp = stamp_or_now(message.timestamp, now);
+        self.append(now, device_id, counter, key, digest, message, clock)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn append(
+        &mut self,
+        now: Now,
+        device_id: &str,
+        counter: u64,
+        key: Option<String>,
+        digest: [u8; 32],
+        message: Message,
+        vector_clock: VectorClock,
+    ) -> Result<Place, SyncError> {
+        let sequence = self.session.head + 1 + self.entries.len() as u64;
+        if sequence > INTEGER_MAX {
+            return Err(SyncError::new(ErrorCode::LimitReached, "the session has 2^53 - 1 messages"));
+        }
+        if self.heads.get(device_id) == 0 && self.heads.len() >= CLOCK_DEVICES_MAX {
+            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+        }
+        let entry = Entry {
+            message,
+            sequence_number: sequence,
+            vector_clock,
+            server_timestamp: now.wall_ms,
+            original_device_id: device_id.to_owned(),
+        };
+        entry.check_size()?;
+        self.heads.raise(device_id, counter)?;
+        let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
+        let body = Batch::of(std::slice::from_ref(&entry)).map_err(malformed)?;
+        let stored = StoredEntry { sequence, device_id: device_id.to_owned(), counter, key, digest, body };
+        let place = Place { sequence, id: entry.message.id.clone(), server_timestamp: now.wall_ms, digest };
+        self.entries.push(TailEntry { stored, entry });
+        Ok(place)
+    }
+
+    /// An entry that the journal found, or one that is being numbered.
+    fn known(&self, matches: impl Fn(&StoredEntry) -> bool) -> Option<Place> {
+        let stored = self.found.iter().chain(self.entries.iter().map(|entry| &entry.stored)).find(|stored| matches(stored))?;
+        let entry = stored.body.entries().ok()?.pop()?;
+        Some(Place { sequence: stored.sequence, id: entry.message.id, server_timestamp: entry.server_timestamp, digest: stored.digest })
+    }
+}
+
+pub(super) fn refused_before() -> SyncError {
+    SyncError::new(ErrorCode::NotAnnounced, "a message before it was not taken; announce the device again")
+}
+
+/// Where a message stands.
+struct Place {
+    sequence: u64,
+    id: String,
+    server_timestamp: u64,
+    digest: [u8; 32],
+}
+
+/// What a seed client's repeat is known by: its id, or the device's own count with the content (a client that counts
+/// from 1 again writes other messages). Chat frames without an id cannot be repeats.
+pub(super) fn seed_key(update: &Update, unsent: &Unsent) -> Option<String> {
+    if !unsent.message.id.is_empty() {
+        return Some(format!("i:{}:{}", unsent.message.sender_wallet, unsent.message.id));
+    }
+    if !update.acknowledge {
+        return None;
+    }
+    let digest: String = unsent.message.content_digest()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("n:{}:{}:{digest}", update.device_id, unsent.sequence_number))
+}
+
+/// The stamp of entries whose writer gave none.
+fn stamp_or_now(stamp: Stamp, now: Now) -> Stamp {
+    match stamp {
+        Stamp::Millis(0) => Stamp::Iso(now.wall_ms),
+        Stamp::Text(text) if text.is_empty() => Stamp::Iso(now.wall_ms),
+        stamp => stamp,
+    }
+}

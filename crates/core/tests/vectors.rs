@@ -1,0 +1,375 @@
+//! The wire, byte for byte: frames in both forms as PROTOCOL.md describes them. A change here breaks clients that exist.
+//!
+//! The binary frames are read by `prost`, from the schema of PROTOCOL.md and not by our own code.
+
+use prost::Message as _;
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ReadReceipt, Receipt, ReceiptStatus, SequenceRange,
+    SyncAck, SyncHeartbeat, SyncRequest, SyncResponse, SyncState, SyncUpdate, Unsent,
+};
+use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::vector_clock::VectorClock;
+
+const SESSION: &str = "a3bb189e-8bf9-8888-9912-ace4e6543002";
+const WALLET: &str = "So11111111111111111111111111111111111111112";
+
+fn head() -> Head {
+    Head {
+        session_id: SESSION.into(),
+        device_id: "dev".into(),
+        timestamp: Stamp::Millis(1_700_000_000_000),
+        message_id: "1-1".into(),
+        protocol_version: Some(1),
+    }
+}
+
+fn clock(text: &str) -> VectorClock {
+    text.parse().unwrap()
+}
+
+fn entries(first: u64) -> Vec<Entry> {
+    let entry = |number: u64, device: &str, clock_text: &str, text: &str| Entry {
+        message: Message {
+            id: format!("{SESSION}:{device}:{}", clock(clock_text).get(device)),
+            sender_wallet: WALLET.into(),
+            ciphertext: text.into(),
+            timestamp: Stamp::Iso(1_700_000_000_000 + number),
+            session_id: SESSION.into(),
+            ..Message::default()
+        },
+        sequence_number: if first == 0 { 0 } else { first + number },
+        vector_clock: clock(clock_text),
+        server_timestamp: 1_700_000_000_100 + number,
+        original_device_id: device.into(),
+    };
+    let mut last = entry(2, "dev", r#"{"dev":2}"#, "aGVsbG8gd29ybGQ=");
+    last.message.content_type = Some("text/x".into());
+    last.message.extra = r#"{"nonce":"n"}"#.into();
+    vec![entry(0, "dev", r#"{"dev":1}"#, "hi"), entry(1, "phone", r#"{"dev":1,"phone":1}"#, "hé"), last]
+}
+
+fn frames() -> Vec<(&'static str, Frame)> {
+    let from_client = |body| Frame { head: head(), body };
+    let from_relay = |body| Frame { head: Head { session_id: SESSION.into(), ..Head::default() }, body };
+    let unsent: Vec<Unsent> = entries(0).into_iter().filter(|entry| entry.original_device_id == "dev").map(Unsent::from).collect();
+    let device = |id: &str| DeviceState {
+        device_id: id.into(),
+        platform: "web".into(),
+        last_seen_at: 5,
+        is_online: true,
+        sync_state: SyncState { last_synced_sequence: 7, ..SyncState::default() },
+        wallet: Some(WALLET.into()),
+    };
+    vec![
+        (
+            "device_announce",
+            from_client(Body::DeviceAnnounce(DeviceAnnounce {
+                device_info: DeviceInfo { platform: "web".into(), version: "1".into() },
+                sync_state: SyncState { last_synced_sequence: 7, vector_clock: clock(r#"{"a":300}"#) },
+                wallet: Some(WALLET.into()),
+                compression: Some("deflate".into()),
+            })),
+        ),
+        ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
+        (
+            "sync_request",
+            from_client(Body::SyncRequest(SyncRequest {
+                last_synced_sequence: 7,
+                missing_ranges: vec![SequenceRange { start: 1, end: 2 }],
+                max_batch_size: Some(100),
+                ..SyncRequest::default()
+            })),
+        ),
+        (
+            "sync_response",
+            from_relay(Body::SyncResponse(SyncResponse {
+                messages: Batch::of(&entries(7)).unwrap(),
+                latest_sequence: 9,
+                in_reply_to: Some("1-1".into()),
+                ..SyncResponse::default()
+            })),
+        ),
+        ("sync_update", from_client(Body::SyncUpdate(SyncUpdate { messages: unsent }))),
+        (
+            "sync_ack",
+            from_relay(Body::SyncAck(SyncAck {
+                acknowledged_sequences: vec![9, 10],
+                acknowledged_message_ids: vec![format!("{SESSION}:dev:1"), format!("{SESSION}:dev:2")],
+                server_timestamps: vec![1_700_000_000_100, 1_700_000_000_100],
+                ..SyncAck::default()
+            })),
+        ),
+        ("sync_heartbeat", from_client(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, ..SyncHeartbeat::default() }))),
+        (
+            "read_receipt",
+            from_client(Body::ReadReceipt(ReadReceipt {
+                receipts: vec![Receipt {
+                    message_id: "m".into(),
+                    status: ReceiptStatus::Read,
+                    timestamp: Stamp::Iso(1_700_000_000_000),
+                    sequence_number: Some(9),
+                    ..Receipt::default()
+                }],
+            })),
+        ),
+        (
+            "error",
+            from_relay(Body::Error(ErrorBody {
+                expected_counter: Some(3),
+                ..ErrorBody::new(&SyncError::new(ErrorCode::CounterGap, "no"))
+            })),
+        ),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn frames_are_written_as_they_always_were() {
+    let pinned: Vec<(&str, &str, &str)> = include_str!("vectors.txt")
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let mut parts = line.splitn(3, ' ');
+            (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap())
+        })
+        .collect();
+    let written: Vec<(&str, String, String)> =
+        frames().into_iter().map(|(name, frame)| (name, hex(&frame.to_bytes().unwrap()), frame.to_json())).collect();
+    for (name, binary, json) in &written {
+        println!("{name} {binary} {json}");
+    }
+    let written: Vec<(&str, &str, &str)> = written.iter().map(|(name, binary, json)| (*name, binary.as_str(), json.as_str())).collect();
+    assert_eq!(written, pinned, "what is printed above is what this version writes");
+}
+
+#[test]
+fn frames_are_read_as_they_always_were() {
+    for line in include_str!("vectors.txt").lines().filter(|line| !line.is_empty()) {
+        let mut parts = line.splitn(3, ' ');
+        let (name, binary, json) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        let bytes: Vec<u8> = (0..binary.len()).step_by(2).map(|at| u8::from_str_radix(&binary[at..at + 2], 16).unwrap()).collect();
+        let (_, frame) = frames().into_iter().find(|(other, _)| *other == name).unwrap();
+        let of_binary = Frame::from_bytes(&bytes).unwrap();
+        assert_eq!(of_binary.to_json(), json, "{name}");
+        let of_json = Frame::parse(json).unwrap();
+        if name != "error" {
+            // In JSON an error names its session itself.
+            assert_eq!(of_json.to_bytes(), frame.to_bytes(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_newer_version_adds_is_skipped() {
+    for (name, frame) in frames() {
+        let mut bytes = frame.to_bytes().unwrap();
+        // Fields 90 (a number) and 91 (bytes).
+        bytes.extend([0xd0, 0x05, 0x07, 0xda, 0x05, 0x03, 1, 2, 3]);
+        assert_eq!(Frame::from_bytes(&bytes).unwrap().to_json(), frame.to_json(), "{name}");
+    }
+    // A frame of a kind to come: field 60 only.
+    assert_eq!(Frame::from_bytes(&[0x0a, 1, b's', 0xe2, 0x03, 0]).unwrap_err().code, ErrorCode::UnknownFrame);
+}
+
+#[test]
+fn the_schema_of_the_protocol_reads_our_frames() {
+    for (name, frame) in frames() {
+        let read = schema::Frame::decode(frame.to_bytes().unwrap().as_slice()).unwrap();
+        assert_eq!(hex(&read.session_uuid), SESSION.replace('-', ""), "{name}");
+        match (name, read) {
+            ("device_announce", schema::Frame { device_announce: Some(announce), device_id, timestamp, protocol_version, .. }) => {
+                assert_eq!((device_id.as_str(), timestamp, protocol_version), ("dev", 1_700_000_000_000, 1));
+                let state = announce.sync_state.unwrap();
+                assert_eq!((state.last_synced_sequence, state.vector_clock["a"]), (7, 300));
+                assert_eq!((announce.wallet.as_str(), announce.compression.as_str()), (WALLET, "deflate"));
+            }
+            ("device_list", schema::Frame { device_list: Some(list), .. }) => {
+                assert_eq!(list.wallets, [WALLET]);
+                assert_eq!(
+                    list.devices.iter().map(|device| (device.device_id.as_str(), device.wallet)).collect::<Vec<_>>(),
+                    [("a", 1), ("b", 1)]
+                );
+            }
+            ("sync_request", schema::Frame { sync_request: Some(request), .. }) => {
+                assert_eq!((request.last_synced_sequence, request.max_batch_size), (7, 100));
+                assert_eq!((request.missing_ranges[0].start, request.missing_ranges[0].end), (1, 2));
+            }
+            ("sync_response", schema::Frame { sync_response: Some(response), .. }) => {
+                assert_eq!((response.latest_sequence, response.in_reply_to.as_str()), (9, "1-1"));
+                assert_eq!(Batch::from_bytes(&response.batch).entries().unwrap(), entries(7));
+            }
+            ("sync_update", schema::Frame { sync_update: Some(update), .. }) => {
+                assert_eq!(Batch::from_bytes(&update.batch).entries().unwrap().len(), 2);
+            }
+            ("sync_ack", schema::Frame { sync_ack: Some(ack), .. }) => {
+                assert_eq!((ack.session.as_str(), ack.device.as_str()), (SESSION, "dev"));
+                assert_eq!((ack.counters, ack.sequences), (vec![1, 1], vec![9, 1]));
+                assert_eq!(ack.server_timestamps, [1_700_000_000_100, 0]);
+            }
+            ("sync_heartbeat", schema::Frame { sync_heartbeat: Some(heartbeat), .. }) => assert_eq!(heartbeat.sequence_number, 9),
+            ("read_receipt", schema::Frame { read_receipt: Some(receipts), .. }) => {
+                let receipt = &receipts.receipts[0];
+                assert_eq!((receipt.message_id.as_str(), receipt.status, receipt.sequence_number), ("m", 1, 9));
+            }
+            ("error", schema::Frame { error: Some(error), .. }) => {
+                assert_eq!((error.error.as_str(), error.code.as_str(), error.expected_counter), ("no", "COUNTER_GAP", 3));
+            }
+            (name, frame) => panic!("{name} was read as {frame:?}"),
+        }
+    }
+}
+
+/// The schema of PROTOCOL.md.
+#[allow(missing_docs)]
+mod schema {
+    use std::collections::BTreeMap;
+
+    #[derive(prost::Message)]
+    pub struct Frame {
+        #[prost(bytes, tag = "6")]
+        pub session_uuid: Vec<u8>,
+        #[prost(string, tag = "2")]
+        pub device_id: String,
+        #[prost(uint64, tag = "3")]
+        pub timestamp: u64,
+        #[prost(uint64, tag = "5")]
+        pub protocol_version: u64,
+        #[prost(message, tag = "16")]
+        pub device_announce: Option<DeviceAnnounce>,
+        #[prost(message, tag = "17")]
+        pub device_list: Option<DeviceList>,
+        #[prost(message, tag = "18")]
+        pub sync_request: Option<SyncRequest>,
+        #[prost(message, tag = "19")]
+        pub sync_response: Option<SyncResponse>,
+        #[prost(message, tag = "21")]
+        pub sync_update: Option<SyncUpdate>,
+        #[prost(message, tag = "22")]
+        pub sync_ack: Option<SyncAck>,
+        #[prost(message, tag = "23")]
+        pub sync_heartbeat: Option<SyncHeartbeat>,
+        #[prost(message, tag = "24")]
+        pub read_receipt: Option<Receipts>,
+        #[prost(message, tag = "26")]
+        pub error: Option<Error>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct DeviceAnnounce {
+        #[prost(message, tag = "2")]
+        pub sync_state: Option<SyncState>,
+        #[prost(string, tag = "3")]
+        pub wallet: String,
+        #[prost(string, tag = "4")]
+        pub compression: String,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncState {
+        #[prost(uint64, tag = "1")]
+        pub last_synced_sequence: u64,
+        #[prost(btree_map = "string, uint64", tag = "2")]
+        pub vector_clock: BTreeMap<String, u64>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct DeviceList {
+        #[prost(string, repeated, tag = "1")]
+        pub wallets: Vec<String>,
+        #[prost(message, repeated, tag = "2")]
+        pub devices: Vec<Device>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Device {
+        #[prost(string, tag = "1")]
+        pub device_id: String,
+        #[prost(uint64, tag = "6")]
+        pub wallet: u64,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncRequest {
+        #[prost(uint64, tag = "1")]
+        pub last_synced_sequence: u64,
+        #[prost(message, repeated, tag = "3")]
+        pub missing_ranges: Vec<Range>,
+        #[prost(uint64, tag = "4")]
+        pub max_batch_size: u64,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Range {
+        #[prost(uint64, tag = "1")]
+        pub start: u64,
+        #[prost(uint64, tag = "2")]
+        pub end: u64,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncResponse {
+        #[prost(bytes, tag = "1")]
+        pub batch: Vec<u8>,
+        #[prost(uint64, tag = "2")]
+        pub latest_sequence: u64,
+        #[prost(string, tag = "3")]
+        pub in_reply_to: String,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncUpdate {
+        #[prost(bytes, tag = "1")]
+        pub batch: Vec<u8>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncAck {
+        #[prost(string, tag = "1")]
+        pub session: String,
+        #[prost(string, tag = "2")]
+        pub device: String,
+        #[prost(sint64, repeated, tag = "3")]
+        pub counters: Vec<i64>,
+        #[prost(sint64, repeated, tag = "5")]
+        pub sequences: Vec<i64>,
+        #[prost(sint64, repeated, tag = "6")]
+        pub server_timestamps: Vec<i64>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SyncHeartbeat {
+        #[prost(uint64, tag = "1")]
+        pub sequence_number: u64,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Receipts {
+        #[prost(message, repeated, tag = "1")]
+        pub receipts: Vec<Receipt>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Receipt {
+        #[prost(string, tag = "1")]
+        pub message_id: String,
+        #[prost(uint64, tag = "2")]
+        pub status: u64,
+        #[prost(uint64, tag = "6")]
+        pub sequence_number: u64,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Error {
+        #[prost(string, tag = "1")]
+        pub error: String,
+        #[prost(string, tag = "2")]
+        pub code: String,
+        #[prost(uint64, tag = "6")]
+        pub expected_counter: u64,
+    }
+}

@@ -1,0 +1,162 @@
+//! The text of `exportMessages`: JSON, the entries as they stand in the frames of the wire.
+
+use js_sys::{Array, JSON, Object};
+use solconnect_sync_core::client::SessionView;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::message::{Entry, Message, Stamp};
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::arguments::{count, field, is_left_out, optional_text, text_field};
+use crate::clock::{clock_of, record_of};
+use crate::errors::invalid_argument;
+use crate::types::object;
+
+const FORMAT: &str = "solconnect-export";
+const VERSION: f64 = 1.0;
+
+/// One session of an export.
+pub struct ExportedSession {
+    /// The wallet of the device that exported it.
+    pub wallet: String,
+    /// The other one.
+    pub peer_wallet: String,
+    /// Its log.
+    pub entries: Vec<Entry>,
+}
+
+/// A session with its log, as an export holds it.
+///
+/// # Errors
+/// `UNKNOWN_ERROR` for fields of a message that are no JSON.
+pub fn session_to_js(session: &SessionView, entries: &[Entry]) -> Result<JsValue, SyncError> {
+    let entries = entries.iter().map(entry_to_js).collect::<Result<Array, _>>()?;
+    Ok(object(&[
+        ("session_id", session.session_id.as_str().into()),
+        ("wallet", session.wallet.as_str().into()),
+        ("peer_wallet", session.peer_wallet.as_str().into()),
+        ("entries", entries.into()),
+    ]))
+}
+
+/// The text of an export.
+///
+/// # Errors
+/// `UNKNOWN_ERROR` where it is too long for a text.
+pub fn to_text(sessions: &Array) -> Result<String, SyncError> {
+    let export = object(&[("format", FORMAT.into()), ("version", VERSION.into()), ("sessions", sessions.into())]);
+    let text = JSON::stringify(&export).ok().and_then(|text| text.as_string());
+    text.ok_or_else(|| SyncError::new(ErrorCode::UnknownError, "the export is too long for one text"))
+}
+
+/// The sessions of an export.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for a text of another form.
+pub fn from_text(text: &str) -> Result<Array, SyncError> {
+    let export = JSON::parse(text).map_err(|_| invalid_argument("this is no JSON"))?;
+    if text_field(&export, "format")? != FORMAT || field(&export, "version") != VERSION {
+        return Err(invalid_argument("this is no export, or one of a newer version"));
+    }
+    list(&export, "sessions")
+}
+
+/// A session of an export.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` for one of another form.
+pub fn session_of(session: &JsValue) -> Result<ExportedSession, SyncError> {
+    Ok(ExportedSession {
+        wallet: text_field(session, "wallet")?,
+        peer_wallet: text_field(session, "peer_wallet")?,
+        entries: list(session, "entries")?.iter().map(|entry| entry_of(&entry)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn list(object: &JsValue, name: &str) -> Result<Array, SyncError> {
+    field(object, name).dyn_into().map_err(|_| invalid_argument([name, " must be a list"].concat()))
+}
+
+fn entry_to_js(entry: &Entry) -> Result<JsValue, SyncError> {
+    Ok(object(&[
+        ("message", message_to_js(&entry.message)?),
+        ("sequenceNumber", (entry.sequence_number as f64).into()),
+        ("vectorClock", record_of(&entry.vector_clock)),
+        ("serverTimestamp", (entry.server_timestamp as f64).into()),
+        ("originalDeviceId", entry.original_device_id.as_str().into()),
+    ]))
+}
+
+fn entry_of(entry: &JsValue) -> Result<Entry, SyncError> {
+    let number = |name| count(name, &field(entry, name));
+    Ok(Entry {
+        message: message_of(&field(entry, "message"))?,
+        sequence_number: number("sequenceNumber")?,
+        vector_clock: clock_of(&field(entry, "vectorClock")).map_err(|error| invalid_argument(error.message))?,
+        server_timestamp: number("serverTimestamp")?,
+        original_device_id: text_field(entry, "originalDeviceId")?,
+    })
+}
+
+/// What is read of a message; other fields are kept as they are.
+const MESSAGE_FIELDS: [&str; 8] = ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "deleted"];
+
+fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
+    let timestamp = match &message.timestamp {
+        Stamp::Millis(ms) => (*ms as f64).into(),
+        Stamp::Iso(_) | Stamp::Text(_) => message.timestamp.to_iso().into(),
+    };
+    let mut fields = vec![
+        ("id", message.id.as_str().into()),
+        ("sender_wallet", message.sender_wallet.as_str().into()),
+        ("ciphertext", message.ciphertext.as_str().into()),
+        ("timestamp", timestamp),
+        ("session_id", message.session_id.as_str().into()),
+    ];
+    let optional = [("content_type", &message.content_type), ("replaces", &message.replaces)];
+    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.into()))));
+    if message.deleted {
+        fields.push(("deleted", JsValue::TRUE));
+    }
+    let broken = |_| SyncError::new(ErrorCode::UnknownError, "a message has fields that are no JSON");
+    let plain: Object = object(&fields).unchecked_into();
+    if message.extra.is_empty() {
+        return Ok(plain.into());
+    }
+    let extra: Object = JSON::parse(message.extra.as_str()).map_err(broken)?.unchecked_into();
+    Ok(Object::assign(&plain, &extra).into())
+}
+
+fn message_of(message: &JsValue) -> Result<Message, SyncError> {
+    if !message.is_object() {
+        return Err(invalid_argument("message must be an object"));
+    }
+    let optional = |name| optional_text(name, &field(message, name));
+    let text = |name| optional(name).map(Option::unwrap_or_default);
+    let timestamp = field(message, "timestamp");
+    let timestamp = match timestamp.as_string() {
+        Some(text) => text.into(),
+        None if is_left_out(&timestamp) => Stamp::default(),
+        None => Stamp::Millis(count("timestamp", &timestamp)?),
+    };
+    let deleted = field(message, "deleted");
+    if !is_left_out(&deleted) && deleted.as_bool().is_none() {
+        return Err(invalid_argument("deleted must be true or false"));
+    }
+    let message_object: &Object = message.unchecked_ref();
+    let extra = Object::assign(&Object::new(), message_object);
+    for name in MESSAGE_FIELDS {
+        let _ = js_sys::Reflect::delete_property(&extra, &name.into());
+    }
+    let extra = JSON::stringify(&extra).ok().and_then(|text| text.as_string()).filter(|text| text != "{}").unwrap_or_default();
+    Ok(Message {
+        id: text("id")?,
+        sender_wallet: text("sender_wallet")?,
+        ciphertext: text("ciphertext")?,
+        timestamp,
+        session_id: text("session_id")?,
+        content_type: optional("content_type")?,
+        replaces: optional("replaces")?,
+        deleted: deleted.is_truthy(),
+        extra: extra.as_str().into(),
+    })
+}
