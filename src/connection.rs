@@ -56,6 +56,8 @@ extern "C" {
 pub struct Connection {
     database: DurableDatabase,
     is_open: Rc<Cell<bool>>,
+    /// Whether its store has found itself the owner of this database.
+    pub is_owned: Cell<bool>,
     _on_end: Closure<dyn Fn()>,
 }
 
@@ -87,7 +89,7 @@ impl Connection {
         });
         database.set_onclose(Some(on_end.as_ref().unchecked_ref()));
         database.set_onversionchange(Some(on_end.as_ref().unchecked_ref()));
-        Connection { database, is_open, _on_end: on_end }
+        Connection { database, is_open, is_owned: Cell::new(false), _on_end: on_end }
     }
 
     /// Whether the browser has not closed it.
@@ -191,6 +193,7 @@ async fn make_current(name: &str, version: u32) -> Result<(), SyncError> {
 /// A transaction that writes. Dropped before `commit`, it is aborted: by itself a browser would commit what was issued.
 pub struct Transaction {
     inner: IdbTransaction,
+    is_committed: bool,
     /// Resolves with the event that ends it.
     ended: Promise,
 }
@@ -209,7 +212,7 @@ impl Transaction {
             inner.set_oncomplete(Some(&resolve));
             inner.set_onabort(Some(&resolve));
         });
-        Ok(Transaction { inner, ended })
+        Ok(Transaction { inner, is_committed: false, ended })
     }
 
     /// One of its stores.
@@ -224,11 +227,12 @@ impl Transaction {
     ///
     /// # Errors
     /// `STORAGE_FULL` (which browsers tell only now), `STORAGE_ERROR`; nothing is written then.
-    pub async fn commit(self) -> Result<(), SyncError> {
+    pub async fn commit(mut self) -> Result<(), SyncError> {
         // An exception means that it has ended already; how, is what the events tell. Every browser has had this method
         // for years, whatever web-sys marks it as.
         #[allow(deprecated)]
         let _ = self.inner.commit();
+        self.is_committed = true;
         let event = JsFuture::from(self.ended.clone()).await;
         if event.is_ok_and(|event| event.unchecked_into::<Event>().type_() == "complete") {
             return Ok(());
@@ -244,8 +248,10 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         self.inner.set_oncomplete(None);
         self.inner.set_onabort(None);
-        // After a commit this fails, as it should.
-        let _ = self.inner.abort();
+        if !self.is_committed {
+            // Fails where it has ended by itself, as it should.
+            let _ = self.inner.abort();
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Engine {
         // Opening disturbs nobody, so it need not wait for the lock.
         let store = Store::open(database).await?;
         let lock = lock.await?;
-        let client = Client::new(config, store.claim().await?, u64::from_le_bytes(random()?));
+        let client = Client::new(config, store.claim(lock.is_some()).await?, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
         let feed = Rc::new(move |input| {

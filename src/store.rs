@@ -1,10 +1,10 @@
 //! IndexedDB: the records of one device, written in transactions.
 //!
 //! Rules that the tests protect: only `complete` counts; a transaction that is dropped half-way is aborted (B8); all
-//! that a commit writes is issued in one burst (B7); whoever opened the database last owns it, and everyone else's
+//! that a commit writes is issued in one burst (B7); whoever claimed the database last owns it, and everyone else's
 //! writes abort (I23); a dead connection is thrown away and opened again once (B6, B10).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
@@ -26,6 +26,8 @@ const WALLET: &str = "wallet";
 pub struct Store {
     name: String,
     owner: String,
+    /// Nobody else can claim the database: the owner of a connection is looked up once, not in every transaction.
+    is_locked: Cell<bool>,
     connection: RefCell<Option<Rc<Connection>>>,
 }
 
@@ -47,6 +49,15 @@ enum Step {
     },
 }
 
+impl Step {
+    fn store(&self) -> &'static str {
+        match self {
+            Step::Put { store, .. } | Step::Delete { store, .. } => store,
+            Step::Join { .. } => LOG,
+        }
+    }
+}
+
 impl Store {
     /// Opens a database. It can be read, and written once it is claimed; one that is new or older is made current then.
     ///
@@ -56,16 +67,18 @@ impl Store {
         let connection = Connection::open_current(name).await?;
         let token: [u8; 16] = random()?;
         let owner = bs58::encode(token).into_string();
-        Ok(Store { name: name.to_owned(), owner, connection: RefCell::new(connection) })
+        Ok(Store { name: name.to_owned(), owner, is_locked: Cell::new(false), connection: RefCell::new(connection) })
     }
 
     /// Makes this the one that may write (an earlier owner's next write fails) and reads everything but the log.
+    /// `is_locked`: until it is closed nobody else will claim it.
     ///
     /// Relaxed: the owner token keeps tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
     /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
-    pub async fn claim(&self) -> Result<Snapshot, SyncError> {
+    pub async fn claim(&self, is_locked: bool) -> Result<Snapshot, SyncError> {
+        self.is_locked.set(is_locked);
         self.run(async |connection| {
             let transaction = Transaction::begin(connection, &[META, SESSIONS, OUTBOX, VERSIONS], false)?;
             let meta = transaction.store(META)?;
@@ -75,6 +88,7 @@ impl Store {
             let (sessions, outbox, versions) = (all(SESSIONS)?, all(OUTBOX)?, all(VERSIONS)?);
             let (device, sessions, outbox, versions) = (device.await?, sessions.await?, outbox.await?, versions.await?);
             transaction.commit().await?;
+            connection.is_owned.set(true);
             Ok(Snapshot {
                 device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
                 sessions: list(sessions).iter().map(|value| SessionRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
@@ -92,8 +106,15 @@ impl Store {
     pub async fn write(&self, commit: &Commit) -> Result<(), SyncError> {
         let steps = commit.writes.iter().map(step).collect::<Result<Vec<_>, _>>()?;
         self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &STORES, commit.strict)?;
-            let owner = result_of(transaction.store(META)?.get(&OWNER.into()));
+            // A new connection may lead to a database that was deleted and made again; while one is open it cannot be.
+            let is_checked = self.is_locked.get() && connection.is_owned.get();
+            // Fewer stores are quicker to lock.
+            let stores: Vec<&str> = STORES
+                .into_iter()
+                .filter(|name| steps.iter().any(|step| step.store() == *name) || (*name == META && !is_checked))
+                .collect();
+            let transaction = Transaction::begin(connection, &stores, commit.strict)?;
+            let owner = if is_checked { None } else { Some(result_of(transaction.store(META)?.get(&OWNER.into()))) };
             let mut joins = Vec::new();
             for step in &steps {
                 let issued = match step {
@@ -107,8 +128,11 @@ impl Store {
                 issued.map_err(|exception| to_error(&exception))?;
             }
             // The answer comes before those to the writes; until then nothing is committed.
-            if owner.await? != self.owner.as_str() {
-                return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has taken over this database"));
+            if let Some(owner) = owner {
+                if owner.await? != self.owner.as_str() {
+                    return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has taken over this database"));
+                }
+                connection.is_owned.set(true);
             }
             for (session_id, range, small) in joins {
                 join(&transaction.store(LOG)?, session_id, range, list(small.await?))?;

@@ -266,7 +266,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
 /// Ten messages of the peer in batches of one, two, three and four.
 async fn seed(database: &str, wallet: &str, session_id: &str) {
     let store = Store::open(database).await.unwrap();
-    store.claim().await.unwrap();
+    store.claim(false).await.unwrap();
     let clock = |counter: u64| format!(r#"{{"peer-device":{counter}}}"#).parse().unwrap();
     let entry = |sequence_number: u64| Entry {
         message: Message {

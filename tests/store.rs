@@ -17,7 +17,7 @@ const SESSION: &str = "room";
 async fn fresh(name: &str) -> Store {
     rexie::Rexie::delete(name).await.unwrap();
     let store = Store::open(name).await.unwrap();
-    store.claim().await.unwrap();
+    store.claim(false).await.unwrap();
     store
 }
 
@@ -97,7 +97,7 @@ async fn a_commit_is_there_after_reopening_i22() {
     store.write(&commit(true, writes)).await.unwrap();
     store.close();
 
-    let snapshot = Store::open(name).await.unwrap().claim().await.unwrap();
+    let snapshot = Store::open(name).await.unwrap().claim(false).await.unwrap();
     assert_eq!(snapshot.device.unwrap().device_id, "a");
     assert_eq!(snapshot.sessions, [session(2)]);
     assert_eq!(snapshot.outbox, [outbox(3)]);
@@ -111,7 +111,7 @@ async fn a_message_leaves_the_outbox_in_the_commit_that_logs_it_i2() {
     let mut writes = batches(12);
     writes.push(Write::DeleteOutbox { session_id: SESSION.to_owned(), first: 1, last: 1 });
     store.write(&commit(false, writes)).await.unwrap();
-    assert_eq!(store.claim().await.unwrap().outbox, [outbox(2)]);
+    assert_eq!(store.claim(false).await.unwrap().outbox, [outbox(2)]);
     assert_eq!(store.page(SESSION, None, 1).await.unwrap().len(), 1);
 }
 
@@ -135,7 +135,7 @@ async fn a_commit_that_cannot_be_written_leaves_nothing_i21() {
     let broken = Write::JoinLog { session_id: SESSION.to_owned(), first: 2, last: 1 };
     let error = store.write(&commit(true, vec![device("a"), Write::Session(session(1)), broken])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::StorageError);
-    let snapshot = store.claim().await.unwrap();
+    let snapshot = store.claim(false).await.unwrap();
     assert_eq!((snapshot.device, snapshot.sessions.len()), (None, 0));
 }
 
@@ -145,15 +145,30 @@ async fn whoever_claimed_last_writes_and_nobody_else_i23() {
     let first = fresh(name).await;
     first.write(&commit(true, vec![device("first")])).await.unwrap();
     let second = Store::open(name).await.unwrap();
-    second.claim().await.unwrap();
+    second.claim(false).await.unwrap();
     let error = first.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
-    assert_eq!(second.claim().await.unwrap().device.unwrap().device_id, "first");
+    assert_eq!(second.claim(false).await.unwrap().device.unwrap().device_id, "first");
     first.close();
     let error = first.write(&commit(true, vec![device("later")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse, "opening its connection again does not claim");
     second.write(&commit(true, vec![device("second")])).await.unwrap();
-    assert_eq!(second.claim().await.unwrap().device.unwrap().device_id, "second");
+    assert_eq!(second.claim(false).await.unwrap().device.unwrap().device_id, "second");
+}
+
+#[wasm_bindgen_test]
+async fn under_a_lock_the_owner_is_asked_once_for_each_connection_i23() {
+    let name = "store-locked";
+    let store = fresh(name).await;
+    store.claim(true).await.unwrap();
+    store.write(&commit(true, vec![device("a")])).await.unwrap();
+    store.write(&commit(true, vec![device("b")])).await.unwrap();
+    // Only this one's lock could have kept it out.
+    Store::open(name).await.unwrap().claim(true).await.unwrap();
+    store.close();
+    let error = store.write(&commit(true, vec![device("late")])).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::ProfileInUse);
+    assert_eq!(Store::open(name).await.unwrap().claim(true).await.unwrap().device.unwrap().device_id, "b");
 }
 
 #[wasm_bindgen_test]
@@ -221,7 +236,7 @@ async fn a_cleared_log_is_empty_and_the_rest_stays() {
     store.write(&commit(false, writes)).await.unwrap();
     store.write(&commit(false, vec![Write::ClearLog { session_id: SESSION.to_owned() }])).await.unwrap();
     assert!(store.page(SESSION, None, 1).await.unwrap().is_empty());
-    assert_eq!(store.claim().await.unwrap().sessions.len(), 1);
+    assert_eq!(store.claim(false).await.unwrap().sessions.len(), 1);
 }
 
 #[wasm_bindgen_test]
@@ -229,13 +244,15 @@ async fn a_lost_connection_is_opened_again_b10() {
     let store = fresh("store-lost").await;
     store.close();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
-    assert_eq!(store.claim().await.unwrap().device.unwrap().device_id, "a");
+    assert_eq!(store.claim(false).await.unwrap().device.unwrap().device_id, "a");
 }
 
 #[wasm_bindgen_test]
 async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
     let name = "store-deleted";
     let store = fresh(name).await;
+    store.claim(true).await.unwrap();
+    store.write(&commit(true, vec![device("a")])).await.unwrap();
     rexie::Rexie::delete(name).await.unwrap();
     let error = store.write(&commit(true, vec![device("a")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse, "a new database has another owner, or none");

@@ -165,8 +165,6 @@ impl Client {
             DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
         let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
         entry.check_size()?;
-        stage.touch(session, true);
-        session.record.counter = counter;
         stage.insert_outbox(session, entry);
         Ok(Reply::Receipt(receipt))
     }

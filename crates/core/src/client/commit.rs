@@ -199,6 +199,7 @@ impl Client {
             Undo::Inserted(id, counter) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.outbox.remove(&counter);
+                    session.record.counter = counter - 1;
                     match session.outbox_records.pop_back() {
                         Some((first, last)) if first < last => session.outbox_records.push_back((first, last - 1)),
                         _ => {}
@@ -282,9 +283,13 @@ impl Stage {
         self.wake.insert(session.record.session_id.clone(), ());
     }
 
+    /// The session's counter becomes the message's. Its record need not be written for that: the counter is at least
+    /// that of the newest message in the outbox (`Session::load_outbox`).
     pub fn insert_outbox(&mut self, session: &mut Session, entry: Entry) {
         let (session_id, counter) = (session.record.session_id.clone(), entry.counter());
         self.undo.push(Undo::Inserted(session_id.clone(), counter));
+        self.wake.insert(session_id.clone(), ());
+        session.record.counter = counter;
         session.outbox.insert(counter, entry.clone());
         // What is queued in one commit is one record.
         match (self.writes.last_mut(), session.outbox_records.back_mut()) {

@@ -133,8 +133,10 @@ impl Session {
         let (first, last) = (record.first(), record.entries.last().map_or(0, Entry::counter));
         self.outbox_records.push_back((first, last));
         for entry in record.entries.into_iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged) {
+            self.record.counter = self.record.counter.max(entry.counter());
             self.outbox.insert(entry.counter(), entry);
         }
+        self.stored_counter = self.record.counter;
     }
 
     /// The outbox as it is on disk.
