@@ -171,7 +171,7 @@ impl Engine {
                     let _ = reply.send(result);
                 }
             }
-            Action::Notify(event) => self.listeners.notify(&event),
+            Action::Notify(event) => self.listeners.notify(&event, &self.client),
         }
     }
 

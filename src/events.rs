@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use js_sys::Function;
 use serde::Serialize;
-use solconnect_sync_core::client::Event;
+use solconnect_sync_core::client::{Client, Event};
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::JsValue;
 
@@ -75,8 +75,9 @@ impl Listeners {
         self.subscriptions.borrow_mut().retain(|subscriber| subscriber.id != id);
     }
 
-    /// Tells everyone whom it concerns. No borrow is held while a handler runs: it may add and remove handlers.
-    pub fn notify(&self, event: &Event) {
+    /// Tells everyone whom it concerns. No borrow is held while a handler runs: it may add and remove handlers, and call
+    /// the machine.
+    pub fn notify(&self, event: &Event, client: &RefCell<Client>) {
         let concerned: Vec<Function> = if let Event::MessageReceived { session_id, .. } = event {
             let subscriptions = self.subscriptions.borrow();
             subscriptions
@@ -90,7 +91,8 @@ impl Listeners {
         };
         for handler in concerned {
             // Every handler gets values of its own: one may change what it is given.
-            if let Err(exception) = handler.apply(&JsValue::UNDEFINED, &arguments_of(event).into_iter().collect()) {
+            let arguments = arguments_of(event, &client.borrow()).into_iter().collect();
+            if let Err(exception) = handler.apply(&JsValue::UNDEFINED, &arguments) {
                 web_sys::console::error_1(&exception);
             }
         }
@@ -118,9 +120,9 @@ fn name_of(event: &Event) -> &'static str {
     }
 }
 
-fn arguments_of(event: &Event) -> Vec<JsValue> {
+fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
     match event {
-        Event::MessageReceived { message, .. } => vec![js(message)],
+        Event::MessageReceived { session_id, entry } => client.show(session_id, vec![entry.clone()], false).iter().map(js).collect(),
         Event::SyncStarted { session_id } => vec![session_id.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
@@ -137,7 +139,7 @@ fn arguments_of(event: &Event) -> Vec<JsValue> {
             vec![session_id.into(), message_id.into(), js(status), error]
         }
         Event::MessageRenamed { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
-        Event::DevicesChanged { session_id, devices } => vec![session_id.into(), js(devices)],
+        Event::DevicesChanged { session_id } => vec![session_id.into(), js(&client.devices(session_id))],
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],

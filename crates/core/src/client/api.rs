@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::records::{DeviceRecord, LogRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
 use crate::error::SyncError;
-use crate::frame::{DeviceState, ReceiptStatus};
+use crate::frame::ReceiptStatus;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
@@ -290,8 +290,8 @@ pub struct VersionView {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Event {
-    /// A message of another device is stored. Once for each (I6).
-    MessageReceived { session_id: SessionId, message: MessageView },
+    /// A message of another device is stored. Once for each (I6). [`show`](super::Client::show) makes of it what people see.
+    MessageReceived { session_id: SessionId, entry: Entry },
     /// A message has a new winning version, or its versions are in conflict. Ask for the message again.
     MessageChanged { session_id: SessionId, message_id: MessageId },
     /// A message of this wallet moved on. Told of those that were sent or arrived since the machine started, and of
@@ -311,8 +311,8 @@ pub enum Event {
     SyncFailed { session_id: SessionId, error: SyncError },
     /// Messages that did not know of each other.
     ConflictDetected { session_id: SessionId, conflicts: Vec<Conflict> },
-    /// The devices of a session, as the relay knows them.
-    DevicesChanged { session_id: SessionId, devices: Vec<DeviceState> },
+    /// The devices of a session are others, or are known better: ask for them.
+    DevicesChanged { session_id: SessionId },
     /// The connection changed.
     ConnectionChanged { state: ConnectionState },
     /// The outbox has so many messages now (I13).

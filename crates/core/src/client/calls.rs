@@ -200,6 +200,7 @@ impl Client {
     }
 
     fn clear_log(&mut self, session_id: SessionId, stage: &mut Stage) -> Result<Reply, SyncError> {
+        self.flush_log(stage);
         let session = self.session_for_call(&session_id)?;
         stage.touch(session, false);
         session.record.small_count = 0;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::api::{Action, Commit, CommitId, Generation, Input, RequestId, Write};
 use super::operation::Totals;
-use super::records::{OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{LogRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use super::session::Session;
 use super::sorted::Sorted;
 use super::{Client, Event};
@@ -13,6 +13,11 @@ use crate::ids::{DeviceId, MessageId, SessionId};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::message::Entry;
 use crate::time::Now;
+use crate::vector_clock::VectorClock;
+
+/// How long records of the outbox stay after their messages entered the log: long enough that a conversation deletes
+/// many at once, short enough that few are there to be read at the next start.
+const SWEEP_DELAY_MS: u64 = 1_000;
 
 /// What a group of inputs changed, on its way to disk.
 #[derive(Default)]
@@ -34,6 +39,14 @@ pub(super) struct Stage {
     pub relink: Option<String>,
     calls: Vec<Input>,
     from_relay: bool,
+    own_log: Option<OwnLog>,
+}
+
+/// Own messages that enter the log, by one acknowledgement or several: they become one batch.
+struct OwnLog {
+    session_id: SessionId,
+    heads_before: VectorClock,
+    entries: Vec<Entry>,
 }
 
 pub(super) struct Group {
@@ -99,6 +112,7 @@ impl Client {
     }
 
     fn seal(&mut self, now: Now, mut stage: Stage, actions: &mut Vec<Action>) {
+        self.flush_log(&mut stage);
         for id in stage.touched.take_keys() {
             if let Some(session) = self.sessions.get(&id) {
                 stage.writes.push(Write::Session(session.record.clone()));
@@ -118,6 +132,37 @@ impl Client {
         self.group = Some(Group { id, stage });
     }
 
+    /// Own messages that have entered the log are written as batches, before anything else is written there.
+    pub(super) fn flush_log(&mut self, stage: &mut Stage) {
+        let Some(OwnLog { session_id, heads_before, entries }) = stage.own_log.take() else { return };
+        let Some(session) = self.sessions.get_mut(&session_id) else { return };
+        for record in LogRecord::of(&entries, heads_before) {
+            session.log_batch(record, stage);
+        }
+    }
+
+    /// Removes the records of the outbox whose messages are all in the stored log. It is done after a while and not with
+    /// the message that leaves, because deleting costs a browser more than all else that an acknowledgement needs.
+    pub(super) fn sweep(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        // What is on its way to disk is not there yet: the next time.
+        session.sweep_at_ms = self.group.is_some().then_some(now.monotonic_ms + SWEEP_DELAY_MS);
+        if session.sweep_at_ms.is_some() {
+            return;
+        }
+        let logged = session.record.heads.get(&self.device.device_id);
+        let mut stage = Stage::default();
+        let mut swept = Vec::new();
+        while let Some(record) = session.outbox_records.pop_front_if(|(_, last)| *last <= logged) {
+            swept.push(record);
+        }
+        if let (Some((first, _)), Some((last, _))) = (swept.first(), swept.last()) {
+            stage.write(Write::DeleteOutbox { session_id: session_id.to_owned(), first: *first, last: *last }, false);
+        }
+        stage.undo.extend(swept.into_iter().map(|record| Undo::RecordRemoved(session_id.to_owned(), record)));
+        self.seal(now, stage, actions);
+    }
+
     pub(super) fn persisted(&mut self, now: Now, id: CommitId, actions: &mut Vec<Action>) {
         if let Some(group) = self.group.take_if(|group| group.id == id) {
             self.device_stored = true;
@@ -133,6 +178,11 @@ impl Client {
         for id in stage.wake.keys() {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.stored_counter = session.record.counter;
+                if session.sweep_at_ms.is_none() && session.has_logged_records(&self.device.device_id) {
+                    let at_ms = now.monotonic_ms + SWEEP_DELAY_MS;
+                    session.sweep_at_ms = Some(at_ms);
+                    self.sessions_due_ms = self.sessions_due_ms.min(at_ms);
+                }
             }
         }
         self.tell_queue(&stage.wake, actions);
@@ -304,20 +354,23 @@ impl Stage {
         }
     }
 
-    /// Messages leave in the order of their counters: the relay's log has them in that order (I8).
-    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> Option<Entry> {
-        let entry = session.outbox.remove(&counter)?;
-        self.undo.push(Undo::Removed(entry.clone()));
-        while let Some((first, through)) = session.outbox_records.pop_front_if(|(_, last)| *last <= counter) {
-            let id = session.record.session_id.clone();
-            self.undo.push(Undo::RecordRemoved(id.clone(), (first, through)));
-            match self.writes.last_mut() {
-                Some(Write::DeleteOutbox { session_id, last, .. }) if *session_id == id && *last < first => *last = first,
-                // Relaxed: where this is lost, the messages are sent again and the relay knows them.
-                _ => self.write(Write::DeleteOutbox { session_id: id, first, last: first }, false),
-            }
+    /// A message is in the log. Its record stays until it is swept.
+    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> bool {
+        let removed = session.outbox.remove(&counter).map(|entry| self.undo.push(Undo::Removed(entry)));
+        removed.is_some()
+    }
+
+    /// Whether own messages of another session wait to be written.
+    pub fn logs_other_than(&self, session_id: &str) -> bool {
+        self.own_log.as_ref().is_some_and(|log| log.session_id != session_id)
+    }
+
+    /// Own messages enter the log.
+    pub fn log_own(&mut self, session_id: &str, heads_before: VectorClock, entries: Vec<Entry>) {
+        match &mut self.own_log {
+            Some(log) if log.session_id == session_id => log.entries.extend(entries),
+            _ => self.own_log = Some(OwnLog { session_id: session_id.to_owned(), heads_before, entries }),
         }
-        Some(entry)
     }
 
     /// All of them leave.

@@ -251,7 +251,7 @@ impl Client {
         let update = flow.updates.front().map(|update| update.deadline_ms);
         let request = flow.request.as_ref().map(|request| request.deadline_ms);
         let auto_sync = session.auto_sync.as_ref().map(|auto_sync| auto_sync.next_ms);
-        [update, request, flow.retry_at_ms, auto_sync].into_iter().flatten().min()
+        [update, request, flow.retry_at_ms, auto_sync, session.sweep_at_ms].into_iter().flatten().min()
     }
 
     fn check_session_time(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
@@ -274,6 +274,9 @@ impl Client {
         if let Some(auto_sync) = session.auto_sync.as_mut().filter(|auto_sync| past(auto_sync.next_ms)) {
             auto_sync.next_ms = now.monotonic_ms + auto_sync.interval_ms;
             self.begin(now, session_id, actions);
+        }
+        if self.sessions.get(session_id).is_some_and(|session| session.sweep_at_ms.is_some_and(past)) {
+            self.sweep(now, session_id, actions);
         }
         self.pump(now, session_id, actions);
     }

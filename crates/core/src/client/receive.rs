@@ -30,7 +30,7 @@ impl Client {
             Body::Error(error) => return self.refused(now, error, stage),
             _ if self.sessions.get(&session_id).is_none_or(|session| !self.is_linked(session)) => return self.miss(&session_id),
             Body::SyncResponse(response) => self.take_batch(now, &session_id, response, stage),
-            Body::SyncAck(ack) => self.acknowledged(now, &session_id, ack, stage),
+            Body::SyncAck(ack) => self.acknowledged(&session_id, ack, stage),
             Body::SyncHeartbeat(heartbeat) => self.compare_heads(&session_id, heartbeat.sequence_number, stage),
             Body::DeviceList(list) => {
                 if let Some(session) = self.sessions.get_mut(&session_id) {
@@ -42,7 +42,7 @@ impl Client {
                             Err(_) => {}
                         }
                     }
-                    stage.tell(Event::DevicesChanged { session_id, devices: session.devices.clone() });
+                    stage.tell(Event::DevicesChanged { session_id });
                 }
             }
             Body::ReadReceiptSync(receipts) => self.take_receipts(&session_id, receipts.receipts, stage),
@@ -151,6 +151,9 @@ impl Client {
     ) -> Result<u64, Refusal> {
         let strategy = self.config.conflict_resolution_strategy;
         let device = self.device.device_id.clone();
+        if batch.is_some() || stage.logs_other_than(session_id) {
+            self.flush_log(stage);
+        }
         let Some(session) = self.sessions.get_mut(session_id) else {
             return Ok(0);
         };
@@ -186,15 +189,9 @@ impl Client {
                 if !concurrent_with.is_empty() {
                     conflicts.push(concurrent_messages(entry, concurrent_with, fresh.iter()));
                 }
-                if !own {
-                    // Every device of a wallet follows how far the wallet's messages are.
-                    if entry.message.sender_wallet == session.record.wallet {
-                        session.await_receipts(entry.sequence_number, entry.message.id.clone());
-                    }
-                    let shown = session.show(&device, vec![entry.clone()], false, strategy);
-                    for message in shown {
-                        stage.tell(Event::MessageReceived { session_id: session_id.to_owned(), message });
-                    }
+                // Every device of a wallet follows how far the wallet's messages are.
+                if !own && entry.message.sender_wallet == session.record.wallet {
+                    session.await_receipts(entry.sequence_number, entry.message.id.clone());
                 }
             }
             let total = if own { &mut totals.sent } else { &mut totals.received };
@@ -207,12 +204,18 @@ impl Client {
         if forked_at.is_none() {
             session.record.counter = session.record.counter.max(own_head);
         }
-        let records = match batch.filter(|_| came == fresh.len()) {
-            Some(batch) => vec![LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }],
-            None => LogRecord::of(&fresh, heads_before),
+        let count = fresh.len() as u64;
+        let is_heard = |entry: &Entry| entry.original_device_id != device && entry.message.replaces.is_none();
+        let heard: Vec<Entry> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
+            session.log_batch(LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }, stage);
+            fresh.into_iter().filter(is_heard).collect()
+        } else {
+            let heard = fresh.iter().filter(|entry| is_heard(entry)).cloned().collect();
+            stage.log_own(session_id, heads_before, fresh);
+            heard
         };
-        for record in records {
-            session.log_batch(record, stage);
+        for entry in heard {
+            stage.tell(Event::MessageReceived { session_id: session_id.to_owned(), entry });
         }
         if !conflicts.is_empty() {
             session.stats.total_conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
@@ -221,12 +224,12 @@ impl Client {
         if forked_at.is_some() {
             self.replace_device(None, stage);
         }
-        Ok(fresh.len() as u64)
+        Ok(count)
     }
 
     /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
     /// the log brings them in its order.
-    fn acknowledged(&mut self, now: Now, session_id: &str, ack: SyncAck, stage: &mut Stage) {
+    fn acknowledged(&mut self, session_id: &str, ack: SyncAck, stage: &mut Stage) {
         let device = self.device.device_id.clone();
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         session.flow.refusals = 0;
@@ -256,15 +259,9 @@ impl Client {
             session.flow.updates.pop_front();
         }
         stage.wake.insert(session_id.to_owned(), ());
-        match self.store_entries(session_id, entries, None, stage) {
-            Ok(0) => {}
-            Ok(_) => {
-                let cursor = self.sessions.get(session_id).map_or(0, |session| session.record.cursor);
-                let ack = SyncAck { acknowledged_sequences: vec![cursor], ..SyncAck::default() };
-                let (_, frame) = self.frame(now, session_id, Body::SyncAck(ack));
-                stage.transmit(self.link.generation(), frame);
-            }
-            Err(refusal) => self.distrust(format!("an acknowledgement does not fit the log: {refusal}"), stage),
+        // That they are stored need not be told: the relay does not count what a device wrote itself.
+        if let Err(refusal) = self.store_entries(session_id, entries, None, stage) {
+            self.distrust(format!("an acknowledgement does not fit the log: {refusal}"), stage);
         }
     }
 
@@ -357,7 +354,7 @@ const SMALL_BATCHES_MAX: u64 = 32;
 
 impl Session {
     /// Stores a batch, and joins the small ones before it when they are many, or it is not one of them.
-    fn log_batch(&mut self, record: LogRecord, stage: &mut Stage) {
+    pub(super) fn log_batch(&mut self, record: LogRecord, stage: &mut Stage) {
         let (first, last) = (record.first, record.last);
         let small = last - first < SMALL_MESSAGES_MAX as u64 && record.batch.bytes().len() < SMALL_BYTES_MAX;
         stage.write(Write::Log(record), false);
@@ -387,7 +384,9 @@ impl Session {
         }
         let announced = counter <= self.acknowledged_counter;
         self.acknowledged_counter = self.acknowledged_counter.max(counter);
-        stage.remove_outbox(self, counter)?;
+        if !stage.remove_outbox(self, counter) {
+            return None;
+        }
         self.await_receipts(entry.sequence_number, entry.message.id.clone());
         let message_id = entry.message.id.clone();
         let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);

@@ -21,9 +21,11 @@ pub(super) struct Session {
     pub record: SessionRecord,
     /// By counter.
     pub outbox: Sorted<u64, Entry>,
-    /// The records that the outbox is stored in: first and last counter of each. One leaves the store with its last
-    /// message; what of it is in the log by then is known by the log's heads.
+    /// The records that the outbox is stored in: first and last counter of each. One is swept from the store when all its
+    /// messages are in the log; what of it is there by then is known by the log's heads.
     pub outbox_records: VecDeque<(u64, u64)>,
+    /// When to look for such records.
+    pub sweep_at_ms: Option<u64>,
     /// By the id of the edited message.
     pub versions: Sorted<MessageId, Vec<Entry>>,
     /// Counters up to this one are on disk: only those are transmitted and shown.
@@ -90,6 +92,7 @@ impl Session {
             record,
             outbox: Sorted::default(),
             outbox_records: VecDeque::new(),
+            sweep_at_ms: None,
             versions: Sorted::default(),
             flow: Flow::default(),
             operation: None,
@@ -137,6 +140,12 @@ impl Session {
             self.outbox.insert(entry.counter(), entry);
         }
         self.stored_counter = self.record.counter;
+        self.sweep_at_ms = self.has_logged_records(device).then_some(0);
+    }
+
+    /// Whether the outbox has a record whose messages are all in the log.
+    pub fn has_logged_records(&self, device: &str) -> bool {
+        self.outbox_records.front().is_some_and(|(_, last)| *last <= self.record.heads.get(device))
     }
 
     /// The outbox as it is on disk.

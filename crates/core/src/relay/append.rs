@@ -293,6 +293,9 @@ impl Session {
                 if attachment.live == Some(*sequence) {
                     attachment.live = Some(sequence + 1);
                     attachment.sent_through = attachment.sent_through.max(*sequence);
+                    if attachment.acknowledged_through + 1 == *sequence {
+                        attachment.acknowledged_through = *sequence;
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What clients say of themselves and ask for: announcements, requests, acknowledgements, heartbeats, receipts.
 
-use super::api::{Action, ConnectionId, DeviceRow};
+use super::api::{Action, ConnectionId, DeviceRow, WatermarkRow};
 use super::session::{Answer, Attachment, Session};
 use super::{Relay, refusal};
 use crate::client::Watermark;
@@ -14,6 +14,10 @@ use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+
+/// How long the relay waits with telling that messages arrived, so that those of a conversation share a frame. Short
+/// enough that nobody sees it.
+const RECEIPTS_LINGER_MS: u64 = 50;
 
 impl Relay {
     /// A frame of a session that is loaded.
@@ -208,14 +212,39 @@ impl Relay {
         if let Some(wallet) = wallet {
             let foreign = session.has_foreign(before + 1, sequence, &wallet);
             if session.raise_watermark(&wallet, ReceiptStatus::Delivered, sequence) && foreign {
-                let row = session.watermark_row(&wallet);
-                let message_id = session.id_at(sequence).unwrap_or_default();
-                let receipt = receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence));
-                self.note(&head.session_id, Vec::new(), vec![row], actions);
-                self.tell_receipts(now, &head.session_id, connection, vec![receipt], true, actions);
+                session.untold_receipts.insert(wallet, (connection, device_id));
+                if session.receipts_due_ms.is_none() {
+                    let due_ms = now.monotonic_ms + RECEIPTS_LINGER_MS;
+                    session.receipts_due_ms = Some(due_ms);
+                    self.lingering.push_back((due_ms, head.session_id.clone()));
+                }
             }
         }
         self.serve(now, &head.session_id, connection, actions);
+    }
+
+    /// Tells how far messages have arrived, of every session whose time has come.
+    pub(super) fn tell_delivered(&mut self, now: Now, actions: &mut Vec<Action>) {
+        while let Some((_, session_id)) = self.lingering.pop_front_if(|(due_ms, _)| *due_ms <= now.monotonic_ms) {
+            let Some(session) = self.sessions.get_mut(&session_id) else { continue };
+            session.receipts_due_ms = None;
+            let untold = std::mem::take(&mut session.untold_receipts);
+            let rows: Vec<WatermarkRow> = untold.keys().map(|wallet| session.watermark_row(wallet)).collect();
+            let told: Vec<(ConnectionId, Receipt)> = untold
+                .into_iter()
+                .zip(&rows)
+                .map(|((wallet, (connection, device_id)), row)| {
+                    let sequence = row.watermark.delivered;
+                    let message_id = session.id_at(sequence).unwrap_or_default();
+                    (connection, receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence)))
+                })
+                .collect();
+            self.note(&session_id, Vec::new(), rows, actions);
+            for (connection, receipt) in told {
+                self.tell_receipts(now, &session_id, connection, vec![receipt], true, actions);
+            }
+            self.release(&session_id);
+        }
     }
 
     fn heartbeat(&mut self, now: Now, connection: ConnectionId, head: &Head, heartbeat: SyncHeartbeat, actions: &mut Vec<Action>) {

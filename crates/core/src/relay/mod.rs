@@ -41,6 +41,8 @@ pub struct Relay {
     last_frame: u64,
     /// Connections whose sockets are full.
     full: BTreeSet<ConnectionId>,
+    /// Sessions with receipts to tell, and when.
+    lingering: VecDeque<(u64, SessionId)>,
     chunks: Chunks,
 }
 
@@ -100,13 +102,16 @@ impl Relay {
             Input::Timeout => {}
         }
         self.cut_stalled(now, &mut actions);
+        self.tell_delivered(now, &mut actions);
         actions
     }
 
     /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let since_ms = self.full.iter().filter_map(|connection| self.connections.get(connection)?.stalled_since_ms).min();
-        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+        let stalled_ms = since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX);
+        let receipts_ms = self.lingering.front().map(|(due_ms, _)| *due_ms);
+        stalled_ms.into_iter().chain(receipts_ms).min()
     }
 
     /// A frame goes to its session, once that is known.

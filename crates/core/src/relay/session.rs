@@ -20,6 +20,10 @@ pub(super) struct Session {
     /// The highest counter of each device on disk.
     pub heads: VectorClock,
     pub watermarks: BTreeMap<WalletAddress, Watermark>,
+    /// Wallets whose devices have stored messages of others which is not told yet: where and by which device.
+    pub untold_receipts: BTreeMap<WalletAddress, (ConnectionId, DeviceId)>,
+    /// When it will be.
+    pub receipts_due_ms: Option<u64>,
     pub attachments: BTreeMap<ConnectionId, Attachment>,
     /// The last entries, ending at `head`.
     pub tail: VecDeque<Arc<TailEntry>>,
@@ -84,6 +88,8 @@ impl Session {
             devices: stored.devices.into_iter().map(|device| (device.device_id.clone(), device)).collect(),
             heads,
             watermarks: stored.watermarks.into_iter().map(|row| (row.wallet, row.watermark)).collect(),
+            untold_receipts: BTreeMap::new(),
+            receipts_due_ms: None,
             attachments: BTreeMap::new(),
             tail: VecDeque::new(),
             updates: VecDeque::new(),
@@ -93,7 +99,8 @@ impl Session {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.attachments.is_empty() && self.updates.is_empty() && self.append.is_none() && self.reads.is_empty()
+        let works = !self.updates.is_empty() || self.append.is_some() || !self.reads.is_empty() || self.receipts_due_ms.is_some();
+        self.attachments.is_empty() && !works
     }
 
     pub fn has_seed_clients(&self) -> bool {

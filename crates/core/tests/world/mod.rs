@@ -323,7 +323,7 @@ impl World {
     fn observe(&mut self, index: usize, event: Event) {
         let device = &mut self.devices[index];
         match &event {
-            Event::MessageReceived { message, .. } => device.heard.push(message.id.clone()),
+            Event::MessageReceived { entry, .. } => device.heard.push(entry.message.id.clone()),
             Event::ConflictDetected { conflicts, .. } => device.conflicts.extend(conflicts.clone()),
             Event::MessageRenamed { old_id, new_id, .. } => {
                 device.renamed.insert(old_id.clone(), new_id.clone());
