@@ -182,6 +182,10 @@ impl Message {
         if let Some(replaces) = &self.replaces {
             check_id("replaces", replaces)?;
         }
+        // Empty where a seed client does not know it.
+        if !self.sender_wallet.is_empty() {
+            check_id("sender_wallet", &self.sender_wallet)?;
+        }
         Ok(())
     }
 }

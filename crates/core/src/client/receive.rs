@@ -154,6 +154,9 @@ impl Client {
         let Some(session) = self.sessions.get_mut(session_id) else {
             return Ok(0);
         };
+        if entries.iter().any(|entry| entry.message.session_id != session_id) {
+            return Err(Refusal::Broken("a message belongs to another session".into()));
+        }
         let heads_before = session.record.heads.clone();
         let mut heads = heads_before.clone();
         let came = entries.len();
