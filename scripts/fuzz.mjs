@@ -36,6 +36,13 @@ function targets(only) {
   return only ?? all;
 }
 
+/** What went wrong and which input it was, without the stacks of libFuzzer and cargo-fuzz. */
+function failure(text) {
+  const lines = text.split('\n').filter((line) => !/^\s+(#?\d+:? |at )|^Stack backtrace/.test(line));
+  const from = lines.findIndex((line) => /panicked at|libFuzzer: (timeout|out-of-memory)|^error/.test(line));
+  return lines.slice(Math.max(from, 0)).join('\n').trim();
+}
+
 /** Runs one target; what libFuzzer says of it. */
 async function fuzz(name, { seconds, runs }) {
   const dictionary = join(folder, 'json.dict');
@@ -48,7 +55,7 @@ async function fuzz(name, { seconds, runs }) {
   const stat = (key) => Number(new RegExp(`^stat::${key}:\\s+(\\d+)$`, 'm').exec(text)?.[1] ?? 0);
   const executions = stat('number_of_executed_units');
   const rate = Math.round(executions / Math.max(1e-3, (performance.now() - start) / 1000));
-  if (!ok) console.log(`\n${text.split('\n').slice(-60).join('\n').trim()}\n`);
+  if (!ok) console.log(`\n${failure(text)}\n`);
   console.log(`${ok ? 'ok    ' : 'FAILED'}  ${name.padEnd(18)}${elapsed(start).padStart(12)}${String(executions).padStart(14)} executions${String(rate).padStart(10)} /s`);
   return { name, ok, executions };
 }

@@ -21,13 +21,19 @@ fn main() {
         write(&folder, "binary_frame", name, &bytes);
         write(&folder, "json_frame", name, json.as_bytes());
         write(&folder, "relay_machine", name, &[&[0x00, 0x07, 0, 1, 1, 2, 0x01], &length(&bytes)[..], &bytes, &[2, 2]].concat());
-        write(&folder, "relay_machine", &format!("{name}_json"), &[&[0x20, 0x21], &length(json.as_bytes())[..], json.as_bytes(), &[2, 2]].concat());
+        write(
+            &folder,
+            "relay_machine",
+            &format!("{name}_json"),
+            &[&[0x20, 0x21], &length(json.as_bytes())[..], json.as_bytes(), &[2, 2]].concat(),
+        );
         write(&folder, "client_machine", name, &[&[19], &length(&bytes)[..], &bytes, &[12]].concat());
         if let Ok(Frame { body: Body::SyncResponse(SyncResponse { messages, .. }), .. }) = Frame::from_bytes(&bytes) {
             entries = messages.entries().expect("the pinned batch");
         }
     }
     batches(&folder, &entries);
+    greedy(&folder, &entries);
     records(&folder, &entries);
     scripts(&folder);
 }
@@ -35,9 +41,15 @@ fn main() {
 /// The pinned entries as batches: in a log, unsent, and many of them, compressed.
 fn batches(folder: &Path, entries: &[Entry]) {
     let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
-    let many: Vec<Entry> = (0..200).map(|number| Entry { sequence_number: number + 1, ..entries[number as usize % entries.len()].clone() }).collect();
+    let many: Vec<Entry> =
+        (0..200).map(|number| Entry { sequence_number: number + 1, ..entries[number as usize % entries.len()].clone() }).collect();
     let many = Batch::of(&many).expect("the pinned entries, again and again");
-    let named = [("log", Batch::of(entries).expect("the pinned entries")), ("unsent", Batch::of(&unsent).expect("without their places")), ("deflated", many.deflate()), ("many", many)];
+    let named = [
+        ("log", Batch::of(entries).expect("the pinned entries")),
+        ("unsent", Batch::of(&unsent).expect("without their places")),
+        ("deflated", many.deflate()),
+        ("many", many),
+    ];
     for (name, batch) in named {
         write(folder, "batch", name, batch.bytes());
         write(folder, "journal_row", name, batch.bytes());
@@ -51,6 +63,35 @@ fn batches(folder: &Path, entries: &[Entry]) {
         entry.message.session_id.clone_from(&session_id);
     }
     write(folder, "import", "export", serde_json::to_string(&exported).expect("entries are JSON").as_bytes());
+}
+
+/// Short inputs that ask for much: the bounds are looked at from the first run on.
+fn greedy(folder: &Path, entries: &[Entry]) {
+    let list = |item: &str| vec![item; 60 * 1024 / (item.len() + 1)].join(",");
+    write(
+        folder,
+        "json_frame",
+        "many_unsent",
+        format!(r#"{{"type":"sync_update","messages":[{}]}}"#, list(r#"{"message":{}}"#)).as_bytes(),
+    );
+    write(
+        folder,
+        "json_frame",
+        "many_devices",
+        format!(r#"{{"type":"device_list","devices":[{}]}}"#, list(r#"{"deviceId":""}"#)).as_bytes(),
+    );
+    write(folder, "json_frame", "many_numbers", format!(r#"{{"roomId":"r","x":[{}]}}"#, list("1")).as_bytes());
+    let repeated = |number: u64| {
+        let mut entry = entries[0].clone();
+        entry.sequence_number = number;
+        entry.message.sender_wallet = "w".repeat(200);
+        // As long as a clock may be where every row has it.
+        (0..64).for_each(|device| entry.vector_clock.raise(&format!("{device:02}"), 1).expect("few devices"));
+        entry
+    };
+    let many: Vec<Entry> = (1..=1_000).map(repeated).collect();
+    let (_, bomb) = Batch::split(&many, 256 * 1024).next().expect("a batch");
+    write(folder, "batch", "bomb", bomb.deflate().bytes());
 }
 
 fn records(folder: &Path, entries: &[Entry]) {
@@ -86,10 +127,25 @@ fn records(folder: &Path, entries: &[Entry]) {
 fn scripts(folder: &Path) {
     let join = [0x00, 0x07, 0x00, 1, 1, 0x02, 0x02, 0x0a, 0x00, 0, 0, 0, 0x02];
     let update = [0x08, 0x00, 1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0x02, 0x02, 0x02];
-    write(folder, "relay_machine", "conversation", &[&join[..], &update, &[0x10, 0x17, 0x04, 1, 0, 0x1a, 0x04, 0, 0, 0, 2, 2, 0x1c, 0x04, 2]].concat());
-    write(folder, "relay_machine", "seed_client", &[0x20, 0x2f, 0x81, 0, 0, 1, 2, 2, 2, 0x30, 0x3f, 0x81, 1, 1, 1, 2, 2, 2, 0x28, 0x81, 1, 1, 2, 2, 2]);
+    write(
+        folder,
+        "relay_machine",
+        "conversation",
+        &[&join[..], &update, &[0x10, 0x17, 0x04, 1, 0, 0x1a, 0x04, 0, 0, 0, 2, 2, 0x1c, 0x04, 2]].concat(),
+    );
+    write(
+        folder,
+        "relay_machine",
+        "seed_client",
+        &[0x20, 0x2f, 0x81, 0, 0, 1, 2, 2, 2, 0x30, 0x3f, 0x81, 1, 1, 1, 2, 2, 2, 0x28, 0x81, 1, 1, 2, 2, 2],
+    );
     let receive = [17, 0, 0, 0, 0, 17, 1, 1, 0, 0, 20, 0, 7, 0, 0, 0, 12];
-    write(folder, "client_machine", "conversation", &[&[0, 5, 12, 0, 6, 12, 24, 0, 7, 0, 12][..], &receive, &[9, 15, 40, 0, 8, 26, 0, 12]].concat());
+    write(
+        folder,
+        "client_machine",
+        "conversation",
+        &[&[0, 5, 12, 0, 6, 12, 24, 0, 7, 0, 12][..], &receive, &[9, 15, 40, 0, 8, 26, 0, 12]].concat(),
+    );
     write(folder, "client_machine", "refusals", &[0, 5, 12, 30, 0, 0, 1, 0, 2, 12, 31, 2, 0, 0, 15, 30, 0, 12, 16, 8, 12]);
 }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::bounded;
 use solconnect_fuzz::script::Script;
-use solconnect_fuzz::store::Store;
+use solconnect_fuzz::store::{self, Records};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, SyncScope};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 struct Device {
     client: Client,
-    store: Store,
+    store: Records,
     commits: VecDeque<Commit>,
     session_id: String,
     generation: u64,
@@ -58,8 +58,8 @@ impl Device {
     fn new() -> Device {
         let config = ClientConfig { max_batch_size: 4, ..ClientConfig::default() };
         let mut device = Device {
-            client: Client::new(config, Store::default().snapshot(), 1),
-            store: Store::default(),
+            client: Client::new(config, Records::default().snapshot(), 1),
+            store: Records::default(),
             commits: VecDeque::new(),
             session_id: session_of(WALLET, PEER),
             generation: 0,
@@ -87,7 +87,7 @@ impl Device {
     fn persist(&mut self) {
         while let Some(commit) = self.commits.pop_front() {
             let id = commit.id;
-            self.store.write(commit);
+            store::write(&mut self.store, &commit);
             self.feed(Input::Persisted { commit: id });
         }
     }
@@ -102,7 +102,10 @@ impl Device {
                     assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
                     let frame = Frame::from_bytes(&frame).expect("a device sends what can be read");
                     if let Body::SyncUpdate(update) = frame.body {
-                        update.messages.into_iter().for_each(|unsent| self.sequence(unsent.message, unsent.vector_clock, &frame.head.device_id));
+                        update
+                            .messages
+                            .into_iter()
+                            .for_each(|unsent| self.sequence(unsent.message, unsent.vector_clock, &frame.head.device_id));
                     }
                 }
                 Action::Disconnect { .. } | Action::Reply { .. } | Action::Notify(_) => {}
@@ -165,7 +168,8 @@ impl Device {
                 let mut vector_clock = if known { self.heads.clone() } else { VectorClock::new() };
                 let counter = self.heads.get(device) + 1;
                 vector_clock.raise(device, counter).expect("small counters");
-                let (id, replaces) = (message_id(&session_id, device, counter), script.one_of(&[false, true]).then(|| self.some_id(script)));
+                let (id, replaces) =
+                    (message_id(&session_id, device, counter), script.one_of(&[false, true]).then(|| self.some_id(script)));
                 let sender_wallet = script.one_of(&[PEER, WALLET]).to_owned();
                 let message = Message { id, sender_wallet, session_id, ciphertext: "hello".into(), replaces, ..Message::default() };
                 self.sequence(message, vector_clock, device);
@@ -207,7 +211,9 @@ impl Device {
                     ..SyncAck::default()
                 })
             }
-            26 => Body::SyncHeartbeat(SyncHeartbeat { sequence_number: script.one_of(&[latest, 0, latest + 1]), ..SyncHeartbeat::default() }),
+            26 => {
+                Body::SyncHeartbeat(SyncHeartbeat { sequence_number: script.one_of(&[latest, 0, latest + 1]), ..SyncHeartbeat::default() })
+            }
             27 => {
                 let device = DeviceState { device_id: script.one_of(&["phone", "other"]).into(), ..DeviceState::default() };
                 Body::DeviceList(DeviceList { devices: vec![device] })

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::bounded;
-use solconnect_fuzz::store::Store;
+use solconnect_fuzz::store::{self, Records};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Input};
 use solconnect_sync_core::message::Entry;
 use solconnect_sync_core::time::Now;
@@ -14,8 +14,8 @@ const PEER: &str = "11111111111111111111111111111111";
 
 fuzz_target!(|text: &str| {
     let Ok(entries) = serde_json::from_str::<Vec<Entry>>(text) else { return };
-    let mut store = Store::default();
-    let mut client = Client::new(ClientConfig::default(), store.snapshot(), 1);
+    let mut records = Records::default();
+    let mut client = Client::new(ClientConfig::default(), records.snapshot(), 1);
     let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
     let inputs = [
         Input::ConnectWallet { request: 1, wallet: WALLET.into() },
@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
         while let Some(action) = actions.pop() {
             if let Action::Persist(commit) = action {
                 let id = commit.id;
-                store.write(commit);
+                store::write(&mut records, &commit);
                 actions.extend(client.handle(now, Input::Persisted { commit: id }));
             }
         }

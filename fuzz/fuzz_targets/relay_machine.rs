@@ -81,7 +81,8 @@ fn frame_body(kind: u8, head: &Head, script: &mut Script<'_>) -> Option<Body> {
             Body::SyncRequest(SyncRequest { last_synced_sequence, max_batch_size, ..SyncRequest::default() })
         }
         11 => {
-            let missing_ranges = (0..script.below(4)).map(|_| SequenceRange { start: script.below(32) as u64, end: script.below(32) as u64 });
+            let missing_ranges =
+                (0..script.below(4)).map(|_| SequenceRange { start: script.below(32) as u64, end: script.below(32) as u64 });
             Body::SyncRequest(SyncRequest { missing_ranges: missing_ranges.collect(), ..SyncRequest::default() })
         }
         12 => Body::SyncAck(SyncAck { acknowledged_sequences: vec![script.below(64) as u64], ..SyncAck::default() }),

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::frame::{Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate, Unsent,
+};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{

@@ -390,7 +390,7 @@ impl<'a> Encoder<'a> {
 }
 
 /// Whether a reader takes what stands around the message.
-fn is_readable(entry: &Entry) -> bool {
+pub(crate) fn is_readable(entry: &Entry) -> bool {
     let names = [&entry.message.session_id, &entry.message.sender_wallet];
     names.into_iter().all(|name| name.len() <= ID_BYTES_MAX)
         && short(&entry.original_device_id).is_ok()

@@ -3,11 +3,12 @@
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, Reply, Snapshot, Write};
+use solconnect_sync_core::conflict::{CounterRange, concurrent_messages};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, ReadReceipt, Receipt, SyncUpdate, Unsent};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::{Entry, Message, Stamp};
 use solconnect_sync_core::time::Now;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -52,6 +53,46 @@ fn an_import_cannot_write_into_the_log_of_another_session() {
     assert!(!commits.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::Log(_))), "{commits:?}");
     let (_, imported) = import(vec![entry(&session_id, 1), entry(&session_id, 2)]);
     assert_eq!(imported, Ok(Reply::Count(2)));
+}
+
+#[test]
+fn an_import_of_what_cannot_be_written_is_refused() {
+    let mut entries = vec![entry(&session_of(WALLET, PEER), 1)];
+    entries[0].server_timestamp = INTEGER_MAX + 1;
+    let (commits, imported) = import(entries);
+    assert_eq!(imported.unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert!(!commits.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::Log(_))), "{commits:?}");
+}
+
+#[test]
+fn a_reported_conflict_repeats_only_a_few_texts() {
+    let texts = [4_000, 4_000, 4_000, 10].map(|length| "x".repeat(length));
+    let others: Vec<Entry> = (1..)
+        .zip(texts)
+        .map(|(counter, text)| {
+            let mut other = entry("room", counter);
+            other.message.ciphertext = text;
+            other
+        })
+        .collect();
+    let mut late = entry("room", 9);
+    late.original_device_id = "late".into();
+    let unknown = vec![CounterRange { device_id: "d".into(), from: 1, to: 4 }];
+    let conflict = concurrent_messages(&late, unknown.clone(), others.iter());
+    assert_eq!(conflict.conflicting_versions.len(), 3, "itself, and what has 8 KiB of text together");
+    assert_eq!(conflict.concurrent_with, unknown, "all are named");
+}
+
+#[test]
+fn a_receipt_of_the_year_1970_is_one_without_a_time() {
+    let receipt = |timestamp| Frame {
+        head: Head { session_id: "room".into(), ..Head::default() },
+        body: Body::ReadReceipt(ReadReceipt { receipts: vec![Receipt { timestamp, ..Receipt::default() }] }),
+    };
+    let mut bytes = receipt(Stamp::Iso(1)).to_bytes().unwrap();
+    let at = bytes.iter().rposition(|byte| *byte == 1).unwrap();
+    bytes[at] = 0;
+    assert_eq!(Frame::from_bytes(&bytes).unwrap(), receipt(Stamp::default()));
 }
 
 #[test]

@@ -244,7 +244,10 @@ impl Field for Stamp {
     }
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        *self = Stamp::Iso(number_of(value)?);
+        *self = match number_of(value)? {
+            0 => Stamp::default(),
+            ms => Stamp::Iso(ms),
+        };
         Ok(())
     }
 }
