@@ -40,7 +40,7 @@ function targets(only) {
 function failure(text) {
   const lines = text.split('\n').filter((line) => !/^\s+(#?\d+:? |at )|^Stack backtrace/.test(line));
   const from = lines.findIndex((line) => /panicked at|libFuzzer: (timeout|out-of-memory)|^error/.test(line));
-  return lines.slice(Math.max(from, 0)).join('\n').trim();
+  return lines.slice(Math.max(from, 0)).map((line) => line.slice(0, 2_000)).join('\n').trim();
 }
 
 /** Runs one target; what libFuzzer says of it. */

@@ -1,8 +1,9 @@
-//! What holds of everything that was decoded: written again and read again it is the same.
+//! What holds of everything that was decoded: written again and read again it is the same. What grows by it, such as
+//! fields that were left out, may be too long for a frame then.
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::{Body, Frame, Head, RELAY_DEVICE_ID};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_ENTRIES_MAX};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_ENTRIES_MAX, FRAME_BYTES_MAX};
 use solconnect_sync_core::message::Entry;
 
 use crate::bounded;
@@ -42,7 +43,7 @@ pub fn check_binary_frame(frame: &Frame) {
     }
     // It may be too long to be read again.
     let _ = frame.to_json();
-    let Some(bytes) = frame.to_bytes() else { return };
+    let Some(bytes) = frame.to_bytes().filter(|bytes| bytes.len() <= FRAME_BYTES_MAX) else { return };
     assert_eq!(Frame::from_bytes(&bytes).as_ref(), Ok(&as_written(frame)), "a binary frame is read as it was written");
 }
 
@@ -61,7 +62,10 @@ fn as_written(frame: &Frame) -> Frame {
 
 /// A frame that was read from JSON.
 pub fn check_json_frame(frame: &Frame) {
-    assert_eq!(Frame::parse(&frame.to_json()).as_ref(), Ok(frame), "a frame in JSON is read as it was written");
+    let json = frame.to_json();
+    if json.len() <= FRAME_BYTES_MAX {
+        assert_eq!(Frame::parse(&json).as_ref(), Ok(frame), "a frame in JSON is read as it was written");
+    }
     // An application's own transport hands over JSON, and the SDK reads its binary form: it may refuse, and no more.
     if let Some(bytes) = frame.to_bytes() {
         let _ = bounded(|| Frame::from_bytes(&bytes).map(drop));
