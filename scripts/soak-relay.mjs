@@ -1,5 +1,5 @@
 // SIGKILLs the relay under load, and compares what it acknowledged with what its journal holds in the end.
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { PlainDevice, readLog } from '../tests/e2e/harness/plain-device.mjs';
 import { startRelay } from '../tests/e2e/harness/relay.mjs';
 import { until } from '../tests/e2e/harness/wait.mjs';
@@ -9,23 +9,23 @@ import { elapsed, progress } from './shell.mjs';
 
 const sessionCount = 3;
 const unacknowledgedMax = 60;
-const writeMsMax = 40;
+const writeMsMax = 15;
 const lifeMs = { min: 30, max: 400 };
 
 export async function soakRelay(kills, random) {
   const start = performance.now();
-  const relay = await startRelay();
+  const relay = await startRelay({ www: null });
   const sessions = Array.from({ length: sessionCount }, (_, index) => openSession(relay, index));
   const devices = sessions.flatMap((session) => session.devices);
   const ended = new AbortController();
   try {
     for (const device of devices) device.connect();
     const writing = devices.map((device) => write(device, random, ended.signal));
-    let struck = 0;
     for (let kill = 1; kill <= kills; kill += 1) {
       await until('every device is connected', () => devices.every((device) => device.isConnected));
       await delay(lifeMs.min + random() * (lifeMs.max - lifeMs.min));
-      struck += devices.some((device) => device.outbox.length > 0) ? 1 : 0;
+      // At a moment at which something is on its way or being stored.
+      while (!devices.some((device) => device.outbox.length > 0)) await immediate();
       await relay.kill();
       await relay.start();
       progress(`${kill} of ${kills} kills, ${devices.reduce((sum, device) => sum + device.acknowledged.size, 0)} messages acknowledged, ${elapsed(start)}`, kill === kills);
@@ -35,8 +35,8 @@ export async function soakRelay(kills, random) {
     await until('everything is acknowledged', () => devices.every((device) => device.outbox.length === 0), 60_000);
     const verdict = await judge(relay, sessions, written);
     const { lost, twice, moved, altered, refused } = verdict;
-    const ok = lost + twice + moved + altered + refused === 0 && struck > 0;
-    return { ok, relay_kills: kills, kills_with_unacknowledged: struck, written: written.length, ...verdict, seconds: Math.round((performance.now() - start) / 1000) };
+    const ok = lost + twice + moved + altered + refused === 0;
+    return { ok, relay_kills: kills, written: written.length, ...verdict, seconds: Math.round((performance.now() - start) / 1000) };
   } finally {
     ended.abort();
     for (const device of devices) device.close();

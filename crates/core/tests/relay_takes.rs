@@ -2,7 +2,7 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_ack, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
