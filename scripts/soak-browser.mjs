@@ -79,7 +79,7 @@ async function writeAsPeer(peer, signal) {
 }
 
 /** Every confirmed message must be in the list once, as it was written; and no text twice, confirmed or not. */
-function compare(list, texts, counts) {
+export function compare(list, texts, counts) {
   const found = new Map(list.map(({ id, text }) => [id, text]));
   for (const [id, text] of texts) {
     if (!found.has(id)) counts.lost += 1;

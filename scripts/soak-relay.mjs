@@ -33,7 +33,8 @@ export async function soakRelay(kills, random) {
     ended.abort();
     const written = (await Promise.all(writing)).flat();
     await until('everything is acknowledged', () => devices.every((device) => device.outbox.length === 0), 60_000);
-    const verdict = await judge(relay, sessions, written);
+    const read = (sessionId) => readLog({ relay, sessionId, wallet: newWallet().address });
+    const verdict = await judge(sessions, written, read);
     const { lost, twice, moved, altered, refused } = verdict;
     const ok = lost + twice + moved + altered + refused === 0;
     return { ok, relay_kills: kills, written: written.length, ...verdict, seconds: Math.round((performance.now() - start) / 1000) };
@@ -64,13 +65,13 @@ async function write(device, random, signal) {
   return written;
 }
 
-/** Reads each journal as a device that has seen nothing before, and compares. */
-async function judge(relay, sessions, written) {
+/** Compares what was acknowledged, and all that was written, with what `read` gives of each session's log. */
+export async function judge(sessions, written, read) {
   const texts = new Map(written.map(({ id, text }) => [id, text]));
   const found = new Set();
   const counts = { acknowledged: 0, lost: 0, twice: 0, moved: 0, altered: 0, refused: 0 };
   for (const { sessionId, devices } of sessions) {
-    const log = await readLog({ relay, sessionId, wallet: newWallet().address });
+    const log = await read(sessionId);
     counts.twice += duplicates(log.map(({ id }) => id)).length + duplicates(log.map(({ text }) => text)).length;
     for (const { id, text } of log) {
       found.add(id);
