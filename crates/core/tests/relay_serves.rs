@@ -2,16 +2,12 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{
     ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
 };
 use solconnect_sync_core::relay::Input;
-
-fn chat(sender: &str, text: &str) -> Value {
-    json!({ "roomId": ROOM, "message": text, "sender": sender, "timestamp": "2023-11-14T22:13:20.000Z" })
-}
 
 #[test]
 fn chat_frames_reach_everybody_else_as_they_came() {

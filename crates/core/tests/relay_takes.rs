@@ -2,7 +2,7 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
@@ -19,14 +19,91 @@ fn the_ack(rooms: &mut Rooms, connection: u64) -> Value {
 fn an_acknowledgement_names_place_id_and_time() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "hello"));
-    let ack = the_ack(&mut rooms, 1);
+    let mut heard = rooms.hear(1);
+    assert_eq!(heard.len(), 1, "its own message is not sent to it: {heard:?}");
+    let ack = heard.remove(0);
     assert_eq!(ack["acknowledgedSequences"], json!([1]));
     assert_eq!(ack["acknowledgedMessageIds"], json!(["room:a:1"]));
     assert_eq!(ack["serverTimestamps"], json!([1_700_000_000_000_u64]));
     let pushed = rooms.hear_only(2, "sync_response");
     assert_eq!(pushed[0]["messages"][0]["message"]["ciphertext"], "hello");
     assert_eq!(pushed[0]["latestSequence"], 1);
-    assert!(rooms.hear(1).is_empty(), "its own message is not sent to it");
+    // Also where others wrote before it and it has not heard of that.
+    rooms.held = Some(Default::default());
+    for (connection, counter, device) in [(2, 1, "b"), (2, 2, "b"), (1, 2, "a")] {
+        rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, "x"));
+    }
+    rooms.answer(false);
+    rooms.answer(false);
+    let heard = rooms.hear_only(1, "sync_response");
+    let places =
+        heard.iter().flat_map(|frame| frame["messages"].as_array().unwrap()).map(|entry| entry["sequenceNumber"].as_u64().unwrap());
+    assert_eq!(places.collect::<Vec<_>>(), [2, 3, 4], "then the log brings it in its order");
+}
+
+#[test]
+fn an_update_is_acknowledged_unless_nothing_of_it_was_taken() {
+    let mut rooms = two();
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [] })));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([]));
+    rooms.say(1, &update("a", WALLETS[0], 5, "x"));
+    let heard = rooms.hear(1);
+    assert_eq!((heard.len(), heard[0]["code"].as_str()), (1, Some("COUNTER_GAP")), "{heard:?}");
+    let messages = [unsent("a", WALLETS[0], 1, "x", json!({})), unsent("a", WALLETS[0], 3, "y", json!({}))];
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    let heard = rooms.hear(1);
+    assert_eq!(
+        (&heard[0]["acknowledgedSequences"], heard[1]["code"].as_str()),
+        (&json!([1]), Some("COUNTER_GAP")),
+        "what was taken, then the rest"
+    );
+}
+
+#[test]
+fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_left_either() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    for counter in 1..=2 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "from a"));
+    }
+    rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.answer(true);
+    rooms.answer(false);
+    assert_eq!(rooms.texts(), ["from b"]);
+}
+
+#[test]
+fn a_seed_client_does_not_hear_itself_among_others() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.open(2);
+    rooms.say(1, &chat("alice", "one"));
+    rooms.say(2, &chat("bob", "two"));
+    rooms.hear(1);
+    rooms.held = Some(Default::default());
+    for (connection, text) in [(2, "three"), (2, "four"), (1, "mine"), (2, "five")] {
+        rooms.say(connection, &chat(if connection == 1 { "alice" } else { "bob" }, text));
+    }
+    rooms.answer(false);
+    rooms.answer(false);
+    let heard: Vec<String> = rooms.hear_only(1, "chat").iter().map(|chat| chat["message"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(heard, ["three", "four", "five"]);
+}
+
+#[test]
+fn a_seed_client_is_known_by_the_wallet_that_it_writes_for() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.open(3);
+    let message = json!({ "id": "m", "sender_wallet": "w", "ciphertext": "x" });
+    rooms.say(3, &seed("s", "sync_update", json!({ "messages": [{ "message": message, "sequenceNumber": 1 }] })));
+    let ack = the_ack(&mut rooms, 3);
+    assert_eq!(ack["vectorClock"], json!({ "a": 1, "s": 1 }), "its acknowledgement says what the log knows");
+    rooms.hear(1);
+    rooms.say(3, &seed("s", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] })));
+    let told = rooms.hear_only(1, "read_receipt_sync").remove(0);
+    assert_eq!(told["receipts"][0]["readerWallet"], "w");
 }
 
 #[test]

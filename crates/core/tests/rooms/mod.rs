@@ -250,3 +250,8 @@ pub fn unsent(device: &str, wallet: &str, counter: u64, text: &str, known: Value
 pub fn update(device: &str, wallet: &str, counter: u64, text: &str) -> Value {
     v1(device, "sync_update", json!({ "messages": [unsent(device, wallet, counter, text, json!({}))] }))
 }
+
+/// A chat frame of a seed client.
+pub fn chat(sender: &str, text: &str) -> Value {
+    json!({ "roomId": ROOM, "message": text, "sender": sender, "timestamp": "2020-02-20T20:20:20.020Z" })
+}
