@@ -12,7 +12,7 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, DeviceList, DeviceState, ReadReceiptSync, Receipt, ReceiptStatus, SyncResponse};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::limits::{
-    ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, BATCH_MESSAGES_MAX, CONNECT_TIMEOUT_MS, OUTBOX_MESSAGES_MAX, SESSIONS_MAX,
+    ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, BATCH_MESSAGES_MAX, CONNECT_TIMEOUT_MS, OUTBOX_MESSAGES_MAX, RECEIPT_WALLETS_MAX, SESSIONS_MAX,
 };
 use solconnect_sync_core::message::Entry;
 
@@ -244,6 +244,21 @@ fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
     assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Delivered)]);
     desk.hear(receipt(ReceiptStatus::Read, PEER, 1, &message_id(&session(), "phone", 1)));
     assert!(desk.statuses().is_empty(), "not of somebody else's");
+}
+
+#[test]
+fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.acknowledge(&[(1, 1)]);
+    for number in 0..2 * RECEIPT_WALLETS_MAX {
+        desk.hear(receipt(ReceiptStatus::Delivered, &format!("wallet {number}"), 1, ""));
+    }
+    desk.forget();
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, ""));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Read)]);
+    let kept = desk.records.snapshot().sessions[0].watermarks.iter().count();
+    assert_eq!(kept, RECEIPT_WALLETS_MAX + 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod rooms;
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{
-    ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+    ATTACHMENTS_MAX, RECEIPT_WALLETS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
 };
 use solconnect_sync_core::relay::Input;
 
@@ -403,6 +403,22 @@ fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
     rooms.open(4);
     rooms.say(4, &announce("b2", WALLETS[1]));
     assert!(rooms.hear_only(4, "read_receipt_sync").is_empty(), "its own wallet's receipts are no news to it");
+}
+
+#[test]
+fn receipts_of_so_many_wallets_are_kept() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    for number in 0..2 * RECEIPT_WALLETS_MAX {
+        rooms.say(2, &announce("b", &format!("wallet {number}")));
+        rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] })));
+    }
+    assert_eq!(rooms.hear_only(1, "read_receipt_sync").len(), 2 * RECEIPT_WALLETS_MAX, "all are passed on");
+    assert_eq!(rooms.journal[ROOM].watermarks.len(), RECEIPT_WALLETS_MAX);
+    rooms.open(3);
+    rooms.say(3, &announce("late", WALLETS[0]));
+    let told = rooms.hear_only(3, "read_receipt_sync").remove(0);
+    assert_eq!(told["receipts"].as_array().map(Vec::len), Some(RECEIPT_WALLETS_MAX));
 }
 
 #[test]

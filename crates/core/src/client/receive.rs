@@ -278,6 +278,10 @@ impl Client {
             let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
                 continue;
             };
+            let is_member = [&session.record.wallet, &session.record.peer_wallet].contains(&&wallet);
+            if !is_member && !session.record.watermarks.has_room_for(&wallet) {
+                continue;
+            }
             stage.touch(session, false);
             let watermark = session.record.watermarks.of(&wallet);
             let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };

@@ -211,7 +211,7 @@ impl Relay {
                 let row = session.watermark_row(&wallet);
                 let message_id = session.id_at(sequence).unwrap_or_default();
                 let receipt = receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence));
-                self.note(&head.session_id, Vec::new(), vec![row], actions);
+                self.note(&head.session_id, Vec::new(), Vec::from_iter(row), actions);
                 self.tell_receipts(now, &head.session_id, connection, vec![receipt], true, actions);
             }
         }
@@ -259,8 +259,9 @@ impl Relay {
                 ..receipt_sync(now, receipt.message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
             });
         }
-        let row = session.watermark_row(&wallet);
-        self.note(&head.session_id, Vec::new(), vec![row], actions);
+        if let Some(row) = session.watermark_row(&wallet) {
+            self.note(&head.session_id, Vec::new(), vec![row], actions);
+        }
         self.tell_receipts(now, &head.session_id, connection, told, false, actions);
         Ok(())
     }
