@@ -1,11 +1,12 @@
-//! What the relay says to whom: who is there, what each lacks, what was received and read, rule by rule.
+//! What the relay says to whom: who is there, what each lacks, rule by rule.
 
 mod rooms;
 
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{
-    ATTACHMENTS_MAX, RECEIPT_WALLETS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+    ATTACHMENTS_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX,
+    UNACKNOWLEDGED_MESSAGES_MAX,
 };
 use solconnect_sync_core::relay::Input;
 
@@ -364,71 +365,61 @@ fn a_socket_that_takes_nothing_is_cut_and_one_that_takes_something_is_not() {
 }
 
 #[test]
-fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
-    let mut rooms = two();
-    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
-    rooms.say(1, &update("a", WALLETS[0], 2, "y"));
-    rooms.hear(1);
-    rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
-    let delivered = rooms.hear_only(1, "read_receipt_sync").remove(0)["receipts"][0].clone();
-    assert_eq!(
-        (delivered["status"].as_str(), delivered["messageId"].as_str(), delivered["sequenceNumber"].as_u64()),
-        (Some("delivered"), Some("room:a:1"), Some(1))
-    );
-    assert_eq!((delivered["readerWallet"].as_str(), delivered["deviceId"].as_str()), (Some(WALLETS[1]), Some("b")));
-    rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
-    assert!(rooms.hear(1).is_empty(), "nothing new");
-    rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read", "timestamp": 9 }] })));
-    let read = rooms.hear_only(1, "read_receipt_sync").remove(0)["receipts"][0].clone();
-    assert_eq!(
-        (read["status"].as_str(), read["sequenceNumber"].as_u64(), read["timestamp"].as_u64()),
-        (Some("read"), Some(1), Some(9)),
-        "its place is found"
-    );
-    assert!(rooms.hear_only(2, "read_receipt_sync").is_empty(), "not told to the one who says it");
-    let watermark = &rooms.journal[ROOM].watermarks[WALLETS[1]].watermark;
-    assert_eq!((watermark.delivered, watermark.read), (1, 1));
-    rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [99] })));
-    rooms.restart();
-    rooms.open(3);
-    rooms.say(3, &announce("late", WALLETS[0]));
-    let told = rooms.hear_only(3, "read_receipt_sync").remove(0);
-    let told: Vec<(&str, u64)> = told["receipts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|receipt| (receipt["status"].as_str().unwrap(), receipt["sequenceNumber"].as_u64().unwrap()))
-        .collect();
-    assert_eq!(told, [("delivered", 2), ("read", 1)], "no further than the log");
-    rooms.open(4);
-    rooms.say(4, &announce("b2", WALLETS[1]));
-    assert!(rooms.hear_only(4, "read_receipt_sync").is_empty(), "its own wallet's receipts are no news to it");
+fn a_list_of_devices_fits_a_frame() {
+    let mut rooms = Rooms::new();
+    rooms.fill(0);
+    rooms.open(1);
+    rooms.say(1, &announce("d0", WALLETS[0]));
+    let bytes = rooms.lengths(1)[0];
+    assert!((FRAME_BYTES_MAX - 2_048..=FRAME_BYTES_MAX).contains(&bytes), "{bytes}");
 }
 
 #[test]
-fn receipts_of_so_many_wallets_are_kept() {
-    let mut rooms = two();
-    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
-    for number in 0..2 * RECEIPT_WALLETS_MAX {
-        rooms.say(2, &announce("b", &format!("wallet {number}")));
-        rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] })));
+fn requests_that_wait_are_bounded() {
+    let mut rooms = Rooms::new();
+    rooms.held = Some(Default::default());
+    rooms.open(1);
+    rooms.say(1, &seed("s", "sync_heartbeat", json!({})));
+    rooms.answer(false);
+    rooms.held = None;
+    let text = "x".repeat(8 * 1024);
+    rooms.join(2, "a", WALLETS[0]);
+    for counter in 1..=TAIL_ENTRIES_MAX as u64 + 1 {
+        rooms.say(2, &update("a", WALLETS[0], counter, &text));
     }
-    assert_eq!(rooms.hear_only(1, "read_receipt_sync").len(), 2 * RECEIPT_WALLETS_MAX, "all are passed on");
-    assert_eq!(rooms.journal[ROOM].watermarks.len(), RECEIPT_WALLETS_MAX);
-    rooms.open(3);
-    rooms.say(3, &announce("late", WALLETS[0]));
-    let told = rooms.hear_only(3, "read_receipt_sync").remove(0);
-    assert_eq!(told["receipts"].as_array().map(Vec::len), Some(RECEIPT_WALLETS_MAX));
+    rooms.stuck = vec![1];
+    rooms.hear(1);
+    let request = seed("s", "sync_request", json!({ "lastSyncedSequence": 0 }));
+    let mut answered = 0;
+    while rooms.hear_only(1, "error").is_empty() {
+        rooms.say(1, &request);
+        answered += 1;
+        assert!(answered <= 2 * BATCH_MESSAGES_MAX, "somewhere it must end");
+    }
+    assert_eq!(answered, BATCH_MESSAGES_MAX + 1, "one more than may wait");
 }
 
 #[test]
-fn what_a_wallet_wrote_itself_is_not_delivered_to_it() {
-    let mut rooms = two();
-    rooms.join(3, "a2", WALLETS[0]);
-    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
-    rooms.hear(1);
-    rooms.say(3, &v1("a2", "sync_ack", json!({ "acknowledgedSequences": [1] })));
-    assert!(rooms.hear_only(1, "read_receipt_sync").is_empty());
+fn who_takes_compressed_batches_gets_them() {
+    let mut rooms = Rooms::new();
+    rooms.join(1, "a", WALLETS[0]);
+    for counter in 1..=60 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "the same words again and again, as people do"));
+    }
+    let mut answer_bytes = |connection, compression| {
+        rooms.open_binary(connection);
+        let mut announce = announce(&format!("b{connection}"), WALLETS[1]);
+        announce["compression"] = compression;
+        rooms.say(connection, &announce);
+        rooms.hear(connection);
+        rooms.say(connection, &v1("b", "sync_request", json!({ "lastSyncedSequence": 0 })));
+        let bytes: usize = rooms.lengths(connection).iter().sum();
+        let heard = rooms.hear_only(connection, "sync_response");
+        assert_eq!(heard.iter().map(|frame| frame["messages"].as_array().unwrap().len()).sum::<usize>(), 60);
+        bytes
+    };
+    let (plain, unknown, deflated) = (answer_bytes(2, Value::Null), answer_bytes(3, json!("zstd")), answer_bytes(4, json!("deflate")));
+    assert!(plain == unknown && deflated * 3 < plain, "{plain} {unknown} {deflated}");
 }
 
 #[test]

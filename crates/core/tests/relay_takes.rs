@@ -177,6 +177,32 @@ fn a_repeat_is_answered_as_before_and_other_content_is_refused_i4() {
 }
 
 #[test]
+fn repeats_of_several_devices_in_one_append_are_told_apart() {
+    let mut rooms = two();
+    for (connection, device) in [(1, "a"), (2, "b")] {
+        for counter in 1..=2 {
+            rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, &format!("{device} {counter}")));
+        }
+        rooms.hear(1);
+        rooms.hear(2);
+    }
+    rooms.held = Some(Default::default());
+    rooms.say(1, &update("a", WALLETS[0], 3, "a 3"));
+    for (connection, device) in [(2, "b"), (1, "a")] {
+        for counter in [2, 1] {
+            rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, &format!("{device} {counter}")));
+        }
+    }
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    let mut places = |connection| -> Vec<Value> {
+        rooms.hear_only(connection, "sync_ack").iter().map(|ack| ack["acknowledgedSequences"][0].clone()).collect()
+    };
+    assert_eq!((places(1), places(2)), (vec![json!(5), json!(2), json!(1)], vec![json!(4), json!(3)]));
+}
+
+#[test]
 fn messages_that_contradict_themselves_are_refused() {
     type Twist = fn(&mut Value);
     let twisted: [(&str, Twist); 8] = [

@@ -1,5 +1,7 @@
 //! A relay with its journal in memory, and connections that say and hear frames in JSON: single steps, nothing by chance.
 
+#![allow(dead_code, reason = "each test binary uses what it needs")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
@@ -30,6 +32,7 @@ pub struct Rooms {
     pub held: Option<VecDeque<(Ticket, JournalQuestion)>>,
     /// Every question, by its kind.
     pub asked: Vec<&'static str>,
+    binary: Vec<ConnectionId>,
     heard: BTreeMap<ConnectionId, Vec<Payload>>,
     pub closed: Vec<(ConnectionId, u16)>,
     /// Sockets that take nothing.
@@ -37,7 +40,6 @@ pub struct Rooms {
     pub logged: Vec<String>,
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 impl Rooms {
     pub fn new() -> Rooms {
         Rooms {
@@ -46,6 +48,7 @@ impl Rooms {
             journal: BTreeMap::new(),
             held: None,
             asked: Vec::new(),
+            binary: Vec::new(),
             heard: BTreeMap::new(),
             closed: Vec::new(),
             stuck: Vec::new(),
@@ -61,6 +64,12 @@ impl Rooms {
 
     pub fn open(&mut self, connection: ConnectionId) {
         self.feed(Input::Opened { connection, encoding: Encoding::Json });
+    }
+
+    /// A connection that speaks the binary form; what it says and hears is shown as JSON all the same.
+    pub fn open_binary(&mut self, connection: ConnectionId) {
+        self.binary.push(connection);
+        self.feed(Input::Opened { connection, encoding: Encoding::Binary });
     }
 
     pub fn feed(&mut self, input: Input) {
@@ -154,7 +163,13 @@ impl Rooms {
 
     /// Says a frame, which is JSON.
     pub fn say(&mut self, connection: ConnectionId, frame: &Value) {
-        self.feed(Input::Received { connection, payload: Payload::Text(frame.to_string().into()) });
+        let text = frame.to_string();
+        let payload = if self.binary.contains(&connection) {
+            Payload::Binary(Frame::parse(&text).expect("a frame").to_bytes().expect("a frame of a v1 client").into())
+        } else {
+            Payload::Text(text.into())
+        };
+        self.feed(Input::Received { connection, payload });
     }
 
     /// As many devices as a session may have, each of which has written so many messages.
@@ -162,6 +177,11 @@ impl Rooms {
         let row = |number: usize| DeviceRow { device_id: format!("d{number}"), last_counter, ..DeviceRow::default() };
         let rows = (0..CLOCK_DEVICES_MAX).map(|number| (format!("d{number}"), row(number)));
         self.journal.entry(ROOM.into()).or_default().devices.extend(rows);
+    }
+
+    /// How many bytes each frame has that a connection has heard since it was last asked.
+    pub fn lengths(&self, connection: ConnectionId) -> Vec<usize> {
+        self.heard.get(&connection).map(|heard| heard.iter().map(Payload::len).collect()).unwrap_or_default()
     }
 
     /// What a connection has heard since it was last asked.
