@@ -6,7 +6,7 @@ import { startRelay } from '../tests/e2e/harness/relay.mjs';
 import { until } from '../tests/e2e/harness/wait.mjs';
 import { newWallet } from '../tests/e2e/harness/wallet.mjs';
 import { pick } from './corpus.mjs';
-import { elapsed, say } from './shell.mjs';
+import { elapsed, progress, say } from './shell.mjs';
 
 const turnMessages = 20;
 const convergeDeadlineMs = 180_000;
@@ -46,7 +46,6 @@ async function play(world, messages, kills, random, start) {
   const deviceOf = new Map();
   const turns = Math.ceil(messages.length / turnMessages);
   const killTurns = Array.from({ length: kills }, (_, index) => Math.floor(((index + random()) * turns) / kills));
-  const lastTold = { at: performance.now() };
   for (let turn = 0; turn < turns; turn += 1) {
     const outgoing = new Map(world.devices.map((device) => [device, []]));
     for (const { from, text } of messages.slice(turn * turnMessages, (turn + 1) * turnMessages)) {
@@ -56,7 +55,8 @@ async function play(world, messages, kills, random, start) {
     const { relayDies, disturbances } = drawDisturbances(world, killTurns.filter((each) => each === turn).length, random);
     const deeds = world.devices.map((device) => takeTurn(world, device, outgoing.get(device), disturbances.get(device), counts));
     await Promise.all(relayDies ? [...deeds, killRelay(world, counts)] : deeds);
-    tellProgress(lastTold, Math.min((turn + 1) * turnMessages, messages.length), messages.length, start);
+    const done = Math.min((turn + 1) * turnMessages, messages.length);
+    progress(`${done} of ${messages.length} messages, ${elapsed(start)}`, done === messages.length);
   }
   return counts;
 }
@@ -112,15 +112,6 @@ async function killRelay(world, counts) {
   counts.killed_relays += 1;
   await world.relay.kill();
   await world.relay.start();
-}
-
-function tellProgress(lastTold, done, total, start) {
-  const line = `  ${done} of ${total} messages, ${elapsed(start)}`;
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}${done === total ? '\n' : ''}`);
-  else if (done === total || performance.now() - lastTold.at > 10_000) {
-    say(line);
-    lastTold.at = performance.now();
-  }
 }
 
 /** Ends every disturbance and waits until all have everything; false where they do not within the deadline. */

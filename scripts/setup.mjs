@@ -8,6 +8,7 @@ const wasmPackVersion = '0.15.1';
 const geckodriverVersion = '0.37.1';
 const cargoDenyVersion = '0.20.2';
 const twiggyVersion = '0.8.0';
+const cargoFuzzVersion = '0.13.2';
 
 /** What can be asked for. Each is a function that makes it so. */
 const parts = {
@@ -21,6 +22,7 @@ const parts = {
     if (process.env.CI) await cargoTool('cargo-deny', cargoDenyVersion, 'to check licences and sources of all dependencies');
   },
   size: () => cargoTool('twiggy', twiggyVersion, 'to see what the wasm is made of'),
+  fuzz: () => cargoTool('cargo-fuzz', cargoFuzzVersion, 'to feed the decoders what nobody would think of'),
   browser: async () => {
     if (!findChromium()) await debian('chromium', 'the browser that the devices run in (or set CHROMIUM to one that you have)');
   },

@@ -83,6 +83,17 @@ export function run(command, args, { cwd = root, env = {}, timeoutMs, onText } =
   });
 }
 
+let toldAt = 0;
+
+/** One line that says how far it is: written over on a terminal, and elsewhere told every ten seconds. */
+export function progress(text, isLast) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K  ${text}${isLast ? '\n' : ''}`);
+  else if (isLast || performance.now() - toldAt > 10_000) {
+    say(`  ${text}`);
+    toldAt = performance.now();
+  }
+}
+
 /** Runs a program with one line that tells how long it takes and what it is at; shows its output only if it fails. */
 export async function step(title, command, args, options = {}) {
   const start = performance.now();

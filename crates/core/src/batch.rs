@@ -13,12 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{message_id, parse_message_id};
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
+use crate::list::list;
 use crate::message::{Entry, Message, Stamp};
 use crate::vector_clock::VectorClock;
 use crate::wire::{Malformed, Reader, put_bytes, put_signed, put_varint, text};
 
 /// The first byte: another layout would have another.
 const LAYOUT: u8 = 1;
+
+/// The highest sequence number of a batch's first message: all that may follow it are below 2^53.
+const FIRST_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
 
 /// Of the second byte: the rows are compressed.
 const DEFLATED: u8 = 1;
@@ -147,7 +151,7 @@ impl Serialize for Batch {
 
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entries = Option::<Vec<Entry>>::deserialize(deserializer)?.unwrap_or_default();
+        let entries: Vec<Entry> = list(deserializer)?;
         Batch::of(&entries).map_err(|Malformed(what)| serde::de::Error::custom(what))
     }
 }
@@ -229,16 +233,16 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Adds an entry. `false`, and nothing has changed: it does not follow the one before, or the batch would have more
-    /// than [`BATCH_MESSAGES_MAX`] messages, [`CLOCK_ENTRIES_MAX`] clock entries, or the bytes it may have (the first
-    /// message fits in any case).
+    /// Adds an entry. `false`, and nothing has changed: it does not follow the one before, no reader would take it, or
+    /// the batch would have more than [`BATCH_MESSAGES_MAX`] messages, [`CLOCK_ENTRIES_MAX`] clock entries, or the bytes
+    /// it may have (the first message fits in any case).
     #[must_use]
     pub fn push(&mut self, entry: &'a Entry) -> bool {
         let message = &entry.message;
         let sequence = if self.first == 0 { 0 } else { self.first + self.count as u64 };
         let follows = entry.sequence_number == sequence && message.session_id == self.session;
         let clock_entries = self.clock_entries + entry.vector_clock.len();
-        if !follows || self.count >= BATCH_MESSAGES_MAX || clock_entries > CLOCK_ENTRIES_MAX {
+        if !follows || !is_readable(entry) || self.count >= BATCH_MESSAGES_MAX || clock_entries > CLOCK_ENTRIES_MAX {
             return false;
         }
         let (wallets, devices, rows, texts) = (self.wallets.names.len(), self.devices.names.len(), self.rows.len(), self.texts.len());
@@ -385,6 +389,15 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// Whether a reader takes what stands around the message.
+pub(crate) fn is_readable(entry: &Entry) -> bool {
+    let names = [&entry.message.session_id, &entry.message.sender_wallet];
+    names.into_iter().all(|name| name.len() <= ID_BYTES_MAX)
+        && short(&entry.original_device_id).is_ok()
+        && entry.server_timestamp <= INTEGER_MAX
+        && entry.sequence_number <= FIRST_MAX
+}
+
 /// The parts of a batch's bytes.
 struct Layout<'a> {
     flags: u8,
@@ -412,7 +425,7 @@ impl<'a> Layout<'a> {
         let session = take_name(&mut reader)?;
         let first = reader.varint()?;
         let count = reader.below(BATCH_MESSAGES_MAX + 1)?;
-        if first > INTEGER_MAX - BATCH_MESSAGES_MAX as u64 && count > 0 {
+        if first > FIRST_MAX && count > 0 {
             return Err(Malformed("a sequence number is above 2^53 - 1"));
         }
         let wallets = reader.below(BATCH_MESSAGES_MAX + 1)?;
@@ -563,7 +576,9 @@ fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(match reader.below(usize::MAX)? {
         0 => bs58::encode(reader.take(32)?).into_string(),
         1 => uuid_text(reader.take(16)?),
-        length => text(reader.take(length - 2)?)?.to_owned(),
+        // Every row has its session and wallet: a long one would stand for a thousand times its length.
+        length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),
+        _ => return Err(Malformed("a session id or wallet is too long")),
     })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::ConflictingVersion;
 use crate::ids::{DeviceId, MessageId};
-use crate::limits::CONFLICT_VERSIONS_MAX;
+use crate::limits::{CONFLICT_TEXT_BYTES_MAX, CONFLICT_VERSIONS_MAX};
 use crate::message::Entry;
 use crate::vector_clock::{Causality, VectorClock};
 
@@ -93,8 +93,13 @@ pub fn concurrent_messages<'a>(entry: &'a Entry, concurrent_with: Vec<CounterRan
             .iter()
             .any(|range| range.device_id == other.original_device_id && (range.from..=range.to).contains(&other.counter()))
     };
-    let conflicting_versions =
-        std::iter::once(entry).chain(others.filter(named)).take(CONFLICT_VERSIONS_MAX).map(conflicting_version).collect();
+    let mut text_bytes = 0;
+    let fits = |other: &&Entry| {
+        text_bytes += other.message.ciphertext.len();
+        text_bytes <= CONFLICT_TEXT_BYTES_MAX
+    };
+    let versions = std::iter::once(entry).chain(others.filter(named).take_while(fits)).take(CONFLICT_VERSIONS_MAX);
+    let conflicting_versions = versions.map(conflicting_version).collect();
     Conflict {
         kind: ConflictKind::ConcurrentMessages,
         message_id: entry.message.id.clone(),

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX};
+use crate::list::list;
 use crate::message::{Message, Stamp, null_as_default};
 use crate::vector_clock::VectorClock;
 
@@ -211,7 +212,7 @@ pub struct SyncState {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceList {
     /// Every device that was ever in the session.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub devices: Vec<DeviceState>,
 }
 
@@ -251,7 +252,7 @@ pub struct SyncRequest {
     #[serde(default, deserialize_with = "null_as_default")]
     pub sync_vector: VectorClock,
     /// Instead of all that follows: only these entries, where any are named.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub missing_ranges: Vec<SequenceRange>,
     /// Ours: at most so many messages in a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -333,7 +334,7 @@ pub struct Progress {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncUpdate {
     /// Unsent messages, oldest first.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub messages: Vec<Unsent>,
 }
 
@@ -359,16 +360,16 @@ pub struct Unsent {
 #[serde(rename_all = "camelCase")]
 pub struct SyncAck {
     /// Sequence numbers.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub acknowledged_sequences: Vec<u64>,
     /// Message ids, in the same order.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub acknowledged_message_ids: Vec<MessageId>,
     /// What the sender of this frame knows.
     #[serde(default, deserialize_with = "null_as_default")]
     pub vector_clock: VectorClock,
     /// Ours, from the relay: when it took each message, in the same order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub server_timestamps: Vec<u64>,
 }
 
@@ -376,7 +377,7 @@ pub struct SyncAck {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncConflict {
     /// The conflicts.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub conflicts: Vec<ConflictReport>,
 }
 
@@ -387,7 +388,7 @@ pub struct ConflictReport {
     /// The message that met others it did not know.
     pub message_id: MessageId,
     /// It and the others.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub conflicting_versions: Vec<ConflictingVersion>,
     /// How it was resolved, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -424,7 +425,7 @@ pub struct SyncHeartbeat {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReadReceipt {
     /// Each stands for its message and every earlier one of the session.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub receipts: Vec<Receipt>,
 }
 
@@ -432,7 +433,7 @@ pub struct ReadReceipt {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReadReceiptSync {
     /// As in `read_receipt`, with the reader.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "list")]
     pub receipts: Vec<Receipt>,
 }
 
@@ -594,29 +595,22 @@ impl Frame {
     }
 
     /// The JSON form.
+    ///
+    /// # Panics
+    /// For a batch that cannot be read: in the binary form one is taken as it comes.
     #[cfg(feature = "json")]
     pub fn to_json(&self) -> String {
-        print(self).expect("a frame is strings, numbers and maps with text keys")
+        print(self).expect("a frame is strings, numbers, maps with text keys and batches that can be read")
     }
 
     fn check(&self) -> Result<(), SyncError> {
-        for (field, id) in [("sessionId", &self.head.session_id), ("deviceId", &self.head.device_id), ("messageId", &self.head.message_id)]
-        {
+        let Head { session_id, device_id, message_id, .. } = &self.head;
+        let wallet = if let Body::DeviceAnnounce(announce) = &self.body { announce.wallet.as_deref() } else { None };
+        let wallet = wallet.unwrap_or_default();
+        for (field, id) in [("sessionId", session_id.as_str()), ("deviceId", device_id), ("messageId", message_id), ("wallet", wallet)] {
             if !id.is_empty() {
                 check_id(field, id)?;
             }
-        }
-        let count = match &self.body {
-            Body::SyncUpdate(update) => update.messages.len(),
-            Body::SyncAck(ack) => ack.acknowledged_sequences.len().max(ack.acknowledged_message_ids.len()),
-            Body::ReadReceipt(receipt) => receipt.receipts.len(),
-            Body::ReadReceiptSync(receipt) => receipt.receipts.len(),
-            Body::SyncRequest(request) => request.missing_ranges.len(),
-            _ => 0,
-        };
-        if count > BATCH_MESSAGES_MAX {
-            let message = format!("the frame lists {count} items, the limit is {BATCH_MESSAGES_MAX}");
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
         }
         if let Body::DeviceAnnounce(announce) = &self.body
             && (announce.device_info.platform.len() > NAME_BYTES_MAX || announce.device_info.version.len() > NAME_BYTES_MAX)

@@ -70,8 +70,9 @@ pub fn message_id(session: &str, device: &str, counter: u64) -> MessageId {
 pub fn parse_message_id(id: &str) -> Option<(&str, &str, u64)> {
     let (rest, counter) = id.rsplit_once(':')?;
     let (session, device) = rest.rsplit_once(':')?;
-    let counter = counter.parse().ok().filter(|counter| (1..=INTEGER_MAX).contains(counter))?;
-    Some((session, device, counter))
+    // Only as it is written: `parse` takes `+7` and `07` too, which are other ids.
+    let number = counter.parse().ok().filter(|number| (1..=INTEGER_MAX).contains(number) && number.to_string() == counter)?;
+    Some((session, device, number))
 }
 
 #[cfg(test)]
@@ -99,7 +100,7 @@ mod tests {
     fn a_message_id_names_its_place() {
         let id = message_id("room:7", "dev", 12);
         assert_eq!(parse_message_id(&id), Some(("room:7", "dev", 12)));
-        for other in ["msg-1", "a:b:0", "a:b:x", "a:b:9007199254740992"] {
+        for other in ["msg-1", "a:b:0", "a:b:x", "a:b:07", "a:b:+7", "a:b:9007199254740992"] {
             assert_eq!(parse_message_id(other), None);
         }
     }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+mod list;
 pub mod log;
 pub mod message;
 #[cfg(feature = "relay")]

@@ -69,6 +69,14 @@ pub const TAIL_ENTRIES_MAX: usize = 256;
 /// Versions that one reported conflict carries in full; the rest are named by their counters.
 pub const CONFLICT_VERSIONS_MAX: usize = 8;
 
+/// Bytes of text that one reported conflict repeats of other messages: a batch of a thousand small messages that did not
+/// know of a few long ones must not stand for thousands of copies of those.
+pub const CONFLICT_TEXT_BYTES_MAX: usize = 8 * 1024;
+
+/// Wallets whose receipts are kept in one session. The SDK's sessions have two; in those of seed clients any name may be
+/// one, and a member could give itself a new one with every receipt.
+pub const RECEIPT_WALLETS_MAX: usize = 64;
+
 /// How long a socket may take to open.
 pub const CONNECT_TIMEOUT_MS: u64 = 8_000;
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::batch::is_readable;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
@@ -182,6 +183,10 @@ impl Message {
         if let Some(replaces) = &self.replaces {
             check_id("replaces", replaces)?;
         }
+        // Empty where a seed client does not know it.
+        if !self.sender_wallet.is_empty() {
+            check_id("sender_wallet", &self.sender_wallet)?;
+        }
         Ok(())
     }
 }
@@ -228,11 +233,15 @@ impl Entry {
         self.vector_clock.get(&self.original_device_id)
     }
 
-    /// Checks that it fits a frame with all that stands in it, in JSON too.
+    /// Checks that it can be written: into a batch, and into a frame with all that stands in it, in JSON too.
     ///
     /// # Errors
-    /// `MESSAGE_TOO_LARGE`.
-    pub fn check_size(&self) -> Result<(), SyncError> {
+    /// `INVALID_MESSAGE_FORMAT`, `MESSAGE_TOO_LARGE`.
+    pub fn check(&self) -> Result<(), SyncError> {
+        if !is_readable(self) {
+            let message = "a name of the message is too long, or one of its numbers above 2^53 - 1";
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
         let bytes = self.json_bytes_max();
         if bytes > MESSAGE_BYTES_MAX {
             let message = format!("the message takes up to {bytes} bytes in a frame, the limit is {MESSAGE_BYTES_MAX}");

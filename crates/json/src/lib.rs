@@ -3,13 +3,17 @@
 
 use js_sys::Error;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::Frame;
+use solconnect_sync_core::frame::{Body, Frame};
 use wasm_bindgen::prelude::*;
 
 /// The JSON form of a binary frame. Throws for bytes that are none.
 #[wasm_bindgen(js_name = toJson)]
 pub fn to_json(frame: &[u8]) -> Result<String, Error> {
-    Frame::from_bytes(frame).map(|frame| frame.to_json()).map_err(thrown)
+    let frame = Frame::from_bytes(frame).map_err(thrown)?;
+    if let Body::SyncResponse(response) = &frame.body {
+        response.messages.entries().map_err(|malformed| thrown(malformed.in_frame()))?;
+    }
+    Ok(frame.to_json())
 }
 
 /// The binary form of a frame in JSON. Throws for text that is none; empty for frames that the SDK does not know or

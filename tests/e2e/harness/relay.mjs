@@ -11,7 +11,7 @@ import { within } from './wait.mjs';
 
 const binary = relayBinary();
 
-/** Starts a relay that also serves the page of the devices under test. */
+/** Starts a relay that also serves the page of the devices under test, or none (`www: null`). */
 export async function startRelay({ www = join(root, 'tests', 'e2e', 'page') } = {}) {
   const relay = new Relay(www);
   await relay.start();
@@ -43,8 +43,8 @@ class Relay {
 
   /** Starts it, on the port it had before. Resolves when it accepts connections. */
   async start() {
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--journal', this.journal, '--www', this.#www, '--pkg', join(root, 'pkg')];
-    const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const pages = this.#www ? ['--www', this.#www, '--pkg', join(root, 'pkg')] : [];
+    const child = spawn(binary, ['--listen', `127.0.0.1:${this.port}`, '--journal', this.journal, ...pages], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (chunk) => {
       this.log += chunk;

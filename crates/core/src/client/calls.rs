@@ -164,7 +164,7 @@ impl Client {
         let receipt =
             DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
         let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
-        entry.check_size()?;
+        entry.check()?;
         stage.insert_outbox(session, entry);
         Ok(Reply::Receipt(receipt))
     }
@@ -225,7 +225,7 @@ impl Client {
         let session_id = self.session_with(peer_wallet, stage)?;
         for entry in &entries {
             entry.message.check()?;
-            entry.check_size()?;
+            entry.check()?;
         }
         match self.store_entries(&session_id, entries, None, stage) {
             Ok(count) => Ok(Reply::Count(count)),

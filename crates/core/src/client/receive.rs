@@ -157,6 +157,9 @@ impl Client {
         let Some(session) = self.sessions.get_mut(session_id) else {
             return Ok(0);
         };
+        if entries.iter().any(|entry| entry.message.session_id != session_id) {
+            return Err(Refusal::Broken("a message belongs to another session".into()));
+        }
         let heads_before = session.record.heads.clone();
         let mut heads = heads_before.clone();
         let came = entries.len();
@@ -272,6 +275,10 @@ impl Client {
             let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
                 continue;
             };
+            let is_member = [&session.record.wallet, &session.record.peer_wallet].contains(&&wallet);
+            if !is_member && !session.record.watermarks.has_room_for(&wallet) {
+                continue;
+            }
             stage.touch(session, false);
             let watermark = session.record.watermarks.of(&wallet);
             let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };

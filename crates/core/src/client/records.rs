@@ -4,6 +4,7 @@ use super::api::Watermark;
 use crate::batch::Batch;
 use crate::error::SyncError;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
+use crate::limits::RECEIPT_WALLETS_MAX;
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, nested, record};
@@ -56,7 +57,7 @@ pub struct ReadMark {
     pub sequence_number: u64,
 }
 
-/// Receipts by wallet. A session has two, so a list will do.
+/// Receipts by wallet. A session has two and is kept from having many, so a list will do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Watermarks(Vec<(WalletAddress, Watermark)>);
 
@@ -68,6 +69,11 @@ impl Watermarks {
             self.0.len() - 1
         });
         &mut self.0[place].1
+    }
+
+    /// Whether one more wallet may be kept, or this one is.
+    pub(super) fn has_room_for(&self, wallet: &str) -> bool {
+        self.0.len() < RECEIPT_WALLETS_MAX || self.0.iter().any(|(other, _)| other == wallet)
     }
 
     /// All of them.

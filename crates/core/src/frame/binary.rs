@@ -109,6 +109,10 @@ impl Record for Envelope {
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
         let Envelope { head, body } = self;
+        if (number::DEVICE_ANNOUNCE..=number::ERROR).contains(&number) && body.is_some() {
+            // Reading a short frame must not be the work of many.
+            return Err(Malformed("a frame says two things"));
+        }
         match number {
             number::SESSION_ID => head.session_id.take(value)?,
             number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.get(..16).ok_or(Malformed("a UUID has 16 bytes"))?),
@@ -240,7 +244,10 @@ impl Field for Stamp {
     }
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        *self = Stamp::Iso(number_of(value)?);
+        *self = match number_of(value)? {
+            0 => Stamp::default(),
+            ms => Stamp::Iso(ms),
+        };
         Ok(())
     }
 }
@@ -301,6 +308,9 @@ impl Record for SyncUpdate {
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
         if number == 1 {
+            if !self.messages.is_empty() {
+                return Err(Malformed("an update has two batches"));
+            }
             let entries = Batch::from_bytes(bytes_of(value)?).entries()?;
             self.messages = entries.into_iter().map(Unsent::from).collect();
         }

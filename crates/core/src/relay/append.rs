@@ -9,12 +9,15 @@ use super::session::{Session, TailEntry};
 use super::{Purpose, Relay, refusal};
 use crate::conflict::{concurrent_messages, unknown_to};
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Chat, ConflictReport, ErrorBody, Frame, Head, SyncAck, SyncConflict, SyncUpdate, Unsent};
+use crate::frame::{Body, Chat, ConflictReport, ErrorBody, Head, SyncAck, SyncConflict, SyncUpdate, Unsent};
 use crate::ids::{DeviceId, check_id};
 use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_MAX};
 use crate::message::Message;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+
+/// Conflicts that seed clients are told of in one frame.
+const REPORTS_MAX: usize = 100;
 
 /// Messages of one client that wait to be stored.
 pub(super) struct Update {
@@ -228,12 +231,14 @@ impl Relay {
         let Some(session) = self.sessions.get(session_id) else { return };
         let seeds: Vec<ConnectionId> =
             session.attachments.iter().filter(|(_, attachment)| !attachment.v1).map(|(connection, _)| *connection).collect();
-        let frame = Frame { head: Head::default(), body: Body::SyncConflict(SyncConflict { conflicts: reports.clone() }) };
-        let fits = frame.to_json().len() + 1_024 <= FRAME_BYTES_MAX;
+        let mut bytes = 1_024;
+        let fits = reports.iter().all(|report| {
+            bytes += serde_json::to_string(report).map_or(0, |json| json.len() + 1);
+            bytes <= FRAME_BYTES_MAX
+        });
         let conflicts: Vec<ConflictReport> = reports
             .into_iter()
             .map(|report| if fits { report } else { ConflictReport { conflicting_versions: Vec::new(), ..report } })
-            .take(100)
             .collect();
         for connection in seeds {
             self.transmit(now, connection, session_id, Body::SyncConflict(SyncConflict { conflicts: conflicts.clone() }), actions);
@@ -306,6 +311,9 @@ impl Session {
         let mut heads = heads_before;
         let mut reports = Vec::new();
         for TailEntry { entry, .. } in entries {
+            if reports.len() == REPORTS_MAX {
+                break;
+            }
             let unknown = unknown_to(entry, &heads);
             let _ = heads.raise(&entry.original_device_id, entry.counter());
             if !unknown.is_empty() {

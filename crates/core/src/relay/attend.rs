@@ -1,6 +1,6 @@
 //! What clients say of themselves and ask for: announcements, requests, acknowledgements, heartbeats, receipts.
 
-use super::api::{Action, ConnectionId, DeviceRow, WatermarkRow};
+use super::api::{Action, ConnectionId, DeviceRow};
 use super::session::{Answer, Attachment, Session};
 use super::{Relay, refusal};
 use crate::client::Watermark;
@@ -229,16 +229,14 @@ impl Relay {
             let Some(session) = self.sessions.get_mut(&session_id) else { continue };
             session.receipts_due_ms = None;
             let untold = std::mem::take(&mut session.untold_receipts);
-            let rows: Vec<WatermarkRow> = untold.keys().map(|wallet| session.watermark_row(wallet)).collect();
-            let told: Vec<(ConnectionId, Receipt)> = untold
-                .into_iter()
-                .zip(&rows)
-                .map(|((wallet, (connection, device_id)), row)| {
-                    let sequence = row.watermark.delivered;
-                    let message_id = session.id_at(sequence).unwrap_or_default();
-                    (connection, receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence)))
-                })
-                .collect();
+            let (mut rows, mut told) = (Vec::new(), Vec::new());
+            for (wallet, (connection, device_id)) in untold {
+                let Some(row) = session.watermark_row(&wallet) else { continue };
+                let sequence = row.watermark.delivered;
+                let message_id = session.id_at(sequence).unwrap_or_default();
+                rows.push(row);
+                told.push((connection, receipt_sync(now, message_id, ReceiptStatus::Delivered, wallet, device_id, Some(sequence))));
+            }
             self.note(&session_id, Vec::new(), rows, actions);
             for (connection, receipt) in told {
                 self.tell_receipts(now, &session_id, connection, vec![receipt], true, actions);
@@ -288,8 +286,9 @@ impl Relay {
                 ..receipt_sync(now, receipt.message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
             });
         }
-        let row = session.watermark_row(&wallet);
-        self.note(&head.session_id, Vec::new(), vec![row], actions);
+        if let Some(row) = session.watermark_row(&wallet) {
+            self.note(&head.session_id, Vec::new(), vec![row], actions);
+        }
         self.tell_receipts(now, &head.session_id, connection, told, false, actions);
         Ok(())
     }

@@ -159,7 +159,7 @@ impl Draft<'_> {
             server_timestamp: now.wall_ms,
             original_device_id: device_id.to_owned(),
         };
-        entry.check_size()?;
+        entry.check()?;
         self.heads.raise(device_id, counter)?;
         let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
         let body = Batch::of(std::slice::from_ref(&entry)).map_err(malformed)?;

@@ -9,7 +9,7 @@ use super::chunks::ChunkKey;
 use crate::client::Watermark;
 use crate::frame::{DeviceState, ReceiptStatus, SyncState};
 use crate::ids::{DeviceId, WalletAddress};
-use crate::limits::TAIL_ENTRIES_MAX;
+use crate::limits::{RECEIPT_WALLETS_MAX, TAIL_ENTRIES_MAX};
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
@@ -123,11 +123,15 @@ impl Session {
 
     /// Takes in a receipt; says whether it was news.
     pub fn raise_watermark(&mut self, wallet: &str, status: ReceiptStatus, sequence: u64) -> bool {
+        if self.watermarks.len() >= RECEIPT_WALLETS_MAX && !self.watermarks.contains_key(wallet) {
+            return false;
+        }
         self.watermarks.entry(wallet.to_owned()).or_default().raise(status, sequence.min(self.head))
     }
 
-    pub fn watermark_row(&self, wallet: &str) -> WatermarkRow {
-        WatermarkRow { wallet: wallet.to_owned(), watermark: self.watermarks.get(wallet).copied().unwrap_or_default() }
+    /// What is kept of a wallet's receipts.
+    pub fn watermark_row(&self, wallet: &str) -> Option<WatermarkRow> {
+        self.watermarks.get(wallet).map(|watermark| WatermarkRow { wallet: wallet.to_owned(), watermark: *watermark })
     }
 
     /// Devices as `device_list` has them, those that are connected first: one of them, or all. Clocks only where asked:

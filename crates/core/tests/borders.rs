@@ -1,0 +1,178 @@
+//! What comes from outside is refused at the border: frames, batches and exports that would cost more than they may, or
+//! that say one thing here and another there.
+
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, Reply, Snapshot, Write};
+use solconnect_sync_core::conflict::{CounterRange, concurrent_messages};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, ReadReceipt, Receipt, SyncUpdate, Unsent};
+use solconnect_sync_core::ids::{message_id, session_of};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
+use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::time::Now;
+
+const WALLET: &str = "So11111111111111111111111111111111111111112";
+const PEER: &str = "11111111111111111111111111111111";
+
+fn entry(session_id: &str, sequence_number: u64) -> Entry {
+    Entry {
+        message: Message { id: message_id(session_id, "d", sequence_number), session_id: session_id.into(), ..Message::default() },
+        sequence_number,
+        vector_clock: format!(r#"{{"d":{sequence_number}}}"#).parse().unwrap(),
+        server_timestamp: 7,
+        original_device_id: "d".into(),
+    }
+}
+
+fn import(entries: Vec<Entry>) -> (Vec<Commit>, Result<Reply, SyncError>) {
+    let mut client = Client::new(ClientConfig::default(), Snapshot::default(), 1);
+    let (now, mut commits, mut imported) = (Now::default(), Vec::new(), None);
+    let calls =
+        [Input::ConnectWallet { request: 1, wallet: WALLET.into() }, Input::Import { request: 2, peer_wallet: PEER.into(), entries }];
+    for call in calls {
+        let mut actions = client.handle(now, call);
+        while let Some(action) = actions.pop() {
+            match action {
+                Action::Persist(commit) => {
+                    actions.extend(client.handle(now, Input::Persisted { commit: commit.id }));
+                    commits.push(commit);
+                }
+                Action::Reply { request: 2, result } => imported = Some(result),
+                _ => {}
+            }
+        }
+    }
+    (commits, imported.expect("an import is answered"))
+}
+
+#[test]
+fn an_import_cannot_write_into_the_log_of_another_session() {
+    let session_id = session_of(WALLET, PEER);
+    let (commits, imported) = import(vec![entry(&session_id, 1), entry("another", 2), entry(&session_id, 3)]);
+    assert_eq!(imported.unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert!(!commits.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::Log(_))), "{commits:?}");
+    let (_, imported) = import(vec![entry(&session_id, 1), entry(&session_id, 2)]);
+    assert_eq!(imported, Ok(Reply::Count(2)));
+}
+
+#[test]
+fn an_import_of_what_cannot_be_written_is_refused() {
+    let mut entries = vec![entry(&session_of(WALLET, PEER), 1)];
+    entries[0].server_timestamp = INTEGER_MAX + 1;
+    let (commits, imported) = import(entries);
+    assert_eq!(imported.unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert!(!commits.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::Log(_))), "{commits:?}");
+}
+
+#[test]
+fn a_reported_conflict_repeats_only_a_few_texts() {
+    let texts = [4_000, 4_000, 4_000, 10].map(|length| "x".repeat(length));
+    let others: Vec<Entry> = (1..)
+        .zip(texts)
+        .map(|(counter, text)| {
+            let mut other = entry("room", counter);
+            other.message.ciphertext = text;
+            other
+        })
+        .collect();
+    let mut late = entry("room", 9);
+    late.original_device_id = "late".into();
+    let unknown = vec![CounterRange { device_id: "d".into(), from: 1, to: 4 }];
+    let conflict = concurrent_messages(&late, unknown.clone(), others.iter());
+    assert_eq!(conflict.conflicting_versions.len(), 3, "itself, and what has 8 KiB of text together");
+    assert_eq!(conflict.concurrent_with, unknown, "all are named");
+}
+
+#[test]
+fn a_receipt_of_the_year_1970_is_one_without_a_time() {
+    let receipt = |timestamp| Frame {
+        head: Head { session_id: "room".into(), ..Head::default() },
+        body: Body::ReadReceipt(ReadReceipt { receipts: vec![Receipt { timestamp, ..Receipt::default() }] }),
+    };
+    let mut bytes = receipt(Stamp::Iso(1)).to_bytes().unwrap();
+    let at = bytes.iter().rposition(|byte| *byte == 1).unwrap();
+    bytes[at] = 0;
+    assert_eq!(Frame::from_bytes(&bytes).unwrap(), receipt(Stamp::default()));
+}
+
+#[test]
+fn a_name_that_every_row_would_repeat_is_refused() {
+    let long = "x".repeat(ID_BYTES_MAX + 1);
+    let with_wallet = |wallet: &str| {
+        let mut entry = entry("room", 1);
+        entry.message.sender_wallet = wallet.to_owned();
+        entry
+    };
+    assert!(Batch::of(&[with_wallet(&long)]).is_err());
+    assert!(Batch::of(&[entry(&long, 1)]).is_err());
+    let longest = [with_wallet(&long[1..])];
+    let batch = Batch::of(&longest).unwrap();
+    assert_eq!(batch.entries().as_deref(), Ok(&longest[..]));
+    // The same bytes with one letter more.
+    let at = batch.bytes().windows(4).position(|four| four == b"xxxx").unwrap();
+    let mut bytes = batch.bytes().to_vec();
+    assert_eq!(bytes[at - 2..at], [(ID_BYTES_MAX as u8 + 2) | 0x80, 1], "its length, with two forms before it");
+    bytes[at - 2] += 1;
+    bytes.insert(at, b'x');
+    assert!(Batch::from_bytes(&bytes).entries().is_err());
+    assert_eq!(with_wallet(&long).message.check().unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let announce = DeviceAnnounce { wallet: Some(long), ..DeviceAnnounce::default() };
+    let frame = Frame { head: Head { session_id: "room".into(), ..Head::default() }, body: Body::DeviceAnnounce(announce) };
+    assert!(Frame::from_bytes(&frame.to_bytes().unwrap()).is_err());
+}
+
+#[test]
+fn what_no_reader_takes_is_not_written_into_a_batch() {
+    let twisted: [fn(&mut Entry); 4] = [
+        |entry| entry.original_device_id.clear(),
+        |entry| entry.original_device_id = "x".repeat(ID_BYTES_MAX + 1),
+        |entry| entry.server_timestamp = INTEGER_MAX + 1,
+        |entry| entry.sequence_number = INTEGER_MAX - BATCH_MESSAGES_MAX as u64 + 1,
+    ];
+    for twist in twisted {
+        let mut entry = entry("room", 1);
+        twist(&mut entry);
+        assert!(Batch::of(std::slice::from_ref(&entry)).is_err(), "{entry:?}");
+    }
+}
+
+#[test]
+fn an_id_that_only_resembles_our_own_stays_as_it_is() {
+    for id in ["room:d:01", "room:d:+1", "room:d:1"] {
+        let mut entry = entry("room", 1);
+        entry.message.id = id.into();
+        let batch = Batch::of(std::slice::from_ref(&entry)).unwrap();
+        assert_eq!(batch.entries().unwrap()[0].message.id, id);
+    }
+}
+
+#[test]
+fn a_frame_says_one_thing_once() {
+    let head = Head { session_id: "room".into(), device_id: "d".into(), ..Head::default() };
+    let Entry { message, vector_clock, .. } = entry("room", 1);
+    let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
+    let update = Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }) }.to_bytes().unwrap();
+    let nothing = Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate::default()) }.to_bytes().unwrap();
+    let head_bytes = nothing.len() - 3;
+    let body = &update[head_bytes..];
+    assert_eq!(Frame::from_bytes(&update).unwrap().head, head);
+    assert!(Frame::from_bytes(&[&update[..], body].concat()).is_err(), "two bodies");
+    let batch = &body[3..];
+    let twice = [&nothing[..head_bytes], &body[..2], &[2 * batch.len() as u8], batch, batch].concat();
+    assert!(Frame::from_bytes(&twice).is_err(), "two batches in one update");
+}
+
+#[test]
+fn lists_in_json_are_read_no_further_than_their_limit() {
+    let listing = |count: usize| format!(r#"{{"type":"sync_update","messages":[{}]}}"#, vec![r#"{"message":{}}"#; count].join(","));
+    assert!(Frame::parse(&listing(BATCH_MESSAGES_MAX)).is_ok());
+    assert_eq!(Frame::parse(&listing(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert!(Frame::parse(r#"{"type":"sync_update","messages":null}"#).is_ok());
+}
+
+#[test]
+fn numbers_among_unknown_fields_keep_their_last_digit() {
+    let text = r#"{"roomId":"r","message":"hi","sender":"w","timestamp":5,"weight":3005555555555555555555555555555555555555555555555555555555555555555555555555}"#;
+    let once = Frame::parse(text).unwrap();
+    assert_eq!(Frame::parse(&once.to_json()).unwrap(), once);
+}

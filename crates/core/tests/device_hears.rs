@@ -1,0 +1,504 @@
+//! What a device makes of what the relay says unasked, of silence, and of what the application asks beside sending, rule by rule.
+
+mod desk;
+
+use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::client::{
+    Action, Client, ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SessionRecord, Snapshot, SyncScope, Write,
+};
+use solconnect_sync_core::conflict::{ConflictKind, Strategy};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Body, DeviceList, DeviceState, ReadReceiptSync, Receipt, ReceiptStatus, SyncResponse};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::limits::{
+    ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, BATCH_MESSAGES_MAX, CONNECT_TIMEOUT_MS, OUTBOX_MESSAGES_MAX, RECEIPT_WALLETS_MAX, SESSIONS_MAX,
+};
+use solconnect_sync_core::message::Entry;
+
+fn receipt(status: ReceiptStatus, wallet: &str, sequence: u64, message_id: &str) -> Body {
+    Body::ReadReceiptSync(ReadReceiptSync {
+        receipts: vec![Receipt {
+            message_id: message_id.into(),
+            status,
+            reader_wallet: Some(wallet.into()),
+            sequence_number: Some(sequence),
+            ..Receipt::default()
+        }],
+    })
+}
+
+fn heard(desk: &mut Desk) -> Vec<String> {
+    let received = desk.events().into_iter();
+    received
+        .filter_map(|event| if let Event::MessageReceived { entry, .. } = event { Some(entry.message.ciphertext) } else { None })
+        .collect()
+}
+
+#[test]
+fn a_push_is_stored_acknowledged_and_told_once_i6() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    desk.push(&foreign_log(1, 2));
+    assert!(desk.sent().is_empty() && heard(&mut desk).is_empty(), "nothing before it is stored");
+    desk.persist();
+    assert!(matches!(&desk.sent()[..], [frame] if matches!(&frame.body, Body::SyncAck(ack) if ack.acknowledged_sequences == [2])));
+    assert_eq!(heard(&mut desk), ["text 1", "text 2"]);
+    desk.held = None;
+    desk.push(&foreign_log(1, 3));
+    assert_eq!(heard(&mut desk), ["text 3"], "what is known is left out");
+    assert_eq!(desk.log().iter().map(|record| (record.first, record.last)).collect::<Vec<_>>(), [(1, 2), (3, 3)]);
+    desk.push(&foreign_log(1, 3));
+    assert!(heard(&mut desk).is_empty());
+    assert_eq!(desk.cursor(), 3);
+}
+
+#[test]
+fn a_push_that_leaves_a_gap_makes_the_device_ask_once() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 1));
+    desk.forget();
+    desk.push(&[foreign(4, 4, "ahead")]);
+    assert_eq!(desk.requests().iter().map(|request| request.last_synced_sequence).collect::<Vec<_>>(), [1]);
+    desk.push(&[foreign(5, 5, "further ahead")]);
+    desk.head_is(5);
+    assert_eq!(desk.requests().len(), 1, "it has asked already");
+    assert_eq!(desk.cursor(), 1);
+    desk.answer(&foreign_log(2, 5), 5);
+    assert_eq!((desk.cursor(), desk.disconnects), (5, 0));
+}
+
+#[test]
+fn a_heartbeat_with_a_higher_head_shows_that_something_was_missed() {
+    let mut desk = Desk::new();
+    desk.head_is(0);
+    assert!(desk.sent().is_empty());
+    desk.head_is(1);
+    assert_eq!(desk.requests().len(), 1);
+}
+
+#[test]
+fn what_no_honest_relay_says_ends_the_connection() {
+    let broken: [fn(&mut Desk); 5] = [
+        |desk| desk.hear_bytes(&[0xff]),
+        |desk| desk.hear(Body::SyncResponse(SyncResponse { messages: Batch::from_bytes(b"?"), ..SyncResponse::default() })),
+        |desk| desk.push(&[foreign(1, 1, "a"), foreign(2, 1, "b")]),
+        |desk| {
+            desk.sync(SyncScope::Everything);
+            desk.answer(&[foreign(2, 1, "not what was asked for")], 2);
+        },
+        |desk| {
+            let mut elsewhere = foreign(1, 1, "x");
+            elsewhere.message.session_id = "another".into();
+            desk.push(&[elsewhere]);
+        },
+    ];
+    for say in broken {
+        let mut desk = Desk::new();
+        say(&mut desk);
+        assert_eq!((desk.disconnects, desk.cursor()), (1, 0));
+        assert_eq!(desk.warnings(), [ErrorCode::RelayMisbehaved]);
+        assert!(desk.log().is_empty());
+    }
+    let mut desk = Desk::new();
+    desk.hear_bytes(&[0xd2, 0x0f, 0]);
+    assert_eq!((desk.disconnects, desk.warnings().len()), (0, 0), "a frame that a newer relay adds is skipped");
+}
+
+#[test]
+fn a_relay_that_has_less_than_before_is_an_error_i19() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 3));
+    desk.lose();
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    desk.forget();
+    desk.head_is(3);
+    assert!(desk.warnings().is_empty());
+    desk.head_is(2);
+    assert_eq!(desk.warnings(), [ErrorCode::RelayRolledBack]);
+    assert_eq!(desk.cursor(), 3);
+}
+
+#[test]
+fn a_silent_connection_is_asked_and_then_given_up() {
+    let mut desk = Desk::new();
+    let interval_ms = desk.config.heartbeat_interval_ms;
+    desk.wait(interval_ms - 1);
+    assert!(desk.sent().is_empty());
+    desk.wait(1);
+    assert!(matches!(&desk.sent()[..], [frame] if matches!(frame.body, Body::SyncHeartbeat(_))));
+    desk.wait(ANSWER_TIMEOUT_MS - 1);
+    assert_eq!(desk.client.connection(), ConnectionState::Connected);
+    desk.head_is(0);
+    desk.wait(interval_ms);
+    assert_eq!((desk.sent().len(), desk.disconnects), (1, 0), "a word is a sign of life");
+    desk.wait(ANSWER_TIMEOUT_MS);
+    assert_eq!((desk.disconnects, desk.client.connection()), (1, ConnectionState::Waiting));
+}
+
+#[test]
+fn an_awakened_device_asks_at_once_whether_its_path_is_alive() {
+    let mut desk = Desk::new();
+    desk.feed(Input::Awake);
+    desk.feed(Input::Awake);
+    assert_eq!(desk.sent().len(), 1, "once");
+    desk.wait(ANSWER_TIMEOUT_MS);
+    assert_eq!(desk.disconnects, 1);
+    desk.feed(Input::Awake);
+    assert_eq!((desk.connects, desk.client.connection()), (2, ConnectionState::Connecting), "and does not wait to connect");
+}
+
+#[test]
+fn a_socket_that_does_not_open_is_given_up_and_waits_grow() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    let mut longest_ms = 0;
+    for attempt in 1..=30 {
+        assert_eq!((desk.connects, desk.client.connection()), (attempt, ConnectionState::Connecting));
+        desk.wait(CONNECT_TIMEOUT_MS - 1);
+        assert_eq!(desk.disconnects, attempt - 1);
+        desk.wait(1);
+        assert_eq!(desk.disconnects, attempt);
+        let wait_ms = desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms;
+        let failures = u32::try_from(attempt - 1).unwrap();
+        assert!(wait_ms <= BACKOFF_MS_MAX.min(1_000 << failures.min(20)), "{wait_ms} ms after {failures} failures");
+        longest_ms = longest_ms.max(wait_ms);
+        desk.wait(wait_ms);
+    }
+    assert!(longest_ms > BACKOFF_MS_MAX / 2, "{longest_ms}");
+    desk.connect();
+    desk.head_is(0);
+    desk.lose();
+    let wait_ms = desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms;
+    assert!(wait_ms <= 1_000, "a relay that made sense is asked again soon: {wait_ms} ms");
+}
+
+#[test]
+fn late_words_of_an_old_socket_change_nothing() {
+    let mut desk = Desk::new();
+    let old = desk.generation;
+    desk.lose();
+    desk.feed(Input::Connected { generation: old });
+    desk.wait(BACKOFF_MS_MAX);
+    assert_eq!(desk.connects, 2);
+    desk.feed(Input::Connected { generation: old });
+    desk.feed(Input::Disconnected { generation: old, reason: "late".into() });
+    assert_eq!(desk.client.connection(), ConnectionState::Connecting);
+    desk.connect();
+    desk.forget();
+    desk.feed(Input::Disconnected { generation: old, reason: "late".into() });
+    desk.feed(Input::Received { generation: old, frame: [0xff][..].into() });
+    desk.connect();
+    assert_eq!((desk.client.connection(), desk.disconnects, desk.sent().len()), (ConnectionState::Connected, 0, 0));
+}
+
+#[test]
+fn who_works_offline_has_no_connection() {
+    let mut desk = Desk::new();
+    let call = desk.sync(SyncScope::Everything);
+    desk.feed(Input::SetOffline { offline: true });
+    assert_eq!((desk.disconnects, desk.client.connection()), (1, ConnectionState::Offline));
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::RelayDisconnected);
+    desk.wait(BACKOFF_MS_MAX);
+    assert_eq!((desk.connects, desk.client.next_timeout_ms()), (1, None));
+    desk.feed(Input::SetOffline { offline: false });
+    assert_eq!(desk.connects, 2);
+    let states =
+        desk.events().into_iter().filter_map(|event| if let Event::ConnectionChanged { state } = event { Some(state) } else { None });
+    assert_eq!(states.collect::<Vec<_>>(), [ConnectionState::Offline, ConnectionState::Connecting]);
+}
+
+#[test]
+fn receipts_move_the_statuses_of_own_messages() {
+    let mut desk = Desk::new();
+    for text in ["one", "two", "three"] {
+        desk.send(text);
+    }
+    desk.acknowledge(&[(1, 1), (2, 2), (3, 3)]);
+    desk.forget();
+    desk.hear(receipt(ReceiptStatus::Delivered, PEER, 2, ""));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Delivered), ("2".into(), MessageStatus::Delivered)]);
+    desk.hear(receipt(ReceiptStatus::Delivered, PEER, 2, ""));
+    assert!(desk.statuses().is_empty(), "nothing new");
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, ""));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Read)]);
+    desk.hear(receipt(ReceiptStatus::Read, WALLET, 3, ""));
+    assert!(desk.statuses().is_empty(), "what the own wallet reads says nothing of its messages");
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 9, ""));
+    assert_eq!(desk.statuses(), [("2".into(), MessageStatus::Read), ("3".into(), MessageStatus::Read)], "as far as the log goes");
+    desk.hear(receipt(ReceiptStatus::Delivered, PEER, 9, ""));
+    assert!(desk.statuses().is_empty());
+    desk.send("four");
+    desk.forget();
+    desk.acknowledge(&[(4, 4)]);
+    assert!(desk.statuses().contains(&("4".into(), MessageStatus::Read)), "the receipt was there before its place");
+}
+
+#[test]
+fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
+    let mut desk = Desk::new();
+    let id = desk.send("one");
+    desk.acknowledge(&[(1, 1)]);
+    let mut desk = desk.reload();
+    desk.connect();
+    desk.forget();
+    desk.hear(receipt(ReceiptStatus::Delivered, PEER, 1, &id));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Delivered)]);
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, &message_id(&session(), "phone", 1)));
+    assert!(desk.statuses().is_empty(), "not of somebody else's");
+}
+
+#[test]
+fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.acknowledge(&[(1, 1)]);
+    for number in 0..2 * RECEIPT_WALLETS_MAX {
+        desk.hear(receipt(ReceiptStatus::Delivered, &format!("wallet {number}"), 1, ""));
+    }
+    desk.forget();
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, ""));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Read)]);
+    let kept = desk.records.snapshot().sessions[0].watermarks.iter().count();
+    assert_eq!(kept, RECEIPT_WALLETS_MAX + 1);
+}
+
+#[test]
+fn what_was_read_is_told_at_once_and_again_at_every_connection() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 3));
+    desk.forget();
+    let mark = |sequence_number: u64| {
+        move |request| Input::MarkRead {
+            request,
+            session_id: session(),
+            message_id: message_id(&session(), "phone", sequence_number),
+            sequence_number,
+        }
+    };
+    let told = |desk: &mut Desk| {
+        let frames = desk.sent().into_iter();
+        let receipts =
+            frames.filter_map(|frame| if let Body::ReadReceipt(read) = frame.body { Some(read.receipts[0].clone()) } else { None });
+        receipts.map(|receipt| (receipt.status, receipt.sequence_number)).collect::<Vec<_>>()
+    };
+    assert_eq!(desk.call(mark(2)), Ok(Reply::Done));
+    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(2))]);
+    assert_eq!(desk.call(mark(1)), Ok(Reply::Done));
+    assert!(told(&mut desk).is_empty(), "it never falls");
+    for bad in [0, 4] {
+        assert_eq!(desk.call(mark(bad)).unwrap_err().code, ErrorCode::UnknownMessage);
+    }
+    desk.lose();
+    desk.call(mark(3)).unwrap();
+    assert!(told(&mut desk).is_empty());
+    let mut desk = desk.reload();
+    desk.connect();
+    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(3))]);
+}
+
+#[test]
+fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed() {
+    let mut desk = Desk::new();
+    let mut late = foreign(2, 1, "late");
+    late.original_device_id = "tablet".into();
+    late.message.id = message_id(&session(), "tablet", 1);
+    late.vector_clock = r#"{"tablet":1}"#.parse().unwrap();
+    desk.push(&[foreign(1, 1, "first"), late]);
+    let conflicts: Vec<_> = desk
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Event::ConflictDetected { conflicts, .. } = event { Some(conflicts) } else { None })
+        .flatten()
+        .collect();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(
+        (conflicts[0].kind, conflicts[0].sequence_number, conflicts[0].device_id.as_str()),
+        (ConflictKind::ConcurrentMessages, 2, "tablet")
+    );
+    let missed: Vec<_> = conflicts[0].concurrent_with.iter().map(|range| (range.device_id.as_str(), range.from, range.to)).collect();
+    assert_eq!(missed, [("phone", 1, 1)]);
+    assert_eq!(conflicts[0].resolution.as_deref(), Some("log_order"));
+    assert_eq!(desk.client.stats(&session()).unwrap().total_conflicts_resolved, 1);
+    desk.push(&[Entry { vector_clock: r#"{"phone":2,"tablet":1}"#.parse().unwrap(), ..foreign(3, 2, "knows") }]);
+    assert!(!desk.events().iter().any(|event| matches!(event, Event::ConflictDetected { .. })));
+}
+
+#[test]
+fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 2));
+    desk.forget();
+    let mut edit = foreign(3, 3, "edited");
+    edit.message.replaces = Some(message_id(&session(), "phone", 1));
+    desk.push(&[edit]);
+    assert_eq!(desk.shown(), ["edited", "text 2"]);
+    let events = desk.events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::MessageChanged { message_id: id, .. } if *id == message_id(&session(), "phone", 1)))
+    );
+    assert!(!events.iter().any(|event| matches!(event, Event::MessageReceived { .. })), "an edit is no new message");
+    let desk = desk.reload();
+    assert_eq!(desk.shown(), ["edited", "text 2"]);
+    let views = desk.client.show(&session(), foreign_log(1, 1), false);
+    assert!(views[0].edited && !views[0].deleted);
+}
+
+#[test]
+fn an_edit_or_a_deletion_of_an_own_message_shows_at_once() {
+    let mut desk = Desk::with(ClientConfig { conflict_resolution_strategy: Strategy::Latest, ..ClientConfig::default() });
+    let id = desk.send("draft");
+    let edit = |text: Option<&str>| {
+        let (message_id, text) = (id.clone(), text.map(str::to_owned));
+        move |request| Input::Edit { request, session_id: session(), message_id, text }
+    };
+    desk.forget();
+    desk.call(edit(Some("final"))).unwrap();
+    assert_eq!(desk.shown(), ["final"]);
+    assert!(desk.events().iter().any(|event| matches!(event, Event::MessageChanged { message_id, .. } if *message_id == id)));
+    desk.wait(5);
+    desk.call(edit(None)).unwrap();
+    assert_eq!(desk.shown(), [""]);
+    assert_eq!(desk.queued(), 3, "each is a message of its own on the wire");
+    let elsewhere = desk.call(|request| Input::Edit { request, session_id: session(), message_id: "room:d:1".into(), text: None });
+    assert_eq!(elsewhere.unwrap_err().code, ErrorCode::UnknownMessage);
+    let nameless = desk.call(|request| Input::Edit { request, session_id: session(), message_id: String::new(), text: None });
+    assert_eq!(nameless.unwrap_err().code, ErrorCode::InvalidMessageFormat);
+}
+
+#[test]
+fn small_batches_are_joined_when_they_are_many_or_a_large_one_follows() {
+    let joins = |desk: &mut Desk| -> Vec<(u64, u64)> {
+        let writes = desk.commits.drain(..).flat_map(|commit| commit.writes);
+        writes.filter_map(|write| if let Write::JoinLog { first, last, .. } = write { Some((first, last)) } else { None }).collect()
+    };
+    let mut desk = Desk::new();
+    for sequence in 1..=31 {
+        desk.push(&foreign_log(sequence, sequence));
+    }
+    assert!(joins(&mut desk).is_empty());
+    desk.push(&foreign_log(32, 32));
+    assert_eq!(joins(&mut desk), [(1, 32)]);
+    assert_eq!(desk.log().len(), 1);
+    desk.push(&foreign_log(33, 33));
+    desk.push(&foreign_log(34, 34));
+    desk.push(&foreign_log(35, 67));
+    assert_eq!(joins(&mut desk), [(33, 34)], "33 messages are no small batch");
+    desk.push(&foreign_log(68, 68));
+    desk.push(&foreign_log(69, 101));
+    assert!(joins(&mut desk).is_empty(), "one alone has nothing to be joined with");
+    let long = "- ".repeat(4 * 1024);
+    desk.push(&[foreign(102, 102, "a")]);
+    desk.push(&[foreign(103, 103, "b")]);
+    desk.push(&[foreign(104, 104, &long)]);
+    assert_eq!(joins(&mut desk), [(102, 103)], "nor are 8 KiB");
+    desk.push(&foreign_log(105, 105));
+    desk.call(|request| Input::ClearLog { request, session_id: session() }).unwrap();
+    assert!(desk.log().is_empty());
+    for sequence in 106..=136 {
+        desk.push(&foreign_log(sequence, sequence));
+    }
+    assert!(joins(&mut desk).is_empty(), "what was cleared does not count");
+    desk.push(&foreign_log(137, 137));
+    assert_eq!(joins(&mut desk), [(106, 137)]);
+    assert_eq!(desk.cursor(), 137);
+}
+
+#[test]
+fn an_import_stores_what_follows_and_counts_it() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    let import = |entries: Vec<Entry>| move |request| Input::Import { request, peer_wallet: PEER.into(), entries };
+    assert_eq!(desk.call(import(foreign_log(1, 3))), Ok(Reply::Count(3)));
+    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(1)));
+    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(0)));
+    assert_eq!(desk.call(import(foreign_log(6, 6))).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert_eq!(desk.call(import(foreign_log(1, BATCH_MESSAGES_MAX as u64 + 1))).unwrap_err().code, ErrorCode::InvalidArgument);
+    assert_eq!(desk.call(import(foreign_log(5, BATCH_MESSAGES_MAX as u64 + 4))), Ok(Reply::Count(BATCH_MESSAGES_MAX as u64)));
+    let mut long = foreign(1_005, 1_005, &"x".repeat(8 * 1024 + 1));
+    assert_eq!(desk.call(import(vec![long.clone()])).unwrap_err().code, ErrorCode::MessageTooLarge);
+    long.message.ciphertext.pop();
+    assert_eq!(desk.call(import(vec![long])), Ok(Reply::Count(1)));
+}
+
+#[test]
+fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
+    let mut desk = Desk::new();
+    let every = |interval_ms: Option<u64>| move |request| Input::AutoSync { request, session_id: session(), interval_ms };
+    desk.call(every(Some(5_000))).unwrap();
+    for _ in 0..3 {
+        desk.forget();
+        desk.wait(4_999);
+        assert!(desk.requests().is_empty());
+        desk.wait(1);
+        assert_eq!(desk.requests().len(), 1);
+        desk.answer(&[], 0);
+    }
+    desk.call(every(None)).unwrap();
+    desk.forget();
+    desk.wait(20_000);
+    assert!(desk.requests().is_empty());
+    for bad in [0, 24 * 60 * 60 * 1_000 + 1] {
+        assert_eq!(desk.call(every(Some(bad))).unwrap_err().code, ErrorCode::InvalidArgument);
+    }
+}
+
+#[test]
+fn devices_are_listed_in_the_order_of_their_ids() {
+    let mut desk = Desk::new();
+    let device = |id: &str, is_online| DeviceState { device_id: id.into(), is_online, ..DeviceState::default() };
+    desk.hear(Body::DeviceList(DeviceList { devices: vec![device("c", true), device("a", true)] }));
+    desk.hear(Body::DeviceList(DeviceList { devices: vec![device("b", true), device("c", false)] }));
+    let expected = [device("a", true), device("b", true), device("c", false)];
+    assert_eq!(desk.client.devices(&session()), expected);
+    let told = desk.events().into_iter().filter(|event| matches!(event, Event::DevicesChanged { .. })).count();
+    assert_eq!(told, 2);
+}
+
+#[test]
+fn an_outbox_that_is_full_takes_no_more() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.held = Some(Default::default());
+    for _ in 0..OUTBOX_MESSAGES_MAX {
+        desk.ask(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    }
+    while !desk.held.as_ref().unwrap().is_empty() {
+        desk.persist();
+    }
+    desk.held = None;
+    assert_eq!(desk.queued(), OUTBOX_MESSAGES_MAX as u64);
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    assert_eq!(call.unwrap_err().code, ErrorCode::OutboxFull);
+}
+
+#[test]
+fn a_device_keeps_so_many_sessions_and_no_more() {
+    let record = |number: usize| SessionRecord { session_id: format!("room {number}"), wallet: WALLET.into(), ..SessionRecord::default() };
+    let open = |sessions: usize| {
+        let snapshot = Snapshot { sessions: (0..sessions).map(record).collect(), ..Snapshot::default() };
+        let mut client = Client::new(ClientConfig::default(), snapshot, 1);
+        let now = Default::default();
+        let _ = client.handle(now, Input::ConnectWallet { request: 1, wallet: WALLET.into() });
+        client.handle(now, Input::OpenSession { request: 2, peer_wallet: PEER.into() })
+    };
+    let refused = |actions: Vec<Action>| {
+        actions
+            .into_iter()
+            .any(|action| matches!(action, Action::Reply { result: Err(error), .. } if error.code == ErrorCode::LimitReached))
+    };
+    assert!(!refused(open(SESSIONS_MAX - 1)));
+    assert!(refused(open(SESSIONS_MAX)));
+}
+
+#[test]
+fn one_database_holds_one_side_of_a_session() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.call(|request| Input::ConnectWallet { request, wallet: PEER.into() }).unwrap();
+    let call = desk.call(|request| Input::OpenSession { request, peer_wallet: WALLET.into() });
+    assert_eq!(call.unwrap_err().code, ErrorCode::SessionCreationFailed);
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
+    assert!(desk.client.sessions().is_empty());
+    assert_eq!(desk.client.stored_sessions().len(), 1);
+}

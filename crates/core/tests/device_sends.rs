@@ -1,0 +1,458 @@
+//! How a device sends what it has written, and what it makes of the relay's answers, rule by rule.
+
+mod desk;
+
+use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope, Write};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Body, PROTOCOL_VERSION};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
+
+fn small_batches() -> ClientConfig {
+    ClientConfig { max_batch_size: 2, ..ClientConfig::default() }
+}
+
+fn numbers(statuses: &[(String, MessageStatus)], wanted: MessageStatus) -> Vec<u64> {
+    statuses.iter().filter(|(_, status)| *status == wanted).map(|(number, _)| number.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_connection_begins_with_who_it_is_and_what_it_lacks() {
+    for enable_compression in [true, false] {
+        let mut desk = Desk::with(ClientConfig { enable_compression, max_batch_size: 7, ..ClientConfig::default() });
+        desk.push(&foreign_log(1, 3));
+        desk.lose();
+        desk.wait(BACKOFF_MS_MAX);
+        desk.forget();
+        desk.connect();
+        let sent = desk.sent();
+        let ids: Vec<&str> = sent.iter().map(|frame| frame.head.message_id.as_str()).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+        assert!(sent.iter().all(|frame| frame.head.protocol_version == Some(PROTOCOL_VERSION) && frame.head.session_id == session()));
+        let Body::DeviceAnnounce(announce) = &sent[0].body else { panic!("{sent:?}") };
+        assert_eq!((announce.wallet.as_deref(), announce.sync_state.last_synced_sequence), (Some(WALLET), 3));
+        assert_eq!(announce.compression.as_deref(), enable_compression.then_some("deflate"));
+        let Body::SyncRequest(request) = &sent[1].body else { panic!("{sent:?}") };
+        assert_eq!((request.last_synced_sequence, request.max_batch_size), (3, Some(7)));
+        assert_eq!(sent.len(), 2);
+    }
+}
+
+#[test]
+fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
+    let mut desk = Desk::new();
+    desk.send("hello");
+    assert_eq!((desk.queued(), desk.cursor()), (1, 0));
+    let update = desk.updates().remove(0);
+    assert_eq!(
+        (update.messages.len(), update.messages[0].sequence_number, update.messages[0].message.ciphertext.as_str()),
+        (1, 1, "hello")
+    );
+    assert!(desk.commits.last().unwrap().strict, "what is queued survives a power cut");
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sending)]);
+    desk.forget();
+    desk.acknowledge(&[(1, 1)]);
+    assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (0, 1, vec!["hello".to_owned()]));
+    assert_eq!(desk.commits.len(), 1);
+    assert!(!desk.commits[0].strict, "where it is lost, the relay knows the message");
+    let kinds = desk.commits[0].writes.iter().map(|write| match write {
+        Write::DeleteOutbox { first, last, .. } => format!("outbox {first} to {last} leaves"),
+        Write::Log(record) => format!("log {} to {}", record.first, record.last),
+        Write::Session(record) => format!("cursor {}", record.cursor),
+        other => format!("{other:?}"),
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["log 1 to 1", "cursor 1"]);
+    let events = desk.events();
+    assert!(events.iter().any(|event| matches!(event, Event::MessageSynced { .. })));
+    assert!(events.iter().any(|event| matches!(event, Event::QueueChanged { queued_message_count: 0 })));
+    assert!(!events.iter().any(|event| matches!(event, Event::MessageReceived { .. })), "its own message is no news");
+    assert!(desk.sent().is_empty(), "that its own message is stored need not be told");
+}
+
+#[test]
+fn what_is_in_the_log_is_swept_from_the_outbox_after_a_while_also_by_the_next_start() {
+    let mut desk = Desk::new();
+    for text in ["a", "b", "c"] {
+        desk.send(text);
+    }
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    let stored = |desk: &Desk| -> Vec<u64> { desk.records.snapshot().outbox.iter().map(|record| record.first()).collect() };
+    assert_eq!((stored(&desk), desk.queued()), (vec![1, 2, 3], 1));
+    let mut desk = desk.reload();
+    assert_eq!((stored(&desk), desk.queued()), (vec![1, 2, 3], 1), "what the log has is not queued");
+    desk.connect();
+    desk.wait(1_000);
+    assert_eq!((stored(&desk), desk.queued()), (vec![3], 1));
+    desk.acknowledge(&[(3, 3)]);
+    desk.wait(1_000);
+    assert!(stored(&desk).is_empty());
+    let receipt = desk.send("d");
+    assert!(receipt.ends_with(":4"), "its counter went on: {receipt}");
+}
+
+#[test]
+fn what_waits_is_sent_in_batches_of_which_only_so_many_are_under_way() {
+    let mut desk = Desk::unconnected(small_batches(), Default::default());
+    for number in 0..25 {
+        desk.send(&format!("message {number}"));
+    }
+    assert!(desk.sent().is_empty());
+    desk.connect();
+    let batches: Vec<Vec<u64>> =
+        desk.updates().iter().map(|update| update.messages.iter().map(|unsent| unsent.sequence_number).collect()).collect();
+    assert_eq!(batches.len(), UPDATES_IN_FLIGHT_MAX);
+    assert!(batches.iter().all(|batch| batch.len() == 2) && batches.concat() == (1..=20).collect::<Vec<_>>(), "{batches:?}");
+    assert_eq!(numbers(&desk.statuses(), MessageStatus::Sending), (1..=20).collect::<Vec<_>>());
+    desk.acknowledge(&[(1, 1)]);
+    assert!(desk.updates().is_empty(), "the first is not whole yet");
+    desk.acknowledge(&[(2, 2), (3, 3), (4, 4)]);
+    let next: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    assert_eq!(next, [21, 22, 23, 24]);
+    assert_eq!(desk.queued(), 21);
+    desk.lose();
+    let back = numbers(&desk.statuses(), MessageStatus::Queued);
+    assert_eq!(back, (5..=24).collect::<Vec<_>>(), "what was on its way waits again (I15)");
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    let again: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    assert_eq!(again, (5..=24).collect::<Vec<_>>(), "in the same order (I8)");
+}
+
+#[test]
+fn an_acknowledged_message_whose_place_does_not_follow_waits_for_the_log() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    desk.forget();
+    desk.acknowledge(&[(1, 2)]);
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sent)]);
+    assert_eq!((desk.queued(), desk.cursor()), (1, 0), "it stays in the outbox until its place is stored (I2)");
+    assert_eq!(desk.client.queued_status(&message_id(&session(), desk.client.device_id(), 1)), Some(MessageStatus::Sent));
+    let mut own = foreign(2, 1, "mine");
+    let outbox = desk.records.snapshot().outbox.remove(0).entries.remove(0);
+    own.message = outbox.message;
+    own.vector_clock = outbox.vector_clock;
+    own.original_device_id = outbox.original_device_id;
+    desk.forget();
+    desk.push(&[foreign(1, 1, "theirs"), own]);
+    assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (0, 2, vec!["theirs".to_owned(), "mine".to_owned()]));
+    assert!(desk.statuses().is_empty(), "it was told that it is sent already");
+}
+
+#[test]
+fn a_reload_loses_nothing_that_was_queued() {
+    let mut desk = Desk::new();
+    for text in ["one", "two", "three"] {
+        desk.send(text);
+    }
+    desk.acknowledge(&[(1, 1)]);
+    let mut desk = desk.reload();
+    assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (2, 1, vec!["one".to_owned(), "two".to_owned(), "three".to_owned()]));
+    desk.connect();
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    assert_eq!(sent, [2, 3]);
+    assert!(desk.send("four").ends_with(":4"), "counters go on (I11)");
+}
+
+#[test]
+fn a_commit_that_fails_leaves_no_trace_in_memory() {
+    let mut desk = Desk::new();
+    desk.send("kept");
+    desk.forget();
+    desk.held = Some(Default::default());
+    let refused = desk.ask(|request| Input::Send { request, session_id: session(), text: "refused".into(), content_type: None });
+    assert_eq!(desk.queued(), 1, "what is not on disk does not count");
+    desk.fail(ErrorCode::StorageFull);
+    assert_eq!(desk.replies[&refused].as_ref().unwrap_err().code, ErrorCode::StorageFull);
+    assert!(desk.updates().is_empty(), "and is not sent");
+    desk.held = None;
+    assert!(desk.send("after").ends_with(":2"), "its counter is free again");
+    let records = desk.records.snapshot().outbox;
+    assert_eq!(records.iter().map(|record| record.first()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(desk.shown(), ["kept", "after"]);
+}
+
+#[test]
+fn an_acknowledgement_that_cannot_be_stored_is_asked_for_again() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.send("two");
+    desk.forget();
+    desk.held = Some(Default::default());
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    let waits = desk.ask(|request| Input::Send { request, session_id: session(), text: "three".into(), content_type: None });
+    desk.fail(ErrorCode::StorageError);
+    assert_eq!(desk.disconnects, 1, "what the relay said is thrown away with the connection");
+    assert!(desk.warnings().contains(&ErrorCode::StorageError));
+    desk.persist();
+    assert!(desk.replies[&waits].is_ok(), "a message that waited behind it is stored");
+    desk.held = None;
+    assert_eq!((desk.queued(), desk.cursor()), (3, 0));
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    assert_eq!(sent, [3], "the relay has the others, and its log brings them");
+    let mut log: Vec<_> = desk.records.snapshot().outbox.into_iter().flat_map(|record| record.entries).take(2).collect();
+    log.iter_mut().zip(1..).for_each(|(entry, sequence)| entry.sequence_number = sequence);
+    desk.push(&log);
+    desk.acknowledge(&[(3, 3)]);
+    assert_eq!((desk.queued(), desk.shown()), (0, vec!["one".to_owned(), "two".to_owned(), "three".to_owned()]));
+}
+
+#[test]
+fn messages_that_wait_for_one_commit_share_the_next_one() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    for text in ["a", "b", "c", "d"] {
+        desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+    }
+    assert_eq!(desk.held.as_ref().unwrap().len(), 1);
+    desk.persist();
+    desk.persist();
+    assert!(desk.held.as_ref().unwrap().is_empty());
+    let outbox = desk.records.snapshot().outbox;
+    let counters: Vec<Vec<u64>> = outbox.iter().map(|record| record.entries.iter().map(|entry| entry.counter()).collect()).collect();
+    assert_eq!(counters, [vec![1], vec![2, 3, 4]], "one commit, one record");
+    desk.held = None;
+    desk.forget();
+    desk.acknowledge(&[(1, 1), (2, 2), (3, 3)]);
+    desk.wait(1_000);
+    let left: Vec<u64> = desk.records.snapshot().outbox.iter().map(|record| record.first()).collect();
+    assert_eq!((left, desk.queued()), (vec![2], 1), "a record leaves with its last message");
+    desk.acknowledge(&[(4, 4)]);
+    desk.wait(1_000);
+    assert!(desk.records.snapshot().outbox.is_empty());
+}
+
+#[test]
+fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    let call = desk.ask(|request| Input::Send { request, session_id: session(), text: "late".into(), content_type: None });
+    desk.fail(ErrorCode::ProfileInUse);
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
+    assert_eq!(desk.disconnects, 1);
+    let calls: [fn(u64) -> Input; 3] = [
+        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None },
+        |request| Input::OpenSession { request, peer_wallet: PEER.into() },
+        |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5) },
+    ];
+    for call in calls {
+        assert_eq!(desk.call(call).unwrap_err().code, ErrorCode::ProfileInUse);
+    }
+    desk.wait(BACKOFF_MS_MAX);
+    assert_eq!(desk.connects, 1);
+}
+
+#[test]
+fn a_gap_sends_again_from_what_the_relay_takes_next() {
+    let mut desk = Desk::with(small_batches());
+    for text in ["one", "two", "three", "four"] {
+        desk.send(text);
+    }
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    desk.forget();
+    desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(3));
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    assert_eq!(sent, [3, 4]);
+    desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(2));
+    assert_eq!(desk.warnings(), [ErrorCode::RelayRolledBack], "the relay lacks what stands in the stored log (I19)");
+    desk.forget();
+    desk.push(&[foreign(3, 1, "unheard")]);
+    assert_eq!(desk.cursor(), 2, "the session is halted");
+    assert_eq!(desk.disconnects, 1, "no connection is needed for it");
+    desk.sync(SyncScope::Everything);
+    desk.connect();
+    desk.push(&[foreign(3, 1, "heard")]);
+    assert_eq!(desk.cursor(), 3, "until the application asks again");
+}
+
+#[test]
+fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
+    for refusal in [ErrorCode::CounterReused, ErrorCode::CounterGap] {
+        let mut desk = Desk::new();
+        let old_id = desk.client.device_id().to_owned();
+        desk.send("one");
+        desk.send("two");
+        desk.acknowledge(&[(1, 1)]);
+        desk.forget();
+        desk.refuse(refusal, |error| error.expected_counter = Some(9));
+        let new_id = desk.client.device_id().to_owned();
+        assert_ne!(old_id, new_id);
+        let events = desk.events();
+        assert!(events.iter().any(|event| *event == Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() }));
+        let (old, new) = (message_id(&session(), &old_id, 2), message_id(&session(), &new_id, 1));
+        assert!(
+            events.iter().any(|event| *event == Event::MessageRenamed { session_id: session(), old_id: old.clone(), new_id: new.clone() })
+        );
+        assert_eq!((desk.disconnects, desk.queued()), (1, 1));
+        desk.wait(BACKOFF_MS_MAX);
+        desk.connect();
+        let unsent = desk.updates().remove(0).messages.remove(0);
+        assert_eq!((unsent.message.id.as_str(), unsent.sequence_number), (new.as_str(), 1));
+        assert_eq!(
+            (unsent.vector_clock.get(&old_id), unsent.vector_clock.get(&new_id)),
+            (1, 1),
+            "of the old id it knows what is in the log"
+        );
+        assert_eq!(desk.reload().client.device_id(), new_id);
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
+    let mut desk = Desk::new();
+    for text in ["one", "bad", "three"] {
+        desk.send(text);
+    }
+    desk.forget();
+    let id = message_id(&session(), desk.client.device_id(), 2);
+    desk.acknowledge(&[(1, 1)]);
+    desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(id.clone()));
+    let failed: Vec<Event> =
+        desk.events().into_iter().filter(|event| matches!(event, Event::StatusChanged { status: MessageStatus::Failed, .. })).collect();
+    assert!(
+        matches!(&failed[..], [Event::StatusChanged { message_id, error: Some(error), .. }] if *message_id == id && error.code == ErrorCode::MessageTooLarge),
+        "{failed:?}"
+    );
+    assert_eq!((desk.queued(), desk.shown()), (1, vec!["one".to_owned(), "three".to_owned()]));
+}
+
+#[test]
+fn a_busy_relay_is_asked_again_after_a_wait_and_told_everything_anew() {
+    for code in [ErrorCode::RelayBusy, ErrorCode::RelayStorageFailed, ErrorCode::NotAnnounced] {
+        let mut desk = Desk::new();
+        desk.send("one");
+        desk.forget();
+        desk.refuse(code, |_| {});
+        assert_eq!(desk.warnings(), [code]);
+        desk.send("two");
+        assert!(desk.sent().is_empty(), "nothing is said before");
+        let due_ms = desk.client.next_timeout_ms().unwrap();
+        assert!(due_ms <= desk.now.monotonic_ms + desk.config.retry_delay_ms);
+        desk.wait(due_ms - desk.now.monotonic_ms);
+        let sent = desk.sent();
+        assert!(matches!(sent[0].body, Body::DeviceAnnounce(_)), "{sent:?}");
+        let messages =
+            sent.iter().filter_map(|frame| if let Body::SyncUpdate(update) = &frame.body { Some(update.messages.len()) } else { None });
+        assert_eq!(messages.sum::<usize>(), 2);
+        assert_eq!(desk.disconnects, 0);
+    }
+}
+
+#[test]
+fn refusals_that_name_nothing_of_this_device_are_told_and_no_more() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    let id = desk.client.device_id().to_owned();
+    desk.forget();
+    desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some("room:other:1".into()));
+    desk.refuse(ErrorCode::InvalidMessageFormat, |_| {});
+    desk.refuse(ErrorCode::CounterReused, |error| error.session_id = None);
+    desk.refuse(ErrorCode::CounterReused, |error| error.session_id = Some("another".into()));
+    assert_eq!(desk.warnings().len(), 4);
+    assert_eq!((desk.client.device_id(), desk.queued()), (id.as_str(), 1));
+    desk.refuse(ErrorCode::NotAMember, |_| {});
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "still".into(), content_type: None });
+    assert!(call.is_ok() && desk.updates().is_empty(), "one that is not let in keeps what it writes");
+}
+
+#[test]
+fn an_update_without_an_answer_is_a_dead_path() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.wait(ANSWER_TIMEOUT_MS - 1);
+    desk.head_is(0);
+    assert_eq!(desk.disconnects, 0);
+    desk.wait(1);
+    assert_eq!(desk.disconnects, 1, "whatever else is heard");
+}
+
+#[test]
+fn a_sync_ends_when_all_is_sent_and_stored_and_counts_both() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.send("two");
+    desk.forget();
+    let (all, outbox) = (desk.sync(SyncScope::Everything), desk.sync(SyncScope::Outbox));
+    desk.answer(&foreign_log(1, 3), 4);
+    assert!(!desk.replies.contains_key(&all), "entry 4 is missing, and the messages");
+    desk.push(&[foreign(4, 4, "more")]);
+    desk.acknowledge(&[(1, 5)]);
+    assert!(!desk.replies.contains_key(&all));
+    desk.acknowledge(&[(2, 6)]);
+    assert_eq!(desk.replies[&all], Ok(Reply::Count(6)));
+    let progress: Vec<(u64, u64)> = desk
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::SyncProgress { messages_synced, total_messages, .. } => Some((messages_synced, total_messages)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(progress, [(3, 6), (4, 6), (5, 6), (6, 6)], "I14");
+    assert!(!desk.replies.contains_key(&outbox), "who asked later waits for a sync of its own");
+    desk.answer(&[], 6);
+    assert_eq!(desk.replies[&outbox], Ok(Reply::Count(2)), "since it asked, and only what was sent");
+    let stats = desk.client.stats(&session()).unwrap();
+    assert_eq!((stats.total_messages_synced, stats.pending_messages, stats.sync_failures), (6, 0, 0));
+    assert_eq!(desk.client.sync_status().last_sync_ms, Some(desk.now.wall_ms));
+}
+
+#[test]
+fn a_sync_fails_after_so_many_lost_attempts_and_what_waits_stays() {
+    let mut desk = Desk::with(ClientConfig { max_retries: 2, ..ClientConfig::default() });
+    desk.send("one");
+    let call = desk.sync(SyncScope::Everything);
+    desk.forget();
+    for attempt in 1..=3 {
+        assert!(!desk.replies.contains_key(&call), "attempt {attempt}");
+        desk.lose();
+        desk.wait(BACKOFF_MS_MAX);
+        desk.connect();
+    }
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::RelayDisconnected);
+    assert_eq!((desk.queued(), desk.client.stats(&session()).unwrap().sync_failures), (1, 1));
+    assert!(desk.events().iter().any(|event| matches!(event, Event::SyncFailed { .. })));
+}
+
+#[test]
+fn a_sync_that_cannot_begin_says_why() {
+    let mut desk = Desk::new();
+    desk.feed(Input::SetOffline { offline: true });
+    let call = desk.sync(SyncScope::Everything);
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::RelayDisconnected);
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    let call = desk.sync(SyncScope::Everything);
+    assert_eq!(desk.replies[&call], Ok(Reply::Count(0)), "there is nothing to sync");
+    desk.call(|request| Input::DisconnectWallet { request }).unwrap();
+    let call = desk.sync(SyncScope::Everything);
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::WalletNotConnected);
+}
+
+#[test]
+fn a_session_that_ended_still_sends_what_waits_and_takes_no_more() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.send("one");
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    let send = |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None };
+    assert_eq!(desk.call(send).unwrap_err().code, ErrorCode::UnknownSession);
+    desk.connect();
+    assert_eq!(desk.updates().len(), 1);
+    desk.acknowledge(&[(1, 1)]);
+    assert_eq!((desk.queued(), desk.disconnects), (0, 1), "then no connection is needed");
+}
+
+#[test]
+fn a_wallet_that_leaves_ends_the_connection_and_its_syncs() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    let call = desk.sync(SyncScope::Everything);
+    desk.call(|request| Input::DisconnectWallet { request }).unwrap();
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::WalletNotConnected);
+    assert_eq!((desk.disconnects, desk.client.wallet()), (1, None));
+    desk.wait(BACKOFF_MS_MAX);
+    assert_eq!(desk.connects, 1);
+    desk.call(|request| Input::ConnectWallet { request, wallet: WALLET.into() }).unwrap();
+    assert_eq!(desk.connects, 2, "what waits is sent when it comes back");
+}

@@ -1,0 +1,469 @@
+//! What the relay takes, what it refuses and with which words, rule by rule.
+
+mod rooms;
+
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
+use serde_json::{Value, json};
+use solconnect_sync_core::frame::Payload;
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
+use solconnect_sync_core::relay::Input;
+
+/// The one acknowledgement that a connection has heard.
+fn the_ack(rooms: &mut Rooms, connection: u64) -> Value {
+    let mut acks = rooms.hear_only(connection, "sync_ack");
+    assert_eq!(acks.len(), 1, "{acks:?}");
+    acks.remove(0)
+}
+
+#[test]
+fn an_acknowledgement_names_place_id_and_time() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "hello"));
+    let mut heard = rooms.hear(1);
+    assert_eq!(heard.len(), 1, "its own message is not sent to it: {heard:?}");
+    let ack = heard.remove(0);
+    assert_eq!(ack["acknowledgedSequences"], json!([1]));
+    assert_eq!(ack["acknowledgedMessageIds"], json!(["room:a:1"]));
+    assert_eq!(ack["serverTimestamps"], json!([1_700_000_000_000_u64]));
+    let pushed = rooms.hear_only(2, "sync_response");
+    assert_eq!(pushed[0]["messages"][0]["message"]["ciphertext"], "hello");
+    assert_eq!(pushed[0]["latestSequence"], 1);
+    // Also where others wrote before it and it has not heard of that.
+    rooms.held = Some(Default::default());
+    for (connection, counter, device) in [(2, 1, "b"), (2, 2, "b"), (1, 2, "a")] {
+        rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, "x"));
+    }
+    rooms.answer(false);
+    rooms.answer(false);
+    let heard = rooms.hear_only(1, "sync_response");
+    let places =
+        heard.iter().flat_map(|frame| frame["messages"].as_array().unwrap()).map(|entry| entry["sequenceNumber"].as_u64().unwrap());
+    assert_eq!(places.collect::<Vec<_>>(), [2, 3, 4], "then the log brings it in its order");
+}
+
+#[test]
+fn an_update_is_acknowledged_unless_nothing_of_it_was_taken() {
+    let mut rooms = two();
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [] })));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([]));
+    rooms.say(1, &update("a", WALLETS[0], 5, "x"));
+    let heard = rooms.hear(1);
+    assert_eq!((heard.len(), heard[0]["code"].as_str()), (1, Some("COUNTER_GAP")), "{heard:?}");
+    let messages = [unsent("a", WALLETS[0], 1, "x", json!({})), unsent("a", WALLETS[0], 3, "y", json!({}))];
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    let heard = rooms.hear(1);
+    assert_eq!(
+        (&heard[0]["acknowledgedSequences"], heard[1]["code"].as_str()),
+        (&json!([1]), Some("COUNTER_GAP")),
+        "what was taken, then the rest"
+    );
+}
+
+#[test]
+fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_left_either() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    for counter in 1..=2 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "from a"));
+    }
+    rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.answer(true);
+    rooms.answer(false);
+    assert_eq!(rooms.texts(), ["from b"]);
+}
+
+#[test]
+fn a_seed_client_does_not_hear_itself_among_others() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.open(2);
+    rooms.say(1, &chat("alice", "one"));
+    rooms.say(2, &chat("bob", "two"));
+    rooms.hear(1);
+    rooms.held = Some(Default::default());
+    for (connection, text) in [(2, "three"), (2, "four"), (1, "mine"), (2, "five")] {
+        rooms.say(connection, &chat(if connection == 1 { "alice" } else { "bob" }, text));
+    }
+    rooms.answer(false);
+    rooms.answer(false);
+    let heard: Vec<String> = rooms.hear_only(1, "chat").iter().map(|chat| chat["message"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(heard, ["three", "four", "five"]);
+}
+
+#[test]
+fn a_seed_client_is_known_by_the_wallet_that_it_writes_for() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.open(3);
+    let message = json!({ "id": "m", "sender_wallet": "w", "ciphertext": "x" });
+    rooms.say(3, &seed("s", "sync_update", json!({ "messages": [{ "message": message, "sequenceNumber": 1 }] })));
+    let ack = the_ack(&mut rooms, 3);
+    assert_eq!(ack["vectorClock"], json!({ "a": 1, "s": 1 }), "its acknowledgement says what the log knows");
+    rooms.hear(1);
+    rooms.say(3, &seed("s", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] })));
+    let told = rooms.hear_only(1, "read_receipt_sync").remove(0);
+    assert_eq!(told["receipts"][0]["readerWallet"], "w");
+}
+
+#[test]
+fn nothing_is_acknowledged_before_the_journal_has_it_i1() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    rooms.say(1, &update("a", WALLETS[0], 1, "hello"));
+    assert!(rooms.hear(1).is_empty() && rooms.hear(2).is_empty());
+    rooms.answer(false);
+    assert_eq!((the_ack(&mut rooms, 1)["acknowledgedSequences"][0].as_u64(), rooms.hear(2).len()), (Some(1), 1));
+    rooms.say(1, &update("a", WALLETS[0], 2, "again"));
+    rooms.answer(true);
+    let error = the_error(&mut rooms, 1);
+    assert_eq!((error["code"].as_str(), error["inReplyTo"].as_str()), (Some("RELAY_STORAGE_FAILED"), Some("sync_update-1")));
+    assert!(rooms.hear(2).is_empty());
+    assert_eq!(rooms.logged.len(), 1, "an operator hears of it: {:?}", rooms.logged);
+    assert!(rooms.logged[0].contains("disk"));
+}
+
+#[test]
+fn updates_that_wait_share_the_next_append() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    for counter in 1..=3 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "x"));
+    }
+    rooms.say(2, &update("b", WALLETS[1], 1, "y"));
+    assert_eq!(rooms.held.as_ref().unwrap().len(), 1, "one append at a time");
+    rooms.answer(false);
+    rooms.answer(false);
+    assert!(rooms.held.as_ref().unwrap().is_empty(), "the other three in one");
+    assert_eq!(rooms.texts(), ["x", "x", "x", "y"]);
+    assert_eq!(rooms.hear_only(1, "sync_ack").len(), 3);
+}
+
+#[test]
+fn a_counter_that_does_not_follow_is_a_gap_and_names_the_next() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "one"));
+    rooms.hear(1);
+    let messages = [unsent("a", WALLETS[0], 3, "three", json!({})), unsent("a", WALLETS[0], 2, "two", json!({}))];
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    let error = the_error(&mut rooms, 1);
+    assert_eq!((error["code"].as_str(), error["expectedCounter"].as_u64()), (Some("COUNTER_GAP"), Some(2)));
+    assert_eq!((error["refusedMessageId"].as_str(), error["sessionId"].as_str()), (Some("room:a:3"), Some(ROOM)));
+    assert_eq!(rooms.texts(), ["one"], "what follows a refused message is not taken");
+    rooms.say(1, &update("a", WALLETS[0], 2, "two"));
+    assert_eq!(rooms.texts(), ["one", "two"], "after a gap the device goes on without announcing itself again");
+}
+
+#[test]
+fn a_repeat_is_answered_as_before_and_other_content_is_refused_i4() {
+    let mut rooms = two();
+    for counter in 1..=2 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "x"));
+    }
+    rooms.hear(1);
+    rooms.now.wall_ms += 5_000;
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    let ack = the_ack(&mut rooms, 1);
+    assert_eq!((&ack["acknowledgedSequences"], &ack["serverTimestamps"]), (&json!([1]), &json!([1_700_000_000_000_u64])));
+    rooms.say(1, &update("a", WALLETS[0], 1, "another"));
+    let error = the_error(&mut rooms, 1);
+    assert_eq!((error["code"].as_str(), error.get("expectedCounter")), (Some("COUNTER_REUSED"), None));
+    assert_eq!(rooms.texts(), ["x", "x"]);
+    rooms.say(1, &update("a", WALLETS[0], 3, "y"));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_ANNOUNCED", "what it sent behind the refused one is refused too");
+    rooms.say(1, &announce("a", WALLETS[0]));
+    rooms.say(1, &update("a", WALLETS[0], 3, "y"));
+    assert_eq!(rooms.texts(), ["x", "x", "y"]);
+}
+
+#[test]
+fn repeats_of_several_devices_in_one_append_are_told_apart() {
+    let mut rooms = two();
+    for (connection, device) in [(1, "a"), (2, "b")] {
+        for counter in 1..=2 {
+            rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, &format!("{device} {counter}")));
+        }
+        rooms.hear(1);
+        rooms.hear(2);
+    }
+    rooms.held = Some(Default::default());
+    rooms.say(1, &update("a", WALLETS[0], 3, "a 3"));
+    for (connection, device) in [(2, "b"), (1, "a")] {
+        for counter in [2, 1] {
+            rooms.say(connection, &update(device, WALLETS[connection as usize - 1], counter, &format!("{device} {counter}")));
+        }
+    }
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    let mut places = |connection| -> Vec<Value> {
+        rooms.hear_only(connection, "sync_ack").iter().map(|ack| ack["acknowledgedSequences"][0].clone()).collect()
+    };
+    assert_eq!((places(1), places(2)), (vec![json!(5), json!(2), json!(1)], vec![json!(4), json!(3)]));
+}
+
+#[test]
+fn messages_that_contradict_themselves_are_refused() {
+    type Twist = fn(&mut Value);
+    let twisted: [(&str, Twist); 8] = [
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["sequenceNumber"] = json!(0)),
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["sequenceNumber"] = json!(2)),
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["vectorClock"] = json!({})),
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["message"]["session_id"] = json!("another")),
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["message"]["sender_wallet"] = json!(WALLETS[1])),
+        ("INVALID_MESSAGE_FORMAT", |unsent| unsent["message"]["id"] = json!("")),
+        ("MESSAGE_TOO_LARGE", |unsent| unsent["message"]["ciphertext"] = json!("x".repeat(8 * 1024 + 1))),
+        ("RELAY_ROLLED_BACK", |unsent| unsent["vectorClock"]["b"] = json!(1)),
+    ];
+    for (code, twist) in twisted {
+        let mut rooms = two();
+        let mut message = unsent("a", WALLETS[0], 1, "x", json!({}));
+        twist(&mut message);
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": [message] })));
+        assert_eq!(the_error(&mut rooms, 1)["code"], code, "{message}");
+        assert!(rooms.texts().is_empty());
+    }
+}
+
+#[test]
+fn a_counter_of_zero_is_refused_even_where_the_clock_agrees() {
+    let mut rooms = two();
+    let mut message = unsent("a", WALLETS[0], 1, "x", json!({}));
+    message["sequenceNumber"] = json!(0);
+    message["vectorClock"] = json!({ "a": 0 });
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [message] })));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT");
+}
+
+#[test]
+fn v1_devices_announce_themselves_first_and_speak_under_that_name() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    for frame in [update("a", WALLETS[0], 1, "x"), v1("a", "sync_request", json!({})), v1("a", "read_receipt", json!({ "receipts": [] }))] {
+        rooms.say(1, &frame);
+        assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_ANNOUNCED", "{frame}");
+    }
+    rooms.say(1, &announce("a", WALLETS[0]));
+    let mut frame = update("a", WALLETS[0], 1, "x");
+    frame["deviceId"] = json!("another");
+    rooms.say(1, &frame);
+    assert_eq!(rooms.log()[0].original_device_id, "a");
+}
+
+#[test]
+fn frames_that_name_nobody_are_refused() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    let nameless = |kind: &str| json!({ "type": kind, "sessionId": ROOM, "protocolVersion": 1 });
+    for frame in [nameless("device_announce"), nameless("sync_update"), json!({ "type": "sync_request" })] {
+        rooms.say(1, &frame);
+        assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "{frame}");
+    }
+    for kind in ["device_list", "sync_response", "sync_status", "sync_conflict", "read_receipt_sync"] {
+        let mut frame = nameless(kind);
+        frame["status"] = json!("started");
+        rooms.say(1, &frame);
+        assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "only the relay says {kind}");
+    }
+    rooms.say(1, &json!({ "type": "sync_heartbeat", "sequenceNumber": 3 }));
+    assert_eq!(rooms.hear_only(1, "sync_heartbeat")[0]["sequenceNumber"], 3, "a heartbeat without a session comes back");
+    rooms.feed(Input::Received { connection: 1, payload: Payload::Binary([1, 2][..].into()) });
+    assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "a binary frame on a connection of JSON");
+}
+
+#[test]
+fn a_seed_clients_repeat_is_known_by_its_id_whatever_its_counter() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    let message = |id: &str, text: &str| json!({ "message": { "id": id, "sender_wallet": "w", "ciphertext": text }, "sequenceNumber": 1 });
+    let said = |messages: &[Value]| seed("s", "sync_update", json!({ "messages": messages }));
+    rooms.say(1, &said(&[message("m1", "one"), message("m2", "two")]));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([1, 2]));
+    rooms.say(1, &said(&[message("m2", "two"), message("m1", "one"), message("m3", "three")]));
+    let ack = the_ack(&mut rooms, 1);
+    assert_eq!(ack["acknowledgedSequences"], json!([2, 1, 3]));
+    assert_eq!(ack["acknowledgedMessageIds"], json!(["m2", "m1", "m3"]));
+    rooms.say(1, &said(&[message("m1", "another"), message("m4", "four")]));
+    let heard = rooms.hear(1);
+    let error = heard.iter().find(|frame| frame.get("error").is_some()).unwrap();
+    assert_eq!((error["code"].as_str(), error["refusedMessageId"].as_str()), (Some("COUNTER_REUSED"), Some("m1")));
+    assert_eq!(rooms.texts(), ["one", "two", "three", "four"], "its messages stand alone: one is refused, the next is taken");
+    // The same id of another wallet is another message.
+    rooms.say(1, &said(&[json!({ "message": { "id": "m1", "sender_wallet": "v", "ciphertext": "mine" }, "sequenceNumber": 9 })]));
+    assert_eq!(rooms.texts().len(), 5);
+}
+
+#[test]
+fn a_seed_clients_message_without_an_id_is_known_by_its_count_and_content() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    let said = |count: u64, text: &str| {
+        seed(
+            "s",
+            "sync_update",
+            json!({ "messages": [{ "message": { "sender_wallet": "w", "ciphertext": text }, "sequenceNumber": count }] }),
+        )
+    };
+    rooms.say(1, &said(1, "one"));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedMessageIds"], json!(["room:s:1"]), "the relay gives an id");
+    rooms.say(1, &said(1, "one"));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([1]));
+    // A client that counts from 1 again writes other messages.
+    rooms.say(1, &said(1, "other"));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([2]));
+    rooms.say(1, &said(2, "one"));
+    assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([3]));
+    let mut elsewhere = said(1, "one");
+    elsewhere["deviceId"] = json!("t");
+    rooms.say(1, &elsewhere);
+    assert_eq!(rooms.texts(), ["one", "other", "one", "one"], "another device's first message is its own");
+    assert_eq!(rooms.log()[0].message.timestamp.to_iso(), "2023-11-14T22:13:20.000Z", "its time is the relay's where it gave none");
+}
+
+#[test]
+fn a_seed_clients_counters_are_taken_where_they_make_sense() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    let said = |id: &str, clock: Value| {
+        let message = json!({ "id": id, "sender_wallet": "w", "ciphertext": "x", "timestamp": 77 });
+        seed("s", "sync_update", json!({ "messages": [{ "message": message, "sequenceNumber": 1, "vectorClock": clock }] }))
+    };
+    let jump = 1 << 20;
+    let clocks = [
+        (json!({ "s": 5 }), 5),
+        (json!({ "s": 5 }), 6),
+        (json!({ "s": 2 }), 7),
+        (json!({}), 8),
+        (json!({ "s": 8 + jump }), 8 + jump),
+        (json!({ "s": 10 + 2 * jump }), 9 + jump),
+        (json!({ "s": INTEGER_MAX }), 10 + jump),
+    ];
+    for (index, (clock, counter)) in clocks.into_iter().enumerate() {
+        rooms.say(1, &said(&format!("m{index}"), clock.clone()));
+        assert_eq!(rooms.log()[index].counter(), counter, "{clock}");
+    }
+    assert_eq!(rooms.log()[0].message.timestamp.ms(), 77, "its own time is kept");
+    rooms.say(1, &said("claims", json!({ "s": 11 + jump, "nobody": 7 })));
+    assert_eq!(rooms.log()[7].vector_clock.get("nobody"), 0, "a clock knows nothing that is not in the log");
+    let mut other = said("other", json!({ "t": 1, "s": 3 }));
+    other["deviceId"] = json!("t");
+    rooms.say(1, &other);
+    assert_eq!((rooms.log()[8].vector_clock.get("s"), rooms.log()[8].counter()), (3, 1), "what it claims to know it may know");
+    let mut silent = said("silent", json!({}));
+    silent["deviceId"] = json!("u");
+    rooms.say(1, &silent);
+    assert_eq!(rooms.log()[9].vector_clock.get("s"), 11 + jump, "one that claims nothing contradicts nothing");
+}
+
+#[test]
+fn a_log_has_so_many_writers_and_no_more() {
+    let mut rooms = Rooms::new();
+    rooms.fill(1);
+    rooms.open(1);
+    let write = |device: &str| {
+        seed(
+            device,
+            "sync_update",
+            json!({ "messages": [{ "message": { "id": device, "sender_wallet": "w", "ciphertext": "x" }, "vectorClock": { device: 1 } }] }),
+        )
+    };
+    rooms.say(1, &write("one-more"));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "LIMIT_REACHED");
+    rooms.say(
+        1,
+        &seed(
+            "d0",
+            "sync_update",
+            json!({ "messages": [{ "message": { "id": "second", "sender_wallet": "w", "ciphertext": "x" }, "vectorClock": { "d0": 2 } }] }),
+        ),
+    );
+    assert_eq!(rooms.log().len(), 1, "one who has written goes on");
+}
+
+#[test]
+fn what_waits_to_be_stored_is_bounded() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    let mut counter = 0;
+    let mut block = |count: u64| {
+        let messages: Vec<Value> =
+            (counter + 1..=counter + count).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        counter += count;
+        v1("a", "sync_update", json!({ "messages": messages }))
+    };
+    rooms.say(1, &block(1));
+    for _ in 0..UPDATE_QUEUE_MESSAGES_MAX / 256 {
+        rooms.say(1, &block(256));
+    }
+    assert!(rooms.hear(1).is_empty());
+    rooms.say(1, &block(1));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "RELAY_BUSY");
+    rooms.say(1, &block(1));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_ANNOUNCED", "what comes behind the refused one would be a gap");
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    rooms.held = None;
+    rooms.say(1, &announce("a", WALLETS[0]));
+    let next = rooms.log().len() as u64 + 1;
+    rooms.say(1, &update("a", WALLETS[0], next, "again"));
+    assert_eq!(rooms.texts().last().map(String::as_str), Some("again"), "after announcing itself the device goes on where the log ends");
+}
+
+#[test]
+fn more_than_a_batch_is_stored_in_several_appends() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    for first in (1..=3_000).step_by(200) {
+        let messages: Vec<Value> = (first..first + 200).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    }
+    let mut heads = Vec::new();
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+        heads.push(rooms.log().len());
+    }
+    heads.dedup();
+    assert_eq!(heads, [200, 1_200, 2_200, 3_000], "as many whole updates as a batch may have");
+    assert!(heads.windows(2).all(|pair| pair[1] - pair[0] <= BATCH_MESSAGES_MAX));
+}
+
+#[test]
+fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
+    let mut rooms = two();
+    rooms.open(3);
+    rooms.say(3, &seed("s", "device_announce", json!({})));
+    rooms.say(1, &update("a", WALLETS[0], 1, "from a"));
+    assert!(rooms.hear_only(3, "sync_conflict").is_empty());
+    rooms.hear(2);
+    rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
+    let conflict = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"][0].clone();
+    assert_eq!((conflict["messageId"].as_str(), conflict["resolution"].as_str()), (Some("room:b:1"), Some("log_order")));
+    let texts: Vec<&str> = conflict["conflictingVersions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["message"]["ciphertext"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, ["from b", "from a"]);
+    assert!(rooms.hear_only(2, "sync_conflict").is_empty(), "v1 devices find them in the log");
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [unsent("a", WALLETS[0], 2, "knows", json!({ "b": 1 }))] })));
+    assert!(rooms.hear_only(3, "sync_conflict").is_empty());
+}
+
+#[test]
+fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
+    let mut rooms = two();
+    rooms.open(3);
+    rooms.say(3, &seed("s", "device_announce", json!({})));
+    let long = "x".repeat(3_000);
+    for counter in 1..=3 {
+        rooms.say(1, &update("a", WALLETS[0], counter, &long));
+    }
+    rooms.hear(3);
+    let messages: Vec<Value> = (1..=120).map(|counter| unsent("b", WALLETS[1], counter, "short", json!({}))).collect();
+    rooms.say(2, &v1("b", "sync_update", json!({ "messages": messages })));
+    let conflicts = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"].clone();
+    assert_eq!(conflicts.as_array().map(Vec::len), Some(100));
+    assert!(conflicts.as_array().unwrap().iter().all(|conflict| conflict["conflictingVersions"] == json!([])));
+}

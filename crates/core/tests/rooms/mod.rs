@@ -1,0 +1,277 @@
+//! A relay with its journal in memory, and connections that say and hear frames in JSON: single steps, nothing by chance.
+
+#![allow(dead_code, reason = "each test binary uses what it needs")]
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::{Value, json};
+use solconnect_sync_core::frame::{Encoding, Frame, Payload};
+use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
+use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::relay::{
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
+};
+use solconnect_sync_core::time::Now;
+
+pub const ROOM: &str = "room";
+pub const WALLETS: [&str; 2] = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
+
+/// What the journal has of a session.
+#[derive(Default)]
+pub struct Rows {
+    pub entries: Vec<StoredEntry>,
+    pub devices: BTreeMap<String, DeviceRow>,
+    pub watermarks: BTreeMap<String, WatermarkRow>,
+}
+
+pub struct Rooms {
+    relay: Relay,
+    pub now: Now,
+    pub journal: BTreeMap<String, Rows>,
+    /// Questions that wait for `answer`; others are answered at once.
+    pub held: Option<VecDeque<(Ticket, JournalQuestion)>>,
+    /// Every question, by its kind.
+    pub asked: Vec<&'static str>,
+    binary: Vec<ConnectionId>,
+    heard: BTreeMap<ConnectionId, Vec<Payload>>,
+    pub closed: Vec<(ConnectionId, u16)>,
+    /// Sockets that take nothing.
+    pub stuck: Vec<ConnectionId>,
+    pub logged: Vec<String>,
+}
+
+impl Rooms {
+    pub fn new() -> Rooms {
+        Rooms {
+            relay: Relay::new(),
+            now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
+            journal: BTreeMap::new(),
+            held: None,
+            asked: Vec::new(),
+            binary: Vec::new(),
+            heard: BTreeMap::new(),
+            closed: Vec::new(),
+            stuck: Vec::new(),
+            logged: Vec::new(),
+        }
+    }
+
+    /// The relay dies and starts again over the same journal.
+    pub fn restart(&mut self) {
+        self.relay = Relay::new();
+        self.heard.clear();
+    }
+
+    pub fn open(&mut self, connection: ConnectionId) {
+        self.feed(Input::Opened { connection, encoding: Encoding::Json });
+    }
+
+    /// A connection that speaks the binary form; what it says and hears is shown as JSON all the same.
+    pub fn open_binary(&mut self, connection: ConnectionId) {
+        self.binary.push(connection);
+        self.feed(Input::Opened { connection, encoding: Encoding::Binary });
+    }
+
+    pub fn feed(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.relay.handle(self.now, input) {
+                match action {
+                    Action::Transmit { connection, payload } => {
+                        let bytes = payload.len();
+                        self.heard.entry(connection).or_default().push(payload);
+                        if !self.stuck.contains(&connection) {
+                            inputs.push_back(Input::Sent { connection, bytes });
+                        }
+                    }
+                    Action::Disconnect { connection, code, .. } => self.closed.push((connection, code)),
+                    Action::Journal { ticket, question } => match &mut self.held {
+                        Some(held) if !matches!(question, JournalQuestion::Note { .. }) => held.push_back((ticket, question)),
+                        _ => inputs.extend(self.ask(question).map(|answer| Input::Journal { ticket, answer })),
+                    },
+                    Action::Log { text } => self.logged.push(text),
+                }
+            }
+        }
+    }
+
+    /// The journal answers the oldest question that it holds, or fails.
+    pub fn answer(&mut self, fails: bool) {
+        let (ticket, question) = self.held.as_mut().and_then(VecDeque::pop_front).expect("a question waits");
+        let answer = if fails { Some(JournalAnswer::Failed { reason: "disk".into() }) } else { self.ask(question) };
+        self.feed(Input::Journal { ticket, answer: answer.expect("questions that are held have answers") });
+    }
+
+    fn ask(&mut self, question: JournalQuestion) -> Option<JournalAnswer> {
+        self.asked.push(match &question {
+            JournalQuestion::Load { .. } => "load",
+            JournalQuestion::Append { .. } => "append",
+            JournalQuestion::Read { .. } => "read",
+            JournalQuestion::Find { .. } => "find",
+            JournalQuestion::Note { .. } => "note",
+        });
+        Some(match question {
+            JournalQuestion::Load { session_id } => {
+                let rows = self.journal.entry(session_id).or_default();
+                JournalAnswer::Session(StoredSession {
+                    head: rows.entries.len() as u64,
+                    devices: rows.devices.values().cloned().collect(),
+                    watermarks: rows.watermarks.values().cloned().collect(),
+                })
+            }
+            JournalQuestion::Append { session_id, entries, devices } => {
+                let rows = self.journal.entry(session_id).or_default();
+                for entry in entries {
+                    assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "I5");
+                    rows.entries.push(entry);
+                }
+                rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
+                JournalAnswer::Appended
+            }
+            JournalQuestion::Read { session_id, from, count_max, .. } => {
+                let rows = self.journal.entry(session_id).or_default();
+                JournalAnswer::Entries(rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).cloned().collect())
+            }
+            JournalQuestion::Find { session_id, counters, keys } => {
+                let rows = self.journal.entry(session_id).or_default();
+                let wanted = |entry: &&StoredEntry| {
+                    counters.contains(&(entry.device_id.clone(), entry.counter)) || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                };
+                JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
+            }
+            JournalQuestion::Note { session_id, devices, watermarks } => {
+                let rows = self.journal.entry(session_id).or_default();
+                for row in devices {
+                    let last_counter = rows.devices.get(&row.device_id).map_or(0, |old| old.last_counter);
+                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, ..row });
+                }
+                rows.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
+                return None;
+            }
+        })
+    }
+
+    pub fn timeout(&mut self, after_ms: u64) {
+        self.now.monotonic_ms += after_ms;
+        self.now.wall_ms += after_ms;
+        self.feed(Input::Timeout);
+    }
+
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.relay.next_timeout_ms()
+    }
+
+    /// Says a frame, which is JSON.
+    pub fn say(&mut self, connection: ConnectionId, frame: &Value) {
+        let text = frame.to_string();
+        let payload = if self.binary.contains(&connection) {
+            Payload::Binary(Frame::parse(&text).expect("a frame").to_bytes().expect("a frame of a v1 client").into())
+        } else {
+            Payload::Text(text.into())
+        };
+        self.feed(Input::Received { connection, payload });
+    }
+
+    /// As many devices as a session may have, each of which has written so many messages.
+    pub fn fill(&mut self, last_counter: u64) {
+        let row = |number: usize| DeviceRow { device_id: format!("d{number}"), last_counter, ..DeviceRow::default() };
+        let rows = (0..CLOCK_DEVICES_MAX).map(|number| (format!("d{number}"), row(number)));
+        self.journal.entry(ROOM.into()).or_default().devices.extend(rows);
+    }
+
+    /// How many bytes each frame has that a connection has heard since it was last asked.
+    pub fn lengths(&self, connection: ConnectionId) -> Vec<usize> {
+        self.heard.get(&connection).map(|heard| heard.iter().map(Payload::len).collect()).unwrap_or_default()
+    }
+
+    /// What a connection has heard since it was last asked.
+    pub fn hear(&mut self, connection: ConnectionId) -> Vec<Value> {
+        let heard = self.heard.remove(&connection).unwrap_or_default();
+        let json = |payload: Payload| match payload {
+            Payload::Text(text) => serde_json::from_str(&text).expect("the relay says JSON"),
+            Payload::Binary(bytes) => serde_json::from_str(&Frame::from_bytes(&bytes).expect("a frame").to_json()).expect("JSON"),
+        };
+        heard.into_iter().map(json).collect()
+    }
+
+    /// The frames of one type that a connection has heard; `error` and `chat` for those that have none.
+    pub fn hear_only(&mut self, connection: ConnectionId, kind: &str) -> Vec<Value> {
+        let kind_of = |frame: &Value| match &frame["type"] {
+            Value::String(kind) => kind.clone(),
+            _ if frame.get("error").is_some() => "error".into(),
+            _ => "chat".into(),
+        };
+        self.hear(connection).into_iter().filter(|frame| kind_of(frame) == kind).collect()
+    }
+
+    /// Opens a connection of a v1 device, which announces itself and asks for all.
+    pub fn join(&mut self, connection: ConnectionId, device: &str, wallet: &str) {
+        self.open(connection);
+        self.say(connection, &announce(device, wallet));
+        self.say(connection, &v1(device, "sync_request", json!({ "lastSyncedSequence": 0 })));
+        self.hear(connection);
+    }
+
+    /// The entries of the journal.
+    pub fn log(&self) -> Vec<Entry> {
+        let rows = self.journal.get(ROOM).map(|rows| rows.entries.as_slice()).unwrap_or_default();
+        rows.iter().map(|stored| stored.body.entries().expect("a body").remove(0)).collect()
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        self.log().into_iter().map(|entry| entry.message.ciphertext).collect()
+    }
+}
+
+/// Two v1 devices of two wallets, who are there.
+pub fn two() -> Rooms {
+    let mut rooms = Rooms::new();
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.join(2, "b", WALLETS[1]);
+    rooms.hear(1);
+    rooms
+}
+
+/// The one error that a connection has heard.
+pub fn the_error(rooms: &mut Rooms, connection: u64) -> Value {
+    let mut errors = rooms.hear_only(connection, "error");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors.remove(0)
+}
+
+/// A frame of a seed client.
+pub fn seed(device: &str, kind: &str, fields: Value) -> Value {
+    let mut frame = json!({ "type": kind, "sessionId": ROOM, "deviceId": device, "timestamp": 5, "messageId": format!("{kind}-1") });
+    frame.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+    frame
+}
+
+/// A frame of a v1 client.
+pub fn v1(device: &str, kind: &str, fields: Value) -> Value {
+    let mut frame = seed(device, kind, fields);
+    frame["protocolVersion"] = json!(1);
+    frame
+}
+
+pub fn announce(device: &str, wallet: &str) -> Value {
+    v1(device, "device_announce", json!({ "deviceInfo": { "platform": "web", "version": "1" }, "wallet": wallet }))
+}
+
+/// An unsent message of a v1 device whose clock knows its own messages and `known`.
+pub fn unsent(device: &str, wallet: &str, counter: u64, text: &str, known: Value) -> Value {
+    let mut clock = known;
+    clock[device] = json!(counter);
+    let message = json!({ "id": format!("{ROOM}:{device}:{counter}"), "sender_wallet": wallet, "ciphertext": text, "session_id": ROOM,
+        "timestamp": "2023-11-14T22:13:20.000Z" });
+    json!({ "message": message, "sequenceNumber": counter, "vectorClock": clock, "localTimestamp": 7 })
+}
+
+/// An update with one message.
+pub fn update(device: &str, wallet: &str, counter: u64, text: &str) -> Value {
+    v1(device, "sync_update", json!({ "messages": [unsent(device, wallet, counter, text, json!({}))] }))
+}
+
+/// A chat frame of a seed client.
+pub fn chat(sender: &str, text: &str) -> Value {
+    json!({ "roomId": ROOM, "message": text, "sender": sender, "timestamp": "2020-02-20T20:20:20.020Z" })
+}

@@ -1,0 +1,182 @@
+//! Values that others rely on: limits as PROTOCOL.md names them, errors by name, times, sizes and sums.
+
+use solconnect_sync_core::error::{ErrorCategory, ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Encoding, Payload};
+use solconnect_sync_core::ids::{check_id, new_device_id};
+use solconnect_sync_core::limits::*;
+use solconnect_sync_core::message::{Entry, Extra, Message, Stamp};
+use solconnect_sync_core::time::{iso_from_ms, ms_from_iso};
+use solconnect_sync_core::vector_clock::VectorClock;
+
+fn clock(text: &str) -> VectorClock {
+    text.parse().unwrap()
+}
+
+#[test]
+fn limits_are_those_of_the_protocol() {
+    assert_eq!(INTEGER_MAX, 9_007_199_254_740_991);
+    assert_eq!((FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TEXT_BYTES_MAX), (65_536, 63_488, 8_192));
+    assert_eq!((INFLATED_BYTES_MAX, CLOCK_ENTRIES_MAX), (262_144, 65_536));
+    assert_eq!((BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX), (1_000, 1_024, 200, 128));
+    assert_eq!((OUTBOX_MESSAGES_MAX, SESSIONS_MAX, RECEIPT_WALLETS_MAX), (10_000, 1_000, 64));
+    assert_eq!((SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, CONFLICT_TEXT_BYTES_MAX), (262_144, 5_000, 8_192));
+}
+
+#[test]
+fn errors_are_known_by_their_names() {
+    for code in ErrorCode::ALL {
+        assert_eq!(ErrorCode::named(code.as_str()), *code);
+        assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        assert!(code.user_message().ends_with('.'), "{}", code.user_message());
+    }
+    assert_eq!(ErrorCode::named("OF_THE_FUTURE"), ErrorCode::UnknownError);
+    let error = SyncError::new(ErrorCode::CounterGap, "7 does not follow 5");
+    assert_eq!(error.to_string(), "COUNTER_GAP: 7 does not follow 5");
+    assert!(ErrorCode::RelayBusy.recoverable() && !ErrorCode::MessageTooLarge.recoverable());
+    let categories = [
+        (ErrorCode::ConnectionFailed, ErrorCategory::Network, "network"),
+        (ErrorCode::MessageTooLarge, ErrorCategory::Validation, "validation"),
+        (ErrorCode::StorageFull, ErrorCategory::System, "system"),
+        (ErrorCode::NotAMember, ErrorCategory::Auth, "auth"),
+        (ErrorCode::CounterGap, ErrorCategory::Relay, "relay"),
+    ];
+    for (code, category, name) in categories {
+        assert_eq!((code.category(), category.as_str()), (category, name), "{}", code.as_str());
+    }
+    assert_eq!(ErrorCategory::Crypto.as_str(), "crypto");
+}
+
+#[test]
+fn times_keep_the_form_in_which_they_came() {
+    let text = "2004-12-25T09:14:00.123Z";
+    assert_eq!(Stamp::from(text.to_owned()), Stamp::Iso(1_103_966_040_123));
+    for other in ["2004-12-25T09:14:00Z", "2004-12-25T10:14:00.123+01:00", "yesterday", ""] {
+        let stamp = Stamp::from(other.to_owned());
+        assert_eq!((&stamp, stamp.to_iso().as_str()), (&Stamp::Text(other.to_owned()), other));
+        assert_eq!(serde_json::to_value(&stamp).unwrap(), other);
+    }
+    assert_eq!(Stamp::from("2004-12-25T09:14:00Z".to_owned()).ms(), 1_103_966_040_000);
+    assert_eq!(Stamp::from("yesterday".to_owned()).ms(), 0);
+    assert_eq!((Stamp::Millis(5).ms(), Stamp::Iso(6).ms(), Stamp::default()), (5, 6, Stamp::Millis(0)));
+    assert_eq!(serde_json::to_string(&Stamp::Millis(5)).unwrap(), "5");
+    assert_eq!(serde_json::to_value(Stamp::Iso(1_103_966_040_123)).unwrap(), text);
+    assert_eq!(iso_from_ms(253_402_300_799_998), "9999-12-31T23:59:59.998Z");
+    assert_eq!(ms_from_iso("1969-12-31T23:59:59Z"), None);
+}
+
+#[test]
+fn a_message_is_as_large_as_it_stands_in_json() {
+    let empty = Entry {
+        message: Message::default(),
+        sequence_number: 1,
+        vector_clock: VectorClock::new(),
+        server_timestamp: 0,
+        original_device_id: String::new(),
+    };
+    let grown = |change: fn(&mut Entry)| {
+        let mut entry = empty.clone();
+        change(&mut entry);
+        entry.json_bytes_max() - empty.json_bytes_max()
+    };
+    assert_eq!(grown(|entry| entry.message.ciphertext = "abc".into()), 3);
+    assert_eq!(grown(|entry| entry.message.ciphertext = "\"\\\n\r\t\u{8}\u{c}".into()), 14);
+    assert_eq!(grown(|entry| entry.message.ciphertext = "\0\u{1f}\u{b}".into()), 18);
+    assert_eq!(grown(|entry| entry.message.ciphertext = "\u{7f} é".into()), 4);
+    assert_eq!(grown(|entry| entry.message.content_type = Some("a/b".into())), 5);
+    assert_eq!(grown(|entry| entry.message.replaces = Some("m".into())), 3);
+    assert_eq!(grown(|entry| entry.message.timestamp = Stamp::Text("now".into())), 5);
+    assert_eq!(grown(|entry| entry.message.timestamp = Stamp::Iso(5)), 0);
+    assert_eq!(grown(|entry| entry.message.extra = Extra::from(r#"{"a":1}"#)), 7);
+    assert_eq!(grown(|entry| entry.vector_clock = r#"{"a":1,"bb":2}"#.parse().unwrap()), 2 * 22 + 3);
+    let mut entry = empty.clone();
+    entry.message.ciphertext = "x".repeat(TEXT_BYTES_MAX);
+    entry.message.id = "m".repeat(ID_BYTES_MAX);
+    entry.original_device_id = "d".into();
+    assert!(entry.json_bytes_max() >= serde_json::to_string(&entry).unwrap().len(), "never less than it is");
+    assert!(entry.check().is_ok());
+    entry.message.extra = Extra::from(format!(r#"{{"a":"{}"}}"#, "x".repeat(MESSAGE_BYTES_MAX - entry.json_bytes_max() - 8)).as_str());
+    assert_eq!(entry.json_bytes_max(), MESSAGE_BYTES_MAX);
+    assert!(entry.check().is_ok());
+    entry.message.id.push('m');
+    assert_eq!(entry.check().unwrap_err().code, ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn a_message_keeps_to_its_limits() {
+    let check = |change: fn(&mut Message)| {
+        let mut message = Message::default();
+        change(&mut message);
+        message.check().map_err(|error| error.code)
+    };
+    assert_eq!(check(|message| message.ciphertext = "x".repeat(TEXT_BYTES_MAX)), Ok(()));
+    assert_eq!(check(|message| message.ciphertext = "x".repeat(TEXT_BYTES_MAX + 1)), Err(ErrorCode::MessageTooLarge));
+    assert_eq!(check(|message| message.content_type = Some("x".repeat(NAME_BYTES_MAX))), Ok(()));
+    assert_eq!(check(|message| message.content_type = Some("x".repeat(NAME_BYTES_MAX + 1))), Err(ErrorCode::InvalidMessageFormat));
+    assert_eq!(check(|message| message.replaces = Some(String::new())), Err(ErrorCode::InvalidMessageFormat));
+    assert_eq!(check(|message| message.sender_wallet = "w".repeat(ID_BYTES_MAX + 1)), Err(ErrorCode::InvalidMessageFormat));
+    assert!(check_id("id", &"x".repeat(ID_BYTES_MAX)).is_ok());
+    assert!(check_id("id", "").is_err() && check_id("id", &"x".repeat(ID_BYTES_MAX + 1)).is_err());
+}
+
+#[test]
+fn digests_tell_every_difference_that_counts() {
+    let message = Message { id: "m".into(), sender_wallet: "w".into(), ciphertext: "x".into(), ..Message::default() };
+    let later = Message { timestamp: Stamp::Millis(7), id: "n".into(), ..message.clone() };
+    assert_ne!(message.digest(), later.digest(), "every field");
+    assert_eq!(message.content_digest(), later.content_digest(), "seed clients repeat a message with other times");
+    let changes: [fn(&mut Message); 5] = [
+        |message| message.sender_wallet = "v".into(),
+        |message| message.ciphertext = "y".into(),
+        |message| message.content_type = Some("text/x".into()),
+        |message| message.replaces = Some("o".into()),
+        |message| message.deleted = true,
+    ];
+    for change in changes {
+        let mut changed = message.clone();
+        change(&mut changed);
+        assert_ne!(message.content_digest(), changed.content_digest());
+        assert_ne!(message.digest(), changed.digest());
+    }
+    assert_eq!(message.digest(), message.clone().digest());
+}
+
+#[test]
+fn fields_that_nobody_knows_are_an_object_or_nothing() {
+    assert!(Extra::from("").is_empty() && !Extra::from("{}").is_empty());
+    assert_eq!(serde_json::from_str::<Extra>("{}").unwrap(), Extra::default());
+    let extra: Extra = serde_json::from_str(r#"{"a":1}"#).unwrap();
+    assert_eq!((extra.as_str(), serde_json::to_string(&extra).unwrap().as_str()), (r#"{"a":1}"#, r#"{"a":1}"#));
+    assert_eq!(serde_json::to_string(&Extra::from("not JSON")).unwrap(), "{}");
+}
+
+#[test]
+fn clocks_count_no_further_than_javascript() {
+    let mut clock = clock(r#"{"a":9007199254740990}"#);
+    assert_eq!(clock.tick("a").unwrap(), INTEGER_MAX);
+    assert_eq!(clock.tick("a").unwrap_err().code, ErrorCode::InvalidVectorClock);
+    assert!(clock.raise("b", INTEGER_MAX).is_ok() && clock.raise("b", INTEGER_MAX + 1).is_err());
+    assert_eq!(clock.sum(), INTEGER_MAX, "sums stay where they can be counted");
+    clock.raise("c", 0).unwrap();
+    assert_eq!(clock.len(), 2, "nothing known is nothing named");
+    clock.raise("b", 1).unwrap();
+    assert_eq!((clock.get("b"), clock.get("c"), clock.is_empty()), (INTEGER_MAX, 0, false));
+    assert_eq!(self::clock(r#"{"a":2,"b":3}"#).sum(), 5);
+    assert!(VectorClock::new().is_empty());
+    for bad in [format!(r#"{{"{}":1}}"#, "x".repeat(ID_BYTES_MAX + 1)), r#"{"":1}"#.into(), "3".into()] {
+        assert!(bad.parse::<VectorClock>().is_err(), "{bad}");
+    }
+    assert!(format!(r#"{{"{}":1}}"#, "x".repeat(ID_BYTES_MAX)).parse::<VectorClock>().is_ok());
+    let message = "[]".parse::<VectorClock>().unwrap_err().message;
+    assert!(message.contains("a vector clock"), "{message}");
+}
+
+#[test]
+fn device_ids_are_random_and_payloads_have_a_length() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let (one, other) = (new_device_id(&mut random), new_device_id(&mut random));
+    assert!(one != other && one.len() >= 12, "{one} {other}");
+    assert_eq!((Payload::Text("abc".into()).len(), Payload::Binary([1, 2][..].into()).len()), (3, 2));
+    assert!(Payload::Text("".into()).is_empty() && !Payload::Binary([0][..].into()).is_empty());
+    assert_eq!(Encoding::Json.subprotocol(), "solconnect.sync.v1.json");
+    assert_eq!(Encoding::Binary.subprotocol(), "solconnect.sync.v1");
+}

@@ -1,0 +1,165 @@
+//! Writes the first inputs of every target, from the pinned vectors of the wire: `cargo run --example seeds -- FOLDER`.
+
+use std::path::{Path, PathBuf};
+
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::client::{DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord};
+use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
+use solconnect_sync_core::ids::{message_id, session_of};
+use solconnect_sync_core::message::Entry;
+
+const VECTORS: &str = include_str!("../../crates/core/tests/vectors.txt");
+const WALLET: &str = "So11111111111111111111111111111111111111112";
+const PEER: &str = "11111111111111111111111111111111";
+
+fn main() {
+    let folder = PathBuf::from(std::env::args().nth(1).expect("name the folder of the corpora"));
+    let mut entries = Vec::new();
+    for line in VECTORS.lines().filter(|line| !line.is_empty()) {
+        let [name, hex, json] = line.splitn(3, ' ').collect::<Vec<_>>().try_into().expect("a name, hex and JSON");
+        let bytes = bytes_of(hex);
+        write(&folder, "binary_frame", name, &bytes);
+        write(&folder, "json_frame", name, json.as_bytes());
+        write(&folder, "relay_machine", name, &[&[0x00, 0x07, 0, 1, 1, 2, 0x01], &length(&bytes)[..], &bytes, &[2, 2]].concat());
+        write(
+            &folder,
+            "relay_machine",
+            &format!("{name}_json"),
+            &[&[0x20, 0x21], &length(json.as_bytes())[..], json.as_bytes(), &[2, 2]].concat(),
+        );
+        write(&folder, "client_machine", name, &[&[19], &length(&bytes)[..], &bytes, &[12]].concat());
+        if let Ok(Frame { body: Body::SyncResponse(SyncResponse { messages, .. }), .. }) = Frame::from_bytes(&bytes) {
+            entries = messages.entries().expect("the pinned batch");
+        }
+    }
+    batches(&folder, &entries);
+    greedy(&folder, &entries);
+    records(&folder, &entries);
+    scripts(&folder);
+}
+
+/// The pinned entries as batches: in a log, unsent, and many of them, compressed.
+fn batches(folder: &Path, entries: &[Entry]) {
+    let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
+    let many: Vec<Entry> =
+        (0..200).map(|number| Entry { sequence_number: number + 1, ..entries[number as usize % entries.len()].clone() }).collect();
+    let many = Batch::of(&many).expect("the pinned entries, again and again");
+    let named = [
+        ("log", Batch::of(entries).expect("the pinned entries")),
+        ("unsent", Batch::of(&unsent).expect("without their places")),
+        ("deflated", many.deflate()),
+        ("many", many),
+    ];
+    for (name, batch) in named {
+        write(folder, "batch", name, batch.bytes());
+        write(folder, "journal_row", name, batch.bytes());
+    }
+    write(folder, "journal_row", "state", br#"{"lastSyncedSequence":7,"vectorClock":{"a":300}}"#);
+    let session_id = session_of(WALLET, PEER);
+    let mut exported = entries.to_vec();
+    for (index, entry) in exported.iter_mut().enumerate() {
+        entry.sequence_number = index as u64 + 1;
+        entry.message.id = message_id(&session_id, &entry.original_device_id, entry.counter());
+        entry.message.session_id.clone_from(&session_id);
+    }
+    write(folder, "import", "export", serde_json::to_string(&exported).expect("entries are JSON").as_bytes());
+}
+
+/// Short inputs that ask for much: the bounds are looked at from the first run on.
+fn greedy(folder: &Path, entries: &[Entry]) {
+    let list = |item: &str| vec![item; 60 * 1024 / (item.len() + 1)].join(",");
+    write(
+        folder,
+        "json_frame",
+        "many_unsent",
+        format!(r#"{{"type":"sync_update","messages":[{}]}}"#, list(r#"{"message":{}}"#)).as_bytes(),
+    );
+    write(
+        folder,
+        "json_frame",
+        "many_devices",
+        format!(r#"{{"type":"device_list","devices":[{}]}}"#, list(r#"{"deviceId":""}"#)).as_bytes(),
+    );
+    write(folder, "json_frame", "many_numbers", format!(r#"{{"roomId":"r","x":[{}]}}"#, list("1")).as_bytes());
+    let repeated = |number: u64| {
+        let mut entry = entries[0].clone();
+        entry.sequence_number = number;
+        entry.message.sender_wallet = "w".repeat(200);
+        // As long as a clock may be where every row has it.
+        (0..64).for_each(|device| entry.vector_clock.raise(&format!("{device:02}"), 1).expect("few devices"));
+        entry
+    };
+    let many: Vec<Entry> = (1..=1_000).map(repeated).collect();
+    let (_, bomb) = Batch::split(&many, 256 * 1024).next().expect("a batch");
+    write(folder, "batch", "bomb", bomb.deflate().bytes());
+}
+
+fn records(folder: &Path, entries: &[Entry]) {
+    let session_id = entries[0].message.session_id.clone();
+    let heads = entries[1].vector_clock.clone();
+    let batch = Batch::of(entries).expect("the pinned entries");
+    let (first, last) = (entries[0].sequence_number, entries[0].sequence_number + entries.len() as u64 - 1);
+    let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
+    let mut session = SessionRecord {
+        session_id: session_id.clone(),
+        wallet: WALLET.into(),
+        peer_wallet: PEER.into(),
+        open: true,
+        cursor: 9,
+        counter: 300,
+        heads: heads.clone(),
+        read_mark: ReadMark { message_id: "m".into(), sequence_number: 9 },
+        last_sync_ms: 1_700_000_000_000,
+        small_first: 3,
+        small_count: 4,
+        ..SessionRecord::default()
+    };
+    session.watermarks.of(PEER).delivered = 7;
+    write(folder, "session_record", "session", &session.to_bytes());
+    write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
+    write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before: heads, batch }.to_bytes());
+    write(folder, "outbox_record", "outbox", &OutboxRecord { session_id: session_id.clone(), entries: unsent }.to_bytes());
+    let versions = VersionsRecord { session_id, message_id: "m".into(), versions: entries.to_vec() };
+    write(folder, "versions_record", "versions", &versions.to_bytes());
+}
+
+/// Whole conversations for the machines, in the bytes that their targets read.
+fn scripts(folder: &Path) {
+    let join = [0x00, 0x07, 0x00, 1, 1, 0x02, 0x02, 0x0a, 0x00, 0, 0, 0, 0x02];
+    let update = [0x08, 0x00, 1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0x02, 0x02, 0x02];
+    write(
+        folder,
+        "relay_machine",
+        "conversation",
+        &[&join[..], &update, &[0x10, 0x17, 0x04, 1, 0, 0x1a, 0x04, 0, 0, 0, 2, 2, 0x1c, 0x04, 2]].concat(),
+    );
+    write(
+        folder,
+        "relay_machine",
+        "seed_client",
+        &[0x20, 0x2f, 0x81, 0, 0, 1, 2, 2, 2, 0x30, 0x3f, 0x81, 1, 1, 1, 2, 2, 2, 0x28, 0x81, 1, 1, 2, 2, 2],
+    );
+    let receive = [17, 0, 0, 0, 0, 17, 1, 1, 0, 0, 20, 0, 7, 0, 0, 0, 12];
+    write(
+        folder,
+        "client_machine",
+        "conversation",
+        &[&[0, 5, 12, 0, 6, 12, 24, 0, 7, 0, 12][..], &receive, &[9, 15, 40, 0, 8, 26, 0, 12]].concat(),
+    );
+    write(folder, "client_machine", "refusals", &[0, 5, 12, 30, 0, 0, 1, 0, 2, 12, 31, 2, 0, 0, 15, 30, 0, 12, 16, 8, 12]);
+}
+
+fn write(folder: &Path, target: &str, name: &str, bytes: &[u8]) {
+    let folder = folder.join(target);
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    std::fs::write(folder.join(name), bytes).expect("the file can be written");
+}
+
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).expect("a short frame").to_be_bytes()
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = |index: usize| u8::from_str_radix(&hex[index..index + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(digits).collect()
+}

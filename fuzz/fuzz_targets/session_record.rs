@@ -1,0 +1,15 @@
+//! Stored sessions and the stored device: two decoders on the same bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use solconnect_fuzz::bounded;
+use solconnect_sync_core::client::{DeviceRecord, SessionRecord};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(record) = bounded(|| SessionRecord::from_bytes(bytes)) {
+        assert_eq!(SessionRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
+    }
+    if let Ok(record) = bounded(|| DeviceRecord::from_bytes(bytes)) {
+        assert_eq!(DeviceRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
+    }
+});

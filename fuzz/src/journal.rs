@@ -1,0 +1,189 @@
+//! A relay with its journal in memory, whose every frame is read as a device would.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate, Unsent,
+};
+use solconnect_sync_core::limits::FRAME_BYTES_MAX;
+use solconnect_sync_core::message::Message;
+use solconnect_sync_core::relay::{
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
+};
+use solconnect_sync_core::time::Now;
+
+use crate::bounded;
+
+/// What is stored of one session.
+#[derive(Default)]
+struct Rows {
+    entries: Vec<StoredEntry>,
+    devices: BTreeMap<String, DeviceRow>,
+    watermarks: BTreeMap<String, WatermarkRow>,
+}
+
+/// The machine, its journal, and the questions that are not answered yet.
+pub struct World {
+    relay: Relay,
+    sessions: BTreeMap<String, Rows>,
+    /// Questions without an answer yet, oldest first.
+    pub questions: VecDeque<(Ticket, JournalQuestion)>,
+    /// Connections that are open.
+    pub open: BTreeMap<ConnectionId, Encoding>,
+    /// The present moment.
+    pub now: Now,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        World {
+            relay: Relay::new(),
+            sessions: BTreeMap::new(),
+            questions: VecDeque::new(),
+            open: BTreeMap::new(),
+            now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
+        }
+    }
+}
+
+impl World {
+    /// One input, within the bounds.
+    pub fn feed(&mut self, input: Input) {
+        let actions = bounded(|| self.relay.handle(self.now, input));
+        for action in actions {
+            match action {
+                Action::Transmit { connection, payload } => {
+                    if let Some(encoding) = self.open.get(&connection) {
+                        check_transmitted(*encoding, &payload);
+                    }
+                }
+                Action::Disconnect { connection, .. } => drop(self.open.remove(&connection)),
+                Action::Journal { ticket, question } => self.questions.push_back((ticket, question)),
+                Action::Log { .. } => {}
+            }
+        }
+    }
+
+    /// A socket opens.
+    pub fn open(&mut self, connection: ConnectionId, encoding: Encoding) {
+        if self.open.insert(connection, encoding).is_none() {
+            self.feed(Input::Opened { connection, encoding });
+        }
+    }
+
+    /// A frame arrives, in the form of its connection.
+    pub fn receive(&mut self, connection: ConnectionId, frame: &Frame) {
+        let Some(encoding) = self.open.get(&connection) else { return };
+        let payload = match encoding {
+            Encoding::Json => Payload::Text(frame.to_json().into()),
+            Encoding::Binary => Payload::Binary(frame.to_bytes().unwrap_or_default().into()),
+        };
+        self.feed(Input::Received { connection, payload });
+    }
+
+    /// The journal answers the oldest question, or fails.
+    pub fn answer(&mut self, fails: bool) {
+        let Some((ticket, question)) = self.questions.pop_front() else { return };
+        let answer = if fails { Some(JournalAnswer::Failed { reason: "disk".into() }) } else { self.ask(question) };
+        if let Some(answer) = answer {
+            self.feed(Input::Journal { ticket, answer });
+        }
+    }
+
+    fn ask(&mut self, question: JournalQuestion) -> Option<JournalAnswer> {
+        Some(match question {
+            JournalQuestion::Load { session_id } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                JournalAnswer::Session(StoredSession {
+                    head: rows.entries.len() as u64,
+                    devices: rows.devices.values().cloned().collect(),
+                    watermarks: rows.watermarks.values().cloned().collect(),
+                })
+            }
+            JournalQuestion::Append { session_id, entries, devices } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                for entry in entries {
+                    assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "sequences follow each other (I5)");
+                    let same = |old: &&StoredEntry| {
+                        (&old.device_id, old.counter) == (&entry.device_id, entry.counter) || (old.key.is_some() && old.key == entry.key)
+                    };
+                    assert_eq!(rows.entries.iter().find(same), None, "a counter or key is stored once (I3)");
+                    rows.entries.push(entry);
+                }
+                rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
+                JournalAnswer::Appended
+            }
+            JournalQuestion::Read { session_id, from, count_max, .. } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                JournalAnswer::Entries(rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).cloned().collect())
+            }
+            JournalQuestion::Find { session_id, counters, keys } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                let wanted = |entry: &&StoredEntry| {
+                    counters.contains(&(entry.device_id.clone(), entry.counter)) || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                };
+                JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
+            }
+            JournalQuestion::Note { session_id, devices, watermarks } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                for row in devices {
+                    let last_counter = rows.devices.get(&row.device_id).map_or(0, |old| old.last_counter);
+                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, ..row });
+                }
+                rows.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
+                return None;
+            }
+        })
+    }
+}
+
+/// A device must be able to read it.
+fn check_transmitted(encoding: Encoding, payload: &Payload) {
+    assert!(payload.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", payload.len());
+    let frame = match (encoding, payload) {
+        (Encoding::Json, Payload::Text(text)) => Frame::parse(text),
+        (Encoding::Binary, Payload::Binary(bytes)) => Frame::from_bytes(bytes),
+        _ => panic!("a frame in the form of another connection"),
+    };
+    let frame = frame.unwrap_or_else(|error| panic!("the relay sends what cannot be read: {error}"));
+    if let Body::SyncResponse(response) = frame.body {
+        let entries = response.messages.entries().expect("the relay sends batches that can be read");
+        let first = entries.first().map_or(0, |entry| entry.sequence_number);
+        assert!(entries.iter().zip(first..).all(|(entry, sequence)| entry.sequence_number == sequence), "a hole in a batch (I5)");
+    }
+}
+
+/// The head of a frame of a device that keeps the rules.
+pub fn head(session_id: &str, device_id: &str) -> Head {
+    Head {
+        session_id: session_id.into(),
+        device_id: device_id.into(),
+        message_id: "1-1".into(),
+        protocol_version: Some(PROTOCOL_VERSION),
+        ..Head::default()
+    }
+}
+
+/// A relay whose journal holds this as the body of an entry, and serves it: as part of the log, and to tell a repeat.
+pub fn serve_stored(body: Batch) {
+    let mut world = World::default();
+    let stored = StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, digest: [0; 32], body };
+    let row = DeviceRow { device_id: "d".into(), last_counter: 1, ..DeviceRow::default() };
+    world.sessions.insert("room".into(), Rows { entries: vec![stored], devices: [("d".into(), row)].into(), ..Rows::default() });
+    world.open(1, Encoding::Binary);
+    let message = Message { id: "room:d:1".into(), session_id: "room".into(), ..Message::default() };
+    let vector_clock = r#"{"d":1}"#.parse().expect("a clock");
+    let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
+    let bodies = [
+        Body::DeviceAnnounce(DeviceAnnounce::default()),
+        Body::SyncRequest(SyncRequest::default()),
+        Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }),
+    ];
+    for body in bodies {
+        world.receive(1, &Frame { head: head("room", "d"), body });
+        while !world.questions.is_empty() {
+            world.answer(false);
+        }
+    }
+}

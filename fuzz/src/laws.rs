@@ -1,0 +1,73 @@
+//! What holds of everything that was decoded: written again and read again it is the same. What grows by it, such as
+//! fields that were left out, may be too long for a frame then.
+
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::frame::{Body, Frame, Head, RELAY_DEVICE_ID};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_ENTRIES_MAX, FRAME_BYTES_MAX};
+use solconnect_sync_core::message::Entry;
+
+use crate::bounded;
+
+/// Reads a batch; where that works, checks its limits and its other forms.
+pub fn check_batch(batch: &Batch) {
+    let Ok(entries) = bounded(|| batch.entries()) else { return };
+    assert!(entries.len() <= BATCH_MESSAGES_MAX, "{} messages", entries.len());
+    let clock_entries: usize = entries.iter().map(|entry| entry.vector_clock.len()).sum();
+    assert!(clock_entries <= CLOCK_ENTRIES_MAX, "{clock_entries} clock entries");
+    let deflated = batch.deflate();
+    assert_eq!(deflated.entries().as_ref(), Ok(&entries), "compressed it says the same");
+    check_entries(&entries);
+}
+
+/// Entries that were read from one batch survive being written, whole or split.
+pub fn check_entries(entries: &[Entry]) {
+    // What compressed well may be more than one batch now; then only the parts are written.
+    if let Ok(batch) = Batch::of(entries) {
+        assert_eq!(batch.entries().as_deref(), Ok(entries), "written again it is the same");
+    }
+    let mut joined = Vec::new();
+    for (taken, batch) in Batch::split(entries, 4_096) {
+        assert_eq!(batch.entries().as_deref(), Ok(taken), "a part is what it was");
+        joined.extend_from_slice(taken);
+    }
+    assert_eq!(joined, entries, "parts hold all");
+}
+
+/// A frame that was read from the binary form.
+pub fn check_binary_frame(frame: &Frame) {
+    if let Body::SyncResponse(response) = &frame.body {
+        check_batch(&response.messages);
+        if response.messages.entries().is_err() {
+            return;
+        }
+    }
+    // It may be too long to be read again.
+    let _ = frame.to_json();
+    let Some(bytes) = frame.to_bytes().filter(|bytes| bytes.len() <= FRAME_BYTES_MAX) else { return };
+    assert_eq!(Frame::from_bytes(&bytes).as_ref(), Ok(&as_written(frame)), "a binary frame is read as it was written");
+}
+
+/// Who speaks for the relay, when and in which frame is not written; and a device updates only what it has counted
+/// itself, which the relay checks.
+fn as_written(frame: &Frame) -> Frame {
+    let mut frame = frame.clone();
+    if let Body::SyncUpdate(update) = &mut frame.body {
+        update.messages.iter_mut().for_each(|unsent| unsent.sequence_number = unsent.vector_clock.get(&frame.head.device_id));
+    }
+    if frame.head.device_id == RELAY_DEVICE_ID {
+        frame.head = Head { session_id: frame.head.session_id, ..Head::default() };
+    }
+    frame
+}
+
+/// A frame that was read from JSON.
+pub fn check_json_frame(frame: &Frame) {
+    let json = frame.to_json();
+    if json.len() <= FRAME_BYTES_MAX {
+        assert_eq!(Frame::parse(&json).as_ref(), Ok(frame), "a frame in JSON is read as it was written");
+    }
+    // An application's own transport hands over JSON, and the SDK reads its binary form: it may refuse, and no more.
+    if let Some(bytes) = frame.to_bytes() {
+        let _ = bounded(|| Frame::from_bytes(&bytes).map(drop));
+    }
+}

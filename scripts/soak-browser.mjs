@@ -1,0 +1,89 @@
+// SIGKILLs Chromium while a page writes and syncs, starts it again over the same profile, and looks for everything that was confirmed.
+import { setTimeout as delay } from 'node:timers/promises';
+import { startBrowser } from '../tests/e2e/harness/browser.mjs';
+import { openDevice } from '../tests/e2e/harness/device.mjs';
+import { duplicates } from '../tests/e2e/harness/lists.mjs';
+import { PlainDevice, readLog } from '../tests/e2e/harness/plain-device.mjs';
+import { startRelay } from '../tests/e2e/harness/relay.mjs';
+import { until } from '../tests/e2e/harness/wait.mjs';
+import { newWallet } from '../tests/e2e/harness/wallet.mjs';
+import { elapsed, progress } from './shell.mjs';
+
+const burstMessages = 400;
+const lifeMs = { min: 20, max: 600 };
+const peerMs = 10;
+
+export async function soakBrowser(kills, random) {
+  const start = performance.now();
+  const relay = await startRelay();
+  const browser = await startBrowser();
+  const wallets = [newWallet(), newWallet()];
+  let peer = null;
+  const ended = new AbortController();
+  try {
+    const device = await openDevice({ browser, relay, name: 'soak', wallet: wallets[0], peer: wallets[1], config: { maxBatchSize: 20 } });
+    peer = new PlainDevice({ relay, sessionId: device.sessionId, deviceId: 'peer', wallet: wallets[1].address });
+    peer.connect();
+    const counts = { confirmed: 0, lost: 0, twice: 0, altered: 0 };
+    const texts = new Map();
+    let struck = 0;
+    const writing = writeAsPeer(peer, ended.signal);
+    for (let kill = 1; kill <= kills; kill += 1) {
+      const written = Array.from({ length: burstMessages }, (_, index) => `life ${kill}, message ${index + 1}`);
+      const before = device.sent.length;
+      // Ends in an error when the browser dies; what was confirmed until then is in `sent`.
+      const sending = device.send(...written).then(() => false, () => true);
+      await until('the first is confirmed', () => device.sent.length > before);
+      await delay(lifeMs.min + random() * (lifeMs.max - lifeMs.min));
+      await browser.kill();
+      struck += (await sending) ? 1 : 0;
+      device.sent.slice(before).forEach((id, index) => texts.set(id, written[index]));
+      await browser.start();
+      await device.open();
+      compare(await device.list(), texts, counts);
+      progress(`${kill} of ${kills} kills, ${texts.size} messages confirmed, ${elapsed(start)}`, kill === kills);
+    }
+    ended.abort();
+    const fromPeer = await writing;
+    await until('everything is sent', async () => (await device.state()).queued === 0 && peer.outbox.length === 0, 60_000);
+    await device.call('syncMessages');
+    for (const { id, text } of fromPeer) texts.set(id, text);
+    const log = await readLog({ relay, sessionId: device.sessionId, wallet: wallets[1].address });
+    const shown = await device.list();
+    compare(log, texts, counts);
+    compare(shown, texts, counts);
+    const unequal = shown.length === log.length && shown.every(({ id }, index) => id === log[index].id) ? 0 : 1;
+    counts.confirmed = texts.size - fromPeer.length;
+    const { lost, twice, altered } = counts;
+    const ok = lost + twice + altered + unequal + peer.moved === 0 && struck > 0;
+    const seconds = Math.round((performance.now() - start) / 1000);
+    return { ok, browser_kills: kills, kills_while_sending: struck, ...counts, received: fromPeer.length, in_log: log.length, lists_that_differ: unequal, moved: peer.moved, seconds };
+  } finally {
+    ended.abort();
+    peer?.close();
+    await browser.stop();
+    await relay.stop();
+  }
+}
+
+/** The other wallet writes all the while, so that the page also stores what arrives; what it wrote. */
+async function writeAsPeer(peer, signal) {
+  const written = [];
+  while (!signal.aborted) {
+    await delay(peerMs);
+    if (peer.outbox.length > 20) continue;
+    const text = `peer writes ${written.length + 1}`;
+    written.push({ id: peer.write(text), text });
+  }
+  return written;
+}
+
+/** Every confirmed message must be in the list once, as it was written; and no text twice, confirmed or not. */
+export function compare(list, texts, counts) {
+  const found = new Map(list.map(({ id, text }) => [id, text]));
+  for (const [id, text] of texts) {
+    if (!found.has(id)) counts.lost += 1;
+    else if (found.get(id) !== text) counts.altered += 1;
+  }
+  counts.twice += duplicates(list.map(({ id }) => id)).length + duplicates(list.map(({ text }) => text)).length;
+}
