@@ -1,0 +1,531 @@
+//! What devices show: replies, events, frames and stored records.
+
+use std::collections::BTreeSet;
+
+use solconnect_sync_core::client::{ConnectionState, Event, Input, MessageStatus, Reply, SyncScope, SyncStatusView, Write};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Body, Frame};
+use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
+
+use crate::checker::{Call, CallKind, Checker, Sync, TabView};
+use crate::client_disk::{ClientDisk, State};
+use crate::ledger::{Fate, Sent, number_of};
+use crate::network::ConnectionId;
+use crate::world::{ProfileId, TabId};
+
+/// What a commit finds, for the look at what it leaves.
+pub struct Before {
+    device_id: Option<String>,
+    cursors: Vec<(SessionId, u64)>,
+}
+
+impl Checker {
+    /// A tab was opened over what its profile stores.
+    pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView) {
+        self.tabs.insert(tab, TabView { profile, told_queue: status.queued_message_count, ..TabView::default() });
+        let stored = disk.unsent_count();
+        self.require(22, true, String::new);
+        self.require(13, status.queued_message_count == stored, || {
+            format!("tab {tab} begins with {} messages queued, {stored} are stored", status.queued_message_count)
+        });
+    }
+
+    /// A tab is gone; calls that it did not answer never will be.
+    pub fn tab_ended(&mut self, tab: TabId) {
+        self.tabs.remove(&tab);
+        for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
+            sent.fate = Fate::Excused;
+        }
+        self.calls.retain(|_, call| call.tab != tab);
+    }
+
+    /// The application makes a call.
+    pub fn called(&mut self, tab: TabId, input: &Input, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get(&tab) else { return };
+        let profile = view.profile;
+        let wallet = self.profiles[profile].wallet.clone();
+        let (request, kind) = match input {
+            Input::Send { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, Some(text))),
+            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, text.as_ref())),
+            Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
+            Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
+            Input::MarkRead { request, session_id, sequence_number, .. } => {
+                (*request, CallKind::MarkRead(session_id.clone(), *sequence_number))
+            }
+            Input::ClearLog { request, session_id } => (*request, CallKind::ClearLog(session_id.clone())),
+            Input::Sync { request, session_id, scope } => {
+                let wanted = |id: &&SessionId| session_id.as_ref().is_none_or(|only| only == *id);
+                let open = disk.state().sessions.iter().filter(|(_, session)| session.open && session.wallet == wallet);
+                let targets = open.map(|(id, _)| id).filter(wanted).map(|id| {
+                    let unsent = disk.state().unsent(id).filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
+                    let head = if *scope == SyncScope::Everything { self.ledger.log(id).head() } else { 0 };
+                    (id.clone(), unsent, head)
+                });
+                (*request, CallKind::Sync(targets.collect()))
+            }
+            Input::ConnectWallet { request, .. }
+            | Input::DisconnectWallet { request }
+            | Input::AutoSync { request, .. }
+            | Input::Import { request, .. } => (*request, CallKind::Other),
+            _ => return,
+        };
+        self.calls.insert(request, Call { tab, kind });
+    }
+
+    fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>) -> CallKind {
+        let number = text.and_then(|text| number_of(text));
+        if let Some(number) = number {
+            assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
+            let session_id = session_id.to_owned();
+            self.ledger.sent.push(Sent { profile, tab, session_id, fate: Fate::Pending, places: Vec::new() });
+        }
+        CallKind::Send(session_id.to_owned(), number)
+    }
+
+    /// A tab answers a call.
+    pub fn replied(&mut self, tab: TabId, request: u64, result: &Result<Reply, SyncError>, disk: &ClientDisk) {
+        let Some(call) = self.calls.remove(&request) else {
+            return self.violate(21, format!("tab {tab} answers call {request}, which was not made, or a second time"));
+        };
+        let state = disk.state();
+        let session = |id: &str| state.sessions.get(id);
+        match (call.kind, result) {
+            (CallKind::Send(_, Some(number)), Err(_)) => self.ledger.sent[number as usize].fate = Fate::Refused,
+            (CallKind::Send(session_id, number), Ok(Reply::Receipt(receipt))) => {
+                let id = &receipt.message_id;
+                match number {
+                    Some(number) => self.accepted(tab, number, id, disk),
+                    None => {
+                        let stored = state.unsent(&session_id).any(|entry| entry.message.id == *id);
+                        self.require(21, stored, || format!("deletion {id} is said to be stored, and is not"));
+                    }
+                }
+                let queued = receipt.status == MessageStatus::Queued;
+                self.require(15, queued, || format!("{id} begins as {:?}", receipt.status));
+                if let Some(view) = self.tabs.get_mut(&tab) {
+                    view.statuses.entry(id.clone()).or_insert(receipt.status);
+                }
+            }
+            (CallKind::Open(id), Ok(_)) => {
+                let open = session(&id).is_some_and(|session| session.open);
+                self.require(21, open, || format!("session {id} is said to be open and is not stored so"));
+            }
+            (CallKind::Close(id), Ok(_)) => {
+                let closed = session(&id).is_some_and(|session| !session.open);
+                self.require(21, closed, || format!("session {id} is said to be closed and is not stored so"));
+            }
+            (CallKind::MarkRead(id, sequence), Ok(_)) => {
+                let marked = session(&id).is_some_and(|session| session.read_mark.sequence_number >= sequence);
+                self.require(21, marked, || format!("{sequence} of {id} is said to be read and is not stored so"));
+            }
+            (CallKind::Sync(targets), Ok(_)) => {
+                for (id, unsent, head) in targets {
+                    let cursor = session(&id).map_or(0, |session| session.cursor);
+                    self.require(21, cursor >= head || self.set_back, || {
+                        format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
+                    });
+                    let lost = unsent.into_iter().find(|number| self.is_unsent(*number));
+                    self.require(21, lost.is_none(), || format!("a sync of {id} is complete, and s{lost:?} is not in the log"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a message has not come to the log, and should.
+    fn is_unsent(&self, number: u64) -> bool {
+        let sent = &self.ledger.sent[number as usize];
+        sent.places.is_empty() && sent.fate == Fate::Accepted && !self.set_back
+    }
+
+    fn accepted(&mut self, tab: TabId, number: u64, id: &str, disk: &ClientDisk) {
+        let durable = disk.unsent().get(&number).copied();
+        let logged = !self.ledger.sent[number as usize].places.is_empty();
+        self.require(21, durable.is_some() || logged, || format!("s{number} is said to be stored, and is not"));
+        self.require(2, durable != Some(false), || format!("s{number} is said to be stored, and a power cut would lose it"));
+        let Some(view) = self.tabs.get(&tab) else { return };
+        let sent = &mut self.ledger.sent[number as usize];
+        sent.fate = Fate::Accepted;
+        let profile = &mut self.profiles[view.profile];
+        profile.ids.insert(id.to_owned(), number);
+        if !logged {
+            profile.pending.insert(number);
+        }
+    }
+
+    /// A commit is about to be stored.
+    pub fn commit_begins(&self, writes: &[Write], state: &State) -> Before {
+        let touched = writes.iter().filter_map(|write| match write {
+            Write::Session(record) => Some(&record.session_id),
+            _ => None,
+        });
+        let cursors = touched.map(|id| (id.clone(), state.sessions.get(id).map_or(0, |session| session.cursor))).collect();
+        Before { device_id: state.device_id().cloned(), cursors }
+    }
+
+    /// It is stored.
+    pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
+        let state = disk.state();
+        let device = before.device_id.as_ref().or(state.device_id()).cloned().unwrap_or_default();
+        for (id, cursor_before) in &before.cursors {
+            let Some(record) = state.sessions.get(id) else { continue };
+            let (cursor, last) = (record.cursor, state.last_logged(id));
+            self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
+            self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
+            let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
+            *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
+            let log = self.ledger.log(id);
+            let mut due = Vec::new();
+            let mut conflicts = Vec::new();
+            for sequence in cursor_before + 1..=cursor {
+                let Some(entry) = log.entry(sequence) else { continue };
+                if entry.message.replaces.is_none() {
+                    if entry.original_device_id != device {
+                        due.push((id.clone(), sequence));
+                    }
+                    if !log.unknown_to(entry).is_empty() {
+                        conflicts.push((id.clone(), sequence));
+                    }
+                }
+            }
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.unheard.extend(due);
+                view.untold.extend(conflicts);
+            }
+        }
+        for write in writes {
+            match write {
+                Write::Log(record) => self.stored_batch(record, state),
+                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
+                _ => {}
+            }
+        }
+        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. })) {
+            let missing: BTreeSet<u64> =
+                self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
+            self.exercise(2);
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.missing = missing;
+            } else if !missing.is_empty() {
+                self.violate(2, format!("messages {missing:?} left the store, and no log has them"));
+            }
+        }
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = true;
+        }
+    }
+
+    fn stored_batch(&mut self, record: &solconnect_sync_core::client::LogRecord, state: &State) {
+        let (id, first, last) = (&record.session_id, record.first, record.last);
+        let Ok(entries) = record.entries() else {
+            return self.violate(22, format!("the stored batch {first} to {last} of {id} cannot be read"));
+        };
+        let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
+        self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
+        let log = self.ledger.log(id);
+        let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
+        self.require(9, wrong.is_none() || self.set_back, || format!("entry {wrong:?} of {id} is stored other than it stands in the log"));
+        let keys: Vec<(u64, u64)> = state
+            .log
+            .range((id.clone(), 0)..=(id.clone(), u64::MAX))
+            .rev()
+            .take(3)
+            .map(|(_, record)| (record.first, record.last))
+            .collect();
+        let hole = keys.windows(2).find(|pair| pair[1].1 + 1 != pair[0].0).map(<[_]>::to_vec);
+        self.require(7, hole.is_none(), || format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
+    }
+
+    /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
+    fn stored_unsent(&mut self, id: &str, entries: &[solconnect_sync_core::message::Entry], before: &Before, state: &State) {
+        let cursor_before = before.cursors.iter().find(|(session, _)| session == id).map_or(0, |(_, cursor)| *cursor);
+        let cursor = state.sessions.get(id).map_or(0, |session| session.cursor);
+        for entry in entries {
+            let renamed = before.device_id.as_ref().is_some_and(|device| *device != entry.original_device_id);
+            let log = self.ledger.log(id);
+            let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
+            let beyond = others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
+            self.require(11, beyond.is_none() || self.set_back, || format!("unsent {} knows {beyond:?}, which is not stored", entry.message.id));
+            if !renamed {
+                let log = self.ledger.log(id);
+                let is_short = |device: &&String| {
+                    **device != entry.original_device_id && entry.vector_clock.get(device) < log.head_of(device, cursor_before)
+                };
+                let short = log.devices().find(is_short).cloned();
+                self.require(11, short.is_none() || self.set_back, || {
+                    format!("unsent {} does not know all of {short:?} that was stored when it was written", entry.message.id)
+                });
+            }
+        }
+    }
+
+    /// A tab gives a frame to its socket.
+    pub fn transmitted(&mut self, tab: TabId, connection: ConnectionId, bytes: &[u8], disk: &ClientDisk) {
+        let size = bytes.len();
+        self.require(20, size <= FRAME_BYTES_MAX, || format!("tab {tab} sends a frame of {size} bytes"));
+        let Ok(frame) = Frame::from_bytes(bytes) else {
+            return self.violate(22, format!("tab {tab} sends a frame that cannot be read"));
+        };
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if view.fenced {
+            return self.violate(23, format!("tab {tab} speaks though another has taken over its profile"));
+        }
+        if view.connection != Some(connection) {
+            view.connection = Some(connection);
+            view.under_way.clear();
+        }
+        let id = frame.head.session_id;
+        match frame.body {
+            Body::SyncAck(ack) => {
+                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
+                let cursor = disk.state().sessions.get(&id).map_or(0, |session| session.cursor);
+                self.require(7, through <= cursor, || format!("tab {tab} acknowledges {through} of {id}, it has stored {cursor}"));
+            }
+            Body::SyncUpdate(update) => {
+                let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
+                let under_way = view.under_way.entry(id.clone()).or_default();
+                under_way.push(last);
+                let (count, profile) = (under_way.len(), view.profile);
+                let unstored = update.messages.iter().find(|unsent| {
+                    number_of(&unsent.message.ciphertext)
+                        .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
+                });
+                let unstored = unstored.map(|unsent| unsent.message.id.clone());
+                let is_owner = disk.owner() == tab;
+                self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
+                self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
+                for unsent in update.messages {
+                    if let Some(number) = number_of(&unsent.message.ciphertext) {
+                        self.profiles[profile].transmitted.insert(number, connection);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A frame reaches a tab.
+    pub fn reached(&mut self, tab: TabId, bytes: &[u8]) {
+        let Ok(frame) = Frame::from_bytes(bytes) else { return };
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        match frame.body {
+            Body::SyncAck(ack) => {
+                let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
+                let through = counters.max().unwrap_or(0);
+                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
+                    under_way.retain(|last| *last > through);
+                }
+                let profile = view.profile;
+                for id in &ack.acknowledged_message_ids {
+                    if let Some(number) = self.profiles[profile].ids.get(id).copied() {
+                        self.profiles[profile].transmitted.remove(&number);
+                    }
+                }
+            }
+            Body::SyncResponse(response) => {
+                // The log itself may tell how far own messages are.
+                let last = response.messages.entries().unwrap_or_default();
+                for entry in last {
+                    if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
+                        let own = entry.original_device_id == frame.head.device_id;
+                        under_way.retain(|last| !own || *last > entry.counter());
+                    }
+                }
+            }
+            Body::Error(error) => {
+                if let Some(id) = error.session_id {
+                    view.under_way.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a tab shows when it is asked: never ahead of what is stored.
+    pub fn looked(&mut self, tab: TabId, status: SyncStatusView, queued: usize, sessions: u64, state: ConnectionState, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get(&tab) else { return };
+        if view.disk_ahead || view.fenced || disk.owner() != tab {
+            if view.fenced {
+                self.require(23, state == ConnectionState::Offline, || format!("tab {tab} is {state:?} though it is fenced"));
+            }
+            return;
+        }
+        let stored = disk.unsent_count();
+        self.require(13, status.queued_message_count == stored, || {
+            format!("tab {tab} shows {} messages queued, {stored} are stored", status.queued_message_count)
+        });
+        // New versions stand in the place of what they replace.
+        let unsent = disk.state().sessions.keys().flat_map(|id| disk.state().unsent(id));
+        let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
+        self.require(13, queued == listed && sessions == stored, || {
+            format!("tab {tab} lists {queued} queued messages of {listed} and counts {sessions} in its sessions, {stored} are stored")
+        });
+    }
+
+    /// A tab hears how its commit went.
+    pub fn disk_is_known(&mut self, tab: TabId) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = false;
+        }
+    }
+
+    /// A tab has handled an input: nothing that it owes is left.
+    pub fn handled(&mut self, tab: TabId, knows: bool, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let whole = std::mem::take(&mut view.whole);
+        if let Some(id) = whole.first() {
+            self.violate(14, format!("the progress of {id} is whole, and the sync goes on"));
+            return;
+        }
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if knows {
+            let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
+            let missing = std::mem::take(&mut view.missing);
+            self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
+            self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
+            let lost = missing.into_iter().find(|number| self.is_unsent(*number));
+            self.require(2, lost.is_none(), || format!("s{} left the store of tab {tab}, and no log has it", lost.unwrap_or(0)));
+        }
+        let Some(view) = self.tabs.get(&tab) else { return };
+        if !view.disk_ahead && !view.fenced && disk.owner() == tab {
+            let (told, stored) = (view.told_queue, disk.unsent_count());
+            self.require(13, told == stored, || format!("tab {tab} has told of {told} queued messages, {stored} are stored"));
+        }
+    }
+
+    /// A tab's commit was refused because another tab owns the store.
+    pub fn fenced(&mut self, tab: TabId) {
+        self.exercise(23);
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.fenced = true;
+        }
+    }
+
+    /// A tab tells its application something.
+    pub fn told(&mut self, tab: TabId, event: &Event, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let profile = view.profile;
+        match event {
+            Event::MessageReceived { session_id, message } => {
+                let sequence = message.sequence_number.unwrap_or(0);
+                let key = (session_id.clone(), sequence);
+                let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
+                let due = view.unheard.remove(&key) && !skipped;
+                let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == message.id);
+                self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
+                self.require(9, stands || self.set_back, || format!("tab {tab} tells of {} at {sequence}, where another stands", message.id));
+            }
+            Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
+            Event::MessageRenamed { old_id, new_id, .. } => {
+                let ids = &mut self.profiles[profile].ids;
+                if let Some(number) = ids.get(old_id).copied() {
+                    ids.insert(new_id.clone(), number);
+                }
+            }
+            Event::MessageSynced { session_id, message_id } => {
+                let logged = self.is_logged(session_id, message_id);
+                self.require(21, logged || self.set_back, || format!("{message_id} is said to be synced, and is not in the log"));
+            }
+            Event::SyncStarted { session_id } => {
+                let head = self.ledger.log(session_id).head();
+                view.syncs.insert(session_id.clone(), Sync { progress: None, head });
+            }
+            Event::SyncProgress { session_id, messages_synced, total_messages } => {
+                let (synced, total) = (*messages_synced, *total_messages);
+                let Some(sync) = view.syncs.get_mut(session_id) else {
+                    return self.violate(14, format!("progress of {session_id} without a sync"));
+                };
+                let before = sync.progress.replace((synced, total)).map_or(0, |(synced, _)| synced);
+                if synced == total {
+                    view.whole.insert(session_id.clone());
+                }
+                self.require(14, synced >= before && synced <= total, || format!("progress of {session_id}: {before}, then {synced} of {total}"));
+            }
+            Event::SyncFailed { session_id, .. } => {
+                view.syncs.remove(session_id);
+                view.whole.remove(session_id);
+            }
+            Event::SyncCompleted { session_id, stats } => {
+                view.whole.remove(session_id);
+                let Some(sync) = view.syncs.remove(session_id) else {
+                    return self.violate(14, format!("{session_id} is complete without a sync"));
+                };
+                let known = !view.disk_ahead;
+                let cursor = disk.state().sessions.get(session_id).map_or(0, |session| session.cursor);
+                let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
+                self.require(14, at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
+                self.require(14, cursor >= sync.head || self.set_back, || {
+                    format!("a sync of {session_id} is complete at {cursor}; the log ended at {} when it began", sync.head)
+                });
+                let stored = disk.state().unsent(session_id).count() as u64;
+                self.require(13, stats.pending_messages == stored || !known, || {
+                    format!("{} messages of {session_id} are said to be queued, {stored} are stored", stats.pending_messages)
+                });
+            }
+            Event::ConflictDetected { session_id, conflicts } => {
+                for conflict in conflicts {
+                    self.conflict(tab, session_id, conflict);
+                }
+            }
+            Event::ConnectionChanged { state } => {
+                let fenced = view.fenced && *state != ConnectionState::Offline;
+                self.require(23, !fenced, || format!("tab {tab} becomes {state:?} though it is fenced"));
+            }
+            Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
+            Event::DeviceReplaced { .. } => {
+                let connection = view.connection;
+                let view = &mut self.profiles[profile];
+                let adrift = view.transmitted.iter().filter(|(_, on)| Some(**on) != connection).map(|(number, _)| *number);
+                let adrift: Vec<u64> = adrift.collect();
+                view.adrift.extend(adrift);
+                view.transmitted.clear();
+            }
+            Event::Warning { error } if error.code == ErrorCode::ProfileInUse => view.fenced = true,
+            _ => {}
+        }
+    }
+
+    fn is_logged(&self, session_id: &str, message_id: &str) -> bool {
+        let log = self.ledger.log(session_id);
+        let place = solconnect_sync_core::ids::parse_message_id(message_id).and_then(|(_, device, counter)| log.place_of(device, counter));
+        place.and_then(|place| log.entry(place)).is_some_and(|entry| entry.message.id == message_id)
+    }
+
+    /// How far a message is said to be, in an event or in a list.
+    pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let before = view.statuses.get(message_id).copied();
+        if told {
+            view.statuses.insert(message_id.to_owned(), status);
+        }
+        let profile = view.profile;
+        let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
+        self.require(15, before.is_none_or(|before| before <= status) || back, || {
+            format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
+        });
+        if status == MessageStatus::Failed {
+            if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
+                self.profiles[profile].pending.remove(&number);
+                self.ledger.sent[number as usize].fate = Fate::Refused;
+            }
+        } else if status >= MessageStatus::Sent {
+            let logged = self.is_logged(session_id, message_id);
+            self.require(15, logged || self.set_back, || format!("{message_id} is said to be {status:?}, and is not in the log"));
+            if status > MessageStatus::Sent && !self.lies && !self.set_back {
+                self.check_receipt(session_id, message_id, status);
+            }
+        }
+    }
+
+    /// A receipt says that another wallet has the message: it has.
+    fn check_receipt(&mut self, session_id: &str, message_id: &str, status: MessageStatus) {
+        let log = self.ledger.log(session_id);
+        let place = solconnect_sync_core::ids::parse_message_id(message_id).and_then(|(_, device, counter)| log.place_of(device, counter));
+        let Some(entry) = place.and_then(|place| log.entry(place)) else { return };
+        let (sequence, sender) = (entry.sequence_number, &entry.message.sender_wallet);
+        let others = self.delivered.iter().filter(|((id, wallet), _)| id == session_id && wallet != sender);
+        let reached = others.map(|(_, (delivered, read))| if status == MessageStatus::Read { *read } else { *delivered }).max();
+        self.require(15, reached.unwrap_or(0) >= sequence, || format!("{message_id} at {sequence} is said to be {status:?}, others are at {reached:?}"));
+    }
+}
