@@ -11,6 +11,7 @@ use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use solconnect_sync_core::message::Message;
 
+use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::world::{ProfileId, TabId};
@@ -25,7 +26,7 @@ pub enum Excuse {
     SetBackBeforeRename,
     /// Two copies of a profile had the same message unsent, and changed their ids.
     CopiesRenamed,
-    /// A device took a new id while the message was under way on a connection that it had lost.
+    /// A device took a new id while the message was under way on a connection that it had lost, or lost by that.
     RenamedWhileUnderWay,
 }
 
@@ -78,6 +79,10 @@ pub(crate) struct TabView {
     pub untold: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.
     pub missing: BTreeSet<u64>,
+    /// Acknowledged to it while a commit was under way.
+    pub deferred: BTreeSet<u64>,
+    /// The same, and looked at in the commit that is under way now, unless that changes the device's id.
+    pub staged: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.
     pub under_way: BTreeMap<SessionId, Vec<u64>>,
     pub connection: Option<ConnectionId>,
@@ -100,14 +105,10 @@ pub(crate) struct ProfileView {
     pub ids: BTreeMap<MessageId, u64>,
     /// Unsent when the storage was set back to another device id.
     pub resurrected: BTreeSet<u64>,
-    /// Unsent when the profile was copied.
-    pub copied: BTreeSet<u64>,
-    /// Transmitted and not known to be acknowledged: by which connection.
-    pub transmitted: BTreeMap<u64, ConnectionId>,
-    /// Transmitted on a connection that was lost when the device took a new id.
-    pub adrift: BTreeSet<u64>,
-    /// The highest number of a message in the log, by session (I8).
-    pub logged: BTreeMap<SessionId, u64>,
+    /// Unsent when the profile was copied, and the device that both were then.
+    pub copied: BTreeMap<u64, DeviceId>,
+    /// Transmitted and not known to be acknowledged.
+    pub transmitted: BTreeSet<u64>,
 }
 
 /// What one connection has shown at the relay's side.
@@ -140,6 +141,10 @@ pub struct Checker {
     pub(crate) delivered: BTreeMap<(SessionId, WalletAddress), (u64, u64)>,
     /// Messages that the relay holds unanswered, by session.
     pub(crate) held: BTreeMap<SessionId, usize>,
+    /// Transmitted and not known to be acknowledged when a device took a new id, and lost its connection by that or before.
+    pub(crate) adrift: BTreeSet<u64>,
+    /// The last numbered message of each device in each log (I8).
+    pub(crate) logged: BTreeMap<(SessionId, DeviceId), u64>,
     /// Hostile members are about: receipts may be invented.
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
@@ -192,9 +197,9 @@ impl Checker {
         let different = sent.places.windows(2).all(|pair| pair[0].1 != pair[1].1);
         let excuse = if profile.resurrected.contains(&number) {
             Some(Excuse::SetBackBeforeRename)
-        } else if profile.copied.contains(&number) {
+        } else if profile.copied.get(&number).is_some_and(|shared| sent.places.iter().all(|(_, device)| device != shared)) {
             Some(Excuse::CopiesRenamed)
-        } else if profile.adrift.contains(&number) {
+        } else if self.adrift.contains(&number) {
             Some(Excuse::RenamedWhileUnderWay)
         } else {
             None
@@ -209,12 +214,13 @@ impl Checker {
     }
 
     /// A new profile; a copy has its source's unsent messages.
-    pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<(ProfileId, &BTreeMap<u64, bool>)>) {
+    pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<(ProfileId, &ClientDisk)>) {
         let mut profile = ProfileView { wallet: wallet.to_owned(), strategy, ..ProfileView::default() };
-        if let Some((source, unsent)) = copy_of {
-            for number in unsent.keys() {
+        if let Some((source, disk)) = copy_of {
+            let shared = disk.state().device_id().cloned().unwrap_or_default();
+            for number in disk.unsent().keys() {
                 if let Some(sent) = self.ledger.sent.get(*number as usize) {
-                    self.profiles[sent.profile].copied.insert(*number);
+                    self.profiles[sent.profile].copied.insert(*number, shared.clone());
                 }
             }
             profile.ids.clone_from(&self.profiles[source].ids);

@@ -81,8 +81,7 @@ impl State {
                     self.outbox.retain(|(session, counter), _| session != session_id || !(*first..=*last).contains(counter));
                 }
                 Write::Log(record) => {
-                    let stored =
-                        LogRecord::from_bytes(&record.session_id, &record.to_bytes()).map_err(|error| refused("batch", &error))?;
+                    let stored = LogRecord::from_bytes(&record.session_id, &record.to_bytes()).map_err(|error| refused("batch", &error))?;
                     if stored != *record {
                         return Err(refused("batch", &"it is another"));
                     }

@@ -13,7 +13,8 @@ pub fn open_versions<'a>(entries: impl Iterator<Item = &'a Entry>, target: &str,
     let versions = entries.filter(|entry| entry.message.replaces.as_deref() == Some(target) && entry.message.sender_wallet == author);
     let versions: Vec<&Entry> = versions.collect();
     let knows = |one: &Entry, other: &Entry| other.vector_clock.iter().all(|(device, counter)| one.vector_clock.get(device) >= counter);
-    let superseded = |place: usize| versions[place + 1..].iter().any(|later| knows(later, versions[place]) || knows(versions[place], later));
+    let superseded =
+        |place: usize| versions[place + 1..].iter().any(|later| knows(later, versions[place]) || knows(versions[place], later));
     let mut open: Vec<&Entry> = (0..versions.len()).filter(|place| !superseded(*place)).map(|place| versions[place]).collect();
     open.sort_by_key(|version| {
         let sum: u64 = version.vector_clock.iter().map(|(_, counter)| counter).sum();

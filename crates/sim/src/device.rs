@@ -82,7 +82,7 @@ impl World {
             offline: false,
             opening: false,
         };
-        self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some((source, disk.unsent())));
+        self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some((source, disk)));
         self.push_profile(copy)
     }
 
@@ -123,8 +123,7 @@ impl World {
         *tab = Some(id);
         self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status());
         self.ctx.line(|| format!("tab {id} opens profile {profile}, device {}", client.device_id()));
-        let tab =
-            Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false };
+        let tab = Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false };
         self.tabs.insert(id, tab);
         if offline {
             self.feed(id, Input::SetOffline { offline });
@@ -219,7 +218,7 @@ impl World {
         let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if knows {
             tab.commit_waits = false;
-            self.checker.disk_is_known(id);
+            self.checker.disk_is_known(id, matches!(input, Input::Persisted { .. }));
         }
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("tab {id} ← {}", brief(&input)));
         let actions = tab.client.handle(now, input);
@@ -230,7 +229,8 @@ impl World {
             }
             self.run_action(id, profile, action);
         }
-        self.checker.handled(id, knows, &self.profiles[profile].disk);
+        let commit_waits = self.tabs.get(&id).is_some_and(|tab| tab.commit_waits);
+        self.checker.handled(id, knows, commit_waits, &self.profiles[profile].disk);
         self.set_timer(id);
     }
 
@@ -364,7 +364,8 @@ impl World {
         let input = match parcel {
             Parcel::Opened => Input::Connected { generation },
             Parcel::Frame(Payload::Binary(frame)) => {
-                self.checker.reached(id, &frame);
+                let commit_waits = self.tabs.get(&id).is_some_and(|tab| tab.commit_waits || tab.frozen.is_some());
+                self.checker.reached(id, &frame, commit_waits);
                 Input::Received { generation, frame }
             }
             Parcel::Frame(Payload::Text(_)) => return self.checker.violate(22, format!("a text frame arrives at tab {id}")),
@@ -419,7 +420,7 @@ impl World {
         let client = &tab.client;
         let disk = &self.profiles[tab.profile].disk;
         let sessions = client.stored_sessions().iter().map(|session| session.queued_message_count).sum();
-        self.checker.looked(id, client.sync_status(), client.queued().len(), sessions, client.connection(), disk);
+        self.checker.looked(id, client.sync_status(), (client.queued().len(), sessions), client.connection(), disk, tab.commit_waits);
         for (session_id, session) in &disk.state().sessions {
             let entries = disk.state().entries(session_id);
             let shown = client.show(session_id, entries, false);

@@ -51,6 +51,9 @@ impl Checker {
             Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
             Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
             Input::MarkRead { request, session_id, sequence_number, .. } => {
+                // The user has seen it, whether or not that can be stored.
+                let reach = self.delivered.entry((session_id.clone(), wallet)).or_default();
+                reach.1 = reach.1.max(*sequence_number);
                 (*request, CallKind::MarkRead(session_id.clone(), *sequence_number))
             }
             Input::ClearLog { request, session_id } => (*request, CallKind::ClearLog(session_id.clone())),
@@ -107,13 +110,10 @@ impl Checker {
                     view.statuses.entry(id.clone()).or_insert(receipt.status);
                 }
             }
-            (CallKind::Open(id), Ok(_)) => {
-                let open = session(&id).is_some_and(|session| session.open);
-                self.require(21, open, || format!("session {id} is said to be open and is not stored so"));
-            }
-            (CallKind::Close(id), Ok(_)) => {
-                let closed = session(&id).is_some_and(|session| !session.open);
-                self.require(21, closed, || format!("session {id} is said to be closed and is not stored so"));
+            // Whether it is open may have changed again in the same commit.
+            (CallKind::Open(id) | CallKind::Close(id) | CallKind::ClearLog(id), Ok(_)) => {
+                let known = session(&id).is_some();
+                self.require(21, known, || format!("session {id} is said to be stored and is not"));
             }
             (CallKind::MarkRead(id, sequence), Ok(_)) => {
                 let marked = session(&id).is_some_and(|session| session.read_mark.sequence_number >= sequence);
@@ -245,8 +245,11 @@ impl Checker {
             let renamed = before.device_id.as_ref().is_some_and(|device| *device != entry.original_device_id);
             let log = self.ledger.log(id);
             let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
-            let beyond = others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
-            self.require(11, beyond.is_none() || self.set_back, || format!("unsent {} knows {beyond:?}, which is not stored", entry.message.id));
+            let beyond =
+                others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
+            self.require(11, beyond.is_none() || self.set_back, || {
+                format!("unsent {} knows {beyond:?}, which is not stored", entry.message.id)
+            });
             if !renamed {
                 let log = self.ledger.log(id);
                 let is_short = |device: &&String| {
@@ -297,7 +300,7 @@ impl Checker {
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
                 for unsent in update.messages {
                     if let Some(number) = number_of(&unsent.message.ciphertext) {
-                        self.profiles[profile].transmitted.insert(number, connection);
+                        self.profiles[profile].transmitted.insert(number);
                     }
                 }
             }
@@ -306,7 +309,7 @@ impl Checker {
     }
 
     /// A frame reaches a tab.
-    pub fn reached(&mut self, tab: TabId, bytes: &[u8]) {
+    pub fn reached(&mut self, tab: TabId, bytes: &[u8], commit_waits: bool) {
         let Ok(frame) = Frame::from_bytes(bytes) else { return };
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         match frame.body {
@@ -317,9 +320,15 @@ impl Checker {
                     under_way.retain(|last| *last > through);
                 }
                 let profile = view.profile;
-                for id in &ack.acknowledged_message_ids {
-                    if let Some(number) = self.profiles[profile].ids.get(id).copied() {
-                        self.profiles[profile].transmitted.remove(&number);
+                let log = self.ledger.log(&frame.head.session_id);
+                for sequence in &ack.acknowledged_sequences {
+                    if let Some(number) = log.entry(*sequence).and_then(|entry| number_of(&entry.message.ciphertext)) {
+                        // Looked at now, or when the commit under way is stored, unless that changes the device's id.
+                        if commit_waits {
+                            view.deferred.insert(number);
+                        } else {
+                            self.profiles[profile].transmitted.remove(&number);
+                        }
                     }
                 }
             }
@@ -343,7 +352,15 @@ impl Checker {
     }
 
     /// What a tab shows when it is asked: never ahead of what is stored.
-    pub fn looked(&mut self, tab: TabId, status: SyncStatusView, queued: usize, sessions: u64, state: ConnectionState, disk: &ClientDisk) {
+    pub fn looked(
+        &mut self,
+        tab: TabId,
+        status: SyncStatusView,
+        (queued, sessions): (usize, u64),
+        state: ConnectionState,
+        disk: &ClientDisk,
+        commit_waits: bool,
+    ) {
         let Some(view) = self.tabs.get(&tab) else { return };
         if view.disk_ahead || view.fenced || disk.owner() != tab {
             if view.fenced {
@@ -355,6 +372,9 @@ impl Checker {
         self.require(13, status.queued_message_count == stored, || {
             format!("tab {tab} shows {} messages queued, {stored} are stored", status.queued_message_count)
         });
+        if commit_waits {
+            return;
+        }
         // New versions stand in the place of what they replace.
         let unsent = disk.state().sessions.keys().flat_map(|id| disk.state().unsent(id));
         let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
@@ -364,14 +384,18 @@ impl Checker {
     }
 
     /// A tab hears how its commit went.
-    pub fn disk_is_known(&mut self, tab: TabId) {
+    pub fn disk_is_known(&mut self, tab: TabId, stored: bool) {
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.disk_ahead = false;
+            if !stored {
+                view.deferred.clear();
+                view.staged.clear();
+            }
         }
     }
 
     /// A tab has handled an input: nothing that it owes is left.
-    pub fn handled(&mut self, tab: TabId, knows: bool, disk: &ClientDisk) {
+    pub fn handled(&mut self, tab: TabId, knows: bool, commit_waits: bool, disk: &ClientDisk) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         let whole = std::mem::take(&mut view.whole);
         if let Some(id) = whole.first() {
@@ -382,6 +406,11 @@ impl Checker {
         if knows {
             let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
             let missing = std::mem::take(&mut view.missing);
+            let deferred = std::mem::take(&mut view.deferred);
+            let known = if commit_waits { std::mem::replace(&mut view.staged, deferred) } else { deferred };
+            for number in known {
+                self.profiles[view.profile].transmitted.remove(&number);
+            }
             self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
             self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
             let lost = missing.into_iter().find(|number| self.is_unsent(*number));
@@ -414,7 +443,9 @@ impl Checker {
                 let due = view.unheard.remove(&key) && !skipped;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == message.id);
                 self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
-                self.require(9, stands || self.set_back, || format!("tab {tab} tells of {} at {sequence}, where another stands", message.id));
+                self.require(9, stands || self.set_back, || {
+                    format!("tab {tab} tells of {} at {sequence}, where another stands", message.id)
+                });
             }
             Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
             Event::MessageRenamed { old_id, new_id, .. } => {
@@ -440,7 +471,9 @@ impl Checker {
                 if synced == total {
                     view.whole.insert(session_id.clone());
                 }
-                self.require(14, synced >= before && synced <= total, || format!("progress of {session_id}: {before}, then {synced} of {total}"));
+                self.require(14, synced >= before && synced <= total, || {
+                    format!("progress of {session_id}: {before}, then {synced} of {total}")
+                });
             }
             Event::SyncFailed { session_id, .. } => {
                 view.syncs.remove(session_id);
@@ -451,7 +484,7 @@ impl Checker {
                 let Some(sync) = view.syncs.remove(session_id) else {
                     return self.violate(14, format!("{session_id} is complete without a sync"));
                 };
-                let known = !view.disk_ahead;
+                let known = !view.disk_ahead && disk.owner() == tab;
                 let cursor = disk.state().sessions.get(session_id).map_or(0, |session| session.cursor);
                 let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
                 self.require(14, at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
@@ -474,12 +507,11 @@ impl Checker {
             }
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
             Event::DeviceReplaced { .. } => {
-                let connection = view.connection;
-                let view = &mut self.profiles[profile];
-                let adrift = view.transmitted.iter().filter(|(_, on)| Some(**on) != connection).map(|(number, _)| *number);
-                let adrift: Vec<u64> = adrift.collect();
-                view.adrift.extend(adrift);
-                view.transmitted.clear();
+                self.adrift.append(&mut self.profiles[profile].transmitted);
+                if let Some(view) = self.tabs.get_mut(&tab) {
+                    view.deferred.clear();
+                    view.staged.clear();
+                }
             }
             Event::Warning { error } if error.code == ErrorCode::ProfileInUse => view.fenced = true,
             _ => {}
@@ -526,6 +558,8 @@ impl Checker {
         let (sequence, sender) = (entry.sequence_number, &entry.message.sender_wallet);
         let others = self.delivered.iter().filter(|((id, wallet), _)| id == session_id && wallet != sender);
         let reached = others.map(|(_, (delivered, read))| if status == MessageStatus::Read { *read } else { *delivered }).max();
-        self.require(15, reached.unwrap_or(0) >= sequence, || format!("{message_id} at {sequence} is said to be {status:?}, others are at {reached:?}"));
+        self.require(15, reached.unwrap_or(0) >= sequence, || {
+            format!("{message_id} at {sequence} is said to be {status:?}, others are at {reached:?}")
+        });
     }
 }

@@ -48,7 +48,8 @@ impl World {
             let sent = &self.checker.ledger.sent[number];
             let lost = sent.fate == Fate::Accepted && sent.places.is_empty();
             let session_id = sent.session_id.clone();
-            self.checker.require(2, !lost || self.checker.set_back, || format!("s{number} was accepted and is not in the log of {session_id}"));
+            self.checker
+                .require(2, !lost || self.checker.set_back, || format!("s{number} was accepted and is not in the log of {session_id}"));
         }
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {

@@ -25,6 +25,9 @@ struct Options {
     /// Only this seed, with the end of its trace.
     #[arg(long)]
     seed: Option<u64>,
+    /// So many of the last lines of the trace of a seed that fails.
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
     /// How many run at once; as many as there are processors unless said.
     #[arg(long)]
     threads: Option<usize>,
@@ -37,14 +40,14 @@ fn main() -> ExitCode {
     let options = Options::parse();
     std::panic::set_hook(Box::new(|_| {}));
     match options.seed {
-        Some(seed) => one(seed),
+        Some(seed) => one(seed, options.lines),
         None => many(&options),
     }
 }
 
 /// Runs a seed; a machine that panics violates every promise.
-fn attempt(seed: u64, verbose: bool) -> Outcome {
-    std::panic::catch_unwind(|| run(seed, verbose)).unwrap_or_else(|cause| {
+fn attempt(seed: u64, lines_max: usize) -> Outcome {
+    std::panic::catch_unwind(|| run(seed, lines_max)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Outcome {
             seed,
@@ -61,8 +64,8 @@ fn attempt(seed: u64, verbose: bool) -> Outcome {
     })
 }
 
-fn one(seed: u64) -> ExitCode {
-    let outcome = attempt(seed, true);
+fn one(seed: u64, lines_max: usize) -> ExitCode {
+    let outcome = attempt(seed, lines_max);
     println!("seed {seed}: {} operations, {} steps, trace {:016x}", outcome.operations, outcome.steps, outcome.hash);
     println!("rates: {}", outcome.rates);
     match &outcome.violation {
@@ -130,7 +133,7 @@ fn many(options: &Options) -> ExitCode {
                 if hash != outcome.hash {
                     println!("seed {seed} gave two traces");
                     stop.store(true, Ordering::Relaxed);
-                    sum.broken.push(attempt(seed, true));
+                    sum.broken.push(attempt(seed, 0));
                 }
             }
             if let Some(violation) = &outcome.violation {
@@ -140,7 +143,7 @@ fn many(options: &Options) -> ExitCode {
             sum.add(outcome);
         }
     });
-    report(&sum, start.elapsed())
+    report(&sum, start.elapsed(), options.lines)
 }
 
 fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, sender: &Sender<(Outcome, Option<u64>)>) {
@@ -151,15 +154,15 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
         if seed >= options.first + options.seeds || late || stop.load(Ordering::Relaxed) {
             return;
         }
-        let outcome = attempt(seed, false);
-        let again = (seed % 100 == 0).then(|| attempt(seed, false).hash);
+        let outcome = attempt(seed, 0);
+        let again = (seed % 100 == 0).then(|| attempt(seed, 0).hash);
         if sender.send((outcome, again)).is_err() {
             return;
         }
     }
 }
 
-fn report(sum: &Sum, elapsed: Duration) -> ExitCode {
+fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
     let seconds = elapsed.as_secs_f64();
     println!(
         "{} seeds in {seconds:.1} s, {:.0} a second; {} operations, {} steps; {} seeds run twice with the same trace",
@@ -191,7 +194,7 @@ fn report(sum: &Sum, elapsed: Duration) -> ExitCode {
     }
     if let Some(broken) = sum.broken.iter().min_by_key(|outcome| outcome.seed) {
         println!("\nthe end of seed {}, whose rates are {}:", broken.seed, broken.rates);
-        attempt(broken.seed, true).lines.iter().for_each(|line| println!("{line}"));
+        attempt(broken.seed, lines_max).lines.iter().for_each(|line| println!("{line}"));
         if let Some(violation) = &broken.violation {
             println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
         }

@@ -230,7 +230,8 @@ impl World {
             } else {
                 self.relay.journal.answer(&question)
             };
-            if let (JournalQuestion::Append { session_id, .. }, Some(JournalAnswer::Failed { reason }), false) = (&question, &answer, fails) {
+            if let (JournalQuestion::Append { session_id, .. }, Some(JournalAnswer::Failed { reason }), false) = (&question, &answer, fails)
+            {
                 self.checker.append_refused(session_id, reason);
             }
             self.ctx.line(|| format!("journal is asked {ticket}: {}", ask(&question)));

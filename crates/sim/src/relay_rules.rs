@@ -43,16 +43,15 @@ impl Checker {
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
             let (profile, fits) = (sent.profile, sent.session_id == session_id);
             self.require(5, fits, || format!("message s{number} stands in another session than it was sent to"));
-            let first = sent_places(self, number) == 0;
-            self.ledger.sent[number as usize].places.push((sequence, device));
+            let before = self.logged.insert((session_id.to_owned(), device.clone()), number);
+            let ordered = before.is_none_or(|before| before < number);
+            self.require(8, ordered, || format!("message s{number} of {device} stands behind s{} in the log", before.unwrap_or(0)));
+            self.profiles[profile].pending.remove(&number);
+            let places = &mut self.ledger.sent[number as usize].places;
+            places.push((sequence, device));
+            let twice = places.len() > 1;
             self.exercise(3);
-            let view = &mut self.profiles[profile];
-            view.pending.remove(&number);
-            if first {
-                let before = view.logged.insert(session_id.to_owned(), number);
-                let ordered = before.is_none_or(|before| before < number);
-                self.require(8, ordered, || format!("message s{number} stands behind s{} in the log of {session_id}", before.unwrap_or(0)));
-            } else {
+            if twice {
                 self.excuse_twice(number);
             }
         }
@@ -258,10 +257,6 @@ impl Checker {
         self.connections.clear();
         self.held.clear();
     }
-}
-
-fn sent_places(checker: &Checker, number: u64) -> usize {
-    checker.ledger.sent[number as usize].places.len()
 }
 
 fn read(payload: &Payload) -> Option<Frame> {

@@ -45,13 +45,13 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// The faults' rates, for people.
     pub rates: String,
-    /// The last lines of the trace, in a verbose run.
+    /// The last lines of the trace, where they are kept.
     pub lines: Vec<String>,
 }
 
-/// Runs a seed.
-pub fn run(seed: u64, verbose: bool) -> Outcome {
-    let mut scenario = Scenario { world: World::new(seed, verbose), operations: 0, numbers: 0, pace_ms: 0, stormy: false };
+/// Runs a seed; so many of the last lines of its trace are kept.
+pub fn run(seed: u64, lines_max: usize) -> Outcome {
+    let mut scenario = Scenario { world: World::new(seed, lines_max), operations: 0, numbers: 0, pace_ms: 0, stormy: false };
     scenario.run();
     let Scenario { world, operations, .. } = scenario;
     let excused = crate::checker::Excuse::ALL.map(|excuse| world.checker.excused().get(&excuse).copied().unwrap_or(0));
@@ -203,8 +203,7 @@ impl Scenario {
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let log = self.world.checker.ledger.log(session_id).entries();
         let own = log.iter().take(cursor as usize).rev().filter(|entry| entry.message.sender_wallet == wallet);
-        let own: Vec<String> =
-            own.filter(|entry| entry.message.replaces.is_none()).take(4).map(|entry| entry.message.id.clone()).collect();
+        let own: Vec<String> = own.filter(|entry| entry.message.replaces.is_none()).take(4).map(|entry| entry.message.id.clone()).collect();
         if own.is_empty() {
             return;
         }

@@ -3,21 +3,19 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Lines kept for the report of a violation.
-const LINES_MAX: usize = 60;
-
 /// Everything that passes between machines and world is hashed; lines are made only in a run that is told to.
 pub struct Trace {
     hasher: DefaultHasher,
     steps: u64,
-    lines: Option<VecDeque<String>>,
+    lines: VecDeque<String>,
+    lines_max: usize,
 }
 
 impl Trace {
-    /// A trace; `verbose` ones keep their last lines.
-    pub fn new(verbose: bool) -> Trace {
+    /// A trace that keeps so many of its last lines.
+    pub fn new(lines_max: usize) -> Trace {
         // The default hasher's keys are fixed: it hashes alike in every run of one build.
-        Trace { hasher: DefaultHasher::new(), steps: 0, lines: verbose.then(VecDeque::new) }
+        Trace { hasher: DefaultHasher::new(), steps: 0, lines: VecDeque::new(), lines_max }
     }
 
     /// A new step at this time.
@@ -44,15 +42,15 @@ impl Trace {
 
     /// A line for people, made only where it is kept.
     pub fn line(&mut self, now_ms: u64, line: impl FnOnce() -> String) {
-        if let Some(lines) = &mut self.lines {
-            if lines.len() >= LINES_MAX {
-                lines.pop_front();
+        if self.lines_max > 0 {
+            if self.lines.len() >= self.lines_max {
+                self.lines.pop_front();
             }
             let mut line = line();
             if let Some((end, _)) = line.char_indices().nth(320) {
                 line.truncate(end);
             }
-            lines.push_back(format!("{:>6} {:>9.3} s  {line}", self.steps, now_ms as f64 / 1_000.0));
+            self.lines.push_back(format!("{:>6} {:>9.3} s  {line}", self.steps, now_ms as f64 / 1_000.0));
         }
     }
 
@@ -63,6 +61,6 @@ impl Trace {
 
     /// The last lines.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().flatten().map(String::as_str)
+        self.lines.iter().map(String::as_str)
     }
 }

@@ -117,12 +117,12 @@ pub struct World {
 
 impl World {
     /// An empty world.
-    pub fn new(seed: u64, verbose: bool) -> World {
+    pub fn new(seed: u64, lines_max: usize) -> World {
         let mut random = Rng::with_seed(seed);
         let faults = Faults::draw(&mut random);
         let latency_ms_max = *[20, 100, 400].get(random.usize(0..3)).unwrap_or(&20);
         World {
-            ctx: Context { agenda: Agenda::default(), random, faults, trace: Trace::new(verbose), latency_ms_max },
+            ctx: Context { agenda: Agenda::default(), random, faults, trace: Trace::new(lines_max), latency_ms_max },
             network: Network::default(),
             profiles: Vec::new(),
             tabs: BTreeMap::new(),
@@ -179,9 +179,12 @@ impl World {
                 Parcel::Opened => relay::Input::Opened { connection, encoding },
                 Parcel::Frame(payload) => {
                     let newer = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
-                    if self.network.sockets_of(newer).iter().any(|other| {
-                        *other > connection && self.network.link(*other).is_some_and(|link| link.opened_ms > opened_ms)
-                    }) {
+                    if self
+                        .network
+                        .sockets_of(newer)
+                        .iter()
+                        .any(|other| *other > connection && self.network.link(*other).is_some_and(|link| link.opened_ms > opened_ms))
+                    {
                         self.ctx.faults.count(Fault::ReorderedSockets);
                     }
                     self.checker.relay_received(&mut self.ctx, connection, &payload);
