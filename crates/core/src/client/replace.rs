@@ -82,6 +82,8 @@ impl Session {
             stage.insert_outbox(self, Entry { message, sequence_number: 0, vector_clock, server_timestamp, original_device_id });
         }
         self.record.counter = counter;
+        // Under the new id nothing is on disk yet.
+        self.stored_counter = 0;
         self.acknowledged_counter = 0;
     }
 }
