@@ -19,20 +19,24 @@ use crate::world::{ProfileId, TabId};
 /// The invariants that are held, by their numbers.
 pub const INVARIANTS: [u8; 22] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 25, 26, 27];
 
-/// Why a message may stand twice in the log: the three known limits of README.md.
+/// Why a message may stand twice in the log: the known limits of README.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Excuse {
     /// A profile was set back to before a change of its device's id, and what it had unsent then was sent once more.
     SetBackBeforeRename,
     /// Two copies of a profile had the same message unsent, and changed their ids.
     CopiesRenamed,
+    /// Two copies of a profile had the same message unsent; one sent it under their common id, and the other changed its
+    /// id before it knew, because of what happened in another session.
+    CopyRenamed,
     /// A device took a new id while the message was under way on a connection that it had lost, or lost by that.
     RenamedWhileUnderWay,
 }
 
 impl Excuse {
     /// All of them.
-    pub const ALL: [Excuse; 3] = [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::RenamedWhileUnderWay];
+    pub const ALL: [Excuse; 4] =
+        [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::CopyRenamed, Excuse::RenamedWhileUnderWay];
 }
 
 /// An invariant that does not hold.
@@ -195,12 +199,15 @@ impl Checker {
         let Some(sent) = self.ledger.sent.get(number as usize) else { return };
         let profile = &self.profiles[sent.profile];
         let different = sent.places.windows(2).all(|pair| pair[0].1 != pair[1].1);
+        let shared = profile.copied.get(&number);
         let excuse = if profile.resurrected.contains(&number) {
             Some(Excuse::SetBackBeforeRename)
-        } else if profile.copied.get(&number).is_some_and(|shared| sent.places.iter().all(|(_, device)| device != shared)) {
-            Some(Excuse::CopiesRenamed)
         } else if self.adrift.contains(&number) {
             Some(Excuse::RenamedWhileUnderWay)
+        } else if shared.is_some_and(|shared| sent.places.iter().all(|(_, device)| device != shared)) {
+            Some(Excuse::CopiesRenamed)
+        } else if shared.is_some() {
+            Some(Excuse::CopyRenamed)
         } else {
             None
         };

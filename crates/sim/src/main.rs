@@ -56,7 +56,7 @@ fn attempt(seed: u64, lines_max: usize) -> Outcome {
             operations: 0,
             faults: vec![0; Fault::ALL.len()],
             exercised: [0; 32],
-            excused: [0; 3],
+            excused: [0; 4],
             violation: Some(Violation { invariant: 0, text: format!("panic: {}", text.unwrap_or_default()) }),
             rates: String::new(),
             lines: Vec::new(),
@@ -93,7 +93,7 @@ struct Sum {
     steps: u64,
     faults: Vec<u64>,
     exercised: [u64; 32],
-    excused: [u64; 3],
+    excused: [u64; 4],
     repeated: u64,
     broken: Vec<Outcome>,
 }

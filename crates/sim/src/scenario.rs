@@ -40,7 +40,7 @@ pub struct Outcome {
     /// How often each invariant was put to the test.
     pub exercised: [u64; 32],
     /// How often a known limit excused a message that stands twice.
-    pub excused: [u64; 3],
+    pub excused: [u64; 4],
     /// What does not hold.
     pub violation: Option<Violation>,
     /// The faults' rates, for people.
