@@ -35,8 +35,7 @@ pub enum Excuse {
 
 impl Excuse {
     /// All of them.
-    pub const ALL: [Excuse; 4] =
-        [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::CopyRenamed, Excuse::RenamedWhileUnderWay];
+    pub const ALL: [Excuse; 4] = [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::CopyRenamed, Excuse::RenamedWhileUnderWay];
 }
 
 /// An invariant that does not hold.
@@ -83,10 +82,10 @@ pub(crate) struct TabView {
     pub untold: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.
     pub missing: BTreeSet<u64>,
-    /// Acknowledged to it while a commit was under way.
+    /// Acknowledged to it while a commit was under way: too late for what that commit changes.
     pub deferred: BTreeSet<u64>,
-    /// The same, and looked at in the commit that is under way now, unless that changes the device's id.
-    pub staged: BTreeSet<u64>,
+    /// Acknowledged to it.
+    pub acknowledged: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.
     pub under_way: BTreeMap<SessionId, Vec<u64>>,
     pub connection: Option<ConnectionId>,
@@ -111,7 +110,7 @@ pub(crate) struct ProfileView {
     pub resurrected: BTreeSet<u64>,
     /// Unsent when the profile was copied, and the device that both were then.
     pub copied: BTreeMap<u64, DeviceId>,
-    /// Transmitted and not known to be acknowledged.
+    /// Transmitted, and no acknowledgement has reached it.
     pub transmitted: BTreeSet<u64>,
 }
 

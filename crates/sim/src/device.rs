@@ -221,6 +221,11 @@ impl World {
             self.checker.disk_is_known(id, matches!(input, Input::Persisted { .. }));
         }
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("tab {id} ← {}", brief(&input)));
+        if let Input::Received { generation, frame } = &input
+            && tab.link.is_some_and(|link| link.1 == *generation)
+        {
+            self.checker.reached(id, frame, tab.commit_waits);
+        }
         let actions = tab.client.handle(now, input);
         for action in actions {
             if self.ctx.faults.active() && self.ctx.random.u32(0..6_000) == 0 {
@@ -311,6 +316,7 @@ impl World {
             Action::Disconnect { generation } => {
                 let link = self.tabs.get_mut(&id).and_then(|tab| tab.link.take_if(|link| link.1 == generation));
                 if let Some((connection, _)) = link {
+                    self.checker.unheard(id);
                     self.network.end(&mut self.ctx, connection, Side::Relay, "1000");
                     self.network.end(&mut self.ctx, connection, Side::Peer, "1000");
                 }
@@ -363,15 +369,12 @@ impl World {
     pub fn tab_hears(&mut self, id: TabId, generation: u64, parcel: Parcel) {
         let input = match parcel {
             Parcel::Opened => Input::Connected { generation },
-            Parcel::Frame(Payload::Binary(frame)) => {
-                let commit_waits = self.tabs.get(&id).is_some_and(|tab| tab.commit_waits || tab.frozen.is_some());
-                self.checker.reached(id, &frame, commit_waits);
-                Input::Received { generation, frame }
-            }
+            Parcel::Frame(Payload::Binary(frame)) => Input::Received { generation, frame },
             Parcel::Frame(Payload::Text(_)) => return self.checker.violate(22, format!("a text frame arrives at tab {id}")),
             Parcel::Closed(reason) => {
-                if let Some(tab) = self.tabs.get_mut(&id) {
-                    tab.link.take_if(|link| link.1 == generation);
+                let link = self.tabs.get_mut(&id).and_then(|tab| tab.link.take_if(|link| link.1 == generation));
+                if link.is_some() {
+                    self.checker.unheard(id);
                 }
                 Input::Disconnected { generation, reason }
             }

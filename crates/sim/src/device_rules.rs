@@ -33,6 +33,7 @@ impl Checker {
 
     /// A tab is gone; calls that it did not answer never will be.
     pub fn tab_ended(&mut self, tab: TabId) {
+        self.unheard(tab);
         self.tabs.remove(&tab);
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
             sent.fate = Fate::Excused;
@@ -280,6 +281,10 @@ impl Checker {
         }
         let id = frame.head.session_id;
         match frame.body {
+            // It joins anew, and says all again.
+            Body::DeviceAnnounce(_) => {
+                view.under_way.remove(&id);
+            }
             Body::SyncAck(ack) => {
                 let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
                 let cursor = disk.state().sessions.get(&id).map_or(0, |session| session.cursor);
@@ -323,11 +328,10 @@ impl Checker {
                 let log = self.ledger.log(&frame.head.session_id);
                 for sequence in &ack.acknowledged_sequences {
                     if let Some(number) = log.entry(*sequence).and_then(|entry| number_of(&entry.message.ciphertext)) {
-                        // Looked at now, or when the commit under way is stored, unless that changes the device's id.
                         if commit_waits {
                             view.deferred.insert(number);
-                        } else {
-                            self.profiles[profile].transmitted.remove(&number);
+                        } else if self.profiles[profile].transmitted.remove(&number) {
+                            view.acknowledged.insert(number);
                         }
                     }
                 }
@@ -387,10 +391,18 @@ impl Checker {
     pub fn disk_is_known(&mut self, tab: TabId, stored: bool) {
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.disk_ahead = false;
-            if !stored {
-                view.deferred.clear();
-                view.staged.clear();
-            }
+        }
+        if !stored {
+            self.unheard(tab);
+        }
+    }
+
+    /// What has reached a tab and is not stored is forgotten: its connection is given up.
+    pub fn unheard(&mut self, tab: TabId) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.deferred.clear();
+            let acknowledged = std::mem::take(&mut view.acknowledged);
+            self.profiles[view.profile].transmitted.extend(acknowledged);
         }
     }
 
@@ -407,10 +419,8 @@ impl Checker {
             let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
             let missing = std::mem::take(&mut view.missing);
             let deferred = std::mem::take(&mut view.deferred);
-            let known = if commit_waits { std::mem::replace(&mut view.staged, deferred) } else { deferred };
-            for number in known {
-                self.profiles[view.profile].transmitted.remove(&number);
-            }
+            self.profiles[view.profile].transmitted.retain(|number| !deferred.contains(number));
+            view.acknowledged.extend(deferred);
             self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
             self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
             let lost = missing.into_iter().find(|number| self.is_unsent(*number));
@@ -510,7 +520,7 @@ impl Checker {
                 self.adrift.append(&mut self.profiles[profile].transmitted);
                 if let Some(view) = self.tabs.get_mut(&tab) {
                     view.deferred.clear();
-                    view.staged.clear();
+                    view.acknowledged.clear();
                 }
             }
             Event::Warning { error } if error.code == ErrorCode::ProfileInUse => view.fenced = true,
