@@ -89,6 +89,8 @@ pub(crate) struct TabView {
     /// Counters of update frames that are not answered, by session, on the present connection.
     pub under_way: BTreeMap<SessionId, Vec<u64>>,
     pub connection: Option<ConnectionId>,
+    /// Under which it speaks.
+    pub device_id: DeviceId,
     /// The session whose progress says that all is done, in the present step.
     pub whole: BTreeSet<SessionId>,
 }

@@ -226,6 +226,7 @@ impl World {
         {
             self.checker.reached(id, frame, tab.commit_waits);
         }
+        let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
         for action in actions {
             if self.ctx.faults.active() && self.ctx.random.u32(0..6_000) == 0 {
@@ -234,8 +235,10 @@ impl World {
             }
             self.run_action(id, profile, action);
         }
-        let commit_waits = self.tabs.get(&id).is_some_and(|tab| tab.commit_waits);
-        self.checker.handled(id, knows, commit_waits, &self.profiles[profile].disk);
+        if fenced {
+            self.checker.fenced(id);
+        }
+        self.checker.handled(id, knows, &self.profiles[profile].disk);
         self.set_timer(id);
     }
 
@@ -388,7 +391,6 @@ impl World {
         let number = commit.id;
         let refusal = if self.profiles[profile].disk.owner() != id {
             self.ctx.faults.count(Fault::DuplicatedTab);
-            self.checker.fenced(id);
             Some(ErrorCode::ProfileInUse)
         } else if self.ctx.strikes(Fault::QuotaAbort) {
             Some(ErrorCode::StorageFull)

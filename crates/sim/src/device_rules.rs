@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use solconnect_sync_core::client::{ConnectionState, Event, Input, MessageStatus, Reply, SyncScope, SyncStatusView, Write};
-use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{Body, Frame};
 use solconnect_sync_core::ids::{SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
+use solconnect_sync_core::message::Entry;
 
 use crate::checker::{Call, CallKind, Checker, Sync, TabView};
 use crate::client_disk::{ClientDisk, State};
@@ -239,7 +240,7 @@ impl Checker {
     }
 
     /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
-    fn stored_unsent(&mut self, id: &str, entries: &[solconnect_sync_core::message::Entry], before: &Before, state: &State) {
+    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
         let cursor_before = before.cursors.iter().find(|(session, _)| session == id).map_or(0, |(_, cursor)| *cursor);
         let cursor = state.sessions.get(id).map_or(0, |session| session.cursor);
         for entry in entries {
@@ -280,6 +281,7 @@ impl Checker {
             view.under_way.clear();
         }
         let id = frame.head.session_id;
+        view.device_id = frame.head.device_id;
         match frame.body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
@@ -338,12 +340,11 @@ impl Checker {
             }
             Body::SyncResponse(response) => {
                 // The log itself may tell how far own messages are.
-                let last = response.messages.entries().unwrap_or_default();
-                for entry in last {
-                    if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
-                        let own = entry.original_device_id == frame.head.device_id;
-                        under_way.retain(|last| !own || *last > entry.counter());
-                    }
+                let entries = response.messages.entries().unwrap_or_default();
+                let own = entries.iter().filter(|entry| entry.original_device_id == view.device_id).map(Entry::counter);
+                let through = own.max().unwrap_or(0);
+                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
+                    under_way.retain(|last| *last > through);
                 }
             }
             Body::Error(error) => {
@@ -407,7 +408,7 @@ impl Checker {
     }
 
     /// A tab has handled an input: nothing that it owes is left.
-    pub fn handled(&mut self, tab: TabId, knows: bool, commit_waits: bool, disk: &ClientDisk) {
+    pub fn handled(&mut self, tab: TabId, knows: bool, disk: &ClientDisk) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         let whole = std::mem::take(&mut view.whole);
         if let Some(id) = whole.first() {
@@ -433,7 +434,7 @@ impl Checker {
         }
     }
 
-    /// A tab's commit was refused because another tab owns the store.
+    /// A tab has heard that another tab owns the store.
     pub fn fenced(&mut self, tab: TabId) {
         self.exercise(23);
         if let Some(view) = self.tabs.get_mut(&tab) {
@@ -523,7 +524,6 @@ impl Checker {
                     view.acknowledged.clear();
                 }
             }
-            Event::Warning { error } if error.code == ErrorCode::ProfileInUse => view.fenced = true,
             _ => {}
         }
     }

@@ -51,7 +51,7 @@ pub struct Outcome {
 
 /// Runs a seed; so many of the last lines of its trace are kept.
 pub fn run(seed: u64, lines_max: usize) -> Outcome {
-    let mut scenario = Scenario { world: World::new(seed, lines_max), operations: 0, numbers: 0, pace_ms: 0, stormy: false };
+    let mut scenario = Scenario { world: World::new(seed, lines_max), operations: 0, pace_ms: 0, stormy: false };
     scenario.run();
     let Scenario { world, operations, .. } = scenario;
     let excused = crate::checker::Excuse::ALL.map(|excuse| world.checker.excused().get(&excuse).copied().unwrap_or(0));
@@ -72,7 +72,6 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
 struct Scenario {
     world: World,
     operations: u64,
-    numbers: u64,
     pace_ms: u64,
     /// Faults are done on purpose until there are enough.
     stormy: bool,
@@ -189,8 +188,7 @@ impl Scenario {
     }
 
     fn text(&mut self) -> String {
-        let number = self.numbers;
-        self.numbers += 1;
+        let number = self.world.checker.ledger.sent.len() as u64;
         let random = &mut self.world.ctx.random;
         let long = if random.u8(0..50) == 0 { random.usize(0..3_000) } else { random.usize(0..40) };
         let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
