@@ -9,11 +9,14 @@ use crate::frame::{
     Body, DeviceAnnounce, DeviceList, DeviceState, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus,
     SyncAck, SyncHeartbeat, SyncRequest, SyncState,
 };
-use crate::ids::WalletAddress;
+use crate::ids::{WalletAddress, check_id};
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+
+/// Receipts in one frame: with ids of the longest kind, and what JSON makes of them, they fit it.
+const RECEIPTS_MAX: usize = 16;
 
 impl Relay {
     /// A frame of a session that is loaded.
@@ -280,7 +283,10 @@ impl Relay {
         let others = session.attachments.iter().filter(|(connection, attachment)| **connection != from && (attachment.v1 || !v1_only));
         let others: Vec<ConnectionId> = others.map(|(connection, _)| *connection).collect();
         for connection in others {
-            self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts: receipts.clone() }), actions);
+            for receipts in receipts.chunks(RECEIPTS_MAX) {
+                let receipts = receipts.to_vec();
+                self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
+            }
         }
     }
 
@@ -318,7 +324,7 @@ impl Attachment {
     /// Seed clients name their wallet only in messages.
     pub(super) fn learn_wallet(&mut self, wallet: Option<&WalletAddress>) {
         if self.wallet.is_none() {
-            self.wallet = wallet.filter(|wallet| !wallet.is_empty()).cloned();
+            self.wallet = wallet.filter(|wallet| check_id("sender_wallet", wallet).is_ok()).cloned();
         }
     }
 
