@@ -83,6 +83,24 @@ fn numbers_that_devices_cannot_read_are_refused() {
 }
 
 #[test]
+fn a_receipt_names_the_message_that_stands_at_its_place() {
+    // Otherwise an old message, which was read long ago, would go back to `delivered` (I15).
+    let mut two = Two::new();
+    for text in ["first", "second"] {
+        two.says(json!({ "type": "sync_update", "sessionId": "s", "deviceId": "h",
+            "messages": [{ "message": { "id": text, "ciphertext": text, "sender_wallet": "w" } }] }));
+    }
+    let mut receipt = |id: &str, sequence: u64| {
+        let told = two.says(json!({ "type": "read_receipt", "sessionId": "s", "deviceId": "h",
+            "receipts": [{ "messageId": id, "status": "delivered", "sequenceNumber": sequence }] }));
+        let [Frame { body: Body::ReadReceiptSync(sync), .. }] = &told[..] else { panic!("{told:?}") };
+        sync.receipts[0].message_id.clone()
+    };
+    assert_eq!(receipt("first", 2), "second");
+    assert_eq!(receipt("first", 9), "", "nothing stands there");
+}
+
+#[test]
 fn many_receipts_at_once_are_told_in_frames_that_fit() {
     let mut two = Two::new();
     let receipts: Vec<_> = (0..1_000).map(|number| json!({ "messageId": format!("m{number}"), "status": "read" })).collect();

@@ -257,9 +257,11 @@ impl Relay {
             if let Some(sequence) = sequence {
                 session.raise_watermark(&wallet, receipt.status, sequence);
             }
+            // What stands at that place, where that is known: the sender may name another message.
+            let message_id = sequence.and_then(|sequence| session.id_at(sequence)).unwrap_or(receipt.message_id);
             told.push(Receipt {
                 timestamp: receipt.timestamp,
-                ..receipt_sync(now, receipt.message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
+                ..receipt_sync(now, message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
             });
         }
         let row = session.watermark_row(&wallet);
@@ -269,7 +271,8 @@ impl Relay {
     }
 
     /// Passes receipts on to everybody else. Those that the relay derives from acknowledgements go to v1 devices only:
-    /// seed clients send their own.
+    /// seed clients send their own. v1 devices go by the place, and are not told the name of a message that nobody has
+    /// looked up there: it may be another's (I15).
     fn tell_receipts(
         &mut self,
         now: Now,
@@ -281,9 +284,15 @@ impl Relay {
     ) {
         let Some(session) = self.sessions.get(session_id) else { return };
         let others = session.attachments.iter().filter(|(connection, attachment)| **connection != from && (attachment.v1 || !v1_only));
-        let others: Vec<ConnectionId> = others.map(|(connection, _)| *connection).collect();
-        for connection in others {
-            for receipts in receipts.chunks(RECEIPTS_MAX) {
+        let others: Vec<(ConnectionId, bool)> = others.map(|(connection, attachment)| (*connection, attachment.v1)).collect();
+        let mut sure = receipts.clone();
+        for receipt in &mut sure {
+            if receipt.sequence_number.is_some_and(|sequence| session.id_at(sequence).is_none()) {
+                receipt.message_id.clear();
+            }
+        }
+        for (connection, v1) in others {
+            for receipts in (if v1 { &sure } else { &receipts }).chunks(RECEIPTS_MAX) {
                 let receipts = receipts.to_vec();
                 self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
             }
