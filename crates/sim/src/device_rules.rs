@@ -102,7 +102,10 @@ impl Checker {
                 match number {
                     Some(number) => self.accepted(tab, number, id, disk),
                     None => {
-                        let stored = state.unsent(&session_id).any(|entry| entry.message.id == *id);
+                        // Or under another id, where the device has one since.
+                        let same =
+                            |entry: &Entry| entry.message.id == *id || (entry.message.deleted && !id.contains(&entry.original_device_id));
+                        let stored = state.unsent(&session_id).any(same);
                         self.require(21, stored, || format!("deletion {id} is said to be stored, and is not"));
                     }
                 }
@@ -529,14 +532,16 @@ impl Checker {
     }
 
     fn is_logged(&self, session_id: &str, message_id: &str) -> bool {
-        let log = self.ledger.log(session_id);
-        let place = solconnect_sync_core::ids::parse_message_id(message_id).and_then(|(_, device, counter)| log.place_of(device, counter));
-        place.and_then(|place| log.entry(place)).is_some_and(|entry| entry.message.id == message_id)
+        self.ledger.log(session_id).place_of_id(message_id).is_some()
     }
 
     /// How far a message is said to be, in an event or in a list.
     pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
+            // A hostile member has given its message the id of another: which of them is meant is not known.
+            return;
+        }
         let before = view.statuses.get(message_id).copied();
         if told {
             view.statuses.insert(message_id.to_owned(), status);
@@ -563,8 +568,7 @@ impl Checker {
     /// A receipt says that another wallet has the message: it has.
     fn check_receipt(&mut self, session_id: &str, message_id: &str, status: MessageStatus) {
         let log = self.ledger.log(session_id);
-        let place = solconnect_sync_core::ids::parse_message_id(message_id).and_then(|(_, device, counter)| log.place_of(device, counter));
-        let Some(entry) = place.and_then(|place| log.entry(place)) else { return };
+        let Some(entry) = log.place_of_id(message_id).and_then(|place| log.entry(place)) else { return };
         let (sequence, sender) = (entry.sequence_number, &entry.message.sender_wallet);
         let others = self.delivered.iter().filter(|((id, wallet), _)| id == session_id && wallet != sender);
         let reached = others.map(|(_, (delivered, read))| if status == MessageStatus::Read { *read } else { *delivered }).max();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use solconnect_sync_core::ids::{DeviceId, SessionId};
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
 use solconnect_sync_core::message::Entry;
 
 use crate::world::{ProfileId, TabId};
@@ -24,6 +24,8 @@ pub struct Log {
     entries: Vec<Entry>,
     /// Counters and their places, both ascending.
     by_device: BTreeMap<DeviceId, Vec<(u64, u64)>>,
+    /// The place of each message id; 0 for one that several messages have, which only a hostile member brings about.
+    by_id: BTreeMap<MessageId, u64>,
 }
 
 impl Log {
@@ -61,6 +63,11 @@ impl Log {
         Some(places[index].1)
     }
 
+    /// The place of the message of that id; `Some(0)` where several have it.
+    pub fn place_of_id(&self, id: &str) -> Option<u64> {
+        self.by_id.get(id).copied()
+    }
+
     /// What an entry did not know, written down anew from the definition: device, first and last counter.
     pub fn unknown_to(&self, entry: &Entry) -> Vec<(DeviceId, u64, u64)> {
         let before = entry.sequence_number - 1;
@@ -75,12 +82,15 @@ impl Log {
     /// Goes on with an entry.
     pub fn push(&mut self, entry: Entry) {
         self.by_device.entry(entry.original_device_id.clone()).or_default().push((entry.counter(), entry.sequence_number));
+        let place = entry.sequence_number;
+        self.by_id.entry(entry.message.id.clone()).and_modify(|other| *other = 0).or_insert(place);
         self.entries.push(entry);
     }
 
     /// The relay was set back: only the first so many entries are left.
     pub fn truncate(&mut self, head: u64) {
         self.entries.truncate(usize::try_from(head).unwrap_or(usize::MAX));
+        self.by_id.retain(|_, sequence| *sequence <= head);
         for places in self.by_device.values_mut() {
             places.retain(|(_, sequence)| *sequence <= head);
         }
@@ -122,7 +132,7 @@ pub struct Ledger {
     pub sent: Vec<Sent>,
 }
 
-static EMPTY: Log = Log { entries: Vec::new(), by_device: BTreeMap::new() };
+static EMPTY: Log = Log { entries: Vec::new(), by_device: BTreeMap::new(), by_id: BTreeMap::new() };
 
 impl Ledger {
     /// The log of a session.

@@ -120,6 +120,9 @@ impl Scenario {
             let peers = (0..WALLETS.len()).filter(|other| *other != wallet).map(|other| WALLETS[other]).collect();
             self.world.add_profile(WALLETS[wallet], peers, config.clone());
         }
+        if self.world.ctx.random.u8(0..10) < 4 {
+            self.world.add_hostile(WALLETS[0]);
+        }
         self.world.start_relay();
         self.world.ctx.agenda.after(0, Happening::Operation);
     }
