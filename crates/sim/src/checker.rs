@@ -17,7 +17,7 @@ use crate::network::ConnectionId;
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 22] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 25, 26, 27];
+pub const INVARIANTS: [u8; 23] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27];
 
 /// Why a message may stand twice in the log: the known limits of README.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,8 @@ pub(crate) struct TabView {
     pub syncs: BTreeMap<SessionId, Sync>,
     pub told_queue: u64,
     pub fenced: bool,
+    /// It has told that the relay was set back.
+    pub rolled_back: bool,
     /// A commit is stored and the tab does not know yet.
     pub disk_ahead: bool,
     /// What it must tell when it knows: messages of others, and conflicts.
@@ -124,10 +126,12 @@ pub(crate) struct ConnectionView {
     /// Since when it is full without anything being taken.
     pub full_since_ms: Option<u64>,
     pub v1: BTreeSet<SessionId>,
-    /// Messages that the relay has received and not answered.
-    pub unanswered: BTreeMap<MessageId, Message>,
-    /// Sent and acknowledged, by session.
-    pub window: BTreeMap<SessionId, (u64, u64)>,
+    /// It is a device's, not a hostile member's.
+    pub honest: bool,
+    /// Messages that the relay has received and not answered; a hostile member sends several under one id.
+    pub unanswered: BTreeMap<MessageId, Vec<Message>>,
+    /// Sent, acknowledged, and the largest batch, by session.
+    pub window: BTreeMap<SessionId, (u64, u64, u64)>,
 }
 
 /// See the module.
@@ -170,6 +174,16 @@ impl Checker {
     /// How often a known limit excused a message that stands twice.
     pub fn excused(&self) -> &BTreeMap<Excuse, u64> {
         &self.excused
+    }
+
+    /// The relay's journal is set back: from now on all that matters is that devices say so (I19).
+    pub fn expect_set_back(&mut self) {
+        self.set_back = true;
+    }
+
+    /// Whether a tab has told of it.
+    pub fn has_told_of_set_back(&self, tab: TabId) -> bool {
+        self.tabs.get(&tab).is_some_and(|view| view.rolled_back)
     }
 
     /// Receipts may be lies from now on.

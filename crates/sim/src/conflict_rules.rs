@@ -15,14 +15,17 @@ pub fn open_versions<'a>(entries: impl Iterator<Item = &'a Entry>, target: &str,
     let knows = |one: &Entry, other: &Entry| other.vector_clock.iter().all(|(device, counter)| one.vector_clock.get(device) >= counter);
     let superseded =
         |place: usize| versions[place + 1..].iter().any(|later| knows(later, versions[place]) || knows(versions[place], later));
-    let mut open: Vec<&Entry> = (0..versions.len()).filter(|place| !superseded(*place)).map(|place| versions[place]).collect();
-    open.sort_by_key(|version| {
+    let rank = |place: usize| {
+        let version = versions[place];
         let sum: u64 = version.vector_clock.iter().map(|(_, counter)| counter).sum();
         let time_ms = version.message.timestamp.ms();
         let (first, second) = if strategy == Strategy::Latest { (time_ms, sum) } else { (sum, time_ms) };
-        std::cmp::Reverse((first, second, version.original_device_id.clone()))
-    });
-    open
+        // Only a hostile device has two versions that tie in all of this: then the later one goes before.
+        (first, second, version.original_device_id.clone(), place)
+    };
+    let mut open: Vec<usize> = (0..versions.len()).filter(|place| !superseded(*place)).collect();
+    open.sort_by_key(|place| std::cmp::Reverse(rank(*place)));
+    open.into_iter().map(|place| versions[place]).collect()
 }
 
 /// The first `through` entries of a log.

@@ -405,7 +405,7 @@ impl World {
                 self.ctx.trace.line(self.ctx.agenda.now_ms(), || {
                     format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
                 });
-                let before = self.checker.commit_begins(&commit.writes, self.profiles[profile].disk.state());
+                let before = self.checker.commit_begins(&commit.writes, &self.profiles[profile].disk);
                 let writes = commit.writes.clone();
                 let disk = &mut self.profiles[profile].disk;
                 if let Err(what) = disk.apply(commit) {

@@ -2,6 +2,7 @@
 
 use solconnect_sync_core::client::ConnectionState;
 
+use crate::client_disk::ClientDisk;
 use crate::ledger::Fate;
 use crate::world::World;
 
@@ -54,6 +55,24 @@ impl World {
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {
             self.look(tab);
+        }
+    }
+
+    /// The relay was set back: who had more of a session than it has now says so, and keeps what it has (I19).
+    pub fn judge_set_back(&mut self, before: &[ClientDisk]) {
+        for (index, before) in before.iter().enumerate() {
+            let disk = &self.profiles[index].disk;
+            let lost = disk.state().sessions.iter().find(|(session_id, session)| {
+                let rows = self.relay.journal().sessions().get(*session_id);
+                session.cursor > rows.map_or(0, |rows| rows.entries.len() as u64)
+            });
+            if lost.is_none() {
+                continue;
+            }
+            let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
+            let kept = before.state().sessions.keys().all(|id| before.state().entries(id) == disk.state().entries(id));
+            self.checker.require(19, told, || format!("the relay has less than profile {index}, which does not say so"));
+            self.checker.require(19, kept, || format!("profile {index} has changed its log because the relay was set back"));
         }
     }
 

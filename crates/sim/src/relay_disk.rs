@@ -223,3 +223,57 @@ impl Undo {
         Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices: Vec::new(), watermarks: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::conformance::{Ask, Crash, append, entry, journal_conformance, load, read_all};
+
+    /// What is asked before is synced by then; the last write is not yet.
+    fn open(journal: &Rc<RefCell<Journal>>) -> Ask {
+        let journal = journal.clone();
+        Box::new(move |question| {
+            let mut journal = journal.borrow_mut();
+            journal.sync();
+            journal.answer(&question)
+        })
+    }
+
+    /// A copy of the journal after a crash.
+    fn crash(journal: &Rc<RefCell<Journal>>, crash: Crash) -> Ask {
+        let mut after = journal.take();
+        let before = Journal { sessions: after.backup(), ..Journal::default() };
+        after.go_back(if crash == Crash::Killed { after.unsynced() } else { 0 });
+        after.sync();
+        *journal.borrow_mut() = before;
+        open(&Rc::new(RefCell::new(after)))
+    }
+
+    #[test]
+    fn the_simulated_journal_conforms() {
+        let journal = Rc::new(RefCell::new(Journal::default()));
+        journal_conformance(&|| open(&journal), &|how| crash(&journal, how));
+    }
+
+    #[test]
+    fn a_write_whose_sync_failed_may_be_found_after_a_crash_but_not_once_it_is_written_over() {
+        for written_over in [false, true] {
+            let mut journal = Journal::default();
+            let question =
+                |text: &str| JournalQuestion::Append { session_id: "s".into(), entries: vec![entry(1, text, None)], devices: Vec::new() };
+            assert_eq!(journal.answer(&question("first")), Some(JournalAnswer::Appended));
+            journal.fail_sync(vec![question("first")]);
+            let ask = Rc::new(RefCell::new(journal));
+            assert_eq!(load(&mut open(&ask), "s").head, 0);
+            if written_over {
+                assert_eq!(append(&mut open(&ask), "s", vec![entry(1, "second", None)]), JournalAnswer::Appended);
+            }
+            ask.borrow_mut().find_ghost();
+            let expected = if written_over { "second" } else { "first" };
+            assert_eq!(read_all(&mut open(&ask), "s"), [entry(1, expected, None)]);
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! The relay's process: the real machine, its sockets, its timer and the journal's thread.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use solconnect_sync_core::ids::SessionId;
 use solconnect_sync_core::relay::{Action, Input, JournalAnswer, JournalQuestion, Relay, Ticket};
 use solconnect_sync_core::time::Now;
 
 use crate::faults::Fault;
 use crate::network::{ConnectionId, Peer, Side};
-use crate::relay_disk::Journal;
+use crate::relay_disk::{Journal, Rows};
 use crate::world::{Happening, WALL_MS, World};
 
 /// Questions that the journal answers together at most.
@@ -111,6 +112,15 @@ impl World {
         self.checker.relay_ended();
         let down_ms = self.ctx.random.u64(0..3_000);
         self.ctx.agenda.after(down_ms, Happening::StartRelay);
+    }
+
+    /// An older copy of its journal is put back, and it is started over that (F19).
+    pub fn set_relay_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
+        self.ctx.faults.count(Fault::JournalSetBack);
+        self.checker.expect_set_back();
+        self.kill_relay(false);
+        self.relay.journal.set_back(backup);
+        self.ctx.line(|| "the relay's journal is set back".into());
     }
 
     /// It stands still for a while.
@@ -236,6 +246,9 @@ impl World {
             }
             self.ctx.line(|| format!("journal is asked {ticket}: {}", ask(&question)));
             self.relay.group.push((ticket, question, answer));
+        }
+        if self.ctx.faults.active() && self.ctx.random.u32(0..400) == 0 {
+            return self.kill_relay(true);
         }
         let slow = self.ctx.strikes(Fault::JournalSlow);
         let wait_ms = if slow { self.ctx.random.u64(0..1_000) } else { self.ctx.random.u64(0..4) };

@@ -7,7 +7,7 @@ use solconnect_sync_core::limits::{
     BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
     UPDATE_QUEUE_MESSAGES_MAX,
 };
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
 
 use crate::checker::{Checker, ConnectionView};
@@ -69,7 +69,9 @@ impl Checker {
             };
             let holds = rows.len() as u64 >= head && log.entries().iter().zip(rows).all(kept);
             let found = rows.len();
-            self.require(1, holds, || format!("{head} entries of {session_id} were in the log, {found} survive the crash, or others"));
+            self.require(1, holds || self.set_back, || {
+                format!("{head} entries of {session_id} were in the log, {found} survive the crash, or others")
+            });
         }
         for (session_id, rows) in journal.sessions() {
             let head = self.ledger.log(session_id).head() as usize;
@@ -86,9 +88,10 @@ impl Checker {
     }
 
     /// The relay hears a frame.
-    pub fn relay_received(&mut self, ctx: &mut Context, connection: ConnectionId, payload: &Payload) {
+    pub fn relay_received(&mut self, ctx: &mut Context, connection: ConnectionId, honest: bool, payload: &Payload) {
         let Some(frame) = read(payload) else { return };
         let view = self.connections.entry(connection).or_default();
+        view.honest = honest;
         let session_id = frame.head.session_id.clone();
         match frame.body {
             Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
@@ -101,13 +104,17 @@ impl Checker {
                     if known.is_some() {
                         ctx.faults.count(Fault::DuplicateResend);
                     }
-                    if view.unanswered.insert(unsent.message.id.clone(), unsent.message).is_none() {
+                    let alike = view.unanswered.entry(unsent.message.id.clone()).or_default();
+                    if !alike.contains(&unsent.message) {
+                        alike.push(unsent.message);
                         *self.held.entry(session_id.clone()).or_default() += 1;
                     }
                 }
             }
             Body::SyncRequest(request) => {
-                view.window.insert(session_id, (request.last_synced_sequence, request.last_synced_sequence));
+                let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
+                let cursor = request.last_synced_sequence;
+                view.window.insert(session_id, (cursor, cursor, batch_max));
             }
             Body::SyncAck(ack) => {
                 let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
@@ -154,11 +161,18 @@ impl Checker {
         let stands = entry.as_ref().is_some_and(|entry| entry.message.id == id);
         self.require(1, stands, || format!("{id} is acknowledged at {sequence} of {session_id}, where the journal does not have it"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
-        if let (Some(sent), Some(entry)) = (view.unanswered.remove(id), entry) {
+        let honest = view.honest;
+        let (Some(sent), Some(entry)) = (view.unanswered.get_mut(id), entry) else { return };
+        let same = |sent: &Message| sent.ciphertext == entry.message.ciphertext && sent.sender_wallet == entry.message.sender_wallet;
+        let place = sent.iter().position(same);
+        if let Some(place) = place {
+            sent.swap_remove(place);
+            if sent.is_empty() {
+                view.unanswered.remove(id);
+            }
             self.let_go(session_id);
-            let alike = sent.ciphertext == entry.message.ciphertext && sent.sender_wallet == entry.message.sender_wallet;
-            self.require(4, alike, || format!("{id} is acknowledged at {sequence}, where another content stands"));
         }
+        self.require(4, place.is_some() || !honest, || format!("{id} is acknowledged at {sequence}, where another content stands"));
     }
 
     fn let_go(&mut self, session_id: &str) {
@@ -171,22 +185,19 @@ impl Checker {
         let Some(view) = self.connections.get_mut(&connection) else { return };
         if let (ErrorCode::CounterReused, Some(id)) = (code, id)
             && let Some(sent) = view.unanswered.get(id)
-            && view.v1.contains(session_id)
+            && view.honest
             && let Some((_, device, counter)) = parse_message_id(id)
         {
             let log = self.ledger.log(session_id);
             let entry = log.place_of(device, counter).and_then(|sequence| log.entry(sequence));
-            let same = entry.is_none_or(|entry| entry.message == *sent);
+            let same = entry.is_none_or(|entry| sent.iter().all(|sent| entry.message == *sent));
             self.require(4, !same, || format!("{id} is refused as used before, and nothing else stands under it"));
         }
         // What was sent before it is not answered any more.
         if let Some(view) = self.connections.get_mut(&connection) {
-            let given_up: Vec<String> =
-                view.unanswered.iter().filter(|(_, message)| message.session_id == session_id).map(|(id, _)| id.clone()).collect();
-            for id in given_up {
-                view.unanswered.remove(&id);
-                self.held.entry(session_id.to_owned()).and_modify(|held| *held = held.saturating_sub(1));
-            }
+            let given_up = |_: &String, sent: &mut Vec<Message>| sent.iter().any(|sent| sent.session_id == session_id);
+            let count: usize = view.unanswered.extract_if(.., given_up).map(|(_, sent)| sent.len()).sum();
+            self.held.entry(session_id.to_owned()).and_modify(|held| *held = held.saturating_sub(count));
         }
     }
 
@@ -206,7 +217,7 @@ impl Checker {
             window.0 = window.0.max(last.sequence_number);
             let ahead = window.0.saturating_sub(window.1);
             // One batch may begin below the limit and end above it.
-            let limit = UNACKNOWLEDGED_MESSAGES_MAX + BATCH_MESSAGES_MAX as u64;
+            let limit = UNACKNOWLEDGED_MESSAGES_MAX + window.2;
             self.require(20, ahead < limit, || format!("{ahead} messages are sent ahead of what connection {connection} has stored"));
         }
     }
@@ -246,7 +257,7 @@ impl Checker {
     /// A connection is gone for the relay.
     pub fn relay_forgot(&mut self, connection: ConnectionId) {
         if let Some(ConnectionView { unanswered, .. }) = self.connections.remove(&connection) {
-            for message in unanswered.into_values() {
+            for message in unanswered.into_values().flatten() {
                 self.let_go(&message.session_id);
             }
         }

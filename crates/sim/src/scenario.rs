@@ -1,14 +1,19 @@
 //! A seed's script: who there is, what they do and what fails; then nothing fails any more, and all must converge.
 
+use std::collections::BTreeMap;
+
 use solconnect_sync_core::client::{ClientConfig, Input, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
-use solconnect_sync_core::ids::session_of;
+use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::limits::TEXT_BYTES_MAX;
 
 use crate::checker::Violation;
+use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
 use crate::final_rules::CONVERGE_MS_MAX;
 use crate::ledger::text_of;
 use crate::network::Peer;
+use crate::relay_disk::Rows;
 use crate::relay_node::jump_ms;
 use crate::world::{Happening, ProfileId, Step, TabId, World};
 
@@ -51,7 +56,15 @@ pub struct Outcome {
 
 /// Runs a seed; so many of the last lines of its trace are kept.
 pub fn run(seed: u64, lines_max: usize) -> Outcome {
-    let mut scenario = Scenario { world: World::new(seed, lines_max), operations: 0, pace_ms: 0, stormy: false };
+    let mut scenario = Scenario {
+        world: World::new(seed, lines_max),
+        operations: 0,
+        pace_ms: 0,
+        stormy: false,
+        backup: None,
+        takes_backup: false,
+        wordy: false,
+    };
     scenario.run();
     let Scenario { world, operations, .. } = scenario;
     let excused = crate::checker::Excuse::ALL.map(|excuse| world.checker.excused().get(&excuse).copied().unwrap_or(0));
@@ -75,6 +88,11 @@ struct Scenario {
     pace_ms: u64,
     /// Faults are done on purpose until there are enough.
     stormy: bool,
+    /// In some seeds the relay is set back to this in the end (F19).
+    backup: Option<BTreeMap<SessionId, Rows>>,
+    takes_backup: bool,
+    /// Many long texts: frames and queues are filled.
+    wordy: bool,
 }
 
 impl Scenario {
@@ -99,6 +117,21 @@ impl Scenario {
             self.heal();
             self.converge();
         }
+        if let Some(backup) = self.backup.take().filter(|_| self.world.checker.violation().is_none()) {
+            self.set_relay_back(backup);
+        }
+    }
+
+    fn set_relay_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
+        let before: Vec<ClientDisk> = self.world.profiles.iter().map(|profile| profile.disk.clone()).collect();
+        self.world.set_relay_back(backup);
+        self.run_until(self.world.ctx.agenda.now_ms() + CONVERGE_MS_MAX);
+        self.world.judge_set_back(&before);
+    }
+
+    fn run_until(&mut self, deadline_ms: u64) {
+        let world = &mut self.world;
+        while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {}
     }
 
     fn begin(&mut self) {
@@ -120,6 +153,8 @@ impl Scenario {
             let peers = (0..WALLETS.len()).filter(|other| *other != wallet).map(|other| WALLETS[other]).collect();
             self.world.add_profile(WALLETS[wallet], peers, config.clone());
         }
+        self.wordy = self.world.ctx.random.u8(0..20) == 0;
+        self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
         if self.world.ctx.random.u8(0..10) < 4 {
             self.world.add_hostile(WALLETS[0]);
         }
@@ -144,6 +179,9 @@ impl Scenario {
     }
 
     fn operate(&mut self) {
+        if self.takes_backup && self.world.ctx.random.u8(0..100) == 0 {
+            self.backup = Some(self.world.relay.journal().backup());
+        }
         let (profile, tab) = self.someone();
         self.fail(profile, tab);
         let Some(tab) = tab.filter(|tab| self.world.is_running(*tab)) else { return };
@@ -193,7 +231,8 @@ impl Scenario {
     fn text(&mut self) -> String {
         let number = self.world.checker.ledger.sent.len() as u64;
         let random = &mut self.world.ctx.random;
-        let long = if random.u8(0..50) == 0 { random.usize(0..3_000) } else { random.usize(0..40) };
+        let long = random.u8(0..if self.wordy { 3 } else { 50 }) == 0;
+        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) } else { random.usize(0..40) };
         let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
         text_of(number, &filling)
     }

@@ -187,7 +187,8 @@ impl World {
                     {
                         self.ctx.faults.count(Fault::ReorderedSockets);
                     }
-                    self.checker.relay_received(&mut self.ctx, connection, &payload);
+                    let honest = matches!(peer, Peer::Tab(..));
+                    self.checker.relay_received(&mut self.ctx, connection, honest, &payload);
                     relay::Input::Received { connection, payload }
                 }
                 Parcel::Closed(_) => relay::Input::Closed { connection },
