@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { buildRelay, buildSdk } from './build.mjs';
 import { checkSansIo } from './sans-io.mjs';
 import { setup } from './setup.mjs';
+import { buildSim, runSim } from './sim.mjs';
 import { checkBudget } from './size.mjs';
 import { elapsed, main, Problem, root, run } from './shell.mjs';
 import { find } from './tools.mjs';
@@ -30,6 +31,7 @@ const suites = {
     ],
   },
   core: { needs: [], runs: () => [cargoTest('core', ['-p', 'solconnect-sync-core'])] },
+  sim: { needs: [], build: [buildSim], runs: () => [check('2,000 seeds', 'cargo', [...runSim, '--seeds', '2000']), cargoTest('the world itself', ['-p', 'solconnect-sim'])] },
   relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX};
 use crate::list::list;
 use crate::message::{Message, Stamp, null_as_default};
 use crate::vector_clock::VectorClock;
@@ -612,6 +612,31 @@ impl Frame {
                 check_id(field, id)?;
             }
         }
+        // Of what the relay passes on: devices could not read it.
+        let largest = match &self.body {
+            Body::DeviceAnnounce(announce) => announce.sync_state.last_synced_sequence,
+            Body::SyncHeartbeat(heartbeat) => heartbeat.sequence_number,
+            Body::ReadReceipt(receipt) => {
+                let numbers = receipt.receipts.iter().flat_map(|receipt| [receipt.sequence_number.unwrap_or(0), receipt.timestamp.ms()]);
+                numbers.max().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        if largest > INTEGER_MAX {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, format!("{largest} is above 2^53 - 1")));
+        }
+        let names: Vec<(&str, &str)> = match &self.body {
+            Body::DeviceAnnounce(announce) => announce.wallet.iter().map(|wallet| ("wallet", wallet.as_str())).collect(),
+            Body::ReadReceipt(receipt) => {
+                let stamp = |receipt: &'_ Receipt| if let Stamp::Text(text) = &receipt.timestamp { text.len() } else { 0 };
+                if receipt.receipts.iter().any(|receipt| stamp(receipt) > NAME_BYTES_MAX) {
+                    return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a receipt's timestamp is too long"));
+                }
+                receipt.receipts.iter().map(|receipt| ("messageId", receipt.message_id.as_str())).collect()
+            }
+            _ => Vec::new(),
+        };
+        names.into_iter().filter(|(_, name)| !name.is_empty()).try_for_each(|(field, name)| check_id(field, name))?;
         if let Body::DeviceAnnounce(announce) = &self.body
             && (announce.device_info.platform.len() > NAME_BYTES_MAX || announce.device_info.version.len() > NAME_BYTES_MAX)
         {

@@ -1,15 +1,12 @@
 //! The SQLite journal keeps to what every journal must do, and survives being killed.
 
-#[path = "support/conformance.rs"]
-mod conformance;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use conformance::{Ask, append, entry, journal_conformance, load, read_all};
 use rusqlite::Connection;
 use solconnect_relay::journal::Journal;
+use solconnect_sim::conformance::{Ask, Crash, append, entry, journal_conformance, load, read_all};
 use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -47,11 +44,31 @@ fn journal_in(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("journal.db")
 }
 
+/// Opens what is on the disk now, as a process would find it that is started after this one was killed.
+fn crash(path: &Path, crash: Crash) -> Ask {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = journal_in(&folder);
+    let log = |path: &Path| path.with_extension("db-wal");
+    std::fs::copy(path, &copy).unwrap();
+    std::fs::copy(log(path), log(&copy)).unwrap();
+    if crash == Crash::TornTail {
+        let log = std::fs::File::options().write(true).open(log(&copy)).unwrap();
+        let bytes = log.metadata().unwrap().len();
+        log.set_len(bytes - 100).unwrap();
+    }
+    let mut ask = open(&copy);
+    Box::new(move |question| {
+        // The folder goes when the journal does.
+        let _ = &folder;
+        ask(question)
+    })
+}
+
 #[test]
 fn the_sqlite_journal_conforms() {
     let folder = tempfile::tempdir().unwrap();
     let path = journal_in(&folder);
-    journal_conformance(&|| open(&path));
+    journal_conformance(&|| open(&path), &|how| crash(&path, how));
 }
 
 /// Runs in a process of its own, see below: appends until it is killed, and says what is stored.

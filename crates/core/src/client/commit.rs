@@ -242,6 +242,7 @@ impl Client {
             Undo::Record { record, totals, acknowledged_counter } => {
                 if let Some(session) = self.sessions.get_mut(&record.session_id) {
                     session.record = *record;
+                    session.stored_counter = session.record.counter;
                     session.totals = totals;
                     session.acknowledged_counter = acknowledged_counter;
                 }

@@ -405,6 +405,6 @@ impl Session {
     }
 }
 
-fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
+pub(super) fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
     parse_message_id(message_id).filter(|(session, owner, _)| *session == session_id && *owner == device).map(|(_, _, counter)| counter)
 }

@@ -9,7 +9,7 @@ use crate::frame::{
     Body, DeviceAnnounce, DeviceList, DeviceState, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus,
     SyncAck, SyncHeartbeat, SyncRequest, SyncState,
 };
-use crate::ids::WalletAddress;
+use crate::ids::{WalletAddress, check_id};
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
@@ -18,6 +18,9 @@ use crate::vector_clock::VectorClock;
 /// How long the relay waits with telling that messages arrived, so that those of a conversation share a frame. Short
 /// enough that nobody sees it.
 const RECEIPTS_LINGER_MS: u64 = 50;
+
+/// Receipts in one frame: with ids of the longest kind, and what JSON makes of them, they fit it.
+const RECEIPTS_MAX: usize = 16;
 
 impl Relay {
     /// A frame of a session that is loaded.
@@ -281,9 +284,11 @@ impl Relay {
             if let Some(sequence) = sequence {
                 session.raise_watermark(&wallet, receipt.status, sequence);
             }
+            // What stands at that place, where that is known: the sender may name another message.
+            let message_id = sequence.and_then(|sequence| session.id_at(sequence)).unwrap_or(receipt.message_id);
             told.push(Receipt {
                 timestamp: receipt.timestamp,
-                ..receipt_sync(now, receipt.message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
+                ..receipt_sync(now, message_id, receipt.status, wallet.clone(), device_id.clone(), sequence)
             });
         }
         if let Some(row) = session.watermark_row(&wallet) {
@@ -294,7 +299,8 @@ impl Relay {
     }
 
     /// Passes receipts on to everybody else. Those that the relay derives from acknowledgements go to v1 devices only:
-    /// seed clients send their own.
+    /// seed clients send their own. v1 devices go by the place, and are not told the name of a message that nobody has
+    /// looked up there: it may be another's (I15).
     fn tell_receipts(
         &mut self,
         now: Now,
@@ -306,9 +312,18 @@ impl Relay {
     ) {
         let Some(session) = self.sessions.get(session_id) else { return };
         let others = session.attachments.iter().filter(|(connection, attachment)| **connection != from && (attachment.v1 || !v1_only));
-        let others: Vec<ConnectionId> = others.map(|(connection, _)| *connection).collect();
-        for connection in others {
-            self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts: receipts.clone() }), actions);
+        let others: Vec<(ConnectionId, bool)> = others.map(|(connection, attachment)| (*connection, attachment.v1)).collect();
+        let mut sure = receipts.clone();
+        for receipt in &mut sure {
+            if receipt.sequence_number.is_some_and(|sequence| session.id_at(sequence).is_none()) {
+                receipt.message_id.clear();
+            }
+        }
+        for (connection, v1) in others {
+            for receipts in (if v1 { &sure } else { &receipts }).chunks(RECEIPTS_MAX) {
+                let receipts = receipts.to_vec();
+                self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
+            }
         }
     }
 
@@ -346,7 +361,7 @@ impl Attachment {
     /// Seed clients name their wallet only in messages.
     pub(super) fn learn_wallet(&mut self, wallet: Option<&WalletAddress>) {
         if self.wallet.is_none() {
-            self.wallet = wallet.filter(|wallet| !wallet.is_empty()).cloned();
+            self.wallet = wallet.filter(|wallet| check_id("sender_wallet", wallet).is_ok()).cloned();
         }
     }
 

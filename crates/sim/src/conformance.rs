@@ -1,4 +1,4 @@
-//! What every journal must do, whatever it is made of. Run it against each.
+//! What every journal must do, whatever it is made of: the simulated one, SQLite's, and every later one.
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::Watermark;
@@ -8,8 +8,21 @@ use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Sto
 /// Asks an open journal; `None` for questions that have no answer. Dropping it closes the journal.
 pub type Ask = Box<dyn FnMut(JournalQuestion) -> Option<JournalAnswer>>;
 
-/// Runs every check. `open` opens the same journal each time it is called, empty at first.
-pub fn journal_conformance(open: &dyn Fn() -> Ask) {
+/// How a journal's process or machine ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is killed.
+    Killed,
+    /// The machine goes down in the middle of the last write, of which a part is on the disk.
+    TornTail,
+}
+
+/// Runs every check. `open` opens the same journal each time it is called, empty at first. `crash` opens what such an end
+/// would leave of it at this moment, in which the journal is open.
+///
+/// # Panics
+/// Where a check fails.
+pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask) {
     let mut ask = open();
     a_session_never_seen_is_empty(&mut ask);
     entries_are_stored_in_sequence_and_all_or_none(&mut ask);
@@ -20,6 +33,8 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask) {
     sessions_do_not_touch_each_other(&mut ask);
     drop(ask);
     what_was_stored_and_noted_is_there_after_a_restart(open);
+    what_was_answered_survives_a_kill(open, crash);
+    a_torn_tail_takes_its_whole_write_and_no_other(open, crash);
 }
 
 /// An entry whose device is `device`, with a counter equal to its sequence number.
@@ -183,4 +198,28 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     assert_eq!(load(&mut ask, session), expected);
     assert_eq!(read_all(&mut ask, session), entries);
     assert_eq!(append(&mut ask, session, vec![entry(3, "d", None)]), JournalAnswer::Appended);
+}
+
+fn what_was_answered_survives_a_kill(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask) {
+    let session = "killed";
+    let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
+    let mut ask = open();
+    assert_eq!(append(&mut ask, session, entries.clone()), JournalAnswer::Appended);
+    let mut after = crash(Crash::Killed);
+    assert_eq!(read_all(&mut after, session), entries);
+    assert_failed(&append(&mut after, session, entries));
+    assert_eq!(append(&mut after, session, vec![entry(3, "d", None)]), JournalAnswer::Appended);
+}
+
+fn a_torn_tail_takes_its_whole_write_and_no_other(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask) {
+    let session = "torn";
+    let whole = vec![entry(1, "d", None), entry(2, "d", Some("k"))];
+    let torn = vec![entry(3, "d", None), entry(4, "d", Some("l"))];
+    let mut ask = open();
+    assert_eq!(append(&mut ask, session, whole.clone()), JournalAnswer::Appended);
+    assert_eq!(append(&mut ask, session, torn.clone()), JournalAnswer::Appended);
+    let mut after = crash(Crash::TornTail);
+    assert_eq!(read_all(&mut after, session), whole);
+    assert_eq!(load(&mut after, session).head, 2);
+    assert_eq!(append(&mut after, session, torn), JournalAnswer::Appended, "nothing of it is in the way");
 }

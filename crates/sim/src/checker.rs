@@ -1,0 +1,274 @@
+//! The checker: holds what devices and relay show against the invariants of ARCHITECTURE.md, at every step. It knows
+//! replies, events, frames, the journal's contents and stored records, never the machines' inner state.
+//!
+//! What devices show is judged in `device_rules`, what the relay shows in `relay_rules`, what must be so in the end in
+//! `final_rules`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use solconnect_sync_core::client::MessageStatus;
+use solconnect_sync_core::conflict::Strategy;
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
+use solconnect_sync_core::message::Message;
+
+use crate::client_disk::ClientDisk;
+use crate::ledger::{Fate, Ledger};
+use crate::network::ConnectionId;
+use crate::world::{ProfileId, TabId};
+
+/// The invariants that are held, by their numbers.
+pub const INVARIANTS: [u8; 23] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27];
+
+/// Why a message may stand twice in the log: the known limits of README.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Excuse {
+    /// A profile was set back to before a change of its device's id, and what it had unsent then was sent once more.
+    SetBackBeforeRename,
+    /// Two copies of a profile had the same message unsent, and changed their ids.
+    CopiesRenamed,
+    /// Two copies of a profile had the same message unsent; one sent it under their common id, and the other changed its
+    /// id before it knew, because of what happened in another session.
+    CopyRenamed,
+    /// A device took a new id while the message was under way on a connection that it had lost, or lost by that.
+    RenamedWhileUnderWay,
+}
+
+impl Excuse {
+    /// All of them.
+    pub const ALL: [Excuse; 4] = [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::CopyRenamed, Excuse::RenamedWhileUnderWay];
+}
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Its number; 0 for a machine that panics.
+    pub invariant: u8,
+    /// What was seen.
+    pub text: String,
+}
+
+/// A call of an application that awaits its reply.
+pub(crate) struct Call {
+    pub tab: TabId,
+    pub kind: CallKind,
+}
+
+/// What a call promises when it succeeds.
+pub(crate) enum CallKind {
+    /// The message of this number is stored; `None` for a deletion, which carries no text.
+    Send(SessionId, Option<u64>),
+    Open(SessionId),
+    Close(SessionId),
+    MarkRead(SessionId, u64),
+    ClearLog(SessionId),
+    /// What was queued, and the relay's head, by session, when it was made.
+    Sync(Vec<(SessionId, BTreeSet<u64>, u64)>),
+    Other,
+}
+
+/// What one tab has shown.
+#[derive(Default)]
+pub(crate) struct TabView {
+    pub profile: ProfileId,
+    pub statuses: BTreeMap<MessageId, MessageStatus>,
+    /// Of the sync under way, by session: synced and total as last told, and the relay's head when it began.
+    pub syncs: BTreeMap<SessionId, Sync>,
+    pub told_queue: u64,
+    pub fenced: bool,
+    /// It has told that the relay was set back.
+    pub rolled_back: bool,
+    /// A commit is stored and the tab does not know yet.
+    pub disk_ahead: bool,
+    /// What it must tell when it knows: messages of others, and conflicts.
+    pub unheard: BTreeSet<(SessionId, u64)>,
+    pub untold: BTreeSet<(SessionId, u64)>,
+    /// Messages that left the store and are in no log: it must say that they were refused.
+    pub missing: BTreeSet<u64>,
+    /// Acknowledged to it while a commit was under way: too late for what that commit changes.
+    pub deferred: BTreeSet<u64>,
+    /// Acknowledged to it.
+    pub acknowledged: BTreeSet<u64>,
+    /// Counters of update frames that are not answered, by session, on the present connection.
+    pub under_way: BTreeMap<SessionId, Vec<u64>>,
+    pub connection: Option<ConnectionId>,
+    /// Under which it speaks.
+    pub device_id: DeviceId,
+    /// The session whose progress says that all is done, in the present step.
+    pub whole: BTreeSet<SessionId>,
+}
+
+pub(crate) struct Sync {
+    pub progress: Option<(u64, u64)>,
+    pub head: u64,
+}
+
+/// What one profile has shown, over all its tabs.
+#[derive(Default)]
+pub(crate) struct ProfileView {
+    pub wallet: WalletAddress,
+    pub strategy: Strategy,
+    /// Messages that were accepted and are not in the log.
+    pub pending: BTreeSet<u64>,
+    pub ids: BTreeMap<MessageId, u64>,
+    /// Unsent when the storage was set back to another device id.
+    pub resurrected: BTreeSet<u64>,
+    /// Unsent when the profile was copied, and the device that both were then.
+    pub copied: BTreeMap<u64, DeviceId>,
+    /// Transmitted, and no acknowledgement has reached it.
+    pub transmitted: BTreeSet<u64>,
+}
+
+/// What one connection has shown at the relay's side.
+#[derive(Default)]
+pub(crate) struct ConnectionView {
+    /// Given to the socket and not taken by it.
+    pub outstanding_bytes: usize,
+    /// Since when it is full without anything being taken.
+    pub full_since_ms: Option<u64>,
+    pub v1: BTreeSet<SessionId>,
+    /// It is a device's, not a hostile member's.
+    pub honest: bool,
+    /// Messages that the relay has received and not answered; a hostile member sends several under one id.
+    pub unanswered: BTreeMap<MessageId, Vec<Message>>,
+    /// Sent, acknowledged, and the largest batch, by session.
+    pub window: BTreeMap<SessionId, (u64, u64, u64)>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Checker {
+    /// What was shown.
+    pub ledger: Ledger,
+    violation: Option<Violation>,
+    exercised: [u64; 32],
+    excused: BTreeMap<Excuse, u64>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    pub(crate) tabs: BTreeMap<TabId, TabView>,
+    pub(crate) profiles: Vec<ProfileView>,
+    pub(crate) connections: BTreeMap<ConnectionId, ConnectionView>,
+    /// How far any device of a wallet has stored a session, and read it: what receipts may say.
+    pub(crate) delivered: BTreeMap<(SessionId, WalletAddress), (u64, u64)>,
+    /// Messages that the relay holds unanswered, by session.
+    pub(crate) held: BTreeMap<SessionId, usize>,
+    /// Transmitted and not known to be acknowledged when a device took a new id, and lost its connection by that or before.
+    pub(crate) adrift: BTreeSet<u64>,
+    /// The last numbered message of each device in each log (I8).
+    pub(crate) logged: BTreeMap<(SessionId, DeviceId), u64>,
+    /// Hostile members are about: receipts may be invented.
+    pub(crate) lies: bool,
+    /// The relay's journal was set back (F19): what it has lost is lost.
+    pub(crate) set_back: bool,
+}
+
+impl Checker {
+    /// The first violation, if there is one.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// How often each invariant was put to the test, by number.
+    pub fn exercised(&self) -> &[u64; 32] {
+        &self.exercised
+    }
+
+    /// How often a known limit excused a message that stands twice.
+    pub fn excused(&self) -> &BTreeMap<Excuse, u64> {
+        &self.excused
+    }
+
+    /// The relay's journal is set back: from now on all that matters is that devices say so (I19).
+    pub fn expect_set_back(&mut self) {
+        self.set_back = true;
+    }
+
+    /// Whether a tab has told of it.
+    pub fn has_told_of_set_back(&self, tab: TabId) -> bool {
+        self.tabs.get(&tab).is_some_and(|view| view.rolled_back)
+    }
+
+    /// Receipts may be lies from now on.
+    pub fn expect_lies(&mut self) {
+        self.lies = true;
+    }
+
+    /// Puts an invariant to the test.
+    pub fn require(&mut self, invariant: u8, holds: bool, text: impl FnOnce() -> String) {
+        self.exercised[invariant as usize] += 1;
+        if !holds {
+            self.violate(invariant, text());
+        }
+    }
+
+    /// Counts that an invariant was put to the test and held.
+    pub(crate) fn exercise(&mut self, invariant: u8) {
+        self.exercised[invariant as usize] += 1;
+    }
+
+    /// An invariant does not hold. Only the first is kept.
+    pub fn violate(&mut self, invariant: u8, text: String) {
+        self.violation.get_or_insert(Violation { invariant, text });
+    }
+
+    /// A message stands in the log a second time.
+    pub(crate) fn excuse_twice(&mut self, number: u64) {
+        let Some(sent) = self.ledger.sent.get(number as usize) else { return };
+        let profile = &self.profiles[sent.profile];
+        let different = sent.places.windows(2).all(|pair| pair[0].1 != pair[1].1);
+        let shared = profile.copied.get(&number);
+        let excuse = if profile.resurrected.contains(&number) {
+            Some(Excuse::SetBackBeforeRename)
+        } else if self.adrift.contains(&number) {
+            Some(Excuse::RenamedWhileUnderWay)
+        } else if shared.is_some_and(|shared| sent.places.iter().all(|(_, device)| device != shared)) {
+            Some(Excuse::CopiesRenamed)
+        } else if shared.is_some() {
+            Some(Excuse::CopyRenamed)
+        } else {
+            None
+        };
+        match excuse.filter(|_| different) {
+            Some(excuse) => *self.excused.entry(excuse).or_default() += 1,
+            None => {
+                let places = sent.places.clone();
+                self.violate(3, format!("message s{number} stands in the log more than once: {places:?}"));
+            }
+        }
+    }
+
+    /// A new profile; a copy has its source's unsent messages.
+    pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<(ProfileId, &ClientDisk)>) {
+        let mut profile = ProfileView { wallet: wallet.to_owned(), strategy, ..ProfileView::default() };
+        if let Some((source, disk)) = copy_of {
+            let shared = disk.state().device_id().cloned().unwrap_or_default();
+            for number in disk.unsent().keys() {
+                if let Some(sent) = self.ledger.sent.get(*number as usize) {
+                    self.profiles[sent.profile].copied.insert(*number, shared.clone());
+                }
+            }
+            profile.ids.clone_from(&self.profiles[source].ids);
+        }
+        self.profiles.push(profile);
+    }
+
+    /// The storage of a profile went back to an older state.
+    pub fn profile_set_back(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>, old: Option<&DeviceId>, new: Option<&DeviceId>) {
+        let lost: Vec<u64> = self.profiles[profile].pending.iter().copied().filter(|number| !unsent.contains_key(number)).collect();
+        for number in lost {
+            self.profiles[profile].pending.remove(&number);
+            self.ledger.sent[number as usize].fate = Fate::Excused;
+        }
+        if old != new {
+            for number in unsent.keys() {
+                if let Some(sent) = self.ledger.sent.get(*number as usize) {
+                    self.profiles[sent.profile].resurrected.insert(*number);
+                }
+            }
+        }
+    }
+
+    /// A device's machine went down: what was stored strictly is still there (I2).
+    pub fn power_cut(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>) {
+        let lost = self.profiles[profile].pending.iter().copied().find(|number| !unsent.contains_key(number));
+        self.require(2, lost.is_none(), || format!("message s{} was accepted and did not survive a power cut", lost.unwrap_or(0)));
+    }
+}

@@ -1,0 +1,469 @@
+//! What devices show: replies, frames and stored records.
+
+use std::collections::BTreeSet;
+
+use solconnect_sync_core::client::{ConnectionState, Input, LogRecord, MessageStatus, Reply, SyncScope, SyncStatusView, Write};
+use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::frame::{Body, Frame};
+use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
+use solconnect_sync_core::message::Entry;
+
+use crate::checker::{Call, CallKind, Checker, TabView};
+use crate::client_disk::{ClientDisk, State};
+use crate::ledger::{Fate, Sent, number_of};
+use crate::network::ConnectionId;
+use crate::world::{ProfileId, TabId};
+
+/// What a commit finds, for the look at what it leaves.
+pub struct Before {
+    device_id: Option<String>,
+    cursors: Vec<(SessionId, u64)>,
+    /// The unsent messages, where the commit deletes some.
+    unsent: Vec<u64>,
+}
+
+impl Checker {
+    /// A tab was opened over what its profile stores.
+    pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView) {
+        self.tabs.insert(tab, TabView { profile, told_queue: status.queued_message_count, ..TabView::default() });
+        let stored = disk.unsent_count();
+        self.require(22, true, String::new);
+        self.require(13, status.queued_message_count == stored, || {
+            format!("tab {tab} begins with {} messages queued, {stored} are stored", status.queued_message_count)
+        });
+    }
+
+    /// A tab is gone; calls that it did not answer never will be.
+    pub fn tab_ended(&mut self, tab: TabId) {
+        self.unheard(tab);
+        self.tabs.remove(&tab);
+        for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
+            sent.fate = Fate::Excused;
+        }
+        self.calls.retain(|_, call| call.tab != tab);
+    }
+
+    /// The application makes a call.
+    pub fn called(&mut self, tab: TabId, input: &Input, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get(&tab) else { return };
+        let profile = view.profile;
+        let wallet = self.profiles[profile].wallet.clone();
+        let (request, kind) = match input {
+            Input::Send { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, Some(text))),
+            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, text.as_ref())),
+            Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
+            Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
+            Input::MarkRead { request, session_id, sequence_number, .. } => {
+                // The user has seen it, whether or not that can be stored.
+                let reach = self.delivered.entry((session_id.clone(), wallet)).or_default();
+                reach.1 = reach.1.max(*sequence_number);
+                (*request, CallKind::MarkRead(session_id.clone(), *sequence_number))
+            }
+            Input::ClearLog { request, session_id } => (*request, CallKind::ClearLog(session_id.clone())),
+            Input::Sync { request, session_id, scope } => {
+                let wanted = |id: &&SessionId| session_id.as_ref().is_none_or(|only| only == *id);
+                // Those that an earlier call is about to close may take no part.
+                let closing = |id: &SessionId| {
+                    self.calls.values().any(|call| call.tab == tab && matches!(&call.kind, CallKind::Close(closed) if closed == id))
+                };
+                let open = disk.state().sessions.iter().filter(|(id, session)| session.open && session.wallet == wallet && !closing(id));
+                let targets = open.map(|(id, _)| id).filter(wanted).map(|id| {
+                    let unsent = disk.state().unsent(id).filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
+                    let head = if *scope == SyncScope::Everything { self.ledger.log(id).head() } else { 0 };
+                    (id.clone(), unsent, head)
+                });
+                (*request, CallKind::Sync(targets.collect()))
+            }
+            Input::ConnectWallet { request, .. }
+            | Input::DisconnectWallet { request }
+            | Input::AutoSync { request, .. }
+            | Input::Import { request, .. } => (*request, CallKind::Other),
+            _ => return,
+        };
+        self.calls.insert(request, Call { tab, kind });
+    }
+
+    fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>) -> CallKind {
+        let number = text.and_then(|text| number_of(text));
+        if let Some(number) = number {
+            assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
+            let session_id = session_id.to_owned();
+            self.ledger.sent.push(Sent { profile, tab, session_id, fate: Fate::Pending, places: Vec::new() });
+        }
+        CallKind::Send(session_id.to_owned(), number)
+    }
+
+    /// A tab answers a call.
+    pub fn replied(&mut self, tab: TabId, request: u64, result: &Result<Reply, SyncError>, disk: &ClientDisk) {
+        let Some(call) = self.calls.remove(&request) else {
+            return self.violate(21, format!("tab {tab} answers call {request}, which was not made, or a second time"));
+        };
+        let state = disk.state();
+        let session = |id: &str| state.sessions.get(id);
+        match (call.kind, result) {
+            (CallKind::Send(_, Some(number)), Err(_)) => self.ledger.sent[number as usize].fate = Fate::Refused,
+            (CallKind::Send(session_id, number), Ok(Reply::Receipt(receipt))) => {
+                let id = &receipt.message_id;
+                match number {
+                    Some(number) => self.accepted(tab, number, id, disk),
+                    None => {
+                        // Or under another id, where the device has one since.
+                        let same =
+                            |entry: &Entry| entry.message.id == *id || (entry.message.deleted && !id.contains(&entry.original_device_id));
+                        let stored = state.unsent(&session_id).any(same);
+                        self.require(21, stored, || format!("deletion {id} is said to be stored, and is not"));
+                    }
+                }
+                let queued = receipt.status == MessageStatus::Queued;
+                self.require(15, queued, || format!("{id} begins as {:?}", receipt.status));
+                if let Some(view) = self.tabs.get_mut(&tab) {
+                    view.statuses.entry(id.clone()).or_insert(receipt.status);
+                }
+            }
+            // Whether it is open may have changed again in the same commit.
+            (CallKind::Open(id) | CallKind::Close(id) | CallKind::ClearLog(id), Ok(_)) => {
+                let known = session(&id).is_some();
+                self.require(21, known, || format!("session {id} is said to be stored and is not"));
+            }
+            (CallKind::MarkRead(id, sequence), Ok(_)) => {
+                let marked = session(&id).is_some_and(|session| session.read_mark.sequence_number >= sequence);
+                self.require(21, marked, || format!("{sequence} of {id} is said to be read and is not stored so"));
+            }
+            (CallKind::Sync(targets), Ok(_)) => {
+                for (id, unsent, head) in targets {
+                    let cursor = session(&id).map_or(0, |session| session.cursor);
+                    self.require(21, cursor >= head || self.set_back, || {
+                        format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
+                    });
+                    let lost = unsent.into_iter().find(|number| self.is_unsent(*number));
+                    self.require(21, lost.is_none(), || format!("a sync of {id} is complete, and s{lost:?} is not in the log"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a message has not come to the log, and should.
+    fn is_unsent(&self, number: u64) -> bool {
+        let sent = &self.ledger.sent[number as usize];
+        sent.places.is_empty() && sent.fate == Fate::Accepted && !self.set_back
+    }
+
+    fn accepted(&mut self, tab: TabId, number: u64, id: &str, disk: &ClientDisk) {
+        let durable = disk.unsent().get(&number).copied();
+        let logged = !self.ledger.sent[number as usize].places.is_empty();
+        self.require(21, durable.is_some() || logged, || format!("s{number} is said to be stored, and is not"));
+        self.require(2, durable != Some(false), || format!("s{number} is said to be stored, and a power cut would lose it"));
+        let Some(view) = self.tabs.get(&tab) else { return };
+        let sent = &mut self.ledger.sent[number as usize];
+        sent.fate = Fate::Accepted;
+        let profile = &mut self.profiles[view.profile];
+        profile.ids.insert(id.to_owned(), number);
+        if !logged {
+            profile.pending.insert(number);
+        }
+    }
+
+    /// A commit is about to be stored.
+    pub fn commit_begins(&self, writes: &[Write], disk: &ClientDisk) -> Before {
+        let state = disk.state();
+        let touched = writes.iter().filter_map(|write| match write {
+            Write::Session(record) => Some(&record.session_id),
+            _ => None,
+        });
+        let cursors = touched.map(|id| (id.clone(), state.sessions.get(id).map_or(0, |session| session.cursor))).collect();
+        let deletes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. }));
+        let unsent = if deletes { disk.unsent().keys().copied().collect() } else { Vec::new() };
+        Before { device_id: state.device_id().cloned(), cursors, unsent }
+    }
+
+    /// It is stored.
+    pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
+        let state = disk.state();
+        let device = before.device_id.as_ref().or(state.device_id()).cloned().unwrap_or_default();
+        for (id, cursor_before) in &before.cursors {
+            let Some(record) = state.sessions.get(id) else { continue };
+            let (cursor, last) = (record.cursor, state.last_logged(id));
+            self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
+            self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
+            let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
+            *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
+            let log = self.ledger.log(id);
+            let mut due = Vec::new();
+            let mut conflicts = Vec::new();
+            for sequence in cursor_before + 1..=cursor {
+                let Some(entry) = log.entry(sequence) else { continue };
+                if entry.message.replaces.is_none() {
+                    if entry.original_device_id != device {
+                        due.push((id.clone(), sequence));
+                    }
+                    if !log.unknown_to(entry).is_empty() {
+                        conflicts.push((id.clone(), sequence));
+                    }
+                }
+            }
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.unheard.extend(due);
+                view.untold.extend(conflicts);
+            }
+        }
+        for write in writes {
+            match write {
+                Write::Log(record) => self.stored_batch(record, state),
+                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
+                _ => {}
+            }
+        }
+        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. })) {
+            if before.device_id.as_ref() == state.device_id() {
+                self.left_with_their_places(&before.unsent, disk);
+            }
+            let missing: BTreeSet<u64> =
+                self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
+            self.exercise(2);
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.missing = missing;
+            } else if !missing.is_empty() {
+                self.violate(2, format!("messages {missing:?} left the store, and no log has them"));
+            }
+        }
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = true;
+        }
+    }
+
+    /// Messages leave the outbox in the transaction that stores their places.
+    fn left_with_their_places(&mut self, before: &[u64], disk: &ClientDisk) {
+        for number in before.iter().filter(|number| !disk.unsent().contains_key(number)) {
+            let sent = &self.ledger.sent[*number as usize];
+            let cursor = disk.state().sessions.get(&sent.session_id).map_or(0, |session| session.cursor);
+            let placed = sent.places.iter().any(|(sequence, _)| *sequence <= cursor);
+            self.require(2, placed, || format!("s{number} left the outbox, and its place in the log is not stored"));
+        }
+    }
+
+    fn stored_batch(&mut self, record: &LogRecord, state: &State) {
+        let (id, first, last) = (&record.session_id, record.first, record.last);
+        let Ok(entries) = record.entries() else {
+            return self.violate(22, format!("the stored batch {first} to {last} of {id} cannot be read"));
+        };
+        let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
+        self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
+        let log = self.ledger.log(id);
+        let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
+        self.require(9, wrong.is_none() || self.set_back, || format!("entry {wrong:?} of {id} is stored other than it stands in the log"));
+        let keys: Vec<(u64, u64)> = state
+            .log
+            .range((id.clone(), 0)..=(id.clone(), u64::MAX))
+            .rev()
+            .take(3)
+            .map(|(_, record)| (record.first, record.last))
+            .collect();
+        let hole = keys.windows(2).find(|pair| pair[1].1 + 1 != pair[0].0).map(<[_]>::to_vec);
+        self.require(7, hole.is_none(), || format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
+    }
+
+    /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
+    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
+        let cursor_before = before.cursors.iter().find(|(session, _)| session == id).map_or(0, |(_, cursor)| *cursor);
+        let cursor = state.sessions.get(id).map_or(0, |session| session.cursor);
+        for entry in entries {
+            let renamed = before.device_id.as_ref().is_some_and(|device| *device != entry.original_device_id);
+            let log = self.ledger.log(id);
+            let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
+            let beyond =
+                others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
+            self.require(11, beyond.is_none() || self.set_back, || {
+                format!("unsent {} knows {beyond:?}, which is not stored", entry.message.id)
+            });
+            if !renamed {
+                let log = self.ledger.log(id);
+                let is_short = |device: &&String| {
+                    **device != entry.original_device_id && entry.vector_clock.get(device) < log.head_of(device, cursor_before)
+                };
+                let short = log.devices().find(is_short).cloned();
+                self.require(11, short.is_none() || self.set_back, || {
+                    format!("unsent {} does not know all of {short:?} that was stored when it was written", entry.message.id)
+                });
+            }
+        }
+    }
+
+    /// A tab gives a frame to its socket.
+    pub fn transmitted(&mut self, tab: TabId, connection: ConnectionId, bytes: &[u8], disk: &ClientDisk) {
+        let size = bytes.len();
+        self.require(20, size <= FRAME_BYTES_MAX, || format!("tab {tab} sends a frame of {size} bytes"));
+        let Ok(frame) = Frame::from_bytes(bytes) else {
+            return self.violate(22, format!("tab {tab} sends a frame that cannot be read"));
+        };
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if view.fenced {
+            return self.violate(23, format!("tab {tab} speaks though another has taken over its profile"));
+        }
+        if view.connection != Some(connection) {
+            view.connection = Some(connection);
+            view.under_way.clear();
+        }
+        let id = frame.head.session_id;
+        view.device_id = frame.head.device_id;
+        match frame.body {
+            // It joins anew, and says all again.
+            Body::DeviceAnnounce(_) => {
+                view.under_way.remove(&id);
+            }
+            Body::SyncAck(ack) => {
+                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
+                let cursor = disk.state().sessions.get(&id).map_or(0, |session| session.cursor);
+                self.require(7, through <= cursor, || format!("tab {tab} acknowledges {through} of {id}, it has stored {cursor}"));
+            }
+            Body::SyncUpdate(update) => {
+                let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
+                let under_way = view.under_way.entry(id.clone()).or_default();
+                under_way.push(last);
+                let (count, profile) = (under_way.len(), view.profile);
+                let unstored = update.messages.iter().find(|unsent| {
+                    number_of(&unsent.message.ciphertext)
+                        .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
+                });
+                let unstored = unstored.map(|unsent| unsent.message.id.clone());
+                let is_owner = disk.owner() == tab;
+                self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
+                self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
+                for unsent in update.messages {
+                    if let Some(number) = number_of(&unsent.message.ciphertext) {
+                        self.profiles[profile].transmitted.insert(number);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A frame reaches a tab.
+    pub fn reached(&mut self, tab: TabId, bytes: &[u8], commit_waits: bool) {
+        let Ok(frame) = Frame::from_bytes(bytes) else { return };
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        match frame.body {
+            Body::SyncAck(ack) => {
+                let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
+                let through = counters.max().unwrap_or(0);
+                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
+                    under_way.retain(|last| *last > through);
+                }
+                let profile = view.profile;
+                let log = self.ledger.log(&frame.head.session_id);
+                for sequence in &ack.acknowledged_sequences {
+                    if let Some(number) = log.entry(*sequence).and_then(|entry| number_of(&entry.message.ciphertext)) {
+                        if commit_waits {
+                            view.deferred.insert(number);
+                        } else if self.profiles[profile].transmitted.remove(&number) {
+                            view.acknowledged.insert(number);
+                        }
+                    }
+                }
+            }
+            Body::SyncResponse(response) => {
+                // The log itself may tell how far own messages are.
+                let entries = response.messages.entries().unwrap_or_default();
+                let own = entries.iter().filter(|entry| entry.original_device_id == view.device_id).map(Entry::counter);
+                let through = own.max().unwrap_or(0);
+                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
+                    under_way.retain(|last| *last > through);
+                }
+            }
+            Body::Error(error) => {
+                if let Some(id) = error.session_id {
+                    view.under_way.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a tab shows when it is asked: never ahead of what is stored.
+    pub fn looked(
+        &mut self,
+        tab: TabId,
+        status: SyncStatusView,
+        (queued, sessions): (usize, u64),
+        state: ConnectionState,
+        disk: &ClientDisk,
+        commit_waits: bool,
+    ) {
+        let Some(view) = self.tabs.get(&tab) else { return };
+        if view.disk_ahead || view.fenced || disk.owner() != tab {
+            if view.fenced {
+                self.require(23, state == ConnectionState::Offline, || format!("tab {tab} is {state:?} though it is fenced"));
+            }
+            return;
+        }
+        let stored = disk.unsent_count();
+        self.require(13, status.queued_message_count == stored, || {
+            format!("tab {tab} shows {} messages queued, {stored} are stored", status.queued_message_count)
+        });
+        if commit_waits {
+            return;
+        }
+        // New versions stand in the place of what they replace.
+        let unsent = disk.state().sessions.keys().flat_map(|id| disk.state().unsent(id));
+        let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
+        self.require(13, queued == listed && sessions == stored, || {
+            format!("tab {tab} lists {queued} queued messages of {listed} and counts {sessions} in its sessions, {stored} are stored")
+        });
+    }
+
+    /// A tab hears how its commit went.
+    pub fn disk_is_known(&mut self, tab: TabId, stored: bool) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = false;
+        }
+        if !stored {
+            self.unheard(tab);
+        }
+    }
+
+    /// What has reached a tab and is not stored is forgotten: its connection is given up.
+    pub fn unheard(&mut self, tab: TabId) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.deferred.clear();
+            let acknowledged = std::mem::take(&mut view.acknowledged);
+            self.profiles[view.profile].transmitted.extend(acknowledged);
+        }
+    }
+
+    /// A tab has handled an input: nothing that it owes is left.
+    pub fn handled(&mut self, tab: TabId, knows: bool, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let whole = std::mem::take(&mut view.whole);
+        if let Some(id) = whole.first() {
+            self.violate(14, format!("the progress of {id} is whole, and the sync goes on"));
+            return;
+        }
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if knows {
+            let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
+            let missing = std::mem::take(&mut view.missing);
+            let deferred = std::mem::take(&mut view.deferred);
+            self.profiles[view.profile].transmitted.retain(|number| !deferred.contains(number));
+            view.acknowledged.extend(deferred);
+            self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
+            self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
+            let lost = missing.into_iter().find(|number| self.is_unsent(*number));
+            self.require(2, lost.is_none(), || format!("s{} left the store of tab {tab}, and no log has it", lost.unwrap_or(0)));
+        }
+        let Some(view) = self.tabs.get(&tab) else { return };
+        if !view.disk_ahead && !view.fenced && disk.owner() == tab {
+            let (told, stored) = (view.told_queue, disk.unsent_count());
+            self.require(13, told == stored, || format!("tab {tab} has told of {told} queued messages, {stored} are stored"));
+        }
+    }
+
+    /// A tab has heard that another tab owns the store.
+    pub fn fenced(&mut self, tab: TabId) {
+        self.exercise(23);
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.fenced = true;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What devices tell their applications: events, and how far messages are.
+
+use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus};
+use solconnect_sync_core::error::ErrorCode;
+
+use crate::checker::{Checker, Sync};
+use crate::client_disk::ClientDisk;
+use crate::ledger::Fate;
+use crate::world::TabId;
+
+impl Checker {
+    /// A tab tells its application something.
+    pub fn told(&mut self, tab: TabId, event: &Event, disk: &ClientDisk) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let profile = view.profile;
+        match event {
+            Event::MessageReceived { session_id, entry: told } => {
+                let sequence = told.sequence_number;
+                let key = (session_id.clone(), sequence);
+                let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
+                let due = view.unheard.remove(&key) && !skipped;
+                let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
+                self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
+                self.require(9, stands || self.set_back, || {
+                    format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
+                });
+            }
+            Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
+            Event::MessageRenamed { old_id, new_id, .. } => {
+                let ids = &mut self.profiles[profile].ids;
+                if let Some(number) = ids.get(old_id).copied() {
+                    ids.insert(new_id.clone(), number);
+                }
+            }
+            Event::MessageSynced { session_id, message_id } => {
+                let logged = self.is_logged(session_id, message_id);
+                self.require(21, logged || self.set_back, || format!("{message_id} is said to be synced, and is not in the log"));
+            }
+            Event::SyncStarted { session_id } => {
+                let head = self.ledger.log(session_id).head();
+                view.syncs.insert(session_id.clone(), Sync { progress: None, head });
+            }
+            Event::SyncProgress { session_id, messages_synced, total_messages } => {
+                let (synced, total) = (*messages_synced, *total_messages);
+                let Some(sync) = view.syncs.get_mut(session_id) else {
+                    return self.violate(14, format!("progress of {session_id} without a sync"));
+                };
+                let before = sync.progress.replace((synced, total)).map_or(0, |(synced, _)| synced);
+                if synced == total {
+                    view.whole.insert(session_id.clone());
+                }
+                self.require(14, synced >= before && synced <= total, || {
+                    format!("progress of {session_id}: {before}, then {synced} of {total}")
+                });
+            }
+            Event::SyncFailed { session_id, .. } => {
+                view.syncs.remove(session_id);
+                view.whole.remove(session_id);
+            }
+            Event::SyncCompleted { session_id, stats } => {
+                view.whole.remove(session_id);
+                let Some(sync) = view.syncs.remove(session_id) else {
+                    return self.violate(14, format!("{session_id} is complete without a sync"));
+                };
+                let known = !view.disk_ahead && disk.owner() == tab;
+                let cursor = disk.state().sessions.get(session_id).map_or(0, |session| session.cursor);
+                let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
+                self.require(14, at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
+                self.require(14, cursor >= sync.head || self.set_back, || {
+                    format!("a sync of {session_id} is complete at {cursor}; the log ended at {} when it began", sync.head)
+                });
+                let stored = disk.state().unsent(session_id).count() as u64;
+                self.require(13, stats.pending_messages == stored || !known, || {
+                    format!("{} messages of {session_id} are said to be queued, {stored} are stored", stats.pending_messages)
+                });
+            }
+            Event::ConflictDetected { session_id, conflicts } => {
+                for conflict in conflicts {
+                    self.conflict(tab, session_id, conflict);
+                }
+            }
+            Event::ConnectionChanged { state } => {
+                let fenced = view.fenced && *state != ConnectionState::Offline;
+                self.require(23, !fenced, || format!("tab {tab} becomes {state:?} though it is fenced"));
+            }
+            Event::Warning { error } if error.code == ErrorCode::RelayRolledBack => view.rolled_back = true,
+            Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
+            Event::DeviceReplaced { .. } => {
+                self.adrift.append(&mut self.profiles[profile].transmitted);
+                if let Some(view) = self.tabs.get_mut(&tab) {
+                    view.deferred.clear();
+                    view.acknowledged.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_logged(&self, session_id: &str, message_id: &str) -> bool {
+        self.ledger.log(session_id).place_of_id(message_id).is_some()
+    }
+
+    /// How far a message is said to be, in an event or in a list.
+    pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
+            // A hostile member has given its message the id of another: which of them is meant is not known.
+            return;
+        }
+        let before = view.statuses.get(message_id).copied();
+        if told {
+            view.statuses.insert(message_id.to_owned(), status);
+        }
+        let profile = view.profile;
+        let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
+        self.require(15, before.is_none_or(|before| before <= status) || back, || {
+            format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
+        });
+        if status == MessageStatus::Failed {
+            if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
+                self.profiles[profile].pending.remove(&number);
+                self.ledger.sent[number as usize].fate = Fate::Refused;
+            }
+        } else if status >= MessageStatus::Sent {
+            let logged = self.is_logged(session_id, message_id);
+            self.require(15, logged || self.set_back, || format!("{message_id} is said to be {status:?}, and is not in the log"));
+            if status > MessageStatus::Sent && !self.lies && !self.set_back {
+                self.check_receipt(session_id, message_id, status);
+            }
+        }
+    }
+
+    /// A receipt says that another wallet has the message: it has.
+    fn check_receipt(&mut self, session_id: &str, message_id: &str, status: MessageStatus) {
+        let log = self.ledger.log(session_id);
+        let Some(entry) = log.place_of_id(message_id).and_then(|place| log.entry(place)) else { return };
+        let (sequence, sender) = (entry.sequence_number, &entry.message.sender_wallet);
+        let others = self.delivered.iter().filter(|((id, wallet), _)| id == session_id && wallet != sender);
+        let reached = others.map(|(_, (delivered, read))| if status == MessageStatus::Read { *read } else { *delivered }).max();
+        self.require(15, reached.unwrap_or(0) >= sequence, || {
+            format!("{message_id} at {sequence} is said to be {status:?}, others are at {reached:?}")
+        });
+    }
+}

@@ -1,0 +1,97 @@
+//! What must be so once faults have stopped for long enough.
+
+use solconnect_sync_core::client::ConnectionState;
+
+use crate::client_disk::ClientDisk;
+use crate::ledger::Fate;
+use crate::world::World;
+
+/// Within so much virtual time after the last fault everything must have converged.
+pub const CONVERGE_MS_MAX: u64 = 240_000;
+
+impl World {
+    /// Who is not where it should be: the invariant, and what is wrong; `None` when all have converged.
+    pub fn unsettled(&self) -> Option<(u8, String)> {
+        for (index, profile) in self.profiles.iter().enumerate() {
+            let tab = profile.tab.and_then(|tab| self.tabs.get(&tab));
+            let Some(tab) = tab else { return Some((27, format!("profile {index} has no tab"))) };
+            let state = tab.client.connection();
+            if state != ConnectionState::Connected {
+                return Some((27, format!("profile {index} is {state:?}")));
+            }
+            let unsent = profile.disk.unsent_count();
+            if unsent > 0 {
+                return Some((25, format!("profile {index} still has {unsent} unsent messages")));
+            }
+            for peer in &profile.peers {
+                let session_id = solconnect_sync_core::ids::session_of(profile.wallet, peer);
+                let head = self.checker.ledger.log(&session_id).head();
+                let cursor = profile.disk.state().sessions.get(&session_id).map_or(0, |session| session.cursor);
+                if cursor != head {
+                    return Some((26, format!("profile {index} is at {cursor} of {session_id}, the log ends at {head}")));
+                }
+            }
+        }
+        None
+    }
+
+    /// Everything has converged, or should have: the whole of it is looked at.
+    pub fn judge(&mut self) {
+        let unsettled = self.unsettled();
+        for invariant in [25, 26, 27] {
+            let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
+            self.checker.require(invariant, broken.is_none(), || {
+                format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
+            });
+        }
+        self.compare_logs();
+        for number in 0..self.checker.ledger.sent.len() {
+            let sent = &self.checker.ledger.sent[number];
+            let lost = sent.fate == Fate::Accepted && sent.places.is_empty();
+            let session_id = sent.session_id.clone();
+            self.checker
+                .require(2, !lost || self.checker.set_back, || format!("s{number} was accepted and is not in the log of {session_id}"));
+        }
+        let tabs: Vec<u64> = self.tabs.keys().copied().collect();
+        for tab in tabs {
+            self.look(tab);
+        }
+    }
+
+    /// The relay was set back: who had more of a session than it has now says so, and keeps what it has (I19).
+    pub fn judge_set_back(&mut self, before: &[ClientDisk]) {
+        for (index, before) in before.iter().enumerate() {
+            let disk = &self.profiles[index].disk;
+            let lost = disk.state().sessions.iter().find(|(session_id, session)| {
+                let rows = self.relay.journal().sessions().get(*session_id);
+                session.cursor > rows.map_or(0, |rows| rows.entries.len() as u64)
+            });
+            if lost.is_none() {
+                continue;
+            }
+            let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
+            let kept = before.state().sessions.keys().all(|id| before.state().entries(id) == disk.state().entries(id));
+            self.checker.require(19, told, || format!("the relay has less than profile {index}, which does not say so"));
+            self.checker.require(19, kept, || format!("profile {index} has changed its log because the relay was set back"));
+        }
+    }
+
+    fn compare_logs(&mut self) {
+        for index in 0..self.profiles.len() {
+            let profile = &self.profiles[index];
+            for (session_id, session) in &profile.disk.state().sessions {
+                let cleared = profile.disk.state().cleared.get(session_id).copied().unwrap_or(0) as usize;
+                let stored = profile.disk.state().entries(session_id);
+                let log = self.checker.ledger.log(session_id).entries();
+                let through = usize::try_from(session.cursor).unwrap_or(0).min(log.len());
+                let same = log.get(cleared.min(through)..through).is_some_and(|log| log == stored);
+                let excused = self.checker.set_back;
+                self.checker.require(9, same || excused, || format!("profile {index} holds another log of {session_id} than the relay"));
+            }
+        }
+        for (session_id, rows) in self.relay.journal().sessions() {
+            let (head, stored) = (self.checker.ledger.log(session_id).head(), rows.entries.len() as u64);
+            self.checker.require(1, head == stored, || format!("{head} entries of {session_id} were in the log, {stored} are"));
+        }
+    }
+}

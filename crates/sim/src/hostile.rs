@@ -1,0 +1,312 @@
+//! Members that keep no rules (F47), and one that never reads (F49), on binary and on JSON connections.
+
+use std::sync::Arc;
+
+use solconnect_sync_core::frame::{
+    Body, Chat, DeviceAnnounce, DeviceInfo, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus,
+    SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
+};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, TEXT_BYTES_MAX};
+use solconnect_sync_core::message::{Message, Stamp};
+use solconnect_sync_core::vector_clock::VectorClock;
+
+use crate::faults::Fault;
+use crate::network::{ConnectionId, Parcel, Peer, Side};
+use crate::world::{Context, Happening, World};
+
+/// A session that only hostile members are in: what floods it costs nobody else.
+const FLOODED_SESSION: &str = "flooded";
+
+/// One hostile member.
+pub struct Hostile {
+    wallet: &'static str,
+    device_id: String,
+    encoding: Encoding,
+    connection: Option<ConnectionId>,
+    /// It never takes anything from its socket.
+    deaf: bool,
+    /// It speaks our rules where it likes to, and is a seed client otherwise.
+    v1: bool,
+    /// The counters that it has used in the flooded session.
+    flooded: u64,
+}
+
+impl World {
+    /// A hostile member of the sessions of this wallet.
+    pub fn add_hostile(&mut self, wallet: &'static str) {
+        let index = self.hostiles.len();
+        let random = &mut self.ctx.random;
+        let deaf = random.u8(0..4) == 0;
+        let encoding = if random.bool() { Encoding::Binary } else { Encoding::Json };
+        let v1 = encoding == Encoding::Binary || random.bool();
+        let device_id = format!("hostile-{index}");
+        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1, flooded: 0 });
+        self.checker.expect_lies();
+        self.ctx.agenda.after(0, Happening::Hostile(index));
+    }
+
+    /// It does its next bad thing.
+    pub fn hostile_acts(&mut self, index: usize) {
+        if !self.ctx.faults.active() {
+            return;
+        }
+        let wait_ms = self.ctx.random.u64(10..1_500);
+        self.ctx.agenda.after(wait_ms, Happening::Hostile(index));
+        let Some(connection) = self.hostiles[index].connection else {
+            if self.relay.is_up() {
+                let (encoding, life) = (self.hostiles[index].encoding, self.relay.life());
+                let connection = self.network.open(&mut self.ctx, Peer::Hostile(index), encoding, life);
+                self.hostiles[index].connection = Some(connection);
+            }
+            return;
+        };
+        let session_id = self.victim();
+        self.ctx.faults.count(Fault::HostileFrame);
+        let payloads = match self.ctx.random.u8(0..20) {
+            0..3 => vec![self.garbage(index, &session_id)],
+            3 => vec![self.hostiles[index].oversized()],
+            4..7 => vec![self.announcement(index, &session_id)],
+            7..11 => vec![self.update(index, &session_id)],
+            11..14 => vec![self.receipt(index, &session_id)],
+            14..16 => vec![self.request(index, &session_id)],
+            16 => vec![self.acknowledgement(index, &session_id)],
+            17 => vec![self.chat(index, &session_id)],
+            18 if self.ctx.random.u8(0..8) == 0 => self.flood(index),
+            _ => vec![self.heartbeat(index, &session_id)],
+        };
+        let payloads = if self.hostiles[index].deaf { self.ask_for_all(index, &session_id, payloads) } else { payloads };
+        for payload in payloads {
+            self.network.send(&mut self.ctx, connection, Side::Relay, payload);
+        }
+    }
+
+    /// Something arrives at it.
+    pub fn hostile_hears(&mut self, index: usize, connection: ConnectionId, parcel: Parcel) {
+        if let Parcel::Closed(_) = parcel
+            && self.hostiles[index].connection == Some(connection)
+        {
+            self.hostiles[index].connection = None;
+            self.network.end(&mut self.ctx, connection, Side::Relay, "1000");
+        }
+    }
+
+    fn victim(&mut self) -> String {
+        let sessions: Vec<String> = self.checker.ledger.sessions().map(|(session_id, _)| session_id.clone()).collect();
+        match self.ctx.random.u8(0..8) {
+            0 => FLOODED_SESSION.into(),
+            1 => "nowhere".into(),
+            2 if self.ctx.random.u8(0..4) == 0 => "x".repeat(ID_BYTES_MAX + 1),
+            _ if sessions.is_empty() => FLOODED_SESSION.into(),
+            _ => self.ctx.pick(&sessions).clone(),
+        }
+    }
+
+    fn garbage(&mut self, index: usize, session_id: &str) -> Payload {
+        let valid = self.announcement(index, session_id);
+        let random = &mut self.ctx.random;
+        match (valid, random.u8(0..4)) {
+            (Payload::Text(_), 0) => Payload::Binary(Arc::from(&[0xff, 0x00, 0x80][..])),
+            (Payload::Text(_), 1) => Payload::Text(format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)).into()),
+            (Payload::Text(text), 2) => Payload::Text(text.chars().take(random.usize(0..text.len())).collect::<String>().into()),
+            (Payload::Text(text), _) => Payload::Text(text.replace("\"type\":\"device_announce\"", "\"type\":\"sync_response\"").into()),
+            (Payload::Binary(_), 0) => Payload::Text("{}".into()),
+            (Payload::Binary(bytes), 1) => Payload::Binary(bytes[..random.usize(0..bytes.len())].into()),
+            (Payload::Binary(bytes), _) => {
+                let mut bytes = bytes.to_vec();
+                for _ in 0..random.u8(1..5) {
+                    let place = random.usize(0..bytes.len());
+                    bytes[place] = random.u8(..);
+                }
+                Payload::Binary(bytes.into())
+            }
+        }
+    }
+
+    fn announcement(&mut self, index: usize, session_id: &str) -> Payload {
+        let hostile = &self.hostiles[index];
+        let platform = if self.ctx.random.u8(0..6) == 0 { "p".repeat(200) } else { "web".into() };
+        let announce = DeviceAnnounce {
+            device_info: DeviceInfo { platform, version: "9".into() },
+            sync_state: SyncState { last_synced_sequence: self.ctx.random.u64(..), vector_clock: VectorClock::new() },
+            wallet: self.ctx.random.bool().then(|| hostile.wallet.into()),
+            compression: self.ctx.random.bool().then(|| "deflate".into()),
+        };
+        hostile.frame(&mut self.ctx, session_id, Body::DeviceAnnounce(announce))
+    }
+
+    /// Messages with counters, clocks, ids and texts that are wrong in one way or another, and some that are right.
+    fn update(&mut self, index: usize, session_id: &str) -> Payload {
+        let log = self.checker.ledger.log(session_id);
+        let hostile = &self.hostiles[index];
+        let random = &mut self.ctx.random;
+        let next = log.head_of(&hostile.device_id, log.head()) + 1;
+        let counter = match random.u8(0..6) {
+            0 => next + random.u64(1..1_000),
+            1 => next.saturating_sub(random.u64(0..3)),
+            2 => u64::MAX,
+            _ => next,
+        };
+        let mut clock = VectorClock::new();
+        let _ = clock.raise(&hostile.device_id, counter);
+        for device in log.devices().filter(|device| **device != hostile.device_id) {
+            let beyond = if random.u8(0..6) == 0 { random.u64(1..100) } else { 0 };
+            let _ = clock.raise(device, random.u64(0..=log.head_of(device, log.head())) + beyond);
+        }
+        if random.u8(0..20) == 0 {
+            for number in 0..1_100 {
+                let _ = clock.raise(&format!("nobody-{number}"), 1);
+            }
+        }
+        let known: Vec<String> = log.entries().iter().rev().take(5).map(|entry| entry.message.id.clone()).collect();
+        let long = random.u8(0..12) == 0;
+        let text: String = if long { "h".repeat(TEXT_BYTES_MAX + random.usize(0..2)) } else { format!("hostile {}", random.u32(..)) };
+        let id = match random.u8(0..8) {
+            0 => String::new(),
+            1 => "i".repeat(ID_BYTES_MAX + 1),
+            2 if !known.is_empty() => known[random.usize(0..known.len())].clone(),
+            _ => message_id(session_id, &hostile.device_id, counter),
+        };
+        let message = Message {
+            id,
+            sender_wallet: if random.u8(0..6) == 0 { "someone else".into() } else { hostile.wallet.into() },
+            ciphertext: text,
+            timestamp: if random.bool() { Stamp::Text("soon".into()) } else { Stamp::Millis(random.u64(..)) },
+            session_id: if random.u8(0..6) == 0 { "elsewhere".into() } else { session_id.into() },
+            content_type: (random.u8(0..8) == 0).then(|| "t".repeat(200)),
+            replaces: (random.u8(0..4) == 0 && !known.is_empty()).then(|| known[0].clone()),
+            deleted: random.u8(0..8) == 0,
+            ..Message::default()
+        };
+        let unsent = Unsent { message, sequence_number: counter, vector_clock: clock, local_timestamp: Stamp::default() };
+        self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }))
+    }
+
+    /// A receipt for a message that is not there, or stands elsewhere.
+    fn receipt(&mut self, index: usize, session_id: &str) -> Payload {
+        let log = self.checker.ledger.log(session_id);
+        let random = &mut self.ctx.random;
+        let somewhere = log.entry(random.u64(0..=log.head())).map(|entry| entry.message.id.clone());
+        let receipt = Receipt {
+            message_id: somewhere.filter(|_| random.u8(0..4) > 0).unwrap_or_else(|| "nothing".into()),
+            status: if random.bool() { ReceiptStatus::Read } else { ReceiptStatus::Delivered },
+            timestamp: Stamp::Millis(0),
+            reader_wallet: random.bool().then(|| "someone".into()),
+            device_id: None,
+            sequence_number: match random.u8(0..5) {
+                0 => None,
+                1 => Some(random.u64(..)),
+                _ => Some(random.u64(0..=log.head() + 2)),
+            },
+        };
+        self.hostiles[index].frame(&mut self.ctx, session_id, Body::ReadReceipt(ReadReceipt { receipts: vec![receipt] }))
+    }
+
+    fn request(&mut self, index: usize, session_id: &str) -> Payload {
+        let random = &mut self.ctx.random;
+        let count = if random.u8(0..6) == 0 { BATCH_MESSAGES_MAX } else { random.usize(0..3) };
+        let odd = |random: &mut fastrand::Rng| if random.u8(0..3) == 0 { random.u64(..) } else { random.u64(0..300) };
+        let request = SyncRequest {
+            last_synced_sequence: odd(random),
+            sync_vector: VectorClock::new(),
+            missing_ranges: (0..count).map(|_| SequenceRange { start: odd(random), end: odd(random) }).collect(),
+            max_batch_size: random.bool().then(|| odd(random)),
+        };
+        self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncRequest(request))
+    }
+
+    fn acknowledgement(&mut self, index: usize, session_id: &str) -> Payload {
+        let sequence = self.ctx.random.u64(..);
+        let ack = SyncAck { acknowledged_sequences: vec![sequence], ..SyncAck::default() };
+        self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncAck(ack))
+    }
+
+    fn heartbeat(&mut self, index: usize, session_id: &str) -> Payload {
+        let heartbeat = SyncHeartbeat { sequence_number: self.ctx.random.u64(..), ..SyncHeartbeat::default() };
+        self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncHeartbeat(heartbeat))
+    }
+
+    /// A live message as the original's clients write it; only in JSON.
+    fn chat(&mut self, index: usize, session_id: &str) -> Payload {
+        if self.hostiles[index].encoding == Encoding::Binary {
+            return self.heartbeat(index, session_id);
+        }
+        let random = &mut self.ctx.random;
+        let chat = Chat {
+            room_id: random.bool().then(|| session_id.into()),
+            session_id: Some(session_id.into()),
+            message: format!("hostile {}", random.u32(..)),
+            sender: self.hostiles[index].wallet.into(),
+            message_id: random.bool().then(|| format!("chat-{}", random.u8(..))),
+            ..Chat::default()
+        };
+        Payload::Text(Frame { head: Head::default(), body: Body::Chat(chat) }.to_json().into())
+    }
+
+    /// More messages than the relay may hold, and then the same again and again, to be acknowledged again and again.
+    fn flood(&mut self, index: usize) -> Vec<Payload> {
+        let announce = self.announcement(index, FLOODED_SESSION);
+        let Hostile { wallet, ref device_id, flooded, .. } = self.hostiles[index];
+        let frames: Vec<SyncUpdate> = (0..7)
+            .map(|frame| {
+                let counters = flooded + frame * 300 + 1..=flooded + frame * 300 + 300;
+                let unsent = counters.map(|counter| {
+                    let mut vector_clock = VectorClock::new();
+                    let _ = vector_clock.raise(device_id, counter);
+                    let message = Message {
+                        id: message_id(FLOODED_SESSION, device_id, counter),
+                        sender_wallet: wallet.into(),
+                        ciphertext: "f".into(),
+                        session_id: FLOODED_SESSION.into(),
+                        ..Message::default()
+                    };
+                    Unsent { message, sequence_number: counter, vector_clock, local_timestamp: Stamp::default() }
+                });
+                SyncUpdate { messages: unsent.collect() }
+            })
+            .collect();
+        let again = if self.hostiles[index].deaf { 60 } else { 7 };
+        let updates = frames.iter().cycle().take(again).cloned();
+        let hostile = &self.hostiles[index];
+        let updates = updates.map(|update| hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncUpdate(update)));
+        std::iter::once(announce).chain(updates).collect()
+    }
+
+    /// What never reads asks for as much as it can get.
+    fn ask_for_all(&mut self, index: usize, session_id: &str, mut payloads: Vec<Payload>) -> Vec<Payload> {
+        if let Some(connection) = self.hostiles[index].connection {
+            self.ctx.faults.count(Fault::NeverReads);
+            self.network.block(connection, Side::Peer, u64::MAX);
+        }
+        let hostile = &self.hostiles[index];
+        for _ in 0..4 {
+            let request = SyncRequest { missing_ranges: vec![SequenceRange { start: 1, end: u64::MAX }], ..SyncRequest::default() };
+            payloads.push(hostile.frame(&mut self.ctx, session_id, Body::SyncRequest(request)));
+        }
+        payloads
+    }
+}
+
+impl Hostile {
+    fn frame(&self, ctx: &mut Context, session_id: &str, body: Body) -> Payload {
+        let head = Head {
+            session_id: session_id.into(),
+            device_id: self.device_id.clone(),
+            timestamp: Stamp::Millis(1),
+            message_id: format!("h{}", ctx.random.u16(..)),
+            protocol_version: self.v1.then_some(PROTOCOL_VERSION),
+        };
+        let frame = Frame { head, body };
+        match self.encoding {
+            Encoding::Json => Payload::Text(frame.to_json().into()),
+            Encoding::Binary => Payload::Binary(frame.to_bytes().unwrap_or_default().into()),
+        }
+    }
+
+    fn oversized(&self) -> Payload {
+        match self.encoding {
+            Encoding::Json => Payload::Text(format!("{{\"type\":\"sync_heartbeat\",\"x\":\"{}\"}}", "x".repeat(FRAME_BYTES_MAX)).into()),
+            Encoding::Binary => Payload::Binary(vec![1; FRAME_BYTES_MAX + 1].into()),
+        }
+    }
+}

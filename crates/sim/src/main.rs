@@ -1,0 +1,210 @@
+//! `npm run sim`: runs seeds and says what they showed.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use solconnect_sim::checker::{Excuse, INVARIANTS, Violation};
+use solconnect_sim::faults::Fault;
+use solconnect_sim::scenario::{Outcome, run};
+
+/// From so many seeds on, a fault or an invariant that never came up is an error.
+const SEEDS_FOR_COVERAGE: u64 = 500;
+
+/// Runs seeds of the simulated world. Each is run by its number alone, so that what one shows can be seen again.
+#[derive(Parser)]
+struct Options {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Only this seed, with the end of its trace.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// So many of the last lines of the trace of a seed that fails.
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
+    /// How many run at once; as many as there are processors unless said.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Stop after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    std::panic::set_hook(Box::new(|_| {}));
+    match options.seed {
+        Some(seed) => one(seed, options.lines),
+        None => many(&options),
+    }
+}
+
+/// Runs a seed; a machine that panics violates every promise.
+fn attempt(seed: u64, lines_max: usize) -> Outcome {
+    std::panic::catch_unwind(|| run(seed, lines_max)).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Outcome {
+            seed,
+            hash: 0,
+            steps: 0,
+            operations: 0,
+            faults: vec![0; Fault::ALL.len()],
+            exercised: [0; 32],
+            excused: [0; 4],
+            violation: Some(Violation { invariant: 0, text: format!("panic: {}", text.unwrap_or_default()) }),
+            rates: String::new(),
+            lines: Vec::new(),
+        }
+    })
+}
+
+fn one(seed: u64, lines_max: usize) -> ExitCode {
+    let outcome = attempt(seed, lines_max);
+    println!("seed {seed}: {} operations, {} steps, trace {:016x}", outcome.operations, outcome.steps, outcome.hash);
+    println!("rates: {}", outcome.rates);
+    match &outcome.violation {
+        Some(violation) => {
+            outcome.lines.iter().for_each(|line| println!("{line}"));
+            println!("{}", sentence(violation));
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("clean");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn sentence(violation: &Violation) -> String {
+    let Violation { invariant, text } = violation;
+    if *invariant == 0 { text.clone() } else { format!("I{invariant}: {text}") }
+}
+
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    operations: u64,
+    steps: u64,
+    faults: Vec<u64>,
+    exercised: [u64; 32],
+    excused: [u64; 4],
+    repeated: u64,
+    broken: Vec<Outcome>,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.operations += outcome.operations;
+        self.steps += outcome.steps;
+        self.faults.resize(Fault::ALL.len(), 0);
+        self.faults.iter_mut().zip(&outcome.faults).for_each(|(sum, count)| *sum += count);
+        self.exercised.iter_mut().zip(outcome.exercised).for_each(|(sum, count)| *sum += count);
+        self.excused.iter_mut().zip(outcome.excused).for_each(|(sum, count)| *sum += count);
+        if outcome.violation.is_some() {
+            self.broken.push(outcome);
+        }
+    }
+}
+
+fn many(options: &Options) -> ExitCode {
+    let threads = options.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let start = Instant::now();
+    let (next, stop) = (AtomicU64::new(options.first), AtomicBool::new(false));
+    let (sender, outcomes) = channel();
+    let mut sum = Sum::default();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let sender = sender.clone();
+            let (next, stop) = (&next, &stop);
+            scope.spawn(move || work(options, start, next, stop, &sender));
+        }
+        drop(sender);
+        for (outcome, again) in outcomes {
+            let seed = outcome.seed;
+            if let Some(hash) = again {
+                sum.repeated += 1;
+                if hash != outcome.hash {
+                    println!("seed {seed} gave two traces");
+                    stop.store(true, Ordering::Relaxed);
+                    sum.broken.push(attempt(seed, 0));
+                }
+            }
+            if let Some(violation) = &outcome.violation {
+                println!("seed {seed}, step {}: {}", outcome.steps, sentence(violation));
+                stop.store(true, Ordering::Relaxed);
+            }
+            sum.add(outcome);
+        }
+    });
+    report(&sum, start.elapsed(), options.lines)
+}
+
+fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, sender: &Sender<(Outcome, Option<u64>)>) {
+    let limit = options.seconds.map(Duration::from_secs);
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        let late = limit.is_some_and(|limit| start.elapsed() >= limit);
+        if seed >= options.first + options.seeds || late || stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let outcome = attempt(seed, 0);
+        let again = (seed % 100 == 0).then(|| attempt(seed, 0).hash);
+        if sender.send((outcome, again)).is_err() {
+            return;
+        }
+    }
+}
+
+fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
+    let seconds = elapsed.as_secs_f64();
+    println!(
+        "{} seeds in {seconds:.1} s, {:.0} a second; {} operations, {} steps; {} seeds run twice with the same trace",
+        sum.seeds,
+        sum.seeds as f64 / seconds,
+        sum.operations,
+        sum.steps,
+        sum.repeated
+    );
+    let mut missing = Vec::new();
+    println!("faults:");
+    for (fault, count) in Fault::ALL.iter().zip(&sum.faults) {
+        println!("  {count:>9}  {}", fault.label());
+        if *count == 0 {
+            missing.push(fault.label().to_owned());
+        }
+    }
+    println!("invariants, how often put to the test:");
+    for invariant in INVARIANTS {
+        let count = sum.exercised[invariant as usize];
+        println!("  {count:>9}  I{invariant}");
+        if count == 0 {
+            missing.push(format!("I{invariant}"));
+        }
+    }
+    println!("messages that stand twice, excused by a known limit:");
+    for (excuse, count) in Excuse::ALL.iter().zip(sum.excused) {
+        println!("  {count:>9}  {excuse:?}");
+    }
+    if let Some(broken) = sum.broken.iter().min_by_key(|outcome| outcome.seed) {
+        println!("\nthe end of seed {}, whose rates are {}:", broken.seed, broken.rates);
+        attempt(broken.seed, lines_max).lines.iter().for_each(|line| println!("{line}"));
+        if let Some(violation) = &broken.violation {
+            println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
+        }
+        println!("run it again: npm run sim -- --seed {}", broken.seed);
+        return ExitCode::FAILURE;
+    }
+    if sum.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
+        println!("never came up: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
+    println!("clean");
+    ExitCode::SUCCESS
+}

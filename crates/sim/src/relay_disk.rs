@@ -1,0 +1,279 @@
+//! The relay's journal, like SQLite's with a write-ahead log: transactions that are applied whole or not at all, visible at
+//! once, and on the disk when they are synced. A crash leaves a prefix of what was not.
+
+use std::collections::{BTreeMap, HashMap};
+
+use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry, StoredSession, WatermarkRow};
+
+/// What the journal has of one session.
+#[derive(Clone, Default)]
+pub struct Rows {
+    /// By sequence number, from 1.
+    pub entries: Vec<StoredEntry>,
+    devices: BTreeMap<DeviceId, DeviceRow>,
+    watermarks: BTreeMap<WalletAddress, WatermarkRow>,
+    counters: HashMap<(DeviceId, u64), usize>,
+    keys: HashMap<String, usize>,
+}
+
+/// What takes a transaction back: the session, how many entries it had, and the rows that were changed.
+struct Undo {
+    session_id: SessionId,
+    count: usize,
+    devices: Vec<(DeviceId, Option<DeviceRow>)>,
+    watermarks: Vec<(WalletAddress, Option<WatermarkRow>)>,
+}
+
+/// The journal's file.
+#[derive(Default)]
+pub struct Journal {
+    sessions: BTreeMap<SessionId, Rows>,
+    /// Of the transactions that are not synced, oldest first.
+    undo: Vec<Undo>,
+    /// A group whose sync failed: taken back, but perhaps on the disk, until the next one is written over it.
+    ghost: Vec<JournalQuestion>,
+}
+
+impl Rows {
+    fn append(&mut self, entries: Vec<StoredEntry>) -> Result<(), &'static str> {
+        let (count, came) = (self.entries.len(), entries.len());
+        for entry in entries {
+            let place = self.entries.len();
+            let refusal = if entry.sequence != place as u64 + 1 {
+                Some("the append does not follow the log")
+            } else if self.counters.contains_key(&(entry.device_id.clone(), entry.counter)) {
+                Some("the counter stands in the log already")
+            } else if entry.key.as_ref().is_some_and(|key| self.keys.contains_key(key)) {
+                Some("the key stands in the log already")
+            } else {
+                None
+            };
+            if let Some(refusal) = refusal {
+                self.truncate(count);
+                return Err(refusal);
+            }
+            self.counters.insert((entry.device_id.clone(), entry.counter), place);
+            if let Some(key) = &entry.key {
+                self.keys.insert(key.clone(), place);
+            }
+            self.entries.push(entry);
+        }
+        if came == 0 { Err("there is nothing to append") } else { Ok(()) }
+    }
+
+    fn truncate(&mut self, count: usize) {
+        for entry in self.entries.drain(count..) {
+            self.counters.remove(&(entry.device_id, entry.counter));
+            if let Some(key) = entry.key {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    fn put_device(&mut self, row: DeviceRow, undo: &mut Undo) {
+        let id = row.device_id.clone();
+        undo.devices.push((id.clone(), self.devices.insert(id, row)));
+    }
+
+    fn put_watermark(&mut self, row: WatermarkRow, undo: &mut Undo) {
+        let wallet = row.wallet.clone();
+        undo.watermarks.push((wallet.clone(), self.watermarks.insert(wallet, row)));
+    }
+}
+
+impl Journal {
+    /// What it holds, by session.
+    pub fn sessions(&self) -> &BTreeMap<SessionId, Rows> {
+        &self.sessions
+    }
+
+    /// Answers a question; `None` for notes. What it writes is visible, but not synced.
+    pub fn answer(&mut self, question: &JournalQuestion) -> Option<JournalAnswer> {
+        let answer = match question {
+            JournalQuestion::Load { session_id } => {
+                let Some(rows) = self.sessions.get(session_id) else {
+                    return Some(JournalAnswer::Session(StoredSession::default()));
+                };
+                JournalAnswer::Session(StoredSession {
+                    head: rows.entries.len() as u64,
+                    devices: rows.devices.values().cloned().collect(),
+                    watermarks: rows.watermarks.values().cloned().collect(),
+                })
+            }
+            JournalQuestion::Append { session_id, entries, devices } => match self.append(session_id, entries, devices) {
+                Ok(()) => JournalAnswer::Appended,
+                Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
+            },
+            JournalQuestion::Read { session_id, from, count_max, bytes_max } => {
+                let entries = self.sessions.get(session_id).map(|rows| rows.entries.as_slice()).unwrap_or_default();
+                let start = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX).min(entries.len());
+                let mut bytes = 0usize;
+                let read = entries[start..].iter().take(*count_max).take_while(|entry| {
+                    let is_first = bytes == 0;
+                    bytes += entry.body.bytes().len();
+                    is_first || bytes <= *bytes_max
+                });
+                JournalAnswer::Entries(read.cloned().collect())
+            }
+            JournalQuestion::Find { session_id, counters, keys } => {
+                let Some(rows) = self.sessions.get(session_id) else { return Some(JournalAnswer::Entries(Vec::new())) };
+                let by_counter = counters.iter().filter_map(|counter| rows.counters.get(counter));
+                let by_key = keys.iter().filter_map(|key| rows.keys.get(key));
+                let mut places: Vec<usize> = by_counter.chain(by_key).copied().collect();
+                places.sort_unstable();
+                places.dedup();
+                JournalAnswer::Entries(places.into_iter().map(|place| rows.entries[place].clone()).collect())
+            }
+            JournalQuestion::Note { session_id, devices, watermarks } => {
+                let rows = self.sessions.entry(session_id.clone()).or_default();
+                let mut undo = Undo::new(session_id, rows);
+                for row in devices {
+                    let last_counter = rows.devices.get(&row.device_id).map_or(0, |old| old.last_counter);
+                    rows.put_device(DeviceRow { last_counter, ..row.clone() }, &mut undo);
+                }
+                for row in watermarks {
+                    rows.put_watermark(row.clone(), &mut undo);
+                }
+                self.undo.push(undo);
+                return None;
+            }
+        };
+        Some(answer)
+    }
+
+    fn append(&mut self, session_id: &str, entries: &[StoredEntry], devices: &[DeviceRow]) -> Result<(), &'static str> {
+        if entries.is_empty() {
+            return Err("there is nothing to append");
+        }
+        let rows = self.sessions.entry(session_id.to_owned()).or_default();
+        let mut undo = Undo::new(session_id, rows);
+        rows.append(entries.to_vec())?;
+        for row in devices {
+            rows.put_device(row.clone(), &mut undo);
+        }
+        self.undo.push(undo);
+        self.ghost.clear();
+        Ok(())
+    }
+
+    /// All that was written is on the disk.
+    pub fn sync(&mut self) {
+        self.undo.clear();
+    }
+
+    /// How many transactions are not synced.
+    pub fn unsynced(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Takes back all but the first `kept` transactions that are not synced: a crash, or a rollback.
+    pub fn go_back(&mut self, kept: usize) {
+        while self.undo.len() > kept
+            && let Some(undo) = self.undo.pop()
+        {
+            self.undo(undo);
+        }
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        let Some(rows) = self.sessions.get_mut(&undo.session_id) else { return };
+        rows.truncate(undo.count);
+        for (id, row) in undo.devices.into_iter().rev() {
+            match row {
+                Some(row) => rows.devices.insert(id, row),
+                None => rows.devices.remove(&id),
+            };
+        }
+        for (wallet, row) in undo.watermarks.into_iter().rev() {
+            match row {
+                Some(row) => rows.watermarks.insert(wallet, row),
+                None => rows.watermarks.remove(&wallet),
+            };
+        }
+    }
+
+    /// The sync of these failed: they are taken back, but a crash may find them on the disk.
+    pub fn fail_sync(&mut self, group: Vec<JournalQuestion>) {
+        self.go_back(0);
+        self.ghost = group;
+    }
+
+    /// After a crash what was taken back may be there all the same.
+    pub fn find_ghost(&mut self) {
+        for question in std::mem::take(&mut self.ghost) {
+            let _ = self.answer(&question);
+        }
+        self.sync();
+    }
+
+    /// A copy, as a backup takes it.
+    pub fn backup(&self) -> BTreeMap<SessionId, Rows> {
+        self.sessions.clone()
+    }
+
+    /// An older copy is put back.
+    pub fn set_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
+        *self = Journal { sessions: backup, ..Journal::default() };
+    }
+}
+
+impl Undo {
+    fn new(session_id: &str, rows: &Rows) -> Undo {
+        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices: Vec::new(), watermarks: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::conformance::{Ask, Crash, append, entry, journal_conformance, load, read_all};
+
+    /// What is asked before is synced by then; the last write is not yet.
+    fn open(journal: &Rc<RefCell<Journal>>) -> Ask {
+        let journal = journal.clone();
+        Box::new(move |question| {
+            let mut journal = journal.borrow_mut();
+            journal.sync();
+            journal.answer(&question)
+        })
+    }
+
+    /// A copy of the journal after a crash.
+    fn crash(journal: &Rc<RefCell<Journal>>, crash: Crash) -> Ask {
+        let mut after = journal.take();
+        let before = Journal { sessions: after.backup(), ..Journal::default() };
+        after.go_back(if crash == Crash::Killed { after.unsynced() } else { 0 });
+        after.sync();
+        *journal.borrow_mut() = before;
+        open(&Rc::new(RefCell::new(after)))
+    }
+
+    #[test]
+    fn the_simulated_journal_conforms() {
+        let journal = Rc::new(RefCell::new(Journal::default()));
+        journal_conformance(&|| open(&journal), &|how| crash(&journal, how));
+    }
+
+    #[test]
+    fn a_write_whose_sync_failed_may_be_found_after_a_crash_but_not_once_it_is_written_over() {
+        for written_over in [false, true] {
+            let mut journal = Journal::default();
+            let question =
+                |text: &str| JournalQuestion::Append { session_id: "s".into(), entries: vec![entry(1, text, None)], devices: Vec::new() };
+            assert_eq!(journal.answer(&question("first")), Some(JournalAnswer::Appended));
+            journal.fail_sync(vec![question("first")]);
+            let ask = Rc::new(RefCell::new(journal));
+            assert_eq!(load(&mut open(&ask), "s").head, 0);
+            if written_over {
+                assert_eq!(append(&mut open(&ask), "s", vec![entry(1, "second", None)]), JournalAnswer::Appended);
+            }
+            ask.borrow_mut().find_ghost();
+            let expected = if written_over { "second" } else { "first" };
+            assert_eq!(read_all(&mut open(&ask), "s"), [entry(1, expected, None)]);
+        }
+    }
+}

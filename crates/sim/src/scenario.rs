@@ -1,0 +1,387 @@
+//! A seed's script: who there is, what they do and what fails; then nothing fails any more, and all must converge.
+
+use std::collections::BTreeMap;
+
+use solconnect_sync_core::client::{ClientConfig, Input, SyncScope};
+use solconnect_sync_core::conflict::Strategy;
+use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::limits::TEXT_BYTES_MAX;
+
+use crate::checker::Violation;
+use crate::client_disk::ClientDisk;
+use crate::faults::Fault;
+use crate::final_rules::CONVERGE_MS_MAX;
+use crate::ledger::text_of;
+use crate::network::Peer;
+use crate::relay_disk::Rows;
+use crate::relay_node::jump_ms;
+use crate::world::{Happening, ProfileId, Step, TabId, World};
+
+/// Three wallets, who talk pairwise.
+const WALLETS: [&str; 3] =
+    ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111", "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"];
+
+/// Operations of one seed, at least.
+const OPERATIONS_MIN: u64 = 200;
+
+/// Faults of one seed, at least.
+const FAULTS_MIN: u64 = 10;
+
+/// Profiles of one seed, at most.
+const PROFILES_MAX: usize = 8;
+
+/// What a seed showed.
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The hash of its whole trace.
+    pub hash: u64,
+    /// How many things happened.
+    pub steps: u64,
+    /// What the script did.
+    pub operations: u64,
+    /// How often each fault struck.
+    pub faults: Vec<u64>,
+    /// How often each invariant was put to the test.
+    pub exercised: [u64; 32],
+    /// How often a known limit excused a message that stands twice.
+    pub excused: [u64; 4],
+    /// What does not hold.
+    pub violation: Option<Violation>,
+    /// The faults' rates, for people.
+    pub rates: String,
+    /// The last lines of the trace, where they are kept.
+    pub lines: Vec<String>,
+}
+
+/// Runs a seed; so many of the last lines of its trace are kept.
+pub fn run(seed: u64, lines_max: usize) -> Outcome {
+    let mut scenario = Scenario {
+        world: World::new(seed, lines_max),
+        operations: 0,
+        pace_ms: 0,
+        stormy: false,
+        backup: None,
+        takes_backup: false,
+        wordy: false,
+    };
+    scenario.run();
+    let Scenario { world, operations, .. } = scenario;
+    let excused = crate::checker::Excuse::ALL.map(|excuse| world.checker.excused().get(&excuse).copied().unwrap_or(0));
+    Outcome {
+        seed,
+        hash: world.ctx.trace.hash(),
+        steps: world.ctx.trace.steps(),
+        operations,
+        faults: world.ctx.faults.counts().to_vec(),
+        exercised: *world.checker.exercised(),
+        excused,
+        violation: world.checker.violation().cloned(),
+        rates: world.ctx.faults.rates(),
+        lines: world.ctx.trace.lines().map(str::to_owned).collect(),
+    }
+}
+
+struct Scenario {
+    world: World,
+    operations: u64,
+    pace_ms: u64,
+    /// Faults are done on purpose until there are enough.
+    stormy: bool,
+    /// In some seeds the relay is set back to this in the end (F19).
+    backup: Option<BTreeMap<SessionId, Rows>>,
+    takes_backup: bool,
+    /// Many long texts: frames and queues are filled.
+    wordy: bool,
+}
+
+impl Scenario {
+    fn run(&mut self) {
+        self.begin();
+        while self.world.checker.violation().is_none()
+            && let Some(step) = self.world.step()
+        {
+            if step == Step::Operation {
+                self.operations += 1;
+                self.operate();
+                let struck: u64 = self.world.ctx.faults.counts().iter().sum();
+                self.stormy = self.operations >= OPERATIONS_MIN && struck < FAULTS_MIN;
+                if self.operations >= OPERATIONS_MIN && !self.stormy {
+                    break;
+                }
+                let wait_ms = self.world.ctx.random.u64(0..=self.pace_ms);
+                self.world.ctx.agenda.after(wait_ms, Happening::Operation);
+            }
+        }
+        if self.world.checker.violation().is_none() {
+            self.heal();
+            self.converge();
+        }
+        if let Some(backup) = self.backup.take().filter(|_| self.world.checker.violation().is_none()) {
+            self.set_relay_back(backup);
+        }
+    }
+
+    fn set_relay_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
+        let before: Vec<ClientDisk> = self.world.profiles.iter().map(|profile| profile.disk.clone()).collect();
+        self.world.set_relay_back(backup);
+        self.run_until(self.world.ctx.agenda.now_ms() + CONVERGE_MS_MAX);
+        self.world.judge_set_back(&before);
+    }
+
+    fn run_until(&mut self, deadline_ms: u64) {
+        let world = &mut self.world;
+        while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {}
+    }
+
+    fn begin(&mut self) {
+        let random = &mut self.world.ctx.random;
+        self.pace_ms = [60, 400, 1_500][random.usize(0..3)];
+        let devices = random.usize(3..=5);
+        let config = ClientConfig {
+            max_batch_size: if random.bool() { random.usize(1..20) } else { 100 },
+            enable_compression: random.bool(),
+            conflict_resolution_strategy: [Strategy::VectorClock, Strategy::Latest, Strategy::Manual][random.usize(0..3)],
+            heartbeat_interval_ms: random.u64(5_000..30_000),
+            retry_delay_ms: random.u64(100..1_500),
+            max_retries: random.u32(0..5),
+            frames_in_json: random.bool(),
+            ..ClientConfig::default()
+        };
+        for index in 0..devices {
+            let wallet = index % WALLETS.len();
+            let peers = (0..WALLETS.len()).filter(|other| *other != wallet).map(|other| WALLETS[other]).collect();
+            self.world.add_profile(WALLETS[wallet], peers, config.clone());
+        }
+        self.wordy = self.world.ctx.random.u8(0..20) == 0;
+        self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
+        if self.world.ctx.random.u8(0..10) < 4 {
+            self.world.add_hostile(WALLETS[0]);
+        }
+        self.world.start_relay();
+        self.world.ctx.agenda.after(0, Happening::Operation);
+    }
+
+    /// A profile, and its tab where one runs. Where none does, one is opened, sooner or later.
+    fn someone(&mut self) -> (ProfileId, Option<TabId>) {
+        let profile = self.world.ctx.random.usize(0..self.world.profiles.len());
+        let tab = self.world.profiles[profile].tab.filter(|tab| self.world.is_running(*tab));
+        if self.world.profiles[profile].tab.is_none() && self.world.ctx.random.bool() {
+            self.world.open_soon(profile);
+        }
+        (profile, tab)
+    }
+
+    fn session(&mut self, profile: ProfileId) -> (&'static str, String) {
+        let profile = &self.world.profiles[profile];
+        let peer = *self.world.ctx.pick(&profile.peers);
+        (peer, session_of(profile.wallet, peer))
+    }
+
+    fn operate(&mut self) {
+        if self.takes_backup && self.world.ctx.random.u8(0..100) == 0 {
+            self.backup = Some(self.world.relay.journal().backup());
+        }
+        let (profile, tab) = self.someone();
+        self.fail(profile, tab);
+        let Some(tab) = tab.filter(|tab| self.world.is_running(*tab)) else { return };
+        let (peer, session_id) = self.session(profile);
+        match self.world.ctx.random.u8(0..100) {
+            0..52 => self.send(tab, &session_id),
+            52..55 => {
+                for _ in 0..self.world.ctx.random.u8(2..20) {
+                    self.send(tab, &session_id);
+                }
+            }
+            55..66 => self.edit(profile, tab, &session_id),
+            66..73 => self.mark_read(profile, tab, &session_id),
+            73..80 => {
+                let scope = if self.world.ctx.random.bool() { SyncScope::Everything } else { SyncScope::Outbox };
+                let session_id = self.world.ctx.random.bool().then_some(session_id);
+                self.world.call(tab, |request| Input::Sync { request, session_id, scope });
+            }
+            80..86 => {
+                let offline = !self.world.profiles[profile].offline && self.world.ctx.random.bool();
+                self.world.profiles[profile].offline = offline;
+                self.world.feed(tab, Input::SetOffline { offline });
+            }
+            86 => {
+                let interval_ms = self.world.ctx.random.bool().then(|| self.world.ctx.random.u64(1_000..20_000));
+                self.world.call(tab, |request| Input::AutoSync { request, session_id, interval_ms });
+            }
+            87 => self.world.call(tab, |request| Input::CloseSession { request, session_id }),
+            88..90 => self.world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() }),
+            90 => {
+                self.world.call(tab, |request| Input::DisconnectWallet { request });
+                let wallet = self.world.profiles[profile].wallet;
+                self.world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+            }
+            91 => self.world.call(tab, |request| Input::ClearLog { request, session_id }),
+            92..94 => self.import(profile, tab, peer, &session_id),
+            _ => self.world.look(tab),
+        }
+    }
+
+    fn send(&mut self, tab: TabId, session_id: &str) {
+        let text = self.text();
+        let session_id = session_id.to_owned();
+        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None });
+    }
+
+    fn text(&mut self) -> String {
+        let number = self.world.checker.ledger.sent.len() as u64;
+        let random = &mut self.world.ctx.random;
+        let long = random.u8(0..if self.wordy { 3 } else { 50 }) == 0;
+        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) } else { random.usize(0..40) };
+        let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
+        text_of(number, &filling)
+    }
+
+    /// Any message of this wallet may be edited on any of its devices: that is how versions come to compete.
+    fn edit(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+        let wallet = self.world.profiles[profile].wallet;
+        let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
+        let log = self.world.checker.ledger.log(session_id).entries();
+        let own = log.iter().take(cursor as usize).rev().filter(|entry| entry.message.sender_wallet == wallet);
+        let own: Vec<String> = own.filter(|entry| entry.message.replaces.is_none()).take(4).map(|entry| entry.message.id.clone()).collect();
+        if own.is_empty() {
+            return;
+        }
+        let message_id = self.world.ctx.pick(&own).clone();
+        let text = (self.world.ctx.random.u8(0..4) > 0).then(|| self.text());
+        let session_id = session_id.to_owned();
+        self.world.call(tab, |request| Input::Edit { request, session_id, message_id, text });
+    }
+
+    fn mark_read(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+        let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
+        if cursor == 0 {
+            return;
+        }
+        let sequence_number = self.world.ctx.random.u64(cursor.saturating_sub(5).max(1)..=cursor);
+        let Some(entry) = self.world.checker.ledger.log(session_id).entry(sequence_number) else { return };
+        let (message_id, session_id) = (entry.message.id.clone(), session_id.to_owned());
+        self.world.call(tab, |request| Input::MarkRead { request, session_id, message_id, sequence_number });
+    }
+
+    /// What another device exported is imported here.
+    fn import(&mut self, profile: ProfileId, tab: TabId, peer: &str, session_id: &str) {
+        let source = self.world.ctx.random.usize(0..self.world.profiles.len());
+        let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
+        let exported = self.world.profiles[source].disk.state().entries(session_id);
+        let begin = cursor.saturating_sub(self.world.ctx.random.u64(0..3));
+        let entries = exported.into_iter().filter(|entry| entry.sequence_number > begin).take(20).collect();
+        let peer_wallet = peer.to_owned();
+        self.world.call(tab, |request| Input::Import { request, peer_wallet, entries });
+    }
+
+    /// What fails by the script: once an operation, each at its rate.
+    fn fail(&mut self, profile: ProfileId, tab: Option<TabId>) {
+        let world = &mut self.world;
+        let on_purpose = self.stormy && world.ctx.random.bool();
+        if on_purpose {
+            world.ctx.faults.count(Fault::TabKilled);
+        }
+        if let Some(tab) = tab {
+            if on_purpose || world.ctx.strikes(Fault::TabKilled) {
+                return world.kill_tab(tab);
+            }
+            if world.ctx.strikes(Fault::Frozen) {
+                world.freeze(tab);
+            }
+            if world.ctx.strikes(Fault::OnlineWrong) {
+                world.feed(tab, Input::Awake);
+            }
+            if world.ctx.strikes(Fault::DuplicatedTab) {
+                world.open_tab(profile);
+            }
+            if world.ctx.strikes(Fault::ClockJump) {
+                world.profiles[profile].skew_ms = jump_ms(&mut world.ctx.random);
+            }
+            if world.ctx.strikes(Fault::Partition) {
+                world.partition(|peer| matches!(peer, Peer::Tab(other, _) if other == tab));
+            }
+        }
+        if world.ctx.strikes(Fault::RelaxedLost) {
+            return world.cut_power(profile);
+        }
+        if world.ctx.strikes(Fault::ProfileSetBack) {
+            let left = world.ctx.random.usize(0..=world.profiles[profile].disk.commits());
+            return world.set_profile_back(profile, left);
+        }
+        if world.ctx.strikes(Fault::Evicted) {
+            return world.set_profile_back(profile, 0);
+        }
+        if world.profiles.len() < PROFILES_MAX && world.ctx.strikes(Fault::ClonedProfile) {
+            world.copy_profile(profile);
+        }
+        if world.ctx.strikes(Fault::RelayKilled) {
+            let with_machine = world.ctx.random.bool();
+            world.kill_relay(with_machine);
+        }
+        if world.ctx.strikes(Fault::RelayPaused) {
+            world.pause_relay();
+        }
+        if world.ctx.strikes(Fault::RelayClockJump) {
+            world.jump_relay_clock();
+        }
+        let older: Vec<TabId> =
+            world.tabs.iter().filter(|(id, tab)| world.profiles[tab.profile].tab != Some(**id)).map(|(id, _)| *id).collect();
+        if let Some(older) = older.first()
+            && world.ctx.random.u8(0..20) == 0
+        {
+            world.kill_tab(*older);
+        }
+    }
+
+    /// Nothing fails any more, and every application is opened and online.
+    fn heal(&mut self) {
+        let world = &mut self.world;
+        world.ctx.line(|| "nothing fails any more".into());
+        world.ctx.faults.stop();
+        world.network.heal(&mut world.ctx);
+        world.start_relay();
+        world.resume_relay();
+        let tabs: Vec<TabId> = world.tabs.keys().copied().collect();
+        for tab in tabs {
+            let current = world.profile_of(tab).is_some_and(|profile| world.profiles[profile].tab == Some(tab));
+            if !current {
+                world.kill_tab(tab);
+                continue;
+            }
+            world.quicken(tab);
+            world.thaw(tab);
+        }
+        for profile in 0..world.profiles.len() {
+            world.profiles[profile].offline = false;
+            let Some(tab) = world.profiles[profile].tab else {
+                world.open_soon(profile);
+                continue;
+            };
+            let (wallet, peers) = (world.profiles[profile].wallet, world.profiles[profile].peers.clone());
+            world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+            for peer in peers {
+                world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() });
+            }
+            world.feed(tab, Input::SetOffline { offline: false });
+        }
+    }
+
+    fn converge(&mut self) {
+        const LOOK_MS: u64 = 4_000;
+        let world = &mut self.world;
+        let deadline_ms = world.ctx.agenda.now_ms() + CONVERGE_MS_MAX;
+        let mut look_ms = world.ctx.agenda.now_ms() + LOOK_MS;
+        while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {
+            if world.ctx.agenda.now_ms() >= look_ms {
+                look_ms = world.ctx.agenda.now_ms() + LOOK_MS;
+                if world.unsettled().is_none() {
+                    break;
+                }
+            }
+        }
+        if world.checker.violation().is_none() {
+            world.judge();
+        }
+    }
+}

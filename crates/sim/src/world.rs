@@ -1,0 +1,218 @@
+//! The world: devices, network, relay and checker on one agenda.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use solconnect_sync_core::client::{self, Commit};
+use solconnect_sync_core::relay;
+
+use crate::agenda::Agenda;
+use crate::checker::Checker;
+use crate::device::{Profile, Tab};
+use crate::faults::{Fault, Faults};
+use crate::hostile::Hostile;
+use crate::network::{ConnectionId, Network, Parcel, Peer, Side};
+use crate::relay_node::RelayNode;
+use crate::trace::Trace;
+
+/// Names one opening of a profile: a tab, from its start to its end.
+pub type TabId = u64;
+
+/// Names one browser profile: a database and the device that it is.
+pub type ProfileId = usize;
+
+/// The wall clock at the beginning.
+pub const WALL_MS: u64 = 1_700_000_000_000;
+
+/// What happens.
+pub enum Happening {
+    /// The script goes on.
+    Operation,
+    /// Something may arrive at this side of a socket.
+    Deliver(ConnectionId, Side),
+    /// The relay's system gives up a dead socket.
+    Reap(ConnectionId),
+    /// A socket of the relay has taken so many bytes.
+    Sent(ConnectionId, usize),
+    /// A tab opens.
+    OpenTab(ProfileId),
+    /// A tab's input.
+    Tab(TabId, client::Input),
+    /// The disk gets to a tab's commit.
+    Commit(TabId, Commit),
+    /// A tab's timer.
+    TabTimer(TabId),
+    /// A frozen tab thaws.
+    Thaw(TabId),
+    /// The relay process starts.
+    StartRelay,
+    /// An input for the relay, in this life of it.
+    Relay(u64, relay::Input),
+    /// The relay's timer.
+    RelayTimer,
+    /// The relay moves on after a pause.
+    ResumeRelay,
+    /// The journal gets to its queue; then it has synced.
+    Journal(u64),
+    /// See `Journal`.
+    JournalSynced(u64),
+    /// A hostile member acts.
+    Hostile(usize),
+}
+
+/// What every part of the world needs.
+pub struct Context {
+    /// What will happen.
+    pub agenda: Agenda<Happening>,
+    /// All randomness.
+    pub random: Rng,
+    /// What fails.
+    pub faults: Faults,
+    /// What has happened.
+    pub trace: Trace,
+    latency_ms_max: u64,
+}
+
+impl Context {
+    /// Whether a fault strikes.
+    pub fn strikes(&mut self, fault: Fault) -> bool {
+        self.faults.strikes(fault, &mut self.random)
+    }
+
+    /// One of these.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.random.usize(0..from.len())]
+    }
+
+    /// How long a frame takes now.
+    pub fn latency_ms(&mut self) -> u64 {
+        if self.faults.active() && self.random.u8(0..20) == 0 { self.random.u64(0..=self.latency_ms_max) } else { self.random.u64(1..=8) }
+    }
+
+    /// A line of the trace.
+    pub fn line(&mut self, line: impl FnOnce() -> String) {
+        self.trace.line(self.agenda.now_ms(), line);
+    }
+}
+
+/// See the module.
+pub struct World {
+    /// What every part needs.
+    pub ctx: Context,
+    /// The sockets.
+    pub network: Network,
+    /// The browser profiles.
+    pub profiles: Vec<Profile>,
+    /// The open tabs.
+    pub tabs: BTreeMap<TabId, Tab>,
+    /// The relay.
+    pub relay: RelayNode,
+    /// The hostile members.
+    pub hostiles: Vec<Hostile>,
+    /// What holds all to the invariants.
+    pub checker: Checker,
+    pub(crate) last_tab: TabId,
+    pub(crate) last_request: u64,
+}
+
+impl World {
+    /// An empty world.
+    pub fn new(seed: u64, lines_max: usize) -> World {
+        let mut random = Rng::with_seed(seed);
+        let faults = Faults::draw(&mut random);
+        let latency_ms_max = *[20, 100, 400].get(random.usize(0..3)).unwrap_or(&20);
+        World {
+            ctx: Context { agenda: Agenda::default(), random, faults, trace: Trace::new(lines_max), latency_ms_max },
+            network: Network::default(),
+            profiles: Vec::new(),
+            tabs: BTreeMap::new(),
+            relay: RelayNode::default(),
+            hostiles: Vec::new(),
+            checker: Checker::default(),
+            last_tab: 0,
+            last_request: 0,
+        }
+    }
+
+    /// The next happening, but for those of the script, which are returned. `None` when nothing is left.
+    pub fn step(&mut self) -> Option<Step> {
+        let happening = self.ctx.agenda.next()?;
+        self.ctx.trace.step(self.ctx.agenda.now_ms());
+        match happening {
+            Happening::Operation => return Some(Step::Operation),
+            Happening::Deliver(connection, side) => self.deliver(connection, side),
+            Happening::Reap(connection) => self.network.reap(&mut self.ctx, connection),
+            Happening::Sent(connection, bytes) => self.socket_took(connection, bytes),
+            Happening::OpenTab(profile) => self.open_tab(profile),
+            Happening::Tab(tab, input) => self.feed(tab, input),
+            Happening::Commit(tab, commit) => self.store(tab, commit),
+            Happening::TabTimer(tab) => self.tab_timer(tab),
+            Happening::Thaw(tab) => self.thaw(tab),
+            Happening::StartRelay => self.start_relay(),
+            Happening::Relay(life, input) => self.feed_relay(life, input),
+            Happening::RelayTimer => self.relay_timer(),
+            Happening::ResumeRelay => self.resume_relay(),
+            Happening::Journal(life) => self.journal_works(life),
+            Happening::JournalSynced(life) => self.journal_synced(life),
+            Happening::Hostile(index) => self.hostile_acts(index),
+        }
+        Some(Step::World)
+    }
+
+    fn deliver(&mut self, connection: ConnectionId, side: Side) {
+        if side == Side::Relay && self.relay.is_paused() {
+            self.relay.hold(connection);
+            return;
+        }
+        let Some(link) = self.network.link(connection) else { return };
+        let (peer, relay_life, encoding, opened_ms) = (link.peer, link.relay_life, link.encoding, link.opened_ms);
+        let Some(parcel) = self.network.arrive(&mut self.ctx, connection, side) else { return };
+        self.ctx.trace.number(connection * 2 + side as u64);
+        if let Parcel::Frame(payload) = &parcel {
+            self.ctx.trace.bytes(match payload {
+                solconnect_sync_core::frame::Payload::Text(text) => text.as_bytes(),
+                solconnect_sync_core::frame::Payload::Binary(bytes) => bytes,
+            });
+        }
+        if side == Side::Relay {
+            let input = match parcel {
+                Parcel::Opened => relay::Input::Opened { connection, encoding },
+                Parcel::Frame(payload) => {
+                    let newer = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
+                    if self
+                        .network
+                        .sockets_of(newer)
+                        .iter()
+                        .any(|other| *other > connection && self.network.link(*other).is_some_and(|link| link.opened_ms > opened_ms))
+                    {
+                        self.ctx.faults.count(Fault::ReorderedSockets);
+                    }
+                    let honest = matches!(peer, Peer::Tab(..));
+                    self.checker.relay_received(&mut self.ctx, connection, honest, &payload);
+                    relay::Input::Received { connection, payload }
+                }
+                Parcel::Closed(_) => relay::Input::Closed { connection },
+            };
+            self.feed_relay(relay_life, input);
+        } else {
+            match peer {
+                Peer::Tab(tab, generation) => self.tab_hears(tab, generation, parcel),
+                Peer::Hostile(index) => self.hostile_hears(index, connection, parcel),
+            }
+        }
+    }
+
+    /// The profile of a tab, where that is open.
+    pub fn profile_of(&self, tab: TabId) -> Option<ProfileId> {
+        Some(self.tabs.get(&tab)?.profile)
+    }
+}
+
+/// What a step was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The script's turn.
+    Operation,
+    /// The world's own.
+    World,
+}

@@ -1,0 +1,41 @@
+//! The world repeats itself, and every canary of the list has a place in the core.
+
+use std::path::Path;
+
+use serde_json::Value;
+use solconnect_sim::scenario::run;
+
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_does_not() {
+    let hashes: Vec<u64> = [7, 7, 8].map(|seed| run(seed, 0).hash).into();
+    assert_eq!(hashes[0], hashes[1]);
+    assert_ne!(hashes[0], hashes[2]);
+    assert_eq!(run(7, 40).hash, hashes[0], "looking changes nothing");
+}
+
+#[test]
+fn a_seed_is_as_large_as_is_promised() {
+    for seed in 0..20 {
+        let outcome = run(seed, 0);
+        assert!(outcome.violation.is_none(), "{seed}: {:?}", outcome.violation);
+        assert!(outcome.operations >= 200 && outcome.faults.iter().sum::<u64>() >= 10, "{seed}: {} operations", outcome.operations);
+    }
+}
+
+#[test]
+fn every_canary_breaks_text_that_stands_in_the_core_exactly_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("canaries.json")).unwrap()).unwrap();
+    let list = list.as_array().unwrap();
+    assert!(list.len() >= 40);
+    for canary in list {
+        assert!(canary["name"].is_string() && canary["modelled_on"].is_string(), "{canary}");
+        for edit in canary["edits"].as_array().unwrap() {
+            let file = folder.join("../core/src").join(edit["file"].as_str().unwrap());
+            let text = std::fs::read_to_string(&file).unwrap();
+            let count = text.matches(edit["old"].as_str().unwrap()).count();
+            assert_eq!(count, 1, "{}: {edit}", canary["name"]);
+            assert_ne!(edit["old"], edit["new"]);
+        }
+    }
+}

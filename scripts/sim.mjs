@@ -1,0 +1,23 @@
+// npm run sim: runs seeds of the simulated world, natively and optimized. See crates/sim/src/lib.rs for what is simulated.
+import { spawn } from 'node:child_process';
+import { runCanaries } from './canaries.mjs';
+import { setup } from './setup.mjs';
+import { main, root, step } from './shell.mjs';
+
+const program = ['--quiet', '--profile', 'sim', '-p', 'solconnect-sim'];
+
+/** Arguments of cargo that run it; the world's own options follow. */
+export const runSim = ['run', ...program, '--'];
+
+export async function buildSim() {
+  await step('building the simulated world', 'cargo', ['build', ...program]);
+}
+
+main(import.meta.url, async () => {
+  const args = process.argv.slice(2);
+  await setup();
+  if (args[0] === '--canaries') return runCanaries(args[1]);
+  await buildSim();
+  const child = spawn('cargo', [...runSim, ...args], { cwd: root, stdio: 'inherit' });
+  child.on('exit', (code) => process.exit(code ?? 1));
+});
