@@ -6,6 +6,7 @@ use js_sys::Function;
 use serde::Serialize;
 use solconnect_sync_core::client::{Client, Event};
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::message::Entry;
 use wasm_bindgen::JsValue;
 
 use crate::errors::{invalid_argument, to_plain};
@@ -122,7 +123,7 @@ fn name_of(event: &Event) -> &'static str {
 
 fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
     match event {
-        Event::MessageReceived { session_id, entry } => client.show(session_id, vec![entry.clone()], false).iter().map(js).collect(),
+        Event::MessageReceived { session_id, entry } => client.show(session_id, vec![Entry::clone(entry)], false).iter().map(js).collect(),
         Event::SyncStarted { session_id } => vec![session_id.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];

@@ -150,21 +150,6 @@ async fn opening_its_connection_again_does_not_claim_i23() {
 }
 
 #[wasm_bindgen_test]
-async fn under_a_lock_the_owner_is_asked_once_for_each_connection_i23() {
-    let name = "store-locked";
-    let store = fresh(name).await;
-    store.claim(true).await.unwrap();
-    store.write(&commit(true, vec![device("a")])).await.unwrap();
-    store.write(&commit(true, vec![device("b")])).await.unwrap();
-    // Only this one's lock could have kept it out.
-    Store::open(name).await.unwrap().claim(true).await.unwrap();
-    store.close();
-    let error = store.write(&commit(true, vec![device("late")])).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::ProfileInUse);
-    assert_eq!(Store::open(name).await.unwrap().claim(true).await.unwrap().device.unwrap().device_id, "b");
-}
-
-#[wasm_bindgen_test]
 async fn pages_go_backwards_and_hold_no_more_than_needed_b28() {
     let store = fresh("store-pages").await;
     store.write(&commit(false, batches(3))).await.unwrap();

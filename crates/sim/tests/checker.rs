@@ -205,7 +205,7 @@ fn i5_a_log_with_a_hole() {
 #[test]
 fn i6_a_message_that_is_told_twice_or_not_at_all() {
     let heard = |history: &mut History| {
-        history.tell(Event::MessageReceived { session_id: "s".into(), entry: entry(1, "e", r#"{"e":1}"#, "x") });
+        history.tell(Event::MessageReceived { session_id: "s".into(), entry: Box::new(entry(1, "e", r#"{"e":1}"#, "x")) });
     };
     let stored = |history: &mut History| {
         let one = entry(1, "e", r#"{"e":1}"#, "x");

@@ -291,7 +291,7 @@ pub struct VersionView {
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Event {
     /// A message of another device is stored. Once for each (I6). [`show`](super::Client::show) makes of it what people see.
-    MessageReceived { session_id: SessionId, entry: Entry },
+    MessageReceived { session_id: SessionId, entry: Box<Entry> },
     /// A message has a new winning version, or its versions are in conflict. Ask for the message again.
     MessageChanged { session_id: SessionId, message_id: MessageId },
     /// A message of this wallet moved on. Told of those that were sent or arrived since the machine started, and of

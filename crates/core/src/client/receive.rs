@@ -209,11 +209,11 @@ impl Client {
         }
         let count = fresh.len() as u64;
         let is_heard = |entry: &Entry| entry.original_device_id != device && entry.message.replaces.is_none();
-        let heard: Vec<Entry> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
+        let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             session.log_batch(LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }, stage);
-            fresh.into_iter().filter(is_heard).collect()
+            fresh.into_iter().filter(is_heard).map(Box::new).collect()
         } else {
-            let heard = fresh.iter().filter(|entry| is_heard(entry)).cloned().collect();
+            let heard = fresh.iter().filter(|entry| is_heard(entry)).cloned().map(Box::new).collect();
             stage.log_own(session_id, heads_before, fresh);
             heard
         };
