@@ -59,6 +59,6 @@ mod tests {
         assert_eq!((agenda.advance(), agenda.now_ms()), (Some('a'), 1));
         agenda.at(0, 'x');
         assert_eq!(agenda.take(|happening| *happening == 'c'), ['c']);
-        assert_eq!([agenda.advance(), agenda.next(), agenda.next()], [Some('b'), Some('x'), None]);
+        assert_eq!([agenda.advance(), agenda.advance(), agenda.advance()], [Some('b'), Some('x'), None]);
     }
 }
