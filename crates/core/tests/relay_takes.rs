@@ -321,6 +321,18 @@ fn a_seed_clients_message_without_an_id_is_known_by_its_count_and_content() {
 }
 
 #[test]
+fn a_chat_frame_has_the_time_that_its_writer_gave_in_any_form_or_the_relays() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    for (written, stored) in [(json!("soon"), "soon"), (json!(""), "2023-11-14T22:13:20.000Z"), (json!(5), "1970-01-01T00:00:00.005Z")] {
+        let mut frame = chat("alice", "hi");
+        frame["timestamp"] = written;
+        rooms.say(1, &frame);
+        assert_eq!(rooms.log().last().unwrap().message.timestamp.to_iso(), stored);
+    }
+}
+
+#[test]
 fn a_seed_clients_counters_are_taken_where_they_make_sense() {
     let mut rooms = Rooms::new();
     rooms.open(1);
