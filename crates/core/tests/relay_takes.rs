@@ -479,3 +479,14 @@ fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
     assert_eq!(conflicts.as_array().map(Vec::len), Some(100));
     assert!(conflicts.as_array().unwrap().iter().all(|conflict| conflict["conflictingVersions"] == json!([])));
 }
+
+#[test]
+fn seed_clients_among_themselves_are_told_of_conflicts_too() {
+    let mut rooms = Rooms::new();
+    for (connection, device) in [(1, "s"), (2, "t")] {
+        rooms.open(connection);
+        let message = json!({ "id": device, "sender_wallet": device, "ciphertext": "x" });
+        rooms.say(connection, &seed(device, "sync_update", json!({ "messages": [{ "message": message, "vectorClock": { device: 1 } }] })));
+    }
+    assert_eq!(rooms.hear_only(2, "sync_conflict")[0]["conflicts"][0]["messageId"], "t");
+}
