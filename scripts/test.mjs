@@ -21,6 +21,7 @@ const suites = {
     needs: ['wasm', 'lint'],
     runs: () => [
       check('fmt', 'cargo', ['fmt', '--all', '--check']),
+      check('fmt of the fuzz targets', 'cargo', ['fmt', '--manifest-path', 'fuzz/Cargo.toml', '--check']),
       check('clippy', 'cargo', ['clippy', '--quiet', '--workspace', '--exclude', 'solconnect-sync', '--all-targets', ...denyWarnings]),
       check('clippy wasm', 'cargo', ['clippy', '--quiet', '-p', 'solconnect-sync', '--all-targets', '--target', 'wasm32-unknown-unknown', ...denyWarnings]),
       check('docs', 'cargo', ['doc', '--quiet', '--workspace', '--exclude', 'solconnect-sync', '--no-deps', '--document-private-items'], docFlags),

@@ -239,7 +239,7 @@ impl Device {
     /// A part of the log; now and then with a byte of it changed.
     fn some_entries(&self, script: &mut Script<'_>) -> Vec<Entry> {
         let (from, count, twist) = (script.below(64), script.below(8), script.below(16));
-        let mut entries: Vec<Entry> = self.log.iter().skip(from.min(self.log.len())).take(count).cloned().collect();
+        let mut entries: Vec<Entry> = self.log[from.min(self.log.len())..].iter().take(count).cloned().collect();
         if let Some(entry) = entries.last_mut() {
             match twist {
                 1 => entry.sequence_number += 1,

@@ -122,8 +122,8 @@ fn unsent(head: &Head, counter: u64, script: &mut Script<'_>) -> Unsent {
     Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() }
 }
 
-/// Mostly short, sometimes as long as it may be, so that queues fill.
+/// Mostly short, now and then as long as it may be, so that queues fill.
 fn text(script: &mut Script<'_>) -> String {
-    let length = script.one_of(&[1, 3, 60, 8 * 1024]);
+    let length = script.one_of(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 40, 60, 80, 200, 8 * 1024]);
     "x".repeat(length)
 }

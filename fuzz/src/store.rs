@@ -9,16 +9,15 @@ use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, OutboxRecord
 /// Writes all of a commit, and checks that every record comes back as it was and that cursors move with what they cover
 /// (I7).
 pub fn write(records: &mut Records, commit: &Commit) {
-    let before = records.snapshot().sessions;
     for write in &commit.writes {
         check_record(write);
         if let Write::Session(record) = write {
-            let cursor = before.iter().find(|session| session.session_id == record.session_id).map_or(0, |session| session.cursor);
+            let before = records.session(&record.session_id).map_or(0, |session| session.cursor);
             let covered = commit.writes.iter().filter_map(|write| match write {
                 Write::Log(log) if log.session_id == record.session_id => Some(log.last),
                 _ => None,
             });
-            assert_eq!(record.cursor, covered.max().unwrap_or(cursor), "the cursor is the end of the log (I7)");
+            assert_eq!(record.cursor, covered.max().unwrap_or(before), "the cursor is the end of the log (I7)");
         }
         records.apply(write);
     }

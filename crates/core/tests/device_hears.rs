@@ -1,19 +1,15 @@
-//! What a device makes of what the relay says unasked, of silence, and of what the application asks beside sending, rule by rule.
+//! What a device makes of what the relay says unasked, and of silence, rule by rule.
 
 mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{
-    Action, Client, ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SessionRecord, Snapshot, SyncScope, Write,
-};
-use solconnect_sync_core::conflict::{ConflictKind, Strategy};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, SyncScope, Write};
+use solconnect_sync_core::conflict::ConflictKind;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, DeviceList, DeviceState, ReadReceiptSync, Receipt, ReceiptStatus, SyncResponse};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::{
-    ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, BATCH_MESSAGES_MAX, CONNECT_TIMEOUT_MS, OUTBOX_MESSAGES_MAX, RECEIPT_WALLETS_MAX, SESSIONS_MAX,
-};
+use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, CLOCK_DEVICES_MAX, CONNECT_TIMEOUT_MS, RECEIPT_WALLETS_MAX};
 use solconnect_sync_core::message::Entry;
 
 fn receipt(status: ReceiptStatus, wallet: &str, sequence: u64, message_id: &str) -> Body {
@@ -47,6 +43,7 @@ fn a_push_is_stored_acknowledged_and_told_once_i6() {
     desk.held = None;
     desk.push(&foreign_log(1, 3));
     assert_eq!(heard(&mut desk), ["text 3"], "what is known is left out");
+    assert_eq!(desk.shown(), ["text 1", "text 2", "text 3"]);
     assert_eq!(desk.log().iter().map(|record| (record.first, record.last)).collect::<Vec<_>>(), [(1, 2), (3, 3)]);
     desk.push(&foreign_log(1, 3));
     assert!(heard(&mut desk).is_empty());
@@ -66,6 +63,19 @@ fn a_push_that_leaves_a_gap_makes_the_device_ask_once() {
     assert_eq!(desk.cursor(), 1);
     desk.answer(&foreign_log(2, 5), 5);
     assert_eq!((desk.cursor(), desk.disconnects), (5, 0));
+}
+
+#[test]
+fn an_answer_in_parts_has_time_for_each() {
+    let mut desk = Desk::new();
+    desk.sync(SyncScope::Everything);
+    for sequence in 1..=4 {
+        desk.wait(ANSWER_TIMEOUT_MS - 1);
+        desk.answer(&foreign_log(sequence, sequence), 5);
+        assert_eq!((desk.cursor(), desk.disconnects), (sequence, 0));
+    }
+    desk.wait(ANSWER_TIMEOUT_MS);
+    assert_eq!(desk.disconnects, 1, "the fifth does not come");
 }
 
 #[test]
@@ -264,40 +274,6 @@ fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
 }
 
 #[test]
-fn what_was_read_is_told_at_once_and_again_at_every_connection() {
-    let mut desk = Desk::new();
-    desk.push(&foreign_log(1, 3));
-    desk.forget();
-    let mark = |sequence_number: u64| {
-        move |request| Input::MarkRead {
-            request,
-            session_id: session(),
-            message_id: message_id(&session(), "phone", sequence_number),
-            sequence_number,
-        }
-    };
-    let told = |desk: &mut Desk| {
-        let frames = desk.sent().into_iter();
-        let receipts =
-            frames.filter_map(|frame| if let Body::ReadReceipt(read) = frame.body { Some(read.receipts[0].clone()) } else { None });
-        receipts.map(|receipt| (receipt.status, receipt.sequence_number)).collect::<Vec<_>>()
-    };
-    assert_eq!(desk.call(mark(2)), Ok(Reply::Done));
-    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(2))]);
-    assert_eq!(desk.call(mark(1)), Ok(Reply::Done));
-    assert!(told(&mut desk).is_empty(), "it never falls");
-    for bad in [0, 4] {
-        assert_eq!(desk.call(mark(bad)).unwrap_err().code, ErrorCode::UnknownMessage);
-    }
-    desk.lose();
-    desk.call(mark(3)).unwrap();
-    assert!(told(&mut desk).is_empty());
-    let mut desk = desk.reload();
-    desk.connect();
-    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(3))]);
-}
-
-#[test]
 fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed() {
     let mut desk = Desk::new();
     let mut late = foreign(2, 1, "late");
@@ -347,28 +323,6 @@ fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
 }
 
 #[test]
-fn an_edit_or_a_deletion_of_an_own_message_shows_at_once() {
-    let mut desk = Desk::with(ClientConfig { conflict_resolution_strategy: Strategy::Latest, ..ClientConfig::default() });
-    let id = desk.send("draft");
-    let edit = |text: Option<&str>| {
-        let (message_id, text) = (id.clone(), text.map(str::to_owned));
-        move |request| Input::Edit { request, session_id: session(), message_id, text }
-    };
-    desk.forget();
-    desk.call(edit(Some("final"))).unwrap();
-    assert_eq!(desk.shown(), ["final"]);
-    assert!(desk.events().iter().any(|event| matches!(event, Event::MessageChanged { message_id, .. } if *message_id == id)));
-    desk.wait(5);
-    desk.call(edit(None)).unwrap();
-    assert_eq!(desk.shown(), [""]);
-    assert_eq!(desk.queued(), 3, "each is a message of its own on the wire");
-    let elsewhere = desk.call(|request| Input::Edit { request, session_id: session(), message_id: "room:d:1".into(), text: None });
-    assert_eq!(elsewhere.unwrap_err().code, ErrorCode::UnknownMessage);
-    let nameless = desk.call(|request| Input::Edit { request, session_id: session(), message_id: String::new(), text: None });
-    assert_eq!(nameless.unwrap_err().code, ErrorCode::InvalidMessageFormat);
-}
-
-#[test]
 fn small_batches_are_joined_when_they_are_many_or_a_large_one_follows() {
     let joins = |desk: &mut Desk| -> Vec<(u64, u64)> {
         let writes = desk.commits.drain(..).flat_map(|commit| commit.writes);
@@ -407,44 +361,6 @@ fn small_batches_are_joined_when_they_are_many_or_a_large_one_follows() {
 }
 
 #[test]
-fn an_import_stores_what_follows_and_counts_it() {
-    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
-    let import = |entries: Vec<Entry>| move |request| Input::Import { request, peer_wallet: PEER.into(), entries };
-    assert_eq!(desk.call(import(foreign_log(1, 3))), Ok(Reply::Count(3)));
-    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(1)));
-    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(0)));
-    assert_eq!(desk.call(import(foreign_log(6, 6))).unwrap_err().code, ErrorCode::InvalidMessageFormat);
-    assert_eq!(desk.call(import(foreign_log(1, BATCH_MESSAGES_MAX as u64 + 1))).unwrap_err().code, ErrorCode::InvalidArgument);
-    assert_eq!(desk.call(import(foreign_log(5, BATCH_MESSAGES_MAX as u64 + 4))), Ok(Reply::Count(BATCH_MESSAGES_MAX as u64)));
-    let mut long = foreign(1_005, 1_005, &"x".repeat(8 * 1024 + 1));
-    assert_eq!(desk.call(import(vec![long.clone()])).unwrap_err().code, ErrorCode::MessageTooLarge);
-    long.message.ciphertext.pop();
-    assert_eq!(desk.call(import(vec![long])), Ok(Reply::Count(1)));
-}
-
-#[test]
-fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
-    let mut desk = Desk::new();
-    let every = |interval_ms: Option<u64>| move |request| Input::AutoSync { request, session_id: session(), interval_ms };
-    desk.call(every(Some(5_000))).unwrap();
-    for _ in 0..3 {
-        desk.forget();
-        desk.wait(4_999);
-        assert!(desk.requests().is_empty());
-        desk.wait(1);
-        assert_eq!(desk.requests().len(), 1);
-        desk.answer(&[], 0);
-    }
-    desk.call(every(None)).unwrap();
-    desk.forget();
-    desk.wait(20_000);
-    assert!(desk.requests().is_empty());
-    for bad in [0, 24 * 60 * 60 * 1_000 + 1] {
-        assert_eq!(desk.call(every(Some(bad))).unwrap_err().code, ErrorCode::InvalidArgument);
-    }
-}
-
-#[test]
 fn devices_are_listed_in_the_order_of_their_ids() {
     let mut desk = Desk::new();
     let device = |id: &str, is_online| DeviceState { device_id: id.into(), is_online, ..DeviceState::default() };
@@ -457,48 +373,11 @@ fn devices_are_listed_in_the_order_of_their_ids() {
 }
 
 #[test]
-fn an_outbox_that_is_full_takes_no_more() {
-    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
-    desk.held = Some(Default::default());
-    for _ in 0..OUTBOX_MESSAGES_MAX {
-        desk.ask(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+fn no_more_devices_are_listed_than_a_session_may_have() {
+    let mut desk = Desk::new();
+    for first in [0, 600] {
+        let device = |number: usize| DeviceState { device_id: format!("device {:04}", first + number), ..DeviceState::default() };
+        desk.hear(Body::DeviceList(DeviceList { devices: (0..600).map(device).collect() }));
     }
-    while !desk.held.as_ref().unwrap().is_empty() {
-        desk.persist();
-    }
-    desk.held = None;
-    assert_eq!(desk.queued(), OUTBOX_MESSAGES_MAX as u64);
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
-    assert_eq!(call.unwrap_err().code, ErrorCode::OutboxFull);
-}
-
-#[test]
-fn a_device_keeps_so_many_sessions_and_no_more() {
-    let record = |number: usize| SessionRecord { session_id: format!("room {number}"), wallet: WALLET.into(), ..SessionRecord::default() };
-    let open = |sessions: usize| {
-        let snapshot = Snapshot { sessions: (0..sessions).map(record).collect(), ..Snapshot::default() };
-        let mut client = Client::new(ClientConfig::default(), snapshot, 1);
-        let now = Default::default();
-        let _ = client.handle(now, Input::ConnectWallet { request: 1, wallet: WALLET.into() });
-        client.handle(now, Input::OpenSession { request: 2, peer_wallet: PEER.into() })
-    };
-    let refused = |actions: Vec<Action>| {
-        actions
-            .into_iter()
-            .any(|action| matches!(action, Action::Reply { result: Err(error), .. } if error.code == ErrorCode::LimitReached))
-    };
-    assert!(!refused(open(SESSIONS_MAX - 1)));
-    assert!(refused(open(SESSIONS_MAX)));
-}
-
-#[test]
-fn one_database_holds_one_side_of_a_session() {
-    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
-    desk.call(|request| Input::ConnectWallet { request, wallet: PEER.into() }).unwrap();
-    let call = desk.call(|request| Input::OpenSession { request, peer_wallet: WALLET.into() });
-    assert_eq!(call.unwrap_err().code, ErrorCode::SessionCreationFailed);
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
-    assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
-    assert!(desk.client.sessions().is_empty());
-    assert_eq!(desk.client.stored_sessions().len(), 1);
+    assert_eq!(desk.client.devices(&session()).len(), CLOCK_DEVICES_MAX);
 }

@@ -54,6 +54,7 @@ fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
     desk.forget();
     desk.acknowledge(&[(1, 1)]);
     assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (0, 1, vec!["hello".to_owned()]));
+    assert_eq!(desk.log()[0].entries().unwrap()[0].server_timestamp, 9, "when the relay took it");
     assert_eq!(desk.commits.len(), 1);
     assert!(!desk.commits[0].strict, "where it is lost, the relay knows the message");
     let kinds = desk.commits[0].writes.iter().map(|write| match write {

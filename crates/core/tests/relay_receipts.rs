@@ -109,3 +109,22 @@ fn what_a_wallet_wrote_itself_is_not_delivered_to_it() {
     rooms.timeout(50);
     assert!(rooms.hear_only(1, "read_receipt_sync").is_empty());
 }
+
+#[test]
+fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_foreign() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.restart();
+    for (connection, device, wallet) in [(3, "a", WALLETS[0]), (4, "b", WALLETS[1])] {
+        rooms.join(connection, device, wallet);
+    }
+    rooms.say(4, &v1("b", "sync_update", json!({ "messages": [unsent("b", WALLETS[1], 1, "own", json!({ "a": 1 }))] })));
+    rooms.hear(3);
+    rooms.say(4, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
+    assert_eq!(rooms.hear_only(3, "read_receipt_sync").len(), 1, "only its own message is in memory");
+    rooms.open(5);
+    rooms.say(5, &announce("late", WALLETS[0]));
+    let told = rooms.hear_only(5, "read_receipt_sync").remove(0);
+    let told: Vec<_> = told["receipts"].as_array().unwrap().iter().map(|receipt| receipt["status"].as_str().unwrap()).collect();
+    assert_eq!(told, ["delivered"]);
+}

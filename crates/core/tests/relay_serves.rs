@@ -176,8 +176,9 @@ fn what_is_no_longer_in_memory_is_read_from_the_journal_once_for_all_who_wait() 
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
     let total = TAIL_ENTRIES_MAX as u64 + 44;
-    for counter in 1..=total {
-        rooms.say(1, &update("a", WALLETS[0], counter, "x"));
+    for first in (1..=total).step_by(100) {
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     for connection in [2, 3] {
         rooms.open(connection);

@@ -74,6 +74,22 @@ fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_l
 }
 
 #[test]
+fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_after_it_left_i3() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
+    rooms.join(3, "a", WALLETS[0]);
+    rooms.held = Some(Default::default());
+    for counter in 1..=2 {
+        rooms.say(3, &update("a", WALLETS[0], counter, "the copy's"));
+    }
+    rooms.feed(Input::Closed { connection: 3 });
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    assert_eq!(rooms.texts(), ["the original's"], "its second message would fit, and will come again under another name");
+}
+
+#[test]
 fn a_seed_client_does_not_hear_itself_among_others() {
     let mut rooms = Rooms::new();
     rooms.open(1);
@@ -321,6 +337,18 @@ fn a_seed_clients_message_without_an_id_is_known_by_its_count_and_content() {
 }
 
 #[test]
+fn a_chat_frame_has_the_time_that_its_writer_gave_in_any_form_or_the_relays() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    for (written, stored) in [(json!("soon"), "soon"), (json!(""), "2023-11-14T22:13:20.000Z"), (json!(5), "1970-01-01T00:00:00.005Z")] {
+        let mut frame = chat("alice", "hi");
+        frame["timestamp"] = written;
+        rooms.say(1, &frame);
+        assert_eq!(rooms.log().last().unwrap().message.timestamp.to_iso(), stored);
+    }
+}
+
+#[test]
 fn a_seed_clients_counters_are_taken_where_they_make_sense() {
     let mut rooms = Rooms::new();
     rooms.open(1);
@@ -426,44 +454,4 @@ fn more_than_a_batch_is_stored_in_several_appends() {
     heads.dedup();
     assert_eq!(heads, [200, 1_200, 2_200, 3_000], "as many whole updates as a batch may have");
     assert!(heads.windows(2).all(|pair| pair[1] - pair[0] <= BATCH_MESSAGES_MAX));
-}
-
-#[test]
-fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
-    let mut rooms = two();
-    rooms.open(3);
-    rooms.say(3, &seed("s", "device_announce", json!({})));
-    rooms.say(1, &update("a", WALLETS[0], 1, "from a"));
-    assert!(rooms.hear_only(3, "sync_conflict").is_empty());
-    rooms.hear(2);
-    rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
-    let conflict = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"][0].clone();
-    assert_eq!((conflict["messageId"].as_str(), conflict["resolution"].as_str()), (Some("room:b:1"), Some("log_order")));
-    let texts: Vec<&str> = conflict["conflictingVersions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|version| version["message"]["ciphertext"].as_str().unwrap())
-        .collect();
-    assert_eq!(texts, ["from b", "from a"]);
-    assert!(rooms.hear_only(2, "sync_conflict").is_empty(), "v1 devices find them in the log");
-    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [unsent("a", WALLETS[0], 2, "knows", json!({ "b": 1 }))] })));
-    assert!(rooms.hear_only(3, "sync_conflict").is_empty());
-}
-
-#[test]
-fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
-    let mut rooms = two();
-    rooms.open(3);
-    rooms.say(3, &seed("s", "device_announce", json!({})));
-    let long = "x".repeat(3_000);
-    for counter in 1..=3 {
-        rooms.say(1, &update("a", WALLETS[0], counter, &long));
-    }
-    rooms.hear(3);
-    let messages: Vec<Value> = (1..=120).map(|counter| unsent("b", WALLETS[1], counter, "short", json!({}))).collect();
-    rooms.say(2, &v1("b", "sync_update", json!({ "messages": messages })));
-    let conflicts = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"].clone();
-    assert_eq!(conflicts.as_array().map(Vec::len), Some(100));
-    assert!(conflicts.as_array().unwrap().iter().all(|conflict| conflict["conflictingVersions"] == json!([])));
 }

@@ -51,6 +51,12 @@ impl Records {
         Snapshot { device, sessions: sessions.collect(), outbox: outbox.collect(), versions: versions.collect() }
     }
 
+    /// One session.
+    #[allow(dead_code, reason = "each test binary uses what it needs")]
+    pub fn session(&self, session_id: &str) -> Option<SessionRecord> {
+        self.sessions.get(session_id).map(|bytes| SessionRecord::from_bytes(bytes).expect("a session record"))
+    }
+
     /// The log of a session, by first sequence number.
     pub fn log(&self, session_id: &str) -> Vec<LogRecord> {
         let log = self.log.iter().filter(|((session, _), _)| session == session_id);

@@ -1,5 +1,7 @@
 //! One device with its store in memory, and a relay that says what the test has it say: single steps, nothing by chance.
 
+#![allow(dead_code, reason = "each test binary uses what it needs")]
+
 #[path = "../conformance/memory.rs"]
 mod memory;
 
@@ -39,7 +41,6 @@ pub struct Desk {
     events: Vec<Event>,
 }
 
-#[allow(dead_code, reason = "each test binary uses what it needs")]
 impl Desk {
     /// A device that has its wallet and its session, and no connection yet.
     pub fn unconnected(config: ClientConfig, records: Records) -> Desk {

@@ -1,0 +1,168 @@
+//! What a device makes of what the application asks beside sending, rule by rule.
+
+mod desk;
+
+use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot};
+use solconnect_sync_core::conflict::Strategy;
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Body, Frame, ReceiptStatus};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
+use solconnect_sync_core::message::Entry;
+
+#[test]
+fn what_was_read_is_told_at_once_and_again_at_every_connection() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 3));
+    desk.forget();
+    let mark = |sequence_number: u64| {
+        move |request| Input::MarkRead {
+            request,
+            session_id: session(),
+            message_id: message_id(&session(), "phone", sequence_number),
+            sequence_number,
+        }
+    };
+    let told = |desk: &mut Desk| {
+        let frames = desk.sent().into_iter();
+        let receipts =
+            frames.filter_map(|frame| if let Body::ReadReceipt(read) = frame.body { Some(read.receipts[0].clone()) } else { None });
+        receipts.map(|receipt| (receipt.status, receipt.sequence_number)).collect::<Vec<_>>()
+    };
+    assert_eq!(desk.call(mark(2)), Ok(Reply::Done));
+    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(2))]);
+    assert_eq!(desk.call(mark(1)), Ok(Reply::Done));
+    assert!(told(&mut desk).is_empty(), "it never falls");
+    for bad in [0, 4] {
+        assert_eq!(desk.call(mark(bad)).unwrap_err().code, ErrorCode::UnknownMessage);
+    }
+    desk.lose();
+    desk.call(mark(3)).unwrap();
+    assert!(told(&mut desk).is_empty());
+    let mut desk = desk.reload();
+    desk.connect();
+    assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(3))]);
+}
+
+#[test]
+fn an_edit_or_a_deletion_of_an_own_message_shows_at_once() {
+    let mut desk = Desk::with(ClientConfig { conflict_resolution_strategy: Strategy::Latest, ..ClientConfig::default() });
+    let id = desk.send("draft");
+    let edit = |text: Option<&str>| {
+        let (message_id, text) = (id.clone(), text.map(str::to_owned));
+        move |request| Input::Edit { request, session_id: session(), message_id, text }
+    };
+    desk.forget();
+    desk.call(edit(Some("final"))).unwrap();
+    assert_eq!(desk.shown(), ["final"]);
+    assert!(desk.events().iter().any(|event| matches!(event, Event::MessageChanged { message_id, .. } if *message_id == id)));
+    desk.wait(5);
+    desk.call(edit(None)).unwrap();
+    assert_eq!(desk.shown(), [""]);
+    assert_eq!(desk.queued(), 3, "each is a message of its own on the wire");
+    let elsewhere = desk.call(|request| Input::Edit { request, session_id: session(), message_id: "room:d:1".into(), text: None });
+    assert_eq!(elsewhere.unwrap_err().code, ErrorCode::UnknownMessage);
+    let nameless = desk.call(|request| Input::Edit { request, session_id: session(), message_id: String::new(), text: None });
+    assert_eq!(nameless.unwrap_err().code, ErrorCode::InvalidMessageFormat);
+}
+
+#[test]
+fn an_import_stores_what_follows_and_counts_it() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    let import = |entries: Vec<Entry>| move |request| Input::Import { request, peer_wallet: PEER.into(), entries };
+    assert_eq!(desk.call(import(foreign_log(1, 3))), Ok(Reply::Count(3)));
+    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(1)));
+    assert_eq!(desk.call(import(foreign_log(1, 4))), Ok(Reply::Count(0)));
+    assert_eq!(desk.call(import(foreign_log(6, 6))).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    assert_eq!(desk.call(import(foreign_log(1, BATCH_MESSAGES_MAX as u64 + 1))).unwrap_err().code, ErrorCode::InvalidArgument);
+    assert_eq!(desk.call(import(foreign_log(5, BATCH_MESSAGES_MAX as u64 + 4))), Ok(Reply::Count(BATCH_MESSAGES_MAX as u64)));
+    let mut long = foreign(1_005, 1_005, &"x".repeat(8 * 1024 + 1));
+    assert_eq!(desk.call(import(vec![long.clone()])).unwrap_err().code, ErrorCode::MessageTooLarge);
+    long.message.ciphertext.pop();
+    assert_eq!(desk.call(import(vec![long])), Ok(Reply::Count(1)));
+}
+
+#[test]
+fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
+    let mut desk = Desk::new();
+    let every = |interval_ms: Option<u64>| move |request| Input::AutoSync { request, session_id: session(), interval_ms };
+    desk.call(every(Some(5_000))).unwrap();
+    for _ in 0..3 {
+        desk.forget();
+        desk.wait(4_999);
+        assert!(desk.requests().is_empty());
+        desk.wait(1);
+        assert_eq!(desk.requests().len(), 1);
+        desk.answer(&[], 0);
+    }
+    desk.call(every(None)).unwrap();
+    desk.forget();
+    desk.wait(20_000);
+    assert!(desk.requests().is_empty());
+    for bad in [0, 24 * 60 * 60 * 1_000 + 1] {
+        assert_eq!(desk.call(every(Some(bad))).unwrap_err().code, ErrorCode::InvalidArgument);
+    }
+}
+
+#[test]
+fn a_session_that_took_no_part_for_a_while_joins_and_asks_anew() {
+    let mut desk = Desk::new();
+    desk.call(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() }).unwrap();
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.forget();
+    desk.push(&foreign_log(1, 1));
+    assert_eq!((desk.disconnects, desk.sent().len()), (0, 0), "what is said to it is not stored");
+    desk.call(|request| Input::OpenSession { request, peer_wallet: PEER.into() }).unwrap();
+    let sent = desk.sent();
+    let said = |frame: &&Frame| frame.head.session_id == session();
+    assert!(matches!(sent.iter().find(said).map(|frame| &frame.body), Some(Body::DeviceAnnounce(_))), "{sent:?}");
+    assert!(sent.iter().any(|frame| frame.head.session_id == session() && matches!(frame.body, Body::SyncRequest(_))));
+}
+
+#[test]
+fn an_outbox_that_is_full_takes_no_more() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.held = Some(Default::default());
+    for _ in 0..OUTBOX_MESSAGES_MAX {
+        desk.ask(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    }
+    while !desk.held.as_ref().unwrap().is_empty() {
+        desk.persist();
+    }
+    desk.held = None;
+    assert_eq!(desk.queued(), OUTBOX_MESSAGES_MAX as u64);
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    assert_eq!(call.unwrap_err().code, ErrorCode::OutboxFull);
+}
+
+#[test]
+fn a_device_keeps_so_many_sessions_and_no_more() {
+    let record = |number: usize| SessionRecord { session_id: format!("room {number}"), wallet: WALLET.into(), ..SessionRecord::default() };
+    let open = |sessions: usize| {
+        let snapshot = Snapshot { sessions: (0..sessions).map(record).collect(), ..Snapshot::default() };
+        let mut client = Client::new(ClientConfig::default(), snapshot, 1);
+        let now = Default::default();
+        let _ = client.handle(now, Input::ConnectWallet { request: 1, wallet: WALLET.into() });
+        client.handle(now, Input::OpenSession { request: 2, peer_wallet: PEER.into() })
+    };
+    let refused = |actions: Vec<Action>| {
+        actions
+            .into_iter()
+            .any(|action| matches!(action, Action::Reply { result: Err(error), .. } if error.code == ErrorCode::LimitReached))
+    };
+    assert!(!refused(open(SESSIONS_MAX - 1)));
+    assert!(refused(open(SESSIONS_MAX)));
+}
+
+#[test]
+fn one_database_holds_one_side_of_a_session() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.call(|request| Input::ConnectWallet { request, wallet: PEER.into() }).unwrap();
+    let call = desk.call(|request| Input::OpenSession { request, peer_wallet: WALLET.into() });
+    assert_eq!(call.unwrap_err().code, ErrorCode::SessionCreationFailed);
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
+    assert!(desk.client.sessions().is_empty());
+    assert_eq!(desk.client.stored_sessions().len(), 1);
+}
