@@ -33,7 +33,7 @@ impl<T> Agenda<T> {
     }
 
     /// Moves on to the next happening.
-    pub fn next(&mut self) -> Option<T> {
+    pub fn advance(&mut self) -> Option<T> {
         let ((at_ms, _), happening) = self.happenings.pop_first()?;
         self.now_ms = at_ms;
         Some(happening)
@@ -56,9 +56,9 @@ mod tests {
         agenda.at(5, 'c');
         agenda.at(1, 'a');
         agenda.at(1, 'b');
-        assert_eq!((agenda.next(), agenda.now_ms()), (Some('a'), 1));
+        assert_eq!((agenda.advance(), agenda.now_ms()), (Some('a'), 1));
         agenda.at(0, 'x');
         assert_eq!(agenda.take(|happening| *happening == 'c'), ['c']);
-        assert_eq!([agenda.next(), agenda.next(), agenda.next()], [Some('b'), Some('x'), None]);
+        assert_eq!([agenda.advance(), agenda.advance(), agenda.advance()], [Some('b'), Some('x'), None]);
     }
 }

@@ -155,7 +155,7 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
             return;
         }
         let outcome = attempt(seed, 0);
-        let again = (seed % 100 == 0).then(|| attempt(seed, 0).hash);
+        let again = seed.is_multiple_of(100).then(|| attempt(seed, 0).hash);
         if sender.send((outcome, again)).is_err() {
             return;
         }

@@ -136,7 +136,7 @@ impl World {
 
     /// The next happening, but for those of the script, which are returned. `None` when nothing is left.
     pub fn step(&mut self) -> Option<Step> {
-        let happening = self.ctx.agenda.next()?;
+        let happening = self.ctx.agenda.advance()?;
         self.ctx.trace.step(self.ctx.agenda.now_ms());
         match happening {
             Happening::Operation => return Some(Step::Operation),
