@@ -271,7 +271,11 @@ impl World {
         let updates = frames.iter().cycle().take(again).cloned();
         let hostile = &self.hostiles[index];
         let updates = updates.map(|update| hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncUpdate(update)));
-        std::iter::once(announce).chain(updates).collect()
+        let mut payloads: Vec<Payload> = std::iter::once(announce).chain(updates).collect();
+        // And all of it is asked for, and never acknowledged.
+        let request = hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncRequest(SyncRequest::default()));
+        payloads.push(request);
+        payloads
     }
 
     /// What never reads asks for as much as it can get.
