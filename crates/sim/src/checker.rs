@@ -148,6 +148,8 @@ pub struct Checker {
     pub(crate) connections: BTreeMap<ConnectionId, ConnectionView>,
     /// How far any device of a wallet has stored a session, and read it: what receipts may say.
     pub(crate) delivered: BTreeMap<(SessionId, WalletAddress), (u64, u64)>,
+    /// Sessions that the relay has not read from its journal: what arrives for them waits, by its own cap.
+    pub(crate) loading: BTreeSet<SessionId>,
     /// Messages that the relay holds unanswered, by session.
     pub(crate) held: BTreeMap<SessionId, usize>,
     /// Transmitted and not known to be acknowledged when a device took a new id, and lost its connection by that or before.

@@ -28,8 +28,6 @@ pub struct Hostile {
     deaf: bool,
     /// It speaks our rules where it likes to, and is a seed client otherwise.
     v1: bool,
-    /// The counters that it has used in the flooded session.
-    flooded: u64,
 }
 
 impl World {
@@ -41,7 +39,7 @@ impl World {
         let encoding = if random.bool() { Encoding::Binary } else { Encoding::Json };
         let v1 = encoding == Encoding::Binary || random.bool();
         let device_id = format!("hostile-{index}");
-        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1, flooded: 0 });
+        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1 });
         self.checker.expect_lies();
         self.ctx.agenda.after(0, Happening::Hostile(index));
     }
@@ -246,10 +244,14 @@ impl World {
     /// More messages than the relay may hold, and then the same again and again, to be acknowledged again and again.
     fn flood(&mut self, index: usize) -> Vec<Payload> {
         let announce = self.announcement(index, FLOODED_SESSION);
-        let Hostile { wallet, ref device_id, flooded, .. } = self.hostiles[index];
-        let frames: Vec<SyncUpdate> = (0..7)
+        // Now and then more than the relay may hold at all.
+        let count = if self.ctx.random.u8(0..6) == 0 { 30 } else { 10 };
+        let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
+        let log = self.checker.ledger.log(FLOODED_SESSION);
+        let flooded = log.head_of(device_id, log.head());
+        let frames: Vec<SyncUpdate> = (0..count)
             .map(|frame| {
-                let counters = flooded + frame * 300 + 1..=flooded + frame * 300 + 300;
+                let counters = flooded + frame * 200 + 1..=flooded + frame * 200 + 200;
                 let unsent = counters.map(|counter| {
                     let mut vector_clock = VectorClock::new();
                     let _ = vector_clock.raise(device_id, counter);
@@ -265,11 +267,15 @@ impl World {
                 SyncUpdate { messages: unsent.collect() }
             })
             .collect();
-        let again = if self.hostiles[index].deaf { 60 } else { 7 };
+        let again = if self.hostiles[index].deaf { 60 } else { frames.len() };
         let updates = frames.iter().cycle().take(again).cloned();
         let hostile = &self.hostiles[index];
         let updates = updates.map(|update| hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncUpdate(update)));
-        std::iter::once(announce).chain(updates).collect()
+        let mut payloads: Vec<Payload> = std::iter::once(announce).chain(updates).collect();
+        // And all of it is asked for, and never acknowledged.
+        let request = hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncRequest(SyncRequest::default()));
+        payloads.push(request);
+        payloads
     }
 
     /// What never reads asks for as much as it can get.

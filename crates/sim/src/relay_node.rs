@@ -209,6 +209,9 @@ impl World {
                 self.network.end(&mut self.ctx, connection, Side::Relay, "it was cut");
             }
             Action::Journal { ticket, question } => {
+                if let JournalQuestion::Load { session_id } = &question {
+                    self.checker.loading.insert(session_id.clone());
+                }
                 self.relay.queue.push_back((ticket, question));
                 self.wake_journal();
             }
@@ -276,6 +279,9 @@ impl World {
             let was_stored = stored(&asked);
             let (ticket, question, answer) = asked;
             let Some(answer) = answer else { continue };
+            if let JournalQuestion::Load { session_id } = &question {
+                self.checker.loading.remove(session_id);
+            }
             let answer = if failed && !matches!(question, JournalQuestion::Load { .. }) {
                 JournalAnswer::Failed { reason: "the journal cannot be synced".into() }
             } else if failed {

@@ -189,7 +189,7 @@ impl Scenario {
         match self.world.ctx.random.u8(0..100) {
             0..52 => self.send(tab, &session_id),
             52..55 => {
-                for _ in 0..self.world.ctx.random.u8(2..20) {
+                for _ in 0..self.world.ctx.random.u8(2..if self.wordy { 60 } else { 20 }) {
                     self.send(tab, &session_id);
                 }
             }
@@ -231,7 +231,7 @@ impl Scenario {
     fn text(&mut self) -> String {
         let number = self.world.checker.ledger.sent.len() as u64;
         let random = &mut self.world.ctx.random;
-        let long = random.u8(0..if self.wordy { 3 } else { 50 }) == 0;
+        let long = random.u8(0..if self.wordy { 2 } else { 50 }) == 0;
         let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) } else { random.usize(0..40) };
         let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
         text_of(number, &filling)

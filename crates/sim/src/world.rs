@@ -24,6 +24,9 @@ pub type ProfileId = usize;
 /// The wall clock at the beginning.
 pub const WALL_MS: u64 = 1_700_000_000_000;
 
+/// So much may happen in one millisecond; what goes on for longer would keep a processor busy for ever.
+const STEPS_AT_ONCE_MAX: u64 = 50_000;
+
 /// What happens.
 pub enum Happening {
     /// The script goes on.
@@ -112,6 +115,7 @@ pub struct World {
     /// What holds all to the invariants.
     pub checker: Checker,
     pub(crate) last_tab: TabId,
+    steps_at_once: u64,
     pub(crate) last_request: u64,
 }
 
@@ -130,14 +134,20 @@ impl World {
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,
+            steps_at_once: 0,
             last_request: 0,
         }
     }
 
     /// The next happening, but for those of the script, which are returned. `None` when nothing is left.
     pub fn step(&mut self) -> Option<Step> {
+        let before_ms = self.ctx.agenda.now_ms();
         let happening = self.ctx.agenda.advance()?;
         self.ctx.trace.step(self.ctx.agenda.now_ms());
+        self.steps_at_once = if self.ctx.agenda.now_ms() == before_ms { self.steps_at_once + 1 } else { 0 };
+        if self.steps_at_once > STEPS_AT_ONCE_MAX {
+            self.checker.violate(26, "time stands still: a machine asks again and again for a moment that has passed".into());
+        }
         match happening {
             Happening::Operation => return Some(Step::Operation),
             Happening::Deliver(connection, side) => self.deliver(connection, side),
