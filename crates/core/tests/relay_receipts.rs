@@ -121,6 +121,7 @@ fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_f
     rooms.say(4, &v1("b", "sync_update", json!({ "messages": [unsent("b", WALLETS[1], 1, "own", json!({ "a": 1 }))] })));
     rooms.hear(3);
     rooms.say(4, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
+    rooms.timeout(50);
     assert_eq!(rooms.hear_only(3, "read_receipt_sync").len(), 1, "only its own message is in memory");
     rooms.open(5);
     rooms.say(5, &announce("late", WALLETS[0]));
