@@ -352,7 +352,7 @@ impl Client {
     }
 }
 
-/// A batch of fewer messages and bytes is small: such ones are joined.
+/// A batch of at most so many messages and fewer bytes is small: such ones are joined.
 const SMALL_MESSAGES_MAX: usize = 32;
 const SMALL_BYTES_MAX: usize = 8 * 1024;
 
