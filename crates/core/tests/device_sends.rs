@@ -225,6 +225,24 @@ fn messages_that_wait_for_one_commit_share_the_next_one() {
     assert!(desk.records.snapshot().outbox.is_empty());
 }
 
+/// The commit of what was called also had something of the relay's, which came after it (found by the simulated world).
+#[test]
+fn what_could_not_be_stored_is_not_sent_before_it_is_i21() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    for text in ["a", "b"] {
+        desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+    }
+    desk.push(&foreign_log(1, 1));
+    desk.persist();
+    assert_eq!(desk.updates().iter().map(|update| update.messages.len()).sum::<usize>(), 1, "only the first is stored");
+    desk.fail(ErrorCode::StorageFull);
+    desk.forget();
+    desk.wait(60_000);
+    desk.connect();
+    assert_eq!(desk.updates().iter().map(|update| update.messages.len()).sum::<usize>(), 1, "the second is on its way to disk");
+}
+
 #[test]
 fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
     let mut desk = Desk::new();

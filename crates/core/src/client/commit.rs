@@ -63,7 +63,7 @@ impl Group {
 
 enum Undo {
     Created(SessionId),
-    Record { record: Box<SessionRecord>, totals: Totals, acknowledged_counter: u64 },
+    Record { record: Box<SessionRecord>, totals: Totals, acknowledged_counter: u64, stored_counter: u64 },
     Inserted(SessionId, u64),
     Removed(Entry),
     RecordRemoved(SessionId, (u64, u64)),
@@ -239,10 +239,10 @@ impl Client {
                 self.sessions.remove(&id);
             }
             Undo::Device(id) => self.device.device_id = id,
-            Undo::Record { record, totals, acknowledged_counter } => {
+            Undo::Record { record, totals, acknowledged_counter, stored_counter } => {
                 if let Some(session) = self.sessions.get_mut(&record.session_id) {
                     session.record = *record;
-                    session.stored_counter = session.record.counter;
+                    session.stored_counter = stored_counter;
                     session.totals = totals;
                     session.acknowledged_counter = acknowledged_counter;
                 }
@@ -321,6 +321,7 @@ impl Stage {
                 record: Box::new(session.record.clone()),
                 totals: session.totals,
                 acknowledged_counter: session.acknowledged_counter,
+                stored_counter: session.stored_counter,
             });
         }
         self.strict |= strict;
