@@ -48,8 +48,9 @@ mod row {
     pub const DELETED: u64 = 1 << 10;
     /// Fields that we know nothing of, as JSON.
     pub const EXTRA: u64 = 1 << 11;
+    pub const FIRST_ID: u64 = 1 << 12;
     /// All of them; another bit is of a layout that we do not know.
-    pub const KNOWN: u64 = DEVICE | CLOCK | BASE64 | ID | CONTENT_TYPE | REPLACES | WALLET | MILLIS | STAMP | DELETED | EXTRA;
+    pub const KNOWN: u64 = DEVICE | CLOCK | BASE64 | ID | CONTENT_TYPE | REPLACES | WALLET | MILLIS | STAMP | DELETED | EXTRA | FIRST_ID;
 }
 
 /// A batch, possibly empty. Its bytes are shared, not copied, when it is cloned.
@@ -312,6 +313,10 @@ impl<'a> Encoder<'a> {
             kind |= row::REPLACES;
             put_bytes(&mut rest, replaces.as_bytes());
         }
+        if let Some(first_id) = &message.first_id {
+            kind |= row::FIRST_ID;
+            put_bytes(&mut rest, first_id.as_bytes());
+        }
         if wallet != self.wallet_of[device] {
             kind |= row::WALLET;
             put_varint(&mut rest, wallet as u64);
@@ -507,6 +512,7 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
         let id = if has(row::ID) { reader.text()?.to_owned() } else { message_id(session, device_id, counters[device]) };
         let content_type = if has(row::CONTENT_TYPE) { Some(reader.text()?.to_owned()) } else { None };
         let replaces = if has(row::REPLACES) { Some(reader.text()?.to_owned()) } else { None };
+        let first_id = if has(row::FIRST_ID) { Some(reader.text()?.to_owned()) } else { None };
         let wallet = if has(row::WALLET) { reader.below(wallets.len())? } else { *device_wallet };
         let extra = if has(row::EXTRA) { reader.text()? } else { "" };
         let timestamp = if has(row::STAMP) {
@@ -532,6 +538,7 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
                 session_id: session.clone(),
                 content_type,
                 replaces,
+                first_id,
                 deleted: has(row::DELETED),
                 extra: extra.into(),
             },

@@ -133,6 +133,8 @@ codes! {
     CounterGap = "COUNTER_GAP", Relay, true, "Messages arrived out of order and will be sent again.";
     /// A counter or id was used before for another message.
     CounterReused = "COUNTER_REUSED", Relay, false, "This device was copied or restored. It goes on under a new name.";
+    /// A message that was queued again under another name is in the log under an earlier one.
+    AlreadyStored = "ALREADY_STORED", Relay, true, "This message has arrived already.";
     /// A frame's `type` is not known.
     UnknownFrame = "UNKNOWN_FRAME", Relay, false, "The other side speaks a newer version.";
     /// Anything else.

@@ -157,6 +157,9 @@ pub struct Message {
     /// The message of the same wallet that this one is a new version of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<MessageId>,
+    /// The id that it was queued under first, where its device has had to queue it again under another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_id: Option<MessageId>,
     /// With `replaces`: the new version is no message at all.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
@@ -183,11 +186,28 @@ impl Message {
         if let Some(replaces) = &self.replaces {
             check_id("replaces", replaces)?;
         }
+        if let Some(first_id) = &self.first_id {
+            check_id("first_id", first_id)?;
+        }
         // Empty where a seed client does not know it.
         if !self.sender_wallet.is_empty() {
             check_id("sender_wallet", &self.sender_wallet)?;
         }
         Ok(())
+    }
+
+    /// Whether both are one message, sent by one call of the application, whatever names it has since: the first name and
+    /// what was written are the same. The first name alone does not say it, because copies of a profile give out the same
+    /// ones. The message that it replaces may have been queued again too, under another id.
+    pub fn is_same(&self, other: &Message) -> bool {
+        let written = |message: &Message| Message { id: String::new(), first_id: None, replaces: None, ..message.clone() };
+        let alike = self.first_name() == other.first_name() && self.replaces.is_some() == other.replaces.is_some();
+        alike && written(self) == written(other)
+    }
+
+    /// The id that it was queued under first.
+    pub fn first_name(&self) -> &str {
+        self.first_id.as_deref().unwrap_or(&self.id)
     }
 }
 
@@ -201,6 +221,12 @@ impl Message {
     /// SHA-256 over what was written and by whom, without times: seed clients repeat a message with other times.
     pub fn content_digest(&self) -> [u8; 32] {
         digest_of(&(&self.sender_wallet, &self.ciphertext, &self.content_type, &self.replaces, self.deleted))
+    }
+
+    /// SHA-256 over what [`Message::is_same`] compares beside the first name and fields that nobody knows.
+    pub fn written_digest(&self) -> [u8; 32] {
+        let Message { sender_wallet, ciphertext, timestamp, content_type, deleted, .. } = self;
+        digest_of(&(sender_wallet, ciphertext, timestamp, content_type, self.replaces.is_some(), deleted))
     }
 }
 
@@ -256,7 +282,7 @@ impl Entry {
         const FIELDS_BYTES: usize = 400;
         const COUNTER_BYTES: usize = 16 + 4;
         let message = &self.message;
-        let optional = [&message.content_type, &message.replaces].into_iter().flatten();
+        let optional = [&message.content_type, &message.replaces, &message.first_id].into_iter().flatten();
         let names = [&message.id, &message.sender_wallet, &message.session_id, &self.original_device_id, &message.ciphertext];
         let texts: usize = names.into_iter().chain(optional).map(|text| json_bytes(text)).sum();
         let clock: usize = self.vector_clock.iter().map(|(device, _)| json_bytes(device) + COUNTER_BYTES).sum();

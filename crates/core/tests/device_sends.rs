@@ -128,7 +128,7 @@ fn an_acknowledged_message_whose_place_does_not_follow_waits_for_the_log() {
     desk.acknowledge(&[(1, 2)]);
     assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sent)]);
     assert_eq!((desk.queued(), desk.cursor()), (1, 0), "it stays in the outbox until its place is stored (I2)");
-    assert_eq!(desk.client.queued_status(&message_id(&session(), desk.client.device_id(), 1)), Some(MessageStatus::Sent));
+    assert_eq!(desk.client.queued_status(&message_id(&session(), &desk.device_id(), 1)), Some(MessageStatus::Sent));
     let mut own = foreign(2, 1, "mine");
     let outbox = desk.records.snapshot().outbox.remove(0).entries.remove(0);
     own.message = outbox.message;
@@ -290,16 +290,20 @@ fn a_gap_sends_again_from_what_the_relay_takes_next() {
 fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
     for refusal in [ErrorCode::CounterReused, ErrorCode::CounterGap] {
         let mut desk = Desk::new();
-        let old_id = desk.client.device_id().to_owned();
+        let old_id = desk.device_id();
         desk.send("one");
         desk.send("two");
         desk.acknowledge(&[(1, 1)]);
         desk.forget();
         desk.refuse(refusal, |error| error.expected_counter = Some(9));
-        let new_id = desk.client.device_id().to_owned();
+        let new_id = desk.device_id();
         assert_ne!(old_id, new_id);
         let events = desk.events();
-        assert!(events.iter().any(|event| *event == Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() }));
+        assert!(
+            events
+                .iter()
+                .any(|event| *event == Event::DeviceReplaced { session_id: session(), old_id: old_id.clone(), new_id: new_id.clone() })
+        );
         let (old, new) = (message_id(&session(), &old_id, 2), message_id(&session(), &new_id, 1));
         assert!(
             events.iter().any(|event| *event == Event::MessageRenamed { session_id: session(), old_id: old.clone(), new_id: new.clone() })
@@ -314,7 +318,7 @@ fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
             (1, 1),
             "of the old id it knows what is in the log"
         );
-        assert_eq!(desk.reload().client.device_id(), new_id);
+        assert_eq!(desk.reload().device_id(), new_id);
     }
 }
 
@@ -325,7 +329,7 @@ fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
         desk.send(text);
     }
     desk.forget();
-    let id = message_id(&session(), desk.client.device_id(), 2);
+    let id = message_id(&session(), &desk.device_id(), 2);
     desk.acknowledge(&[(1, 1)]);
     desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(id.clone()));
     let failed: Vec<Event> =
@@ -363,14 +367,14 @@ fn a_busy_relay_is_asked_again_after_a_wait_and_told_everything_anew() {
 fn refusals_that_name_nothing_of_this_device_are_told_and_no_more() {
     let mut desk = Desk::new();
     desk.send("one");
-    let id = desk.client.device_id().to_owned();
+    let id = desk.device_id();
     desk.forget();
     desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some("room:other:1".into()));
     desk.refuse(ErrorCode::InvalidMessageFormat, |_| {});
     desk.refuse(ErrorCode::CounterReused, |error| error.session_id = None);
     desk.refuse(ErrorCode::CounterReused, |error| error.session_id = Some("another".into()));
     assert_eq!(desk.warnings().len(), 4);
-    assert_eq!((desk.client.device_id(), desk.queued()), (id.as_str(), 1));
+    assert_eq!((desk.device_id(), desk.queued()), (id, 1));
     desk.refuse(ErrorCode::NotAMember, |_| {});
     let call = desk.call(|request| Input::Send { request, session_id: session(), text: "still".into(), content_type: None });
     assert!(call.is_ok() && desk.updates().is_empty(), "one that is not let in keeps what it writes");

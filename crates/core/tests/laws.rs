@@ -158,14 +158,22 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         Just("11111111111111111111111111111111".to_owned()),
         "[a-z]{0,50}"
     ];
-    let rare = (prop::option::of("[a-z/]{0,20}"), prop::option::of("[a-z:]{1,9}"), any::<bool>(), any::<bool>(), any::<bool>());
+    let rare = (
+        prop::option::of("[a-z/]{0,20}"),
+        prop::option::of("[a-z:]{1,9}"),
+        prop::option::of("[a-z:]{1,9}"),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
     let row = ("[a-e]", clocks(), 0u64..4, text, stamp, wallet, rare);
     let session = prop_oneof![Just("a3bb189e-8bf9-8888-9912-ace4e6543002".to_owned()), "[a-z-]{1,40}"];
     (session, 0u64..1_000_000, prop::collection::vec(row, 0..40)).prop_map(|(session_id, first, rows)| {
         let mut heads = VectorClock::new();
         let mut entries = Vec::new();
         for (number, row) in rows.into_iter().enumerate() {
-            let (device, clock, lag, ciphertext, timestamp, sender_wallet, (content_type, replaces, deleted, own_id, extra)) = row;
+            let (device, clock, lag, ciphertext, timestamp, sender_wallet, (content_type, replaces, first_id, deleted, own_id, extra)) =
+                row;
             // Mostly a clock that follows, sometimes any.
             let mut vector_clock = if lag == 0 { clock } else { heads.clone() };
             let counter = heads.get(&device) + 1;
@@ -182,6 +190,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 session_id: session_id.clone(),
                 content_type,
                 replaces,
+                first_id,
                 deleted,
                 extra,
             };

@@ -49,8 +49,8 @@ impl Notes {
         };
         let mut devices: BTreeMap<_, _> = stored.devices.into_iter().map(|row| (row.device_id.clone(), row)).collect();
         for (id, noted) in &notes.devices {
-            let last_counter = devices.get(id).map_or(0, |row| row.last_counter);
-            devices.insert(id.clone(), DeviceRow { last_counter, ..noted.clone() });
+            let (last_counter, retired) = devices.get(id).map_or((0, false), |row| (row.last_counter, row.retired));
+            devices.insert(id.clone(), DeviceRow { last_counter, retired, ..noted.clone() });
         }
         let mut watermarks: BTreeMap<_, _> = stored.watermarks.into_iter().map(|row| (row.wallet.clone(), row)).collect();
         watermarks.extend(notes.watermarks.clone());

@@ -10,7 +10,7 @@ use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -41,6 +41,7 @@ CREATE TABLE devices (
     last_counter INTEGER NOT NULL,
     last_seen_ms INTEGER NOT NULL,
     sync_state   TEXT    NOT NULL,
+    retired      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (session, device)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE watermarks (
@@ -51,6 +52,9 @@ CREATE TABLE watermarks (
     PRIMARY KEY (session, wallet)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// What makes tables of version 2 those of version 3.
+const SCHEMA_SINCE_2: &str = "ALTER TABLE devices ADD COLUMN retired INTEGER NOT NULL DEFAULT 0";
 
 const ENTRY_COLUMNS: &str = "sequence, device, counter, key, digest, body";
 
@@ -100,7 +104,7 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     // Immediate also where nothing is to be made: takes the file's lock now and not at the first message.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     if version < SCHEMA_VERSION {
-        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(if version == 2 { SCHEMA_SINCE_2 } else { SCHEMA })?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
@@ -124,8 +128,9 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
 }
 
 fn devices(connection: &Connection, session: i64) -> rusqlite::Result<Vec<DeviceRow>> {
-    let mut statement = connection
-        .prepare_cached("SELECT device, wallet, platform, last_counter, last_seen_ms, sync_state FROM devices WHERE session = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT device, wallet, platform, last_counter, last_seen_ms, sync_state, retired FROM devices WHERE session = ?1",
+    )?;
     let rows = statement.query_map([session], |row| {
         Ok(DeviceRow {
             device_id: row.get(0)?,
@@ -135,6 +140,7 @@ fn devices(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Device
             last_seen_ms: row.get(4)?,
             // For display only: an unreadable one must not make its session unreadable.
             sync_state: serde_json::from_str(row.get_ref(5)?.as_str()?).unwrap_or_default(),
+            retired: row.get(6)?,
         })
     })?;
     rows.collect()
@@ -172,8 +178,8 @@ pub(crate) fn append(connection: &Connection, session_id: &str, entries: &[Store
     for device in devices {
         write_device(connection, session, device).map_err(reason)?;
         connection
-            .prepare_cached("UPDATE devices SET last_counter = ?3 WHERE session = ?1 AND device = ?2")
-            .and_then(|mut statement| statement.execute(params![session, device.device_id, device.last_counter]))
+            .prepare_cached("UPDATE devices SET last_counter = ?3, retired = ?4 WHERE session = ?1 AND device = ?2")
+            .and_then(|mut statement| statement.execute(params![session, device.device_id, device.last_counter, device.retired]))
             .map_err(reason)?;
     }
     Ok(())
@@ -188,8 +194,8 @@ fn insert_entry(connection: &Connection, session: i64, entry: &StoredEntry) -> r
     Ok(())
 }
 
-/// Writes all of a device but its `last_counter`, which only [`append`] may move: it must never stand above the log,
-/// or the device could not go on after a crash.
+/// Writes all of a device but its `last_counter` and whether it is retired, which only [`append`] may change: they say
+/// what the log says, or the device could not go on after a crash.
 fn write_device(connection: &Connection, session: i64, device: &DeviceRow) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO devices (session, device, wallet, platform, last_counter, last_seen_ms, sync_state)

@@ -122,6 +122,24 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
+fn a_journal_of_the_version_before_keeps_all_of_it_i24() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = journal_in(&folder);
+    let mut ask = open(&path);
+    assert_eq!(append(&mut ask, "s", vec![entry(1, "d", None)]), JournalAnswer::Appended);
+    let before = load(&mut ask, "s");
+    drop(ask);
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("ALTER TABLE devices DROP COLUMN retired; PRAGMA user_version = 2").unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        let mut ask = open(&path);
+        assert_eq!(load(&mut ask, "s"), before);
+        assert_eq!(read_all(&mut ask, "s"), [entry(1, "d", None)]);
+    }
+}
+
+#[test]
 fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = journal_in(&folder);

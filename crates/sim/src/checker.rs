@@ -11,32 +11,12 @@ use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use solconnect_sync_core::message::Message;
 
-use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
 pub const INVARIANTS: [u8; 23] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27];
-
-/// Why a message may stand twice in the log: the known limits of README.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Excuse {
-    /// A profile was set back to before a change of its device's id, and what it had unsent then was sent once more.
-    SetBackBeforeRename,
-    /// Two copies of a profile had the same message unsent, and changed their ids.
-    CopiesRenamed,
-    /// Two copies of a profile had the same message unsent; one sent it under their common id, and the other changed its
-    /// id before it knew, because of what happened in another session.
-    CopyRenamed,
-    /// A device took a new id while the message was under way on a connection that it had lost, or lost by that.
-    RenamedWhileUnderWay,
-}
-
-impl Excuse {
-    /// All of them.
-    pub const ALL: [Excuse; 4] = [Excuse::SetBackBeforeRename, Excuse::CopiesRenamed, Excuse::CopyRenamed, Excuse::RenamedWhileUnderWay];
-}
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -84,15 +64,11 @@ pub(crate) struct TabView {
     pub untold: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.
     pub missing: BTreeSet<u64>,
-    /// Acknowledged to it while a commit was under way: too late for what that commit changes.
-    pub deferred: BTreeSet<u64>,
-    /// Acknowledged to it.
-    pub acknowledged: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.
     pub under_way: BTreeMap<SessionId, Vec<u64>>,
     pub connection: Option<ConnectionId>,
-    /// Under which it speaks.
-    pub device_id: DeviceId,
+    /// Under which it speaks, by session.
+    pub device_ids: BTreeMap<SessionId, DeviceId>,
     /// The session whose progress says that all is done, in the present step.
     pub whole: BTreeSet<SessionId>,
 }
@@ -110,12 +86,6 @@ pub(crate) struct ProfileView {
     /// Messages that were accepted and are not in the log.
     pub pending: BTreeSet<u64>,
     pub ids: BTreeMap<MessageId, u64>,
-    /// Unsent when the storage was set back to another device id.
-    pub resurrected: BTreeSet<u64>,
-    /// Unsent when the profile was copied, and the device that both were then.
-    pub copied: BTreeMap<u64, DeviceId>,
-    /// Transmitted, and no acknowledgement has reached it.
-    pub transmitted: BTreeSet<u64>,
 }
 
 /// What one connection has shown at the relay's side.
@@ -141,7 +111,8 @@ pub struct Checker {
     pub ledger: Ledger,
     violation: Option<Violation>,
     exercised: [u64; 32],
-    excused: BTreeMap<Excuse, u64>,
+    /// Messages that were queued again, and that the log has under an earlier name.
+    known_again: u64,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) tabs: BTreeMap<TabId, TabView>,
     pub(crate) profiles: Vec<ProfileView>,
@@ -152,8 +123,6 @@ pub struct Checker {
     pub(crate) loading: BTreeSet<SessionId>,
     /// Messages that the relay holds unanswered, by session.
     pub(crate) held: BTreeMap<SessionId, usize>,
-    /// Transmitted and not known to be acknowledged when a device took a new id, and lost its connection by that or before.
-    pub(crate) adrift: BTreeSet<u64>,
     /// The last numbered message of each device in each log (I8).
     pub(crate) logged: BTreeMap<(SessionId, DeviceId), u64>,
     /// Hostile members are about: receipts may be invented.
@@ -173,9 +142,13 @@ impl Checker {
         &self.exercised
     }
 
-    /// How often a known limit excused a message that stands twice.
-    pub fn excused(&self) -> &BTreeMap<Excuse, u64> {
-        &self.excused
+    /// How often a message that was queued again turned out to be in the log.
+    pub fn known_again(&self) -> u64 {
+        self.known_again
+    }
+
+    pub(crate) fn count_known_again(&mut self) {
+        self.known_again += 1;
     }
 
     /// The relay's journal is set back: from now on all that matters is that devices say so (I19).
@@ -211,60 +184,18 @@ impl Checker {
         self.violation.get_or_insert(Violation { invariant, text });
     }
 
-    /// A message stands in the log a second time.
-    pub(crate) fn excuse_twice(&mut self, number: u64) {
-        let Some(sent) = self.ledger.sent.get(number as usize) else { return };
-        let profile = &self.profiles[sent.profile];
-        let different = sent.places.windows(2).all(|pair| pair[0].1 != pair[1].1);
-        let shared = profile.copied.get(&number);
-        let excuse = if profile.resurrected.contains(&number) {
-            Some(Excuse::SetBackBeforeRename)
-        } else if self.adrift.contains(&number) {
-            Some(Excuse::RenamedWhileUnderWay)
-        } else if shared.is_some_and(|shared| sent.places.iter().all(|(_, device)| device != shared)) {
-            Some(Excuse::CopiesRenamed)
-        } else if shared.is_some() {
-            Some(Excuse::CopyRenamed)
-        } else {
-            None
-        };
-        match excuse.filter(|_| different) {
-            Some(excuse) => *self.excused.entry(excuse).or_default() += 1,
-            None => {
-                let places = sent.places.clone();
-                self.violate(3, format!("message s{number} stands in the log more than once: {places:?}"));
-            }
-        }
-    }
-
-    /// A new profile; a copy has its source's unsent messages.
-    pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<(ProfileId, &ClientDisk)>) {
-        let mut profile = ProfileView { wallet: wallet.to_owned(), strategy, ..ProfileView::default() };
-        if let Some((source, disk)) = copy_of {
-            let shared = disk.state().device_id().cloned().unwrap_or_default();
-            for number in disk.unsent().keys() {
-                if let Some(sent) = self.ledger.sent.get(*number as usize) {
-                    self.profiles[sent.profile].copied.insert(*number, shared.clone());
-                }
-            }
-            profile.ids.clone_from(&self.profiles[source].ids);
-        }
-        self.profiles.push(profile);
+    /// A new profile; a copy knows its source's messages by their ids.
+    pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<ProfileId>) {
+        let ids = copy_of.map(|source| self.profiles[source].ids.clone()).unwrap_or_default();
+        self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, ..ProfileView::default() });
     }
 
     /// The storage of a profile went back to an older state.
-    pub fn profile_set_back(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>, old: Option<&DeviceId>, new: Option<&DeviceId>) {
+    pub fn profile_set_back(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>) {
         let lost: Vec<u64> = self.profiles[profile].pending.iter().copied().filter(|number| !unsent.contains_key(number)).collect();
         for number in lost {
             self.profiles[profile].pending.remove(&number);
             self.ledger.sent[number as usize].fate = Fate::Excused;
-        }
-        if old != new {
-            for number in unsent.keys() {
-                if let Some(sent) = self.ledger.sent.get(*number as usize) {
-                    self.profiles[sent.profile].resurrected.insert(*number);
-                }
-            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
-use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
+use solconnect_sync_core::ids::{MessageId, SessionId};
 use solconnect_sync_core::message::Entry;
 
 use crate::ledger::number_of;
@@ -29,14 +29,14 @@ pub struct State {
 }
 
 impl State {
-    /// Who this database is.
-    pub fn device_id(&self) -> Option<&DeviceId> {
-        self.device.as_ref().map(|device| &device.device_id)
+    /// What the device is called in a session.
+    pub fn name_in(&self, session_id: &str) -> &str {
+        self.sessions.get(session_id).map_or("", |session| &session.device_id)
     }
 
     /// The unsent messages of a session: those in its outbox records that its stored log does not have.
     pub fn unsent<'a>(&'a self, session_id: &str) -> impl Iterator<Item = &'a Entry> {
-        let device = self.device_id().map_or("", String::as_str);
+        let device = self.name_in(session_id);
         let logged = self.sessions.get(session_id).map_or(0, |session| session.heads.get(device));
         let records = self.outbox.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX));
         let entries = records.flat_map(|(_, (record, _))| &record.entries);
@@ -174,7 +174,7 @@ impl ClientDisk {
         self.unsent_count = 0;
         let sessions: BTreeSet<&SessionId> = self.state.outbox.keys().map(|(session, _)| session).collect();
         for session in sessions {
-            let device = self.state.device_id().map_or("", String::as_str);
+            let device = self.state.name_in(session);
             let logged = self.state.sessions.get(session).map_or(0, |session| session.heads.get(device));
             for (record, commit) in self.state.outbox.range((session.clone(), 0)..=(session.clone(), u64::MAX)).map(|(_, value)| value) {
                 let waiting = record.entries.iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged);

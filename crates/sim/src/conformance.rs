@@ -169,26 +169,28 @@ fn sessions_do_not_touch_each_other(ask: &mut Ask) {
 fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     let session = "restart";
     let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
-    let device = |id: &str, last_counter, last_seen_ms| DeviceRow {
+    let device = |id: &str, last_counter, last_seen_ms, retired| DeviceRow {
         device_id: id.to_owned(),
         wallet: Some("w".to_owned()),
         platform: "web".to_owned(),
         last_counter,
         last_seen_ms,
+        retired,
         sync_state: SyncState { last_synced_sequence: last_seen_ms, ..SyncState::default() },
     };
     let watermark = |read| WatermarkRow { wallet: "w".to_owned(), watermark: Watermark { delivered: 2, read } };
     let note = |devices, watermarks| JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks };
 
     let mut ask = open();
-    let devices = vec![device("d", 1, 10), device("e", 2, 10)];
+    let devices = vec![device("d", 1, 10, false), device("e", 2, 10, true)];
     let question = JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices };
     assert_eq!(ask(question), Some(JournalAnswer::Appended));
-    assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 0, 20)], vec![watermark(0)])), None);
-    assert_eq!(ask(note(vec![device("d", 1, 30)], vec![watermark(1)])), None);
+    // Notes move neither counters nor what is retired.
+    assert_eq!(ask(note(vec![device("d", 1, 20, false), device("f", 7, 20, true)], vec![watermark(0)])), None);
+    assert_eq!(ask(note(vec![device("d", 9, 30, true), device("e", 9, 30, false)], vec![watermark(1)])), None);
     let expected = StoredSession {
         head: 2,
-        devices: vec![device("d", 1, 30), device("e", 2, 10), device("f", 0, 20)],
+        devices: vec![device("d", 1, 30, false), device("e", 2, 30, true), device("f", 0, 20, false)],
         watermarks: vec![watermark(1)],
     };
     assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");

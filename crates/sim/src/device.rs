@@ -82,7 +82,7 @@ impl World {
             offline: false,
             opening: false,
         };
-        self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some((source, disk)));
+        self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
         self.push_profile(copy)
     }
 
@@ -181,10 +181,9 @@ impl World {
     pub fn set_profile_back(&mut self, profile: ProfileId, left: usize) {
         self.close_profile(profile);
         let disk = &mut self.profiles[profile].disk;
-        let old = disk.state().device_id().cloned();
         disk.go_back(left);
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("profile {profile} goes back to commit {left}"));
-        self.checker.profile_set_back(profile, disk.unsent(), old.as_ref(), disk.state().device_id());
+        self.checker.profile_set_back(profile, disk.unsent());
     }
 
     /// The application makes a call.
@@ -218,13 +217,13 @@ impl World {
         let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if knows {
             tab.commit_waits = false;
-            self.checker.disk_is_known(id, matches!(input, Input::Persisted { .. }));
+            self.checker.disk_is_known(id);
         }
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("tab {id} ← {}", brief(&input)));
         if let Input::Received { generation, frame } = &input
             && tab.link.is_some_and(|link| link.1 == *generation)
         {
-            self.checker.reached(id, frame, tab.commit_waits);
+            self.checker.reached(id, frame);
         }
         let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
@@ -319,7 +318,6 @@ impl World {
             Action::Disconnect { generation } => {
                 let link = self.tabs.get_mut(&id).and_then(|tab| tab.link.take_if(|link| link.1 == generation));
                 if let Some((connection, _)) = link {
-                    self.checker.unheard(id);
                     self.network.end(&mut self.ctx, connection, Side::Relay, "1000");
                     self.network.end(&mut self.ctx, connection, Side::Peer, "1000");
                 }
@@ -375,9 +373,8 @@ impl World {
             Parcel::Frame(Payload::Binary(frame)) => Input::Received { generation, frame },
             Parcel::Frame(Payload::Text(_)) => return self.checker.violate(22, format!("a text frame arrives at tab {id}")),
             Parcel::Closed(reason) => {
-                let link = self.tabs.get_mut(&id).and_then(|tab| tab.link.take_if(|link| link.1 == generation));
-                if link.is_some() {
-                    self.checker.unheard(id);
+                if let Some(tab) = self.tabs.get_mut(&id) {
+                    tab.link.take_if(|link| link.1 == generation);
                 }
                 Input::Disconnected { generation, reason }
             }

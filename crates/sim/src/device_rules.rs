@@ -1,11 +1,11 @@
 //! What devices show: replies, frames and stored records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::{ConnectionState, Input, LogRecord, MessageStatus, Reply, SyncScope, SyncStatusView, Write};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{Body, Frame};
-use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::ids::{DeviceId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Entry;
 
@@ -17,9 +17,9 @@ use crate::world::{ProfileId, TabId};
 
 /// What a commit finds, for the look at what it leaves.
 pub struct Before {
-    device_id: Option<String>,
-    cursors: Vec<(SessionId, u64)>,
-    /// The unsent messages, where the commit deletes some.
+    /// What the device was called, and the cursor, by session.
+    sessions: BTreeMap<SessionId, (DeviceId, u64)>,
+    /// The unsent messages, where the commit may take some of them.
     unsent: Vec<u64>,
 }
 
@@ -36,7 +36,6 @@ impl Checker {
 
     /// A tab is gone; calls that it did not answer never will be.
     pub fn tab_ended(&mut self, tab: TabId) {
-        self.unheard(tab);
         self.tabs.remove(&tab);
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
             sent.fate = Fate::Excused;
@@ -170,19 +169,22 @@ impl Checker {
         let state = disk.state();
         let touched = writes.iter().filter_map(|write| match write {
             Write::Session(record) => Some(&record.session_id),
+            Write::Outbox(record) => Some(&record.session_id),
             _ => None,
         });
-        let cursors = touched.map(|id| (id.clone(), state.sessions.get(id).map_or(0, |session| session.cursor))).collect();
-        let deletes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. }));
-        let unsent = if deletes { disk.unsent().keys().copied().collect() } else { Vec::new() };
-        Before { device_id: state.device_id().cloned(), cursors, unsent }
+        let stored = |id: &SessionId| state.sessions.get(id).map(|session| (session.device_id.clone(), session.cursor)).unwrap_or_default();
+        let sessions = touched.map(|id| (id.clone(), stored(id))).collect();
+        let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
+        let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
+        Before { sessions, unsent }
     }
 
     /// It is stored.
     pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
         let state = disk.state();
-        let device = before.device_id.as_ref().or(state.device_id()).cloned().unwrap_or_default();
-        for (id, cursor_before) in &before.cursors {
+        let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
+        let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
+        for (id, (_, cursor_before)) in &before.sessions {
             let Some(record) = state.sessions.get(id) else { continue };
             let (cursor, last) = (record.cursor, state.last_logged(id));
             self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
@@ -195,7 +197,9 @@ impl Checker {
             for sequence in cursor_before + 1..=cursor {
                 let Some(entry) = log.entry(sequence) else { continue };
                 if entry.message.replaces.is_none() {
-                    if entry.original_device_id != device {
+                    // What was in the outbox is its own, whatever it is called in the log.
+                    let number = number_of(&entry.message.ciphertext);
+                    if !number.is_some_and(|number| before.unsent.contains(&number) || staged.contains(&number)) {
                         due.push((id.clone(), sequence));
                     }
                     if !log.unknown_to(entry).is_empty() {
@@ -216,9 +220,7 @@ impl Checker {
             }
         }
         if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. })) {
-            if before.device_id.as_ref() == state.device_id() {
-                self.left_with_their_places(&before.unsent, disk);
-            }
+            self.left_with_their_places(before, disk);
             let missing: BTreeSet<u64> =
                 self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
             self.exercise(2);
@@ -234,9 +236,14 @@ impl Checker {
     }
 
     /// Messages leave the outbox in the transaction that stores their places.
-    fn left_with_their_places(&mut self, before: &[u64], disk: &ClientDisk) {
-        for number in before.iter().filter(|number| !disk.unsent().contains_key(number)) {
+    fn left_with_their_places(&mut self, before: &Before, disk: &ClientDisk) {
+        for number in before.unsent.iter().filter(|number| !disk.unsent().contains_key(number)) {
             let sent = &self.ledger.sent[*number as usize];
+            let name = disk.state().name_in(&sent.session_id);
+            if before.sessions.get(&sent.session_id).is_some_and(|(before, _)| before != name) {
+                // One of its messages may have been refused for good.
+                continue;
+            }
             let cursor = disk.state().sessions.get(&sent.session_id).map_or(0, |session| session.cursor);
             let placed = sent.places.iter().any(|(sequence, _)| *sequence <= cursor);
             self.require(2, placed, || format!("s{number} left the outbox, and its place in the log is not stored"));
@@ -266,10 +273,10 @@ impl Checker {
 
     /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
     fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
-        let cursor_before = before.cursors.iter().find(|(session, _)| session == id).map_or(0, |(_, cursor)| *cursor);
+        let (name_before, cursor_before) = before.sessions.get(id).cloned().unwrap_or_default();
         let cursor = state.sessions.get(id).map_or(0, |session| session.cursor);
         for entry in entries {
-            let renamed = before.device_id.as_ref().is_some_and(|device| *device != entry.original_device_id);
+            let renamed = !name_before.is_empty() && name_before != entry.original_device_id;
             let log = self.ledger.log(id);
             let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
             let beyond =
@@ -306,7 +313,7 @@ impl Checker {
             view.under_way.clear();
         }
         let id = frame.head.session_id;
-        view.device_id = frame.head.device_id;
+        view.device_ids.insert(id.clone(), frame.head.device_id);
         match frame.body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
@@ -321,7 +328,7 @@ impl Checker {
                 let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
                 let under_way = view.under_way.entry(id.clone()).or_default();
                 under_way.push(last);
-                let (count, profile) = (under_way.len(), view.profile);
+                let count = under_way.len();
                 let unstored = update.messages.iter().find(|unsent| {
                     number_of(&unsent.message.ciphertext)
                         .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
@@ -330,18 +337,13 @@ impl Checker {
                 let is_owner = disk.owner() == tab;
                 self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
-                for unsent in update.messages {
-                    if let Some(number) = number_of(&unsent.message.ciphertext) {
-                        self.profiles[profile].transmitted.insert(number);
-                    }
-                }
             }
             _ => {}
         }
     }
 
     /// A frame reaches a tab.
-    pub fn reached(&mut self, tab: TabId, bytes: &[u8], commit_waits: bool) {
+    pub fn reached(&mut self, tab: TabId, bytes: &[u8]) {
         let Ok(frame) = Frame::from_bytes(bytes) else { return };
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         match frame.body {
@@ -351,22 +353,12 @@ impl Checker {
                 if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
                     under_way.retain(|last| *last > through);
                 }
-                let profile = view.profile;
-                let log = self.ledger.log(&frame.head.session_id);
-                for sequence in &ack.acknowledged_sequences {
-                    if let Some(number) = log.entry(*sequence).and_then(|entry| number_of(&entry.message.ciphertext)) {
-                        if commit_waits {
-                            view.deferred.insert(number);
-                        } else if self.profiles[profile].transmitted.remove(&number) {
-                            view.acknowledged.insert(number);
-                        }
-                    }
-                }
             }
             Body::SyncResponse(response) => {
                 // The log itself may tell how far own messages are.
                 let entries = response.messages.entries().unwrap_or_default();
-                let own = entries.iter().filter(|entry| entry.original_device_id == view.device_id).map(Entry::counter);
+                let device = view.device_ids.get(&frame.head.session_id);
+                let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
                 let through = own.max().unwrap_or(0);
                 if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
                     under_way.retain(|last| *last > through);
@@ -414,21 +406,9 @@ impl Checker {
     }
 
     /// A tab hears how its commit went.
-    pub fn disk_is_known(&mut self, tab: TabId, stored: bool) {
+    pub fn disk_is_known(&mut self, tab: TabId) {
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.disk_ahead = false;
-        }
-        if !stored {
-            self.unheard(tab);
-        }
-    }
-
-    /// What has reached a tab and is not stored is forgotten: its connection is given up.
-    pub fn unheard(&mut self, tab: TabId) {
-        if let Some(view) = self.tabs.get_mut(&tab) {
-            view.deferred.clear();
-            let acknowledged = std::mem::take(&mut view.acknowledged);
-            self.profiles[view.profile].transmitted.extend(acknowledged);
         }
     }
 
@@ -444,9 +424,6 @@ impl Checker {
         if knows {
             let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
             let missing = std::mem::take(&mut view.missing);
-            let deferred = std::mem::take(&mut view.deferred);
-            self.profiles[view.profile].transmitted.retain(|number| !deferred.contains(number));
-            view.acknowledged.extend(deferred);
             self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
             self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
             let lost = missing.into_iter().find(|number| self.is_unsent(*number));

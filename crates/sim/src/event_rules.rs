@@ -26,10 +26,13 @@ impl Checker {
                 });
             }
             Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
-            Event::MessageRenamed { old_id, new_id, .. } => {
+            Event::MessageRenamed { session_id, old_id, new_id } => {
                 let ids = &mut self.profiles[profile].ids;
                 if let Some(number) = ids.get(old_id).copied() {
                     ids.insert(new_id.clone(), number);
+                }
+                if self.is_logged(session_id, new_id) {
+                    self.count_known_again();
                 }
             }
             Event::MessageSynced { session_id, message_id } => {
@@ -85,13 +88,6 @@ impl Checker {
             }
             Event::Warning { error } if error.code == ErrorCode::RelayRolledBack => view.rolled_back = true,
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
-            Event::DeviceReplaced { .. } => {
-                self.adrift.append(&mut self.profiles[profile].transmitted);
-                if let Some(view) = self.tabs.get_mut(&tab) {
-                    view.deferred.clear();
-                    view.acknowledged.clear();
-                }
-            }
             _ => {}
         }
     }

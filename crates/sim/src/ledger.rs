@@ -1,9 +1,9 @@
 //! What devices and relay have shown, written down apart from the machines: the log of every session, and every message
 //! that an application has sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, parse_message_id};
 use solconnect_sync_core::message::Entry;
 
 use crate::world::{ProfileId, TabId};
@@ -26,6 +26,8 @@ pub struct Log {
     by_device: BTreeMap<DeviceId, Vec<(u64, u64)>>,
     /// The place of each message id; 0 for one that several messages have, which only a hostile member brings about.
     by_id: BTreeMap<MessageId, u64>,
+    /// Devices whose messages stand under other names.
+    moved: BTreeSet<DeviceId>,
 }
 
 impl Log {
@@ -68,6 +70,11 @@ impl Log {
         self.by_id.get(id).copied()
     }
 
+    /// Whether a message of this device stands under another name.
+    pub fn is_moved(&self, device: &str) -> bool {
+        self.moved.contains(device)
+    }
+
     /// What an entry did not know, written down anew from the definition: device, first and last counter.
     pub fn unknown_to(&self, entry: &Entry) -> Vec<(DeviceId, u64, u64)> {
         let before = entry.sequence_number - 1;
@@ -82,6 +89,8 @@ impl Log {
     /// Goes on with an entry.
     pub fn push(&mut self, entry: Entry) {
         self.by_device.entry(entry.original_device_id.clone()).or_default().push((entry.counter(), entry.sequence_number));
+        let first = entry.message.first_id.as_ref().and_then(|id| parse_message_id(id));
+        self.moved.extend(first.map(|(_, device, _)| device.to_owned()));
         let place = entry.sequence_number;
         self.by_id.entry(entry.message.id.clone()).and_modify(|other| *other = 0).or_insert(place);
         self.entries.push(entry);
@@ -132,7 +141,7 @@ pub struct Ledger {
     pub sent: Vec<Sent>,
 }
 
-static EMPTY: Log = Log { entries: Vec::new(), by_device: BTreeMap::new(), by_id: BTreeMap::new() };
+static EMPTY: Log = Log { entries: Vec::new(), by_device: BTreeMap::new(), by_id: BTreeMap::new(), moved: BTreeSet::new() };
 
 impl Ledger {
     /// The log of a session.

@@ -129,8 +129,9 @@ impl Journal {
                 let rows = self.sessions.entry(session_id.clone()).or_default();
                 let mut undo = Undo::new(session_id, rows);
                 for row in devices {
-                    let last_counter = rows.devices.get(&row.device_id).map_or(0, |old| old.last_counter);
-                    rows.put_device(DeviceRow { last_counter, ..row.clone() }, &mut undo);
+                    let (last_counter, retired) =
+                        rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
+                    rows.put_device(DeviceRow { last_counter, retired, ..row.clone() }, &mut undo);
                 }
                 for row in watermarks {
                     rows.put_watermark(row.clone(), &mut undo);

@@ -49,11 +49,8 @@ impl Checker {
             self.profiles[profile].pending.remove(&number);
             let places = &mut self.ledger.sent[number as usize].places;
             places.push((sequence, device));
-            let twice = places.len() > 1;
-            self.exercise(3);
-            if twice {
-                self.excuse_twice(number);
-            }
+            let places = places.clone();
+            self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
         }
         self.ledger.log_mut(session_id).push(entry);
     }
@@ -195,8 +192,10 @@ impl Checker {
         {
             let log = self.ledger.log(session_id);
             let entry = log.place_of(device, counter).and_then(|sequence| log.entry(sequence));
+            // Or nothing may stand under it any more, because a message that was first of that name has another.
+            let moved = entry.is_none() && log.is_moved(device);
             let same = entry.is_none_or(|entry| sent.iter().all(|sent| entry.message == *sent));
-            self.require(4, !same, || format!("{id} is refused as used before, and nothing else stands under it"));
+            self.require(4, !same || moved, || format!("{id} is refused as used before, and nothing else stands under it"));
         }
         // What was sent before it is not answered any more.
         if let Some(view) = self.connections.get_mut(&connection) {

@@ -73,7 +73,7 @@ impl History {
         self.commits += 1;
         self.disk.apply(Commit { id: self.commits, strict, writes: writes.clone() }).unwrap();
         self.world.checker.committed(TAB, 0, &writes, &before, &self.disk);
-        self.world.checker.disk_is_known(TAB, true);
+        self.world.checker.disk_is_known(TAB);
     }
 
     /// The journal says that it has stored an entry.

@@ -199,6 +199,9 @@ pub struct SessionView {
     pub wallet: WalletAddress,
     /// The other one.
     pub peer_wallet: WalletAddress,
+    /// What this device is called here. It changes where a copy of its database was found (`DeviceReplaced`).
+    #[serde(rename = "deviceId")]
+    pub device_id: DeviceId,
     /// Entries stored here.
     #[serde(rename = "lastSyncedSequence")]
     pub last_synced_sequence: u64,
@@ -297,7 +300,8 @@ pub enum Event {
     /// A message of this wallet moved on. Told of those that were sent or arrived since the machine started, and of
     /// this device's older ones where a receipt names them. With `Failed`, `error` says why.
     StatusChanged { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
-    /// A queued message has a new id, because its device has (see `DeviceReplaced`).
+    /// A message that was queued has another id: its device is called otherwise (see `DeviceReplaced`), or it turned out
+    /// to be in the log under that id.
     MessageRenamed { session_id: SessionId, old_id: MessageId, new_id: MessageId },
     /// An own message is in the stored log.
     MessageSynced { session_id: SessionId, message_id: MessageId },
@@ -317,8 +321,9 @@ pub enum Event {
     ConnectionChanged { state: ConnectionState },
     /// The outbox has so many messages now (I13).
     QueueChanged { queued_message_count: u64 },
-    /// This device goes on under a new id, because its storage was copied or set back.
-    DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// In this session this device goes on under a new id, because its storage was copied or set back, or a message of it
+    /// was refused.
+    DeviceReplaced { session_id: SessionId, old_id: DeviceId, new_id: DeviceId },
     /// Something is wrong that no call can be blamed for.
     Warning { error: SyncError },
 }

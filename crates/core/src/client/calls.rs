@@ -108,6 +108,7 @@ impl Client {
             session_id: session_id.clone(),
             wallet,
             peer_wallet: peer_wallet.to_owned(),
+            device_id: self.device.device_id.clone(),
             ..SessionRecord::default()
         });
         stage.created(&session);
@@ -121,9 +122,9 @@ impl Client {
         stage.touch(session, true);
         session.record.open = true;
         session.halted = None;
+        let view = session.view();
         self.sessions_due_ms = 0;
-        let device_id = self.device.device_id.clone();
-        Ok(Reply::Session(self.session_for_call(&session_id)?.view(&device_id)))
+        Ok(Reply::Session(view))
     }
 
     fn close_session(&mut self, session_id: &str, stage: &mut Stage) -> Result<Reply, SyncError> {
@@ -136,8 +137,8 @@ impl Client {
 
     /// Gives a message its counter and clock, and puts it into the outbox.
     fn queue(&mut self, now: Now, session_id: &str, message: Message, stage: &mut Stage) -> Result<Reply, SyncError> {
-        let device = self.device.device_id.clone();
         let session = self.session_for_call(session_id)?;
+        let device = session.record.device_id.clone();
         if !session.record.open {
             return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
         }

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::sorted::Sorted;
 use super::{Client, Event};
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, MessageId, SessionId};
+use crate::ids::{MessageId, SessionId};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::message::Entry;
 use crate::time::Now;
@@ -65,10 +65,9 @@ enum Undo {
     Created(SessionId),
     Record { record: Box<SessionRecord>, totals: Totals, acknowledged_counter: u64, stored_counter: u64 },
     Inserted(SessionId, u64),
-    Removed(Entry),
+    Removed(Box<Entry>),
     RecordRemoved(SessionId, (u64, u64)),
     Versions(SessionId, MessageId, Option<Vec<Entry>>),
-    Device(DeviceId),
 }
 
 impl Client {
@@ -150,7 +149,7 @@ impl Client {
         if session.sweep_at_ms.is_some() {
             return;
         }
-        let logged = session.record.heads.get(&self.device.device_id);
+        let logged = session.logged_counter();
         let mut stage = Stage::default();
         let mut swept = Vec::new();
         while let Some(record) = session.outbox_records.pop_front_if(|(_, last)| *last <= logged) {
@@ -178,7 +177,7 @@ impl Client {
         for id in stage.wake.keys() {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.stored_counter = session.record.counter;
-                if session.sweep_at_ms.is_none() && session.has_logged_records(&self.device.device_id) {
+                if session.sweep_at_ms.is_none() && session.has_logged_records() {
                     let at_ms = now.monotonic_ms + SWEEP_DELAY_MS;
                     session.sweep_at_ms = Some(at_ms);
                     self.sessions_due_ms = self.sessions_due_ms.min(at_ms);
@@ -238,7 +237,6 @@ impl Client {
             Undo::Created(id) => {
                 self.sessions.remove(&id);
             }
-            Undo::Device(id) => self.device.device_id = id,
             Undo::Record { record, totals, acknowledged_counter, stored_counter } => {
                 if let Some(session) = self.sessions.get_mut(&record.session_id) {
                     session.record = *record;
@@ -257,9 +255,9 @@ impl Client {
                     }
                 }
             }
-            Undo::Removed(record) => {
-                if let Some(session) = self.sessions.get_mut(&record.message.session_id) {
-                    session.outbox.insert(record.counter(), record);
+            Undo::Removed(entry) => {
+                if let Some(session) = self.sessions.get_mut(&entry.message.session_id) {
+                    session.outbox.insert(entry.counter(), *entry);
                 }
             }
             Undo::RecordRemoved(id, record) => {
@@ -357,9 +355,8 @@ impl Stage {
     }
 
     /// A message is in the log. Its record stays until it is swept.
-    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) -> bool {
-        let removed = session.outbox.remove(&counter).map(|entry| self.undo.push(Undo::Removed(entry)));
-        removed.is_some()
+    pub fn remove_outbox(&mut self, session: &mut Session, counter: u64) {
+        self.undo.extend(session.outbox.remove(&counter).map(|entry| Undo::Removed(Box::new(entry))));
     }
 
     /// Whether own messages of another session wait to be written.
@@ -379,7 +376,7 @@ impl Stage {
     pub fn take_outbox(&mut self, session: &mut Session) -> Vec<Entry> {
         let counters: Vec<u64> = session.outbox.keys().copied().collect();
         let entries: Vec<Entry> = counters.iter().filter_map(|counter| session.outbox.remove(counter)).collect();
-        self.undo.extend(entries.iter().cloned().map(Undo::Removed));
+        self.undo.extend(entries.iter().cloned().map(|entry| Undo::Removed(Box::new(entry))));
         let records = std::mem::take(&mut session.outbox_records);
         let id = session.record.session_id.clone();
         if let (Some((first, _)), Some((last, _))) = (records.front().copied(), records.back().copied()) {
@@ -395,11 +392,6 @@ impl Stage {
         self.write(Write::Versions(record), false);
         let before = session.versions.insert(message_id.to_owned(), versions);
         self.undo.push(Undo::Versions(session_id, message_id.to_owned(), before));
-    }
-
-    pub fn set_device(&mut self, device: &mut super::DeviceRecord, id: DeviceId) {
-        self.undo.push(Undo::Device(std::mem::replace(&mut device.device_id, id)));
-        self.write(Write::Device(device.clone()), true);
     }
 }
 

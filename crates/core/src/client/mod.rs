@@ -68,12 +68,16 @@ impl Client {
         let device_stored = snapshot.device.is_some();
         let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
         let mut sessions: Sorted<SessionId, Session> = Sorted::default();
-        for record in snapshot.sessions {
+        for mut record in snapshot.sessions {
+            if record.device_id.is_empty() {
+                // Stored by a version whose devices had one name everywhere.
+                record.device_id.clone_from(&device.device_id);
+            }
             sessions.insert(record.session_id.clone(), Session::new(record));
         }
         for record in snapshot.outbox {
             if let Some(session) = sessions.get_mut(&record.session_id) {
-                session.load_outbox(&device.device_id, record);
+                session.load_outbox(record);
             }
         }
         for record in snapshot.versions {
@@ -134,7 +138,8 @@ impl Client {
         sessions.into_iter().chain(self.link.timeout_ms(&self.config)).min()
     }
 
-    /// Who this database is. Changes where a copy of it was found (`DeviceReplaced`).
+    /// Who this database is. In a session where another writes under the same name it is called otherwise
+    /// (`DeviceReplaced`).
     pub fn device_id(&self) -> &str {
         &self.device.device_id
     }
@@ -147,12 +152,12 @@ impl Client {
     /// The open sessions of the connected wallet.
     pub fn sessions(&self) -> Vec<SessionView> {
         let open = self.sessions.values().filter(|session| session.record.open && self.owns(session));
-        open.map(|session| session.view(&self.device.device_id)).collect()
+        open.map(Session::view).collect()
     }
 
     /// Every session that is stored, whoever's.
     pub fn stored_sessions(&self) -> Vec<SessionView> {
-        self.sessions.values().map(|session| session.view(&self.device.device_id)).collect()
+        self.sessions.values().map(Session::view).collect()
     }
 
     /// The connection to the relay.
@@ -186,7 +191,7 @@ impl Client {
         let Some(session) = self.sessions.get(session_id) else {
             return Vec::new();
         };
-        session.show(&self.device.device_id, entries, with_outbox, self.config.conflict_resolution_strategy)
+        session.show(entries, with_outbox, self.config.conflict_resolution_strategy)
     }
 
     /// The messages that wait in the outboxes, oldest first in each session.
@@ -198,7 +203,7 @@ impl Client {
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
         let (session_id, device, counter) = parse_message_id(message_id)?;
         let session = self.sessions.get(session_id)?;
-        let queued = device == self.device.device_id && counter <= session.stored_counter && session.outbox.contains_key(&counter);
+        let queued = device == session.record.device_id && counter <= session.stored_counter && session.outbox.contains_key(&counter);
         queued.then(|| session.queued_status(counter))
     }
 
@@ -232,7 +237,7 @@ impl Client {
         self.last_frame += 1;
         Head {
             session_id: session_id.to_owned(),
-            device_id: self.device.device_id.clone(),
+            device_id: self.sessions.get(session_id).map(|session| session.record.device_id.clone()).unwrap_or_default(),
             timestamp: Stamp::Millis(now.wall_ms),
             message_id: format!("{}-{}", self.link.generation(), self.last_frame),
             protocol_version: Some(PROTOCOL_VERSION),

@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::conflict::{add_version, concurrent_messages, concurrent_versions, unknown_to};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Frame, Receipt, ReceiptStatus, SyncAck, SyncResponse};
-use crate::ids::parse_message_id;
+use crate::ids::{MessageId, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
 use crate::log::{self, Refusal};
 use crate::message::Entry;
@@ -150,7 +150,6 @@ impl Client {
         stage: &mut Stage,
     ) -> Result<u64, Refusal> {
         let strategy = self.config.conflict_resolution_strategy;
-        let device = self.device.device_id.clone();
         if batch.is_some() || stage.logs_other_than(session_id) {
             self.flush_log(stage);
         }
@@ -173,11 +172,21 @@ impl Client {
         let mut conflicts = Vec::new();
         let mut running = heads_before.clone();
         let mut totals = session.totals;
-        let mut forked_at = None;
+        // The places of messages that were in the outbox, those of them that stand under another id, and whether another
+        // device's message stands under an id of this one.
+        let mut own_places = Vec::new();
+        let mut renamed = Vec::new();
+        let mut forked = false;
         for entry in &fresh {
-            let own = entry.original_device_id == device;
-            if own && forked_at.is_none() {
-                forked_at = session.settle(entry, stage);
+            let settled = session.settle(entry, stage);
+            let own = matches!(settled, Settled::Own | Settled::Renamed(_));
+            if own {
+                own_places.push(entry.sequence_number);
+            }
+            match settled {
+                Settled::Renamed(queued_id) => renamed.push((queued_id, entry.message.id.clone())),
+                Settled::Forked => forked = true,
+                Settled::Own | Settled::Foreign => {}
             }
             // Entries were checked by `accept`, so their counters fit.
             let concurrent_with = unknown_to(entry, &running);
@@ -203,12 +212,9 @@ impl Client {
         session.totals = totals;
         session.record.cursor = last;
         session.record.heads = heads;
-        let own_head = session.record.heads.get(&device);
-        if forked_at.is_none() {
-            session.record.counter = session.record.counter.max(own_head);
-        }
+        session.record.counter = session.record.counter.max(session.logged_counter());
         let count = fresh.len() as u64;
-        let is_heard = |entry: &Entry| entry.original_device_id != device && entry.message.replaces.is_none();
+        let is_heard = |entry: &Entry| own_places.binary_search(&entry.sequence_number).is_err() && entry.message.replaces.is_none();
         let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             session.log_batch(LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }, stage);
             fresh.into_iter().filter(is_heard).map(Box::new).collect()
@@ -224,8 +230,8 @@ impl Client {
             session.stats.total_conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts });
         }
-        if forked_at.is_some() {
-            self.replace_device(None, stage);
+        if forked || !renamed.is_empty() {
+            self.replace_device(session_id, None, renamed, stage);
         }
         Ok(count)
     }
@@ -233,8 +239,8 @@ impl Client {
     /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
     /// the log brings them in its order.
     fn acknowledged(&mut self, session_id: &str, ack: SyncAck, stage: &mut Stage) {
-        let device = self.device.device_id.clone();
         let Some(session) = self.sessions.get_mut(session_id) else { return };
+        let device = session.record.device_id.clone();
         session.flow.refusals = 0;
         let mut entries: Vec<Entry> = Vec::new();
         let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
@@ -269,8 +275,8 @@ impl Client {
     }
 
     fn take_receipts(&mut self, session_id: &str, receipts: Vec<Receipt>, stage: &mut Stage) {
-        let device = self.device.device_id.clone();
         let Some(session) = self.sessions.get_mut(session_id) else { return };
+        let device = session.record.device_id.clone();
         for receipt in receipts {
             let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
                 continue;
@@ -316,7 +322,6 @@ impl Client {
         let Some(session) = self.sessions.get_mut(&session_id) else {
             return;
         };
-        let device = &self.device.device_id;
         match refusal.code {
             ErrorCode::CounterGap => {
                 let expected = refusal.expected_counter.unwrap_or(0);
@@ -325,27 +330,32 @@ impl Client {
                     session.acknowledged_counter = session.acknowledged_counter.min(expected - 1);
                     session.flow.updates.clear();
                     stage.wake.insert(session_id, ());
-                } else if expected <= session.record.heads.get(device) {
+                } else if expected <= session.logged_counter() {
                     let message = format!("the relay lacks message {expected} of this device, which stands in the stored log");
                     self.halt(&session_id, SyncError::new(ErrorCode::RelayRolledBack, message), stage);
                 } else {
-                    self.replace_device(None, stage);
+                    self.replace_device(&session_id, None, Vec::new(), stage);
                 }
             }
-            ErrorCode::CounterReused => self.replace_device(None, stage),
-            // Any frame may be the one that was refused, so all is said again, the announcement first.
-            ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced => {
+            ErrorCode::CounterReused => self.replace_device(&session_id, None, Vec::new(), stage),
+            // Any frame may be the one that was refused, so all is said again, the announcement first. A message that is
+            // in the log under another name leaves the outbox when the log brings it.
+            ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced | ErrorCode::AlreadyStored => {
                 let refusals = session.flow.refusals;
                 let wait_ms = delay_ms(self.config.retry_delay_ms, refusals, &mut self.random);
                 let retry_at_ms = Some(now.monotonic_ms + wait_ms);
                 let floor = session.flow.floor;
                 session.flow = Flow { retry_at_ms, refusals: refusals.saturating_add(1), floor, ..Flow::default() };
                 self.sessions_due_ms = self.sessions_due_ms.min(now.monotonic_ms + wait_ms);
-                stage.tell(Event::Warning { error });
+                if refusal.code == ErrorCode::AlreadyStored {
+                    stage.catch_up.insert(session_id, ());
+                } else {
+                    stage.tell(Event::Warning { error });
+                }
             }
             ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack => self.halt(&session_id, error, stage),
-            _ => match refusal.refused_message_id.and_then(|id| own_counter(&id, &session_id, device)) {
-                Some(counter) => self.replace_device(Some((session_id, counter, error)), stage),
+            _ => match refusal.refused_message_id.and_then(|id| own_counter(&id, &session_id, &session.record.device_id)) {
+                Some(counter) => self.replace_device(&session_id, Some((counter, error)), Vec::new(), stage),
                 None => stage.tell(Event::Warning { error }),
             },
         }
@@ -381,28 +391,53 @@ impl Session {
         }
     }
 
-    /// An own message is in the log: it leaves the outbox. Where another message stands there under this device's
-    /// name, its storage was copied or set back, and the counter is returned (B26).
-    fn settle(&mut self, entry: &Entry, stage: &mut Stage) -> Option<u64> {
-        let counter = entry.counter();
-        let session_id = self.record.session_id.clone();
-        if self.outbox.get(&counter).is_some_and(|queued| queued.message != entry.message) {
-            return Some(counter);
+    /// Where a message of the outbox is in the log, it leaves the outbox.
+    fn settle(&mut self, entry: &Entry, stage: &mut Stage) -> Settled {
+        let own_name = entry.original_device_id == self.record.device_id;
+        let namesake = self.outbox.get(&entry.counter()).filter(|_| own_name);
+        let forked = namesake.is_some_and(|queued| queued.message != entry.message);
+        let queued = namesake.filter(|_| !forked).or_else(|| self.same_as(entry));
+        let Some((counter, queued_id)) = queued.map(|queued| (queued.counter(), queued.message.id.clone())) else {
+            return if forked { Settled::Forked } else { Settled::Foreign };
+        };
+        stage.remove_outbox(self, counter);
+        let (session_id, message_id) = (self.record.session_id.clone(), entry.message.id.clone());
+        let renamed = queued_id != message_id;
+        let announced = !renamed && counter <= self.acknowledged_counter;
+        if renamed {
+            let (old_id, new_id) = (queued_id.clone(), message_id.clone());
+            stage.tell(Event::MessageRenamed { session_id: session_id.clone(), old_id, new_id });
+        } else {
+            self.acknowledged_counter = self.acknowledged_counter.max(counter);
         }
-        let announced = counter <= self.acknowledged_counter;
-        self.acknowledged_counter = self.acknowledged_counter.max(counter);
-        if !stage.remove_outbox(self, counter) {
-            return None;
-        }
-        self.await_receipts(entry.sequence_number, entry.message.id.clone());
-        let message_id = entry.message.id.clone();
+        self.await_receipts(entry.sequence_number, message_id.clone());
         let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
         if !announced || status > MessageStatus::Sent {
             stage.tell(Event::StatusChanged { session_id: session_id.clone(), message_id: message_id.clone(), status, error: None });
         }
         stage.tell(Event::MessageSynced { session_id, message_id });
-        None
+        if renamed { Settled::Renamed(queued_id) } else { Settled::Own }
     }
+
+    /// The message of the outbox that stands in this entry under another name. That can only be where the one or the
+    /// other was queued again: then the oldest of the outbox was.
+    fn same_as(&self, entry: &Entry) -> Option<&Entry> {
+        let queued_again = self.outbox.values().next().is_some_and(|oldest| oldest.message.first_id.is_some());
+        let possible = entry.message.sender_wallet == self.record.wallet && (queued_again || entry.message.first_id.is_some());
+        self.outbox.values().find(|queued| possible && queued.message.is_same(&entry.message))
+    }
+}
+
+/// What an entry of the log is to this device.
+enum Settled {
+    /// It was in the outbox.
+    Own,
+    /// It was in the outbox under this id.
+    Renamed(MessageId),
+    /// Another message waits in the outbox under the same name: this device's storage was copied or set back (B26).
+    Forked,
+    /// A message of another device, or of another that has this one's name.
+    Foreign,
 }
 
 pub(super) fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {

@@ -28,6 +28,8 @@ pub struct SessionRecord {
     pub wallet: WalletAddress,
     /// The other one.
     pub peer_wallet: WalletAddress,
+    /// What this device is called here: as its database is, or otherwise since another was found to write under that name.
+    pub device_id: DeviceId,
     /// Between `startSession` and `endSession`.
     pub open: bool,
     /// Every entry up to this one is stored (I7).
@@ -297,6 +299,7 @@ record!(SessionRecord {
     10 => last_sync_ms,
     11 => small_first,
     12 => small_count,
+    13 => device_id,
 });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredLog { 1 => first, 2 => last, 3 => heads_before, 4 => batch });

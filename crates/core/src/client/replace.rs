@@ -1,71 +1,56 @@
-//! A device whose counters are no longer its own goes on under a new id.
+//! A device whose counters are no longer its own goes on under a new id, in the session where that is so.
 //!
-//! That is so where its storage was copied or set back (B26, F41, F42), and where the relay refuses one of its messages
-//! for good: those after it cannot go out under their counters. What is unsent is queued again under the new id.
+//! Its storage was copied or set back (B26, F41, F42), or the relay refused one of its messages for good, and those after
+//! it cannot go out under their counters. What is unsent is queued again under the new id. Some of it may be in the
+//! relay's log already, under the old id or another, without this device knowing; so every message keeps the name that it
+//! had first, by which the relay and this device know it again ([`Message::is_same`](crate::message::Message::is_same)).
 
-use super::api::{Event, Input, MessageStatus};
+use super::api::{Event, MessageStatus};
 use super::commit::Stage;
-use super::receive::own_counter;
 use super::{Client, Session};
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Frame};
-use crate::ids::{MessageId, SessionId, message_id, new_device_id};
+use crate::ids::{DeviceId, MessageId, message_id, new_device_id};
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 impl Client {
-    /// What has been acknowledged and still waits to be looked at: the last counter, by session. It must not be queued
-    /// again.
-    fn waiting_acknowledgements(&self) -> Vec<(SessionId, u64)> {
-        let frames = self.waiting.iter().filter_map(|input| match input {
-            Input::Received { generation, frame } if self.link.is_current(*generation) => Frame::from_bytes(frame).ok(),
-            _ => None,
-        });
-        let last = frames.filter_map(|frame| {
-            let Body::SyncAck(ack) = frame.body else { return None };
-            let own = |id: &MessageId| own_counter(id, &frame.head.session_id, &self.device.device_id);
-            let counter = ack.acknowledged_message_ids.iter().filter_map(own).max()?;
-            Some((frame.head.session_id, counter))
-        });
-        last.collect()
-    }
-
-    /// Takes a new id. `refused` names a message of the outbox that is given up, and why.
-    pub(super) fn replace_device(&mut self, refused: Option<(SessionId, u64, SyncError)>, stage: &mut Stage) {
-        let acknowledged = self.waiting_acknowledgements();
-        let old_id = self.device.device_id.clone();
+    /// Takes a new id in a session. `refused` is the counter of a message of the outbox that is given up, and why;
+    /// `renamed` are messages that left the outbox because the log has them under another id: what edits them is to
+    /// name that one.
+    pub(super) fn replace_device(
+        &mut self,
+        session_id: &str,
+        refused: Option<(u64, SyncError)>,
+        renamed: Vec<(MessageId, MessageId)>,
+        stage: &mut Stage,
+    ) {
         let new_id = new_device_id(&mut self.random);
-        stage.set_device(&mut self.device, new_id.clone());
-        stage.tell(Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() });
-        for session in self.sessions.values_mut() {
-            let refused = refused.as_ref().filter(|(session_id, ..)| *session_id == session.record.session_id);
-            if session.operation.is_some() {
-                // Its progress was counted in the old id's messages. The next connection begins another.
-                let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
-                stage.failed.push((session.record.session_id.clone(), error));
-            }
-            let last = acknowledged.iter().filter(|(id, _)| *id == session.record.session_id).map(|(_, counter)| *counter).max();
-            session.requeue(&old_id, &new_id, last.unwrap_or(0), refused.map(|(_, counter, error)| (*counter, error)), stage);
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
+        if session.operation.is_some() {
+            // Its progress was counted in the old id's messages. The next connection begins another.
+            let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
+            stage.failed.push((session_id.to_owned(), error));
         }
+        session.queue_again(new_id, refused, renamed, stage);
         stage.relink = Some("this device has a new id".into());
     }
 }
 
 impl Session {
-    fn requeue(&mut self, old_id: &str, new_id: &str, acknowledged: u64, refused: Option<(u64, &SyncError)>, stage: &mut Stage) {
+    fn queue_again(
+        &mut self,
+        new_id: DeviceId,
+        refused: Option<(u64, SyncError)>,
+        mut renamed: Vec<(MessageId, MessageId)>,
+        stage: &mut Stage,
+    ) {
         stage.touch(self, true);
-        self.acknowledged_counter = self.acknowledged_counter.max(acknowledged);
         let session_id = self.record.session_id.clone();
-        let unsent = stage.take_outbox(self);
-        let mut renamed: Vec<(MessageId, MessageId)> = Vec::new();
+        let old_id = std::mem::replace(&mut self.record.device_id, new_id.clone());
+        stage.tell(Event::DeviceReplaced { session_id: session_id.clone(), old_id: old_id.clone(), new_id: new_id.clone() });
         let mut counter = 0;
-        for Entry { mut message, vector_clock: known, server_timestamp, .. } in unsent {
-            let own = known.get(old_id);
-            // It is in the relay's log under its old name, and the log will bring it: queued again it would show twice.
-            if own <= self.acknowledged_counter {
-                continue;
-            }
-            if let Some((_, error)) = refused.filter(|(refused, _)| *refused == own) {
+        for Entry { mut message, vector_clock: known, server_timestamp, .. } in stage.take_outbox(self) {
+            if let Some((_, error)) = refused.as_ref().filter(|(refused, _)| *refused == known.get(&old_id)) {
                 stage.tell(Event::StatusChanged {
                     session_id: session_id.clone(),
                     message_id: message.id,
@@ -77,17 +62,18 @@ impl Session {
             let mut vector_clock = VectorClock::new();
             for (device, known) in known.iter() {
                 // Of the old id, only what is in the log is known: the rest has a new name now.
-                let known = if device == old_id { known.min(self.record.heads.get(old_id)) } else { known };
+                let known = if device == old_id { known.min(self.record.heads.get(&old_id)) } else { known };
                 // It fitted before, and one id takes the place of another.
                 let _ = vector_clock.raise(device, known);
             }
-            if vector_clock.raise(new_id, counter + 1).is_err() {
+            if vector_clock.raise(&new_id, counter + 1).is_err() {
                 vector_clock = self.record.heads.clone();
-                let _ = vector_clock.raise(new_id, counter + 1);
+                let _ = vector_clock.raise(&new_id, counter + 1);
             }
             counter += 1;
-            let new_message_id = message_id(&session_id, new_id, counter);
+            let new_message_id = message_id(&session_id, &new_id, counter);
             let old_message_id = std::mem::replace(&mut message.id, new_message_id.clone());
+            message.first_id.get_or_insert_with(|| old_message_id.clone());
             if let Some(replaces) = &mut message.replaces
                 && let Some((_, new)) = renamed.iter().find(|(old, _)| old == replaces)
             {
@@ -99,7 +85,7 @@ impl Session {
                 new_id: new_message_id.clone(),
             });
             renamed.push((old_message_id, new_message_id));
-            let original_device_id = new_id.to_owned();
+            let original_device_id = new_id.clone();
             stage.insert_outbox(self, Entry { message, sequence_number: 0, vector_clock, server_timestamp, original_device_id });
         }
         self.record.counter = counter;

@@ -108,21 +108,22 @@ impl Session {
     }
 
     /// What this device knows: the log, and its own messages.
-    pub fn clock(&self, device: &str) -> VectorClock {
+    pub fn clock(&self) -> VectorClock {
         let mut clock = self.record.heads.clone();
         // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
-        let _ = clock.raise(device, self.record.counter);
+        let _ = clock.raise(&self.record.device_id, self.record.counter);
         clock
     }
 
-    pub fn view(&self, device: &str) -> SessionView {
+    pub fn view(&self) -> SessionView {
         SessionView {
             session_id: self.record.session_id.clone(),
             wallet: self.record.wallet.clone(),
             peer_wallet: self.record.peer_wallet.clone(),
+            device_id: self.record.device_id.clone(),
             last_synced_sequence: self.record.cursor,
             queued_message_count: self.queued_count(),
-            vector_clock: self.clock(device),
+            vector_clock: self.clock(),
         }
     }
 
@@ -131,8 +132,8 @@ impl Session {
     }
 
     /// Takes in stored unsent messages, but for those that are in the stored log already.
-    pub fn load_outbox(&mut self, device: &str, record: OutboxRecord) {
-        let logged = self.record.heads.get(device);
+    pub fn load_outbox(&mut self, record: OutboxRecord) {
+        let (device, logged) = (self.record.device_id.clone(), self.logged_counter());
         let (first, last) = (record.first(), record.entries.last().map_or(0, Entry::counter));
         self.outbox_records.push_back((first, last));
         for entry in record.entries.into_iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged) {
@@ -140,12 +141,17 @@ impl Session {
             self.outbox.insert(entry.counter(), entry);
         }
         self.stored_counter = self.record.counter;
-        self.sweep_at_ms = self.has_logged_records(device).then_some(0);
+        self.sweep_at_ms = self.has_logged_records().then_some(0);
+    }
+
+    /// The highest counter of this device in the stored log.
+    pub fn logged_counter(&self) -> u64 {
+        self.record.heads.get(&self.record.device_id)
     }
 
     /// Whether the outbox has a record whose messages are all in the log.
-    pub fn has_logged_records(&self, device: &str) -> bool {
-        self.outbox_records.front().is_some_and(|(_, last)| *last <= self.record.heads.get(device))
+    pub fn has_logged_records(&self) -> bool {
+        self.outbox_records.front().is_some_and(|(_, last)| *last <= self.logged_counter())
     }
 
     /// The outbox as it is on disk.
@@ -187,13 +193,13 @@ impl Session {
 
     /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
     /// place of the message that they replace.
-    pub fn show(&self, device: &str, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
+    pub fn show(&self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let logged = entries.into_iter().map(|entry| {
             let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
             (entry.message, entry.original_device_id, Some(entry.sequence_number), entry.vector_clock, status)
         });
         let queued = self.stored_outbox().filter(|_| with_outbox).map(|(counter, record)| {
-            (record.message.clone(), device.to_owned(), None, record.vector_clock.clone(), self.queued_status(*counter))
+            (record.message.clone(), self.record.device_id.clone(), None, record.vector_clock.clone(), self.queued_status(*counter))
         });
         logged
             .chain(queued)

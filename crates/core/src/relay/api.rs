@@ -60,7 +60,7 @@ pub enum JournalQuestion {
     /// Entries of `(device, counter)` pairs and of keys, those that exist, in any order. Answered with `Entries`.
     Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<String> },
     /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append, and never
-    /// changes `last_counter`: that is what the log says. Not answered.
+    /// changes `last_counter` and `retired`: that is what the log says. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow> },
 }
 
@@ -98,7 +98,8 @@ pub struct StoredEntry {
     pub device_id: DeviceId,
     /// Which of that device's it is; unique with the device.
     pub counter: u64,
-    /// What a seed client's repeat is known by; unique in the session where present.
+    /// What a repeat is known by, beside device and counter: of a seed client's message, and of one that was queued again
+    /// under another name. Unique in the session where present.
     pub key: Option<String>,
     /// What a repeat must equal.
     pub digest: [u8; 32],
@@ -118,6 +119,8 @@ pub struct DeviceRow {
     pub platform: String,
     /// The highest counter of it in the log.
     pub last_counter: u64,
+    /// A message that was queued under this id first is in the log under another: nothing more is taken under this one.
+    pub retired: bool,
     /// When it was last heard of, in milliseconds since 1970.
     pub last_seen_ms: u64,
     /// What it had then.

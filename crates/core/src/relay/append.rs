@@ -1,10 +1,10 @@
 //! Taking messages: updates wait for their turn, are numbered (draft), the journal stores them, and only then is anything
 //! acknowledged (I1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
-use super::draft::{Draft, refused_before, seed_key};
+use super::draft::{Draft, first_key, first_place, refused_before, seed_key};
 use super::session::{Session, TailEntry};
 use super::{Purpose, Relay, refusal};
 use crate::conflict::{concurrent_messages, unknown_to};
@@ -35,6 +35,8 @@ pub(super) struct Update {
 pub(super) struct Append {
     updates: Vec<Update>,
     entries: Vec<TailEntry>,
+    /// Devices under whose names nothing more is taken.
+    retired: BTreeSet<DeviceId>,
     outcomes: Vec<Outcome>,
 }
 
@@ -150,12 +152,13 @@ impl Relay {
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         let Some(mut append) = session.append.take() else { return };
         let refused = session.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
-        let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new(), refused };
+        let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new(), retired: BTreeSet::new(), refused };
         append.outcomes = append.updates.iter_mut().map(|update| draft.take(now, update)).collect();
         let refused = draft.refused;
         append.entries = draft.entries;
+        append.retired = draft.retired;
         let entries: Vec<StoredEntry> = append.entries.iter().map(|entry| entry.stored.clone()).collect();
-        let devices = session.rows_after(&append.entries, now);
+        let devices = session.rows_after(&append.entries, &append.retired, now);
         session.append = Some(append);
         for connection in refused {
             session.refuse_rest(connection);
@@ -193,7 +196,7 @@ impl Relay {
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         let Some(append) = session.append.take() else { return };
         let heads_before = session.heads.clone();
-        let rows = session.rows_after(&append.entries, now);
+        let rows = session.rows_after(&append.entries, &append.retired, now);
         for row in rows {
             let _ = session.heads.raise(&row.device_id, row.last_counter);
             session.devices.insert(row.device_id.clone(), row);
@@ -247,7 +250,8 @@ impl Relay {
 }
 
 impl Session {
-    /// What may have been stored before: v1 messages at or below their device's counter, and seed messages with a key.
+    /// What may have been stored before: v1 messages at or below their device's counter, also under the name that they had
+    /// first, and messages with a key.
     fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<String>) {
         let mut counters = Vec::new();
         let mut keys = Vec::new();
@@ -255,24 +259,32 @@ impl Session {
             for unsent in &update.messages {
                 if !update.v1 {
                     keys.extend(seed_key(update, unsent));
-                } else if unsent.sequence_number <= self.heads.get(&update.device_id) {
-                    counters.push((update.device_id.clone(), unsent.sequence_number));
+                    continue;
                 }
+                let own = (update.device_id.as_str(), unsent.sequence_number);
+                let places = std::iter::once(own).chain(first_place(&unsent.message));
+                let taken = places.filter(|(device, counter)| *counter <= self.heads.get(device));
+                counters.extend(taken.map(|(device, counter)| (device.to_owned(), counter)));
+                keys.extend(first_key(&unsent.message));
             }
         }
         (counters, keys)
     }
 
-    /// The rows of the devices that wrote these entries, with their new counters.
-    fn rows_after(&self, entries: &[TailEntry], now: Now) -> Vec<DeviceRow> {
-        let mut rows: BTreeMap<&DeviceId, DeviceRow> = BTreeMap::new();
+    /// The rows of the devices that wrote these entries, with their new counters, and of those that are retired by them.
+    fn rows_after(&self, entries: &[TailEntry], retired: &BTreeSet<DeviceId>, now: Now) -> Vec<DeviceRow> {
+        let mut rows: BTreeMap<&str, DeviceRow> = BTreeMap::new();
+        let row = |device: &str| {
+            let known = self.devices.get(device).cloned();
+            known.unwrap_or_else(|| DeviceRow { device_id: device.to_owned(), ..DeviceRow::default() })
+        };
         for TailEntry { stored, .. } in entries {
-            let row = rows.entry(&stored.device_id).or_insert_with(|| {
-                let known = self.devices.get(&stored.device_id).cloned();
-                known.unwrap_or_else(|| DeviceRow { device_id: stored.device_id.clone(), ..DeviceRow::default() })
-            });
-            row.last_counter = stored.counter;
-            row.last_seen_ms = now.wall_ms;
+            let writer = rows.entry(&stored.device_id).or_insert_with(|| row(&stored.device_id));
+            writer.last_counter = stored.counter;
+            writer.last_seen_ms = now.wall_ms;
+        }
+        for device in retired {
+            rows.entry(device).or_insert_with(|| row(device)).retired = true;
         }
         rows.into_values().collect()
     }

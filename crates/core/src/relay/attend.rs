@@ -107,6 +107,7 @@ impl Relay {
             wallet: announce.wallet.or_else(|| row.wallet.take()),
             platform: announce.device_info.platform,
             last_counter: row.last_counter,
+            retired: row.retired,
             last_seen_ms: now.wall_ms,
             sync_state: announce.sync_state,
         };

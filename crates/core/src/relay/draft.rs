@@ -9,7 +9,7 @@ use super::session::{Session, TailEntry};
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{ErrorBody, Unsent};
-use crate::ids::{check_id, message_id};
+use crate::ids::{DeviceId, check_id, message_id, parse_message_id};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX};
 use crate::message::{Entry, Message, Stamp};
 use crate::time::Now;
@@ -24,6 +24,8 @@ pub(super) struct Draft<'a> {
     pub found: Vec<StoredEntry>,
     pub heads: VectorClock,
     pub entries: Vec<TailEntry>,
+    /// Devices under whose names nothing more is taken, because of these entries.
+    pub retired: BTreeSet<DeviceId>,
     /// Connections of v1 devices that were refused a message.
     pub refused: BTreeSet<ConnectionId>,
 }
@@ -87,6 +89,10 @@ impl Draft<'_> {
                 _ => Err(SyncError::new(ErrorCode::CounterReused, format!("counter {counter} of this device stands for another message"))),
             };
         }
+        if self.is_retired(device_id) {
+            let message = "messages of this device were queued again under another name: nothing more is taken under this one";
+            return Err(SyncError::new(ErrorCode::CounterReused, message));
+        }
         if counter != last + 1 {
             return Err(SyncError::new(ErrorCode::CounterGap, format!("counter {counter} does not follow {last}")));
         }
@@ -95,13 +101,53 @@ impl Draft<'_> {
             let message = format!("the message knows message {known} of device {other:?}, which this relay does not have");
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message));
         }
-        self.append(now, device_id, counter, None, digest, message, unsent.vector_clock)
+        let key = first_key(&message);
+        if message.first_id.is_some() {
+            self.take_over(&message, device_id)?;
+        }
+        self.append(now, device_id, counter, key, digest, message, unsent.vector_clock)
+    }
+
+    /// A message that had another name first: it must not be in the log under that one, nor under a third, and will not be
+    /// taken under them any more.
+    fn take_over(&mut self, message: &Message, device_id: &str) -> Result<(), SyncError> {
+        let (first, counter) = first_place(message)
+            .filter(|(first, _)| *first != device_id)
+            .ok_or_else(|| SyncError::new(ErrorCode::InvalidMessageFormat, "first_id is not the id of another device's message here"))?;
+        let key = first_key(message);
+        let known = self.found.iter().chain(self.entries.iter().map(|entry| &entry.stored));
+        let mut namesakes = known.filter(|stored| stored.key == key || (stored.device_id == first && stored.counter == counter));
+        let is_same =
+            |stored: &StoredEntry| stored.body.entries().is_ok_and(|entries| entries.iter().any(|entry| entry.message.is_same(message)));
+        if let Some(stored) = namesakes.find(|stored| is_same(stored)) {
+            let text = format!("the message is in the log already, at {} under another name", stored.sequence);
+            return Err(SyncError::new(ErrorCode::AlreadyStored, text));
+        }
+        // What stands at its first place is another message, and this one cannot come to stand there any more.
+        if counter <= self.heads.get(first) {
+            return Ok(());
+        }
+        let row = self.session.devices.get(first);
+        if row.and_then(|row| row.wallet.as_ref()).is_some_and(|wallet| *wallet != message.sender_wallet) {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "first_id names the device of another wallet"));
+        }
+        if row.is_none() && self.session.devices.len() + self.retired.len() >= CLOCK_DEVICES_MAX {
+            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+        }
+        self.retired.insert(first.to_owned());
+        Ok(())
+    }
+
+    fn is_retired(&self, device_id: &str) -> bool {
+        self.retired.contains(device_id) || self.session.devices.get(device_id).is_some_and(|row| row.retired)
     }
 
     /// A client of the seed's protocol: its counters are its own affair, so the relay keeps ours for it.
     fn take_seed(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
         let key = seed_key(update, &unsent);
         let mut message = unsent.message;
+        // Ours, and not theirs to give.
+        message.first_id = None;
         message.check()?;
         let digest = message.content_digest();
         if let Some(key) = &key
@@ -198,8 +244,24 @@ pub(super) fn seed_key(update: &Update, unsent: &Unsent) -> Option<String> {
     if !update.acknowledge {
         return None;
     }
-    let digest: String = unsent.message.content_digest()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = short_hex(unsent.message.content_digest());
     Some(format!("n:{}:{}:{digest}", update.device_id, unsent.sequence_number))
+}
+
+/// What a message that was queued again under another name is known by, whatever name it comes under next.
+pub(super) fn first_key(message: &Message) -> Option<String> {
+    let first_id = message.first_id.as_ref()?;
+    Some(format!("f:{first_id}:{}", short_hex(message.written_digest())))
+}
+
+/// The device and the counter that a message had first, where it was queued again under another name.
+pub(super) fn first_place(message: &Message) -> Option<(&str, u64)> {
+    let (session, device, counter) = parse_message_id(message.first_id.as_ref()?)?;
+    (session == message.session_id).then_some((device, counter))
+}
+
+fn short_hex(digest: [u8; 32]) -> String {
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The stamp of entries whose writer gave none.

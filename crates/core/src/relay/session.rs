@@ -138,7 +138,8 @@ impl Session {
     /// copies of all would be devices times devices.
     pub fn device_states(&self, one: Option<&str>, with_clocks: bool) -> Vec<DeviceState> {
         let online: BTreeSet<&str> = self.attachments.values().map(|attachment| attachment.device_id.as_str()).collect();
-        let wanted = self.devices.values().filter(|row| one.is_none_or(|device| row.device_id == device));
+        let present = |row: &&DeviceRow| !row.retired || online.contains(row.device_id.as_str());
+        let wanted = self.devices.values().filter(present).filter(|row| one.is_none_or(|device| row.device_id == device));
         let mut states: Vec<DeviceState> = wanted
             .map(|row| DeviceState {
                 device_id: row.device_id.clone(),

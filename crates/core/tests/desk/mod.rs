@@ -194,7 +194,7 @@ impl Desk {
 
     /// The relay has taken own messages, at these places.
     pub fn acknowledge(&mut self, places: &[(u64, u64)]) {
-        let device = self.client.device_id().to_owned();
+        let device = self.device_id();
         self.hear(Body::SyncAck(SyncAck {
             acknowledged_sequences: places.iter().map(|(_, sequence)| *sequence).collect(),
             acknowledged_message_ids: places.iter().map(|(counter, _)| message_id(&session(), &device, *counter)).collect(),
@@ -254,6 +254,11 @@ impl Desk {
     pub fn warnings(&mut self) -> Vec<ErrorCode> {
         let told = self.events().into_iter();
         told.filter_map(|event| if let Event::Warning { error } = event { Some(error.code) } else { None }).collect()
+    }
+
+    /// What it is called in the session.
+    pub fn device_id(&self) -> String {
+        self.client.stored_sessions()[0].device_id.clone()
     }
 
     pub fn cursor(&self) -> u64 {

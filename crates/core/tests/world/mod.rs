@@ -464,8 +464,8 @@ impl World {
             JournalQuestion::Note { session_id, devices: rows, watermarks: marks } => {
                 let (_, devices, watermarks) = self.journal.entry(session_id).or_default();
                 for row in rows {
-                    let last_counter = devices.get(&row.device_id).map_or(0, |old| old.last_counter);
-                    devices.insert(row.device_id.clone(), DeviceRow { last_counter, ..row });
+                    let (last_counter, retired) = devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
+                    devices.insert(row.device_id.clone(), DeviceRow { last_counter, retired, ..row });
                 }
                 watermarks.extend(marks.into_iter().map(|row| (row.wallet.clone(), row)));
                 return None;
