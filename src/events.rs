@@ -143,7 +143,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::DevicesChanged { session_id } => vec![session_id.into(), js(&client.devices(session_id))],
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
-        Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
+        Event::DeviceReplaced { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
         Event::Warning { error } => vec![to_plain(error)],
     }
 }

@@ -129,7 +129,7 @@ export interface SyncEvents {
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
   onConnectionChanged(state: ConnectionState): void;
   onQueueChanged(queuedMessageCount: number): void;
-  onDeviceReplaced(oldId: string, newId: string): void;
+  onDeviceReplaced(sessionId: string, oldId: string, newId: string): void;
   onWarning(error: SdkError): void;
 }
 

@@ -107,7 +107,7 @@ export function listen(sdk: SolConnectSDK): void {
   const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);
   sdk.on('onQueueChanged', onQueue);
   sdk.off('onQueueChanged', onQueue);
-  sdk.on('onDeviceReplaced', (oldId: string, newId: string) => console.log(oldId, newId));
+  sdk.on('onDeviceReplaced', (sessionId: string, oldId: string, newId: string) => console.log(sessionId, oldId, newId));
   sdk.on('onWarning', (error: SdkError) => console.log(error.userMessage));
 }
 
