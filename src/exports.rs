@@ -98,7 +98,8 @@ fn entry_of(entry: &JsValue) -> Result<Entry, SyncError> {
 }
 
 /// What is read of a message; other fields are kept as they are.
-const MESSAGE_FIELDS: [&str; 8] = ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "deleted"];
+const MESSAGE_FIELDS: [&str; 9] =
+    ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "first_id", "deleted"];
 
 fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
     let timestamp = match &message.timestamp {
@@ -112,7 +113,7 @@ fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
         ("timestamp", timestamp),
         ("session_id", message.session_id.as_str().into()),
     ];
-    let optional = [("content_type", &message.content_type), ("replaces", &message.replaces)];
+    let optional = [("content_type", &message.content_type), ("replaces", &message.replaces), ("first_id", &message.first_id)];
     fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.into()))));
     if message.deleted {
         fields.push(("deleted", JsValue::TRUE));
@@ -156,6 +157,7 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
         session_id: text("session_id")?,
         content_type: optional("content_type")?,
         replaces: optional("replaces")?,
+        first_id: optional("first_id")?,
         deleted: deleted.is_truthy(),
         extra: extra.as_str().into(),
     })

@@ -66,7 +66,7 @@ async function start() {
     const session = must(await sdk.startSession({ peerWallet }));
     state.sessionId = session.session_id;
     state.wallet = session.wallet;
-    state.deviceId = must(sdk.getDeviceId());
+    state.deviceId = session.deviceId;
     must(await sdk.subscribeToMessages(state.sessionId, received));
     must(await sdk.enableAutoSync(state.sessionId));
     state.phase = 'ready';
@@ -142,7 +142,6 @@ async function readAll() {
   if (!session) return;
   const status = sdk.getSyncStatus();
   const connection = sdk.getConnectionStatus();
-  const deviceId = sdk.getDeviceId();
   const stored = await sdk.getStoredMessages(state.sessionId, state.limit + session.queuedMessageCount);
   if (!stored.success) {
     state.warning = asError(stored.error);
@@ -154,7 +153,7 @@ async function readAll() {
   state.clock = session.vectorClock;
   if (status.success) state.durability = status.data.durability;
   if (connection.success) state.connection = connection.data;
-  if (deviceId.success) state.deviceId = deviceId.data;
+  state.deviceId = session.deviceId;
   state.messages = stored.data.filter((message) => message.sequenceNumber !== undefined).slice(-state.limit);
   state.waiting = stored.data.filter((message) => message.sequenceNumber === undefined);
 }

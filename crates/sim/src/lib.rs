@@ -26,7 +26,7 @@
 //!
 //! **Who judges** (`checker`, with `device_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows replies, events,
 //! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I15, I19 to I23 and
-//! I25 to I27 at every step. Messages that stand twice for one of the known limits are counted by name ([`checker::Excuse`]).
+//! I25 to I27 at every step, without exceptions.
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
 //! the operating system's sockets (tests of the relay), bit rot (F15), several versions side by side (F20), several relays

@@ -119,7 +119,7 @@ impl History {
 
 fn session(cursor: u64) -> SessionRecord {
     let (session_id, wallet, peer_wallet) = ("s".into(), WALLET.into(), PEER.into());
-    SessionRecord { session_id, wallet, peer_wallet, open: true, cursor, ..SessionRecord::default() }
+    SessionRecord { session_id, wallet, peer_wallet, device_id: "d".into(), open: true, cursor, ..SessionRecord::default() }
 }
 
 fn batch(entries: &[Entry]) -> Write {
@@ -179,6 +179,11 @@ fn i3_a_counter_or_a_text_that_stands_twice() {
     history.log(entry(1, "d", r#"{"d":1}"#, "s0 text"));
     history.log(entry(2, "d", r#"{"d":2}"#, "s0 text"));
     assert!(matches!(history.broken(), Some(3 | 8)));
+    let mut history = History::new();
+    history.send(0);
+    history.log(entry(1, "d", r#"{"d":1}"#, "s0 text"));
+    history.log(entry(2, "renamed", r#"{"renamed":1}"#, "s0 text"));
+    assert_eq!(history.broken(), Some(3), "under whatever names");
 }
 
 #[test]
@@ -409,7 +414,7 @@ fn i25_i26_i27_what_has_not_converged() {
     let session_id = solconnect_sync_core::ids::session_of(WALLET, PEER);
 
     let mut world = settled();
-    let device = world.profiles[0].disk.state().device_id().cloned().unwrap();
+    let device = world.profiles[0].disk.state().name_in(&session_id).to_owned();
     let mut unsent = entry(0, &device, &format!(r#"{{"{device}":1}}"#), "x");
     unsent.message.session_id.clone_from(&session_id);
     let writes = vec![Write::Outbox(OutboxRecord { session_id: session_id.clone(), entries: vec![unsent] })];
