@@ -10,6 +10,10 @@ use solconnect_sim::checker::{INVARIANTS, Violation};
 use solconnect_sim::faults::Fault;
 use solconnect_sim::scenario::{Outcome, run};
 
+/// A third of a world's time goes into allocations, many small ones.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// From so many seeds on, a fault or an invariant that never came up is an error.
 const SEEDS_FOR_COVERAGE: u64 = 500;
 
