@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::{MessageId, SessionId};
 use solconnect_sync_core::message::Entry;
 
@@ -43,20 +44,25 @@ impl State {
         entries.filter(move |entry| entry.original_device_id == device && entry.counter() > logged)
     }
 
+    /// The stored log of a session, by first sequence number.
+    pub fn log_of(&self, session_id: &str) -> impl DoubleEndedIterator<Item = &LogRecord> {
+        self.log.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX)).map(|(_, record)| record)
+    }
+
     /// The stored entries of a session, in order.
     pub fn entries(&self, session_id: &str) -> Vec<Entry> {
-        let records = self.log.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX));
-        records.flat_map(|(_, record)| record.entries().unwrap_or_default()).collect()
+        self.log_of(session_id).flat_map(|record| record.entries().unwrap_or_default()).collect()
     }
 
     /// The end of a session's stored log, as its records have it.
     pub fn last_logged(&self, session_id: &str) -> u64 {
-        let records = self.log.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX));
-        records.last().map_or(self.cleared.get(session_id).copied().unwrap_or(0), |(_, record)| record.last)
+        self.log_of(session_id).last().map_or(self.cleared.get(session_id).copied().unwrap_or(0), |record| record.last)
     }
 
-    fn apply(&mut self, writes: &[Write], commit: usize) -> Result<(), String> {
-        let refused = |what: &str, error: &dyn std::fmt::Display| format!("a stored {what} cannot be read back: {error}");
+    fn apply(&mut self, writes: &[Write], commit: usize) -> Result<(), SyncError> {
+        let refused = |what: &str, error: &dyn std::fmt::Display| {
+            SyncError::new(ErrorCode::StorageError, format!("a stored {what} cannot be read back: {error}"))
+        };
         for write in writes {
             match write {
                 Write::Device(record) => {
@@ -151,12 +157,21 @@ impl ClientDisk {
         }
     }
 
-    /// Stores a commit whole. A strict one takes with it to the disk all that was stored before it.
+    /// Stores a commit of a tab whole, or nothing of it. A strict one takes with it to the disk all that was stored before
+    /// it. `fails` is a fault of the disk: it shows when all is written.
     ///
     /// # Errors
-    /// What cannot be read back.
-    pub fn apply(&mut self, commit: Commit) -> Result<(), String> {
-        self.state.apply(&commit.writes, self.history.len())?;
+    /// `PROFILE_IN_USE` where another tab has claimed it since, the fault, and what cannot be read back.
+    pub fn write(&mut self, tab: TabId, commit: Commit, fails: Option<ErrorCode>) -> Result<(), SyncError> {
+        if tab != self.owner {
+            return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has claimed the database"));
+        }
+        let mut state = self.state.clone();
+        state.apply(&commit.writes, self.history.len())?;
+        if let Some(code) = fails {
+            return Err(SyncError::new(code, "the commit was aborted"));
+        }
+        self.state = state;
         let concerns = |write: &Write| !matches!(write, Write::Versions(_) | Write::JoinLog { .. } | Write::ClearLog { .. });
         let changed = commit.strict || commit.writes.iter().any(concerns);
         self.history.push(Rc::new(commit.writes));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input};
-use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Encoding, Frame, Payload};
 use solconnect_sync_core::time::Now;
 
@@ -386,30 +386,27 @@ impl World {
     pub fn store(&mut self, id: TabId, commit: Commit) {
         let Some(profile) = self.profile_of(id) else { return };
         let number = commit.id;
-        let refusal = if self.profiles[profile].disk.owner() != id {
-            self.ctx.faults.count(Fault::DuplicatedTab);
-            Some(ErrorCode::ProfileInUse)
-        } else if self.ctx.strikes(Fault::QuotaAbort) {
-            Some(ErrorCode::StorageFull)
-        } else if self.ctx.strikes(Fault::StorageLost) {
-            Some(ErrorCode::StorageError)
-        } else {
-            None
-        };
-        let input = match refusal {
-            Some(code) => Input::PersistFailed { commit: number, error: SyncError::new(code, "the commit was aborted") },
-            None => {
-                self.ctx.trace.line(self.ctx.agenda.now_ms(), || {
-                    format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
-                });
-                let before = self.checker.commit_begins(&commit.writes, &self.profiles[profile].disk);
-                let writes = commit.writes.clone();
-                let disk = &mut self.profiles[profile].disk;
-                if let Err(what) = disk.apply(commit) {
-                    return self.checker.violate(22, what);
-                }
+        let faults = [(Fault::QuotaAbort, ErrorCode::StorageFull), (Fault::StorageLost, ErrorCode::StorageError)];
+        let fails = faults.into_iter().find(|(fault, _)| self.ctx.strikes(*fault)).map(|(_, code)| code);
+        self.ctx.trace.line(self.ctx.agenda.now_ms(), || {
+            format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
+        });
+        let before = self.checker.commit_begins(&commit.writes, &self.profiles[profile].disk);
+        let writes = commit.writes.clone();
+        let disk = &mut self.profiles[profile].disk;
+        let input = match disk.write(id, commit, fails) {
+            Ok(()) => {
                 self.checker.committed(id, profile, &writes, &before, disk);
                 Input::Persisted { commit: number }
+            }
+            Err(error) => {
+                if error.code == ErrorCode::ProfileInUse {
+                    self.ctx.faults.count(Fault::DuplicatedTab);
+                } else if fails.is_none() {
+                    // It is the machine that is to blame: it wrote what cannot be read back.
+                    return self.checker.violate(22, error.message);
+                }
+                Input::PersistFailed { commit: number, error }
             }
         };
         let wait_ms = self.ctx.random.u64(0..3);
