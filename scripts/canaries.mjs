@@ -8,6 +8,7 @@ import { elapsed, Problem, root, run } from './shell.mjs';
 const secondsMax = 60;
 
 const folder = join(root, 'target', 'canaries');
+const originalOf = (file) => join(root, 'crates', 'core', 'src', file);
 const sourceOf = (file) => join(folder, 'crates', 'core', 'src', file);
 
 export async function runCanaries(wanted = '1') {
@@ -15,6 +16,11 @@ export async function runCanaries(wanted = '1') {
   const first = Number(wanted);
   const canaries = all.filter(({ name }, index) => (first ? index + 1 >= first : name.includes(wanted)));
   if (canaries.length === 0) throw new Problem(`No canary is called ${JSON.stringify(wanted)}.`);
+  const edits = canaries.flatMap(({ edits }) => edits);
+  const misplaced = edits.filter(({ file, old }) => readFileSync(originalOf(file), 'utf8').split(old).length !== 2);
+  if (misplaced.length > 0) {
+    throw new Problem(misplaced.map(({ file, old }) => `${file} does not have exactly once: ${old}`).join('\n'));
+  }
   copy();
   const clean = await attempt(20);
   if (!clean.built || clean.found) throw new Problem(`${clean.text}\nThe machines are not clean even unbroken.`);
@@ -48,13 +54,11 @@ function copy() {
 }
 
 function replace(file, old, broken) {
-  const text = readFileSync(sourceOf(file), 'utf8');
-  if (text.split(old).length !== 2) throw new Problem(`${file} does not have exactly once: ${old}`);
-  writeFileSync(sourceOf(file), text.replace(old, () => broken));
+  writeFileSync(sourceOf(file), readFileSync(sourceOf(file), 'utf8').replace(old, () => broken));
 }
 
 function restore(file) {
-  writeFileSync(sourceOf(file), readFileSync(join(root, 'crates', 'core', 'src', file)));
+  writeFileSync(sourceOf(file), readFileSync(originalOf(file)));
 }
 
 /** Builds the world over the machines as they are now, and runs it until something is found or the time is over. */
