@@ -128,7 +128,8 @@ impl World {
             JournalQuestion::Note { session_id, devices, watermarks } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 for row in devices {
-                    let (last_counter, retired) = rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
+                    let (last_counter, retired) =
+                        rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
                     rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, retired, ..row });
                 }
                 rows.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));

@@ -43,7 +43,7 @@ impl InMemory {
         }
         let mut records = self.database.borrow().records.clone();
         for write in &commit.writes {
-            records.apply(write);
+            records.apply(write).expect("it can be read back");
             wait().await;
         }
         Ok(records)
@@ -74,7 +74,7 @@ impl suite::Store for InMemory {
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
-        self.database.borrow().records.log(session_id)
+        self.database.borrow().records.log_of(session_id).cloned().collect()
     }
 }
 

@@ -420,7 +420,7 @@ impl World {
         let disk = &self.profiles[tab.profile].disk;
         let sessions = client.stored_sessions().iter().map(|session| session.queued_message_count).sum();
         self.checker.looked(id, client.sync_status(), (client.queued().len(), sessions), client.connection(), disk, tab.commit_waits);
-        for (session_id, session) in &disk.state().sessions {
+        for (session_id, session) in &disk.state().records.sessions {
             let entries = disk.state().entries(session_id);
             let shown = client.show(session_id, entries, false);
             for message in &shown {

@@ -66,7 +66,8 @@ impl Checker {
                 let closing = |id: &SessionId| {
                     self.calls.values().any(|call| call.tab == tab && matches!(&call.kind, CallKind::Close(closed) if closed == id))
                 };
-                let open = disk.state().sessions.iter().filter(|(id, session)| session.open && session.wallet == wallet && !closing(id));
+                let open =
+                    disk.state().records.sessions.iter().filter(|(id, session)| session.open && session.wallet == wallet && !closing(id));
                 let targets = open.map(|(id, _)| id).filter(wanted).map(|id| {
                     let unsent = disk.state().unsent(id).filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
                     let head = if *scope == SyncScope::Everything { self.ledger.log(id).head() } else { 0 };
@@ -99,7 +100,7 @@ impl Checker {
             return self.violate(21, format!("tab {tab} answers call {request}, which was not made, or a second time"));
         };
         let state = disk.state();
-        let session = |id: &str| state.sessions.get(id);
+        let session = |id: &str| state.records.sessions.get(id);
         match (call.kind, result) {
             (CallKind::Send(_, Some(number)), Err(_)) => self.ledger.sent[number as usize].fate = Fate::Refused,
             (CallKind::Send(session_id, number), Ok(Reply::Receipt(receipt))) => {
@@ -172,7 +173,8 @@ impl Checker {
             Write::Outbox(record) => Some(&record.session_id),
             _ => None,
         });
-        let stored = |id: &SessionId| state.sessions.get(id).map(|session| (session.device_id.clone(), session.cursor)).unwrap_or_default();
+        let stored =
+            |id: &SessionId| state.records.sessions.get(id).map(|session| (session.device_id.clone(), session.cursor)).unwrap_or_default();
         let sessions = touched.map(|id| (id.clone(), stored(id))).collect();
         let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
@@ -185,7 +187,7 @@ impl Checker {
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
         for (id, (_, cursor_before)) in &before.sessions {
-            let Some(record) = state.sessions.get(id) else { continue };
+            let Some(record) = state.records.sessions.get(id) else { continue };
             let (cursor, last) = (record.cursor, state.last_logged(id));
             self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
             self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
@@ -244,7 +246,7 @@ impl Checker {
                 // One of its messages may have been refused for good.
                 continue;
             }
-            let cursor = disk.state().sessions.get(&sent.session_id).map_or(0, |session| session.cursor);
+            let cursor = disk.state().cursor(&sent.session_id);
             let placed = sent.places.iter().any(|(sequence, _)| *sequence <= cursor);
             self.require(2, placed, || format!("s{number} left the outbox, and its place in the log is not stored"));
         }
@@ -261,6 +263,7 @@ impl Checker {
         let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
         self.require(9, wrong.is_none() || self.set_back, || format!("entry {wrong:?} of {id} is stored other than it stands in the log"));
         let keys: Vec<(u64, u64)> = state
+            .records
             .log
             .range((id.clone(), 0)..=(id.clone(), u64::MAX))
             .rev()
@@ -274,7 +277,7 @@ impl Checker {
     /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
     fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
         let (name_before, cursor_before) = before.sessions.get(id).cloned().unwrap_or_default();
-        let cursor = state.sessions.get(id).map_or(0, |session| session.cursor);
+        let cursor = state.cursor(id);
         for entry in entries {
             let renamed = !name_before.is_empty() && name_before != entry.original_device_id;
             let log = self.ledger.log(id);
@@ -321,7 +324,7 @@ impl Checker {
             }
             Body::SyncAck(ack) => {
                 let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
-                let cursor = disk.state().sessions.get(&id).map_or(0, |session| session.cursor);
+                let cursor = disk.state().cursor(&id);
                 self.require(7, through <= cursor, || format!("tab {tab} acknowledges {through} of {id}, it has stored {cursor}"));
             }
             Body::SyncUpdate(update) => {
@@ -398,7 +401,7 @@ impl Checker {
             return;
         }
         // New versions stand in the place of what they replace.
-        let unsent = disk.state().sessions.keys().flat_map(|id| disk.state().unsent(id));
+        let unsent = disk.state().records.sessions.keys().flat_map(|id| disk.state().unsent(id));
         let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
         self.require(13, queued == listed && sessions == stored, || {
             format!("tab {tab} lists {queued} queued messages of {listed} and counts {sessions} in its sessions, {stored} are stored")

@@ -66,7 +66,7 @@ impl Checker {
                     return self.violate(14, format!("{session_id} is complete without a sync"));
                 };
                 let known = !view.disk_ahead && disk.owner() == tab;
-                let cursor = disk.state().sessions.get(session_id).map_or(0, |session| session.cursor);
+                let cursor = disk.state().cursor(session_id);
                 let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
                 self.require(14, at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
                 self.require(14, cursor >= sync.head || self.set_back, || {

@@ -26,7 +26,7 @@ impl World {
             for peer in &profile.peers {
                 let session_id = solconnect_sync_core::ids::session_of(profile.wallet, peer);
                 let head = self.checker.ledger.log(&session_id).head();
-                let cursor = profile.disk.state().sessions.get(&session_id).map_or(0, |session| session.cursor);
+                let cursor = profile.disk.state().cursor(&session_id);
                 if cursor != head {
                     return Some((26, format!("profile {index} is at {cursor} of {session_id}, the log ends at {head}")));
                 }
@@ -62,7 +62,7 @@ impl World {
     pub fn judge_set_back(&mut self, before: &[ClientDisk]) {
         for (index, before) in before.iter().enumerate() {
             let disk = &self.profiles[index].disk;
-            let lost = disk.state().sessions.iter().find(|(session_id, session)| {
+            let lost = disk.state().records.sessions.iter().find(|(session_id, session)| {
                 let rows = self.relay.journal().sessions().get(*session_id);
                 session.cursor > rows.map_or(0, |rows| rows.entries.len() as u64)
             });
@@ -70,7 +70,7 @@ impl World {
                 continue;
             }
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
-            let kept = before.state().sessions.keys().all(|id| before.state().entries(id) == disk.state().entries(id));
+            let kept = before.state().records.sessions.keys().all(|id| before.state().entries(id) == disk.state().entries(id));
             self.checker.require(19, told, || format!("the relay has less than profile {index}, which does not say so"));
             self.checker.require(19, kept, || format!("profile {index} has changed its log because the relay was set back"));
         }
@@ -79,7 +79,7 @@ impl World {
     fn compare_logs(&mut self) {
         for index in 0..self.profiles.len() {
             let profile = &self.profiles[index];
-            for (session_id, session) in &profile.disk.state().sessions {
+            for (session_id, session) in &profile.disk.state().records.sessions {
                 let cleared = profile.disk.state().cleared.get(session_id).copied().unwrap_or(0) as usize;
                 let stored = profile.disk.state().entries(session_id);
                 let log = self.checker.ledger.log(session_id).entries();

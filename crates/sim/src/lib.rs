@@ -33,7 +33,8 @@
 //! (F21 to F26), a relay that lies (F48), a wasm trap or memory that does not grow (F43, F44), storage that is lost in
 //! part only.
 //!
-//! [`conformance`] says what every journal must do; the simulated one and SQLite's are held to it.
+//! [`conformance`] says what every journal must do; the simulated one and SQLite's are held to it. The simulated disk of a
+//! device is held to what every store must do (`tests/store.rs`), as IndexedDB is.
 
 pub mod agenda;
 pub mod checker;

@@ -1,65 +1,95 @@
-//! A device's records in memory, by the keys of the store's description (ARCHITECTURE.md) and as the bytes that are
-//! stored: what is read was written and read back.
+//! A device's records in memory, by the keys of the store's description (ARCHITECTURE.md): what is read was written as the
+//! bytes that are stored, and read back.
 
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
+use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::{MessageId, SessionId};
 
 /// All of them.
 #[derive(Clone, Default)]
 pub struct Records {
-    device: Option<Vec<u8>>,
-    sessions: BTreeMap<String, Vec<u8>>,
-    outbox: BTreeMap<(String, u64), Vec<u8>>,
-    log: BTreeMap<(String, u64), Vec<u8>>,
-    versions: BTreeMap<(String, String), Vec<u8>>,
+    /// The device record.
+    pub device: Option<DeviceRecord>,
+    /// Sessions by id.
+    pub sessions: BTreeMap<SessionId, SessionRecord>,
+    /// Unsent messages by session and first counter.
+    pub outbox: BTreeMap<(SessionId, u64), OutboxRecord>,
+    /// The log by session and first sequence number.
+    pub log: BTreeMap<(SessionId, u64), LogRecord>,
+    /// Open versions by session and message.
+    pub versions: BTreeMap<(SessionId, MessageId), VersionsRecord>,
 }
 
 impl Records {
     /// One write of a transaction.
-    pub fn apply(&mut self, write: &Write) {
+    ///
+    /// # Errors
+    /// What cannot be read back as it was: a machine should not have written it.
+    pub fn apply(&mut self, write: &Write) -> Result<(), String> {
         match write {
-            Write::Device(record) => self.device = Some(record.to_bytes()),
-            Write::Session(record) => drop(self.sessions.insert(record.session_id.clone(), record.to_bytes())),
-            Write::Outbox(record) => drop(self.outbox.insert((record.session_id.clone(), record.first()), record.to_bytes())),
+            Write::Device(record) => self.device = Some(same(record, DeviceRecord::from_bytes(&record.to_bytes()))?),
+            Write::Session(record) => {
+                let stored = same(record, SessionRecord::from_bytes(&record.to_bytes()))?;
+                self.sessions.insert(record.session_id.clone(), stored);
+            }
+            Write::Outbox(record) => {
+                let stored = same(record, OutboxRecord::from_bytes(&record.to_bytes()))?;
+                self.outbox.insert((record.session_id.clone(), record.first()), stored);
+            }
             Write::DeleteOutbox { session_id, first, last } => {
                 self.outbox.retain(|(session, place), _| session != session_id || !(first..=last).contains(&place));
             }
-            Write::Log(record) => drop(self.log.insert((record.session_id.clone(), record.first), record.to_bytes())),
-            Write::JoinLog { session_id, first, last } => self.join(session_id, *first, *last),
+            Write::Log(record) => {
+                let stored = same(record, LogRecord::from_bytes(&record.session_id, &record.to_bytes()))?;
+                self.log.insert((record.session_id.clone(), record.first), stored);
+            }
+            Write::JoinLog { session_id, first, last } => {
+                let range = (session_id.clone(), *first)..=(session_id.clone(), *last);
+                let small: Vec<LogRecord> = self.log.range(range.clone()).map(|(_, record)| record.clone()).collect();
+                // Where it fails they stay as they are.
+                if let Ok(joined) = LogRecord::join(&small) {
+                    self.log.retain(|key, _| !range.contains(key));
+                    self.log.extend(joined.into_iter().map(|record| ((session_id.clone(), record.first), record)));
+                }
+            }
             Write::ClearLog { session_id } => self.log.retain(|(session, _), _| session != session_id),
             Write::Versions(record) => {
-                self.versions.insert((record.session_id.clone(), record.message_id.clone()), record.to_bytes());
+                let stored = VersionsRecord::from_bytes(&record.to_bytes()).map_err(|error| unreadable(record, &error))?;
+                // They lose their places.
+                if stored.versions.len() != record.versions.len() {
+                    return Err(unreadable(record, &stored));
+                }
+                self.versions.insert((record.session_id.clone(), record.message_id.clone()), stored);
             }
         }
-    }
-
-    fn join(&mut self, session_id: &str, first: u64, last: u64) {
-        let is_small = |(session, place): &(String, u64)| session == session_id && (first..=last).contains(place);
-        let small = self.log.iter().filter(|(key, _)| is_small(key)).map(|(_, bytes)| LogRecord::from_bytes(session_id, bytes));
-        let Ok(joined) = small.collect::<Result<Vec<_>, _>>().and_then(|small| LogRecord::join(&small)) else { return };
-        self.log.retain(|key, _| !is_small(key));
-        joined.into_iter().for_each(|record| self.apply(&Write::Log(record)));
+        Ok(())
     }
 
     /// What a machine starts from.
     pub fn snapshot(&self) -> Snapshot {
-        let device = self.device.as_ref().map(|bytes| DeviceRecord::from_bytes(bytes).expect("a device record"));
-        let sessions = self.sessions.values().map(|bytes| SessionRecord::from_bytes(bytes).expect("a session record"));
-        let outbox = self.outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("unsent messages"));
-        let versions = self.versions.values().map(|bytes| VersionsRecord::from_bytes(bytes).expect("versions of a message"));
-        Snapshot { device, sessions: sessions.collect(), outbox: outbox.collect(), versions: versions.collect() }
-    }
-
-    /// One session.
-    #[allow(dead_code, reason = "each test binary uses what it needs")]
-    pub fn session(&self, session_id: &str) -> Option<SessionRecord> {
-        self.sessions.get(session_id).map(|bytes| SessionRecord::from_bytes(bytes).expect("a session record"))
+        Snapshot {
+            device: self.device.clone(),
+            sessions: self.sessions.values().cloned().collect(),
+            outbox: self.outbox.values().cloned().collect(),
+            versions: self.versions.values().cloned().collect(),
+        }
     }
 
     /// The log of a session, by first sequence number.
-    pub fn log(&self, session_id: &str) -> Vec<LogRecord> {
-        let log = self.log.iter().filter(|((session, _), _)| session == session_id);
-        log.map(|(_, bytes)| LogRecord::from_bytes(session_id, bytes).expect("a part of the log")).collect()
+    pub fn log_of(&self, session_id: &str) -> impl DoubleEndedIterator<Item = &LogRecord> {
+        self.log.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX)).map(|(_, record)| record)
     }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(written: &T, read: Result<T, SyncError>) -> Result<T, String> {
+    match read {
+        Ok(read) if read == *written => Ok(read),
+        read => Err(unreadable(written, &read)),
+    }
+}
+
+fn unreadable(written: &dyn std::fmt::Debug, read: &dyn std::fmt::Debug) -> String {
+    format!("{written:?} cannot be read back: {read:?}")
 }

@@ -109,7 +109,7 @@ impl Desk {
 
     fn write(&mut self, commit: Commit) -> Input {
         let id = commit.id;
-        commit.writes.iter().for_each(|write| self.records.apply(write));
+        commit.writes.iter().for_each(|write| self.records.apply(write).unwrap());
         self.commits.push(commit);
         Input::Persisted { commit: id }
     }
@@ -270,7 +270,7 @@ impl Desk {
     }
 
     pub fn log(&self) -> Vec<LogRecord> {
-        self.records.log(&session())
+        self.records.log_of(&session()).cloned().collect()
     }
 
     pub fn shown(&self) -> Vec<String> {
