@@ -122,8 +122,11 @@ fn unsent(head: &Head, counter: u64, script: &mut Script<'_>) -> Unsent {
     Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() }
 }
 
-/// Mostly short, now and then as long as it may be, so that queues fill.
+/// Short, and now and then as long as it may be, so that queues fill: seldom, for one of those costs as much as a script.
 fn text(script: &mut Script<'_>) -> String {
-    let length = script.one_of(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 40, 60, 80, 200, 8 * 1024]);
+    let length = match script.below(64) {
+        63 => 8 * 1024,
+        kind => [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 40, 60, 80, 200, 400][kind % 16],
+    };
     "x".repeat(length)
 }
