@@ -5,7 +5,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, Reply, Snapshot, Write};
 use solconnect_sync_core::conflict::{CounterRange, concurrent_messages};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, ReadReceipt, Receipt, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, ReadReceipt, Receipt, SyncAck, SyncUpdate, Unsent};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
 use solconnect_sync_core::message::{Entry, Message, Stamp};
@@ -168,6 +168,20 @@ fn lists_in_json_are_read_no_further_than_their_limit() {
     assert!(Frame::parse(&listing(BATCH_MESSAGES_MAX)).is_ok());
     assert_eq!(Frame::parse(&listing(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
     assert!(Frame::parse(r#"{"type":"sync_update","messages":null}"#).is_ok());
+}
+
+#[test]
+fn lists_in_the_binary_form_are_read_no_further_than_their_limit() {
+    let read = |ack: SyncAck| Frame::from_bytes(&Frame { head: Head::default(), body: Body::SyncAck(ack) }.to_bytes().unwrap());
+    let ids = |count: usize| SyncAck { acknowledged_message_ids: vec!["m".into(); count], ..SyncAck::default() };
+    assert!(read(ids(BATCH_MESSAGES_MAX)).is_ok());
+    assert_eq!(read(ids(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let places = |count: u64| SyncAck { acknowledged_sequences: (1..=count).collect(), ..SyncAck::default() };
+    assert!(read(places(BATCH_MESSAGES_MAX as u64)).is_ok());
+    assert_eq!(read(places(BATCH_MESSAGES_MAX as u64 + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let place = |place: u64| SyncAck { acknowledged_sequences: vec![place], ..SyncAck::default() };
+    assert!(read(place(INTEGER_MAX)).is_ok());
+    assert_eq!(read(place(INTEGER_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
 }
 
 #[test]
