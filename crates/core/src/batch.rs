@@ -858,7 +858,8 @@ mod tests {
         let plain = |count: u64| Raw { count, ..Raw::of(&PLAIN.repeat(count as usize)) };
         assert!(plain(BATCH_MESSAGES_MAX as u64).is_read() && !plain(BATCH_MESSAGES_MAX as u64 + 1).is_read());
         let first = |first| Raw { first, ..Raw::of(&PLAIN) };
-        assert!(first(FIRST_MAX).is_read() && !first(FIRST_MAX + 1).is_read() && !first(FIRST_MAX + 2).is_read());
+        let last_first = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
+        assert!(first(last_first).is_read() && !first(last_first + 1).is_read() && !first(last_first + 2).is_read());
         let wallets = |wallets| Raw { wallets, ..Raw::of(&PLAIN) };
         assert!(wallets(BATCH_MESSAGES_MAX).is_read() && !wallets(BATCH_MESSAGES_MAX + 1).is_read() && !wallets(0).is_read());
         let devices = |devices| Raw { devices, ..Raw::of(&PLAIN) };
@@ -882,6 +883,14 @@ mod tests {
             Raw { devices, ..Raw::of(&clock_row(&changes)) }
         };
         assert!(all(CLOCK_DEVICES_MAX).is_read() && !all(CLOCK_DEVICES_MAX + 1).is_read());
+        // Rows that tell nothing stand for clocks that are as long as the first.
+        let repeated = |count: usize| {
+            let Raw { rows, .. } = all(CLOCK_DEVICES_MAX);
+            let rows = [&rows[..], &PLAIN.repeat(count - 1)].concat();
+            Raw { count: count as u64, devices: CLOCK_DEVICES_MAX, ..Raw::of(&rows) }
+        };
+        let most = CLOCK_ENTRIES_MAX / CLOCK_DEVICES_MAX;
+        assert!(repeated(most).is_read() && !repeated(most + 1).is_read());
     }
 
     #[test]

@@ -136,6 +136,11 @@ fn what_no_reader_takes_is_not_written_into_a_batch() {
         twist(&mut entry);
         assert!(Batch::of(std::slice::from_ref(&entry)).is_err(), "{entry:?}");
     }
+    let mut longest = entry("room", INTEGER_MAX - BATCH_MESSAGES_MAX as u64);
+    longest.original_device_id = "x".repeat(ID_BYTES_MAX);
+    longest.server_timestamp = INTEGER_MAX;
+    let longest = [longest];
+    assert_eq!(Batch::of(&longest).unwrap().entries().as_deref(), Ok(&longest[..]));
 }
 
 #[test]
