@@ -219,6 +219,7 @@ mod tests {
         add_version(&mut versions, rival.clone());
         let conflict = concurrent_versions(&rival, &versions, Strategy::Manual).unwrap();
         assert_eq!((conflict.kind, conflict.resolution), (ConflictKind::ConcurrentVersions, None));
+        assert_eq!(conflict.concurrent_with, [CounterRange { device_id: "a".into(), from: 2, to: 2 }], "the others, not itself");
         let resolution = entry("a", r#"{"a":3,"b":1}"#, Some("m"), 0);
         add_version(&mut versions, resolution.clone());
         assert_eq!(versions.len(), 1);

@@ -698,6 +698,14 @@ mod tests {
     }
 
     #[test]
+    fn a_chat_frame_names_its_session_by_one_name_or_the_other() {
+        for names in [r#""roomId":"r""#, r#""sessionId":"r""#, r#""roomId":"r","sessionId":"s""#] {
+            let head = Frame::parse(&format!(r#"{{{names},"message":"hi","timestamp":5}}"#)).unwrap().head;
+            assert_eq!((head.session_id.as_str(), head.timestamp), ("r", Stamp::Millis(5)), "{names}");
+        }
+    }
+
+    #[test]
     fn bad_frames_are_refused_with_a_code() {
         let deep = format!("{}{}", r#"{"type":"sync_update","messages":"#, "[".repeat(200) + &"]".repeat(200) + "}");
         let cases = [

@@ -348,6 +348,8 @@ mod tests {
         }
         assert!(Reader(&[0xff; 11]).varint().is_err());
         assert!(Reader(&[0x80, 0x80]).varint().is_err(), "it ends in the middle");
+        let of_65_bits = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2];
+        assert!(Reader(&of_65_bits).varint().is_err(), "its highest bit would be lost");
     }
 
     #[test]
@@ -363,6 +365,7 @@ mod tests {
         put_number(90, 5, &mut bytes);
         put_block(91, b"later", &mut bytes);
         bytes.extend([92 << 3 & 0x7f | 0x80 | 1, 92 >> 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([93 << 3 & 0x7f | 0x80 | 5, 93 >> 4, 0, 0, 0, 0]);
         assert_eq!(Small::decode(&bytes), Ok(small));
         assert!(Small::decode(&[0x0b]).is_err());
         assert!(Small::decode(&[0x12, 0x01, 0x00]).is_err(), "a number that came as bytes");

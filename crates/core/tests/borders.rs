@@ -5,9 +5,11 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, Reply, Snapshot, Write};
 use solconnect_sync_core::conflict::{CounterRange, concurrent_messages};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, DeviceAnnounce, Frame, Head, ReadReceipt, Receipt, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, DeviceInfo, Frame, Head, ReadReceipt, Receipt, SyncAck, SyncHeartbeat, SyncUpdate, Unsent,
+};
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX};
 use solconnect_sync_core::message::{Entry, Message, Stamp};
 use solconnect_sync_core::time::Now;
 
@@ -134,6 +136,11 @@ fn what_no_reader_takes_is_not_written_into_a_batch() {
         twist(&mut entry);
         assert!(Batch::of(std::slice::from_ref(&entry)).is_err(), "{entry:?}");
     }
+    let mut longest = entry("room", INTEGER_MAX - BATCH_MESSAGES_MAX as u64);
+    longest.original_device_id = "x".repeat(ID_BYTES_MAX);
+    longest.server_timestamp = INTEGER_MAX;
+    let longest = [longest];
+    assert_eq!(Batch::of(&longest).unwrap().entries().as_deref(), Ok(&longest[..]));
 }
 
 #[test]
@@ -168,6 +175,89 @@ fn lists_in_json_are_read_no_further_than_their_limit() {
     assert!(Frame::parse(&listing(BATCH_MESSAGES_MAX)).is_ok());
     assert_eq!(Frame::parse(&listing(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
     assert!(Frame::parse(r#"{"type":"sync_update","messages":null}"#).is_ok());
+}
+
+#[test]
+fn what_a_frame_says_is_taken_up_to_its_limits_and_no_further() {
+    let read = |body| {
+        let frame = Frame { head: Head { session_id: "room".into(), ..Head::default() }, body };
+        let (of_json, of_bytes) = (Frame::parse(&frame.to_json()), Frame::from_bytes(&frame.to_bytes().unwrap()));
+        assert_eq!(of_json.is_ok(), of_bytes.is_ok(), "{frame:?}");
+        of_json.map(|_| ()).map_err(|error| error.code)
+    };
+    let device = |platform: usize, version: usize| {
+        let device_info = DeviceInfo { platform: "x".repeat(platform), version: "x".repeat(version) };
+        read(Body::DeviceAnnounce(DeviceAnnounce { device_info, ..DeviceAnnounce::default() }))
+    };
+    let wallet = |bytes: usize| read(Body::DeviceAnnounce(DeviceAnnounce { wallet: Some("x".repeat(bytes)), ..DeviceAnnounce::default() }));
+    let receipt = |id: usize, sequence: u64| {
+        let receipt = Receipt { message_id: "x".repeat(id), sequence_number: Some(sequence), ..Receipt::default() };
+        read(Body::ReadReceipt(ReadReceipt { receipts: vec![Receipt::default(), receipt] }))
+    };
+    let head = |sequence_number| read(Body::SyncHeartbeat(SyncHeartbeat { sequence_number, ..SyncHeartbeat::default() }));
+    let taken = [
+        device(NAME_BYTES_MAX, NAME_BYTES_MAX),
+        wallet(ID_BYTES_MAX),
+        receipt(ID_BYTES_MAX, INTEGER_MAX),
+        receipt(0, 0),
+        head(INTEGER_MAX),
+    ];
+    assert_eq!(taken, [Ok(()); 5]);
+    let refused = [
+        device(NAME_BYTES_MAX + 1, 1),
+        device(1, NAME_BYTES_MAX + 1),
+        device(NAME_BYTES_MAX + 2, NAME_BYTES_MAX + 2),
+        wallet(ID_BYTES_MAX + 1),
+        receipt(ID_BYTES_MAX + 1, 1),
+        receipt(1, INTEGER_MAX + 1),
+        head(INTEGER_MAX + 1),
+    ];
+    assert_eq!(refused, [Err(ErrorCode::InvalidMessageFormat); 7]);
+}
+
+#[test]
+fn a_receipt_has_a_time_of_any_form_but_not_of_any_length() {
+    let read = |bytes: usize| {
+        let receipt = Receipt { timestamp: Stamp::Text("x".repeat(bytes)), ..Receipt::default() };
+        Frame::parse(&Frame { head: Head::default(), body: Body::ReadReceipt(ReadReceipt { receipts: vec![receipt] }) }.to_json())
+    };
+    assert!(read(NAME_BYTES_MAX).is_ok());
+    for bytes in [NAME_BYTES_MAX + 1, NAME_BYTES_MAX + 2] {
+        assert_eq!(read(bytes).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    }
+}
+
+#[test]
+fn a_frame_has_64_kib_and_no_more() {
+    let chat = |bytes: usize| {
+        let empty = r#"{"roomId":"r","message":""}"#;
+        empty.replace(r#""}"#, &format!(r#"{}"}}"#, "x".repeat(bytes - empty.len())))
+    };
+    assert_eq!(chat(FRAME_BYTES_MAX).len(), FRAME_BYTES_MAX);
+    assert!(Frame::parse(&chat(FRAME_BYTES_MAX)).is_ok());
+    assert_eq!(Frame::parse(&chat(FRAME_BYTES_MAX + 1)).unwrap_err().code, ErrorCode::FrameTooLarge);
+    // A heartbeat, then a field that nobody knows.
+    let unknown = |length: usize| {
+        [&[0xba, 0x01, 0, 0xda, 0x05][..], &[length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8], &vec![0; length][..]]
+            .concat()
+    };
+    assert_eq!(unknown(FRAME_BYTES_MAX - 8).len(), FRAME_BYTES_MAX);
+    assert!(Frame::from_bytes(&unknown(FRAME_BYTES_MAX - 8)).is_ok());
+    assert_eq!(Frame::from_bytes(&unknown(FRAME_BYTES_MAX - 7)).unwrap_err().code, ErrorCode::FrameTooLarge);
+}
+
+#[test]
+fn lists_in_the_binary_form_are_read_no_further_than_their_limit() {
+    let read = |ack: SyncAck| Frame::from_bytes(&Frame { head: Head::default(), body: Body::SyncAck(ack) }.to_bytes().unwrap());
+    let ids = |count: usize| SyncAck { acknowledged_message_ids: vec!["m".into(); count], ..SyncAck::default() };
+    assert!(read(ids(BATCH_MESSAGES_MAX)).is_ok());
+    assert_eq!(read(ids(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let places = |count: u64| SyncAck { acknowledged_sequences: (1..=count).collect(), ..SyncAck::default() };
+    assert!(read(places(BATCH_MESSAGES_MAX as u64)).is_ok());
+    assert_eq!(read(places(BATCH_MESSAGES_MAX as u64 + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let place = |place: u64| SyncAck { acknowledged_sequences: vec![place], ..SyncAck::default() };
+    assert!(read(place(INTEGER_MAX)).is_ok());
+    assert_eq!(read(place(INTEGER_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use solconnect_sync_core::error::{ErrorCategory, ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::ids::{check_id, new_device_id};
+use solconnect_sync_core::ids::{check_id, new_device_id, session_of};
 use solconnect_sync_core::limits::*;
 use solconnect_sync_core::message::{Entry, Extra, Message, Stamp};
 use solconnect_sync_core::time::{iso_from_ms, ms_from_iso};
@@ -179,4 +179,11 @@ fn device_ids_are_random_and_payloads_have_a_length() {
     assert!(Payload::Text("".into()).is_empty() && !Payload::Binary([0][..].into()).is_empty());
     assert_eq!(Encoding::Json.subprotocol(), "solconnect.sync.v1.json");
     assert_eq!(Encoding::Binary.subprotocol(), "solconnect.sync.v1");
+}
+
+#[test]
+fn a_session_has_the_name_that_the_protocol_gives_it() {
+    let wallets = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
+    assert_eq!(session_of(wallets[0], wallets[1]), "367e38c3-2210-8af0-ba26-d5a1d7ea2ff1");
+    assert_eq!(session_of("alice", "bob"), "e64a98d5-4b2a-837c-937c-fc400783ef34");
 }

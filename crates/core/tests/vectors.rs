@@ -6,8 +6,8 @@ use prost::Message as _;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ReadReceipt, Receipt, ReceiptStatus, SequenceRange,
-    SyncAck, SyncHeartbeat, SyncRequest, SyncResponse, SyncState, SyncUpdate, Unsent,
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, ReadReceipt, ReadReceiptSync, Receipt,
+    ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, Unsent,
 };
 use solconnect_sync_core::message::{Entry, Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -174,6 +174,79 @@ fn what_a_newer_version_adds_is_skipped() {
     }
     // A frame of a kind to come: field 60 only.
     assert_eq!(Frame::from_bytes(&[0x0a, 1, b's', 0xe2, 0x03, 0]).unwrap_err().code, ErrorCode::UnknownFrame);
+}
+
+#[test]
+fn every_field_comes_back_from_the_binary_form() {
+    let device = |id: &str, wallet: Option<&str>| DeviceState {
+        device_id: id.into(),
+        wallet: wallet.map(Into::into),
+        sync_state: SyncState { last_synced_sequence: 7, vector_clock: clock(r#"{"a":300}"#) },
+        ..DeviceState::default()
+    };
+    let status = |status| SyncStatus {
+        status,
+        progress: Some(Progress { messages_synced: 1, total_messages: 2, conflicts_resolved: 3 }),
+        error: Some("why".into()),
+    };
+    let ack = |ids: &[&str]| SyncAck {
+        acknowledged_sequences: vec![9, 7, 8],
+        acknowledged_message_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        vector_clock: clock(r#"{"a":3}"#),
+        server_timestamps: vec![5, 4],
+    };
+    let receipt = |status, timestamp| Receipt {
+        message_id: "m".into(),
+        status,
+        timestamp,
+        reader_wallet: Some(WALLET.into()),
+        device_id: Some("d".into()),
+        sequence_number: Some(9),
+    };
+    let receipts = vec![receipt(ReceiptStatus::Delivered, Stamp::Iso(5)), receipt(ReceiptStatus::Read, Stamp::default())];
+    let refused = SyncError::new(ErrorCode::CounterReused, "no");
+    let bodies = [
+        Body::DeviceList(DeviceList {
+            devices: vec![device("a", None), device("b", Some("w")), device("c", Some("v")), device("d", Some("w"))],
+        }),
+        Body::SyncRequest(SyncRequest { sync_vector: clock(r#"{"a":3}"#), ..SyncRequest::default() }),
+        Body::SyncResponse(SyncResponse { server_vector_clock: clock(r#"{"a":3}"#), ..SyncResponse::default() }),
+        Body::SyncStatus(status(SyncPhase::Started)),
+        Body::SyncStatus(status(SyncPhase::InProgress)),
+        Body::SyncStatus(status(SyncPhase::Completed)),
+        Body::SyncStatus(status(SyncPhase::Failed)),
+        Body::SyncStatus(SyncStatus::default()),
+        Body::SyncAck(ack(&["s:a:7", "s:a:5"])),
+        Body::SyncAck(ack(&["s:a:1", "s:b:2"])),
+        Body::SyncAck(ack(&["s:a:1", "t:a:2"])),
+        Body::SyncAck(ack(&["s:a:1", "of another form"])),
+        Body::SyncAck(ack(&[])),
+        Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 0, vector_clock: clock(r#"{"a":3}"#) }),
+        Body::ReadReceipt(ReadReceipt { receipts: receipts.clone() }),
+        Body::ReadReceiptSync(ReadReceiptSync { receipts }),
+        Body::Error(ErrorBody {
+            session_id: Some("s".into()),
+            in_reply_to: Some("f".into()),
+            refused_message_id: Some("m".into()),
+            expected_counter: Some(3),
+            ..ErrorBody::new(&refused)
+        }),
+    ];
+    for body in bodies {
+        let frame = Frame { head: Head { session_id: "room".into(), ..head() }, body };
+        assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap(), frame);
+    }
+}
+
+#[test]
+fn what_equals_nothing_is_not_written() {
+    let bytes = |body| Frame { head: Head::default(), body }.to_bytes().unwrap();
+    assert_eq!(bytes(Body::SyncAck(SyncAck::default())), [0xb2, 0x01, 0]);
+    assert_eq!(bytes(Body::SyncResponse(SyncResponse::default())), [0x9a, 0x01, 0]);
+    assert_eq!(bytes(Body::SyncStatus(SyncStatus::default())), [0xa2, 0x01, 0]);
+    let relays =
+        Frame { head: Head { session_id: "s".into(), device_id: "server".into(), ..head() }, body: Body::SyncAck(SyncAck::default()) };
+    assert_eq!(relays.to_bytes().unwrap(), [0x0a, 1, b's', 0xb2, 0x01, 0], "a frame of the relay names the session only");
 }
 
 #[test]

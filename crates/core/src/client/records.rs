@@ -332,3 +332,22 @@ impl Field for Watermarks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    #[test]
+    fn stored_versions_lose_their_places_in_the_log() {
+        let version = |device: &str, sequence_number| {
+            let mut vector_clock = VectorClock::new();
+            vector_clock.tick(device).unwrap();
+            let message = Message { id: device.into(), session_id: "s".into(), replaces: Some("m".into()), ..Message::default() };
+            Entry { message, sequence_number, vector_clock, server_timestamp: 7, original_device_id: device.into() }
+        };
+        let record = |versions| VersionsRecord { session_id: "s".into(), message_id: "m".into(), versions };
+        let stored = record(vec![version("a", 5), version("b", 3)]).to_bytes();
+        assert_eq!(VersionsRecord::from_bytes(&stored), Ok(record(vec![version("a", 0), version("b", 0)])));
+    }
+}

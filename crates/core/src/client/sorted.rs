@@ -144,6 +144,9 @@ mod tests {
         assert_eq!(map.between(&1, &5).map(|(key, _)| *key).collect::<Vec<_>>(), [3, 5]);
         assert_eq!(map.between(&9, &1).count(), 0);
         assert_eq!((map.remove(&5), map.remove(&5)), (Some('a'), None));
+        let mut rest = map.clone();
+        rest.pop_first();
+        assert_eq!(rest.keys().copied().collect::<Vec<_>>(), [3, 9]);
         map.remove_through(&2);
         assert_eq!(map.take_keys().collect::<Vec<_>>(), [3, 9]);
         assert!(map.is_empty());

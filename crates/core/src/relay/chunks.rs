@@ -109,3 +109,109 @@ impl Chunks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn key(from: u64, count_max: usize, form: Form) -> ChunkKey {
+        ChunkKey { session_id: "room".into(), from, count_max, form }
+    }
+
+    /// The entries of a log that has these texts.
+    fn log(texts: &[&str]) -> Vec<Entry> {
+        let entry = |(sequence_number, text): (u64, &&str)| Entry {
+            message: Message { session_id: "room".into(), ciphertext: (*text).into(), ..Message::default() },
+            sequence_number,
+            vector_clock: format!(r#"{{"d":{sequence_number}}}"#).parse().unwrap(),
+            server_timestamp: 0,
+            original_device_id: "d".into(),
+        };
+        (1..).zip(texts).map(entry).collect()
+    }
+
+    fn json_bytes(entries: &[Entry]) -> usize {
+        entries.iter().map(|entry| serde_json::to_string(entry).unwrap().len() + 1).sum()
+    }
+
+    /// A part of so many bytes; what they say does not matter.
+    fn chunk(through: u64, is_closed: bool, bytes: usize) -> Chunk {
+        Chunk { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes]), push: None }
+    }
+
+    #[test]
+    fn parts_end_at_multiples_of_their_size() {
+        let boundary = |(from, size)| key(from, size, Form::Json).boundary();
+        assert_eq!([(1, 100), (100, 100), (101, 100), (1, 1), (7, 1), (8, 3)].map(boundary), [100, 100, 200, 1, 7, 9]);
+    }
+
+    #[test]
+    fn a_part_is_closed_where_it_cannot_grow_with_the_log() {
+        let long: &str = &"~".repeat(8 * 1024);
+        let encode = |size: usize, through: u64, texts: &[&str]| {
+            let chunk = key(1, size, Form::Binary).encode(log(texts).iter(), through).unwrap();
+            (chunk.through, chunk.is_closed, chunk.batch.entries().unwrap().len())
+        };
+        assert_eq!(encode(10, 5, &["x"; 5]), (5, false, 5), "the log goes on");
+        assert_eq!(encode(10, 3, &["x"; 5]), (3, false, 3), "no more is asked for");
+        assert_eq!(encode(5, 5, &["x"; 5]), (5, true, 5), "it has all that it may have");
+        assert_eq!(encode(10, 8, &[long; 8]), (6, true, 6), "more do not fit a frame beside its own fields");
+        assert!(key(6, 10, Form::Binary).encode(log(&["x"; 5]).iter().skip(5), 6).is_none(), "there is nothing");
+    }
+
+    #[test]
+    fn a_part_in_json_is_as_long_as_a_frame_allows() {
+        let encode = |entries: &[Entry]| key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap().through;
+        let mut entries = log(&["\u{1}".repeat(4_000).as_str(), "\u{1}".repeat(4_000).as_str(), "", "x"]);
+        entries[2].message.ciphertext = "x".repeat(MESSAGES_BYTES_MAX - json_bytes(&entries[..3]));
+        assert_eq!(json_bytes(&entries[..3]), MESSAGES_BYTES_MAX);
+        assert_eq!(encode(&entries), 3);
+        entries[2].message.ciphertext.push('x');
+        assert_eq!(encode(&entries), 2);
+        let largest = log(&["\u{1}".repeat(10_000).as_str(), "x"]);
+        assert_eq!(encode(&largest), 1, "one goes in any case, or the log would end there");
+        let binary = key(1, 100, Form::Binary).encode(entries.iter(), 9).unwrap();
+        assert_eq!(binary.through, 4, "only JSON is so long");
+    }
+
+    #[test]
+    fn a_part_is_compressed_for_who_reads_that() {
+        let texts = ["the same words again and again"; 100];
+        let bytes = |form| key(1, 100, form).encode(log(&texts).iter(), 100).unwrap().batch.bytes().len();
+        assert_eq!(bytes(Form::Json), bytes(Form::Binary));
+        assert!(bytes(Form::Deflated) * 3 < bytes(Form::Binary));
+        assert_eq!([Form::Json, Form::Binary, Form::Deflated].map(Form::encoding), [Encoding::Json, Encoding::Binary, Encoding::Binary]);
+    }
+
+    #[test]
+    fn a_kept_part_is_used_where_it_is_all_that_there_may_be() {
+        let kept = |through, is_closed, asked| {
+            let mut chunks = Chunks::default();
+            chunks.insert(key(1, 100, Form::Json), chunk(through, is_closed, 1));
+            chunks.get(&key(1, 100, Form::Json), asked).is_some()
+        };
+        assert!(kept(5, false, 5) && kept(5, true, 5));
+        assert!(kept(5, true, 9), "it is full");
+        assert!(!kept(5, false, 9), "the log has grown since");
+        assert!(!kept(5, false, 4) && !kept(5, true, 4), "it has more than may be sent");
+    }
+
+    #[test]
+    fn what_was_encoded_first_makes_room() {
+        const MIB: usize = 1024 * 1024;
+        let mut chunks = Chunks::default();
+        let kept =
+            |chunks: &mut Chunks| (1..=20).filter(|from| chunks.get(&key(*from, 1, Form::Json), *from).is_some()).collect::<Vec<_>>();
+        for from in 1..=16 {
+            chunks.insert(key(from, 1, Form::Json), chunk(from, true, MIB));
+        }
+        assert_eq!(kept(&mut chunks), (1..=16).collect::<Vec<_>>(), "16 MiB are kept");
+        chunks.insert(key(1, 1, Form::Json), chunk(1, true, MIB));
+        assert_eq!(kept(&mut chunks), (1..=16).collect::<Vec<_>>(), "a part in the place of another takes no more");
+        chunks.insert(key(17, 1, Form::Json), chunk(17, true, 1));
+        assert_eq!(kept(&mut chunks), (2..=17).collect::<Vec<_>>());
+        chunks.insert(key(18, 1, Form::Json), chunk(18, true, MIB - 1));
+        assert_eq!(kept(&mut chunks), (2..=18).collect::<Vec<_>>(), "what has left is no longer counted");
+    }
+}
