@@ -28,9 +28,10 @@ export async function runCanaries(wanted = '1') {
   const missed = [];
   for (const [index, canary] of canaries.entries()) {
     const start = performance.now();
+    const before = canary.edits.map(({ file }) => [file, readFileSync(sourceOf(file))]);
     for (const { file, old, new: broken } of canary.edits) replace(file, old, broken);
     const { built, found, text } = await attempt(secondsMax);
-    for (const { file } of canary.edits) restore(file);
+    for (const [file, source] of before) writeFileSync(sourceOf(file), source);
     const verdict = !built ? `does not build:\n${text}` : found ?? 'NOT FOUND';
     if (!built || !found) missed.push(canary.name);
     console.log(`${String(index + 1).padStart(3)}/${canaries.length}  ${canary.name}: ${verdict}  (${elapsed(start)})`);
@@ -55,10 +56,6 @@ function copy() {
 
 function replace(file, old, broken) {
   writeFileSync(sourceOf(file), readFileSync(sourceOf(file), 'utf8').replace(old, () => broken));
-}
-
-function restore(file) {
-  writeFileSync(sourceOf(file), readFileSync(originalOf(file)));
 }
 
 /** Builds the world over the machines as they are now, and runs it until something is found or the time is over. */

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::ConflictingVersion;
 use crate::ids::{DeviceId, MessageId};
-use crate::limits::{CONFLICT_TEXT_BYTES_MAX, CONFLICT_VERSIONS_MAX};
+use crate::limits::{CONFLICT_TEXT_BYTES_MAX, CONFLICT_VERSIONS_MAX, VERSIONS_MAX};
 use crate::message::Entry;
 use crate::vector_clock::{Causality, VectorClock};
 
@@ -121,13 +121,20 @@ fn conflicting_version(entry: &Entry) -> ConflictingVersion {
     }
 }
 
-/// Adds a version, an entry with `replaces`: those of the same wallet that it knew are superseded. At most one a device
-/// remains.
+/// Adds a version, an entry with `replaces`: those of the same wallet that it knew or that the same device wrote are
+/// superseded. Of more than [`VERSIONS_MAX`] of a wallet the one that is first in the log goes.
 pub fn add_version(versions: &mut Vec<Entry>, new: Entry) {
+    let is_rival = |old: &Entry| old.message.sender_wallet == new.message.sender_wallet;
     let superseded = |old: &Entry| {
-        old.message.sender_wallet == new.message.sender_wallet && old.vector_clock.compare(&new.vector_clock) != Causality::Concurrent
+        let known = old.vector_clock.compare(&new.vector_clock) != Causality::Concurrent;
+        is_rival(old) && (known || old.original_device_id == new.original_device_id)
     };
     versions.retain(|old| !superseded(old));
+    if versions.iter().filter(|old| is_rival(old)).count() >= VERSIONS_MAX
+        && let Some(first) = versions.iter().position(is_rival)
+    {
+        versions.remove(first);
+    }
     versions.push(new);
 }
 
@@ -224,6 +231,27 @@ mod tests {
         add_version(&mut versions, resolution.clone());
         assert_eq!(versions.len(), 1);
         assert!(concurrent_versions(&resolution, &versions, Strategy::Manual).is_none());
+    }
+
+    #[test]
+    fn one_device_has_one_open_version_whatever_its_clocks_say() {
+        let mut versions = Vec::new();
+        add_version(&mut versions, entry("a", r#"{"a":1,"b":5}"#, Some("m"), 0));
+        add_version(&mut versions, entry("a", r#"{"a":2,"b":4}"#, Some("m"), 0));
+        assert_eq!(versions.iter().map(|version| &*version.message.id).collect::<Vec<_>>(), ["s:a:2"]);
+    }
+
+    #[test]
+    fn of_too_many_versions_of_a_wallet_the_first_in_the_log_goes() {
+        let mut foreign = entry("f", r#"{"f":1}"#, Some("m"), 0);
+        foreign.message.sender_wallet = "other".into();
+        let mut versions = vec![foreign];
+        for number in 0..=VERSIONS_MAX {
+            let device = format!("d{number:02}");
+            add_version(&mut versions, entry(&device, &format!(r#"{{"{device}":1}}"#), Some("m"), 0));
+        }
+        let devices: Vec<&str> = versions.iter().map(|version| &*version.original_device_id).collect();
+        assert_eq!((devices.len(), devices[0], devices[1]), (VERSIONS_MAX + 1, "f", "d01"), "the other wallet's stays");
     }
 
     #[test]

@@ -66,6 +66,10 @@ pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
 /// Recent entries of a session that the relay keeps in memory, to push and to describe conflicts without a read.
 pub const TAIL_ENTRIES_MAX: usize = 256;
 
+/// Versions of one message by one wallet that are kept as rivals: more than devices of a wallet write at once, few enough
+/// to compare at every new one.
+pub const VERSIONS_MAX: usize = 32;
+
 /// Versions that one reported conflict carries in full; the rest are named by their counters.
 pub const CONFLICT_VERSIONS_MAX: usize = 8;
 

@@ -250,6 +250,32 @@ fn frames_wait_until_their_session_is_loaded_and_are_refused_where_it_cannot_be(
 }
 
 #[test]
+fn what_waits_for_sessions_to_be_read_is_bounded_for_each_connection_and_given_back() {
+    let mut rooms = Rooms::new();
+    rooms.held = Some(Default::default());
+    rooms.open(1);
+    rooms.open(2);
+    let messages: Vec<Value> = (1..=7).map(|counter| unsent("a", WALLETS[0], counter, &"x".repeat(8_000), json!({}))).collect();
+    let mut frame = v1("a", "sync_update", json!({ "messages": messages }));
+    let mut say = |rooms: &mut Rooms, connection: u64, number: usize| {
+        frame["sessionId"] = json!(format!("room {number}"));
+        rooms.say(connection, &frame);
+        rooms.hear_only(connection, "error").first().map(|error| error["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let busy = Some("RELAY_BUSY".to_owned());
+    let waiting = (0..100).take_while(|number| say(&mut rooms, 1, *number).is_none()).count();
+    assert!((60..80).contains(&waiting), "4 MiB of frames of 56 KiB: {waiting}");
+    assert_eq!(rooms.held.as_ref().unwrap().len(), waiting, "what is refused asks the journal for nothing");
+    assert_eq!(say(&mut rooms, 2, 0), None, "another connection has room of its own");
+    rooms.answer(true);
+    rooms.hear(1);
+    assert_eq!((say(&mut rooms, 1, 200), say(&mut rooms, 1, 201)), (None, busy), "one has been read");
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.open(1);
+    assert_eq!(say(&mut rooms, 1, 202), None);
+}
+
+#[test]
 fn a_session_is_forgotten_when_the_last_one_leaves() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));

@@ -1,6 +1,6 @@
 //! Conflicts and winners, found anew from the log by their definition (I12).
 
-use solconnect_sync_core::client::MessageView;
+use solconnect_sync_core::client::{MessageView, SessionRecord};
 use solconnect_sync_core::conflict::{Conflict, ConflictKind, Strategy};
 use solconnect_sync_core::message::Entry;
 
@@ -8,13 +8,13 @@ use crate::checker::Checker;
 use crate::ledger::Log;
 use crate::world::TabId;
 
-/// Of these entries, in their order, the versions of a message by its author that no later one knows, the winner first.
+/// Of these entries, in their order, the versions of a message by its author that no later one ends, the winner first.
 pub fn open_versions<'a>(entries: impl Iterator<Item = &'a Entry>, target: &str, author: &str, strategy: Strategy) -> Vec<&'a Entry> {
     let versions = entries.filter(|entry| entry.message.replaces.as_deref() == Some(target) && entry.message.sender_wallet == author);
     let versions: Vec<&Entry> = versions.collect();
     let knows = |one: &Entry, other: &Entry| other.vector_clock.iter().all(|(device, counter)| one.vector_clock.get(device) >= counter);
-    let superseded =
-        |place: usize| versions[place + 1..].iter().any(|later| knows(later, versions[place]) || knows(versions[place], later));
+    let ends = |one: &Entry, later: &Entry| knows(later, one) || knows(one, later) || one.original_device_id == later.original_device_id;
+    let superseded = |place: usize| versions[place + 1..].iter().any(|later| ends(versions[place], later));
     let rank = |place: usize| {
         let version = versions[place];
         let sum: u64 = version.vector_clock.iter().map(|(_, counter)| counter).sum();
@@ -69,8 +69,10 @@ impl Checker {
 
     /// What a tab shows of a session's log from `from` up to its cursor: the same as the log says, with the new versions
     /// that it has not sent.
-    pub fn shown(&mut self, tab: TabId, session_id: &str, shown: &[MessageView], from: u64, cursor: u64, unsent: &[&Entry]) {
+    pub fn shown(&mut self, tab: TabId, session: &SessionRecord, shown: &[MessageView], from: u64, unsent: &[&Entry]) {
         let Some(view) = self.tabs.get(&tab) else { return };
+        let SessionRecord { session_id, cursor, wallet, peer_wallet, .. } = session;
+        let cursor = *cursor;
         let strategy = self.profiles[view.profile].strategy;
         let log = self.ledger.log(session_id);
         let entries = log.entries().iter().filter(|entry| (from..=cursor).contains(&entry.sequence_number));
@@ -80,7 +82,11 @@ impl Checker {
         for (entry, view) in expected.zip(shown.iter().map(Some).chain(std::iter::repeat(None))) {
             count += 1;
             let author = &entry.message.sender_wallet;
-            let versions = open_versions(prefix(log, cursor).chain(unsent.iter().copied()), &entry.message.id, author, strategy);
+            let mut versions = open_versions(prefix(log, cursor).chain(unsent.iter().copied()), &entry.message.id, author, strategy);
+            if ![wallet, peer_wallet].contains(&author) {
+                // Who has no part in the session cannot change what stands there.
+                versions.clear();
+            }
             let text = match versions.first() {
                 Some(winner) if winner.message.deleted => "",
                 Some(winner) => winner.message.ciphertext.as_str(),

@@ -418,18 +418,17 @@ impl World {
         let Some(tab) = self.tabs.get(&id).filter(|tab| tab.frozen.is_none()) else { return };
         let client = &tab.client;
         let disk = &self.profiles[tab.profile].disk;
-        let sessions = client.stored_sessions().iter().map(|session| session.queued_message_count).sum();
-        self.checker.looked(id, client.sync_status(), (client.queued().len(), sessions), client.connection(), disk, tab.commit_waits);
+        self.checker.looked(id, client.sync_status(), client.queued().len(), &client.stored_sessions(), client.connection(), disk);
         for (session_id, session) in &disk.state().records.sessions {
             let entries = disk.state().entries(session_id);
             let shown = client.show(session_id, entries, false);
             for message in &shown {
                 self.checker.status(id, session_id, &message.id, message.status, false);
             }
-            if !tab.commit_waits {
+            if !self.checker.is_disk_ahead(id) {
                 let cleared = disk.state().cleared.get(session_id).copied().unwrap_or(0);
                 let unsent: Vec<_> = disk.state().unsent(session_id).collect();
-                self.checker.shown(id, session_id, &shown, cleared + 1, session.cursor, &unsent);
+                self.checker.shown(id, session, &shown, cleared + 1, &unsent);
             }
         }
     }

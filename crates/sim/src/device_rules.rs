@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::client::{ConnectionState, Input, LogRecord, MessageStatus, Reply, SyncScope, SyncStatusView, Write};
+use solconnect_sync_core::client::{
+    ConnectionState, Input, LogRecord, MessageStatus, Reply, SessionView, SyncScope, SyncStatusView, Write,
+};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{Body, Frame};
 use solconnect_sync_core::ids::{DeviceId, SessionId, session_of};
@@ -381,10 +383,10 @@ impl Checker {
         &mut self,
         tab: TabId,
         status: SyncStatusView,
-        (queued, sessions): (usize, u64),
+        queued: usize,
+        sessions: &[SessionView],
         state: ConnectionState,
         disk: &ClientDisk,
-        commit_waits: bool,
     ) {
         let Some(view) = self.tabs.get(&tab) else { return };
         if view.disk_ahead || view.fenced || disk.owner() != tab {
@@ -397,15 +399,31 @@ impl Checker {
         self.require(13, status.queued_message_count == stored, || {
             format!("tab {tab} shows {} messages queued, {stored} are stored", status.queued_message_count)
         });
-        if commit_waits {
-            return;
-        }
         // New versions stand in the place of what they replace.
         let unsent = disk.state().records.sessions.keys().flat_map(|id| disk.state().unsent(id));
         let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
-        self.require(13, queued == listed && sessions == stored, || {
-            format!("tab {tab} lists {queued} queued messages of {listed} and counts {sessions} in its sessions, {stored} are stored")
+        let counted: u64 = sessions.iter().map(|session| session.queued_message_count).sum();
+        self.require(13, queued == listed && counted == stored, || {
+            format!("tab {tab} lists {queued} queued messages of {listed} and counts {counted} in its sessions, {stored} are stored")
         });
+        let records = &disk.state().records.sessions;
+        let shown = sessions.iter().map(|session| &session.session_id);
+        self.require(21, shown.eq(records.keys()), || format!("tab {tab} shows other sessions than are stored"));
+        for view in sessions {
+            let Some(record) = records.get(&view.session_id) else { continue };
+            let mut known = record.heads.clone();
+            let newest = disk.state().unsent(&view.session_id).map(Entry::counter).max().unwrap_or(0);
+            let _ = known.raise(&record.device_id, record.counter.max(newest));
+            let told = (view.last_synced_sequence, &view.device_id, &view.vector_clock);
+            self.require(21, told == (record.cursor, &record.device_id, &known), || {
+                format!("tab {tab} shows {told:?} of {}, stored are {} and {known:?}", view.session_id, record.cursor)
+            });
+        }
+    }
+
+    /// Whether a commit is stored that the tab has not heard of.
+    pub fn is_disk_ahead(&self, tab: TabId) -> bool {
+        self.tabs.get(&tab).is_some_and(|view| view.disk_ahead)
     }
 
     /// A tab hears how its commit went.

@@ -9,7 +9,7 @@ use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, LogRecord, MessageStatus, OutboxRecord, Reply,
-    SessionRecord, SyncStats, SyncStatusView, Write,
+    SessionRecord, SessionView, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind};
 use solconnect_sync_core::frame::{Body, Encoding, Frame, Head, Payload, SyncAck, SyncHeartbeat, SyncUpdate, Unsent};
@@ -313,7 +313,7 @@ fn i13_a_count_that_is_not_what_is_stored() {
     history.send(0);
     history.store_unsent(true, 0, r#"{"d":1}"#);
     let status = SyncStatusView { queued_message_count: 2, ..SyncStatusView::default() };
-    history.world.checker.looked(TAB, status, (1, 1), ConnectionState::Connected, &history.disk, false);
+    history.world.checker.looked(TAB, status, 1, &[], ConnectionState::Connected, &history.disk);
     assert_eq!(history.broken(), Some(13));
 }
 
@@ -373,6 +373,28 @@ fn i21_a_message_that_is_said_to_be_stored_and_is_not() {
     history.send(0);
     history.accept(0);
     assert_eq!(history.broken(), Some(21));
+}
+
+#[test]
+fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
+    let shown = |last_synced_sequence, session_id: &str| SessionView {
+        session_id: session_id.into(),
+        wallet: WALLET.into(),
+        peer_wallet: String::new(),
+        device_id: "d".into(),
+        last_synced_sequence,
+        queued_message_count: 0,
+        vector_clock: VectorClock::new(),
+    };
+    for (view, broken) in [(shown(0, "s"), None), (shown(1, "s"), Some(21)), (shown(0, "unstored"), Some(21))] {
+        let mut history = History::new();
+        let disk = history.disk.clone();
+        let checker = history.checker();
+        checker.handled(TAB, true, &disk);
+        checker.disk_is_known(TAB);
+        checker.looked(TAB, SyncStatusView::default(), 0, &[view], ConnectionState::Connected, &disk);
+        assert_eq!(history.broken(), broken);
+    }
 }
 
 #[test]

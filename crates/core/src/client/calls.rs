@@ -7,6 +7,7 @@ use super::config::check_interval;
 use super::link::read_receipt;
 use super::records::{ReadMark, SessionRecord};
 use super::session::{AutoSync, Session};
+use super::view::Stored;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;
 use crate::ids::{SessionId, check_id, check_wallet, message_id, parse_message_id, session_of};
@@ -122,7 +123,7 @@ impl Client {
         stage.touch(session, true);
         session.record.open = true;
         session.halted = None;
-        let view = session.view();
+        let view = Stored { session, group: None }.view();
         self.sessions_due_ms = 0;
         Ok(Reply::Session(view))
     }
@@ -131,7 +132,7 @@ impl Client {
         let session = self.session_for_call(session_id)?;
         stage.touch(session, true);
         session.record.open = false;
-        session.auto_sync = None;
+        stage.end_auto_sync(session);
         Ok(Reply::Done)
     }
 

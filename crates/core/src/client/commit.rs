@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::api::{Action, Commit, CommitId, Generation, Input, RequestId, Write};
 use super::operation::Totals;
 use super::records::{LogRecord, OutboxRecord, SessionRecord, VersionsRecord};
-use super::session::Session;
+use super::session::{AutoSync, Session};
 use super::sorted::Sorted;
 use super::{Client, Event};
 use crate::error::{ErrorCode, SyncError};
@@ -59,6 +59,34 @@ impl Group {
     pub fn concerns(&self, session_id: &str) -> bool {
         self.stage.wake.contains_key(session_id)
     }
+
+    pub fn creates(&self, session_id: &str) -> bool {
+        self.stage.undo.iter().any(|undo| matches!(undo, Undo::Created(id) if id == session_id))
+    }
+
+    /// The record of a session and its device's highest counter, as they are on disk; `None` where this changes neither.
+    pub fn record_before(&self, session_id: &str) -> Option<(&SessionRecord, u64)> {
+        self.stage.undo.iter().find_map(|undo| match undo {
+            Undo::Record { record, stored_counter, .. } if record.session_id == session_id => Some((&**record, *stored_counter)),
+            _ => None,
+        })
+    }
+
+    /// What leaves a session's outbox.
+    pub fn leaving(&self, session_id: &str) -> impl Iterator<Item = &Entry> {
+        self.stage.undo.iter().filter_map(move |undo| match undo {
+            Undo::Removed(entry) if entry.message.session_id == session_id => Some(&**entry),
+            _ => None,
+        })
+    }
+
+    /// The versions of a message on disk; `None` where this does not change them.
+    pub fn versions_before(&self, session_id: &str, message_id: &str) -> Option<Option<&Vec<Entry>>> {
+        self.stage.undo.iter().find_map(|undo| match undo {
+            Undo::Versions(session, message, before) if session == session_id && message == message_id => Some(before.as_ref()),
+            _ => None,
+        })
+    }
 }
 
 enum Undo {
@@ -68,6 +96,7 @@ enum Undo {
     Removed(Box<Entry>),
     RecordRemoved(SessionId, (u64, u64)),
     Versions(SessionId, MessageId, Option<Vec<Entry>>),
+    AutoSync(SessionId, AutoSync),
 }
 
 impl Client {
@@ -177,6 +206,7 @@ impl Client {
         for id in stage.wake.keys() {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.stored_counter = session.record.counter;
+                session.forget_read();
                 if session.sweep_at_ms.is_none() && session.has_logged_records() {
                     let at_ms = now.monotonic_ms + SWEEP_DELAY_MS;
                     session.sweep_at_ms = Some(at_ms);
@@ -229,6 +259,10 @@ impl Client {
                 }
             }
         }
+        // What waited for this commit waits no longer.
+        for id in stage.wake.keys() {
+            self.pump(now, id, actions);
+        }
         self.next_group(now, actions);
     }
 
@@ -271,6 +305,11 @@ impl Client {
                         Some(versions) => session.versions.insert(message_id, versions),
                         None => session.versions.remove(&message_id),
                     };
+                }
+            }
+            Undo::AutoSync(id, auto_sync) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.auto_sync = Some(auto_sync);
                 }
             }
         }
@@ -384,6 +423,11 @@ impl Stage {
         }
         self.undo.extend(records.into_iter().map(|record| Undo::RecordRemoved(id.clone(), record)));
         entries
+    }
+
+    pub fn end_auto_sync(&mut self, session: &mut Session) {
+        let ended = session.auto_sync.take();
+        self.undo.extend(ended.map(|auto_sync| Undo::AutoSync(session.record.session_id.clone(), auto_sync)));
     }
 
     pub fn set_versions(&mut self, session: &mut Session, message_id: &str, versions: Vec<Entry>) {

@@ -15,6 +15,7 @@ mod records;
 mod replace;
 mod session;
 mod sorted;
+mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use link::Link;
 use operation::Call;
 use session::Session;
 use sorted::Sorted;
+use view::Stored;
 
 /// The client machine. Feed it every input in order; run the actions it returns in order.
 pub struct Client {
@@ -151,13 +153,19 @@ impl Client {
 
     /// The open sessions of the connected wallet.
     pub fn sessions(&self) -> Vec<SessionView> {
-        let open = self.sessions.values().filter(|session| session.record.open && self.owns(session));
-        open.map(Session::view).collect()
+        let open = self.stored().filter(|stored| stored.is_open() && self.owns(stored.session));
+        open.map(Stored::view).collect()
     }
 
     /// Every session that is stored, whoever's.
     pub fn stored_sessions(&self) -> Vec<SessionView> {
-        self.sessions.values().map(Session::view).collect()
+        self.stored().map(Stored::view).collect()
+    }
+
+    /// All sessions, as they are on disk.
+    fn stored(&self) -> impl Iterator<Item = Stored<'_>> {
+        let all = self.sessions.values().map(|session| Stored { session, group: self.group.as_ref() });
+        all.filter(|stored| stored.exists())
     }
 
     /// The connection to the relay.
@@ -177,8 +185,7 @@ impl Client {
 
     /// Of one session, since the machine started.
     pub fn stats(&self, session_id: &str) -> Option<SyncStats> {
-        let session = self.sessions.get(session_id)?;
-        Some(SyncStats { pending_messages: session.queued_count(), ..session.stats })
+        self.sessions.get(session_id).map(Session::stats)
     }
 
     /// The devices of a session, as the relay last told.
@@ -191,7 +198,8 @@ impl Client {
         let Some(session) = self.sessions.get(session_id) else {
             return Vec::new();
         };
-        session.show(entries, with_outbox, self.config.conflict_resolution_strategy)
+        let stored = Stored { session, group: self.group.as_ref() };
+        stored.show(entries, with_outbox, self.config.conflict_resolution_strategy)
     }
 
     /// The messages that wait in the outboxes, oldest first in each session.
@@ -201,10 +209,9 @@ impl Client {
 
     /// How far a message of the outbox is; `None` where it is not there.
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        let (session_id, device, counter) = parse_message_id(message_id)?;
+        let (session_id, ..) = parse_message_id(message_id)?;
         let session = self.sessions.get(session_id)?;
-        let queued = device == session.record.device_id && counter <= session.stored_counter && session.outbox.contains_key(&counter);
-        queued.then(|| session.queued_status(counter))
+        Stored { session, group: self.group.as_ref() }.queued_status(message_id)
     }
 
     fn owns(&self, session: &Session) -> bool {

@@ -1,6 +1,6 @@
 //! Syncs: sending what is queued and asking for what is missing, with progress, results and retries.
 
-use super::api::{Action, Event, MessageStatus, Reply, RequestId, SyncScope};
+use super::api::{Action, Event, MessageStatus, Reply, RequestId, SyncScope, SyncStats};
 use super::session::{Request, Update};
 use super::{Client, ClientConfig, Session};
 use crate::batch::{Batch, Encoder};
@@ -33,13 +33,15 @@ pub(super) struct Operation {
     told_progress: Option<u64>,
 }
 
-/// Messages of a session that reached the stored log since the machine started.
+/// What reached the stored log of a session since the machine started.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Totals {
     /// Own messages.
     pub sent: u64,
     /// Messages of other devices.
     pub received: u64,
+    /// What arrived in conflict and was settled.
+    pub conflicts_resolved: u64,
 }
 
 /// A call that waits for a sync, and what had been synced when it was made: it is told of what came after.
@@ -156,6 +158,10 @@ impl Client {
             return;
         }
         if !session.flow.joined {
+            // What is said first is what is stored: it is said when what is on its way to disk is there.
+            if self.group.as_ref().is_some_and(|group| group.concerns(session_id)) {
+                return;
+            }
             self.join(now, session_id, actions);
             self.begin(now, session_id, actions);
         }
@@ -250,7 +256,7 @@ impl Client {
         let Some(operation) = session.operation.take() else { return };
         session.complete(now, &operation);
         let totals = session.totals;
-        let stats = super::SyncStats { pending_messages: session.queued_count(), ..session.stats };
+        let stats = session.stats();
         actions.push(Action::Notify(Event::SyncCompleted { session_id: session_id.to_owned(), stats }));
         for Waiter { request, scope, totals: before } in operation.calls {
             let sent = totals.sent - before.sent;
@@ -319,6 +325,10 @@ impl Client {
 }
 
 impl Session {
+    pub fn stats(&self) -> SyncStats {
+        SyncStats { pending_messages: self.told_queue, total_conflicts_resolved: self.totals.conflicts_resolved, ..self.stats }
+    }
+
     fn complete(&mut self, now: Now, operation: &Operation) {
         let duration_ms = now.monotonic_ms.saturating_sub(operation.started_ms);
         self.record.last_sync_ms = now.wall_ms;

@@ -192,11 +192,14 @@ impl Client {
             let concurrent_with = unknown_to(entry, &running);
             let _ = running.raise(&entry.original_device_id, entry.counter());
             if let Some(target) = entry.message.replaces.clone() {
-                let mut versions = session.versions.get(&target).cloned().unwrap_or_default();
-                add_version(&mut versions, entry.clone());
-                conflicts.extend(concurrent_versions(entry, &versions, strategy));
-                stage.set_versions(session, &target, versions);
-                stage.tell(Event::MessageChanged { session_id: session_id.to_owned(), message_id: target });
+                // Of names that have no part in the session there may be any number.
+                if [&session.record.wallet, &session.record.peer_wallet].contains(&&entry.message.sender_wallet) {
+                    let mut versions = session.versions.get(&target).cloned().unwrap_or_default();
+                    add_version(&mut versions, entry.clone());
+                    conflicts.extend(concurrent_versions(entry, &versions, strategy));
+                    stage.set_versions(session, &target, versions);
+                    stage.tell(Event::MessageChanged { session_id: session_id.to_owned(), message_id: target });
+                }
             } else {
                 if !concurrent_with.is_empty() {
                     conflicts.push(concurrent_messages(entry, concurrent_with, fresh.iter()));
@@ -227,7 +230,7 @@ impl Client {
             stage.tell(Event::MessageReceived { session_id: session_id.to_owned(), entry });
         }
         if !conflicts.is_empty() {
-            session.stats.total_conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
+            session.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             stage.tell(Event::ConflictDetected { session_id: session_id.to_owned(), conflicts });
         }
         if forked || !renamed.is_empty() {
@@ -305,9 +308,6 @@ impl Client {
             for (place, message_id) in moved {
                 let status = session.logged_status(place, &session.record.wallet);
                 stage.tell(Event::StatusChanged { session_id: session_id.to_owned(), message_id, status, error: None });
-            }
-            if receipt.status == ReceiptStatus::Read {
-                session.awaited_receipts.remove_through(&sequence);
             }
         }
     }

@@ -1,17 +1,15 @@
-//! One session as the client machine holds it: what is stored, what is under way, and what is shown.
+//! One session as the client machine holds it: what is stored and what is under way.
 
 use std::collections::VecDeque;
 
-use super::api::{MessageStatus, MessageView, SessionView, SyncStats, VersionView};
+use super::api::{MessageStatus, SyncStats};
 use super::operation::{Operation, Totals};
 use super::records::{OutboxRecord, SessionRecord};
 use super::sorted::Sorted;
-use crate::conflict::{Strategy, add_version, ranked};
 use crate::error::SyncError;
 use crate::frame::DeviceState;
 use crate::ids::MessageId;
-use crate::message::{Entry, Message};
-use crate::vector_clock::VectorClock;
+use crate::message::Entry;
 
 /// Messages of this wallet whose receipts are still awaited, kept to tell the application of each. Older ones are found by
 /// reading the log again.
@@ -45,7 +43,7 @@ pub(super) struct Session {
     pub awaited_receipts: Sorted<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     pub halted: Option<SyncError>,
-    /// What this session was counted for when the application was last told how many messages wait.
+    /// How many messages of it wait, as stored: what it was counted for when the application was last told.
     pub told_queue: u64,
 }
 
@@ -107,26 +105,6 @@ impl Session {
         }
     }
 
-    /// What this device knows: the log, and its own messages.
-    pub fn clock(&self) -> VectorClock {
-        let mut clock = self.record.heads.clone();
-        // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
-        let _ = clock.raise(&self.record.device_id, self.record.counter);
-        clock
-    }
-
-    pub fn view(&self) -> SessionView {
-        SessionView {
-            session_id: self.record.session_id.clone(),
-            wallet: self.record.wallet.clone(),
-            peer_wallet: self.record.peer_wallet.clone(),
-            device_id: self.record.device_id.clone(),
-            last_synced_sequence: self.record.cursor,
-            queued_message_count: self.queued_count(),
-            vector_clock: self.clock(),
-        }
-    }
-
     pub fn queued_count(&self) -> u64 {
         self.outbox.count_through(&self.stored_counter) as u64
     }
@@ -152,11 +130,6 @@ impl Session {
     /// Whether the outbox has a record whose messages are all in the log.
     pub fn has_logged_records(&self) -> bool {
         self.outbox_records.front().is_some_and(|(_, last)| *last <= self.logged_counter())
-    }
-
-    /// The outbox as it is on disk.
-    fn stored_outbox(&self) -> impl Iterator<Item = (&u64, &Entry)> {
-        self.outbox.between(&0, &self.stored_counter)
     }
 
     /// How far a message of the outbox is.
@@ -191,64 +164,10 @@ impl Session {
         }
     }
 
-    /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
-    /// place of the message that they replace.
-    pub fn show(&self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
-        let logged = entries.into_iter().map(|entry| {
-            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
-            (entry.message, entry.original_device_id, Some(entry.sequence_number), entry.vector_clock, status)
-        });
-        let queued = self.stored_outbox().filter(|_| with_outbox).map(|(counter, record)| {
-            (record.message.clone(), self.record.device_id.clone(), None, record.vector_clock.clone(), self.queued_status(*counter))
-        });
-        logged
-            .chain(queued)
-            .filter(|(message, ..)| message.replaces.is_none())
-            .map(|(message, device_id, sequence_number, vector_clock, status)| {
-                let versions = self.versions_of(&message);
-                let ranked = ranked(&versions, &message.sender_wallet, strategy);
-                let winner = ranked.first();
-                MessageView {
-                    edited: winner.is_some(),
-                    deleted: winner.map_or(message.deleted, |version| version.message.deleted),
-                    text: match winner {
-                        Some(version) if version.message.deleted => String::new(),
-                        Some(version) => version.message.ciphertext.clone(),
-                        None => message.ciphertext,
-                    },
-                    versions: ranked.iter().map(|version| version_view(version)).collect(),
-                    timestamp: message.timestamp.to_iso(),
-                    id: message.id,
-                    session_id: self.record.session_id.clone(),
-                    sender_wallet: message.sender_wallet,
-                    content_type: message.content_type,
-                    device_id,
-                    sequence_number,
-                    vector_clock,
-                    status,
-                }
-            })
-            .collect()
-    }
-
-    /// The open versions of a message, own unsent ones included.
-    fn versions_of(&self, message: &Message) -> Vec<Entry> {
-        let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
-        let edits = self.stored_outbox().filter(|(_, record)| record.message.replaces.as_ref() == Some(&message.id));
-        for (_, record) in edits {
-            add_version(&mut versions, record.clone());
-        }
-        versions
-    }
-}
-
-fn version_view(version: &Entry) -> VersionView {
-    let Message { id, ciphertext, deleted, timestamp, .. } = &version.message;
-    VersionView {
-        id: id.clone(),
-        device_id: version.original_device_id.clone(),
-        text: if *deleted { String::new() } else { ciphertext.clone() },
-        deleted: *deleted,
-        timestamp: timestamp.to_iso(),
+    /// What another wallet has read is not waited for any more.
+    pub fn forget_read(&mut self) {
+        let others = self.record.watermarks.iter().filter(|(wallet, _)| *wallet != self.record.wallet);
+        let read = others.map(|(_, watermark)| watermark.read).max().unwrap_or(0);
+        self.awaited_receipts.remove_through(&read);
     }
 }

@@ -29,13 +29,26 @@ use session::Session;
 /// told to come again.
 const LOADING_FRAMES_MAX: usize = 1_024;
 
+/// Bytes of one connection that may wait for sessions to be read: more than a device with a thousand of them says first.
+const LOADING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a waiting frame takes beside its bytes.
+const LOADING_FRAME_BYTES: usize = 512;
+
+/// A frame that waits for its session to be read.
+struct Waiting {
+    connection: ConnectionId,
+    frame: Frame,
+    bytes: usize,
+}
+
 /// The relay machine. Feed it every input in order; run the actions it returns in order.
 #[derive(Default)]
 pub struct Relay {
     connections: BTreeMap<ConnectionId, Connection>,
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that the journal is asked for, and the frames that wait for them.
-    loading: BTreeMap<SessionId, VecDeque<(ConnectionId, Frame)>>,
+    loading: BTreeMap<SessionId, VecDeque<Waiting>>,
     tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
     last_ticket: Ticket,
     last_frame: u64,
@@ -64,6 +77,8 @@ struct Connection {
     stalled_since_ms: Option<u64>,
     attached: BTreeSet<SessionId>,
     encoding: Encoding,
+    /// What of it waits for sessions to be read.
+    loading_bytes: usize,
     /// It takes compressed batches.
     deflate: bool,
 }
@@ -91,7 +106,9 @@ impl Relay {
             Input::Received { connection, payload } => {
                 if let Some(Connection { encoding, .. }) = self.connections.get(&connection) {
                     match parse(*encoding, &payload) {
-                        Ok(frame) => self.route(now, connection, frame, &mut actions),
+                        Ok(frame) => {
+                            self.route(now, Waiting { connection, frame, bytes: payload.len() + LOADING_FRAME_BYTES }, &mut actions)
+                        }
                         Err(error) => self.refuse(now, connection, ErrorBody::new(&error), &mut actions),
                     }
                 }
@@ -115,7 +132,8 @@ impl Relay {
     }
 
     /// A frame goes to its session, once that is known.
-    fn route(&mut self, now: Now, connection: ConnectionId, frame: Frame, actions: &mut Vec<Action>) {
+    fn route(&mut self, now: Now, arrived: Waiting, actions: &mut Vec<Action>) {
+        let Waiting { connection, frame, bytes } = arrived;
         let session_id = frame.head.session_id.clone();
         if session_id.is_empty() {
             match frame.body {
@@ -134,16 +152,17 @@ impl Relay {
             self.release(&session_id);
             return;
         }
+        let Some(sender) = self.connections.get_mut(&connection) else { return };
+        let waiting = self.loading.get(&session_id).map_or(0, VecDeque::len);
+        if waiting >= LOADING_FRAMES_MAX || sender.loading_bytes + bytes > LOADING_BYTES_MAX {
+            let error = SyncError::new(ErrorCode::RelayBusy, "too much waits for sessions to be read; send it again");
+            return self.refuse(now, connection, refusal(&error, &frame.head), actions);
+        }
+        sender.loading_bytes += bytes;
         if !self.loading.contains_key(&session_id) {
             self.ask(&session_id, Purpose::Load, JournalQuestion::Load { session_id: session_id.clone() }, actions);
         }
-        let waiting = self.loading.entry(session_id).or_default();
-        if waiting.len() < LOADING_FRAMES_MAX {
-            waiting.push_back((connection, frame));
-        } else {
-            let error = SyncError::new(ErrorCode::RelayBusy, "too much waits for this session; send it again");
-            self.refuse(now, connection, refusal(&error, &frame.head), actions);
-        }
+        self.loading.entry(session_id).or_default().push_back(Waiting { connection, frame, bytes });
     }
 
     fn answered(&mut self, now: Now, ticket: Ticket, answer: JournalAnswer, actions: &mut Vec<Action>) {
@@ -153,18 +172,21 @@ impl Relay {
         match purpose {
             Purpose::Load => {
                 let waiting = self.loading.remove(&session_id).unwrap_or_default();
+                for Waiting { connection, bytes, .. } in &waiting {
+                    if let Some(connection) = self.connections.get_mut(connection) {
+                        connection.loading_bytes -= bytes;
+                    }
+                }
                 match answer {
                     JournalAnswer::Session(stored) => {
                         self.sessions.insert(session_id.clone(), Session::new(stored));
-                        for (connection, frame) in waiting {
-                            if self.connections.contains_key(&connection) {
-                                self.attend(now, connection, frame, actions);
-                            }
+                        for Waiting { connection, frame, .. } in waiting {
+                            self.attend(now, connection, frame, actions);
                         }
                     }
                     other => {
                         let error = self.journal_failed(&session_id, &other, actions);
-                        for (connection, frame) in waiting {
+                        for Waiting { connection, frame, .. } in waiting {
                             self.refuse(now, connection, refusal(&error, &frame.head), actions);
                         }
                     }
@@ -238,6 +260,9 @@ impl Relay {
     fn closed(&mut self, now: Now, id: ConnectionId, actions: &mut Vec<Action>) {
         self.full.remove(&id);
         let Some(connection) = self.connections.remove(&id) else { return };
+        if connection.loading_bytes > 0 {
+            self.loading.values_mut().for_each(|waiting| waiting.retain(|arrived| arrived.connection != id));
+        }
         for session_id in connection.attached {
             self.leave(now, &session_id, id, actions);
             self.release(&session_id);
