@@ -32,6 +32,56 @@ fn a_message_costs_few_bytes_beside_its_text() {
 }
 
 #[test]
+fn a_message_that_follows_tells_its_times_and_text_only() {
+    let entries = log(1, &["~"; 3]);
+    let bytes = |count: usize| Batch::of(&entries[..count]).unwrap().bytes().len();
+    let (kind, stamp, server, length, text) = (1, 3, 3, 1, 1);
+    assert_eq!(bytes(3) - bytes(2), kind + stamp + server + length + text);
+}
+
+#[test]
+fn every_field_comes_back_in_every_form() {
+    let changes: [fn(&mut Message); 12] = [
+        |_| {},
+        |message| message.id = "of another form".into(),
+        |message| message.id = message_id(SESSION, "another device", 2),
+        |message| message.sender_wallet = "another".into(),
+        |message| message.ciphertext = Base64::encode_string(&[7; 9]),
+        |message| message.timestamp = Stamp::Millis(5),
+        |message| message.timestamp = Stamp::Text("yesterday".into()),
+        |message| message.content_type = Some("text/x".into()),
+        |message| message.replaces = Some("m".into()),
+        |message| message.first_id = Some("f".into()),
+        |message| message.deleted = true,
+        |message| message.extra = r#"{"a":1}"#.into(),
+    ];
+    let comes_back = |changed: &dyn Fn(&mut Message)| {
+        let mut entries = log(1, &["a", "b", "c"]);
+        changed(&mut entries[1].message);
+        assert_eq!(Batch::of(&entries).unwrap().entries().as_ref(), Ok(&entries));
+    };
+    changes.iter().for_each(|change| comes_back(change));
+    comes_back(&|message| changes.iter().for_each(|change| change(message)));
+}
+
+#[test]
+fn in_json_a_batch_is_the_list_of_its_entries() {
+    let entries = log(2, &["a", "b"]);
+    let batch = Batch::of(&entries).unwrap();
+    let json = serde_json::to_string(&batch).unwrap();
+    assert_eq!(json, serde_json::to_string(&entries).unwrap());
+    assert_eq!(serde_json::from_str::<Batch>(&json).unwrap(), batch);
+    assert!(serde_json::from_str::<Batch>(&serde_json::to_string(&[&entries[1], &entries[0]]).unwrap()).is_err());
+}
+
+#[test]
+fn a_batch_of_nothing_has_no_bytes() {
+    let nothing = Batch::of(&[]).unwrap();
+    assert_eq!((nothing.is_empty(), nothing.bytes(), nothing.entries()), (true, &[][..], Ok(Vec::new())));
+    assert!(!Batch::of(&log(1, &["a"])).unwrap().is_empty());
+}
+
+#[test]
 fn ciphertext_in_base64_is_stored_as_the_bytes_that_it_means() {
     let text = Base64::encode_string(&[7; 150]);
     let batch = Batch::of(&log(1, &[&text])).unwrap();
@@ -134,6 +184,28 @@ fn what_was_pushed_and_did_not_fit_leaves_no_trace() {
     let mut encoder = Encoder::new(&entries[0], 200);
     assert!(encoder.push(&entries[0]) && !encoder.push(&entries[1]) && encoder.push(&shorter));
     assert_eq!(encoder.finish(), Batch::of(&[entries[0].clone(), shorter.clone()]).unwrap());
+}
+
+#[test]
+fn a_message_that_did_not_fit_leaves_no_wallet_to_its_device() {
+    let long = "~".repeat(400);
+    let tried = |wallets: [&str; 3], known_before: bool| {
+        let mut entries = log(1, &["a", &long, "b"]);
+        entries[0].original_device_id = if known_before { "another".into() } else { entries[1].original_device_id.clone() };
+        entries[2].sequence_number = 2;
+        for (entry, wallet) in entries.iter_mut().zip(wallets) {
+            entry.message.sender_wallet = wallet.into();
+        }
+        let mut encoder = Encoder::new(&entries[0], 200);
+        assert!(encoder.push(&entries[0]) && !encoder.push(&entries[1]) && encoder.push(&entries[2]));
+        let batch = encoder.finish();
+        entries.remove(1);
+        assert_eq!(batch.entries(), Ok(entries));
+    };
+    tried(["v", "w", "x"], false);
+    tried(["v", "v", "w"], false);
+    tried(["v", "w", "x"], true);
+    tried(["v", "v", "w"], true);
 }
 
 #[test]
