@@ -141,6 +141,30 @@ fn digests_tell_every_difference_that_counts() {
 }
 
 #[test]
+fn a_message_is_known_again_by_its_first_name_and_by_what_was_written() {
+    let message = Message { id: "m".into(), sender_wallet: "w".into(), replaces: Some("o".into()), ..Message::default() };
+    let again = |change: fn(&mut Message)| {
+        let mut again = Message { id: "n".into(), first_id: Some("m".into()), ..message.clone() };
+        change(&mut again);
+        (message.is_same(&again), again.is_same(&message), again.written_digest() == message.written_digest())
+    };
+    assert_eq!(again(|_| {}), (true, true, true));
+    assert_eq!(again(|again| again.replaces = Some("queued again too".into())), (true, true, true));
+    assert_eq!(again(|again| again.first_id = Some("l".into())), (false, false, true));
+    assert_eq!(again(|again| again.first_id = None), (false, false, true), "it was not queued again");
+    let changes: [fn(&mut Message); 6] = [
+        |again| again.replaces = None,
+        |again| again.sender_wallet = "v".into(),
+        |again| again.ciphertext = "y".into(),
+        |again| again.timestamp = Stamp::Millis(7),
+        |again| again.content_type = Some("text/x".into()),
+        |again| again.deleted = true,
+    ];
+    assert_eq!(changes.map(again), [(false, false, false); 6]);
+    assert_eq!(again(|again| again.extra = Extra::from(r#"{"a":1}"#)), (false, false, true), "fields that nobody knows");
+}
+
+#[test]
 fn fields_that_nobody_knows_are_an_object_or_nothing() {
     assert!(Extra::from("").is_empty() && !Extra::from("{}").is_empty());
     assert_eq!(serde_json::from_str::<Extra>("{}").unwrap(), Extra::default());
