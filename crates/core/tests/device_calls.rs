@@ -3,13 +3,14 @@
 mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, Write};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, ReceiptStatus};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
+use solconnect_sync_core::message::{Entry, Stamp};
+use solconnect_sync_core::time::iso_from_ms;
 
 #[test]
 fn what_was_read_is_told_at_once_and_again_at_every_connection() {
@@ -43,6 +44,47 @@ fn what_was_read_is_told_at_once_and_again_at_every_connection() {
     let mut desk = desk.reload();
     desk.connect();
     assert_eq!(told(&mut desk), [(ReceiptStatus::Read, Some(3))]);
+}
+
+#[test]
+fn a_message_has_the_type_and_the_time_of_the_call() {
+    let mut desk = Desk::new();
+    let call = |request| Input::Send { request, session_id: session(), text: "{}".into(), content_type: Some("application/json".into()) };
+    let Ok(Reply::Receipt(receipt)) = desk.call(call) else { panic!() };
+    let entry = desk.records.snapshot().outbox.remove(0).entries.remove(0);
+    assert_eq!((entry.message.content_type.as_deref(), entry.message.id.as_str()), (Some("application/json"), receipt.message_id.as_str()));
+    assert_eq!((entry.message.timestamp, entry.server_timestamp), (Stamp::Iso(desk.now.wall_ms), desk.now.wall_ms));
+    assert_eq!(receipt.timestamp, iso_from_ms(desk.now.wall_ms));
+}
+
+#[test]
+fn a_database_keeps_its_device_id_and_the_wallet_is_the_connected_one() {
+    let mut desk = Desk::new();
+    assert_eq!((desk.client.device_id(), desk.client.wallet()), (desk.device_id().as_str(), Some(WALLET)));
+    let device = desk.device_id();
+    desk.send("one");
+    assert_eq!(desk.reload().client.device_id(), device);
+}
+
+#[test]
+fn who_has_never_synced_has_no_time_of_it() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    assert_eq!(desk.client.sync_status().last_sync_ms, None);
+    desk.connect();
+    desk.answer(&[], 0);
+    assert_eq!(desk.client.sync_status().last_sync_ms, Some(desk.now.wall_ms));
+}
+
+#[test]
+fn a_device_writes_as_many_messages_as_can_be_counted() {
+    let mut desk = Desk::new();
+    let mut record = desk.records.snapshot().sessions.remove(0);
+    record.counter = INTEGER_MAX - 1;
+    desk.records.apply(&Write::Session(record)).unwrap();
+    let mut desk = desk.reload();
+    assert_eq!(desk.send("the last"), message_id(&session(), &desk.device_id(), INTEGER_MAX));
+    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "one more".into(), content_type: None });
+    assert_eq!(call.unwrap_err().code, ErrorCode::LimitReached);
 }
 
 #[test]

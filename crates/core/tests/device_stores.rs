@@ -2,16 +2,28 @@
 
 mod desk;
 
-use desk::{Desk, PEER, foreign, foreign_log, session};
+use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{Event, Input, MessageStatus};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
+use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::message::{Entry, Stamp};
 
 /// Commits wait from here on.
 fn held(mut desk: Desk) -> Desk {
     desk.held = Some(Default::default());
     desk
+}
+
+const OTHER_PEER: &str = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
+
+/// A message in a second session is on its way to disk.
+fn while_another_session_is_stored(desk: &mut Desk) {
+    desk.call(|request| Input::OpenSession { request, peer_wallet: OTHER_PEER.into() }).unwrap();
+    desk.held = Some(Default::default());
+    let session_id = session_of(WALLET, OTHER_PEER);
+    desk.ask(|request| Input::Send { request, session_id, text: "elsewhere".into(), content_type: None });
+    desk.forget();
 }
 
 /// Nothing of it is left in the outbox's records.
@@ -74,6 +86,49 @@ fn an_edit_shows_when_it_is_stored_i21() {
 }
 
 #[test]
+fn an_edit_that_is_stored_shows_while_another_is_not_i21() {
+    let mut desk = Desk::new();
+    let log = foreign_log(1, 2);
+    desk.push(&log);
+    desk.push(&[edit_of(&log[0], 3, 3)]);
+    let mut desk = held(desk);
+    desk.push(&[edit_of(&log[1], 4, 4)]);
+    assert_eq!(desk.shown(), ["edited", "text 2"]);
+    desk.persist();
+    assert_eq!(desk.shown(), ["edited", "edited"]);
+}
+
+#[test]
+fn a_commit_of_one_session_does_not_hold_up_another() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 2));
+    while_another_session_is_stored(&mut desk);
+    let (shown, other) = (session(), session_of(WALLET, OTHER_PEER));
+    let cursors: Vec<(String, u64)> =
+        desk.client.stored_sessions().into_iter().map(|view| (view.session_id, view.last_synced_sequence)).collect();
+    assert!(cursors.contains(&(shown, 2)) && cursors.contains(&(other, 0)), "{cursors:?}");
+    desk.lose();
+    desk.wait(60_000);
+    desk.forget();
+    desk.connect();
+    let said: Vec<String> = desk.sent().into_iter().map(|frame| frame.head.session_id).collect();
+    assert!(!said.is_empty() && said.iter().all(|session_id| *session_id == session()), "{said:?}");
+}
+
+#[test]
+fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
+    let mut desk = held(Desk::new());
+    for text in ["a", "b"] {
+        desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+    }
+    let leaves = desk.ask(|request| Input::DisconnectWallet { request });
+    desk.persist();
+    assert_eq!((desk.client.wallet(), desk.replies.contains_key(&leaves)), (Some(WALLET), false));
+    desk.persist();
+    assert_eq!((desk.client.wallet(), desk.replies.contains_key(&leaves)), (None, true));
+}
+
+#[test]
 fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
     let mut desk = Desk::new();
     let old_device = desk.device_id();
@@ -90,7 +145,7 @@ fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
 #[test]
 fn a_session_is_there_when_it_is_stored_i21() {
     let mut desk = held(Desk::new());
-    desk.ask(|request| Input::OpenSession { request, peer_wallet: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA".into() });
+    desk.ask(|request| Input::OpenSession { request, peer_wallet: OTHER_PEER.into() });
     assert_eq!((desk.client.sessions().len(), desk.client.stored_sessions().len()), (1, 1));
     desk.persist();
     assert_eq!((desk.client.sessions().len(), desk.client.stored_sessions().len()), (2, 2));
