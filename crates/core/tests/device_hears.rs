@@ -133,11 +133,13 @@ fn a_relay_that_has_less_than_before_is_an_error_i19() {
 #[test]
 fn a_silent_connection_is_asked_and_then_given_up() {
     let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 3));
+    desk.forget();
     let interval_ms = desk.config.heartbeat_interval_ms;
     desk.wait(interval_ms - 1);
     assert!(desk.sent().is_empty());
     desk.wait(1);
-    assert!(matches!(&desk.sent()[..], [frame] if matches!(frame.body, Body::SyncHeartbeat(_))));
+    assert!(matches!(&desk.sent()[..], [frame] if matches!(&frame.body, Body::SyncHeartbeat(heartbeat) if heartbeat.sequence_number == 3)));
     desk.wait(ANSWER_TIMEOUT_MS - 1);
     assert_eq!(desk.client.connection(), ConnectionState::Connected);
     desk.head_is(0);

@@ -3,10 +3,11 @@
 mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
-use solconnect_sync_core::client::{Event, Input, MessageStatus};
+use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, OutboxRecord, SyncScope, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
 use solconnect_sync_core::ids::session_of;
+use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::{Entry, Stamp};
 
 /// Commits wait from here on.
@@ -17,13 +18,22 @@ fn held(mut desk: Desk) -> Desk {
 
 const OTHER_PEER: &str = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
 
+fn other_session() -> String {
+    session_of(WALLET, OTHER_PEER)
+}
+
 /// A message in a second session is on its way to disk.
 fn while_another_session_is_stored(desk: &mut Desk) {
     desk.call(|request| Input::OpenSession { request, peer_wallet: OTHER_PEER.into() }).unwrap();
     desk.held = Some(Default::default());
-    let session_id = session_of(WALLET, OTHER_PEER);
-    desk.ask(|request| Input::Send { request, session_id, text: "elsewhere".into(), content_type: None });
+    desk.send_in(&other_session(), "elsewhere");
     desk.forget();
+}
+
+/// What the outbox has on disk: sessions and counters, record by record.
+fn outbox(desk: &Desk) -> Vec<(String, Vec<u64>)> {
+    let counters = |record: OutboxRecord| (record.session_id, record.entries.iter().map(Entry::counter).collect());
+    desk.records.snapshot().outbox.into_iter().map(counters).collect()
 }
 
 /// Nothing of it is left in the outbox's records.
@@ -103,7 +113,7 @@ fn a_commit_of_one_session_does_not_hold_up_another() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 2));
     while_another_session_is_stored(&mut desk);
-    let (shown, other) = (session(), session_of(WALLET, OTHER_PEER));
+    let (shown, other) = (session(), other_session());
     let cursors: Vec<(String, u64)> =
         desk.client.stored_sessions().into_iter().map(|view| (view.session_id, view.last_synced_sequence)).collect();
     assert!(cursors.contains(&(shown, 2)) && cursors.contains(&(other, 0)), "{cursors:?}");
@@ -126,6 +136,193 @@ fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
     assert_eq!((desk.client.wallet(), desk.replies.contains_key(&leaves)), (Some(WALLET), false));
     desk.persist();
     assert_eq!((desk.client.wallet(), desk.replies.contains_key(&leaves)), (None, true));
+}
+
+#[test]
+fn a_commit_is_done_when_the_disk_says_so_of_that_one() {
+    let mut desk = held(Desk::new());
+    let calls =
+        ["a", "b"].map(|text| desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None }));
+    desk.persist();
+    let first = desk.commits.last().unwrap().id;
+    desk.feed(Input::Persisted { commit: first });
+    assert_eq!(calls.map(|call| desk.replies.contains_key(&call)), [true, false]);
+}
+
+#[test]
+fn messages_of_two_sessions_in_one_commit_stay_apart() {
+    let mut desk = Desk::new();
+    while_another_session_is_stored(&mut desk);
+    for (session_id, text) in [(session(), "a"), (other_session(), "b"), (session(), "c")] {
+        desk.send_in(&session_id, text);
+    }
+    desk.persist();
+    desk.persist();
+    assert!(desk.held.as_ref().unwrap().is_empty());
+    let mut expected = [(session(), vec![1]), (session(), vec![2]), (other_session(), vec![1]), (other_session(), vec![2])];
+    expected.sort();
+    assert_eq!(outbox(&desk), expected);
+}
+
+#[test]
+fn acknowledgements_that_share_a_commit_are_one_batch_in_each_log() {
+    let mut desk = Desk::new();
+    desk.send("a");
+    desk.send("b");
+    while_another_session_is_stored(&mut desk);
+    desk.persist();
+    desk.send_in(&session(), "c");
+    desk.acknowledge(&[(1, 1)]);
+    desk.acknowledge(&[(2, 2)]);
+    desk.acknowledge_in(&other_session(), &[(1, 1)]);
+    desk.persist();
+    desk.persist();
+    let stored =
+        |write: &Write| if let Write::Log(record) = write { Some((record.session_id.clone(), record.first, record.last)) } else { None };
+    let logs: Vec<_> = desk.commits.last().unwrap().writes.iter().filter_map(stored).collect();
+    assert_eq!(logs, [(session(), 1, 2), (other_session(), 1, 1)]);
+}
+
+#[test]
+fn a_log_that_is_cleared_is_not_joined_and_what_shares_the_commit_is_stored() {
+    let mut desk = Desk::new();
+    for sequence in 1..=31 {
+        desk.push(&foreign_log(sequence, sequence));
+    }
+    let mut desk = held(desk);
+    desk.send_in(&session(), "a");
+    desk.push(&foreign_log(32, 32));
+    desk.send_in(&session(), "b");
+    desk.ask(|request| Input::ClearLog { request, session_id: session() });
+    desk.persist();
+    desk.persist();
+    assert!(!desk.commits.last().unwrap().writes.iter().any(|write| matches!(write, Write::JoinLog { .. })));
+    assert_eq!((desk.log().len(), outbox(&desk)), (0, vec![(session(), vec![1]), (session(), vec![2])]));
+}
+
+#[test]
+fn what_must_survive_a_power_cut_is_stored_strictly() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    let strict = |desk: &Desk| desk.commits.last().unwrap().strict;
+    desk.refuse(ErrorCode::CounterReused, |_| {});
+    assert!(strict(&desk), "its new id");
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    assert!(strict(&desk), "that a session has ended");
+    desk.call(|request| Input::OpenSession { request, peer_wallet: PEER.into() }).unwrap();
+    assert!(strict(&desk), "that it has begun");
+}
+
+#[test]
+fn what_could_not_be_stored_holds_up_no_sweep() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    let mut desk = held(desk);
+    desk.send_in(&session(), "a");
+    for text in ["b", "c", "d"] {
+        desk.send_in(&session(), text);
+    }
+    desk.persist();
+    desk.fail(ErrorCode::StorageFull);
+    desk.held = None;
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    desk.wait(1_000);
+    assert_eq!(outbox(&desk), []);
+    desk.send("e");
+    desk.acknowledge(&[(3, 3)]);
+    desk.wait(1_000);
+    assert_eq!(outbox(&desk), []);
+}
+
+#[test]
+fn a_sweep_waits_for_the_commit_under_way_and_for_nothing_that_comes_later() {
+    let mut desk = Desk::new();
+    desk.send("a");
+    desk.acknowledge(&[(1, 1)]);
+    desk.wait(600);
+    desk.send("b");
+    desk.wait(400);
+    assert_eq!(outbox(&desk), [(session(), vec![2])]);
+    desk.acknowledge(&[(2, 2)]);
+    let mut desk = held(desk);
+    desk.send_in(&session(), "c");
+    desk.wait(1_000);
+    desk.persist();
+    assert_eq!(outbox(&desk), [(session(), vec![2]), (session(), vec![3])]);
+    desk.wait(1_000);
+    desk.persist();
+    assert_eq!(outbox(&desk), [(session(), vec![3])]);
+}
+
+#[test]
+fn a_device_whose_disk_takes_nothing_of_the_relay_asks_less_and_less_often() {
+    let mut desk = held(Desk::new());
+    let mut longest_ms = 0;
+    for _ in 0..30 {
+        desk.push(&foreign_log(1, 1));
+        desk.fail(ErrorCode::StorageFull);
+        let wait_ms = desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms;
+        longest_ms = longest_ms.max(wait_ms);
+        desk.wait(wait_ms);
+        desk.connect();
+    }
+    assert!(longest_ms > BACKOFF_MS_MAX / 2, "{longest_ms}");
+}
+
+#[test]
+fn a_relay_is_not_to_blame_for_what_waits_for_the_disk() {
+    let mut desk = Desk::new();
+    desk.send("a");
+    let mut desk = held(desk);
+    desk.send_in(&session(), "b");
+    desk.head_is(0);
+    desk.wait(ANSWER_TIMEOUT_MS);
+    desk.persist();
+    desk.wait(ANSWER_TIMEOUT_MS - 1);
+    desk.head_is(0);
+    assert_eq!(desk.disconnects, 0);
+    desk.wait(1);
+    assert_eq!(desk.disconnects, 1);
+}
+
+#[test]
+fn an_acknowledgement_makes_room_before_it_is_stored_unless_nothing_may_be_said() {
+    let say: [(fn(&mut Desk), usize); 3] =
+        [(|_| {}, 1), (|desk| desk.refuse(ErrorCode::RelayBusy, |_| {}), 0), (|desk| desk.refuse(ErrorCode::NotAMember, |_| {}), 0)];
+    for (say, sent) in say {
+        let mut desk = Desk::with(ClientConfig { max_batch_size: 1, ..ClientConfig::default() });
+        (0..=UPDATES_IN_FLIGHT_MAX).for_each(|number| drop(desk.send(&format!("{number}"))));
+        let mut desk = held(desk);
+        desk.send_in(&session(), "under way");
+        desk.acknowledge(&[(1, 1)]);
+        say(&mut desk);
+        desk.forget();
+        desk.persist();
+        assert_eq!(desk.updates().len(), sent);
+    }
+}
+
+#[test]
+fn a_sync_that_finds_nothing_tells_no_progress() {
+    let mut desk = Desk::new();
+    desk.sync(SyncScope::Everything);
+    desk.answer(&[], 0);
+    let events = desk.events();
+    assert!(events.iter().any(|event| matches!(event, Event::SyncCompleted { .. })), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::SyncProgress { .. })), "{events:?}");
+}
+
+#[test]
+fn a_session_that_ended_and_begins_again_syncs_no_longer_by_itself() {
+    let mut desk = Desk::new();
+    desk.call(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) }).unwrap();
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.call(|request| Input::OpenSession { request, peer_wallet: PEER.into() }).unwrap();
+    desk.connect();
+    desk.answer(&[], 0);
+    desk.forget();
+    desk.wait(5_000);
+    assert_eq!(desk.requests(), []);
 }
 
 #[test]

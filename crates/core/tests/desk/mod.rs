@@ -140,6 +140,10 @@ impl Desk {
         self.replies.get(&request).cloned().expect("the call is answered at once")
     }
 
+    pub fn send_in(&mut self, session_id: &str, text: &str) {
+        self.ask(|request| Input::Send { request, session_id: session_id.into(), text: text.into(), content_type: None });
+    }
+
     pub fn send(&mut self, text: &str) -> String {
         let call = |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None };
         match self.call(call) {
@@ -169,7 +173,11 @@ impl Desk {
 
     /// The relay says something in the session.
     pub fn hear(&mut self, body: Body) {
-        let frame = Frame { head: Head { session_id: session(), ..Head::default() }, body };
+        self.hear_in(&session(), body);
+    }
+
+    pub fn hear_in(&mut self, session_id: &str, body: Body) {
+        let frame = Frame { head: Head { session_id: session_id.into(), ..Head::default() }, body };
         self.hear_bytes(&frame.to_bytes().unwrap());
     }
 
@@ -194,13 +202,20 @@ impl Desk {
 
     /// The relay has taken own messages, at these places.
     pub fn acknowledge(&mut self, places: &[(u64, u64)]) {
+        self.acknowledge_in(&session(), places);
+    }
+
+    pub fn acknowledge_in(&mut self, session_id: &str, places: &[(u64, u64)]) {
         let device = self.device_id();
-        self.hear(Body::SyncAck(SyncAck {
-            acknowledged_sequences: places.iter().map(|(_, sequence)| *sequence).collect(),
-            acknowledged_message_ids: places.iter().map(|(counter, _)| message_id(&session(), &device, *counter)).collect(),
-            server_timestamps: places.iter().map(|_| 9).collect(),
-            ..SyncAck::default()
-        }));
+        self.hear_in(
+            session_id,
+            Body::SyncAck(SyncAck {
+                acknowledged_sequences: places.iter().map(|(_, sequence)| *sequence).collect(),
+                acknowledged_message_ids: places.iter().map(|(counter, _)| message_id(session_id, &device, *counter)).collect(),
+                server_timestamps: places.iter().map(|_| 9).collect(),
+                ..SyncAck::default()
+            }),
+        );
     }
 
     pub fn head_is(&mut self, sequence_number: u64) {
