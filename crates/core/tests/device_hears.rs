@@ -247,6 +247,50 @@ fn receipts_move_the_statuses_of_own_messages() {
 }
 
 #[test]
+fn a_receipt_tells_of_each_own_message_once_and_of_no_other() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 1));
+    let id = desk.send("mine");
+    desk.acknowledge(&[(1, 2)]);
+    desk.forget();
+    desk.hear(receipt(ReceiptStatus::Delivered, PEER, 2, &id));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Delivered)]);
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 9, &id));
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Read)]);
+}
+
+#[test]
+fn what_a_device_wrote_and_what_it_hears_enter_its_log_in_order() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    desk.held = Some(Default::default());
+    desk.ask(|request| Input::Send { request, session_id: session(), text: "under way".into(), content_type: None });
+    desk.acknowledge(&[(1, 1)]);
+    desk.push(&[foreign(2, 1, "theirs")]);
+    desk.persist();
+    desk.persist();
+    let logged = |write: &Write| if let Write::Log(record) = write { Some((record.first, record.last)) } else { None };
+    let logged: Vec<_> = desk.commits.last().unwrap().writes.iter().filter_map(logged).collect();
+    assert_eq!(logged, [(1, 1), (2, 2)]);
+}
+
+#[test]
+fn a_gap_takes_back_what_was_acknowledged_behind_it() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.send("two");
+    desk.acknowledge(&[(1, 5), (2, 6)]);
+    desk.forget();
+    desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(2));
+    let sent = |desk: &mut Desk| -> Vec<u64> {
+        desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect()
+    };
+    assert_eq!(sent(&mut desk), [2]);
+    desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(1));
+    assert_eq!(sent(&mut desk), [1, 2]);
+}
+
+#[test]
 fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
     let mut desk = Desk::new();
     let id = desk.send("one");

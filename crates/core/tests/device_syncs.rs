@@ -1,0 +1,92 @@
+//! What a device's syncs count, and how much goes into a frame.
+
+mod desk;
+
+use desk::{Desk, PEER, foreign_log, session};
+use solconnect_sync_core::client::{ClientConfig, Input, Reply, SyncScope};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::Body;
+use solconnect_sync_core::limits::{BACKOFF_MS_MAX, TEXT_BYTES_MAX};
+
+#[test]
+fn a_sync_counts_what_came_since_it_was_asked_for() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.acknowledge(&[(1, 1)]);
+    desk.push(&[desk::foreign(2, 1, "theirs")]);
+    let (all, outbox) = (desk.sync(SyncScope::Everything), desk.sync(SyncScope::Outbox));
+    desk.answer(&[desk::foreign(3, 2, "more")], 3);
+    assert_eq!(desk.replies[&all], Ok(Reply::Count(1)));
+    desk.send("two");
+    desk.acknowledge(&[(2, 4)]);
+    desk.answer(&[], 4);
+    assert_eq!(desk.replies[&outbox], Ok(Reply::Count(1)));
+}
+
+#[test]
+fn a_session_knows_how_long_its_syncs_take_and_what_still_waits() {
+    let mut desk = Desk::new();
+    for duration_ms in [30, 60] {
+        desk.sync(SyncScope::Everything);
+        desk.wait(duration_ms);
+        desk.answer(&[], 0);
+    }
+    desk.send("one");
+    let stats = desk.client.stats(&session()).unwrap();
+    assert_eq!((stats.last_sync_duration, stats.average_sync_duration), (60, 30.0), "the first one took no time");
+    assert_eq!(stats.pending_messages, 1);
+}
+
+#[test]
+fn a_frame_takes_as_many_messages_as_fit_it() {
+    let batches = |frames_in_json: bool, text: &str, count: usize| -> Vec<usize> {
+        let mut desk = Desk::unconnected(ClientConfig { frames_in_json, ..ClientConfig::default() }, Default::default());
+        (0..count).for_each(|_| drop(desk.send(text)));
+        desk.connect();
+        desk.updates().iter().map(|update| update.messages.len()).collect()
+    };
+    let (long, escaped) = ("~".repeat(TEXT_BYTES_MAX), "\u{1}".repeat(TEXT_BYTES_MAX));
+    assert_eq!(batches(false, &long, 9), [7, 2]);
+    assert_eq!(batches(false, &escaped, 9), [7, 2]);
+    assert_eq!(batches(true, &escaped, 3), [1, 1, 1], "in JSON each letter takes six bytes");
+    assert_eq!(batches(true, "short", 3), [3]);
+}
+
+#[test]
+fn a_relay_that_stays_busy_is_asked_less_and_less_often() {
+    let mut desk = Desk::new();
+    let mut longest_ms = 0;
+    for _ in 0..30 {
+        desk.refuse(ErrorCode::RelayBusy, |_| {});
+        desk.forget();
+        let since_ms = desk.now.monotonic_ms;
+        desk.sync(SyncScope::Everything);
+        assert!(desk.sent().is_empty(), "whoever asks");
+        while !desk.sent().iter().any(|frame| matches!(frame.body, Body::DeviceAnnounce(_))) {
+            desk.wait(desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms);
+            desk.head_is(0);
+        }
+        longest_ms = longest_ms.max(desk.now.monotonic_ms - since_ms);
+    }
+    assert!(longest_ms > BACKOFF_MS_MAX / 2, "{longest_ms}");
+}
+
+#[test]
+fn what_is_imported_after_a_session_joined_does_not_count_as_had_before_i19() {
+    for leaves in [true, false] {
+        let mut desk = Desk::new();
+        desk.call(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() }).unwrap();
+        if leaves {
+            desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+            desk.head_is(0);
+        } else {
+            desk.refuse(ErrorCode::RelayBusy, |_| {});
+        }
+        desk.call(|request| Input::Import { request, peer_wallet: PEER.into(), entries: foreign_log(1, 3) }).unwrap();
+        desk.call(|request| Input::OpenSession { request, peer_wallet: PEER.into() }).unwrap();
+        desk.wait(1_000);
+        desk.forget();
+        desk.head_is(0);
+        assert_eq!(desk.warnings(), [], "the relay may have spoken before");
+    }
+}
