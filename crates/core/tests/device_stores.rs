@@ -183,3 +183,19 @@ fn versions_by_who_has_no_part_in_the_session_are_not_kept() {
     assert_eq!(desk.records.snapshot().versions.len(), 0);
     assert_eq!(desk.cursor(), 2);
 }
+
+#[test]
+fn the_relay_hears_of_a_cursor_that_is_stored_i21() {
+    let mut desk = held(Desk::new());
+    desk.push(&foreign_log(1, 2));
+    desk.forget();
+    desk.feed(Input::Awake);
+    desk.persist();
+    desk.head_is(2);
+    desk.feed(Input::Awake);
+    let said = desk.sent().into_iter().filter_map(|frame| match frame.body {
+        Body::SyncHeartbeat(heartbeat) => Some(heartbeat.sequence_number),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [0, 2]);
+}

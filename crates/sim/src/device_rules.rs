@@ -186,6 +186,7 @@ impl Checker {
     /// It is stored.
     pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
         let state = disk.state();
+        self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
         for (id, (_, cursor_before)) in &before.sessions {
@@ -319,15 +320,28 @@ impl Checker {
         }
         let id = frame.head.session_id;
         view.device_ids.insert(id.clone(), frame.head.device_id);
+        let (said, what) = match &frame.body {
+            Body::DeviceAnnounce(announce) => (announce.sync_state.last_synced_sequence, "announces"),
+            Body::SyncRequest(request) => (request.last_synced_sequence, "asks from"),
+            Body::SyncHeartbeat(heartbeat) => (heartbeat.sequence_number, "says that it has"),
+            Body::SyncAck(ack) => (ack.acknowledged_sequences.iter().copied().max().unwrap_or(0), "acknowledges"),
+            _ => (0, ""),
+        };
+        let is_owner = disk.owner() == tab;
+        let stored = disk.state().records.sessions.get(&id);
+        let cursor = stored.map_or(0, |record| record.cursor);
+        self.require(7, said <= cursor || !is_owner, || format!("tab {tab} {what} {said} of {id}, it has stored {cursor}"));
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
         match frame.body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
                 view.under_way.remove(&id);
+                self.require(21, stored.is_some() || !is_owner, || format!("tab {tab} announces {id}, which it has not stored"));
             }
-            Body::SyncAck(ack) => {
-                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
-                let cursor = disk.state().cursor(&id);
-                self.require(7, through <= cursor, || format!("tab {tab} acknowledges {through} of {id}, it has stored {cursor}"));
+            Body::ReadReceipt(receipt) => {
+                let read = receipt.receipts.iter().filter_map(|receipt| receipt.sequence_number).max().unwrap_or(0);
+                let marked = stored.map_or(0, |record| record.read_mark.sequence_number);
+                self.require(21, read <= marked || !is_owner, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
             }
             Body::SyncUpdate(update) => {
                 let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
@@ -339,7 +353,6 @@ impl Checker {
                         .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
                 });
                 let unstored = unstored.map(|unsent| unsent.message.id.clone());
-                let is_owner = disk.owner() == tab;
                 self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
             }

@@ -17,6 +17,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// From so many seeds on, a fault or an invariant that never came up is an error.
 const SEEDS_FOR_COVERAGE: u64 = 500;
 
+/// How often a long run says how far it is, on the error output.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
+
 /// Runs seeds of the simulated world. Each is run by its number alone, so that what one shows can be seen again.
 #[derive(Parser)]
 struct Options {
@@ -123,6 +126,7 @@ fn many(options: &Options) -> ExitCode {
     let (next, stop) = (AtomicU64::new(options.first), AtomicBool::new(false));
     let (sender, outcomes) = channel();
     let mut sum = Sum::default();
+    let mut told = start;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let sender = sender.clone();
@@ -145,6 +149,11 @@ fn many(options: &Options) -> ExitCode {
                 stop.store(true, Ordering::Relaxed);
             }
             sum.add(outcome);
+            if told.elapsed() >= PROGRESS_INTERVAL {
+                told = Instant::now();
+                let seconds = start.elapsed().as_secs_f64();
+                eprintln!("  {} of {} seeds in {seconds:.0} s, {:.0} a second", sum.seeds, options.seeds, sum.seeds as f64 / seconds);
+            }
         }
     });
     report(&sum, start.elapsed(), options.lines)

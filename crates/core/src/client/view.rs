@@ -26,6 +26,10 @@ impl Stored<'_> {
         self.group.and_then(|group| group.record_before(&record.session_id)).unwrap_or((record, *stored_counter))
     }
 
+    pub fn cursor(self) -> u64 {
+        self.record().0.cursor
+    }
+
     pub fn is_open(self) -> bool {
         self.record().0.open
     }
