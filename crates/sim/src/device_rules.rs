@@ -25,6 +25,22 @@ pub struct Before {
     unsent: Vec<u64>,
 }
 
+impl TabView {
+    /// Updates of own messages up to this counter are no longer under way.
+    fn settled(&mut self, session_id: &str, through: u64) {
+        if let Some(under_way) = self.under_way.get_mut(session_id) {
+            under_way.retain(|last| *last > through);
+        }
+    }
+
+    /// These entries of the log may be own messages.
+    fn settled_by(&mut self, session_id: &str, entries: &[Entry]) {
+        let device = self.device_ids.get(session_id);
+        let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
+        self.settled(session_id, own.max().unwrap_or(0));
+    }
+}
+
 impl Checker {
     /// A tab was opened over what its profile stores.
     pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView) {
@@ -219,7 +235,7 @@ impl Checker {
         }
         for write in writes {
             match write {
-                Write::Log(record) => self.stored_batch(record, state),
+                Write::Log(record) => self.stored_batch(tab, record, state),
                 Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
                 _ => {}
             }
@@ -255,11 +271,15 @@ impl Checker {
         }
     }
 
-    fn stored_batch(&mut self, record: &LogRecord, state: &State) {
+    fn stored_batch(&mut self, tab: TabId, record: &LogRecord, state: &State) {
         let (id, first, last) = (&record.session_id, record.first, record.last);
         let Ok(entries) = record.entries() else {
             return self.violate(22, format!("the stored batch {first} to {last} of {id} cannot be read"));
         };
+        // An import may tell of own messages too.
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.settled_by(id, &entries);
+        }
         let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
         self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
         let log = self.ledger.log(id);
@@ -367,20 +387,11 @@ impl Checker {
         match frame.body {
             Body::SyncAck(ack) => {
                 let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
-                let through = counters.max().unwrap_or(0);
-                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
-                    under_way.retain(|last| *last > through);
-                }
+                view.settled(&frame.head.session_id, counters.max().unwrap_or(0));
             }
+            // The log itself may tell how far own messages are.
             Body::SyncResponse(response) => {
-                // The log itself may tell how far own messages are.
-                let entries = response.messages.entries().unwrap_or_default();
-                let device = view.device_ids.get(&frame.head.session_id);
-                let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
-                let through = own.max().unwrap_or(0);
-                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
-                    under_way.retain(|last| *last > through);
-                }
+                view.settled_by(&frame.head.session_id, &response.messages.entries().unwrap_or_default());
             }
             Body::Error(error) => {
                 if let Some(id) = error.session_id {

@@ -65,7 +65,8 @@ impl World {
             0..3 => vec![self.garbage(index, &session_id)],
             3 => vec![self.hostiles[index].oversized()],
             4..7 => vec![self.announcement(index, &session_id)],
-            7..11 => vec![self.update(index, &session_id)],
+            7..9 => vec![self.update(index, &session_id)],
+            9..11 => vec![self.announcement(index, &session_id), self.update(index, &session_id)],
             11..14 => vec![self.receipt(index, &session_id)],
             14..16 => vec![self.request(index, &session_id)],
             16 => vec![self.acknowledgement(index, &session_id)],
@@ -159,7 +160,7 @@ impl World {
         let known: Vec<String> = log.entries().iter().rev().take(5).map(|entry| entry.message.id.clone()).collect();
         let long = random.u8(0..12) == 0;
         let text: String = if long { "h".repeat(TEXT_BYTES_MAX + random.usize(0..2)) } else { format!("hostile {}", random.u32(..)) };
-        let id = match random.u8(0..8) {
+        let id = match random.u8(0..10) {
             0 => String::new(),
             1 => "i".repeat(ID_BYTES_MAX + 1),
             2 if !known.is_empty() => known[random.usize(0..known.len())].clone(),
@@ -169,7 +170,11 @@ impl World {
             id,
             sender_wallet: if random.u8(0..6) == 0 { "someone else".into() } else { hostile.wallet.into() },
             ciphertext: text,
-            timestamp: if random.bool() { Stamp::Text("soon".into()) } else { Stamp::Millis(random.u64(..)) },
+            timestamp: match random.u8(0..6) {
+                0 => Stamp::Text("soon".into()),
+                1 => Stamp::Millis(random.u64(..)),
+                _ => Stamp::Iso(random.u64(0..2_000_000_000_000)),
+            },
             session_id: if random.u8(0..6) == 0 { "elsewhere".into() } else { session_id.into() },
             content_type: (random.u8(0..8) == 0).then(|| "t".repeat(200)),
             replaces: (random.u8(0..4) == 0 && !known.is_empty()).then(|| known[0].clone()),
