@@ -7,7 +7,7 @@ use solconnect_sync_core::frame::{
     SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
 };
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, TEXT_BYTES_MAX};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, TEXT_BYTES_MAX};
 use solconnect_sync_core::message::{Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -17,6 +17,15 @@ use crate::world::{Context, Happening, World};
 
 /// A session that only hostile members are in: what floods it costs nobody else.
 const FLOODED_SESSION: &str = "flooded";
+
+/// A number that fits or not: one that no frame may have is refused before anything else is looked at.
+fn any_number(random: &mut fastrand::Rng) -> u64 {
+    match random.u8(0..12) {
+        0 => random.u64(..),
+        1..4 => random.u64(0..=INTEGER_MAX),
+        _ => random.u64(0..300),
+    }
+}
 
 /// One hostile member.
 pub struct Hostile {
@@ -127,7 +136,7 @@ impl World {
         let platform = if self.ctx.random.u8(0..6) == 0 { "p".repeat(200) } else { "web".into() };
         let announce = DeviceAnnounce {
             device_info: DeviceInfo { platform, version: "9".into() },
-            sync_state: SyncState { last_synced_sequence: self.ctx.random.u64(..), vector_clock: VectorClock::new() },
+            sync_state: SyncState { last_synced_sequence: any_number(&mut self.ctx.random), vector_clock: VectorClock::new() },
             wallet: self.ctx.random.bool().then(|| hostile.wallet.into()),
             compression: self.ctx.random.bool().then(|| "deflate".into()),
         };
@@ -198,7 +207,7 @@ impl World {
             device_id: None,
             sequence_number: match random.u8(0..5) {
                 0 => None,
-                1 => Some(random.u64(..)),
+                1 => Some(any_number(random)),
                 _ => Some(random.u64(0..=log.head() + 2)),
             },
         };
@@ -208,24 +217,23 @@ impl World {
     fn request(&mut self, index: usize, session_id: &str) -> Payload {
         let random = &mut self.ctx.random;
         let count = if random.u8(0..6) == 0 { BATCH_MESSAGES_MAX } else { random.usize(0..3) };
-        let odd = |random: &mut fastrand::Rng| if random.u8(0..3) == 0 { random.u64(..) } else { random.u64(0..300) };
         let request = SyncRequest {
-            last_synced_sequence: odd(random),
+            last_synced_sequence: any_number(random),
             sync_vector: VectorClock::new(),
-            missing_ranges: (0..count).map(|_| SequenceRange { start: odd(random), end: odd(random) }).collect(),
-            max_batch_size: random.bool().then(|| odd(random)),
+            missing_ranges: (0..count).map(|_| SequenceRange { start: any_number(random), end: any_number(random) }).collect(),
+            max_batch_size: random.bool().then(|| any_number(random)),
         };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncRequest(request))
     }
 
     fn acknowledgement(&mut self, index: usize, session_id: &str) -> Payload {
-        let sequence = self.ctx.random.u64(..);
+        let sequence = any_number(&mut self.ctx.random);
         let ack = SyncAck { acknowledged_sequences: vec![sequence], ..SyncAck::default() };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncAck(ack))
     }
 
     fn heartbeat(&mut self, index: usize, session_id: &str) -> Payload {
-        let heartbeat = SyncHeartbeat { sequence_number: self.ctx.random.u64(..), ..SyncHeartbeat::default() };
+        let heartbeat = SyncHeartbeat { sequence_number: any_number(&mut self.ctx.random), ..SyncHeartbeat::default() };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncHeartbeat(heartbeat))
     }
 

@@ -110,11 +110,13 @@ impl Checker {
             }
             Body::SyncRequest(request) => {
                 let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
-                let cursor = request.last_synced_sequence;
-                view.window.insert(session_id, (cursor, cursor, batch_max));
+                let cursor = request.last_synced_sequence.min(self.ledger.log(&session_id).head());
+                let window = view.window.entry(session_id).or_default();
+                // Who asks for ranges does not say how much it has.
+                *window = if request.missing_ranges.is_empty() { (cursor, cursor, batch_max) } else { (window.0, window.1, batch_max) };
             }
             Body::SyncAck(ack) => {
-                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
+                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0).min(self.ledger.log(&session_id).head());
                 let window = view.window.entry(session_id).or_default();
                 window.1 = window.1.max(through);
             }
@@ -163,6 +165,10 @@ impl Checker {
         let stands = entry.as_ref().is_some_and(|entry| entry.message.id == id);
         self.require(1, stands, || format!("{id} is acknowledged at {sequence} of {session_id}, where the journal does not have it"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
+        // Who has all before it has it by this acknowledgement.
+        if let Some(window) = view.window.get_mut(session_id).filter(|window| window.1 + 1 == sequence) {
+            window.1 = sequence;
+        }
         let honest = view.honest;
         let (Some(sent), Some(entry)) = (view.unanswered.get_mut(id), entry) else { return };
         let same = |sent: &Message| sent.ciphertext == entry.message.ciphertext && sent.sender_wallet == entry.message.sender_wallet;
