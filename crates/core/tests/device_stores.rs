@@ -87,6 +87,21 @@ fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
     assert_eq!((desk.shown(), desk.queued()), (vec!["mine".to_owned()], 1));
 }
 
+/// Seed 13081 of the simulated world.
+#[test]
+fn what_is_sent_and_queued_again_in_one_commit_shows_when_that_is_stored_i21() {
+    let mut desk = Desk::new();
+    desk.send("first");
+    let mut desk = held(desk);
+    desk.push(&foreign_log(1, 1));
+    desk.ask(|request| Input::Send { request, session_id: session(), text: "second".into(), content_type: None });
+    desk.refuse(ErrorCode::CounterReused, |_| {});
+    desk.persist();
+    assert_eq!((desk.client.queued().len(), desk.queued()), (1, 1), "the second is on its way to disk");
+    desk.persist();
+    assert_eq!((desk.client.queued().len(), desk.queued()), (2, 2));
+}
+
 #[test]
 fn a_session_is_there_when_it_is_stored_i21() {
     let mut desk = held(Desk::new());

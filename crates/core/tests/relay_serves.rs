@@ -229,6 +229,21 @@ fn a_part_that_cannot_be_read_is_a_failed_answer_and_the_device_asks_again() {
     assert_eq!(rooms.hear_only(2, "sync_response")[0]["messages"].as_array().map(Vec::len), Some(2));
 }
 
+/// Seed 8472 of the simulated world.
+#[test]
+fn empty_answers_that_wait_for_a_full_socket_do_not_all_go_at_once() {
+    let mut rooms = two();
+    rooms.stuck.push(2);
+    for _ in 0..2_500 {
+        rooms.say(2, &v1("b", "sync_request", json!({ "lastSyncedSequence": 0 })));
+    }
+    let filled: usize = rooms.lengths(2).iter().sum();
+    assert!((SOCKET_QUEUE_BYTES_MAX..SOCKET_QUEUE_BYTES_MAX + 1_000).contains(&filled), "{filled}");
+    rooms.feed(Input::Sent { connection: 2, bytes: 1_000 });
+    let more = rooms.lengths(2).iter().sum::<usize>() - filled;
+    assert!((1..2_000).contains(&more), "{more} bytes where 1,000 were taken");
+}
+
 #[test]
 fn frames_wait_until_their_session_is_loaded_and_are_refused_where_it_cannot_be() {
     let mut rooms = Rooms::new();

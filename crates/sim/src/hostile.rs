@@ -6,7 +6,7 @@ use solconnect_sync_core::frame::{
     Body, Chat, DeviceAnnounce, DeviceInfo, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus,
     SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
 };
-use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::ids::{message_id, parse_message_id};
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, TEXT_BYTES_MAX};
 use solconnect_sync_core::message::{Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -17,6 +17,9 @@ use crate::world::{Context, Happening, World};
 
 /// A session that only hostile members are in: what floods it costs nobody else.
 const FLOODED_SESSION: &str = "flooded";
+
+/// So begin texts that must stand in a log once, whatever their names.
+pub const QUEUED_AGAIN: &str = "queued again ";
 
 /// A number that fits or not: one that no frame may have is refused before anything else is looked at.
 fn any_number(random: &mut fastrand::Rng) -> u64 {
@@ -37,6 +40,8 @@ pub struct Hostile {
     deaf: bool,
     /// It speaks our rules where it likes to, and is a seed client otherwise.
     v1: bool,
+    /// A message that it has queued again under another name, and its first name's device has not sent yet.
+    given_up: Option<Message>,
 }
 
 impl World {
@@ -48,7 +53,7 @@ impl World {
         let encoding = if random.bool() { Encoding::Binary } else { Encoding::Json };
         let v1 = encoding == Encoding::Binary || random.bool();
         let device_id = format!("hostile-{index}");
-        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1 });
+        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1, given_up: None });
         self.checker.expect_lies();
         self.ctx.agenda.after(0, Happening::Hostile(index));
     }
@@ -81,6 +86,7 @@ impl World {
             16 => vec![self.acknowledgement(index, &session_id)],
             17 => vec![self.chat(index, &session_id)],
             18 if self.ctx.random.u8(0..8) == 0 => self.flood(index),
+            19 if self.hostiles[index].v1 => self.queue_again(index, &session_id),
             _ => vec![self.heartbeat(index, &session_id)],
         };
         let payloads = if self.hostiles[index].deaf { self.ask_for_all(index, &session_id, payloads) } else { payloads };
@@ -289,6 +295,47 @@ impl World {
         let request = hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncRequest(SyncRequest::default()));
         payloads.push(request);
         payloads
+    }
+
+    /// A message under another name than it had first, and later under its first one, though it was given up.
+    fn queue_again(&mut self, index: usize, session_id: &str) -> Vec<Payload> {
+        if let Some(message) = self.hostiles[index].given_up.take() {
+            return self.announced(index, message);
+        }
+        let log = self.checker.ledger.log(session_id);
+        let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
+        let next = log.head_of(device_id, log.head()) + 1;
+        let first = Message {
+            id: message_id(session_id, device_id, next),
+            sender_wallet: wallet.into(),
+            ciphertext: format!("{QUEUED_AGAIN}{}", self.ctx.random.u64(..)),
+            session_id: session_id.into(),
+            ..Message::default()
+        };
+        let other_id = format!("{device_id}-{}", self.ctx.random.u32(..));
+        let own_id = std::mem::replace(&mut self.hostiles[index].device_id, other_id.clone());
+        let again = Message { id: message_id(session_id, &other_id, 1), first_id: Some(first.id.clone()), ..first.clone() };
+        let mut payloads = self.announced(index, again);
+        self.hostiles[index].device_id = own_id;
+        if self.ctx.random.bool() {
+            payloads.extend(self.announced(index, first));
+        } else {
+            self.hostiles[index].given_up = Some(first);
+        }
+        payloads
+    }
+
+    /// A message of its own, with all that the relay wants to know before.
+    fn announced(&mut self, index: usize, message: Message) -> Vec<Payload> {
+        let hostile = &self.hostiles[index];
+        let session_id = message.session_id.clone();
+        let announce = DeviceAnnounce { wallet: Some(hostile.wallet.into()), ..DeviceAnnounce::default() };
+        let counter = parse_message_id(&message.id).map_or(0, |(_, _, counter)| counter);
+        let mut vector_clock = VectorClock::new();
+        let _ = vector_clock.raise(&hostile.device_id, counter);
+        let unsent = Unsent { message, sequence_number: counter, vector_clock, local_timestamp: Stamp::default() };
+        let bodies = [Body::DeviceAnnounce(announce), Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })];
+        bodies.map(|body| hostile.frame(&mut self.ctx, &session_id, body)).into()
     }
 
     /// What never reads asks for as much as it can get.

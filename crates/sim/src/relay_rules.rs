@@ -12,6 +12,7 @@ use solconnect_sync_core::relay::StoredEntry;
 
 use crate::checker::{Checker, ConnectionView};
 use crate::faults::Fault;
+use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
 use crate::relay_disk::Journal;
 use crate::world::Context;
@@ -36,6 +37,8 @@ impl Checker {
         let ahead = entry.vector_clock.iter().find(|(other, known)| *other != device && *known > log.head_of(other, sequence));
         let ahead = ahead.map(|(other, known)| (other.to_owned(), known));
         let head = log.head();
+        let text = &entry.message.ciphertext;
+        let twice = text.starts_with(QUEUED_AGAIN) && log.entries().iter().any(|before| before.message.ciphertext == *text);
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));
@@ -52,6 +55,7 @@ impl Checker {
             let places = places.clone();
             self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
         }
+        self.require(3, !twice, || format!("what was queued again stands twice in the log of {session_id}, again at {sequence}"));
         self.ledger.log_mut(session_id).push(entry);
     }
 
