@@ -21,6 +21,7 @@ impl Stored<'_> {
     }
 
     /// The record, and the highest counter of the device.
+    #[inline(never)] // Smaller in wasm.
     fn record(&self) -> (&SessionRecord, u64) {
         let Session { record, stored_counter, .. } = self.session;
         self.group.and_then(|group| group.record_before(&record.session_id)).unwrap_or((record, *stored_counter))
@@ -51,6 +52,7 @@ impl Stored<'_> {
     }
 
     /// The outbox: what is about to enter the log is still in it.
+    #[inline(never)] // Smaller in wasm.
     fn outbox(&self) -> Vec<&Entry> {
         let mut outbox: Vec<&Entry> = self.session.outbox.between(&0, &self.session.stored_counter).map(|(_, entry)| entry).collect();
         let (record, counter) = self.record();
