@@ -10,7 +10,7 @@ use solconnect_sync_core::limits::{
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
 
-use crate::checker::{Checker, ConnectionView};
+use crate::checker::{Checker, ConnectionView, Mark};
 use crate::faults::Fault;
 use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
@@ -54,6 +54,9 @@ impl Checker {
             places.push((sequence, device));
             let places = places.clone();
             self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
+        }
+        if text.starts_with(QUEUED_AGAIN) {
+            self.mark(Mark::HostileTaken);
         }
         self.require(3, !twice, || format!("what was queued again stands twice in the log of {session_id}, again at {sequence}"));
         self.ledger.log_mut(session_id).push(entry);
