@@ -427,3 +427,17 @@ fn no_more_devices_are_listed_than_a_session_may_have() {
     }
     assert_eq!(desk.client.devices(&session()).len(), CLOCK_DEVICES_MAX);
 }
+
+/// Seed 3972 of the simulated world: a relay whose disk failed answered a part, then refused a message, and no more was
+/// asked for.
+#[test]
+fn after_a_refusal_in_the_middle_of_an_answer_the_rest_is_asked_for() {
+    let mut desk = Desk::new();
+    desk.sync(SyncScope::Everything);
+    desk.answer(&foreign_log(1, 2), 5);
+    desk.forget();
+    desk.refuse(ErrorCode::RelayStorageFailed, |_| {});
+    assert_eq!(desk.requests().len(), 0);
+    desk.wait(5_000);
+    assert_eq!(desk.requests().iter().map(|request| request.last_synced_sequence).collect::<Vec<_>>(), [2]);
+}

@@ -339,6 +339,21 @@ fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
     assert_eq!((desk.shown(), desk.queued()), (vec!["mine".to_owned()], 1));
 }
 
+/// Seed 13081 of the simulated world.
+#[test]
+fn what_is_sent_and_queued_again_in_one_commit_shows_when_that_is_stored_i21() {
+    let mut desk = Desk::new();
+    desk.send("first");
+    let mut desk = held(desk);
+    desk.push(&foreign_log(1, 1));
+    desk.ask(|request| Input::Send { request, session_id: session(), text: "second".into(), content_type: None });
+    desk.refuse(ErrorCode::CounterReused, |_| {});
+    desk.persist();
+    assert_eq!((desk.client.queued().len(), desk.queued()), (1, 1), "the second is on its way to disk");
+    desk.persist();
+    assert_eq!((desk.client.queued().len(), desk.queued()), (2, 2));
+}
+
 #[test]
 fn a_session_is_there_when_it_is_stored_i21() {
     let mut desk = held(Desk::new());
@@ -434,4 +449,20 @@ fn versions_by_who_has_no_part_in_the_session_are_not_kept() {
     assert_eq!(desk.shown(), ["text 1"]);
     assert_eq!(desk.records.snapshot().versions.len(), 0);
     assert_eq!(desk.cursor(), 2);
+}
+
+#[test]
+fn the_relay_hears_of_a_cursor_that_is_stored_i21() {
+    let mut desk = held(Desk::new());
+    desk.push(&foreign_log(1, 2));
+    desk.forget();
+    desk.feed(Input::Awake);
+    desk.persist();
+    desk.head_is(2);
+    desk.feed(Input::Awake);
+    let said = desk.sent().into_iter().filter_map(|frame| match frame.body {
+        Body::SyncHeartbeat(heartbeat) => Some(heartbeat.sequence_number),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), [0, 2]);
 }

@@ -104,6 +104,28 @@ pub(crate) struct ConnectionView {
     pub window: BTreeMap<SessionId, (u64, u64, u64)>,
 }
 
+/// What must come up beside faults and invariants, or the world has lost its teeth.
+#[derive(Clone, Copy)]
+pub enum Mark {
+    /// A message that was queued again turned out to be in the log under an earlier name.
+    KnownAgain,
+    /// The relay took a message of a hostile member that speaks our rules.
+    HostileTaken,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Mark; 2] = [Mark::KnownAgain, Mark::HostileTaken];
+
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mark::KnownAgain => "messages queued again under another name, and known again by their first",
+            Mark::HostileTaken => "messages of hostile members that the relay took by the rules of our own devices",
+        }
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Checker {
@@ -111,8 +133,7 @@ pub struct Checker {
     pub ledger: Ledger,
     violation: Option<Violation>,
     exercised: [u64; 32],
-    /// Messages that were queued again, and that the log has under an earlier name.
-    known_again: u64,
+    marks: [u64; Mark::ALL.len()],
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) tabs: BTreeMap<TabId, TabView>,
     pub(crate) profiles: Vec<ProfileView>,
@@ -142,13 +163,13 @@ impl Checker {
         &self.exercised
     }
 
-    /// How often a message that was queued again turned out to be in the log.
-    pub fn known_again(&self) -> u64 {
-        self.known_again
+    /// How often each mark came up, in the order of [`Mark::ALL`].
+    pub fn marks(&self) -> &[u64; Mark::ALL.len()] {
+        &self.marks
     }
 
-    pub(crate) fn count_known_again(&mut self) {
-        self.known_again += 1;
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.marks[mark as usize] += 1;
     }
 
     /// The relay's journal is set back: from now on all that matters is that devices say so (I19).

@@ -311,7 +311,13 @@ impl World {
                 if std::mem::replace(&mut tab.commit_waits, true) {
                     return self.checker.violate(21, format!("tab {id} asks for a second commit while one is under way"));
                 }
-                let wait_ms = if self.ctx.random.u8(0..20) == 0 { self.ctx.random.u64(0..800) } else { self.ctx.random.u64(0..4) };
+                // Mostly at once; some while other tabs write, and a few behind a disk that is busy with something else.
+                let wait_ms_max = match self.ctx.random.u16(0..400) {
+                    0 => 10_000,
+                    1..20 => 800,
+                    _ => 4,
+                };
+                let wait_ms = self.ctx.random.u64(0..wait_ms_max);
                 self.ctx.agenda.after(wait_ms, Happening::Commit(id, commit));
             }
             Action::Connect { generation } => self.connect(id, generation),

@@ -25,6 +25,22 @@ pub struct Before {
     unsent: Vec<u64>,
 }
 
+impl TabView {
+    /// Updates of own messages up to this counter are no longer under way.
+    fn settled(&mut self, session_id: &str, through: u64) {
+        if let Some(under_way) = self.under_way.get_mut(session_id) {
+            under_way.retain(|last| *last > through);
+        }
+    }
+
+    /// These entries of the log may be own messages.
+    fn settled_by(&mut self, session_id: &str, entries: &[Entry]) {
+        let device = self.device_ids.get(session_id);
+        let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
+        self.settled(session_id, own.max().unwrap_or(0));
+    }
+}
+
 impl Checker {
     /// A tab was opened over what its profile stores.
     pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView) {
@@ -186,6 +202,7 @@ impl Checker {
     /// It is stored.
     pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
         let state = disk.state();
+        self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
         for (id, (_, cursor_before)) in &before.sessions {
@@ -218,7 +235,7 @@ impl Checker {
         }
         for write in writes {
             match write {
-                Write::Log(record) => self.stored_batch(record, state),
+                Write::Log(record) => self.stored_batch(tab, record, state),
                 Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
                 _ => {}
             }
@@ -254,11 +271,15 @@ impl Checker {
         }
     }
 
-    fn stored_batch(&mut self, record: &LogRecord, state: &State) {
+    fn stored_batch(&mut self, tab: TabId, record: &LogRecord, state: &State) {
         let (id, first, last) = (&record.session_id, record.first, record.last);
         let Ok(entries) = record.entries() else {
             return self.violate(22, format!("the stored batch {first} to {last} of {id} cannot be read"));
         };
+        // An import may tell of own messages too.
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.settled_by(id, &entries);
+        }
         let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
         self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
         let log = self.ledger.log(id);
@@ -319,15 +340,28 @@ impl Checker {
         }
         let id = frame.head.session_id;
         view.device_ids.insert(id.clone(), frame.head.device_id);
+        let (said, what) = match &frame.body {
+            Body::DeviceAnnounce(announce) => (announce.sync_state.last_synced_sequence, "announces"),
+            Body::SyncRequest(request) => (request.last_synced_sequence, "asks from"),
+            Body::SyncHeartbeat(heartbeat) => (heartbeat.sequence_number, "says that it has"),
+            Body::SyncAck(ack) => (ack.acknowledged_sequences.iter().copied().max().unwrap_or(0), "acknowledges"),
+            _ => (0, ""),
+        };
+        let is_owner = disk.owner() == tab;
+        let stored = disk.state().records.sessions.get(&id);
+        let cursor = stored.map_or(0, |record| record.cursor);
+        self.require(7, said <= cursor || !is_owner, || format!("tab {tab} {what} {said} of {id}, it has stored {cursor}"));
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
         match frame.body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
                 view.under_way.remove(&id);
+                self.require(21, stored.is_some() || !is_owner, || format!("tab {tab} announces {id}, which it has not stored"));
             }
-            Body::SyncAck(ack) => {
-                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
-                let cursor = disk.state().cursor(&id);
-                self.require(7, through <= cursor, || format!("tab {tab} acknowledges {through} of {id}, it has stored {cursor}"));
+            Body::ReadReceipt(receipt) => {
+                let read = receipt.receipts.iter().filter_map(|receipt| receipt.sequence_number).max().unwrap_or(0);
+                let marked = stored.map_or(0, |record| record.read_mark.sequence_number);
+                self.require(21, read <= marked || !is_owner, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
             }
             Body::SyncUpdate(update) => {
                 let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
@@ -339,7 +373,6 @@ impl Checker {
                         .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
                 });
                 let unstored = unstored.map(|unsent| unsent.message.id.clone());
-                let is_owner = disk.owner() == tab;
                 self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
             }
@@ -354,20 +387,11 @@ impl Checker {
         match frame.body {
             Body::SyncAck(ack) => {
                 let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
-                let through = counters.max().unwrap_or(0);
-                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
-                    under_way.retain(|last| *last > through);
-                }
+                view.settled(&frame.head.session_id, counters.max().unwrap_or(0));
             }
+            // The log itself may tell how far own messages are.
             Body::SyncResponse(response) => {
-                // The log itself may tell how far own messages are.
-                let entries = response.messages.entries().unwrap_or_default();
-                let device = view.device_ids.get(&frame.head.session_id);
-                let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
-                let through = own.max().unwrap_or(0);
-                if let Some(under_way) = view.under_way.get_mut(&frame.head.session_id) {
-                    under_way.retain(|last| *last > through);
-                }
+                view.settled_by(&frame.head.session_id, &response.messages.entries().unwrap_or_default());
             }
             Body::Error(error) => {
                 if let Some(id) = error.session_id {

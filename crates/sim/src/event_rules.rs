@@ -3,7 +3,7 @@
 use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus};
 use solconnect_sync_core::error::ErrorCode;
 
-use crate::checker::{Checker, Sync};
+use crate::checker::{Checker, Mark, Sync};
 use crate::client_disk::ClientDisk;
 use crate::ledger::Fate;
 use crate::world::TabId;
@@ -32,7 +32,7 @@ impl Checker {
                     ids.insert(new_id.clone(), number);
                 }
                 if self.is_logged(session_id, new_id) {
-                    self.count_known_again();
+                    self.mark(Mark::KnownAgain);
                 }
             }
             Event::MessageSynced { session_id, message_id } => {

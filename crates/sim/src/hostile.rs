@@ -6,8 +6,8 @@ use solconnect_sync_core::frame::{
     Body, Chat, DeviceAnnounce, DeviceInfo, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus,
     SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
 };
-use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, TEXT_BYTES_MAX};
+use solconnect_sync_core::ids::{message_id, parse_message_id};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, TEXT_BYTES_MAX};
 use solconnect_sync_core::message::{Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -17,6 +17,18 @@ use crate::world::{Context, Happening, World};
 
 /// A session that only hostile members are in: what floods it costs nobody else.
 const FLOODED_SESSION: &str = "flooded";
+
+/// So begin texts that must stand in a log once, whatever their names.
+pub const QUEUED_AGAIN: &str = "queued again ";
+
+/// A number that fits or not: one that no frame may have is refused before anything else is looked at.
+fn any_number(random: &mut fastrand::Rng) -> u64 {
+    match random.u8(0..12) {
+        0 => random.u64(..),
+        1..4 => random.u64(0..=INTEGER_MAX),
+        _ => random.u64(0..300),
+    }
+}
 
 /// One hostile member.
 pub struct Hostile {
@@ -28,6 +40,8 @@ pub struct Hostile {
     deaf: bool,
     /// It speaks our rules where it likes to, and is a seed client otherwise.
     v1: bool,
+    /// A message that it has queued again under another name, and its first name's device has not sent yet.
+    given_up: Option<Message>,
 }
 
 impl World {
@@ -39,7 +53,7 @@ impl World {
         let encoding = if random.bool() { Encoding::Binary } else { Encoding::Json };
         let v1 = encoding == Encoding::Binary || random.bool();
         let device_id = format!("hostile-{index}");
-        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1 });
+        self.hostiles.push(Hostile { wallet, device_id, encoding, connection: None, deaf, v1, given_up: None });
         self.checker.expect_lies();
         self.ctx.agenda.after(0, Happening::Hostile(index));
     }
@@ -65,12 +79,14 @@ impl World {
             0..3 => vec![self.garbage(index, &session_id)],
             3 => vec![self.hostiles[index].oversized()],
             4..7 => vec![self.announcement(index, &session_id)],
-            7..11 => vec![self.update(index, &session_id)],
+            7..9 => vec![self.update(index, &session_id)],
+            9..11 => vec![self.announcement(index, &session_id), self.update(index, &session_id)],
             11..14 => vec![self.receipt(index, &session_id)],
             14..16 => vec![self.request(index, &session_id)],
             16 => vec![self.acknowledgement(index, &session_id)],
             17 => vec![self.chat(index, &session_id)],
             18 if self.ctx.random.u8(0..8) == 0 => self.flood(index),
+            19 if self.hostiles[index].v1 => self.queue_again(index, &session_id),
             _ => vec![self.heartbeat(index, &session_id)],
         };
         let payloads = if self.hostiles[index].deaf { self.ask_for_all(index, &session_id, payloads) } else { payloads };
@@ -126,7 +142,7 @@ impl World {
         let platform = if self.ctx.random.u8(0..6) == 0 { "p".repeat(200) } else { "web".into() };
         let announce = DeviceAnnounce {
             device_info: DeviceInfo { platform, version: "9".into() },
-            sync_state: SyncState { last_synced_sequence: self.ctx.random.u64(..), vector_clock: VectorClock::new() },
+            sync_state: SyncState { last_synced_sequence: any_number(&mut self.ctx.random), vector_clock: VectorClock::new() },
             wallet: self.ctx.random.bool().then(|| hostile.wallet.into()),
             compression: self.ctx.random.bool().then(|| "deflate".into()),
         };
@@ -159,7 +175,7 @@ impl World {
         let known: Vec<String> = log.entries().iter().rev().take(5).map(|entry| entry.message.id.clone()).collect();
         let long = random.u8(0..12) == 0;
         let text: String = if long { "h".repeat(TEXT_BYTES_MAX + random.usize(0..2)) } else { format!("hostile {}", random.u32(..)) };
-        let id = match random.u8(0..8) {
+        let id = match random.u8(0..10) {
             0 => String::new(),
             1 => "i".repeat(ID_BYTES_MAX + 1),
             2 if !known.is_empty() => known[random.usize(0..known.len())].clone(),
@@ -169,7 +185,11 @@ impl World {
             id,
             sender_wallet: if random.u8(0..6) == 0 { "someone else".into() } else { hostile.wallet.into() },
             ciphertext: text,
-            timestamp: if random.bool() { Stamp::Text("soon".into()) } else { Stamp::Millis(random.u64(..)) },
+            timestamp: match random.u8(0..6) {
+                0 => Stamp::Text("soon".into()),
+                1 => Stamp::Millis(random.u64(..)),
+                _ => Stamp::Iso(random.u64(0..2_000_000_000_000)),
+            },
             session_id: if random.u8(0..6) == 0 { "elsewhere".into() } else { session_id.into() },
             content_type: (random.u8(0..8) == 0).then(|| "t".repeat(200)),
             replaces: (random.u8(0..4) == 0 && !known.is_empty()).then(|| known[0].clone()),
@@ -193,7 +213,7 @@ impl World {
             device_id: None,
             sequence_number: match random.u8(0..5) {
                 0 => None,
-                1 => Some(random.u64(..)),
+                1 => Some(any_number(random)),
                 _ => Some(random.u64(0..=log.head() + 2)),
             },
         };
@@ -203,24 +223,23 @@ impl World {
     fn request(&mut self, index: usize, session_id: &str) -> Payload {
         let random = &mut self.ctx.random;
         let count = if random.u8(0..6) == 0 { BATCH_MESSAGES_MAX } else { random.usize(0..3) };
-        let odd = |random: &mut fastrand::Rng| if random.u8(0..3) == 0 { random.u64(..) } else { random.u64(0..300) };
         let request = SyncRequest {
-            last_synced_sequence: odd(random),
+            last_synced_sequence: any_number(random),
             sync_vector: VectorClock::new(),
-            missing_ranges: (0..count).map(|_| SequenceRange { start: odd(random), end: odd(random) }).collect(),
-            max_batch_size: random.bool().then(|| odd(random)),
+            missing_ranges: (0..count).map(|_| SequenceRange { start: any_number(random), end: any_number(random) }).collect(),
+            max_batch_size: random.bool().then(|| any_number(random)),
         };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncRequest(request))
     }
 
     fn acknowledgement(&mut self, index: usize, session_id: &str) -> Payload {
-        let sequence = self.ctx.random.u64(..);
+        let sequence = any_number(&mut self.ctx.random);
         let ack = SyncAck { acknowledged_sequences: vec![sequence], ..SyncAck::default() };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncAck(ack))
     }
 
     fn heartbeat(&mut self, index: usize, session_id: &str) -> Payload {
-        let heartbeat = SyncHeartbeat { sequence_number: self.ctx.random.u64(..), ..SyncHeartbeat::default() };
+        let heartbeat = SyncHeartbeat { sequence_number: any_number(&mut self.ctx.random), ..SyncHeartbeat::default() };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncHeartbeat(heartbeat))
     }
 
@@ -276,6 +295,47 @@ impl World {
         let request = hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncRequest(SyncRequest::default()));
         payloads.push(request);
         payloads
+    }
+
+    /// A message under another name than it had first, and later under its first one, though it was given up.
+    fn queue_again(&mut self, index: usize, session_id: &str) -> Vec<Payload> {
+        if let Some(message) = self.hostiles[index].given_up.take() {
+            return self.announced(index, message);
+        }
+        let log = self.checker.ledger.log(session_id);
+        let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
+        let next = log.head_of(device_id, log.head()) + 1;
+        let first = Message {
+            id: message_id(session_id, device_id, next),
+            sender_wallet: wallet.into(),
+            ciphertext: format!("{QUEUED_AGAIN}{}", self.ctx.random.u64(..)),
+            session_id: session_id.into(),
+            ..Message::default()
+        };
+        let other_id = format!("{device_id}-{}", self.ctx.random.u32(..));
+        let own_id = std::mem::replace(&mut self.hostiles[index].device_id, other_id.clone());
+        let again = Message { id: message_id(session_id, &other_id, 1), first_id: Some(first.id.clone()), ..first.clone() };
+        let mut payloads = self.announced(index, again);
+        self.hostiles[index].device_id = own_id;
+        if self.ctx.random.bool() {
+            payloads.extend(self.announced(index, first));
+        } else {
+            self.hostiles[index].given_up = Some(first);
+        }
+        payloads
+    }
+
+    /// A message of its own, with all that the relay wants to know before.
+    fn announced(&mut self, index: usize, message: Message) -> Vec<Payload> {
+        let hostile = &self.hostiles[index];
+        let session_id = message.session_id.clone();
+        let announce = DeviceAnnounce { wallet: Some(hostile.wallet.into()), ..DeviceAnnounce::default() };
+        let counter = parse_message_id(&message.id).map_or(0, |(_, _, counter)| counter);
+        let mut vector_clock = VectorClock::new();
+        let _ = vector_clock.raise(&hostile.device_id, counter);
+        let unsent = Unsent { message, sequence_number: counter, vector_clock, local_timestamp: Stamp::default() };
+        let bodies = [Body::DeviceAnnounce(announce), Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })];
+        bodies.map(|body| hostile.frame(&mut self.ctx, &session_id, body)).into()
     }
 
     /// What never reads asks for as much as it can get.

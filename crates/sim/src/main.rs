@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use solconnect_sim::checker::{INVARIANTS, Violation};
+use solconnect_sim::checker::{INVARIANTS, Mark, Violation};
 use solconnect_sim::faults::Fault;
 use solconnect_sim::scenario::{Outcome, run};
 
@@ -16,6 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// From so many seeds on, a fault or an invariant that never came up is an error.
 const SEEDS_FOR_COVERAGE: u64 = 500;
+
+/// How often a long run says how far it is, on the error output.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Runs seeds of the simulated world. Each is run by its number alone, so that what one shows can be seen again.
 #[derive(Parser)]
@@ -60,7 +63,7 @@ fn attempt(seed: u64, lines_max: usize) -> Outcome {
             operations: 0,
             faults: vec![0; Fault::ALL.len()],
             exercised: [0; 32],
-            known_again: 0,
+            marks: vec![0; Mark::ALL.len()],
             violation: Some(Violation { invariant: 0, text: format!("panic: {}", text.unwrap_or_default()) }),
             rates: String::new(),
             lines: Vec::new(),
@@ -97,7 +100,7 @@ struct Sum {
     steps: u64,
     faults: Vec<u64>,
     exercised: [u64; 32],
-    known_again: u64,
+    marks: [u64; Mark::ALL.len()],
     repeated: u64,
     broken: Vec<Outcome>,
 }
@@ -110,7 +113,7 @@ impl Sum {
         self.faults.resize(Fault::ALL.len(), 0);
         self.faults.iter_mut().zip(&outcome.faults).for_each(|(sum, count)| *sum += count);
         self.exercised.iter_mut().zip(outcome.exercised).for_each(|(sum, count)| *sum += count);
-        self.known_again += outcome.known_again;
+        self.marks.iter_mut().zip(&outcome.marks).for_each(|(sum, count)| *sum += count);
         if outcome.violation.is_some() {
             self.broken.push(outcome);
         }
@@ -123,6 +126,7 @@ fn many(options: &Options) -> ExitCode {
     let (next, stop) = (AtomicU64::new(options.first), AtomicBool::new(false));
     let (sender, outcomes) = channel();
     let mut sum = Sum::default();
+    let mut told = start;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let sender = sender.clone();
@@ -145,6 +149,11 @@ fn many(options: &Options) -> ExitCode {
                 stop.store(true, Ordering::Relaxed);
             }
             sum.add(outcome);
+            if told.elapsed() >= PROGRESS_INTERVAL {
+                told = Instant::now();
+                let seconds = start.elapsed().as_secs_f64();
+                eprintln!("  {} of {} seeds in {seconds:.0} s, {:.0} a second", sum.seeds, options.seeds, sum.seeds as f64 / seconds);
+            }
         }
     });
     report(&sum, start.elapsed(), options.lines)
@@ -192,9 +201,12 @@ fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
             missing.push(format!("I{invariant}"));
         }
     }
-    println!("messages queued again under another name, and known again by their first: {}", sum.known_again);
-    if sum.known_again == 0 {
-        missing.push("a message known again by its first name".to_owned());
+    println!("and:");
+    for (mark, count) in Mark::ALL.iter().zip(&sum.marks) {
+        println!("  {count:>9}  {}", mark.label());
+        if *count == 0 {
+            missing.push(mark.label().to_owned());
+        }
     }
     if let Some(broken) = sum.broken.iter().min_by_key(|outcome| outcome.seed) {
         println!("\nthe end of seed {}, whose rates are {}:", broken.seed, broken.rates);

@@ -10,8 +10,9 @@ use solconnect_sync_core::limits::{
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
 
-use crate::checker::{Checker, ConnectionView};
+use crate::checker::{Checker, ConnectionView, Mark};
 use crate::faults::Fault;
+use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
 use crate::relay_disk::Journal;
 use crate::world::Context;
@@ -36,6 +37,8 @@ impl Checker {
         let ahead = entry.vector_clock.iter().find(|(other, known)| *other != device && *known > log.head_of(other, sequence));
         let ahead = ahead.map(|(other, known)| (other.to_owned(), known));
         let head = log.head();
+        let text = &entry.message.ciphertext;
+        let twice = text.starts_with(QUEUED_AGAIN) && log.entries().iter().any(|before| before.message.ciphertext == *text);
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));
@@ -52,6 +55,10 @@ impl Checker {
             let places = places.clone();
             self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
         }
+        if text.starts_with(QUEUED_AGAIN) {
+            self.mark(Mark::HostileTaken);
+        }
+        self.require(3, !twice, || format!("what was queued again stands twice in the log of {session_id}, again at {sequence}"));
         self.ledger.log_mut(session_id).push(entry);
     }
 
@@ -110,11 +117,13 @@ impl Checker {
             }
             Body::SyncRequest(request) => {
                 let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
-                let cursor = request.last_synced_sequence;
-                view.window.insert(session_id, (cursor, cursor, batch_max));
+                let cursor = request.last_synced_sequence.min(self.ledger.log(&session_id).head());
+                let window = view.window.entry(session_id).or_default();
+                // Who asks for ranges does not say how much it has.
+                *window = if request.missing_ranges.is_empty() { (cursor, cursor, batch_max) } else { (window.0, window.1, batch_max) };
             }
             Body::SyncAck(ack) => {
-                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0);
+                let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0).min(self.ledger.log(&session_id).head());
                 let window = view.window.entry(session_id).or_default();
                 window.1 = window.1.max(through);
             }
@@ -163,6 +172,10 @@ impl Checker {
         let stands = entry.as_ref().is_some_and(|entry| entry.message.id == id);
         self.require(1, stands, || format!("{id} is acknowledged at {sequence} of {session_id}, where the journal does not have it"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
+        // Who has all before it has it by this acknowledgement.
+        if let Some(window) = view.window.get_mut(session_id).filter(|window| window.1 + 1 == sequence) {
+            window.1 = sequence;
+        }
         let honest = view.honest;
         let (Some(sent), Some(entry)) = (view.unanswered.get_mut(id), entry) else { return };
         let same = |sent: &Message| sent.ciphertext == entry.message.ciphertext && sent.sender_wallet == entry.message.sender_wallet;

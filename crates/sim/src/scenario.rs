@@ -44,8 +44,8 @@ pub struct Outcome {
     pub faults: Vec<u64>,
     /// How often each invariant was put to the test.
     pub exercised: [u64; 32],
-    /// How often a message that was queued again turned out to be in the log.
-    pub known_again: u64,
+    /// How often each mark came up.
+    pub marks: Vec<u64>,
     /// What does not hold.
     pub violation: Option<Violation>,
     /// The faults' rates, for people.
@@ -74,7 +74,7 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
         operations,
         faults: world.ctx.faults.counts().to_vec(),
         exercised: *world.checker.exercised(),
-        known_again: world.checker.known_again(),
+        marks: world.checker.marks().to_vec(),
         violation: world.checker.violation().cloned(),
         rates: world.ctx.faults.rates(),
         lines: world.ctx.trace.lines().map(str::to_owned).collect(),

@@ -2,6 +2,7 @@
 
 use super::api::{Action, ConnectionState, Event, Generation, MessageStatus};
 use super::session::Flow;
+use super::view::Stored;
 use super::{Client, ClientConfig, Session};
 use crate::backoff::delay_ms;
 use crate::error::{ErrorCode, SyncError};
@@ -215,8 +216,9 @@ impl Client {
         let before = self.sessions.count_through(&self.link.heartbeat_session);
         let next = self.sessions.keys().skip(before).find(linked).or_else(|| self.sessions.keys().find(linked));
         let Some(session_id) = next.cloned() else { return };
-        let Some(Session { record, .. }) = self.sessions.get(&session_id) else { return };
-        let heartbeat = SyncHeartbeat { sequence_number: record.cursor, ..SyncHeartbeat::default() };
+        let Some(session) = self.sessions.get(&session_id) else { return };
+        let sequence_number = Stored { session, group: self.group.as_ref() }.cursor();
+        let heartbeat = SyncHeartbeat { sequence_number, ..SyncHeartbeat::default() };
         self.transmit(now, &session_id, Body::SyncHeartbeat(heartbeat), actions);
         self.link.heartbeat_session = session_id;
     }

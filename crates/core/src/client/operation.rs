@@ -2,6 +2,7 @@
 
 use super::api::{Action, Event, MessageStatus, Reply, RequestId, SyncScope, SyncStats};
 use super::session::{Request, Update};
+use super::view::Stored;
 use super::{Client, ClientConfig, Session};
 use crate::batch::{Batch, Encoder};
 use crate::error::{ErrorCode, SyncError};
@@ -178,7 +179,7 @@ impl Client {
             return;
         }
         let request = SyncRequest {
-            last_synced_sequence: session.record.cursor,
+            last_synced_sequence: Stored { session, group: self.group.as_ref() }.cursor(),
             // For relays that compare clocks; ours goes by the sequence number.
             sync_vector: VectorClock::new(),
             missing_ranges: Vec::new(),

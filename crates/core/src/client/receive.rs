@@ -4,7 +4,7 @@ use super::Client;
 use super::api::{Event, MessageStatus, Write};
 use super::commit::Stage;
 use super::records::LogRecord;
-use super::session::{Flow, Session};
+use super::session::Session;
 use crate::backoff::delay_ms;
 use crate::batch::Batch;
 use crate::conflict::{add_version, concurrent_messages, concurrent_versions, unknown_to};
@@ -54,10 +54,8 @@ impl Client {
 
     /// A session that takes no part is told something: when it takes part again, it joins and asks anew.
     fn miss(&mut self, session_id: &str) {
-        let Some(session) = self.sessions.get_mut(session_id) else { return };
-        session.flow = Flow { floor: session.flow.floor, ..Flow::default() };
-        if let Some(operation) = &mut session.operation {
-            operation.head = None;
+        if let Some(session) = self.sessions.get_mut(session_id) {
+            session.start_over();
         }
     }
 
@@ -344,8 +342,9 @@ impl Client {
                 let refusals = session.flow.refusals;
                 let wait_ms = delay_ms(self.config.retry_delay_ms, refusals, &mut self.random);
                 let retry_at_ms = Some(now.monotonic_ms + wait_ms);
-                let floor = session.flow.floor;
-                session.flow = Flow { retry_at_ms, refusals: refusals.saturating_add(1), floor, ..Flow::default() };
+                session.start_over();
+                session.flow.retry_at_ms = retry_at_ms;
+                session.flow.refusals = refusals.saturating_add(1);
                 self.sessions_due_ms = self.sessions_due_ms.min(now.monotonic_ms + wait_ms);
                 if refusal.code == ErrorCode::AlreadyStored {
                     stage.catch_up.insert(session_id, ());

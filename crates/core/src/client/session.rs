@@ -164,6 +164,14 @@ impl Session {
         }
     }
 
+    /// What was said on this connection may not have been taken: all of it is to be said again, and asked again.
+    pub fn start_over(&mut self) {
+        self.flow = Flow { floor: self.flow.floor, ..Flow::default() };
+        if let Some(operation) = &mut self.operation {
+            operation.head = None;
+        }
+    }
+
     /// What another wallet has read is not waited for any more.
     pub fn forget_read(&mut self) {
         let others = self.record.watermarks.iter().filter(|(wallet, _)| *wallet != self.record.wallet);

@@ -21,9 +21,14 @@ impl Stored<'_> {
     }
 
     /// The record, and the highest counter of the device.
+    #[inline(never)] // Smaller in wasm.
     fn record(&self) -> (&SessionRecord, u64) {
         let Session { record, stored_counter, .. } = self.session;
         self.group.and_then(|group| group.record_before(&record.session_id)).unwrap_or((record, *stored_counter))
+    }
+
+    pub fn cursor(self) -> u64 {
+        self.record().0.cursor
     }
 
     pub fn is_open(self) -> bool {
@@ -47,9 +52,13 @@ impl Stored<'_> {
     }
 
     /// The outbox: what is about to enter the log is still in it.
+    #[inline(never)] // Smaller in wasm.
     fn outbox(&self) -> Vec<&Entry> {
         let mut outbox: Vec<&Entry> = self.session.outbox.between(&0, &self.session.stored_counter).map(|(_, entry)| entry).collect();
-        for entry in self.group.into_iter().flat_map(|group| group.leaving(&self.session.record.session_id)) {
+        let (record, counter) = self.record();
+        let leaving = self.group.into_iter().flat_map(|group| group.leaving(&record.session_id));
+        // What came and left in the same commit was never stored.
+        for entry in leaving.filter(|entry| entry.counter() <= counter && entry.original_device_id == record.device_id) {
             outbox.insert(outbox.partition_point(|other| other.counter() < entry.counter()), entry);
         }
         outbox

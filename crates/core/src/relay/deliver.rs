@@ -26,7 +26,9 @@ impl Relay {
                 Some(socket) if !socket.is_full() => socket.form(),
                 _ => return,
             };
-            self.end_answers(now, session_id, connection, actions);
+            if self.end_answer(now, session_id, connection, actions) {
+                continue;
+            }
             let Some(session) = self.sessions.get_mut(session_id) else { return };
             let head = session.head;
             let Some(attachment) = session.attachments.get_mut(&connection).filter(|attachment| !attachment.reading) else {
@@ -96,6 +98,8 @@ impl Relay {
                     if let Some(attachment) = self.sessions.get_mut(session_id).and_then(|session| session.attachments.get_mut(&connection))
                     {
                         attachment.answers.clear();
+                        // What happens live would leave a hole before it.
+                        attachment.live = attachment.live.filter(|live| !attachment.v1 || *live <= attachment.sent_through + 1);
                     }
                     let body =
                         Body::SyncStatus(SyncStatus { status: SyncPhase::Failed, progress: None, error: Some(error.message.clone()) });
@@ -144,30 +148,26 @@ impl Relay {
         true
     }
 
-    /// Ends answers that have nothing left to send; one that had nothing at all still gets an empty batch.
-    fn end_answers(&mut self, now: Now, session_id: &str, connection: ConnectionId, actions: &mut Vec<Action>) {
-        loop {
-            let Some(session) = self.sessions.get_mut(session_id) else { return };
+    /// Ends the first answer, if it has nothing left to send; one that had nothing at all still gets an empty batch.
+    fn end_answer(&mut self, now: Now, session_id: &str, connection: ConnectionId, actions: &mut Vec<Action>) -> bool {
+        let Some(session) = self.sessions.get_mut(session_id) else { return false };
+        let Some(attachment) = session.attachments.get_mut(&connection) else { return false };
+        let v1 = attachment.v1;
+        let Some(answer) = attachment.answers.pop_front_if(|answer| answer.ranges.is_empty()) else {
+            return false;
+        };
+        if !answer.begun {
+            let in_reply_to = Some(answer.request_id);
+            let server_vector_clock = if v1 { VectorClock::new() } else { session.heads.informing() };
             let latest_sequence = session.head;
-            let clock = session.heads.informing();
-            let Some(attachment) = session.attachments.get_mut(&connection) else {
-                return;
-            };
-            let v1 = attachment.v1;
-            let Some(answer) = attachment.answers.pop_front_if(|answer| answer.ranges.is_empty()) else {
-                return;
-            };
-            if !answer.begun {
-                let in_reply_to = Some(answer.request_id);
-                let server_vector_clock = if v1 { VectorClock::new() } else { clock };
-                let response = SyncResponse { messages: Batch::default(), latest_sequence, server_vector_clock, in_reply_to };
-                self.transmit(now, connection, session_id, Body::SyncResponse(response), actions);
-            }
-            // v1 devices see by the sequence numbers how far they are.
-            if !v1 {
-                self.tell_status(now, session_id, connection, SyncPhase::Completed, answer.sent, answer.total, actions);
-            }
+            let response = SyncResponse { messages: Batch::default(), latest_sequence, server_vector_clock, in_reply_to };
+            self.transmit(now, connection, session_id, Body::SyncResponse(response), actions);
         }
+        // v1 devices see by the sequence numbers how far they are.
+        if !v1 {
+            self.tell_status(now, session_id, connection, SyncPhase::Completed, answer.sent, answer.total, actions);
+        }
+        true
     }
 
     #[allow(clippy::too_many_arguments)]
