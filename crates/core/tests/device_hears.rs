@@ -369,6 +369,18 @@ fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
 }
 
 #[test]
+fn of_a_deleted_message_no_text_shows_whatever_its_deletion_says() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 1));
+    let mut deletion = foreign(2, 2, "still here");
+    deletion.message.replaces = Some(message_id(&session(), "phone", 1));
+    deletion.message.deleted = true;
+    desk.push(&[deletion]);
+    let view = desk.client.show(&session(), foreign_log(1, 1), false).remove(0);
+    assert_eq!((view.text.as_str(), view.deleted, view.versions[0].text.as_str()), ("", true, ""));
+}
+
+#[test]
 fn small_batches_are_joined_when_they_are_many_or_a_large_one_follows() {
     let joins = |desk: &mut Desk| -> Vec<(u64, u64)> {
         let writes = desk.commits.drain(..).flat_map(|commit| commit.writes);

@@ -84,6 +84,17 @@ fn what_arrives_shows_when_it_is_stored_and_what_leaves_the_outbox_until_then_i2
 }
 
 #[test]
+fn messages_that_are_about_to_enter_the_log_show_before_those_that_wait() {
+    let mut desk = Desk::new();
+    ["a", "b", "c"].iter().for_each(|text| drop(desk.send(text)));
+    let mut desk = held(desk);
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    assert_eq!((desk.shown(), desk.cursor()), (vec!["a".into(), "b".into(), "c".into()], 0));
+    desk.persist();
+    assert_eq!((desk.shown(), desk.cursor()), (vec!["a".into(), "b".into(), "c".into()], 2));
+}
+
+#[test]
 fn an_edit_shows_when_it_is_stored_i21() {
     let mut desk = Desk::new();
     let log = foreign_log(1, 1);

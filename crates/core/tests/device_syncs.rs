@@ -3,10 +3,10 @@
 mod desk;
 
 use desk::{Desk, PEER, foreign_log, session};
-use solconnect_sync_core::client::{ClientConfig, Input, Reply, SyncScope};
+use solconnect_sync_core::client::{ClientConfig, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Body;
-use solconnect_sync_core::limits::{BACKOFF_MS_MAX, TEXT_BYTES_MAX};
+use solconnect_sync_core::limits::{BACKOFF_MS_MAX, TEXT_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 
 #[test]
 fn a_sync_counts_what_came_since_it_was_asked_for() {
@@ -50,6 +50,19 @@ fn a_frame_takes_as_many_messages_as_fit_it() {
     assert_eq!(batches(false, &escaped, 9), [7, 2]);
     assert_eq!(batches(true, &escaped, 3), [1, 1, 1], "in JSON each letter takes six bytes");
     assert_eq!(batches(true, "short", 3), [3]);
+}
+
+#[test]
+fn what_is_under_way_is_sending_and_what_is_behind_it_queued() {
+    let mut desk = Desk::with(ClientConfig { max_batch_size: 1, ..ClientConfig::default() });
+    let ids: Vec<String> = (0..UPDATES_IN_FLIGHT_MAX + 2).map(|number| desk.send(&format!("{number}"))).collect();
+    let statuses =
+        |desk: &Desk| [0, 1, UPDATES_IN_FLIGHT_MAX, UPDATES_IN_FLIGHT_MAX + 1].map(|at| desk.client.queued_status(&ids[at]).unwrap());
+    let (queued, sending, sent) = (MessageStatus::Queued, MessageStatus::Sending, MessageStatus::Sent);
+    assert_eq!(statuses(&desk), [sending, sending, queued, queued]);
+    // Its place does not follow what is stored.
+    desk.acknowledge(&[(1, 5)]);
+    assert_eq!(statuses(&desk), [sent, sending, sending, queued]);
 }
 
 #[test]
