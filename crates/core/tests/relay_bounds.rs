@@ -1,8 +1,8 @@
-//! What the relay keeps and takes up to its bounds.
+//! What the relay keeps and takes up to its bounds, and what stands in all that it says.
 
 mod rooms;
 
-use rooms::Rooms;
+use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX};
 
@@ -20,4 +20,37 @@ fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
         bytes = rooms.lengths(1).iter().sum();
     }
     assert!((4 * SOCKET_QUEUE_BYTES_MAX..4 * SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn every_frame_of_the_relay_says_where_it_belongs_when_it_was_sent_and_which_it_is() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &seed("s", "device_announce", json!({})));
+    rooms.say(1, &seed("s", "sync_request", json!({})));
+    let heard = rooms.hear(1);
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    for frame in &heard {
+        assert_eq!((&frame["sessionId"], &frame["deviceId"]), (&json!(ROOM), &json!("server")));
+        assert_eq!(frame["timestamp"], json!(rooms.now.wall_ms));
+    }
+    let mut ids: Vec<&Value> = heard.iter().map(|frame| &frame["messageId"]).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+}
+
+#[test]
+fn a_binary_frame_is_of_a_client_that_keeps_these_rules_or_later_ones() {
+    for (version, taken) in [(json!(null), false), (json!(0), false), (json!(1), true), (json!(2), true)] {
+        let mut rooms = Rooms::new();
+        rooms.open_binary(1);
+        let mut frame = announce("a", WALLETS[0]);
+        frame["protocolVersion"] = version.clone();
+        rooms.say(1, &frame);
+        if taken {
+            assert_eq!(rooms.hear_only(1, "device_list").len(), 1, "{version}");
+        } else {
+            assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "{version}");
+        }
+    }
 }
