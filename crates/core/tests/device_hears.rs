@@ -275,6 +275,17 @@ fn what_a_device_wrote_and_what_it_hears_enter_its_log_in_order() {
 }
 
 #[test]
+fn a_message_that_the_log_brings_before_its_acknowledgement_is_told_as_sent() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    let mut own = desk.records.snapshot().outbox.remove(0).entries;
+    own[0].sequence_number = 1;
+    desk.forget();
+    desk.push(&own);
+    assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sent)]);
+}
+
+#[test]
 fn a_gap_takes_back_what_was_acknowledged_behind_it() {
     let mut desk = Desk::new();
     desk.send("one");

@@ -2,9 +2,9 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error};
+use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
-use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX};
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 
 #[test]
 fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
@@ -53,4 +53,16 @@ fn a_binary_frame_is_of_a_client_that_keeps_these_rules_or_later_ones() {
             assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "{version}");
         }
     }
+}
+
+#[test]
+fn a_device_that_writes_much_hears_others_although_it_acknowledges_nothing_of_its_own() {
+    let mut rooms = two();
+    for first in (1..=UNACKNOWLEDGED_MESSAGES_MAX).step_by(100) {
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    }
+    rooms.hear(1);
+    rooms.say(2, &update("b", WALLETS[1], 1, "theirs"));
+    assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"][0]["message"]["ciphertext"], "theirs");
 }

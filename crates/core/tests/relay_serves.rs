@@ -8,7 +8,7 @@ use solconnect_sync_core::limits::{
     ATTACHMENTS_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, TAIL_ENTRIES_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX,
 };
-use solconnect_sync_core::relay::Input;
+use solconnect_sync_core::relay::{Input, JournalQuestion};
 
 #[test]
 fn chat_frames_reach_everybody_else_as_they_came() {
@@ -190,7 +190,8 @@ fn what_is_no_longer_in_memory_is_read_from_the_journal_once_for_all_who_wait() 
     for connection in [2, 3] {
         rooms.say(connection, &v1(&format!("b{connection}"), "sync_request", json!({ "lastSyncedSequence": 0 })));
     }
-    assert_eq!(rooms.held.as_ref().unwrap().len(), 1);
+    let held = rooms.held.as_ref().unwrap();
+    assert!(matches!(&held[0].1, JournalQuestion::Read { from: 1, count_max: 100, .. }) && held.len() == 1, "{held:?}");
     rooms.answer(false);
     for connection in [2, 3] {
         let heard = rooms.hear_only(connection, "sync_response");

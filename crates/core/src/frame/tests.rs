@@ -69,3 +69,9 @@ fn an_error_of_a_newer_relay_is_still_an_error() {
     let Body::Error(error) = frame.body else { panic!() };
     assert_eq!(error.code, ErrorCode::UnknownError);
 }
+
+#[test]
+fn a_zero_that_is_written_is_read_as_one_that_is_not() {
+    let (without, with) = ([0xa2, 0x01, 0], [0xa2, 0x01, 2, 0x08, 0]);
+    assert_eq!(Frame::from_bytes(&with).unwrap(), Frame::from_bytes(&without).unwrap());
+}

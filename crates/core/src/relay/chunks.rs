@@ -162,7 +162,11 @@ mod tests {
 
     #[test]
     fn a_part_in_json_is_as_long_as_a_frame_allows() {
-        let encode = |entries: &[Entry]| key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap().through;
+        let encode = |entries: &[Entry]| {
+            let chunk = key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap();
+            assert_eq!(chunk.batch.entries().unwrap().len() as u64, chunk.through);
+            chunk.through
+        };
         let mut entries = log(&["\u{1}".repeat(4_000).as_str(), "\u{1}".repeat(4_000).as_str(), "", "x"]);
         entries[2].message.ciphertext = "x".repeat(MESSAGES_BYTES_MAX - json_bytes(&entries[..3]));
         assert_eq!(json_bytes(&entries[..3]), MESSAGES_BYTES_MAX);
@@ -213,5 +217,7 @@ mod tests {
         assert_eq!(kept(&mut chunks), (2..=17).collect::<Vec<_>>());
         chunks.insert(key(18, 1, Form::Json), chunk(18, true, MIB - 1));
         assert_eq!(kept(&mut chunks), (2..=18).collect::<Vec<_>>(), "what has left is no longer counted");
+        chunks.insert(key(19, 1, Form::Json), chunk(19, true, MIB));
+        assert_eq!(kept(&mut chunks), (3..=19).collect::<Vec<_>>(), "and all else is");
     }
 }
