@@ -5,18 +5,23 @@ mod rooms;
 use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
+use solconnect_sync_core::relay::Input;
+
+/// The relay answers it with as much.
+fn long_heartbeat() -> Value {
+    let clock: serde_json::Map<String, Value> = (0..250).map(|number| (format!("{number:0>190}"), json!(1))).collect();
+    json!({ "type": "sync_heartbeat", "vectorClock": clock })
+}
 
 #[test]
 fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.stuck.push(1);
-    let clock: Value = (0..250).map(|number| (format!("{number:0>190}"), json!(1))).collect::<serde_json::Map<_, _>>().into();
-    let heartbeat = json!({ "type": "sync_heartbeat", "vectorClock": clock });
     let mut bytes = 0;
     while rooms.closed.is_empty() {
         assert!(bytes <= 4 * SOCKET_QUEUE_BYTES_MAX, "{bytes}");
-        rooms.say(1, &heartbeat);
+        rooms.say(1, &long_heartbeat());
         bytes = rooms.lengths(1).iter().sum();
     }
     assert!((4 * SOCKET_QUEUE_BYTES_MAX..4 * SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX).contains(&bytes), "{bytes}");
@@ -65,4 +70,26 @@ fn a_device_that_writes_much_hears_others_although_it_acknowledges_nothing_of_it
     rooms.hear(1);
     rooms.say(2, &update("b", WALLETS[1], 1, "theirs"));
     assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"][0]["message"]["ciphertext"], "theirs");
+}
+
+#[test]
+fn a_push_names_the_head_of_the_log_as_it_is_then() {
+    let mut rooms = two();
+    for (connection, device) in [(1, "a"), (2, "b")] {
+        rooms.say(connection, &v1(device, "sync_request", json!({ "maxBatchSize": 1 })));
+    }
+    rooms.join(3, "c", WALLETS[1]);
+    rooms.stuck.push(1);
+    (0..6).for_each(|_| rooms.say(1, &long_heartbeat()));
+    let queued: usize = rooms.lengths(1).iter().sum();
+    rooms.hear(1);
+    rooms.hear(2);
+    rooms.say(3, &update("c", WALLETS[1], 1, "one"));
+    rooms.say(3, &update("c", WALLETS[1], 2, "two"));
+    rooms.stuck.clear();
+    rooms.feed(Input::Sent { connection: 1, bytes: queued });
+    let heads = |rooms: &mut Rooms, connection| -> Vec<Value> {
+        rooms.hear_only(connection, "sync_response").into_iter().map(|push| push["latestSequence"].clone()).collect()
+    };
+    assert_eq!((heads(&mut rooms, 2), heads(&mut rooms, 1)), (vec![json!(1), json!(2)], vec![json!(2), json!(2)]));
 }

@@ -171,3 +171,16 @@ fn a_device_that_was_given_up_is_listed_no_more() {
     rooms.feed(solconnect_sync_core::relay::Input::Closed { connection: 11 });
     assert!(!listed(rooms, 17).contains(&"a".to_owned()));
 }
+
+#[test]
+fn names_that_are_given_up_count_among_the_devices_of_a_session() {
+    let mut rooms = Rooms::new();
+    rooms.fill(0);
+    let devices = &mut rooms.journal.get_mut(ROOM).unwrap().devices;
+    assert!(devices.remove("d0").is_some() && devices.remove("d1").is_some());
+    rooms.join(3, "n", WALLETS[0]);
+    say_moved(&mut rooms, 3, "n", &[moved("n", 1, "x:1", "one"), moved("n", 2, "y:1", "two")]);
+    let error = the_error(&mut rooms, 3);
+    assert_eq!((error["code"].as_str(), error["refusedMessageId"].as_str()), (Some("LIMIT_REACHED"), Some("room:n:2")));
+    assert_eq!(rooms.texts(), ["one"]);
+}
