@@ -4,7 +4,7 @@ import { runCanaries } from './canaries.mjs';
 import { setup } from './setup.mjs';
 import { main, root, step } from './shell.mjs';
 
-const program = ['--quiet', '--profile', 'sim', '-p', 'solconnect-sim'];
+const program = ['--quiet', '--release', '-p', 'solconnect-sim'];
 
 /** Arguments of cargo that run it; the world's own options follow. */
 export const runSim = ['run', ...program, '--'];

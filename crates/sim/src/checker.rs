@@ -100,8 +100,27 @@ pub(crate) struct ConnectionView {
     pub honest: bool,
     /// Messages that the relay has received and not answered; a hostile member sends several under one id.
     pub unanswered: BTreeMap<MessageId, Vec<Message>>,
-    /// Sent, acknowledged, and the largest batch, by session.
-    pub window: BTreeMap<SessionId, (u64, u64, u64)>,
+    /// What it was sent ahead of what it has stored, by session.
+    pub windows: BTreeMap<SessionId, Window>,
+}
+
+/// How far a device that keeps our rules has stored a log, and what it was sent beyond.
+#[derive(Default)]
+pub struct Window {
+    /// Up to here it is stored.
+    pub stored: u64,
+    /// The places beyond that it was sent.
+    pub ahead: BTreeSet<u64>,
+    /// The largest batch that it asked for.
+    pub batch_max: usize,
+}
+
+impl Window {
+    /// It has stored more.
+    pub fn store(&mut self, through: u64) {
+        self.stored = self.stored.max(through);
+        self.ahead = self.ahead.split_off(&(self.stored + 1));
+    }
 }
 
 /// What must come up beside faults and invariants, or the world has lost its teeth.

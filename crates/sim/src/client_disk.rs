@@ -111,12 +111,15 @@ impl ClientDisk {
         if tab != self.owner {
             return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has claimed the database"));
         }
-        let mut state = self.state.clone();
-        state.apply(&commit.writes, self.history.len())?;
         if let Some(code) = fails {
+            let mut state = self.state.clone();
+            state.apply(&commit.writes, self.history.len())?;
             return Err(SyncError::new(code, "the commit was aborted"));
         }
-        self.state = state;
+        if let Err(error) = self.state.apply(&commit.writes, self.history.len()) {
+            self.go_back(self.history.len());
+            return Err(error);
+        }
         let concerns = |write: &Write| !matches!(write, Write::Versions(_) | Write::JoinLog { .. } | Write::ClearLog { .. });
         let changed = commit.strict || commit.writes.iter().any(concerns);
         self.history.push(Rc::new(commit.writes));

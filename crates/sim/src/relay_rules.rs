@@ -116,16 +116,18 @@ impl Checker {
                 }
             }
             Body::SyncRequest(request) => {
-                let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
-                let cursor = request.last_synced_sequence.min(self.ledger.log(&session_id).head());
-                let window = view.window.entry(session_id).or_default();
+                let head = self.ledger.log(&session_id).head();
+                let window = view.windows.entry(session_id).or_default();
+                window.batch_max = request.max_batch_size.map_or(100, |count| count.clamp(1, BATCH_MESSAGES_MAX as u64) as usize);
                 // Who asks for ranges does not say how much it has.
-                *window = if request.missing_ranges.is_empty() { (cursor, cursor, batch_max) } else { (window.0, window.1, batch_max) };
+                if request.missing_ranges.is_empty() {
+                    window.stored = request.last_synced_sequence.min(head);
+                    window.ahead.clear();
+                }
             }
             Body::SyncAck(ack) => {
                 let through = ack.acknowledged_sequences.iter().copied().max().unwrap_or(0).min(self.ledger.log(&session_id).head());
-                let window = view.window.entry(session_id).or_default();
-                window.1 = window.1.max(through);
+                view.windows.entry(session_id).or_default().store(through);
             }
             _ => {}
         }
@@ -173,8 +175,8 @@ impl Checker {
         self.require(1, stands, || format!("{id} is acknowledged at {sequence} of {session_id}, where the journal does not have it"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
         // Who has all before it has it by this acknowledgement.
-        if let Some(window) = view.window.get_mut(session_id).filter(|window| window.1 + 1 == sequence) {
-            window.1 = sequence;
+        if let Some(window) = view.windows.get_mut(session_id).filter(|window| window.stored + 1 == sequence) {
+            window.store(sequence);
         }
         let honest = view.honest;
         let (Some(sent), Some(entry)) = (view.unanswered.get_mut(id), entry) else { return };
@@ -227,14 +229,13 @@ impl Checker {
         let count = entries.len();
         self.require(20, count <= BATCH_MESSAGES_MAX, || format!("a batch of {count} messages"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
-        if view.v1.contains(session_id)
-            && let Some(last) = entries.last()
-        {
-            let window = view.window.entry(session_id.to_owned()).or_default();
-            window.0 = window.0.max(last.sequence_number);
-            let ahead = window.0.saturating_sub(window.1);
+        if view.v1.contains(session_id) {
+            let window = view.windows.entry(session_id.to_owned()).or_default();
+            let stored = window.stored;
+            window.ahead.extend(entries.iter().map(|entry| entry.sequence_number).filter(|sequence| *sequence > stored));
+            let ahead = window.ahead.len();
             // One batch may begin below the limit and end above it.
-            let limit = UNACKNOWLEDGED_MESSAGES_MAX + window.2;
+            let limit = UNACKNOWLEDGED_MESSAGES_MAX as usize + window.batch_max;
             self.require(20, ahead < limit, || format!("{ahead} messages are sent ahead of what connection {connection} has stored"));
         }
     }

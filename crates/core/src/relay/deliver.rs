@@ -98,8 +98,6 @@ impl Relay {
                     if let Some(attachment) = self.sessions.get_mut(session_id).and_then(|session| session.attachments.get_mut(&connection))
                     {
                         attachment.answers.clear();
-                        // What happens live would leave a hole before it.
-                        attachment.live = attachment.live.filter(|live| !attachment.v1 || *live <= attachment.sent_through + 1);
                     }
                     let body =
                         Body::SyncStatus(SyncStatus { status: SyncPhase::Failed, progress: None, error: Some(error.message.clone()) });
