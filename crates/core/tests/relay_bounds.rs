@@ -93,3 +93,40 @@ fn a_push_names_the_head_of_the_log_as_it_is_then() {
     };
     assert_eq!((heads(&mut rooms, 2), heads(&mut rooms, 1)), (vec![json!(1), json!(2)], vec![json!(2), json!(2)]));
 }
+
+#[test]
+fn a_session_is_kept_while_the_journal_works_for_it_i5() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.feed(Input::Closed { connection: 2 });
+    rooms.join(3, "c", WALLETS[0]);
+    assert_eq!(rooms.held.as_ref().unwrap().len(), 1, "it is not read again, as it will not be that any more");
+    rooms.answer(false);
+    rooms.held = None;
+    rooms.say(3, &update("c", WALLETS[0], 1, "y"));
+    assert_eq!(rooms.texts(), ["x", "y"]);
+}
+
+#[test]
+fn what_was_delivered_is_stored_although_everybody_has_left() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
+    rooms.feed(Input::Closed { connection: 2 });
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.timeout(1_000);
+    assert_eq!(rooms.journal[ROOM].watermarks[WALLETS[1]].watermark.delivered, 1);
+}
+
+#[test]
+fn devices_that_are_connected_are_listed_first() {
+    let mut rooms = Rooms::new();
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.open(2);
+    rooms.say(2, &announce("b", WALLETS[0]));
+    let devices = rooms.hear_only(2, "device_list")[0]["devices"].clone();
+    assert_eq!((&devices[0]["deviceId"], &devices[1]["deviceId"]), (&json!("b"), &json!("a")));
+}
