@@ -10,11 +10,12 @@ use super::commit::Stage;
 use super::{Client, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, message_id, new_device_id};
+use crate::limits::CLOCK_DEVICES_MAX;
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 impl Client {
-    /// Takes a new id in a session. `refused` is the counter of a message of the outbox that is given up, and why;
+    /// Takes a new id in a session, where there is room for one more device; otherwise it syncs no more there. `refused` is the counter of a message of the outbox that is given up, and why;
     /// `renamed` are messages that left the outbox because the log has them under another id: what edits them is to
     /// name that one.
     pub(super) fn replace_device(
@@ -26,6 +27,10 @@ impl Client {
     ) {
         let new_id = new_device_id(&mut self.random);
         let Some(session) = self.sessions.get_mut(session_id) else { return };
+        if session.record.heads.len() >= CLOCK_DEVICES_MAX {
+            let message = format!("this device must go on under a new id, and the session has its {CLOCK_DEVICES_MAX} devices");
+            return self.halt(session_id, SyncError::new(ErrorCode::LimitReached, message), stage);
+        }
         if session.operation.is_some() {
             // Its progress was counted in the old id's messages. The next connection begins another.
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
