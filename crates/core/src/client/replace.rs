@@ -28,8 +28,8 @@ impl Client {
         let new_id = new_device_id(&mut self.random);
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         if session.record.heads.len() >= CLOCK_DEVICES_MAX {
-            let message = format!("this device must go on under a new id, and the session has its {CLOCK_DEVICES_MAX} devices");
-            return self.halt(session_id, SyncError::new(ErrorCode::LimitReached, message), stage);
+            let error = SyncError::new(ErrorCode::LimitReached, "this device needs a new id, and the session has no room for one more");
+            return self.halt(session_id, error, stage);
         }
         if session.operation.is_some() {
             // Its progress was counted in the old id's messages. The next connection begins another.
@@ -71,10 +71,8 @@ impl Session {
                 // It fitted before, and one id takes the place of another.
                 let _ = vector_clock.raise(device, known);
             }
-            if vector_clock.raise(&new_id, counter + 1).is_err() {
-                vector_clock = self.record.heads.clone();
-                let _ = vector_clock.raise(&new_id, counter + 1);
-            }
+            // There is room: what it knew is in the log's heads.
+            let _ = vector_clock.raise(&new_id, counter + 1);
             counter += 1;
             let new_message_id = message_id(&session_id, &new_id, counter);
             let old_message_id = std::mem::replace(&mut message.id, new_message_id.clone());
