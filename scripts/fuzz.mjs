@@ -13,8 +13,9 @@ const corpora = join(folder, 'corpus');
 const env = { RUSTC_BOOTSTRAP: '1' };
 // No sanitizer: there is no unsafe code to watch, and the targets count allocations and time themselves.
 const plain = ['--sanitizer', 'none'];
-// As long as a frame may be; and scripts of some hundred steps for the machines.
-const inputBytesMax = (name) => (name.endsWith('_machine') ? 1024 : 64 * 1024);
+// Decoders get inputs as long as a frame may be, and those that run quickly more often: seldom does a slow one say more. Machines get
+// scripts of some hundred steps, and the slow ones are those where something happens.
+const inputFlags = (name) => (name.endsWith('_machine') ? ['-max_len=1024'] : ['-max_len=65536', '-entropic_scale_per_exec_time=1']);
 // Of any input, by the wall clock, in seconds: only ends what hangs. The targets fail above 100 ms of processor time.
 const hangSeconds = 20;
 
@@ -58,7 +59,7 @@ function tell(running, runs) {
 async function fuzz(name, { seconds, runs }, running) {
   const dictionary = join(folder, 'json.dict');
   const flags = [
-    `-max_len=${inputBytesMax(name)}`, `-timeout=${hangSeconds}`, '-print_final_stats=1', '-reload=0', `-dict=${dictionary}`,
+    ...inputFlags(name), `-timeout=${hangSeconds}`, '-print_final_stats=1', '-reload=0', `-dict=${dictionary}`,
     ...(seconds === null ? [] : [`-max_total_time=${seconds}`]), ...(runs === null ? [] : [`-runs=${runs}`]),
   ];
   const start = performance.now();
