@@ -7,7 +7,7 @@ use solconnect_sync_core::client::{Event, Input, MessageStatus, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Body;
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::limits::BACKOFF_MS_MAX;
+use solconnect_sync_core::limits::{BACKOFF_MS_MAX, CLOCK_DEVICES_MAX};
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -171,4 +171,27 @@ fn a_new_id_is_taken_in_one_session_and_the_others_keep_theirs() {
             assert_eq!(frame.head.device_id == name, frame.head.session_id == other, "{frame:?}");
         }
     }
+}
+
+#[test]
+fn where_there_is_no_room_for_a_new_id_nothing_is_renamed_and_nothing_lost_i2() {
+    let mut desk = Desk::new();
+    let mut record = desk.records.snapshot().sessions.remove(0);
+    for number in 0..CLOCK_DEVICES_MAX - 1 {
+        record.heads.raise(&format!("device-{number}"), 1).unwrap();
+    }
+    record.heads.raise(&record.device_id, 1).unwrap();
+    (record.counter, record.cursor) = (1, CLOCK_DEVICES_MAX as u64);
+    desk.records.apply(&Write::Session(record)).unwrap();
+    let mut desk = desk.reload();
+    let ids = [desk.send("one"), desk.send("two")];
+    desk.connect();
+    desk.forget();
+    desk.refuse(ErrorCode::CounterReused, |_| {});
+    assert_eq!(desk.warnings(), [ErrorCode::LimitReached]);
+    let queued = desk.client.queued();
+    assert_eq!(
+        queued.iter().map(|view| (view.id.clone(), view.text.as_str())).collect::<Vec<_>>(),
+        ids.into_iter().zip(["one", "two"]).collect::<Vec<_>>()
+    );
 }

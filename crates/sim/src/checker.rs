@@ -50,7 +50,7 @@ pub(crate) enum CallKind {
 #[derive(Default)]
 pub(crate) struct TabView {
     pub profile: ProfileId,
-    pub statuses: BTreeMap<MessageId, MessageStatus>,
+    pub statuses: BTreeMap<SessionId, BTreeMap<MessageId, MessageStatus>>,
     /// Of the sync under way, by session: synced and total as last told, and the relay's head when it began.
     pub syncs: BTreeMap<SessionId, Sync>,
     pub told_queue: u64,

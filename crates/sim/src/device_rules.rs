@@ -136,7 +136,7 @@ impl Checker {
                 let queued = receipt.status == MessageStatus::Queued;
                 self.require(15, queued, || format!("{id} begins as {:?}", receipt.status));
                 if let Some(view) = self.tabs.get_mut(&tab) {
-                    view.statuses.entry(id.clone()).or_insert(receipt.status);
+                    view.statuses.entry(session_id).or_default().entry(id.clone()).or_insert(receipt.status);
                 }
             }
             // Whether it is open may have changed again in the same commit.

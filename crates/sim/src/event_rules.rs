@@ -103,9 +103,9 @@ impl Checker {
             // A hostile member has given its message the id of another: which of them is meant is not known.
             return;
         }
-        let before = view.statuses.get(message_id).copied();
+        let before = view.statuses.get(session_id).and_then(|statuses| statuses.get(message_id)).copied();
         if told {
-            view.statuses.insert(message_id.to_owned(), status);
+            view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
         let profile = view.profile;
         let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);

@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// The session syncs no more until the application starts it again.
-    fn halt(&mut self, session_id: &str, error: SyncError, stage: &mut Stage) {
+    pub(super) fn halt(&mut self, session_id: &str, error: SyncError, stage: &mut Stage) {
         if let Some(session) = self.sessions.get_mut(session_id) {
             session.halted = Some(error.clone());
             stage.tell(Event::Warning { error: error.clone() });

@@ -10,11 +10,12 @@ use super::commit::Stage;
 use super::{Client, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, message_id, new_device_id};
+use crate::limits::CLOCK_DEVICES_MAX;
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 impl Client {
-    /// Takes a new id in a session. `refused` is the counter of a message of the outbox that is given up, and why;
+    /// Takes a new id in a session, where there is room for one more device; otherwise it syncs no more there. `refused` is the counter of a message of the outbox that is given up, and why;
     /// `renamed` are messages that left the outbox because the log has them under another id: what edits them is to
     /// name that one.
     pub(super) fn replace_device(
@@ -26,6 +27,10 @@ impl Client {
     ) {
         let new_id = new_device_id(&mut self.random);
         let Some(session) = self.sessions.get_mut(session_id) else { return };
+        if session.record.heads.len() >= CLOCK_DEVICES_MAX {
+            let error = SyncError::new(ErrorCode::LimitReached, "this device needs a new id, and the session has no room for one more");
+            return self.halt(session_id, error, stage);
+        }
         if session.operation.is_some() {
             // Its progress was counted in the old id's messages. The next connection begins another.
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
@@ -66,10 +71,8 @@ impl Session {
                 // It fitted before, and one id takes the place of another.
                 let _ = vector_clock.raise(device, known);
             }
-            if vector_clock.raise(&new_id, counter + 1).is_err() {
-                vector_clock = self.record.heads.clone();
-                let _ = vector_clock.raise(&new_id, counter + 1);
-            }
+            // There is room: what it knew is in the log's heads.
+            let _ = vector_clock.raise(&new_id, counter + 1);
             counter += 1;
             let new_message_id = message_id(&session_id, &new_id, counter);
             let old_message_id = std::mem::replace(&mut message.id, new_message_id.clone());

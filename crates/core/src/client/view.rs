@@ -74,42 +74,46 @@ impl Stored<'_> {
     /// place of the message that they replace.
     pub fn show(self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let outbox = self.outbox();
-        let logged = entries.into_iter().map(|entry| {
+        let mut shown: Vec<MessageView> = Vec::new();
+        for entry in entries {
             let status = self.session.logged_status(entry.sequence_number, &entry.message.sender_wallet);
-            (entry.message, entry.original_device_id, Some(entry.sequence_number), entry.vector_clock, status)
-        });
-        let queued = outbox.iter().filter(|_| with_outbox).map(|entry| {
+            shown.extend(self.message_view(entry, status, &outbox, strategy));
+        }
+        for entry in outbox.iter().filter(|_| with_outbox) {
             let status = self.session.queued_status(entry.counter());
-            (entry.message.clone(), entry.original_device_id.clone(), None, entry.vector_clock.clone(), status)
-        });
-        logged
-            .chain(queued)
-            .filter(|(message, ..)| message.replaces.is_none())
-            .map(|(message, device_id, sequence_number, vector_clock, status)| {
-                let versions = self.versions_of(&message, &outbox);
-                let ranked = ranked(&versions, &message.sender_wallet, strategy);
-                let winner = ranked.first();
-                MessageView {
-                    edited: winner.is_some(),
-                    deleted: winner.map_or(message.deleted, |version| version.message.deleted),
-                    text: match winner {
-                        Some(version) if version.message.deleted => String::new(),
-                        Some(version) => version.message.ciphertext.clone(),
-                        None => message.ciphertext,
-                    },
-                    versions: ranked.iter().map(|version| version_view(version)).collect(),
-                    timestamp: message.timestamp.to_iso(),
-                    id: message.id,
-                    session_id: self.session.record.session_id.clone(),
-                    sender_wallet: message.sender_wallet,
-                    content_type: message.content_type,
-                    device_id,
-                    sequence_number,
-                    vector_clock,
-                    status,
-                }
-            })
-            .collect()
+            shown.extend(self.message_view(Entry::clone(entry), status, &outbox, strategy));
+        }
+        shown
+    }
+
+    /// `None` for a version of another message.
+    fn message_view(self, entry: Entry, status: MessageStatus, outbox: &[&Entry], strategy: Strategy) -> Option<MessageView> {
+        let Entry { message, sequence_number, vector_clock, original_device_id: device_id, .. } = entry;
+        if message.replaces.is_some() {
+            return None;
+        }
+        let versions = self.versions_of(&message, outbox);
+        let ranked = ranked(&versions, &message.sender_wallet, strategy);
+        let winner = ranked.first();
+        Some(MessageView {
+            edited: winner.is_some(),
+            deleted: winner.map_or(message.deleted, |version| version.message.deleted),
+            text: match winner {
+                Some(version) if version.message.deleted => String::new(),
+                Some(version) => version.message.ciphertext.clone(),
+                None => message.ciphertext,
+            },
+            versions: ranked.iter().map(|version| version_view(version)).collect(),
+            timestamp: message.timestamp.to_iso(),
+            id: message.id,
+            session_id: message.session_id,
+            sender_wallet: message.sender_wallet,
+            content_type: message.content_type,
+            device_id,
+            sequence_number: (sequence_number > 0).then_some(sequence_number),
+            vector_clock,
+            status,
+        })
     }
 
     /// The open versions of a message, own unsent ones included.
