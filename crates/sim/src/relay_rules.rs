@@ -10,7 +10,7 @@ use solconnect_sync_core::limits::{
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
 
-use crate::checker::{Checker, ConnectionView, Mark};
+use crate::checker::{Checker, ConnectionView, Mark, Window};
 use crate::faults::Fault;
 use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
@@ -118,11 +118,12 @@ impl Checker {
             Body::SyncRequest(request) => {
                 let head = self.ledger.log(&session_id).head();
                 let window = view.windows.entry(session_id).or_default();
-                window.batch_max = request.max_batch_size.map_or(100, |count| count.clamp(1, BATCH_MESSAGES_MAX as u64) as usize);
-                // Who asks for ranges does not say how much it has.
+                let batch_max = request.max_batch_size.map_or(100, |count| count.clamp(1, BATCH_MESSAGES_MAX as u64) as usize);
                 if request.missing_ranges.is_empty() {
-                    window.stored = request.last_synced_sequence.min(head);
-                    window.ahead.clear();
+                    *window = Window { stored: request.last_synced_sequence.min(head), batch_max, ..Window::default() };
+                } else {
+                    // Who asks for ranges does not say how much it has, and was sent some of it in larger batches.
+                    window.batch_max = window.batch_max.max(batch_max);
                 }
             }
             Body::SyncAck(ack) => {
