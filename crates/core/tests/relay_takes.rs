@@ -89,6 +89,26 @@ fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_after_it_left
     assert_eq!(rooms.texts(), ["the original's"], "its second message would fit, and will come again under another name");
 }
 
+/// Seed 168109 of the simulated world: it left when the refusal was known and its next message still waited.
+#[test]
+fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_leaves_meanwhile_i8() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
+    rooms.join(3, "a", WALLETS[0]);
+    rooms.held = Some(Default::default());
+    rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
+    rooms.say(3, &update("a", WALLETS[0], 1, "the copy's"));
+    rooms.say(2, &update("b", WALLETS[1], 2, "from b"));
+    rooms.answer(false);
+    rooms.say(3, &update("a", WALLETS[0], 2, "the copy's"));
+    rooms.answer(false);
+    rooms.feed(Input::Closed { connection: 3 });
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    assert_eq!(rooms.texts(), ["the original's", "from b", "from b"]);
+}
+
 #[test]
 fn a_seed_client_does_not_hear_itself_among_others() {
     let mut rooms = Rooms::new();

@@ -290,7 +290,7 @@ impl Session {
     }
 
     /// A message of a v1 device was not taken: neither is what it sent behind it, until it announces itself again.
-    fn refuse_rest(&mut self, connection: ConnectionId) {
+    pub(super) fn refuse_rest(&mut self, connection: ConnectionId) {
         match self.attachments.get_mut(&connection) {
             Some(attachment) => attachment.refused |= attachment.v1,
             // It has left, and what it sent still waits here.

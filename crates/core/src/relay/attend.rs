@@ -334,6 +334,10 @@ impl Relay {
         let Some(attachment) = session.attachments.remove(&connection) else {
             return;
         };
+        if attachment.refused {
+            // Now nothing says any more that what it sent behind the refused message is not to be taken.
+            session.refuse_rest(connection);
+        }
         if let Some(row) = session.devices.get_mut(&attachment.device_id) {
             row.last_seen_ms = now.wall_ms;
             let row = row.clone();
