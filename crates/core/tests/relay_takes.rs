@@ -89,7 +89,25 @@ fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_after_it_left
     assert_eq!(rooms.texts(), ["the original's"], "its second message would fit, and will come again under another name");
 }
 
-/// Seed 168109 of the simulated world: it left when the refusal was known and its next message still waited.
+/// Seed 168109 of the simulated world: it left when the journal was asked whether its next message was a repeat.
+#[test]
+fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_leaves_before_that_is_numbered_i8() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
+    rooms.join(3, "a", WALLETS[0]);
+    rooms.join(4, "a", WALLETS[0]);
+    rooms.held = Some(Default::default());
+    rooms.say(3, &update("a", WALLETS[0], 1, "the copy's"));
+    rooms.say(3, &update("a", WALLETS[0], 2, "the copy's"));
+    rooms.say(4, &update("a", WALLETS[0], 1, "the original's"));
+    rooms.answer(false);
+    rooms.feed(Input::Closed { connection: 3 });
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    assert_eq!(rooms.texts(), ["the original's"]);
+}
+
 #[test]
 fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_leaves_meanwhile_i8() {
     let mut rooms = two();

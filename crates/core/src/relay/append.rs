@@ -37,6 +37,8 @@ pub(super) struct Append {
     entries: Vec<TailEntry>,
     /// Devices under whose names nothing more is taken.
     retired: BTreeSet<DeviceId>,
+    /// Connections that had been refused a message when this began. They may leave before it is numbered.
+    refused: BTreeSet<ConnectionId>,
     outcomes: Vec<Outcome>,
 }
 
@@ -123,7 +125,8 @@ impl Relay {
         if session.append.is_some() || session.updates.is_empty() {
             return;
         }
-        let mut append = Append::default();
+        let refused = session.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
+        let mut append = Append { refused, ..Append::default() };
         let mut count = 0;
         while let Some(update) = session.updates.pop_front_if(|update| count == 0 || count + update.messages.len() <= BATCH_MESSAGES_MAX) {
             count += update.messages.len();
@@ -151,10 +154,10 @@ impl Relay {
     fn number(&mut self, now: Now, session_id: &str, found: Vec<StoredEntry>, actions: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(session_id) else { return };
         let Some(mut append) = session.append.take() else { return };
-        let refused = session.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
+        let refused = append.refused.clone();
         let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new(), retired: BTreeSet::new(), refused };
         append.outcomes = append.updates.iter_mut().map(|update| draft.take(now, update)).collect();
-        let refused = draft.refused;
+        let refused: Vec<ConnectionId> = draft.refused.difference(&append.refused).copied().collect();
         append.entries = draft.entries;
         append.retired = draft.retired;
         let entries: Vec<StoredEntry> = append.entries.iter().map(|entry| entry.stored.clone()).collect();
