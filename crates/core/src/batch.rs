@@ -199,7 +199,7 @@ pub struct Encoder<'a> {
     wallets: Table<'a>,
     devices: Table<'a>,
     /// The wallet that each device first wrote for, where it has written.
-    wallet_of: Vec<usize>,
+    wallet_of: Vec<Option<usize>>,
     /// The highest counters seen, by device.
     known: Vec<u64>,
     rows: Vec<u8>,
@@ -248,14 +248,13 @@ impl<'a> Encoder<'a> {
         }
         let (wallets, devices, rows, texts) = (self.wallets.names.len(), self.devices.names.len(), self.rows.len(), self.texts.len());
         let before = self.before;
-        self.put(entry);
+        let (device, wallet) = self.put(entry);
         let bytes = self.wallets.bytes() + self.devices.bytes() + self.rows.len() + self.texts.len();
         let devices_max = 2 * CLOCK_DEVICES_MAX;
         if self.count > 0 && (bytes > self.bytes_max || self.devices.names.len() > devices_max) {
             self.wallets.truncate(wallets);
             self.devices.truncate(devices);
             self.wallet_of.truncate(devices);
-            self.wallet_of.iter_mut().filter(|wallet| **wallet >= wallets).for_each(|wallet| *wallet = usize::MAX);
             self.known.truncate(devices);
             self.rows.truncate(rows);
             self.texts.truncate(texts);
@@ -263,6 +262,7 @@ impl<'a> Encoder<'a> {
             return false;
         }
         // Only now: what was put and taken back must leave no trace.
+        self.wallet_of[device].get_or_insert(wallet);
         for (device, counter) in entry.vector_clock.iter() {
             let place = self.devices.place(device);
             self.known[place] = self.known[place].max(counter);
@@ -272,7 +272,8 @@ impl<'a> Encoder<'a> {
         true
     }
 
-    fn put(&mut self, entry: &'a Entry) {
+    /// The places of its device and wallet.
+    fn put(&mut self, entry: &'a Entry) -> (usize, usize) {
         let message = &entry.message;
         let wallet = self.wallets.place(&message.sender_wallet);
         let device = self.devices.place(&entry.original_device_id);
@@ -280,10 +281,7 @@ impl<'a> Encoder<'a> {
             self.devices.place(device);
         }
         self.known.resize(self.devices.names.len(), 0);
-        self.wallet_of.resize(self.devices.names.len(), usize::MAX);
-        if self.wallet_of[device] == usize::MAX {
-            self.wallet_of[device] = wallet;
-        }
+        self.wallet_of.resize(self.devices.names.len(), None);
 
         let mut kind = 0;
         let mut rest = Vec::new();
@@ -317,7 +315,7 @@ impl<'a> Encoder<'a> {
             kind |= row::FIRST_ID;
             put_bytes(&mut rest, first_id.as_bytes());
         }
-        if wallet != self.wallet_of[device] {
+        if self.wallet_of[device].is_some_and(|its| its != wallet) {
             kind |= row::WALLET;
             put_varint(&mut rest, wallet as u64);
         }
@@ -355,6 +353,7 @@ impl<'a> Encoder<'a> {
         self.rows.extend_from_slice(&rest);
         self.before.device = device;
         self.before.server_ms = entry.server_timestamp;
+        (device, wallet)
     }
 
     /// Where a clock differs from what is expected: that its device knows all that the rows before it knew, and has
@@ -386,7 +385,7 @@ impl<'a> Encoder<'a> {
         put_varint(&mut bytes, self.devices.names.len() as u64);
         for (device, wallet) in self.devices.names.iter().zip(&self.wallet_of) {
             put_bytes(&mut bytes, device.as_bytes());
-            put_varint(&mut bytes, if *wallet == usize::MAX { 0 } else { *wallet as u64 });
+            put_varint(&mut bytes, wallet.unwrap_or(0) as u64);
         }
         put_bytes(&mut bytes, &self.rows);
         bytes.extend_from_slice(&self.texts);

@@ -189,9 +189,11 @@ fn what_was_pushed_and_did_not_fit_leaves_no_trace() {
 #[test]
 fn a_message_that_did_not_fit_leaves_no_wallet_to_its_device() {
     let long = "~".repeat(400);
-    let tried = |wallets: [&str; 3], known_before: bool| {
+    let tried = |wallets: [&str; 3], wrote_before: bool| {
         let mut entries = log(1, &["a", &long, "b"]);
-        entries[0].original_device_id = if known_before { "another".into() } else { entries[1].original_device_id.clone() };
+        if !wrote_before {
+            entries[0].original_device_id = "another".into();
+        }
         entries[2].sequence_number = 2;
         for (entry, wallet) in entries.iter_mut().zip(wallets) {
             entry.message.sender_wallet = wallet.into();
@@ -200,12 +202,13 @@ fn a_message_that_did_not_fit_leaves_no_wallet_to_its_device() {
         assert!(encoder.push(&entries[0]) && !encoder.push(&entries[1]) && encoder.push(&entries[2]));
         let batch = encoder.finish();
         entries.remove(1);
+        assert_eq!(batch, Batch::of(&entries).unwrap());
         assert_eq!(batch.entries(), Ok(entries));
     };
-    tried(["v", "w", "x"], false);
-    tried(["v", "v", "w"], false);
-    tried(["v", "w", "x"], true);
-    tried(["v", "v", "w"], true);
+    for wallets in [["v", "w", "x"], ["v", "v", "w"], ["v", "w", "v"]] {
+        tried(wallets, true);
+        tried(wallets, false);
+    }
 }
 
 #[test]

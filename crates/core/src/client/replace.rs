@@ -15,9 +15,9 @@ use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 impl Client {
-    /// Takes a new id in a session, where there is room for one more device; otherwise it syncs no more there. `refused` is the counter of a message of the outbox that is given up, and why;
-    /// `renamed` are messages that left the outbox because the log has them under another id: what edits them is to
-    /// name that one.
+    /// Takes a new id in a session, where there is room for one more device; otherwise it syncs no more there.
+    /// `refused` is the counter of a message of the outbox that is given up, and why; `renamed` are messages that left
+    /// the outbox because the log has them under another id: what edits them is to name that one.
     pub(super) fn replace_device(
         &mut self,
         session_id: &str,
