@@ -59,6 +59,29 @@ fn an_update_is_acknowledged_unless_nothing_of_it_was_taken() {
     );
 }
 
+/// Seed 19236 of the first simulated world: what a failed frame repeated was queued again, and the frame behind it was
+/// taken.
+#[test]
+fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_until_its_device_is_announced_again_i3() {
+    let mut rooms = two();
+    rooms.held = Some(Default::default());
+    for counter in 1..=2 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "from a"));
+    }
+    rooms.answer(true);
+    while !rooms.held.as_ref().unwrap().is_empty() {
+        rooms.answer(false);
+    }
+    rooms.say(1, &update("a", WALLETS[0], 1, "from a"));
+    let codes: Vec<Value> = rooms.hear(1).iter().map(|frame| frame["code"].clone()).collect();
+    assert_eq!(codes, ["RELAY_STORAGE_FAILED", "NOT_ANNOUNCED", "NOT_ANNOUNCED"]);
+    assert!(rooms.texts().is_empty());
+    rooms.held = None;
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.say(1, &update("a", WALLETS[0], 1, "from a"));
+    assert_eq!(rooms.texts(), ["from a"]);
+}
+
 #[test]
 fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_left_either() {
     let mut rooms = two();

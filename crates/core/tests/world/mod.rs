@@ -1,4 +1,5 @@
-//! A small deterministic world: real clients and the real relay over a network and disks that fail, from one seed.
+//! Real clients and the real relay over a network and disks that fail on command, in virtual time. What fails by chance is
+//! looked for in the simulated world (`crates/sim`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +19,6 @@ pub struct Faults {
     pub cut_per_mille: u64,
     pub half_open_per_mille: u64,
     pub storage_per_mille: u64,
-    pub journal_per_mille: u64,
-    pub delay_ms_max: u64,
 }
 
 enum Happening {
@@ -98,7 +97,6 @@ pub struct Device {
     pub heard: Vec<String>,
     pub conflicts: Vec<Conflict>,
     pub renamed: BTreeMap<String, String>,
-    pub failed: Vec<String>,
     pub statuses: BTreeMap<String, MessageStatus>,
     pub progress: Option<(u64, u64)>,
     pub events: Vec<Event>,
@@ -158,7 +156,6 @@ impl World {
             heard: Vec::new(),
             conflicts: Vec::new(),
             renamed: BTreeMap::new(),
-            failed: Vec::new(),
             statuses: BTreeMap::new(),
             progress: None,
             events: Vec::new(),
@@ -260,7 +257,7 @@ impl World {
     }
 
     fn soon(&mut self, happening: Happening) {
-        let delay_ms = self.random.u64(0..=2 + self.faults.delay_ms_max / 10);
+        let delay_ms = self.random.u64(0..=2);
         self.at(self.now.monotonic_ms + delay_ms, happening);
     }
 
@@ -269,7 +266,7 @@ impl World {
         if self.half_open.contains(&connection) {
             return;
         }
-        let delay_ms = self.random.u64(0..=5 + self.faults.delay_ms_max);
+        let delay_ms = self.random.u64(0..=5);
         let at_ms = self.in_order.get(&(connection, to_relay)).copied().unwrap_or(0).max(self.now.monotonic_ms + delay_ms);
         self.in_order.insert((connection, to_relay), at_ms);
         self.at(at_ms, happening);
@@ -329,9 +326,6 @@ impl World {
                 device.renamed.insert(old_id.clone(), new_id.clone());
             }
             Event::StatusChanged { message_id, status, .. } => {
-                if *status == MessageStatus::Failed {
-                    device.failed.push(message_id.clone());
-                }
                 let before = device.statuses.insert(message_id.clone(), *status);
                 let back = (before, *status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
                 assert!(before.is_none_or(|before| before <= *status) || back, "I15: {message_id} went from {before:?} to {status:?}");
@@ -505,12 +499,10 @@ impl World {
                 }
             }
             Happening::Journal(life, ticket, question) => {
-                if self.relay_life == life {
-                    let fails = !matches!(question, JournalQuestion::Note { .. }) && self.chance(self.faults.journal_per_mille);
-                    let answer = if fails { Some(JournalAnswer::Failed { reason: "disk".into() }) } else { self.ask_journal(question) };
-                    if let Some(answer) = answer {
-                        self.feed_relay(relay::Input::Journal { ticket, answer });
-                    }
+                if self.relay_life == life
+                    && let Some(answer) = self.ask_journal(question)
+                {
+                    self.feed_relay(relay::Input::Journal { ticket, answer });
                 }
             }
             Happening::Tick => {
@@ -539,7 +531,6 @@ impl World {
     }
 
     /// Runs until a call is answered; panics after `ms_max` of virtual time.
-    #[allow(dead_code, reason = "each test binary uses what it needs")]
     pub fn answer(&mut self, index: usize, request: u64, ms_max: u64) -> Result<Reply, SyncError> {
         let until_ms = self.now.monotonic_ms + ms_max;
         loop {
@@ -548,11 +539,5 @@ impl World {
             }
             assert!(self.now.monotonic_ms <= until_ms && self.step(), "call {request} of {} was never answered", self.devices[index].name);
         }
-    }
-
-    #[allow(dead_code, reason = "each test binary uses what it needs")]
-    pub fn log(&self, session_id: &str) -> Vec<Entry> {
-        let entries = self.journal.get(session_id).map(|(entries, ..)| entries.as_slice()).unwrap_or_default();
-        entries.iter().map(|entry| entry.body.entries().unwrap().remove(0)).collect()
     }
 }
