@@ -566,7 +566,8 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 /// + 2 before any other.
 fn put_name(out: &mut Vec<u8>, name: &str) {
     let mut wallet = [0; 32];
-    if name.len() >= 32 && bs58::decode(name).onto(&mut wallet) == Ok(32) && bs58::encode(wallet).into_string() == name {
+    // In base58 no two texts stand for the same bytes.
+    if name.len() >= 32 && bs58::decode(name).onto(&mut wallet) == Ok(32) {
         out.push(0);
         out.extend_from_slice(&wallet);
     } else if let Some(uuid) = uuid_bytes(name) {

@@ -156,7 +156,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let wallet = prop_oneof![
         Just("So11111111111111111111111111111111111111112".to_owned()),
         Just("11111111111111111111111111111111".to_owned()),
-        "[a-z]{0,50}"
+        "[a-z]{0,50}",
+        "1{0,32}[1-9A-HJ-NP-Za-km-z]{0,45}"
     ];
     let rare = (
         prop::option::of("[a-z/]{0,20}"),
