@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Input, Reply, RequestId};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Event, Input, Reply, RequestId};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -18,6 +18,7 @@ use web_sys::EventTarget;
 
 use crate::errors::not_initialized;
 use crate::events::Listeners;
+use crate::mark;
 use crate::platform::{is_storage_persistent, now, random, scope};
 use crate::store::Store;
 use crate::tabs::{ProfileLock, lock_profile};
@@ -48,6 +49,7 @@ pub struct Engine {
     lock: RefCell<Option<ProfileLock>>,
     is_persistent: Rc<Cell<bool>>,
     was_persistence_asked: Cell<bool>,
+    is_marked: Cell<bool>,
 }
 
 impl Engine {
@@ -60,7 +62,9 @@ impl Engine {
         // Opening disturbs nobody, so it need not wait for the lock.
         let store = Store::open(database).await?;
         let lock = lock.await?;
-        let client = Client::new(config, store.claim(lock.is_some()).await?, u64::from_le_bytes(random()?));
+        let snapshot = store.claim(lock.is_some()).await?;
+        let is_lost = snapshot.device.is_none() && mark::take(database);
+        let client = Client::new(config, snapshot, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
         let feed = Rc::new(move |input| {
@@ -85,10 +89,15 @@ impl Engine {
             lock: RefCell::new(lock),
             is_persistent: Rc::default(),
             was_persistence_asked: Cell::new(false),
+            is_marked: Cell::new(false),
         });
         own.replace(Rc::downgrade(&engine));
         engine.watch_page();
         engine.learn_persistence(false);
+        if is_lost {
+            let error = SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database");
+            engine.run(Action::Notify(Event::Warning { error }));
+        }
         Ok(engine)
     }
 
@@ -152,6 +161,9 @@ impl Engine {
                 self.writing.replace(Some(written));
                 spawn_local(async move {
                     let outcome = engine.store.write(&commit).await;
+                    if outcome.is_ok() && !engine.is_marked.replace(true) {
+                        mark::set(&engine.store.name);
+                    }
                     let _ = done.send(());
                     let commit = commit.id;
                     engine.feed(match outcome {

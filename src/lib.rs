@@ -10,6 +10,7 @@ mod errors;
 mod events;
 mod exports;
 mod history;
+mod mark;
 mod message_bus;
 mod platform;
 mod promises;

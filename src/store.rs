@@ -24,7 +24,8 @@ const WALLET: &str = "wallet";
 
 /// An open database.
 pub struct Store {
-    name: String,
+    /// Of the database.
+    pub name: String,
     owner: String,
     /// Nobody else can claim the database: the owner of a connection is looked up once, not in every transaction.
     is_locked: Cell<bool>,

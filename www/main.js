@@ -116,6 +116,8 @@ async function deleteDatabases() {
 }
 
 function deleteDatabase(name) {
+  // On purpose: the SDK is not to report it as a loss.
+  localStorage.removeItem(`${name}.stored`);
   return new Promise((resolve, reject) => {
     const request = indexedDB.deleteDatabase(name);
     request.onsuccess = resolve;

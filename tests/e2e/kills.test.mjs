@@ -131,3 +131,35 @@ test('a path that dies without a sign is found out, and what was written is deli
   assert.deepEqual(list.map(({ text }) => text), ['before', 'into the black hole']);
   assert.deepEqual(duplicates(bob.heard), []);
 });
+
+test('the browser deletes the database: what was sent comes back, and the application is told, once (B3, B12, F32)', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const bob = await device('bob');
+  const alice = await device('alice');
+  const warnings = async () => (await alice.events('onWarning')).map(([{ code }]) => code);
+  assert.deepEqual(await warnings(), [], 'a new database is no loss');
+  const sent = await alice.send('one', 'two');
+  await converge([alice, bob], 2);
+  await alice.setOffline(true);
+  await alice.send('never sent');
+  alice.offline = false;
+  await deleteDatabase(alice);
+  await alice.reload();
+  assert.deepEqual(await warnings(), ['STORAGE_LOST']);
+  assert.deepEqual((await converge([alice, bob], 2)).map(({ id }) => id), sent);
+  await alice.send('three');
+  await converge([alice, bob], 3);
+  await alice.reload();
+  assert.deepEqual(await warnings(), []);
+  await converge([alice, bob], 3);
+});
+
+/** As a browser does that finds it damaged: without a word to the page, whose connection it closes. */
+function deleteDatabase(device) {
+  const deleted = device.page.evaluate((name) => new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name);
+    request.onsuccess = () => resolve();
+    request.onerror = () => reject(request.error);
+  }), device.name);
+  return within('the database is deleted', deleted);
+}

@@ -113,6 +113,8 @@ codes! {
     StorageFull = "STORAGE_FULL", System, true, "There is no space left to store messages. Free some and try again.";
     /// The browser refuses storage altogether.
     StorageRefused = "STORAGE_REFUSED", System, false, "The browser does not let this page store anything.";
+    /// The browser has deleted the database.
+    StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay; what was not is lost.";
     /// Another tab uses this profile.
     ProfileInUse = "PROFILE_IN_USE", System, true, "This account is open in another tab. Close it there or use it there.";
     /// `initialize` must be called first.

@@ -14,6 +14,8 @@ const flags = [
   // Several devices share a screen that nobody looks at: none of them is in the background.
   '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
   '--remote-debugging-port=0',
+  // What it says of its storage.
+  '--enable-logging=stderr',
 ];
 
 export async function startBrowser() {
@@ -26,6 +28,8 @@ class Browser {
   #profile = mkdtempSync(join(tmpdir(), 'solconnect-browser-'));
   #child = null;
   #connection = null;
+  /** How often it found its IndexedDB damaged, and deleted it (B12). */
+  deletedDatabases = 0;
 
   /** Starts it over the profile as it was left. */
   async start() {
@@ -37,6 +41,7 @@ class Browser {
     let said = '';
     const address = new Promise((resolve, reject) => {
       child.stderr.on('data', (chunk) => {
+        if (String(chunk).includes('recovering from a corrupted (and deleted) database')) this.deletedDatabases += 1;
         if (said.length > 100_000) return;
         said += chunk;
         const found = /DevTools listening on (ws:\S+)/.exec(said)?.[1];
