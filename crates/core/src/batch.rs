@@ -126,9 +126,11 @@ impl Batch {
         if rows.len() < ROWS_BYTES_MIN {
             return self.clone();
         }
-        let sample = &rows[rows.len() - rows.len().min(SAMPLE_BYTES)..];
-        if !pays(sample, &miniz_oxide::deflate::compress_to_vec(sample, 1)) {
-            return self.clone();
+        if rows.len() > SAMPLE_BYTES {
+            let sample = &rows[rows.len() - SAMPLE_BYTES..];
+            if !pays(sample, &miniz_oxide::deflate::compress_to_vec(sample, 1)) {
+                return self.clone();
+            }
         }
         let deflated = miniz_oxide::deflate::compress_to_vec(rows, LEVEL);
         if !pays(rows, &deflated) {
@@ -553,13 +555,11 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
     Ok(entries)
 }
 
-/// What base64 stands for, where encoding it gives the very same text and it is long enough to gain by it.
+/// What base64 stands for, where it is long enough to gain by it. No two texts stand for the same bytes: what no encoder
+/// writes is not decoded.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() < 8 || !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let bytes = Base64::decode_vec(text).ok()?;
-    (Base64::encode_string(&bytes) == text).then_some(bytes)
+    let may_be = text.len() >= 8 && text.len().is_multiple_of(4) && !text.as_bytes().contains(&b' ');
+    if may_be { Base64::decode_vec(text).ok() } else { None }
 }
 
 /// Names that have a shorter form: 0 stands before the 32 bytes of a wallet, 1 before the 16 of a UUID, and the length
@@ -596,17 +596,18 @@ fn short(name: &str) -> Result<&str, Malformed> {
 /// Where the hyphens of a UUID stand, after so many bytes.
 const HYPHENS_AFTER: [usize; 4] = [4, 6, 8, 10];
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 pub(crate) fn uuid_text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(36);
+    let mut text = Vec::with_capacity(36);
     for (place, byte) in bytes.iter().enumerate() {
         if HYPHENS_AFTER.contains(&place) {
-            text.push('-');
+            text.push(b'-');
         }
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
+        text.push(HEX_DIGITS[usize::from(byte >> 4)]);
+        text.push(HEX_DIGITS[usize::from(byte & 15)]);
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 pub(crate) fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
@@ -614,7 +615,7 @@ pub(crate) fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     let mut bytes = [0; 16];
-    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|byte| char::from(byte).to_digit(16));
+    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|byte| HEX_DIGITS.iter().position(|digit| *digit == byte));
     for byte in &mut bytes {
         *byte = (digits.next()?? << 4 | digits.next()??) as u8;
     }
