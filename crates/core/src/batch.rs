@@ -209,6 +209,13 @@ pub struct Encoder<'a> {
     before: Before,
 }
 
+/// An entry by the tables: the places of its device and its wallet, and its clock's counters by device.
+struct Placed {
+    device: usize,
+    wallet: usize,
+    counters: Vec<u64>,
+}
+
 /// What a row is a difference to.
 #[derive(Default, Clone, Copy)]
 struct Before {
@@ -250,7 +257,7 @@ impl<'a> Encoder<'a> {
         }
         let (wallets, devices, rows, texts) = (self.wallets.names.len(), self.devices.names.len(), self.rows.len(), self.texts.len());
         let before = self.before;
-        let (device, wallet) = self.put(entry);
+        let Placed { device, wallet, counters } = self.put(entry);
         let bytes = self.wallets.bytes() + self.devices.bytes() + self.rows.len() + self.texts.len();
         let devices_max = 2 * CLOCK_DEVICES_MAX;
         if self.count > 0 && (bytes > self.bytes_max || self.devices.names.len() > devices_max) {
@@ -265,33 +272,34 @@ impl<'a> Encoder<'a> {
         }
         // Only now: what was put and taken back must leave no trace.
         self.wallet_of[device].get_or_insert(wallet);
-        for (device, counter) in entry.vector_clock.iter() {
-            let place = self.devices.place(device);
-            self.known[place] = self.known[place].max(counter);
+        for (known, counter) in self.known.iter_mut().zip(counters) {
+            *known = (*known).max(counter);
         }
         self.clock_entries = clock_entries;
         self.count += 1;
         true
     }
 
-    /// The places of its device and wallet.
-    fn put(&mut self, entry: &'a Entry) -> (usize, usize) {
+    fn put(&mut self, entry: &'a Entry) -> Placed {
         let message = &entry.message;
         let wallet = self.wallets.place(&message.sender_wallet);
         let device = self.devices.place(&entry.original_device_id);
-        for (device, _) in entry.vector_clock.iter() {
-            self.devices.place(device);
+        let mut counters = vec![0; self.devices.names.len()];
+        for (device, counter) in entry.vector_clock.iter() {
+            let place = self.devices.place(device);
+            counters.resize(self.devices.names.len(), 0);
+            counters[place] = counter;
         }
         self.known.resize(self.devices.names.len(), 0);
         self.wallet_of.resize(self.devices.names.len(), None);
 
         let mut kind = 0;
-        let mut rest = Vec::new();
+        let mut rest = Vec::with_capacity(64);
         if device != self.before.device {
             kind |= row::DEVICE;
             put_varint(&mut rest, device as u64);
         }
-        let changes = self.clock_changes(device, &entry.vector_clock);
+        let changes = self.clock_changes(device, &counters);
         if !changes.is_empty() {
             kind |= row::CLOCK;
             put_varint(&mut rest, changes.len() as u64);
@@ -355,17 +363,12 @@ impl<'a> Encoder<'a> {
         self.rows.extend_from_slice(&rest);
         self.before.device = device;
         self.before.server_ms = entry.server_timestamp;
-        (device, wallet)
+        Placed { device, wallet, counters }
     }
 
     /// Where a clock differs from what is expected: that its device knows all that the rows before it knew, and has
     /// counted one further.
-    fn clock_changes(&mut self, device: usize, clock: &'a VectorClock) -> Vec<(usize, i64)> {
-        let mut counters = vec![0; self.known.len()];
-        for (device, counter) in clock.iter() {
-            let place = self.devices.place(device);
-            counters[place] = counter;
-        }
+    fn clock_changes(&self, device: usize, counters: &[u64]) -> Vec<(usize, i64)> {
         let expected = self.known.iter().enumerate().map(|(place, known)| known + u64::from(place == device));
         let changes = counters.iter().zip(expected).enumerate();
         changes
@@ -376,7 +379,9 @@ impl<'a> Encoder<'a> {
 
     /// The batch of what was pushed.
     pub fn finish(self) -> Batch {
-        let mut bytes = vec![LAYOUT, 0];
+        let tables = self.session.len() + self.wallets.bytes() + self.devices.bytes();
+        let mut bytes = Vec::with_capacity(tables + self.rows.len() + self.texts.len() + 16);
+        bytes.extend([LAYOUT, 0]);
         put_name(&mut bytes, self.session);
         put_varint(&mut bytes, self.first);
         put_varint(&mut bytes, self.count as u64);
@@ -476,12 +481,13 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
     let mut texts = Reader(rows);
     let mut reader = Reader(texts.bytes()?);
     // Clocks list their devices in order; the table does not.
-    let mut table = Table::default();
+    let mut table = Table { names: Vec::with_capacity(devices.len()), sorted: Vec::with_capacity(devices.len()) };
     if devices.iter().enumerate().any(|(place, (device, _))| table.place(device) != place) {
         return Err(Malformed("a device stands twice in the table"));
     }
     let sorted = table.sorted;
     let mut known = vec![0u64; devices.len()];
+    let mut counters = known.clone();
     let mut clock_entries = 0;
     let mut before = Before::default();
     let mut entries = Vec::with_capacity(*count);
@@ -493,7 +499,7 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
         let has = |bit| kind & bit != 0;
         let device = if has(row::DEVICE) { reader.below(devices.len())? } else { before.device };
         let (device_id, device_wallet) = devices.get(device).ok_or(Malformed("a row names no device"))?;
-        let mut counters = known.clone();
+        counters.clone_from(&known);
         counters[device] += 1;
         if has(row::CLOCK) {
             for _ in 0..reader.below(devices.len() + 1)? {

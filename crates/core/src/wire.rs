@@ -120,13 +120,16 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
 }
 
+/// Most frames and records fit, and do not grow step by step.
+pub(crate) const SMALL_BYTES: usize = 256;
+
 /// A message of Protocol Buffers. Fields of other numbers are skipped.
 pub(crate) trait Record: Default {
     fn put_fields(&self, out: &mut Vec<u8>);
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed>;
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(SMALL_BYTES);
         self.put_fields(&mut out);
         out
     }

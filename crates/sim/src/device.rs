@@ -427,12 +427,13 @@ impl World {
         self.checker.looked(id, client.sync_status(), client.queued().len(), &client.stored_sessions(), client.connection(), disk);
         for (session_id, session) in &disk.state().records.sessions {
             let entries = disk.state().entries(session_id);
+            let cleared = disk.state().cleared.get(session_id).copied().unwrap_or(0);
+            self.checker.stored(tab.profile, session, cleared, &entries);
             let shown = client.show(session_id, entries, false);
             for message in &shown {
                 self.checker.status(id, session_id, &message.id, message.status, false);
             }
             if !self.checker.is_disk_ahead(id) {
-                let cleared = disk.state().cleared.get(session_id).copied().unwrap_or(0);
                 let unsent: Vec<_> = disk.state().unsent(session_id).collect();
                 self.checker.shown(id, session, &shown, cleared + 1, &unsent);
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::{
-    ConnectionState, Input, LogRecord, MessageStatus, Reply, SessionView, SyncScope, SyncStatusView, Write,
+    ConnectionState, Input, LogRecord, MessageStatus, Reply, SessionRecord, SessionView, SyncScope, SyncStatusView, Write,
 };
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{Body, Frame};
@@ -295,6 +295,15 @@ impl Checker {
             .collect();
         let hole = keys.windows(2).find(|pair| pair[1].1 + 1 != pair[0].0).map(<[_]>::to_vec);
         self.require(7, hole.is_none(), || format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
+    }
+
+    /// All that is stored of a session's log: what the relay has, from where it was cleared up to the cursor.
+    pub fn stored(&mut self, profile: ProfileId, session: &SessionRecord, cleared: u64, stored: &[Entry]) {
+        let SessionRecord { session_id, cursor, .. } = session;
+        let log = self.ledger.log(session_id).entries();
+        let through = (*cursor as usize).min(log.len());
+        let same = log.get((cleared as usize).min(through)..through).is_some_and(|log| log == stored);
+        self.require(9, same || self.set_back, || format!("profile {profile} holds another log of {session_id} than the relay"));
     }
 
     /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.

@@ -231,7 +231,7 @@ impl Scenario {
         let number = self.world.checker.ledger.sent.len() as u64;
         let random = &mut self.world.ctx.random;
         let long = random.u8(0..if self.wordy { 2 } else { 50 }) == 0;
-        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) } else { random.usize(0..40) };
+        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) >> random.u8(0..6) } else { random.usize(0..40) };
         let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
         text_of(number, &filling)
     }

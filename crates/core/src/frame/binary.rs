@@ -10,7 +10,7 @@ use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::message::{Entry, Stamp};
-use crate::wire::{Field, Malformed, Reader, Record, Value, bytes_of, nested, number_of, put_block, put_signed, record};
+use crate::wire::{Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, nested, number_of, put_block, put_signed, record};
 
 impl Frame {
     /// Reads a frame in the binary form.
@@ -28,7 +28,7 @@ impl Frame {
 
     /// The binary form; `None` for the two frames that only seed clients are sent.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let (head, mut out) = (&self.head, Vec::new());
+        let (head, mut out) = (&self.head, Vec::with_capacity(SMALL_BYTES));
         put_head(head, &mut out);
         match &self.body {
             Body::DeviceAnnounce(body) => body.put(number::DEVICE_ANNOUNCE, &mut out),
@@ -49,7 +49,7 @@ impl Frame {
 
     /// The binary form of a `sync_update` with these messages.
     pub fn update_bytes(head: &Head, messages: &Batch) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(messages.bytes().len() + SMALL_BYTES);
         put_head(head, &mut out);
         put_update(messages, &mut out);
         out
