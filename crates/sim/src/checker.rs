@@ -13,6 +13,7 @@ use solconnect_sync_core::message::Message;
 
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
+use crate::reader::Reader;
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
@@ -169,6 +170,7 @@ pub struct Checker {
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
     pub(crate) set_back: bool,
+    pub(crate) reader: Reader,
 }
 
 impl Checker {

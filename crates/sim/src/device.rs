@@ -223,7 +223,7 @@ impl World {
         if let Input::Received { generation, frame } = &input
             && tab.link.is_some_and(|link| link.1 == *generation)
         {
-            self.checker.reached(id, frame);
+            self.checker.reached(id, &Payload::Binary(frame.clone()));
         }
         let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
@@ -333,9 +333,7 @@ impl World {
                 let Some((connection, _)) = link else { return };
                 let payload = Payload::Binary(frame);
                 self.ctx.line(|| format!("tab {id} → {connection}: {}", describe(&payload)));
-                if let Payload::Binary(bytes) = &payload {
-                    self.checker.transmitted(id, connection, bytes, &self.profiles[profile].disk);
-                }
+                self.checker.transmitted(id, connection, &payload, &self.profiles[profile].disk);
                 self.network.send(&mut self.ctx, connection, Side::Relay, payload);
             }
             Action::Reply { request, result } => {

@@ -6,7 +6,7 @@ use solconnect_sync_core::client::{
     ConnectionState, Input, LogRecord, MessageStatus, Reply, SessionRecord, SessionView, SyncScope, SyncStatusView, Write,
 };
 use solconnect_sync_core::error::SyncError;
-use solconnect_sync_core::frame::{Body, Frame};
+use solconnect_sync_core::frame::{Body, Frame, Payload};
 use solconnect_sync_core::ids::{DeviceId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Entry;
@@ -333,10 +333,10 @@ impl Checker {
     }
 
     /// A tab gives a frame to its socket.
-    pub fn transmitted(&mut self, tab: TabId, connection: ConnectionId, bytes: &[u8], disk: &ClientDisk) {
-        let size = bytes.len();
+    pub fn transmitted(&mut self, tab: TabId, connection: ConnectionId, payload: &Payload, disk: &ClientDisk) {
+        let size = payload.len();
         self.require(20, size <= FRAME_BYTES_MAX, || format!("tab {tab} sends a frame of {size} bytes"));
-        let Ok(frame) = Frame::from_bytes(bytes) else {
+        let Some(reading) = self.reader.read(payload) else {
             return self.violate(22, format!("tab {tab} sends a frame that cannot be read"));
         };
         let Some(view) = self.tabs.get_mut(&tab) else { return };
@@ -347,9 +347,10 @@ impl Checker {
             view.connection = Some(connection);
             view.under_way.clear();
         }
-        let id = frame.head.session_id;
-        view.device_ids.insert(id.clone(), frame.head.device_id);
-        let (said, what) = match &frame.body {
+        let Frame { head, body } = &reading.frame;
+        let id = &head.session_id;
+        view.device_ids.insert(id.clone(), head.device_id.clone());
+        let (said, what) = match body {
             Body::DeviceAnnounce(announce) => (announce.sync_state.last_synced_sequence, "announces"),
             Body::SyncRequest(request) => (request.last_synced_sequence, "asks from"),
             Body::SyncHeartbeat(heartbeat) => (heartbeat.sequence_number, "says that it has"),
@@ -357,14 +358,14 @@ impl Checker {
             _ => (0, ""),
         };
         let is_owner = disk.owner() == tab;
-        let stored = disk.state().records.sessions.get(&id);
+        let stored = disk.state().records.sessions.get(id);
         let cursor = stored.map_or(0, |record| record.cursor);
         self.require(7, said <= cursor || !is_owner, || format!("tab {tab} {what} {said} of {id}, it has stored {cursor}"));
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        match frame.body {
+        match body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
-                view.under_way.remove(&id);
+                view.under_way.remove(id);
                 self.require(21, stored.is_some() || !is_owner, || format!("tab {tab} announces {id}, which it has not stored"));
             }
             Body::ReadReceipt(receipt) => {
@@ -390,21 +391,24 @@ impl Checker {
     }
 
     /// A frame reaches a tab.
-    pub fn reached(&mut self, tab: TabId, bytes: &[u8]) {
-        let Ok(frame) = Frame::from_bytes(bytes) else { return };
+    pub fn reached(&mut self, tab: TabId, payload: &Payload) {
+        let Some(reading) = self.reader.read(payload) else { return };
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        match frame.body {
+        let session_id = &reading.frame.head.session_id;
+        match &reading.frame.body {
             Body::SyncAck(ack) => {
                 let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
-                view.settled(&frame.head.session_id, counters.max().unwrap_or(0));
+                view.settled(session_id, counters.max().unwrap_or(0));
             }
             // The log itself may tell how far own messages are.
-            Body::SyncResponse(response) => {
-                view.settled_by(&frame.head.session_id, &response.messages.entries().unwrap_or_default());
+            Body::SyncResponse(_) => {
+                if let Some(entries) = &reading.entries {
+                    view.settled_by(session_id, entries);
+                }
             }
             Body::Error(error) => {
-                if let Some(id) = error.session_id {
-                    view.under_way.remove(&id);
+                if let Some(id) = &error.session_id {
+                    view.under_way.remove(id);
                 }
             }
             _ => {}

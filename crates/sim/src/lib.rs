@@ -49,6 +49,7 @@ pub mod final_rules;
 pub mod hostile;
 pub mod ledger;
 pub mod network;
+pub mod reader;
 pub mod relay_disk;
 pub mod relay_node;
 pub mod relay_rules;

@@ -1,7 +1,7 @@
 //! What the relay shows: what it asks of its journal, what it sends, and what it holds.
 
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, Encoding, Frame, Payload};
+use solconnect_sync_core::frame::{Body, Encoding, Payload};
 use solconnect_sync_core::ids::{SessionId, parse_message_id};
 use solconnect_sync_core::limits::{
     BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
@@ -93,24 +93,25 @@ impl Checker {
 
     /// The relay hears a frame.
     pub fn relay_received(&mut self, ctx: &mut Context, connection: ConnectionId, honest: bool, payload: &Payload) {
-        let Some(frame) = read(payload) else { return };
+        let Some(reading) = self.reader.read(payload) else { return };
+        let frame = &reading.frame;
         let view = self.connections.entry(connection).or_default();
         view.honest = honest;
         let session_id = frame.head.session_id.clone();
-        match frame.body {
+        match &frame.body {
             Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
                 view.v1.insert(session_id);
             }
             Body::SyncUpdate(update) => {
                 let log = self.ledger.log(&session_id);
-                for unsent in update.messages {
+                for unsent in &update.messages {
                     let known = parse_message_id(&unsent.message.id).and_then(|(_, device, counter)| log.place_of(device, counter));
                     if known.is_some() {
                         ctx.faults.count(Fault::DuplicateResend);
                     }
                     let alike = view.unanswered.entry(unsent.message.id.clone()).or_default();
                     if !alike.contains(&unsent.message) {
-                        alike.push(unsent.message);
+                        alike.push(unsent.message.clone());
                         *self.held.entry(session_id.clone()).or_default() += 1;
                     }
                 }
@@ -142,28 +143,27 @@ impl Checker {
         view.outstanding_bytes += bytes;
         self.require(20, bytes <= FRAME_BYTES_MAX, || format!("the relay sends a frame of {bytes} bytes"));
         let fits = matches!((encoding, payload), (Encoding::Json, Payload::Text(_)) | (Encoding::Binary, Payload::Binary(_)));
-        let frame = read(payload).filter(|_| fits);
-        let Some(frame) = frame else {
+        let Some(reading) = self.reader.read(payload).filter(|_| fits) else {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };
-        let session_id = frame.head.session_id;
-        match frame.body {
+        let session_id = &reading.frame.head.session_id;
+        match &reading.frame.body {
             Body::SyncAck(ack) => {
                 let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
                 for (id, sequence) in places {
-                    self.acknowledged(connection, &session_id, id, *sequence);
+                    self.acknowledged(connection, session_id, id, *sequence);
                 }
             }
             Body::SyncResponse(_) if was_full => {
                 self.require(20, false, || format!("the log is served to connection {connection}, whose socket is full"));
             }
-            Body::SyncResponse(response) => match response.messages.entries() {
-                Ok(entries) => self.served(connection, &session_id, &entries, response.latest_sequence),
-                Err(_) => self.violate(22, "the relay sends a batch that cannot be read".into()),
+            Body::SyncResponse(response) => match &reading.entries {
+                Some(entries) => self.served(connection, session_id, entries, response.latest_sequence),
+                None => self.violate(22, "the relay sends a batch that cannot be read".into()),
             },
             Body::Error(error) => {
-                let Some(session_id) = error.session_id else { return };
-                self.refused(connection, &session_id, error.code, error.refused_message_id.as_deref());
+                let Some(session_id) = &error.session_id else { return };
+                self.refused(connection, session_id, error.code, error.refused_message_id.as_deref());
             }
             _ => {}
         }
@@ -291,12 +291,5 @@ impl Checker {
         self.connections.clear();
         self.held.clear();
         self.loading.clear();
-    }
-}
-
-fn read(payload: &Payload) -> Option<Frame> {
-    match payload {
-        Payload::Text(text) => Frame::parse(text).ok(),
-        Payload::Binary(bytes) => Frame::from_bytes(bytes).ok(),
     }
 }

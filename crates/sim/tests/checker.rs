@@ -236,7 +236,7 @@ fn i7_a_cursor_without_its_data_and_an_acknowledgement_ahead_of_it() {
     history.commit(false, vec![Write::Session(session(1))]);
     assert_eq!(history.broken(), Some(7));
     let mut history = History::new();
-    let told = frame(ack("", 1));
+    let told = Payload::Binary(frame(ack("", 1)).into());
     history.world.checker.transmitted(TAB, 1, &told, &history.disk);
     assert_eq!(history.broken(), Some(7));
 }
@@ -408,7 +408,7 @@ fn i22_a_frame_that_nobody_can_read() {
 fn i23_a_tab_that_speaks_though_another_has_the_profile() {
     let mut history = History::new();
     history.checker().fenced(TAB);
-    let told = frame(Body::SyncHeartbeat(SyncHeartbeat::default()));
+    let told = Payload::Binary(frame(Body::SyncHeartbeat(SyncHeartbeat::default())).into());
     history.world.checker.transmitted(TAB, 1, &told, &history.disk);
     assert_eq!(history.broken(), Some(23));
 }
