@@ -85,7 +85,7 @@ impl World {
             14..16 => vec![self.request(index, &session_id)],
             16 => vec![self.acknowledgement(index, &session_id)],
             17 => vec![self.chat(index, &session_id)],
-            18 if self.ctx.random.u8(0..8) == 0 => self.flood(index),
+            18 if self.ctx.random.u8(0..16) == 0 => self.flood(index),
             19 if self.hostiles[index].v1 => self.queue_again(index, &session_id),
             _ => vec![self.heartbeat(index, &session_id)],
         };
