@@ -66,8 +66,7 @@ impl Store {
     /// `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
         let connection = Connection::open_current(name).await?;
-        let token: [u8; 16] = random()?;
-        let owner = bs58::encode(token).into_string();
+        let owner = u64::from_ne_bytes(random()?).to_string();
         Ok(Store { name: name.to_owned(), owner, is_locked: Cell::new(false), connection: RefCell::new(connection) })
     }
 

@@ -2,7 +2,7 @@
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::ids::check_wallet;
+use solconnect_sync_core::ids::{check_wallet, wallet_address};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{CryptoKey, SubtleCrypto};
@@ -30,7 +30,7 @@ pub async fn address_of(provider: &JsValue) -> Result<String, SyncError> {
     }
     let key = field("publicKey")?;
     let address = match key.dyn_ref::<Uint8Array>() {
-        Some(bytes) => bs58::encode(bytes.to_vec()).into_string(),
+        Some(bytes) => from_key(bytes)?,
         None if key.is_undefined() || key.is_null() => {
             return Err(SyncError::new(ErrorCode::WalletConnectionFailed, "the wallet has no publicKey"));
         }
@@ -41,6 +41,13 @@ pub async fn address_of(provider: &JsValue) -> Result<String, SyncError> {
     };
     check_wallet(&address)?;
     Ok(address)
+}
+
+fn from_key(public_key: &Uint8Array) -> Result<String, SyncError> {
+    match public_key.to_vec().try_into() {
+        Ok(bytes) => Ok(wallet_address(&bytes)),
+        Err(_) => Err(SyncError::new(ErrorCode::InvalidWalletAddress, "a wallet's public key has 32 bytes")),
+    }
 }
 
 /// The Ed25519 key pair of a database: made once, never readable by scripts, kept in IndexedDB.
@@ -65,7 +72,7 @@ impl LocalWallet {
             let raw = subtle.export_key("raw", &key(&made, "publicKey")?).map_err(failed)?;
             let raw = Uint8Array::new(&JsFuture::from(raw).await.map_err(failed)?);
             // Kept with the keys: every start needs it, and exporting takes longer than all else of connecting.
-            let address = bs58::encode(raw.to_vec()).into_string();
+            let address = from_key(&raw)?;
             Reflect::set(&made, &ADDRESS.into(), &address.into()).map_err(failed)?;
             pair = store.keep_key_pair(&made).await?;
         }

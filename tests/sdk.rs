@@ -7,7 +7,7 @@ use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wall
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, SessionRecord, Write};
 use solconnect_sync_core::frame::Frame;
-use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::ids::{message_id, public_key};
 use solconnect_sync_core::message::{Entry, Message, Stamp};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -112,6 +112,9 @@ async fn wrong_arguments_have_codes() {
     assert_eq!(code(sdk.get_devices("nowhere".into())), "UNKNOWN_SESSION");
     assert_eq!(code(sdk.import_messages("{}".into()).await), "INVALID_ARGUMENT");
     assert_eq!(code(sdk.connect_wallet(js(r#"{"publicKey":"0OIl"}"#)).await), "INVALID_WALLET_ADDRESS");
+    let provider = js("{}");
+    Reflect::set(&provider, &"publicKey".into(), &Uint8Array::new_with_length(31)).unwrap();
+    assert_eq!(code(sdk.connect_wallet(provider).await), "INVALID_WALLET_ADDRESS");
     assert_eq!(code(sdk.connect_wallet(js("{}")).await), "WALLET_CONNECTION_FAILED");
     data(sdk.disable_auto_sync(session.clone()).await);
     data(sdk.end_session(session).await);
@@ -309,7 +312,7 @@ async fn the_local_wallet_signs_and_stays_the_same() {
     let wallet = create_local_wallet(database.to_owned()).await.unwrap();
     let message = Uint8Array::from(&b"a message"[..]);
     let signature = wallet.sign_message(message.clone()).await.unwrap();
-    let key = Uint8Array::from(&bs58::decode(wallet.public_key()).into_vec().unwrap()[..]);
+    let key = Uint8Array::from(&public_key(&wallet.public_key()).unwrap()[..]);
     let verify = Function::new_with_args(
         "key, signature, message",
         "return crypto.subtle.importKey('raw', key, 'Ed25519', false, ['verify']).then(key => crypto.subtle.verify('Ed25519', key, signature, message))",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{message_id, parse_message_id};
+use crate::ids::{message_id, parse_message_id, public_key, wallet_address};
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
 use crate::list::list;
 use crate::message::{Entry, Message, Stamp};
@@ -571,11 +571,9 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 /// Names that have a shorter form: 0 stands before the 32 bytes of a wallet, 1 before the 16 of a UUID, and the length
 /// + 2 before any other.
 fn put_name(out: &mut Vec<u8>, name: &str) {
-    let mut wallet = [0; 32];
-    // In base58 no two texts stand for the same bytes.
-    if name.len() >= 32 && bs58::decode(name).onto(&mut wallet) == Ok(32) {
+    if let Some(public_key) = public_key(name) {
         out.push(0);
-        out.extend_from_slice(&wallet);
+        out.extend_from_slice(&public_key);
     } else if let Some(uuid) = uuid_bytes(name) {
         out.push(1);
         out.extend_from_slice(&uuid);
@@ -587,7 +585,7 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
 
 fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(match reader.below(usize::MAX)? {
-        0 => bs58::encode(reader.take(32)?).into_string(),
+        0 => wallet_address(reader.array()?),
         1 => uuid_text(reader.take(16)?),
         // Every row has its session and wallet: a long one would stand for a thousand times its length.
         length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),

@@ -15,14 +15,25 @@ pub type DeviceId = String;
 /// `<session>:<device>:<counter>`, so that a message is found without an index of ids. Seed clients may use any text.
 pub type MessageId = String;
 
+/// The address of a wallet, given its public key.
+pub fn wallet_address(public_key: &[u8; 32]) -> WalletAddress {
+    let mut digits = [0; five8::BASE58_ENCODED_32_MAX_LEN];
+    let count = usize::from(five8::encode_32(public_key, &mut digits));
+    String::from_utf8_lossy(&digits[..count]).into_owned()
+}
+
+/// The public key of a wallet, where it is one; no two texts stand for the same key.
+pub fn public_key(wallet: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    five8::decode_32(wallet, &mut bytes).ok().map(|()| bytes)
+}
+
 /// Checks that `wallet` is 32 bytes of base58.
 ///
 /// # Errors
 /// `INVALID_WALLET_ADDRESS`.
 pub fn check_wallet(wallet: &str) -> Result<(), SyncError> {
-    let mut bytes = [0u8; 32];
-    let fits = (32..=44).contains(&wallet.len());
-    if fits && bs58::decode(wallet).onto(&mut bytes) == Ok(32) {
+    if public_key(wallet).is_some() {
         return Ok(());
     }
     let shown: String = wallet.chars().take(50).collect();
@@ -54,11 +65,9 @@ pub fn session_of(one: &str, other: &str) -> SessionId {
     uuid_text(&bytes)
 }
 
-/// A new device id: 96 random bits in base58.
+/// A new device id: 17 random letters and digits, 101 bits.
 pub fn new_device_id(random: &mut fastrand::Rng) -> DeviceId {
-    let mut bytes = [0u8; 12];
-    random.fill(&mut bytes);
-    bs58::encode(bytes).into_string()
+    (0..17).map(|_| random.alphanumeric()).collect()
 }
 
 /// The id of a device's message.
@@ -91,6 +100,11 @@ mod tests {
     fn wallet_addresses_are_32_bytes_of_base58() {
         check_wallet("11111111111111111111111111111111").unwrap();
         check_wallet("So11111111111111111111111111111111111111112").unwrap();
+        for wallet in ["11111111111111111111111111111111", "So11111111111111111111111111111111111111112"] {
+            assert_eq!(wallet_address(&public_key(wallet).unwrap()), wallet);
+        }
+        // One more zero byte than there is in the key: another text must not stand for it.
+        assert_eq!(public_key("1So11111111111111111111111111111111111111112"), None);
         for bad in ["", "peer123", "0OIl1111111111111111111111111111", "1111111111111111111111111111111111111111111111"] {
             assert_eq!(check_wallet(bad).unwrap_err().code, ErrorCode::InvalidWalletAddress, "{bad}");
         }

@@ -94,6 +94,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    pub fn array<const COUNT: usize>(&mut self) -> Result<&'a [u8; COUNT], Malformed> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed("it ends too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.below(usize::MAX)?;
         self.take(length)

@@ -1,10 +1,12 @@
 //! What people write, made up: always the same for the same seed.
 
+use solconnect_sync_core::ids::wallet_address;
+
 /// A wallet's address, by its number.
 pub fn wallet(number: u64) -> String {
     let mut bytes = [1; 32];
     bytes[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    bs58::encode(bytes).into_string()
+    wallet_address(&bytes)
 }
 
 /// Writes messages of 2 to 20 words, out of a thousand, some of which are frequent.
