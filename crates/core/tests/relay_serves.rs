@@ -49,6 +49,19 @@ fn chat_frames_reach_everybody_else_as_they_came() {
     assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT");
 }
 
+/// Seed 35767 of the simulated world: a chat frame is not acknowledged, and was taken for stored by its sender all the same.
+/// It never came to see it, and was sent more than it may have ahead.
+#[test]
+fn a_v1_device_hears_of_its_own_chat_frames_which_nothing_acknowledges() {
+    let mut rooms = Rooms::new();
+    rooms.join(1, "v", WALLETS[0]);
+    rooms.hear(1);
+    rooms.say(1, &chat("alice", "hi"));
+    let pushed = rooms.hear_only(1, "sync_response");
+    assert_eq!(pushed.len(), 1);
+    assert_eq!(pushed[0]["messages"][0]["message"]["ciphertext"], "hi");
+}
+
 #[test]
 fn who_writes_without_a_name_is_anonymous() {
     let mut rooms = Rooms::new();

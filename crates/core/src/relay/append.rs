@@ -210,7 +210,7 @@ impl Relay {
 
         for (update, outcome) in append.updates.into_iter().zip(append.outcomes) {
             let Some(session) = self.sessions.get_mut(session_id) else { return };
-            session.skip_acknowledged(update.connection, &outcome.ack.acknowledged_sequences);
+            session.skip_own(update.connection, update.acknowledge, &outcome.ack.acknowledged_sequences);
             if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.error.is_none()) {
                 let vector_clock = if update.v1 { VectorClock::new() } else { session.heads.informing() };
                 let ack = SyncAck { vector_clock, ..outcome.ack };
@@ -302,13 +302,13 @@ impl Session {
     }
 
     /// Senders are not sent their own messages. A v1 device that has everything before them learns their places from
-    /// the acknowledgement alone; seed clients hear only of others' messages.
-    fn skip_acknowledged(&mut self, connection: ConnectionId, sequences: &[u64]) {
+    /// the acknowledgement alone, where there is one; seed clients hear only of others' messages.
+    fn skip_own(&mut self, connection: ConnectionId, is_acknowledged: bool, sequences: &[u64]) {
         let Some(attachment) = self.attachments.get_mut(&connection) else { return };
         let Some(live) = attachment.live else { return };
         if !attachment.v1 {
             attachment.own.extend(sequences.iter().filter(|sequence| **sequence >= live));
-        } else if attachment.answers.is_empty() {
+        } else if is_acknowledged && attachment.answers.is_empty() {
             for sequence in sequences {
                 if attachment.live == Some(*sequence) {
                     attachment.live = Some(sequence + 1);
