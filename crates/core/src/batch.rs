@@ -280,6 +280,7 @@ impl<'a> Encoder<'a> {
         true
     }
 
+    /// Adds its row and its text.
     fn put(&mut self, entry: &'a Entry) -> Placed {
         let message = &entry.message;
         let wallet = self.wallets.place(&message.sender_wallet);

@@ -62,6 +62,25 @@ fn a_v1_device_hears_of_its_own_chat_frames_which_nothing_acknowledges() {
     assert_eq!(pushed[0]["messages"][0]["message"]["ciphertext"], "hi");
 }
 
+/// Seed 141991 of the simulated world: a chat frame made the relay serve a v1 device that had asked for nothing.
+#[test]
+fn a_v1_device_is_sent_nothing_of_the_log_before_it_asks() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &announce("v", WALLETS[0]));
+    rooms.say(1, &chat("alice", "hi"));
+    assert!(rooms.hear_only(1, "sync_response").is_empty());
+    // Nor does it inherit what was live when it spoke as a seed client.
+    rooms.open(2);
+    rooms.say(2, &chat("bob", "as a seed client"));
+    rooms.say(2, &announce("w", WALLETS[1]));
+    rooms.hear(2);
+    rooms.say(1, &chat("alice", "again"));
+    assert!(rooms.hear_only(2, "sync_response").is_empty());
+    rooms.say(2, &v1("w", "sync_request", json!({ "lastSyncedSequence": 0 })));
+    assert_eq!(rooms.hear_only(2, "sync_response")[0]["messages"].as_array().unwrap().len(), 3);
+}
+
 #[test]
 fn who_writes_without_a_name_is_anonymous() {
     let mut rooms = Rooms::new();

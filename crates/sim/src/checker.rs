@@ -105,10 +105,8 @@ pub(crate) struct ConnectionView {
     pub windows: BTreeMap<SessionId, Window>,
 }
 
-/// Messages in a batch where the device says nothing else (PROTOCOL.md).
-pub const BATCH_DEFAULT_MESSAGES: usize = 100;
-
 /// How far a device that keeps our rules has stored a log, and what it was sent beyond.
+#[derive(Default)]
 pub struct Window {
     /// Up to here it is stored.
     pub stored: u64,
@@ -116,13 +114,6 @@ pub struct Window {
     pub ahead: BTreeSet<u64>,
     /// The largest batch that it asked for.
     pub batch_max: usize,
-}
-
-impl Default for Window {
-    /// Who has not asked for anything is sent batches of the default size (seed 141991).
-    fn default() -> Window {
-        Window { stored: 0, ahead: BTreeSet::new(), batch_max: BATCH_DEFAULT_MESSAGES }
-    }
 }
 
 impl Window {
@@ -179,6 +170,7 @@ pub struct Checker {
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
     pub(crate) set_back: bool,
+    /// The frames that it has read.
     pub(crate) reader: Reader,
 }
 

@@ -10,7 +10,7 @@ use solconnect_sync_core::limits::{
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
 
-use crate::checker::{BATCH_DEFAULT_MESSAGES, Checker, ConnectionView, Mark, Window};
+use crate::checker::{Checker, ConnectionView, Mark, Window};
 use crate::faults::Fault;
 use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
@@ -119,8 +119,7 @@ impl Checker {
             Body::SyncRequest(request) => {
                 let head = self.ledger.log(&session_id).head();
                 let window = view.windows.entry(session_id).or_default();
-                let batch_max =
-                    request.max_batch_size.map_or(BATCH_DEFAULT_MESSAGES, |count| count.clamp(1, BATCH_MESSAGES_MAX as u64) as usize);
+                let batch_max = request.max_batch_size.map_or(100, |count| count.clamp(1, BATCH_MESSAGES_MAX as u64) as usize);
                 if request.missing_ranges.is_empty() {
                     *window = Window { stored: request.last_synced_sequence.min(head), batch_max, ..Window::default() };
                 } else {

@@ -87,7 +87,10 @@ impl Relay {
         check_id("sender", writer)?;
         let next = self.sessions.get(&head.session_id).map_or(1, |session| session.head + 1);
         let attachment = self.attachment(connection, head, writer)?;
-        attachment.live.get_or_insert(next);
+        // A v1 device asks for what it wants to hear.
+        if !attachment.v1 {
+            attachment.live.get_or_insert(next);
+        }
         attachment.learn_wallet(Some(&chat.sender));
         let device_id = attachment.device_id.clone();
         let message = Message {

@@ -95,6 +95,10 @@ impl Relay {
             attachment.wallet.clone_from(&announce.wallet);
         }
         let v1 = speaks_v1(head);
+        if v1 && !attachment.v1 {
+            // It asks for what it wants to hear, whatever it was as a seed client.
+            attachment.live = None;
+        }
         attachment.v1 = v1;
         attachment.announced = true;
         attachment.refused = false;
