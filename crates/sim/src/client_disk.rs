@@ -75,7 +75,7 @@ impl State {
 #[derive(Clone, Default)]
 pub struct ClientDisk {
     /// Every commit, so that any older state can be put back.
-    history: Vec<Rc<Vec<Write>>>,
+    history: Vec<Rc<Commit>>,
     /// So many of them survive a power cut.
     synced: usize,
     state: State,
@@ -103,17 +103,15 @@ impl ClientDisk {
     }
 
     /// Stores a commit of a tab whole, or nothing of it. A strict one takes with it to the disk all that was stored before
-    /// it. `fails` is a fault of the disk: it shows when all is written.
+    /// it. `fails` is a fault of the disk, with which nothing of it is stored.
     ///
     /// # Errors
     /// `PROFILE_IN_USE` where another tab has claimed it since, the fault, and what cannot be read back.
-    pub fn write(&mut self, tab: TabId, commit: Commit, fails: Option<ErrorCode>) -> Result<(), SyncError> {
+    pub fn write(&mut self, tab: TabId, commit: Rc<Commit>, fails: Option<ErrorCode>) -> Result<(), SyncError> {
         if tab != self.owner {
             return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has claimed the database"));
         }
         if let Some(code) = fails {
-            let mut state = self.state.clone();
-            state.apply(&commit.writes, self.history.len())?;
             return Err(SyncError::new(code, "the commit was aborted"));
         }
         if let Err(error) = self.state.apply(&commit.writes, self.history.len()) {
@@ -122,8 +120,9 @@ impl ClientDisk {
         }
         let concerns = |write: &Write| !matches!(write, Write::Versions(_) | Write::JoinLog { .. } | Write::ClearLog { .. });
         let changed = commit.strict || commit.writes.iter().any(concerns);
-        self.history.push(Rc::new(commit.writes));
-        if commit.strict {
+        let strict = commit.strict;
+        self.history.push(commit);
+        if strict {
             self.synced = self.history.len();
         }
         if changed {
@@ -176,9 +175,9 @@ impl ClientDisk {
         self.history.truncate(commits);
         self.synced = self.synced.min(commits);
         self.state = State::default();
-        for (index, writes) in self.history.iter().enumerate() {
+        for (index, commit) in self.history.iter().enumerate() {
             // They were read back when they were stored.
-            let _ = self.state.apply(writes, index);
+            let _ = self.state.apply(&commit.writes, index);
         }
         self.count_unsent();
     }

@@ -2,6 +2,7 @@
 //! machine in every tab is the real one.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input};
@@ -396,11 +397,11 @@ impl World {
             format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
         });
         let before = self.checker.commit_begins(&commit.writes, &self.profiles[profile].disk);
-        let writes = commit.writes.clone();
+        let commit = Rc::new(commit);
         let disk = &mut self.profiles[profile].disk;
-        let input = match disk.write(id, commit, fails) {
+        let input = match disk.write(id, Rc::clone(&commit), fails) {
             Ok(()) => {
-                self.checker.committed(id, profile, &writes, &before, disk);
+                self.checker.committed(id, profile, &commit.writes, &before, disk);
                 Input::Persisted { commit: number }
             }
             Err(error) => {

@@ -10,7 +10,6 @@ use solconnect_sim::checker::{INVARIANTS, Mark, Violation};
 use solconnect_sim::faults::Fault;
 use solconnect_sim::scenario::{Outcome, run};
 
-/// A third of a world's time goes into allocations, many small ones.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

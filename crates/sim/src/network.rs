@@ -114,6 +114,12 @@ impl Network {
         self.links.iter().filter(|(_, link)| is(link.peer)).map(|(connection, _)| *connection).collect()
     }
 
+    /// Whether such a peer has a socket that was opened after this one.
+    pub fn has_newer(&self, connection: ConnectionId, is: impl Fn(Peer) -> bool) -> bool {
+        let Some(opened_ms) = self.links.get(&connection).map(|link| link.opened_ms) else { return false };
+        self.links.range(connection + 1..).any(|(_, link)| link.opened_ms > opened_ms && is(link.peer))
+    }
+
     /// Sends a frame, which may be the occasion of a fault.
     pub fn send(&mut self, ctx: &mut Context, connection: ConnectionId, side: Side, payload: Payload) {
         if !self.links.contains_key(&connection) {

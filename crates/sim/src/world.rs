@@ -175,7 +175,7 @@ impl World {
             return;
         }
         let Some(link) = self.network.link(connection) else { return };
-        let (peer, relay_life, encoding, opened_ms) = (link.peer, link.relay_life, link.encoding, link.opened_ms);
+        let (peer, relay_life, encoding) = (link.peer, link.relay_life, link.encoding);
         let Some(parcel) = self.network.arrive(&mut self.ctx, connection, side) else { return };
         self.ctx.trace.number(connection * 2 + side as u64);
         if let Parcel::Frame(payload) = &parcel {
@@ -188,13 +188,8 @@ impl World {
             let input = match parcel {
                 Parcel::Opened => relay::Input::Opened { connection, encoding },
                 Parcel::Frame(payload) => {
-                    let newer = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
-                    if self
-                        .network
-                        .sockets_of(newer)
-                        .iter()
-                        .any(|other| *other > connection && self.network.link(*other).is_some_and(|link| link.opened_ms > opened_ms))
-                    {
+                    let same = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
+                    if self.network.has_newer(connection, same) {
                         self.ctx.faults.count(Fault::ReorderedSockets);
                     }
                     let honest = matches!(peer, Peer::Tab(..));

@@ -71,7 +71,7 @@ impl History {
     fn commit(&mut self, strict: bool, writes: Vec<Write>) {
         let before = self.world.checker.commit_begins(&writes, &self.disk);
         self.commits += 1;
-        self.disk.write(TAB, Commit { id: self.commits, strict, writes: writes.clone() }, None).unwrap();
+        self.disk.write(TAB, Commit { id: self.commits, strict, writes: writes.clone() }.into(), None).unwrap();
         self.world.checker.committed(TAB, 0, &writes, &before, &self.disk);
         self.world.checker.disk_is_known(TAB);
     }
@@ -441,7 +441,7 @@ fn i25_i26_i27_what_has_not_converged() {
     unsent.message.session_id.clone_from(&session_id);
     let writes = vec![Write::Outbox(OutboxRecord { session_id: session_id.clone(), entries: vec![unsent] })];
     let disk = &mut world.profiles[0].disk;
-    disk.write(disk.owner(), Commit { id: 99, strict: true, writes }, None).unwrap();
+    disk.write(disk.owner(), Commit { id: 99, strict: true, writes }.into(), None).unwrap();
     assert_eq!(judged(world), Some(25));
 
     let mut world = settled();

@@ -38,11 +38,11 @@ impl suite::Store for Simulated {
     /// As in the world, a commit is on its way for a while and then stored in one step.
     async fn write(&self, commit: &Commit) -> Result<(), SyncError> {
         wait().await;
-        self.disk.borrow_mut().write(self.tab, commit.clone(), None)
+        self.disk.borrow_mut().write(self.tab, commit.clone().into(), None)
     }
 
     async fn write_in_vain(&self, commit: &Commit) -> SyncError {
-        let result = self.disk.borrow_mut().write(self.tab, commit.clone(), Some(ErrorCode::StorageFull));
+        let result = self.disk.borrow_mut().write(self.tab, commit.clone().into(), Some(ErrorCode::StorageFull));
         result.expect_err("the disk is full")
     }
 
