@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{message_id, parse_message_id, public_key, wallet_address};
+use crate::ids::{message_id, parse_message_id, public_key, uuid_bytes, uuid_text, wallet_address};
 use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
 use crate::list::list;
 use crate::message::{Entry, Message, Stamp};
@@ -587,7 +587,7 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
 fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     Ok(match reader.below(usize::MAX)? {
         0 => wallet_address(reader.array()?),
-        1 => uuid_text(reader.take(16)?),
+        1 => uuid_text(reader.array()?),
         // Every row has its session and wallet: a long one would stand for a thousand times its length.
         length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),
         _ => return Err(Malformed("a session id or wallet is too long")),
@@ -596,35 +596,6 @@ fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
 
 fn short(name: &str) -> Result<&str, Malformed> {
     if name.is_empty() || name.len() > ID_BYTES_MAX { Err(Malformed("a device id is empty or too long")) } else { Ok(name) }
-}
-
-/// Where the hyphens of a UUID stand, after so many bytes.
-const HYPHENS_AFTER: [usize; 4] = [4, 6, 8, 10];
-
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-pub(crate) fn uuid_text(bytes: &[u8]) -> String {
-    let mut text = Vec::with_capacity(36);
-    for (place, byte) in bytes.iter().enumerate() {
-        if HYPHENS_AFTER.contains(&place) {
-            text.push(b'-');
-        }
-        text.push(HEX_DIGITS[usize::from(byte >> 4)]);
-        text.push(HEX_DIGITS[usize::from(byte & 15)]);
-    }
-    String::from_utf8(text).unwrap_or_default()
-}
-
-pub(crate) fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 36 {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|byte| HEX_DIGITS.iter().position(|digit| *digit == byte));
-    for byte in &mut bytes {
-        *byte = (digits.next()?? << 4 | digits.next()??) as u8;
-    }
-    (uuid_text(&bytes) == text).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::batch::uuid_text;
 use crate::error::{ErrorCode, SyncError};
 use crate::limits::{ID_BYTES_MAX, INTEGER_MAX};
 
@@ -65,6 +64,46 @@ pub fn session_of(one: &str, other: &str) -> SessionId {
     uuid_text(&bytes)
 }
 
+/// Where the hyphens of a UUID stand, after so many bytes.
+const HYPHENS_AFTER: [usize; 4] = [4, 6, 8, 10];
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// A UUID as it is written: in small letters.
+pub fn uuid_text(bytes: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.iter().enumerate() {
+        if HYPHENS_AFTER.contains(&place) {
+            text.push('-');
+        }
+        text.push(char::from(HEX_DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(HEX_DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// The bytes of a text that is a UUID as [`uuid_text`] writes it; no two texts stand for the same bytes.
+pub fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 16];
+    let mut characters = text.iter();
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        if HYPHENS_AFTER.contains(&place) && characters.next() != Some(&b'-') {
+            return None;
+        }
+        *byte = hex_digit(*characters.next()?)? << 4 | hex_digit(*characters.next()?)?;
+    }
+    Some(bytes)
+}
+
+fn hex_digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}
+
 /// A new device id: 17 random letters and digits, 101 bits.
 pub fn new_device_id(random: &mut fastrand::Rng) -> DeviceId {
     (0..17).map(|_| random.alphanumeric()).collect()
@@ -107,6 +146,22 @@ mod tests {
         assert_eq!(public_key("1So11111111111111111111111111111111111111112"), None);
         for bad in ["", "peer123", "0OIl1111111111111111111111111111", "1111111111111111111111111111111111111111111111"] {
             assert_eq!(check_wallet(bad).unwrap_err().code, ErrorCode::InvalidWalletAddress, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_two_texts_stand_for_the_same_uuid() {
+        let uuid = "0f8fad5b-d9cb-869f-a165-70867728950e";
+        assert_eq!(uuid_text(&uuid_bytes(uuid).unwrap()), uuid);
+        for other in [
+            "",
+            "0f8fad5bd9cb869fa16570867728950e",
+            "0F8FAD5B-D9CB-869F-A165-70867728950E",
+            "0f8fad5bd-9cb-869f-a165-70867728950e",
+            "0f8fad5b-d9cb-869f-a165-70867728950",
+            "0f8fad5b-d9cb-869f-a165-70867728950g",
+        ] {
+            assert_eq!(uuid_bytes(other), None, "{other}");
         }
     }
 

@@ -30,6 +30,9 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Messages in one batch, whatever `maxBatchSize` asks for.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 
+/// Messages in one batch where nothing is asked for.
+pub const BATCH_MESSAGES_DEFAULT: usize = 100;
+
 /// Entries of all clocks in one batch. Clocks are written as differences, so that a short batch could stand for very
 /// long ones; with a thousand devices it still holds 64 messages.
 pub const CLOCK_ENTRIES_MAX: usize = 64 * CLOCK_DEVICES_MAX;

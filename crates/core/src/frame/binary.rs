@@ -5,9 +5,9 @@ use super::{
     ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState,
     SyncStatus, SyncUpdate, Unsent, check_frame_bytes,
 };
-use crate::batch::{Batch, uuid_bytes, uuid_text};
+use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id};
+use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id, uuid_bytes, uuid_text};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::message::{Entry, Stamp};
 use crate::wire::{Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, nested, number_of, put_block, put_signed, record};
@@ -115,7 +115,7 @@ impl Record for Envelope {
         }
         match number {
             number::SESSION_ID => head.session_id.take(value)?,
-            number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.get(..16).ok_or(Malformed("a UUID has 16 bytes"))?),
+            number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.first_chunk().ok_or(Malformed("a UUID has 16 bytes"))?),
             number::DEVICE_ID => head.device_id.take(value)?,
             number::TIMESTAMP => head.timestamp = Stamp::Millis(number_of(value)?),
             number::MESSAGE_ID => head.message_id.take(value)?,

@@ -10,7 +10,7 @@ use crate::frame::{
     SyncAck, SyncHeartbeat, SyncRequest, SyncState,
 };
 use crate::ids::{WalletAddress, check_id};
-use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
+use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
@@ -171,8 +171,8 @@ impl Relay {
             return Ok(());
         };
         let cursor = request.last_synced_sequence.min(log_head);
-        let batch_max = request.max_batch_size.unwrap_or(100).clamp(1, BATCH_MESSAGES_MAX as u64);
-        attachment.batch_max = usize::try_from(batch_max).unwrap_or(BATCH_MESSAGES_MAX);
+        let batch_max = request.max_batch_size.unwrap_or(BATCH_MESSAGES_DEFAULT as u64);
+        attachment.batch_max = usize::try_from(batch_max).unwrap_or(BATCH_MESSAGES_MAX).clamp(1, BATCH_MESSAGES_MAX);
         let ranges: Vec<(u64, u64)> = match request.missing_ranges.as_slice() {
             ranges @ [_, ..] => ranges.iter().map(|range| (range.start.max(1), range.end.min(log_head))).collect(),
             [] => {
@@ -385,7 +385,7 @@ impl Attachment {
             answers: Default::default(),
             sent_through: 0,
             acknowledged_through: 0,
-            batch_max: 100,
+            batch_max: BATCH_MESSAGES_DEFAULT,
             reading: false,
             refused: false,
         }
