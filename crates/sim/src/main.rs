@@ -101,6 +101,8 @@ struct Sum {
     exercised: [u64; 32],
     marks: [u64; Mark::ALL.len()],
     repeated: u64,
+    /// Of all traces, whatever the order in which the seeds ended.
+    traces: u64,
     broken: Vec<Outcome>,
 }
 
@@ -109,6 +111,7 @@ impl Sum {
         self.seeds += 1;
         self.operations += outcome.operations;
         self.steps += outcome.steps;
+        self.traces = self.traces.wrapping_add((outcome.hash ^ outcome.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.faults.resize(Fault::ALL.len(), 0);
         self.faults.iter_mut().zip(&outcome.faults).for_each(|(sum, count)| *sum += count);
         self.exercised.iter_mut().zip(outcome.exercised).for_each(|(sum, count)| *sum += count);
@@ -177,12 +180,13 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
 fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
     let seconds = elapsed.as_secs_f64();
     println!(
-        "{} seeds in {seconds:.1} s, {:.0} a second; {} operations, {} steps; {} seeds run twice with the same trace",
+        "{} seeds in {seconds:.1} s, {:.0} a second; {} operations, {} steps; {} seeds run twice with the same trace; traces {:016x}",
         sum.seeds,
         sum.seeds as f64 / seconds,
         sum.operations,
         sum.steps,
-        sum.repeated
+        sum.repeated,
+        sum.traces
     );
     let mut missing = Vec::new();
     println!("faults:");
