@@ -1,56 +1,62 @@
-//! The batch: messages of one session in their one binary form, on the wire, in the stores of both sides and in the
+//! The batch: entries of one session in their one binary form, on the wire, in the stores of both sides and in the
 //! relay's answers. What arrives is checked and kept as the bytes it came in.
 //!
-//! Chat is short, and what stands around a message is long: ids, clocks, times. In a batch devices and wallets stand in
-//! a table, sequence numbers are implied, clocks and times are differences, an id that follows from device and counter
-//! is left out, and base64 (what ciphertext is written in) is stored as the bytes that it means. PROTOCOL.md has the
-//! layout.
+//! Chat is short, and what stands around a message is long: ids, times. In a batch devices and wallets stand in a table,
+//! sequence numbers and counters are implied, times are differences, an id that follows from device and counter is left
+//! out, and base64 (what ciphertext is written in) is stored as the bytes that it means. A row may have a block of
+//! extensions, which later versions fill and this one keeps. PROTOCOL.md has the layout.
 
 use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{message_id, parse_message_id, public_key, uuid_bytes, uuid_text, wallet_address};
-use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
+use crate::entry::{Entry, Extensions};
+use crate::ids::{is_start, message_id, start_of};
+use crate::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FIRST_SEQUENCE_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
 use crate::list::list;
-use crate::message::{Entry, Message, Stamp};
+use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;
-use crate::wire::{Malformed, Reader, put_bytes, put_signed, put_varint, text};
+use crate::wire::{Malformed, Reader, put_bytes, put_name, put_signed, put_varint, take_name, text};
 
 /// The first byte: another layout would have another.
-const LAYOUT: u8 = 1;
-
-/// The highest sequence number of a batch's first message: all that may follow it are below 2^53.
-const FIRST_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
+const LAYOUT: u8 = 2;
 
 /// Of the second byte: the rows are compressed.
 const DEFLATED: u8 = 1;
 
-/// What a row says of itself, beside the times and the text that every row has.
+/// What a row says of itself, beside the times and the text that every row has. The frequent ones fit one byte.
 mod row {
     /// Another device than in the row before.
     pub const DEVICE: u64 = 1;
-    /// Its clock is not what the rows before let expect.
-    pub const CLOCK: u64 = 1 << 1;
     /// The text is base64 of what is stored.
-    pub const BASE64: u64 = 1 << 2;
-    /// An id of another form than our own.
-    pub const ID: u64 = 1 << 3;
-    pub const CONTENT_TYPE: u64 = 1 << 4;
-    pub const REPLACES: u64 = 1 << 5;
+    pub const BASE64: u64 = 1 << 1;
+    /// It knows what the row before knows. Only in a log; elsewhere that is what is expected.
+    pub const KNOWS_SAME: u64 = 1 << 2;
+    /// It says what it knows: it is not what is expected.
+    pub const KNOWS: u64 = 1 << 3;
     /// Another wallet than the device's.
-    pub const WALLET: u64 = 1 << 7;
+    pub const WALLET: u64 = 1 << 4;
+    /// An id of another form than our own.
+    pub const ID: u64 = 1 << 5;
     /// The stamp is a number of milliseconds, not text.
-    pub const MILLIS: u64 = 1 << 8;
+    pub const MILLIS: u64 = 1 << 6;
+    /// The counter is not the next of its device.
+    pub const COUNTER: u64 = 1 << 7;
+    /// Its author knew something beside the log.
+    pub const ALSO: u64 = 1 << 8;
+    /// It is no message but an entry of another kind.
+    pub const KIND: u64 = 1 << 9;
+    pub const CONTENT_TYPE: u64 = 1 << 10;
+    pub const REPLACES: u64 = 1 << 11;
     /// The stamp is a text of another form than ours.
-    pub const STAMP: u64 = 1 << 9;
-    pub const DELETED: u64 = 1 << 10;
+    pub const STAMP: u64 = 1 << 12;
     /// Fields that we know nothing of, as JSON.
-    pub const EXTRA: u64 = 1 << 11;
-    pub const FIRST_ID: u64 = 1 << 12;
+    pub const EXTRA: u64 = 1 << 13;
+    /// A block of what later versions say.
+    pub const EXTENSIONS: u64 = 1 << 14;
     /// All of them; another bit is of a layout that we do not know.
-    pub const KNOWN: u64 = DEVICE | CLOCK | BASE64 | ID | CONTENT_TYPE | REPLACES | WALLET | MILLIS | STAMP | DELETED | EXTRA | FIRST_ID;
+    pub const KNOWN: u64 = (1 << 15) - 1;
 }
 
 /// A batch, possibly empty. Its bytes are shared, not copied, when it is cloned.
@@ -106,7 +112,7 @@ impl Batch {
     ///
     /// # Errors
     /// For anything that no encoder writes, and for what would grow above the limits (`limits.rs`): a count above
-    /// [`BATCH_MESSAGES_MAX`], rows above [`INFLATED_BYTES_MAX`], clocks above [`CLOCK_ENTRIES_MAX`].
+    /// [`BATCH_MESSAGES_MAX`], rows above [`INFLATED_BYTES_MAX`].
     pub fn entries(&self) -> Result<Vec<Entry>, Malformed> {
         if self.is_empty() { Ok(Vec::new()) } else { decode(&self.0) }
     }
@@ -160,16 +166,21 @@ impl<'de> Deserialize<'de> for Batch {
 }
 
 /// Names in the order in which they were met.
-#[derive(Default)]
-struct Table<'a> {
-    names: Vec<&'a str>,
+struct Table<K> {
+    names: Vec<K>,
     /// Places in `names`, in the order of the names.
     sorted: Vec<usize>,
 }
 
-impl<'a> Table<'a> {
-    fn place(&mut self, name: &'a str) -> usize {
-        match self.sorted.binary_search_by(|place| self.names[*place].cmp(name)) {
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Table { names: Vec::new(), sorted: Vec::new() }
+    }
+}
+
+impl<K: Ord> Table<K> {
+    fn place(&mut self, name: K) -> usize {
+        match self.sorted.binary_search_by(|place| self.names[*place].cmp(&name)) {
             Ok(found) => self.sorted[found],
             Err(gap) => {
                 self.names.push(name);
@@ -185,43 +196,42 @@ impl<'a> Table<'a> {
             self.sorted.retain(|place| *place < count);
         }
     }
-
-    fn bytes(&self) -> usize {
-        self.names.iter().map(|name| name.len() + 3).sum()
-    }
 }
 
-/// Makes a batch, message by message.
+/// A device of the table, and what its next row is expected to say.
+struct Writer {
+    /// Its wallet: that of its first row.
+    wallet: usize,
+    /// The counter before its first row.
+    before_first: u64,
+    /// The counter of its last row.
+    counter: u64,
+}
+
+/// Makes a batch, entry by entry.
 pub struct Encoder<'a> {
     session: &'a str,
     first: u64,
     bytes_max: usize,
     count: usize,
-    clock_entries: usize,
-    wallets: Table<'a>,
-    devices: Table<'a>,
-    /// The wallet that each device first wrote for, where it has written.
-    wallet_of: Vec<Option<usize>>,
-    /// The highest counters seen, by device.
-    known: Vec<u64>,
+    wallets: Table<&'a str>,
+    /// A device and the start in the ids of its messages.
+    devices: Table<(&'a str, &'a str)>,
+    /// By their places in `devices`.
+    writers: Vec<Writer>,
+    tables_bytes: usize,
     rows: Vec<u8>,
     texts: Vec<u8>,
     before: Before,
-}
-
-/// An entry by the tables: the places of its device and its wallet, and its clock's counters by device.
-struct Placed {
-    device: usize,
-    wallet: usize,
-    counters: Vec<u64>,
 }
 
 /// What a row is a difference to.
 #[derive(Default, Clone, Copy)]
 struct Before {
     device: usize,
+    knows: u64,
     stamp_ms: u64,
-    server_ms: u64,
+    server_ms: Option<u64>,
 }
 
 impl<'a> Encoder<'a> {
@@ -232,11 +242,10 @@ impl<'a> Encoder<'a> {
             first: first.sequence_number,
             bytes_max,
             count: 0,
-            clock_entries: 0,
             wallets: Table::default(),
             devices: Table::default(),
-            wallet_of: Vec::new(),
-            known: Vec::new(),
+            writers: Vec::new(),
+            tables_bytes: 0,
             rows: Vec::new(),
             texts: Vec::new(),
             before: Before::default(),
@@ -244,55 +253,50 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds an entry. `false`, and nothing has changed: it does not follow the one before, no reader would take it, or
-    /// the batch would have more than [`BATCH_MESSAGES_MAX`] messages, [`CLOCK_ENTRIES_MAX`] clock entries, or the bytes
-    /// it may have (the first message fits in any case).
+    /// the batch would have more than [`BATCH_MESSAGES_MAX`] entries or the bytes it may have (the first entry fits in any
+    /// case).
     #[must_use]
     pub fn push(&mut self, entry: &'a Entry) -> bool {
         let message = &entry.message;
         let sequence = if self.first == 0 { 0 } else { self.first + self.count as u64 };
         let follows = entry.sequence_number == sequence && message.session_id == self.session;
-        let clock_entries = self.clock_entries + entry.vector_clock.len();
-        if !follows || !is_readable(entry) || self.count >= BATCH_MESSAGES_MAX || clock_entries > CLOCK_ENTRIES_MAX {
+        if !follows || !entry.is_readable() || self.count >= BATCH_MESSAGES_MAX {
             return false;
         }
-        let (wallets, devices, rows, texts) = (self.wallets.names.len(), self.devices.names.len(), self.rows.len(), self.texts.len());
-        let before = self.before;
-        let Placed { device, wallet, counters } = self.put(entry);
-        let bytes = self.wallets.bytes() + self.devices.bytes() + self.rows.len() + self.texts.len();
-        let devices_max = 2 * CLOCK_DEVICES_MAX;
-        if self.count > 0 && (bytes > self.bytes_max || self.devices.names.len() > devices_max) {
+        let (wallets, devices) = (self.wallets.names.len(), self.devices.names.len());
+        let (rows, texts, tables_bytes, before) = (self.rows.len(), self.texts.len(), self.tables_bytes, self.before);
+        let device = self.put(entry);
+        if self.count > 0 && self.tables_bytes + self.rows.len() + self.texts.len() > self.bytes_max {
             self.wallets.truncate(wallets);
             self.devices.truncate(devices);
-            self.wallet_of.truncate(devices);
-            self.known.truncate(devices);
+            self.writers.truncate(devices);
             self.rows.truncate(rows);
             self.texts.truncate(texts);
-            self.before = before;
+            (self.tables_bytes, self.before) = (tables_bytes, before);
             return false;
         }
         // Only now: what was put and taken back must leave no trace.
-        self.wallet_of[device].get_or_insert(wallet);
-        for (known, counter) in self.known.iter_mut().zip(counters) {
-            *known = (*known).max(counter);
-        }
-        self.clock_entries = clock_entries;
+        self.writers[device].counter = entry.counter;
         self.count += 1;
         true
     }
 
-    /// Adds its row and its text.
-    fn put(&mut self, entry: &'a Entry) -> Placed {
+    /// Adds its row and its text; gives the place of its device.
+    fn put(&mut self, entry: &'a Entry) -> usize {
         let message = &entry.message;
+        let wallets = self.wallets.names.len();
         let wallet = self.wallets.place(&message.sender_wallet);
-        let device = self.devices.place(&entry.original_device_id);
-        let mut counters = vec![0; self.devices.names.len()];
-        for (device, counter) in entry.vector_clock.iter() {
-            let place = self.devices.place(device);
-            counters.resize(self.devices.names.len(), 0);
-            counters[place] = counter;
+        if wallet == wallets {
+            self.tables_bytes += message.sender_wallet.len() + 3;
         }
-        self.known.resize(self.devices.names.len(), 0);
-        self.wallet_of.resize(self.devices.names.len(), None);
+        let start = start_of(&message.id, self.session, &entry.device_id, entry.counter);
+        let device = self.devices.place((&entry.device_id, start.unwrap_or_default()));
+        if device == self.writers.len() {
+            let before_first = entry.counter - 1;
+            self.writers.push(Writer { wallet, before_first, counter: before_first });
+            self.tables_bytes += entry.device_id.len() + start.map_or(0, str::len) + 6;
+        }
+        let writer = &self.writers[device];
 
         let mut kind = 0;
         let mut rest = Vec::with_capacity(64);
@@ -300,17 +304,31 @@ impl<'a> Encoder<'a> {
             kind |= row::DEVICE;
             put_varint(&mut rest, device as u64);
         }
-        let changes = self.clock_changes(device, &counters);
-        if !changes.is_empty() {
-            kind |= row::CLOCK;
-            put_varint(&mut rest, changes.len() as u64);
-            for (place, change) in changes {
-                put_varint(&mut rest, place as u64);
-                put_signed(&mut rest, change);
+        if entry.counter != writer.counter + 1 {
+            kind |= row::COUNTER;
+            put_signed(&mut rest, entry.counter.wrapping_sub(writer.counter + 1).cast_signed());
+        }
+        match self.expected_knows(entry.sequence_number) {
+            expected if expected == entry.knows => {}
+            _ if self.first > 0 && entry.knows == self.before.knows => kind |= row::KNOWS_SAME,
+            _ => {
+                kind |= row::KNOWS;
+                put_varint(&mut rest, if self.first == 0 { entry.knows } else { entry.sequence_number - 1 - entry.knows });
             }
         }
-        let own = parse_message_id(&message.id);
-        if own != Some((self.session, &entry.original_device_id, entry.counter())) {
+        if !entry.also.is_empty() {
+            kind |= row::ALSO;
+            put_varint(&mut rest, entry.also.len() as u64);
+            for (device, counter) in entry.also.iter() {
+                put_bytes(&mut rest, device.as_bytes());
+                put_varint(&mut rest, counter);
+            }
+        }
+        if message.kind != Kind::MESSAGE {
+            kind |= row::KIND;
+            put_varint(&mut rest, u64::from(message.kind.0));
+        }
+        if start.is_none() {
             kind |= row::ID;
             put_bytes(&mut rest, message.id.as_bytes());
         }
@@ -322,20 +340,17 @@ impl<'a> Encoder<'a> {
             kind |= row::REPLACES;
             put_bytes(&mut rest, replaces.as_bytes());
         }
-        if let Some(first_id) = &message.first_id {
-            kind |= row::FIRST_ID;
-            put_bytes(&mut rest, first_id.as_bytes());
-        }
-        if self.wallet_of[device].is_some_and(|its| its != wallet) {
+        if writer.wallet != wallet {
             kind |= row::WALLET;
             put_varint(&mut rest, wallet as u64);
-        }
-        if message.deleted {
-            kind |= row::DELETED;
         }
         if !message.extra.is_empty() {
             kind |= row::EXTRA;
             put_bytes(&mut rest, message.extra.as_str().as_bytes());
+        }
+        if !entry.extensions.is_empty() {
+            kind |= row::EXTENSIONS;
+            put_bytes(&mut rest, entry.extensions.bytes());
         }
         match &message.timestamp {
             Stamp::Text(stamp) => {
@@ -350,7 +365,8 @@ impl<'a> Encoder<'a> {
                 self.before.stamp_ms = *ms;
             }
         }
-        put_signed(&mut rest, entry.server_timestamp.wrapping_sub(self.before.server_ms).cast_signed());
+        let server_before = self.before.server_ms.unwrap_or(self.before.stamp_ms);
+        put_signed(&mut rest, entry.server_timestamp.wrapping_sub(server_before).cast_signed());
         let texts = self.texts.len();
         match from_base64(&message.ciphertext) {
             Some(bytes) => {
@@ -362,26 +378,18 @@ impl<'a> Encoder<'a> {
         put_varint(&mut rest, (self.texts.len() - texts) as u64);
         put_varint(&mut self.rows, kind);
         self.rows.extend_from_slice(&rest);
-        self.before.device = device;
-        self.before.server_ms = entry.server_timestamp;
-        Placed { device, wallet, counters }
+        self.before = Before { device, knows: entry.knows, server_ms: Some(entry.server_timestamp), ..self.before };
+        device
     }
 
-    /// Where a clock differs from what is expected: that its device knows all that the rows before it knew, and has
-    /// counted one further.
-    fn clock_changes(&self, device: usize, counters: &[u64]) -> Vec<(usize, i64)> {
-        let expected = self.known.iter().enumerate().map(|(place, known)| known + u64::from(place == device));
-        let changes = counters.iter().zip(expected).enumerate();
-        changes
-            .filter(|(_, (counter, expected))| *counter != expected)
-            .map(|(place, (counter, expected))| (place, counter.cast_signed() - expected.cast_signed()))
-            .collect()
+    /// What an entry is expected to know: in a log all that is before it, elsewhere what the one before it knows.
+    fn expected_knows(&self, sequence: u64) -> u64 {
+        sequence.checked_sub(1).unwrap_or(self.before.knows)
     }
 
     /// The batch of what was pushed.
     pub fn finish(self) -> Batch {
-        let tables = self.session.len() + self.wallets.bytes() + self.devices.bytes();
-        let mut bytes = Vec::with_capacity(tables + self.rows.len() + self.texts.len() + 16);
+        let mut bytes = Vec::with_capacity(self.session.len() + self.tables_bytes + self.rows.len() + self.texts.len() + 16);
         bytes.extend([LAYOUT, 0]);
         put_name(&mut bytes, self.session);
         put_varint(&mut bytes, self.first);
@@ -391,9 +399,11 @@ impl<'a> Encoder<'a> {
             put_name(&mut bytes, wallet);
         }
         put_varint(&mut bytes, self.devices.names.len() as u64);
-        for (device, wallet) in self.devices.names.iter().zip(&self.wallet_of) {
+        for ((device, start), writer) in self.devices.names.iter().zip(&self.writers) {
             put_bytes(&mut bytes, device.as_bytes());
-            put_varint(&mut bytes, wallet.unwrap_or(0) as u64);
+            put_bytes(&mut bytes, start.as_bytes());
+            put_varint(&mut bytes, writer.wallet as u64);
+            put_varint(&mut bytes, writer.before_first);
         }
         put_bytes(&mut bytes, &self.rows);
         bytes.extend_from_slice(&self.texts);
@@ -401,13 +411,13 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Whether a reader takes what stands around the message.
-pub(crate) fn is_readable(entry: &Entry) -> bool {
-    let names = [&entry.message.session_id, &entry.message.sender_wallet];
-    names.into_iter().all(|name| name.len() <= ID_BYTES_MAX)
-        && short(&entry.original_device_id).is_ok()
-        && entry.server_timestamp <= INTEGER_MAX
-        && entry.sequence_number <= FIRST_MAX
+/// A device of a batch's table, as it is read.
+struct Device {
+    id: String,
+    start: String,
+    wallet: usize,
+    /// Of its last row so far.
+    counter: u64,
 }
 
 /// The parts of a batch's bytes.
@@ -417,7 +427,7 @@ struct Layout<'a> {
     first: u64,
     count: usize,
     wallets: Vec<String>,
-    devices: Vec<(Arc<str>, usize)>,
+    devices: Vec<Device>,
     /// Where the rows begin, as they are.
     #[cfg(feature = "relay")]
     tables_end: usize,
@@ -437,15 +447,19 @@ impl<'a> Layout<'a> {
         let session = take_name(&mut reader)?;
         let first = reader.varint()?;
         let count = reader.below(BATCH_MESSAGES_MAX + 1)?;
-        if first > FIRST_MAX && count > 0 {
+        if first > FIRST_SEQUENCE_MAX && count > 0 {
             return Err(Malformed("a sequence number is above 2^53 - 1"));
         }
         let wallets = reader.below(BATCH_MESSAGES_MAX + 1)?;
         let wallets = (0..wallets).map(|_| take_name(&mut reader)).collect::<Result<Vec<_>, _>>()?;
-        let devices = reader.below(2 * CLOCK_DEVICES_MAX + 1)?;
-        let mut device = || -> Result<(Arc<str>, usize), Malformed> {
-            let name = short(reader.text()?)?;
-            Ok((name.into(), reader.below(wallets.len())?))
+        let devices = reader.below(BATCH_MESSAGES_MAX + 1)?;
+        let mut device = || -> Result<Device, Malformed> {
+            let id = short(reader.text()?)?.to_owned();
+            let start = reader.text()?;
+            if !start.is_empty() && !is_start(start) {
+                return Err(Malformed("a start is not six letters and digits"));
+            }
+            Ok(Device { id, start: start.to_owned(), wallet: reader.below(wallets.len())?, counter: reader.varint()? })
         };
         let devices = (0..devices).map(|_| device()).collect::<Result<Vec<_>, _>>()?;
         Ok(Layout {
@@ -465,7 +479,8 @@ impl<'a> Layout<'a> {
 fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
     let layout = Layout::of(bytes)?;
     if layout.flags & DEFLATED == 0 {
-        return decode_rows(&layout, layout.rows);
+        let rows = layout.rows;
+        return decode_rows(layout, rows);
     }
     let mut reader = Reader(layout.rows);
     let size = reader.below(INFLATED_BYTES_MAX + 1)?;
@@ -474,69 +489,69 @@ fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
     if inflated != Ok(size) {
         return Err(Malformed("the rows of a batch do not inflate to the size they name"));
     }
-    decode_rows(&layout, &rows)
+    decode_rows(layout, &rows)
 }
 
-fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed> {
-    let Layout { session, first, count, wallets, devices, .. } = layout;
+fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed> {
+    let Layout { session, first, count, wallets, mut devices, .. } = layout;
     let mut texts = Reader(rows);
     let mut reader = Reader(texts.bytes()?);
-    // Clocks list their devices in order; the table does not.
-    let mut table = Table { names: Vec::with_capacity(devices.len()), sorted: Vec::with_capacity(devices.len()) };
-    if devices.iter().enumerate().any(|(place, (device, _))| table.place(device) != place) {
-        return Err(Malformed("a device stands twice in the table"));
-    }
-    let sorted = table.sorted;
-    let mut known = vec![0u64; devices.len()];
-    let mut counters = known.clone();
-    let mut clock_entries = 0;
     let mut before = Before::default();
-    let mut entries = Vec::with_capacity(*count);
-    for number in 0..*count as u64 {
+    let mut entries = Vec::with_capacity(count);
+    for number in 0..count as u64 {
         let kind = reader.varint()?;
         if kind & !row::KNOWN != 0 {
             return Err(Malformed("a row of a kind that this version does not know"));
         }
         let has = |bit| kind & bit != 0;
-        let device = if has(row::DEVICE) { reader.below(devices.len())? } else { before.device };
-        let (device_id, device_wallet) = devices.get(device).ok_or(Malformed("a row names no device"))?;
-        counters.clone_from(&known);
-        counters[device] += 1;
-        if has(row::CLOCK) {
-            for _ in 0..reader.below(devices.len() + 1)? {
-                let place = reader.below(devices.len())?;
-                let counter = counters[place].checked_add_signed(reader.signed()?);
-                counters[place] = counter.filter(|counter| *counter <= INTEGER_MAX).ok_or(Malformed("a counter is out of range"))?;
+        let sequence_number = if first == 0 { 0 } else { first + number };
+        let place = if has(row::DEVICE) { reader.below(devices.len())? } else { before.device };
+        let device = devices.get_mut(place).ok_or(Malformed("a row names no device"))?;
+        let change = if has(row::COUNTER) { reader.signed()? } else { 0 };
+        let counter = device.counter.checked_add(1).and_then(|next| next.checked_add_signed(change));
+        let counter = counter.filter(|counter| (1..=INTEGER_MAX).contains(counter)).ok_or(Malformed("a counter is out of range"))?;
+        device.counter = counter;
+        let knows = if has(row::KNOWS) {
+            let said = reader.varint()?;
+            if first == 0 { Some(said) } else { (sequence_number - 1).checked_sub(said) }
+        } else if has(row::KNOWS_SAME) || first == 0 {
+            Some(before.knows)
+        } else {
+            Some(sequence_number - 1)
+        };
+        let knows = knows.filter(|knows| *knows <= INTEGER_MAX).ok_or(Malformed("an entry knows what is out of range"))?;
+        let mut also = VectorClock::new();
+        if has(row::ALSO) {
+            for _ in 0..reader.below(ALSO_MAX + 1)? {
+                let device = short(reader.text()?)?;
+                also.raise(device, reader.varint()?).map_err(|_| Malformed("a counter is out of range"))?;
             }
         }
-        for (known, counter) in known.iter_mut().zip(&counters) {
-            *known = (*known).max(*counter);
-        }
-        let vector_clock = VectorClock::of_sorted(sorted.iter().map(|place| (devices[*place].0.clone(), counters[*place])));
-        clock_entries += vector_clock.len();
-        if clock_entries > CLOCK_ENTRIES_MAX || vector_clock.len() > CLOCK_DEVICES_MAX || counters[device] > INTEGER_MAX {
-            return Err(Malformed("the clocks of a batch are larger than the limit"));
-        }
-        let id = if has(row::ID) { reader.text()?.to_owned() } else { message_id(session, device_id, counters[device]) };
+        let entry_kind = if has(row::KIND) { u32::try_from(reader.varint()?).map_err(|_| Malformed("a kind is out of range"))? } else { 0 };
+        let id = if has(row::ID) { reader.text()?.to_owned() } else { message_id(&session, &device.id, &device.start, counter) };
         let content_type = if has(row::CONTENT_TYPE) { Some(reader.text()?.to_owned()) } else { None };
         let replaces = if has(row::REPLACES) { Some(reader.text()?.to_owned()) } else { None };
-        let first_id = if has(row::FIRST_ID) { Some(reader.text()?.to_owned()) } else { None };
-        let wallet = if has(row::WALLET) { reader.below(wallets.len())? } else { *device_wallet };
+        let wallet = if has(row::WALLET) { reader.below(wallets.len())? } else { device.wallet };
         let extra = if has(row::EXTRA) { reader.text()? } else { "" };
+        let extensions = if has(row::EXTENSIONS) { reader.bytes()? } else { &[] };
+        if extensions.len() > EXTENSIONS_BYTES_MAX {
+            return Err(Malformed("the extensions of an entry are larger than the limit"));
+        }
         let timestamp = if has(row::STAMP) {
             Stamp::Text(reader.text()?.to_owned())
         } else {
             before.stamp_ms = before.stamp_ms.wrapping_add(reader.signed()?.cast_unsigned());
             if has(row::MILLIS) { Stamp::Millis(before.stamp_ms) } else { Stamp::Iso(before.stamp_ms) }
         };
-        before.server_ms = before.server_ms.wrapping_add(reader.signed()?.cast_unsigned());
-        if before.server_ms > INTEGER_MAX {
+        let server_before = before.server_ms.unwrap_or(before.stamp_ms);
+        let server_timestamp = server_before.wrapping_add(reader.signed()?.cast_unsigned());
+        if server_timestamp > INTEGER_MAX {
             return Err(Malformed("a time is above 2^53 - 1"));
         }
         let length = reader.below(rows.len() + 1)?;
         let written = texts.take(length)?;
         let ciphertext = if has(row::BASE64) { Base64::encode_string(written) } else { text(written)?.to_owned() };
-        before.device = device;
+        before = Before { device: place, knows, server_ms: Some(server_timestamp), ..before };
         entries.push(Entry {
             message: Message {
                 id,
@@ -546,14 +561,16 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
                 session_id: session.clone(),
                 content_type,
                 replaces,
-                first_id,
-                deleted: has(row::DELETED),
+                kind: Kind(entry_kind),
                 extra: extra.into(),
             },
-            sequence_number: if *first == 0 { 0 } else { first + number },
-            vector_clock,
-            server_timestamp: before.server_ms,
-            original_device_id: (**device_id).to_owned(),
+            device_id: device.id.clone(),
+            counter,
+            knows,
+            also,
+            extensions: Extensions::from(extensions),
+            sequence_number,
+            server_timestamp,
         });
     }
     if !reader.0.is_empty() || !texts.0.is_empty() {
@@ -567,31 +584,6 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let may_be = text.len() >= 8 && text.len().is_multiple_of(4) && !text.as_bytes().contains(&b' ');
     if may_be { Base64::decode_vec(text).ok() } else { None }
-}
-
-/// Names that have a shorter form: 0 stands before the 32 bytes of a wallet, 1 before the 16 of a UUID, and the length
-/// + 2 before any other.
-fn put_name(out: &mut Vec<u8>, name: &str) {
-    if let Some(public_key) = public_key(name) {
-        out.push(0);
-        out.extend_from_slice(&public_key);
-    } else if let Some(uuid) = uuid_bytes(name) {
-        out.push(1);
-        out.extend_from_slice(&uuid);
-    } else {
-        put_varint(out, name.len() as u64 + 2);
-        out.extend_from_slice(name.as_bytes());
-    }
-}
-
-fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
-    Ok(match reader.below(usize::MAX)? {
-        0 => wallet_address(reader.array()?),
-        1 => uuid_text(reader.array()?),
-        // Every row has its session and wallet: a long one would stand for a thousand times its length.
-        length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),
-        _ => return Err(Malformed("a session id or wallet is too long")),
-    })
 }
 
 fn short(name: &str) -> Result<&str, Malformed> {

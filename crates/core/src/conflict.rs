@@ -4,21 +4,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::ConflictingVersion;
+use crate::entry::Entry;
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::{CONFLICT_TEXT_BYTES_MAX, CONFLICT_VERSIONS_MAX, VERSIONS_MAX};
-use crate::message::Entry;
-use crate::vector_clock::{Causality, VectorClock};
+use crate::message::{Message, Stamp};
+use crate::vector_clock::VectorClock;
 
 /// `conflictResolutionStrategy`: which of several concurrent versions of one message is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "ts", derive(tsify::Tsify))]
 pub enum Strategy {
-    /// The largest clock sum; ties by timestamp, then device id.
+    /// The version whose author had seen more of the log; ties by timestamp, then device id.
     #[default]
     VectorClock,
-    /// The latest timestamp; ties by clock sum, then device id.
+    /// The latest timestamp; ties by what its author had seen, then device id.
     Latest,
     /// The application decides; until then the one that `vector_clock` would take is shown, marked as open.
     Manual,
@@ -35,17 +35,28 @@ pub enum ConflictKind {
     ConcurrentVersions,
 }
 
-/// Messages `from` to `to` of one device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Entries `from` to `to` of the log, by their sequence numbers, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct CounterRange {
-    /// The device.
-    pub device_id: DeviceId,
-    /// Its first counter.
+pub struct LogRange {
+    /// The first.
     pub from: u64,
-    /// Its last counter.
+    /// The last.
     pub to: u64,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictingVersion {
+    /// What was written.
+    pub message: Message,
+    /// Where.
+    pub device_id: DeviceId,
+    /// What was known then.
+    pub vector_clock: VectorClock,
+    /// When.
+    pub timestamp: Stamp,
 }
 
 /// One message and what it did not know of.
@@ -64,8 +75,11 @@ pub struct Conflict {
     /// What that device knew.
     #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
     pub vector_clock: VectorClock,
-    /// All that it did not know of, by device: exact, and as short as the list of devices.
-    pub concurrent_with: Vec<CounterRange>,
+    /// The part of the log that its author had not seen: it is concurrent with every entry there that another device
+    /// wrote. Absent for versions, which `conflictingVersions` lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub concurrent_with: Option<LogRange>,
     /// The message and the first few others that are at hand; see `concurrentWith` for all of them.
     #[cfg_attr(
         feature = "ts",
@@ -80,18 +94,20 @@ pub struct Conflict {
     pub resolution: Option<String>,
 }
 
-/// What an entry did not know, given the highest counters in the log before it. Exact; costs O(devices).
-pub fn unknown_to(entry: &Entry, heads_before: &VectorClock) -> Vec<CounterRange> {
-    let unknown = entry.vector_clock.behind(heads_before).filter(|(device, ..)| *device != entry.original_device_id);
-    unknown.map(|(device, known, head)| CounterRange { device_id: device.to_owned(), from: known + 1, to: head }).collect()
-}
-
-/// Reports an entry that did not know `concurrent_with`, with those of the `others` at hand that it names.
-pub fn concurrent_messages<'a>(entry: &'a Entry, concurrent_with: Vec<CounterRange>, others: impl Iterator<Item = &'a Entry>) -> Conflict {
+/// Reports an entry of the log that is concurrent with entries before it ([`Log::is_concurrent`]), with those of the
+/// `others` at hand that it did not know.
+///
+/// [`Log::is_concurrent`]: crate::log::Log::is_concurrent
+pub fn concurrent_messages<'a>(
+    entry: &'a Entry,
+    others: impl Iterator<Item = &'a Entry>,
+    clock_of: impl Fn(&Entry) -> VectorClock,
+) -> Conflict {
+    let unknown = LogRange { from: entry.knows + 1, to: entry.sequence_number.saturating_sub(1) };
     let named = |other: &&Entry| {
-        concurrent_with
-            .iter()
-            .any(|range| range.device_id == other.original_device_id && (range.from..=range.to).contains(&other.counter()))
+        (unknown.from..=unknown.to).contains(&other.sequence_number)
+            && other.device_id != entry.device_id
+            && other.counter > entry.also.get(&other.device_id)
     };
     let mut text_bytes = 0;
     let fits = |other: &&Entry| {
@@ -99,37 +115,38 @@ pub fn concurrent_messages<'a>(entry: &'a Entry, concurrent_with: Vec<CounterRan
         text_bytes <= CONFLICT_TEXT_BYTES_MAX
     };
     let versions = std::iter::once(entry).chain(others.filter(named).take_while(fits)).take(CONFLICT_VERSIONS_MAX);
-    let conflicting_versions = versions.map(conflicting_version).collect();
     Conflict {
         kind: ConflictKind::ConcurrentMessages,
         message_id: entry.message.id.clone(),
         sequence_number: entry.sequence_number,
-        device_id: entry.original_device_id.clone(),
-        vector_clock: entry.vector_clock.clone(),
-        concurrent_with,
-        conflicting_versions,
+        device_id: entry.device_id.clone(),
+        vector_clock: clock_of(entry),
+        concurrent_with: Some(unknown),
+        conflicting_versions: versions.map(|version| conflicting_version(version, &clock_of)).collect(),
         resolution: Some("log_order".into()),
     }
 }
 
-fn conflicting_version(entry: &Entry) -> ConflictingVersion {
+fn conflicting_version(entry: &Entry, clock_of: impl Fn(&Entry) -> VectorClock) -> ConflictingVersion {
     ConflictingVersion {
         message: entry.message.clone(),
-        device_id: entry.original_device_id.clone(),
-        vector_clock: entry.vector_clock.clone(),
+        device_id: entry.device_id.clone(),
+        vector_clock: clock_of(entry),
         timestamp: entry.message.timestamp.clone(),
     }
 }
 
-/// Adds a version, an entry with `replaces`: those of the same wallet that it knew or that the same device wrote are
+/// Whether the author of `new` had seen `old`.
+fn knows(new: &Entry, old: &Entry) -> bool {
+    let in_log = old.sequence_number > 0 && old.sequence_number <= new.knows;
+    in_log || old.counter <= new.also.get(&old.device_id) || old.device_id == new.device_id
+}
+
+/// Adds a version of a message: those of the same wallet that its author had seen or that the same device wrote are
 /// superseded. Of more than [`VERSIONS_MAX`] of a wallet the one that is first in the log goes.
 pub fn add_version(versions: &mut Vec<Entry>, new: Entry) {
     let is_rival = |old: &Entry| old.message.sender_wallet == new.message.sender_wallet;
-    let superseded = |old: &Entry| {
-        let known = old.vector_clock.compare(&new.vector_clock) != Causality::Concurrent;
-        is_rival(old) && (known || old.original_device_id == new.original_device_id)
-    };
-    versions.retain(|old| !superseded(old));
+    versions.retain(|old| !(is_rival(old) && knows(&new, old)));
     if versions.iter().filter(|old| is_rival(old)).count() >= VERSIONS_MAX
         && let Some(first) = versions.iter().position(is_rival)
     {
@@ -139,17 +156,18 @@ pub fn add_version(versions: &mut Vec<Entry>, new: Entry) {
 }
 
 /// Reports the versions of one message that `entry` meets, or `None` where it supersedes all.
-pub fn concurrent_versions(entry: &Entry, versions: &[Entry], strategy: Strategy) -> Option<Conflict> {
+pub fn concurrent_versions(
+    entry: &Entry,
+    versions: &[Entry],
+    strategy: Strategy,
+    clock_of: impl Fn(&Entry) -> VectorClock,
+) -> Option<Conflict> {
     let target = entry.message.replaces.as_ref()?;
     let rivals: Vec<&Entry> = ranked(versions, &entry.message.sender_wallet, strategy);
     if rivals.len() < 2 {
         return None;
     }
-    let others = rivals.iter().filter(|version| version.message.id != entry.message.id);
-    let concurrent_with = others
-        .map(|version| CounterRange { device_id: version.original_device_id.clone(), from: version.counter(), to: version.counter() })
-        .collect();
-    let conflicting_versions = rivals.iter().take(CONFLICT_VERSIONS_MAX).map(|version| conflicting_version(version)).collect();
+    let conflicting_versions = rivals.iter().take(CONFLICT_VERSIONS_MAX).map(|version| conflicting_version(version, &clock_of)).collect();
     let resolution = match strategy {
         Strategy::VectorClock => Some("vector_clock".into()),
         Strategy::Latest => Some("latest".into()),
@@ -159,9 +177,9 @@ pub fn concurrent_versions(entry: &Entry, versions: &[Entry], strategy: Strategy
         kind: ConflictKind::ConcurrentVersions,
         message_id: target.clone(),
         sequence_number: entry.sequence_number,
-        device_id: entry.original_device_id.clone(),
-        vector_clock: entry.vector_clock.clone(),
-        concurrent_with,
+        device_id: entry.device_id.clone(),
+        vector_clock: clock_of(entry),
+        concurrent_with: None,
         conflicting_versions,
         resolution,
     })
@@ -170,10 +188,10 @@ pub fn concurrent_versions(entry: &Entry, versions: &[Entry], strategy: Strategy
 /// The versions by `author`, the winner first. The order is total, so it is the same everywhere.
 pub fn ranked<'a>(versions: &'a [Entry], author: &str, strategy: Strategy) -> Vec<&'a Entry> {
     let rank = |version: &Entry| {
-        let (sum, time) = (version.vector_clock.sum(), version.message.timestamp.ms());
-        if strategy == Strategy::Latest { (time, sum) } else { (sum, time) }
+        let (knows, time) = (version.knows, version.message.timestamp.ms());
+        if strategy == Strategy::Latest { (time, knows) } else { (knows, time) }
     };
-    let beats = |one: &Entry, other: &Entry| (rank(one), &one.original_device_id) > (rank(other), &other.original_device_id);
+    let beats = |one: &Entry, other: &Entry| (rank(one), &one.device_id) > (rank(other), &other.device_id);
     let mut ranked: Vec<&Entry> = Vec::new();
     for version in versions.iter().filter(|version| version.message.sender_wallet == author) {
         ranked.insert(ranked.partition_point(|other| beats(other, version)), version);
@@ -184,79 +202,81 @@ pub fn ranked<'a>(versions: &'a [Entry], author: &str, strategy: Strategy) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Message, Stamp};
 
-    fn entry(device: &str, clock: &str, replaces: Option<&str>, at_ms: u64) -> Entry {
-        let vector_clock: VectorClock = clock.parse().unwrap();
-        let id = format!("s:{device}:{}", vector_clock.get(device));
+    fn version(device: &str, sequence_number: u64, knows: u64, at_ms: u64) -> Entry {
         let message = Message {
-            id,
+            id: format!("{device}-{sequence_number}"),
             sender_wallet: "w".into(),
             ciphertext: format!("by {device}"),
             timestamp: Stamp::Millis(at_ms),
-            replaces: replaces.map(Into::into),
+            replaces: Some("m".into()),
             ..Message::default()
         };
-        Entry { message, sequence_number: 9, vector_clock, server_timestamp: 0, original_device_id: device.into() }
+        Entry { message, sequence_number, counter: 1, knows, device_id: device.into(), ..Entry::default() }
+    }
+
+    fn no_clock(_: &Entry) -> VectorClock {
+        VectorClock::new()
     }
 
     #[test]
-    fn a_message_conflicts_with_exactly_what_its_clock_did_not_know() {
-        let heads = r#"{"a":4,"b":7,"c":1}"#.parse().unwrap();
-        let unknown = unknown_to(&entry("a", r#"{"a":5,"b":5,"c":1}"#, None, 0), &heads);
-        assert_eq!(unknown, [CounterRange { device_id: "b".into(), from: 6, to: 7 }]);
+    fn a_conflict_names_what_its_author_had_not_seen() {
+        let entry = version("a", 9, 4, 0);
+        let others = [version("b", 4, 0, 0), version("b", 5, 0, 0), version("a", 6, 0, 0), version("c", 7, 0, 0)];
+        let conflict = concurrent_messages(&entry, others.iter(), no_clock);
+        assert_eq!(conflict.concurrent_with, Some(LogRange { from: 5, to: 8 }));
+        let ids: Vec<&str> = conflict.conflicting_versions.iter().map(|version| &*version.message.id).collect();
+        assert_eq!(ids, ["a-9", "b-5", "c-7"]);
     }
 
     #[test]
     fn winners_do_not_depend_on_the_order_of_arrival() {
-        let one = entry("a", r#"{"a":2,"c":1}"#, Some("m"), 50);
-        let two = entry("b", r#"{"a":1,"b":1}"#, Some("m"), 90);
+        let (one, two) = (version("a", 7, 3, 50), version("b", 8, 2, 90));
         for versions in [vec![one.clone(), two.clone()], vec![two, one]] {
-            assert_eq!(ranked(&versions, "w", Strategy::VectorClock)[0].original_device_id, "a");
-            assert_eq!(ranked(&versions, "w", Strategy::Manual)[0].original_device_id, "a");
-            assert_eq!(ranked(&versions, "w", Strategy::Latest)[0].original_device_id, "b");
+            assert_eq!(ranked(&versions, "w", Strategy::VectorClock)[0].device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Manual)[0].device_id, "a");
+            assert_eq!(ranked(&versions, "w", Strategy::Latest)[0].device_id, "b");
         }
     }
 
     #[test]
     fn a_version_that_knows_all_others_ends_the_conflict() {
         let mut versions = Vec::new();
-        add_version(&mut versions, entry("a", r#"{"a":2}"#, Some("m"), 0));
-        let rival = entry("b", r#"{"a":1,"b":1}"#, Some("m"), 0);
+        add_version(&mut versions, version("a", 2, 1, 0));
+        let rival = version("b", 3, 1, 0);
         add_version(&mut versions, rival.clone());
-        let conflict = concurrent_versions(&rival, &versions, Strategy::Manual).unwrap();
+        let conflict = concurrent_versions(&rival, &versions, Strategy::Manual, no_clock).unwrap();
         assert_eq!((conflict.kind, conflict.resolution), (ConflictKind::ConcurrentVersions, None));
-        assert_eq!(conflict.concurrent_with, [CounterRange { device_id: "a".into(), from: 2, to: 2 }], "the others, not itself");
-        let resolution = entry("a", r#"{"a":3,"b":1}"#, Some("m"), 0);
+        assert_eq!(conflict.conflicting_versions.len(), 2);
+        let resolution = version("c", 4, 3, 0);
         add_version(&mut versions, resolution.clone());
         assert_eq!(versions.len(), 1);
-        assert!(concurrent_versions(&resolution, &versions, Strategy::Manual).is_none());
+        assert!(concurrent_versions(&resolution, &versions, Strategy::Manual, no_clock).is_none());
     }
 
     #[test]
-    fn one_device_has_one_open_version_whatever_its_clocks_say() {
+    fn one_device_has_one_open_version() {
         let mut versions = Vec::new();
-        add_version(&mut versions, entry("a", r#"{"a":1,"b":5}"#, Some("m"), 0));
-        add_version(&mut versions, entry("a", r#"{"a":2,"b":4}"#, Some("m"), 0));
-        assert_eq!(versions.iter().map(|version| &*version.message.id).collect::<Vec<_>>(), ["s:a:2"]);
+        add_version(&mut versions, version("a", 5, 4, 0));
+        add_version(&mut versions, version("a", 6, 2, 0));
+        assert_eq!(versions.iter().map(|version| &*version.message.id).collect::<Vec<_>>(), ["a-6"]);
     }
 
     #[test]
     fn of_too_many_versions_of_a_wallet_the_first_in_the_log_goes() {
-        let mut foreign = entry("f", r#"{"f":1}"#, Some("m"), 0);
+        let mut foreign = version("f", 1, 0, 0);
         foreign.message.sender_wallet = "other".into();
         let mut versions = vec![foreign];
         for number in 0..=VERSIONS_MAX {
-            let device = format!("d{number:02}");
-            add_version(&mut versions, entry(&device, &format!(r#"{{"{device}":1}}"#), Some("m"), 0));
+            add_version(&mut versions, version(&format!("d{number:02}"), number as u64 + 2, 0, 0));
         }
-        let devices: Vec<&str> = versions.iter().map(|version| &*version.original_device_id).collect();
+        let devices: Vec<&str> = versions.iter().map(|version| &*version.device_id).collect();
         assert_eq!((devices.len(), devices[0], devices[1]), (VERSIONS_MAX + 1, "f", "d01"), "the other wallet's stays");
     }
 
     #[test]
     fn versions_by_another_wallet_never_show() {
-        let mut forged = entry("x", r#"{"x":9}"#, Some("m"), 99);
+        let mut forged = version("x", 9, 9, 99);
         forged.message.sender_wallet = "other".into();
         assert!(ranked(&[forged], "w", Strategy::VectorClock).is_empty());
     }

@@ -11,7 +11,8 @@ pub type WalletAddress = String;
 pub type SessionId = String;
 /// One database of one browser profile.
 pub type DeviceId = String;
-/// `<session>:<device>:<counter>`, so that a message is found without an index of ids. Seed clients may use any text.
+/// `<session>:<device>:<start>:<counter>`, so that a message is found without an index of ids; or any text that the
+/// application or a seed client gave. For ever: a message that is queued again keeps it.
 pub type MessageId = String;
 
 /// The address of a wallet, given its public key.
@@ -109,18 +110,48 @@ pub fn new_device_id(random: &mut fastrand::Rng) -> DeviceId {
     (0..17).map(|_| random.alphanumeric()).collect()
 }
 
-/// The id of a device's message.
-pub fn message_id(session: &str, device: &str, counter: u64) -> MessageId {
-    [session, ":", device, ":", &counter.to_string()].concat()
+/// A new start: what keeps apart the ids that two copies of one profile give, drawn at each start of a client.
+pub fn new_start(random: &mut fastrand::Rng) -> String {
+    (0..START_LENGTH).map(|_| random.alphanumeric()).collect()
 }
 
-/// The session, device and counter that an id of our own form names; `None` for ids that seed clients made.
+/// Characters of a start: two copies of a profile draw the same one once in 56 billion times.
+const START_LENGTH: usize = 6;
+
+/// The id of a device's message, `<session>:<device>:<start>:<counter>`. Ids that the relay gives to messages of seed
+/// clients have no start: `<session>:<device>:<counter>`.
+pub fn message_id(session: &str, device: &str, start: &str, counter: u64) -> MessageId {
+    let counter = counter.to_string();
+    if start.is_empty() { [session, ":", device, ":", &counter].concat() } else { [session, ":", device, ":", start, ":", &counter].concat() }
+}
+
+/// The start in an id that [`message_id`] makes of this session, device and counter; `None` where it makes no such id.
+pub fn start_of<'a>(id: &'a str, session: &str, device: &str, counter: u64) -> Option<&'a str> {
+    let rest = id.strip_prefix(session)?.strip_prefix(':')?.strip_prefix(device)?.strip_prefix(':')?;
+    let rest = rest.strip_suffix(&*counter.to_string())?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_suffix(':').filter(|start| is_start(start))
+}
+
+/// Whether a text can be a start.
+pub(crate) fn is_start(text: &str) -> bool {
+    text.len() == START_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The session, device and counter that an id of our own form names; `None` for ids of another form. An application or
+/// a seed client may give an id that only looks like it, so what is found there has to have this id.
 pub fn parse_message_id(id: &str) -> Option<(&str, &str, u64)> {
     let (rest, counter) = id.rsplit_once(':')?;
-    let (session, device) = rest.rsplit_once(':')?;
     // Only as it is written: `parse` takes `+7` and `07` too, which are other ids.
-    let number = counter.parse().ok().filter(|number| (1..=INTEGER_MAX).contains(number) && number.to_string() == counter)?;
-    Some((session, device, number))
+    let counter = counter.parse().ok().filter(|number: &u64| (1..=INTEGER_MAX).contains(number) && number.to_string() == counter)?;
+    let (before, last) = rest.rsplit_once(':')?;
+    // The last name is a start where one more stands before it, and the device otherwise.
+    match before.rsplit_once(':').filter(|_| is_start(last)) {
+        Some((session, device)) => Some((session, device, counter)),
+        None => Some((before, last, counter)),
+    }
 }
 
 #[cfg(test)]
@@ -167,10 +198,28 @@ mod tests {
 
     #[test]
     fn a_message_id_names_its_place() {
-        let id = message_id("room:7", "dev", 12);
+        let id = message_id("room:7", "dev", "aB3xY9", 12);
+        assert_eq!(id, "room:7:dev:aB3xY9:12");
         assert_eq!(parse_message_id(&id), Some(("room:7", "dev", 12)));
+        assert_eq!(parse_message_id(&message_id("room", "dev", "", 12)), Some(("room", "dev", 12)));
         for other in ["msg-1", "a:b:0", "a:b:x", "a:b:07", "a:b:+7", "a:b:9007199254740992"] {
             assert_eq!(parse_message_id(other), None);
         }
+    }
+
+    #[test]
+    fn only_the_very_id_of_a_place_has_a_start() {
+        let id = message_id("room", "dev", "aB3xY9", 12);
+        assert_eq!(start_of(&id, "room", "dev", 12), Some("aB3xY9"));
+        assert_eq!(start_of("room:dev:12", "room", "dev", 12), Some(""));
+        for (session, device, counter) in [("rooms", "dev", 12), ("room", "de", 12), ("room", "dev", 2), ("room", "dev", 13)] {
+            assert_eq!(start_of(&id, session, device, counter), None);
+        }
+        for other in ["room:dev:short:12", "room:dev:aB3xY9z:12", "room:dev:aB:xY9:12", "room:dev:aB3x\u{e9}:12", "room:dev::12"] {
+            assert_eq!(start_of(other, "room", "dev", 12), None, "{other}");
+        }
+        let mut random = fastrand::Rng::with_seed(7);
+        let start = new_start(&mut random);
+        assert_eq!(start_of(&message_id("s", "d", &start, 1), "s", "d", 1), Some(&*start));
     }
 }

@@ -6,17 +6,17 @@
 
 pub mod backoff;
 pub mod batch;
-pub mod client;
+//pub mod client;
 pub mod conflict;
+pub mod entry;
 pub mod error;
-pub mod frame;
+//pub mod frame;
 pub mod ids;
 pub mod limits;
 mod list;
 pub mod log;
 pub mod message;
-#[cfg(feature = "relay")]
-pub mod relay;
+//pub mod relay;
 pub mod time;
 pub mod vector_clock;
 mod wire;

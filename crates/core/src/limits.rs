@@ -30,12 +30,17 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Messages in one batch, whatever `maxBatchSize` asks for.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 
+/// The highest sequence number of a batch's first message: those of all that may follow it are below 2^53.
+pub const FIRST_SEQUENCE_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
+
 /// Messages in one batch where nothing is asked for.
 pub const BATCH_MESSAGES_DEFAULT: usize = 100;
 
-/// Entries of all clocks in one batch. Clocks are written as differences, so that a short batch could stand for very
-/// long ones; with a thousand devices it still holds 64 messages.
-pub const CLOCK_ENTRIES_MAX: usize = 64 * CLOCK_DEVICES_MAX;
+/// Pairs in one entry's `also`: what its author knew beside the log. More than seed clients and a few peers have at once.
+pub const ALSO_MAX: usize = 64;
+
+/// The extension block of one entry, in bytes: room for what later versions add beside the largest text.
+pub const EXTENSIONS_BYTES_MAX: usize = 4 * 1024;
 
 /// Clocks of more devices are left out of frames in which they only inform: two such clocks at every reconnect would be
 /// most of what it takes.
@@ -65,6 +70,10 @@ pub const ATTACHMENTS_MAX: usize = SESSIONS_MAX;
 
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
 pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
+
+/// Entries of a log that its holder can look back over without reading it, for the clocks of messages whose authors did
+/// not know the newest ones.
+pub const RECENT_ENTRIES_MAX: usize = 256;
 
 /// Recent entries of a session that the relay keeps in memory, to push and to describe conflicts without a read.
 pub const TAIL_ENTRIES_MAX: usize = 256;

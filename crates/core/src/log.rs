@@ -1,6 +1,11 @@
-//! A session's log as a device holds it: a prefix of the relay's, without holes.
+//! A session's log up to its end: what has to be known of it to check and place the next entry. The relay and every
+//! device hold the same, and whoever holds the same log has the same hash of it.
 
-use crate::message::Entry;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
+use crate::limits::{CLOCK_DEVICES_MAX, RECENT_ENTRIES_MAX};
 use crate::vector_clock::VectorClock;
 
 /// Why entries do not follow what is stored.
@@ -21,39 +26,215 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Takes the entries that continue a log which ends at `cursor`, and moves `heads` on. Known entries are left out.
-///
-/// Checks what the relay promises: sequence numbers without holes (I5), a device's counters ascending (I8), and
-/// no entry before what its clock knows (I10).
-///
-/// # Errors
-/// [`Refusal`]; `heads` may have moved then and must be thrown away.
-pub fn accept(cursor: u64, heads: &mut VectorClock, entries: Vec<Entry>) -> Result<Vec<Entry>, Refusal> {
-    let mut fresh: Vec<Entry> = Vec::new();
-    let mut last = None;
-    for entry in entries {
-        let sequence = entry.sequence_number;
-        if last.is_some_and(|last| sequence != last + 1) || sequence == 0 {
-            return Err(Refusal::Broken(format!("a batch goes on with sequence {sequence}, which does not follow")));
-        }
-        last = Some(sequence);
-        if sequence <= cursor {
-            continue;
-        }
-        if fresh.is_empty() && sequence != cursor + 1 {
-            return Err(Refusal::Gap);
-        }
-        let (device, counter) = (&entry.original_device_id, entry.counter());
-        if counter <= heads.get(device) {
-            return Err(Refusal::Broken(format!("counter {counter} of {device} stands twice in the log, at {sequence} and before")));
-        }
-        if let Some((other, _, known)) = heads.behind(&entry.vector_clock).find(|(other, ..)| other != device) {
-            return Err(Refusal::Broken(format!("entry {sequence} knows message {known} of {other}, which is not before it")));
-        }
-        heads.raise(device, counter).map_err(|error| Refusal::Broken(error.message))?;
-        fresh.push(entry);
+/// The last entry of a device in a log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// The device.
+    pub device_id: Arc<str>,
+    /// The entry's counter.
+    pub counter: u64,
+    /// Its place.
+    pub sequence: u64,
+    /// Its digest, and so that of all that the device wrote.
+    pub digest: Digest,
+}
+
+/// A session's log up to its end. Cheap to clone: what is long is shared until it changes.
+#[derive(Debug, Clone)]
+pub struct Log {
+    end: u64,
+    hash: Digest,
+    /// In the order of the device ids.
+    heads: Arc<Vec<Head>>,
+    /// The device that wrote the last entry, and the place of the last entry that another one wrote: what no message of
+    /// a device has to know beside its own is found by these two alone.
+    last_device: Arc<str>,
+    other_end: u64,
+    /// The last entries that were taken, newest last: the device of each, and its counter before.
+    recent: Arc<VecDeque<(Arc<str>, u64)>>,
+}
+
+/// Two logs are the same where their ends, hashes and heads are: what was taken recently only helps to look back.
+impl PartialEq for Log {
+    fn eq(&self, other: &Self) -> bool {
+        (self.end, self.hash, &self.heads) == (other.end, other.hash, &other.heads)
     }
-    Ok(fresh)
+}
+
+impl Log {
+    /// The log of a session that has no entries.
+    pub fn new(session: &str) -> Log {
+        Log {
+            end: 0,
+            hash: first_log_hash(session),
+            heads: Arc::default(),
+            last_device: "".into(),
+            other_end: 0,
+            recent: Arc::default(),
+        }
+    }
+
+    /// A log that was stored: its end, its hash and the last entry of each device.
+    pub fn restore(end: u64, hash: Digest, mut heads: Vec<Head>) -> Log {
+        heads.sort_by(|one, other| one.device_id.cmp(&other.device_id));
+        let last = heads.iter().max_by_key(|head| head.sequence);
+        let last_device = last.map_or_else(|| "".into(), |head| head.device_id.clone());
+        let other_end = heads.iter().filter(|head| head.device_id != last_device).map(|head| head.sequence).max().unwrap_or(0);
+        Log { end, hash, heads: Arc::new(heads), last_device, other_end, recent: Arc::default() }
+    }
+
+    /// The last sequence number, 0 where there are no entries.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The running hash of all entries.
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// The last entry of each device, in the order of their ids.
+    pub fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+
+    /// The last entry of a device.
+    pub fn head(&self, device: &str) -> Option<&Head> {
+        self.place(device).ok().map(|place| &self.heads[place])
+    }
+
+    /// The counter of a device's last entry, 0 where it has none.
+    pub fn counter(&self, device: &str) -> u64 {
+        self.head(device).map_or(0, |head| head.counter)
+    }
+
+    /// The digest that a device's next entry follows.
+    pub fn digest(&self, session: &str, device: &str) -> Digest {
+        self.head(device).map_or_else(|| first_digest(session, device), |head| head.digest)
+    }
+
+    fn place(&self, device: &str) -> Result<usize, usize> {
+        self.heads.binary_search_by(|head| (*head.device_id).cmp(device))
+    }
+
+    /// Whether entries of other devices are in the log that an entry behind its end did not know. Takes the same time
+    /// however long the log is and however many devices it has, unless the entry knows more than the log.
+    pub fn is_concurrent(&self, entry: &Entry) -> bool {
+        let foreign = if *self.last_device == *entry.device_id { self.other_end } else { self.end };
+        let unknown = |head: &Head| {
+            *head.device_id != *entry.device_id && head.sequence > entry.knows && head.counter > entry.also.get(&head.device_id)
+        };
+        foreign > entry.knows && (entry.also.is_empty() || self.heads.iter().any(unknown))
+    }
+
+    /// Takes the next entry. Checks what the relay promises: sequence numbers without holes (I5), ascending counters of a
+    /// device (I8), and no entry before what its author knew (I10).
+    ///
+    /// # Errors
+    /// [`Refusal::Broken`]; the log is unchanged then.
+    pub fn take(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        let Entry { sequence_number: sequence, counter, knows, device_id: device, .. } = entry;
+        if *sequence != self.end + 1 {
+            return Err(Refusal::Broken(format!("the log goes on with sequence {sequence} after {}", self.end)));
+        }
+        if knows >= sequence {
+            return Err(Refusal::Broken(format!("entry {sequence} knows entry {knows}, which is not before it")));
+        }
+        let place = self.place(device);
+        let before = place.map_or(0, |place| self.heads[place].counter);
+        if *counter <= before {
+            return Err(Refusal::Broken(format!("counter {counter} of {device} comes after its counter {before}, at {sequence}")));
+        }
+        if place.is_err() && self.heads.len() >= CLOCK_DEVICES_MAX {
+            return Err(Refusal::Broken(format!("the log has more than {CLOCK_DEVICES_MAX} devices")));
+        }
+        let digest = entry.digest(&self.digest(&entry.message.session_id, device));
+        let heads = Arc::make_mut(&mut self.heads);
+        let place = match place {
+            Ok(place) => {
+                let head = &mut heads[place];
+                (head.counter, head.sequence, head.digest) = (*counter, *sequence, digest);
+                place
+            }
+            Err(place) => {
+                heads.insert(place, Head { device_id: device.as_str().into(), counter: *counter, sequence: *sequence, digest });
+                place
+            }
+        };
+        let device = heads[place].device_id.clone();
+        if device != self.last_device {
+            (self.last_device, self.other_end) = (device.clone(), self.end);
+        }
+        let recent = Arc::make_mut(&mut self.recent);
+        if recent.len() >= RECENT_ENTRIES_MAX {
+            recent.pop_front();
+        }
+        recent.push_back((device, before));
+        self.end = *sequence;
+        self.hash = next_log_hash(&self.hash, &digest, entry.server_timestamp);
+        Ok(())
+    }
+
+    /// Takes the entries that continue the log, and leaves out those that it has. Gives each that is new, and whether it
+    /// is concurrent with entries before it.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the log may have moved on then and must be thrown away.
+    pub fn accept(&mut self, entries: Vec<Entry>) -> Result<Vec<(Entry, bool)>, Refusal> {
+        let mut fresh: Vec<(Entry, bool)> = Vec::new();
+        let mut last = None;
+        for entry in entries {
+            let sequence = entry.sequence_number;
+            if last.is_some_and(|last| sequence != last + 1) || sequence == 0 {
+                return Err(Refusal::Broken(format!("a batch goes on with sequence {sequence}, which does not follow")));
+            }
+            last = Some(sequence);
+            if sequence <= self.end {
+                continue;
+            }
+            if fresh.is_empty() && sequence != self.end + 1 {
+                return Err(Refusal::Gap);
+            }
+            let is_concurrent = self.is_concurrent(&entry);
+            self.take(&entry)?;
+            fresh.push((entry, is_concurrent));
+        }
+        Ok(fresh)
+    }
+
+    /// The highest counter of each device.
+    pub fn clock(&self) -> VectorClock {
+        VectorClock::of_sorted(self.heads.iter().map(|head| (head.device_id.clone(), head.counter)))
+    }
+
+    /// The highest counter of each device up to a sequence number; `None` where that is further back than what was taken
+    /// recently ([`RECENT_ENTRIES_MAX`]).
+    pub fn clock_at(&self, sequence: u64) -> Option<VectorClock> {
+        let back = usize::try_from(self.end.saturating_sub(sequence)).ok().filter(|back| *back <= self.recent.len())?;
+        let mut counters: Vec<u64> = self.heads.iter().map(|head| head.counter).collect();
+        for (device, before) in self.recent.iter().rev().take(back) {
+            if let Ok(place) = self.place(device) {
+                counters[place] = *before;
+            }
+        }
+        Some(VectorClock::of_sorted(self.heads.iter().zip(counters).map(|(head, counter)| (head.device_id.clone(), counter))))
+    }
+
+    /// The vector clock of an entry, of this log or behind its end: what its author knew, itself included. Of one that
+    /// knew less than what was taken recently, only its own counter and what it knew beside the log.
+    pub fn clock_of(&self, entry: &Entry) -> VectorClock {
+        clock_from(self.clock_at(entry.knows).unwrap_or_default(), entry)
+    }
+}
+
+/// The vector clock of an entry, given the clock of the log up to what it knows.
+pub fn clock_from(mut known: VectorClock, entry: &Entry) -> VectorClock {
+    let also = entry.also.iter().filter(|(device, _)| *device != entry.device_id);
+    for (device, counter) in also.chain([(entry.device_id.as_str(), entry.counter)]) {
+        // A clock that is full already stays a true one without it.
+        let _ = known.raise(device, counter);
+    }
+    known
 }
 
 #[cfg(test)]
@@ -61,32 +242,90 @@ mod tests {
     use super::*;
     use crate::message::Message;
 
-    fn entry(sequence_number: u64, device: &str, clock: &str) -> Entry {
-        let message = Message { id: format!("m{sequence_number}"), ..Message::default() };
-        Entry { message, sequence_number, vector_clock: clock.parse().unwrap(), server_timestamp: 0, original_device_id: device.into() }
+    fn entry(sequence_number: u64, device: &str, counter: u64, knows: u64) -> Entry {
+        let message = Message { id: format!("m{sequence_number}"), session_id: "s".into(), ..Message::default() };
+        Entry { message, device_id: device.into(), counter, knows, sequence_number, ..Entry::default() }
+    }
+
+    fn log(entries: &[Entry]) -> Log {
+        let mut log = Log::new("s");
+        entries.iter().for_each(|entry| log.take(entry).unwrap());
+        log
     }
 
     #[test]
     fn only_what_follows_without_a_hole_is_taken() {
-        let batch = || vec![entry(2, "a", r#"{"a":2}"#), entry(3, "b", r#"{"a":2,"b":1}"#)];
-        let mut heads: VectorClock = r#"{"a":1}"#.parse().unwrap();
-        assert_eq!(accept(1, &mut heads, batch()).unwrap().len(), 2);
-        assert_eq!(heads, r#"{"a":2,"b":1}"#.parse().unwrap());
-        assert_eq!(accept(3, &mut heads, batch()).unwrap(), []);
-        assert_eq!(accept(0, &mut VectorClock::new(), batch()), Err(Refusal::Gap));
+        let batch = || vec![entry(2, "a", 2, 1), entry(3, "b", 1, 2)];
+        let mut one = log(&[entry(1, "a", 1, 0)]);
+        assert_eq!(one.accept(batch()).unwrap().len(), 2);
+        assert_eq!((one.end(), one.counter("a"), one.counter("b"), one.counter("c")), (3, 2, 1, 0));
+        assert_eq!(one.accept(batch()).unwrap(), []);
+        assert_eq!(Log::new("s").accept(batch()), Err(Refusal::Gap));
     }
 
     #[test]
     fn what_no_honest_relay_sends_is_refused() {
         let broken = [
-            vec![entry(1, "a", r#"{"a":1}"#), entry(3, "a", r#"{"a":2}"#)],
-            vec![entry(1, "a", r#"{"a":1}"#), entry(2, "a", r#"{"a":1}"#)],
-            vec![entry(1, "a", r#"{"a":1,"b":1}"#)],
-            vec![entry(0, "a", r#"{"a":1}"#)],
-            vec![entry(1, "a", "{}")],
+            vec![entry(1, "a", 1, 0), entry(3, "a", 2, 0)],
+            vec![entry(1, "a", 1, 0), entry(2, "a", 1, 0)],
+            vec![entry(1, "a", 1, 1)],
+            vec![entry(0, "a", 1, 0)],
+            vec![entry(1, "a", 0, 0)],
         ];
         for batch in broken {
-            assert!(matches!(accept(0, &mut VectorClock::new(), batch.clone()), Err(Refusal::Broken(_))), "{batch:?}");
+            assert!(matches!(Log::new("s").accept(batch.clone()), Err(Refusal::Broken(_))), "{batch:?}");
         }
+    }
+
+    #[test]
+    fn an_entry_is_concurrent_with_foreign_entries_behind_what_it_knows() {
+        let base = [entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2), entry(4, "a", 3, 3)];
+        let one = log(&base);
+        let concurrent = |device: &str, knows: u64| one.is_concurrent(&entry(5, device, 9, knows));
+        assert!(!concurrent("a", 2) && concurrent("a", 1), "a wrote 3 and 4 itself");
+        assert!(!concurrent("b", 4) && concurrent("b", 3));
+        assert!(!concurrent("c", 4) && concurrent("c", 0));
+        let restored = Log::restore(one.end(), one.hash(), one.heads().to_vec());
+        for (device, knows) in [("a", 1), ("a", 2), ("b", 3), ("b", 4), ("c", 0), ("c", 4)] {
+            assert_eq!(restored.is_concurrent(&entry(5, device, 9, knows)), concurrent(device, knows));
+        }
+    }
+
+    #[test]
+    fn what_an_entry_knows_beside_the_log_is_no_conflict() {
+        let one = log(&[entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2)]);
+        let knowing = |pairs: &[(&str, u64)]| {
+            let mut also = VectorClock::new();
+            pairs.iter().for_each(|(device, counter)| also.raise(device, *counter).unwrap());
+            one.is_concurrent(&Entry { also, ..entry(4, "c", 1, 0) })
+        };
+        assert!(knowing(&[]) && knowing(&[("a", 2)]) && knowing(&[("a", 1), ("b", 1)]));
+        assert!(!knowing(&[("a", 2), ("b", 1)]));
+    }
+
+    #[test]
+    fn a_clock_is_that_of_the_log_up_to_what_is_known() {
+        let one = log(&[entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2), entry(4, "b", 2, 1)]);
+        let clock = |entry: &Entry| one.clock_of(entry).to_string();
+        assert_eq!(clock(&entry(5, "c", 1, 4)), r#"{"a":2,"b":2,"c":1}"#);
+        assert_eq!(clock(&entry(5, "c", 1, 2)), r#"{"a":1,"b":1,"c":1}"#);
+        assert_eq!(clock(&entry(4, "b", 2, 1)), r#"{"a":1,"b":2}"#);
+        let restored = Log::restore(one.end(), one.hash(), one.heads().to_vec());
+        assert_eq!(restored.clock_at(4), Some(one.clock()));
+        assert_eq!(restored.clock_at(3), None, "nothing was taken since it was restored");
+    }
+
+    #[test]
+    fn logs_that_differ_anywhere_have_other_hashes() {
+        let base = [entry(1, "a", 1, 0), entry(2, "b", 1, 1)];
+        let one = log(&base);
+        assert_eq!(log(&base), one);
+        let mut other = base.clone();
+        other[0].message.ciphertext = "x".into();
+        assert_ne!(log(&other).hash(), one.hash());
+        let mut later = base;
+        later[1].server_timestamp = 1;
+        assert_ne!(log(&later).hash(), one.hash());
+        assert_eq!(log(&later).heads(), one.heads(), "the relay's time is no part of what its author fixed");
     }
 }

@@ -1,13 +1,11 @@
-//! A message, and the entry that it becomes in a session's log.
+//! A message as a person wrote it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::batch::is_readable;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::ids::{MessageId, SessionId, WalletAddress, check_id};
+use crate::limits::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::time::{iso_from_ms, ms_from_iso};
-use crate::vector_clock::VectorClock;
 
 /// A time as its writer gave it: ISO 8601 text or milliseconds since 1970. Passed on as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +131,33 @@ impl<'de> Deserialize<'de> for Extra {
     }
 }
 
-/// What a person wrote: `message` of the seed's frames, and three fields of ours.
+/// What an entry is. Open: an entry of a kind that this version does not know is stored, passed on and not shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Kind(pub u32);
+
+impl Kind {
+    /// A message.
+    pub const MESSAGE: Kind = Kind(0);
+    /// A new version of the message that it `replaces`.
+    pub const EDIT: Kind = Kind(1);
+    /// A new version of the message that it `replaces`: there is no message any more.
+    pub const DELETION: Kind = Kind(2);
+    /// In the place of a message that was refused for good: the messages behind it go on.
+    pub const VOID: Kind = Kind(4);
+
+    /// Whether it is a version of another message.
+    pub fn is_version(self) -> bool {
+        self == Kind::EDIT || self == Kind::DELETION
+    }
+
+    /// Whether it is a message, as it is left out in JSON.
+    pub fn is_message(&self) -> bool {
+        *self == Kind::MESSAGE
+    }
+}
+
+/// What a person wrote: `message` of the seed's frames, and two fields of ours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Unique. Seed clients may leave it out; the relay then gives one.
@@ -154,15 +178,12 @@ pub struct Message {
     /// A media type, `text/plain` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// The message of the same wallet that this one is a new version of.
+    /// The message of the same wallet that this one is about: of an edit or a deletion, the one that it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<MessageId>,
-    /// The id that it was queued under first, where its device has had to queue it again under another name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_id: Option<MessageId>,
-    /// With `replaces`: the new version is no message at all.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
-    pub deleted: bool,
+    /// What it is.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Kind::is_message")]
+    pub kind: Kind,
     /// Fields that we know nothing of are kept and passed on.
     #[serde(flatten)]
     pub extra: Extra,
@@ -186,119 +207,12 @@ impl Message {
         if let Some(replaces) = &self.replaces {
             check_id("replaces", replaces)?;
         }
-        if let Some(first_id) = &self.first_id {
-            check_id("first_id", first_id)?;
-        }
         // Empty where a seed client does not know it.
         if !self.sender_wallet.is_empty() {
             check_id("sender_wallet", &self.sender_wallet)?;
         }
         Ok(())
     }
-
-    /// Whether both are one message, sent by one call of the application, whatever names it has since: the first name and
-    /// what was written are the same. The first name alone does not say it, because copies of a profile give out the same
-    /// ones. The message that it replaces may have been queued again too, under another id.
-    pub fn is_same(&self, other: &Message) -> bool {
-        let written = |message: &Message| Message { id: String::new(), first_id: None, replaces: None, ..message.clone() };
-        let alike = self.first_name() == other.first_name() && self.replaces.is_some() == other.replaces.is_some();
-        alike && written(self) == written(other)
-    }
-
-    /// The id that it was queued under first.
-    pub fn first_name(&self) -> &str {
-        self.first_id.as_deref().unwrap_or(&self.id)
-    }
-}
-
-#[cfg(feature = "relay")]
-impl Message {
-    /// SHA-256 over what a device's counter stands for: every field. Tells a repeat from a counter used twice (I4).
-    pub fn digest(&self) -> [u8; 32] {
-        digest_of(self)
-    }
-
-    /// SHA-256 over what was written and by whom, without times: seed clients repeat a message with other times.
-    pub fn content_digest(&self) -> [u8; 32] {
-        digest_of(&(&self.sender_wallet, &self.ciphertext, &self.content_type, &self.replaces, self.deleted))
-    }
-
-    /// SHA-256 over what [`Message::is_same`] compares beside the first name and fields that nobody knows.
-    pub fn written_digest(&self) -> [u8; 32] {
-        let Message { sender_wallet, ciphertext, timestamp, content_type, deleted, .. } = self;
-        digest_of(&(sender_wallet, ciphertext, timestamp, content_type, self.replaces.is_some(), deleted))
-    }
-}
-
-#[cfg(feature = "relay")]
-fn digest_of<T: Serialize>(value: &T) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
-    let bytes = serde_json::to_vec(value).expect("strings, numbers and maps with text keys are JSON");
-    Sha256::digest(bytes).into()
-}
-
-/// A message at its place in the log: what every device of the session holds alike.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// What was written.
-    pub message: Message,
-    /// Its place: 1, 2, 3 ... without holes, given by the relay.
-    pub sequence_number: u64,
-    /// What its device knew, itself included.
-    pub vector_clock: VectorClock,
-    /// When the relay took it, in milliseconds since 1970.
-    pub server_timestamp: u64,
-    /// The device that wrote it.
-    pub original_device_id: DeviceId,
-}
-
-impl Entry {
-    /// Which of its device's messages this is: the device's own entry of the clock.
-    pub fn counter(&self) -> u64 {
-        self.vector_clock.get(&self.original_device_id)
-    }
-
-    /// Checks that it can be written: into a batch, and into a frame with all that stands in it, in JSON too.
-    ///
-    /// # Errors
-    /// `INVALID_MESSAGE_FORMAT`, `MESSAGE_TOO_LARGE`.
-    pub fn check(&self) -> Result<(), SyncError> {
-        if !is_readable(self) {
-            let message = "a name of the message is too long, or one of its numbers above 2^53 - 1";
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
-        }
-        let bytes = self.json_bytes_max();
-        if bytes > MESSAGE_BYTES_MAX {
-            let message = format!("the message takes up to {bytes} bytes in a frame, the limit is {MESSAGE_BYTES_MAX}");
-            return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
-        }
-        Ok(())
-    }
-
-    /// How many bytes it takes in JSON at most.
-    pub fn json_bytes_max(&self) -> usize {
-        /// Names of fields, punctuation, numbers.
-        const FIELDS_BYTES: usize = 400;
-        const COUNTER_BYTES: usize = 16 + 4;
-        let message = &self.message;
-        let optional = [&message.content_type, &message.replaces, &message.first_id].into_iter().flatten();
-        let names = [&message.id, &message.sender_wallet, &message.session_id, &self.original_device_id, &message.ciphertext];
-        let texts: usize = names.into_iter().chain(optional).map(|text| json_bytes(text)).sum();
-        let clock: usize = self.vector_clock.iter().map(|(device, _)| json_bytes(device) + COUNTER_BYTES).sum();
-        let stamp = if let Stamp::Text(text) = &message.timestamp { json_bytes(text) } else { 0 };
-        FIELDS_BYTES + texts + clock + stamp + message.extra.as_str().len()
-    }
-}
-
-/// How long a text is as a JSON string.
-fn json_bytes(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 2,
-        0..32 => 6,
-        _ => 1,
-    };
-    text.bytes().map(escaped).sum::<usize>() + 2
 }
 
 /// Seed clients send `null` for what they do not know.

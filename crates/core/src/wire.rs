@@ -5,7 +5,8 @@
 //! the code in the wasm. The schema stands in PROTOCOL.md; the tests read our bytes with `prost`.
 
 use crate::error::{ErrorCode, SyncError};
-use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
+use crate::ids::{public_key, uuid_bytes, uuid_text, wallet_address};
+use crate::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
 use crate::vector_clock::VectorClock;
 
 /// Bytes that are not what they must be; says what is wrong.
@@ -124,6 +125,31 @@ impl<'a> Reader<'a> {
 
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
+}
+
+/// Names that have a shorter form: 0 stands before the 32 bytes of a wallet, 1 before the 16 of a UUID, and the length
+/// + 2 before any other.
+pub(crate) fn put_name(out: &mut Vec<u8>, name: &str) {
+    if let Some(public_key) = public_key(name) {
+        out.push(0);
+        out.extend_from_slice(&public_key);
+    } else if let Some(uuid) = uuid_bytes(name) {
+        out.push(1);
+        out.extend_from_slice(&uuid);
+    } else {
+        put_varint(out, name.len() as u64 + 2);
+        out.extend_from_slice(name.as_bytes());
+    }
+}
+
+pub(crate) fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    Ok(match reader.below(usize::MAX)? {
+        0 => wallet_address(reader.array()?),
+        1 => uuid_text(reader.array()?),
+        // Every row has its session and wallet: a long one would stand for a thousand times its length.
+        length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),
+        _ => return Err(Malformed("a session id or wallet is too long")),
+    })
 }
 
 /// Most frames and records fit, and do not grow step by step.
