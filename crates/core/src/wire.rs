@@ -290,6 +290,25 @@ impl Field for Vec<String> {
     }
 }
 
+/// Bytes; the length is for their reader to check.
+impl Field for Vec<u8> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if !self.is_empty() {
+            put_block(number, self, out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        bytes_of(value)?.clone_into(self);
+        Ok(())
+    }
+}
+
+/// A digest, which has 32 bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> Result<[u8; 32], Malformed> {
+    bytes.try_into().map_err(|_| Malformed("a digest has 32 bytes"))
+}
+
 /// A `map<string, uint64>`.
 impl Field for VectorClock {
     fn put(&self, number: u64, out: &mut Vec<u8>) {

@@ -2,12 +2,13 @@
 
 use super::api::Watermark;
 use crate::batch::Batch;
+use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
-use crate::message::Entry;
+use crate::log::{Head, Log, clock_from};
 use crate::vector_clock::VectorClock;
-use crate::wire::{Field, Malformed, Record, Value, bytes_of, nested, record};
+use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, put_block, record};
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -20,7 +21,7 @@ pub struct DeviceRecord {
 }
 
 /// A session as one device has it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SessionRecord {
     /// Its id.
     pub session_id: SessionId,
@@ -28,16 +29,12 @@ pub struct SessionRecord {
     pub wallet: WalletAddress,
     /// The other one.
     pub peer_wallet: WalletAddress,
-    /// What this device is called here: as its database is, or otherwise since another was found to write under that name.
-    pub device_id: DeviceId,
     /// Between `startSession` and `endSession`.
     pub open: bool,
-    /// Every entry up to this one is stored (I7).
-    pub cursor: u64,
+    /// The log up to its last stored entry (I7).
+    pub log: Log,
     /// The last counter that this device has used.
     pub counter: u64,
-    /// The highest counter of each device among the stored entries.
-    pub heads: VectorClock,
     /// What other wallets have delivered and read.
     pub watermarks: Watermarks,
     /// The last message that the user has seen here: told to the relay at every connection.
@@ -109,6 +106,20 @@ pub struct LogRecord {
     pub batch: Batch,
 }
 
+/// What the application named a message of this wallet: sent again under this name it is the same message, or it is
+/// refused.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NameRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// The name.
+    pub message_id: MessageId,
+    /// The beginning of a SHA-256 over what it says.
+    pub fingerprint: Vec<u8>,
+    /// When it was sent first, in milliseconds since 1970.
+    pub sent_ms: u64,
+}
+
 /// The versions of one edited message that no other version supersedes: more than one is a conflict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VersionsRecord {
@@ -136,6 +147,68 @@ impl DeviceRecord {
 }
 
 impl SessionRecord {
+    /// A session that is new.
+    pub fn new(session_id: SessionId, wallet: WalletAddress, peer_wallet: WalletAddress) -> Self {
+        SessionRecord {
+            log: Log::new(&session_id),
+            session_id,
+            wallet,
+            peer_wallet,
+            open: false,
+            counter: 0,
+            watermarks: Watermarks::default(),
+            read_mark: ReadMark::default(),
+            last_sync_ms: 0,
+            small_first: 0,
+            small_count: 0,
+        }
+    }
+
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let SessionRecord { session_id, wallet, peer_wallet, open, log, counter, .. } = self.clone();
+        let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, .. } = self.clone();
+        let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
+        StoredSession {
+            session_id,
+            wallet,
+            peer_wallet,
+            open,
+            end,
+            hash,
+            heads,
+            counter,
+            watermarks,
+            read_mark,
+            last_sync_ms,
+            small_first,
+            small_count,
+        }
+        .encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let stored = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
+        let hash = digest_of(&stored.hash).map_err(Malformed::in_store)?;
+        Ok(SessionRecord {
+            log: Log::restore(stored.end, hash, stored.heads.0),
+            open: stored.open,
+            counter: stored.counter,
+            watermarks: stored.watermarks,
+            read_mark: stored.read_mark,
+            last_sync_ms: stored.last_sync_ms,
+            small_first: stored.small_first,
+            small_count: stored.small_count,
+            ..SessionRecord::new(stored.session_id, stored.wallet, stored.peer_wallet)
+        })
+    }
+}
+
+impl NameRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode()
@@ -173,6 +246,24 @@ impl LogRecord {
         self.batch.entries().map_err(Malformed::in_store)
     }
 
+    /// The vector clocks of entries that know as much as this batch lets one look back, in their order; `None` for others.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn clocks_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<Option<VectorClock>>, SyncError> {
+        let own = self.entries()?;
+        let clock = |entry: &Entry| {
+            let back = entry.knows.checked_sub(self.first - 1).filter(|_| entry.knows <= self.last)?;
+            let mut known = self.heads_before.clone();
+            for before in own.iter().take(usize::try_from(back).ok()?) {
+                // They were checked when they came, so their counters fit.
+                let _ = known.raise(&before.device_id, before.counter);
+            }
+            Some(clock_from(known, entry))
+        };
+        Ok(entries.map(clock).collect())
+    }
+
     /// One batch, or as few as may be, of batches that follow each other.
     ///
     /// # Errors
@@ -197,7 +288,7 @@ impl LogRecord {
             let heads_before = heads.clone();
             for entry in taken {
                 // They were checked when they came, so their counters fit.
-                let _ = heads.raise(&entry.original_device_id, entry.counter());
+                let _ = heads.raise(&entry.device_id, entry.counter);
             }
             let session_id = first.message.session_id.clone();
             records.push(LogRecord { session_id, first: first.sequence_number, last: last.sequence_number, heads_before, batch });
@@ -207,11 +298,9 @@ impl LogRecord {
 }
 
 impl VersionsRecord {
-    /// Its stored form. The versions lose their places in the log, which play no part in a conflict.
+    /// Its stored form. Versions seldom follow each other in the log, so most are a batch of their own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let versions = self.versions.iter().map(|version| Entry { sequence_number: 0, ..version.clone() });
-        let versions: Vec<Entry> = versions.collect();
-        let batches = Batch::split(&versions, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
+        let batches = Batch::split(&self.versions, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
         StoredVersions { message_id: self.message_id.clone(), batches }.encode()
     }
 
@@ -229,7 +318,7 @@ impl VersionsRecord {
 impl OutboxRecord {
     /// The counter of its first message.
     pub fn first(&self) -> u64 {
-        self.entries.first().map_or(0, Entry::counter)
+        self.entries.first().map_or(0, |entry| entry.counter)
     }
 
     /// Its stored form.
@@ -260,6 +349,34 @@ fn entries_of(batches: Vec<Batch>) -> Result<(SessionId, Vec<Entry>), SyncError>
 }
 
 #[derive(Default)]
+struct StoredSession {
+    session_id: SessionId,
+    wallet: WalletAddress,
+    peer_wallet: WalletAddress,
+    open: bool,
+    end: u64,
+    hash: Vec<u8>,
+    heads: StoredHeads,
+    counter: u64,
+    watermarks: Watermarks,
+    read_mark: ReadMark,
+    last_sync_ms: u64,
+    small_first: u64,
+    small_count: u64,
+}
+
+#[derive(Default)]
+struct StoredHeads(Vec<Head>);
+
+#[derive(Default)]
+struct StoredHead {
+    device_id: DeviceId,
+    counter: u64,
+    sequence: u64,
+    digest: Vec<u8>,
+}
+
+#[derive(Default)]
 struct StoredLog {
     first: u64,
     last: u64,
@@ -286,21 +403,23 @@ struct StoredWatermark {
 }
 
 record!(DeviceRecord { 1 => device_id });
-record!(SessionRecord {
+record!(StoredSession {
     1 => session_id,
     2 => wallet,
     3 => peer_wallet,
     4 => open,
-    5 => cursor,
-    6 => counter,
+    5 => end,
+    6 => hash,
     7 => heads,
-    8 => watermarks,
-    9 => read_mark,
-    10 => last_sync_ms,
-    11 => small_first,
-    12 => small_count,
-    13 => device_id,
+    8 => counter,
+    9 => watermarks,
+    10 => read_mark,
+    11 => last_sync_ms,
+    12 => small_first,
+    13 => small_count,
 });
+record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
+record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredLog { 1 => first, 2 => last, 3 => heads_before, 4 => batch });
 record!(StoredOutbox { 1 => batches });
@@ -319,10 +438,25 @@ impl Field for Vec<Batch> {
     }
 }
 
+impl Field for StoredHeads {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        for Head { device_id, counter, sequence, digest } in &self.0 {
+            let head = StoredHead { device_id: (**device_id).to_owned(), counter: *counter, sequence: *sequence, digest: digest.to_vec() };
+            put_block(number, &head.encode(), out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
+        self.0.push(Head { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
+        Ok(())
+    }
+}
+
 impl Field for Watermarks {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
         for (wallet, Watermark { delivered, read }) in self.iter() {
-            crate::wire::put_block(number, &StoredWatermark { wallet: wallet.to_owned(), delivered, read }.encode(), out);
+            put_block(number, &StoredWatermark { wallet: wallet.to_owned(), delivered, read }.encode(), out);
         }
     }
 
@@ -338,16 +472,41 @@ mod tests {
     use super::*;
     use crate::message::Message;
 
+    fn entry(sequence_number: u64, device_id: &str, counter: u64, knows: u64) -> Entry {
+        let message = Message { id: format!("m{sequence_number}"), session_id: "s".into(), ..Message::default() };
+        Entry { message, sequence_number, device_id: device_id.into(), counter, knows, server_timestamp: 7, ..Entry::default() }
+    }
+
     #[test]
-    fn stored_versions_lose_their_places_in_the_log() {
-        let version = |device: &str, sequence_number| {
-            let mut vector_clock = VectorClock::new();
-            vector_clock.tick(device).unwrap();
-            let message = Message { id: device.into(), session_id: "s".into(), replaces: Some("m".into()), ..Message::default() };
-            Entry { message, sequence_number, vector_clock, server_timestamp: 7, original_device_id: device.into() }
+    fn stored_versions_keep_their_places_in_the_log() {
+        let versions = vec![entry(5, "a", 2, 1), entry(3, "b", 1, 1), entry(0, "c", 1, 4)];
+        let record = VersionsRecord { session_id: "s".into(), message_id: "m".into(), versions };
+        assert_eq!(VersionsRecord::from_bytes(&record.to_bytes()), Ok(record));
+    }
+
+    #[test]
+    fn a_stored_session_comes_back_with_its_log() {
+        let mut record = SessionRecord::new("s".into(), "w".into(), "p".into());
+        for entry in [entry(1, "a", 1, 0), entry(2, "b", 1, 0), entry(3, "a", 2, 2)] {
+            record.log.take(&entry).unwrap();
+        }
+        (record.open, record.counter) = (true, 2);
+        record.watermarks.of("p").read = 2;
+        assert_eq!(SessionRecord::from_bytes(&record.to_bytes()), Ok(record));
+    }
+
+    #[test]
+    fn a_batch_gives_the_clocks_that_it_lets_one_look_back_to() {
+        let entries = [entry(4, "a", 2, 3), entry(5, "b", 2, 3), entry(6, "a", 3, 5)];
+        let heads_before: VectorClock = r#"{"a":1,"b":1}"#.parse().unwrap();
+        let record = LogRecord::of(&entries, heads_before).pop().unwrap();
+        let clock = |knows: u64| {
+            let clocks = record.clocks_of([entry(0, "c", 1, knows)].iter()).unwrap();
+            clocks[0].as_ref().map(ToString::to_string)
         };
-        let record = |versions| VersionsRecord { session_id: "s".into(), message_id: "m".into(), versions };
-        let stored = record(vec![version("a", 5), version("b", 3)]).to_bytes();
-        assert_eq!(VersionsRecord::from_bytes(&stored), Ok(record(vec![version("a", 0), version("b", 0)])));
+        assert_eq!((clock(2), clock(7)), (None, None));
+        assert_eq!(clock(3).as_deref(), Some(r#"{"a":1,"b":1,"c":1}"#));
+        assert_eq!(clock(5).as_deref(), Some(r#"{"a":2,"b":2,"c":1}"#));
+        assert_eq!(clock(6).as_deref(), Some(r#"{"a":3,"b":2,"c":1}"#));
     }
 }
