@@ -130,7 +130,7 @@ async fn wrong_arguments_have_codes() {
 #[wasm_bindgen_test]
 fn a_wrong_configuration_throws() {
     let wrong = [
-        r#"{"syncIntervalMs":0}"#,
+        r#"{"syncIntervalMs":249}"#,
         r#"{"maxBatchSize":1.5}"#,
         r#"{"conflictResolutionStrategy":"coin_toss"}"#,
         r#"{"relayEndpoint":"http://localhost"}"#,
