@@ -167,7 +167,7 @@ impl SolConnectSDK {
         settle(async move { shell.sync(None, SyncScope::Outbox).await })
     }
 
-    /// Syncs a session every so often [5000 ms].
+    /// Syncs a session every so often, from 250 ms to a day [5000 ms].
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn enable_auto_sync(
         &self,

@@ -49,7 +49,7 @@ mod row {
     pub const KIND: u64 = 1 << 9;
     pub const CONTENT_TYPE: u64 = 1 << 10;
     pub const REPLACES: u64 = 1 << 11;
-    /// The stamp is a text of another form than ours.
+    /// The stamp is a text of another form than ours; with `MILLIS` another number, in decimal.
     pub const STAMP: u64 = 1 << 12;
     /// Fields that we know nothing of, as JSON.
     pub const EXTRA: u64 = 1 << 13;
@@ -357,6 +357,10 @@ impl<'a> Encoder<'a> {
                 kind |= row::STAMP;
                 put_bytes(&mut rest, stamp.as_bytes());
             }
+            Stamp::Number(number) => {
+                kind |= row::STAMP | row::MILLIS;
+                put_bytes(&mut rest, format!("{number:?}").as_bytes());
+            }
             Stamp::Millis(ms) | Stamp::Iso(ms) => {
                 if matches!(message.timestamp, Stamp::Millis(_)) {
                     kind |= row::MILLIS;
@@ -538,7 +542,12 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
             return Err(Malformed("the extensions of an entry are larger than the limit"));
         }
         let timestamp = if has(row::STAMP) {
-            Stamp::Text(reader.text()?.to_owned())
+            let written = reader.text()?;
+            if has(row::MILLIS) {
+                written.parse::<f64>().map_err(|_| Malformed("a time is no number"))?.into()
+            } else {
+                Stamp::Text(written.to_owned())
+            }
         } else {
             before.stamp_ms = before.stamp_ms.wrapping_add(reader.signed()?.cast_unsigned());
             if has(row::MILLIS) { Stamp::Millis(before.stamp_ms) } else { Stamp::Iso(before.stamp_ms) }

@@ -95,7 +95,7 @@ mod field {
     pub const EXTENSIONS: u64 = 1 << 5;
     /// The author's time was written as a number.
     pub const MILLIS: u64 = 1 << 6;
-    /// The author's time was written as some other text.
+    /// The author's time was written as some other text; with `MILLIS` as some other number.
     pub const STAMP: u64 = 1 << 7;
 }
 
@@ -114,8 +114,8 @@ impl Entry {
         set(field::REPLACES, message.replaces.is_some());
         set(field::EXTRA, !message.extra.is_empty());
         set(field::EXTENSIONS, !self.extensions.is_empty());
-        set(field::MILLIS, matches!(message.timestamp, Stamp::Millis(_)));
-        set(field::STAMP, matches!(message.timestamp, Stamp::Text(_)));
+        set(field::MILLIS, matches!(message.timestamp, Stamp::Millis(_) | Stamp::Number(_)));
+        set(field::STAMP, matches!(message.timestamp, Stamp::Text(_) | Stamp::Number(_)));
 
         let mut out = Vec::with_capacity(message.ciphertext.len() + 256);
         out.extend_from_slice(previous);
@@ -128,6 +128,7 @@ impl Entry {
         match &message.timestamp {
             Stamp::Iso(ms) | Stamp::Millis(ms) => put_varint(&mut out, *ms),
             Stamp::Text(text) => put_bytes(&mut out, text.as_bytes()),
+            Stamp::Number(number) => out.extend_from_slice(&number.to_be_bytes()),
         }
         if !self.also.is_empty() {
             put_varint(&mut out, self.also.len() as u64);

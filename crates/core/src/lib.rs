@@ -6,17 +6,21 @@
 
 pub mod backoff;
 pub mod batch;
-//pub mod client;
+pub mod client;
 pub mod conflict;
 pub mod entry;
 pub mod error;
-//pub mod frame;
+pub mod frame;
 pub mod ids;
 pub mod limits;
 mod list;
 pub mod log;
 pub mod message;
-//pub mod relay;
+#[cfg(feature = "relay")]
+pub mod relay;
+mod scalar;
+#[cfg(feature = "json")]
+mod surrogates;
 pub mod time;
 pub mod vector_clock;
 mod wire;

@@ -243,6 +243,8 @@ impl Client {
         self.sessions_due_ms = 0;
         if error.code == ErrorCode::ProfileInUse {
             self.fenced = Some(error.clone());
+            self.drop_link(now, "another client has taken the store", actions);
+            self.fail_operations(now, &error, actions);
         }
         if stage.from_relay {
             self.storage_failures += 1;

@@ -294,5 +294,6 @@ pub(super) fn read_receipt(now: Now, message_id: String, sequence: u64) -> Body 
             device_id: None,
             sequence_number: Some(sequence),
         }],
+        ..ReadReceipt::default()
     })
 }

@@ -218,9 +218,9 @@ impl Client {
         self.wallet.as_ref() == Some(&session.record.wallet)
     }
 
-    /// Whether a session takes part in what the connection does.
+    /// Whether a session takes part in what the connection does: also one that has ended, until its sync is complete.
     fn is_linked(&self, session: &Session) -> bool {
-        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty())
+        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty() || session.operation.is_some())
     }
 
     /// The session of a call, which must be one of the connected wallet.

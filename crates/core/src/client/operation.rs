@@ -102,10 +102,13 @@ impl Client {
                 self.session_for_call(&session_id)?;
                 vec![session_id]
             }
-            None if self.wallet.is_none() => {
-                return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
-            }
             None => {
+                if let Some(error) = &self.fenced {
+                    return Err(error.clone());
+                }
+                if self.wallet.is_none() {
+                    return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
+                }
                 let mine = self.sessions.iter().filter(|(_, session)| self.owns(session));
                 mine.filter(|(_, session)| session.record.open || !session.outbox.is_empty()).map(|(id, _)| id.clone()).collect()
             }

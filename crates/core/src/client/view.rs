@@ -88,7 +88,7 @@ impl Stored<'_> {
 
     /// `None` for a version of another message.
     fn message_view(self, entry: Entry, status: MessageStatus, outbox: &[&Entry], strategy: Strategy) -> Option<MessageView> {
-        let Entry { message, sequence_number, vector_clock, original_device_id: device_id, .. } = entry;
+        let Entry { message, sequence_number, vector_clock, server_timestamp, original_device_id: device_id } = entry;
         if message.replaces.is_some() {
             return None;
         }
@@ -104,7 +104,7 @@ impl Stored<'_> {
                 None => message.ciphertext,
             },
             versions: ranked.iter().map(|version| version_view(version)).collect(),
-            timestamp: message.timestamp.to_iso(),
+            timestamp: message.timestamp.to_iso(server_timestamp),
             id: message.id,
             session_id: message.session_id,
             sender_wallet: message.sender_wallet,
@@ -134,6 +134,6 @@ fn version_view(version: &Entry) -> VersionView {
         device_id: version.original_device_id.clone(),
         text: if *deleted { String::new() } else { ciphertext.clone() },
         deleted: *deleted,
-        timestamp: timestamp.to_iso(),
+        timestamp: timestamp.to_iso(version.server_timestamp),
     }
 }

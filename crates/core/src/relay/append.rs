@@ -19,6 +19,9 @@ use crate::vector_clock::VectorClock;
 /// Conflicts that seed clients are told of in one frame.
 const REPORTS_MAX: usize = 100;
 
+/// Messages of an update that are refused by name: what is 13 bytes there must not stand for an error frame a thousand times.
+pub(super) const REFUSALS_MAX: usize = 100;
+
 /// Messages of one client that wait to be stored.
 pub(super) struct Update {
     pub connection: ConnectionId,
@@ -46,7 +49,8 @@ pub(super) struct Append {
 #[derive(Default)]
 pub(super) struct Outcome {
     pub ack: SyncAck,
-    pub error: Option<ErrorBody>,
+    /// The messages that were refused, the first [`REFUSALS_MAX`] by name.
+    pub errors: Vec<ErrorBody>,
 }
 
 impl Relay {
@@ -67,7 +71,8 @@ impl Relay {
             return Err(refused_before());
         }
         if !v1 {
-            attachment.learn_wallet(update.messages.first().map(|unsent| &unsent.message.sender_wallet));
+            let mut wallets = update.messages.iter().map(|unsent| &unsent.message.sender_wallet);
+            attachment.learn_wallet(wallets.find(|wallet| !wallet.is_empty()));
         }
         // A device speaks for itself: v1 devices under the name that they announced.
         let device_id = if v1 { attachment.device_id.clone() } else { head.device_id.clone() };
@@ -214,12 +219,12 @@ impl Relay {
         for (update, outcome) in append.updates.into_iter().zip(append.outcomes) {
             let Some(session) = self.sessions.get_mut(session_id) else { return };
             session.skip_own(update.connection, update.acknowledge, &outcome.ack.acknowledged_sequences);
-            if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.error.is_none()) {
+            if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.errors.is_empty()) {
                 let vector_clock = if update.v1 { VectorClock::new() } else { session.heads.informing() };
                 let ack = SyncAck { vector_clock, ..outcome.ack };
                 self.transmit(now, update.connection, session_id, Body::SyncAck(ack), actions);
             }
-            if let Some(error) = outcome.error {
+            for error in outcome.errors {
                 self.refuse(now, update.connection, error, actions);
             }
         }

@@ -300,7 +300,7 @@ impl Relay {
             self.note(&head.session_id, Vec::new(), vec![row], actions);
         }
         self.tell_receipts(now, &head.session_id, connection, told, false, actions);
-        Ok(())
+        receipt.unreadable.map_or(Ok(()), Err)
     }
 
     /// Passes receipts on to everybody else. Those that the relay derives from acknowledgements go to v1 devices only:

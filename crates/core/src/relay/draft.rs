@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::api::{ConnectionId, StoredEntry};
-use super::append::{Outcome, Update};
+use super::append::{Outcome, REFUSALS_MAX, Update};
 use super::refusal;
 use super::session::{Session, TailEntry};
 use crate::batch::Batch;
@@ -35,7 +35,11 @@ impl Draft<'_> {
         let mut outcome = Outcome::default();
         for unsent in std::mem::take(&mut update.messages) {
             let id = unsent.message.id.clone();
-            let taken = if update.v1 { self.take_v1(now, update, unsent) } else { self.take_seed(now, update, unsent) };
+            let taken = match &unsent.unreadable {
+                Some(error) => Err(error.clone()),
+                None if update.v1 => self.take_v1(now, update, unsent),
+                None => self.take_seed(now, update, unsent),
+            };
             match taken {
                 Ok(place) => {
                     outcome.ack.acknowledged_sequences.push(place.sequence);
@@ -44,8 +48,10 @@ impl Draft<'_> {
                 }
                 Err(error) => {
                     let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.heads.get(&update.device_id) + 1);
-                    let refused_message_id = Some(id).filter(|id| !id.is_empty());
-                    outcome.error.get_or_insert(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
+                    let refused_message_id = Some(id).filter(|id| check_id("message.id", id).is_ok());
+                    if outcome.errors.len() < REFUSALS_MAX {
+                        outcome.errors.push(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
+                    }
                     // What follows has a counter that follows the refused one. Seed clients' messages stand alone.
                     if update.v1 {
                         if error.code != ErrorCode::CounterGap {
