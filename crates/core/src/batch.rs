@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Extensions};
 use crate::ids::{is_start, message_id, start_of};
-use crate::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FIRST_SEQUENCE_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
+use crate::limits::{
+    ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FIRST_SEQUENCE_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX,
+};
 use crate::list::list;
 use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;
@@ -108,7 +110,13 @@ impl Batch {
         self.0.is_empty()
     }
 
-    /// Every message, in order.
+    /// The session that it names; `None` for bytes that are no batch, or an empty one.
+    pub fn session(&self) -> Option<String> {
+        let mut reader = Reader(self.0.get(2..)?);
+        take_name(&mut reader).ok()
+    }
+
+    /// Every entry, in order.
     ///
     /// # Errors
     /// For anything that no encoder writes, and for what would grow above the limits (`limits.rs`): a count above
@@ -531,7 +539,8 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
                 also.raise(device, reader.varint()?).map_err(|_| Malformed("a counter is out of range"))?;
             }
         }
-        let entry_kind = if has(row::KIND) { u32::try_from(reader.varint()?).map_err(|_| Malformed("a kind is out of range"))? } else { 0 };
+        let entry_kind =
+            if has(row::KIND) { u32::try_from(reader.varint()?).map_err(|_| Malformed("a kind is out of range"))? } else { 0 };
         let id = if has(row::ID) { reader.text()?.to_owned() } else { message_id(&session, &device.id, &device.start, counter) };
         let content_type = if has(row::CONTENT_TYPE) { Some(reader.text()?.to_owned()) } else { None };
         let replaces = if has(row::REPLACES) { Some(reader.text()?.to_owned()) } else { None };

@@ -7,17 +7,23 @@
 mod binary;
 #[cfg(feature = "json")]
 mod items;
+mod seed;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use seed::{SeedEntry, SeedResponse, SeedUpdate, Unsent};
+
 use crate::batch::Batch;
+use crate::conflict::ConflictingVersion;
+use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::{FRAME_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX};
 use crate::list::list;
-use crate::message::{Extra, Message, Stamp, null_as_default};
+use crate::log::{LogHead, from_hex, to_hex};
+use crate::message::{Extra, Stamp, null_as_default};
 use crate::scalar::{floor, text, whole, whole_if_any};
 use crate::vector_clock::VectorClock;
 
@@ -110,6 +116,10 @@ macro_rules! frames {
             $($(#[doc = $doc])+ $variant($body),)+
             /// A live message of a seed client: no `type`. Only in JSON.
             Chat(Chat),
+            /// `sync_update` of a seed client. Only in JSON.
+            SeedUpdate(SeedUpdate),
+            /// `sync_response` to a seed client. Only in JSON.
+            SeedResponse(SeedResponse),
             /// Something was refused: no `type`, but an `error`.
             Error(ErrorBody),
         }
@@ -138,6 +148,8 @@ macro_rules! frames {
             }
             match &frame.body {
                 $(Body::$variant(body) => serde_json::to_string(&Typed { kind: $kind, head: &frame.head, body }),)+
+                Body::SeedUpdate(body) => serde_json::to_string(&Typed { kind: "sync_update", head: &frame.head, body }),
+                Body::SeedResponse(body) => serde_json::to_string(&Typed { kind: "sync_response", head: &frame.head, body }),
                 Body::Chat(chat) => serde_json::to_string(chat),
                 Body::Error(error) => serde_json::to_string(error),
             }
@@ -261,6 +273,9 @@ pub struct SyncRequest {
     /// Ours: at most so many messages in a batch.
     #[serde(default, deserialize_with = "whole_if_any", skip_serializing_if = "Option::is_none")]
     pub max_batch_size: Option<u64>,
+    /// Ours: the device's log up to its cursor, for the relay to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogHead>,
 }
 
 /// Sequence numbers from `start` to `end`, both included.
@@ -284,12 +299,13 @@ pub struct SyncResponse {
     /// The last sequence number that the session has.
     #[serde(default, deserialize_with = "null_as_default")]
     pub latest_sequence: u64,
-    /// The highest counter of every device in the log.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub server_vector_clock: VectorClock,
     /// Ours: the `messageId` of the request it answers; absent in a live push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_reply_to: Option<String>,
+    /// Ours: the relay's log up to the last of these entries, and where there are none up to its end, for the device to
+    /// compare. Left out in a live push, to keep that short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogHead>,
 }
 
 /// `sync_status`.
@@ -338,31 +354,14 @@ pub struct Progress {
 
 /// `sync_update`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SyncUpdate {
-    /// Unsent messages, oldest first.
-    #[cfg_attr(feature = "json", serde(default, deserialize_with = "items::unsent"))]
-    pub messages: Vec<Unsent>,
-}
-
-/// One unsent message.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Unsent {
-    /// What was written.
-    pub message: Message,
-    /// The device's own count.
-    #[serde(default, deserialize_with = "whole")]
-    pub sequence_number: u64,
-    /// What the device knew, this message included.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub vector_clock: VectorClock,
-    /// When it was queued, in milliseconds since 1970.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub local_timestamp: Stamp,
-    /// Why it cannot be read, where it cannot: then there is an id at most, and its place among the others, because a v1
-    /// device's messages are taken only up to it.
-    #[serde(skip)]
-    pub unreadable: Option<SyncError>,
+pub struct SyncUpdate {
+    /// Unsent entries, oldest first, one counter after the other.
+    #[serde(default)]
+    pub messages: Batch,
+    /// The digest of the last of them, and so of all that the device wrote in the session.
+    #[serde(default, serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub last_digest: Digest,
 }
 
 /// `sync_ack`. The relay's names stored messages, list beside list; a v1 client's names the last entry it stored.
@@ -372,15 +371,21 @@ pub struct SyncAck {
     /// Sequence numbers.
     #[serde(default, deserialize_with = "list")]
     pub acknowledged_sequences: Vec<u64>,
-    /// Message ids, in the same order.
+    /// To and from seed clients: message ids, in the same order.
     #[serde(default, deserialize_with = "list")]
     pub acknowledged_message_ids: Vec<MessageId>,
-    /// What the sender of this frame knows.
+    /// To and from seed clients: what the sender of this frame knows.
     #[serde(default, deserialize_with = "null_as_default")]
     pub vector_clock: VectorClock,
+    /// Ours, from the relay: the counters of the messages, in the same order.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged_counters: Vec<u64>,
     /// Ours, from the relay: when it took each message, in the same order.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub server_timestamps: Vec<u64>,
+    /// Ours, from the relay: its log when it had taken them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogHead>,
 }
 
 /// `sync_conflict`.
@@ -405,20 +410,6 @@ pub struct ConflictReport {
     pub resolution: Option<String>,
 }
 
-/// One side of a conflict.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConflictingVersion {
-    /// What was written.
-    pub message: Message,
-    /// Where.
-    pub device_id: DeviceId,
-    /// What was known then.
-    pub vector_clock: VectorClock,
-    /// When.
-    pub timestamp: Stamp,
-}
-
 /// `sync_heartbeat`. The relay answers with the session's head, so a heartbeat also finds what was missed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -429,6 +420,9 @@ pub struct SyncHeartbeat {
     /// What the sender knows.
     #[serde(default, deserialize_with = "null_as_default")]
     pub vector_clock: VectorClock,
+    /// Ours, from the relay: its log up to there, for the device to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogHead>,
 }
 
 /// `read_receipt`.
@@ -576,9 +570,15 @@ pub struct ErrorBody {
     /// Ours: the message that was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_message_id: Option<MessageId>,
+    /// Ours: the counter of the message that was refused, of a device that keeps our rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_counter: Option<u64>,
     /// Ours, with `COUNTER_GAP`: the counter that the relay takes next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_counter: Option<u64>,
+    /// Ours, with `ALREADY_STORED`: where the message is in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_sequence: Option<u64>,
 }
 
 fn unknown_code() -> ErrorCode {
@@ -605,7 +605,9 @@ impl ErrorBody {
             session_id: None,
             in_reply_to: None,
             refused_message_id: None,
+            refused_counter: None,
             expected_counter: None,
+            stored_sequence: None,
         }
     }
 }
@@ -623,14 +625,23 @@ impl Frame {
             #[serde(rename = "type")]
             kind: Option<String>,
             error: Option<serde::de::IgnoredAny>,
+            /// Only answers to seed clients have one.
+            #[serde(rename = "serverVectorClock")]
+            clock: Option<serde::de::IgnoredAny>,
         }
         check_frame_bytes(text.len())?;
         let text = &*crate::surrogates::without_lone_surrogates(text);
         let kind: Kind = serde_json::from_str(text).map_err(|error| malformed("a frame", &error))?;
+        let is_for_seeds = kind.clock.is_some();
         let frame = match (kind.kind, kind.error) {
             (Some(kind), _) => {
-                let head = serde_json::from_str(text).map_err(|error| malformed(&kind, &error))?;
-                Frame { head, body: parse_typed(&kind, text)? }
+                let head: Head = serde_json::from_str(text).map_err(|error| malformed(&kind, &error))?;
+                let body = match kind.as_str() {
+                    "sync_update" if head.protocol_version.is_none() => serde_json::from_str(text).map(Body::SeedUpdate),
+                    "sync_response" if is_for_seeds => serde_json::from_str(text).map(Body::SeedResponse),
+                    _ => Ok(parse_typed(&kind, text)?),
+                };
+                Frame { head, body: body.map_err(|error| malformed(&kind, &error))? }
             }
             (None, Some(_)) => {
                 let body = serde_json::from_str(text).map_err(|error| malformed("an error", &error))?;

@@ -122,7 +122,11 @@ const START_LENGTH: usize = 6;
 /// clients have no start: `<session>:<device>:<counter>`.
 pub fn message_id(session: &str, device: &str, start: &str, counter: u64) -> MessageId {
     let counter = counter.to_string();
-    if start.is_empty() { [session, ":", device, ":", &counter].concat() } else { [session, ":", device, ":", start, ":", &counter].concat() }
+    if start.is_empty() {
+        [session, ":", device, ":", &counter].concat()
+    } else {
+        [session, ":", device, ":", start, ":", &counter].concat()
+    }
 }
 
 /// The start in an id that [`message_id`] makes of this session, device and counter; `None` where it makes no such id.

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash, short_hex};
 use crate::limits::{CLOCK_DEVICES_MAX, RECENT_ENTRIES_MAX};
 use crate::vector_clock::VectorClock;
 
@@ -26,9 +28,37 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// A log up to an entry, in short: whoever names the same place and another hash has another log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHead {
+    /// The entry's sequence number.
+    pub sequence: u64,
+    /// The running hash of the log up to it. In JSON in hex.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub hash: Digest,
+}
+
+impl std::fmt::Display for LogHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.sequence, short_hex(&self.hash))
+    }
+}
+
+pub(crate) fn to_hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    serializer.serialize_str(&hex)
+}
+
+pub(crate) fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let byte = |place: usize| u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..text.len().div_ceil(2)).map(byte).collect();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom("a hash is 64 hex digits"))
+}
+
 /// The last entry of a device in a log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Head {
+pub struct DeviceHead {
     /// The device.
     pub device_id: Arc<str>,
     /// The entry's counter.
@@ -45,7 +75,7 @@ pub struct Log {
     end: u64,
     hash: Digest,
     /// In the order of the device ids.
-    heads: Arc<Vec<Head>>,
+    heads: Arc<Vec<DeviceHead>>,
     /// The device that wrote the last entry, and the place of the last entry that another one wrote: what no message of
     /// a device has to know beside its own is found by these two alone.
     last_device: Arc<str>,
@@ -64,18 +94,11 @@ impl PartialEq for Log {
 impl Log {
     /// The log of a session that has no entries.
     pub fn new(session: &str) -> Log {
-        Log {
-            end: 0,
-            hash: first_log_hash(session),
-            heads: Arc::default(),
-            last_device: "".into(),
-            other_end: 0,
-            recent: Arc::default(),
-        }
+        Log { end: 0, hash: first_log_hash(session), heads: Arc::default(), last_device: "".into(), other_end: 0, recent: Arc::default() }
     }
 
     /// A log that was stored: its end, its hash and the last entry of each device.
-    pub fn restore(end: u64, hash: Digest, mut heads: Vec<Head>) -> Log {
+    pub fn restore(end: u64, hash: Digest, mut heads: Vec<DeviceHead>) -> Log {
         heads.sort_by(|one, other| one.device_id.cmp(&other.device_id));
         let last = heads.iter().max_by_key(|head| head.sequence);
         let last_device = last.map_or_else(|| "".into(), |head| head.device_id.clone());
@@ -93,13 +116,18 @@ impl Log {
         self.hash
     }
 
+    /// The log up to its end, in short.
+    pub fn log_head(&self) -> LogHead {
+        LogHead { sequence: self.end, hash: self.hash }
+    }
+
     /// The last entry of each device, in the order of their ids.
-    pub fn heads(&self) -> &[Head] {
+    pub fn heads(&self) -> &[DeviceHead] {
         &self.heads
     }
 
     /// The last entry of a device.
-    pub fn head(&self, device: &str) -> Option<&Head> {
+    pub fn head(&self, device: &str) -> Option<&DeviceHead> {
         self.place(device).ok().map(|place| &self.heads[place])
     }
 
@@ -121,7 +149,7 @@ impl Log {
     /// however long the log is and however many devices it has, unless the entry knows more than the log.
     pub fn is_concurrent(&self, entry: &Entry) -> bool {
         let foreign = if *self.last_device == *entry.device_id { self.other_end } else { self.end };
-        let unknown = |head: &Head| {
+        let unknown = |head: &DeviceHead| {
             *head.device_id != *entry.device_id && head.sequence > entry.knows && head.counter > entry.also.get(&head.device_id)
         };
         foreign > entry.knows && (entry.also.is_empty() || self.heads.iter().any(unknown))
@@ -157,7 +185,7 @@ impl Log {
                 place
             }
             Err(place) => {
-                heads.insert(place, Head { device_id: device.as_str().into(), counter: *counter, sequence: *sequence, digest });
+                heads.insert(place, DeviceHead { device_id: device.as_str().into(), counter: *counter, sequence: *sequence, digest });
                 place
             }
         };

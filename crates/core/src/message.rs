@@ -218,8 +218,7 @@ pub struct Message {
 }
 
 /// The fields of a message: those of a chat frame that is stored, or of a lying client, may bear the same names.
-pub const MESSAGE_FIELDS: [&str; 8] =
-    ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "kind"];
+pub const MESSAGE_FIELDS: [&str; 8] = ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "kind"];
 
 fn unknown_of_message<S: Serializer>(extra: &Extra, serializer: S) -> Result<S::Ok, S::Error> {
     extra.serialize_without(&MESSAGE_FIELDS, serializer)

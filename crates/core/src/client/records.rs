@@ -6,7 +6,7 @@ use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
-use crate::log::{Head, Log, clock_from};
+use crate::log::{DeviceHead, Log, clock_from};
 use crate::vector_clock::VectorClock;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, put_block, record};
 
@@ -366,7 +366,7 @@ struct StoredSession {
 }
 
 #[derive(Default)]
-struct StoredHeads(Vec<Head>);
+struct StoredHeads(Vec<DeviceHead>);
 
 #[derive(Default)]
 struct StoredHead {
@@ -440,7 +440,7 @@ impl Field for Vec<Batch> {
 
 impl Field for StoredHeads {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
-        for Head { device_id, counter, sequence, digest } in &self.0 {
+        for DeviceHead { device_id, counter, sequence, digest } in &self.0 {
             let head = StoredHead { device_id: (**device_id).to_owned(), counter: *counter, sequence: *sequence, digest: digest.to_vec() };
             put_block(number, &head.encode(), out);
         }
@@ -448,7 +448,7 @@ impl Field for StoredHeads {
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
         let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
-        self.0.push(Head { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
+        self.0.push(DeviceHead { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
         Ok(())
     }
 }

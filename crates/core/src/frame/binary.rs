@@ -3,14 +3,18 @@
 use super::{
     Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, RELAY_DEVICE_ID, ReadReceipt,
     ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState,
-    SyncStatus, SyncUpdate, Unsent, check_frame_bytes,
+    SyncStatus, SyncUpdate, check_frame_bytes,
 };
 use crate::batch::Batch;
+use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id, uuid_bytes, uuid_text};
+use crate::ids::{DeviceId, WalletAddress, uuid_bytes, uuid_text};
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
-use crate::message::{Entry, Stamp};
-use crate::wire::{Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, nested, number_of, put_block, put_signed, record};
+use crate::log::LogHead;
+use crate::message::Stamp;
+use crate::wire::{
+    Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, digest_of, nested, number_of, put_block, put_signed, record,
+};
 
 impl Frame {
     /// Reads a frame in the binary form.
@@ -21,38 +25,40 @@ impl Frame {
         check_frame_bytes(bytes.len())?;
         let envelope = Envelope::decode(bytes).map_err(Malformed::in_frame)?;
         let unknown = || SyncError::new(ErrorCode::UnknownFrame, "a binary frame of a kind that this version does not know");
-        let frame = Frame { head: envelope.head, body: envelope.body.ok_or_else(unknown)? };
+        let mut frame = Frame { head: envelope.head, body: envelope.body.ok_or_else(unknown)? };
+        if let Body::SyncResponse(body) = &frame.body
+            && frame.head.session_id.is_empty()
+        {
+            frame.head.session_id = body.messages.session().unwrap_or_default();
+        }
         frame.check()?;
         Ok(frame)
     }
 
-    /// The binary form; `None` for the two frames that only seed clients are sent.
+    /// The binary form; `None` for the frames of seed clients, which are only in JSON.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let (head, mut out) = (&self.head, Vec::with_capacity(SMALL_BYTES));
-        put_head(head, &mut out);
+        // A batch names its session itself.
+        let names_session = matches!(&self.body, Body::SyncResponse(body) if body.messages.session().as_ref() == Some(&head.session_id));
+        if !names_session {
+            put_session(head, &mut out);
+        }
+        put_sender(head, &mut out);
         match &self.body {
             Body::DeviceAnnounce(body) => body.put(number::DEVICE_ANNOUNCE, &mut out),
             Body::DeviceList(body) => ListedDevices::from(body).put(number::DEVICE_LIST, &mut out),
             Body::SyncRequest(body) => body.put(number::SYNC_REQUEST, &mut out),
             Body::SyncResponse(body) => body.put(number::SYNC_RESPONSE, &mut out),
             Body::SyncStatus(body) => body.put(number::SYNC_STATUS, &mut out),
-            Body::SyncUpdate(body) => put_update(&body.batch(head)?, &mut out),
+            Body::SyncUpdate(body) => body.put(number::SYNC_UPDATE, &mut out),
             Body::SyncAck(body) => body.put(number::SYNC_ACK, &mut out),
             Body::SyncHeartbeat(body) => body.put(number::SYNC_HEARTBEAT, &mut out),
             Body::ReadReceipt(body) => body.put(number::READ_RECEIPT, &mut out),
             Body::ReadReceiptSync(body) => body.put(number::READ_RECEIPT_SYNC, &mut out),
             Body::Error(body) => body.put(number::ERROR, &mut out),
-            Body::SyncConflict(_) | Body::Chat(_) => return None,
+            Body::SyncConflict(_) | Body::Chat(_) | Body::SeedUpdate(_) | Body::SeedResponse(_) => return None,
         }
         Some(out)
-    }
-
-    /// The binary form of a `sync_update` with these messages.
-    pub fn update_bytes(head: &Head, messages: &Batch) -> Vec<u8> {
-        let mut out = Vec::with_capacity(messages.bytes().len() + SMALL_BYTES);
-        put_head(head, &mut out);
-        put_update(messages, &mut out);
-        out
     }
 }
 
@@ -77,11 +83,14 @@ mod number {
     pub const ERROR: u64 = 26;
 }
 
-fn put_head(head: &Head, out: &mut Vec<u8>) {
+fn put_session(head: &Head, out: &mut Vec<u8>) {
     match uuid_bytes(&head.session_id) {
         Some(uuid) => put_block(number::SESSION_UUID, &uuid, out),
         None => head.session_id.put(number::SESSION_ID, out),
     }
+}
+
+fn put_sender(head: &Head, out: &mut Vec<u8>) {
     // Who speaks for the relay, when and in which frame is of no use to anybody.
     if head.device_id != RELAY_DEVICE_ID {
         head.device_id.put(number::DEVICE_ID, out);
@@ -89,12 +98,6 @@ fn put_head(head: &Head, out: &mut Vec<u8>) {
         head.message_id.put(number::MESSAGE_ID, out);
         head.protocol_version.map(u64::from).put(number::PROTOCOL_VERSION, out);
     }
-}
-
-fn put_update(messages: &Batch, out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(messages.bytes().len() + 8);
-    messages.put(1, &mut body);
-    put_block(number::SYNC_UPDATE, &body, out);
 }
 
 /// What is read of a binary frame.
@@ -146,16 +149,26 @@ record!(DeviceInfo { 1 => platform, 2 => version });
 record!(SyncState { 1 => last_synced_sequence, 2 => vector_clock });
 record!(ListedDevices { 1 => wallets, 2 => devices });
 record!(ListedDevice { 1 => device_id, 2 => platform, 3 => last_seen_at, 4 => is_online, 5 => sync_state, 6 => wallet });
-record!(SyncRequest { 1 => last_synced_sequence, 2 => sync_vector, 3 => missing_ranges, 4 => max_batch_size });
+record!(SyncRequest { 1 => last_synced_sequence, 3 => missing_ranges, 4 => max_batch_size, 5 => log });
 record!(SequenceRange { 1 => start, 2 => end });
-record!(SyncResponse { 1 => messages, 2 => latest_sequence, 3 => in_reply_to, 4 => server_vector_clock });
+record!(SyncResponse { 1 => messages, 2 => latest_sequence, 3 => in_reply_to, 5 => log });
+record!(SyncUpdate { 1 => messages, 2 => last_digest });
 record!(SyncStatus { 1 => status, 2 => progress, 3 => error });
 record!(Progress { 1 => messages_synced, 2 => total_messages, 3 => conflicts_resolved });
-record!(SyncHeartbeat { 1 => sequence_number, 2 => vector_clock });
+record!(SyncHeartbeat { 1 => sequence_number, 3 => log });
 record!(ReadReceipt { 1 => receipts });
 record!(ReadReceiptSync { 1 => receipts });
 record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
-record!(ErrorBody { 1 => error, 2 => code, 3 => session_id, 4 => in_reply_to, 5 => refused_message_id, 6 => expected_counter });
+record!(ErrorBody {
+    1 => error,
+    2 => code,
+    3 => session_id,
+    4 => in_reply_to,
+    5 => refused_message_id,
+    6 => expected_counter,
+    7 => refused_counter,
+    8 => stored_sequence,
+});
 nested!(
     DeviceAnnounce,
     DeviceInfo,
@@ -167,6 +180,7 @@ nested!(
     SyncResponse,
     SyncStatus,
     Progress,
+    SyncUpdate,
     SyncAck,
     SyncHeartbeat,
     ReadReceipt,
@@ -302,87 +316,59 @@ impl Field for Option<Progress> {
     }
 }
 
-/// Field 1: a batch of messages without sequence numbers. The counter of each is the device's own entry of its clock.
-impl Record for SyncUpdate {
-    fn put_fields(&self, _: &mut Vec<u8>) {}
-
-    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
-        if number == 1 {
-            if !self.messages.is_empty() {
-                return Err(Malformed("an update has two batches"));
-            }
-            let entries = Batch::from_bytes(bytes_of(value)?).entries()?;
-            self.messages = entries.into_iter().map(Unsent::from).collect();
+/// 32 bytes; all of them 0 where there is none.
+impl Field for Digest {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if *self != Digest::default() {
+            put_block(number, self, out);
         }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = digest_of(bytes_of(value)?)?;
         Ok(())
     }
 }
 
-impl From<Entry> for Unsent {
-    fn from(entry: Entry) -> Self {
-        let sequence_number = entry.counter();
-        let Entry { message, vector_clock, server_timestamp, .. } = entry;
-        Unsent { message, sequence_number, vector_clock, local_timestamp: Stamp::Millis(server_timestamp), unreadable: None }
-    }
-}
-
-impl SyncUpdate {
-    /// `None` where the messages do not fit a batch, are not those of one session, or cannot be read.
-    fn batch(&self, head: &Head) -> Option<Batch> {
-        if self.messages.iter().any(|unsent| unsent.unreadable.is_some()) {
-            return None;
+impl Field for Option<LogHead> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if let Some(LogHead { sequence, hash }) = self {
+            let mut head = Vec::with_capacity(hash.len() + 12);
+            sequence.put(1, &mut head);
+            put_block(2, hash, &mut head);
+            put_block(number, &head, out);
         }
-        let entry = |unsent: &Unsent| Entry {
-            message: unsent.message.clone(),
-            sequence_number: 0,
-            vector_clock: unsent.vector_clock.clone(),
-            server_timestamp: unsent.local_timestamp.ms().min(INTEGER_MAX),
-            original_device_id: head.device_id.clone(),
-        };
-        Batch::of(&self.messages.iter().map(entry).collect::<Vec<_>>()).ok()
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        #[derive(Default)]
+        struct Head {
+            sequence: u64,
+            hash: Digest,
+        }
+        record!(Head { 1 => sequence, 2 => hash });
+        let Head { sequence, hash } = Head::decode(bytes_of(value)?)?;
+        *self = Some(LogHead { sequence, hash });
+        Ok(())
     }
 }
 
-/// Lists of numbers are differences, each to the one before: `repeated sint64`, packed. Ids of our own form are a device
-/// and counters.
+/// Lists of numbers are differences, each to the one before: `repeated sint64`, packed. What only seed clients are told
+/// has no form here.
 impl Record for SyncAck {
     fn put_fields(&self, out: &mut Vec<u8>) {
-        let parsed = self.acknowledged_message_ids.iter().map(|id| parse_message_id(id));
-        let parsed: Option<Vec<_>> = parsed.collect();
-        match parsed.as_deref() {
-            Some([(session, device, _), ..]) if parsed.iter().flatten().all(|(other, owner, _)| other == session && owner == device) => {
-                put_block(1, session.as_bytes(), out);
-                put_block(2, device.as_bytes(), out);
-                put_differences(3, parsed.iter().flatten().map(|(.., counter)| *counter), out);
-            }
-            _ => self.acknowledged_message_ids.iter().for_each(|id| put_block(4, id.as_bytes(), out)),
-        }
+        put_differences(3, self.acknowledged_counters.iter().copied(), out);
         put_differences(5, self.acknowledged_sequences.iter().copied(), out);
         put_differences(6, self.server_timestamps.iter().copied(), out);
-        self.vector_clock.put(7, out);
+        self.log.put(8, out);
     }
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
         match number {
-            // The session and the device: kept where the ids will stand until the counters come.
-            1 | 2 => {
-                let name = crate::wire::text(bytes_of(value)?)?;
-                self.acknowledged_message_ids.push(name.to_owned());
-            }
-            3 => {
-                let [session, device] = self.acknowledged_message_ids.as_slice() else {
-                    return Err(Malformed("counters are acknowledged of no device"));
-                };
-                let counters = take_differences(value)?;
-                self.acknowledged_message_ids = counters.iter().map(|counter| message_id(session, device, *counter)).collect();
-            }
-            4 if self.acknowledged_message_ids.len() < BATCH_MESSAGES_MAX => {
-                self.acknowledged_message_ids.push(crate::wire::text(bytes_of(value)?)?.to_owned());
-            }
-            4 => return Err(Malformed("a list is longer than the limit")),
+            3 => self.acknowledged_counters = take_differences(value)?,
             5 => self.acknowledged_sequences = take_differences(value)?,
             6 => self.server_timestamps = take_differences(value)?,
-            7 => self.vector_clock.take(value)?,
+            8 => Field::take(&mut self.log, value)?,
             _ => {}
         }
         Ok(())
