@@ -1,8 +1,8 @@
 //! One device of a wallet: a state machine that takes inputs and returns the work it asks of its shell.
 //!
-//! How a message leaves: [`Input::Send`] is staged (calls), written (commit), then transmitted (link), acknowledged by
-//! the relay (receive), and moves from the outbox to the log in one transaction. How one arrives: a batch is checked
-//! against the log (receive), written with the cursor, then acknowledged and told to the application.
+//! [`Client`] routes. A call or a frame goes to its session (`session`), which knows the rules; what sessions change is
+//! collected in one transaction at a time (`commit`); the socket is made and given up by `link`, and what that means for
+//! the sessions is in `connection`.
 
 mod api;
 mod calls;

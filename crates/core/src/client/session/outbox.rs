@@ -191,3 +191,69 @@ impl Outbox {
         (entries, outbox.stored_counter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use crate::vector_clock::VectorClock;
+
+    fn entry(counter: u64) -> Entry {
+        let mut vector_clock = VectorClock::new();
+        vector_clock.raise("d", counter).unwrap();
+        Entry { message: Message::default(), sequence_number: 0, vector_clock, server_timestamp: 0, original_device_id: "d".into() }
+    }
+
+    fn counters(outbox: &Outbox) -> (Vec<u64>, Vec<u64>) {
+        let stored = outbox.stored().0.iter().map(|entry| entry.counter()).collect();
+        (stored, outbox.iter().map(Entry::counter).collect())
+    }
+
+    /// Three messages are stored; one leaves and one comes.
+    fn changed() -> Outbox {
+        let mut outbox = Outbox::new(0);
+        for counter in 1..=3 {
+            outbox.push(entry(counter), false);
+        }
+        outbox.commit();
+        outbox.remove(2);
+        outbox.push(entry(4), false);
+        outbox
+    }
+
+    #[test]
+    fn stored_messages_show_until_the_transaction_is_stored() {
+        let mut outbox = changed();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 3, 4]));
+        assert_eq!((outbox.counter(), outbox.stored_counter()), (4, 3));
+        outbox.commit();
+        assert_eq!(counters(&outbox), (vec![1, 3, 4], vec![1, 3, 4]));
+    }
+
+    #[test]
+    fn a_dropped_transaction_leaves_no_trace() {
+        let mut outbox = changed();
+        outbox.acknowledge(2);
+        outbox.roll_back();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.counter(), outbox.stored_counter(), outbox.acknowledged_counter()), (3, 3, 0));
+        assert_eq!(outbox.logged_records(9), Some((1, 3)));
+    }
+
+    #[test]
+    fn an_outbox_replaced_twice_comes_back_as_it_was_stored() {
+        let mut outbox = changed();
+        for _ in 0..2 {
+            let (entries, records) = outbox.replace();
+            assert_eq!((entries.len(), records.is_some()), (3, true));
+            for counter in 1..=3 {
+                outbox.push(entry(counter), counter > 1);
+            }
+        }
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.stored_counter(), outbox.logged_records(9)), (0, Some((1, 1))), "one record");
+        outbox.roll_back();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.stored_counter(), outbox.logged_records(9)), (3, Some((1, 3))));
+    }
+}
