@@ -125,6 +125,8 @@ codes! {
     SdkInitializationFailed = "SDK_INITIALIZATION_FAILED", System, true, "The SDK could not start.";
     /// The relay has less than this device saw it acknowledge: it was set back.
     RelayRolledBack = "RELAY_ROLLED_BACK", Relay, false, "The relay has lost messages that it had confirmed. Ask its operator to restore them.";
+    /// The relay's log is another than the one that this device has stored: it was changed, or is shown to others otherwise.
+    RelayForked = "RELAY_FORKED", Relay, false, "The relay shows another history than before. Nothing more is sent to it here.";
     /// The relay sent what the protocol does not allow.
     RelayMisbehaved = "RELAY_MISBEHAVED", Relay, true, "The relay sent something that makes no sense. It will be tried again.";
     /// The relay cannot take more at the moment.
@@ -137,7 +139,9 @@ codes! {
     CounterGap = "COUNTER_GAP", Relay, true, "Messages arrived out of order and will be sent again.";
     /// A counter or id was used before for another message.
     CounterReused = "COUNTER_REUSED", Relay, false, "This device was copied or restored. It goes on under a new name.";
-    /// A message that was queued again under another name is in the log under an earlier one.
+    /// The name that the application gave belongs to another message of this wallet.
+    MessageIdTaken = "MESSAGE_ID_TAKEN", Validation, false, "Another message has this name already.";
+    /// The message of this name is in the log, written by another device of the wallet.
     AlreadyStored = "ALREADY_STORED", Relay, true, "This message has arrived already.";
     /// A frame's `type` is not known.
     UnknownFrame = "UNKNOWN_FRAME", Relay, false, "The other side speaks a newer version.";

@@ -570,9 +570,6 @@ pub struct ErrorBody {
     /// Ours: the message that was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_message_id: Option<MessageId>,
-    /// Ours: the counter of the message that was refused, of a device that keeps our rules.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused_counter: Option<u64>,
     /// Ours, with `COUNTER_GAP`: the counter that the relay takes next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_counter: Option<u64>,
@@ -605,7 +602,6 @@ impl ErrorBody {
             session_id: None,
             in_reply_to: None,
             refused_message_id: None,
-            refused_counter: None,
             expected_counter: None,
             stored_sequence: None,
         }

@@ -16,8 +16,8 @@ pub mod limits;
 mod list;
 pub mod log;
 pub mod message;
-#[cfg(feature = "relay")]
-pub mod relay;
+//#[cfg(feature = "relay")]
+//pub mod relay;
 mod scalar;
 #[cfg(feature = "json")]
 mod surrogates;

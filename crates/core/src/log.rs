@@ -17,13 +17,15 @@ pub enum Refusal {
     Gap,
     /// No honest relay sends this.
     Broken(String),
+    /// The relay names the hash of another log.
+    Forked(String),
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Refusal::Gap => "entries are missing before them",
-            Refusal::Broken(what) => what,
+            Refusal::Broken(what) | Refusal::Forked(what) => what,
         })
     }
 }
@@ -119,6 +121,19 @@ impl Log {
     /// The log up to its end, in short.
     pub fn log_head(&self) -> LogHead {
         LogHead { sequence: self.end, hash: self.hash }
+    }
+
+    /// Compares with what the relay says of its log, where that is about the same place.
+    ///
+    /// # Errors
+    /// [`Refusal::Forked`], with both values.
+    pub fn compare(&self, other: Option<LogHead>) -> Result<(), Refusal> {
+        match other {
+            Some(other) if other.sequence == self.end && other.hash != self.hash => {
+                Err(Refusal::Forked(format!("the relay's log up to {other} is another than the stored one, {}", self.log_head())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The last entry of each device, in the order of their ids.

@@ -250,6 +250,21 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The beginning of a SHA-256 over what it says, whoever says it and when: what tells the same message from another
+    /// of the same name.
+    pub fn fingerprint(&self) -> Vec<u8> {
+        use sha2::{Digest, Sha256};
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        let kind = self.kind.0.to_be_bytes();
+        let mut hash = Sha256::new().chain_update(kind);
+        for text in [content_type, self.replaces.as_deref().unwrap_or_default(), &self.ciphertext] {
+            hash = hash.chain_update((text.len() as u64).to_be_bytes()).chain_update(text);
+        }
+        hash.finalize()[..16].to_vec()
+    }
+}
+
 /// Seed clients send `null` for what they do not know.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

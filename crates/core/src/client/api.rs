@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{DeviceRecord, LogRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
+use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::ReceiptStatus;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
 /// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
@@ -33,8 +33,17 @@ pub enum Input {
     OpenSession { request: RequestId, peer_wallet: WalletAddress },
     /// `endSession`: stops its auto-sync and pushes; what is queued is still sent. Replies [`Reply::Done`].
     CloseSession { request: RequestId, session_id: SessionId },
-    /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored.
-    Send { request: RequestId, session_id: SessionId, text: String, content_type: Option<String> },
+    /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
+    /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
+    /// is refused.
+    Send {
+        request: RequestId,
+        session_id: SessionId,
+        text: String,
+        content_type: Option<String>,
+        message_id: Option<MessageId>,
+        known: Option<NameRecord>,
+    },
     /// A new version of an own message; `text` of `None` deletes it. Also resolves a conflict of versions, because
     /// the new version knows all that this device knows. Replies [`Reply::Receipt`].
     Edit { request: RequestId, session_id: SessionId, message_id: MessageId, text: Option<String> },
@@ -127,6 +136,8 @@ pub enum Write {
     ClearLog { session_id: SessionId },
     /// The open versions of an edited message, by session and message.
     Versions(VersionsRecord),
+    /// A name that the application gave, by session and name.
+    Name(NameRecord),
 }
 
 /// What the store holds when the machine starts.
@@ -199,7 +210,7 @@ pub struct SessionView {
     pub wallet: WalletAddress,
     /// The other one.
     pub peer_wallet: WalletAddress,
-    /// What this device is called here. It changes where a copy of its database was found (`DeviceReplaced`).
+    /// This device. It changes where a copy of its database was found (`DeviceReplaced`).
     #[serde(rename = "deviceId")]
     pub device_id: DeviceId,
     /// Entries stored here.
@@ -300,9 +311,6 @@ pub enum Event {
     /// A message of this wallet moved on. Told of those that were sent or arrived since the machine started, and of
     /// this device's older ones where a receipt names them. With `Failed`, `error` says why.
     StatusChanged { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
-    /// A message that was queued has another id: its device is called otherwise (see `DeviceReplaced`), or it turned out
-    /// to be in the log under that id.
-    MessageRenamed { session_id: SessionId, old_id: MessageId, new_id: MessageId },
     /// An own message is in the stored log.
     MessageSynced { session_id: SessionId, message_id: MessageId },
     /// A sync of a session began.
@@ -321,9 +329,8 @@ pub enum Event {
     ConnectionChanged { state: ConnectionState },
     /// The outbox has so many messages now (I13).
     QueueChanged { queued_message_count: u64 },
-    /// In this session this device goes on under a new id, because its storage was copied or set back, or a message of it
-    /// was refused.
-    DeviceReplaced { session_id: SessionId, old_id: DeviceId, new_id: DeviceId },
+    /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
+    DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
     /// Something is wrong that no call can be blamed for.
     Warning { error: SyncError },
 }

@@ -145,14 +145,8 @@ impl Client {
             }
             None => {}
         }
-        let record = SessionRecord {
-            session_id: session_id.clone(),
-            wallet,
-            peer_wallet: peer_wallet.to_owned(),
-            device_id: self.device.device_id.clone(),
-            ..SessionRecord::default()
-        };
-        self.sessions.insert(Session::create(record, transaction));
+        let record = SessionRecord::new(session_id.clone(), wallet, peer_wallet.to_owned());
+        self.sessions.insert(Session::create(record, self.device.device_id.clone(), transaction));
         Ok(session_id)
     }
 

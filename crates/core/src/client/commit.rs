@@ -2,6 +2,7 @@
 
 use super::Client;
 use super::api::{Action, Commit, CommitId, Event, Input, Write};
+use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame};
@@ -84,12 +85,16 @@ impl Client {
 
     /// Hands a transaction to the store; where it writes nothing, it is done.
     pub(super) fn write(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
+        if let Some(device_id) = transaction.new_device_id.clone() {
+            self.sessions.visit_all().for_each(|session| session.requeue(&device_id, &mut transaction));
+            transaction.write(Write::Device(DeviceRecord { device_id }), true);
+        }
         self.sessions.visit_those(&transaction.session_ids(), |session| session.write_record(&mut transaction));
         let (mut writes, mut strict) = transaction.take_writes();
         if writes.is_empty() {
             return self.finish(now, transaction, actions);
         }
-        if !self.device_stored {
+        if !self.device_stored && transaction.new_device_id.is_none() {
             writes.insert(0, Write::Device(self.device.clone()));
             strict = true;
         }
@@ -111,6 +116,10 @@ impl Client {
     /// A transaction is on disk: say so, and go on with what it allows.
     fn finish(&mut self, now: Now, transaction: Transaction, actions: &mut Vec<Action>) {
         let session_ids = transaction.session_ids();
+        if let Some(new_id) = transaction.new_device_id {
+            let old_id = std::mem::replace(&mut self.device.device_id, new_id.clone());
+            actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
+        }
         actions.extend(transaction.after);
         self.sessions.visit_those(&session_ids, |session| session.on_commit(now));
         if let Some((session_id, last)) = transaction.swept {

@@ -15,6 +15,8 @@ pub(super) struct Context<'a> {
     pub config: &'a ClientConfig,
     pub random: &'a mut fastrand::Rng,
     pub wallet: Option<&'a str>,
+    /// What keeps apart the ids that two copies of this profile give.
+    pub start: &'a str,
     pub link: &'a mut Link,
     pub calls: &'a mut SyncCalls,
     pub actions: &'a mut Vec<Action>,

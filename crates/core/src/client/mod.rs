@@ -22,13 +22,14 @@ use std::collections::VecDeque;
 
 pub use api::*;
 pub use config::ClientConfig;
-pub use records::{DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
+pub use records::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
 
+use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::DeviceState;
-use crate::ids::{SessionId, WalletAddress, new_device_id, parse_message_id};
-use crate::message::Entry;
+use crate::ids::{SessionId, WalletAddress, new_device_id, new_start};
 use crate::time::Now;
+use crate::vector_clock::VectorClock;
 use commit::UnderWay;
 use context::Context;
 use link::Link;
@@ -42,6 +43,8 @@ pub struct Client {
     random: fastrand::Rng,
     device: DeviceRecord,
     device_stored: bool,
+    /// Drawn at each start: what keeps apart the ids that two copies of this profile give.
+    start: String,
     wallet: Option<WalletAddress>,
     sessions: Sessions,
     link: Link,
@@ -69,12 +72,8 @@ impl Client {
         let device_stored = snapshot.device.is_some();
         let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
         let mut sessions = Sessions::default();
-        for mut record in snapshot.sessions {
-            if record.device_id.is_empty() {
-                // Stored by a version whose devices had one name everywhere.
-                record.device_id.clone_from(&device.device_id);
-            }
-            sessions.insert(Session::load(record));
+        for record in snapshot.sessions {
+            sessions.insert(Session::load(record, device.device_id.clone()));
         }
         // What is stored of a session that is not stored is of no use.
         for record in snapshot.outbox {
@@ -91,9 +90,10 @@ impl Client {
         let told_queue = sessions.values().map(Session::told_queue).sum();
         Client {
             config,
-            random,
             device,
             device_stored,
+            start: new_start(&mut random),
+            random,
             wallet: None,
             sessions,
             link: Link::default(),
@@ -111,8 +111,8 @@ impl Client {
 
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, sessions, link, calls, .. } = self;
-        (sessions, Context { now, config, random, wallet: wallet.as_deref(), link, calls, actions })
+        let Client { config, random, wallet, start, sessions, link, calls, .. } = self;
+        (sessions, Context { now, config, random, wallet: wallet.as_deref(), start, link, calls, actions })
     }
 
     /// Takes one input and returns what to do, in order.
@@ -146,8 +146,7 @@ impl Client {
         sessions.into_iter().chain(self.link.next_timeout_ms(&self.config)).min()
     }
 
-    /// Who this database is. In a session where another writes under the same name it is called otherwise
-    /// (`DeviceReplaced`).
+    /// Who this database is, until another is found to write under the same name (`DeviceReplaced`).
     pub fn device_id(&self) -> &str {
         &self.device.device_id
     }
@@ -197,8 +196,10 @@ impl Client {
         self.sessions.get(session_id).map(|session| session.devices().to_vec()).unwrap_or_default()
     }
 
-    /// The list to show for `entries` of the session's log, oldest first; then the outbox, where asked.
-    pub fn show(&self, session_id: &str, entries: Vec<Entry>, with_outbox: bool) -> Vec<MessageView> {
+    /// The list to show for `entries` of the session's log, oldest first; then the outbox, where asked. With an entry
+    /// comes its vector clock, where the caller has it ([`LogRecord::clocks_of`]); otherwise it is computed, and of one
+    /// whose author did not know the last entries of the log it names only what the entry itself says.
+    pub fn show(&self, session_id: &str, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool) -> Vec<MessageView> {
         let strategy = self.config.conflict_resolution_strategy;
         self.sessions.get(session_id).map(|session| session.show(entries, with_outbox, strategy)).unwrap_or_default()
     }
@@ -211,7 +212,6 @@ impl Client {
 
     /// How far a message of the outbox is; `None` where it is not there.
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        let (session_id, ..) = parse_message_id(message_id)?;
-        self.sessions.get(session_id)?.queued_status(message_id)
+        self.sessions.values().find_map(|session| session.queued_status(message_id))
     }
 }

@@ -65,6 +65,10 @@ impl<K: Ord, V> Sorted<K, V> {
         self.0.remove(place).map(|(_, value)| value)
     }
 
+    pub fn last(&self) -> Option<&V> {
+        self.0.back().map(|(_, value)| value)
+    }
+
     pub fn pop_first(&mut self) {
         self.0.pop_front();
     }

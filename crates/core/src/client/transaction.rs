@@ -6,7 +6,7 @@ use super::api::{Action, Event, Generation, Input, Reply, RequestId, Write};
 use super::records::OutboxRecord;
 use super::sorted::Sorted;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::SessionId;
+use crate::ids::{DeviceId, SessionId};
 use crate::limits::BATCH_MESSAGES_MAX;
 
 /// Collects the writes of many inputs. Every change of what is stored goes through one; what sessions make of it is their
@@ -26,6 +26,8 @@ pub(super) struct Transaction {
     pub halted: Vec<(SessionId, SyncError)>,
     /// The connection must be made anew then, and why.
     pub reconnect: Option<String>,
+    /// This device goes on under this id.
+    pub new_device_id: Option<DeviceId>,
     /// A session whose outbox loses its records up to this one.
     pub swept: Option<(SessionId, u64)>,
     /// The calls in it: each is made again, or answered, where it fails.
@@ -92,6 +94,12 @@ impl Transaction {
     pub fn sweep(&mut self, session_id: SessionId, first: u64, last: u64) {
         self.write(Write::DeleteOutbox { session_id: session_id.clone(), first, last }, false);
         self.swept = Some((session_id, last));
+    }
+
+    /// Another writes under this device's id: it takes another one, in all sessions.
+    pub fn replace_device(&mut self, new_id: DeviceId) {
+        self.new_device_id.get_or_insert(new_id);
+        self.reconnect("this device has a new id".into());
     }
 
     pub fn transmit(&mut self, generation: Generation, frame: Arc<[u8]>) {

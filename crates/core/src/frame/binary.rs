@@ -166,8 +166,7 @@ record!(ErrorBody {
     4 => in_reply_to,
     5 => refused_message_id,
     6 => expected_counter,
-    7 => refused_counter,
-    8 => stored_sequence,
+    7 => stored_sequence,
 });
 nested!(
     DeviceAnnounce,

@@ -3,13 +3,14 @@
 use super::{AutoSync, Session};
 use crate::client::api::{DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
 use crate::client::context::Context;
-use crate::client::records::{OutboxRecord, ReadMark};
+use crate::client::records::{NameRecord, OutboxRecord, ReadMark};
 use crate::client::transaction::Transaction;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;
 use crate::ids::{check_id, message_id, parse_message_id};
 use crate::limits::{INTEGER_MAX, OUTBOX_MESSAGES_MAX};
-use crate::message::{Entry, Message, Stamp};
+use crate::message::{Kind, Message, Stamp};
 use crate::time::{Now, iso_from_ms};
 
 impl Session {
@@ -17,11 +18,15 @@ impl Session {
     pub fn on_call(&mut self, context: &mut Context<'_>, call: Input, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         match call {
             Input::CloseSession { .. } => Ok(self.close(transaction)),
-            Input::Send { text, content_type, .. } => {
+            Input::Send { text, content_type, message_id: None, .. } => {
                 let message = Message { ciphertext: text, content_type, ..Message::default() };
-                self.queue(context.now, message, transaction)
+                self.queue(context, message, transaction)
             }
-            Input::Edit { message_id, text, .. } => self.edit(context.now, message_id, text, transaction),
+            Input::Send { text, content_type, message_id: Some(id), known, .. } => {
+                let message = Message { id, ciphertext: text, content_type, ..Message::default() };
+                self.queue_named(context, message, known, transaction)
+            }
+            Input::Edit { message_id, text, .. } => self.edit(context, message_id, text, transaction),
             Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, sequence_number, transaction),
             Input::ClearLog { .. } => Ok(self.clear_log(transaction)),
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call is not for one session")),
@@ -42,14 +47,47 @@ impl Session {
         Reply::Done
     }
 
-    /// Gives a message its counter and clock, and puts it into the outbox.
-    fn queue(&mut self, now: Now, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
-        let device = self.next.device_id.clone();
+    /// A message that the application named: sent again under that name it is the same message.
+    fn queue_named(
+        &mut self,
+        context: &mut Context<'_>,
+        message: Message,
+        known: Option<NameRecord>,
+        transaction: &mut Transaction,
+    ) -> Result<Reply, SyncError> {
+        check_id("id", &message.id)?;
+        if parse_message_id(&message.id).is_some_and(|(session, ..)| session == self.id()) {
+            let error = "a name of your own must not have the form of the names that the SDK gives in this session";
+            return Err(SyncError::new(ErrorCode::InvalidArgument, error));
+        }
+        let (session_id, message_id, fingerprint) = (self.id().to_owned(), message.id.clone(), message.fingerprint());
+        let queued = self.outbox.iter().find(|entry| entry.message.id == message_id);
+        let queued = queued.map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()));
+        match queued.or_else(|| known.map(|record| (record.fingerprint, record.sent_ms))) {
+            Some((known, sent_ms)) if known == fingerprint => {
+                let timestamp = iso_from_ms(sent_ms);
+                return Ok(Reply::Receipt(DeliveryReceipt { message_id, timestamp, status: MessageStatus::Queued }));
+            }
+            Some(_) => {
+                let error = "this id belongs to another message of this session: give each message an id of its own";
+                return Err(SyncError::new(ErrorCode::MessageIdTaken, error));
+            }
+            None => {}
+        }
+        let reply = self.queue(context, message, transaction)?;
+        let name = NameRecord { session_id, message_id, fingerprint, sent_ms: context.now.wall_ms };
+        transaction.write(Write::Name(name), true);
+        Ok(reply)
+    }
+
+    /// Gives a message its counter and what it knows, and a name where it has none, and puts it into the outbox.
+    fn queue(&mut self, context: &Context<'_>, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        let now = context.now;
         if !self.next.open {
             return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
         }
         message.check()?;
-        if message.ciphertext.is_empty() && !message.deleted {
+        if message.ciphertext.is_empty() && message.kind != Kind::DELETION {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a message needs a text"));
         }
         if self.outbox.len() >= OUTBOX_MESSAGES_MAX {
@@ -59,10 +97,9 @@ impl Session {
         if counter > INTEGER_MAX {
             return Err(SyncError::new(ErrorCode::LimitReached, "this device has written 2^53 - 1 messages here"));
         }
-        let mut vector_clock = self.next.heads.clone();
-        vector_clock.raise(&device, counter)?;
+        let id = if message.id.is_empty() { message_id(self.id(), &self.device, context.start, counter) } else { message.id };
         let message = Message {
-            id: message_id(self.id(), &device, counter),
+            id,
             sender_wallet: self.next.wallet.clone(),
             session_id: self.id().to_owned(),
             timestamp: Stamp::Iso(now.wall_ms),
@@ -70,7 +107,9 @@ impl Session {
         };
         let receipt =
             DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
-        let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
+        // Its author has seen what is stored, and not what is on its way to disk.
+        let (device_id, knows) = (self.device.clone(), self.stored.log.end());
+        let entry = Entry { message, device_id, counter, knows, server_timestamp: now.wall_ms, ..Entry::default() };
         entry.check()?;
         self.push_outbox(transaction, entry);
         Ok(Reply::Receipt(receipt))
@@ -82,7 +121,8 @@ impl Session {
         self.enlist(transaction, false);
         // What is queued in one transaction is one record.
         let last = transaction.last_outbox_record(self.id());
-        if self.outbox.push(entry.clone(), last.is_some()) {
+        let logged_digest = self.next.log.digest(self.id(), &self.device);
+        if self.outbox.push(entry.clone(), last.is_some(), logged_digest) {
             if let Some(record) = last {
                 record.entries.push(entry);
             }
@@ -92,14 +132,20 @@ impl Session {
         }
     }
 
-    fn edit(&mut self, now: Now, target: String, text: Option<String>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+    fn edit(
+        &mut self,
+        context: &Context<'_>,
+        target: String,
+        text: Option<String>,
+        transaction: &mut Transaction,
+    ) -> Result<Reply, SyncError> {
         check_id("messageId", &target)?;
         if parse_message_id(&target).is_some_and(|(session, ..)| session != self.id()) {
             return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
         }
-        let deleted = text.is_none();
-        let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), deleted, ..Message::default() };
-        let reply = self.queue(now, message, transaction)?;
+        let kind = if text.is_some() { Kind::EDIT } else { Kind::DELETION };
+        let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), kind, ..Message::default() };
+        let reply = self.queue(context, message, transaction)?;
         transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target });
         Ok(reply)
     }
@@ -111,7 +157,7 @@ impl Session {
         sequence: u64,
         transaction: &mut Transaction,
     ) -> Result<Reply, SyncError> {
-        if sequence == 0 || sequence > self.next.cursor {
+        if sequence == 0 || sequence > self.next.log.end() {
             return Err(SyncError::new(ErrorCode::UnknownMessage, format!("sequence {sequence} is not in the stored log")));
         }
         if self.next.read_mark.sequence_number >= sequence {
@@ -148,7 +194,7 @@ impl Session {
             entry.message.check()?;
             entry.check()?;
         }
-        let stored = self.store_entries(context, entries, None, transaction);
+        let stored = self.store_entries(context, entries, None, None, transaction);
         stored.map(Reply::Count).map_err(|refusal| {
             SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}"))
         })

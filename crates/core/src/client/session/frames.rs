@@ -6,12 +6,13 @@ use crate::client::api::{Event, MessageStatus};
 use crate::client::context::Context;
 use crate::client::records::ReadMark;
 use crate::client::transaction::Transaction;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
-use crate::ids::parse_message_id;
+use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
-use crate::log::Refusal;
-use crate::message::{Entry, Stamp};
+use crate::log::{LogHead, Refusal};
+use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use crate::wire::Malformed;
 
@@ -21,7 +22,7 @@ impl Session {
             Body::Error(error) => self.take_refusal(context, error, transaction),
             Body::SyncResponse(response) => self.take_batch(context, response, transaction),
             Body::SyncAck(ack) => self.take_ack(context, ack, transaction),
-            Body::SyncHeartbeat(heartbeat) => self.compare_heads(heartbeat.sequence_number, transaction),
+            Body::SyncHeartbeat(heartbeat) => self.compare_heads(heartbeat.sequence_number, heartbeat.log, transaction),
             Body::DeviceList(list) => self.take_devices(list, transaction),
             Body::ReadReceiptSync(receipts) => self.take_receipts(receipts.receipts, transaction),
             // Counted by this side; and frames that only clients send.
@@ -59,9 +60,9 @@ impl Session {
             Ok(entries) => entries,
             Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
         };
-        match self.store_entries(context, entries, Some(response.messages), transaction) {
+        match self.store_entries(context, entries, Some(response.messages), response.log, transaction) {
             Ok(_) => {
-                let ack = SyncAck { acknowledged_sequences: vec![self.next.cursor], ..SyncAck::default() };
+                let ack = SyncAck { acknowledged_sequences: vec![self.next.log.end()], ..SyncAck::default() };
                 let (_, frame) = self.frame(context, Body::SyncAck(ack));
                 transaction.transmit(context.link.generation(), frame);
                 self.enlist(transaction, false);
@@ -70,6 +71,7 @@ impl Session {
             Err(Refusal::Gap) if !answers => self.catch_up(transaction),
             Err(Refusal::Gap) => transaction.distrust("an answer does not follow what was asked for".into()),
             Err(Refusal::Broken(what)) => transaction.distrust(what),
+            Err(Refusal::Forked(what)) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
         }
     }
 
@@ -80,8 +82,13 @@ impl Session {
         }
     }
 
-    fn compare_heads(&mut self, head: u64, transaction: &mut Transaction) {
-        if self.check_head(head, transaction) && self.next.cursor < head {
+    fn compare_heads(&mut self, head: u64, log: Option<LogHead>, transaction: &mut Transaction) {
+        if !self.check_head(head, transaction) {
+            return;
+        }
+        if let Err(refusal) = self.next.log.compare(log) {
+            self.halt(SyncError::new(ErrorCode::RelayForked, refusal.to_string()), transaction);
+        } else if self.next.log.end() < head {
             self.catch_up(transaction);
         }
     }
@@ -90,7 +97,7 @@ impl Session {
     fn check_head(&mut self, head: u64, transaction: &mut Transaction) -> bool {
         let floor = self.flow.floor.unwrap_or(0);
         if head < floor {
-            let message = format!("the relay's log ends at {head}, this device has {floor} entries of it");
+            let message = format!("the relay's log ends at {head}, this device has stored it up to {}", self.next.log.log_head());
             self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
             return false;
         }
@@ -106,23 +113,22 @@ impl Session {
     /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
     /// the log brings them in its order.
     fn take_ack(&mut self, context: &mut Context<'_>, ack: SyncAck, transaction: &mut Transaction) {
-        let (session_id, device) = (self.id().to_owned(), self.next.device_id.clone());
+        let session_id = self.id().to_owned();
         self.flow.refusals = 0;
         let mut entries: Vec<Entry> = Vec::new();
-        let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
-        for (index, (id, sequence)) in places.enumerate() {
-            let Some(counter) = own_counter(id, &session_id, &device) else {
-                continue;
-            };
-            self.outbox.take_ack(counter);
-            let Some(entry) = self.outbox.get(counter) else { continue };
-            transaction.tell(Event::StatusChanged {
-                session_id: session_id.clone(),
-                message_id: id.clone(),
-                status: MessageStatus::Sent,
-                error: None,
-            });
-            let follows = entries.last().map_or(self.next.cursor, |entry| entry.sequence_number) + 1 == *sequence;
+        let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
+        for (index, (counter, sequence)) in places.enumerate() {
+            self.outbox.take_ack(*counter);
+            let Some(entry) = self.outbox.get(*counter) else { continue };
+            if entry.message.kind != Kind::VOID {
+                transaction.tell(Event::StatusChanged {
+                    session_id: session_id.clone(),
+                    message_id: entry.message.id.clone(),
+                    status: MessageStatus::Sent,
+                    error: None,
+                });
+            }
+            let follows = entries.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
             if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
                 entries.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
             }
@@ -133,13 +139,15 @@ impl Session {
         }
         self.enlist(transaction, false);
         // That they are stored need not be told: the relay does not count what a device wrote itself.
-        if let Err(refusal) = self.store_entries(context, entries, None, transaction) {
-            transaction.distrust(format!("an acknowledgement does not fit the log: {refusal}"));
+        match self.store_entries(context, entries, None, ack.log, transaction) {
+            Ok(_) => {}
+            Err(Refusal::Forked(what)) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
+            Err(refusal) => transaction.distrust(format!("an acknowledgement does not fit the log: {refusal}")),
         }
     }
 
     fn take_receipts(&mut self, receipts: Vec<Receipt>, transaction: &mut Transaction) {
-        let (session_id, device, own_wallet) = (self.id().to_owned(), self.next.device_id.clone(), self.next.wallet.clone());
+        let (session_id, own_wallet) = (self.id().to_owned(), self.next.wallet.clone());
         for receipt in receipts {
             let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
                 continue;
@@ -154,14 +162,16 @@ impl Session {
                 continue;
             }
             // Those whose place is stored; the others are told of when theirs is.
-            let stored = sequence.min(self.next.cursor);
+            let stored = sequence.min(self.next.log.end());
             let mut moved: Vec<(u64, String)> = Vec::new();
             if before < stored {
                 moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
             }
             // One that was written before this page was opened.
             let older = sequence == stored && !self.awaited_receipts.contains_key(&sequence);
-            if older && own_counter(&receipt.message_id, &session_id, &device).is_some() {
+            if older
+                && parse_message_id(&receipt.message_id).is_some_and(|(session, owner, _)| session == session_id && owner == self.device)
+            {
                 moved.push((sequence, receipt.message_id));
             }
             for (place, message_id) in moved {
@@ -183,15 +193,15 @@ impl Session {
                     self.flow.updates.clear();
                     self.enlist(transaction, false);
                 } else if expected <= self.logged_counter() {
-                    let message = format!("the relay lacks message {expected} of this device, which stands in the stored log");
+                    let message = format!("the relay lacks message {expected} of this device, which is in the stored log");
                     self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
                 } else {
-                    self.replace_device(context, None, Vec::new(), transaction);
+                    transaction.replace_device(new_device_id(context.random));
                 }
             }
-            ErrorCode::CounterReused => self.replace_device(context, None, Vec::new(), transaction),
+            ErrorCode::CounterReused => transaction.replace_device(new_device_id(context.random)),
             // Any frame may be the one that was refused, so all is said again, the announcement first. A message that is
-            // in the log under another name leaves the outbox when the log brings it.
+            // in the log by another device leaves the outbox when the log brings it.
             ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced | ErrorCode::AlreadyStored => {
                 let refusals = self.flow.refusals;
                 let wait_ms = delay_ms(context.config.retry_delay_ms, refusals, context.random);
@@ -208,11 +218,16 @@ impl Session {
                     transaction.tell(Event::Warning { error });
                 }
             }
-            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack => self.halt(error, transaction),
-            _ => match refusal.refused_message_id.and_then(|id| own_counter(&id, self.id(), &self.next.device_id)) {
-                Some(counter) => self.replace_device(context, Some((counter, error)), Vec::new(), transaction),
-                None => transaction.tell(Event::Warning { error }),
-            },
+            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack | ErrorCode::RelayForked => {
+                self.halt(error, transaction)
+            }
+            _ => {
+                let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
+                match refused.map(|entry| entry.counter) {
+                    Some(counter) => self.void(counter, error, transaction),
+                    None => transaction.tell(Event::Warning { error }),
+                }
+            }
         }
     }
 
@@ -231,9 +246,4 @@ impl Session {
             ..ReadReceipt::default()
         })
     }
-}
-
-/// The counter of a message of this device.
-fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
-    parse_message_id(message_id).filter(|(session, owner, _)| *session == session_id && *owner == device).map(|(_, _, counter)| counter)
 }

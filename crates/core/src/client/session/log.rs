@@ -6,10 +6,11 @@ use crate::client::api::{Event, MessageStatus, Write};
 use crate::client::context::Context;
 use crate::client::records::{LogRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
-use crate::conflict::{add_version, concurrent_messages, concurrent_versions, unknown_to};
-use crate::ids::MessageId;
-use crate::log::{Refusal, accept};
-use crate::message::Entry;
+use crate::conflict::{add_version, concurrent_messages, concurrent_versions};
+use crate::entry::Entry;
+use crate::ids::new_device_id;
+use crate::log::{LogHead, Refusal};
+use crate::message::Kind;
 use crate::vector_clock::VectorClock;
 
 /// A batch of at most so many messages and fewer bytes is small: such ones are joined.
@@ -27,12 +28,14 @@ pub(super) struct OwnLog {
 
 impl Session {
     /// Stores the entries that follow what is stored, and returns how many. Own messages leave the outbox in the same
-    /// transaction (I2), and the cursor moves with them (I7). `batch` is the form in which they came.
+    /// transaction (I2), and the cursor moves with them (I7). `batch` is the form in which they came, `head` what the
+    /// relay says of its log behind them.
     pub(super) fn store_entries(
         &mut self,
         context: &mut Context<'_>,
         entries: Vec<Entry>,
         batch: Option<Batch>,
+        head: Option<LogHead>,
         transaction: &mut Transaction,
     ) -> Result<u64, Refusal> {
         let strategy = context.config.conflict_resolution_strategy;
@@ -43,64 +46,59 @@ impl Session {
         if entries.iter().any(|entry| entry.message.session_id != session_id) {
             return Err(Refusal::Broken("a message belongs to another session".into()));
         }
-        let heads_before = self.next.heads.clone();
-        let mut heads = heads_before.clone();
         let came = entries.len();
-        let fresh = accept(self.next.cursor, &mut heads, entries)?;
-        let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else {
+        let heads_before = self.next.log.clock();
+        let mut log = self.next.log.clone();
+        let fresh = log.accept(entries)?;
+        log.compare(head)?;
+        let (Some((first, _)), Some((last, _))) = (fresh.first(), fresh.last()) else {
             return Ok(0);
         };
         let (first, last) = (first.sequence_number, last.sequence_number);
 
-        self.enlist(transaction, false);
+        self.change(transaction, false).log = log;
+        let (fresh, concurrent): (Vec<Entry>, Vec<bool>) = fresh.into_iter().unzip();
         let mut conflicts = Vec::new();
-        let mut running = heads_before.clone();
-        // The places of messages that were in the outbox, those of them that stand under another id, and whether another
-        // device's message stands under an id of this one.
+        // The places of messages that were in the outbox, whether one of them was written by another device, and whether
+        // another message is in the log under this device's id and counter.
         let mut own_places = Vec::new();
-        let mut renamed = Vec::new();
-        let mut forked = false;
-        for entry in &fresh {
+        let mut leaves_a_gap = false;
+        let mut is_copied = false;
+        for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             let origin = self.match_outbox(entry, transaction);
-            let own = matches!(origin, Origin::Own | Origin::Renamed(_));
+            leaves_a_gap |= origin == Origin::Elsewhere;
+            is_copied |= origin == Origin::Copied;
+            let own = matches!(origin, Origin::Own | Origin::Elsewhere);
             if own {
                 own_places.push(entry.sequence_number);
             }
-            match origin {
-                Origin::Renamed(queued_id) => renamed.push((queued_id, entry.message.id.clone())),
-                Origin::Forked => forked = true,
-                Origin::Own | Origin::Foreign => {}
-            }
-            // Entries were checked by `accept`, so their counters fit.
-            let concurrent_with = unknown_to(entry, &running);
-            let _ = running.raise(&entry.original_device_id, entry.counter());
-            if let Some(target) = entry.message.replaces.clone() {
+            match &entry.message.replaces {
                 // Of names that have no part in the session there may be any number.
-                if [&self.next.wallet, &self.next.peer_wallet].contains(&&entry.message.sender_wallet) {
-                    let mut versions = self.next_versions_of(&target);
+                Some(target) if entry.message.kind.is_version() && self.is_member(&entry.message.sender_wallet) => {
+                    let mut versions = self.next_versions_of(target);
                     add_version(&mut versions, entry.clone());
-                    conflicts.extend(concurrent_versions(entry, &versions, strategy));
-                    self.set_versions(&target, versions, transaction);
-                    transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target });
+                    conflicts.extend(concurrent_versions(entry, &versions, strategy, |version| self.next.log.clock_of(version)));
+                    self.set_versions(target, versions, transaction);
+                    transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
                 }
-            } else {
-                if !concurrent_with.is_empty() {
-                    conflicts.push(concurrent_messages(entry, concurrent_with, fresh.iter()));
+                _ if entry.message.kind == Kind::MESSAGE => {
+                    if is_concurrent {
+                        conflicts.push(concurrent_messages(entry, fresh.iter(), |version| self.next.log.clock_of(version)));
+                    }
+                    // Every device of a wallet follows how far the wallet's messages are.
+                    if !own && entry.message.sender_wallet == self.next.wallet {
+                        self.await_receipts(entry.sequence_number, entry.message.id.clone());
+                    }
                 }
-                // Every device of a wallet follows how far the wallet's messages are.
-                if !own && entry.message.sender_wallet == self.next.wallet {
-                    self.await_receipts(entry.sequence_number, entry.message.id.clone());
-                }
+                // Voids, and kinds that this version does not know.
+                _ => {}
             }
             let total = if own { &mut self.totals.sent } else { &mut self.totals.received };
             *total += 1;
         }
-        let record = self.change(transaction, false);
-        record.cursor = last;
-        record.heads = heads;
         self.outbox.raise_counter(self.logged_counter());
         let count = fresh.len() as u64;
-        let is_heard = |entry: &Entry| own_places.binary_search(&entry.sequence_number).is_err() && entry.message.replaces.is_none();
+        let is_heard = |entry: &Entry| own_places.binary_search(&entry.sequence_number).is_err() && entry.message.kind == Kind::MESSAGE;
         let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             self.log_batch(LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }, transaction);
             fresh.into_iter().filter(is_heard).map(Box::new).collect()
@@ -116,10 +114,16 @@ impl Session {
             self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             transaction.tell(Event::ConflictDetected { session_id: session_id.clone(), conflicts });
         }
-        if forked || !renamed.is_empty() {
-            self.replace_device(context, None, renamed, transaction);
+        if is_copied {
+            transaction.replace_device(new_device_id(context.random));
+        } else if leaves_a_gap {
+            self.close_gaps(|_| {}, transaction);
         }
         Ok(count)
+    }
+
+    fn is_member(&self, wallet: &str) -> bool {
+        [&self.next.wallet, &self.next.peer_wallet].into_iter().any(|member| member == wallet)
     }
 
     /// Own messages enter the log.
@@ -171,49 +175,48 @@ impl Session {
 
     /// Where a message of the outbox is in the log, it leaves the outbox.
     fn match_outbox(&mut self, entry: &Entry, transaction: &mut Transaction) -> Origin {
-        let own_name = entry.original_device_id == self.next.device_id;
-        let namesake = self.outbox.get(entry.counter()).filter(|_| own_name);
-        let forked = namesake.is_some_and(|queued| queued.message != entry.message);
-        let queued = namesake.filter(|_| !forked).or_else(|| self.same_as(entry));
-        let Some((counter, queued_id)) = queued.map(|queued| (queued.counter(), queued.message.id.clone())) else {
-            return if forked { Origin::Forked } else { Origin::Foreign };
+        let namesake = self.outbox.get(entry.counter).filter(|_| entry.device_id == self.device);
+        let origin = match namesake {
+            Some(queued) if queued.is_repeat_of(entry) => Origin::Own,
+            Some(_) => return Origin::Copied,
+            None => Origin::Elsewhere,
         };
+        let is_named = |queued: &&Entry| origin == Origin::Own || queued.says_the_same(entry);
+        let Some(queued) = namesake.or_else(|| self.outbox.named(&entry.message.id)).filter(is_named) else {
+            return Origin::Foreign;
+        };
+        let counter = queued.counter;
+        let is_announced = origin == Origin::Own && counter <= self.outbox.acknowledged_counter();
         self.outbox.remove(counter);
-        let (session_id, message_id) = (self.next.session_id.clone(), entry.message.id.clone());
-        let renamed = queued_id != message_id;
-        let announced = !renamed && counter <= self.outbox.acknowledged_counter();
-        if renamed {
-            let (old_id, new_id) = (queued_id.clone(), message_id.clone());
-            transaction.tell(Event::MessageRenamed { session_id: session_id.clone(), old_id, new_id });
-        } else {
+        if origin == Origin::Own {
             self.outbox.acknowledge(counter);
         }
-        self.await_receipts(entry.sequence_number, message_id.clone());
-        let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
-        if !announced || status > MessageStatus::Sent {
-            transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id: message_id.clone(), status, error: None });
+        // That a void is in its place was told when it came to stand there.
+        if entry.message.kind != Kind::VOID {
+            let (session_id, message_id) = (self.next.session_id.clone(), entry.message.id.clone());
+            self.await_receipts(entry.sequence_number, message_id.clone());
+            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
+            if !is_announced || status > MessageStatus::Sent {
+                let (session_id, message_id) = (session_id.clone(), message_id.clone());
+                transaction.tell(Event::StatusChanged { session_id, message_id, status, error: None });
+            }
+            transaction.tell(Event::MessageSynced { session_id, message_id });
         }
-        transaction.tell(Event::MessageSynced { session_id, message_id });
-        if renamed { Origin::Renamed(queued_id) } else { Origin::Own }
-    }
-
-    /// The message of the outbox that stands in this entry under another name. That can only be where the one or the
-    /// other was queued again: then the oldest of the outbox was.
-    fn same_as(&self, entry: &Entry) -> Option<&Entry> {
-        let queued_again = self.outbox.iter().next().is_some_and(|oldest| oldest.message.first_id.is_some());
-        let possible = entry.message.sender_wallet == self.next.wallet && (queued_again || entry.message.first_id.is_some());
-        self.outbox.iter().find(|queued| possible && queued.message.is_same(&entry.message))
+        origin
     }
 }
 
 /// What an entry of the log is to this device.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// It was in the outbox.
     Own,
-    /// It was in the outbox under this id.
-    Renamed(MessageId),
-    /// Another message waits in the outbox under the same name: this device's storage was copied or set back (B26).
-    Forked,
-    /// A message of another device, or of another that has this one's name.
+    /// It was in the outbox, and another device of the wallet wrote it: a copy of this profile, or this device under an
+    /// earlier id.
+    Elsewhere,
+    /// Another message waits in the outbox under the same device and counter: this device's storage was copied or set
+    /// back (B26).
+    Copied,
+    /// A message of another device, or of another that has this one's id.
     Foreign,
 }

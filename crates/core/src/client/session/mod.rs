@@ -18,11 +18,12 @@ use crate::client::context::Context;
 use crate::client::records::{OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::sorted::Sorted;
 use crate::client::transaction::Transaction;
+use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
-use crate::ids::MessageId;
+use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
-use crate::message::{Entry, Stamp};
+use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use outbox::Outbox;
 use sync::Operation;
@@ -42,6 +43,9 @@ pub(super) struct Session {
     /// What the transaction makes of it: the same, or another. The counter is the outbox's, and the time of the last sync
     /// stands beside.
     next: Arc<SessionRecord>,
+    /// This device: its id on disk, and the one that the transaction gives it.
+    stored_device: DeviceId,
+    device: DeviceId,
     last_sync_ms: u64,
     /// No record of it is on disk.
     is_new: bool,
@@ -112,7 +116,7 @@ struct AutoSync {
 
 impl Session {
     /// One that is stored.
-    pub fn load(record: SessionRecord) -> Session {
+    pub fn load(record: SessionRecord, device: DeviceId) -> Session {
         let record = Arc::new(record);
         Session {
             last_sync_ms: record.last_sync_ms,
@@ -121,6 +125,8 @@ impl Session {
             outbox: Outbox::new(record.counter),
             stored: record.clone(),
             next: record,
+            stored_device: device.clone(),
+            device,
             sweep_at_ms: None,
             versions: Sorted::default(),
             next_versions: Sorted::default(),
@@ -141,14 +147,14 @@ impl Session {
     }
 
     /// One that a transaction makes.
-    pub fn create(record: SessionRecord, transaction: &mut Transaction) -> Session {
-        let mut session = Session { is_new: true, ..Session::load(record) };
+    pub fn create(record: SessionRecord, device: DeviceId, transaction: &mut Transaction) -> Session {
+        let mut session = Session { is_new: true, ..Session::load(record, device) };
         session.enlist(transaction, true);
         session
     }
 
     pub fn load_outbox(&mut self, record: OutboxRecord) {
-        self.outbox.load(record, &self.next.device_id, self.logged_counter());
+        self.outbox.load(record, &self.device, self.logged_counter(), self.next.log.digest(self.id(), &self.device));
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
     }
 
@@ -228,6 +234,7 @@ impl Session {
         self.in_transaction = false;
         self.is_new = false;
         self.stored = self.next.clone();
+        self.stored_device.clone_from(&self.device);
         self.stored_totals = self.totals;
         self.outbox.commit();
         for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
@@ -246,6 +253,7 @@ impl Session {
     pub fn on_drop(&mut self) -> bool {
         self.in_transaction = false;
         self.next = self.stored.clone();
+        self.device.clone_from(&self.stored_device);
         self.totals = self.stored_totals;
         self.outbox.roll_back();
         self.next_versions = Sorted::default();
@@ -320,7 +328,8 @@ impl Session {
     pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
         let flow = std::mem::take(&mut self.flow);
         if let Some(last) = flow.updates.back() {
-            for entry in self.outbox.between(self.outbox.acknowledged_counter(), last.last_counter) {
+            let unacknowledged = self.outbox.between(self.outbox.acknowledged_counter(), last.last_counter);
+            for entry in unacknowledged.filter(|entry| entry.message.kind != Kind::VOID) {
                 context.tell(Event::StatusChanged {
                     session_id: entry.message.session_id.clone(),
                     message_id: entry.message.id.clone(),
@@ -339,7 +348,7 @@ impl Session {
 
     /// The highest counter of this device in the log.
     fn logged_counter(&self) -> u64 {
-        self.next.heads.get(&self.next.device_id)
+        self.next.log.counter(&self.device)
     }
 
     fn await_receipts(&mut self, sequence: u64, id: MessageId) {
@@ -367,7 +376,7 @@ impl Session {
     fn head(&self, context: &mut Context<'_>) -> Head {
         Head {
             session_id: self.id().to_owned(),
-            device_id: self.next.device_id.clone(),
+            device_id: self.device.clone(),
             timestamp: Stamp::Millis(context.now.wall_ms),
             message_id: context.link.next_frame_id(),
             protocol_version: Some(PROTOCOL_VERSION),

@@ -7,14 +7,25 @@ use std::collections::VecDeque;
 
 use crate::client::records::OutboxRecord;
 use crate::client::sorted::Sorted;
-use crate::message::Entry;
+use crate::entry::{Digest, Entry};
+use crate::ids::start_of;
+
+/// A message that waits, and its digest, which the next one's follows.
+struct Queued {
+    entry: Entry,
+    digest: Digest,
+}
 
 #[derive(Default)]
 pub(super) struct Outbox {
     /// By counter, without those that are leaving.
-    entries: Sorted<u64, Entry>,
+    entries: Sorted<u64, Queued>,
     /// By counter.
-    leaving: Sorted<u64, Entry>,
+    leaving: Sorted<u64, Queued>,
+    /// The digest of the last message that was queued; `None` where there was none since the machine started.
+    last_digest: Option<Digest>,
+    /// Whether one has a name that its place does not give it. Only then may it be in the log under another device.
+    has_names: bool,
     /// First and last counter of each record. One is swept from the store when all its messages are in the log; what of
     /// it is there by then is known by the log's heads.
     records: VecDeque<(u64, u64)>,
@@ -36,14 +47,31 @@ impl Outbox {
     }
 
     /// Takes in stored messages, but for those that are in the stored log already.
-    pub fn load(&mut self, record: OutboxRecord, device: &str, logged: u64) {
-        let (first, last) = (record.first(), record.entries.last().map_or(0, Entry::counter));
+    pub fn load(&mut self, record: OutboxRecord, device: &str, logged: u64, logged_digest: Digest) {
+        let (first, last) = (record.first(), record.entries.last().map_or(0, |entry| entry.counter));
         self.records.push_back((first, last));
-        for entry in record.entries.into_iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged) {
-            self.counter = self.counter.max(entry.counter());
-            self.entries.insert(entry.counter(), entry);
+        for entry in record.entries.into_iter().filter(|entry| entry.device_id == device && entry.counter > logged) {
+            self.counter = self.counter.max(entry.counter);
+            self.insert(entry, logged_digest);
         }
         self.stored_counter = self.counter;
+    }
+
+    fn insert(&mut self, entry: Entry, logged_digest: Digest) {
+        let digest = entry.digest(&self.last_digest.unwrap_or(logged_digest));
+        self.last_digest = Some(digest);
+        self.has_names |= start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_none();
+        self.entries.insert(entry.counter, Queued { entry, digest });
+    }
+
+    /// The digest of the message with this counter.
+    pub fn digest(&self, counter: u64) -> Option<Digest> {
+        self.entries.get(&counter).map(|queued| queued.digest)
+    }
+
+    /// The message that has this name, where it may be in the log under another device.
+    pub fn named(&self, id: &str) -> Option<&Entry> {
+        self.iter().find(|entry| self.has_names && entry.message.id == id)
     }
 
     pub fn counter(&self) -> u64 {
@@ -88,11 +116,11 @@ impl Outbox {
     }
 
     pub fn get(&self, counter: u64) -> Option<&Entry> {
-        self.entries.get(&counter)
+        self.entries.get(&counter).map(|queued| &queued.entry)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(|queued| &queued.entry)
     }
 
     /// How many stored messages wait, up to this counter.
@@ -102,7 +130,7 @@ impl Outbox {
 
     /// Those after `counter`, up to `last` included.
     pub fn between(&self, counter: u64, last: u64) -> impl Iterator<Item = &Entry> {
-        self.entries.between(&counter, &last).map(|(_, entry)| entry)
+        self.entries.between(&counter, &last).map(|(_, queued)| &queued.entry)
     }
 
     /// What is stored and was not sent yet, after counter `sent`.
@@ -110,11 +138,12 @@ impl Outbox {
         self.between(sent, self.stored_counter)
     }
 
-    /// Adds a message; whether its record follows the last one, so that both can be one.
-    pub fn push(&mut self, entry: Entry, joins_last_record: bool) -> bool {
-        let counter = entry.counter();
+    /// Adds a message; whether its record follows the last one, so that both can be one. `logged_digest` is that of the
+    /// device's last entry in the log.
+    pub fn push(&mut self, entry: Entry, joins_last_record: bool, logged_digest: Digest) -> bool {
+        let counter = entry.counter;
         self.counter = counter;
-        self.entries.insert(counter, entry);
+        self.insert(entry, logged_digest);
         match self.records.back_mut() {
             Some((_, last)) if joins_last_record && *last + 1 == counter => {
                 *last = counter;
@@ -129,15 +158,17 @@ impl Outbox {
 
     /// A message is in the log. Its record stays until it is swept.
     pub fn remove(&mut self, counter: u64) {
-        if let Some(entry) = self.entries.remove(&counter) {
-            self.leaving.insert(counter, entry);
+        if let Some(queued) = self.entries.remove(&counter) {
+            self.leaving.insert(counter, queued);
         }
     }
 
-    /// Goes on with an empty one, under another device id; returns the messages, and the records that leave.
-    pub fn replace(&mut self) -> (Vec<Entry>, Option<(u64, u64)>) {
-        let mut before = std::mem::take(self);
-        let entries = before.entries.values().cloned().collect();
+    /// Goes on with an empty one behind this counter; returns the messages, and the records that leave. What the relay has
+    /// up to `acknowledged` it has still.
+    pub fn replace(&mut self, counter: u64, acknowledged: u64) -> (Vec<Entry>, Option<(u64, u64)>) {
+        let empty = Outbox { counter, acknowledged_counter: acknowledged, ..Outbox::default() };
+        let mut before = std::mem::replace(self, empty);
+        let entries = before.iter().cloned().collect();
         let records = before.records.front().zip(before.records.back()).map(|((first, _), (_, last))| (*first, *last));
         self.replaced = before.replaced.take().or(Some(Box::new(before)));
         (entries, records)
@@ -171,10 +202,11 @@ impl Outbox {
             *self = *replaced;
         }
         let stored_counter = self.stored_counter;
-        for (counter, entry) in std::mem::take(&mut self.leaving).into_iter().rev() {
-            self.entries.insert(counter, entry);
+        for (counter, queued) in std::mem::take(&mut self.leaving).into_iter().rev() {
+            self.entries.insert(counter, queued);
         }
         self.entries.remove_after(&stored_counter);
+        self.last_digest = self.entries.last().map(|queued| queued.digest);
         while self.records.pop_back_if(|(first, _)| *first > stored_counter).is_some() {}
         self.counter = stored_counter;
         self.acknowledged_counter = self.acknowledged_before;
@@ -185,8 +217,8 @@ impl Outbox {
         let outbox = self.replaced.as_deref().unwrap_or(self);
         let mut entries: Vec<&Entry> = outbox.between(0, outbox.stored_counter).collect();
         // What came and left in the same transaction was never stored.
-        for (counter, entry) in outbox.leaving.between(&0, &outbox.stored_counter) {
-            entries.insert(entries.partition_point(|other| other.counter() < *counter), entry);
+        for (counter, queued) in outbox.leaving.between(&0, &outbox.stored_counter) {
+            entries.insert(entries.partition_point(|other| other.counter < *counter), &queued.entry);
         }
         (entries, outbox.stored_counter)
     }
@@ -195,29 +227,25 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
-    use crate::vector_clock::VectorClock;
 
     fn entry(counter: u64) -> Entry {
-        let mut vector_clock = VectorClock::new();
-        vector_clock.raise("d", counter).unwrap();
-        Entry { message: Message::default(), sequence_number: 0, vector_clock, server_timestamp: 0, original_device_id: "d".into() }
+        Entry { device_id: "d".into(), counter, ..Entry::default() }
     }
 
     fn counters(outbox: &Outbox) -> (Vec<u64>, Vec<u64>) {
-        let stored = outbox.stored().0.iter().map(|entry| entry.counter()).collect();
-        (stored, outbox.iter().map(Entry::counter).collect())
+        let stored = outbox.stored().0.iter().map(|entry| entry.counter).collect();
+        (stored, outbox.iter().map(|entry| entry.counter).collect())
     }
 
     /// Three messages are stored; one leaves and one comes.
     fn changed() -> Outbox {
         let mut outbox = Outbox::new(0);
         for counter in 1..=3 {
-            outbox.push(entry(counter), false);
+            outbox.push(entry(counter), false, [0; 32]);
         }
         outbox.commit();
         outbox.remove(2);
-        outbox.push(entry(4), false);
+        outbox.push(entry(4), false, [0; 32]);
         outbox
     }
 
@@ -244,10 +272,10 @@ mod tests {
     fn an_outbox_replaced_twice_comes_back_as_it_was_stored() {
         let mut outbox = changed();
         for _ in 0..2 {
-            let (entries, records) = outbox.replace();
+            let (entries, records) = outbox.replace(0, 0);
             assert_eq!((entries.len(), records.is_some()), (3, true));
             for counter in 1..=3 {
-                outbox.push(entry(counter), counter > 1);
+                outbox.push(entry(counter), counter > 1, [0; 32]);
             }
         }
         assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));

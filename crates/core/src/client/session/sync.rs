@@ -6,10 +6,10 @@ use crate::client::ClientConfig;
 use crate::client::api::{Event, MessageStatus, RequestId, SyncScope};
 use crate::client::context::Context;
 use crate::error::SyncError;
-use crate::frame::{Body, DeviceAnnounce, DeviceInfo, Frame, SyncRequest, SyncState};
+use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
 use crate::limits::{ANSWER_TIMEOUT_MS, FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
+use crate::message::Kind;
 use crate::time::Now;
-use crate::vector_clock::VectorClock;
 
 /// What a frame takes beside its messages: names, ids of the longest kind, punctuation.
 const FRAME_OVERHEAD_BYTES: usize = 1_024;
@@ -102,7 +102,7 @@ impl Session {
             calls,
             late_calls: Vec::new(),
             started_ms: context.now.monotonic_ms,
-            start_cursor: self.next.cursor,
+            start_cursor: self.next.log.end(),
             target_counter: self.outbox.stored_counter(),
             queued_at_start: self.queued_count(),
             head: None,
@@ -135,10 +135,10 @@ impl Session {
     /// Says that this device is in the session, and what it has.
     fn join(&mut self, context: &mut Context<'_>) {
         self.flow.joined = true;
-        self.flow.floor.get_or_insert(self.next.cursor);
+        self.flow.floor.get_or_insert(self.next.log.end());
         let announce = DeviceAnnounce {
             device_info: DeviceInfo { platform: "web".into(), version: env!("CARGO_PKG_VERSION").into() },
-            sync_state: SyncState { last_synced_sequence: self.next.cursor, ..SyncState::default() },
+            sync_state: SyncState { last_synced_sequence: self.next.log.end(), ..SyncState::default() },
             wallet: Some(self.next.wallet.clone()),
             compression: context.config.enable_compression.then(|| "deflate".into()),
         };
@@ -157,10 +157,9 @@ impl Session {
         }
         let request = SyncRequest {
             last_synced_sequence: self.cursor(),
-            // For relays that compare clocks; ours goes by the sequence number.
-            sync_vector: VectorClock::new(),
-            missing_ranges: Vec::new(),
             max_batch_size: Some(context.config.max_batch_size as u64),
+            log: Some(self.stored.log.log_head()),
+            ..SyncRequest::default()
         };
         let frame_id = self.transmit(context, Body::SyncRequest(request));
         let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
@@ -180,10 +179,8 @@ impl Session {
         while self.flow.updates.len() < UPDATES_IN_FLIGHT_MAX {
             let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
             let (messages, last_counter) = self.next_batch(sent, context.config);
-            if messages.is_empty() {
-                return;
-            }
-            for entry in self.outbox.between(sent, last_counter) {
+            let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
+            for entry in self.outbox.between(sent, last_counter).filter(|entry| entry.message.kind != Kind::VOID) {
                 context.tell(Event::StatusChanged {
                     session_id: self.id().to_owned(),
                     message_id: entry.message.id.clone(),
@@ -191,8 +188,7 @@ impl Session {
                     error: None,
                 });
             }
-            let head = self.head(context);
-            context.transmit(Frame::update_bytes(&head, &messages).into());
+            self.transmit(context, Body::SyncUpdate(SyncUpdate { messages, last_digest }));
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
             self.flow.updates.push_back(Update { last_counter, deadline_ms });
         }
@@ -212,7 +208,7 @@ impl Session {
             if !fits_json || !encoder.push(entry) {
                 break;
             }
-            last_counter = entry.counter();
+            last_counter = entry.counter;
         }
         (encoder.finish(), last_counter)
     }
@@ -223,7 +219,7 @@ impl Session {
         if self.in_transaction {
             return;
         }
-        let cursor = self.next.cursor;
+        let cursor = self.next.log.end();
         self.flow.request.take_if(|request| request.head.is_some_and(|head| cursor >= head));
         let Some(operation) = &mut self.operation else { return };
         let Some(head) = operation.head else { return };

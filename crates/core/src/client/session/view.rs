@@ -4,8 +4,9 @@ use super::Session;
 use crate::client::api::{MessageStatus, MessageView, SessionView, SyncStats, VersionView};
 use crate::client::records::SessionRecord;
 use crate::conflict::{Strategy, add_version, ranked};
-use crate::ids::parse_message_id;
-use crate::message::{Entry, Message};
+use crate::entry::Entry;
+use crate::message::{Kind, Message};
+use crate::vector_clock::VectorClock;
 
 impl Session {
     /// Whether it is on disk.
@@ -18,7 +19,7 @@ impl Session {
     }
 
     pub fn cursor(&self) -> u64 {
-        self.stored.cursor
+        self.stored.log.end()
     }
 
     pub fn stats(&self) -> SyncStats {
@@ -26,24 +27,24 @@ impl Session {
     }
 
     pub fn view(&self) -> SessionView {
-        self.view_of(&self.stored, self.outbox.stored().1)
+        self.view_of(&self.stored, &self.stored_device, self.outbox.stored().1)
     }
 
     /// How it will be shown when the transaction is on disk.
     pub(super) fn next_view(&self) -> SessionView {
-        self.view_of(&self.next, self.outbox.stored_counter())
+        self.view_of(&self.next, &self.device, self.outbox.stored_counter())
     }
 
-    fn view_of(&self, record: &SessionRecord, counter: u64) -> SessionView {
-        let mut vector_clock = record.heads.clone();
+    fn view_of(&self, record: &SessionRecord, device: &str, counter: u64) -> SessionView {
+        let mut vector_clock = record.log.clock();
         // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
-        let _ = vector_clock.raise(&record.device_id, counter);
+        let _ = vector_clock.raise(device, counter);
         SessionView {
             session_id: record.session_id.clone(),
             wallet: record.wallet.clone(),
             peer_wallet: record.peer_wallet.clone(),
-            device_id: record.device_id.clone(),
-            last_synced_sequence: record.cursor,
+            device_id: device.to_owned(),
+            last_synced_sequence: record.log.end(),
             queued_message_count: self.told_queue,
             vector_clock,
         }
@@ -51,40 +52,48 @@ impl Session {
 
     /// How far a message of the outbox is; `None` where it is not there.
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        let (_, _, counter) = parse_message_id(message_id)?;
-        self.outbox.stored().0.iter().any(|entry| entry.message.id == message_id).then(|| self.status_of(counter))
+        let (outbox, _) = self.outbox.stored();
+        outbox.into_iter().find(|entry| entry.message.id == message_id).map(|entry| self.status_of(entry))
     }
 
     /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
     /// place of the message that they replace.
-    pub fn show(&self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
+    pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let (outbox, _) = self.outbox.stored();
         let mut shown: Vec<MessageView> = Vec::new();
-        for entry in entries {
+        for (entry, clock) in entries {
             let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
-            shown.extend(self.message_view(entry, status, &outbox, strategy));
+            shown.extend(self.message_view(entry, clock, status, &outbox, strategy));
         }
         for entry in outbox.iter().filter(|_| with_outbox) {
-            let status = self.status_of(entry.counter());
-            shown.extend(self.message_view(Entry::clone(entry), status, &outbox, strategy));
+            let status = self.status_of(entry);
+            shown.extend(self.message_view(Entry::clone(entry), None, status, &outbox, strategy));
         }
         shown
     }
 
-    /// `None` for a version of another message.
-    fn message_view(&self, entry: Entry, status: MessageStatus, outbox: &[&Entry], strategy: Strategy) -> Option<MessageView> {
-        let Entry { message, sequence_number, vector_clock, server_timestamp, original_device_id: device_id } = entry;
-        if message.replaces.is_some() {
+    /// `None` for an entry that is no message.
+    fn message_view(
+        &self,
+        entry: Entry,
+        clock: Option<VectorClock>,
+        status: MessageStatus,
+        outbox: &[&Entry],
+        strategy: Strategy,
+    ) -> Option<MessageView> {
+        if entry.message.kind != Kind::MESSAGE {
             return None;
         }
+        let vector_clock = clock.unwrap_or_else(|| self.next.log.clock_of(&entry));
+        let Entry { message, sequence_number, server_timestamp, device_id, .. } = entry;
         let versions = self.versions_of(&message, outbox);
         let ranked = ranked(&versions, &message.sender_wallet, strategy);
         let winner = ranked.first();
         Some(MessageView {
             edited: winner.is_some(),
-            deleted: winner.map_or(message.deleted, |version| version.message.deleted),
+            deleted: winner.is_some_and(|version| version.message.kind == Kind::DELETION),
             text: match winner {
-                Some(version) if version.message.deleted => String::new(),
+                Some(version) if version.message.kind == Kind::DELETION => String::new(),
                 Some(version) => version.message.ciphertext.clone(),
                 None => message.ciphertext,
             },
@@ -104,17 +113,20 @@ impl Session {
     /// The open versions of a message, own unsent ones included.
     fn versions_of(&self, message: &Message, outbox: &[&Entry]) -> Vec<Entry> {
         let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
-        for edit in outbox.iter().filter(|entry| entry.message.replaces.as_ref() == Some(&message.id)) {
+        let is_version = |entry: &&&Entry| entry.message.kind.is_version() && entry.message.replaces.as_ref() == Some(&message.id);
+        for edit in outbox.iter().filter(is_version) {
             add_version(&mut versions, Entry::clone(edit));
         }
         versions
     }
 
     /// How far a message of the outbox is.
-    fn status_of(&self, counter: u64) -> MessageStatus {
-        if counter <= self.outbox.acknowledged_counter() {
+    fn status_of(&self, entry: &Entry) -> MessageStatus {
+        if entry.message.kind == Kind::VOID {
+            MessageStatus::Failed
+        } else if entry.counter <= self.outbox.acknowledged_counter() {
             MessageStatus::Sent
-        } else if self.flow.updates.back().is_some_and(|update| counter <= update.last_counter) {
+        } else if self.flow.updates.back().is_some_and(|update| entry.counter <= update.last_counter) {
             MessageStatus::Sending
         } else {
             MessageStatus::Queued
@@ -137,12 +149,13 @@ impl Session {
 }
 
 fn version_view(version: &Entry) -> VersionView {
-    let Message { id, ciphertext, deleted, timestamp, .. } = &version.message;
+    let Message { id, ciphertext, kind, timestamp, .. } = &version.message;
+    let deleted = *kind == Kind::DELETION;
     VersionView {
         id: id.clone(),
-        device_id: version.original_device_id.clone(),
-        text: if *deleted { String::new() } else { ciphertext.clone() },
-        deleted: *deleted,
+        device_id: version.device_id.clone(),
+        text: if deleted { String::new() } else { ciphertext.clone() },
+        deleted,
         timestamp: timestamp.to_iso(version.server_timestamp),
     }
 }
