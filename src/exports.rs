@@ -160,3 +160,27 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
         extra: extra.as_str().into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+    wasm_bindgen_test_configure!(run_in_browser);
+
+    #[wasm_bindgen_test]
+    fn odd_values_of_a_message_survive_an_export() {
+        for timestamp in ["1732.5", "-5", "1e+300", "5", "\"yesterday\""] {
+            let json = [r#"{"nonce":1,"__proto__":{"toString":2},"id":"m","timestamp":"#, timestamp, "}"].concat();
+            let message = message_of(&JSON::parse(&json).unwrap()).unwrap();
+            assert_eq!(message.extra.as_str(), r#"{"nonce":1,"__proto__":{"toString":2}}"#);
+            let exported = message_to_js(&message).unwrap();
+            let text = String::from(JSON::stringify(&exported).unwrap());
+            assert!(text.starts_with(r#"{"nonce":1,"__proto__":{"toString":2},"#), "{text}");
+            assert!(text.contains(&[r#""timestamp":"#, timestamp, ","].concat()), "{text}");
+            assert_eq!(message_of(&exported).unwrap(), message);
+        }
+        let lying = Message { id: "m".into(), extra: r#"{"id":"other"}"#.into(), ..Message::default() };
+        assert_eq!(field(&message_to_js(&lying).unwrap(), "id"), "m");
+    }
+}

@@ -127,4 +127,22 @@ mod tests {
             assert!(include_str!("types.d.ts").contains(&["'", code.as_str(), "'"].concat()), "{}", code.as_str());
         }
     }
+
+    #[wasm_bindgen_test]
+    fn devices_named_like_fields_of_every_object_stay_in_clocks() {
+        let mut clock = VectorClock::new();
+        for device in ["__proto__", "constructor", "hasOwnProperty", "toString"] {
+            clock.raise(device, 7).unwrap();
+        }
+        let json = r#"{"__proto__":7,"constructor":7,"hasOwnProperty":7,"toString":7}"#;
+        let shown = |value: &JsValue| js_sys::JSON::stringify(&field(value, "vectorClock")).unwrap();
+        let version = ConflictingVersion { vector_clock: clock.clone(), ..ConflictingVersion::default() };
+        let versions: Array = with_clocks(&vec![version.clone(), version]).unwrap().unchecked_into();
+        assert_eq!(versions.iter().map(|version| shown(&version)).collect::<Vec<_>>(), [json, json]);
+        let mut device = DeviceState::default();
+        device.sync_state.vector_clock = clock.clone();
+        assert_eq!(shown(&field(&with_clocks(&device).unwrap(), "syncState")), json);
+        assert_eq!(js_sys::JSON::stringify(&record_of(&clock)).unwrap(), json);
+        assert_eq!(crate::clock::clock_of(&js_sys::JSON::parse(json).unwrap()).unwrap(), clock);
+    }
 }
