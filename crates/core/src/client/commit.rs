@@ -35,6 +35,8 @@ pub(super) struct Stage {
     pub catch_up: Sorted<SessionId, ()>,
     /// Sessions whose sync fails then, and why.
     pub failed: Vec<(SessionId, SyncError)>,
+    /// Sessions that sync no more, and why. That is so whatever becomes of the commit.
+    halted: Vec<(SessionId, SyncError)>,
     /// The connection must be made anew then, and why.
     pub relink: Option<String>,
     calls: Vec<Input>,
@@ -221,6 +223,7 @@ impl Client {
         for (id, error) in stage.failed {
             self.fail_operation(now, &id, &error, actions);
         }
+        self.tell_halted(now, stage.halted, actions);
         for id in stage.catch_up.take_keys() {
             self.ask_again(now, &id, actions);
         }
@@ -243,12 +246,15 @@ impl Client {
         self.sessions_due_ms = 0;
         if error.code == ErrorCode::ProfileInUse {
             self.fenced = Some(error.clone());
+            self.drop_link(now, "another client has taken the store", actions);
+            self.fail_operations(now, &error, actions);
         }
         if stage.from_relay {
             self.storage_failures += 1;
             actions.push(Action::Notify(Event::Warning { error: error.clone() }));
             self.waiting.retain(|input| !matches!(input, Input::Received { .. }));
             self.drop_link(now, "what the relay sent could not be stored", actions);
+            self.tell_halted(now, stage.halted, actions);
             for call in stage.calls.into_iter().rev() {
                 self.waiting.push_front(call);
             }
@@ -264,6 +270,13 @@ impl Client {
             self.pump(now, id, actions);
         }
         self.next_group(now, actions);
+    }
+
+    fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {
+        for (id, error) in halted {
+            actions.push(Action::Notify(Event::Warning { error: error.clone() }));
+            self.fail_operation(now, &id, &error, actions);
+        }
     }
 
     fn undo(&mut self, undo: Undo) {
@@ -325,6 +338,7 @@ impl Stage {
             && self.wake.is_empty()
             && self.relink.is_none()
             && self.failed.is_empty()
+            && self.halted.is_empty()
             && self.catch_up.is_empty()
     }
 
@@ -423,6 +437,11 @@ impl Stage {
         }
         self.undo.extend(records.into_iter().map(|record| Undo::RecordRemoved(id.clone(), record)));
         entries
+    }
+
+    pub fn halt(&mut self, session: &mut Session, error: SyncError) {
+        session.halted = Some(error.clone());
+        self.halted.push((session.record.session_id.clone(), error));
     }
 
     pub fn end_auto_sync(&mut self, session: &mut Session) {

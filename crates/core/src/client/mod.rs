@@ -31,7 +31,7 @@ use crate::message::{Entry, Stamp};
 use crate::time::Now;
 use commit::Group;
 use link::Link;
-use operation::Call;
+use operation::{Call, Operation};
 use session::Session;
 use sorted::Sorted;
 use view::Stored;
@@ -218,9 +218,11 @@ impl Client {
         self.wallet.as_ref() == Some(&session.record.wallet)
     }
 
-    /// Whether a session takes part in what the connection does.
+    /// Whether a session takes part in what the connection does: also one that has ended, while it sends or a call waits
+    /// for its sync.
     fn is_linked(&self, session: &Session) -> bool {
-        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty())
+        let is_awaited = session.operation.as_ref().is_some_and(Operation::is_awaited);
+        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty() || is_awaited)
     }
 
     /// The session of a call, which must be one of the connected wallet.

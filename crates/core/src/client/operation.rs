@@ -34,6 +34,13 @@ pub(super) struct Operation {
     told_progress: Option<u64>,
 }
 
+impl Operation {
+    /// Whether calls wait for it.
+    pub fn is_awaited(&self) -> bool {
+        !self.calls.is_empty() || !self.late_calls.is_empty()
+    }
+}
+
 /// What reached the stored log of a session since the machine started.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Totals {
@@ -102,10 +109,13 @@ impl Client {
                 self.session_for_call(&session_id)?;
                 vec![session_id]
             }
-            None if self.wallet.is_none() => {
-                return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
-            }
             None => {
+                if let Some(error) = &self.fenced {
+                    return Err(error.clone());
+                }
+                if self.wallet.is_none() {
+                    return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
+                }
                 let mine = self.sessions.iter().filter(|(_, session)| self.owns(session));
                 mine.filter(|(_, session)| session.record.open || !session.outbox.is_empty()).map(|(id, _)| id.clone()).collect()
             }
@@ -290,14 +300,8 @@ impl Client {
         let max_retries = self.config.max_retries;
         let mut failed = Vec::new();
         for session in self.sessions.values_mut() {
-            if let Some(operation) = &mut session.operation {
-                operation.failures += 1;
-                // What was asked on the lost connection must be asked again.
-                operation.head = None;
-                operation.told_progress = None;
-                if operation.failures > max_retries {
-                    failed.push(session.record.session_id.clone());
-                }
+            if session.fail_attempt(max_retries) {
+                failed.push(session.record.session_id.clone());
             }
         }
         for session_id in failed {
@@ -326,6 +330,16 @@ impl Client {
 }
 
 impl Session {
+    /// An attempt of the sync under way failed; says whether that was one too many.
+    pub fn fail_attempt(&mut self, max_retries: u32) -> bool {
+        let Some(operation) = &mut self.operation else { return false };
+        operation.failures += 1;
+        // What was asked before must be asked again.
+        operation.head = None;
+        operation.told_progress = None;
+        operation.failures > max_retries
+    }
+
     pub fn stats(&self) -> SyncStats {
         SyncStats { pending_messages: self.told_queue, total_conflicts_resolved: self.totals.conflicts_resolved, ..self.stats }
     }

@@ -132,9 +132,7 @@ impl Client {
     /// The session syncs no more until the application starts it again.
     pub(super) fn halt(&mut self, session_id: &str, error: SyncError, stage: &mut Stage) {
         if let Some(session) = self.sessions.get_mut(session_id) {
-            session.halted = Some(error.clone());
-            stage.tell(Event::Warning { error: error.clone() });
-            stage.failed.push((session_id.to_owned(), error));
+            stage.halt(session, error);
         }
     }
 
@@ -343,6 +341,9 @@ impl Client {
                 let wait_ms = delay_ms(self.config.retry_delay_ms, refusals, &mut self.random);
                 let retry_at_ms = Some(now.monotonic_ms + wait_ms);
                 session.start_over();
+                if session.fail_attempt(self.config.max_retries) {
+                    stage.failed.push((session_id.clone(), error.clone()));
+                }
                 session.flow.retry_at_ms = retry_at_ms;
                 session.flow.refusals = refusals.saturating_add(1);
                 self.sessions_due_ms = self.sessions_due_ms.min(now.monotonic_ms + wait_ms);
