@@ -211,11 +211,16 @@ fn make_stores(database: &JsValue) -> Result<(), JsValue> {
 
 fn other_format(name: &str, version: u32) -> SyncError {
     let (ours, found) = (FORMAT_VERSION.to_string(), version.to_string());
-    let is_ours = version == FORMAT_VERSION;
-    let what = if is_ours { ["has other stores than this SDK's, of version ", &ours] } else { ["is not of this SDK's version, ", &ours] };
+    let stores = if version == FORMAT_VERSION { " and other stores" } else { "" };
     let message = [
-        &["the database \"", name, "\" (version ", &found, ") ", &what.concat()].concat(),
-        ". It is left as it is: choose another databaseName, use the version of the SDK that made it, or delete it",
+        "the database \"",
+        name,
+        "\" has version ",
+        &found,
+        stores,
+        "; this SDK makes version ",
+        &ours,
+        ". It is left as it is: choose another databaseName, use the SDK that made it, or delete it",
     ];
     SyncError::new(ErrorCode::StorageVersion, message.concat())
 }

@@ -710,7 +710,8 @@ fn check_frame_bytes(bytes: usize) -> Result<(), SyncError> {
 
 #[cfg(feature = "json")]
 fn malformed(what: &str, error: &serde_json::Error) -> SyncError {
-    let text = error.to_string();
+    // It shows the wrong value, which may be as long as the frame.
+    let text: String = error.to_string().chars().take(200).collect();
     let code = if text.contains("vector clock") { ErrorCode::InvalidVectorClock } else { ErrorCode::InvalidMessageFormat };
     SyncError::new(code, format!("{what}: {text}"))
 }

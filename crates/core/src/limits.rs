@@ -59,8 +59,14 @@ pub const UPDATES_IN_FLIGHT_MAX: usize = 10;
 /// Messages the relay sends a v1 device ahead of its acknowledgement. Memory on the device is bounded by it.
 pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
 
-/// Bytes the relay queues for one socket before it waits for it to drain. What waits stays in the log.
-pub const SOCKET_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes the relay queues for one socket before it waits for it to drain. What waits stays in the log. One frame is being
+/// written while the next waits, and the system holds more; and a thousand sockets that never read, with one frame
+/// beyond this and what the socket's own buffer holds, stay below 256 MiB.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes queued for one socket at which the relay cuts it at once. What is not in the log (acknowledgements, errors,
+/// receipts, devices) does not wait, so that a client which asks and never reads could have it queue without end.
+pub const SOCKET_QUEUE_BYTES_CUT: usize = 2 * SOCKET_QUEUE_BYTES_MAX;
 
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;

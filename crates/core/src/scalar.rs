@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::INTEGER_MAX;
@@ -50,8 +50,13 @@ impl Scalar {
 
 /// A whole number that counts. `null` is 0.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let whole = Scalar::deserialize(deserializer)?.whole();
-    whole.ok_or_else(|| D::Error::custom("a number is no whole number from 0 to 2^53 - 1"))
+    let scalar = Scalar::deserialize(deserializer)?;
+    let unexpected = match &scalar {
+        Scalar::Real(number) => Unexpected::Float(*number),
+        Scalar::Text(text) => Unexpected::Str(text),
+        _ => Unexpected::Other("another value"),
+    };
+    scalar.whole().ok_or_else(|| D::Error::invalid_value(unexpected, &"a whole number from 0 to 2^53 - 1"))
 }
 
 /// A number that refuses nothing: where less than it is safe, it is rounded down, and 0 where it cannot be read.

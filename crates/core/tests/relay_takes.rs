@@ -616,6 +616,11 @@ fn refusals_of_one_update_are_bounded_and_name_no_id_that_is_too_long() {
     message["message"]["id"] = json!("i".repeat(60_000));
     rooms.say(1, &seed("s", "sync_update", json!({ "messages": [message] })));
     assert_eq!(taken_and_refused(&mut rooms, 1), (Value::Null, vec![Value::Null]));
+    let mut message = seed_unsent(1, "x");
+    message["sequenceNumber"] = json!("\u{1}".repeat(10_000));
+    rooms.say(1, &seed("s", "sync_update", json!({ "messages": [message] })));
+    assert!(rooms.lengths(1)[0] < 1_000, "nor does it repeat a wrong value that is long");
+    rooms.hear(1);
     rooms.say(1, &seed("s", "sync_update", json!({ "messages": [5, seed_unsent(2, "x")] })));
     assert_eq!(taken_and_refused(&mut rooms, 1).0, json!(["m2"]));
     rooms.say(1, &seed("s", "read_receipt", json!({ "receipts": [{ "messageId": "m2", "status": "read" }, 7] })));

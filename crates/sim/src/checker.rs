@@ -138,7 +138,8 @@ impl Window {
     }
 }
 
-/// What must come up beside faults and invariants, or the world has lost its teeth.
+/// Rare situations that must come up in a long run beside faults and invariants. Without them the world would no longer test
+/// what they are about.
 #[derive(Clone, Copy)]
 pub enum Mark {
     /// A message that was queued again turned out to be in the log under an earlier name.
@@ -160,7 +161,7 @@ impl Mark {
     }
 }
 
-/// See the module.
+/// What it has seen, and the first invariant that did not hold.
 #[derive(Default)]
 pub struct Checker {
     /// What was shown.

@@ -30,7 +30,7 @@ pub struct Profile {
     pub config: ClientConfig,
     /// The tab that the user works in.
     pub tab: Option<TabId>,
-    /// Its wall clock is off by so much.
+    /// By how many milliseconds its wall clock is wrong.
     pub skew_ms: i64,
     /// The application wants to be offline.
     pub offline: bool,

@@ -17,7 +17,7 @@ use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
 use crate::world::{ProfileId, TabId};
 
-/// What a commit finds, for the look at what it leaves.
+/// What was stored before a commit, to compare with what is stored after it.
 pub struct Before {
     /// What the device was called, and the cursor, by session.
     sessions: BTreeMap<SessionId, (DeviceId, u64)>,

@@ -140,7 +140,7 @@ impl Faults {
         strikes
     }
 
-    /// Counts one that came about otherwise.
+    /// Counts a fault that came about without being drawn, because another one caused it.
     pub fn count(&mut self, fault: Fault) {
         self.counts[fault as usize] += 1;
     }

@@ -18,7 +18,7 @@ use crate::world::{Context, Happening, World};
 /// A session that only hostile members are in: what floods it costs nobody else.
 const FLOODED_SESSION: &str = "flooded";
 
-/// So begin texts that must stand in a log once, whatever their names.
+/// The beginning of texts that must stand in a log only once, under whatever message id.
 pub const QUEUED_AGAIN: &str = "queued again ";
 
 /// A number that fits or not: one that no frame may have is refused before anything else is looked at.
@@ -58,7 +58,7 @@ impl World {
         self.ctx.agenda.after(0, Happening::Hostile(index));
     }
 
-    /// It does its next bad thing.
+    /// A hostile member acts: one of its bad deeds, drawn at random.
     pub fn hostile_acts(&mut self, index: usize) {
         if !self.ctx.faults.active() {
             return;

@@ -4,7 +4,7 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, Payload};
 use solconnect_sync_core::ids::{SessionId, parse_message_id};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
     UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::message::{Entry, Message};
@@ -262,7 +262,7 @@ impl Checker {
             if view.outstanding_bytes >= SOCKET_QUEUE_BYTES_MAX {
                 let since_ms = *view.full_since_ms.get_or_insert(now_ms);
                 let stalled = now_ms > since_ms + SOCKET_STALL_MS_MAX;
-                if stalled || view.outstanding_bytes > 4 * SOCKET_QUEUE_BYTES_MAX {
+                if stalled || view.outstanding_bytes > SOCKET_QUEUE_BYTES_CUT {
                     worst = Some((*connection, view.outstanding_bytes, now_ms - since_ms));
                 }
                 full = true;

@@ -174,7 +174,6 @@ impl Client {
             return Err(offline_by_wish());
         }
         context.link.hurry(now);
-        context.calls.insert(request, 1);
         session.sync(&mut context, request, scope);
         Ok(())
     }

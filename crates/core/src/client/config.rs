@@ -104,13 +104,14 @@ mod tests {
 
     #[test]
     fn an_interval_that_floods_the_relay_is_refused_by_name() {
-        let with = |change: fn(&mut ClientConfig, u64), value| {
+        type Change = fn(&mut ClientConfig, u64);
+        let with = |change: Change, value| {
             let mut config = ClientConfig::default();
             change(&mut config, value);
             config.check()
         };
         let day = 24 * 60 * 60 * 1_000;
-        let options: [(&str, u64, fn(&mut ClientConfig, u64)); 3] = [
+        let options: [(&str, u64, Change); 3] = [
             ("syncIntervalMs must be from 250 to", 250, |config, value| config.sync_interval_ms = value),
             ("heartbeatIntervalMs must be from 250 to", 250, |config, value| config.heartbeat_interval_ms = value),
             ("retryDelayMs must be from 10 to", 10, |config, value| config.retry_delay_ms = value),

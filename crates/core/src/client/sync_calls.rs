@@ -1,15 +1,15 @@
-//! Calls that wait for the syncs of one session or several.
+//! Calls that wait for the syncs of several sessions.
 
 use super::api::{Action, Reply, RequestId};
 use super::sorted::Sorted;
 use crate::error::SyncError;
 
-/// Each call is in here from its first sync until its last one has ended.
+/// What the syncs of a call that have ended came to. A call of one sync is not kept: the end of that answers it.
 #[derive(Default)]
 pub(super) struct SyncCalls(Sorted<RequestId, Call>);
 
-#[derive(Default)]
 struct Call {
+    /// How many are under way.
     syncs: usize,
     count: u64,
     error: Option<SyncError>,
@@ -18,12 +18,12 @@ struct Call {
 impl SyncCalls {
     /// A call waits for so many syncs.
     pub fn insert(&mut self, request: RequestId, syncs: usize) {
-        self.0.insert(request, Call { syncs, ..Call::default() });
+        self.0.insert(request, Call { syncs, count: 0, error: None });
     }
 
     /// One sync of a call has ended. The last one answers it.
     pub fn answer(&mut self, request: RequestId, result: Result<u64, SyncError>, actions: &mut Vec<Action>) {
-        let mut call = self.0.remove(&request).expect("a call is kept while a sync of it is under way");
+        let mut call = self.0.remove(&request).unwrap_or(Call { syncs: 1, count: 0, error: None });
         call.syncs -= 1;
         match result {
             Ok(count) => call.count += count,

@@ -254,9 +254,7 @@ impl Relay {
             .into_iter()
             .map(|report| if fits { report } else { ConflictReport { conflicting_versions: Vec::new(), ..report } })
             .collect();
-        for connection in seeds {
-            self.transmit(now, connection, session_id, Body::SyncConflict(SyncConflict { conflicts: conflicts.clone() }), actions);
-        }
+        self.broadcast(now, seeds, session_id, Body::SyncConflict(SyncConflict { conflicts }), actions);
     }
 }
 

@@ -6,11 +6,11 @@ use super::{Relay, refusal};
 use crate::client::Watermark;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{
-    Body, DeviceAnnounce, DeviceList, DeviceState, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus,
-    SyncAck, SyncHeartbeat, SyncRequest, SyncState,
+    Body, DeviceAnnounce, DeviceList, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck,
+    SyncHeartbeat, SyncRequest, SyncState,
 };
 use crate::ids::{WalletAddress, check_id};
-use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
+use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
@@ -126,31 +126,40 @@ impl Relay {
     }
 
     /// A device came or left. It is told of all devices if it came; the others hear of it: v1 devices of it alone,
-    /// because whole lists to everybody would be devices times devices; seed clients get the list when one comes.
+    /// because whole lists to everybody would be devices times devices; seed clients get the list when one comes. Who has
+    /// a full socket is told later, of all that there are then.
     fn tell_devices(&mut self, now: Now, session_id: &str, connection: ConnectionId, device_id: &str, actions: &mut Vec<Action>) {
-        let Some(session) = self.sessions.get(session_id) else { return };
+        let Some(session) = self.sessions.get_mut(session_id) else { return };
         let came = session.attachments.contains_key(&connection);
-        let told: Vec<(ConnectionId, bool)> =
-            session.attachments.iter().map(|(connection, attachment)| (*connection, attachment.v1)).collect();
+        let (mut v1s, mut seeds) = (Vec::new(), Vec::new());
+        for (to, attachment) in session.attachments.iter_mut().filter(|(to, _)| **to != connection) {
+            if self.full.contains(to) {
+                attachment.devices_due = true;
+            } else if attachment.v1 {
+                v1s.push(*to);
+            } else if came {
+                seeds.push(*to);
+            }
+        }
         let changed = session.device_states(Some(device_id), false);
-        let all = |with_clocks: bool| {
-            let mut bytes = 1_024;
-            let mut devices = session.device_states(None, with_clocks);
-            let fits = devices.iter().take_while(|device| {
-                bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
-                bytes <= FRAME_BYTES_MAX
-            });
-            let count = fits.count();
-            devices.truncate(count);
-            devices
-        };
-        let newcomer = told.iter().find(|(to, _)| *to == connection).map(|(to, v1)| (*to, all(!v1)));
-        let seeds = if came && told.iter().any(|(to, v1)| !v1 && *to != connection) { all(true) } else { Vec::new() };
-        let others =
-            told.into_iter().filter(|(to, _)| *to != connection).map(|(to, v1)| (to, if v1 { changed.clone() } else { seeds.clone() }));
-        let lists: Vec<(ConnectionId, Vec<DeviceState>)> = newcomer.into_iter().chain(others).collect();
-        for (to, devices) in lists.into_iter().filter(|(_, devices)| !devices.is_empty()) {
-            self.transmit(now, to, session_id, Body::DeviceList(DeviceList { devices }), actions);
+        let all = if seeds.is_empty() { Vec::new() } else { session.device_list(true) };
+        if came {
+            self.tell_all_devices(now, session_id, connection, actions);
+        }
+        for (to, devices) in [(v1s, changed), (seeds, all)] {
+            if !devices.is_empty() {
+                self.broadcast(now, to, session_id, Body::DeviceList(DeviceList { devices }), actions);
+            }
+        }
+    }
+
+    /// Tells a connection of all devices.
+    pub(super) fn tell_all_devices(&mut self, now: Now, session_id: &str, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get(session_id) else { return };
+        let Some(attachment) = session.attachments.get(&connection) else { return };
+        let devices = session.device_list(!attachment.v1);
+        if !devices.is_empty() {
+            self.transmit(now, connection, session_id, Body::DeviceList(DeviceList { devices }), actions);
         }
     }
 
@@ -324,10 +333,11 @@ impl Relay {
                 receipt.message_id.clear();
             }
         }
-        for (connection, v1) in others {
-            for receipts in (if v1 { &sure } else { &receipts }).chunks(RECEIPTS_MAX) {
+        for (for_v1, receipts) in [(true, sure), (false, receipts)] {
+            let to: Vec<ConnectionId> = others.iter().filter(|(_, v1)| *v1 == for_v1).map(|(connection, _)| *connection).collect();
+            for receipts in receipts.chunks(RECEIPTS_MAX) {
                 let receipts = receipts.to_vec();
-                self.transmit(now, connection, session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
+                self.broadcast(now, to.clone(), session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }), actions);
             }
         }
     }
@@ -387,6 +397,7 @@ impl Attachment {
             acknowledged_through: 0,
             batch_max: BATCH_MESSAGES_DEFAULT,
             reading: false,
+            devices_due: false,
             refused: false,
         }
     }

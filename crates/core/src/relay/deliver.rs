@@ -1,10 +1,14 @@
 //! Serving what a connection lacks: answers to its requests first, then what happens live.
 
+use std::sync::Arc;
+
 use super::api::{Action, ConnectionId, JournalAnswer, JournalQuestion};
 use super::chunks::{ChunkKey, Form};
+use super::session::Attachment;
 use super::{Connection, Purpose, Relay, print};
 use crate::batch::Batch;
-use crate::frame::{Body, Chat, Encoding, Frame, Progress, SyncPhase, SyncResponse, SyncStatus};
+use crate::frame::{Body, Chat, Encoding, Frame, Head, Payload, Progress, SyncPhase, SyncResponse, SyncStatus};
+use crate::ids::DeviceId;
 use crate::limits::{INFLATED_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use crate::message::Entry;
 use crate::time::Now;
@@ -17,6 +21,13 @@ struct Next {
     live: bool,
 }
 
+/// A live message as seed clients are sent it.
+pub(super) struct Live {
+    sequence: u64,
+    device_id: DeviceId,
+    payload: Payload,
+}
+
 impl Relay {
     /// Sends a connection what it may have now: until its socket's queue is full, a v1 device has enough
     /// unacknowledged, or nothing is missing.
@@ -26,6 +37,10 @@ impl Relay {
                 Some(socket) if !socket.is_full() => socket.form(),
                 _ => return,
             };
+            if self.attachment_of(session_id, connection).is_some_and(|attachment| std::mem::take(&mut attachment.devices_due)) {
+                self.tell_all_devices(now, session_id, connection, actions);
+                continue;
+            }
             if self.end_answer(now, session_id, connection, actions) {
                 continue;
             }
@@ -118,11 +133,11 @@ impl Relay {
         attachment.sent_through = attachment.sent_through.max(through);
         let v1 = attachment.v1;
         if next.live {
-            attachment.live = Some(through + 1);
             if v1 {
+                attachment.live = Some(through + 1);
                 self.push(now, connection, key, next.through, actions);
             } else {
-                self.forward(now, session_id, connection, &batch, actions);
+                self.forward(now, connection, key, through, &batch, actions);
             }
             return true;
         }
@@ -198,31 +213,58 @@ impl Relay {
         }
     }
 
-    /// Live messages for a seed client: one chat frame each, its own left out.
-    fn forward(&mut self, now: Now, session_id: &str, connection: ConnectionId, batch: &Batch, actions: &mut Vec<Action>) {
-        // The relay encoded them itself.
-        for entry in batch.entries().unwrap_or_default() {
-            let Some(attachment) = self.sessions.get_mut(session_id).and_then(|session| session.attachments.get_mut(&connection)) else {
+    /// Live messages for a seed client: one chat frame each, its own left out, until its socket is full.
+    fn forward(&mut self, now: Now, connection: ConnectionId, key: &ChunkKey, through: u64, batch: &Batch, actions: &mut Vec<Action>) {
+        let chats = self.chats(key, through, batch);
+        for Live { sequence, device_id, payload } in chats.iter() {
+            if self.connections.get(&connection).is_none_or(Connection::is_full) {
                 return;
-            };
-            let own =
-                attachment.own.remove(&entry.sequence_number) || (attachment.announced && attachment.device_id == entry.original_device_id);
+            }
+            let Some(attachment) = self.attachment_of(&key.session_id, connection) else { return };
+            attachment.live = Some(sequence + 1);
+            let own = attachment.own.remove(sequence) || (attachment.announced && attachment.device_id == *device_id);
             if !own {
-                let chat = Chat {
-                    room_id: Some(session_id.to_owned()),
-                    session_id: Some(session_id.to_owned()),
-                    message: entry.message.ciphertext,
-                    sender: entry.message.sender_wallet,
-                    timestamp: entry.message.timestamp,
-                    message_id: Some(entry.message.id),
-                    vector_clock: Some(entry.vector_clock),
-                    sequence_number: Some(entry.sequence_number),
-                    server_timestamp: Some(entry.server_timestamp),
-                    extra: entry.message.extra,
-                };
-                self.transmit(now, connection, session_id, Body::Chat(chat), actions);
+                self.transmit_payload(now, connection, payload.clone(), actions);
             }
         }
+        if let Some(attachment) = self.attachment_of(&key.session_id, connection) {
+            attachment.live = Some(through + 1);
+        }
+    }
+
+    fn attachment_of(&mut self, session_id: &str, connection: ConnectionId) -> Option<&mut Attachment> {
+        self.sessions.get_mut(session_id)?.attachments.get_mut(&connection)
+    }
+
+    /// The chat frames of a part, encoded once for all seed clients that are at the same position: each on its own would be
+    /// as many copies as sockets.
+    fn chats(&mut self, key: &ChunkKey, through: u64, batch: &Batch) -> Arc<[Live]> {
+        if let Some((known, known_through, chats)) = &self.chats
+            && (known, *known_through) == (key, through)
+        {
+            return chats.clone();
+        }
+        let session_id = key.session_id.as_str();
+        let live = |entry: Entry| {
+            let chat = Chat {
+                room_id: Some(session_id.to_owned()),
+                session_id: Some(session_id.to_owned()),
+                message: entry.message.ciphertext,
+                sender: entry.message.sender_wallet,
+                timestamp: entry.message.timestamp,
+                message_id: Some(entry.message.id),
+                vector_clock: Some(entry.vector_clock),
+                sequence_number: Some(entry.sequence_number),
+                server_timestamp: Some(entry.server_timestamp),
+                extra: entry.message.extra,
+            };
+            let payload = print(Encoding::Json, &Frame { head: Head::default(), body: Body::Chat(chat) })?;
+            Some(Live { sequence: entry.sequence_number, device_id: entry.original_device_id, payload })
+        };
+        // The relay encoded them itself.
+        let chats: Arc<[Live]> = batch.entries().unwrap_or_default().into_iter().filter_map(live).collect();
+        self.chats = Some((key.clone(), through, chats.clone()));
+        chats
     }
 }
 

@@ -13,16 +13,18 @@ mod draft;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
-use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use chunks::{ChunkKey, Chunks};
+use deliver::Live;
 use session::Session;
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -57,6 +59,8 @@ pub struct Relay {
     /// Sessions with receipts to tell, and when.
     lingering: VecDeque<(u64, SessionId)>,
     chunks: Chunks,
+    /// What seed clients were sent last: which part of the log, as chat frames.
+    chats: Option<(ChunkKey, u64, Arc<[Live]>)>,
 }
 
 /// What a question to the journal was for.
@@ -248,7 +252,7 @@ impl Relay {
         }
         let stalled = |connection: &Connection| {
             connection.stalled_since_ms.is_some_and(|since_ms| now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
-                || connection.queued_bytes > 4 * SOCKET_QUEUE_BYTES_MAX
+                || connection.queued_bytes > SOCKET_QUEUE_BYTES_CUT
         };
         let cut: Vec<ConnectionId> = self.full.iter().copied().filter(|id| self.connections.get(id).is_none_or(stalled)).collect();
         for connection in cut {
@@ -295,6 +299,19 @@ impl Relay {
     fn transmit(&mut self, now: Now, connection: ConnectionId, session_id: &str, body: Body, actions: &mut Vec<Action>) {
         let head = self.head(now, session_id);
         self.transmit_frame(now, connection, &Frame { head, body }, actions);
+    }
+
+    /// The same frame to several connections, encoded once: they share its bytes.
+    fn broadcast(&mut self, now: Now, to: Vec<ConnectionId>, session_id: &str, body: Body, actions: &mut Vec<Action>) {
+        let frame = Frame { head: self.head(now, session_id), body };
+        let (mut json, mut binary) = (None, None);
+        for id in to {
+            let Some(encoding) = self.connections.get(&id).map(|connection| connection.encoding) else { continue };
+            let printed = if encoding == Encoding::Json { &mut json } else { &mut binary };
+            if let Some(payload) = printed.get_or_insert_with(|| print(encoding, &frame)).clone() {
+                self.transmit_payload(now, id, payload, actions);
+            }
+        }
     }
 
     fn transmit_frame(&mut self, now: Now, connection: ConnectionId, frame: &Frame, actions: &mut Vec<Action>) {

@@ -9,7 +9,7 @@ use super::chunks::ChunkKey;
 use crate::client::Watermark;
 use crate::frame::{DeviceState, ReceiptStatus, SyncState};
 use crate::ids::{DeviceId, WalletAddress};
-use crate::limits::{RECEIPT_WALLETS_MAX, TAIL_ENTRIES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, RECEIPT_WALLETS_MAX, TAIL_ENTRIES_MAX};
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
 
@@ -59,6 +59,8 @@ pub(super) struct Attachment {
     pub batch_max: usize,
     /// The journal is reading for it.
     pub reading: bool,
+    /// A device came or left while its socket was full: it is told of all of them when it has room.
+    pub devices_due: bool,
     /// A message of a v1 device was not taken: what it sent behind that one is not taken either, because it will come
     /// again, and perhaps under other counters.
     pub refused: bool,
@@ -132,6 +134,19 @@ impl Session {
     /// What is kept of a wallet's receipts.
     pub fn watermark_row(&self, wallet: &str) -> Option<WatermarkRow> {
         self.watermarks.get(wallet).map(|watermark| WatermarkRow { wallet: wallet.to_owned(), watermark: *watermark })
+    }
+
+    /// All devices, as many as fit a frame: those that are connected first.
+    pub fn device_list(&self, with_clocks: bool) -> Vec<DeviceState> {
+        let mut bytes = 1_024;
+        let mut devices = self.device_states(None, with_clocks);
+        let fits = devices.iter().take_while(|device| {
+            bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
+            bytes <= FRAME_BYTES_MAX
+        });
+        let count = fits.count();
+        devices.truncate(count);
+        devices
     }
 
     /// Devices as `device_list` has them, those that are connected first: one of them, or all. Clocks only where asked:

@@ -212,15 +212,20 @@ impl Outbox {
         self.acknowledged_counter = self.acknowledged_before;
     }
 
-    /// The messages on disk, in order, and the device's highest counter there.
-    pub fn stored(&self) -> (Vec<&Entry>, u64) {
+    /// The messages on disk, in order.
+    pub fn on_disk(&self) -> Vec<&Entry> {
         let outbox = self.replaced.as_deref().unwrap_or(self);
         let mut entries: Vec<&Entry> = outbox.between(0, outbox.stored_counter).collect();
         // What came and left in the same transaction was never stored.
         for (counter, queued) in outbox.leaving.between(&0, &outbox.stored_counter) {
             entries.insert(entries.partition_point(|other| other.counter < *counter), &queued.entry);
         }
-        (entries, outbox.stored_counter)
+        entries
+    }
+
+    /// The device's highest counter on disk.
+    pub fn counter_on_disk(&self) -> u64 {
+        self.replaced.as_deref().unwrap_or(self).stored_counter
     }
 }
 
@@ -233,7 +238,7 @@ mod tests {
     }
 
     fn counters(outbox: &Outbox) -> (Vec<u64>, Vec<u64>) {
-        let stored = outbox.stored().0.iter().map(|entry| entry.counter).collect();
+        let stored = outbox.on_disk().iter().map(|entry| entry.counter).collect();
         (stored, outbox.iter().map(|entry| entry.counter).collect())
     }
 

@@ -27,7 +27,7 @@ impl Session {
     }
 
     pub fn view(&self) -> SessionView {
-        self.view_of(&self.stored, &self.stored_device, self.outbox.stored().1)
+        self.view_of(&self.stored, &self.stored_device, self.outbox.counter_on_disk())
     }
 
     /// How it will be shown when the transaction is on disk.
@@ -52,14 +52,14 @@ impl Session {
 
     /// How far a message of the outbox is; `None` where it is not there.
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        let (outbox, _) = self.outbox.stored();
+        let outbox = self.outbox.on_disk();
         outbox.into_iter().find(|entry| entry.message.id == message_id).map(|entry| self.status_of(entry))
     }
 
     /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
     /// place of the message that they replace.
     pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
-        let (outbox, _) = self.outbox.stored();
+        let outbox = self.outbox.on_disk();
         let mut shown: Vec<MessageView> = Vec::new();
         for (entry, clock) in entries {
             let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
