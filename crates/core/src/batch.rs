@@ -12,7 +12,9 @@ use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{message_id, parse_message_id, public_key, uuid_bytes, uuid_text, wallet_address};
-use crate::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX};
+use crate::limits::{
+    BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, CLOCK_ENTRIES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX, SEQUENCE_MAX,
+};
 use crate::list::list;
 use crate::message::{Entry, Message, Stamp};
 use crate::vector_clock::VectorClock;
@@ -20,9 +22,6 @@ use crate::wire::{Malformed, Reader, put_bytes, put_signed, put_varint, text};
 
 /// The first byte: another layout would have another.
 const LAYOUT: u8 = 1;
-
-/// The highest sequence number of a batch's first message: all that may follow it are below 2^53.
-const FIRST_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
 
 /// Of the second byte: the rows are compressed.
 const DEFLATED: u8 = 1;
@@ -252,7 +251,7 @@ impl<'a> Encoder<'a> {
         let sequence = if self.first == 0 { 0 } else { self.first + self.count as u64 };
         let follows = entry.sequence_number == sequence && message.session_id == self.session;
         let clock_entries = self.clock_entries + entry.vector_clock.len();
-        if !follows || !is_readable(entry) || self.count >= BATCH_MESSAGES_MAX || clock_entries > CLOCK_ENTRIES_MAX {
+        if !follows || !entry.is_readable() || self.count >= BATCH_MESSAGES_MAX || clock_entries > CLOCK_ENTRIES_MAX {
             return false;
         }
         let (wallets, devices, rows, texts) = (self.wallets.names.len(), self.devices.names.len(), self.rows.len(), self.texts.len());
@@ -401,15 +400,6 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Whether a reader takes what stands around the message.
-pub(crate) fn is_readable(entry: &Entry) -> bool {
-    let names = [&entry.message.session_id, &entry.message.sender_wallet];
-    names.into_iter().all(|name| name.len() <= ID_BYTES_MAX)
-        && short(&entry.original_device_id).is_ok()
-        && entry.server_timestamp <= INTEGER_MAX
-        && entry.sequence_number <= FIRST_MAX
-}
-
 /// The parts of a batch's bytes.
 struct Layout<'a> {
     flags: u8,
@@ -437,7 +427,7 @@ impl<'a> Layout<'a> {
         let session = take_name(&mut reader)?;
         let first = reader.varint()?;
         let count = reader.below(BATCH_MESSAGES_MAX + 1)?;
-        if first > FIRST_MAX && count > 0 {
+        if first > SEQUENCE_MAX && count > 0 {
             return Err(Malformed("a sequence number is above 2^53 - 1"));
         }
         let wallets = reader.below(BATCH_MESSAGES_MAX + 1)?;

@@ -19,4 +19,5 @@ pub mod message;
 pub mod relay;
 pub mod time;
 pub mod vector_clock;
+pub mod watermark;
 mod wire;

@@ -3,6 +3,9 @@
 /// The largest integer that JavaScript holds exactly (2^53 - 1): the cap of counters, sequences and sums.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// The highest sequence number of an entry: the numbers of a batch that begins there stay below 2^53.
+pub const SEQUENCE_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
+
 /// The largest frame either side accepts, in bytes. Browsers have no backpressure on receive, so a frame
 /// must be small enough to hold many of in memory; it must still carry one message of the largest size.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;

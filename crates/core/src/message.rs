@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::batch::is_readable;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SEQUENCE_MAX, TEXT_BYTES_MAX};
 use crate::time::{iso_from_ms, ms_from_iso};
 use crate::vector_clock::VectorClock;
 
@@ -264,7 +263,7 @@ impl Entry {
     /// # Errors
     /// `INVALID_MESSAGE_FORMAT`, `MESSAGE_TOO_LARGE`.
     pub fn check(&self) -> Result<(), SyncError> {
-        if !is_readable(self) {
+        if !self.is_readable() {
             let message = "a name of the message is too long, or one of its numbers above 2^53 - 1";
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
         }
@@ -274,6 +273,15 @@ impl Entry {
             return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
         }
         Ok(())
+    }
+
+    /// Whether a reader of batches takes what stands around the message.
+    pub(crate) fn is_readable(&self) -> bool {
+        let names = [&self.message.session_id, &self.message.sender_wallet];
+        names.into_iter().all(|name| name.len() <= ID_BYTES_MAX)
+            && (1..=ID_BYTES_MAX).contains(&self.original_device_id.len())
+            && self.server_timestamp <= INTEGER_MAX
+            && self.sequence_number <= SEQUENCE_MAX
     }
 
     /// How many bytes it takes in JSON at most.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::Watermark;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::watermark::Watermark;
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
 const SCHEMA_VERSION: i64 = 3;

@@ -1,12 +1,12 @@
 //! What a device stores, and the bytes that it is stored as. Keys stand in the store's description (ARCHITECTURE.md).
 
-use super::api::Watermark;
 use crate::batch::Batch;
 use crate::error::SyncError;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
+use crate::watermark::Watermark;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, nested, record};
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.

@@ -3,7 +3,6 @@
 use super::api::{Action, ConnectionId, DeviceRow};
 use super::session::{Answer, Attachment, Session};
 use super::{Relay, refusal};
-use crate::client::Watermark;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{
     Body, DeviceAnnounce, DeviceList, DeviceState, Frame, Head, PROTOCOL_VERSION, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus,
@@ -14,6 +13,7 @@ use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MA
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+use crate::watermark::Watermark;
 
 /// How long the relay waits with telling that messages arrived, so that those of a conversation share a frame. Short
 /// enough that nobody sees it.

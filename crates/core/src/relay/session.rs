@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::api::{ConnectionId, DeviceRow, StoredEntry, StoredSession, WatermarkRow};
 use super::append::{Append, Update};
 use super::chunks::ChunkKey;
-use crate::client::Watermark;
 use crate::frame::{DeviceState, ReceiptStatus, SyncState};
 use crate::ids::{DeviceId, WalletAddress};
 use crate::limits::{RECEIPT_WALLETS_MAX, TAIL_ENTRIES_MAX};
 use crate::message::Entry;
 use crate::vector_clock::VectorClock;
+use crate::watermark::Watermark;
 
 pub(super) struct Session {
     /// The last sequence number on disk.
