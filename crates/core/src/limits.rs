@@ -57,14 +57,44 @@ pub const UPDATES_IN_FLIGHT_MAX: usize = 10;
 /// Messages the relay sends a v1 device ahead of its acknowledgement. Memory on the device is bounded by it.
 pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
 
-/// Bytes the relay queues for one socket before it waits for it to drain. What waits stays in the log.
-pub const SOCKET_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes the relay queues for one socket before it waits for it to drain: what waits stays in the log, and what only
+/// informs is said again later or not at all.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes queued for one socket that the relay cuts it at: answers must be said, and a socket that takes none of them while
+/// its device asks on is lost. A thousand sockets that take nothing stay below 256 MB.
+pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 32 * 1024;
 
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;
 
 /// Sessions one connection may be attached to: what one device may keep.
 pub const ATTACHMENTS_MAX: usize = SESSIONS_MAX;
+
+/// Devices of a session that never wrote, which the relay keeps in memory to list them: as many as may write. The one
+/// unseen for the longest time gives way, so nobody is kept from reading.
+pub const VISITORS_MAX: usize = CLOCK_DEVICES_MAX;
+
+/// Devices in the clock that the relay keeps of an announcement, to list it: a longer one would be kept for every device.
+pub const KEPT_CLOCK_DEVICES_MAX: usize = 16;
+
+/// Requests of one connection in one session that wait to be answered. The SDK has one, and each costs memory while its
+/// socket takes nothing.
+pub const REQUESTS_WAITING_MAX: usize = 64;
+
+/// Ranges of one request that are answered one by one, each with a read of the journal; what comes after them is answered
+/// as one.
+pub const RANGES_MAX: usize = 64;
+
+/// Refused messages of one update of a seed client that are named, each in an error frame of its own.
+pub const REFUSALS_MAX: usize = 32;
+
+/// What one connection may cost the relay at once, in microseconds of its one thread, as estimated by `relay/budget.rs`:
+/// a device of a thousand sessions that comes back, or ten thousand messages in batches of a hundred.
+pub const COST_US_MAX: u64 = 250_000;
+
+/// What a connection may cost in a second in the long run: a tenth of the relay's thread, and some twenty thousand messages.
+pub const COST_US_PER_SECOND: u64 = 100_000;
 
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
 pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;

@@ -48,7 +48,8 @@ pub(super) struct Numbered {
 #[derive(Default)]
 pub(super) struct Outcome {
     pub ack: SyncAck,
-    pub error: Option<ErrorBody>,
+    /// What was refused of it: the first of a chain, and otherwise so many as are named.
+    pub errors: Vec<ErrorBody>,
 }
 
 impl Session {
@@ -110,7 +111,7 @@ impl Session {
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
         let numbered = Numbered { entries: sequencer.entries, retired: sequencer.retired, outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
-        let devices = self.rows_after(&numbered, ctx.now);
+        let devices = self.rows_after(&numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
             self.refuse_rest_of(connection);
         }
@@ -147,11 +148,11 @@ impl Session {
         if let Some(attachment) = self.attachments.get_mut(&update.connection) {
             attachment.skip_own(update.acknowledge, &outcome.ack.acknowledged_sequences);
         }
-        if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.error.is_none()) {
+        if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.errors.is_empty()) {
             let vector_clock = if update.wants_clock { self.log.heads.informing() } else { VectorClock::new() };
             ctx.transmit(update.connection, &self.log.session_id, Body::SyncAck(SyncAck { vector_clock, ..outcome.ack }));
         }
-        if let Some(error) = outcome.error {
+        for error in outcome.errors {
             ctx.refuse(update.connection, error);
         }
     }
@@ -172,7 +173,7 @@ impl Session {
             .collect();
         for (connection, _) in self.attachments.iter().filter(|(_, attachment)| attachment.dialect.hears_conflicts()) {
             let body = Body::SyncConflict(SyncConflict { conflicts: conflicts.clone() });
-            ctx.transmit(*connection, &self.log.session_id, body);
+            ctx.inform(*connection, &self.log.session_id, body);
         }
     }
 

@@ -11,6 +11,9 @@ use crate::message::Entry;
 /// Of the encoded parts that are kept. Enough for many devices to catch up on the same long history.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// What a kept part takes beside its batch: its key twice, and the frame of a push of a small one.
+const PART_BYTES: usize = 1_024;
+
 /// Messages in one frame: the rest is for its own fields.
 const MESSAGES_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
 
@@ -80,6 +83,12 @@ pub(super) struct Part {
     pub push: Option<(u64, Payload)>,
 }
 
+impl Part {
+    fn weight(&self) -> usize {
+        self.batch.bytes().len() + PART_BYTES
+    }
+}
+
 /// The parts that were encoded last.
 #[derive(Default)]
 pub(super) struct BatchCache {
@@ -103,16 +112,16 @@ impl BatchCache {
     }
 
     pub fn insert(&mut self, key: BatchKey, part: Part) {
-        self.bytes += part.batch.bytes().len();
+        self.bytes += part.weight();
         match self.parts.insert(key.clone(), part) {
-            Some(old) => self.bytes -= old.batch.bytes().len(),
+            Some(old) => self.bytes -= old.weight(),
             None => self.order.push_back(key),
         }
         while self.bytes > CACHE_BYTES_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             if let Some(part) = self.parts.remove(&oldest) {
-                self.bytes -= part.batch.bytes().len();
+                self.bytes -= part.weight();
             }
         }
     }
@@ -143,9 +152,9 @@ mod tests {
         entries.iter().map(|entry| serde_json::to_string(entry).unwrap().len() + 1).sum()
     }
 
-    /// A part of so many bytes; what they say does not matter.
+    /// A part that takes so many bytes; what they say does not matter.
     fn part(through: u64, is_closed: bool, bytes: usize) -> Part {
-        Part { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes]), push: None }
+        Part { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]), push: None }
     }
 
     #[test]
@@ -221,9 +230,9 @@ mod tests {
         assert_eq!(kept(&mut cache), (1..=16).collect::<Vec<_>>(), "16 MiB are kept");
         cache.insert(key(1, 1, Form::Json), part(1, true, MIB));
         assert_eq!(kept(&mut cache), (1..=16).collect::<Vec<_>>(), "a part in the place of another takes no more");
-        cache.insert(key(17, 1, Form::Json), part(17, true, 1));
+        cache.insert(key(17, 1, Form::Json), part(17, true, PART_BYTES));
         assert_eq!(kept(&mut cache), (2..=17).collect::<Vec<_>>());
-        cache.insert(key(18, 1, Form::Json), part(18, true, MIB - 1));
+        cache.insert(key(18, 1, Form::Json), part(18, true, MIB - PART_BYTES));
         assert_eq!(kept(&mut cache), (2..=18).collect::<Vec<_>>(), "what has left is no longer counted");
         cache.insert(key(19, 1, Form::Json), part(19, true, MIB));
         assert_eq!(kept(&mut cache), (3..=19).collect::<Vec<_>>(), "and all else is");

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Ticket, WatermarkRow};
 use super::batch_cache::{BatchCache, BatchKey, Form};
+use super::budget::Budget;
+use super::presence::has_written;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
-use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 
@@ -22,7 +24,6 @@ pub(super) enum Purpose {
 }
 
 /// The relay's side of one connection.
-#[derive(Default)]
 pub(super) struct Socket {
     /// Transmitted and not yet taken by the socket.
     queued_bytes: usize,
@@ -35,11 +36,21 @@ pub(super) struct Socket {
     pub loading_bytes: usize,
     /// It takes compressed batches.
     pub deflate: bool,
+    /// What it may still cost.
+    pub budget: Budget,
 }
 
 impl Socket {
-    pub fn new(encoding: Encoding) -> Self {
-        Socket { encoding, ..Socket::default() }
+    pub fn new(now: Now, encoding: Encoding) -> Self {
+        Socket {
+            queued_bytes: 0,
+            stalled_since_ms: None,
+            attached: BTreeSet::new(),
+            encoding,
+            loading_bytes: 0,
+            deflate: false,
+            budget: Budget::new(now),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -73,6 +84,26 @@ impl Context {
     pub fn transmit(&mut self, connection: ConnectionId, session_id: &str, body: Body) {
         let head = self.head(session_id);
         self.transmit_frame(connection, &Frame { head, body });
+    }
+
+    /// Says what only informs, where the socket has room for it; says whether it had.
+    pub fn inform(&mut self, connection: ConnectionId, session_id: &str, body: Body) -> bool {
+        let has_room = self.has_room(connection);
+        if has_room {
+            self.transmit(connection, session_id, body);
+        }
+        has_room
+    }
+
+    pub fn has_room(&self, connection: ConnectionId) -> bool {
+        self.sockets.get(&connection).is_some_and(|socket| !socket.is_full())
+    }
+
+    /// A connection made the relay do so much. One that has left pays nothing more.
+    pub fn charge(&mut self, connection: ConnectionId, us: u64) {
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            socket.budget.charge(us);
+        }
     }
 
     pub fn refuse(&mut self, connection: ConnectionId, error: ErrorBody) {
@@ -155,7 +186,7 @@ impl Context {
     pub fn stalled(&self) -> Vec<ConnectionId> {
         let is_stalled = |socket: &Socket| {
             socket.stalled_since_ms.is_some_and(|since_ms| self.now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
-                || socket.queued_bytes > 4 * SOCKET_QUEUE_BYTES_MAX
+                || socket.queued_bytes > SOCKET_QUEUE_BYTES_CUT
         };
         self.full.iter().copied().filter(|connection| self.sockets.get(connection).is_some_and(is_stalled)).collect()
     }
@@ -183,8 +214,13 @@ impl Context {
         self.tickets.remove(&ticket)
     }
 
-    /// State that may be lost in a crash.
+    /// State that may be lost in a crash: of devices that the log knows, and without their clocks, which would be read
+    /// with every start of the session. What only an announcement says is not worth the disk.
     pub fn note(&mut self, session_id: &str, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>) {
+        let devices: Vec<DeviceRow> = devices.into_iter().filter(has_written).map(DeviceRow::without_clock).collect();
+        if devices.is_empty() && watermarks.is_empty() {
+            return;
+        }
         self.last_ticket += 1;
         let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks };
         self.actions.push(Action::Journal { ticket: self.last_ticket, question });

@@ -53,7 +53,7 @@ pub(super) struct Translated {
 /// A frame that the gate let through.
 pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Option<&Attachment>) -> Result<Option<Translated>, SyncError> {
     let Frame { head, body } = frame;
-    let v1 = attachment.map_or(speaks_v1(&head), |attachment| attachment.dialect.is_v1());
+    let v1 = speaks_v1(&head);
     let device_id = head.device_id.clone();
     let (ask, joins) = match body {
         Body::DeviceAnnounce(said) => (announcement(&head, said)?, true),
@@ -66,7 +66,7 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
             Some(through) => (Ask::Acknowledge(through), true),
             None => return Ok(None),
         },
-        Body::SyncHeartbeat(heartbeat) => (Ask::Heartbeat { heartbeat, wants_clock: !speaks_v1(&head) }, false),
+        Body::SyncHeartbeat(heartbeat) => (Ask::Heartbeat { heartbeat, wants_clock: !v1 }, false),
         Body::ReadReceipt(receipt) => (Ask::Receipts(receipt.receipts), true),
         // The gate has refused them.
         Body::DeviceList(_)
@@ -87,7 +87,8 @@ fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
     }
     let v1 = speaks_v1(head);
     Ok(Ask::Announce(Announcement {
-        wallet: said.wallet,
+        // Only devices of our rules say whose they are.
+        wallet: said.wallet.filter(|_| v1),
         platform: said.device_info.platform,
         sync_state: said.sync_state,
         deflate: said.compression.as_deref() == Some("deflate"),
@@ -180,8 +181,7 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
         acknowledge: false,
         wants_clock: false,
         speaks_for: Some(chat.sender).filter(|wallet| check_id("sender_wallet", wallet).is_ok()),
-        // A device of our rules asks for what it wants to hear.
-        listens: attachment.is_none_or(|attachment| !attachment.dialect.is_v1()),
+        listens: true,
     };
     Ok(Translated { device_id, ask: Ask::Write(update), joins: true })
 }
@@ -307,8 +307,14 @@ impl Attachment {
         };
         // The relay encoded them itself.
         for entry in part.batch.entries().unwrap_or_default() {
-            let is_own = own.remove(&entry.sequence_number) || (*announced && self.device_id == entry.original_device_id);
+            let is_own = own.contains(&entry.sequence_number) || (*announced && self.device_id == entry.original_device_id);
+            let sequence = entry.sequence_number;
             if !is_own {
+                if !ctx.has_room(connection) {
+                    // The rest waits in the log.
+                    self.live = Some(sequence);
+                    return;
+                }
                 let chat = Chat {
                     room_id: Some(log.session_id.clone()),
                     session_id: Some(log.session_id.clone()),
@@ -323,6 +329,7 @@ impl Attachment {
                 };
                 ctx.transmit(connection, &log.session_id, Body::Chat(chat));
             }
+            own.remove(&sequence);
         }
     }
 }
@@ -341,5 +348,6 @@ fn push(ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, 
 
 fn tell_status(ctx: &mut Context, log: &Log, connection: ConnectionId, status: SyncPhase, answer: &Answer) {
     let progress = Some(Progress { messages_synced: answer.sent, total_messages: answer.total, conflicts_resolved: 0 });
-    ctx.transmit(connection, &log.session_id, Body::SyncStatus(SyncStatus { status, progress, error: None }));
+    // Who has no room for it sees by the batches how far it is.
+    ctx.inform(connection, &log.session_id, Body::SyncStatus(SyncStatus { status, progress, error: None }));
 }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use super::api::{ConnectionId, JournalAnswer, JournalQuestion};
 use super::batch_cache::{BatchKey, Part};
+use super::budget::BATCH_AGAIN_US;
 use super::context::{Context, Purpose};
 use super::session::{Attachment, Fetch, Log, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, SyncPhase, SyncStatus};
-use crate::limits::{BATCH_MESSAGES_MAX, INFLATED_BYTES_MAX};
+use crate::limits::{INFLATED_BYTES_MAX, RANGES_MAX, REQUESTS_WAITING_MAX};
 use crate::message::Entry;
 
 /// A request under way.
@@ -45,16 +46,35 @@ pub(super) fn fetch(
         attachment.sent_through = cursor;
         attachment.acknowledged_through = cursor;
     }
-    let ranges = if fetch.ranges.is_empty() { vec![(cursor + 1, log.head)] } else { fetch.ranges };
-    let ranges = ranges.into_iter().map(|(start, end)| (start.max(1), end.min(log.head)));
-    let ranges: VecDeque<(u64, u64)> = ranges.filter(|(start, end)| start <= end).collect();
-    let total = ranges.iter().map(|(start, end)| end - start + 1).sum();
-    if attachment.answers.len() >= BATCH_MESSAGES_MAX {
+    if attachment.answers.len() >= REQUESTS_WAITING_MAX {
         return Err(SyncError::new(ErrorCode::RelayBusy, "too many requests at once"));
     }
+    let ranges = if fetch.ranges.is_empty() { vec![(cursor + 1, log.head)] } else { fetch.ranges };
+    let ranges = bounded(ranges.into_iter().map(|(start, end)| (start.max(1), end.min(log.head))), log.head);
+    let total = ranges.iter().map(|(start, end)| end - start + 1).sum();
     attachment.answers.push_back(Answer { request_id: fetch.request_id, ranges, sent: 0, total, begun: false });
     serve(ctx, log, connection, attachment);
     Ok(())
+}
+
+/// The ranges without empty ones, as they were asked for. Where they are too many, or overlap by more than the whole log,
+/// they are put in order and joined, and the last has all that would come after it.
+fn bounded(ranges: impl Iterator<Item = (u64, u64)>, head: u64) -> VecDeque<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = ranges.filter(|(start, end)| start <= end).collect();
+    let total: u64 = ranges.iter().map(|(start, end)| end - start + 1).fold(0, u64::saturating_add);
+    if ranges.len() <= RANGES_MAX && total <= head {
+        return ranges.into();
+    }
+    ranges.sort_unstable();
+    let mut merged: VecDeque<(u64, u64)> = VecDeque::new();
+    for (start, end) in ranges {
+        let is_last = merged.len() >= RANGES_MAX;
+        match merged.back_mut() {
+            Some((_, last)) if is_last || start <= *last + 1 => *last = end.max(*last),
+            _ => merged.push_back((start, end)),
+        }
+    }
+    merged
 }
 
 /// Sends a connection what it may have now: until its socket's queue is full, it has enough unacknowledged, or nothing
@@ -138,13 +158,6 @@ impl Session {
         }
     }
 
-    /// Serves a connection whose socket takes more again.
-    pub fn on_drain(&mut self, ctx: &mut Context, connection: ConnectionId) {
-        if let Some(attachment) = self.attachments.get_mut(&connection) {
-            serve(ctx, &mut self.log, connection, attachment);
-        }
-    }
-
     /// Serves everybody.
     pub(super) fn serve_all(&mut self, ctx: &mut Context) {
         for (connection, attachment) in &mut self.attachments {
@@ -171,6 +184,10 @@ impl Attachment {
     /// Sends a part that is at hand: of the first answer or, where there is none, of what happens live.
     fn send(&mut self, ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
         self.sent_through = self.sent_through.max(part.through);
+        if part.through <= self.farthest {
+            ctx.charge(connection, BATCH_AGAIN_US);
+        }
+        self.farthest = self.farthest.max(part.through);
         let Some(mut answer) = self.answers.pop_front() else {
             self.live = Some(part.through + 1);
             return self.tell_live(ctx, log, connection, key, part);

@@ -8,6 +8,7 @@
 mod api;
 mod append;
 mod batch_cache;
+mod budget;
 mod context;
 mod dialect;
 mod fanout;
@@ -23,12 +24,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Encoding, ErrorBody, Frame, PROTOCOL_VERSION, Payload};
+use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
 use crate::ids::SessionId;
 use crate::time::Now;
 use context::{Context, Purpose, Socket, refusal};
 use dialect::Translated;
-use gate::{Kind, Sender, Verdict};
+use gate::Verdict;
 use session::Session;
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -76,7 +77,7 @@ impl Relay {
         self.ctx.now = now;
         match input {
             Input::Opened { connection, encoding } => {
-                self.ctx.sockets.insert(connection, Socket::new(encoding));
+                self.ctx.sockets.insert(connection, Socket::new(now, encoding));
             }
             Input::Received { connection, payload } => self.received(connection, &payload),
             Input::Sent { connection, bytes } => self.sent(connection, bytes),
@@ -105,6 +106,14 @@ impl Relay {
     fn received(&mut self, connection: ConnectionId, payload: &Payload) {
         // The shell may pass on what a connection said before it learned that it was cut.
         let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
+        if !socket.budget.admits(self.ctx.now, payload.len()) {
+            // It is told once, and the rest is not even read.
+            if !std::mem::replace(&mut socket.budget.told, true) {
+                let error = SyncError::new(ErrorCode::RelayBusy, "this connection asks for too much at once; wait, then send it again");
+                self.ctx.refuse(connection, ErrorBody::new(&error));
+            }
+            return;
+        }
         let frame = match parse(socket.encoding, payload) {
             Ok(frame) => frame,
             Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),
@@ -124,6 +133,10 @@ impl Relay {
             admit(&mut self.ctx, session, connection, frame);
             return self.tidy(&session_id);
         }
+        if room.is_none() && gate::judge(&frame, None) != Verdict::Allowed {
+            // This needs no session: its sender is not in it.
+            return refuse_by(&mut self.ctx, connection, gate::judge(&frame, None), &frame.head);
+        }
         let waiting = if let Some(Room::Loading(waiting)) = &room { waiting.len() } else { 0 };
         let bytes = payload.len() + LOADING_FRAME_BYTES;
         if waiting >= LOADING_FRAMES_MAX || socket.loading_bytes + bytes > LOADING_BYTES_MAX {
@@ -135,6 +148,7 @@ impl Relay {
         if let Some(Room::Loading(waiting)) = room {
             return waiting.push_back(arrived);
         }
+        socket.budget.charge(budget::LOAD_US);
         self.ctx.ask(&session_id, Purpose::Load, JournalQuestion::Load { session_id: session_id.clone() });
         self.rooms.insert(session_id, Room::Loading(VecDeque::from([arrived])));
     }
@@ -224,25 +238,34 @@ impl Relay {
 
 /// The one gate: who is this connection in this session, and may it say that?
 fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, frame: Frame) {
-    let head = frame.head.clone();
     let attachment = session.attachments.get(&connection);
-    let verdict = gate::verdict(Kind::of(&frame.body), Sender::of(&head, attachment));
-    let result = match verdict.error() {
-        Some(error) => Err(error),
-        None if verdict == Verdict::Ignored => Ok(()),
-        None => dialect::translate(connection, frame, attachment).and_then(|translated| {
-            let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
-            if joins {
-                ctx.check_may_join(connection, &head.session_id)?;
-            }
-            session.on_ask(ctx, connection, &device_id, ask)
-        }),
-    };
+    let verdict = gate::judge(&frame, attachment);
+    if verdict != Verdict::Allowed {
+        return refuse_by(ctx, connection, verdict, &frame.head);
+    }
+    let head = frame.head.clone();
+    let result = dialect::translate(connection, frame, attachment).and_then(|translated| {
+        let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
+        if !gate::speaks_v1(&head) {
+            gate::check_name(&session.devices, &device_id)?;
+        }
+        if joins {
+            ctx.check_may_join(connection, &head.session_id)?;
+        }
+        session.on_ask(ctx, connection, &device_id, ask)
+    });
     if session.attachments.contains_key(&connection) {
         ctx.joined(connection, &head.session_id);
     }
     if let Err(error) = result {
         ctx.refuse(connection, refusal(&error, &head));
+    }
+}
+
+/// Answers a frame that the gate does not let through.
+fn refuse_by(ctx: &mut Context, connection: ConnectionId, verdict: Verdict, head: &Head) {
+    if let Some(error) = verdict.error() {
+        ctx.refuse(connection, refusal(&error, head));
     }
 }
 

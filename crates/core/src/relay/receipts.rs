@@ -77,7 +77,7 @@ impl Receipts {
     }
 
     /// Tells how far messages have arrived, where the time for it has come.
-    pub fn tell_delivered(&mut self, ctx: &mut Context, log: &Log, attachments: &Attachments) {
+    pub fn tell_delivered(&mut self, ctx: &mut Context, log: &Log, attachments: &mut Attachments) {
         if self.due_ms.is_none_or(|due_ms| due_ms > ctx.now.monotonic_ms) {
             return;
         }
@@ -95,16 +95,17 @@ impl Receipts {
         ctx.note(&log.session_id, Vec::new(), rows);
         for (connection, receipt) in told {
             // Seed clients send their own.
-            let hear = |other: &Attachment| other.dialect.hears_derived_receipts();
-            tell(ctx, log, attachments, connection, &[receipt], hear);
+            tell(ctx, log, attachments, connection, &[receipt], |other| other.dialect.hears_derived_receipts());
         }
     }
 
     /// A member says what it received and read.
-    pub fn take(&mut self, ctx: &mut Context, log: &Log, attachments: &Attachments, reader: Reader, receipts: Vec<Receipt>) {
+    pub fn take(&mut self, ctx: &mut Context, log: &Log, attachments: &mut Attachments, reader: Reader, receipts: Vec<Receipt>) {
         let mut told = Vec::new();
         for receipt in receipts {
-            let sequence = receipt.sequence_number.or_else(|| log.sequence_of(&receipt.message_id));
+            // One that is ahead of the log would stand for messages that nobody has written.
+            let sequence = receipt.sequence_number.map(|sequence| sequence.min(log.head));
+            let sequence = sequence.or_else(|| log.sequence_of(&receipt.message_id));
             if let Some(sequence) = sequence {
                 self.raise(log, &reader.wallet, receipt.status, sequence);
             }
@@ -118,8 +119,9 @@ impl Receipts {
         tell(ctx, log, attachments, reader.connection, &told, |_| true);
     }
 
-    /// The receipts of the other wallets, for a device that arrives. What was read was delivered.
-    pub fn tell_stored(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, own: Option<&WalletAddress>) {
+    /// The receipts of the other wallets, for a device that arrives; says whether it could take them. What was read was
+    /// delivered.
+    pub fn tell_stored(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, own: Option<&WalletAddress>) -> bool {
         let receipt = |wallet: &String, status, sequence: u64| Receipt {
             message_id: log.id_at(sequence).unwrap_or_default(),
             status,
@@ -135,13 +137,15 @@ impl Receipts {
             delivered.into_iter().chain(read)
         });
         let receipts: Vec<Receipt> = both.take(BATCH_MESSAGES_MAX / 8).collect();
-        if !receipts.is_empty() {
-            ctx.transmit(connection, &log.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }));
-        }
+        receipts.is_empty() || ctx.inform(connection, &log.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }))
     }
 
     /// Takes in a receipt; says whether it was news.
     fn raise(&mut self, log: &Log, wallet: &str, status: ReceiptStatus, sequence: u64) -> bool {
+        if log.head == 0 {
+            // A session exists once it has an entry.
+            return false;
+        }
         if self.watermarks.len() >= RECEIPT_WALLETS_MAX && !self.watermarks.contains_key(wallet) {
             return false;
         }
@@ -150,20 +154,38 @@ impl Receipts {
 }
 
 /// Passes receipts on to everybody else who hears them.
-fn tell(ctx: &mut Context, log: &Log, attachments: &Attachments, from: ConnectionId, receipts: &[Receipt], hears: fn(&Attachment) -> bool) {
-    let sure: Vec<Receipt> = receipts.iter().map(|receipt| sure(log, receipt)).collect();
-    for (connection, other) in attachments.iter().filter(|(connection, other)| **connection != from && hears(other)) {
-        let receipts = if other.dialect.goes_by_places() { &sure } else { receipts };
+fn tell(
+    ctx: &mut Context,
+    log: &Log,
+    attachments: &mut Attachments,
+    from: ConnectionId,
+    receipts: &[Receipt],
+    hears: fn(&Attachment) -> bool,
+) {
+    let farthest = farthest(log, receipts);
+    for (connection, other) in attachments.iter_mut().filter(|(connection, other)| **connection != from && hears(other)) {
+        let receipts = if other.dialect.goes_by_places() { &farthest } else { receipts };
         for receipts in receipts.chunks(RECEIPTS_MAX) {
-            let receipts = receipts.to_vec();
-            ctx.transmit(*connection, &log.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }));
+            let body = Body::ReadReceiptSync(ReadReceiptSync { receipts: receipts.to_vec() });
+            other.missed.receipts |= !ctx.inform(*connection, &log.session_id, body);
         }
     }
 }
 
-/// The receipt without the name of a message that nobody has looked up at its place: it may be another's (I15).
-fn sure(log: &Log, receipt: &Receipt) -> Receipt {
-    let unsure = receipt.sequence_number.is_some_and(|sequence| log.id_at(sequence).is_none());
-    let message_id = if unsure { String::new() } else { receipt.message_id.clone() };
-    Receipt { message_id, ..receipt.clone() }
+/// What receipts say to one that goes by places: of each status the farthest, and those whose place nobody knows. They are
+/// without the name of a message that nobody has looked up at its place: it may be another's (I15).
+fn farthest(log: &Log, receipts: &[Receipt]) -> Vec<Receipt> {
+    let mut farthest: BTreeMap<ReceiptStatus, Receipt> = BTreeMap::new();
+    let mut told = Vec::new();
+    for receipt in receipts {
+        let Some(sequence) = receipt.sequence_number else {
+            told.push(receipt.clone());
+            continue;
+        };
+        let message_id = if log.id_at(sequence).is_some() { receipt.message_id.clone() } else { String::new() };
+        if farthest.get(&receipt.status).is_none_or(|other| other.sequence_number < Some(sequence)) {
+            farthest.insert(receipt.status, Receipt { message_id, ..receipt.clone() });
+        }
+    }
+    farthest.into_values().chain(told).collect()
 }

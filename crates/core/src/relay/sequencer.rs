@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ErrorBody;
 use crate::ids::{DeviceId, check_id, message_id, parse_message_id};
-use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX};
+use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX};
 use crate::message::{Entry, Message, Stamp};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
@@ -56,7 +56,9 @@ impl<'a> Sequencer<'a> {
                 Err(error) => {
                     let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.heads.get(&update.device_id) + 1);
                     let refused_message_id = Some(id).filter(|id| !id.is_empty());
-                    outcome.error.get_or_insert(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
+                    if outcome.errors.len() < REFUSALS_MAX {
+                        outcome.errors.push(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
+                    }
                     if update.is_chain {
                         if error.code != ErrorCode::CounterGap {
                             self.refused.insert(update.connection);
@@ -140,8 +142,11 @@ impl<'a> Sequencer<'a> {
         if row.and_then(|row| row.wallet.as_ref()).is_some_and(|wallet| *wallet != message.sender_wallet) {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "first_id names the device of another wallet"));
         }
-        if row.is_none() && self.session.devices.len() + self.retired.len() >= CLOCK_DEVICES_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+        if row.is_none() && self.heads.len() + self.session.devices.given_up() + self.retired.len() >= CLOCK_DEVICES_MAX {
+            return Err(SyncError::new(
+                ErrorCode::LimitReached,
+                format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read"),
+            ));
         }
         self.retired.insert(first.to_owned());
         Ok(())
@@ -162,6 +167,12 @@ impl<'a> Sequencer<'a> {
         given: VectorClock,
     ) -> Result<Place, SyncError> {
         message.check()?;
+        if (message.replaces.is_some() || message.deleted) && self.session.devices.is_wallet_of_v1(&message.sender_wallet) {
+            // A wallet may have devices of both dialects, and anybody may name any wallet; but versions are ours, and one by
+            // a seed client would change what devices of our rules wrote.
+            let message = "a seed client may not replace or delete messages of a wallet whose devices are of protocolVersion 1";
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
         let digest = message.content_digest();
         if let Some(key) = &key
             && let Some(place) = self.known(|stored| stored.key.as_ref() == Some(key))
@@ -209,7 +220,10 @@ impl<'a> Sequencer<'a> {
             return Err(SyncError::new(ErrorCode::LimitReached, "the session has 2^53 - 1 messages"));
         }
         if self.heads.get(device_id) == 0 && self.heads.len() >= CLOCK_DEVICES_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+            return Err(SyncError::new(
+                ErrorCode::LimitReached,
+                format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read"),
+            ));
         }
         let entry = Entry {
             message,

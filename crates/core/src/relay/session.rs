@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::api::{ConnectionId, StoredEntry, StoredSession};
 use super::append::Append;
 use super::batch_cache::BatchKey;
+use super::budget;
 use super::context::Context;
 use super::dialect::Dialect;
 use super::fanout::{self, Answer};
@@ -88,12 +89,23 @@ pub(super) struct Attachment {
     /// The last entry sent to it, and the last that it says it has stored.
     pub sent_through: u64,
     pub acknowledged_through: u64,
+    /// The last entry that was ever sent to it: what is sent again is charged.
+    pub farthest: u64,
     pub batch_max: usize,
     /// The journal is reading for it.
     pub reading: bool,
     /// A message of it was not taken: what it sent behind that one is not taken either, because it will come again, and
     /// perhaps under other counters.
     pub refused: bool,
+    /// What it was to hear while its socket had no room, and hears when it has.
+    pub missed: Missed,
+}
+
+/// What is said again to one that could not take it.
+#[derive(Default)]
+pub(super) struct Missed {
+    pub devices: bool,
+    pub receipts: bool,
 }
 
 impl Session {
@@ -126,13 +138,14 @@ impl Session {
 
     /// The time that it named has come.
     pub fn on_timeout(&mut self, ctx: &mut Context) {
-        self.receipts.tell_delivered(ctx, &self.log, &self.attachments);
+        self.receipts.tell_delivered(ctx, &self.log, &mut self.attachments);
     }
 
     /// A connection asks for something that it may ask for. One that was no member yet becomes one, as this device.
     pub fn on_ask(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, ask: Ask) -> Result<(), SyncError> {
+        ctx.charge(connection, self.cost_us(&ask));
         match ask {
-            Ask::Announce(announcement) => self.announce(ctx, connection, device_id, announcement)?,
+            Ask::Announce(announcement) => self.announce(ctx, connection, device_id, announcement),
             Ask::Fetch(fetch) => {
                 let attachment = member(&mut self.attachments, connection, device_id);
                 fanout::fetch(ctx, &mut self.log, connection, attachment, fetch)?;
@@ -165,27 +178,59 @@ impl Session {
             Ask::Receipts(receipts) => {
                 let attachment = member(&mut self.attachments, connection, device_id);
                 let reader = Reader::of(connection, attachment);
-                self.receipts.take(ctx, &self.log, &self.attachments, reader, receipts);
+                self.receipts.take(ctx, &self.log, &mut self.attachments, reader, receipts);
             }
         }
         Ok(())
     }
 
-    /// A connection says which device it is.
-    fn announce(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, said: Announcement) -> Result<(), SyncError> {
-        self.devices.check_room_for(device_id)?;
+    /// What it costs beside its own bytes.
+    fn cost_us(&self, ask: &Ask) -> u64 {
+        let members_us = self.attachments.len() as u64 * budget::MEMBER_US;
+        match ask {
+            // Lists are made of all devices, and of who is there.
+            Ask::Announce(_) => 2 * members_us + self.devices.len() as u64,
+            Ask::Write(update) => members_us + update.messages.len() as u64 * budget::MESSAGE_US,
+            Ask::Receipts(receipts) => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
+            Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
+        }
+    }
+
+    /// A connection says which device it is. Nothing is stored of one that has not written: a session exists once it has
+    /// an entry.
+    fn announce(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, said: Announcement) {
         ctx.takes_compressed(connection, said.deflate);
         let attachment = member(&mut self.attachments, connection, device_id);
-        attachment.announce(device_id, &said, self.log.head);
-        let wants_receipts = attachment.dialect.hears_stored_receipts();
+        let before = attachment.announce(device_id, &said, self.log.head);
+        let hears_receipts = attachment.dialect.hears_stored_receipts();
+        if before != device_id && self.attachments.values().all(|other| other.device_id != before) {
+            self.devices.forget_visitor(&before);
+        }
         let row = self.devices.announced(ctx.now, device_id, said);
         let wallet = row.wallet.clone();
         ctx.note(&self.log.session_id, vec![row], Vec::new());
-        self.devices.tell_arrival(ctx, &self.log.session_id, &self.attachments, connection, device_id);
-        if wants_receipts {
+        self.devices.tell_arrival(ctx, &self.log.session_id, &mut self.attachments, connection, device_id);
+        if hears_receipts {
             self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
         }
-        Ok(())
+    }
+
+    /// The socket of a connection takes more again: it is served, and hears again what it could not take.
+    pub fn on_drain(&mut self, ctx: &mut Context, connection: ConnectionId) {
+        let Some(attachment) = self.attachments.get_mut(&connection) else { return };
+        let missed = std::mem::take(&mut attachment.missed);
+        let (whole, wallet) = (attachment.dialect.has_whole_lists(), attachment.wallet.clone());
+        fanout::serve(ctx, &mut self.log, connection, attachment);
+        let mut missed_again = Missed::default();
+        if missed.devices {
+            missed_again.devices = !self.devices.tell_all(ctx, &self.log.session_id, &self.attachments, connection, whole);
+        }
+        if missed.receipts {
+            missed_again.receipts = !self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
+        }
+        if let Some(attachment) = self.attachments.get_mut(&connection) {
+            attachment.missed = missed_again;
+        }
     }
 
     /// A connection is gone.
@@ -199,7 +244,7 @@ impl Session {
         if let Some(row) = self.devices.left(ctx.now, &attachment.device_id) {
             ctx.note(&self.log.session_id, vec![row], Vec::new());
         }
-        self.devices.tell_departure(ctx, &self.log.session_id, &self.attachments, &attachment.device_id);
+        self.devices.tell_departure(ctx, &self.log.session_id, &mut self.attachments, &attachment.device_id);
     }
 }
 
@@ -218,14 +263,17 @@ impl Attachment {
             answers: VecDeque::new(),
             sent_through: 0,
             acknowledged_through: 0,
+            farthest: 0,
             batch_max: BATCH_MESSAGES_DEFAULT,
             reading: false,
             refused: false,
+            missed: Missed::default(),
         }
     }
 
-    fn announce(&mut self, device_id: &str, said: &Announcement, head: u64) {
-        self.device_id = device_id.to_owned();
+    /// Says which device it was before.
+    fn announce(&mut self, device_id: &str, said: &Announcement, head: u64) -> DeviceId {
+        let before = std::mem::replace(&mut self.device_id, device_id.to_owned());
         if said.wallet.is_some() {
             self.wallet.clone_from(&said.wallet);
         }
@@ -238,6 +286,7 @@ impl Attachment {
         if said.listens {
             self.live.get_or_insert(head + 1);
         }
+        before
     }
 
     /// It has stored everything up to here; says from where to where that is news.
@@ -276,7 +325,7 @@ impl Log {
 
     /// The message that stands at this place, where memory has it.
     pub fn id_at(&self, sequence: u64) -> Option<String> {
-        self.tail().find(|entry| entry.sequence_number == sequence).map(|entry| entry.message.id.clone())
+        self.tail_from(sequence)?.next().map(|entry| entry.message.id.clone())
     }
 
     /// Where this message stands, where memory has it.
