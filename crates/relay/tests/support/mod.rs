@@ -106,6 +106,11 @@ impl RelayProcess {
         Self::start_in(self.folder, &[]).await
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
