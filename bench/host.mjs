@@ -1,13 +1,15 @@
 // The process of one contender's server: carries out what its parent asks for.
-const [name, folder] = process.argv.slice(2);
-const { start } = await import(`./contenders/${name}/server.mjs`);
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const { start } = await import(pathToFileURL(join(process.argv[2], 'server.mjs')));
 let server = null;
 
 process.on('message', async ({ id, method, args }) => {
   try {
     let result;
     if (method === 'start') {
-      server = await start(folder);
+      server = await start(...args);
       result = { port: server.port };
     } else {
       result = await server[method]?.(...args);

@@ -2,7 +2,7 @@
 import { closeSync, fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { output, say } from '../scripts/shell.mjs';
+import { say } from '../scripts/shell.mjs';
 import { median } from './rows.mjs';
 import { openStage, scenarios } from './scenarios.mjs';
 import { startServer } from './servers.mjs';
@@ -10,28 +10,29 @@ import { openTexts } from './texts.mjs';
 import { buildPage, startWeb } from './web.mjs';
 
 /** Measures `rows` of `contenders`; the report as it is written to latest.json. */
-export async function measure({ contenders, rows, rounds, corpus, deadlineMs, profiles }) {
+export async function measure({ contenders, rows, rounds, corpus, deadlineMs, profiles, commit }) {
   const texts = openTexts(corpus);
   const sizes = {};
-  for (const { name, assets } of contenders) sizes[name] = await buildPage(name, assets);
+  for (const contender of contenders) sizes[contender.name] = await buildPage(contender);
   const web = await startWeb();
   const report = {
     date: new Date().toISOString(),
     rounds,
     corpus: corpus ? 'chat' : 'base64',
     machine: { cores: cpus().length, cpu: cpus()[0].model, memoryBytes: totalmem(), platform: `${process.platform} ${process.arch}`, loadBefore: loadavg()[0], fsyncMs: fsyncMs() },
-    versions: { node: process.version, commit: output('git', ['rev-parse', '--short', 'HEAD']) },
+    versions: { node: process.version, commit },
     contenders: contenders.map(({ name, title, packages, note }) => ({ name, title, note, versions: Object.fromEntries(packages.map((each) => [each, versionOf(each)])) })),
-    rows: rows.map(({ id, title, goal }) => ({ id, title, goal: goal?.text ?? null })),
+    rows: rows.map(({ id, title, tries, aim }) => ({ id, title, tries, aim: aim?.text ?? null })),
     sizes,
     results: {},
   };
   const wantedScenarios = Object.keys(scenarios).filter((name) => rows.some(({ scenario }) => scenario === name));
   const servers = new Map();
-  for (const { name } of contenders) {
+  for (const contender of contenders) {
+    const { name } = contender;
     report.results[name] = Object.fromEntries(rows.map(({ id }) => [id, { values: [], failures: [] }]));
     if (report.results[name].size) report.results[name].size.values.push(Object.values(sizes[name]).reduce((sum, bytes) => sum + bytes, 0));
-    servers.set(name, contestant(name, deadlineMs));
+    servers.set(name, contestant(contender, deadlineMs));
   }
   try {
     for (let round = 1; round <= rounds; round += 1) {
@@ -39,9 +40,9 @@ export async function measure({ contenders, rows, rounds, corpus, deadlineMs, pr
         const ids = rows.filter((row) => row.scenario === scenario).map(({ id }) => id);
         // Another one begins in each round.
         const order = contenders.map((_, index) => contenders[(index + round - 1) % contenders.length]);
-        for (const { name } of order) {
+        for (const { name, options } of order) {
           const results = report.results[name];
-          const { browser, error } = await attempt(servers.get(name), { name, round, web, deadlineMs, profiles }, scenario, texts, (row, value) => {
+          const { browser, error } = await attempt(servers.get(name), { name, options, round, web, deadlineMs, profiles }, scenario, texts, (row, value) => {
             results[row]?.values.push(value);
           });
           report.versions.browser ??= browser;
@@ -61,12 +62,12 @@ export async function measure({ contenders, rows, rounds, corpus, deadlineMs, pr
 }
 
 /** A contender's server, started when it is first needed and kept for all rounds, with the history that is written once. */
-function contestant(name, deadlineMs) {
+function contestant(contender, deadlineMs) {
   let server = null;
   let kept = null;
   return {
     async server() {
-      server ??= await startServer(name, deadlineMs);
+      server ??= await startServer(contender, deadlineMs);
       return server;
     },
     async history(makeTexts) {

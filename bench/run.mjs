@@ -1,16 +1,19 @@
 // npm run bench: this SDK and its relay beside others that store and sync messages, measured in turns on this machine.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildRelay, buildSdk } from '../scripts/build.mjs';
+import { buildRelay, buildSdk, relayBinary } from '../scripts/build.mjs';
 import { setup } from '../scripts/setup.mjs';
-import { elapsed, main, Problem, say, step } from '../scripts/shell.mjs';
+import { elapsed, main, output, Problem, root, say, step } from '../scripts/shell.mjs';
 
 const here = import.meta.dirname;
 
+/** The values of the command line, checked. */
 function options(contenderNames, rowIds) {
   const { values } = parseArgs({
     options: {
+      against: { type: 'string' },
       corpus: { type: 'string' },
       rounds: { type: 'string', default: '3' },
       only: { type: 'string' },
@@ -24,6 +27,7 @@ function options(contenderNames, rowIds) {
     say(`npm run bench -- [options]
   --corpus FILE     real messages: one JSON object with a "text" on each line
   --rounds N        each figure is the median of that many rounds [3]
+  --against FOLDER  another checkout of this repository, built and measured in turns with this one
   --only NAME,…     these contenders: ${contenderNames.join(', ')}
   --rows ROW,…      these rows: ${rowIds.join(', ')}
   --deadline S      seconds that one step may take [120]
@@ -41,13 +45,42 @@ function options(contenderNames, rowIds) {
     if (unknown !== undefined) throw new Problem(`--${name}: there is no ${unknown}; there are ${known.join(', ')}.`);
     return known.filter((each) => wanted.includes(each));
   };
+  const against = values.against === undefined ? null : resolve(values.against);
+  if (against && !existsSync(join(against, 'bench', 'contenders', 'solconnect'))) throw new Problem(`--against: ${against} is no checkout of this repository.`);
   return {
+    against,
     corpus: values.corpus,
     rounds: Math.floor(positive('rounds')),
     deadlineMs: positive('deadline') * 1_000,
     contenders: listed('only', contenderNames),
     rowIds: listed('rows', rowIds),
     profiles: values.profile,
+  };
+}
+
+/** A checkout's commit, with `-dirty` where something in it was changed since. */
+const commitOf = (folder) => output('git', ['describe', '--always', '--dirty', '--exclude=*'], { cwd: folder });
+
+/**
+ * The SDK and the relay of another checkout, as one more contender: built by its own scripts and driven by its own adapter, which
+ * knows its API. To be called after the own build, because its tools come first on the PATH from then on.
+ */
+async function otherCheckout(folder) {
+  const script = (...path) => import(pathToFileURL(join(folder, ...path)));
+  await (await script('scripts', 'setup.mjs')).setup('npm', 'wasm');
+  const build = await script('scripts', 'build.mjs');
+  if (build.relayBinary() === relayBinary()) throw new Problem('--against: both checkouts build into one target folder; unset CARGO_TARGET_DIR.');
+  await build.buildSdk();
+  await build.buildRelay();
+  const { contenders } = await script('bench', 'contenders.mjs');
+  const theirs = contenders.find(({ name }) => name === 'solconnect');
+  return {
+    ...theirs,
+    name: 'before',
+    title: 'ours before',
+    folder: join(folder, 'bench', 'contenders', 'solconnect'),
+    options: {},
+    note: `SolConnect Sync of another checkout, at commit ${commitOf(folder)}.`,
   };
 }
 
@@ -59,20 +92,19 @@ main(import.meta.url, async () => {
   if (!existsSync(join(here, 'node_modules'))) await step('npm ci (bench)', 'npm', ['ci'], { cwd: here });
   // These need what npm ci has just installed.
   const { contenders } = await import('./contenders.mjs');
-  const { rows } = await import('./rows.mjs');
+  const { rowIds, rowsOf } = await import('./rows.mjs');
   const { measure } = await import('./measure.mjs');
   const { markdown } = await import('./report.mjs');
-  const wanted = options(contenders.map(({ name }) => name), rows.map(({ id }) => id));
+  const wanted = options(contenders.map(({ name }) => name), rowIds);
   await buildSdk();
   await buildRelay();
+  const compared = contenders.filter(({ name }) => wanted.contenders.includes(name));
+  if (wanted.against) compared.push(await otherCheckout(wanted.against));
+  const rows = rowsOf(Boolean(wanted.corpus)).filter(({ id }) => wanted.rowIds.includes(id));
   if (wanted.profiles) mkdirSync(wanted.profiles, { recursive: true });
   const start = performance.now();
-  const report = await measure({
-    ...wanted,
-    contenders: contenders.filter(({ name }) => wanted.contenders.includes(name)),
-    rows: rows.filter(({ id }) => wanted.rowIds.includes(id)),
-  });
-  const table = markdown(report);
+  const report = await measure({ ...wanted, contenders: compared, rows, commit: commitOf(root) });
+  const table = markdown(report, rows);
   const results = join(here, 'results');
   mkdirSync(results, { recursive: true });
   writeFileSync(join(results, 'latest.json'), `${JSON.stringify(report, null, 2)}\n`);

@@ -4,12 +4,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startBrowser } from './browser.mjs';
 import { startProxy } from './proxy.mjs';
-import { median } from './rows.mjs';
+import { liveMessages, median, quantile, warmStarts } from './rows.mjs';
 import { within } from './wait.mjs';
 
 const unsentMessages = 1_000;
 const historyMessages = 10_000;
-const liveMessages = 200;
 const liveWarmUpMessages = 20;
 const burstMessages = 2_000;
 /** The others' messages that are there before this device writes: with its own, its clocks have five entries. */
@@ -21,7 +20,7 @@ export const scenarios = { outbox, history, live, burst };
 /** Appends to an empty device offline, then goes online. */
 async function outbox({ stage, result, texts }) {
   const access = await stage.server.call('prepare', stage.session('outbox'), texts(0, othersMessages));
-  const options = { port: stage.server.port, access, device: 'A', strict: true };
+  const options = { ...stage.options, port: stage.server.port, access, device: 'A', strict: true };
   const first = await stage.openPage('A');
   await first.call('open', options);
   await first.call('connect', othersMessages);
@@ -37,13 +36,13 @@ async function outbox({ stage, result, texts }) {
   result('drain', (end ?? (await stage.server.call('has', stage.session('outbox'), total))) - start);
 }
 
-/** A new device gets a long history; later it starts again and gets one more message. */
+/** A new device gets a long history; later it starts again, some times, and gets one more message each time. */
 async function history({ stage, result, texts }) {
   const { session, access } = await stage.history(() => texts(0, historyMessages));
   const count = session.length;
   const proxy = await startProxy(stage.server.port);
   try {
-    const options = { port: proxy.port, access, device: 'A' };
+    const options = { ...stage.options, port: proxy.port, access, device: 'A' };
     const page = await stage.openPage('A');
     await page.call('open', options);
     proxy.take();
@@ -61,21 +60,26 @@ async function history({ stage, result, texts }) {
       await again.call('finished');
       await again.close();
     }
-    const [text] = texts(count, 1);
-    await stage.server.call('append', session.name, text);
-    session.length += 1;
-    proxy.take();
-    const warm = await stage.openPage('A', { options, count: count + 1 }, 'warm');
-    const finished = await warm.profiled(null, () => warm.call('finished'));
-    if (finished.text !== text) throw new Error(`the new message says ${JSON.stringify(finished.text)}`);
-    result('warm', finished.ms);
-    const warmBytes = proxy.take();
-    result('warm-down', warmBytes.down);
-    result('warm-up', warmBytes.up);
-    await warm.close();
+    const starts = [];
+    for (let start = 0; start < warmStarts; start += 1) starts.push(await warmStart(stage, session, options, proxy, texts));
+    for (const row of ['warm', 'warm-down', 'warm-up']) result(row, median(starts.map((each) => each[row])));
   } finally {
     proxy.close();
   }
+}
+
+/** One message more, and a page that opens itself to get it. */
+async function warmStart(stage, session, options, proxy, texts) {
+  const [text] = texts(session.length, 1);
+  await stage.server.call('append', session.name, text);
+  session.length += 1;
+  proxy.take();
+  const page = await stage.openPage('A', { options, count: session.length }, 'warm');
+  const finished = await page.profiled(null, () => page.call('finished'));
+  if (finished.text !== text) throw new Error(`the new message says ${JSON.stringify(finished.text)}`);
+  const { down, up } = proxy.take();
+  await page.close();
+  return { warm: finished.ms, 'warm-down': down, 'warm-up': up };
 }
 
 /** Wrong texts are no fast ones. */
@@ -94,7 +98,7 @@ async function twoDevices(stage, name, texts) {
   const pages = [];
   for (const device of ['A', 'B']) {
     const page = await stage.openPage(device);
-    await page.call('open', { port: stage.server.port, access, device });
+    await page.call('open', { ...stage.options, port: stage.server.port, access, device });
     await page.call('connect', othersMessages);
     pages.push(page);
   }
@@ -116,7 +120,9 @@ async function live({ stage, result, texts }) {
   };
   await a.profiled('live-A', () => b.profiled('live-B', exchange));
   result('live', median(received));
+  result('live-p99', quantile(received, 0.99));
   result('live-durable', median(stored));
+  result('live-durable-p99', quantile(stored, 0.99));
 }
 
 async function burst({ stage, result, texts }) {
@@ -128,12 +134,13 @@ async function burst({ stage, result, texts }) {
 }
 
 /** What a scenario has around it: a contender's server, and a browser with a new profile. */
-export async function openStage({ name, round, server, web, history, deadlineMs, profiles }) {
+export async function openStage({ name, options, round, server, web, history, deadlineMs, profiles }) {
   const browser = await startBrowser();
   const script = readFileSync(join(import.meta.dirname, 'before-page.js'), 'utf8');
   // Two sites, so that the devices share no storage, no channel and no process.
   const hosts = { A: 'localhost', B: '127.0.0.1' };
   return {
+    options,
     server,
     history,
     session: (scenario) => `${scenario}-${round}`,

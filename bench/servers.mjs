@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { within } from './wait.mjs';
 
 /** Starts it; its `call(method, ...args)` calls what the module's `start` gave. */
-export async function startServer(name, deadlineMs) {
+export async function startServer({ name, folder: source, options }, deadlineMs) {
   const folder = mkdtempSync(join(tmpdir(), `solconnect-bench-${name}-`));
-  const child = fork(join(import.meta.dirname, 'host.mjs'), [name, folder], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const child = fork(join(import.meta.dirname, 'host.mjs'), [source], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   const removeFolder = () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   process.once('exit', removeFolder);
   const calls = new Map();
@@ -50,7 +50,7 @@ export async function startServer(name, deadlineMs) {
     removeFolder();
   };
   try {
-    return { ...(await call('start', folder)), call, stop };
+    return { ...(await call('start', folder, options)), call, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -12,15 +12,16 @@ const html = '<!doctype html><html lang="en"><meta charset="utf-8"><title>bench<
 const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 
 /** Bundles a contender's page, with the files beside it that it fetches; what it loads without the driver, in bytes of brotli. */
-export async function buildPage(name, assets) {
+export async function buildPage({ name, folder: source, assets }) {
+  const contender = JSON.stringify(join(source, 'page.js'));
   const folder = join(built, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  await bundle(`import * as contender from './contenders/${name}/page.js'; import { drive } from './page.js'; drive(contender);`, join(folder, 'page.js'));
+  await bundle(`import * as contender from ${contender}; import { drive } from './page.js'; drive(contender);`, join(folder, 'page.js'));
   writeFileSync(join(folder, 'index.html'), html);
   for (const asset of assets) copyFileSync(asset, join(folder, basename(asset)));
   const alone = join(built, `${name}-alone.js`);
-  await bundle(`export * from './contenders/${name}/page.js';`, alone);
+  await bundle(`export * from ${contender};`, alone);
   return Object.fromEntries([alone, ...assets].map((file) => [basename(file), brotliBytes(readFileSync(file))]));
 }
 

@@ -1,6 +1,6 @@
 // npm run sim: runs seeds of the simulated world, natively and optimized. See crates/sim/src/lib.rs for what is simulated.
 import { spawn } from 'node:child_process';
-import { runCanaries } from './canaries.mjs';
+import { checkCanaries, runCanaries } from './canaries.mjs';
 import { setup } from './setup.mjs';
 import { main, root, step } from './shell.mjs';
 
@@ -15,6 +15,7 @@ export async function buildSim() {
 
 main(import.meta.url, async () => {
   const args = process.argv.slice(2);
+  if (args[0] === '--canaries' && args[1] === '--check') return checkCanaries();
   await setup();
   if (args[0] === '--canaries') return runCanaries(args[1]);
   await buildSim();

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildRelay, buildSdk } from './build.mjs';
+import { checkNumbers } from './numbers.mjs';
 import { checkSansIo } from './sans-io.mjs';
 import { setup } from './setup.mjs';
 import { buildSim, runSim } from './sim.mjs';
@@ -27,6 +28,7 @@ const suites = {
       check('docs', 'cargo', ['doc', '--quiet', '--workspace', '--exclude', 'solconnect-sync', '--no-deps', '--document-private-items'], docFlags),
       check('docs wasm', 'cargo', ['doc', '--quiet', '-p', 'solconnect-sync', '--no-deps', '--document-private-items', '--target', 'wasm32-unknown-unknown'], docFlags),
       { title: 'the core is sans-I/O', work: checkSansIo },
+      { title: 'numbers that are cited', work: checkNumbers },
       // Advisories live in a repository that not every machine reaches; licences, sources and bans need none.
       ...(find('cargo-deny') ? [check('cargo-deny', 'cargo', ['deny', '--all-features', 'check', 'bans', 'licenses', 'sources'])] : []),
     ],

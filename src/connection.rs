@@ -1,6 +1,6 @@
 //! A connection to IndexedDB, and a transaction on it that is whole or nothing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,11 +9,10 @@ use std::task::Poll;
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Promise, Reflect};
-use rexie::{ObjectStore, Rexie};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction};
+use web_sys::{Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction, IdbVersionChangeEvent};
 
 use crate::errors::{from_exception, name_of};
 use crate::platform::scope;
@@ -32,14 +31,20 @@ pub const VERSIONS: &str = "versions";
 /// All of them.
 pub const STORES: [&str; 5] = [META, SESSIONS, OUTBOX, LOG, VERSIONS];
 
-/// The version of the stores. Every version declares all of them: an upgrade deletes what is not declared.
-const SCHEMA_VERSION: u32 = 2;
-
-/// Versions before this one had keys inside their records and were never released: such a database is made anew.
-const OLDEST_VERSION: u32 = 2;
+/// The version of the stores and of what is in them. A database of any other is refused and left as it is.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// How long a database may take to open (B9, B11).
 const OPEN_TIMEOUT_MS: u32 = 5_000;
+
+/// A key of `meta` that is only ever there within a transaction.
+const PROBE: &str = "probe";
+
+thread_local! {
+    /// Whether this browser aborts a transaction when one of its requests fails after `commit()`, as it must. Firefox
+    /// looks at the last request alone: it drops the one that failed and completes the rest. `None`: not known yet.
+    static ABORTS_AFTER_COMMIT: Cell<Option<bool>> = const { Cell::new(None) };
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -62,20 +67,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens a database, making its stores where it is new or older.
+    /// Opens a database, making it where there is none.
     ///
     /// # Errors
-    /// `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`.
+    /// `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`.
     pub async fn open(name: &str) -> Result<Rc<Connection>, SyncError> {
         let opened = open_patiently(name, true).await?;
         opened.ok_or_else(|| SyncError::new(ErrorCode::StorageError, "the database was deleted while it was opened"))
     }
 
-    /// Opens a database that needs no change; `None` where it is new or older. Disturbs no tab that has it open.
+    /// Opens a database; `None` where there is none. Disturbs no tab that has it open.
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub async fn open_current(name: &str) -> Result<Option<Rc<Connection>>, SyncError> {
+    pub async fn open_existing(name: &str) -> Result<Option<Rc<Connection>>, SyncError> {
         open_patiently(name, false).await
     }
 
@@ -95,6 +100,31 @@ impl Connection {
     /// Whether the browser has not closed it.
     pub fn is_open(&self) -> bool {
         self.is_open.get()
+    }
+
+    /// Finds out, once for each page, whether transactions can be committed early (see [`Transaction::commit`]). Asks
+    /// the browser itself: makes a request fail that is not the last one. Nothing of it stays, whatever the browser does.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`; it is not known then.
+    pub async fn learn_to_commit(&self) -> Result<(), SyncError> {
+        if ABORTS_AFTER_COMMIT.get().is_some() {
+            return Ok(());
+        }
+        let mut transaction = Transaction::begin(self, &[META], false)?;
+        // Only the browser's own rules shall abort it.
+        transaction.inner.set_onerror(None);
+        let meta = transaction.store(META)?;
+        let key = JsValue::from(PROBE);
+        let requests = [meta.delete(&key), meta.add_with_key(&key, &key), meta.add_with_key(&key, &key), meta.delete(&key)];
+        requests.into_iter().collect::<Result<Vec<_>, _>>().map_err(|exception| to_error(&exception))?;
+        transaction.commit_early();
+        if transaction.completes().await {
+            ABORTS_AFTER_COMMIT.set(Some(false));
+        } else if transaction.inner.error().is_some_and(|exception| exception.name() == "ConstraintError") {
+            ABORTS_AFTER_COMMIT.set(Some(true));
+        }
+        Ok(())
     }
 
     /// One store, only to be read.
@@ -117,77 +147,82 @@ impl Drop for Connection {
 
 /// Opens a database, waiting for it twice. Opening goes on when the wait is over: a request cannot be taken back. What
 /// comes late is closed.
-async fn open_patiently(name: &str, may_change: bool) -> Result<Option<Rc<Connection>>, SyncError> {
+async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connection>>, SyncError> {
     for _ in 0..2 {
         let (sender, receiver) = oneshot::channel();
         let name = name.to_owned();
         spawn_local(async move {
-            let _ = sender.send(open_once(&name, may_change).await);
+            let _ = sender.send(open_once(&name, may_make).await);
         });
         if let Some(Ok(outcome)) = within(OPEN_TIMEOUT_MS, receiver).await {
             return outcome.map(|connection| connection.map(Rc::new));
         }
     }
     let waited = (OPEN_TIMEOUT_MS / 1_000).to_string();
-    let message = ["the database did not open within ", &waited, " seconds, twice; another tab may keep an old version of it"];
+    let message = ["the database did not open within ", &waited, " seconds, twice; another tab may keep it from opening"];
     Err(SyncError::new(ErrorCode::StorageError, message.concat()))
 }
 
-async fn open_once(name: &str, may_change: bool) -> Result<Option<Connection>, SyncError> {
-    let mut opened = open_existing(name).await?;
-    if let (Opened::Older(version), true) = (&opened, may_change) {
-        make_current(name, *version).await?;
-        opened = open_existing(name).await?;
+/// Asks for no version first: a version closes a database for other tabs where it is lower, and makes it the new one's.
+async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, SyncError> {
+    match open_at(name, None).await? {
+        None if may_make => open_at(name, Some(FORMAT_VERSION)).await,
+        opened => Ok(opened),
     }
-    Ok(if let Opened::Current(connection) = opened { Some(connection) } else { None })
 }
 
-enum Opened {
-    Current(Connection),
-    /// It has this version, 0 where there is no such database.
-    Older(u32),
-}
-
-/// Opens a database as it is. Asks for no version: that would close it for other tabs where it is older.
-async fn open_existing(name: &str) -> Result<Opened, SyncError> {
+/// Opens a database of our format. One that is not there is made if a version is given, else it is `None`; one that is
+/// there is never changed, also if somebody else makes it just now.
+async fn open_at(name: &str, version: Option<u32>) -> Result<Option<Connection>, SyncError> {
     let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
-    let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
-    let is_new = Rc::new(Cell::new(false));
-    let (making, found) = (request.clone(), is_new.clone());
-    let on_upgrade = Closure::<dyn Fn()>::new(move || {
-        found.set(true);
-        if let Some(transaction) = making.transaction() {
+    let request = factory.and_then(|factory| match version {
+        Some(version) => factory.open_with_u32(name, version),
+        None => factory.open(name),
+    });
+    let request = request.map_err(|exception| to_open_error(&exception))?;
+    // The version before the change that was asked for; 0 where there was no database.
+    let changed = Rc::new(Cell::new(None));
+    let (changing, found) = (request.clone(), changed.clone());
+    let on_upgrade = Closure::<dyn Fn(IdbVersionChangeEvent)>::new(move |event: IdbVersionChangeEvent| {
+        let old_version = event.old_version() as u32;
+        found.set(Some(old_version));
+        let is_made = old_version == 0 && version.is_some() && changing.result().is_ok_and(|database| make_stores(&database).is_ok());
+        if !is_made && let Some(transaction) = changing.transaction() {
             let _ = transaction.abort();
         }
     });
     request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
-    let database: DurableDatabase = match settled(&request).await {
-        Ok(database) => database.unchecked_into(),
-        Err(_) if is_new.get() => return Ok(Opened::Older(0)),
-        Err(exception) => return Err(to_open_error(&exception)),
+    let database: DurableDatabase = match (settled(&request).await, changed.get()) {
+        (Ok(database), _) => database.unchecked_into(),
+        (Err(_), Some(0)) if version.is_none() => return Ok(None),
+        (Err(_), Some(old_version)) if old_version != 0 => return Err(other_format(name, old_version)),
+        (Err(exception), _) => return Err(to_open_error(&exception)),
     };
-    let version = database.version() as u32;
     let connection = Connection::over(database);
-    match version {
-        SCHEMA_VERSION => Ok(Opened::Current(connection)),
-        older if older < SCHEMA_VERSION => Ok(Opened::Older(older)),
-        _ => Err(SyncError::new(ErrorCode::StorageError, "the database was made by a newer version of the SDK")),
-    }
+    let (version, found) = (connection.database.version() as u32, connection.database.object_store_names());
+    let is_ours = version == FORMAT_VERSION && found.length() as usize == STORES.len() && STORES.iter().all(|store| found.contains(store));
+    if is_ours { Ok(Some(connection)) } else { Err(other_format(name, version)) }
 }
 
-/// Makes the stores of the current version.
-async fn make_current(name: &str, version: u32) -> Result<(), SyncError> {
-    let to_error = |error| match error {
-        rexie::Error::IdbError(idb::Error::DomException(exception)) => to_open_error(&exception),
-        rexie::Error::IdbError(idb::Error::IndexedDbOpenFailed(exception)) => to_open_error(&exception),
-        _ => SyncError::new(ErrorCode::StorageError, "the stores of the database could not be made"),
-    };
-    if (1..OLDEST_VERSION).contains(&version) {
-        Rexie::delete(name).await.map_err(to_error)?;
-    }
-    let builder = STORES.into_iter().fold(Rexie::builder(name), |builder, store| builder.add_object_store(ObjectStore::new(store)));
-    // Rexie does not give out what it opened.
-    builder.version(SCHEMA_VERSION).build().await.map(Rexie::close).map_err(to_error)
+fn make_stores(database: &JsValue) -> Result<(), JsValue> {
+    let database: &IdbDatabase = database.unchecked_ref();
+    STORES.into_iter().try_for_each(|store| database.create_object_store(store).map(drop))
+}
+
+fn other_format(name: &str, version: u32) -> SyncError {
+    let (ours, found) = (FORMAT_VERSION.to_string(), version.to_string());
+    let stores = if version == FORMAT_VERSION { " and other stores" } else { "" };
+    let message = [
+        "the database \"",
+        name,
+        "\" has version ",
+        &found,
+        stores,
+        "; this SDK makes version ",
+        &ours,
+        ". It is left as it is: choose another databaseName, use the SDK that made it, or delete it",
+    ];
+    SyncError::new(ErrorCode::StorageVersion, message.concat())
 }
 
 /// A transaction that writes. Dropped before `commit`, it is aborted: by itself a browser would commit what was issued.
@@ -196,6 +231,9 @@ pub struct Transaction {
     is_committed: bool,
     /// Resolves with the event that ends it.
     ended: Promise,
+    /// Why the first of its requests failed that did.
+    failure: Rc<RefCell<Option<SyncError>>>,
+    _on_error: Closure<dyn Fn(Event)>,
 }
 
 impl Transaction {
@@ -212,7 +250,16 @@ impl Transaction {
             inner.set_oncomplete(Some(&resolve));
             inner.set_onabort(Some(&resolve));
         });
-        Ok(Transaction { inner, is_committed: false, ended })
+        let failure = Rc::new(RefCell::new(None));
+        let (failing, failed) = (inner.clone(), failure.clone());
+        let on_error = Closure::<dyn Fn(Event)>::new(move |event: Event| {
+            let exception = event.target().and_then(|request| request.unchecked_into::<IdbRequest>().error().ok().flatten());
+            failed.borrow_mut().get_or_insert_with(|| exception.map_or_else(aborted, |exception| to_error(&exception)));
+            // The browser does it by itself unless a page keeps it from that. Fails after `commit()`.
+            let _ = failing.abort();
+        });
+        inner.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        Ok(Transaction { inner, is_committed: false, ended, failure, _on_error: on_error })
     }
 
     /// One of its stores.
@@ -223,24 +270,45 @@ impl Transaction {
         self.inner.object_store(name).map_err(|exception| to_error(&exception))
     }
 
-    /// Commits, and waits until it is done. Requests are not waited for: one that fails aborts the transaction.
+    /// Commits, and waits until it is done. Requests need not be waited for: one that fails aborts the transaction.
+    ///
+    /// `commit()` saves the wait for the answers to the requests, and a page that is frozen meanwhile blocks no other
+    /// tab. It is called only in a browser that was seen to abort then; elsewhere a transaction commits by itself once
+    /// its requests have succeeded.
     ///
     /// # Errors
     /// `STORAGE_FULL` (which browsers tell only now), `STORAGE_ERROR`; nothing is written then.
     pub async fn commit(mut self) -> Result<(), SyncError> {
+        if ABORTS_AFTER_COMMIT.get() == Some(true) {
+            self.commit_early();
+        }
+        self.is_committed = true;
+        let is_complete = self.completes().await;
+        let failure = self.failure.take();
+        match (is_complete, failure) {
+            (true, None) => Ok(()),
+            (true, Some(_)) => {
+                // What the browser showed at the start does not hold. Written again, the commit is whole.
+                ABORTS_AFTER_COMMIT.set(Some(false));
+                Err(SyncError::new(ErrorCode::StorageError, "the browser has completed a transaction that failed in part"))
+            }
+            // Requests that fell with the transaction do not say why it fell.
+            (false, failure) => Err(self.inner.error().map(|exception| to_error(&exception)).or(failure).unwrap_or_else(aborted)),
+        }
+    }
+
+    fn commit_early(&mut self) {
         // An exception means that it has ended already; how, is what the events tell. Every browser has had this method
         // for years, whatever web-sys marks it as.
         #[allow(deprecated)]
         let _ = self.inner.commit();
         self.is_committed = true;
+    }
+
+    /// Waits until it has ended, and says whether it is complete.
+    async fn completes(&self) -> bool {
         let event = JsFuture::from(self.ended.clone()).await;
-        if event.is_ok_and(|event| event.unchecked_into::<Event>().type_() == "complete") {
-            return Ok(());
-        }
-        Err(self
-            .inner
-            .error()
-            .map_or_else(|| SyncError::new(ErrorCode::StorageError, "the transaction was aborted"), |exception| to_error(&exception)))
+        event.is_ok_and(|event| event.unchecked_into::<Event>().type_() == "complete")
     }
 }
 
@@ -248,6 +316,7 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         self.inner.set_oncomplete(None);
         self.inner.set_onabort(None);
+        self.inner.set_onerror(None);
         if !self.is_committed {
             // Fails where it has ended by itself, as it should.
             let _ = self.inner.abort();
@@ -284,6 +353,10 @@ pub fn result_of(request: Result<IdbRequest, JsValue>) -> impl Future<Output = R
             Err(exception) => Err(to_error(&exception)),
         }
     }
+}
+
+fn aborted() -> SyncError {
+    SyncError::new(ErrorCode::StorageError, "the transaction was aborted")
 }
 
 fn to_open_error(exception: &JsValue) -> SyncError {

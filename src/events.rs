@@ -10,7 +10,7 @@ use solconnect_sync_core::message::Entry;
 use wasm_bindgen::JsValue;
 
 use crate::errors::{invalid_argument, to_plain};
-use crate::types::{object, to_js};
+use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
 const NAMES: [&str; 14] = [
@@ -123,7 +123,9 @@ fn name_of(event: &Event) -> &'static str {
 
 fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
     match event {
-        Event::MessageReceived { session_id, entry } => client.show(session_id, vec![Entry::clone(entry)], false).iter().map(js).collect(),
+        Event::MessageReceived { session_id, entry } => {
+            client.show(session_id, vec![Entry::clone(entry)], false).iter().map(clocked).collect()
+        }
         Event::SyncStarted { session_id } => vec![session_id.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
@@ -131,7 +133,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::SyncCompleted { session_id, stats } => vec![session_id.into(), js(stats)],
         Event::SyncFailed { session_id, error } => vec![session_id.into(), to_plain(error)],
-        Event::ConflictDetected { session_id, conflicts } => vec![session_id.into(), js(conflicts)],
+        Event::ConflictDetected { session_id, conflicts } => vec![session_id.into(), clocked(conflicts)],
         Event::MessageSynced { session_id, message_id } | Event::MessageChanged { session_id, message_id } => {
             vec![session_id.into(), message_id.into()]
         }
@@ -140,12 +142,16 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
             vec![session_id.into(), message_id.into(), js(status), error]
         }
         Event::MessageRenamed { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
-        Event::DevicesChanged { session_id } => vec![session_id.into(), js(&client.devices(session_id))],
+        Event::DevicesChanged { session_id } => vec![session_id.into(), clocked(&client.devices(session_id))],
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
         Event::Warning { error } => vec![to_plain(error)],
     }
+}
+
+fn clocked<T: Clocked>(value: &T) -> JsValue {
+    with_clocks(value).unwrap_or_default()
 }
 
 fn js<T: Serialize + ?Sized>(value: &T) -> JsValue {

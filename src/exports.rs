@@ -3,7 +3,8 @@
 use js_sys::{Array, JSON, Object};
 use solconnect_sync_core::client::SessionView;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::message::{Entry, MESSAGE_FIELDS, Message, Stamp};
+use solconnect_sync_core::time::iso_from_ms;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::arguments::{count, field, is_left_out, optional_text, text_field};
@@ -97,14 +98,12 @@ fn entry_of(entry: &JsValue) -> Result<Entry, SyncError> {
     })
 }
 
-/// What is read of a message; other fields are kept as they are.
-const MESSAGE_FIELDS: [&str; 9] =
-    ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "first_id", "deleted"];
-
 fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
     let timestamp = match &message.timestamp {
         Stamp::Millis(ms) => (*ms as f64).into(),
-        Stamp::Iso(_) | Stamp::Text(_) => message.timestamp.to_iso().into(),
+        Stamp::Number(number) => (*number).into(),
+        Stamp::Iso(ms) => iso_from_ms(*ms).into(),
+        Stamp::Text(text) => text.into(),
     };
     let mut fields = vec![
         ("id", message.id.as_str().into()),
@@ -123,8 +122,9 @@ fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
     if message.extra.is_empty() {
         return Ok(plain.into());
     }
+    // Onto what is not known, so that no field of that kind stands in for one that is, and one named `__proto__` stays.
     let extra: Object = JSON::parse(message.extra.as_str()).map_err(broken)?.unchecked_into();
-    Ok(Object::assign(&plain, &extra).into())
+    Ok(Object::assign(&extra, &plain).into())
 }
 
 fn message_of(message: &JsValue) -> Result<Message, SyncError> {
@@ -136,18 +136,16 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
     let timestamp = field(message, "timestamp");
     let timestamp = match timestamp.as_string() {
         Some(text) => text.into(),
-        None if is_left_out(&timestamp) => Stamp::default(),
-        None => Stamp::Millis(count("timestamp", &timestamp)?),
+        None => timestamp.as_f64().map(Stamp::from).unwrap_or_default(),
     };
     let deleted = field(message, "deleted");
     if !is_left_out(&deleted) && deleted.as_bool().is_none() {
         return Err(invalid_argument("deleted must be true or false"));
     }
-    let message_object: &Object = message.unchecked_ref();
-    let extra = Object::assign(&Object::new(), message_object);
-    for name in MESSAGE_FIELDS {
-        let _ = js_sys::Reflect::delete_property(&extra, &name.into());
-    }
+    let is_known = |name: JsValue| name.as_string().is_some_and(|name| MESSAGE_FIELDS.contains(&name.as_str()));
+    let extra = Object::entries(message.unchecked_ref()).filter(&mut |pair, _, _| !is_known(pair.unchecked_ref::<Array>().get(0)));
+    // From pairs, because assigning does not take over a field named `__proto__`.
+    let extra = Object::from_entries(&extra).unwrap_or_default();
     let extra = JSON::stringify(&extra).ok().and_then(|text| text.as_string()).filter(|text| text != "{}").unwrap_or_default();
     Ok(Message {
         id: text("id")?,
@@ -161,4 +159,28 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
         deleted: deleted.is_truthy(),
         extra: extra.as_str().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+    wasm_bindgen_test_configure!(run_in_browser);
+
+    #[wasm_bindgen_test]
+    fn odd_values_of_a_message_survive_an_export() {
+        for timestamp in ["1732.5", "-5", "1e+300", "5", "\"yesterday\""] {
+            let json = [r#"{"nonce":1,"__proto__":{"toString":2},"id":"m","timestamp":"#, timestamp, "}"].concat();
+            let message = message_of(&JSON::parse(&json).unwrap()).unwrap();
+            assert_eq!(message.extra.as_str(), r#"{"nonce":1,"__proto__":{"toString":2}}"#);
+            let exported = message_to_js(&message).unwrap();
+            let text = String::from(JSON::stringify(&exported).unwrap());
+            assert!(text.starts_with(r#"{"nonce":1,"__proto__":{"toString":2},"#), "{text}");
+            assert!(text.contains(&[r#""timestamp":"#, timestamp, ","].concat()), "{text}");
+            assert_eq!(message_of(&exported).unwrap(), message);
+        }
+        let lying = Message { id: "m".into(), extra: r#"{"id":"other"}"#.into(), ..Message::default() };
+        assert_eq!(field(&message_to_js(&lying).unwrap(), "id"), "m");
+    }
 }

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use crate::arguments::{optional_text, text, text_field};
 use crate::promises::deliver;
 use crate::shell::{Options, Shell};
-use crate::types::{thrown, to_js};
+use crate::types::{thrown, to_js, with_clocks};
 
 /// Sends and receives messages. Methods reject with an `SdkError`; the local wallet is connected where none was.
 #[wasm_bindgen]
@@ -43,7 +43,7 @@ impl MessageBus {
         let shell = self.0.clone();
         deliver(async move {
             shell.engine_with_wallet().await?;
-            to_js(&shell.start_session(text_field(&options, "peerWallet")?).await?)
+            with_clocks(&shell.start_session(text_field(&options, "peerWallet")?).await?)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
-use crate::types::{object, result, to_js};
+use crate::types::{object, result, to_js, with_clocks};
 
 /// Messages of `getStoredMessages` where no limit is given.
 const PAGE_MESSAGES: u64 = 100;
@@ -59,7 +59,7 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { to_js(&shell.start_session(text_field(&options, "peerWallet")?).await?) })
+        settle(async move { with_clocks(&shell.start_session(text_field(&options, "peerWallet")?).await?) })
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.
@@ -146,7 +146,7 @@ impl SolConnectSDK {
         settle(async move {
             let limit = optional_count("limit", &limit)?.unwrap_or(PAGE_MESSAGES);
             let before_sequence = optional_count("beforeSequence", &before_sequence)?;
-            to_js(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
+            with_clocks(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
         })
     }
 
@@ -167,7 +167,7 @@ impl SolConnectSDK {
         settle(async move { shell.sync(None, SyncScope::Outbox).await })
     }
 
-    /// Syncs a session every so often [5000 ms].
+    /// Syncs a session every so often, from 250 ms to a day [5000 ms].
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn enable_auto_sync(
         &self,
@@ -221,7 +221,7 @@ impl SolConnectSDK {
     /// The sessions that are started.
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
-        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.sessions()))))
+        result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.sessions()))))
     }
 
     /// Who this database is.
@@ -233,7 +233,7 @@ impl SolConnectSDK {
     /// The devices of a session, as the relay last told.
     #[wasm_bindgen(js_name = getDevices, unchecked_return_type = "Result<DeviceState[]>")]
     pub fn get_devices(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
-        result(self.of_session(&session_id, |client, session_id| to_js(&client.devices(session_id))))
+        result(self.of_session(&session_id, |client, session_id| with_clocks(&client.devices(session_id))))
     }
 
     /// How syncing a session went, since `initialize`.

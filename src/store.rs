@@ -60,12 +60,12 @@ impl Step {
 }
 
 impl Store {
-    /// Opens a database. It can be read, and written once it is claimed; one that is new or older is made current then.
+    /// Opens a database. It can be read, and written once it is claimed; one that is not there is made then.
     ///
     /// # Errors
-    /// `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
+    /// `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
-        let connection = Connection::open_current(name).await?;
+        let connection = Connection::open_existing(name).await?;
         let owner = u64::from_ne_bytes(random()?).to_string();
         Ok(Store { name: name.to_owned(), owner, is_locked: Cell::new(false), connection: RefCell::new(connection) })
     }
@@ -86,9 +86,12 @@ impl Store {
             let device = result_of(meta.get(&DEVICE.into()));
             let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
             let (sessions, outbox, versions) = (all(SESSIONS)?, all(OUTBOX)?, all(VERSIONS)?);
-            let (device, sessions, outbox, versions) = (device.await?, sessions.await?, outbox.await?, versions.await?);
+            // It knows why, where a request failed.
             transaction.commit().await?;
             connection.is_owned.set(true);
+            let (device, sessions, outbox, versions) = (device.await?, sessions.await?, outbox.await?, versions.await?);
+            // Not knowing only costs time.
+            let _ = connection.learn_to_commit().await;
             Ok(Snapshot {
                 device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
                 sessions: list(sessions).iter().map(|value| SessionRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
@@ -135,7 +138,9 @@ impl Store {
                 connection.is_owned.set(true);
             }
             for (session_id, range, small) in joins {
-                join(&transaction.store(LOG)?, session_id, range, list(small.await?))?;
+                // Where it failed, so has the transaction, and that knows why.
+                let Ok(small) = small.await else { break };
+                join(&transaction.store(LOG)?, session_id, range, list(small))?;
             }
             transaction.commit().await
         })
@@ -307,9 +312,11 @@ fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRan
 fn join(log: &IdbObjectStore, session_id: &str, range: &JsValue, small: Array) -> Result<(), SyncError> {
     let small = small.iter().map(|value| LogRecord::from_bytes(session_id, &bytes_of(&value)?)).collect::<Result<Vec<_>, _>>();
     let Ok(joined) = small.and_then(|small| LogRecord::join(&small)) else { return Ok(()) };
+    // All is ready before the first request: what was issued is committed should memory run out in between.
+    let joined = joined.into_iter().map(|record| step(&Write::Log(record))).collect::<Result<Vec<_>, _>>()?;
     log.delete(range).map_err(|exception| to_error(&exception))?;
     for record in joined {
-        if let Step::Put { key, value, .. } = step(&Write::Log(record))? {
+        if let Step::Put { key, value, .. } = record {
             log.put_with_key(&value, &key).map_err(|exception| to_error(&exception))?;
         }
     }

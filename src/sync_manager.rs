@@ -11,7 +11,7 @@ use crate::arguments::{optional_text, text, text_field};
 use crate::errors::invalid_argument;
 use crate::promises::deliver;
 use crate::shell::{Options, Shell};
-use crate::types::{thrown, to_js};
+use crate::types::{thrown, to_js, with_clocks};
 
 /// Keeps sessions in sync. Methods reject with an `SdkError`; the local wallet is connected where none was.
 #[wasm_bindgen]
@@ -59,7 +59,7 @@ impl SyncManager {
                 return Err(SyncError::new(ErrorCode::SessionCreationFailed, message));
             }
             shell.auto_sync(view.session_id.clone(), Some(shell.sync_interval_ms())).await?;
-            to_js(&view)
+            with_clocks(&view)
         })
     }
 
@@ -161,6 +161,6 @@ impl SyncStorage {
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<MessageView[]>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { to_js(&shell.engine()?.read(|client| client.queued())) })
+        deliver(async move { with_clocks(&shell.engine()?.read(|client| client.queued())) })
     }
 }

@@ -33,7 +33,7 @@ export type ErrorCode =
   | 'INVALID_WALLET_ADDRESS' | 'INVALID_ARGUMENT' | 'INVALID_VECTOR_CLOCK' | 'MESSAGE_TOO_LARGE'
   | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_CONNECTION_FAILED'
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
-  | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
+  | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
   | 'COUNTER_REUSED' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
 
@@ -47,15 +47,15 @@ export interface SdkConfig {
   databaseName?: string;
   /** Messages in one batch, 1 to 1000 [100]. */
   maxBatchSize?: number;
-  /** How often a session with auto-sync asks the relay [5000]. */
+  /** How often a session with auto-sync asks the relay, from 250 ms to a day [5000]. */
   syncIntervalMs?: number;
-  /** How long a silent connection is trusted [30000]. */
+  /** How long a silent connection is trusted, from 250 ms to a day [30000]. */
   heartbeatIntervalMs?: number;
   /** Which of several concurrent versions of a message is shown ['vector_clock']. */
   conflictResolutionStrategy?: Strategy;
   /** Failed attempts after which a sync is reported as failed; attempts go on [3]. */
   maxRetries?: number;
-  /** The base of the exponential backoff [1000]. */
+  /** The base of the exponential backoff, from 10 ms to a day [1000]. */
   retryDelayMs?: number;
   /** Whether batches of the log may come compressed, where that pays [true]. */
   enableCompression?: boolean;

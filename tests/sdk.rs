@@ -1,7 +1,7 @@
 //! The JavaScript surface, in a real browser without a relay.
 
 use js_sys::{Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
-use solconnect_sync::connection::Connection;
+use solconnect_sync::connection::{Connection, result_of};
 use solconnect_sync::store::Store;
 use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wallet, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
@@ -12,6 +12,7 @@ use solconnect_sync_core::message::{Entry, Message, Stamp};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::{IdbFactory, IdbRequest};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -27,6 +28,11 @@ fn get(value: &JsValue, path: &str) -> JsValue {
 
 fn text(value: &JsValue, path: &str) -> String {
     get(value, path).as_string().unwrap_or_else(|| panic!("no text at {path} of {:?}", JSON::stringify(value)))
+}
+
+async fn delete(database: &str) {
+    let factory: IdbFactory = get(&js_sys::global(), "indexedDB").unchecked_into();
+    result_of(factory.delete_database(database).map(IdbRequest::from)).await.unwrap();
 }
 
 /// A `Result`, of a method or of its promise.
@@ -71,7 +77,7 @@ fn sdk(database: &str) -> SolConnectSDK {
 }
 
 async fn started(database: &str) -> (SolConnectSDK, JsValue) {
-    rexie::Rexie::delete(database).await.unwrap();
+    delete(database).await;
     let sdk = sdk(database);
     data(sdk.initialize().await);
     data(sdk.set_offline(true));
@@ -124,7 +130,7 @@ async fn wrong_arguments_have_codes() {
 #[wasm_bindgen_test]
 fn a_wrong_configuration_throws() {
     let wrong = [
-        r#"{"syncIntervalMs":0}"#,
+        r#"{"syncIntervalMs":249}"#,
         r#"{"maxBatchSize":1.5}"#,
         r#"{"conflictResolutionStrategy":"coin_toss"}"#,
         r#"{"relayEndpoint":"http://localhost"}"#,
@@ -223,7 +229,7 @@ async fn a_handler_that_throws_disturbs_nobody() {
 #[wasm_bindgen_test]
 async fn stored_messages_come_in_pages_oldest_first() {
     let database = "sdk-pages";
-    rexie::Rexie::delete(database).await.unwrap();
+    delete(database).await;
     let wallet = create_local_wallet(database.to_owned()).await.unwrap().public_key();
     let session_id = session_id_of(&wallet, PEER).unwrap();
     seed(database, &wallet, &session_id).await;
@@ -254,7 +260,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
     data(sdk.cleanup().await);
 
     let other = "sdk-pages-imported";
-    rexie::Rexie::delete(other).await.unwrap();
+    delete(other).await;
     let sdk = self::sdk(other);
     data(sdk.initialize().await);
     data(sdk.set_offline(true));
@@ -308,7 +314,7 @@ async fn seed(database: &str, wallet: &str, session_id: &str) {
 #[wasm_bindgen_test]
 async fn the_local_wallet_signs_and_stays_the_same() {
     let database = "sdk-wallet";
-    rexie::Rexie::delete(database).await.unwrap();
+    delete(database).await;
     let wallet = create_local_wallet(database.to_owned()).await.unwrap();
     let message = Uint8Array::from(&b"a message"[..]);
     let signature = wallet.sign_message(message.clone()).await.unwrap();
@@ -327,7 +333,7 @@ async fn the_local_wallet_signs_and_stays_the_same() {
 #[wasm_bindgen_test]
 async fn an_application_transport_carries_frames_as_objects() {
     let database = "sdk-transport";
-    rexie::Rexie::delete(database).await.unwrap();
+    delete(database).await;
     let transport = Function::new_no_args(
         "return { sent: [], sendSyncMessage(frame) { this.sent.push(frame); this.heard?.(frame.type) }, onSyncMessage(handler) {}, \
          isConnected: () => true, first: null, announced() { return new Promise((resolve) => { this.heard = resolve }) } }",

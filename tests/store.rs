@@ -6,22 +6,34 @@ mod suite;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use solconnect_sync::connection::{Connection, META, Transaction, result_of};
+use js_sys::{Array, Function, Promise, Reflect};
+use solconnect_sync::connection::{Connection, FORMAT_VERSION, META, STORES, Transaction, result_of};
+use solconnect_sync::create_local_wallet;
 use solconnect_sync::store::Store;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, Snapshot, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::vector_clock::VectorClock;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::{IdbFactory, IdbRequest};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
 const SESSION: &str = "room";
 
+fn factory() -> IdbFactory {
+    Reflect::get(&js_sys::global(), &"indexedDB".into()).unwrap().unchecked_into()
+}
+
+async fn delete(name: &str) {
+    result_of(factory().delete_database(name).map(IdbRequest::from)).await.unwrap();
+}
+
 async fn fresh(name: &str) -> Store {
-    rexie::Rexie::delete(name).await.unwrap();
+    delete(name).await;
     let store = Store::open(name).await.unwrap();
     store.claim(false).await.unwrap();
     store
@@ -44,7 +56,7 @@ struct InIndexedDb {
 impl suite::Store for InIndexedDb {
     async fn open(name: &str) -> Self {
         if NAMED.with_borrow_mut(|named| named.insert(name.to_owned())) {
-            rexie::Rexie::delete(name).await.unwrap();
+            delete(name).await;
         }
         let store = Store::open(name).await.unwrap();
         store.claim(false).await.unwrap();
@@ -208,7 +220,306 @@ async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
     let store = fresh(name).await;
     store.claim(true).await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
-    rexie::Rexie::delete(name).await.unwrap();
+    delete(name).await;
     let error = store.write(&commit(true, vec![device("a")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse, "a new database has another owner, or none");
+}
+
+/// Makes requests fail that a transaction makes to write, by their place among them, in the first transactions to come:
+/// gives the function that ends it. A request that fails adds what is there already; `kind` `throw` throws instead, as
+/// for a value that cannot be cloned; `prevented` keeps the browser from aborting by itself; `told` does what was asked and
+/// says that it failed.
+const BREAK_REQUESTS: &str = r#"
+    const prototype = IDBObjectStore.prototype;
+    const { put, delete: remove, add } = prototype;
+    const taken = { meta: 'owner', sessions: 'taken', outbox: ['taken', 1], log: ['taken', 1], versions: ['taken', 'm'] };
+    let transaction = null, count = 0, place = 0;
+    const breaking = (request) => function (...values) {
+        if (this.transaction !== transaction) [transaction, count, place] = [this.transaction, count + 1, 0];
+        if (count > transactions || !places.includes(place++)) return request.apply(this, values);
+        if (kind === 'throw') throw new DOMException('it cannot be cloned', 'DataCloneError');
+        if (kind === 'told') {
+            const done = request.apply(this, values);
+            queueMicrotask(() => done.dispatchEvent(new Event('error', { bubbles: true })));
+            return done;
+        }
+        const broken = add.call(this, new Uint8Array(1), taken[this.name]);
+        if (kind === 'prevented') broken.addEventListener('error', (event) => event.preventDefault());
+        return broken;
+    };
+    prototype.put = breaking(put);
+    prototype.delete = breaking(remove);
+    return () => Object.assign(prototype, { put, delete: remove });
+"#;
+
+/// Runs something while requests fail.
+async fn while_broken<T>(kind: &str, places: &[u32], transactions: u32, work: impl Future<Output = T>) -> T {
+    let places: Array = places.iter().map(|place| JsValue::from(*place)).collect();
+    let install = Function::new_with_args("kind, places, transactions", BREAK_REQUESTS);
+    let mend = install.call3(&JsValue::NULL, &kind.into(), &places, &transactions.into()).unwrap();
+    let outcome = work.await;
+    mend.unchecked_into::<Function>().call0(&JsValue::NULL).unwrap();
+    outcome
+}
+
+/// What a database holds, in the sessions of these tests.
+type Held = (Snapshot, Vec<LogRecord>);
+
+/// What is there after opening it anew.
+async fn held(name: &str) -> Held {
+    let store = Store::open(name).await.unwrap();
+    (store.claim(false).await.unwrap(), store.page("room", None, u64::MAX).await.unwrap())
+}
+
+/// A database with something of everything, and nothing else of what these tests write.
+async fn filled(name: &str, is_locked: bool) -> Store {
+    let store = Store::open(name).await.unwrap();
+    store.claim(is_locked).await.unwrap();
+    let mut writes = vec![Write::Device(suite::device("a"))];
+    for session in ["room", "taken"] {
+        writes.extend([
+            Write::DeleteOutbox { session_id: session.to_owned(), first: 1, last: 9 },
+            Write::ClearLog { session_id: session.to_owned() },
+            Write::Session(suite::session(session, 1)),
+            Write::Outbox(suite::outbox(session, &[1])),
+            Write::Log(suite::batch(session, 1, 1)),
+            Write::Versions(suite::versions(session, "one")),
+        ]);
+    }
+    store.write(&commit(true, writes)).await.unwrap();
+    store
+}
+
+/// Requests 0 to 6, and 7 and 8 where the batches are joined.
+fn next_writes(is_joined: bool) -> Vec<Write> {
+    let mut writes = vec![
+        Write::Device(suite::device("b")),
+        Write::Session(suite::session("room", 3)),
+        Write::DeleteOutbox { session_id: "room".to_owned(), first: 1, last: 1 },
+        Write::Outbox(suite::outbox("room", &[2])),
+        Write::Log(suite::batch("room", 2, 2)),
+        Write::Log(suite::batch("room", 3, 3)),
+        Write::Versions(suite::versions("room", "two")),
+    ];
+    if is_joined {
+        writes.push(Write::JoinLog { session_id: "room".to_owned(), first: 1, last: 3 });
+    }
+    writes
+}
+
+/// What is held before and after the next writes.
+async fn expected(is_joined: bool) -> (Held, Held) {
+    let name = "store-expected";
+    let store = filled(name, true).await;
+    let before = held(name).await;
+    store.claim(true).await.unwrap();
+    store.write(&commit(true, next_writes(is_joined))).await.unwrap();
+    (before, held(name).await)
+}
+
+/// First, middle, last; a delete; several; all but the last; all.
+const PLACES: [&[u32]; 9] = [&[0], &[1], &[2], &[4], &[6], &[1, 4], &[0, 1, 2, 3, 4, 5], &[4, 6], &[0, 1, 2, 3, 4, 5, 6]];
+/// The same where batches are joined: the last two requests come after an answer.
+const PLACES_JOINED: [&[u32]; 5] = [&[4], &[6], &[7], &[8], &[4, 8]];
+
+#[wasm_bindgen_test]
+async fn failing_request_leaves_nothing_of_its_commit_i21() {
+    let name = "store-failing";
+    for (is_joined, all_places) in [(false, &PLACES[..]), (true, &PLACES_JOINED[..])] {
+        let (before, after) = expected(is_joined).await;
+        for (number, places) in all_places.iter().enumerate() {
+            for (kind, is_locked) in [("add", true), ("add", false), ("throw", true)] {
+                let case = format!("{kind} {places:?} locked {is_locked} joined {is_joined}");
+                let store = filled(name, is_locked).await;
+                let next = commit(number % 2 == 0, next_writes(is_joined));
+                let outcome = while_broken(kind, places, u32::MAX, store.write(&next)).await;
+                assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::StorageError), "{case}");
+                assert!(held(name).await == before, "nothing is there: {case}");
+                store.claim(is_locked).await.unwrap();
+                store.write(&next).await.unwrap();
+                assert!(held(name).await == after, "the same commit can be written later: {case}");
+            }
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn request_that_fails_once_is_repeated_with_its_commit() {
+    let name = "store-failing-once";
+    for (is_joined, all_places) in [(false, &PLACES[..]), (true, &PLACES_JOINED[..])] {
+        let (_, after) = expected(is_joined).await;
+        for places in all_places {
+            // `prevented`: the browser does not abort by itself.
+            for (kind, is_locked) in [("add", true), ("throw", false), ("prevented", true)] {
+                let case = format!("{kind} {places:?} locked {is_locked} joined {is_joined}");
+                let store = filled(name, is_locked).await;
+                let next = commit(false, next_writes(is_joined));
+                while_broken(kind, places, 1, store.write(&next)).await.expect(&case);
+                assert!(held(name).await == after, "all of it is there: {case}");
+            }
+        }
+    }
+}
+
+/// A database as something else makes it; gives what is in it then.
+const MAKE_FOREIGN: &str = r#"
+    const open = (version) => new Promise((resolve, reject) => {
+        const request = indexedDB.open(name, version);
+        request.onerror = () => reject(request.error);
+        request.onsuccess = () => resolve(request.result);
+        request.onupgradeneeded = () => stores.forEach((store) => request.result.createObjectStore(store).put('kept', 'key'));
+    });
+    return (async () => {
+        const database = await open(version || undefined);
+        const values = [...database.objectStoreNames].map((store) => new Promise((resolve) => {
+            database.transaction(store).objectStore(store).getAll().onsuccess = ({ target }) => resolve([store, target.result]);
+        }));
+        const content = JSON.stringify([database.version, await Promise.all(values)]);
+        database.close();
+        return content;
+    })();
+"#;
+
+async fn foreign(name: &str, version: u32, stores: &[&str]) -> String {
+    let stores: Array = stores.iter().map(|store| JsValue::from(*store)).collect();
+    let content = Function::new_with_args("name, version, stores", MAKE_FOREIGN);
+    let content = content.call3(&JsValue::NULL, &name.into(), &version.into(), &stores).unwrap();
+    JsFuture::from(content.unchecked_into::<Promise>()).await.unwrap().as_string().unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn database_of_another_format_is_refused_and_untouched() {
+    let name = "store-foreign";
+    let more: Vec<&str> = STORES.into_iter().chain(["more"]).collect();
+    for (version, stores) in [
+        (FORMAT_VERSION - 1, &STORES[..]),
+        (FORMAT_VERSION + 1, &STORES[..]),
+        (FORMAT_VERSION - 1, &[]),
+        (FORMAT_VERSION, &[]),
+        (FORMAT_VERSION, &STORES[1..]),
+        (FORMAT_VERSION, &more),
+        (FORMAT_VERSION, &["meta", "sessions", "outbox", "log", "something else"]),
+    ] {
+        delete(name).await;
+        let before = foreign(name, version, stores).await;
+        let opened = [
+            Store::open(name).await.err(),
+            Connection::open(name).await.err(),
+            create_local_wallet(name.to_owned()).await.err().map(|thrown| {
+                let field = |name: &str| Reflect::get(&thrown, &name.into()).unwrap().as_string().unwrap();
+                SyncError::new(ErrorCode::named(&field("code")), field("message"))
+            }),
+        ];
+        for error in opened {
+            let error = error.unwrap();
+            assert_eq!(error.code, ErrorCode::StorageVersion, "version {version} {stores:?}");
+            for part in [name, &version.to_string(), &FORMAT_VERSION.to_string()] {
+                assert!(error.message.contains(part), "{}", error.message);
+            }
+        }
+        assert_eq!(foreign(name, 0, &[]).await, before, "version {version} {stores:?}");
+    }
+    delete(name).await;
+}
+
+#[wasm_bindgen_test]
+async fn database_made_while_ours_is_made_is_untouched() {
+    let name = "store-raced";
+    for version in [1, FORMAT_VERSION + 1] {
+        delete(name).await;
+        // Found absent; somebody else is quicker.
+        let store = Store::open(name).await.unwrap();
+        let before = foreign(name, version, &["theirs"]).await;
+        assert_eq!(store.claim(false).await.unwrap_err().code, ErrorCode::StorageVersion);
+        assert_eq!(foreign(name, 0, &[]).await, before);
+    }
+    delete(name).await;
+}
+
+#[wasm_bindgen_test]
+async fn looking_at_a_database_does_not_make_it() {
+    let name = "store-looked-at";
+    delete(name).await;
+    Store::open(name).await.unwrap();
+    assert_eq!(foreign(name, 0, &[]).await, "[1,[]]", "it is new");
+    delete(name).await;
+}
+
+#[wasm_bindgen_test]
+async fn request_that_fails_unseen_is_never_a_success_i21() {
+    for places in PLACES {
+        let store = filled("store-in-part", true).await;
+        let outcome = while_broken("prevented", places, u32::MAX, store.write(&commit(true, next_writes(false)))).await;
+        assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::StorageError), "{places:?}");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn failing_claim_leaves_the_earlier_owner_i23() {
+    let name = "store-failing-claim";
+    let first = filled(name, false).await;
+    let second = Store::open(name).await.unwrap();
+    assert!(while_broken("add", &[0], u32::MAX, second.claim(false)).await.is_err());
+    first.write(&commit(true, next_writes(false))).await.unwrap();
+}
+
+#[wasm_bindgen_test]
+async fn failing_key_pair_is_not_kept_i21() {
+    let name = "store-failing-wallet";
+    delete(name).await;
+    let store = filled(name, false).await;
+    for kind in ["add", "throw", "prevented"] {
+        assert!(while_broken(kind, &[0], u32::MAX, store.keep_key_pair(&"keys".into())).await.is_err(), "{kind}");
+        assert_eq!(store.key_pair().await.unwrap(), JsValue::UNDEFINED, "{kind}");
+    }
+    assert_eq!(store.keep_key_pair(&"keys".into()).await.unwrap(), JsValue::from("keys"));
+}
+
+/// The tests' Firefox gives an origin 20 MB, a fifth of what `webdriver.json` says. Where there is more, all of it is there.
+#[wasm_bindgen_test]
+async fn full_disk_leaves_nothing_of_a_commit_b6() {
+    let name = "store-full";
+    // Bytes that cannot be compressed.
+    let mut state = 1u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let huge: Vec<u8> = (0..3_000_000).flat_map(|_| random()).collect();
+    let huge = LogRecord { batch: Batch::from_bytes(&huge), ..suite::batch("room", 2, 2) };
+    for (place, strict) in [(0, true), (3, false)] {
+        let store = filled(name, true).await;
+        let before = held(name).await;
+        store.claim(true).await.unwrap();
+        let mut writes = next_writes(false);
+        writes.remove(4);
+        writes.insert(place, Write::Log(huge.clone()));
+        let outcome = store.write(&commit(strict, writes)).await;
+        let (snapshot, log) = held(name).await;
+        match outcome {
+            Ok(()) => assert_eq!((snapshot.sessions[0].cursor, log.len()), (3, 3), "{place}"),
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::StorageFull, "{place}");
+                assert!((snapshot, log) == before, "{place}");
+            }
+        }
+        store.claim(true).await.unwrap();
+        store.write(&commit(strict, next_writes(false))).await.unwrap();
+    }
+    delete(name).await;
+}
+
+/// Runs last, because the page no longer commits early then.
+#[wasm_bindgen_test]
+async fn a_browser_that_completes_a_failed_commit_is_reported_i21() {
+    let name = "store-in-part";
+    let (_, after) = expected(false).await;
+    for (transactions, is_written) in [(1, true), (u32::MAX, false)] {
+        let store = filled(name, true).await;
+        let outcome = while_broken("told", &[1, 4], transactions, store.write(&commit(true, next_writes(false)))).await;
+        assert_eq!(outcome.is_ok(), is_written, "in {transactions} transactions");
+        assert!(!is_written || held(name).await == after, "written again, it is whole");
+    }
 }

@@ -1,7 +1,12 @@
 // Reading vector clocks: which entries did not know of each other.
 
+/** A device's counter, 0 where the clock does not name it. Devices name themselves, perhaps like a field that every object has. */
+export function counterOf(clock, deviceId) {
+  return Object.hasOwn(clock, deviceId) ? clock[deviceId] : 0;
+}
+
 export function knows(later, earlier) {
-  return (later.clock[earlier.deviceId] ?? 0) >= earlier.counter;
+  return counterOf(later.clock, earlier.deviceId) >= earlier.counter;
 }
 
 /**
@@ -42,7 +47,7 @@ export function concurrentGroups(entries) {
 /** What an entry's author had just learned: per other device the newest entry, unless another of these implies it. */
 export function directCauses(entry, byAuthor, previous) {
   const news = Object.entries(entry.clock)
-    .filter(([deviceId, counter]) => deviceId !== entry.deviceId && counter > (previous?.clock[deviceId] ?? 0))
+    .filter(([deviceId, counter]) => deviceId !== entry.deviceId && counter > counterOf(previous?.clock ?? {}, deviceId))
     .map(([deviceId, counter]) => byAuthor(deviceId, counter))
     .filter((cause) => cause !== undefined);
   return news.filter((cause) => !news.some((other) => other !== cause && knows(other, cause)));

@@ -1,6 +1,6 @@
 // The conversation of one device: bubbles in the log's order.
 
-import { concurrentGroups } from './causality.js';
+import { concurrentGroups, counterOf } from './causality.js';
 import { bdi, count, el, icon, snippet } from './dom.js';
 
 const LONG_TEXT = 900;
@@ -62,7 +62,7 @@ export function createChat(state, act, startEdit) {
     const grewAtTop = rows.size > 0 && messages.length > 0 && !rows.has(messages[0].id) && rows.has(messages.at(-1).id);
     const marks = new Set(
       concurrentGroups(
-        messages.map((one) => ({ id: one.id, deviceId: one.deviceId, counter: one.vectorClock[one.deviceId] ?? 0, clock: one.vectorClock })),
+        messages.map((one) => ({ id: one.id, deviceId: one.deviceId, counter: counterOf(one.vectorClock, one.deviceId), clock: one.vectorClock })),
       ).flatMap((group) => group.map((one) => one.id)),
     );
 
@@ -105,7 +105,7 @@ export function createChat(state, act, startEdit) {
     const name =
       message.deviceId === deviceId
         ? 'This device'
-        : (names[message.deviceId] ?? (message.sender_wallet === wallet ? 'Another device of yours' : 'The other wallet'));
+        : (names.get(message.deviceId) ?? (message.sender_wallet === wallet ? 'Another device of yours' : 'The other wallet'));
     const open = opened.has(message.id);
     const signature = JSON.stringify([
       message.text,
@@ -202,7 +202,7 @@ export function createChat(state, act, startEdit) {
             'p',
             {},
             version.deleted ? el('em', {}, 'Delete it') : bdi(snippet(version.text, 200)),
-            el('small', {}, ` ${version.deviceId === deviceId ? 'This device' : (names[version.deviceId] ?? 'Another device')}${i === 0 ? ', shown now' : ''}`),
+            el('small', {}, ` ${version.deviceId === deviceId ? 'This device' : (names.get(version.deviceId) ?? 'Another device')}${i === 0 ? ', shown now' : ''}`),
           ),
           mine && (i > 0 || strategy === 'manual')
             ? el('button', { type: 'button', class: 'quiet', 'data-does': `keep-${i}`, onclick: () => act('resolve', message.id, version.id) }, 'Keep')

@@ -1,6 +1,6 @@
 // Vector clocks, drawn: a line per device with its messages as dots, and a table of who has how much of whom.
 
-import { directCauses, knows } from './causality.js';
+import { counterOf, directCauses, knows } from './causality.js';
 import { bdi, count, el, snippet, svg } from './dom.js';
 import { drawMatrix } from './matrix.js';
 
@@ -277,7 +277,7 @@ export function createClocks({ lanes: host, detail, matrix }) {
     const missed = missedBy(entry);
     const seen = model.devices
       .filter((device) => device.deviceId && device.deviceId !== entry.deviceId)
-      .map((device) => `${Math.min(entry.clock[device.deviceId] ?? 0, model.heads[device.deviceId] ?? 0) || 'nothing'} from ${device.label}`);
+      .map((device) => `${Math.min(counterOf(entry.clock, device.deviceId), model.heads[device.deviceId] ?? 0) || 'nothing'} from ${device.label}`);
     const places = missed.filter((one) => one.sequence !== undefined).map((one) => `#${one.sequence}`);
     const some = places.length > 0 && places.length === missed.length ? ` (${places.slice(0, 8).join(', ')}${places.length > 8 ? ' …' : ''})` : '';
     detail.replaceChildren(

@@ -1,6 +1,7 @@
 // One device: one SDK, one database. Reports its state to the page around it and takes a few commands from there.
 
 import { DEVICES, WALLETS, strategyNamed } from './cast.js';
+import { counterOf } from './causality.js';
 import { snippet, throttled } from './dom.js';
 import { createView } from './device-view.js';
 
@@ -44,7 +45,7 @@ const state = {
   waiting: [], // in the outbox
   progress: null,
   busy: null,
-  names: {},
+  names: new Map(),
 };
 let sdk = null;
 
@@ -168,7 +169,7 @@ const report = throttled(() => {
     id: message.id,
     deviceId: message.deviceId,
     wallet: message.sender_wallet,
-    counter: message.vectorClock[message.deviceId] ?? 0,
+    counter: counterOf(message.vectorClock, message.deviceId),
     sequence: message.sequenceNumber,
     clock: message.vectorClock,
     timestamp: message.timestamp,

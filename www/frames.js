@@ -123,7 +123,7 @@ export function createFrames({ host, tabs, changed, announce }) {
     },
     /** Tells every device what the others are called. */
     name(next) {
-      const text = JSON.stringify(next);
+      const text = JSON.stringify([...next]);
       for (const frame of all.values()) {
         if (!frame.alive || frame.named === text || frame.report?.phase !== 'ready') continue;
         frame.named = text;

@@ -30,7 +30,7 @@ const announce = (() => {
 
 const update = throttled(() => {
   const model = modelOf(frames.all, remembered);
-  frames.name(Object.fromEntries(model.devices.filter((device) => device.deviceId).map((device) => [device.deviceId, device.label])));
+  frames.name(new Map(model.devices.filter((device) => device.deviceId).map((device) => [device.deviceId, device.label])));
   frames.update(model);
   clocks.update(model);
   conflicts.update(model);

@@ -1,5 +1,6 @@
 // Rows know, columns wrote: each cell is filled as far as the row has read what the column wrote.
 
+import { counterOf } from './causality.js';
 import { el } from './dom.js';
 
 export function drawMatrix(host, model) {
@@ -13,7 +14,7 @@ export function drawMatrix(host, model) {
       author,
       own: author.ids.includes(device.deviceId),
       total: sum(author.ids, (id) => model.heads[id] ?? 0),
-      known: sum(author.ids, (id) => Math.min(device.clock[id] ?? 0, model.heads[id] ?? 0)),
+      known: sum(author.ids, (id) => Math.min(counterOf(device.clock, id), model.heads[id] ?? 0)),
     })),
   }));
   const signature = JSON.stringify(rows.map(({ device, cells }) => [device.alive, device.offline, cells.map((cell) => [cell.known, cell.total])]));

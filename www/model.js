@@ -37,7 +37,8 @@ export function modelOf(frames, remembered) {
   const sequenced = [...remembered.values()].sort((a, b) => a.sequence - b.sequence).slice(-REMEMBERED);
   remembered.clear();
   for (const entry of sequenced) remembered.set(entry.id, entry);
-  const heads = {};
+  // Without the fields that every object has: devices name themselves.
+  const heads = Object.create(null);
   for (const { clock } of devices) {
     for (const [deviceId, counter] of Object.entries(clock)) heads[deviceId] = Math.max(heads[deviceId] ?? 0, counter);
   }

@@ -80,6 +80,9 @@ fn greedy(folder: &Path, entries: &[Entry]) {
         "many_devices",
         format!(r#"{{"type":"device_list","devices":[{}]}}"#, list(r#"{"deviceId":""}"#)).as_bytes(),
     );
+    let odd = r#"{"type":"sync_update","sessionId":"\ud83d","messages":[{"message":{"id":7}},{"message":{"ciphertext":"\\ud83d\ud83d\ude00\uDE00","timestamp":-1.5,
+        "__proto__":1},"sequenceNumber":"3","vectorClock":{"__proto__":3.0,"\ud83d":null}},[]]}"#;
+    write(folder, "json_frame", "odd_values", odd.as_bytes());
     write(folder, "json_frame", "many_numbers", format!(r#"{{"roomId":"r","x":[{}]}}"#, list("1")).as_bytes());
     let repeated = |number: u64| {
         let mut entry = entries[0].clone();

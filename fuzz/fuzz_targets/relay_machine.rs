@@ -94,6 +94,7 @@ fn frame_body(kind: u8, head: &Head, script: &mut Script<'_>) -> Option<Body> {
                 sequence_number: script.one_of(&[None, Some(1), Some(7), Some(u64::MAX >> 11)]),
                 ..Receipt::default()
             }],
+            ..ReadReceipt::default()
         }),
         15 => Body::Chat(Chat {
             room_id: Some(head.session_id.clone()),

@@ -71,7 +71,9 @@ fn as_written(frame: &Frame) -> Frame {
 pub fn check_json_frame(frame: &Frame) {
     let json = frame.to_json();
     if json.len() <= FRAME_BYTES_MAX {
-        assert_eq!(Frame::parse(&json).as_ref(), Ok(frame), "a frame in JSON is read as it was written");
+        // What could not be read of it is not written again.
+        let again = Frame::parse(&json).map(|frame| frame.to_json());
+        assert_eq!(again.as_ref(), Ok(&json), "a frame in JSON is read as it was written");
     }
     // An application's own transport hands over JSON, and the SDK reads its binary form: it may refuse, and no more.
     if let Some(bytes) = frame.to_bytes() {

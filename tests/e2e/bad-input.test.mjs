@@ -37,6 +37,7 @@ test('every bad argument has its code', { timeout: 60_000 }, async (t) => {
     [['sendMessage', sessionId, { text: 'hello' }], 'INVALID_ARGUMENT'],
     [['sendMessage', 42, 'hello'], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, 0], 'INVALID_ARGUMENT'],
+    [['enableAutoSync', sessionId, 249], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, -5], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, '5000'], 'INVALID_ARGUMENT'],
     [['editMessage', sessionId, 'no-such-message', 'text'], 'UNKNOWN_MESSAGE'],
@@ -70,8 +71,8 @@ test('a message of exactly the limit arrives, also where every byte has to be es
 test('a bad configuration is refused by initializeSDK', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice', { offline: true });
   const configs = [
-    { conflictResolutionStrategy: 'coin_toss' }, { syncIntervalMs: 0 }, { heartbeatIntervalMs: 0 }, { maxBatchSize: 0 }, { maxBatchSize: 1.5 },
-    { maxRetries: -1 }, { retryDelayMs: 0 }, { relayEndpoint: 'not a url' }, { relayEndpoint: 'http://localhost:8080' }, { relayEndpoint: 7 },
+    { conflictResolutionStrategy: 'coin_toss' }, { syncIntervalMs: 249 }, { heartbeatIntervalMs: 249 }, { maxBatchSize: 0 }, { maxBatchSize: 1.5 },
+    { maxRetries: -1 }, { retryDelayMs: 9 }, { relayEndpoint: 'not a url' }, { relayEndpoint: 'http://localhost:8080' }, { relayEndpoint: 7 },
     { databaseName: '' }, { enableCompression: 'yes' }, { transport: {} },
   ];
   const outcomes = await alice.page.evaluate(async (configs) => {

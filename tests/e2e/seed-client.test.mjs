@@ -91,7 +91,7 @@ test('bad frames are answered with an error frame, and the relay goes on serving
     JSON.stringify({ type: 'sync_request', sessionId: alice.sessionId, deviceId: 'd', lastSyncedSequence: 0, syncVector: { d: -1 } }),
     JSON.stringify({ type: 'sync_request', sessionId: alice.sessionId, deviceId: 'd', lastSyncedSequence: 0, syncVector: { d: 1.5 } }),
     JSON.stringify({ type: 'sync_request', sessionId: alice.sessionId, deviceId: 'd', lastSyncedSequence: 0, syncVector: { d: 1e300 } }),
-    JSON.stringify({ type: 'sync_request', sessionId: alice.sessionId, deviceId: 'd', lastSyncedSequence: '1' }),
+    JSON.stringify({ type: 'sync_request', sessionId: alice.sessionId, deviceId: 'd', lastSyncedSequence: 1, missingRanges: [{ start: 0.5, end: 1 }] }),
   ];
   const seed = await seedClient(t, alice, 'seed-device');
   for (const [index, frame] of bad.entries()) {

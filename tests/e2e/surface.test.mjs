@@ -43,7 +43,7 @@ test('the complete flow of the seed\'s document', { timeout: 60_000 }, async (t)
 
 test('auto-sync fetches by itself, at its interval', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice');
-  await alice.call('enableAutoSync', alice.sessionId, 50);
+  await alice.call('enableAutoSync', alice.sessionId, 250);
   await until('three syncs', async () => (await alice.events('onSyncCompleted')).length >= 3);
   await alice.call('disableAutoSync', alice.sessionId);
   const [, stats] = (await alice.events('onSyncCompleted')).at(-1);

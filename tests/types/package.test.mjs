@@ -99,6 +99,6 @@ test('the module of JSON frames says which value is wrong', async () => {
   const installed = join(project, 'node_modules', 'solconnect-sync', 'pkg', 'json');
   const codec = await import(pathToFileURL(join(installed, 'solconnect_sync_json.js')));
   await codec.default({ module_or_path: readFileSync(join(installed, 'solconnect_sync_json_bg.wasm')) });
-  const frame = JSON.stringify({ type: 'sync_request', sessionId: 's', lastSyncedSequence: 'forty-two' });
+  const frame = JSON.stringify({ type: 'sync_request', sessionId: 's', missingRanges: [{ start: 'forty-two', end: 43 }] });
   assert.throws(() => codec.fromJson(frame), /INVALID_MESSAGE_FORMAT.*"forty-two"/);
 });

@@ -1,7 +1,8 @@
-// A good hand-written client: a plain WebSocket, batches of JSON, one IndexedDB record per message.
+// A good hand-written client: a plain WebSocket, batches of JSON, one IndexedDB record per message. With `durable` its own
+// messages are on the disk before they are sent, and those of others are stored before the application hears of them.
 
-export async function open({ port, access: session, strict }) {
-  const client = new Raw(await openDatabase(), `ws://127.0.0.1:${port}/`, session, strict ? 'strict' : 'relaxed');
+export async function open({ port, access: session, strict, durable }) {
+  const client = new Raw(await openDatabase(), `ws://127.0.0.1:${port}/`, session, strict || durable ? 'strict' : 'relaxed', durable);
   await client.load();
   return client;
 }
@@ -30,8 +31,8 @@ class Raw {
   #listener = null;
   #waiting = [];
 
-  constructor(database, url, session, durability) {
-    Object.assign(this, { database, url, session, durability });
+  constructor(database, url, session, ownDurability, storeFirst) {
+    Object.assign(this, { database, url, session, ownDurability, storeFirst });
   }
 
   async load() {
@@ -64,7 +65,7 @@ class Raw {
     this.#outgoing = [];
     const records = group.map(({ record }) => record);
     try {
-      await this.#store(records);
+      await this.#store(records, this.ownDurability);
     } catch (error) {
       for (const { reject } of group) reject(error);
       return;
@@ -83,7 +84,7 @@ class Raw {
   }
 
   async #hear({ messages, taken }) {
-    if (messages) this.#listener?.received(messages.length);
+    if (messages && !this.storeFirst) this.#listener?.received(messages.length);
     // An acknowledgement gives own messages their places.
     const records = messages ?? taken.map(({ id, place }) => {
       const { unsent, ...message } = this.#unsent.get(id);
@@ -91,14 +92,16 @@ class Raw {
     });
     if (taken) for (const { id } of taken) this.#unsent.delete(id);
     if (this.#unsent.size === 0) this.#wake();
-    await this.#store(records);
+    // The server has them.
+    await this.#store(records, 'relaxed');
     this.#cursor = Math.max(this.#cursor, records.at(-1)?.place ?? 0);
+    if (messages && this.storeFirst) this.#listener?.received(messages.length);
     if (messages) this.#listener?.stored(messages.length);
     this.#wake();
   }
 
-  #store(records) {
-    const transaction = this.database.transaction('messages', 'readwrite', { durability: this.durability });
+  #store(records, durability) {
+    const transaction = this.database.transaction('messages', 'readwrite', { durability });
     const messages = transaction.objectStore('messages');
     for (const record of records) messages.put(record);
     transaction.commit();

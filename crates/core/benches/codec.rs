@@ -65,6 +65,7 @@ fn frame(criterion: &mut Criterion) {
         local_timestamp: entry.message.timestamp.clone(),
         message: entry.message,
         vector_clock: entry.vector_clock,
+        ..Unsent::default()
     };
     let entries = conversation(1);
     let unsent_entries: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();

@@ -341,6 +341,10 @@ impl<'a> Encoder<'a> {
                 kind |= row::STAMP;
                 put_bytes(&mut rest, stamp.as_bytes());
             }
+            Stamp::Number(number) => {
+                kind |= row::STAMP | row::MILLIS;
+                put_bytes(&mut rest, format!("{number:?}").as_bytes());
+            }
             Stamp::Millis(ms) | Stamp::Iso(ms) => {
                 if matches!(message.timestamp, Stamp::Millis(_)) {
                     kind |= row::MILLIS;
@@ -514,7 +518,12 @@ fn decode_rows(layout: &Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed
         let wallet = if has(row::WALLET) { reader.below(wallets.len())? } else { *device_wallet };
         let extra = if has(row::EXTRA) { reader.text()? } else { "" };
         let timestamp = if has(row::STAMP) {
-            Stamp::Text(reader.text()?.to_owned())
+            let written = reader.text()?;
+            if has(row::MILLIS) {
+                written.parse::<f64>().map_err(|_| Malformed("a time is no number"))?.into()
+            } else {
+                Stamp::Text(written.to_owned())
+            }
         } else {
             before.stamp_ms = before.stamp_ms.wrapping_add(reader.signed()?.cast_unsigned());
             if has(row::MILLIS) { Stamp::Millis(before.stamp_ms) } else { Stamp::Iso(before.stamp_ms) }

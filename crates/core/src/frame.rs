@@ -1,9 +1,12 @@
 //! The frames of PROTOCOL.md in both of their forms: JSON, which seed clients speak, and binary.
 //!
-//! Reading JSON is strict in types and counts and lenient where seed clients are: fields may be missing or `null`.
-//! The binary form is in `frame/binary.rs`.
+//! Reading JSON is strict where a wrong value could lose or mix up messages, and refuses nothing for the sake of what only
+//! informs. Fields may be missing or `null`, numbers may be written as texts, and messages of an update are read one by
+//! one: seed clients repeat a refused frame for ever. The binary form is in `frame/binary.rs`.
 
 mod binary;
+#[cfg(feature = "json")]
+mod items;
 
 use std::sync::Arc;
 
@@ -14,7 +17,8 @@ use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::{FRAME_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX};
 use crate::list::list;
-use crate::message::{Message, Stamp, null_as_default};
+use crate::message::{Extra, Message, Stamp, null_as_default};
+use crate::scalar::{floor, text, whole, whole_if_any};
 use crate::vector_clock::VectorClock;
 
 /// How frames are written on a connection: chosen by the WebSocket's subprotocol.
@@ -82,7 +86,7 @@ pub struct Head {
     #[serde(default, deserialize_with = "null_as_default")]
     pub timestamp: Stamp,
     /// The frame's own id; answers name it in `inReplyTo`.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "text")]
     pub message_id: String,
     /// Ours: [`PROTOCOL_VERSION`] in every frame of a client that keeps its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,10 +193,10 @@ pub struct DeviceAnnounce {
 #[serde(rename_all = "camelCase")]
 pub struct DeviceInfo {
     /// Such as `web`.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "short_text")]
     pub platform: String,
     /// The version of its software.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "short_text")]
     pub version: String,
 }
 
@@ -201,7 +205,7 @@ pub struct DeviceInfo {
 #[serde(rename_all = "camelCase")]
 pub struct SyncState {
     /// It has every entry up to this one.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "floor")]
     pub last_synced_sequence: u64,
     /// What it knows.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -246,7 +250,7 @@ pub struct DeviceState {
 #[serde(rename_all = "camelCase")]
 pub struct SyncRequest {
     /// The device has every entry up to this one.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "floor")]
     pub last_synced_sequence: u64,
     /// What it knows.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -255,7 +259,7 @@ pub struct SyncRequest {
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub missing_ranges: Vec<SequenceRange>,
     /// Ours: at most so many messages in a batch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_if_any", skip_serializing_if = "Option::is_none")]
     pub max_batch_size: Option<u64>,
 }
 
@@ -263,8 +267,10 @@ pub struct SyncRequest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct SequenceRange {
     /// The first.
+    #[serde(deserialize_with = "whole")]
     pub start: u64,
     /// The last.
+    #[serde(deserialize_with = "whole")]
     pub end: u64,
 }
 
@@ -334,7 +340,7 @@ pub struct Progress {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncUpdate {
     /// Unsent messages, oldest first.
-    #[serde(default, deserialize_with = "list")]
+    #[cfg_attr(feature = "json", serde(default, deserialize_with = "items::unsent"))]
     pub messages: Vec<Unsent>,
 }
 
@@ -345,7 +351,7 @@ pub struct Unsent {
     /// What was written.
     pub message: Message,
     /// The device's own count.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "whole")]
     pub sequence_number: u64,
     /// What the device knew, this message included.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -353,6 +359,10 @@ pub struct Unsent {
     /// When it was queued, in milliseconds since 1970.
     #[serde(default, deserialize_with = "null_as_default")]
     pub local_timestamp: Stamp,
+    /// Why it cannot be read, where it cannot: then there is an id at most, and its place among the others, because a v1
+    /// device's messages are taken only up to it.
+    #[serde(skip)]
+    pub unreadable: Option<SyncError>,
 }
 
 /// `sync_ack`. The relay's names stored messages, list beside list; a v1 client's names the last entry it stored.
@@ -414,7 +424,7 @@ pub struct ConflictingVersion {
 #[serde(rename_all = "camelCase")]
 pub struct SyncHeartbeat {
     /// The last sequence number the sender has.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, deserialize_with = "floor")]
     pub sequence_number: u64,
     /// What the sender knows.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -423,10 +433,13 @@ pub struct SyncHeartbeat {
 
 /// `read_receipt`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json", serde(from = "items::Receipts"))]
 pub struct ReadReceipt {
     /// Each stands for its message and every earlier one of the session.
-    #[serde(default, deserialize_with = "list")]
     pub receipts: Vec<Receipt>,
+    /// Why one of them cannot be read, where one cannot: the others are taken.
+    #[serde(skip)]
+    pub unreadable: Option<SyncError>,
 }
 
 /// `read_receipt_sync`.
@@ -442,8 +455,10 @@ pub struct ReadReceiptSync {
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
     /// The message.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub message_id: MessageId,
     /// What happened to it.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub status: ReceiptStatus,
     /// When.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -455,8 +470,18 @@ pub struct Receipt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
     /// Ours, from the relay: the message's place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_if_any", skip_serializing_if = "Option::is_none")]
     pub sequence_number: Option<u64>,
+}
+
+impl Receipt {
+    /// Checks what the relay passes on of it.
+    fn check(&self) -> Result<(), SyncError> {
+        if matches!(&self.timestamp, Stamp::Text(text) if text.len() > NAME_BYTES_MAX) {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a receipt's timestamp is too long"));
+        }
+        if self.message_id.is_empty() { Ok(()) } else { check_id("messageId", &self.message_id) }
+    }
 }
 
 /// What a receipt says.
@@ -496,14 +521,41 @@ pub struct Chat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_clock: Option<VectorClock>,
     /// From the relay: its place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_if_any", skip_serializing_if = "Option::is_none")]
     pub sequence_number: Option<u64>,
     /// From the relay: when it took the message, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_if_any", skip_serializing_if = "Option::is_none")]
     pub server_timestamp: Option<u64>,
     /// Fields that we know nothing of are kept and passed on.
-    #[serde(flatten)]
-    pub extra: crate::message::Extra,
+    #[serde(flatten, serialize_with = "unknown_of_chat")]
+    pub extra: Extra,
+}
+
+/// What a message's unknown fields may not say in a chat frame: that it is another frame, from somebody else.
+const CHAT_FIELDS: [&str; 11] = [
+    "type",
+    "error",
+    "roomId",
+    "sessionId",
+    "message",
+    "sender",
+    "timestamp",
+    "messageId",
+    "vectorClock",
+    "sequenceNumber",
+    "serverTimestamp",
+];
+
+fn unknown_of_chat<S: serde::Serializer>(extra: &Extra, serializer: S) -> Result<S::Ok, S::Error> {
+    extra.serialize_without(&CHAT_FIELDS, serializer)
+}
+
+/// A text that only informs, cut where it is too long: no device stays outside for it.
+fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut name = text(deserializer)?;
+    let end = (0..=NAME_BYTES_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.truncate(end);
+    Ok(name)
 }
 
 /// Something was refused. Seed clients know only `error`.
@@ -573,6 +625,7 @@ impl Frame {
             error: Option<serde::de::IgnoredAny>,
         }
         check_frame_bytes(text.len())?;
+        let text = &*crate::surrogates::without_lone_surrogates(text);
         let kind: Kind = serde_json::from_str(text).map_err(|error| malformed("a frame", &error))?;
         let frame = match (kind.kind, kind.error) {
             (Some(kind), _) => {
@@ -616,10 +669,7 @@ impl Frame {
         let largest = match &self.body {
             Body::DeviceAnnounce(announce) => announce.sync_state.last_synced_sequence,
             Body::SyncHeartbeat(heartbeat) => heartbeat.sequence_number,
-            Body::ReadReceipt(receipt) => {
-                let numbers = receipt.receipts.iter().flat_map(|receipt| [receipt.sequence_number.unwrap_or(0), receipt.timestamp.ms()]);
-                numbers.max().unwrap_or(0)
-            }
+            Body::ReadReceipt(receipt) => receipt.receipts.iter().filter_map(|receipt| receipt.sequence_number).max().unwrap_or(0),
             _ => 0,
         };
         if largest > INTEGER_MAX {
@@ -627,16 +677,12 @@ impl Frame {
         }
         let names: Vec<(&str, &str)> = match &self.body {
             Body::DeviceAnnounce(announce) => announce.wallet.iter().map(|wallet| ("wallet", wallet.as_str())).collect(),
-            Body::ReadReceipt(receipt) => {
-                let stamp = |receipt: &'_ Receipt| if let Stamp::Text(text) = &receipt.timestamp { text.len() } else { 0 };
-                if receipt.receipts.iter().any(|receipt| stamp(receipt) > NAME_BYTES_MAX) {
-                    return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a receipt's timestamp is too long"));
-                }
-                receipt.receipts.iter().map(|receipt| ("messageId", receipt.message_id.as_str())).collect()
-            }
             _ => Vec::new(),
         };
         names.into_iter().filter(|(_, name)| !name.is_empty()).try_for_each(|(field, name)| check_id(field, name))?;
+        if let Body::ReadReceipt(receipt) = &self.body {
+            receipt.receipts.iter().try_for_each(Receipt::check)?;
+        }
         if let Body::DeviceAnnounce(announce) = &self.body
             && (announce.device_info.platform.len() > NAME_BYTES_MAX || announce.device_info.version.len() > NAME_BYTES_MAX)
         {
@@ -657,7 +703,8 @@ fn check_frame_bytes(bytes: usize) -> Result<(), SyncError> {
 
 #[cfg(feature = "json")]
 fn malformed(what: &str, error: &serde_json::Error) -> SyncError {
-    let text = error.to_string();
+    // It shows the wrong value, which may be as long as the frame.
+    let text: String = error.to_string().chars().take(200).collect();
     let code = if text.contains("vector clock") { ErrorCode::InvalidVectorClock } else { ErrorCode::InvalidMessageFormat };
     SyncError::new(code, format!("{what}: {text}"))
 }

@@ -17,6 +17,9 @@ pub mod log;
 pub mod message;
 #[cfg(feature = "relay")]
 pub mod relay;
+mod scalar;
+#[cfg(feature = "json")]
+mod surrogates;
 pub mod time;
 pub mod vector_clock;
 pub mod watermark;

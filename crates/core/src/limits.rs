@@ -59,11 +59,11 @@ pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
 
 /// Bytes the relay queues for one socket before it waits for it to drain: what waits stays in the log, and what only
 /// informs is said again later or not at all.
-pub const SOCKET_QUEUE_BYTES_MAX: usize = 128 * 1024;
+pub const SOCKET_QUEUE_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes queued for one socket that the relay cuts it at: answers must be said, and a socket that takes none of them while
 /// its device asks on is lost. A thousand sockets that take nothing stay below 256 MB.
-pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 32 * 1024;
+pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 16 * 1024;
 
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;

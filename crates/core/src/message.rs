@@ -5,16 +5,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::{ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SEQUENCE_MAX, TEXT_BYTES_MAX};
-use crate::time::{iso_from_ms, ms_from_iso};
+use crate::scalar::{Scalar, whole_of};
+use crate::time::{ISO_MS_MAX, iso_from_ms, ms_from_iso};
 use crate::vector_clock::VectorClock;
 
-/// A time as its writer gave it: ISO 8601 text or milliseconds since 1970. Passed on as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A time as its writer gave it: ISO 8601 text, milliseconds since 1970, or whatever else it takes for one. Passed on as it
+/// came: it is shown and breaks ties, and nothing is refused for it.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Stamp {
     /// ISO 8601 text, exactly as [`iso_from_ms`] writes these milliseconds since 1970.
     Iso(u64),
     /// Milliseconds since 1970.
     Millis(u64),
+    /// Any other number: a fraction, before 1970, or huge. It is finite.
+    Number(f64),
     /// Any other text.
     Text(String),
 }
@@ -26,19 +30,34 @@ impl Default for Stamp {
 }
 
 impl Stamp {
-    /// Milliseconds since 1970, 0 where the text is no such time.
+    /// Milliseconds since 1970, 0 where it is no such time.
     pub fn ms(&self) -> u64 {
         match self {
             Stamp::Iso(ms) | Stamp::Millis(ms) => *ms,
+            Stamp::Number(number) => number.clamp(0.0, INTEGER_MAX as f64) as u64,
             Stamp::Text(text) => ms_from_iso(text).unwrap_or(0),
         }
     }
 
-    /// ISO 8601 text, whichever form it came in.
-    pub fn to_iso(&self) -> String {
-        match self {
-            Stamp::Iso(ms) | Stamp::Millis(ms) => iso_from_ms(*ms),
-            Stamp::Text(text) => text.clone(),
+    /// ISO 8601 text to show, whatever form it came in: of the relay's time, `server_ms`, where the writer's is none that can
+    /// be read, or none from 1970 to 9999.
+    pub fn to_iso(&self, server_ms: u64) -> String {
+        let is_time = match self {
+            Stamp::Text(text) => ms_from_iso(text).is_some(),
+            Stamp::Number(number) => *number >= 0.0,
+            Stamp::Iso(_) | Stamp::Millis(_) => true,
+        };
+        let ms = self.ms();
+        iso_from_ms(if is_time && ms <= ISO_MS_MAX { ms } else { server_ms })
+    }
+}
+
+impl From<f64> for Stamp {
+    fn from(number: f64) -> Self {
+        match whole_of(number) {
+            Some(ms) => Stamp::Millis(ms),
+            None if number.is_finite() => Stamp::Number(number),
+            None => Stamp::default(),
         }
     }
 }
@@ -56,22 +75,22 @@ impl Serialize for Stamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Stamp::Millis(ms) => serializer.serialize_u64(*ms),
-            Stamp::Iso(_) | Stamp::Text(_) => serializer.serialize_str(&self.to_iso()),
+            Stamp::Iso(ms) => serializer.serialize_str(&iso_from_ms(*ms)),
+            // -5 as it came, and not -5.0.
+            Stamp::Number(number) if whole_of(-number).is_some() => serializer.serialize_i64(*number as i64),
+            Stamp::Number(number) => serializer.serialize_f64(*number),
+            Stamp::Text(text) => serializer.serialize_str(text),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Stamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Millis(u64),
-            Text(String),
-        }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Millis(ms) => Stamp::Millis(ms),
-            Written::Text(text) => text.into(),
+        Ok(match Scalar::deserialize(deserializer)? {
+            Scalar::Whole(ms) => Stamp::Millis(ms),
+            Scalar::Real(number) => number.into(),
+            Scalar::Text(text) => text.into(),
+            Scalar::Null | Scalar::Other => Stamp::default(),
         })
     }
 }
@@ -99,18 +118,27 @@ impl From<&str> for Extra {
     }
 }
 
-#[cfg(feature = "json")]
-impl Serialize for Extra {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Text that is no object, which only a client that lies sends, is nothing.
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.0).unwrap_or_default().serialize(serializer)
+impl Extra {
+    /// The fields but for those names, under which what holds these fields says something itself: written twice, a field
+    /// would mean one thing to one reader and another to the next.
+    #[cfg(feature = "json")]
+    pub(crate) fn serialize_without<S: Serializer>(&self, names: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+        // Text that is no object, which only a client that lies sends, is nothing. That of the SDK's imports may have halves
+        // of characters in it.
+        let json = crate::surrogates::without_lone_surrogates(&self.0);
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).unwrap_or_default();
+        serializer.collect_map(fields.iter().filter(|(name, _)| !names.contains(&name.as_str())))
+    }
+
+    #[cfg(not(feature = "json"))]
+    pub(crate) fn serialize_without<S: Serializer>(&self, _: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(std::iter::empty::<(&str, &str)>())
     }
 }
 
-#[cfg(not(feature = "json"))]
 impl Serialize for Extra {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(std::iter::empty::<(&str, &str)>())
+        self.serialize_without(&[], serializer)
     }
 }
 
@@ -163,8 +191,16 @@ pub struct Message {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
     /// Fields that we know nothing of are kept and passed on.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "unknown_of_message")]
     pub extra: Extra,
+}
+
+/// The fields of a message: those of a chat frame that is stored, or of a lying client, may bear the same names.
+pub const MESSAGE_FIELDS: [&str; 9] =
+    ["id", "sender_wallet", "ciphertext", "timestamp", "session_id", "content_type", "replaces", "first_id", "deleted"];
+
+fn unknown_of_message<S: Serializer>(extra: &Extra, serializer: S) -> Result<S::Ok, S::Error> {
+    extra.serialize_without(&MESSAGE_FIELDS, serializer)
 }
 
 impl Message {

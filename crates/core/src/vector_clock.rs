@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::limits::{CLOCK_DEVICES_MAX, ID_BYTES_MAX, INFORMING_CLOCK_DEVICES_MAX, INTEGER_MAX};
+use crate::scalar::{Scalar, whole_of};
 
 /// How two clocks relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -190,7 +191,13 @@ impl<'de> Deserialize<'de> for VectorClock {
                     if device.is_empty() || device.len() > ID_BYTES_MAX {
                         return Err(A::Error::custom("vector clock: a device id is empty or too long"));
                     }
-                    let counter = map.next_value::<u64>().map_err(|error| A::Error::custom(format_args!("vector clock: {error}")))?;
+                    // As JavaScript has them, 3.0 is 3. Of what is `null` nothing is known.
+                    let counter = match map.next_value::<Scalar>()? {
+                        Scalar::Null => 0,
+                        Scalar::Whole(counter) => counter,
+                        Scalar::Real(number) if let Some(counter) = whole_of(number) => counter,
+                        _ => return Err(A::Error::custom("vector clock: a counter is no whole number from 0 to 2^53 - 1")),
+                    };
                     clock.raise(&device, counter).map_err(|error| A::Error::custom(format_args!("vector clock: {error}")))?;
                 }
                 Ok(clock)

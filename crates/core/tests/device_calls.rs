@@ -3,7 +3,7 @@
 mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, Write};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, SyncScope, Write};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, ReceiptStatus};
@@ -142,7 +142,7 @@ fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
     desk.forget();
     desk.wait(20_000);
     assert!(desk.requests().is_empty());
-    for bad in [0, 24 * 60 * 60 * 1_000 + 1] {
+    for bad in [0, 249, 24 * 60 * 60 * 1_000 + 1] {
         assert_eq!(desk.call(every(Some(bad))).unwrap_err().code, ErrorCode::InvalidArgument);
     }
 }
@@ -207,4 +207,129 @@ fn one_database_holds_one_side_of_a_session() {
     assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
     assert!(desk.client.sessions().is_empty());
     assert_eq!(desk.client.stored_sessions().len(), 1);
+}
+
+/// Another tab has taken the store while this device had a connection and wanted to write.
+fn fenced(mut desk: Desk) -> Desk {
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "too late");
+    desk.fail(ErrorCode::ProfileInUse);
+    desk
+}
+
+#[test]
+fn every_call_to_a_fenced_client_is_answered() {
+    let calls: [fn(u64) -> Input; 11] = [
+        |request| Input::OpenSession { request, peer_wallet: PEER.into() },
+        |request| Input::CloseSession { request, session_id: session() },
+        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None },
+        |request| Input::Edit { request, session_id: session(), message_id: "m".into(), text: None },
+        |request| Input::MarkRead { request, session_id: session(), message_id: "m".into(), sequence_number: 1 },
+        |request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything },
+        |request| Input::Sync { request, session_id: None, scope: SyncScope::Everything },
+        |request| Input::Sync { request, session_id: None, scope: SyncScope::Outbox },
+        |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(1_000) },
+        |request| Input::ClearLog { request, session_id: session() },
+        |request| Input::Import { request, peer_wallet: PEER.into(), entries: foreign_log(1, 1) },
+    ];
+    for (number, call) in calls.into_iter().enumerate() {
+        let mut desk = fenced(Desk::new());
+        assert_eq!(desk.call(call).unwrap_err().code, ErrorCode::ProfileInUse, "call {number}");
+        // One that waits while the last commit is on its way.
+        let mut desk = Desk::new();
+        desk.held = Some(Default::default());
+        desk.send_in(&session(), "too late");
+        let waiting = desk.ask(call);
+        desk.fail(ErrorCode::ProfileInUse);
+        assert_eq!(desk.replies[&waiting].clone().unwrap_err().code, ErrorCode::ProfileInUse, "call {number}");
+    }
+    let mut desk = fenced(Desk::new());
+    for call in [(|request| Input::ConnectWallet { request, wallet: PEER.into() }) as fn(u64) -> Input, |request| Input::DisconnectWallet {
+        request,
+    }] {
+        assert_eq!(desk.call(call), Ok(Reply::Done));
+    }
+}
+
+#[test]
+fn a_sync_under_way_fails_when_another_takes_the_store() {
+    for connected in [true, false] {
+        let mut desk = Desk::new();
+        if !connected {
+            desk.lose();
+        }
+        let first = desk.sync(SyncScope::Everything);
+        let late = desk.sync(SyncScope::Outbox);
+        let desk = fenced(desk);
+        assert_eq!([first, late].map(|call| desk.replies[&call].clone().unwrap_err().code), [ErrorCode::ProfileInUse; 2]);
+        assert!(!desk.client.sync_status().sync_in_progress);
+    }
+}
+
+#[test]
+fn a_session_that_has_ended_can_be_synced() {
+    let mut desk = Desk::new();
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    let sync = desk.ask(|request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything });
+    desk.connect();
+    desk.answer(&foreign_log(1, 2), 2);
+    assert_eq!(desk.replies[&sync], Ok(Reply::Count(2)));
+    assert_eq!(desk.client.next_timeout_ms(), None, "no connection is wanted after it");
+}
+
+#[test]
+fn a_sync_goes_on_when_its_session_ends() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    let sync = desk.sync(SyncScope::Everything);
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.acknowledge(&[(1, 1)]);
+    desk.answer(&[], 1);
+    assert_eq!(desk.replies[&sync], Ok(Reply::Count(1)));
+    assert_eq!(desk.client.next_timeout_ms(), None, "no connection is wanted after it");
+}
+
+#[test]
+fn a_sync_settles_when_a_halt_shares_a_failed_commit() {
+    let mut desk = Desk::new();
+    desk.push(&foreign_log(1, 1));
+    desk.lose();
+    desk.wait(60_000);
+    desk.connect();
+    desk.answer(&[], 1);
+    let sync = desk.sync(SyncScope::Everything);
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    desk.push(&foreign_log(2, 2));
+    desk.head_is(0);
+    desk.persist();
+    desk.fail(ErrorCode::StorageError);
+    desk.held = None;
+    assert_eq!(desk.replies[&sync].clone().unwrap_err().code, ErrorCode::RelayRolledBack);
+    assert!(desk.warnings().contains(&ErrorCode::RelayRolledBack));
+}
+
+#[test]
+fn a_sync_fails_when_the_relay_stays_busy() {
+    let mut desk = Desk::with(ClientConfig { max_retries: 2, ..ClientConfig::default() });
+    let sync = desk.sync(SyncScope::Everything);
+    for _ in 0..3 {
+        assert!(!desk.replies.contains_key(&sync));
+        desk.refuse(ErrorCode::RelayBusy, |_| {});
+        desk.wait(60_000);
+        desk.head_is(0);
+    }
+    assert_eq!(desk.replies[&sync].clone().unwrap_err().code, ErrorCode::RelayBusy);
+}
+
+#[test]
+fn a_sync_of_a_session_that_could_not_be_stored_is_refused() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    let opens = desk.ask(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() });
+    let session_id = solconnect_sync_core::ids::session_of(WALLET, "11111111111111111111111111111112");
+    let sync = desk.ask(|request| Input::Sync { request, session_id: Some(session_id), scope: SyncScope::Everything });
+    desk.fail(ErrorCode::StorageFull);
+    assert_eq!(desk.replies[&opens].clone().unwrap_err().code, ErrorCode::StorageFull);
+    assert_eq!(desk.replies[&sync].clone().unwrap_err().code, ErrorCode::UnknownSession);
 }

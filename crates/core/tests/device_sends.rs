@@ -256,7 +256,7 @@ fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
     let calls: [fn(u64) -> Input; 3] = [
         |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None },
         |request| Input::OpenSession { request, peer_wallet: PEER.into() },
-        |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5) },
+        |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) },
     ];
     for call in calls {
         assert_eq!(desk.call(call).unwrap_err().code, ErrorCode::ProfileInUse);

@@ -119,6 +119,13 @@ proptest! {
     }
 
     #[test]
+    fn halves_of_characters_are_read_as_javascript_sends_them(units in prop::collection::vec(prop_oneof![any::<u16>(), 0xd7f0u16..0xe010], 0..20)) {
+        let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+        let Body::Chat(chat) = Frame::parse(&format!(r#"{{"roomId":"r","message":"{escaped}"}}"#)).unwrap().body else { panic!() };
+        prop_assert_eq!(chat.message, String::from_utf16_lossy(&units));
+    }
+
+    #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Frame::parse(&String::from_utf8_lossy(&bytes));
         let _ = Frame::from_bytes(&bytes);
@@ -151,6 +158,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let stamp = prop_oneof![
         (0u64..253_402_300_799_999).prop_map(Stamp::Iso),
         any::<u64>().prop_map(Stamp::Millis),
+        any::<f64>().prop_map(Stamp::from),
         "[a-z]{0,9}".prop_map(Stamp::from),
     ];
     let wallet = prop_oneof![

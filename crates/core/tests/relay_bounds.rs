@@ -4,7 +4,7 @@ mod rooms;
 
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
-use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, UNACKNOWLEDGED_MESSAGES_MAX};
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use solconnect_sync_core::relay::Input;
 
 /// The relay answers it with as much.
@@ -25,6 +25,47 @@ fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
         bytes = rooms.lengths(1).iter().sum();
     }
     assert!((SOCKET_QUEUE_BYTES_CUT..SOCKET_QUEUE_BYTES_CUT + FRAME_BYTES_MAX).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn a_full_seed_socket_gets_no_device_list_per_join_and_one_later() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &seed("watcher", "device_announce", json!({})));
+    rooms.stuck.push(1);
+    (0..2).for_each(|_| rooms.say(1, &long_heartbeat()));
+    let queued: usize = rooms.lengths(1).iter().sum();
+    rooms.hear(1);
+    for connection in 2..=20 {
+        rooms.open(connection);
+        rooms.say(connection, &seed(&format!("device-{connection}"), "device_announce", json!({})));
+    }
+    assert_eq!((rooms.hear(1), rooms.closed.len()), (vec![], 0), "it is full, and it is not cut for what others do");
+    rooms.stuck.clear();
+    rooms.feed(Input::Sent { connection: 1, bytes: queued });
+    let lists = rooms.hear_only(1, "device_list");
+    assert_eq!(lists.iter().map(|list| list["devices"].as_array().map(Vec::len)).collect::<Vec<_>>(), [Some(20)]);
+}
+
+#[test]
+fn live_messages_wait_in_the_log_for_a_full_seed_socket() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &seed("reader", "device_announce", json!({})));
+    rooms.join(2, "a", WALLETS[0]);
+    rooms.hear(1);
+    rooms.stuck.push(1);
+    let text = "x".repeat(8_000);
+    for first in (1..=100).step_by(5) {
+        let messages: Vec<Value> = (first..first + 5).map(|counter| unsent("a", WALLETS[0], counter, &text, json!({}))).collect();
+        rooms.say(2, &v1("a", "sync_update", json!({ "messages": messages })));
+    }
+    let queued: usize = rooms.lengths(1).iter().sum();
+    assert!((SOCKET_QUEUE_BYTES_MAX..SOCKET_QUEUE_BYTES_MAX + 10_000).contains(&queued), "{queued}");
+    rooms.stuck.clear();
+    rooms.feed(Input::Sent { connection: 1, bytes: queued });
+    let sequences: Vec<u64> = rooms.hear_only(1, "chat").iter().filter_map(|chat| chat["sequenceNumber"].as_u64()).collect();
+    assert_eq!(sequences, (1..=100).collect::<Vec<_>>(), "each once and in order");
 }
 
 #[test]
@@ -81,6 +122,7 @@ fn a_push_names_the_head_of_the_log_as_it_is_then() {
     rooms.join(3, "c", WALLETS[1]);
     rooms.stuck.push(1);
     (0..3).for_each(|_| rooms.say(1, &long_heartbeat()));
+    (0..2).for_each(|_| rooms.say(1, &long_heartbeat()));
     let queued: usize = rooms.lengths(1).iter().sum();
     rooms.hear(1);
     rooms.hear(2);

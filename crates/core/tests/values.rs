@@ -19,7 +19,8 @@ fn limits_are_those_of_the_protocol() {
     assert_eq!((INFLATED_BYTES_MAX, CLOCK_ENTRIES_MAX), (262_144, 65_536));
     assert_eq!((BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX), (1_000, 1_024, 200, 128));
     assert_eq!((OUTBOX_MESSAGES_MAX, SESSIONS_MAX, RECEIPT_WALLETS_MAX), (10_000, 1_000, 64));
-    assert_eq!((SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, CONFLICT_TEXT_BYTES_MAX), (131_072, 5_000, 8_192));
+    assert_eq!((SOCKET_QUEUE_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_STALL_MS_MAX), (65_536, 147_456, 5_000));
+    assert_eq!(CONFLICT_TEXT_BYTES_MAX, 8_192);
 }
 
 #[test]
@@ -50,18 +51,55 @@ fn errors_are_known_by_their_names() {
 fn times_keep_the_form_in_which_they_came() {
     let text = "2004-12-25T09:14:00.123Z";
     assert_eq!(Stamp::from(text.to_owned()), Stamp::Iso(1_103_966_040_123));
-    for other in ["2004-12-25T09:14:00Z", "2004-12-25T10:14:00.123+01:00", "yesterday", ""] {
+    for other in ["2004-12-25T09:14:00Z", "2004-12-25T10:14:00.123+01:00", "2016-12-31T23:59:60Z", "yesterday", ""] {
         let stamp = Stamp::from(other.to_owned());
-        assert_eq!((&stamp, stamp.to_iso().as_str()), (&Stamp::Text(other.to_owned()), other));
-        assert_eq!(serde_json::to_value(&stamp).unwrap(), other);
+        assert_eq!((&stamp, serde_json::to_value(&stamp).unwrap()), (&Stamp::Text(other.to_owned()), other.into()));
     }
     assert_eq!(Stamp::from("2004-12-25T09:14:00Z".to_owned()).ms(), 1_103_966_040_000);
     assert_eq!(Stamp::from("yesterday".to_owned()).ms(), 0);
     assert_eq!((Stamp::Millis(5).ms(), Stamp::Iso(6).ms(), Stamp::default()), (5, 6, Stamp::Millis(0)));
-    assert_eq!(serde_json::to_string(&Stamp::Millis(5)).unwrap(), "5");
+    assert_eq!((Stamp::Number(1732.5).ms(), Stamp::Number(-5.0).ms(), Stamp::Number(1e300).ms()), (1732, 0, INTEGER_MAX));
     assert_eq!(serde_json::to_value(Stamp::Iso(1_103_966_040_123)).unwrap(), text);
+    for number in ["5", "1732.5", "-5", "-0.25", "18446744073709551615", "1e300", "-9007199254740993"] {
+        let stamp: Stamp = serde_json::from_str(number).unwrap();
+        let again: serde_json::Value = serde_json::from_str(&serde_json::to_string(&stamp).unwrap()).unwrap();
+        assert_eq!(again.as_f64(), number.parse().ok(), "{number}");
+    }
+    for number in ["5", "1732.5", "-5", "18446744073709551615"] {
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Stamp>(number).unwrap()).unwrap(), number, "to the letter");
+    }
+    for same in ["1732.0", "1732"] {
+        assert_eq!(serde_json::from_str::<Stamp>(same).unwrap(), Stamp::Millis(1732));
+    }
+    for nothing in ["null", "true", "[1]", r#"{"seconds":5}"#] {
+        assert_eq!(serde_json::from_str::<Stamp>(nothing).unwrap(), Stamp::default(), "{nothing}");
+    }
+    assert_eq!((Stamp::from(f64::INFINITY), Stamp::from(f64::NAN)), (Stamp::default(), Stamp::default()));
     assert_eq!(iso_from_ms(253_402_300_799_998), "9999-12-31T23:59:59.998Z");
     assert_eq!(ms_from_iso("1969-12-31T23:59:59Z"), None);
+}
+
+#[test]
+fn a_time_is_shown_as_iso_8601_whatever_was_written() {
+    const SERVER_MS: u64 = 1_700_000_000_000;
+    let readable = [
+        (Stamp::Iso(1_103_966_040_123), 1_103_966_040_123),
+        (Stamp::Millis(0), 0),
+        (Stamp::Number(1732.5), 1732),
+        (Stamp::Text("2004-12-25T09:14:00Z".into()), 1_103_966_040_000),
+        (Stamp::Text("2004-12-25T10:14:00+01:00".into()), 1_103_966_040_000),
+        (Stamp::Millis(253_402_300_799_999), 253_402_300_799_999),
+    ];
+    for (stamp, ms) in readable {
+        assert_eq!(stamp.to_iso(SERVER_MS), iso_from_ms(ms), "{stamp:?}");
+    }
+    let unreadable = ["", "yesterday", "0", "2004-12-25", "1969-12-31T23:59:59Z", "2004-13-25T09:14:00Z", "2004-12-25T09:14:61Z"];
+    let numbers = [Stamp::Number(-5.0), Stamp::Number(1e300), Stamp::Millis(253_402_300_800_000), Stamp::Iso(u64::MAX)];
+    for stamp in unreadable.map(|text| Stamp::Text(text.into())).into_iter().chain(numbers) {
+        assert_eq!(stamp.to_iso(SERVER_MS), iso_from_ms(SERVER_MS), "{stamp:?}");
+    }
+    let leap = Stamp::Text("2016-12-31T23:59:60Z".into()).to_iso(SERVER_MS);
+    assert!(leap.starts_with("2016-12-31T23:59:59") || leap == "2017-01-01T00:00:00.000Z", "{leap}");
 }
 
 #[test]
@@ -171,6 +209,12 @@ fn fields_that_nobody_knows_are_an_object_or_nothing() {
     let extra: Extra = serde_json::from_str(r#"{"a":1}"#).unwrap();
     assert_eq!((extra.as_str(), serde_json::to_string(&extra).unwrap().as_str()), (r#"{"a":1}"#, r#"{"a":1}"#));
     assert_eq!(serde_json::to_string(&Extra::from("not JSON")).unwrap(), "{}");
+    // As the SDK imports it.
+    assert_eq!(serde_json::to_string(&Extra::from(r#"{"a":"\ud83d"}"#)).unwrap(), "{\"a\":\"\u{fffd}\"}");
+    let extra = Extra::from(r#"{"id":"other","ciphertext":"other","__proto__":1}"#);
+    let message = Message { id: "m".into(), ciphertext: "x".into(), extra, ..Message::default() };
+    let json = serde_json::to_string(&message).unwrap();
+    assert!(json.contains(r#""__proto__":1"#) && !json.contains("other"), "a field that we know is not written twice: {json}");
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
                     sequence_number: Some(9),
                     ..Receipt::default()
                 }],
+                ..ReadReceipt::default()
             })),
         ),
         (
@@ -222,7 +223,7 @@ fn every_field_comes_back_from_the_binary_form() {
         Body::SyncAck(ack(&["s:a:1", "of another form"])),
         Body::SyncAck(ack(&[])),
         Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 0, vector_clock: clock(r#"{"a":3}"#) }),
-        Body::ReadReceipt(ReadReceipt { receipts: receipts.clone() }),
+        Body::ReadReceipt(ReadReceipt { receipts: receipts.clone(), ..ReadReceipt::default() }),
         Body::ReadReceiptSync(ReadReceiptSync { receipts }),
         Body::Error(ErrorBody {
             session_id: Some("s".into()),

@@ -62,8 +62,8 @@ fn write(folder: &Path, sections: &[Section]) -> std::io::Result<()> {
 const INTRODUCTION: &str = "\
 Medians of 5 rounds (3 of 1,000,000 messages), native, release build. The real client and relay machines and the real
 journal in one process, without a network. Times are the processor's, of devices, relay and journal together, unless they say
-otherwise. Bytes are those of frames, without what a WebSocket adds. What a device writes is encoded and thrown away: there is
-no IndexedDB.
+otherwise. Bytes on the wire are those of frames, without what a WebSocket adds. What a device writes is encoded as records,
+whose bytes are counted: there is no IndexedDB.
 
 The claim: nothing superlinear in what is missing, nothing proportional to the history at a reconnect. `exponent` is the slope
 between the last two sizes on logarithmic axes: 0 does not grow, 1 is proportional; up to 0.2 more counts as the same.";

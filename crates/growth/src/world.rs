@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use cpu_time::{ProcessTime, ThreadTime};
+use serde_json::json;
 use solconnect_relay::journal::{Answer, Journal};
 use solconnect_sync_core::client::{
     self, Client, ClientConfig, DeviceRecord, Event, Generation, OutboxRecord, RequestId, SessionRecord, Snapshot, Write,
 };
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::relay::{self, ConnectionId, JournalQuestion, Relay};
+use solconnect_sync_core::relay::{self, ConnectionId, DeviceRow, JournalQuestion, Relay, StoredEntry, WatermarkRow};
 use solconnect_sync_core::time::Now;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -52,6 +53,12 @@ pub struct Cost {
     pub down: Traffic,
     /// To all devices.
     pub all_down: Traffic,
+    /// What that device wrote to its store, in bytes of records.
+    pub stored: u64,
+    /// What all devices wrote.
+    pub all_stored: u64,
+    /// What the journal was given to write: entries, devices and receipts.
+    pub journaled: u64,
 }
 
 /// What a browser would hold, but for the log: that is written and never read here.
@@ -63,22 +70,32 @@ struct Store {
 }
 
 impl Store {
-    fn write(&mut self, write: Write) {
+    /// Returns the bytes of the record that was written; none for what only leaves or is joined.
+    fn write(&mut self, write: Write) -> u64 {
+        let bytes = match &write {
+            Write::Device(record) => record.to_bytes(),
+            Write::Session(record) => record.to_bytes(),
+            Write::Outbox(record) => record.to_bytes(),
+            Write::Log(record) => record.to_bytes(),
+            Write::Versions(record) => record.to_bytes(),
+            Write::DeleteOutbox { .. } | Write::JoinLog { .. } | Write::ClearLog { .. } => Vec::new(),
+        };
+        let written = bytes.len() as u64;
         match write {
-            Write::Device(record) => self.device = Some(record.to_bytes()),
+            Write::Device(_) => self.device = Some(bytes),
             Write::Session(record) => {
-                self.sessions.insert(record.session_id.clone(), record.to_bytes());
+                self.sessions.insert(record.session_id, bytes);
             }
             Write::Outbox(record) => {
-                self.outbox.insert((record.session_id.clone(), record.first()), record.to_bytes());
+                self.outbox.insert((record.session_id.clone(), record.first()), bytes);
             }
             Write::DeleteOutbox { session_id, first, last } => {
                 let range = (session_id.clone(), first)..=(session_id, last);
                 self.outbox.retain(|key, _| !range.contains(key));
             }
-            Write::Log(record) => drop(record.to_bytes()),
-            Write::JoinLog { .. } | Write::ClearLog { .. } | Write::Versions(_) => {}
+            Write::Log(_) | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::Versions(_) => {}
         }
+        written
     }
 }
 
@@ -88,6 +105,7 @@ struct Device {
     connection: Option<(ConnectionId, Generation)>,
     up: Traffic,
     down: Traffic,
+    stored: u64,
     busy: Duration,
     received: u64,
 }
@@ -111,6 +129,8 @@ pub struct World {
     /// Only the wall clock goes on: nothing is ever late here.
     now: Now,
     all_down: Traffic,
+    all_stored: u64,
+    journaled: u64,
     folder: TempDir,
 }
 
@@ -133,6 +153,8 @@ impl World {
             queue: VecDeque::new(),
             now: Now { monotonic_ms: 1_000, wall_ms: 1_767_603_600_000 },
             all_down: Traffic::default(),
+            all_stored: 0,
+            journaled: 0,
             folder,
         }
     }
@@ -149,7 +171,7 @@ impl World {
         }
         let client = Client::new(ClientConfig::default(), snapshot, place as u64);
         let (up, down) = (Traffic::default(), Traffic::default());
-        self.devices.push(Device { client, store, connection: None, up, down, busy: Duration::ZERO, received: 0 });
+        self.devices.push(Device { client, store, connection: None, up, down, stored: 0, busy: Duration::ZERO, received: 0 });
         self.call(place, |request| client::Input::ConnectWallet { request, wallet: wallet.to_owned() });
         place
     }
@@ -163,10 +185,6 @@ impl World {
             outbox: outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("it was written so")).collect(),
             versions: Vec::new(),
         }
-    }
-
-    pub fn device_id(&self, place: Place) -> &str {
-        self.devices[place].client.device_id()
     }
 
     /// Messages of others that the application of a device was told of.
@@ -235,8 +253,8 @@ impl World {
     /// Does something, runs the world until nothing happens any more, and tells what that cost.
     pub fn measure(&mut self, place: Place, work: impl FnOnce(&mut World)) -> Cost {
         self.run();
-        let Device { up, down, busy, .. } = self.devices[place];
-        let all_down = self.all_down;
+        let Device { up, down, stored, busy, .. } = self.devices[place];
+        let World { all_down, all_stored, journaled, .. } = *self;
         let (start, worked) = (Instant::now(), ProcessTime::now());
         work(self);
         self.run();
@@ -248,6 +266,9 @@ impl World {
             up: device.up.since(up),
             down: device.down.since(down),
             all_down: self.all_down.since(all_down),
+            stored: device.stored - stored,
+            all_stored: self.all_stored - all_stored,
+            journaled: self.journaled - journaled,
         }
     }
 
@@ -276,7 +297,9 @@ impl World {
         for action in actions {
             match action {
                 client::Action::Persist(commit) => {
-                    commit.writes.into_iter().for_each(|write| device.store.write(write));
+                    let written: u64 = commit.writes.into_iter().map(|write| device.store.write(write)).sum();
+                    device.stored += written;
+                    self.all_stored += written;
                     self.queue.push_back(Happening::Device(place, client::Input::Persisted { commit: commit.id }));
                 }
                 client::Action::Connect { generation } => {
@@ -317,6 +340,7 @@ impl World {
                 }
                 relay::Action::Journal { ticket, question } => {
                     self.questions += usize::from(!matches!(question, JournalQuestion::Note { .. }));
+                    self.journaled += journal_bytes(&question);
                     self.journal.ask(ticket, question);
                 }
                 relay::Action::Disconnect { reason, .. } => panic!("the relay cut a connection: {reason}"),
@@ -324,6 +348,22 @@ impl World {
             }
         }
     }
+}
+
+/// What the rows that a question writes take, but for the numbers of entries.
+fn journal_bytes(question: &JournalQuestion) -> u64 {
+    let entry = |StoredEntry { device_id, key, digest, body, .. }: &StoredEntry| {
+        device_id.len() + key.as_ref().map_or(0, String::len) + digest.len() + body.bytes().len()
+    };
+    // It is kept as text, in part.
+    let device = |row: &DeviceRow| json!(row).to_string().len();
+    let receipts = |row: &WatermarkRow| row.wallet.len() + size_of_val(&row.watermark);
+    let bytes: usize = match question {
+        JournalQuestion::Append { entries, devices, .. } => entries.iter().map(entry).chain(devices.iter().map(device)).sum(),
+        JournalQuestion::Note { devices, watermarks, .. } => devices.iter().map(device).chain(watermarks.iter().map(receipts)).sum(),
+        JournalQuestion::Load { .. } | JournalQuestion::Read { .. } | JournalQuestion::Find { .. } => 0,
+    };
+    bytes as u64
 }
 
 pub fn ms(duration: Duration) -> f64 {

@@ -3,22 +3,32 @@
 //! Writing waits for the disk, so the thread takes everything that waits in its queue and stores it in one
 //! transaction: many messages share one wait (group commit). Nothing is answered before that transaction is on the
 //! disk. Reads share the thread because they must see the appends asked before them, and because they are short.
+//!
+//! Before and after each group, and twice a second in between, the thread sees whether the journal's files are still
+//! those at its path (see [`crate::place`]). Where they are not, every question fails until the same files are back: what
+//! would be acknowledged would be lost. The process stays, because what was acknowledged before is in the files that it
+//! holds, and an operator can still copy them.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion, Ticket};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
+use tokio::sync::watch;
+use tracing::{error, info};
 
 use crate::notes::Notes;
+use crate::place::{Place, Watch};
 use crate::store::{self, Reason};
 
 /// Questions answered together at most: bounds how long the first of them waits for the last.
 const GROUP_QUESTIONS_MAX: usize = 1_024;
+
+/// How often the files are looked at while nothing is asked: an operator hears of it within a second.
+const CHECK_INTERVAL_MS: u64 = 500;
 
 /// An answer and the question it belongs to.
 pub type Answer = (Ticket, JournalAnswer);
@@ -28,6 +38,7 @@ pub struct Journal {
     questions: Sender<(Ticket, JournalQuestion)>,
     answers: UnboundedSender<Answer>,
     thread: JoinHandle<()>,
+    trouble: watch::Receiver<Option<Reason>>,
     sessions: u64,
     entries: u64,
 }
@@ -37,18 +48,18 @@ impl Journal {
     /// for every question but [`JournalQuestion::Note`], and no more, so that channel needs no bound of its own.
     ///
     /// # Errors
-    /// A sentence for the operator, where the file cannot be opened, is in use by another process, is no journal, or
-    /// was written by a newer version.
+    /// A sentence for the operator, where the file cannot be opened or made, is in use by another process, is no journal,
+    /// or was written by a newer version.
     pub fn open(path: &Path, answers: UnboundedSender<Answer>) -> Result<Journal, String> {
-        let connection = store::open(path)?;
-        let (sessions, entries) = store::count(&connection).map_err(store::reason)?;
+        let (trouble_in, trouble) = watch::channel(None);
+        let writer = Writer::open(path, answers.clone(), trouble_in)?;
+        let (sessions, entries) = store::count(&writer.connection).map_err(store::reason)?;
         let (questions, received) = channel();
-        let writer = Writer { connection, answers: answers.clone(), notes: Notes::default() };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&received))
             .map_err(|error| format!("the journal's thread cannot be started: {error}"))?;
-        Ok(Journal { questions, answers, thread, sessions, entries })
+        Ok(Journal { questions, answers, thread, trouble, sessions, entries })
     }
 
     /// How many sessions there were when it was opened.
@@ -59,6 +70,11 @@ impl Journal {
     /// How many entries there were when it was opened.
     pub fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Why nothing can be stored at present; `None` while all is well.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
     }
 
     /// Asks. Never waits; questions are answered in their order.
@@ -84,23 +100,31 @@ impl Journal {
 
 struct Writer {
     connection: Connection,
+    watch: Watch,
     answers: UnboundedSender<Answer>,
     notes: Notes,
+    trouble: watch::Sender<Option<Reason>>,
 }
 
 impl Writer {
+    fn open(path: &Path, answers: UnboundedSender<Answer>, trouble: watch::Sender<Option<Reason>>) -> Result<Writer, Reason> {
+        let place = Place::take(path)?;
+        let connection = store::open(&place, path)?;
+        Ok(Writer { connection, watch: Watch::new(place)?, answers, notes: Notes::default(), trouble })
+    }
+
     fn run(mut self, questions: &Receiver<(Ticket, JournalQuestion)>) {
         loop {
-            let first = match self.notes.due {
-                None => questions.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => questions.recv_timeout(due.saturating_duration_since(Instant::now())),
-            };
-            match first {
+            let interval = Duration::from_millis(CHECK_INTERVAL_MS);
+            let wait = self.notes.due.map_or(interval, |due| due.saturating_duration_since(Instant::now()).min(interval));
+            match questions.recv_timeout(wait) {
                 Ok(first) => {
                     let group: Vec<_> = std::iter::once(first).chain(questions.try_iter().take(GROUP_QUESTIONS_MAX - 1)).collect();
                     self.answer(group);
                 }
-                Err(RecvTimeoutError::Timeout) => self.write_notes(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.check();
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if self.notes.due.is_some_and(|due| due <= Instant::now()) {
@@ -108,14 +132,42 @@ impl Writer {
             }
         }
         self.write_notes();
-        if let Err((_, error)) = self.connection.close() {
+        let lost = self.check().is_some();
+        if let Err(error) = store::close(self.connection, lost) {
             error!("closing the journal failed: {error}");
         }
     }
 
+    /// Why the files cannot be used now, if they cannot. Says so once.
+    fn check(&self) -> Option<Reason> {
+        let lost = self.watch.check().err();
+        self.tell(lost.clone());
+        lost
+    }
+
+    fn tell(&self, trouble: Option<Reason>) {
+        self.trouble.send_if_modified(|known| {
+            let is_news = *known != trouble;
+            match &trouble {
+                Some(reason) if is_news => error!(
+                    "the journal is lost, and nothing is stored or read: {reason}. What was acknowledged is in the files that this \
+                     process holds open: copy them before you stop it, or put the same files back"
+                ),
+                None if is_news => info!("the journal is back"),
+                _ => {}
+            }
+            *known = trouble;
+            is_news
+        });
+    }
+
     fn answer(&mut self, group: Vec<(Ticket, JournalQuestion)>) {
         let appends = group.iter().any(|(_, question)| matches!(question, JournalQuestion::Append { .. }));
-        let answers = if appends { self.store(&group) } else { self.read_only(&group, "") };
+        let answers = match self.check() {
+            Some(reason) => failed(&group, &reason),
+            None if appends => self.store(&group),
+            None => self.read_only(&group, ""),
+        };
         for answer in answers {
             // Where nobody listens any more, nobody waits either.
             let _ = self.answers.send(answer);
@@ -124,7 +176,12 @@ impl Writer {
 
     /// Answers a group that has appends, in one transaction.
     fn store(&mut self, group: &[(Ticket, JournalQuestion)]) -> Vec<Answer> {
-        match self.commit(group) {
+        let result = self.commit(group);
+        if let Err(lost) = self.watch.written() {
+            self.check();
+            return failed(group, &lost);
+        }
+        match result {
             Ok(answers) => answers,
             Err(reason) => {
                 error!("the journal stored nothing of a group of {} questions: {reason}", group.len());
@@ -187,7 +244,7 @@ impl Writer {
 
     fn write_notes(&mut self) {
         let notes = std::mem::take(&mut self.notes);
-        if notes.due.is_none() {
+        if notes.due.is_none() || self.check().is_some() {
             return;
         }
         let write = || -> rusqlite::Result<()> {
@@ -198,7 +255,16 @@ impl Writer {
         if let Err(error) = { write }() {
             error!("devices and receipts were not stored: {error}");
         }
+        if self.watch.written().is_err() {
+            self.check();
+        }
     }
+}
+
+/// Answers a group whose questions all failed. Notes are let go: they may be lost.
+fn failed(group: &[(Ticket, JournalQuestion)], reason: &str) -> Vec<Answer> {
+    let asked = group.iter().filter(|(_, question)| !matches!(question, JournalQuestion::Note { .. }));
+    asked.map(|(ticket, _)| (*ticket, JournalAnswer::Failed { reason: reason.to_owned() })).collect()
 }
 
 /// Answers anything but an append.
@@ -242,7 +308,7 @@ mod tests {
 
     fn writer(path: &Path) -> (Writer, tokio::sync::mpsc::UnboundedReceiver<Answer>) {
         let (answers, received) = tokio::sync::mpsc::unbounded_channel();
-        (Writer { connection: store::open(path).unwrap(), answers, notes: Notes::default() }, received)
+        (Writer::open(path, answers, watch::channel(None).0).unwrap(), received)
     }
 
     fn answers(

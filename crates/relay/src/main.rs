@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use solconnect_relay::driver::{Driver, EVENTS_MAX, Event};
 use solconnect_relay::journal::Journal;
+use solconnect_relay::options;
 use solconnect_relay::server::{self, ServerConfig};
 use solconnect_sync_core::relay::Relay;
 use tokio::select;
@@ -26,14 +28,19 @@ use tracing::level_filters::LevelFilter;
 #[command(version)]
 struct Options {
     /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = options::listen_address)]
     listen: SocketAddr,
 
-    /// The journal: a SQLite file, made where there is none. One relay at a time can use it
+    /// The journal: a SQLite file, made where there is none. One relay at a time can use it: FILE-lock beside it is held
+    /// while it runs, and FILE-wal is part of it. Where these files are deleted, moved, replaced or written to by others
+    /// while the relay runs, it refuses to store and to read, says so in its log, and answers 503 at /healthz, until the
+    /// same files are back. It does not end by itself: what it has acknowledged is still in the files that it holds open,
+    /// and can be copied (on Linux from /proc/PID/fd) until it is stopped
     #[arg(long, value_name = "FILE", default_value = "solconnect-relay.db")]
     journal: PathBuf,
 
-    /// Folder of the web page to serve at /; without it none is served
+    /// Folder of the web page to serve at /; without it none is served. Only regular files inside are served, also where
+    /// links lead to them, and nothing whose name begins with a dot but .well-known
     #[arg(long, value_name = "DIR")]
     www: Option<PathBuf>,
 
@@ -41,10 +48,11 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     pkg: Option<PathBuf>,
 
-    /// Let pages of this origin connect, such as https://chat.example.org; may be given several times. Pages of this
+    /// Let pages of this origin connect, such as https://chat.example.org (a scheme and a host, with a port where it is
+    /// not the scheme's own; no path, no patterns); may be given several times. Pages of this
     /// machine (localhost) always may; where other machines can reach the relay, so may pages of the host that they
     /// reach it at
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = options::origin)]
     allow_origin: Vec<String>,
 
     /// Listen on an address that other machines can reach. There is no sign-in and no TLS: whoever reaches the relay
@@ -53,7 +61,7 @@ struct Options {
     insecure_open: bool,
 
     /// What to log to stderr: off, error, warn, info, debug or trace. Never the content of messages
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = NonEmptyStringValueParser::new().try_map(|level| level.parse::<LevelFilter>()))]
     log: LevelFilter,
 }
 
@@ -103,6 +111,12 @@ async fn run(options: Options) -> Result<(), Failure> {
             return Err(failure(format!("{option}: there is no folder {}", folder.display())));
         }
     }
+    for (option, folder) in [("--www", &options.www), ("--pkg", &options.pkg)] {
+        if folder.as_deref().is_some_and(|folder| is_inside(&options.journal, folder)) {
+            let message = format!("{option}: the journal is in that folder, and everybody could download it: keep them apart");
+            return Err(Failure { code: 2, message });
+        }
+    }
     // Before anything says that it is ready, so that a signal is never missed.
     let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let [Ok(terminate), Ok(interrupt)] = &mut signals else {
@@ -116,13 +130,14 @@ async fn run(options: Options) -> Result<(), Failure> {
 
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let (stop, stop_asked) = oneshot::channel();
+    let trouble = journal.trouble();
     let driver = Driver::new(Relay::new(), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
     let config = ServerConfig { www: options.www, pkg: options.pkg, allow_origin: options.allow_origin };
     let stopped = stopped(terminate, interrupt, events_in.clone());
-    server::serve(listener, config, events_in, stopped).await.map_err(|error| failure(error.to_string()))?;
+    server::serve(listener, config, events_in, trouble, stopped).await.map_err(|error| failure(error.to_string()))?;
 
     // A driver that has ended already has panicked, which awaiting it tells.
     let _ = stop.send(());
@@ -139,6 +154,14 @@ async fn stopped(terminate: &mut Signal, interrupt: &mut Signal, events: mpsc::S
         () = events.closed() => "the relay failed",
     };
     info!("stopping: {why}");
+}
+
+/// Whether the file is in the folder, or will be when it is made.
+fn is_inside(file: &Path, folder: &Path) -> bool {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let place = file.canonicalize().or_else(|_| parent.canonicalize());
+    // What cannot be found is refused where it is opened.
+    place.is_ok_and(|place| folder.canonicalize().is_ok_and(|folder| place.starts_with(folder)))
 }
 
 fn log_start(address: SocketAddr, path: &Path, journal: &Journal) {

@@ -24,12 +24,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tower_http::services::ServeDir;
 use tracing::{debug, error};
 
 use crate::driver::Event;
 use crate::linger::Linger;
 use crate::origin::{OriginRule, content_security_policy};
+use crate::pages::Pages;
 use crate::socket;
 
 /// How long a client may take to send the head of a request (T15).
@@ -73,7 +73,7 @@ struct Context {
     events: mpsc::Sender<Event>,
     last_connection: Arc<AtomicU64>,
     rule: Arc<OriginRule>,
-    page: Option<ServeDir>,
+    page: Option<Pages>,
     port: u16,
 }
 
@@ -98,6 +98,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until `stop` resolves, then lets running requests end. WebSockets go on: they are the driver's.
+/// `/healthz` answers 503 while there is `trouble`.
 ///
 /// # Errors
 /// Where the listener has no address.
@@ -105,9 +106,10 @@ pub async fn serve(
     listener: TcpListener,
     config: ServerConfig,
     events: mpsc::Sender<Event>,
+    trouble: watch::Receiver<Option<String>>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let router = router(listener.local_addr()?, config, events);
+    let router = router(listener.local_addr()?, config, events, trouble);
     let (stopping, requests) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
@@ -157,8 +159,8 @@ async fn answer_requests(stream: TcpStream, peer: SocketAddr, router: Router, mu
     }
 }
 
-fn router(address: SocketAddr, config: ServerConfig, events: mpsc::Sender<Event>) -> Router {
-    let page = config.www.map(ServeDir::new);
+fn router(address: SocketAddr, config: ServerConfig, events: mpsc::Sender<Event>, trouble: watch::Receiver<Option<String>>) -> Router {
+    let page = config.www.map(Pages::new);
     let context = Context {
         events,
         last_connection: Arc::default(),
@@ -166,14 +168,26 @@ fn router(address: SocketAddr, config: ServerConfig, events: mpsc::Sender<Event>
         page: page.clone(),
         port: address.port(),
     };
-    let mut router = Router::new().route("/", get(root)).route("/healthz", get(|| async { "ok\n" }));
-    if let Some(pkg) = config.pkg {
-        router = router.nest_service("/pkg", ServeDir::new(pkg));
+    let mut router = Router::new().route("/", get(root)).route("/healthz", get(move || health(trouble.clone())));
+    if let Some(pkg) = config.pkg.map(Pages::new) {
+        router = router.nest("/pkg", Router::new().fallback(move |request| serve_page(pkg.clone(), request)));
     }
     if let Some(page) = page {
-        router = router.fallback_service(page);
+        router = router.fallback(move |request| serve_page(page.clone(), request));
     }
     router.layer(from_fn_with_state(context.clone(), add_headers)).with_state(context)
+}
+
+async fn serve_page(pages: Pages, request: Request) -> Response {
+    pages.answer(request).await
+}
+
+/// For whoever restarts services: what is wrong is in the log, because anybody may ask here.
+async fn health(trouble: watch::Receiver<Option<String>>) -> (StatusCode, &'static str) {
+    match *trouble.borrow() {
+        None => (StatusCode::OK, "ok\n"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "the journal is lost\n"),
+    }
 }
 
 /// A WebSocket where one is asked for, the page otherwise.
@@ -185,7 +199,7 @@ async fn root(
 ) -> Response {
     if !request.headers().contains_key(header::UPGRADE) {
         return match context.page {
-            Some(mut page) => page.try_call(request).await.map_or_else(unreadable, IntoResponse::into_response),
+            Some(page) => page.answer(request).await,
             None => (StatusCode::NOT_FOUND, "This is a SolConnect relay. It speaks WebSocket here.\n").into_response(),
         };
     }
@@ -211,11 +225,6 @@ async fn root(
         // A client that offers none of them is taken too, and speaks JSON.
         .protocols([Encoding::Binary.subprotocol(), Encoding::Json.subprotocol()])
         .on_upgrade(move |socket| socket::run(socket, connection, peer, context.events))
-}
-
-fn unreadable(error: io::Error) -> Response {
-    error!("the page cannot be read: {error}");
-    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::watermark::Watermark;
+
+use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
 const SCHEMA_VERSION: i64 = 3;
@@ -61,20 +64,32 @@ const ENTRY_COLUMNS: &str = "sequence, device, counter, key, digest, body";
 /// Why something was not stored or read. A sentence for the operator.
 pub(crate) type Reason = String;
 
-/// Opens the file, making it and its tables where there are none.
+/// Opens the file of a place, making its tables where there are none. `named` is what the operator calls it.
 ///
 /// # Errors
 /// A file that cannot be opened, is in use by another process, is no journal, or was written by a newer version.
-pub(crate) fn open(path: &Path) -> Result<Connection, Reason> {
-    let name = path.display();
+pub(crate) fn open(place: &Place, named: &Path) -> Result<Connection, Reason> {
+    let name = named.display();
     let explain = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => format!("the journal {name} is in use by another process: one relay at a time can write to it"),
+        Some(ErrorCode::DatabaseBusy) => place::in_use(named),
         Some(ErrorCode::NotADatabase) => format!("{name} is not a journal: choose another file with --journal"),
+        Some(ErrorCode::ReadOnly) => format!("the journal {name} cannot be written: let the relay's user write to it and to its folder"),
         _ => format!("the journal {name} cannot be opened: {error}"),
     };
-    let mut connection = Connection::open(path).map_err(explain)?;
+    // Never as a URI, which could name something other than a file.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(place.file(), flags).map_err(explain)?;
     prepare(&mut connection, &name.to_string()).map_err(explain)??;
     Ok(connection)
+}
+
+/// Closes it. Where its files are `lost`, what is at their paths is somebody else's: it is neither written nor deleted,
+/// as SQLite does when it closes a database.
+pub(crate) fn close(connection: Connection, lost: bool) -> rusqlite::Result<()> {
+    if lost {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
+    connection.close().map_err(|(_, error)| error)
 }
 
 fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(), Reason>> {

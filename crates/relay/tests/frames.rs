@@ -259,3 +259,27 @@ async fn messages_that_did_not_know_of_each_other_are_reported_as_a_conflict() {
     assert!(versions.iter().all(|version| version["message"].is_object() && version["vectorClock"].is_object()));
     assert_eq!(first.log(SESSION, 0).await.len(), 2, "both are kept");
 }
+
+#[tokio::test]
+async fn half_an_emoji_and_a_broken_message_cost_no_other() {
+    let relay = RelayProcess::start().await;
+    let mut listener = relay.device(SESSION, "device-b").await;
+    let mut sender = relay.device(SESSION, "device-a").await;
+    let mut messages = [1, 2, 3, 4].map(|count| unsent(SESSION, "device-a", count, &format!("text {count}")));
+    messages[1]["message"]["ciphertext"] = json!("text HALF");
+    messages[2]["vectorClock"] = json!({"device-a": -1});
+    messages[3]["message"]["timestamp"] = json!(1732.5);
+    let update = frame("sync_update", SESSION, "device-a", json!({ "messages": messages })).to_string().replace("HALF", r"\ud83d");
+    for _ in 0..2 {
+        sender.send_text(&update).await;
+        let ack = sender.expect("sync_ack").await;
+        assert_eq!(ack["acknowledgedMessageIds"], json!(["device-a-1", "device-a-2", "device-a-4"]), "also when it comes again");
+        let error = sender.expect("error").await;
+        assert_eq!((&error["code"], &error["refusedMessageId"]), (&json!("INVALID_VECTOR_CLOCK"), &json!("device-a-3")));
+    }
+    listener.expect("chat").await;
+    assert_eq!(listener.expect("chat").await["message"], "text \u{fffd}");
+    assert_eq!(listener.expect("chat").await["timestamp"], 1732.5);
+    let relay = relay.kill_and_restart().await;
+    assert_eq!(relay.device(SESSION, "device-c").await.log(SESSION, 0).await.len(), 3);
+}

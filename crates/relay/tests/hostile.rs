@@ -50,8 +50,6 @@ async fn bad_frames_are_refused_with_a_code_and_the_socket_stays_open_t5_t10() {
         assert_refused(&mut client, &text, "INVALID_VECTOR_CLOCK").await;
     }
     for fields in [
-        json!({"type": "sync_request", "lastSyncedSequence": "42"}),
-        json!({"type": "sync_request", "lastSyncedSequence": -1}),
         json!({"type": "sync_request", "missingRanges": 7}),
         json!({"type": "sync_request", "missingRanges": [{"start": -1, "end": 2}]}),
         json!({"type": "sync_update", "messages": {"0": {}}}),

@@ -160,7 +160,7 @@ fn other_files_are_refused_and_left_alone() {
     let path = folder.path().join("other.db");
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
     assert!(refusal(&path).contains("another program"));
-    assert!(refusal(&folder.path().join("no/such/folder/journal.db")).contains("cannot be opened"));
+    assert!(refusal(&folder.path().join("no/such/folder/journal.db")).contains("cannot be made"));
 }
 
 #[test]

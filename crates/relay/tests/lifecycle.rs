@@ -120,15 +120,52 @@ async fn what_cannot_start_says_why() {
         (vec!["--listen", address.as_str(), "--journal", journal], 1, "is in use"),
         (vec!["--listen", "127.0.0.1:0", "--journal", in_use.to_str().unwrap()], 1, "in use by another process"),
         (vec!["--listen", "127.0.0.1:0", "--journal", newer.to_str().unwrap()], 1, "newer version"),
-        (vec!["--listen", "127.0.0.1:0", "--journal", "/no/such/folder/x.db"], 1, "cannot be opened"),
+        (vec!["--listen", "127.0.0.1:0", "--journal", "/no/such/folder/x.db"], 1, "no folder /no/such/folder. Make it"),
         (vec!["--listen", "127.0.0.1:0", "--journal", journal, "--www", "/no/such/folder"], 1, "no folder"),
-        (vec!["--listen", "everywhere"], 2, "--listen"),
+        (vec!["--listen", "127.0.0.1:0", "--journal", journal, "--www", folder.path().to_str().unwrap()], 2, "download"),
+        (vec!["--listen", "everywhere"], 2, "127.0.0.1:8080"),
+        (vec!["--listen", "127.0.0.1:70000"], 2, "127.0.0.1:8080"),
+        (vec!["--listen", "224.0.0.1:80", "--insecure-open"], 2, "multicast"),
+        (vec!["--allow-origin", "https://chat.example.org/chat"], 2, "no path"),
+        (vec!["--allow-origin", "*"], 2, "--allow-origin"),
+        (vec!["--allow-origin", ""], 2, "--allow-origin"),
+        (vec!["--journal", ""], 2, "--journal"),
+        (vec!["--www", ""], 2, "--www"),
         (vec!["--log", "loudly"], 2, "--log"),
+        (vec!["--log", ""], 2, "--log"),
         (vec!["--unknown"], 2, "--unknown"),
     ] {
         let (found, said) = refusal(&options).await;
         assert_eq!(found, code, "{options:?}: {said}");
         assert!(said.contains(words), "{options:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_hold_a_journal_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("folder")).unwrap();
+    std::fs::write(path("file"), "").unwrap();
+    std::fs::hard_link(path("file"), path("same-file")).unwrap();
+    std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    for (journal, words) in [
+        (":memory:".to_owned(), "Name a file"),
+        ("file:x?mode=memory".to_owned(), "Name a file"),
+        (path("folder"), "is a folder"),
+        (path("new-folder/"), "is a folder"),
+        ("/".to_owned(), "is a folder"),
+        (path("pipe"), "no regular file"),
+        ("/dev/null".to_owned(), "no regular file"),
+        (path("link"), "does not exist"),
+        (path("file/x.db"), "cannot be"),
+        ("/proc/x.db".to_owned(), "cannot be"),
+        (path("same-file"), "hard links"),
+    ] {
+        let (code, said) = refusal(&["--listen", "127.0.0.1:0", "--journal", &journal]).await;
+        assert_eq!(code, 1, "{journal}: {said}");
+        assert!(said.contains(words) && said.contains(&journal), "{journal}: {said}");
     }
 }
 

@@ -3,6 +3,9 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use support::{RelayProcess, handshake};
 use tempfile::TempDir;
@@ -63,6 +66,87 @@ async fn the_page_and_the_sdk_have_the_right_types() {
 }
 
 #[tokio::test]
+async fn only_regular_files_inside_the_folder_are_served() {
+    let folder = folders();
+    let www = folder.path().join("www");
+    for (path, text) in [
+        (".env", "secret"),
+        (".git/config", "secret"),
+        ("docs/page.html", "shown"),
+        (".well-known/security.txt", "shown"),
+        ("a b.txt", "shown"),
+    ] {
+        fs::create_dir_all(www.join(path).parent().unwrap()).unwrap();
+        fs::write(www.join(path), text).unwrap();
+    }
+    symlink(folder.path().join("secret.txt"), www.join("out.txt")).unwrap();
+    symlink("../secret.txt", www.join("up.txt")).unwrap();
+    symlink(folder.path(), www.join("parent")).unwrap();
+    symlink("/dev/zero", www.join("zero")).unwrap();
+    symlink(".env", www.join("env.txt")).unwrap();
+    symlink("app.js", www.join("link.js")).unwrap();
+    assert!(Command::new("mkfifo").arg(www.join("pipe.txt")).status().unwrap().success());
+    let _socket = UnixListener::bind(www.join("socket.txt")).unwrap();
+    let relay = relay_with_page(&folder).await;
+    for path in [
+        "/out.txt",
+        "/up.txt",
+        "/parent/secret.txt",
+        "/zero",
+        "/env.txt",
+        "/.env",
+        "/%2eenv",
+        "/.git/config",
+        "/.well-known",
+        "/.well-known/",
+        "/pipe.txt",
+        "/socket.txt",
+        "/docs",
+        "/docs/",
+        "/docs/page.html/",
+        "/app.js%00.txt",
+        "/%ff",
+    ] {
+        for method in ["GET", "HEAD"] {
+            let (head, body) = relay.request(method, path, "").await;
+            assert!(head.starts_with("http/1.1 404 "), "{method} {path}: {head}");
+            assert!(!String::from_utf8_lossy(&body).contains("secret"), "{path}");
+        }
+    }
+    for path in ["/docs/page.html", "/.well-known/security.txt", "/a%20b.txt"] {
+        assert_eq!(relay.get(path, "").await.1, b"shown", "{path}");
+    }
+    assert_eq!(relay.get("/link.js", "").await.1, b"export {}", "a link that stays inside");
+}
+
+#[tokio::test]
+async fn head_has_the_head_and_other_methods_are_refused() {
+    let folder = folders();
+    let relay = relay_with_page(&folder).await;
+    for (path, bytes) in [("/", 34), ("/app.js", 9), ("/pkg/index.js", 9)] {
+        let (head, body) = relay.request("HEAD", path, "").await;
+        assert!(head.starts_with("http/1.1 200 ") && head.contains(&format!("content-length: {bytes}")), "{path}: {head}");
+        assert!(body.is_empty(), "{path}");
+        let (head, _) = relay.request("POST", path, "Content-Length: 0\r\n").await;
+        assert!(head.starts_with("http/1.1 405 "), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_link_is_followed_to_its_newest_target() {
+    let folder = folders();
+    let (current, next) = (folder.path().join("current"), folder.path().join("next"));
+    symlink("www", &current).unwrap();
+    let relay = RelayProcess::start_with(&["--www", current.to_str().unwrap()]).await;
+    assert_eq!(relay.get("/app.js", "").await.1, b"export {}");
+    fs::create_dir(folder.path().join("www2")).unwrap();
+    fs::write(folder.path().join("www2/app.js"), "export default 2").unwrap();
+    symlink("www2", &next).unwrap();
+    fs::rename(&next, &current).unwrap();
+    assert_eq!(relay.get("/app.js", "").await.1, b"export default 2");
+}
+
+#[tokio::test]
 async fn every_answer_has_a_strict_policy_t18_t19() {
     let folder = folders();
     let relay = relay_with_page(&folder).await;
@@ -106,7 +190,7 @@ async fn the_subprotocol_is_chosen_where_it_is_offered() {
 
 #[tokio::test]
 async fn pages_of_strangers_may_not_connect_t16() {
-    let relay = RelayProcess::start_with(&["--allow-origin", "https://chat.example.org"]).await;
+    let relay = RelayProcess::start_with(&["--allow-origin", "HTTPS://Chat.example.org:443/"]).await;
     let own = format!("http://{}", relay.address);
     for origin in [own.as_str(), "http://localhost:3000", "https://chat.example.org"] {
         assert!(handshake(relay.address, &[("origin", origin)]).await.is_ok(), "{origin}");

@@ -1,4 +1,4 @@
-//! The checker: holds what devices and relay show against the invariants of ARCHITECTURE.md, at every step. It knows
+//! The checker: holds what devices and relay show against the invariants of docs/numbers.md, at every step. It knows
 //! replies, events, frames, the journal's contents and stored records, never the machines' inner state.
 //!
 //! What devices show is judged in `device_rules`, what the relay shows in `relay_rules`, what must be so in the end in
@@ -17,7 +17,7 @@ use crate::reader::Reader;
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 23] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27];
+pub const INVARIANTS: [u8; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27, 30];
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ pub struct Violation {
 pub(crate) struct Call {
     pub tab: TabId,
     pub kind: CallKind,
+    /// The input, for people.
+    pub name: String,
+    /// The machine was given it: a frozen tab takes its calls when it thaws.
+    pub fed: bool,
 }
 
 /// What a call promises when it succeeds.
@@ -56,6 +60,8 @@ pub(crate) struct TabView {
     pub syncs: BTreeMap<SessionId, Sync>,
     pub told_queue: u64,
     pub fenced: bool,
+    /// The database is another tab's, or gone.
+    pub lost_store: Option<LostStore>,
     /// It has told that the relay was set back.
     pub rolled_back: bool,
     /// A commit is stored and the tab does not know yet.
@@ -72,6 +78,14 @@ pub(crate) struct TabView {
     pub device_ids: BTreeMap<SessionId, DeviceId>,
     /// The session whose progress says that all is done, in the present step.
     pub whole: BTreeSet<SessionId>,
+}
+
+/// What a tab had stored when it lost its database. It shows this from then on, because it can store nothing more.
+#[derive(Clone, Copy)]
+pub(crate) struct LostStore {
+    pub unsent_count: u64,
+    /// The database was deleted, and was not only claimed by another tab.
+    pub deleted: bool,
 }
 
 pub(crate) struct Sync {
@@ -124,7 +138,8 @@ impl Window {
     }
 }
 
-/// What must come up beside faults and invariants, or the world has lost its teeth.
+/// Rare situations that must come up in a long run beside faults and invariants. Without them the world would no longer test
+/// what they are about.
 #[derive(Clone, Copy)]
 pub enum Mark {
     /// A message that was queued again turned out to be in the log under an earlier name.
@@ -146,7 +161,7 @@ impl Mark {
     }
 }
 
-/// See the module.
+/// What it has seen, and the first invariant that did not hold.
 #[derive(Default)]
 pub struct Checker {
     /// What was shown.
@@ -155,6 +170,8 @@ pub struct Checker {
     exercised: [u64; 32],
     marks: [u64; Mark::ALL.len()],
     pub(crate) calls: BTreeMap<u64, Call>,
+    /// The highest request that an application has made.
+    pub(crate) last_call: u64,
     pub(crate) tabs: BTreeMap<TabId, TabView>,
     pub(crate) profiles: Vec<ProfileView>,
     pub(crate) connections: BTreeMap<ConnectionId, ConnectionView>,
@@ -209,17 +226,30 @@ impl Checker {
         self.lies = true;
     }
 
-    /// Puts an invariant to the test.
+    /// Puts an invariant to the test, on one thing that was seen and could have been otherwise.
     pub fn require(&mut self, invariant: u8, holds: bool, text: impl FnOnce() -> String) {
-        self.exercised[invariant as usize] += 1;
-        if !holds {
-            self.violate(invariant, text());
+        self.tested(invariant, 1, (!holds).then(text));
+    }
+
+    /// The same where the rule `applies`. Elsewhere nothing could have failed: nothing is looked at and nothing counted.
+    pub fn require_where(&mut self, invariant: u8, applies: bool, holds: bool, text: impl FnOnce() -> String) {
+        if applies {
+            self.require(invariant, holds, text);
         }
     }
 
-    /// Counts that an invariant was put to the test and held.
-    pub(crate) fn exercise(&mut self, invariant: u8) {
-        self.exercised[invariant as usize] += 1;
+    /// Puts an invariant to the test on `count` things, of which `wrong` is one for which it does not hold. Where there
+    /// was none to look at, nothing is counted.
+    pub fn require_none<T>(&mut self, invariant: u8, count: usize, wrong: Option<T>, text: impl FnOnce(T) -> String) {
+        self.tested(invariant, count as u64, wrong.map(text));
+    }
+
+    /// The only place that counts tests of an invariant. It is reached with the outcome of a check alone.
+    fn tested(&mut self, invariant: u8, count: u64, broken: Option<String>) {
+        self.exercised[invariant as usize] += count;
+        if let Some(text) = broken {
+            self.violate(invariant, text);
+        }
     }
 
     /// An invariant does not hold. Only the first is kept.
@@ -245,6 +275,7 @@ impl Checker {
     /// A device's machine went down: what was stored strictly is still there (I2).
     pub fn power_cut(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>) {
         let lost = self.profiles[profile].pending.iter().copied().find(|number| !unsent.contains_key(number));
-        self.require(2, lost.is_none(), || format!("message s{} was accepted and did not survive a power cut", lost.unwrap_or(0)));
+        let count = self.profiles[profile].pending.len();
+        self.require_none(2, count, lost, |number| format!("message s{number} was accepted and did not survive a power cut"));
     }
 }

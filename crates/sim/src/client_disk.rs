@@ -170,6 +170,11 @@ impl ClientDisk {
         self.synced
     }
 
+    /// The database is deleted under whoever has it open: nothing is left, and nobody owns what is not there.
+    pub fn delete(&mut self) {
+        *self = ClientDisk::default();
+    }
+
     /// Only the first so many commits are left.
     pub fn go_back(&mut self, commits: usize) {
         self.history.truncate(commits);

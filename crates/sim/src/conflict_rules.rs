@@ -49,7 +49,7 @@ impl Checker {
                 let expected = log.unknown_to(entry);
                 let told = conflict.concurrent_with.iter().map(|range| (range.device_id.clone(), range.from, range.to));
                 let agrees = told.eq(expected.iter().cloned());
-                self.require(12, agrees || self.set_back, || {
+                self.require_where(12, !self.set_back, agrees, || {
                     format!("entry {sequence} is said to conflict with {:?}, it does with {expected:?}", conflict.concurrent_with)
                 });
             }
@@ -60,7 +60,7 @@ impl Checker {
                 let told = conflict.conflicting_versions.iter().map(|version| &version.message.id);
                 let agrees = expected.len() >= 2 && told.eq(expected.iter().take(conflict.conflicting_versions.len()));
                 let settled = conflict.resolution.is_some() != (strategy == Strategy::Manual);
-                self.require(12, (agrees && settled) || self.set_back, || {
+                self.require_where(12, !self.set_back, agrees && settled, || {
                     format!("versions of {} at {sequence} are told in another order or number than {expected:?}", conflict.message_id)
                 });
             }
@@ -77,8 +77,8 @@ impl Checker {
         let log = self.ledger.log(session_id);
         let entries = log.entries().iter().filter(|entry| (from..=cursor).contains(&entry.sequence_number));
         let expected = entries.filter(|entry| entry.message.replaces.is_none());
-        let mut wrong = None;
-        let mut count = 0;
+        let (mut wrong, mut wrong_versions) = (None, None);
+        let (mut count, mut versioned) = (0, 0);
         for (entry, view) in expected.zip(shown.iter().map(Some).chain(std::iter::repeat(None))) {
             count += 1;
             let author = &entry.message.sender_wallet;
@@ -93,15 +93,23 @@ impl Checker {
                 None => entry.message.ciphertext.as_str(),
             };
             let agrees = view.is_some_and(|view| {
-                let ids = view.versions.iter().map(|version| &version.id).eq(versions.iter().map(|version| &version.message.id));
-                (&view.id, view.sequence_number, view.text.as_str()) == (&entry.message.id, Some(entry.sequence_number), text) && ids
+                (&view.id, view.sequence_number, view.text.as_str()) == (&entry.message.id, Some(entry.sequence_number), text)
             });
+            let versions_shown: Vec<&String> = view.iter().flat_map(|view| &view.versions).map(|version| &version.id).collect();
+            if !versions.is_empty() || !versions_shown.is_empty() {
+                versioned += 1;
+                let agree = versions_shown.iter().copied().eq(versions.iter().map(|version| &version.message.id));
+                wrong_versions = wrong_versions.or((!agree).then_some(entry.sequence_number));
+            }
             if !agrees && wrong.is_none() {
                 wrong = Some((entry.sequence_number, text.to_owned(), view.map(|view| (view.id.clone(), view.text.clone()))));
             }
         }
         let same = wrong.is_none() && count == shown.len();
-        self.require(9, same || self.set_back, || format!("tab {tab} shows another list of {session_id} than its log: {wrong:?}"));
-        self.exercise(12);
+        self.require_where(9, !self.set_back, same, || format!("tab {tab} shows another list of {session_id} than its log: {wrong:?}"));
+        let wrong_versions = wrong_versions.filter(|_| !self.set_back);
+        self.require_none(12, versioned, wrong_versions, |at| {
+            format!("tab {tab} shows other versions of {at} of {session_id} than its log")
+        });
     }
 }

@@ -30,7 +30,7 @@ pub struct Profile {
     pub config: ClientConfig,
     /// The tab that the user works in.
     pub tab: Option<TabId>,
-    /// Its wall clock is off by so much.
+    /// By how many milliseconds its wall clock is wrong.
     pub skew_ms: i64,
     /// The application wants to be offline.
     pub offline: bool,
@@ -113,6 +113,9 @@ impl World {
                 self.store(tab, commit);
             }
         }
+        for tab in older {
+            self.checker.lost_store(tab, &self.profiles[profile].disk, false);
+        }
         self.last_tab += 1;
         let id = self.last_tab;
         let seed = self.ctx.random.u64(..);
@@ -122,7 +125,7 @@ impl World {
         let client = Client::new(config.clone(), disk.claim(id), seed);
         let (wallet, peers, offline) = (*wallet, peers.clone(), *offline);
         *tab = Some(id);
-        self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status());
+        self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
         self.ctx.line(|| format!("tab {id} opens profile {profile}, device {}", client.device_id()));
         let tab = Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false };
         self.tabs.insert(id, tab);
@@ -187,6 +190,18 @@ impl World {
         self.checker.profile_set_back(profile, disk.unsent());
     }
 
+    /// The database of a profile is deleted while its tabs run (F32): what they write from now on fails.
+    pub fn delete_database(&mut self, profile: ProfileId) {
+        let tabs: Vec<TabId> = self.tabs.iter().filter(|(_, tab)| tab.profile == profile).map(|(id, _)| *id).collect();
+        for tab in tabs {
+            self.checker.lost_store(tab, &self.profiles[profile].disk, true);
+        }
+        self.ctx.line(|| format!("the database of profile {profile} is deleted"));
+        let disk = &mut self.profiles[profile].disk;
+        disk.delete();
+        self.checker.profile_set_back(profile, disk.unsent());
+    }
+
     /// The application makes a call.
     pub fn call(&mut self, tab: TabId, input: impl FnOnce(u64) -> Input) {
         let Some(profile) = self.profile_of(tab) else { return };
@@ -226,6 +241,7 @@ impl World {
         {
             self.checker.reached(id, &Payload::Binary(frame.clone()));
         }
+        self.checker.fed(&input);
         let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
         for action in actions {
@@ -239,6 +255,9 @@ impl World {
             self.checker.fenced(id);
         }
         self.checker.handled(id, knows, &self.profiles[profile].disk);
+        if self.tabs.get(&id).is_some_and(|tab| !tab.commit_waits) {
+            self.checker.owes_nothing_when_fenced(id);
+        }
         self.set_timer(id);
     }
 
@@ -432,7 +451,9 @@ impl World {
             for message in &shown {
                 self.checker.status(id, session_id, &message.id, message.status, false);
             }
-            if !self.checker.is_disk_ahead(id) {
+            if disk.owner() != id {
+                self.checker.shown_without_store(id, session_id, &shown);
+            } else if !self.checker.is_disk_ahead(id) {
                 let unsent: Vec<_> = disk.state().unsent(session_id).collect();
                 self.checker.shown(id, session, &shown, cleared + 1, &unsent);
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::{
-    ConnectionState, Input, LogRecord, MessageStatus, Reply, SessionRecord, SessionView, SyncScope, SyncStatusView, Write,
+    ConnectionState, Input, LogRecord, MessageStatus, MessageView, Reply, SessionRecord, SessionView, SyncScope, SyncStatusView, Write,
 };
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{Body, Frame, Payload};
@@ -11,13 +11,13 @@ use solconnect_sync_core::ids::{DeviceId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Entry;
 
-use crate::checker::{Call, CallKind, Checker, TabView};
+use crate::checker::{Call, CallKind, Checker, LostStore, TabView};
 use crate::client_disk::{ClientDisk, State};
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
 use crate::world::{ProfileId, TabId};
 
-/// What a commit finds, for the look at what it leaves.
+/// What was stored before a commit, to compare with what is stored after it.
 pub struct Before {
     /// What the device was called, and the cursor, by session.
     sessions: BTreeMap<SessionId, (DeviceId, u64)>,
@@ -43,10 +43,15 @@ impl TabView {
 
 impl Checker {
     /// A tab was opened over what its profile stores.
-    pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView) {
+    pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView, sessions: &[SessionView]) {
         self.tabs.insert(tab, TabView { profile, told_queue: status.queued_message_count, ..TabView::default() });
         let stored = disk.unsent_count();
-        self.require(22, true, String::new);
+        let records = &disk.state().records;
+        let shown = sessions.iter().map(|view| (&view.session_id, view.last_synced_sequence));
+        let read = shown.eq(records.sessions.iter().map(|(id, record)| (id, record.cursor)));
+        self.require(22, read, || format!("tab {tab} opens its store and shows other sessions than it holds: {sessions:?}"));
+        let unread = records.log.iter().find(|(_, record)| record.entries().is_err()).map(|(key, _)| key);
+        self.require_none(22, records.log.len(), unread, |key| format!("tab {tab} opens its store, where batch {key:?} cannot be read"));
         self.require(13, status.queued_message_count == stored, || {
             format!("tab {tab} begins with {} messages queued, {stored} are stored", status.queued_message_count)
         });
@@ -59,6 +64,38 @@ impl Checker {
             sent.fate = Fate::Excused;
         }
         self.calls.retain(|_, call| call.tab != tab);
+    }
+
+    /// Another tab claims the database of this one, or it is deleted.
+    pub fn lost_store(&mut self, tab: TabId, disk: &ClientDisk, deleted: bool) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        let lost = view.lost_store.get_or_insert(LostStore { unsent_count: disk.unsent_count(), deleted });
+        lost.deleted |= deleted;
+    }
+
+    /// The machine of a tab is given an input. From now on it owes the answer, where that is a call.
+    pub fn fed(&mut self, input: &Input) {
+        if let Some(call) = request_of(input).and_then(|request| self.calls.get_mut(&request)) {
+            call.fed = true;
+        }
+    }
+
+    /// A fenced tab with no commit under way waits for nothing: it has answered every call (I30).
+    pub fn owes_nothing_when_fenced(&mut self, tab: TabId) {
+        if !self.tabs.get(&tab).is_some_and(|view| view.fenced) {
+            return;
+        }
+        let owed = self.calls.iter().find(|(_, call)| call.tab == tab && call.fed).map(|(request, call)| (*request, call.name.clone()));
+        self.require(30, owed.is_none(), || {
+            let (request, name) = owed.unwrap_or_default();
+            format!("tab {tab} has lost its database and does not answer call {request}: {name}")
+        });
+    }
+
+    /// A call that is not answered yet, for people; `None` when no tab that is alive owes an answer.
+    pub fn unanswered(&self) -> Option<String> {
+        let (request, call) = self.calls.first_key_value()?;
+        Some(format!("tab {} has not answered call {request}: {}", call.tab, call.name))
     }
 
     /// The application makes a call.
@@ -81,12 +118,14 @@ impl Checker {
             Input::Sync { request, session_id, scope } => {
                 let wanted = |id: &&SessionId| session_id.as_ref().is_none_or(|only| only == *id);
                 // Those that an earlier call is about to close may take no part.
+                // A tab that has lost its database does not know what is stored there.
+                let owner = disk.owner() == tab;
                 let closing = |id: &SessionId| {
                     self.calls.values().any(|call| call.tab == tab && matches!(&call.kind, CallKind::Close(closed) if closed == id))
                 };
                 let open =
                     disk.state().records.sessions.iter().filter(|(id, session)| session.open && session.wallet == wallet && !closing(id));
-                let targets = open.map(|(id, _)| id).filter(wanted).map(|id| {
+                let targets = open.map(|(id, _)| id).filter(wanted).filter(|_| owner).map(|id| {
                     let unsent = disk.state().unsent(id).filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
                     let head = if *scope == SyncScope::Everything { self.ledger.log(id).head() } else { 0 };
                     (id.clone(), unsent, head)
@@ -99,7 +138,9 @@ impl Checker {
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };
-        self.calls.insert(request, Call { tab, kind });
+        self.last_call = self.last_call.max(request);
+        let name = format!("{input:?}").chars().take(120).collect();
+        self.calls.insert(request, Call { tab, kind, name, fed: false });
     }
 
     fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>) -> CallKind {
@@ -114,9 +155,21 @@ impl Checker {
 
     /// A tab answers a call.
     pub fn replied(&mut self, tab: TabId, request: u64, result: &Result<Reply, SyncError>, disk: &ClientDisk) {
-        let Some(call) = self.calls.remove(&request) else {
-            return self.violate(21, format!("tab {tab} answers call {request}, which was not made, or a second time"));
-        };
+        let call = self.calls.remove(&request);
+        let due = call.as_ref().is_some_and(|call| call.tab == tab && call.fed);
+        let made = request <= self.last_call;
+        self.require(30, due, || match made {
+            true => format!("tab {tab} answers call {request} a second time, or it is another tab's"),
+            false => format!("tab {tab} answers call {request}, which was not made"),
+        });
+        let Some(call) = call else { return };
+        if result.is_ok() && self.tabs.get(&tab).is_some_and(|view| view.lost_store.is_some_and(|lost| lost.deleted)) {
+            // What it says was stored, and has been deleted since.
+            if let CallKind::Send(_, Some(number)) = call.kind {
+                self.ledger.sent[number as usize].fate = Fate::Excused;
+            }
+            return;
+        }
         let state = disk.state();
         let session = |id: &str| state.records.sessions.get(id);
         match (call.kind, result) {
@@ -151,11 +204,12 @@ impl Checker {
             (CallKind::Sync(targets), Ok(_)) => {
                 for (id, unsent, head) in targets {
                     let cursor = session(&id).map_or(0, |session| session.cursor);
-                    self.require(21, cursor >= head || self.set_back, || {
+                    self.require_where(21, !self.set_back, cursor >= head, || {
                         format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
                     });
+                    let count = unsent.len();
                     let lost = unsent.into_iter().find(|number| self.is_unsent(*number));
-                    self.require(21, lost.is_none(), || format!("a sync of {id} is complete, and s{lost:?} is not in the log"));
+                    self.require_none(21, count, lost, |number| format!("a sync of {id} is complete, and s{number} is not in the log"));
                 }
             }
             _ => {}
@@ -172,7 +226,9 @@ impl Checker {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
         self.require(21, durable.is_some() || logged, || format!("s{number} is said to be stored, and is not"));
-        self.require(2, durable != Some(false), || format!("s{number} is said to be stored, and a power cut would lose it"));
+        self.require_where(2, durable.is_some(), durable == Some(true), || {
+            format!("s{number} is said to be stored, and a power cut would lose it")
+        });
         let Some(view) = self.tabs.get(&tab) else { return };
         let sent = &mut self.ledger.sent[number as usize];
         sent.fate = Fate::Accepted;
@@ -244,7 +300,6 @@ impl Checker {
             self.left_with_their_places(before, disk);
             let missing: BTreeSet<u64> =
                 self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
-            self.exercise(2);
             if let Some(view) = self.tabs.get_mut(&tab) {
                 view.missing = missing;
             } else if !missing.is_empty() {
@@ -284,7 +339,9 @@ impl Checker {
         self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
         let log = self.ledger.log(id);
         let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
-        self.require(9, wrong.is_none() || self.set_back, || format!("entry {wrong:?} of {id} is stored other than it stands in the log"));
+        self.require_where(9, !self.set_back, wrong.is_none(), || {
+            format!("entry {wrong:?} of {id} is stored other than it stands in the log")
+        });
         let keys: Vec<(u64, u64)> = state
             .records
             .log
@@ -294,7 +351,8 @@ impl Checker {
             .map(|(_, record)| (record.first, record.last))
             .collect();
         let hole = keys.windows(2).find(|pair| pair[1].1 + 1 != pair[0].0).map(<[_]>::to_vec);
-        self.require(7, hole.is_none(), || format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
+        let pairs = keys.len().saturating_sub(1);
+        self.require_none(7, pairs, hole, |hole| format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
     }
 
     /// All that is stored of a session's log: what the relay has, from where it was cleared up to the cursor.
@@ -303,7 +361,7 @@ impl Checker {
         let log = self.ledger.log(session_id).entries();
         let through = (*cursor as usize).min(log.len());
         let same = log.get((cleared as usize).min(through)..through).is_some_and(|log| log == stored);
-        self.require(9, same || self.set_back, || format!("profile {profile} holds another log of {session_id} than the relay"));
+        self.require_where(9, !self.set_back, same, || format!("profile {profile} holds another log of {session_id} than the relay"));
     }
 
     /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
@@ -316,8 +374,9 @@ impl Checker {
             let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
             let beyond =
                 others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
-            self.require(11, beyond.is_none() || self.set_back, || {
-                format!("unsent {} knows {beyond:?}, which is not stored", entry.message.id)
+            let count = others().count();
+            self.require_none(11, count, beyond.filter(|_| !self.set_back), |beyond| {
+                format!("unsent {} knows {beyond}, which is not stored", entry.message.id)
             });
             if !renamed {
                 let log = self.ledger.log(id);
@@ -325,8 +384,9 @@ impl Checker {
                     **device != entry.original_device_id && entry.vector_clock.get(device) < log.head_of(device, cursor_before)
                 };
                 let short = log.devices().find(is_short).cloned();
-                self.require(11, short.is_none() || self.set_back, || {
-                    format!("unsent {} does not know all of {short:?} that was stored when it was written", entry.message.id)
+                let count = log.devices().filter(|device| **device != entry.original_device_id).count();
+                self.require_none(11, count, short.filter(|_| !self.set_back), |short| {
+                    format!("unsent {} does not know all of {short} that was stored when it was written", entry.message.id)
                 });
             }
         }
@@ -360,18 +420,20 @@ impl Checker {
         let is_owner = disk.owner() == tab;
         let stored = disk.state().records.sessions.get(id);
         let cursor = stored.map_or(0, |record| record.cursor);
-        self.require(7, said <= cursor || !is_owner, || format!("tab {tab} {what} {said} of {id}, it has stored {cursor}"));
+        self.require_where(7, is_owner && !what.is_empty(), said <= cursor, || {
+            format!("tab {tab} {what} {said} of {id}, it has stored {cursor}")
+        });
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         match body {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
                 view.under_way.remove(id);
-                self.require(21, stored.is_some() || !is_owner, || format!("tab {tab} announces {id}, which it has not stored"));
+                self.require_where(21, is_owner, stored.is_some(), || format!("tab {tab} announces {id}, which it has not stored"));
             }
             Body::ReadReceipt(receipt) => {
                 let read = receipt.receipts.iter().filter_map(|receipt| receipt.sequence_number).max().unwrap_or(0);
                 let marked = stored.map_or(0, |record| record.read_mark.sequence_number);
-                self.require(21, read <= marked || !is_owner, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
+                self.require_where(21, is_owner, read <= marked, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
             }
             Body::SyncUpdate(update) => {
                 let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
@@ -383,7 +445,7 @@ impl Checker {
                         .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
                 });
                 let unstored = unstored.map(|unsent| unsent.message.id.clone());
-                self.require(21, unstored.is_none() || !is_owner, || format!("{unstored:?} is sent and is not stored"));
+                self.require_where(21, is_owner, unstored.is_none(), || format!("{unstored:?} is sent and is not stored"));
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
             }
             _ => {}
@@ -426,11 +488,19 @@ impl Checker {
         disk: &ClientDisk,
     ) {
         let Some(view) = self.tabs.get(&tab) else { return };
-        if view.disk_ahead || view.fenced || disk.owner() != tab {
-            if view.fenced {
-                self.require(23, state == ConnectionState::Offline, || format!("tab {tab} is {state:?} though it is fenced"));
-            }
+        let (fenced, disk_ahead, lost) = (view.fenced, view.disk_ahead, view.lost_store);
+        if fenced {
+            self.require(23, state == ConnectionState::Offline, || format!("tab {tab} is {state:?} though it is fenced"));
+        }
+        if disk_ahead {
             return;
+        }
+        if let Some(LostStore { unsent_count, .. }) = lost {
+            let counted: u64 = sessions.iter().map(|session| session.queued_message_count).sum();
+            let told = (status.queued_message_count, counted);
+            return self.require(13, told == (unsent_count, unsent_count), || {
+                format!("tab {tab} shows {told:?} messages queued, it had stored {unsent_count} when it lost its database")
+            });
         }
         let stored = disk.unsent_count();
         self.require(13, status.queued_message_count == stored, || {
@@ -482,23 +552,63 @@ impl Checker {
         if knows {
             let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
             let missing = std::mem::take(&mut view.missing);
-            self.require(6, unheard.is_empty(), || format!("tab {tab} stored {unheard:?} and did not tell of it"));
-            self.require(12, untold.is_empty(), || format!("tab {tab} stored the conflicts {untold:?} and did not tell of them"));
+            // Those that it told of were tested then.
+            self.require_none(6, unheard.len(), unheard.first(), |first| format!("tab {tab} stored {first:?} and did not tell of it"));
+            self.require_none(12, untold.len(), untold.first(), |first| {
+                format!("tab {tab} stored the conflict {first:?} and did not tell of it")
+            });
+            let count = missing.len();
             let lost = missing.into_iter().find(|number| self.is_unsent(*number));
-            self.require(2, lost.is_none(), || format!("s{} left the store of tab {tab}, and no log has it", lost.unwrap_or(0)));
+            self.require_none(2, count, lost, |number| format!("s{number} left the store of tab {tab}, and no log has it"));
         }
         let Some(view) = self.tabs.get(&tab) else { return };
-        if !view.disk_ahead && !view.fenced && disk.owner() == tab {
-            let (told, stored) = (view.told_queue, disk.unsent_count());
+        if !view.disk_ahead {
+            let (told, stored) = (view.told_queue, view.lost_store.map_or(disk.unsent_count(), |lost| lost.unsent_count));
             self.require(13, told == stored, || format!("tab {tab} has told of {told} queued messages, {stored} are stored"));
         }
     }
 
+    /// What a tab shows of a log that another tab has gone on with, or that is gone: each message stands where it says.
+    pub fn shown_without_store(&mut self, tab: TabId, session_id: &str, shown: &[MessageView]) {
+        let log = self.ledger.log(session_id);
+        let stands = |message: &&MessageView| {
+            message.sequence_number.and_then(|sequence| log.entry(sequence)).is_some_and(|entry| entry.message.id == message.id)
+        };
+        let wrong = shown.iter().find(|message| !stands(message)).map(|message| message.id.clone());
+        self.require_none(9, shown.len(), wrong.filter(|_| !self.set_back), |id| {
+            format!("tab {tab} shows {id} of {session_id} where it does not stand")
+        });
+    }
+
     /// A tab has heard that another tab owns the store.
     pub fn fenced(&mut self, tab: TabId) {
-        self.exercise(23);
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.fenced = true;
         }
+    }
+}
+
+/// The request of a call; `None` for all other inputs.
+fn request_of(input: &Input) -> Option<u64> {
+    match input {
+        Input::ConnectWallet { request, .. }
+        | Input::DisconnectWallet { request }
+        | Input::OpenSession { request, .. }
+        | Input::CloseSession { request, .. }
+        | Input::Send { request, .. }
+        | Input::Edit { request, .. }
+        | Input::MarkRead { request, .. }
+        | Input::Sync { request, .. }
+        | Input::AutoSync { request, .. }
+        | Input::ClearLog { request, .. }
+        | Input::Import { request, .. } => Some(*request),
+        Input::SetOffline { .. }
+        | Input::Awake
+        | Input::Connected { .. }
+        | Input::Received { .. }
+        | Input::Disconnected { .. }
+        | Input::Persisted { .. }
+        | Input::PersistFailed { .. }
+        | Input::Timeout => None,
     }
 }

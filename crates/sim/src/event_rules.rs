@@ -21,7 +21,7 @@ impl Checker {
                 let due = view.unheard.remove(&key) && !skipped;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
                 self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
-                self.require(9, stands || self.set_back, || {
+                self.require_where(9, !self.set_back, stands, || {
                     format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
                 });
             }
@@ -37,7 +37,7 @@ impl Checker {
             }
             Event::MessageSynced { session_id, message_id } => {
                 let logged = self.is_logged(session_id, message_id);
-                self.require(21, logged || self.set_back, || format!("{message_id} is said to be synced, and is not in the log"));
+                self.require_where(21, !self.set_back, logged, || format!("{message_id} is said to be synced, and is not in the log"));
             }
             Event::SyncStarted { session_id } => {
                 let head = self.ledger.log(session_id).head();
@@ -65,15 +65,16 @@ impl Checker {
                 let Some(sync) = view.syncs.remove(session_id) else {
                     return self.violate(14, format!("{session_id} is complete without a sync"));
                 };
-                let known = !view.disk_ahead && disk.owner() == tab;
+                let known = !view.disk_ahead && view.lost_store.is_none();
+                let deleted = view.lost_store.is_some_and(|lost| lost.deleted);
                 let cursor = disk.state().cursor(session_id);
                 let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
-                self.require(14, at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
-                self.require(14, cursor >= sync.head || self.set_back, || {
+                self.require_where(14, sync.progress.is_some(), at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
+                self.require_where(14, !self.set_back && !deleted, cursor >= sync.head, || {
                     format!("a sync of {session_id} is complete at {cursor}; the log ended at {} when it began", sync.head)
                 });
                 let stored = disk.state().unsent(session_id).count() as u64;
-                self.require(13, stats.pending_messages == stored || !known, || {
+                self.require_where(13, known, stats.pending_messages == stored, || {
                     format!("{} messages of {session_id} are said to be queued, {stored} are stored", stats.pending_messages)
                 });
             }
@@ -83,8 +84,8 @@ impl Checker {
                 }
             }
             Event::ConnectionChanged { state } => {
-                let fenced = view.fenced && *state != ConnectionState::Offline;
-                self.require(23, !fenced, || format!("tab {tab} becomes {state:?} though it is fenced"));
+                let (fenced, offline) = (view.fenced, *state == ConnectionState::Offline);
+                self.require_where(23, fenced, offline, || format!("tab {tab} becomes {state:?} though it is fenced"));
             }
             Event::Warning { error } if error.code == ErrorCode::RelayRolledBack => view.rolled_back = true,
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
@@ -109,7 +110,7 @@ impl Checker {
         }
         let profile = view.profile;
         let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
-        self.require(15, before.is_none_or(|before| before <= status) || back, || {
+        self.require_where(15, before.is_some(), before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });
         if status == MessageStatus::Failed {
@@ -119,7 +120,7 @@ impl Checker {
             }
         } else if status >= MessageStatus::Sent {
             let logged = self.is_logged(session_id, message_id);
-            self.require(15, logged || self.set_back, || format!("{message_id} is said to be {status:?}, and is not in the log"));
+            self.require_where(15, !self.set_back, logged, || format!("{message_id} is said to be {status:?}, and is not in the log"));
             if status > MessageStatus::Sent && !self.lies && !self.set_back {
                 self.check_receipt(session_id, message_id, status);
             }

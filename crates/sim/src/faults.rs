@@ -16,7 +16,7 @@ macro_rules! faults {
     };
 }
 
-// The numbers are those of the catalogue of failures. The rate is per mille of the occasions of each: of frames, commits,
+// The numbers are those of docs/numbers.md. The rate is per mille of the occasions of each: of frames, commits,
 // journal groups, connections, actions, or operations of the script; 0 where it follows from other faults.
 faults! {
     /// A connection is lost with a suffix of what is under way, either way.
@@ -63,6 +63,8 @@ faults! {
     StorageLost = "F29 storage connection lost", 15;
     /// Everything stored is gone.
     Evicted = "F31 evicted", 3;
+    /// The database is deleted under an open tab.
+    DatabaseDeleted = "F32 database deleted under a tab", 6;
     /// The device's machine goes down with what was stored relaxed.
     RelaxedLost = "F33 relaxed writes lost", 10;
     /// The tab is killed.
@@ -138,7 +140,7 @@ impl Faults {
         strikes
     }
 
-    /// Counts one that came about otherwise.
+    /// Counts a fault that came about without being drawn, because another one caused it.
     pub fn count(&mut self, fault: Fault) {
         self.counts[fault as usize] += 1;
     }

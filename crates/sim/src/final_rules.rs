@@ -32,13 +32,13 @@ impl World {
                 }
             }
         }
-        None
+        self.checker.unanswered().map(|call| (30, call))
     }
 
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [25, 26, 27] {
+        for invariant in [25, 26, 27, 30] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
@@ -47,10 +47,11 @@ impl World {
         self.compare_heads();
         for number in 0..self.checker.ledger.sent.len() {
             let sent = &self.checker.ledger.sent[number];
-            let lost = sent.fate == Fate::Accepted && sent.places.is_empty();
+            let (accepted, logged) = (sent.fate == Fate::Accepted, !sent.places.is_empty());
             let session_id = sent.session_id.clone();
-            self.checker
-                .require(2, !lost || self.checker.set_back, || format!("s{number} was accepted and is not in the log of {session_id}"));
+            self.checker.require_where(2, accepted && !self.checker.set_back, logged, || {
+                format!("s{number} was accepted and is not in the log of {session_id}")
+            });
         }
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {

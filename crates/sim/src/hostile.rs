@@ -18,7 +18,7 @@ use crate::world::{Context, Happening, World};
 /// A session that only hostile members are in: what floods it costs nobody else.
 const FLOODED_SESSION: &str = "flooded";
 
-/// So begin texts that must stand in a log once, whatever their names.
+/// The beginning of texts that must stand in a log only once, under whatever message id.
 pub const QUEUED_AGAIN: &str = "queued again ";
 
 /// A number that fits or not: one that no frame may have is refused before anything else is looked at.
@@ -58,7 +58,7 @@ impl World {
         self.ctx.agenda.after(0, Happening::Hostile(index));
     }
 
-    /// It does its next bad thing.
+    /// A hostile member acts: one of its bad deeds, drawn at random.
     pub fn hostile_acts(&mut self, index: usize) {
         if !self.ctx.faults.active() {
             return;
@@ -187,7 +187,8 @@ impl World {
             ciphertext: text,
             timestamp: match random.u8(0..6) {
                 0 => Stamp::Text("soon".into()),
-                1 => Stamp::Millis(random.u64(..)),
+                1 => Stamp::from(random.u64(..) as f64 / 128.0 - 1e16),
+                2 => Stamp::Millis(random.u64(..)),
                 _ => Stamp::Iso(random.u64(0..2_000_000_000_000)),
             },
             session_id: if random.u8(0..6) == 0 { "elsewhere".into() } else { session_id.into() },
@@ -196,7 +197,7 @@ impl World {
             deleted: random.u8(0..8) == 0,
             ..Message::default()
         };
-        let unsent = Unsent { message, sequence_number: counter, vector_clock: clock, local_timestamp: Stamp::default() };
+        let unsent = Unsent { message, sequence_number: counter, vector_clock: clock, ..Unsent::default() };
         self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }))
     }
 
@@ -217,7 +218,11 @@ impl World {
                 _ => Some(random.u64(0..=log.head() + 2)),
             },
         };
-        self.hostiles[index].frame(&mut self.ctx, session_id, Body::ReadReceipt(ReadReceipt { receipts: vec![receipt] }))
+        self.hostiles[index].frame(
+            &mut self.ctx,
+            session_id,
+            Body::ReadReceipt(ReadReceipt { receipts: vec![receipt], ..ReadReceipt::default() }),
+        )
     }
 
     fn request(&mut self, index: usize, session_id: &str) -> Payload {
@@ -281,7 +286,7 @@ impl World {
                         session_id: FLOODED_SESSION.into(),
                         ..Message::default()
                     };
-                    Unsent { message, sequence_number: counter, vector_clock, local_timestamp: Stamp::default() }
+                    Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() }
                 });
                 SyncUpdate { messages: unsent.collect() }
             })
@@ -333,7 +338,7 @@ impl World {
         let counter = parse_message_id(&message.id).map_or(0, |(_, _, counter)| counter);
         let mut vector_clock = VectorClock::new();
         let _ = vector_clock.raise(&hostile.device_id, counter);
-        let unsent = Unsent { message, sequence_number: counter, vector_clock, local_timestamp: Stamp::default() };
+        let unsent = Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() };
         let bodies = [Body::DeviceAnnounce(announce), Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })];
         bodies.map(|body| hostile.frame(&mut self.ctx, &session_id, body)).into()
     }

@@ -1,5 +1,5 @@
-//! What devices and relay have shown, written down apart from the machines: the log of every session, and every message
-//! that an application has sent.
+//! The checker's own book of what devices and relay have shown, kept apart from the machines: the log of every session, and
+//! every message that an application has sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub fn number_of(text: &str) -> Option<u64> {
     text.strip_prefix('s')?.split(' ').next()?.parse().ok()
 }
 
-/// The text of the so-manieth message, of about `bytes`.
+/// The text of the message with this number. `filling` makes it longer.
 pub fn text_of(number: u64, filling: &str) -> String {
     format!("s{number} {filling}")
 }
@@ -75,7 +75,8 @@ impl Log {
         self.moved.contains(device)
     }
 
-    /// What an entry did not know, written down anew from the definition: device, first and last counter.
+    /// What the writer of an entry did not know of, computed from the definition alone and not as the core does it: device,
+    /// first and last counter.
     pub fn unknown_to(&self, entry: &Entry) -> Vec<(DeviceId, u64, u64)> {
         let before = entry.sequence_number - 1;
         let others = self.by_device.keys().filter(|device| **device != entry.original_device_id);
@@ -86,7 +87,7 @@ impl Log {
         unknown.collect()
     }
 
-    /// Goes on with an entry.
+    /// Appends an entry.
     pub fn push(&mut self, entry: Entry) {
         self.by_device.entry(entry.original_device_id.clone()).or_default().push((entry.counter(), entry.sequence_number));
         let first = entry.message.first_id.as_ref().and_then(|id| parse_message_id(id));
@@ -121,19 +122,19 @@ pub enum Fate {
 
 /// A message that an application sent.
 pub struct Sent {
-    /// Who.
+    /// The profile that sent it.
     pub profile: ProfileId,
-    /// By which tab.
+    /// The tab that sent it.
     pub tab: TabId,
-    /// Where.
+    /// The session that it was sent to.
     pub session_id: SessionId,
-    /// Its fate.
+    /// What has become of it.
     pub fate: Fate,
     /// Its places in the log and the device that it stands under: one, where nothing is wrong.
     pub places: Vec<(u64, DeviceId)>,
 }
 
-/// All that was shown.
+/// See the module's description: the logs of all sessions and all messages that were sent.
 #[derive(Default)]
 pub struct Ledger {
     logs: BTreeMap<SessionId, Log>,
@@ -149,7 +150,7 @@ impl Ledger {
         self.logs.get(session_id).unwrap_or(&EMPTY)
     }
 
-    /// The same, to go on with it.
+    /// The same, to change it.
     pub fn log_mut(&mut self, session_id: &str) -> &mut Log {
         self.logs.entry(session_id.to_owned()).or_default()
     }

@@ -20,13 +20,15 @@
 //!   are found after a crash all the same, slowness; processes killed between any two actions, with their machine or
 //!   without, pauses, jumps of the clock, an older journal put back.
 //! - `device`: tabs: killed between any two actions, frozen, with timers once a minute, two over one profile; wall clocks
-//!   that jump by years.
+//!   that jump by years; databases that are deleted, or claimed by another tab, while calls are under way and before others
+//!   are made.
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
 //! **Who judges** (`checker`, with `device_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows replies, events,
-//! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I15, I19 to I23 and
-//! I25 to I27 at every step, without exceptions.
+//! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I15, I19 to I23,
+//! I25 to I27 and I30 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
+//! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
 //! the operating system's sockets (tests of the relay), bit rot (F15), several versions side by side (F20), several relays

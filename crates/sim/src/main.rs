@@ -32,7 +32,7 @@ struct Options {
     #[arg(long)]
     seed: Option<u64>,
     /// So many of the last lines of the trace of a seed that fails.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 30)]
     lines: usize,
     /// How many run at once; as many as there are processors unless said.
     #[arg(long)]
@@ -177,6 +177,19 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
     }
 }
 
+/// The end of the trace of a seed that failed, what is wrong, and how to see it again.
+fn tell_broken(broken: &Outcome, lines_max: usize) {
+    if lines_max > 0 {
+        println!("the end of its trace:");
+        attempt(broken.seed, lines_max).lines.iter().for_each(|line| println!("{line}"));
+    }
+    println!("rates: {}", broken.rates);
+    if let Some(violation) = &broken.violation {
+        println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
+    }
+    println!("run it again: npm run sim -- --seed {} --lines 300", broken.seed);
+}
+
 fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
     let seconds = elapsed.as_secs_f64();
     println!(
@@ -188,6 +201,11 @@ fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
         sum.repeated,
         sum.traces
     );
+    // Who looks for a bug needs its seed, what is wrong and what came before; the tables would push that off the screen.
+    if let Some(broken) = sum.broken.iter().min_by_key(|outcome| outcome.seed) {
+        tell_broken(broken, lines_max);
+        return ExitCode::FAILURE;
+    }
     let mut missing = Vec::new();
     println!("faults:");
     for (fault, count) in Fault::ALL.iter().zip(&sum.faults) {
@@ -210,15 +228,6 @@ fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
         if *count == 0 {
             missing.push(mark.label().to_owned());
         }
-    }
-    if let Some(broken) = sum.broken.iter().min_by_key(|outcome| outcome.seed) {
-        println!("\nthe end of seed {}, whose rates are {}:", broken.seed, broken.rates);
-        attempt(broken.seed, lines_max).lines.iter().for_each(|line| println!("{line}"));
-        if let Some(violation) = &broken.violation {
-            println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
-        }
-        println!("run it again: npm run sim -- --seed {}", broken.seed);
-        return ExitCode::FAILURE;
     }
     if sum.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
         println!("never came up: {}", missing.join(", "));

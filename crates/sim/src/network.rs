@@ -27,7 +27,7 @@ pub enum Side {
 /// Whose socket it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// A tab's, in its so-manieth attempt.
+    /// A tab's, with the generation that the tab gave to this socket.
     Tab(TabId, u64),
     /// A hostile member's.
     Hostile(usize),
@@ -39,7 +39,7 @@ pub enum Parcel {
     Opened,
     /// A frame.
     Frame(Payload),
-    /// The socket has ended; why.
+    /// The socket has ended, for this reason.
     Closed(String),
 }
 
@@ -56,12 +56,12 @@ impl Flight {
     }
 }
 
-/// One direction.
+/// One direction of a socket.
 #[derive(Default)]
 struct Channel {
     flights: VecDeque<Flight>,
     last_due_ms: u64,
-    /// Nothing passes before; `u64::MAX` where nothing ever will.
+    /// Nothing passes before this time; `u64::MAX` where nothing ever will.
     blocked_until_ms: u64,
     /// The end is on its way: nothing more is taken.
     sealed: bool,
@@ -238,7 +238,7 @@ impl Network {
         ctx.agenda.after(wait_ms, Happening::Reap(connection));
     }
 
-    /// What is under way may be lost from somewhere on.
+    /// A suffix of what is under way may be lost.
     fn lose_suffix(&mut self, ctx: &mut Context, connection: ConnectionId, side: Side) {
         let Some(channel) = self.channel(connection, side) else { return };
         let kept = ctx.random.usize(0..=channel.flights.len());
@@ -296,7 +296,7 @@ impl Network {
         self.end(ctx, connection, Side::Relay, "timed out");
     }
 
-    /// Nothing is in the way any more, but for what is dead.
+    /// Partitions and clogs end. A path that has died stays dead.
     pub fn heal(&mut self, ctx: &mut Context) {
         let now_ms = ctx.agenda.now_ms();
         for link in self.links.values_mut() {

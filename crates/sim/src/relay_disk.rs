@@ -17,7 +17,7 @@ pub struct Rows {
     keys: HashMap<String, usize>,
 }
 
-/// What takes a transaction back: the session, how many entries it had, and the rows that were changed.
+/// What is needed to undo a transaction: the session, how many entries it had, and the rows that were changed.
 struct Undo {
     session_id: SessionId,
     count: usize,
@@ -29,7 +29,7 @@ struct Undo {
 #[derive(Default)]
 pub struct Journal {
     sessions: BTreeMap<SessionId, Rows>,
-    /// Of the transactions that are not synced, oldest first.
+    /// How to undo the transactions that are not synced, oldest first.
     undo: Vec<Undo>,
     /// A group whose sync failed: taken back, but perhaps on the disk, until the next one is written over it.
     ghost: Vec<JournalQuestion>,

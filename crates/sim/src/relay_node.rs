@@ -30,7 +30,7 @@ pub struct RelayNode {
     paused: bool,
     /// Sockets at which something waits for the end of a pause.
     held: BTreeSet<ConnectionId>,
-    /// The wall clock is off by so much.
+    /// By how many milliseconds the wall clock is wrong.
     skew_ms: i64,
 }
 
@@ -123,7 +123,7 @@ impl World {
         self.ctx.line(|| "the relay's journal is set back".into());
     }
 
-    /// It stands still for a while.
+    /// The relay stands still for a while (F17).
     pub fn pause_relay(&mut self) {
         if !self.relay.paused {
             self.relay.paused = true;
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// It moves on.
+    /// The relay moves on after a pause.
     pub fn resume_relay(&mut self) {
         self.relay.paused = false;
         for connection in std::mem::take(&mut self.relay.held) {
@@ -298,7 +298,7 @@ impl World {
         self.wake_journal();
     }
 
-    /// A device may connect, or what it is told instead.
+    /// Whether the relay lets a device connect now.
     pub fn accepts(&mut self) -> bool {
         self.relay.is_up() && !self.ctx.strikes(Fault::HandshakeRefused)
     }

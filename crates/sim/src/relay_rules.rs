@@ -4,7 +4,7 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, Payload};
 use solconnect_sync_core::ids::{SessionId, parse_message_id};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
     UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::message::{Entry, Message};
@@ -38,17 +38,21 @@ impl Checker {
         let ahead = ahead.map(|(other, known)| (other.to_owned(), known));
         let head = log.head();
         let text = &entry.message.ciphertext;
-        let twice = text.starts_with(QUEUED_AGAIN) && log.entries().iter().any(|before| before.message.ciphertext == *text);
+        let queued_again = text.starts_with(QUEUED_AGAIN);
+        let twice = queued_again && log.entries().iter().any(|before| before.message.ciphertext == *text);
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));
-        self.require(10, ahead.is_none(), || format!("entry {sequence} of {session_id} knows {ahead:?}, which is not before it"));
+        let others = entry.vector_clock.iter().filter(|(other, _)| *other != device).count();
+        self.require_none(10, others, ahead, |ahead| format!("entry {sequence} of {session_id} knows {ahead:?}, which is not before it"));
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
             let (profile, fits) = (sent.profile, sent.session_id == session_id);
             self.require(5, fits, || format!("message s{number} stands in another session than it was sent to"));
             let before = self.logged.insert((session_id.to_owned(), device.clone()), number);
             let ordered = before.is_none_or(|before| before < number);
-            self.require(8, ordered, || format!("message s{number} of {device} stands behind s{} in the log", before.unwrap_or(0)));
+            self.require_where(8, before.is_some(), ordered, || {
+                format!("message s{number} of {device} stands behind s{} in the log", before.unwrap_or(0))
+            });
             self.profiles[profile].pending.remove(&number);
             let places = &mut self.ledger.sent[number as usize].places;
             places.push((sequence, device));
@@ -58,7 +62,9 @@ impl Checker {
         if text.starts_with(QUEUED_AGAIN) {
             self.mark(Mark::HostileTaken);
         }
-        self.require(3, !twice, || format!("what was queued again stands twice in the log of {session_id}, again at {sequence}"));
+        self.require_where(3, queued_again, !twice, || {
+            format!("what was queued again stands twice in the log of {session_id}, again at {sequence}")
+        });
         self.ledger.log_mut(session_id).push(entry);
     }
 
@@ -73,7 +79,7 @@ impl Checker {
             };
             let holds = rows.len() as u64 >= head && log.entries().iter().zip(rows).all(kept);
             let found = rows.len();
-            self.require(1, holds || self.set_back, || {
+            self.require_where(1, !self.set_back && head > 0, holds, || {
                 format!("{head} entries of {session_id} were in the log, {found} survive the crash, or others")
             });
         }
@@ -155,7 +161,7 @@ impl Checker {
                 }
             }
             Body::SyncResponse(_) if was_full => {
-                self.require(20, false, || format!("the log is served to connection {connection}, whose socket is full"));
+                self.violate(20, format!("the log is served to connection {connection}, whose socket is full"));
             }
             Body::SyncResponse(response) => match &reading.entries {
                 Some(entries) => self.served(connection, session_id, entries, response.latest_sequence),
@@ -190,7 +196,7 @@ impl Checker {
             }
             self.let_go(session_id);
         }
-        self.require(4, place.is_some() || !honest, || format!("{id} is acknowledged at {sequence}, where another content stands"));
+        self.require_where(4, honest, place.is_some(), || format!("{id} is acknowledged at {sequence}, where another content stands"));
     }
 
     fn let_go(&mut self, session_id: &str) {
@@ -225,9 +231,9 @@ impl Checker {
         let log = self.ledger.log(session_id);
         let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
         let head = log.head();
-        self.require(5, wrong.is_none(), || format!("the relay serves {wrong:?} of {session_id} other than it stands in the log"));
-        self.require(5, latest <= head, || format!("the relay names {latest} as the head of {session_id}, the log ends at {head}"));
         let count = entries.len();
+        self.require_none(5, count, wrong, |wrong| format!("the relay serves {wrong} of {session_id} other than it stands in the log"));
+        self.require(5, latest <= head, || format!("the relay names {latest} as the head of {session_id}, the log ends at {head}"));
         self.require(20, count <= BATCH_MESSAGES_MAX, || format!("a batch of {count} messages"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
         if view.v1.contains(session_id) {
@@ -256,7 +262,7 @@ impl Checker {
             if view.outstanding_bytes >= SOCKET_QUEUE_BYTES_MAX {
                 let since_ms = *view.full_since_ms.get_or_insert(now_ms);
                 let stalled = now_ms > since_ms + SOCKET_STALL_MS_MAX;
-                if stalled || view.outstanding_bytes > 4 * SOCKET_QUEUE_BYTES_MAX {
+                if stalled || view.outstanding_bytes > SOCKET_QUEUE_BYTES_CUT {
                     worst = Some((*connection, view.outstanding_bytes, now_ms - since_ms));
                 }
                 full = true;
@@ -272,9 +278,8 @@ impl Checker {
             .iter()
             .find(|(session_id, held)| **held > limit && !self.loading.contains(*session_id))
             .map(|(session_id, held)| (session_id.clone(), *held));
-        if over.is_some() {
-            self.require(20, false, || format!("the relay holds more unanswered messages than it may: {over:?}"));
-        }
+        let sessions = self.held.len();
+        self.require_none(20, sessions, over, |over| format!("the relay holds more unanswered messages than it may: {over:?}"));
     }
 
     /// A connection is gone for the relay.

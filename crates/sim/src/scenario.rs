@@ -168,6 +168,13 @@ impl Scenario {
         if self.world.profiles[profile].tab.is_none() && self.world.ctx.random.bool() {
             self.world.open_soon(profile);
         }
+        // An older tab over the same database is used too, which another has claimed.
+        let mut older =
+            self.world.tabs.iter().filter(|(id, other)| other.profile == profile && Some(**id) != self.world.profiles[profile].tab);
+        let older = older.next().map(|(id, _)| *id).filter(|older| self.world.is_running(*older));
+        if older.is_some() && self.world.ctx.random.u8(0..3) == 0 {
+            return (profile, older);
+        }
         (profile, tab)
     }
 
@@ -201,7 +208,9 @@ impl Scenario {
             }
             80..86 => {
                 let offline = !self.world.profiles[profile].offline && self.world.ctx.random.bool();
-                self.world.profiles[profile].offline = offline;
+                if self.world.profiles[profile].tab == Some(tab) {
+                    self.world.profiles[profile].offline = offline;
+                }
                 self.world.feed(tab, Input::SetOffline { offline });
             }
             86 => {
@@ -311,6 +320,17 @@ impl Scenario {
         if world.ctx.strikes(Fault::Evicted) {
             return world.set_profile_back(profile, 0);
         }
+        if world.ctx.strikes(Fault::DatabaseDeleted) {
+            world.delete_database(profile);
+        }
+        if let Some(tab) = tab
+            && world.profiles[profile].disk.owner() != tab
+            && world.profiles[profile].tab == Some(tab)
+            && world.ctx.random.u8(0..10) == 0
+        {
+            // The user sees that it no longer works, and opens the application again.
+            world.open_tab(profile);
+        }
         if world.profiles.len() < PROFILES_MAX && world.ctx.strikes(Fault::ClonedProfile) {
             world.copy_profile(profile);
         }
@@ -343,16 +363,17 @@ impl Scenario {
         world.resume_relay();
         let tabs: Vec<TabId> = world.tabs.keys().copied().collect();
         for tab in tabs {
-            let current = world.profile_of(tab).is_some_and(|profile| world.profiles[profile].tab == Some(tab));
-            if !current {
-                world.kill_tab(tab);
-                continue;
-            }
             world.quicken(tab);
             world.thaw(tab);
         }
         for profile in 0..world.profiles.len() {
             world.profiles[profile].offline = false;
+            // Tabs that have lost their database stay open: they owe answers too.
+            let owner = world.profiles[profile].disk.owner();
+            if world.profiles[profile].tab.is_some_and(|tab| tab != owner) {
+                world.open_tab(profile);
+                continue;
+            }
             let Some(tab) = world.profiles[profile].tab else {
                 world.open_soon(profile);
                 continue;

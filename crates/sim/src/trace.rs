@@ -29,18 +29,18 @@ impl Trace {
         self.steps
     }
 
-    /// Something passed: its kind and who had to do with it.
+    /// Hashes a number that names what happened, and to whom.
     pub fn number(&mut self, number: u64) {
         self.hasher.write_u64(number);
     }
 
-    /// Something passed: its bytes.
+    /// Hashes the bytes of a frame.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.hasher.write(bytes);
         self.hasher.write_usize(bytes.len());
     }
 
-    /// A line for people, made only where it is kept.
+    /// A line for people. It is made only in a run that keeps lines.
     pub fn line(&mut self, now_ms: u64, line: impl FnOnce() -> String) {
         if self.lines_max > 0 {
             if self.lines.len() >= self.lines_max {

@@ -24,7 +24,7 @@ pub type ProfileId = usize;
 /// The wall clock at the beginning.
 pub const WALL_MS: u64 = 1_700_000_000_000;
 
-/// So much may happen in one millisecond; what goes on for longer would keep a processor busy for ever.
+/// How many steps one millisecond of virtual time may take. A machine that needs more would keep a processor busy for ever.
 const STEPS_AT_ONCE_MAX: u64 = 50_000;
 
 /// What happens.
@@ -55,9 +55,9 @@ pub enum Happening {
     RelayTimer,
     /// The relay moves on after a pause.
     ResumeRelay,
-    /// The journal gets to its queue; then it has synced.
+    /// The journal takes what is in its queue as one group.
     Journal(u64),
-    /// See `Journal`.
+    /// The journal has synced the group that it works on.
     JournalSynced(u64),
     /// A hostile member acts.
     Hostile(usize),
@@ -98,7 +98,7 @@ impl Context {
     }
 }
 
-/// See the module.
+/// Everything that there is in one seed.
 pub struct World {
     /// What every part needs.
     pub ctx: Context,
@@ -112,7 +112,7 @@ pub struct World {
     pub relay: RelayNode,
     /// The hostile members.
     pub hostiles: Vec<Hostile>,
-    /// What holds all to the invariants.
+    /// The checker, which judges what is seen.
     pub checker: Checker,
     pub(crate) last_tab: TabId,
     steps_at_once: u64,
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// The next happening, but for those of the script, which are returned. `None` when nothing is left.
+    /// Lets the next thing happen, unless it is the script's turn, which the caller takes. `None` when nothing is left.
     pub fn step(&mut self) -> Option<Step> {
         let before_ms = self.ctx.agenda.now_ms();
         let happening = self.ctx.agenda.advance()?;
@@ -213,7 +213,7 @@ impl World {
     }
 }
 
-/// What a step was.
+/// Whose turn a step was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The script's turn.

@@ -9,7 +9,7 @@ use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, LogRecord, MessageStatus, OutboxRecord, Reply,
-    SessionRecord, SessionView, SyncStats, SyncStatusView, Write,
+    SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind};
 use solconnect_sync_core::frame::{Body, Encoding, Frame, Head, Payload, SyncAck, SyncHeartbeat, SyncUpdate, Unsent};
@@ -53,7 +53,7 @@ impl History {
         world.checker.profile_made(WALLET, Default::default(), None);
         let mut disk = ClientDisk::default();
         let _ = disk.claim(TAB);
-        world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default());
+        world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default(), &[]);
         let mut history = History { world, disk, commits: 0 };
         history.commit(true, vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session(0))]);
         assert_eq!(history.broken(), None, "nothing is wrong yet");
@@ -83,11 +83,16 @@ impl History {
         self.checker().appended("s", &[stored]);
     }
 
+    /// The application makes a call, and the machine is given it.
+    fn call(&mut self, input: Input) {
+        self.world.checker.called(TAB, &input, &self.disk);
+        self.world.checker.fed(&input);
+    }
+
     /// The application sends the message of this number.
     fn send(&mut self, number: u64) {
         let text = format!("s{number} text");
-        let input = Input::Send { request: number, session_id: "s".into(), text, content_type: None };
-        self.world.checker.called(TAB, &input, &self.disk);
+        self.call(Input::Send { request: number, session_id: "s".into(), text, content_type: None });
     }
 
     fn store_unsent(&mut self, strict: bool, number: u64, clock: &str) {
@@ -411,6 +416,104 @@ fn i23_a_tab_that_speaks_though_another_has_the_profile() {
     let told = Payload::Binary(frame(Body::SyncHeartbeat(SyncHeartbeat::default())).into());
     history.world.checker.transmitted(TAB, 1, &told, &history.disk);
     assert_eq!(history.broken(), Some(23));
+}
+
+fn sync(request: u64) -> Input {
+    Input::Sync { request, session_id: None, scope: SyncScope::Outbox }
+}
+
+#[test]
+fn i22_a_store_that_a_tab_opens_without_its_sessions() {
+    let mut history = History::new();
+    let disk = history.disk.clone();
+    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[]);
+    assert_eq!(history.broken(), Some(22));
+}
+
+#[test]
+fn i13_a_queue_that_a_tab_forgot_with_its_database() {
+    for (queued, broken) in [(1, None), (0, Some(13))] {
+        let mut history = History::new();
+        history.send(0);
+        history.store_unsent(true, 0, r#"{"d":1}"#);
+        history.accept(0);
+        history.tell(Event::QueueChanged { queued_message_count: queued });
+        let disk = history.disk.clone();
+        history.checker().lost_store(TAB, &disk, true);
+        history.checker().handled(TAB, false, &ClientDisk::default());
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i30_a_call_that_is_answered_twice_or_was_never_made() {
+    for request in [7, 8] {
+        let mut history = History::new();
+        history.call(sync(7));
+        history.world.checker.replied(TAB, 7, &Ok(Reply::Count(0)), &history.disk);
+        assert_eq!(history.broken(), None);
+        history.world.checker.replied(TAB, request, &Ok(Reply::Count(0)), &history.disk);
+        assert_eq!(history.broken(), Some(30));
+    }
+}
+
+#[test]
+fn i30_an_answer_of_a_tab_that_is_gone() {
+    let mut history = History::new();
+    history.call(sync(7));
+    history.checker().tab_ended(TAB);
+    history.world.checker.replied(TAB, 7, &Ok(Reply::Count(0)), &history.disk);
+    assert_eq!(history.broken(), Some(30));
+}
+
+#[test]
+fn i30_a_fenced_tab_that_leaves_a_call_open() {
+    let mut history = History::new();
+    history.call(sync(7));
+    history.checker().owes_nothing_when_fenced(TAB);
+    assert_eq!(history.broken(), None, "it may still wait for the relay");
+    history.checker().fenced(TAB);
+    history.checker().owes_nothing_when_fenced(TAB);
+    assert_eq!(history.broken(), Some(30));
+}
+
+#[test]
+fn i30_a_call_that_is_open_when_all_else_has_converged() {
+    let mut world = settled();
+    let disk = world.profiles[0].disk.clone();
+    world.checker.called(1, &sync(1_000), &disk);
+    assert_eq!(judged(world), Some(30));
+}
+
+/// A rule that looks at nothing counts as nothing, and a rule without a condition cannot be written unseen.
+#[test]
+fn what_is_not_looked_at_is_not_counted() {
+    let mut checker = Checker::default();
+    checker.require_none(9, 0, None::<u64>, |_| String::new());
+    checker.require_where(9, false, false, String::new);
+    assert_eq!((checker.exercised()[9], checker.violation().is_none()), (0, true));
+    checker.require_none(9, 3, None::<u64>, |_| String::new());
+    assert_eq!(checker.exercised()[9], 3);
+    checker.require_none(9, 3, Some(2), |wrong| wrong.to_string());
+    assert!(checker.violation().is_some());
+}
+
+#[test]
+fn no_rule_has_a_constant_for_its_condition() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
+        for (place, _) in text.match_indices(".require") {
+            let call: String = text[place..].chars().take(60).collect();
+            let mut arguments = call.split_once('(').map_or("", |(_, rest)| rest).split(',').skip(1);
+            let constant = |argument: Option<&str>| argument.is_some_and(|text| ["true", "false", "None", "1"].contains(&text));
+            let first = arguments.next();
+            assert!(!constant(first) && !constant(arguments.next()), "{}: {call}", path.display());
+        }
+        let counted = text.matches("exercised[invariantasusize]+=").count();
+        assert_eq!(counted, usize::from(path.ends_with("checker.rs")), "{} counts beside the checks", path.display());
+    }
 }
 
 /// A world of one healthy device that has converged.

@@ -1,54 +1,65 @@
-//! What the application asks for.
+//! What the application asks of the client, and of which session.
 
 use super::Client;
-use super::api::{Action, DeliveryReceipt, Event, Input, MessageStatus, Reply};
-use super::commit::Stage;
+use super::api::{Action, Input, Reply, RequestId, SyncScope};
 use super::config::check_interval;
-use super::link::read_receipt;
-use super::records::{ReadMark, SessionRecord};
-use super::session::{AutoSync, Session};
-use super::view::Stored;
+use super::context::Context;
+use super::records::SessionRecord;
+use super::session::Session;
+use super::sessions::Visit;
+use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::ReceiptStatus;
-use crate::ids::{SessionId, check_id, check_wallet, message_id, parse_message_id, session_of};
-use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
-use crate::message::{Entry, Message, Stamp};
-use crate::time::{Now, iso_from_ms};
+use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
+use crate::limits::{BATCH_MESSAGES_MAX, SESSIONS_MAX};
+use crate::time::Now;
 
 impl Client {
-    /// Calls that change what is stored: answered when that is on disk.
-    pub(super) fn stage_call(&mut self, now: Now, call: Input, stage: &mut Stage) {
+    /// The request of a call that changes what is stored; `None` for all other inputs.
+    pub(super) fn writing_request(call: &Input) -> Option<RequestId> {
         match call {
-            Input::OpenSession { request, peer_wallet } => {
-                let result = self.open_session(&peer_wallet, stage);
-                stage.reply(request, result);
+            Input::OpenSession { request, .. }
+            | Input::CloseSession { request, .. }
+            | Input::Send { request, .. }
+            | Input::Edit { request, .. }
+            | Input::MarkRead { request, .. }
+            | Input::ClearLog { request, .. }
+            | Input::Import { request, .. } => Some(*request),
+            _ => None,
+        }
+    }
+
+    /// Calls that change what is stored: answered when that is on disk.
+    pub(super) fn collect_call(
+        &mut self,
+        now: Now,
+        call: Input,
+        transaction: &mut Transaction,
+        actions: &mut Vec<Action>,
+    ) -> Result<Reply, SyncError> {
+        match call {
+            Input::OpenSession { peer_wallet, .. } => {
+                let session_id = self.session_with(&peer_wallet, transaction)?;
+                let (mut session, _) = self.session_for_call(now, &session_id, actions)?;
+                Ok(session.open(transaction))
             }
-            Input::CloseSession { request, session_id } => {
-                let result = self.close_session(&session_id, stage);
-                stage.reply(request, result);
+            Input::Import { peer_wallet, entries, .. } => {
+                if entries.len() > BATCH_MESSAGES_MAX {
+                    let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");
+                    return Err(SyncError::new(ErrorCode::InvalidArgument, message));
+                }
+                let session_id = self.session_with(&peer_wallet, transaction)?;
+                let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
+                session.import(&mut context, entries, transaction)
             }
-            Input::Send { request, session_id, text, content_type } => {
-                let message = Message { ciphertext: text, content_type, ..Message::default() };
-                let result = self.queue(now, &session_id, message, stage);
-                stage.reply(request, result);
+            Input::CloseSession { ref session_id, .. }
+            | Input::Send { ref session_id, .. }
+            | Input::Edit { ref session_id, .. }
+            | Input::MarkRead { ref session_id, .. }
+            | Input::ClearLog { ref session_id, .. } => {
+                let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
+                session.on_call(&mut context, call, transaction)
             }
-            Input::Edit { request, session_id, message_id, text } => {
-                let result = self.edit(now, &session_id, message_id, text, stage);
-                stage.reply(request, result);
-            }
-            Input::MarkRead { request, session_id, message_id, sequence_number } => {
-                let result = self.mark_read(now, &session_id, message_id, sequence_number, stage);
-                stage.reply(request, result);
-            }
-            Input::ClearLog { request, session_id } => {
-                let result = self.clear_log(session_id, stage);
-                stage.reply(request, result);
-            }
-            Input::Import { request, peer_wallet, entries } => {
-                let result = self.import(&peer_wallet, entries, stage);
-                stage.reply(request, result);
-            }
-            _ => {}
+            _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call writes nothing")),
         }
     }
 
@@ -67,35 +78,64 @@ impl Client {
                 self.leave_wallet(now, actions);
                 actions.push(Action::Reply { request, result: Ok(Reply::Done) });
             }
-            Input::Sync { request, session_id, scope } => self.sync(now, request, session_id, scope, actions),
+            Input::Sync { request, session_id, scope } => {
+                let result = match session_id {
+                    Some(session_id) => self.sync_one(now, request, &session_id, scope, actions),
+                    None => self.sync_all(now, request, scope, actions),
+                };
+                if let Err(error) = result {
+                    actions.push(Action::Reply { request, result: Err(error) });
+                }
+            }
             Input::AutoSync { request, session_id, interval_ms } => {
-                let result = self.auto_sync(now, &session_id, interval_ms);
+                let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
+            // Not calls.
             _ => {}
         }
     }
 
     fn leave_wallet(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.wallet.take().is_some() {
-            self.drop_link(now, "the wallet was disconnected", actions);
-            let error = SyncError::new(ErrorCode::WalletNotConnected, "the wallet was disconnected");
-            self.fail_operations(now, &error, actions);
+            self.drop_connection(now, "the wallet was disconnected", actions);
+            self.fail_syncs(now, &SyncError::new(ErrorCode::WalletNotConnected, "the wallet was disconnected"), actions);
+        }
+    }
+
+    /// The wallet of a call, which must be connected, to a client that may still write.
+    fn wallet_for_call(&self) -> Result<&WalletAddress, SyncError> {
+        if let Some(error) = &self.fenced {
+            return Err(error.clone());
+        }
+        self.wallet.as_ref().ok_or_else(|| SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"))
+    }
+
+    /// The session of a call, which must be one of the connected wallet.
+    fn session_for_call<'a>(
+        &'a mut self,
+        now: Now,
+        session_id: &str,
+        actions: &'a mut Vec<Action>,
+    ) -> Result<(Visit<'a>, Context<'a>), SyncError> {
+        self.wallet_for_call()?;
+        let (sessions, context) = self.lend(now, actions);
+        match sessions.visit(session_id) {
+            Some(session) if context.wallet == Some(session.wallet()) => Ok((session, context)),
+            _ => {
+                let shown: String = session_id.chars().take(80).collect();
+                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown} was not started on this device")))
+            }
         }
     }
 
     /// The session with a peer, created where it is new.
-    fn session_with(&mut self, peer_wallet: &str, stage: &mut Stage) -> Result<SessionId, SyncError> {
-        if let Some(error) = &self.fenced {
-            return Err(error.clone());
-        }
-        let Some(wallet) = self.wallet.clone() else {
-            return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
-        };
+    fn session_with(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<SessionId, SyncError> {
+        let wallet = self.wallet_for_call()?.clone();
         check_wallet(peer_wallet)?;
         let session_id = session_of(&wallet, peer_wallet);
         match self.sessions.get(&session_id) {
-            Some(session) if session.record.wallet == wallet => return Ok(session_id),
+            Some(session) if session.wallet() == wallet => return Ok(session_id),
             Some(_) => {
                 let message = "this database already holds the other side of this session; give each wallet a database of its own";
                 return Err(SyncError::new(ErrorCode::SessionCreationFailed, message));
@@ -105,135 +145,69 @@ impl Client {
             }
             None => {}
         }
-        let session = Session::new(SessionRecord {
+        let record = SessionRecord {
             session_id: session_id.clone(),
             wallet,
             peer_wallet: peer_wallet.to_owned(),
             device_id: self.device.device_id.clone(),
             ..SessionRecord::default()
-        });
-        stage.created(&session);
-        self.sessions.insert(session_id.clone(), session);
+        };
+        self.sessions.insert(Session::create(record, transaction));
         Ok(session_id)
     }
 
-    fn open_session(&mut self, peer_wallet: &str, stage: &mut Stage) -> Result<Reply, SyncError> {
-        let session_id = self.session_with(peer_wallet, stage)?;
-        let session = self.session_for_call(&session_id)?;
-        stage.touch(session, true);
-        session.record.open = true;
-        session.halted = None;
-        let view = Stored { session, group: None }.view();
-        self.sessions_due_ms = 0;
-        Ok(Reply::Session(view))
-    }
-
-    fn close_session(&mut self, session_id: &str, stage: &mut Stage) -> Result<Reply, SyncError> {
-        let session = self.session_for_call(session_id)?;
-        stage.touch(session, true);
-        session.record.open = false;
-        stage.end_auto_sync(session);
-        Ok(Reply::Done)
-    }
-
-    /// Gives a message its counter and clock, and puts it into the outbox.
-    fn queue(&mut self, now: Now, session_id: &str, message: Message, stage: &mut Stage) -> Result<Reply, SyncError> {
-        let session = self.session_for_call(session_id)?;
-        let device = session.record.device_id.clone();
-        if !session.record.open {
-            return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
-        }
-        message.check()?;
-        if message.ciphertext.is_empty() && !message.deleted {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a message needs a text"));
-        }
-        if session.outbox.len() >= OUTBOX_MESSAGES_MAX {
-            return Err(SyncError::new(ErrorCode::OutboxFull, format!("{OUTBOX_MESSAGES_MAX} messages are waiting already")));
-        }
-        let counter = session.record.counter + 1;
-        if counter > INTEGER_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, "this device has written 2^53 - 1 messages here"));
-        }
-        let mut vector_clock = session.record.heads.clone();
-        vector_clock.raise(&device, counter)?;
-        let message = Message {
-            id: message_id(session_id, &device, counter),
-            sender_wallet: session.record.wallet.clone(),
-            session_id: session_id.to_owned(),
-            timestamp: Stamp::Iso(now.wall_ms),
-            ..message
-        };
-        let receipt =
-            DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
-        let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
-        entry.check()?;
-        stage.insert_outbox(session, entry);
-        Ok(Reply::Receipt(receipt))
-    }
-
-    fn edit(&mut self, now: Now, session_id: &str, target: String, text: Option<String>, stage: &mut Stage) -> Result<Reply, SyncError> {
-        check_id("messageId", &target)?;
-        if parse_message_id(&target).is_some_and(|(session, ..)| session != session_id) {
-            return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
-        }
-        let deleted = text.is_none();
-        let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), deleted, ..Message::default() };
-        let reply = self.queue(now, session_id, message, stage)?;
-        stage.tell(Event::MessageChanged { session_id: session_id.to_owned(), message_id: target });
-        Ok(reply)
-    }
-
-    fn mark_read(&mut self, now: Now, session_id: &str, message_id: String, sequence: u64, stage: &mut Stage) -> Result<Reply, SyncError> {
-        let session = self.session_for_call(session_id)?;
-        if sequence == 0 || sequence > session.record.cursor {
-            return Err(SyncError::new(ErrorCode::UnknownMessage, format!("sequence {sequence} is not in the stored log")));
-        }
-        if session.record.read_mark.sequence_number >= sequence {
-            return Ok(Reply::Done);
-        }
-        stage.touch(session, false);
-        session.record.read_mark = ReadMark { message_id: message_id.clone(), sequence_number: sequence };
-        session.record.watermarks.of(&session.record.wallet).raise(ReceiptStatus::Read, sequence);
-        if session.flow.joined {
-            let (_, frame) = self.frame(now, session_id, read_receipt(now, message_id, sequence));
-            stage.transmit(self.link.generation(), frame);
-        }
-        Ok(Reply::Done)
-    }
-
-    fn clear_log(&mut self, session_id: SessionId, stage: &mut Stage) -> Result<Reply, SyncError> {
-        self.flush_log(stage);
-        let session = self.session_for_call(&session_id)?;
-        stage.touch(session, false);
-        session.record.small_count = 0;
-        stage.clear_log(session_id);
-        Ok(Reply::Done)
-    }
-
-    fn auto_sync(&mut self, now: Now, session_id: &str, interval_ms: Option<u64>) -> Result<Reply, SyncError> {
+    fn auto_sync(&mut self, now: Now, session_id: &str, interval_ms: Option<u64>, actions: &mut Vec<Action>) -> Result<Reply, SyncError> {
         if let Some(interval_ms) = interval_ms {
             check_interval("intervalMs", interval_ms)?;
         }
-        let session = self.session_for_call(session_id)?;
-        session.auto_sync = interval_ms.map(|interval_ms| AutoSync { interval_ms, next_ms: now.monotonic_ms + interval_ms });
-        self.sessions_due_ms = 0;
+        let (mut session, _) = self.session_for_call(now, session_id, actions)?;
+        session.set_auto_sync(now, interval_ms);
         Ok(Reply::Done)
     }
 
-    fn import(&mut self, peer_wallet: &str, entries: Vec<Entry>, stage: &mut Stage) -> Result<Reply, SyncError> {
-        if entries.len() > BATCH_MESSAGES_MAX {
-            return Err(SyncError::new(ErrorCode::InvalidArgument, format!("import at most {BATCH_MESSAGES_MAX} messages at once")));
+    /// `syncMessages` and `processQueuedMessages` of one session.
+    fn sync_one(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        session_id: &str,
+        scope: SyncScope,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), SyncError> {
+        let is_offline = self.is_offline_by_wish;
+        let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
+        if is_offline {
+            return Err(offline_by_wish());
         }
-        let session_id = self.session_with(peer_wallet, stage)?;
-        for entry in &entries {
-            entry.message.check()?;
-            entry.check()?;
-        }
-        match self.store_entries(&session_id, entries, None, stage) {
-            Ok(count) => Ok(Reply::Count(count)),
-            Err(refusal) => {
-                Err(SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}")))
-            }
-        }
+        context.link.hurry(now);
+        session.sync(&mut context, request, scope);
+        Ok(())
     }
+
+    /// Of all sessions that have something to sync.
+    fn sync_all(&mut self, now: Now, request: RequestId, scope: SyncScope, actions: &mut Vec<Action>) -> Result<(), SyncError> {
+        self.wallet_for_call()?;
+        let is_offline = self.is_offline_by_wish;
+        let (sessions, mut context) = self.lend(now, actions);
+        let wallet = context.wallet;
+        let is_meant = |session: &Session| wallet == Some(session.wallet()) && session.has_work();
+        let count = sessions.values().filter(|session| is_meant(session)).count();
+        if count == 0 {
+            context.actions.push(Action::Reply { request, result: Ok(Reply::Count(0)) });
+            return Ok(());
+        }
+        if is_offline {
+            return Err(offline_by_wish());
+        }
+        context.link.hurry(now);
+        context.calls.insert(request, count);
+        for session in sessions.visit_all().filter(|session| is_meant(session)) {
+            session.sync(&mut context, request, scope);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn offline_by_wish() -> SyncError {
+    SyncError::new(ErrorCode::RelayDisconnected, "the application works offline (setOffline)")
 }

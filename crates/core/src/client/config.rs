@@ -44,8 +44,16 @@ impl Default for ClientConfig {
     }
 }
 
-/// The longest interval: a day. Beyond it timers of browsers overflow.
+/// The longest interval and delay: a day. Beyond it timers of browsers overflow.
 const INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+/// The shortest interval. What repeats without end asks the relay for something each time, from every tab that is open:
+/// four times a second is more than anybody sees, and a mistaken unit (5 for 5 s) is told at once.
+const INTERVAL_MS_MIN: u64 = 250;
+
+/// The shortest delay before a second attempt. It doubles with each failure, so it may be far shorter than an interval;
+/// from 10 ms on the tenth attempt comes seconds later, and below it the first ones come faster than sockets open.
+const RETRY_DELAY_MS_MIN: u64 = 10;
 
 impl ClientConfig {
     /// Checks every option against its range.
@@ -57,16 +65,16 @@ impl ClientConfig {
         check_interval("syncIntervalMs", self.sync_interval_ms)?;
         check_interval("heartbeatIntervalMs", self.heartbeat_interval_ms)?;
         check_range("maxRetries", u64::from(self.max_retries), 0, 100)?;
-        check_interval("retryDelayMs", self.retry_delay_ms)
+        check_range("retryDelayMs", self.retry_delay_ms, RETRY_DELAY_MS_MIN, INTERVAL_MS_MAX)
     }
 }
 
-/// Checks an interval: 1 ms to a day.
+/// Checks an interval: 250 ms to a day.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, naming it.
 pub(crate) fn check_interval(name: &str, interval_ms: u64) -> Result<(), SyncError> {
-    check_range(name, interval_ms, 1, INTERVAL_MS_MAX)
+    check_range(name, interval_ms, INTERVAL_MS_MIN, INTERVAL_MS_MAX)
 }
 
 fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), SyncError> {
@@ -91,6 +99,29 @@ mod tests {
         ];
         for config in zeroes {
             assert_eq!(config.check().unwrap_err().code, ErrorCode::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn an_interval_that_floods_the_relay_is_refused_by_name() {
+        type Change = fn(&mut ClientConfig, u64);
+        let with = |change: Change, value| {
+            let mut config = ClientConfig::default();
+            change(&mut config, value);
+            config.check()
+        };
+        let day = 24 * 60 * 60 * 1_000;
+        let options: [(&str, u64, Change); 3] = [
+            ("syncIntervalMs must be from 250 to", 250, |config, value| config.sync_interval_ms = value),
+            ("heartbeatIntervalMs must be from 250 to", 250, |config, value| config.heartbeat_interval_ms = value),
+            ("retryDelayMs must be from 10 to", 10, |config, value| config.retry_delay_ms = value),
+        ];
+        for (words, min, change) in options {
+            assert_eq!([with(change, min), with(change, day)], [Ok(()), Ok(())]);
+            for value in [min - 1, day + 1] {
+                let error = with(change, value).unwrap_err();
+                assert!(error.code == ErrorCode::InvalidArgument && error.message.contains(words), "{error:?}");
+            }
         }
     }
 

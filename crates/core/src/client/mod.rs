@@ -1,40 +1,40 @@
 //! One device of a wallet: a state machine that takes inputs and returns the work it asks of its shell.
 //!
-//! How a message leaves: [`Input::Send`] is staged (calls), written (commit), then transmitted (link), acknowledged by
-//! the relay (receive), and moves from the outbox to the log in one transaction. How one arrives: a batch is checked
-//! against the log (receive), written with the cursor, then acknowledged and told to the application.
+//! [`Client`] routes. A call or a frame goes to its session (`session`), which knows the rules; what sessions change is
+//! collected in one transaction at a time (`commit`); the socket is made and given up by `link`, and what that means for
+//! the sessions is in `connection`.
 
 mod api;
 mod calls;
 mod commit;
 mod config;
+mod connection;
+mod context;
 mod link;
-mod operation;
-mod receive;
 mod records;
-mod replace;
 mod session;
+mod sessions;
 mod sorted;
-mod view;
+mod sync_calls;
+mod transaction;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 pub use api::*;
 pub use config::ClientConfig;
 pub use records::{DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
 
-use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION};
+use crate::error::SyncError;
+use crate::frame::DeviceState;
 use crate::ids::{SessionId, WalletAddress, new_device_id, parse_message_id};
-use crate::message::{Entry, Stamp};
+use crate::message::Entry;
 use crate::time::Now;
-use commit::Group;
+use commit::UnderWay;
+use context::Context;
 use link::Link;
-use operation::Call;
 use session::Session;
-use sorted::Sorted;
-use view::Stored;
+use sessions::Sessions;
+use sync_calls::SyncCalls;
 
 /// The client machine. Feed it every input in order; run the actions it returns in order.
 pub struct Client {
@@ -43,10 +43,13 @@ pub struct Client {
     device: DeviceRecord,
     device_stored: bool,
     wallet: Option<WalletAddress>,
-    sessions: Sorted<SessionId, Session>,
+    sessions: Sessions,
     link: Link,
-    /// The commit that is under way.
-    group: Option<Group>,
+    is_offline_by_wish: bool,
+    /// The session that the last heartbeat was about: they take turns.
+    heartbeat_session: SessionId,
+    /// The transaction that is under way.
+    under_way: Option<UnderWay>,
     last_commit: CommitId,
     /// Inputs that may write, held back until it is done.
     waiting: VecDeque<Input>,
@@ -55,12 +58,8 @@ pub struct Client {
     /// Another tab owns the store: nothing can be written any more.
     fenced: Option<SyncError>,
     /// Calls that wait for the syncs of several sessions.
-    calls: Sorted<RequestId, Call>,
-    last_frame: u64,
+    calls: SyncCalls,
     told_queue: u64,
-    /// While connected: no linked session is due before this. Walking through all of them at every input would cost
-    /// sessions times frames.
-    sessions_due_ms: u64,
 }
 
 impl Client {
@@ -69,26 +68,27 @@ impl Client {
         let mut random = fastrand::Rng::with_seed(seed);
         let device_stored = snapshot.device.is_some();
         let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
-        let mut sessions: Sorted<SessionId, Session> = Sorted::default();
+        let mut sessions = Sessions::default();
         for mut record in snapshot.sessions {
             if record.device_id.is_empty() {
                 // Stored by a version whose devices had one name everywhere.
                 record.device_id.clone_from(&device.device_id);
             }
-            sessions.insert(record.session_id.clone(), Session::new(record));
+            sessions.insert(Session::load(record));
         }
+        // What is stored of a session that is not stored is of no use.
         for record in snapshot.outbox {
-            if let Some(session) = sessions.get_mut(&record.session_id) {
+            if let Some(mut session) = sessions.visit(&record.session_id) {
                 session.load_outbox(record);
             }
         }
         for record in snapshot.versions {
-            if let Some(session) = sessions.get_mut(&record.session_id) {
-                session.versions.insert(record.message_id, record.versions);
+            if let Some(mut session) = sessions.visit(&record.session_id) {
+                session.load_versions(record);
             }
         }
-        sessions.values_mut().for_each(|session| session.told_queue = session.queued_count());
-        let told_queue = sessions.values().map(|session| session.told_queue).sum();
+        sessions.visit_all().for_each(Session::count_queue);
+        let told_queue = sessions.values().map(Session::told_queue).sum();
         Client {
             config,
             random,
@@ -97,16 +97,22 @@ impl Client {
             wallet: None,
             sessions,
             link: Link::default(),
-            group: None,
+            is_offline_by_wish: false,
+            heartbeat_session: SessionId::new(),
+            under_way: None,
             last_commit: 0,
             waiting: VecDeque::new(),
             storage_failures: 0,
             fenced: None,
-            calls: Sorted::default(),
-            last_frame: 0,
+            calls: SyncCalls::default(),
             told_queue,
-            sessions_due_ms: 0,
         }
+    }
+
+    /// The sessions, and what one of them may use for one input.
+    fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
+        let Client { config, random, wallet, sessions, link, calls, .. } = self;
+        (sessions, Context { now, config, random, wallet: wallet.as_deref(), link, calls, actions })
     }
 
     /// Takes one input and returns what to do, in order.
@@ -136,8 +142,8 @@ impl Client {
     /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time. May name a moment at
     /// which there turns out to be nothing to do: what was waited for has come.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        let sessions = Some(self.sessions_due_ms).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
-        sessions.into_iter().chain(self.link.timeout_ms(&self.config)).min()
+        let sessions = Some(self.sessions.due_ms()).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
+        sessions.into_iter().chain(self.link.next_timeout_ms(&self.config)).min()
     }
 
     /// Who this database is. In a session where another writes under the same name it is called otherwise
@@ -153,19 +159,17 @@ impl Client {
 
     /// The open sessions of the connected wallet.
     pub fn sessions(&self) -> Vec<SessionView> {
-        let open = self.stored().filter(|stored| stored.is_open() && self.owns(stored.session));
-        open.map(Stored::view).collect()
+        let mine = self.stored().filter(|session| session.is_open() && self.wallet() == Some(session.wallet()));
+        mine.map(Session::view).collect()
     }
 
     /// Every session that is stored, whoever's.
     pub fn stored_sessions(&self) -> Vec<SessionView> {
-        self.stored().map(Stored::view).collect()
+        self.stored().map(Session::view).collect()
     }
 
-    /// All sessions, as they are on disk.
-    fn stored(&self) -> impl Iterator<Item = Stored<'_>> {
-        let all = self.sessions.values().map(|session| Stored { session, group: self.group.as_ref() });
-        all.filter(|stored| stored.exists())
+    fn stored(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values().filter(|session| session.is_stored())
     }
 
     /// The connection to the relay.
@@ -175,9 +179,9 @@ impl Client {
 
     /// What `getSyncStatus` tells.
     pub fn sync_status(&self) -> SyncStatusView {
-        let last_sync_ms = self.sessions.values().map(|session| session.record.last_sync_ms).max().filter(|ms| *ms > 0);
+        let last_sync_ms = self.sessions.values().map(Session::last_sync_ms).max().filter(|ms| *ms > 0);
         SyncStatusView {
-            sync_in_progress: self.sessions.values().any(|session| session.operation.is_some()),
+            sync_in_progress: self.sessions.values().any(Session::is_syncing),
             last_sync_ms,
             queued_message_count: self.told_queue,
         }
@@ -190,94 +194,24 @@ impl Client {
 
     /// The devices of a session, as the relay last told.
     pub fn devices(&self, session_id: &str) -> Vec<DeviceState> {
-        self.sessions.get(session_id).map(|session| session.devices.clone()).unwrap_or_default()
+        self.sessions.get(session_id).map(|session| session.devices().to_vec()).unwrap_or_default()
     }
 
     /// The list to show for `entries` of the session's log, oldest first; then the outbox, where asked.
     pub fn show(&self, session_id: &str, entries: Vec<Entry>, with_outbox: bool) -> Vec<MessageView> {
-        let Some(session) = self.sessions.get(session_id) else {
-            return Vec::new();
-        };
-        let stored = Stored { session, group: self.group.as_ref() };
-        stored.show(entries, with_outbox, self.config.conflict_resolution_strategy)
+        let strategy = self.config.conflict_resolution_strategy;
+        self.sessions.get(session_id).map(|session| session.show(entries, with_outbox, strategy)).unwrap_or_default()
     }
 
     /// The messages that wait in the outboxes, oldest first in each session.
     pub fn queued(&self) -> Vec<MessageView> {
-        self.sessions.keys().flat_map(|session_id| self.show(session_id, Vec::new(), true)).collect()
+        let strategy = self.config.conflict_resolution_strategy;
+        self.sessions.values().flat_map(|session| session.show(Vec::new(), true, strategy)).collect()
     }
 
     /// How far a message of the outbox is; `None` where it is not there.
     pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
         let (session_id, ..) = parse_message_id(message_id)?;
-        let session = self.sessions.get(session_id)?;
-        Stored { session, group: self.group.as_ref() }.queued_status(message_id)
-    }
-
-    fn owns(&self, session: &Session) -> bool {
-        self.wallet.as_ref() == Some(&session.record.wallet)
-    }
-
-    /// Whether a session takes part in what the connection does.
-    fn is_linked(&self, session: &Session) -> bool {
-        self.owns(session) && session.halted.is_none() && (session.record.open || !session.outbox.is_empty())
-    }
-
-    /// The session of a call, which must be one of the connected wallet.
-    fn session_for_call(&mut self, session_id: &str) -> Result<&mut Session, SyncError> {
-        if let Some(error) = &self.fenced {
-            return Err(error.clone());
-        }
-        let Some(wallet) = &self.wallet else {
-            return Err(SyncError::new(ErrorCode::WalletNotConnected, "connectWallet has not been called"));
-        };
-        match self.sessions.get_mut(session_id) {
-            Some(session) if session.record.wallet == *wallet => Ok(session),
-            _ => {
-                let shown: String = session_id.chars().take(80).collect();
-                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown} was not started on this device")))
-            }
-        }
-    }
-
-    fn head(&mut self, now: Now, session_id: &str) -> Head {
-        self.last_frame += 1;
-        Head {
-            session_id: session_id.to_owned(),
-            device_id: self.sessions.get(session_id).map(|session| session.record.device_id.clone()).unwrap_or_default(),
-            timestamp: Stamp::Millis(now.wall_ms),
-            message_id: format!("{}-{}", self.link.generation(), self.last_frame),
-            protocol_version: Some(PROTOCOL_VERSION),
-        }
-    }
-
-    /// A frame's id and its bytes.
-    fn frame(&mut self, now: Now, session_id: &str, body: Body) -> (String, Arc<[u8]>) {
-        let frame = Frame { head: self.head(now, session_id), body };
-        // Only frames that clients never send have no binary form.
-        let bytes = frame.to_bytes().unwrap_or_default();
-        (frame.head.message_id, bytes.into())
-    }
-
-    fn transmit(&mut self, now: Now, session_id: &str, body: Body, actions: &mut Vec<Action>) -> String {
-        let (frame_id, frame) = self.frame(now, session_id, body);
-        actions.push(Action::Transmit { generation: self.link.generation(), frame });
-        frame_id
-    }
-
-    /// Tells the application how many messages wait, where that changed, which it can only have in these sessions.
-    fn tell_queue(&mut self, changed: &Sorted<SessionId, ()>, actions: &mut Vec<Action>) {
-        let mut queued_message_count = self.told_queue;
-        for id in changed.keys() {
-            if let Some(session) = self.sessions.get_mut(id) {
-                let queued = session.queued_count();
-                queued_message_count = queued_message_count + queued - session.told_queue;
-                session.told_queue = queued;
-            }
-        }
-        if queued_message_count != self.told_queue {
-            self.told_queue = queued_message_count;
-            actions.push(Action::Notify(Event::QueueChanged { queued_message_count }));
-        }
+        self.sessions.get(session_id)?.queued_status(message_id)
     }
 }

@@ -77,10 +77,6 @@ impl<K: Ord, V> Sorted<K, V> {
         self.0.is_empty()
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.0.iter().map(|(key, value)| (key, value))
-    }
-
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.iter().map(|(key, _)| key)
     }
@@ -121,9 +117,17 @@ impl<K: Ord, V> Sorted<K, V> {
         self.0.drain(..self.count_through(key));
     }
 
-    /// Removes all, in order.
-    pub fn take_keys(&mut self) -> impl Iterator<Item = K> {
-        std::mem::take(self).0.into_iter().map(|(key, _)| key)
+    /// Removes those after `key`.
+    pub fn remove_after<Q: Ord + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.0.truncate(self.count_through(key));
+    }
+
+    /// All, in order.
+    pub fn into_iter(self) -> impl DoubleEndedIterator<Item = (K, V)> {
+        self.0.into_iter()
     }
 }
 
@@ -148,7 +152,10 @@ mod tests {
         rest.pop_first();
         assert_eq!(rest.keys().copied().collect::<Vec<_>>(), [3, 9]);
         map.remove_through(&2);
-        assert_eq!(map.take_keys().collect::<Vec<_>>(), [3, 9]);
+        map.remove_after(&8);
+        assert_eq!(map.clone().into_iter().collect::<Vec<_>>(), [(3, 'e')]);
+        assert_eq!(map.keys().copied().collect::<Vec<_>>(), [3]);
+        map.remove_through(&3);
         assert!(map.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, WalletAddress, message_id, parse_message_id, uuid_bytes, uuid_text};
-use crate::limits::BATCH_MESSAGES_MAX;
+use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
 use crate::message::{Entry, Stamp};
 use crate::wire::{Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, nested, number_of, put_block, put_signed, record};
 
@@ -237,10 +237,10 @@ impl Field for Batch {
     }
 }
 
-/// Milliseconds since 1970; on this way the form that they were written in is not kept.
+/// Milliseconds since 1970; on this way the form that they were written in is not kept. Larger ones would not be read.
 impl Field for Stamp {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
-        self.ms().put(number, out);
+        self.ms().min(INTEGER_MAX).put(number, out);
     }
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
@@ -322,18 +322,21 @@ impl From<Entry> for Unsent {
     fn from(entry: Entry) -> Self {
         let sequence_number = entry.counter();
         let Entry { message, vector_clock, server_timestamp, .. } = entry;
-        Unsent { message, sequence_number, vector_clock, local_timestamp: Stamp::Millis(server_timestamp) }
+        Unsent { message, sequence_number, vector_clock, local_timestamp: Stamp::Millis(server_timestamp), unreadable: None }
     }
 }
 
 impl SyncUpdate {
-    /// `None` where the messages do not fit a batch, or are not those of one session.
+    /// `None` where the messages do not fit a batch, are not those of one session, or cannot be read.
     fn batch(&self, head: &Head) -> Option<Batch> {
+        if self.messages.iter().any(|unsent| unsent.unreadable.is_some()) {
+            return None;
+        }
         let entry = |unsent: &Unsent| Entry {
             message: unsent.message.clone(),
             sequence_number: 0,
             vector_clock: unsent.vector_clock.clone(),
-            server_timestamp: unsent.local_timestamp.ms(),
+            server_timestamp: unsent.local_timestamp.ms().min(INTEGER_MAX),
             original_device_id: head.device_id.clone(),
         };
         Batch::of(&self.messages.iter().map(entry).collect::<Vec<_>>()).ok()
@@ -402,7 +405,7 @@ fn take_differences(value: Value<'_>) -> Result<Vec<u64>, Malformed> {
     let (mut numbers, mut before) = (Vec::new(), 0u64);
     while !reader.0.is_empty() {
         before = before.wrapping_add(reader.signed()?.cast_unsigned());
-        if numbers.len() >= BATCH_MESSAGES_MAX || before > crate::limits::INTEGER_MAX {
+        if numbers.len() >= BATCH_MESSAGES_MAX || before > INTEGER_MAX {
             return Err(Malformed("a list of numbers is out of range"));
         }
         numbers.push(before);

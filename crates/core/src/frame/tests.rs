@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::BATCH_MESSAGES_MAX;
 
 #[test]
 fn the_frames_of_the_seed_are_read() {
@@ -44,13 +45,14 @@ fn a_chat_frame_names_its_session_by_one_name_or_the_other() {
 
 #[test]
 fn bad_frames_are_refused_with_a_code() {
-    let deep = format!("{}{}", r#"{"type":"sync_update","messages":"#, "[".repeat(200) + &"]".repeat(200) + "}");
+    let deep = format!("{}{}", r#"{"roomId":"r","nonce":"#, "[".repeat(200) + &"]".repeat(200) + "}");
     let cases = [
         ("", ErrorCode::InvalidMessageFormat),
         ("null", ErrorCode::InvalidMessageFormat),
         ("[]", ErrorCode::InvalidMessageFormat),
         (deep.as_str(), ErrorCode::InvalidMessageFormat),
-        (r#"{"type":"sync_request","lastSyncedSequence":"42"}"#, ErrorCode::InvalidMessageFormat),
+        (r#"{"type":"sync_request","missingRanges":[{"start":1.5,"end":2}]}"#, ErrorCode::InvalidMessageFormat),
+        (r#"{"type":"sync_update","messages":"all"}"#, ErrorCode::InvalidMessageFormat),
         (r#"{"type":"sync_request","syncVector":{"a":-1}}"#, ErrorCode::InvalidVectorClock),
         (r#"{"type":"sync_request","syncVector":{"a":1.5}}"#, ErrorCode::InvalidVectorClock),
         (r#"{"type":"sync_request","syncVector":{"a":9007199254740993}}"#, ErrorCode::InvalidVectorClock),
@@ -74,4 +76,134 @@ fn an_error_of_a_newer_relay_is_still_an_error() {
 fn a_zero_that_is_written_is_read_as_one_that_is_not() {
     let (without, with) = ([0xa2, 0x01, 0], [0xa2, 0x01, 2, 0x08, 0]);
     assert_eq!(Frame::from_bytes(&with).unwrap(), Frame::from_bytes(&without).unwrap());
+}
+
+fn unsent(messages: &str) -> Vec<Unsent> {
+    let frame = Frame::parse(&format!(r#"{{"type":"sync_update","sessionId":"s","deviceId":"d","messages":[{messages}]}}"#)).unwrap();
+    let Body::SyncUpdate(update) = frame.body else { panic!() };
+    update.messages
+}
+
+#[test]
+fn a_message_that_cannot_be_read_stays_in_its_place() {
+    let deep = format!(r#"{{"message":{{"id":"m","nonce":{}{}}}}}"#, "[".repeat(200), "]".repeat(200));
+    let broken = [
+        (r#"{"message":{"id":"m","ciphertext":7}}"#, "m", ErrorCode::InvalidMessageFormat),
+        (r#"{"message":{"id":"m"},"vectorClock":{"d":-1}}"#, "m", ErrorCode::InvalidVectorClock),
+        (r#"{"message":{"id":"m"},"sequenceNumber":1.5}"#, "m", ErrorCode::InvalidMessageFormat),
+        (r#"{"message":{"id":7}}"#, "", ErrorCode::InvalidMessageFormat),
+        (r#"{"sequenceNumber":1}"#, "", ErrorCode::InvalidMessageFormat),
+        ("null", "", ErrorCode::InvalidMessageFormat),
+        ("[[]]", "", ErrorCode::InvalidMessageFormat),
+        (&*deep, "m", ErrorCode::InvalidMessageFormat),
+    ];
+    for (json, id, code) in broken {
+        let messages = unsent(&format!(r#"{{"message":{{"id":"a"}}}},{json},{{"message":{{"id":"b"}}}}"#));
+        assert_eq!(messages.iter().map(|unsent| &*unsent.message.id).collect::<Vec<_>>(), ["a", id, "b"], "{json}");
+        let codes: Vec<_> = messages.iter().map(|unsent| unsent.unreadable.as_ref().map(|error| error.code)).collect();
+        assert_eq!(codes, [None, Some(code), None], "{json}");
+        assert!(messages[1].unreadable.as_ref().unwrap().message.contains("message 2 of the update"));
+    }
+    let long = format!(r#"{{"message":{{"id":"{}","ciphertext":7}}}}"#, "m".repeat(201));
+    assert_eq!(unsent(&long)[0].message.id, "", "an answer does not repeat it");
+    let many = vec!["7"; BATCH_MESSAGES_MAX + 1].join(",");
+    assert!(Frame::parse(&format!(r#"{{"type":"sync_update","messages":[{many}]}}"#)).is_err());
+}
+
+#[test]
+fn numbers_are_read_in_each_form_that_json_has_for_them() {
+    for three in ["3", "3.0", "\"3\"", "3e0"] {
+        assert_eq!(unsent(&format!(r#"{{"message":{{}},"sequenceNumber":{three}}}"#))[0].sequence_number, 3, "{three}");
+    }
+    let clock = &unsent(r#"{"message":{},"vectorClock":{"a":3.0,"b":null}}"#)[0].vector_clock;
+    assert_eq!((clock.get("a"), clock.len()), (3, 1));
+    let cursor = |number: &str| {
+        let text = format!(r#"{{"type":"sync_request","lastSyncedSequence":{number},"maxBatchSize":{number}}}"#);
+        let Body::SyncRequest(request) = Frame::parse(&text).unwrap().body else { panic!() };
+        (request.last_synced_sequence, request.max_batch_size)
+    };
+    assert_eq!([cursor("42"), cursor("42.0"), cursor("\"42\"")], [(42, Some(42)); 3]);
+    assert_eq!([cursor("null"), cursor("-1"), cursor("{}"), cursor("\"all\""), cursor("\"NaN\"")], [(0, None); 5]);
+    assert_eq!([cursor("42.5"), cursor("1e300")], [(42, None), (INTEGER_MAX, None)]);
+}
+
+#[test]
+fn what_only_informs_refuses_no_frame() {
+    let platform = "é".repeat(NAME_BYTES_MAX);
+    let text = format!(
+        r#"{{"type":"device_announce","sessionId":"s","deviceId":"d","timestamp":-1.5,"messageId":7,
+            "deviceInfo":{{"platform":"{platform}","version":1.25,"lastSeenAt":"yesterday"}},"syncState":{{"lastSyncedSequence":-1}}}}"#
+    );
+    let Frame { head, body: Body::DeviceAnnounce(announce) } = Frame::parse(&text).unwrap() else { panic!() };
+    assert_eq!((&*head.message_id, head.timestamp), ("7", Stamp::Number(-1.5)));
+    let DeviceInfo { platform, version } = announce.device_info;
+    assert_eq!((platform.len(), &*version, announce.sync_state.last_synced_sequence), (NAME_BYTES_MAX, "1.25", 0));
+    for timestamp in ["null", "{}", "1e300", "\"yesterday\"", "18446744073709551616", "true"] {
+        let text = format!(r#"{{"type":"sync_heartbeat","sessionId":"s","deviceId":"d","timestamp":{timestamp},"sequenceNumber":"x"}}"#);
+        let frame = Frame::parse(&text).unwrap();
+        assert!(Frame::from_bytes(&frame.to_bytes().unwrap()).is_ok(), "{timestamp}");
+        Frame::parse(&format!(r#"{{"roomId":"r","message":"m","timestamp":{timestamp},"sequenceNumber":-1,"serverTimestamp":[]}}"#))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_receipt_that_cannot_be_read_does_not_cost_the_others() {
+    let broken = [r#"{"messageId":7}"#, r#"{"messageId":"b","status":"eaten"}"#, "null"];
+    for receipt in broken {
+        let text = format!(
+            r#"{{"type":"read_receipt","sessionId":"s","deviceId":"d","receipts":[{{"messageId":"a","status":"read","timestamp":1e300}},{receipt},
+                {{"messageId":"c","status":null,"timestamp":"soon","sequenceNumber":"x"}}]}}"#
+        );
+        let Body::ReadReceipt(read_receipt) = Frame::parse(&text).unwrap().body else { panic!() };
+        let ids: Vec<_> = read_receipt.receipts.iter().map(|receipt| (&*receipt.message_id, receipt.status)).collect();
+        assert_eq!(ids, [("a", ReceiptStatus::Read), ("c", ReceiptStatus::Delivered)], "{receipt}");
+        assert!(read_receipt.unreadable.is_some());
+    }
+}
+
+#[test]
+fn half_a_character_is_replaced_wherever_it_stands() {
+    let text = r#"{"type":"sync_update","sessionId":"s\ud83d","deviceId":"d\uDE00","messageId":"\ud83d","messages":[
+        {"message":{"id":"m\ud83d","ciphertext":"\\ud83d \ud83d\ude00 \uD83D","nonce\ud83d":"\ud83d"},"vectorClock":{"d\ude00":2,"d\ud83d":3}}]}"#;
+    let Frame { head, body: Body::SyncUpdate(update) } = Frame::parse(text).unwrap() else { panic!() };
+    assert_eq!([&*head.session_id, &*head.device_id, &*head.message_id], ["s\u{fffd}", "d\u{fffd}", "\u{fffd}"]);
+    let Unsent { message, vector_clock, .. } = &update.messages[0];
+    assert_eq!((&*message.id, &*message.ciphertext), ("m\u{fffd}", "\\ud83d 😀 \u{fffd}"));
+    assert_eq!(message.extra.as_str(), "{\"nonce\u{fffd}\":\"\u{fffd}\"}");
+    assert_eq!((vector_clock.len(), vector_clock.get("d\u{fffd}")), (1, 3), "two halves of names are one name");
+    let Body::Chat(chat) = Frame::parse(r#"{"roomId":"r","message":"half \ud83d","sender":"\ude00","messageId":"\ud83d"}"#).unwrap().body
+    else {
+        panic!()
+    };
+    assert_eq!([&*chat.message, &*chat.sender, chat.message_id.as_deref().unwrap()], ["half \u{fffd}", "\u{fffd}", "\u{fffd}"]);
+}
+
+#[test]
+fn names_of_javascripts_own_are_names_like_others() {
+    for name in ["__proto__", "constructor", "toString", "hasOwnProperty"] {
+        let clock = format!(r#"{{"{name}":1}}"#);
+        let text = format!(
+            r#"{{"type":"sync_update","sessionId":"{name}","deviceId":"{name}","messages":[
+                {{"message":{{"id":"{name}","session_id":"{name}","{name}":{{"{name}":1}}}},"sequenceNumber":1,"vectorClock":{clock}}}]}}"#
+        );
+        let frame = Frame::parse(&text).unwrap();
+        let Body::SyncUpdate(update) = &frame.body else { panic!() };
+        assert_eq!((frame.head.device_id.as_str(), update.messages[0].vector_clock.get(name)), (name, 1));
+        assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
+        let Body::SyncUpdate(binary) = Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap().body else { panic!() };
+        assert_eq!(
+            (&binary.messages[0].vector_clock, &binary.messages[0].message),
+            (&update.messages[0].vector_clock, &update.messages[0].message)
+        );
+        assert_eq!(binary.messages[0].message.extra.as_str(), format!(r#"{{"{name}":{{"{name}":1}}}}"#));
+    }
+}
+
+#[test]
+fn a_chat_frame_says_nothing_twice() {
+    let extra = Extra::from(r#"{"type":"sync_ack","error":"no","roomId":"other","sender":"other","serverTimestamp":1,"nonce":2}"#);
+    let chat = Chat { room_id: Some("r".into()), message: "hi".into(), extra, ..Chat::default() };
+    let Body::Chat(read) = Frame::parse(&Frame { head: Head::default(), body: Body::Chat(chat) }.to_json()).unwrap().body else { panic!() };
+    assert_eq!((read.room_id.as_deref(), &*read.sender, read.extra.as_str()), (Some("r"), "", r#"{"nonce":2}"#));
 }

@@ -14,7 +14,7 @@ use super::update::{Draft, Identity, Update};
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{
-    Body, Chat, DeviceAnnounce, Frame, Head, Progress, SyncPhase, SyncRequest, SyncResponse, SyncStatus, SyncUpdate, Unsent,
+    Body, Chat, DeviceAnnounce, Frame, Head, Progress, ReadReceipt, SyncPhase, SyncRequest, SyncResponse, SyncStatus, SyncUpdate, Unsent,
 };
 use crate::ids::{DeviceId, check_id};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
@@ -67,7 +67,7 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
             None => return Ok(None),
         },
         Body::SyncHeartbeat(heartbeat) => (Ask::Heartbeat { heartbeat, wants_clock: !v1 }, false),
-        Body::ReadReceipt(receipt) => (Ask::Receipts(receipt.receipts), true),
+        Body::ReadReceipt(ReadReceipt { receipts, unreadable }) => (Ask::Receipts { receipts, unreadable }, true),
         // The gate has refused them.
         Body::DeviceList(_)
         | Body::SyncResponse(_)
@@ -112,10 +112,11 @@ fn fetch(head: Head, request: SyncRequest, v1: bool) -> Ask {
 fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachment: Option<&Attachment>) -> Result<Ask, SyncError> {
     check_named(&head)?;
     let device_id = attachment.map_or_else(|| head.device_id.clone(), |attachment| attachment.device_id.clone());
-    let draft = |Unsent { message, sequence_number, vector_clock, .. }| Draft {
+    let draft = |Unsent { message, sequence_number, vector_clock, unreadable, .. }| Draft {
         message,
         clock: vector_clock,
         identity: Identity::Counter(sequence_number),
+        unreadable,
     };
     let messages = update.messages.into_iter().map(draft).collect();
     Ok(Ask::Write(Update {
@@ -135,13 +136,14 @@ fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachmen
 /// device's own count with the content (a client that counts from 1 again writes other messages).
 fn seed_update(connection: ConnectionId, head: Head, update: SyncUpdate) -> Result<Ask, SyncError> {
     check_named(&head)?;
-    let speaks_for = update.messages.first().map(|unsent| unsent.message.sender_wallet.clone());
+    let mut wallets = update.messages.iter().map(|unsent| &unsent.message.sender_wallet);
+    let speaks_for = wallets.find(|wallet| !wallet.is_empty()).cloned();
     let draft = |unsent: Unsent| {
         let key = id_key(&unsent.message).unwrap_or_else(|| {
             let digest = short_hex(unsent.message.content_digest());
             format!("n:{}:{}:{digest}", head.device_id, unsent.sequence_number)
         });
-        seed_draft(unsent.message, unsent.vector_clock, Some(key))
+        Draft { unreadable: unsent.unreadable, ..seed_draft(unsent.message, unsent.vector_clock, Some(key)) }
     };
     let messages = update.messages.into_iter().map(draft).collect();
     Ok(Ask::Write(Update {
@@ -188,7 +190,7 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
 
 fn seed_draft(message: Message, clock: VectorClock, key: Option<String>) -> Draft {
     // A first name is ours, and not theirs to give.
-    Draft { message: Message { first_id: None, ..message }, clock, identity: Identity::Key(key) }
+    Draft { message: Message { first_id: None, ..message }, clock, identity: Identity::Key(key), unreadable: None }
 }
 
 fn check_named(head: &Head) -> Result<(), SyncError> {

@@ -41,11 +41,12 @@ impl<'a> Sequencer<'a> {
 
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
         let mut outcome = Outcome::default();
-        for Draft { message, clock, identity } in std::mem::take(&mut update.messages) {
+        for Draft { message, clock, identity, unreadable } in std::mem::take(&mut update.messages) {
             let id = message.id.clone();
-            let taken = match identity {
-                Identity::Counter(counter) => self.take_counted(now, update, counter, message, clock),
-                Identity::Key(key) => self.take_keyed(now, update, key, message, clock),
+            let taken = match (unreadable, identity) {
+                (Some(error), _) => Err(error),
+                (None, Identity::Counter(counter)) => self.take_counted(now, update, counter, message, clock),
+                (None, Identity::Key(key)) => self.take_keyed(now, update, key, message, clock),
             };
             match taken {
                 Ok(place) => {
@@ -55,7 +56,7 @@ impl<'a> Sequencer<'a> {
                 }
                 Err(error) => {
                     let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.heads.get(&update.device_id) + 1);
-                    let refused_message_id = Some(id).filter(|id| !id.is_empty());
+                    let refused_message_id = Some(id).filter(|id| check_id("message.id", id).is_ok());
                     if outcome.errors.len() < REFUSALS_MAX {
                         outcome.errors.push(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
                     }

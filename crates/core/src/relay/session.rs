@@ -34,7 +34,11 @@ pub(super) enum Ask {
         heartbeat: SyncHeartbeat,
         wants_clock: bool,
     },
-    Receipts(Vec<Receipt>),
+    /// Its user has messages, or saw them; one of what it said cannot be read.
+    Receipts {
+        receipts: Vec<Receipt>,
+        unreadable: Option<SyncError>,
+    },
 }
 
 /// A request for what a member lacks.
@@ -175,10 +179,11 @@ impl Session {
                 let answer = SyncHeartbeat { sequence_number: self.log.head, vector_clock };
                 ctx.transmit(connection, &self.log.session_id, Body::SyncHeartbeat(answer));
             }
-            Ask::Receipts(receipts) => {
+            Ask::Receipts { receipts, unreadable } => {
                 let attachment = member(&mut self.attachments, connection, device_id);
                 let reader = Reader::of(connection, attachment);
                 self.receipts.take(ctx, &self.log, &mut self.attachments, reader, receipts);
+                unreadable.map_or(Ok(()), Err)?;
             }
         }
         Ok(())
@@ -191,7 +196,7 @@ impl Session {
             // Lists are made of all devices, and of who is there.
             Ask::Announce(_) => 2 * members_us + self.devices.len() as u64,
             Ask::Write(update) => members_us + update.messages.len() as u64 * budget::MESSAGE_US,
-            Ask::Receipts(receipts) => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
+            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
             Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
         }
     }

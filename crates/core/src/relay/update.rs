@@ -1,6 +1,7 @@
 //! Messages of one client that wait to be stored.
 
 use super::api::ConnectionId;
+use crate::error::SyncError;
 use crate::frame::Head;
 use crate::ids::{DeviceId, WalletAddress};
 use crate::message::Message;
@@ -31,6 +32,8 @@ pub(super) struct Draft {
     pub message: Message,
     pub clock: VectorClock,
     pub identity: Identity,
+    /// Why it cannot be read, where it cannot: it keeps its place among the others.
+    pub unreadable: Option<SyncError>,
 }
 
 /// What a message is known by when it comes again.

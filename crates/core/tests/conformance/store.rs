@@ -52,12 +52,13 @@ fn clock(text: &str) -> VectorClock {
     text.parse().expect("a clock")
 }
 
-fn device(device_id: &str) -> DeviceRecord {
+/// A device record.
+pub fn device(device_id: &str) -> DeviceRecord {
     DeviceRecord { device_id: device_id.to_owned() }
 }
 
 /// A session with every field set.
-fn session(session_id: &str, cursor: u64) -> SessionRecord {
+pub fn session(session_id: &str, cursor: u64) -> SessionRecord {
     let mut record = SessionRecord {
         session_id: session_id.to_owned(),
         wallet: "me".to_owned(),
@@ -83,19 +84,21 @@ fn unsent(session_id: &str, counter: u64) -> Entry {
     Entry { message, sequence_number: 0, vector_clock, server_timestamp: 7, original_device_id: "a".to_owned() }
 }
 
-fn outbox(session_id: &str, counters: &[u64]) -> OutboxRecord {
+/// Unsent messages of a session, in one record.
+pub fn outbox(session_id: &str, counters: &[u64]) -> OutboxRecord {
     let entries = counters.iter().map(|counter| unsent(session_id, *counter)).collect();
     OutboxRecord { session_id: session_id.to_owned(), entries }
 }
 
-fn versions(session_id: &str, text: &str) -> VersionsRecord {
+/// Open versions of a message of a session.
+pub fn versions(session_id: &str, text: &str) -> VersionsRecord {
     let mut version = unsent(session_id, 9);
     version.message.ciphertext = text.to_owned();
     VersionsRecord { session_id: session_id.to_owned(), message_id: "m".to_owned(), versions: vec![version] }
 }
 
 /// Entries `first` to `last` of a session's log, written by two devices in turn, as one batch.
-fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
+pub fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
     let mut heads = VectorClock::new();
     let mut heads_before = VectorClock::new();
     let mut entries = Vec::new();

@@ -100,7 +100,7 @@ impl Desk {
                         assert_eq!(generation, self.generation, "nothing is sent over an old socket");
                         self.sent.push(Frame::from_bytes(&frame).unwrap());
                     }
-                    Action::Reply { request, result } => drop(self.replies.insert(request, result)),
+                    Action::Reply { request, result } => assert_eq!(self.replies.insert(request, result), None, "a call has one answer"),
                     Action::Notify(event) => self.events.push(event),
                 }
             }

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -46,7 +47,7 @@ pub struct RelayProcess {
     pub address: SocketAddr,
     child: Child,
     stderr: BufReader<ChildStderr>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl RelayProcess {
@@ -57,11 +58,12 @@ impl RelayProcess {
 
     /// Starts one with an empty journal and these options.
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), options).await
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), options).await
     }
 
-    async fn start_in(folder: TempDir, options: &[&str]) -> Self {
-        let journal = folder.path().join("journal.db");
+    async fn start_in(folder: Arc<TempDir>, options: &[&str]) -> Self {
+        let journal = journal_in(&folder);
+        std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
         let mut all = vec!["--log", "debug", "--journal", journal.to_str().unwrap()];
         if !options.contains(&"--listen") {
             all.extend(["--listen", "127.0.0.1:0"]);
@@ -77,7 +79,7 @@ impl RelayProcess {
 
     /// Its journal.
     pub fn journal(&self) -> PathBuf {
-        self.folder.path().join("journal.db")
+        journal_in(&self.folder)
     }
 
     /// A client.
@@ -106,6 +108,11 @@ impl RelayProcess {
         Self::start_in(self.folder, &[]).await
     }
 
+    /// Starts another on the same journal, while this one runs.
+    pub async fn start_another(&self) -> Self {
+        Self::start_in(self.folder.clone(), &[]).await
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
@@ -113,7 +120,7 @@ impl RelayProcess {
 
     /// Sends it a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().unwrap().to_string();
+        let id = self.id().to_string();
         assert!(std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
@@ -127,14 +134,24 @@ impl RelayProcess {
 
     /// Asks for a page, with more header lines. The answer's head in lower case, and its body.
     pub async fn get(&self, path: &str, headers: &str) -> (String, Vec<u8>) {
+        self.request("GET", path, headers).await
+    }
+
+    /// The same by another method.
+    pub async fn request(&self, method: &str, path: &str, headers: &str) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let host = if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{host}{headers}\r\n").as_bytes()).await.unwrap();
+        stream.write_all(format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{host}{headers}\r\n").as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         soon("a page", stream.read_to_end(&mut answer)).await.unwrap();
         let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the head ends");
         (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
     }
+}
+
+/// In a folder of its own, which tests may move and delete.
+fn journal_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("data").join("journal.db")
 }
 
 /// Checks the journal's file.

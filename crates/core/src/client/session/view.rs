@@ -1,42 +1,40 @@
-//! What is shown of a session: what is stored of it, also while a commit is on its way that changes it (I21).
+//! What is shown of a session: what is stored of it, also while a transaction is under way that changes it (I21).
 
-use super::api::{MessageStatus, MessageView, SessionView, VersionView};
-use super::commit::Group;
-use super::records::SessionRecord;
-use super::session::Session;
+use super::Session;
+use crate::client::api::{MessageStatus, MessageView, SessionView, SyncStats, VersionView};
+use crate::client::records::SessionRecord;
 use crate::conflict::{Strategy, add_version, ranked};
 use crate::ids::parse_message_id;
 use crate::message::{Entry, Message};
 
-/// A session as it is on disk. `group` is the commit that is under way.
-#[derive(Clone, Copy)]
-pub(super) struct Stored<'a> {
-    pub session: &'a Session,
-    pub group: Option<&'a Group>,
-}
-
-impl Stored<'_> {
-    pub fn exists(self) -> bool {
-        self.group.is_none_or(|group| !group.creates(&self.session.record.session_id))
+impl Session {
+    /// Whether it is on disk.
+    pub fn is_stored(&self) -> bool {
+        !self.is_new
     }
 
-    /// The record, and the highest counter of the device.
-    #[inline(never)] // Smaller in wasm.
-    fn record(&self) -> (&SessionRecord, u64) {
-        let Session { record, stored_counter, .. } = self.session;
-        self.group.and_then(|group| group.record_before(&record.session_id)).unwrap_or((record, *stored_counter))
+    pub fn is_open(&self) -> bool {
+        self.stored.open
     }
 
-    pub fn cursor(self) -> u64 {
-        self.record().0.cursor
+    pub fn cursor(&self) -> u64 {
+        self.stored.cursor
     }
 
-    pub fn is_open(self) -> bool {
-        self.record().0.open
+    pub fn stats(&self) -> SyncStats {
+        SyncStats { pending_messages: self.told_queue, total_conflicts_resolved: self.totals.conflicts_resolved, ..self.stats }
     }
 
-    pub fn view(self) -> SessionView {
-        let (record, counter) = self.record();
+    pub fn view(&self) -> SessionView {
+        self.view_of(&self.stored, self.outbox.counter_on_disk())
+    }
+
+    /// How it will be shown when the transaction is on disk.
+    pub(super) fn next_view(&self) -> SessionView {
+        self.view_of(&self.next, self.outbox.stored_counter())
+    }
+
+    fn view_of(&self, record: &SessionRecord, counter: u64) -> SessionView {
         let mut vector_clock = record.heads.clone();
         // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
         let _ = vector_clock.raise(&record.device_id, counter);
@@ -46,49 +44,36 @@ impl Stored<'_> {
             peer_wallet: record.peer_wallet.clone(),
             device_id: record.device_id.clone(),
             last_synced_sequence: record.cursor,
-            queued_message_count: self.session.told_queue,
+            queued_message_count: self.told_queue,
             vector_clock,
         }
     }
 
-    /// The outbox: what is about to enter the log is still in it.
-    #[inline(never)] // Smaller in wasm.
-    fn outbox(&self) -> Vec<&Entry> {
-        let mut outbox: Vec<&Entry> = self.session.outbox.between(&0, &self.session.stored_counter).map(|(_, entry)| entry).collect();
-        let (record, counter) = self.record();
-        let leaving = self.group.into_iter().flat_map(|group| group.leaving(&record.session_id));
-        // What came and left in the same commit was never stored.
-        for entry in leaving.filter(|entry| entry.counter() <= counter && entry.original_device_id == record.device_id) {
-            outbox.insert(outbox.partition_point(|other| other.counter() < entry.counter()), entry);
-        }
-        outbox
-    }
-
     /// How far a message of the outbox is; `None` where it is not there.
-    pub fn queued_status(self, message_id: &str) -> Option<MessageStatus> {
+    pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
         let (_, _, counter) = parse_message_id(message_id)?;
-        self.outbox().iter().any(|entry| entry.message.id == message_id).then(|| self.session.queued_status(counter))
+        self.outbox.on_disk().iter().any(|entry| entry.message.id == message_id).then(|| self.status_of(counter))
     }
 
     /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
     /// place of the message that they replace.
-    pub fn show(self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
-        let outbox = self.outbox();
+    pub fn show(&self, entries: Vec<Entry>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
+        let outbox = self.outbox.on_disk();
         let mut shown: Vec<MessageView> = Vec::new();
         for entry in entries {
-            let status = self.session.logged_status(entry.sequence_number, &entry.message.sender_wallet);
+            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
             shown.extend(self.message_view(entry, status, &outbox, strategy));
         }
         for entry in outbox.iter().filter(|_| with_outbox) {
-            let status = self.session.queued_status(entry.counter());
+            let status = self.status_of(entry.counter());
             shown.extend(self.message_view(Entry::clone(entry), status, &outbox, strategy));
         }
         shown
     }
 
     /// `None` for a version of another message.
-    fn message_view(self, entry: Entry, status: MessageStatus, outbox: &[&Entry], strategy: Strategy) -> Option<MessageView> {
-        let Entry { message, sequence_number, vector_clock, original_device_id: device_id, .. } = entry;
+    fn message_view(&self, entry: Entry, status: MessageStatus, outbox: &[&Entry], strategy: Strategy) -> Option<MessageView> {
+        let Entry { message, sequence_number, vector_clock, server_timestamp, original_device_id: device_id } = entry;
         if message.replaces.is_some() {
             return None;
         }
@@ -104,7 +89,7 @@ impl Stored<'_> {
                 None => message.ciphertext,
             },
             versions: ranked.iter().map(|version| version_view(version)).collect(),
-            timestamp: message.timestamp.to_iso(),
+            timestamp: message.timestamp.to_iso(server_timestamp),
             id: message.id,
             session_id: message.session_id,
             sender_wallet: message.sender_wallet,
@@ -118,12 +103,36 @@ impl Stored<'_> {
 
     /// The open versions of a message, own unsent ones included.
     fn versions_of(&self, message: &Message, outbox: &[&Entry]) -> Vec<Entry> {
-        let before = self.group.and_then(|group| group.versions_before(&self.session.record.session_id, &message.id));
-        let mut versions = before.unwrap_or_else(|| self.session.versions.get(&message.id)).cloned().unwrap_or_default();
+        let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
         for edit in outbox.iter().filter(|entry| entry.message.replaces.as_ref() == Some(&message.id)) {
             add_version(&mut versions, Entry::clone(edit));
         }
         versions
+    }
+
+    /// How far a message of the outbox is.
+    fn status_of(&self, counter: u64) -> MessageStatus {
+        if counter <= self.outbox.acknowledged_counter() {
+            MessageStatus::Sent
+        } else if self.flow.updates.back().is_some_and(|update| counter <= update.last_counter) {
+            MessageStatus::Sending
+        } else {
+            MessageStatus::Queued
+        }
+    }
+
+    /// How far an entry of the log is: by what the wallets that did not write it have.
+    pub(super) fn logged_status(&self, sequence: u64, sender_wallet: &str) -> MessageStatus {
+        let others = self.next.watermarks.iter().filter(|(wallet, _)| *wallet != sender_wallet);
+        others.fold(MessageStatus::Sent, |status, (_, watermark)| {
+            if watermark.read >= sequence {
+                MessageStatus::Read
+            } else if watermark.delivered >= sequence {
+                status.max(MessageStatus::Delivered)
+            } else {
+                status
+            }
+        })
     }
 }
 
@@ -134,6 +143,6 @@ fn version_view(version: &Entry) -> VersionView {
         device_id: version.original_device_id.clone(),
         text: if *deleted { String::new() } else { ciphertext.clone() },
         deleted: *deleted,
-        timestamp: timestamp.to_iso(),
+        timestamp: timestamp.to_iso(version.server_timestamp),
     }
 }

@@ -1,0 +1,137 @@
+//! What a connection that opens, falls silent or breaks means for the sessions.
+
+use super::Client;
+use super::api::{Action, Generation, Input};
+use super::calls::offline_by_wish;
+use super::link::Due;
+use super::transaction::Transaction;
+use crate::error::SyncError;
+use crate::ids::SessionId;
+use crate::time::Now;
+
+impl Client {
+    /// Connects where that is wanted, and disconnects where it is not.
+    pub(super) fn steer(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let is_linked = || self.sessions.values().any(|session| session.is_linked(self.wallet.as_deref()));
+        let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && is_linked();
+        if is_wanted && self.link.is_idle() {
+            self.link.connect(now, actions);
+        } else if !is_wanted && !self.link.is_idle() {
+            self.drop_connection(now, "no connection is wanted", actions);
+            self.link.rest();
+        }
+        self.link.tell_state(actions);
+    }
+
+    pub(super) fn connected(&mut self, now: Now, generation: Generation, actions: &mut Vec<Action>) {
+        if self.link.opened(now, generation) {
+            let (sessions, mut context) = self.lend(now, actions);
+            sessions.visit_all().for_each(|session| session.advance(&mut context));
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, now: Now, generation: Generation, reason: &str, actions: &mut Vec<Action>) {
+        if self.link.owns_socket(generation) {
+            self.lost(now, reason, actions);
+        }
+    }
+
+    /// Gives up the present socket, where there is one, and makes a new one after a wait.
+    pub(super) fn drop_connection(&mut self, now: Now, reason: &str, actions: &mut Vec<Action>) {
+        if self.link.close(actions) {
+            self.lost(now, reason, actions);
+        }
+    }
+
+    /// An attempt failed: syncs that have had `maxRetries` of them are reported as failed.
+    fn lost(&mut self, now: Now, reason: &str, actions: &mut Vec<Action>) {
+        let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
+        let error = SyncError::new(code, reason);
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_all().for_each(|session| session.on_disconnect(&mut context));
+        for session in sessions.visit_all() {
+            if session.fail_attempt(context.config.max_retries) {
+                session.fail_sync(&mut context, &error);
+            }
+        }
+    }
+
+    /// Every sync under way fails now.
+    pub(super) fn fail_syncs(&mut self, now: Now, error: &SyncError, actions: &mut Vec<Action>) {
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_all().for_each(|session| session.fail_sync(&mut context, error));
+    }
+
+    pub(super) fn set_offline(&mut self, now: Now, offline: bool, actions: &mut Vec<Action>) {
+        self.is_offline_by_wish = offline;
+        if offline {
+            self.drop_connection(now, "offline by wish", actions);
+            self.fail_syncs(now, &offline_by_wish(), actions);
+        }
+    }
+
+    /// The page is seen again or the network is said to be back: an open path must prove itself (B17, B20), a waiting
+    /// attempt is made.
+    pub(super) fn awake(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.link.hurry(now);
+        if self.link.may_ask() {
+            self.send_heartbeat(now, actions);
+        }
+    }
+
+    /// Sends a heartbeat. Sessions take turns, because the answer also tells whether one missed something.
+    fn send_heartbeat(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.link.asked(now);
+        let wallet = self.wallet.as_deref();
+        let next = self.sessions.next_after(&self.heartbeat_session, |session| session.is_linked(wallet));
+        if let Some(session_id) = next.map(|session| session.id().to_owned()) {
+            let (sessions, mut context) = self.lend(now, actions);
+            sessions.visit_those(std::slice::from_ref(&session_id), |session| session.send_heartbeat(&mut context));
+            self.heartbeat_session = session_id;
+        }
+    }
+
+    /// Does what is due by the clock.
+    pub(super) fn check_time(&mut self, now: Now, actions: &mut Vec<Action>) {
+        match self.link.due(now, &self.config) {
+            Some(Due::Connect) => self.link.connect(now, actions),
+            Some(Due::GiveUp(reason)) => self.drop_connection(now, reason, actions),
+            Some(Due::Heartbeat) => self.send_heartbeat(now, actions),
+            None => {}
+        }
+        if !self.link.is_open() || now.monotonic_ms < self.sessions.due_ms() {
+            return;
+        }
+        let wallet = self.wallet.as_deref();
+        let linked = self.sessions.values().filter(|session| session.is_linked(wallet));
+        let due = linked.filter(|session| session.next_timeout_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms));
+        let due: Vec<SessionId> = due.map(|session| session.id().to_owned()).collect();
+        for session_id in due {
+            self.check_session_time(now, session_id, actions);
+        }
+        let wallet = self.wallet.as_deref();
+        let linked = self.sessions.values().filter(|session| session.is_linked(wallet));
+        let due_ms = linked.filter_map(|session| session.next_timeout_ms()).min().unwrap_or(u64::MAX);
+        self.sessions.set_due(due_ms);
+    }
+
+    fn check_session_time(&mut self, now: Now, session_id: SessionId, actions: &mut Vec<Action>) {
+        let is_behind = self.waiting.iter().any(|input| matches!(input, Input::Received { .. }));
+        let may_write = self.under_way.is_none();
+        let mut transaction = Transaction::default();
+        let mut timed_out = Ok(());
+        let session_id = [session_id];
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_those(&session_id, |session| {
+            timed_out = session.on_timeout(&mut context, is_behind, may_write.then_some(&mut transaction));
+        });
+        if let Err(reason) = timed_out {
+            return self.drop_connection(now, reason, actions);
+        }
+        if !transaction.is_empty() {
+            self.write(now, transaction, actions);
+        }
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_those(&session_id, |session| session.advance(&mut context));
+    }
+}

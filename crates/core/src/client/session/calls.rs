@@ -1,0 +1,156 @@
+//! What the application asks of a session.
+
+use super::{AutoSync, Session};
+use crate::client::api::{DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
+use crate::client::context::Context;
+use crate::client::records::{OutboxRecord, ReadMark};
+use crate::client::transaction::Transaction;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::ReceiptStatus;
+use crate::ids::{check_id, message_id, parse_message_id};
+use crate::limits::{INTEGER_MAX, OUTBOX_MESSAGES_MAX};
+use crate::message::{Entry, Message, Stamp};
+use crate::time::{Now, iso_from_ms};
+
+impl Session {
+    /// A call that changes what is stored.
+    pub fn on_call(&mut self, context: &mut Context<'_>, call: Input, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        match call {
+            Input::CloseSession { .. } => Ok(self.close(transaction)),
+            Input::Send { text, content_type, .. } => {
+                let message = Message { ciphertext: text, content_type, ..Message::default() };
+                self.queue(context.now, message, transaction)
+            }
+            Input::Edit { message_id, text, .. } => self.edit(context.now, message_id, text, transaction),
+            Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, sequence_number, transaction),
+            Input::ClearLog { .. } => Ok(self.clear_log(transaction)),
+            _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call is not for one session")),
+        }
+    }
+
+    /// `startSession`.
+    pub fn open(&mut self, transaction: &mut Transaction) -> Reply {
+        self.change(transaction, true).open = true;
+        self.halted = None;
+        Reply::Session(self.next_view())
+    }
+
+    /// `endSession`.
+    fn close(&mut self, transaction: &mut Transaction) -> Reply {
+        self.change(transaction, true).open = false;
+        self.ends_auto_sync = true;
+        Reply::Done
+    }
+
+    /// Gives a message its counter and clock, and puts it into the outbox.
+    fn queue(&mut self, now: Now, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        let device = self.next.device_id.clone();
+        if !self.next.open {
+            return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
+        }
+        message.check()?;
+        if message.ciphertext.is_empty() && !message.deleted {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a message needs a text"));
+        }
+        if self.outbox.len() >= OUTBOX_MESSAGES_MAX {
+            return Err(SyncError::new(ErrorCode::OutboxFull, format!("{OUTBOX_MESSAGES_MAX} messages are waiting already")));
+        }
+        let counter = self.outbox.counter() + 1;
+        if counter > INTEGER_MAX {
+            return Err(SyncError::new(ErrorCode::LimitReached, "this device has written 2^53 - 1 messages here"));
+        }
+        let mut vector_clock = self.next.heads.clone();
+        vector_clock.raise(&device, counter)?;
+        let message = Message {
+            id: message_id(self.id(), &device, counter),
+            sender_wallet: self.next.wallet.clone(),
+            session_id: self.id().to_owned(),
+            timestamp: Stamp::Iso(now.wall_ms),
+            ..message
+        };
+        let receipt =
+            DeliveryReceipt { message_id: message.id.clone(), timestamp: iso_from_ms(now.wall_ms), status: MessageStatus::Queued };
+        let entry = Entry { message, sequence_number: 0, vector_clock, server_timestamp: now.wall_ms, original_device_id: device };
+        entry.check()?;
+        self.push_outbox(transaction, entry);
+        Ok(Reply::Receipt(receipt))
+    }
+
+    /// Puts a message into the outbox. The session's record need not be written for its counter, which is at least that of
+    /// the newest message in the outbox ([`Outbox::load`](super::outbox::Outbox::load)).
+    pub(super) fn push_outbox(&mut self, transaction: &mut Transaction, entry: Entry) {
+        self.enlist(transaction, false);
+        // What is queued in one transaction is one record.
+        let last = transaction.last_outbox_record(self.id());
+        if self.outbox.push(entry.clone(), last.is_some()) {
+            if let Some(record) = last {
+                record.entries.push(entry);
+            }
+        } else {
+            let record = OutboxRecord { session_id: self.id().to_owned(), entries: vec![entry] };
+            transaction.write(Write::Outbox(record), true);
+        }
+    }
+
+    fn edit(&mut self, now: Now, target: String, text: Option<String>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        check_id("messageId", &target)?;
+        if parse_message_id(&target).is_some_and(|(session, ..)| session != self.id()) {
+            return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
+        }
+        let deleted = text.is_none();
+        let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), deleted, ..Message::default() };
+        let reply = self.queue(now, message, transaction)?;
+        transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target });
+        Ok(reply)
+    }
+
+    fn mark_read(
+        &mut self,
+        context: &mut Context<'_>,
+        message_id: String,
+        sequence: u64,
+        transaction: &mut Transaction,
+    ) -> Result<Reply, SyncError> {
+        if sequence == 0 || sequence > self.next.cursor {
+            return Err(SyncError::new(ErrorCode::UnknownMessage, format!("sequence {sequence} is not in the stored log")));
+        }
+        if self.next.read_mark.sequence_number >= sequence {
+            return Ok(Reply::Done);
+        }
+        let record = self.change(transaction, false);
+        record.read_mark = ReadMark { message_id, sequence_number: sequence };
+        let wallet = record.wallet.clone();
+        record.watermarks.of(&wallet).raise(ReceiptStatus::Read, sequence);
+        if self.flow.joined {
+            let receipt = self.read_receipt(context.now);
+            let (_, frame) = self.frame(context, receipt);
+            transaction.transmit(context.link.generation(), frame);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// `clearStoredMessages`.
+    fn clear_log(&mut self, transaction: &mut Transaction) -> Reply {
+        self.flush_own_log(transaction);
+        self.change(transaction, false).small_count = 0;
+        transaction.clear_log(self.id());
+        Reply::Done
+    }
+
+    /// `enableAutoSync`, `disableAutoSync`.
+    pub fn set_auto_sync(&mut self, now: Now, interval_ms: Option<u64>) {
+        self.auto_sync = interval_ms.map(|interval_ms| AutoSync { interval_ms, next_ms: now.monotonic_ms + interval_ms });
+    }
+
+    /// `importMessages`.
+    pub fn import(&mut self, context: &mut Context<'_>, entries: Vec<Entry>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        for entry in &entries {
+            entry.message.check()?;
+            entry.check()?;
+        }
+        let stored = self.store_entries(context, entries, None, transaction);
+        stored.map(Reply::Count).map_err(|refusal| {
+            SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}"))
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! What the relay says in a session.
+
+use super::Session;
+use crate::backoff::delay_ms;
+use crate::client::api::{Event, MessageStatus};
+use crate::client::context::Context;
+use crate::client::records::ReadMark;
+use crate::client::transaction::Transaction;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
+use crate::ids::parse_message_id;
+use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
+use crate::log::Refusal;
+use crate::message::{Entry, Stamp};
+use crate::time::Now;
+use crate::wire::Malformed;
+
+impl Session {
+    pub fn on_frame(&mut self, context: &mut Context<'_>, body: Body, transaction: &mut Transaction) {
+        match body {
+            Body::Error(error) => self.take_refusal(context, error, transaction),
+            Body::SyncResponse(response) => self.take_batch(context, response, transaction),
+            Body::SyncAck(ack) => self.take_ack(context, ack, transaction),
+            Body::SyncHeartbeat(heartbeat) => self.compare_heads(heartbeat.sequence_number, transaction),
+            Body::DeviceList(list) => self.take_devices(list, transaction),
+            Body::ReadReceiptSync(receipts) => self.take_receipts(receipts.receipts, transaction),
+            // Counted by this side; and frames that only clients send.
+            _ => {}
+        }
+    }
+
+    /// All devices, or those that changed.
+    fn take_devices(&mut self, list: DeviceList, transaction: &mut Transaction) {
+        for device in list.devices {
+            match self.devices.binary_search_by(|known| known.device_id.cmp(&device.device_id)) {
+                Ok(place) => self.devices[place] = device,
+                Err(place) if self.devices.len() < CLOCK_DEVICES_MAX => self.devices.insert(place, device),
+                Err(_) => {}
+            }
+        }
+        transaction.tell(Event::DevicesChanged { session_id: self.id().to_owned() });
+    }
+
+    fn take_batch(&mut self, context: &mut Context<'_>, response: SyncResponse, transaction: &mut Transaction) {
+        let latest = response.latest_sequence;
+        if !self.check_head(latest, transaction) {
+            return;
+        }
+        let mut answers = false;
+        if let Some(request) = self.flow.request.as_mut().filter(|request| response.in_reply_to.as_ref() == Some(&request.frame_id)) {
+            answers = true;
+            request.deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
+            let head = *request.head.get_or_insert(latest);
+            if let Some(operation) = &mut self.operation {
+                operation.answered(head);
+            }
+        }
+        let entries = match response.messages.entries() {
+            Ok(entries) => entries,
+            Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
+        };
+        match self.store_entries(context, entries, Some(response.messages), transaction) {
+            Ok(_) => {
+                let ack = SyncAck { acknowledged_sequences: vec![self.next.cursor], ..SyncAck::default() };
+                let (_, frame) = self.frame(context, Body::SyncAck(ack));
+                transaction.transmit(context.link.generation(), frame);
+                self.enlist(transaction, false);
+            }
+            // What is missing was asked for already, or is now: a push is only a hint.
+            Err(Refusal::Gap) if !answers => self.catch_up(transaction),
+            Err(Refusal::Gap) => transaction.distrust("an answer does not follow what was asked for".into()),
+            Err(Refusal::Broken(what)) => transaction.distrust(what),
+        }
+    }
+
+    /// Something is missing: a sync fetches it, unless one is under way.
+    fn catch_up(&mut self, transaction: &mut Transaction) {
+        if self.flow.request.is_none() {
+            transaction.catch_up(self.id());
+        }
+    }
+
+    fn compare_heads(&mut self, head: u64, transaction: &mut Transaction) {
+        if self.check_head(head, transaction) && self.next.cursor < head {
+            self.catch_up(transaction);
+        }
+    }
+
+    /// A relay that has less than this device had when it joined was set back: never renumber (I19).
+    fn check_head(&mut self, head: u64, transaction: &mut Transaction) -> bool {
+        let floor = self.flow.floor.unwrap_or(0);
+        if head < floor {
+            let message = format!("the relay's log ends at {head}, this device has {floor} entries of it");
+            self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
+            return false;
+        }
+        true
+    }
+
+    /// The session syncs no more until the application starts it again.
+    pub(super) fn halt(&mut self, error: SyncError, transaction: &mut Transaction) {
+        self.halted = Some(error.clone());
+        transaction.halt(self.id(), error);
+    }
+
+    /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
+    /// the log brings them in its order.
+    fn take_ack(&mut self, context: &mut Context<'_>, ack: SyncAck, transaction: &mut Transaction) {
+        let (session_id, device) = (self.id().to_owned(), self.next.device_id.clone());
+        self.flow.refusals = 0;
+        let mut entries: Vec<Entry> = Vec::new();
+        let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
+        for (index, (id, sequence)) in places.enumerate() {
+            let Some(counter) = own_counter(id, &session_id, &device) else {
+                continue;
+            };
+            self.outbox.take_ack(counter);
+            let Some(entry) = self.outbox.get(counter) else { continue };
+            transaction.tell(Event::StatusChanged {
+                session_id: session_id.clone(),
+                message_id: id.clone(),
+                status: MessageStatus::Sent,
+                error: None,
+            });
+            let follows = entries.last().map_or(self.next.cursor, |entry| entry.sequence_number) + 1 == *sequence;
+            if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
+                entries.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
+            }
+        }
+        let acknowledged = self.outbox.acknowledged_counter();
+        while self.flow.updates.front().is_some_and(|update| update.last_counter <= acknowledged) {
+            self.flow.updates.pop_front();
+        }
+        self.enlist(transaction, false);
+        // That they are stored need not be told: the relay does not count what a device wrote itself.
+        if let Err(refusal) = self.store_entries(context, entries, None, transaction) {
+            transaction.distrust(format!("an acknowledgement does not fit the log: {refusal}"));
+        }
+    }
+
+    fn take_receipts(&mut self, receipts: Vec<Receipt>, transaction: &mut Transaction) {
+        let (session_id, device, own_wallet) = (self.id().to_owned(), self.next.device_id.clone(), self.next.wallet.clone());
+        for receipt in receipts {
+            let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
+                continue;
+            };
+            let is_member = [&own_wallet, &self.next.peer_wallet].contains(&&wallet);
+            if !is_member && !self.next.watermarks.has_room_for(&wallet) {
+                continue;
+            }
+            let watermark = self.change(transaction, false).watermarks.of(&wallet);
+            let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };
+            if !watermark.raise(receipt.status, sequence) || wallet == own_wallet {
+                continue;
+            }
+            // Those whose place is stored; the others are told of when theirs is.
+            let stored = sequence.min(self.next.cursor);
+            let mut moved: Vec<(u64, String)> = Vec::new();
+            if before < stored {
+                moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
+            }
+            // One that was written before this page was opened.
+            let older = sequence == stored && !self.awaited_receipts.contains_key(&sequence);
+            if older && own_counter(&receipt.message_id, &session_id, &device).is_some() {
+                moved.push((sequence, receipt.message_id));
+            }
+            for (place, message_id) in moved {
+                let status = self.logged_status(place, &own_wallet);
+                transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
+            }
+        }
+    }
+
+    /// The relay refused something.
+    fn take_refusal(&mut self, context: &mut Context<'_>, refusal: ErrorBody, transaction: &mut Transaction) {
+        let error = SyncError::new(refusal.code, refusal.error);
+        match refusal.code {
+            ErrorCode::CounterGap => {
+                let expected = refusal.expected_counter.unwrap_or(0);
+                if self.outbox.get(expected).is_some() {
+                    // What it may have of those before is found out by sending them again.
+                    self.outbox.take_gap(expected - 1);
+                    self.flow.updates.clear();
+                    self.enlist(transaction, false);
+                } else if expected <= self.logged_counter() {
+                    let message = format!("the relay lacks message {expected} of this device, which stands in the stored log");
+                    self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
+                } else {
+                    self.replace_device(context, None, Vec::new(), transaction);
+                }
+            }
+            ErrorCode::CounterReused => self.replace_device(context, None, Vec::new(), transaction),
+            // Any frame may be the one that was refused, so all is said again, the announcement first. A message that is
+            // in the log under another name leaves the outbox when the log brings it.
+            ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced | ErrorCode::AlreadyStored => {
+                let refusals = self.flow.refusals;
+                let wait_ms = delay_ms(context.config.retry_delay_ms, refusals, context.random);
+                let retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
+                self.start_over();
+                if self.fail_attempt(context.config.max_retries) {
+                    transaction.fail_sync(self.id(), error.clone());
+                }
+                self.flow.retry_at_ms = retry_at_ms;
+                self.flow.refusals = refusals.saturating_add(1);
+                if refusal.code == ErrorCode::AlreadyStored {
+                    transaction.catch_up(self.id());
+                } else {
+                    transaction.tell(Event::Warning { error });
+                }
+            }
+            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack => self.halt(error, transaction),
+            _ => match refusal.refused_message_id.and_then(|id| own_counter(&id, self.id(), &self.next.device_id)) {
+                Some(counter) => self.replace_device(context, Some((counter, error)), Vec::new(), transaction),
+                None => transaction.tell(Event::Warning { error }),
+            },
+        }
+    }
+
+    /// Tells how far the user has read.
+    pub(super) fn read_receipt(&self, now: Now) -> Body {
+        let ReadMark { message_id, sequence_number } = self.next.read_mark.clone();
+        Body::ReadReceipt(ReadReceipt {
+            receipts: vec![Receipt {
+                message_id,
+                status: ReceiptStatus::Read,
+                timestamp: Stamp::Iso(now.wall_ms),
+                reader_wallet: None,
+                device_id: None,
+                sequence_number: Some(sequence_number),
+            }],
+            ..ReadReceipt::default()
+        })
+    }
+}
+
+/// The counter of a message of this device.
+fn own_counter(message_id: &str, session_id: &str, device: &str) -> Option<u64> {
+    parse_message_id(message_id).filter(|(session, owner, _)| *session == session_id && *owner == device).map(|(_, _, counter)| counter)
+}

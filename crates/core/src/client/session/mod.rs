@@ -1,0 +1,390 @@
+//! One session as a device has it: a state machine of its own.
+//!
+//! It has two states, what is stored and what comes next, and a transaction leads from the one to the other.
+
+mod calls;
+mod frames;
+mod log;
+mod outbox;
+mod requeue;
+mod sync;
+mod view;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::client::api::{Event, MessageStatus, SyncStats, Write};
+use crate::client::context::Context;
+use crate::client::records::{OutboxRecord, SessionRecord, VersionsRecord};
+use crate::client::sorted::Sorted;
+use crate::client::transaction::Transaction;
+use crate::error::SyncError;
+use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
+use crate::ids::MessageId;
+use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::message::{Entry, Stamp};
+use crate::time::Now;
+use outbox::Outbox;
+use sync::Operation;
+use sync::Totals;
+
+/// How long records of the outbox stay after their messages entered the log: long enough that a conversation deletes
+/// many at once, short enough that few are there to be read at the next start.
+const SWEEP_DELAY_MS: u64 = 1_000;
+
+/// Messages of this wallet whose receipts are still awaited, kept to tell the application of each. Older ones are found by
+/// reading the log again.
+const AWAITED_RECEIPTS_MAX: usize = 1_000;
+
+pub(super) struct Session {
+    /// The record on disk.
+    stored: Arc<SessionRecord>,
+    /// What the transaction makes of it: the same, or another. The counter is the outbox's, and the time of the last sync
+    /// stands beside.
+    next: Arc<SessionRecord>,
+    last_sync_ms: u64,
+    /// No record of it is on disk.
+    is_new: bool,
+    /// The transaction under way, or being collected, may change it.
+    in_transaction: bool,
+    outbox: Outbox,
+    /// When to look for records of the outbox that may leave.
+    sweep_at_ms: Option<u64>,
+    /// On disk, by the id of the edited message.
+    versions: Sorted<MessageId, Vec<Entry>>,
+    /// Those that the transaction changes.
+    next_versions: Sorted<MessageId, Vec<Entry>>,
+    /// Own messages that enter the log, by one acknowledgement or several: they become one batch.
+    own_log: Option<log::OwnLog>,
+    totals: Totals,
+    stored_totals: Totals,
+    flow: Flow,
+    operation: Option<Operation>,
+    auto_sync: Option<AutoSync>,
+    /// The transaction ends the session, and its auto-sync.
+    ends_auto_sync: bool,
+    /// In the order of their ids.
+    devices: Vec<DeviceState>,
+    stats: SyncStats,
+    completed_syncs: u64,
+    /// Entries of this wallet, by sequence, that others have not read yet.
+    awaited_receipts: Sorted<u64, MessageId>,
+    /// Why it no longer syncs, until the application starts it again.
+    halted: Option<SyncError>,
+    /// How many messages of it wait, as stored: what it was counted for when the application was last told.
+    told_queue: u64,
+}
+
+/// What is under way on the present connection.
+#[derive(Default)]
+struct Flow {
+    /// The relay was told that this device is in the session.
+    joined: bool,
+    /// Update frames that are not acknowledged, oldest first.
+    updates: VecDeque<Update>,
+    /// The relay could not take messages: the next attempt.
+    retry_at_ms: Option<u64>,
+    /// Refusals in a row.
+    refusals: u32,
+    /// The `sync_request` that is not fully answered.
+    request: Option<Request>,
+    /// The cursor when it first joined on this connection: a relay that has less was set back. What is imported since does
+    /// not count, because the relay may have spoken before.
+    floor: Option<u64>,
+}
+
+struct Update {
+    last_counter: u64,
+    deadline_ms: u64,
+}
+
+struct Request {
+    frame_id: String,
+    deadline_ms: u64,
+    /// The relay's head when it answered first.
+    head: Option<u64>,
+}
+
+struct AutoSync {
+    interval_ms: u64,
+    next_ms: u64,
+}
+
+impl Session {
+    /// One that is stored.
+    pub fn load(record: SessionRecord) -> Session {
+        let record = Arc::new(record);
+        Session {
+            last_sync_ms: record.last_sync_ms,
+            is_new: false,
+            in_transaction: false,
+            outbox: Outbox::new(record.counter),
+            stored: record.clone(),
+            next: record,
+            sweep_at_ms: None,
+            versions: Sorted::default(),
+            next_versions: Sorted::default(),
+            own_log: None,
+            totals: Totals::default(),
+            stored_totals: Totals::default(),
+            flow: Flow::default(),
+            operation: None,
+            auto_sync: None,
+            ends_auto_sync: false,
+            devices: Vec::new(),
+            stats: SyncStats::default(),
+            completed_syncs: 0,
+            awaited_receipts: Sorted::default(),
+            halted: None,
+            told_queue: 0,
+        }
+    }
+
+    /// One that a transaction makes.
+    pub fn create(record: SessionRecord, transaction: &mut Transaction) -> Session {
+        let mut session = Session { is_new: true, ..Session::load(record) };
+        session.enlist(transaction, true);
+        session
+    }
+
+    pub fn load_outbox(&mut self, record: OutboxRecord) {
+        self.outbox.load(record, &self.next.device_id, self.logged_counter());
+        self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
+    }
+
+    pub fn load_versions(&mut self, record: VersionsRecord) {
+        self.versions.insert(record.message_id, record.versions);
+    }
+
+    pub fn id(&self) -> &str {
+        &self.stored.session_id
+    }
+
+    pub fn wallet(&self) -> &str {
+        &self.stored.wallet
+    }
+
+    pub fn devices(&self) -> &[DeviceState] {
+        &self.devices
+    }
+
+    pub fn last_sync_ms(&self) -> u64 {
+        self.last_sync_ms
+    }
+
+    pub fn is_syncing(&self) -> bool {
+        self.operation.is_some()
+    }
+
+    /// What is stored of its outbox.
+    pub fn queued_count(&self) -> u64 {
+        self.outbox.stored_count_through(u64::MAX)
+    }
+
+    /// How many messages the application knows to wait; `count_queue` brings it up to date.
+    pub fn told_queue(&self) -> u64 {
+        self.told_queue
+    }
+
+    pub fn count_queue(&mut self) {
+        self.told_queue = self.queued_count();
+    }
+
+    /// Whether `syncMessages` without a session means this one too.
+    pub fn has_work(&self) -> bool {
+        self.next.open || !self.outbox.is_empty()
+    }
+
+    /// Whether it takes part in what the connection does: also when it has ended, while it sends or a call waits for its
+    /// sync.
+    pub fn is_linked(&self, wallet: Option<&str>) -> bool {
+        let is_awaited = self.operation.as_ref().is_some_and(Operation::is_awaited);
+        wallet == Some(self.wallet()) && self.halted.is_none() && (self.has_work() || is_awaited)
+    }
+
+    /// The session's part in a transaction begins.
+    fn enlist(&mut self, transaction: &mut Transaction, strict: bool) {
+        self.in_transaction = true;
+        transaction.enlist(self.id(), strict);
+    }
+
+    /// The next record, to be changed.
+    fn change(&mut self, transaction: &mut Transaction, strict: bool) -> &mut SessionRecord {
+        self.enlist(transaction, strict);
+        Arc::make_mut(&mut self.next)
+    }
+
+    /// Writes what the transaction made of the record, at its end.
+    pub fn write_record(&mut self, transaction: &mut Transaction) {
+        self.flush_own_log(transaction);
+        if self.is_new || !Arc::ptr_eq(&self.stored, &self.next) {
+            let record = SessionRecord { counter: self.outbox.counter(), last_sync_ms: self.last_sync_ms, ..(*self.next).clone() };
+            transaction.write(Write::Session(record), false);
+        }
+    }
+
+    /// The transaction is on disk.
+    pub fn on_commit(&mut self, now: Now) {
+        self.in_transaction = false;
+        self.is_new = false;
+        self.stored = self.next.clone();
+        self.stored_totals = self.totals;
+        self.outbox.commit();
+        for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
+            self.versions.insert(message_id, versions);
+        }
+        if std::mem::take(&mut self.ends_auto_sync) {
+            self.auto_sync = None;
+        }
+        self.forget_read();
+        if self.sweep_at_ms.is_none() && self.outbox.has_logged_records(self.logged_counter()) {
+            self.sweep_at_ms = Some(now.monotonic_ms + SWEEP_DELAY_MS);
+        }
+    }
+
+    /// Nothing of the transaction is on disk. Says whether the session is there at all.
+    pub fn on_drop(&mut self) -> bool {
+        self.in_transaction = false;
+        self.next = self.stored.clone();
+        self.totals = self.stored_totals;
+        self.outbox.roll_back();
+        self.next_versions = Sorted::default();
+        self.own_log = None;
+        self.ends_auto_sync = false;
+        !self.is_new
+    }
+
+    /// When it is next due; `None` while it waits for nothing.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        let update = self.flow.updates.front().map(|update| update.deadline_ms);
+        let request = self.flow.request.as_ref().map(|request| request.deadline_ms);
+        let auto_sync = self.auto_sync.as_ref().filter(|_| !self.ends_auto_sync).map(|auto_sync| auto_sync.next_ms);
+        [update, request, self.flow.retry_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
+    }
+
+    /// Does what is due by the clock. `is_behind` says that our own disk holds up what has arrived: the relay is not to
+    /// blame then. `transaction` takes what is to be written; there is none while another is under way.
+    ///
+    /// # Errors
+    /// The connection is dead, and why.
+    pub fn on_timeout(
+        &mut self,
+        context: &mut Context<'_>,
+        is_behind: bool,
+        transaction: Option<&mut Transaction>,
+    ) -> Result<(), &'static str> {
+        let now_ms = context.now.monotonic_ms;
+        let past = |at_ms: u64| now_ms >= at_ms;
+        let flow = &mut self.flow;
+        let unanswered = flow.updates.front().is_some_and(|update| past(update.deadline_ms))
+            || flow.request.as_ref().is_some_and(|request| past(request.deadline_ms));
+        if unanswered && is_behind {
+            let deadline_ms = now_ms + ANSWER_TIMEOUT_MS;
+            flow.updates.iter_mut().for_each(|update| update.deadline_ms = deadline_ms);
+            flow.request.iter_mut().for_each(|request| request.deadline_ms = deadline_ms);
+        } else if unanswered {
+            return Err("the relay did not answer in time");
+        }
+        flow.retry_at_ms = flow.retry_at_ms.filter(|at_ms| !past(*at_ms));
+        let ends_auto_sync = self.ends_auto_sync;
+        if let Some(auto_sync) = self.auto_sync.as_mut().filter(|auto_sync| !ends_auto_sync && past(auto_sync.next_ms)) {
+            auto_sync.next_ms = now_ms + auto_sync.interval_ms;
+            self.begin(context);
+        }
+        if self.sweep_at_ms.is_some_and(past) {
+            match transaction {
+                Some(transaction) => self.sweep(transaction),
+                // What is on its way to disk is not there yet: the next time.
+                None => self.sweep_at_ms = Some(now_ms + SWEEP_DELAY_MS),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the records of the outbox whose messages are all in the stored log. It is done after a while and not with
+    /// the message that leaves, because deleting costs a browser more than all else that an acknowledgement needs.
+    fn sweep(&mut self, transaction: &mut Transaction) {
+        self.sweep_at_ms = None;
+        if let Some((first, last)) = self.outbox.logged_records(self.logged_counter()) {
+            let session_id = self.id().to_owned();
+            transaction.sweep(session_id, first, last);
+        }
+    }
+
+    /// The records of the outbox up to this one are no longer in the store.
+    pub fn on_swept(&mut self, last: u64) {
+        self.outbox.forget_records(last);
+    }
+
+    /// The connection is lost: what was sent on it and not acknowledged is queued again.
+    pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
+        let flow = std::mem::take(&mut self.flow);
+        if let Some(last) = flow.updates.back() {
+            for entry in self.outbox.between(self.outbox.acknowledged_counter(), last.last_counter) {
+                context.tell(Event::StatusChanged {
+                    session_id: entry.message.session_id.clone(),
+                    message_id: entry.message.id.clone(),
+                    status: MessageStatus::Queued,
+                    error: None,
+                });
+            }
+        }
+    }
+
+    /// Asks the relay for a sign of life, and where its log ends.
+    pub fn send_heartbeat(&self, context: &mut Context<'_>) {
+        let heartbeat = SyncHeartbeat { sequence_number: self.cursor(), ..SyncHeartbeat::default() };
+        self.transmit(context, Body::SyncHeartbeat(heartbeat));
+    }
+
+    /// The highest counter of this device in the log.
+    fn logged_counter(&self) -> u64 {
+        self.next.heads.get(&self.next.device_id)
+    }
+
+    fn await_receipts(&mut self, sequence: u64, id: MessageId) {
+        self.awaited_receipts.insert(sequence, id);
+        if self.awaited_receipts.len() > AWAITED_RECEIPTS_MAX {
+            self.awaited_receipts.pop_first();
+        }
+    }
+
+    /// What another wallet has read is not waited for any more.
+    fn forget_read(&mut self) {
+        let others = self.next.watermarks.iter().filter(|(wallet, _)| *wallet != self.next.wallet);
+        let read = others.map(|(_, watermark)| watermark.read).max().unwrap_or(0);
+        self.awaited_receipts.remove_through(&read);
+    }
+
+    /// What was said on this connection may not have been taken: all of it is to be said again, and asked again.
+    pub fn start_over(&mut self) {
+        self.flow = Flow { floor: self.flow.floor, ..Flow::default() };
+        if let Some(operation) = &mut self.operation {
+            operation.ask_again();
+        }
+    }
+
+    fn head(&self, context: &mut Context<'_>) -> Head {
+        Head {
+            session_id: self.id().to_owned(),
+            device_id: self.next.device_id.clone(),
+            timestamp: Stamp::Millis(context.now.wall_ms),
+            message_id: context.link.next_frame_id(),
+            protocol_version: Some(PROTOCOL_VERSION),
+        }
+    }
+
+    /// A frame's id and its bytes.
+    fn frame(&self, context: &mut Context<'_>, body: Body) -> (String, Arc<[u8]>) {
+        let frame = Frame { head: self.head(context), body };
+        // Only frames that clients never send have no binary form.
+        let bytes = frame.to_bytes().unwrap_or_default();
+        (frame.head.message_id, bytes.into())
+    }
+
+    fn transmit(&self, context: &mut Context<'_>, body: Body) -> String {
+        let (frame_id, frame) = self.frame(context, body);
+        context.transmit(frame);
+        frame_id
+    }
+}

@@ -1,0 +1,264 @@
+//! Messages that are not in the stored log yet, and the records that they are stored in.
+//!
+//! An outbox has up to 10,000 messages and is not copied for a transaction: it has three parts. What is leaving is still
+//! stored; what has a counter after the stored one is not stored yet; all between is in both states.
+
+use std::collections::VecDeque;
+
+use crate::client::records::OutboxRecord;
+use crate::client::sorted::Sorted;
+use crate::message::Entry;
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// By counter, without those that are leaving.
+    entries: Sorted<u64, Entry>,
+    /// By counter.
+    leaving: Sorted<u64, Entry>,
+    /// First and last counter of each record. One is swept from the store when all its messages are in the log; what of
+    /// it is there by then is known by the log's heads.
+    records: VecDeque<(u64, u64)>,
+    /// Counters up to this one are on disk: only those are transmitted and shown.
+    stored_counter: u64,
+    /// The last counter that the device has used.
+    counter: u64,
+    /// The relay has this device's messages up to this counter, those included whose place in the log is not stored yet.
+    acknowledged_counter: u64,
+    /// The same, but for what the transaction under way found in the log.
+    acknowledged_before: u64,
+    /// The stored outbox, where the transaction queued all again under another id.
+    replaced: Option<Box<Outbox>>,
+}
+
+impl Outbox {
+    pub fn new(counter: u64) -> Outbox {
+        Outbox { counter, stored_counter: counter, ..Outbox::default() }
+    }
+
+    /// Takes in stored messages, but for those that are in the stored log already.
+    pub fn load(&mut self, record: OutboxRecord, device: &str, logged: u64) {
+        let (first, last) = (record.first(), record.entries.last().map_or(0, Entry::counter));
+        self.records.push_back((first, last));
+        for entry in record.entries.into_iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged) {
+            self.counter = self.counter.max(entry.counter());
+            self.entries.insert(entry.counter(), entry);
+        }
+        self.stored_counter = self.counter;
+    }
+
+    pub fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    pub fn raise_counter(&mut self, counter: u64) {
+        self.counter = self.counter.max(counter);
+    }
+
+    pub fn stored_counter(&self) -> u64 {
+        self.stored_counter
+    }
+
+    pub fn acknowledged_counter(&self) -> u64 {
+        self.acknowledged_counter
+    }
+
+    /// A message up to this counter is in the log that is about to be stored.
+    pub fn acknowledge(&mut self, counter: u64) {
+        self.acknowledged_counter = self.acknowledged_counter.max(counter);
+    }
+
+    /// The relay says that it has all up to this counter. That is so whatever becomes of the transaction.
+    pub fn take_ack(&mut self, counter: u64) {
+        self.acknowledge(counter);
+        self.acknowledged_before = self.acknowledged_before.max(counter);
+    }
+
+    /// The relay says that it lacks what follows this counter.
+    pub fn take_gap(&mut self, counter: u64) {
+        self.acknowledged_counter = self.acknowledged_counter.min(counter);
+        self.acknowledged_before = self.acknowledged_before.min(counter);
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn get(&self, counter: u64) -> Option<&Entry> {
+        self.entries.get(&counter)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// How many stored messages wait, up to this counter.
+    pub fn stored_count_through(&self, counter: u64) -> u64 {
+        self.entries.count_through(&counter.min(self.stored_counter)) as u64
+    }
+
+    /// Those after `counter`, up to `last` included.
+    pub fn between(&self, counter: u64, last: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.between(&counter, &last).map(|(_, entry)| entry)
+    }
+
+    /// What is stored and was not sent yet, after counter `sent`.
+    pub fn unsent(&self, sent: u64) -> impl Iterator<Item = &Entry> {
+        self.between(sent, self.stored_counter)
+    }
+
+    /// Adds a message; whether its record follows the last one, so that both can be one.
+    pub fn push(&mut self, entry: Entry, joins_last_record: bool) -> bool {
+        let counter = entry.counter();
+        self.counter = counter;
+        self.entries.insert(counter, entry);
+        match self.records.back_mut() {
+            Some((_, last)) if joins_last_record && *last + 1 == counter => {
+                *last = counter;
+                true
+            }
+            _ => {
+                self.records.push_back((counter, counter));
+                false
+            }
+        }
+    }
+
+    /// A message is in the log. Its record stays until it is swept.
+    pub fn remove(&mut self, counter: u64) {
+        if let Some(entry) = self.entries.remove(&counter) {
+            self.leaving.insert(counter, entry);
+        }
+    }
+
+    /// Goes on with an empty one, under another device id; returns the messages, and the records that leave.
+    pub fn replace(&mut self) -> (Vec<Entry>, Option<(u64, u64)>) {
+        let mut before = std::mem::take(self);
+        let entries = before.entries.values().cloned().collect();
+        let records = before.records.front().zip(before.records.back()).map(|((first, _), (_, last))| (*first, *last));
+        self.replaced = before.replaced.take().or(Some(Box::new(before)));
+        (entries, records)
+    }
+
+    /// Whether it has a record whose messages are all in the log.
+    pub fn has_logged_records(&self, logged: u64) -> bool {
+        self.records.front().is_some_and(|(_, last)| *last <= logged)
+    }
+
+    /// The records whose messages are all in the log: the first counter of the first and of the last one.
+    pub fn logged_records(&self, logged: u64) -> Option<(u64, u64)> {
+        let last = self.records.iter().take_while(|(_, last)| *last <= logged).last()?.0;
+        self.records.front().map(|(first, _)| (*first, last))
+    }
+
+    /// Those records are no longer in the store.
+    pub fn forget_records(&mut self, last: u64) {
+        while self.records.pop_front_if(|(first, _)| *first <= last).is_some() {}
+    }
+
+    pub fn commit(&mut self) {
+        self.leaving = Sorted::default();
+        self.replaced = None;
+        self.stored_counter = self.counter;
+        self.acknowledged_before = self.acknowledged_counter;
+    }
+
+    pub fn roll_back(&mut self) {
+        if let Some(replaced) = self.replaced.take() {
+            *self = *replaced;
+        }
+        let stored_counter = self.stored_counter;
+        for (counter, entry) in std::mem::take(&mut self.leaving).into_iter().rev() {
+            self.entries.insert(counter, entry);
+        }
+        self.entries.remove_after(&stored_counter);
+        while self.records.pop_back_if(|(first, _)| *first > stored_counter).is_some() {}
+        self.counter = stored_counter;
+        self.acknowledged_counter = self.acknowledged_before;
+    }
+
+    /// The messages on disk, in order.
+    pub fn on_disk(&self) -> Vec<&Entry> {
+        let outbox = self.replaced.as_deref().unwrap_or(self);
+        let mut entries: Vec<&Entry> = outbox.between(0, outbox.stored_counter).collect();
+        // What came and left in the same transaction was never stored.
+        for (counter, entry) in outbox.leaving.between(&0, &outbox.stored_counter) {
+            entries.insert(entries.partition_point(|other| other.counter() < *counter), entry);
+        }
+        entries
+    }
+
+    /// The device's highest counter on disk.
+    pub fn counter_on_disk(&self) -> u64 {
+        self.replaced.as_deref().unwrap_or(self).stored_counter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use crate::vector_clock::VectorClock;
+
+    fn entry(counter: u64) -> Entry {
+        let mut vector_clock = VectorClock::new();
+        vector_clock.raise("d", counter).unwrap();
+        Entry { message: Message::default(), sequence_number: 0, vector_clock, server_timestamp: 0, original_device_id: "d".into() }
+    }
+
+    fn counters(outbox: &Outbox) -> (Vec<u64>, Vec<u64>) {
+        let stored = outbox.on_disk().iter().map(|entry| entry.counter()).collect();
+        (stored, outbox.iter().map(Entry::counter).collect())
+    }
+
+    /// Three messages are stored; one leaves and one comes.
+    fn changed() -> Outbox {
+        let mut outbox = Outbox::new(0);
+        for counter in 1..=3 {
+            outbox.push(entry(counter), false);
+        }
+        outbox.commit();
+        outbox.remove(2);
+        outbox.push(entry(4), false);
+        outbox
+    }
+
+    #[test]
+    fn stored_messages_show_until_the_transaction_is_stored() {
+        let mut outbox = changed();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 3, 4]));
+        assert_eq!((outbox.counter(), outbox.stored_counter()), (4, 3));
+        outbox.commit();
+        assert_eq!(counters(&outbox), (vec![1, 3, 4], vec![1, 3, 4]));
+    }
+
+    #[test]
+    fn a_dropped_transaction_leaves_no_trace() {
+        let mut outbox = changed();
+        outbox.acknowledge(2);
+        outbox.roll_back();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.counter(), outbox.stored_counter(), outbox.acknowledged_counter()), (3, 3, 0));
+        assert_eq!(outbox.logged_records(9), Some((1, 3)));
+    }
+
+    #[test]
+    fn an_outbox_replaced_twice_comes_back_as_it_was_stored() {
+        let mut outbox = changed();
+        for _ in 0..2 {
+            let (entries, records) = outbox.replace();
+            assert_eq!((entries.len(), records.is_some()), (3, true));
+            for counter in 1..=3 {
+                outbox.push(entry(counter), counter > 1);
+            }
+        }
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.stored_counter(), outbox.logged_records(9)), (0, Some((1, 1))), "one record");
+        outbox.roll_back();
+        assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!((outbox.stored_counter(), outbox.logged_records(9)), (3, Some((1, 3))));
+    }
+}
