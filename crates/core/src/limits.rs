@@ -93,8 +93,9 @@ pub const REFUSALS_MAX: usize = 32;
 /// a device of a thousand sessions that comes back, or ten thousand messages in batches of a hundred.
 pub const COST_US_MAX: u64 = 250_000;
 
-/// What a connection may cost in a second in the long run: a tenth of the relay's thread, and some twenty thousand messages.
-pub const COST_US_PER_SECOND: u64 = 100_000;
+/// What a connection may cost in a second in the long run: some six thousand messages in batches, and a fortieth of the
+/// relay's thread, so that a dozen hostile connections leave most of it to the others.
+pub const COST_US_PER_SECOND: u64 = 25_000;
 
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
 pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
