@@ -122,7 +122,6 @@ fn a_push_names_the_head_of_the_log_as_it_is_then() {
     rooms.join(3, "c", WALLETS[1]);
     rooms.stuck.push(1);
     (0..2).for_each(|_| rooms.say(1, &long_heartbeat()));
-    (0..2).for_each(|_| rooms.say(1, &long_heartbeat()));
     let queued: usize = rooms.lengths(1).iter().sum();
     rooms.hear(1);
     rooms.hear(2);
