@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::client::Watermark;
 use crate::frame::{Encoding, Payload, SyncState};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
+use crate::watermark::Watermark;
 
 /// Names one connection. Never used twice in the life of a process.
 pub type ConnectionId = u64;

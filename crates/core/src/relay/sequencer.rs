@@ -1,44 +1,52 @@
-//! Numbering: repeats are told from new messages, and new ones get the next sequence numbers.
+//! Giving numbers: repeats are told from new messages, and new ones get the next sequence numbers.
 
 use std::collections::BTreeSet;
 
 use super::api::{ConnectionId, StoredEntry};
-use super::append::{Outcome, REFUSALS_MAX, Update};
-use super::refusal;
+use super::append::Outcome;
+use super::context::refusal;
+use super::dialect::short_hex;
+use super::gate::refused_before;
 use super::session::{Session, TailEntry};
+use super::update::{Draft, Identity, Update};
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{ErrorBody, Unsent};
+use crate::frame::ErrorBody;
 use crate::ids::{DeviceId, check_id, message_id, parse_message_id};
-use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX};
+use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX};
 use crate::message::{Entry, Message, Stamp};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
 
-/// How far a seed client's own counter may jump; beyond it the relay counts for it (T5).
-const SEED_COUNTER_JUMP_MAX: u64 = 1 << 20;
+/// How far a counter may jump that its own device gives where the relay counts for it; beyond it the next one is taken (T5).
+const COUNTER_JUMP_MAX: u64 = 1 << 20;
 
 /// The log as it will be with the entries that are being numbered.
-pub(super) struct Draft<'a> {
-    pub session: &'a Session,
-    pub found: Vec<StoredEntry>,
-    pub heads: VectorClock,
+pub(super) struct Sequencer<'a> {
+    session: &'a Session,
+    found: Vec<StoredEntry>,
+    heads: VectorClock,
     pub entries: Vec<TailEntry>,
     /// Devices under whose names nothing more is taken, because of these entries.
     pub retired: BTreeSet<DeviceId>,
-    /// Connections of v1 devices that were refused a message.
+    /// Connections that were refused a message of a chain.
     pub refused: BTreeSet<ConnectionId>,
 }
 
-impl Draft<'_> {
+impl<'a> Sequencer<'a> {
+    pub fn new(session: &'a Session, found: Vec<StoredEntry>, refused: BTreeSet<ConnectionId>) -> Self {
+        let heads = session.log.heads.clone();
+        Sequencer { session, found, heads, entries: Vec::new(), retired: BTreeSet::new(), refused }
+    }
+
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
         let mut outcome = Outcome::default();
-        for unsent in std::mem::take(&mut update.messages) {
-            let id = unsent.message.id.clone();
-            let taken = match &unsent.unreadable {
-                Some(error) => Err(error.clone()),
-                None if update.v1 => self.take_v1(now, update, unsent),
-                None => self.take_seed(now, update, unsent),
+        for Draft { message, clock, identity, unreadable } in std::mem::take(&mut update.messages) {
+            let id = message.id.clone();
+            let taken = match (unreadable, identity) {
+                (Some(error), _) => Err(error),
+                (None, Identity::Counter(counter)) => self.take_counted(now, update, counter, message, clock),
+                (None, Identity::Key(key)) => self.take_keyed(now, update, key, message, clock),
             };
             match taken {
                 Ok(place) => {
@@ -52,8 +60,7 @@ impl Draft<'_> {
                     if outcome.errors.len() < REFUSALS_MAX {
                         outcome.errors.push(ErrorBody { expected_counter, refused_message_id, ..refusal(&error, &update.head) });
                     }
-                    // What follows has a counter that follows the refused one. Seed clients' messages stand alone.
-                    if update.v1 {
+                    if update.is_chain {
                         if error.code != ErrorCode::CounterGap {
                             self.refused.insert(update.connection);
                         }
@@ -65,16 +72,15 @@ impl Draft<'_> {
         outcome
     }
 
-    /// A device that keeps our rules: exactly its next counter, and a clock that knows nothing that is not in the log.
-    fn take_v1(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
-        let (device_id, counter) = (&update.device_id, unsent.sequence_number);
-        let message = unsent.message;
+    /// Exactly its device's next counter, and a clock that knows nothing that is not in the log.
+    fn take_counted(&mut self, now: Now, update: &Update, counter: u64, message: Message, clock: VectorClock) -> Result<Place, SyncError> {
+        let device_id = &update.device_id;
         if self.refused.contains(&update.connection) {
             return Err(refused_before());
         }
         message.check()?;
         check_id("message.id", &message.id)?;
-        if counter == 0 || counter > INTEGER_MAX || unsent.vector_clock.get(device_id) != counter {
+        if counter == 0 || counter > INTEGER_MAX || clock.get(device_id) != counter {
             let message = format!("sequenceNumber {counter} is not the device's own entry of the message's clock");
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
         }
@@ -102,7 +108,7 @@ impl Draft<'_> {
         if counter != last + 1 {
             return Err(SyncError::new(ErrorCode::CounterGap, format!("counter {counter} does not follow {last}")));
         }
-        let ahead = self.heads.behind(&unsent.vector_clock).find(|(other, ..)| other != device_id);
+        let ahead = self.heads.behind(&clock).find(|(other, ..)| other != device_id);
         if let Some((other, _, known)) = ahead {
             let message = format!("the message knows message {known} of device {other:?}, which this relay does not have");
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message));
@@ -111,7 +117,7 @@ impl Draft<'_> {
         if message.first_id.is_some() {
             self.take_over(&message, device_id)?;
         }
-        self.append(now, device_id, counter, key, digest, message, unsent.vector_clock)
+        self.append(now, device_id, counter, key, digest, message, clock)
     }
 
     /// A message that had another name first: it must not be in the log under that one, nor under a third, and will not be
@@ -137,8 +143,11 @@ impl Draft<'_> {
         if row.and_then(|row| row.wallet.as_ref()).is_some_and(|wallet| *wallet != message.sender_wallet) {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "first_id names the device of another wallet"));
         }
-        if row.is_none() && self.session.devices.len() + self.retired.len() >= CLOCK_DEVICES_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+        if row.is_none() && self.heads.len() + self.session.devices.given_up() + self.retired.len() >= CLOCK_DEVICES_MAX {
+            return Err(SyncError::new(
+                ErrorCode::LimitReached,
+                format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read"),
+            ));
         }
         self.retired.insert(first.to_owned());
         Ok(())
@@ -148,13 +157,23 @@ impl Draft<'_> {
         self.retired.contains(device_id) || self.session.devices.get(device_id).is_some_and(|row| row.retired)
     }
 
-    /// A client of the seed's protocol: its counters are its own affair, so the relay keeps ours for it.
-    fn take_seed(&mut self, now: Now, update: &Update, unsent: Unsent) -> Result<Place, SyncError> {
-        let key = seed_key(update, &unsent);
-        let mut message = unsent.message;
-        // Ours, and not theirs to give.
-        message.first_id = None;
+    /// A message that a key tells from others; the relay keeps the counters of its device, and lowers entries of its clock
+    /// that name what is not in the log.
+    fn take_keyed(
+        &mut self,
+        now: Now,
+        update: &Update,
+        key: Option<String>,
+        mut message: Message,
+        given: VectorClock,
+    ) -> Result<Place, SyncError> {
         message.check()?;
+        if (message.replaces.is_some() || message.deleted) && self.session.devices.is_wallet_of_v1(&message.sender_wallet) {
+            // A wallet may have devices of both dialects, and anybody may name any wallet; but versions are ours, and one by
+            // a seed client would change what devices of our rules wrote.
+            let message = "a seed client may not replace or delete messages of a wallet whose devices are of protocolVersion 1";
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
         let digest = message.content_digest();
         if let Some(key) = &key
             && let Some(place) = self.known(|stored| stored.key.as_ref() == Some(key))
@@ -166,14 +185,14 @@ impl Draft<'_> {
         }
         let device_id = &update.device_id;
         let last = self.heads.get(device_id);
-        let own = unsent.vector_clock.get(device_id);
-        let counter = if own > last && own - last <= SEED_COUNTER_JUMP_MAX { own } else { last + 1 };
+        let own = given.get(device_id);
+        let counter = if own > last && own - last <= COUNTER_JUMP_MAX { own } else { last + 1 };
         let mut clock = VectorClock::new();
-        if unsent.vector_clock.is_empty() {
+        if given.is_empty() {
             // It makes no claim about what it knew: nothing it might contradict.
             clock = self.heads.clone();
         }
-        for (other, known) in unsent.vector_clock.iter().filter(|(other, _)| other != device_id) {
+        for (other, known) in given.iter().filter(|(other, _)| other != device_id) {
             clock.raise(other, known.min(self.heads.get(other)))?;
         }
         clock.raise(device_id, counter)?;
@@ -197,12 +216,15 @@ impl Draft<'_> {
         message: Message,
         vector_clock: VectorClock,
     ) -> Result<Place, SyncError> {
-        let sequence = self.session.head + 1 + self.entries.len() as u64;
+        let sequence = self.session.log.head + 1 + self.entries.len() as u64;
         if sequence > INTEGER_MAX {
             return Err(SyncError::new(ErrorCode::LimitReached, "the session has 2^53 - 1 messages"));
         }
         if self.heads.get(device_id) == 0 && self.heads.len() >= CLOCK_DEVICES_MAX {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a session has at most {CLOCK_DEVICES_MAX} devices")));
+            return Err(SyncError::new(
+                ErrorCode::LimitReached,
+                format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read"),
+            ));
         }
         let entry = Entry {
             message,
@@ -229,29 +251,12 @@ impl Draft<'_> {
     }
 }
 
-pub(super) fn refused_before() -> SyncError {
-    SyncError::new(ErrorCode::NotAnnounced, "a message before it was not taken; announce the device again")
-}
-
 /// Where a message stands.
 struct Place {
     sequence: u64,
     id: String,
     server_timestamp: u64,
     digest: [u8; 32],
-}
-
-/// What a seed client's repeat is known by: its id, or the device's own count with the content (a client that counts
-/// from 1 again writes other messages). Chat frames without an id cannot be repeats.
-pub(super) fn seed_key(update: &Update, unsent: &Unsent) -> Option<String> {
-    if !unsent.message.id.is_empty() {
-        return Some(format!("i:{}:{}", unsent.message.sender_wallet, unsent.message.id));
-    }
-    if !update.acknowledge {
-        return None;
-    }
-    let digest = short_hex(unsent.message.content_digest());
-    Some(format!("n:{}:{}:{digest}", update.device_id, unsent.sequence_number))
 }
 
 /// What a message that was queued again under another name is known by, whatever name it comes under next.
@@ -264,10 +269,6 @@ pub(super) fn first_key(message: &Message) -> Option<String> {
 pub(super) fn first_place(message: &Message) -> Option<(&str, u64)> {
     let (session, device, counter) = parse_message_id(message.first_id.as_ref()?)?;
     (session == message.session_id).then_some((device, counter))
-}
-
-fn short_hex(digest: [u8; 32]) -> String {
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The stamp of entries whose writer gave none.
