@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Extensions};
 use crate::ids::{is_start, message_id, start_of};
-use crate::limits::{
-    ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, SEQUENCE_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX,
-};
+use crate::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX, SEQUENCE_MAX};
 use crate::list::list;
 use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, start_of};
-use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, SEQUENCE_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, SEQUENCE_MAX};
 use crate::message::{Message, Stamp};
 use crate::vector_clock::VectorClock;
 use crate::wire::{put_bytes, put_name, put_varint};

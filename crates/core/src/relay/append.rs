@@ -1,20 +1,23 @@
 //! Taking messages: updates wait for their turn, the sequencer numbers them, the journal stores them, and only then is
 //! anything acknowledged (I1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
+use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry};
 use super::context::{Context, Purpose, refusal};
-use super::sequencer::{Sequencer, first_key, first_place};
+use super::dialect::behind_of;
+use super::sequencer::{Sequencer, is_in_place, name_key};
 use super::session::{Session, TailEntry};
-use super::update::{Identity, Update};
-use crate::conflict::{concurrent_messages, unknown_to};
+use super::update::{Knowledge, Update};
+use crate::conflict::concurrent_messages;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ConflictReport, ErrorBody, SyncAck, SyncConflict};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, parse_message_id};
 use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_MAX};
+use crate::log::{DeviceHead, Log};
+use crate::message::Kind;
 use crate::time::Now;
-use crate::vector_clock::VectorClock;
 
 /// Conflicts that seed clients are told of in one frame.
 const REPORTS_MAX: usize = 100;
@@ -38,8 +41,8 @@ enum Step {
 /// What the sequencer made of the updates.
 pub(super) struct Numbered {
     pub entries: Vec<TailEntry>,
-    /// Devices under whose names nothing more is taken.
-    pub retired: BTreeSet<DeviceId>,
+    /// The log with them.
+    log: Log,
     /// What each update is answered.
     pub outcomes: Vec<Outcome>,
 }
@@ -90,26 +93,31 @@ impl Session {
     pub(super) fn on_append_answer(&mut self, ctx: &mut Context, answer: JournalAnswer) {
         match (self.append.take(), answer) {
             (Some(Append { updates, refused, step: Step::Finding }), JournalAnswer::Entries(found)) => {
-                self.number(ctx, updates, refused, found);
+                match found.into_iter().map(TailEntry::read).collect::<Option<Vec<TailEntry>>>() {
+                    Some(found) => self.number(ctx, updates, refused, found),
+                    None => self.append_failed(ctx, updates, &JournalAnswer::Failed { reason: "an entry cannot be read".into() }),
+                }
             }
             (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, numbered),
-            (append, answer) => {
-                let error = ctx.journal_failed(&self.log.session_id, &answer);
-                for update in append.map(|append| append.updates).unwrap_or_default() {
-                    self.refuse_rest(&update);
-                    ctx.refuse(update.connection, refusal(&error, &update.head));
-                }
-                self.start_append(ctx);
-            }
+            (append, answer) => self.append_failed(ctx, append.map(|append| append.updates).unwrap_or_default(), &answer),
         }
     }
 
+    fn append_failed(&mut self, ctx: &mut Context, updates: Vec<Update>, answer: &JournalAnswer) {
+        let error = ctx.journal_failed(&self.log.session_id, answer);
+        for update in updates {
+            self.refuse_rest(&update);
+            ctx.refuse(update.connection, refusal(&error, &update.head));
+        }
+        self.start_append(ctx);
+    }
+
     /// Gives the new messages their sequence numbers and has them stored.
-    fn number(&mut self, ctx: &mut Context, mut updates: Vec<Update>, refused: BTreeSet<ConnectionId>, found: Vec<StoredEntry>) {
+    fn number(&mut self, ctx: &mut Context, mut updates: Vec<Update>, refused: BTreeSet<ConnectionId>, found: Vec<TailEntry>) {
         let mut sequencer = Sequencer::new(self, found, refused.clone());
         let outcomes = updates.iter_mut().map(|update| sequencer.take(ctx.now, update)).collect();
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
-        let numbered = Numbered { entries: sequencer.entries, retired: sequencer.retired, outcomes };
+        let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
         let devices = self.rows_after(&numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
@@ -125,15 +133,13 @@ impl Session {
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
     fn stored(&mut self, ctx: &mut Context, updates: Vec<Update>, numbered: Numbered) {
-        let heads_before = self.log.heads.clone();
         for row in self.rows_after(&numbered, ctx.now) {
-            // It is within the limits, or the sequencer would have refused it.
-            let _ = self.log.heads.raise(&row.device_id, row.last_counter);
             self.devices.insert(row);
         }
-        self.log.head += numbered.entries.len() as u64;
+        self.has_keys |= numbered.entries.iter().any(|entry| entry.stored.key.is_some());
         let hears_conflicts = self.attachments.values().any(|attachment| attachment.dialect.hears_conflicts());
-        let reports = if hears_conflicts { self.reports(&numbered.entries, heads_before) } else { Vec::new() };
+        let reports = if hears_conflicts { self.reports(&numbered.entries) } else { Vec::new() };
+        self.log.state = numbered.log;
         self.log.extend_tail(numbered.entries);
         for (update, outcome) in updates.into_iter().zip(numbered.outcomes) {
             self.answer(ctx, update, outcome);
@@ -149,8 +155,13 @@ impl Session {
             attachment.skip_own(update.acknowledge, &outcome.ack.acknowledged_sequences);
         }
         if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.errors.is_empty()) {
-            let vector_clock = if update.wants_clock { self.log.heads.informing() } else { VectorClock::new() };
-            ctx.transmit(update.connection, &self.log.session_id, Body::SyncAck(SyncAck { vector_clock, ..outcome.ack }));
+            let ack = if update.by_names {
+                let vector_clock = self.log.state.clock().informing();
+                SyncAck { vector_clock, acknowledged_counters: Vec::new(), ..outcome.ack }
+            } else {
+                SyncAck { acknowledged_message_ids: Vec::new(), log: Some(self.log.state.log_head()), ..outcome.ack }
+            };
+            ctx.transmit(update.connection, &self.log.session_id, Body::SyncAck(ack));
         }
         for error in outcome.errors {
             ctx.refuse(update.connection, error);
@@ -177,44 +188,51 @@ impl Session {
         }
     }
 
-    /// What may have been stored before: v1 messages at or below their device's counter, also under the name that they had
-    /// first, and messages with a key.
-    fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<String>) {
-        let mut counters = Vec::new();
-        let mut keys = Vec::new();
+    /// What may have been stored before: messages at or below their device's counter, and messages that are found by their
+    /// names; and for those whose authors say what they knew as a clock, the first ones that they did not know.
+    fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<Key>) {
+        let (mut counters, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for update in updates {
             for draft in &update.messages {
-                match &draft.identity {
-                    Identity::Key(key) => keys.extend(key.clone()),
-                    Identity::Counter(counter) => {
-                        let own = (update.device_id.as_str(), *counter);
-                        let places = std::iter::once(own).chain(first_place(&draft.message));
-                        let taken = places.filter(|(device, counter)| *counter <= self.log.heads.get(device));
+                match &draft.knowledge {
+                    Knowledge::Clock { key, clock } => {
+                        keys.extend(*key);
+                        counters.extend(behind_of(&self.log.state, &update.device_id, clock));
+                    }
+                    Knowledge::Prefix => {
+                        let Entry { message, device_id, counter, .. } = &draft.entry;
+                        let in_place = is_in_place(&draft.entry);
+                        let named = parse_message_id(&message.id).filter(|(session, ..)| !in_place && *session == message.session_id);
+                        let own = (device_id.as_str(), *counter);
+                        let places = std::iter::once(own).chain(named.map(|(_, device, counter)| (device, counter)));
+                        let taken = places.filter(|(device, counter)| *counter <= self.log.state.counter(device));
                         counters.extend(taken.map(|(device, counter)| (device.to_owned(), counter)));
-                        keys.extend(first_key(&draft.message));
+                        if !in_place || self.has_keys {
+                            keys.insert(name_key(message));
+                        }
                     }
                 }
             }
         }
-        (counters, keys)
+        (counters.into_iter().collect(), keys.into_iter().collect())
     }
 
-    /// The rows of the devices that wrote these entries, with their new counters, and of those that are retired by them.
-    fn rows_after(&self, Numbered { entries, retired, .. }: &Numbered, now: Now) -> Vec<DeviceRow> {
-        let mut rows: BTreeMap<&str, DeviceRow> = BTreeMap::new();
-        let row = |device: &str| {
-            let known = self.devices.get(device).cloned();
-            known.unwrap_or_else(|| DeviceRow { device_id: device.to_owned(), ..DeviceRow::default() })
+    /// The rows of the devices that wrote these entries, with their last ones.
+    fn rows_after(&self, Numbered { entries, log, .. }: &Numbered, now: Now) -> Vec<DeviceRow> {
+        let writers: BTreeSet<&str> = entries.iter().map(|entry| &*entry.stored.device_id).collect();
+        let row = |head: &DeviceHead| {
+            let DeviceHead { device_id, counter, sequence, digest } = head;
+            let known = self.devices.get(device_id).cloned();
+            DeviceRow {
+                device_id: (**device_id).to_owned(),
+                last_counter: *counter,
+                last_sequence: *sequence,
+                last_digest: *digest,
+                last_seen_ms: now.wall_ms,
+                ..known.unwrap_or_default()
+            }
         };
-        for TailEntry { stored, .. } in entries {
-            let writer = rows.entry(&stored.device_id).or_insert_with(|| row(&stored.device_id));
-            writer.last_counter = stored.counter;
-            writer.last_seen_ms = now.wall_ms;
-        }
-        for device in retired {
-            rows.entry(device).or_insert_with(|| row(device)).retired = true;
-        }
-        rows.into_values().collect()
+        writers.into_iter().filter_map(|device| log.head(device)).map(row).collect()
     }
 
     /// A message of an update was not taken: where it is part of a chain, what its sender sent behind it is not either.
@@ -233,19 +251,20 @@ impl Session {
         }
     }
 
-    /// The conflicts among new entries, before these are in the tail.
-    fn reports(&self, entries: &[TailEntry], heads_before: VectorClock) -> Vec<ConflictReport> {
-        let mut heads = heads_before;
+    /// The conflicts among new entries, before these are in the log.
+    fn reports(&self, entries: &[TailEntry]) -> Vec<ConflictReport> {
+        let mut log = self.log.state.clone();
         let mut reports = Vec::new();
         for TailEntry { entry, .. } in entries {
             if reports.len() == REPORTS_MAX {
                 break;
             }
-            let unknown = unknown_to(entry, &heads);
-            let _ = heads.raise(&entry.original_device_id, entry.counter());
-            if !unknown.is_empty() {
+            let is_concurrent = entry.message.kind == Kind::MESSAGE && log.is_concurrent(entry);
+            // The sequencer has taken it.
+            let _ = log.take(entry);
+            if is_concurrent {
                 let others = self.log.tail().rev().chain(entries.iter().map(|other| &other.entry));
-                let conflict = concurrent_messages(entry, unknown, others);
+                let conflict = concurrent_messages(entry, others, |version| log.clock_of(version));
                 reports.push(ConflictReport {
                     message_id: conflict.message_id,
                     conflicting_versions: conflict.conflicting_versions,

@@ -1,12 +1,14 @@
 //! Parts of the log, encoded once for all who ask for them: what is in the log never changes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::batch::{Batch, Encoder};
-use crate::frame::{Encoding, Payload};
+use crate::entry::{Digest, Entry};
+use crate::frame::{Encoding, Payload, SeedEntry};
 use crate::ids::SessionId;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::message::Entry;
+use crate::log::LogHead;
 
 /// Of the encoded parts that are kept. Enough for many devices to catch up on the same long history.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -30,6 +32,8 @@ pub(super) struct BatchKey {
 /// What a connection reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
+    /// In JSON with vector clocks.
+    Seed,
     Json,
     Binary,
     Deflated,
@@ -37,7 +41,10 @@ pub(super) enum Form {
 
 impl Form {
     pub fn encoding(self) -> Encoding {
-        if self == Form::Json { Encoding::Json } else { Encoding::Binary }
+        match self {
+            Form::Seed | Form::Json => Encoding::Json,
+            Form::Binary | Form::Deflated => Encoding::Binary,
+        }
     }
 }
 
@@ -48,28 +55,53 @@ impl BatchKey {
         (self.from - 1) / size * size + size
     }
 
-    /// Encodes the part from its entries, of which there may be more than fit.
-    pub fn encode<'a>(&self, entries: impl Iterator<Item = &'a Entry>, through: u64) -> Option<Part> {
-        let mut entries = entries.take_while(|entry| entry.sequence_number <= through).peekable();
-        let mut encoder = Encoder::new(entries.peek()?, MESSAGES_BYTES_MAX);
-        let (mut last, mut json_bytes) = (self.from - 1, 0);
-        for entry in entries {
+    /// Encodes the part from its entries, of which there may be more than fit, each with the hash of the log up to it.
+    pub fn encode<'a>(&self, entries: impl Iterator<Item = (&'a Entry, &'a Digest)>, through: u64) -> Option<Part> {
+        let mut entries = entries.take_while(|(entry, _)| entry.sequence_number <= through).peekable();
+        let mut encoder = Encoder::new(entries.peek()?.0, MESSAGES_BYTES_MAX);
+        let (mut last, mut json_bytes) = (None, 0);
+        for (entry, hash) in entries {
             if self.form == Form::Json {
                 json_bytes += serde_json::to_string(entry).map_or(0, |json| json.len() + 1);
-                if json_bytes > MESSAGES_BYTES_MAX && last >= self.from {
+                if json_bytes > MESSAGES_BYTES_MAX && last.is_some() {
                     break;
                 }
             }
             if !encoder.push(entry) {
                 break;
             }
-            last = entry.sequence_number;
+            last = Some(LogHead { sequence: entry.sequence_number, hash: *hash });
         }
         let batch = encoder.finish();
         let batch = if self.form == Form::Deflated { batch.deflate() } else { batch };
-        let is_closed = last < through || last == self.boundary();
-        (last >= self.from).then_some(Part { through: last, is_closed, batch, push: None })
+        Some(self.part(last?, through, Content::Batch(batch)))
     }
+
+    /// Writes the part in the form of seed clients, from entries that are in it.
+    pub fn encode_seed(&self, entries: impl Iterator<Item = (SeedEntry, Digest)>, through: u64) -> Option<Part> {
+        let (mut taken, mut last, mut json_bytes) = (Vec::new(), None, 0);
+        for (entry, hash) in entries.take_while(|(entry, _)| entry.sequence_number <= through) {
+            json_bytes += serde_json::to_string(&entry).map_or(0, |json| json.len() + 1);
+            if json_bytes > MESSAGES_BYTES_MAX && last.is_some() {
+                break;
+            }
+            last = Some(LogHead { sequence: entry.sequence_number, hash });
+            taken.push(entry);
+        }
+        Some(self.part(last?, through, Content::Seed(taken.into())))
+    }
+
+    fn part(&self, log: LogHead, through: u64, content: Content) -> Part {
+        let is_closed = log.sequence < through || log.sequence == self.boundary();
+        Part { through: log.sequence, is_closed, content, log, push: None }
+    }
+}
+
+/// What a part holds.
+#[derive(Clone)]
+pub(super) enum Content {
+    Batch(Batch),
+    Seed(Arc<[SeedEntry]>),
 }
 
 /// An encoded part.
@@ -78,14 +110,20 @@ pub(super) struct Part {
     pub through: u64,
     /// It will not grow with the log: it is as large as it may be.
     pub is_closed: bool,
-    pub batch: Batch,
+    pub content: Content,
+    /// The log up to its last entry.
+    pub log: LogHead,
     /// The frame of a live push of it, the same for everybody, and the head of the log that it names.
     pub push: Option<(u64, Payload)>,
 }
 
 impl Part {
     fn weight(&self) -> usize {
-        self.batch.bytes().len() + PART_BYTES
+        let bytes = match &self.content {
+            Content::Batch(batch) => batch.bytes().len(),
+            Content::Seed(entries) => entries.iter().map(|entry| PART_BYTES / 4 + entry.message.ciphertext.len()).sum(),
+        };
+        bytes + PART_BYTES
     }
 }
 

@@ -6,6 +6,7 @@ use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
 use super::presence::has_written;
+use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
@@ -21,6 +22,8 @@ pub(super) enum Purpose {
     Append,
     /// To serve every connection that waits for this part of the log.
     Read(BatchKey, u64),
+    /// To write this part of the log with vector clocks, up to these places.
+    Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
 }
 
 /// The relay's side of one connection.

@@ -3,23 +3,35 @@
 
 use std::collections::BTreeSet;
 
-use super::api::ConnectionId;
-use super::batch_cache::{BatchKey, Part};
+use super::api::{ConnectionId, Key};
+use super::batch_cache::{BatchKey, Content, Form, Part};
 use super::context::{Context, print};
 use super::fanout::Answer;
 use super::gate::speaks_v1;
 use super::presence::Announcement;
+use super::sequencer::{key_of, name_key};
 use super::session::{Ask, Attachment, Fetch, Log};
-use super::update::{Draft, Identity, Update};
+use super::update::{Draft, Knowledge, Update};
 use crate::batch::Batch;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{
-    Body, Chat, DeviceAnnounce, Frame, Head, Progress, ReadReceipt, SyncPhase, SyncRequest, SyncResponse, SyncStatus, SyncUpdate, Unsent,
+    Body, Chat, DeviceAnnounce, Frame, Head, Progress, ReadReceipt, SeedEntry, SeedResponse, SeedUpdate, SyncPhase, SyncRequest,
+    SyncResponse, SyncStatus, SyncUpdate, Unsent,
 };
 use crate::ids::{DeviceId, check_id};
-use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
-use crate::message::Message;
+use crate::limits::{ALSO_MAX, BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
+use crate::log::{self, LogHead, clock_from};
+use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
+use crate::wire::Malformed;
+
+/// Devices of which the journal is asked for the first entry that a clock does not know: looking for more would cost more
+/// than the clock's own bytes.
+const CLOCK_FINDS_MAX: usize = 64;
+
+/// The clock of one entry that seed clients are sent, in bytes of JSON at most: it fits a frame beside its message.
+const SEED_CLOCK_BYTES_MAX: usize = 32 * 1024;
 
 /// How a member of a session speaks.
 #[derive(Debug)]
@@ -58,8 +70,8 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
     let (ask, joins) = match body {
         Body::DeviceAnnounce(said) => (announcement(&head, said)?, true),
         Body::SyncRequest(request) => (fetch(head, request, v1), true),
-        Body::SyncUpdate(update) if v1 => (v1_update(connection, head, update, attachment)?, true),
-        Body::SyncUpdate(update) => (seed_update(connection, head, update)?, true),
+        Body::SyncUpdate(update) => (v1_update(connection, head, update, attachment)?, true),
+        Body::SeedUpdate(update) => (seed_update(connection, head, update)?, true),
         Body::Chat(chat) => return seed_chat(connection, head, chat, attachment).map(Some),
         // One that acknowledges nothing says nothing.
         Body::SyncAck(ack) => match ack.acknowledged_sequences.into_iter().max() {
@@ -71,6 +83,7 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
         // The gate has refused them.
         Body::DeviceList(_)
         | Body::SyncResponse(_)
+        | Body::SeedResponse(_)
         | Body::SyncStatus(_)
         | Body::SyncConflict(_)
         | Body::ReadReceiptSync(_)
@@ -104,6 +117,7 @@ fn fetch(head: Head, request: SyncRequest, v1: bool) -> Ask {
         cursor: request.last_synced_sequence,
         restarts: v1 && request.missing_ranges.is_empty(),
         ranges: request.missing_ranges.into_iter().map(|range| (range.start, range.end)).collect(),
+        log: request.log,
         batch_max: usize::try_from(batch_max).unwrap_or(BATCH_MESSAGES_MAX).clamp(1, BATCH_MESSAGES_MAX),
     })
 }
@@ -112,21 +126,17 @@ fn fetch(head: Head, request: SyncRequest, v1: bool) -> Ask {
 fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachment: Option<&Attachment>) -> Result<Ask, SyncError> {
     check_named(&head)?;
     let device_id = attachment.map_or_else(|| head.device_id.clone(), |attachment| attachment.device_id.clone());
-    let draft = |Unsent { message, sequence_number, vector_clock, unreadable, .. }| Draft {
-        message,
-        clock: vector_clock,
-        identity: Identity::Counter(sequence_number),
-        unreadable,
-    };
-    let messages = update.messages.into_iter().map(draft).collect();
+    let entries = update.messages.entries().map_err(Malformed::in_frame)?;
+    let draft = |entry: Entry| Draft { entry, knowledge: Knowledge::Prefix, unreadable: None };
     Ok(Ask::Write(Update {
         connection,
         head,
         device_id,
-        messages,
+        messages: entries.into_iter().map(draft).collect(),
+        last_digest: Some(update.last_digest),
         is_chain: true,
         acknowledge: true,
-        wants_clock: false,
+        by_names: false,
         speaks_for: None,
         listens: false,
     }))
@@ -134,16 +144,19 @@ fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachmen
 
 /// A client of the seed's protocol: its counters are its own affair, so a repeat is known by its id, or else by the
 /// device's own count with the content (a client that counts from 1 again writes other messages).
-fn seed_update(connection: ConnectionId, head: Head, update: SyncUpdate) -> Result<Ask, SyncError> {
+fn seed_update(connection: ConnectionId, head: Head, update: SeedUpdate) -> Result<Ask, SyncError> {
     check_named(&head)?;
     let mut wallets = update.messages.iter().map(|unsent| &unsent.message.sender_wallet);
     let speaks_for = wallets.find(|wallet| !wallet.is_empty()).cloned();
-    let draft = |unsent: Unsent| {
-        let key = id_key(&unsent.message).unwrap_or_else(|| {
-            let digest = short_hex(unsent.message.content_digest());
-            format!("n:{}:{}:{digest}", head.device_id, unsent.sequence_number)
-        });
-        Draft { unreadable: unsent.unreadable, ..seed_draft(unsent.message, unsent.vector_clock, Some(key)) }
+    let draft = |Unsent { message, sequence_number, vector_clock, unreadable, .. }: Unsent| {
+        let key = if message.id.is_empty() {
+            let Message { sender_wallet, ciphertext, content_type, replaces, .. } = &message;
+            let optional = [content_type, replaces].map(|text| text.as_deref().unwrap_or_default());
+            key_of(&[&head.device_id, &sequence_number.to_string(), sender_wallet, ciphertext, optional[0], optional[1]])
+        } else {
+            name_key(&message)
+        };
+        Draft { unreadable, ..seed_draft(message, vector_clock, Some(key)) }
     };
     let messages = update.messages.into_iter().map(draft).collect();
     Ok(Ask::Write(Update {
@@ -151,9 +164,10 @@ fn seed_update(connection: ConnectionId, head: Head, update: SyncUpdate) -> Resu
         device_id: head.device_id.clone(),
         head,
         messages,
+        last_digest: None,
         is_chain: false,
         acknowledge: true,
-        wants_clock: true,
+        by_names: true,
         speaks_for: speaks_for.filter(|wallet| check_id("sender_wallet", wallet).is_ok()),
         listens: false,
     }))
@@ -173,24 +187,78 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
         extra: chat.extra,
         ..Message::default()
     };
-    let key = id_key(&message);
+    let key = (!message.id.is_empty()).then(|| name_key(&message));
     let update = Update {
         connection,
         head,
         device_id: device_id.clone(),
         messages: vec![seed_draft(message, chat.vector_clock.unwrap_or_default(), key)],
+        last_digest: None,
         is_chain: false,
         acknowledge: false,
-        wants_clock: false,
+        by_names: true,
         speaks_for: Some(chat.sender).filter(|wallet| check_id("sender_wallet", wallet).is_ok()),
         listens: true,
     };
     Ok(Translated { device_id, ask: Ask::Write(update), joins: true })
 }
 
-fn seed_draft(message: Message, clock: VectorClock, key: Option<String>) -> Draft {
-    // A first name is ours, and not theirs to give.
-    Draft { message: Message { first_id: None, ..message }, clock, identity: Identity::Key(key), unreadable: None }
+/// What is ours is not theirs to give: of the kinds only that of an edit follows from what they write.
+fn seed_draft(message: Message, clock: VectorClock, key: Option<Key>) -> Draft {
+    let kind = if message.replaces.is_some() { Kind::EDIT } else { Kind::MESSAGE };
+    let entry = Entry { message: Message { kind, ..message }, ..Entry::default() };
+    Draft { entry, knowledge: Knowledge::Clock { key, clock }, unreadable: None }
+}
+
+/// The first entry of each other device that a clock does not know, by its device and counter.
+pub(super) fn behind_of(log: &log::Log, device_id: &str, clock: &VectorClock) -> Vec<(DeviceId, u64)> {
+    if clock.is_empty() {
+        return Vec::new();
+    }
+    let others = log.heads().iter().filter(|head| *head.device_id != *device_id);
+    let behind = others.map(|head| (&head.device_id, clock.get(&head.device_id), head.counter)).filter(|(_, known, head)| known < head);
+    behind.map(|(device, known, _)| ((**device).to_owned(), known + 1)).take(CLOCK_FINDS_MAX).collect()
+}
+
+/// What a clock says in the log's terms: the largest part of the log of which it knows everything, and what it knows behind
+/// that. `recent` are entries at hand, in the order of the log. A clock that says nothing contradicts nothing: its author
+/// is taken to know all.
+pub(super) fn known_by(log: &log::Log, device_id: &str, clock: &VectorClock, recent: &[&Entry]) -> (u64, VectorClock) {
+    let mut also = VectorClock::new();
+    let mut knows = log.end();
+    for head in log.heads().iter().filter(|head| !clock.is_empty() && *head.device_id != *device_id) {
+        let known = clock.get(&head.device_id);
+        if known >= head.counter {
+            continue;
+        }
+        // The next one of that device. Where it is not at hand, because a counter was left out or too many were asked for,
+        // nothing is taken for known.
+        let next = recent.iter().find(|entry| *entry.device_id == *head.device_id && entry.counter == known + 1);
+        knows = knows.min(next.map_or(0, |entry| entry.sequence_number - 1));
+    }
+    for entry in recent.iter().filter(|entry| entry.sequence_number > knows && *entry.device_id != *device_id) {
+        let is_known = entry.counter <= clock.get(&entry.device_id);
+        if is_known && (also.len() < ALSO_MAX || also.get(&entry.device_id) > 0) {
+            // It is in the log, so its counter fits.
+            let _ = also.raise(&entry.device_id, entry.counter);
+        }
+    }
+    (knows, also)
+}
+
+/// An entry as seed clients are sent it, given the clock of the log up to what it knows. A clock that would not fit a frame
+/// names only its own device.
+pub(super) fn seed_entry(entry: &Entry, known: VectorClock) -> SeedEntry {
+    let whole = clock_from(known, entry);
+    let bytes: usize = whole.iter().map(|(device, _)| 6 * device.len() + 20).sum();
+    let vector_clock = if bytes > SEED_CLOCK_BYTES_MAX { clock_from(VectorClock::new(), entry) } else { whole };
+    SeedEntry {
+        message: entry.message.clone(),
+        sequence_number: entry.sequence_number,
+        vector_clock,
+        server_timestamp: entry.server_timestamp,
+        original_device_id: entry.device_id.clone(),
+    }
 }
 
 fn check_named(head: &Head) -> Result<(), SyncError> {
@@ -198,14 +266,6 @@ fn check_named(head: &Head) -> Result<(), SyncError> {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the update names no device"));
     }
     Ok(())
-}
-
-fn id_key(message: &Message) -> Option<String> {
-    (!message.id.is_empty()).then(|| format!("i:{}:{}", message.sender_wallet, message.id))
-}
-
-pub(super) fn short_hex(digest: [u8; 32]) -> String {
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Dialect {
@@ -252,9 +312,9 @@ impl Dialect {
         self.is_v1()
     }
 
-    /// The clock of a frame in which it only informs: devices of our rules know it from the log.
-    fn clock(&self, log: &Log) -> VectorClock {
-        if self.is_v1() { VectorClock::new() } else { log.heads.informing() }
+    /// The form in which it reads parts of the log, on a socket whose frames are written so.
+    pub fn form(&self, socket: Form) -> Form {
+        if self.is_v1() { socket } else { Form::Seed }
     }
 }
 
@@ -281,20 +341,39 @@ impl Attachment {
     }
 
     /// A part of an answer. Devices of our rules see by the sequence numbers how far they are.
-    pub fn tell_batch(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, answer: &Answer, messages: Batch, more: bool) {
-        let server_vector_clock = self.dialect.clock(log);
+    pub fn tell_batch(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, answer: &Answer, part: &Part, more: bool) {
         let in_reply_to = Some(answer.request_id.clone());
-        let response = SyncResponse { messages, latest_sequence: log.head, server_vector_clock, in_reply_to };
-        ctx.transmit(connection, &log.session_id, Body::SyncResponse(response));
+        self.tell_content(ctx, log, connection, in_reply_to, part.content.clone(), part.log);
         if more && !self.dialect.is_v1() {
             tell_status(ctx, log, connection, SyncPhase::InProgress, answer);
         }
     }
 
+    fn tell_content(
+        &self,
+        ctx: &mut Context,
+        log: &Log,
+        connection: ConnectionId,
+        in_reply_to: Option<String>,
+        content: Content,
+        head: LogHead,
+    ) {
+        let latest_sequence = log.head();
+        let body = match content {
+            Content::Batch(messages) => Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, log: Some(head) }),
+            Content::Seed(messages) => {
+                let server_vector_clock = log.state.clock().informing();
+                Body::SeedResponse(SeedResponse { messages, latest_sequence, server_vector_clock, in_reply_to })
+            }
+        };
+        ctx.transmit(connection, &log.session_id, body);
+    }
+
     /// Nothing is left of an answer; one that had nothing at all still gets an empty batch.
     pub fn tell_end(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, answer: &Answer) {
         if !answer.begun {
-            self.tell_batch(ctx, log, connection, answer, Batch::default(), false);
+            let nothing = if self.dialect.is_v1() { Content::Batch(Batch::default()) } else { Content::Seed(Vec::new().into()) };
+            self.tell_content(ctx, log, connection, Some(answer.request_id.clone()), nothing, log.state.log_head());
         }
         if !self.dialect.is_v1() {
             tell_status(ctx, log, connection, SyncPhase::Completed, answer);
@@ -304,11 +383,10 @@ impl Attachment {
     /// What happens live: one frame for all devices of our rules at the same position; to a seed client one chat frame a
     /// message, its own left out.
     pub fn tell_live(&mut self, ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
-        let Dialect::Seed { announced, own } = &mut self.dialect else {
+        let (Dialect::Seed { announced, own }, Content::Seed(entries)) = (&mut self.dialect, &part.content) else {
             return push(ctx, log, connection, key, part);
         };
-        // The relay encoded them itself.
-        for entry in part.batch.entries().unwrap_or_default() {
+        for entry in entries.iter() {
             let is_own = own.contains(&entry.sequence_number) || (*announced && self.device_id == entry.original_device_id);
             let sequence = entry.sequence_number;
             if !is_own {
@@ -317,17 +395,18 @@ impl Attachment {
                     self.live = Some(sequence);
                     return;
                 }
+                let SeedEntry { message, vector_clock, server_timestamp, .. } = entry.clone();
                 let chat = Chat {
                     room_id: Some(log.session_id.clone()),
                     session_id: Some(log.session_id.clone()),
-                    message: entry.message.ciphertext,
-                    sender: entry.message.sender_wallet,
-                    timestamp: entry.message.timestamp,
-                    message_id: Some(entry.message.id),
-                    vector_clock: Some(entry.vector_clock),
-                    sequence_number: Some(entry.sequence_number),
-                    server_timestamp: Some(entry.server_timestamp),
-                    extra: entry.message.extra,
+                    message: message.ciphertext,
+                    sender: message.sender_wallet,
+                    timestamp: message.timestamp,
+                    message_id: Some(message.id),
+                    vector_clock: Some(vector_clock),
+                    sequence_number: Some(sequence),
+                    server_timestamp: Some(server_timestamp),
+                    extra: message.extra,
                 };
                 ctx.transmit(connection, &log.session_id, Body::Chat(chat));
             }
@@ -338,11 +417,12 @@ impl Attachment {
 
 fn push(ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
     let head = ctx.head(&log.session_id);
-    let payload = part.push.take_if(|(head, _)| *head == log.head).map(|(_, payload)| payload).or_else(|| {
-        let response = SyncResponse { messages: part.batch.clone(), latest_sequence: log.head, ..SyncResponse::default() };
+    let Content::Batch(messages) = part.content.clone() else { return };
+    let payload = part.push.take_if(|(head, _)| *head == log.head()).map(|(_, payload)| payload).or_else(|| {
+        let response = SyncResponse { messages, latest_sequence: log.head(), ..SyncResponse::default() };
         print(key.form.encoding(), &Frame { head, body: Body::SyncResponse(response) })
     });
-    part.push = payload.clone().map(|payload| (log.head, payload));
+    part.push = payload.clone().map(|payload| (log.head(), payload));
     if let Some(payload) = payload {
         ctx.transmit_payload(connection, payload);
     }

@@ -1,16 +1,18 @@
 //! Serving what a connection lacks: answers to its requests first, then what happens live.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::api::{ConnectionId, JournalAnswer, JournalQuestion};
-use super::batch_cache::{BatchKey, Part};
+use super::batch_cache::{BatchKey, Form, Part};
 use super::budget::BATCH_AGAIN_US;
 use super::context::{Context, Purpose};
-use super::session::{Attachment, Fetch, Log, Session};
+use super::dialect::seed_entry;
+use super::session::{Attachment, Fetch, Log, Session, TailEntry};
+use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, SyncPhase, SyncStatus};
 use crate::limits::{INFLATED_BYTES_MAX, RANGES_MAX, REQUESTS_WAITING_MAX};
-use crate::message::Entry;
+use crate::vector_clock::VectorClock;
 
 /// A request under way.
 pub(super) struct Answer {
@@ -38,19 +40,19 @@ pub(super) fn fetch(
     attachment: &mut Attachment,
     fetch: Fetch,
 ) -> Result<(), SyncError> {
-    let cursor = fetch.cursor.min(log.head);
+    let cursor = fetch.cursor.min(log.head());
     attachment.batch_max = fetch.batch_max;
     if fetch.restarts {
         attachment.answers.clear();
-        attachment.live = Some(log.head + 1);
+        attachment.live = Some(log.head() + 1);
         attachment.sent_through = cursor;
         attachment.acknowledged_through = cursor;
     }
     if attachment.answers.len() >= REQUESTS_WAITING_MAX {
         return Err(SyncError::new(ErrorCode::RelayBusy, "too many requests at once"));
     }
-    let ranges = if fetch.ranges.is_empty() { vec![(cursor + 1, log.head)] } else { fetch.ranges };
-    let ranges = bounded(ranges.into_iter().map(|(start, end)| (start.max(1), end.min(log.head))), log.head);
+    let ranges = if fetch.ranges.is_empty() { vec![(cursor + 1, log.head())] } else { fetch.ranges };
+    let ranges = bounded(ranges.into_iter().map(|(start, end)| (start.max(1), end.min(log.head()))), log.head());
     let total = ranges.iter().map(|(start, end)| end - start + 1).sum();
     attachment.answers.push_back(Answer { request_id: fetch.request_id, ranges, sent: 0, total, begun: false });
     serve(ctx, log, connection, attachment);
@@ -88,18 +90,24 @@ pub(super) fn serve(ctx: &mut Context, log: &mut Log, connection: ConnectionId, 
         if attachment.reading {
             return;
         }
-        let Some(next) = attachment.next(log.head) else { return };
+        let Some(next) = attachment.next(log.head()) else { return };
+        let form = attachment.dialect.form(form);
         let key = BatchKey { session_id: log.session_id.clone(), from: next.from, count_max: attachment.batch_max, form };
         let through = next.through.min(key.boundary());
         let mut part = match ctx.cache.get(&key, through) {
             Some(part) => part.clone(),
             None => {
-                let Some(entries) = log.tail_from(next.from) else {
-                    attachment.reading = true;
-                    return read(ctx, log, connection, key, through);
+                let part = match log.tail_from(next.from) {
+                    None => Err(Missing::Entries),
+                    Some(entries) => encode(log, &key, entries, through, &BTreeMap::new()),
                 };
-                let Some(part) = key.encode(entries, through) else {
-                    return fail(ctx, log, connection, attachment, "an entry of the log cannot be encoded");
+                let part = match part {
+                    Ok(Some(part)) => part,
+                    Ok(None) => return fail(ctx, log, connection, attachment, "an entry of the log cannot be encoded"),
+                    Err(Missing::Entries | Missing::Clocks(_)) => {
+                        attachment.reading = true;
+                        return read(ctx, log, connection, key, through);
+                    }
                 };
                 ctx.cache.insert(key.clone(), part.clone());
                 part
@@ -108,6 +116,34 @@ pub(super) fn serve(ctx: &mut Context, log: &mut Log, connection: ConnectionId, 
         attachment.send(ctx, log, connection, &key, &mut part);
         ctx.cache.keep_push(&key, part.push);
     }
+}
+
+/// What a part cannot be encoded without.
+enum Missing {
+    Entries,
+    /// What was known up to these places.
+    Clocks(Vec<u64>),
+}
+
+/// Encodes a part in the form of its key, with the clocks of the log up to some places, for the form that has clocks.
+fn encode<'a>(
+    log: &Log,
+    key: &BatchKey,
+    entries: impl Iterator<Item = (&'a Entry, &'a Digest)>,
+    through: u64,
+    clocks: &BTreeMap<u64, VectorClock>,
+) -> Result<Option<Part>, Missing> {
+    if key.form != Form::Seed {
+        return Ok(key.encode(entries, through));
+    }
+    let entries: Vec<(&Entry, &Digest)> = entries.take_while(|(entry, _)| entry.sequence_number <= through).collect();
+    let known = |entry: &Entry| clocks.get(&entry.knows).cloned().or_else(|| log.state.clock_at(entry.knows));
+    let missing: BTreeSet<u64> = entries.iter().filter(|(entry, _)| known(entry).is_none()).map(|(entry, _)| entry.knows).collect();
+    if !missing.is_empty() {
+        return Err(Missing::Clocks(missing.into_iter().collect()));
+    }
+    let written = entries.into_iter().filter_map(|(entry, hash)| Some((seed_entry(entry, known(entry)?), *hash)));
+    Ok(key.encode_seed(written, through))
 }
 
 /// Has the journal read a part of the log, once for all who wait for it.
@@ -130,31 +166,72 @@ fn fail(ctx: &mut Context, log: &Log, connection: ConnectionId, attachment: &mut
 
 impl Session {
     /// The journal has read a part of the log, or not.
-    pub fn on_read(&mut self, ctx: &mut Context, key: BatchKey, through: u64, answer: &JournalAnswer) {
-        let waiting = self.log.reads.remove(&key).unwrap_or_default();
-        let part = match answer {
-            JournalAnswer::Entries(stored) => stored.iter().map(|stored| stored.body.entries()).collect::<Result<Vec<_>, _>>().ok(),
+    pub fn on_read(&mut self, ctx: &mut Context, key: BatchKey, through: u64, answer: JournalAnswer) {
+        let entries = match &answer {
+            JournalAnswer::Entries(stored) => stored.iter().cloned().map(TailEntry::read).collect::<Option<Vec<TailEntry>>>(),
             _ => None,
         };
-        let part = part.and_then(|entries| {
-            let entries: Vec<Entry> = entries.into_iter().flatten().collect();
-            key.encode(entries.iter(), through)
-        });
-        let error = match part {
-            Some(part) => {
-                ctx.cache.insert(key, part);
-                None
+        let Some(entries) = entries else { return self.read_failed(ctx, &key, &answer) };
+        let entries = entries.into_iter().map(|entry| (entry.entry, entry.stored.log_hash)).collect();
+        self.encode_read(ctx, key, through, entries, &BTreeMap::new());
+    }
+
+    /// The journal says what was known up to these places, or not.
+    pub fn on_clocks(
+        &mut self,
+        ctx: &mut Context,
+        key: BatchKey,
+        through: u64,
+        entries: Vec<(Entry, Digest)>,
+        at: Vec<u64>,
+        answer: JournalAnswer,
+    ) {
+        match answer {
+            JournalAnswer::Clocks(clocks) if clocks.len() == at.len() => {
+                self.encode_read(ctx, key, through, entries, &at.into_iter().zip(clocks).collect());
             }
-            None => Some(ctx.journal_failed(&self.log.session_id, answer)),
-        };
-        for connection in waiting {
+            answer => self.read_failed(ctx, &key, &answer),
+        }
+    }
+
+    fn encode_read(
+        &mut self,
+        ctx: &mut Context,
+        key: BatchKey,
+        through: u64,
+        entries: Vec<(Entry, Digest)>,
+        clocks: &BTreeMap<u64, VectorClock>,
+    ) {
+        let read = entries.iter().map(|(entry, hash)| (entry, hash));
+        match encode(&self.log, &key, read, through, clocks) {
+            Ok(Some(part)) => {
+                ctx.cache.insert(key.clone(), part);
+                for connection in self.log.reads.remove(&key).unwrap_or_default() {
+                    // It may have left meanwhile.
+                    let Some(attachment) = self.attachments.get_mut(&connection) else { continue };
+                    attachment.reading = false;
+                    serve(ctx, &mut self.log, connection, attachment);
+                }
+            }
+            Err(Missing::Clocks(at)) if clocks.is_empty() => {
+                let (session_id, places) = (self.log.session_id.clone(), at.clone());
+                let purpose = Purpose::Clocks(key, through, entries, at);
+                ctx.ask(&self.log.session_id, purpose, JournalQuestion::Clocks { session_id, at: places });
+            }
+            Ok(None) | Err(_) => {
+                let reason = "what it read is no part of the log".to_owned();
+                self.read_failed(ctx, &key, &JournalAnswer::Failed { reason });
+            }
+        }
+    }
+
+    fn read_failed(&mut self, ctx: &mut Context, key: &BatchKey, answer: &JournalAnswer) {
+        let error = ctx.journal_failed(&self.log.session_id, answer);
+        for connection in self.log.reads.remove(key).unwrap_or_default() {
             // It may have left meanwhile.
             let Some(attachment) = self.attachments.get_mut(&connection) else { continue };
             attachment.reading = false;
-            match &error {
-                None => serve(ctx, &mut self.log, connection, attachment),
-                Some(error) => fail(ctx, &self.log, connection, attachment, &error.message),
-            }
+            fail(ctx, &self.log, connection, attachment, &error.message);
         }
     }
 
@@ -199,7 +276,7 @@ impl Attachment {
             _ => drop(answer.ranges.pop_front()),
         }
         let more = !answer.ranges.is_empty();
-        self.tell_batch(ctx, log, connection, &answer, part.batch.clone(), more);
+        self.tell_batch(ctx, log, connection, &answer, part, more);
         self.answers.push_front(answer);
     }
 }

@@ -25,15 +25,18 @@ impl Kind {
         match body {
             Body::DeviceAnnounce(_) => Kind::Announce,
             Body::SyncRequest(_) => Kind::Request,
-            Body::SyncUpdate(_) => Kind::Update,
+            Body::SyncUpdate(_) | Body::SeedUpdate(_) => Kind::Update,
             Body::Chat(_) => Kind::Chat,
             Body::SyncAck(_) => Kind::Ack,
             Body::SyncHeartbeat(_) => Kind::Heartbeat,
             Body::ReadReceipt(_) => Kind::Receipt,
             Body::Error(_) => Kind::Error,
-            Body::DeviceList(_) | Body::SyncResponse(_) | Body::SyncStatus(_) | Body::SyncConflict(_) | Body::ReadReceiptSync(_) => {
-                Kind::Relays
-            }
+            Body::DeviceList(_)
+            | Body::SyncResponse(_)
+            | Body::SeedResponse(_)
+            | Body::SyncStatus(_)
+            | Body::SyncConflict(_)
+            | Body::ReadReceiptSync(_) => Kind::Relays,
         }
     }
 }

@@ -160,7 +160,10 @@ impl Relay {
         match purpose {
             Purpose::Load => self.loaded(session_id, answer),
             Purpose::Find | Purpose::Append => self.in_session(&session_id, |session, ctx| session.on_append_answer(ctx, answer)),
-            Purpose::Read(key, through) => self.in_session(&session_id, |session, ctx| session.on_read(ctx, key, through, &answer)),
+            Purpose::Read(key, through) => self.in_session(&session_id, |session, ctx| session.on_read(ctx, key, through, answer)),
+            Purpose::Clocks(key, through, entries, at) => {
+                self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
+            }
         }
     }
 

@@ -57,11 +57,6 @@ impl Devices {
         self.rows.len()
     }
 
-    /// How many names nothing is taken under although nothing was written under them.
-    pub fn given_up(&self) -> usize {
-        self.rows.values().filter(|row| row.retired && row.last_counter == 0).count()
-    }
-
     /// What the log says of a device now.
     pub fn insert(&mut self, row: DeviceRow) {
         self.rows.insert(row.device_id.clone(), row);
@@ -87,7 +82,8 @@ impl Devices {
             wallet: said.wallet.or_else(|| row.wallet.take()),
             platform: said.platform,
             last_counter: row.last_counter,
-            retired: row.retired,
+            last_sequence: row.last_sequence,
+            last_digest: row.last_digest,
             last_seen_ms: now.wall_ms,
             sync_state: kept(said.sync_state),
         };
@@ -172,7 +168,7 @@ impl Devices {
 
     /// All devices, those that are connected first, as many as fit a frame.
     fn list(&self, online: &BTreeSet<DeviceId>, with_clocks: bool) -> Vec<DeviceState> {
-        let mut rows: Vec<&DeviceRow> = self.rows.values().filter(|row| is_present(online, row)).collect();
+        let mut rows: Vec<&DeviceRow> = self.rows.values().collect();
         rows.sort_by_key(|row| !online.contains(&row.device_id));
         let mut bytes = 1_024;
         let states = rows.into_iter().map(|row| state(online, row, with_clocks));
@@ -186,14 +182,13 @@ impl Devices {
 
     /// One device, where it has a row.
     fn state_of(&self, online: &BTreeSet<DeviceId>, device_id: &str) -> Vec<DeviceState> {
-        let row = self.rows.get(device_id).filter(|row| is_present(online, row));
-        row.map(|row| state(online, row, false)).into_iter().collect()
+        self.rows.get(device_id).map(|row| state(online, row, false)).into_iter().collect()
     }
 }
 
 /// Whether the log knows of it.
 pub(super) fn has_written(row: &DeviceRow) -> bool {
-    row.last_counter > 0 || row.retired
+    row.last_counter > 0
 }
 
 impl DeviceRow {
@@ -214,10 +209,6 @@ fn kept(mut state: SyncState) -> SyncState {
 
 fn online(attachments: &Attachments) -> BTreeSet<DeviceId> {
     attachments.values().map(|attachment| attachment.device_id.clone()).collect()
-}
-
-fn is_present(online: &BTreeSet<DeviceId>, row: &DeviceRow) -> bool {
-    !row.retired || online.contains(&row.device_id)
 }
 
 /// A device as `device_list` has it. Clocks only where asked: copies of all would be devices times devices.

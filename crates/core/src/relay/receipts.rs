@@ -104,7 +104,7 @@ impl Receipts {
         let mut told = Vec::new();
         for receipt in receipts {
             // One that is ahead of the log would stand for messages that nobody has written.
-            let sequence = receipt.sequence_number.map(|sequence| sequence.min(log.head));
+            let sequence = receipt.sequence_number.map(|sequence| sequence.min(log.head()));
             let sequence = sequence.or_else(|| log.sequence_of(&receipt.message_id));
             if let Some(sequence) = sequence {
                 self.raise(log, &reader.wallet, receipt.status, sequence);
@@ -142,14 +142,14 @@ impl Receipts {
 
     /// Takes in a receipt; says whether it was news.
     fn raise(&mut self, log: &Log, wallet: &str, status: ReceiptStatus, sequence: u64) -> bool {
-        if log.head == 0 {
+        if log.head() == 0 {
             // A session exists once it has an entry.
             return false;
         }
         if self.watermarks.len() >= RECEIPT_WALLETS_MAX && !self.watermarks.contains_key(wallet) {
             return false;
         }
-        self.watermarks.entry(wallet.to_owned()).or_default().raise(status, sequence.min(log.head))
+        self.watermarks.entry(wallet.to_owned()).or_default().raise(status, sequence.min(log.head()))
     }
 }
 

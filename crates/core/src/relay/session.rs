@@ -15,11 +15,12 @@ use super::fanout::{self, Answer};
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
 use super::update::Update;
-use crate::error::SyncError;
+use crate::entry::{Digest, Entry};
+use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Receipt, SyncHeartbeat};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
-use crate::message::Entry;
+use crate::log::{self, DeviceHead, LogHead};
 use crate::vector_clock::VectorClock;
 
 /// What a member asks for, whichever dialect it speaks.
@@ -49,6 +50,8 @@ pub(super) struct Fetch {
     /// Only these, where any are named.
     pub ranges: Vec<(u64, u64)>,
     pub batch_max: usize,
+    /// Its log up to there, where it says so.
+    pub log: Option<LogHead>,
     /// It says where the member stands: earlier answers are superseded, and what happens from now on is sent live.
     pub restarts: bool,
 }
@@ -61,16 +64,16 @@ pub(super) struct Session {
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
     pub append: Option<Append>,
+    /// Whether an entry of the log is found by a key: then any message may be in it under another device.
+    pub has_keys: bool,
 }
 
 /// The log, as far as memory has it.
 pub(super) struct Log {
     pub session_id: SessionId,
-    /// The last sequence number on disk.
-    pub head: u64,
-    /// The highest counter of each device on disk.
-    pub heads: VectorClock,
-    /// The last entries, ending at `head`.
+    /// What is on disk: its end, its hash and the last entry of each device.
+    pub state: log::Log,
+    /// The last entries, up to its end.
     tail: VecDeque<Arc<TailEntry>>,
     /// Parts that the journal is reading, and who waits for each.
     pub reads: BTreeMap<BatchKey, Vec<ConnectionId>>,
@@ -114,13 +117,19 @@ pub(super) struct Missed {
 
 impl Session {
     pub fn new(session_id: SessionId, stored: StoredSession) -> Self {
-        let mut heads = VectorClock::new();
-        for device in &stored.devices {
-            // What the journal holds was checked when it was appended.
-            let _ = heads.raise(&device.device_id, device.last_counter);
-        }
+        let heads = stored.devices.iter().filter(|row| row.last_counter > 0).map(|row| DeviceHead {
+            device_id: row.device_id.as_str().into(),
+            counter: row.last_counter,
+            sequence: row.last_sequence,
+            digest: row.last_digest,
+        });
+        let state = match stored.head {
+            0 => log::Log::new(&session_id),
+            head => log::Log::restore(head, stored.log_hash, heads.collect()),
+        };
         Session {
-            log: Log { session_id, head: stored.head, heads, tail: VecDeque::new(), reads: BTreeMap::new() },
+            log: Log { session_id, state, tail: VecDeque::new(), reads: BTreeMap::new() },
+            has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
             receipts: Receipts::new(stored.watermarks),
             attachments: BTreeMap::new(),
@@ -151,13 +160,14 @@ impl Session {
         match ask {
             Ask::Announce(announcement) => self.announce(ctx, connection, device_id, announcement),
             Ask::Fetch(fetch) => {
+                self.log.compare(fetch.log)?;
                 let attachment = member(&mut self.attachments, connection, device_id);
                 fanout::fetch(ctx, &mut self.log, connection, attachment, fetch)?;
             }
             Ask::Write(update) => {
                 let attachment = member(&mut self.attachments, connection, device_id);
                 if update.listens {
-                    attachment.live.get_or_insert(self.log.head + 1);
+                    attachment.live.get_or_insert(self.log.head() + 1);
                 }
                 if attachment.wallet.is_none() {
                     attachment.wallet.clone_from(&update.speaks_for);
@@ -166,7 +176,7 @@ impl Session {
             }
             Ask::Acknowledge(through) => {
                 let attachment = member(&mut self.attachments, connection, device_id);
-                let (before, through) = attachment.acknowledge(through.min(self.log.head));
+                let (before, through) = attachment.acknowledge(through.min(self.log.head()));
                 self.devices.has_stored(ctx.now, &attachment.device_id, through);
                 self.receipts.delivered(ctx.now, &self.log, connection, attachment, (before, through));
                 fanout::serve(ctx, &mut self.log, connection, attachment);
@@ -175,8 +185,11 @@ impl Session {
                 if let Some(attachment) = self.attachments.get(&connection) {
                     self.devices.heard_of(ctx.now, &attachment.device_id, heartbeat);
                 }
-                let vector_clock = if wants_clock { self.log.heads.informing() } else { VectorClock::new() };
-                let answer = SyncHeartbeat { sequence_number: self.log.head, vector_clock };
+                let (vector_clock, log) = match wants_clock {
+                    true => (self.log.state.clock().informing(), None),
+                    false => (VectorClock::new(), Some(self.log.state.log_head())),
+                };
+                let answer = SyncHeartbeat { sequence_number: self.log.head(), vector_clock, log };
                 ctx.transmit(connection, &self.log.session_id, Body::SyncHeartbeat(answer));
             }
             Ask::Receipts { receipts, unreadable } => {
@@ -206,7 +219,7 @@ impl Session {
     fn announce(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, said: Announcement) {
         ctx.takes_compressed(connection, said.deflate);
         let attachment = member(&mut self.attachments, connection, device_id);
-        let before = attachment.announce(device_id, &said, self.log.head);
+        let before = attachment.announce(device_id, &said, self.log.head());
         let hears_receipts = attachment.dialect.hears_stored_receipts();
         if before != device_id && self.attachments.values().all(|other| other.device_id != before) {
             self.devices.forget_visitor(&before);
@@ -302,7 +315,38 @@ impl Attachment {
     }
 }
 
+impl TailEntry {
+    /// An entry of the journal; `None` where it cannot be read.
+    pub fn read(stored: StoredEntry) -> Option<TailEntry> {
+        let entry = stored.body.entries().ok()?.pop()?;
+        Some(TailEntry { stored, entry })
+    }
+}
+
 impl Log {
+    /// The last sequence number on disk.
+    pub fn head(&self) -> u64 {
+        self.state.end()
+    }
+
+    /// Compares with what a device says of its log, where memory knows of that place. The device compares at every place.
+    fn compare(&self, other: Option<LogHead>) -> Result<(), SyncError> {
+        let Some(other) = other else { return Ok(()) };
+        let own = if other.sequence == self.head() { Some(self.state.log_head()) } else { self.head_at(other.sequence) };
+        match own {
+            Some(own) if own != other => {
+                let message = format!("the log of the device, up to {other}, is another than that of this relay, {own}");
+                Err(SyncError::new(ErrorCode::RelayForked, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The log up to this place, where memory has it.
+    pub fn head_at(&self, sequence: u64) -> Option<LogHead> {
+        self.tail_from(sequence)?.next().map(|(_, hash)| LogHead { sequence, hash: *hash })
+    }
+
     pub fn extend_tail(&mut self, entries: Vec<TailEntry>) {
         self.tail.extend(entries.into_iter().map(Arc::new));
         while self.tail.len() > TAIL_ENTRIES_MAX {
@@ -315,11 +359,11 @@ impl Log {
         self.tail.iter().map(|entry| &entry.entry)
     }
 
-    /// The entries from `from` on, where the tail holds that one.
-    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = &Entry>> {
+    /// The entries from `from` on, each with the hash of the log up to it, where the tail holds that one.
+    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = (&Entry, &Digest)>> {
         let first = self.tail.front()?.stored.sequence;
         let start = usize::try_from(from.checked_sub(first)?).ok().filter(|start| *start < self.tail.len())?;
-        Some(self.tail.range(start..).map(|entry| &entry.entry))
+        Some(self.tail.range(start..).map(|entry| (&entry.entry, &entry.stored.log_hash)))
     }
 
     /// Whether any of these entries was written by another wallet; the tail tells, and beyond it one is assumed.
@@ -328,12 +372,12 @@ impl Log {
         from < first || self.tail().any(|entry| (from..=through).contains(&entry.sequence_number) && entry.message.sender_wallet != wallet)
     }
 
-    /// The message that stands at this place, where memory has it.
+    /// The id of the message at this place, where memory has it.
     pub fn id_at(&self, sequence: u64) -> Option<String> {
-        self.tail_from(sequence)?.next().map(|entry| entry.message.id.clone())
+        self.tail_from(sequence)?.next().map(|(entry, _)| entry.message.id.clone())
     }
 
-    /// Where this message stands, where memory has it.
+    /// The place of this message, where memory has it.
     pub fn sequence_of(&self, message_id: &str) -> Option<u64> {
         self.tail().rev().find(|entry| entry.message.id == message_id).map(|entry| entry.sequence_number)
     }
