@@ -43,6 +43,10 @@ impl Session {
             status: MessageStatus::Failed,
             error: Some(error),
         });
+        if id != refused.message.id {
+            let (session_id, message_id) = (self.id().to_owned(), refused.message.id.clone());
+            transaction.write(Write::ForgetName { session_id, message_id }, true);
+        }
         let empty = |entry: &mut Entry| {
             if entry.counter == counter {
                 let Message { sender_wallet, timestamp, session_id, .. } = std::mem::take(&mut entry.message);
