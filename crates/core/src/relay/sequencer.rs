@@ -90,6 +90,13 @@ impl<'a> Sequencer<'a> {
             return Err(refused_before().into());
         }
         let Some(last_digest) = update.last_digest else { return Ok(()) };
+        let invalid = |message: &str| Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
+        if messages.iter().any(|draft| draft.entry.device_id != update.device_id) {
+            return invalid("the message is of another device than the one that announced itself");
+        }
+        if messages.iter().any(|draft| draft.entry.message.session_id != update.head.session_id) {
+            return invalid("the message belongs to another session");
+        }
         let last = self.log.counter(&update.device_id);
         let mut digest = self.log.digest(&update.head.session_id, &update.device_id);
         let fresh = messages.iter().map(|draft| &draft.entry).filter(|entry| entry.counter > last);
@@ -115,12 +122,6 @@ impl<'a> Sequencer<'a> {
         let Entry { message, counter, .. } = &entry;
         message.check()?;
         check_id("message.id", &message.id)?;
-        if entry.device_id != update.device_id {
-            return invalid("the message is of another device than the one that announced itself");
-        }
-        if message.session_id != update.head.session_id {
-            return invalid("the message belongs to another session");
-        }
         if let Some(wallet) = self.session.attachments.get(&update.connection).and_then(|attachment| attachment.wallet.as_ref())
             && message.sender_wallet != *wallet
         {
