@@ -95,6 +95,8 @@ pub(crate) fn close(connection: Connection, lost: bool) -> rusqlite::Result<()> 
 }
 
 fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(), Reason>> {
+    // What is refused is left as it is, the log of a process that was killed too.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Exclusive: a second relay on the same file would give out the same sequence numbers.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -106,11 +108,12 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     }
     if !empty && version != SCHEMA_VERSION {
         let (written, help) = match version {
-            1..SCHEMA_VERSION => ("a preview, whose form is not read any more", "move it away, or choose another file"),
-            _ => ("another version", "use that version, or choose another file"),
+            ..=0 => ("by no version that is known", "move it away"),
+            1..SCHEMA_VERSION => ("by a preview whose form is not read any more", "move it away"),
+            _ => ("by a newer version", "use that version"),
         };
         return Ok(Err(format!(
-            "the journal {name} was written by {written} (tables {version}, this version knows {SCHEMA_VERSION}): {help}"
+            "the journal {name} was written {written} (tables {version}, this version knows {SCHEMA_VERSION}): {help}, or choose another file"
         )));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -125,6 +128,7 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(Ok(()))
 }
 
