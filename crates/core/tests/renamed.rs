@@ -4,11 +4,12 @@ mod desk;
 
 use desk::{Desk, PEER, WALLET, session};
 use solconnect_sync_core::client::{Event, Input, MessageStatus, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Body;
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::limits::{BACKOFF_MS_MAX, CLOCK_DEVICES_MAX};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::vector_clock::VectorClock;
 
 /// An entry of this wallet's device `device` at a place of the log, its `counter`th.
@@ -16,7 +17,7 @@ fn own(sequence_number: u64, device: &str, counter: u64, message: Message) -> En
     let mut vector_clock = VectorClock::new();
     vector_clock.raise(device, counter).unwrap();
     let message = Message { id: message_id(&session(), device, counter), session_id: session(), sender_wallet: WALLET.into(), ..message };
-    Entry { message, sequence_number, vector_clock, server_timestamp: 8, original_device_id: device.into() }
+    Entry { message, sequence_number, vector_clock, server_timestamp: 8, device_id: device.into() }
 }
 
 fn text(text: &str) -> Message {
@@ -48,7 +49,14 @@ fn what_is_queued_again_under_a_new_id_is_not_sent_before_it_is_stored() {
     desk.held = Some(Default::default());
     desk.ask(|request| Input::OpenSession { request, peer_wallet: PEER.into() });
     // While one commit is under way, a message is written and another copy's message of the same counter arrives.
-    desk.ask(|request| Input::Send { request, session_id: session(), text: "mine".into(), content_type: None });
+    desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "mine".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     let name = desk.device_id();
     desk.push(&[own(1, &name, 1, text("theirs"))]);
     desk.forget();
@@ -152,7 +160,15 @@ fn a_new_id_is_taken_in_one_session_and_the_others_keep_theirs() {
     desk.call(|request| Input::OpenSession { request, peer_wallet: other_peer.into() }).unwrap();
     let other = session_of(WALLET, other_peer);
     let name = desk.device_id();
-    desk.call(|request| Input::Send { request, session_id: other.clone(), text: "elsewhere".into(), content_type: None }).unwrap();
+    desk.call(|request| Input::Send {
+        request,
+        session_id: other.clone(),
+        text: "elsewhere".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    })
+    .unwrap();
     desk.send("here");
     desk.commits.clear();
     desk.refuse(ErrorCode::CounterReused, |_| {});
