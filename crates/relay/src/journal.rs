@@ -284,6 +284,7 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
         JournalQuestion::Find { session_id, counters, keys } => {
             store::find(connection, session_id, counters, keys).map(JournalAnswer::Entries)
         }
+        JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
     };
     Some(answer.unwrap_or_else(|reason| {
         error!("reading the journal failed: {reason}");
@@ -298,7 +299,7 @@ mod tests {
 
     fn entry(sequence: u64, body_bytes: usize) -> StoredEntry {
         let body = solconnect_sync_core::batch::Batch::from_bytes(&vec![7; body_bytes]);
-        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, digest: [7; 32], body }
+        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, log_hash: [7; 32], body }
     }
 
     fn append(session: &str, sequence: u64, body_bytes: usize) -> JournalQuestion {
