@@ -388,3 +388,44 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
     }
     assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 0);
 }
+
+fn send_named(world: &mut World, index: usize, id: &str, text: &str) {
+    let known = world.devices[index].store.names.get(&(session(), id.to_owned())).cloned();
+    let (session_id, text, message_id) = (session(), text.to_owned(), Some(id.to_owned()));
+    let request = world.call(index, |request| Input::Send { request, session_id, text, content_type: None, message_id, known });
+    world.answer(index, request, MINUTE_MS).unwrap();
+}
+
+/// Two devices of a wallet give one name, to the same message or to two.
+#[test]
+fn a_name_that_two_devices_give_is_one_message_and_all_else_arrives() {
+    for (late_text, is_caught_up) in [("same", false), ("same", true), ("other", false), ("other", true)] {
+        let mut world = healthy(3);
+        world.feed(2, Input::SetOffline { offline: true });
+        send_named(&mut world, 0, "order", "same");
+        world.run_for(1_000);
+        if is_caught_up {
+            world.feed(2, Input::SetOffline { offline: false });
+            world.run_for(1_000);
+        }
+        send(&mut world, 2, "before");
+        send_named(&mut world, 2, "order", late_text);
+        // More than one frame: those behind the refused message are refused too.
+        for number in 0..350 {
+            send(&mut world, 2, &format!("behind {number}"));
+        }
+        world.feed(2, Input::SetOffline { offline: false });
+        world.run_for(10_000);
+        let mut expected = vec!["same".to_owned(), "before".to_owned()];
+        expected.extend((0..350).map(|number| format!("behind {number}")));
+        for index in 0..3 {
+            assert_eq!(shown(&world, index), expected, "{late_text} {is_caught_up} device {index}");
+        }
+        let failed = |event: &&Event| matches!(event, Event::StatusChanged { status: MessageStatus::Failed, .. });
+        assert_eq!(world.devices[2].events.iter().filter(failed).count(), usize::from(late_text == "other"));
+        assert_eq!(world.devices[2].replaced, Vec::<String>::new());
+        assert_eq!(world.devices[2].client.as_ref().unwrap().sync_status().queued_message_count, 0);
+        let warnings: Vec<_> = world.devices[2].events.iter().filter(|event| matches!(event, Event::Warning { .. })).collect();
+        assert_eq!(warnings, Vec::<&Event>::new());
+    }
+}

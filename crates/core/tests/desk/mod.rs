@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use memory::Records;
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input, LogRecord, MessageStatus, Reply, SyncScope};
+use solconnect_sync_core::client::{
+    Action, Client, ClientConfig, Commit, DeliveryReceipt, Event, Input, LogRecord, MessageStatus, Reply, SyncScope,
+};
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, SyncAck, SyncHeartbeat, SyncRequest, SyncResponse};
@@ -48,7 +50,7 @@ pub struct Desk {
     pub disconnects: u64,
     pub replies: BTreeMap<u64, Result<Reply, SyncError>>,
     request: u64,
-    sent: Vec<Frame>,
+    pub sent: Vec<Frame>,
     events: Vec<Event>,
 }
 
@@ -169,6 +171,14 @@ impl Desk {
             Ok(Reply::Receipt(receipt)) => receipt.message_id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Sends under a name of the application's own, with what the store has under it.
+    pub fn send_named(&mut self, id: &str, text: &str) -> Result<DeliveryReceipt, SyncError> {
+        let known = self.records.names.get(&(session(), id.to_owned())).cloned();
+        let (session_id, text, message_id) = (session(), text.to_owned(), Some(id.to_owned()));
+        let reply = self.call(|request| Input::Send { request, session_id, text, content_type: None, message_id, known });
+        reply.map(|reply| if let Reply::Receipt(receipt) = reply { receipt } else { panic!("{reply:?}") })
     }
 
     /// `syncMessages`; the request.

@@ -22,8 +22,6 @@ pub(super) struct Outbox {
     entries: Sorted<u64, Queued>,
     /// By counter.
     leaving: Sorted<u64, Queued>,
-    /// The digest of the last message that was queued; `None` where there was none since the machine started.
-    last_digest: Option<Digest>,
     /// Whether one has a name that its place does not give it. Only then may it be in the log under another device.
     has_names: bool,
     /// First and last counter of each record. One is swept from the store when all its messages are in the log; what of
@@ -58,8 +56,7 @@ impl Outbox {
     }
 
     fn insert(&mut self, entry: Entry, logged_digest: Digest) {
-        let digest = entry.digest(&self.last_digest.unwrap_or(logged_digest));
-        self.last_digest = Some(digest);
+        let digest = entry.digest(&self.entries.last().map_or(logged_digest, |queued| queued.digest));
         self.has_names |= start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_none();
         self.entries.insert(entry.counter, Queued { entry, digest });
     }
@@ -206,7 +203,6 @@ impl Outbox {
             self.entries.insert(counter, queued);
         }
         self.entries.remove_after(&stored_counter);
-        self.last_digest = self.entries.last().map(|queued| queued.digest);
         while self.records.pop_back_if(|(first, _)| *first > stored_counter).is_some() {}
         self.counter = stored_counter;
         self.acknowledged_counter = self.acknowledged_before;
