@@ -28,11 +28,13 @@ pub const OUTBOX: &str = "outbox";
 pub const LOG: &str = "log";
 /// Open versions of edited messages, by session and message.
 pub const VERSIONS: &str = "versions";
+/// Names that the application gave its messages, by session and name.
+pub const NAMES: &str = "names";
 /// All of them.
-pub const STORES: [&str; 5] = [META, SESSIONS, OUTBOX, LOG, VERSIONS];
+pub const STORES: [&str; 6] = [META, SESSIONS, OUTBOX, LOG, VERSIONS, NAMES];
 
 /// The version of the stores and of what is in them. A database of any other is refused and left as it is.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// How long a database may take to open (B9, B11).
 const OPEN_TIMEOUT_MS: u32 = 5_000;

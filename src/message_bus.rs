@@ -75,7 +75,7 @@ impl MessageBus {
         let shell = self.0.clone();
         deliver(async move {
             shell.engine_with_wallet().await?;
-            to_js(&shell.send(text("sessionId", &session_id)?, text("text", &content)?, None).await?)
+            to_js(&shell.engine()?.send(text("sessionId", &session_id)?, text("text", &content)?, None, None).await?)
         })
     }
 

@@ -79,12 +79,13 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
-        #[wasm_bindgen(unchecked_optional_param_type = "{ contentType?: string }")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "{ contentType?: string; id?: string }")] options: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
         settle(async move {
-            let content_type = optional_text("contentType", &field(&options, "contentType"))?;
-            to_js(&shell.send(text("sessionId", &session_id)?, text("text", &content)?, content_type).await?)
+            let option = |name| optional_text(name, &field(&options, name));
+            let (session_id, content) = (text("sessionId", &session_id)?, text("text", &content)?);
+            to_js(&shell.engine()?.send(session_id, content, option("contentType")?, option("id")?).await?)
         })
     }
 

@@ -153,7 +153,7 @@ impl SyncStorage {
                 None => (text_field(&message, "ciphertext")?, text_field(&message, "content_type").ok()),
             };
             shell.engine_with_wallet().await?;
-            to_js(&shell.send(text("sessionId", &session_id)?, content, content_type).await?)
+            to_js(&shell.engine()?.send(text("sessionId", &session_id)?, content, content_type, None).await?)
         })
     }
 
@@ -161,6 +161,6 @@ impl SyncStorage {
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<MessageView[]>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { with_clocks(&shell.engine()?.read(|client| client.queued())) })
+        deliver(async move { with_clocks(&shell.engine()?.queued_messages().await?) })
     }
 }

@@ -6,7 +6,7 @@ export type WalletAddress = string;
 export type SessionId = string;
 /** One database of one browser profile. */
 export type DeviceId = string;
-/** `<session>:<device>:<counter>`, where an SDK made it. */
+/** `<session>:<device>:<start>:<counter>` where the SDK gave it, or what the application gave `sendMessage`. It never changes. */
 export type MessageId = string;
 
 /** What every asynchronous method of the SDK resolves with; it never rejects. */
@@ -34,8 +34,8 @@ export type ErrorCode =
   | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_CONNECTION_FAILED'
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
-  | 'RELAY_ROLLED_BACK' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'COUNTER_REUSED' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
+  | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
 
 /** Options; what is left out has the value in brackets. */
 export interface SdkConfig {
@@ -124,12 +124,11 @@ export interface SyncEvents {
   onStatusChanged(sessionId: string, messageId: string, status: MessageStatus, error?: SdkError): void;
   /** A message has another winning version, or its versions are in conflict. */
   onMessageChanged(sessionId: string, messageId: string): void;
-  /** A queued message has another id, because its device has. */
-  onMessageRenamed(sessionId: string, oldId: string, newId: string): void;
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
   onConnectionChanged(state: ConnectionState): void;
   onQueueChanged(queuedMessageCount: number): void;
-  onDeviceReplaced(sessionId: string, oldId: string, newId: string): void;
+  /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
+  onDeviceReplaced(oldId: string, newId: string): void;
   onWarning(error: SdkError): void;
 }
 
