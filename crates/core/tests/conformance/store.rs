@@ -8,8 +8,10 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     Commit, DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
 };
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::log::{DeviceHead, Log};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::vector_clock::VectorClock;
 
 /// A store under test.
@@ -59,29 +61,25 @@ pub fn device(device_id: &str) -> DeviceRecord {
 
 /// A session with every field set.
 pub fn session(session_id: &str, cursor: u64) -> SessionRecord {
+    let head = |device: &str, counter, sequence| DeviceHead { device_id: device.into(), counter, sequence, digest: [counter as u8; 32] };
     let mut record = SessionRecord {
-        session_id: session_id.to_owned(),
-        wallet: "me".to_owned(),
-        peer_wallet: "you".to_owned(),
         open: true,
-        cursor,
+        log: Log::restore(cursor, [7; 32], vec![head("a", 2, cursor), head("b", 1, 1)]),
         counter: 3,
-        heads: clock(r#"{"a":2,"b":1}"#),
         read_mark: ReadMark { message_id: "m".to_owned(), sequence_number: 2 },
         last_sync_ms: 1_795_000_000_000,
         small_first: 1,
         small_count: 2,
-        ..SessionRecord::default()
+        ..SessionRecord::new(session_id.to_owned(), "me".to_owned(), "you".to_owned())
     };
     record.watermarks.of("you").delivered = 2;
     record
 }
 
 fn unsent(session_id: &str, counter: u64) -> Entry {
-    let (id, session_id) = (format!("{session_id}:a:{counter}"), session_id.to_owned());
+    let (id, session_id) = (format!("{session_id}:a:start1:{counter}"), session_id.to_owned());
     let message = Message { id, session_id, ciphertext: "hello \u{1f44b} \0".to_owned(), ..Message::default() };
-    let vector_clock = clock(&format!(r#"{{"a":{counter}}}"#));
-    Entry { message, sequence_number: 0, vector_clock, server_timestamp: 7, original_device_id: "a".to_owned() }
+    Entry { message, device_id: "a".to_owned(), counter, knows: 4, server_timestamp: 7, ..Entry::default() }
 }
 
 /// Unsent messages of a session, in one record.
@@ -107,10 +105,10 @@ pub fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
             heads_before = heads.clone();
         }
         let device = if sequence_number % 2 == 1 { "a" } else { "b" };
-        heads.tick(device).expect("a small counter");
+        let counter = heads.tick(device).expect("a small counter");
         let message = Message { id: format!("m{sequence_number}"), session_id: session_id.to_owned(), ..Message::default() };
-        let (vector_clock, original_device_id) = (heads.clone(), device.to_owned());
-        entries.push(Entry { message, sequence_number, vector_clock, server_timestamp: 0, original_device_id });
+        let (device_id, knows) = (device.to_owned(), sequence_number - 1);
+        entries.push(Entry { message, device_id, counter, knows, sequence_number, ..Entry::default() });
     }
     let batch = Batch::of(&entries[first as usize - 1..]).expect("they follow each other");
     LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }
@@ -223,7 +221,7 @@ async fn a_commit_that_is_dropped_half_way_is_whole_or_nothing<S: Store>() {
         dropped += usize::from(!is_done);
         let snapshot = store.snapshot().await;
         let in_outbox = snapshot.outbox.iter().any(|record| record.first() == counter);
-        let in_session = snapshot.sessions.iter().any(|record| record.cursor == last);
+        let in_session = snapshot.sessions.iter().any(|record| record.log.end() == last);
         let log: Vec<_> = places(&store, "room").await.into_iter().filter(|place| place.0 >= first).collect();
         let whole = (true, true, vec![(first, last)]);
         let found = (in_outbox, in_session, log);
