@@ -26,7 +26,7 @@ const forbiddenText = [
 const forbiddenPackages = ['getrandom', 'rand', 'tokio', 'futures', 'futures-util', 'async-trait', 'wasm-bindgen', 'js-sys', 'web-sys', 'chrono'];
 
 export async function checkSansIo() {
-  const wrong = [...(await missingRules()), ...wrongText(), ...wrongPackages()];
+  const wrong = [...(await missingRules()), ...wrongText(), ...circles(), ...wrongPackages()];
   if (wrong.length > 0) throw new Problem(`crates/core is not sans-I/O:\n  ${wrong.join('\n  ')}`);
 }
 
@@ -52,6 +52,28 @@ function wrongText() {
     const code = line.replace(/\/\/.*/, '');
     return forbiddenText.filter(([pattern]) => pattern.test(code)).map(([, why]) => `${relative(root, file)}:${index + 1}: ${why}: ${line.trim()}`);
   }));
+}
+
+/** Top-level modules may not use each other in a circle: what is below can be read without what is above. */
+function circles() {
+  const source = join(core, 'src');
+  const files = readdirSync(source, { recursive: true }).filter((file) => file.endsWith('.rs') && !/(^lib|tests)\.rs$/.test(file));
+  const uses = new Map();
+  for (const file of files) {
+    const name = file.split(/[\\/.]/)[0];
+    const code = readFileSync(join(source, file), 'utf8').split('#[cfg(test)]')[0].replace(/\/\/.*/g, '');
+    const used = uses.get(name) ?? uses.set(name, new Set()).get(name);
+    for (const [, other] of code.matchAll(/\bcrate::(\w+)/g)) if (other !== name) used.add(other);
+  }
+  const found = [];
+  const reach = (path) => {
+    for (const next of uses.get(path.at(-1)) ?? []) {
+      if (next === path[0]) found.push(`modules use each other in a circle: ${[...path, next].join(' -> ')}`);
+      else if (next > path[0] && !path.includes(next)) reach([...path, next]);
+    }
+  };
+  for (const name of uses.keys()) reach([name]);
+  return found;
 }
 
 function wrongPackages() {

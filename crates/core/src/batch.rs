@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Extensions};
 use crate::ids::{is_start, message_id, start_of};
-use crate::limits::{
-    ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FIRST_SEQUENCE_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX,
-};
+use crate::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INFLATED_BYTES_MAX, INTEGER_MAX, SEQUENCE_MAX};
 use crate::list::list;
 use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;
@@ -459,7 +457,7 @@ impl<'a> Layout<'a> {
         let session = take_name(&mut reader)?;
         let first = reader.varint()?;
         let count = reader.below(BATCH_MESSAGES_MAX + 1)?;
-        if first > FIRST_SEQUENCE_MAX && count > 0 {
+        if first > SEQUENCE_MAX && count > 0 {
             return Err(Malformed("a sequence number is above 2^53 - 1"));
         }
         let wallets = reader.below(BATCH_MESSAGES_MAX + 1)?;

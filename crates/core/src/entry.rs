@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, start_of};
-use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, FIRST_SEQUENCE_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, SEQUENCE_MAX};
 use crate::message::{Message, Stamp};
 use crate::vector_clock::VectorClock;
 use crate::wire::{put_bytes, put_name, put_varint};
@@ -193,7 +193,7 @@ impl Entry {
             && numbers.into_iter().all(|number| number <= INTEGER_MAX)
             && !self.device_id.is_empty()
             && self.counter > 0
-            && self.sequence_number <= FIRST_SEQUENCE_MAX
+            && self.sequence_number <= SEQUENCE_MAX
             && (self.sequence_number == 0 || self.knows < self.sequence_number)
             && self.also.len() <= ALSO_MAX
             && self.extensions.bytes().len() <= EXTENSIONS_BYTES_MAX

@@ -16,11 +16,12 @@ pub mod limits;
 mod list;
 pub mod log;
 pub mod message;
-//#[cfg(feature = "relay")]
-//pub mod relay;
+#[cfg(feature = "relay")]
+pub mod relay;
 mod scalar;
 #[cfg(feature = "json")]
 mod surrogates;
 pub mod time;
 pub mod vector_clock;
+pub mod watermark;
 mod wire;

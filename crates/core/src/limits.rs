@@ -3,6 +3,9 @@
 /// The largest integer that JavaScript holds exactly (2^53 - 1): the cap of counters, sequences and sums.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// The highest sequence number of an entry: the numbers of a batch that begins there stay below 2^53.
+pub const SEQUENCE_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
+
 /// The largest frame either side accepts, in bytes. Browsers have no backpressure on receive, so a frame
 /// must be small enough to hold many of in memory; it must still carry one message of the largest size.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -30,9 +33,6 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Messages in one batch, whatever `maxBatchSize` asks for.
 pub const BATCH_MESSAGES_MAX: usize = 1_000;
 
-/// The highest sequence number of a batch's first message: those of all that may follow it are below 2^53.
-pub const FIRST_SEQUENCE_MAX: u64 = INTEGER_MAX - BATCH_MESSAGES_MAX as u64;
-
 /// Messages in one batch where nothing is asked for.
 pub const BATCH_MESSAGES_DEFAULT: usize = 100;
 
@@ -59,20 +59,45 @@ pub const UPDATES_IN_FLIGHT_MAX: usize = 10;
 /// Messages the relay sends a v1 device ahead of its acknowledgement. Memory on the device is bounded by it.
 pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
 
-/// Bytes the relay queues for one socket before it waits for it to drain. What waits stays in the log. One frame is being
-/// written while the next waits, and the system holds more; and a thousand sockets that never read, with one frame
-/// beyond this and what the socket's own buffer holds, stay below 256 MiB.
+/// Bytes the relay queues for one socket before it waits for it to drain: what waits stays in the log, and what only
+/// informs is said again later or not at all.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes queued for one socket at which the relay cuts it at once. What is not in the log (acknowledgements, errors,
-/// receipts, devices) does not wait, so that a client which asks and never reads could have it queue without end.
-pub const SOCKET_QUEUE_BYTES_CUT: usize = 2 * SOCKET_QUEUE_BYTES_MAX;
+/// Bytes queued for one socket that the relay cuts it at: answers must be said, and a socket that takes none of them while
+/// its device asks on is lost. A thousand sockets that take nothing stay below 256 MB.
+pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 16 * 1024;
 
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;
 
 /// Sessions one connection may be attached to: what one device may keep.
 pub const ATTACHMENTS_MAX: usize = SESSIONS_MAX;
+
+/// Devices of a session that never wrote, which the relay keeps in memory to list them: as many as may write. The one
+/// unseen for the longest time gives way, so nobody is kept from reading.
+pub const VISITORS_MAX: usize = CLOCK_DEVICES_MAX;
+
+/// Devices in the clock that the relay keeps of an announcement, to list it: a longer one would be kept for every device.
+pub const KEPT_CLOCK_DEVICES_MAX: usize = 16;
+
+/// Requests of one connection in one session that wait to be answered. The SDK has one, and each costs memory while its
+/// socket takes nothing.
+pub const REQUESTS_WAITING_MAX: usize = 64;
+
+/// Ranges of one request that are answered one by one, each with a read of the journal; what comes after them is answered
+/// as one.
+pub const RANGES_MAX: usize = 64;
+
+/// Refused messages of one update of a seed client that are named, each in an error frame of its own.
+pub const REFUSALS_MAX: usize = 32;
+
+/// What one connection may cost the relay at once, in microseconds of its one thread, as estimated by `relay/budget.rs`:
+/// a device of a thousand sessions that comes back, or ten thousand messages in batches of a hundred.
+pub const COST_US_MAX: u64 = 250_000;
+
+/// What a connection may cost in a second in the long run: some six thousand messages in batches, and a fortieth of the
+/// relay's thread, so that a dozen hostile connections leave most of it to the others.
+pub const COST_US_PER_SECOND: u64 = 25_000;
 
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
 pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;

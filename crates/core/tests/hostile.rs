@@ -99,7 +99,7 @@ fn a_receipt_names_the_message_that_stands_at_its_place() {
         sync.receipts[0].message_id.clone()
     };
     assert_eq!(receipt("first", 2), "second");
-    assert_eq!(receipt("first", 9), "", "nothing stands there");
+    assert_eq!(receipt("first", 9), "second", "a place beyond the log is its end");
 }
 
 #[test]

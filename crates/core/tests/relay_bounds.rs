@@ -2,7 +2,7 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use solconnect_sync_core::relay::Input;
@@ -165,9 +165,135 @@ fn what_was_delivered_is_stored_although_everybody_has_left() {
 fn devices_that_are_connected_are_listed_first() {
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.feed(Input::Closed { connection: 1 });
     rooms.open(2);
     rooms.say(2, &announce("b", WALLETS[0]));
     let devices = rooms.hear_only(2, "device_list")[0]["devices"].clone();
     assert_eq!((&devices[0]["deviceId"], &devices[1]["deviceId"]), (&json!("b"), &json!("a")));
+}
+
+/// The dearest frame of each kind, as a device of our rules or as a seed client.
+fn dearest() -> Vec<(&'static str, Value)> {
+    let clock: serde_json::Map<String, Value> = (0..290).map(|number| (format!("{number:0>180}"), json!(1))).collect();
+    let ranges: Vec<Value> = (0..1_000).map(|_| json!({ "start": 1, "end": 9_000 })).collect();
+    let receipts: Vec<Value> = (0..600).map(|number| json!({ "messageId": format!("m{number}"), "status": "read" })).collect();
+    let far: Vec<Value> = (0..600).map(|number| json!({ "messageId": "m", "status": "read", "sequenceNumber": number })).collect();
+    let repeats: Vec<Value> = (0..400).map(|_| json!({ "message": { "id": "same", "sender_wallet": "w", "ciphertext": "x" } })).collect();
+    let bad: Vec<Value> = (0..400).map(|number| json!({ "message": { "id": format!("{number:0>201}"), "ciphertext": "x" } })).collect();
+    let mut frames = Vec::new();
+    for (kind, fields) in [
+        ("device_announce", json!({ "syncState": { "vectorClock": clock } })),
+        ("sync_request", json!({ "lastSyncedSequence": 0 })),
+        ("sync_request", json!({ "missingRanges": ranges })),
+        ("sync_update", json!({ "messages": repeats })),
+        ("sync_update", json!({ "messages": bad })),
+        ("sync_ack", json!({ "acknowledgedSequences": [1] })),
+        ("sync_heartbeat", json!({ "vectorClock": clock })),
+        ("read_receipt", json!({ "receipts": receipts })),
+        ("read_receipt", json!({ "receipts": far })),
+        ("device_list", json!({})),
+        ("of_the_future", json!({})),
+    ] {
+        frames.push((kind, v1("h", kind, fields.clone())));
+        frames.push((kind, seed("h", kind, fields)));
+    }
+    frames.push(("chat", chat("mallory", &"x".repeat(8_000))));
+    frames
+}
+
+/// A session of twelve members of both dialects with a log, and a connection 99 that has announced itself.
+fn busy(speaks_v1: bool) -> Rooms {
+    let mut rooms = two();
+    for connection in 10..15 {
+        rooms.join(connection, &format!("v{connection}"), WALLETS[1]);
+        rooms.open(connection + 10);
+        rooms.say(connection + 10, &seed(&format!("s{connection}"), "device_announce", json!({})));
+    }
+    let messages: Vec<Value> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "hello there", json!({}))).collect();
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    rooms.open(99);
+    rooms.say(99, &if speaks_v1 { announce("h", WALLETS[1]) } else { seed("h", "device_announce", json!({})) });
+    (1..100).for_each(|connection| drop(rooms.hear(connection)));
+    rooms
+}
+
+#[test]
+fn what_a_frame_costs_is_bounded_for_every_kind() {
+    const FRAMES: usize = 40;
+    for (kind, frame) in dearest() {
+        let mut rooms = busy(frame["protocolVersion"] == json!(1));
+        let asked = rooms.asked.len();
+        let bytes_in = FRAMES * frame.to_string().len();
+        (0..FRAMES).for_each(|_| rooms.say(99, &frame));
+        let out: usize = (1..100).flat_map(|connection| rooms.lengths(connection)).sum();
+        // Twelve members; beside what it says, each may hear as much as the log of 200 messages and the list of devices.
+        assert!(out <= 12 * (4 * bytes_in + FRAMES * 6 * 1_024), "{kind}: {bytes_in} bytes in, {out} out");
+        assert!(rooms.asked.len() - asked <= 3 * FRAMES, "{kind}: {} questions to the journal", rooms.asked.len() - asked);
+        let rows = &rooms.journal[ROOM];
+        assert!(rows.devices.len() <= 3 && rows.watermarks.len() <= 3, "{kind}");
+        rooms.say(2, &update("b", WALLETS[1], 1, "honest"));
+        assert_eq!(rooms.hear_only(2, "sync_ack").len(), 1, "{kind}: the others go on");
+    }
+}
+
+#[test]
+fn sockets_that_take_nothing_have_bounded_queues() {
+    for (kind, frame) in dearest() {
+        let mut rooms = busy(frame["protocolVersion"] == json!(1));
+        rooms.open_binary(30);
+        rooms.say(30, &announce("binary", WALLETS[0]));
+        rooms.hear(30);
+        rooms.stuck = (1..100).collect();
+        for number in 0..60 {
+            rooms.say(99, &frame);
+            rooms.say(1, &update("a", WALLETS[0], 201 + number, &"y".repeat(8_000)));
+        }
+        for connection in 1..100 {
+            let queued: usize = rooms.lengths(connection).iter().sum();
+            assert!(queued <= SOCKET_QUEUE_BYTES_CUT + FRAME_BYTES_MAX, "{kind}: {queued} bytes for {connection}");
+        }
+    }
+}
+
+#[test]
+fn one_connection_cannot_have_all_the_time() {
+    let mut rooms = two();
+    let heartbeat = v1("a", "sync_heartbeat", json!({}));
+    for _ in 0..60_000 {
+        rooms.say(1, &heartbeat);
+    }
+    let answers = rooms.hear_only(1, "sync_heartbeat").len();
+    assert!(answers < 50_000, "{answers}");
+    rooms.say(1, &heartbeat);
+    assert!(rooms.hear(1).is_empty(), "it was told once that it is refused");
+    rooms.say(2, &update("b", WALLETS[1], 1, "honest"));
+    assert_eq!(rooms.hear_only(2, "sync_ack").len(), 1);
+    rooms.timeout(1_000);
+    rooms.say(1, &heartbeat);
+    assert_eq!(rooms.hear_only(1, "sync_heartbeat").len(), 1, "with time it is heard again");
+}
+
+#[test]
+fn honest_bursts_and_catching_up_are_not_throttled() {
+    let mut rooms = two();
+    for counter in 1..=2_000 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "a message of a burst"));
+    }
+    for first in (2_001..=10_000).step_by(100) {
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    }
+    assert!(rooms.hear_only(1, "error").is_empty());
+    assert_eq!(rooms.log().len(), 10_000);
+    rooms.open(3);
+    rooms.say(3, &announce("c", WALLETS[1]));
+    rooms.say(3, &v1("c", "sync_request", json!({})));
+    let mut cursor = 0;
+    while cursor < 10_000 {
+        let heard = rooms.hear(3);
+        assert!(heard.iter().all(|frame| frame.get("error").is_none()), "{heard:?}");
+        cursor += heard.iter().filter_map(|frame| frame["messages"].as_array()).map(|messages| messages.len() as u64).sum::<u64>();
+        rooms.say(3, &v1("c", "sync_ack", json!({ "acknowledgedSequences": [cursor] })));
+    }
 }

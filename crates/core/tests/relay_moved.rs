@@ -175,7 +175,7 @@ fn a_device_that_was_given_up_is_listed_no_more() {
 #[test]
 fn names_that_are_given_up_count_among_the_devices_of_a_session() {
     let mut rooms = Rooms::new();
-    rooms.fill(0);
+    rooms.fill(1);
     let devices = &mut rooms.journal.get_mut(ROOM).unwrap().devices;
     assert!(devices.remove("d0").is_some() && devices.remove("d1").is_some());
     rooms.join(3, "n", WALLETS[0]);

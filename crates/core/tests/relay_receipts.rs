@@ -129,3 +129,28 @@ fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_f
     let told: Vec<_> = told["receipts"].as_array().unwrap().iter().map(|receipt| receipt["status"].as_str().unwrap()).collect();
     assert_eq!(told, ["delivered"]);
 }
+
+#[test]
+fn a_receipt_beyond_the_log_stands_for_its_end() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    rooms.hear(1);
+    let far = json!([{ "messageId": "nothing", "status": "read", "sequenceNumber": 9_007_199_254_740_991_u64 }]);
+    rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": far })));
+    let told = rooms.hear_only(1, "read_receipt_sync").remove(0);
+    assert_eq!((told["receipts"][0]["sequenceNumber"].as_u64(), &told["receipts"][0]["messageId"]), (Some(1), &json!("room:a:1")));
+}
+
+#[test]
+fn many_receipts_of_one_frame_are_two_for_v1_devices() {
+    let mut rooms = two();
+    let messages: Vec<_> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+    rooms.hear(1);
+    let receipts: Vec<_> = (1..=1_000)
+        .map(|number| json!({ "messageId": "m", "status": if number % 2 == 0 { "read" } else { "delivered" }, "sequenceNumber": number }))
+        .collect();
+    rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": receipts })));
+    let told = rooms.hear_only(1, "read_receipt_sync");
+    assert_eq!((told.len(), told[0]["receipts"].as_array().unwrap().len()), (1, 2));
+}

@@ -317,10 +317,12 @@ fn a_counter_of_zero_is_refused_even_where_the_clock_agrees() {
 fn v1_devices_announce_themselves_first_and_speak_under_that_name() {
     let mut rooms = Rooms::new();
     rooms.open(1);
-    for frame in [update("a", WALLETS[0], 1, "x"), v1("a", "sync_request", json!({})), v1("a", "read_receipt", json!({ "receipts": [] }))] {
+    let others = ["sync_request", "sync_ack", "sync_heartbeat", "read_receipt"].map(|kind| v1("a", kind, json!({})));
+    for frame in others.into_iter().chain([update("a", WALLETS[0], 1, "x")]) {
         rooms.say(1, &frame);
         assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_ANNOUNCED", "{frame}");
     }
+    assert!(rooms.asked.is_empty(), "the session is not even read");
     rooms.say(1, &announce("a", WALLETS[0]));
     let mut frame = update("a", WALLETS[0], 1, "x");
     frame["deviceId"] = json!("another");
@@ -333,7 +335,8 @@ fn frames_that_name_nobody_are_refused() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     let nameless = |kind: &str| json!({ "type": kind, "sessionId": ROOM, "protocolVersion": 1 });
-    for frame in [nameless("device_announce"), nameless("sync_update"), json!({ "type": "sync_request" })] {
+    let update = json!({ "type": "sync_update", "sessionId": ROOM });
+    for frame in [nameless("device_announce"), update, json!({ "type": "sync_request" })] {
         rooms.say(1, &frame);
         assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "{frame}");
     }
@@ -518,6 +521,74 @@ fn more_than_a_batch_is_stored_in_several_appends() {
     assert!(heads.windows(2).all(|pair| pair[1] - pair[0] <= BATCH_MESSAGES_MAX));
 }
 
+/// A name that was taken by a device of our rules is not a seed client's to write under.
+#[test]
+fn a_seed_client_cannot_speak_as_a_v1_device() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "its own"));
+    let message = json!({ "messages": [{ "message": { "id": "m", "sender_wallet": WALLETS[0], "ciphertext": "forged" } }] });
+    let receipts = json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] });
+    let forged = [
+        seed("a", "sync_update", message),
+        seed("a", "device_announce", json!({})),
+        seed("a", "read_receipt", receipts),
+        chat("a", "forged"),
+    ];
+    rooms.hear(2);
+    for restarted in [false, true] {
+        rooms.open(9);
+        for frame in &forged {
+            rooms.say(9, frame);
+            let error = the_error(&mut rooms, 9);
+            assert_eq!(error["code"], "INVALID_MESSAGE_FORMAT", "{frame} {restarted}");
+            assert!(error["error"].as_str().unwrap().contains("speaks for itself"), "{error}");
+        }
+        assert_eq!(rooms.texts(), ["its own"]);
+        rooms.feed(Input::Closed { connection: 9 });
+        rooms.restart();
+    }
+}
+
+#[test]
+fn a_bare_frame_on_a_v1_connection_is_refused() {
+    let mut rooms = two();
+    for kind in ["device_announce", "sync_request", "sync_update", "sync_ack", "sync_heartbeat", "read_receipt"] {
+        rooms.say(1, &seed("a", kind, json!({})));
+        assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT", "{kind}");
+    }
+}
+
+#[test]
+fn a_seed_client_cannot_delete_what_v1_devices_wrote() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "stays"));
+    rooms.open(9);
+    let write = |fields: Value| {
+        let mut message = json!({ "sender_wallet": WALLETS[0], "ciphertext": "x" });
+        message.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        seed("s", "sync_update", json!({ "messages": [{ "message": message }] }))
+    };
+    for fields in [json!({ "id": "1", "replaces": "room:a:1" }), json!({ "id": "2", "deleted": true })] {
+        rooms.say(9, &write(fields));
+        assert_eq!(the_error(&mut rooms, 9)["code"], "INVALID_MESSAGE_FORMAT");
+    }
+    rooms.say(9, &write(json!({ "id": "3" })));
+    assert_eq!(rooms.texts(), ["stays", "x"], "a wallet may have devices of both kinds");
+}
+
+#[test]
+fn of_a_seed_update_good_messages_are_taken() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    let message = |id: &str, text: &str| json!({ "message": { "id": id, "sender_wallet": "w", "ciphertext": text } });
+    let long = "x".repeat(9_000);
+    let messages = json!([message("one", "1"), message("two", &long), message("three", "3"), message("four", &long)]);
+    rooms.say(1, &seed("s", "sync_update", json!({ "messages": messages })));
+    assert_eq!(rooms.texts(), ["1", "3"]);
+    let refused: Vec<Value> = rooms.hear_only(1, "error").into_iter().map(|error| error["refusedMessageId"].clone()).collect();
+    assert_eq!(refused, ["two", "four"], "each bad one is named");
+}
+
 /// A message of a seed client's update.
 fn seed_unsent(number: u64, text: &str) -> Value {
     let message = json!({ "id": format!("m{number}"), "sender_wallet": "w", "ciphertext": text, "timestamp": number });
@@ -611,7 +682,7 @@ fn refusals_of_one_update_are_bounded_and_name_no_id_that_is_too_long() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &seed("s", "sync_update", json!({ "messages": vec![json!({ "message": 5 }); 1_000] })));
-    assert_eq!(rooms.hear(1).len(), 100);
+    assert_eq!(rooms.hear(1).len(), 32);
     let mut message = seed_unsent(1, "x");
     message["message"]["id"] = json!("i".repeat(60_000));
     rooms.say(1, &seed("s", "sync_update", json!({ "messages": [message] })));

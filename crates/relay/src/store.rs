@@ -6,9 +6,9 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::Watermark;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::watermark::Watermark;
 
 use crate::place::{self, Place};
 

@@ -1,9 +1,9 @@
 //! What every journal must do, whatever it is made of: the simulated one, SQLite's, and every later one.
 
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::Watermark;
 use solconnect_sync_core::frame::SyncState;
 use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::watermark::Watermark;
 
 /// Asks an open journal; `None` for questions that have no answer. Dropping it closes the journal.
 pub type Ask = Box<dyn FnMut(JournalQuestion) -> Option<JournalAnswer>>;

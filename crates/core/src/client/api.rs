@@ -8,7 +8,6 @@ use super::records::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionR
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
-use crate::frame::ReceiptStatus;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 
@@ -151,27 +150,6 @@ pub struct Snapshot {
     pub outbox: Vec<OutboxRecord>,
     /// Every edited message.
     pub versions: Vec<VersionsRecord>,
-}
-
-/// Up to which entry a wallet has the messages of a session. Only grows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watermark {
-    /// Stored on a device of it.
-    pub delivered: u64,
-    /// Seen by its owner.
-    pub read: u64,
-}
-
-impl Watermark {
-    /// Takes in a receipt; says whether it was news.
-    pub fn raise(&mut self, status: ReceiptStatus, sequence: u64) -> bool {
-        let before = *self;
-        self.delivered = self.delivered.max(sequence);
-        if status == ReceiptStatus::Read {
-            self.read = self.read.max(sequence);
-        }
-        *self != before
-    }
 }
 
 /// The answer to a call.

@@ -1,6 +1,5 @@
 //! What a device stores, and the bytes that it is stored as. Keys stand in the store's description (ARCHITECTURE.md).
 
-use super::api::Watermark;
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -8,6 +7,7 @@ use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
 use crate::log::{DeviceHead, Log, clock_from};
 use crate::vector_clock::VectorClock;
+use crate::watermark::Watermark;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, put_block, record};
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::client::Watermark;
+use crate::entry::Digest;
 use crate::frame::{Encoding, Payload, SyncState};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
+use crate::vector_clock::VectorClock;
+use crate::watermark::Watermark;
 
 /// Names one connection. Never used twice in the life of a process.
 pub type ConnectionId = u64;
@@ -45,6 +47,9 @@ pub enum Action {
     Log { text: String },
 }
 
+/// The beginning of a SHA-256: what the journal finds an entry by.
+pub type Key = [u8; 16];
+
 /// A question to the journal.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
@@ -58,9 +63,11 @@ pub enum JournalQuestion {
     /// Answered with `Entries`.
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
     /// Entries of `(device, counter)` pairs and of keys, those that exist, in any order. Answered with `Entries`.
-    Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<String> },
+    Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<Key> },
+    /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
+    Clocks { session_id: SessionId, at: Vec<u64> },
     /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append, and never
-    /// changes `last_counter` and `retired`: that is what the log says. Not answered.
+    /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow> },
 }
 
@@ -74,6 +81,8 @@ pub enum JournalAnswer {
     Appended,
     /// To `Read` and `Find`.
     Entries(Vec<StoredEntry>),
+    /// To `Clocks`, in the order of the question.
+    Clocks(Vec<VectorClock>),
     /// To any: it did not happen, nothing of it, and this is why.
     Failed { reason: String },
 }
@@ -83,6 +92,10 @@ pub enum JournalAnswer {
 pub struct StoredSession {
     /// The last sequence number, 0 for none.
     pub head: u64,
+    /// The running hash of the log up to there; anything where there is none.
+    pub log_hash: Digest,
+    /// Whether any of its entries has a key.
+    pub has_keys: bool,
     /// Every device.
     pub devices: Vec<DeviceRow>,
     /// Every wallet's receipts.
@@ -98,11 +111,11 @@ pub struct StoredEntry {
     pub device_id: DeviceId,
     /// Which of that device's it is; unique with the device.
     pub counter: u64,
-    /// What a repeat is known by, beside device and counter: of a seed client's message, and of one that was queued again
-    /// under another name. Unique in the session where present.
-    pub key: Option<String>,
-    /// What a repeat must equal.
-    pub digest: [u8; 32],
+    /// What a repeat is known by, beside device and counter, where its name does not tell its place. Unique in the session
+    /// where present.
+    pub key: Option<Key>,
+    /// The running hash of the log up to this entry.
+    pub log_hash: Digest,
     /// The entry, as a batch of one.
     pub body: Batch,
 }
@@ -117,10 +130,12 @@ pub struct DeviceRow {
     pub wallet: Option<WalletAddress>,
     /// Such as `web`.
     pub platform: String,
-    /// The highest counter of it in the log.
+    /// The counter of its last entry in the log, 0 where it has none.
     pub last_counter: u64,
-    /// A message that was queued under this id first is in the log under another: nothing more is taken under this one.
-    pub retired: bool,
+    /// The place of that entry.
+    pub last_sequence: u64,
+    /// The digest of that entry.
+    pub last_digest: Digest,
     /// When it was last heard of, in milliseconds since 1970.
     pub last_seen_ms: u64,
     /// What it had then.

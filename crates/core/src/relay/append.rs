@@ -1,250 +1,178 @@
-//! Taking messages: updates wait for their turn, are numbered (draft), the journal stores them, and only then is anything
-//! acknowledged (I1).
+//! Taking messages: updates wait for their turn, the sequencer numbers them, the journal stores them, and only then is
+//! anything acknowledged (I1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
-use super::draft::{Draft, first_key, first_place, refused_before, seed_key};
+use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry};
+use super::context::{Context, Purpose, refusal};
+use super::dialect::behind_of;
+use super::sequencer::{Sequencer, is_in_place, name_key};
 use super::session::{Session, TailEntry};
-use super::{Purpose, Relay, refusal};
-use crate::conflict::{concurrent_messages, unknown_to};
+use super::update::{Knowledge, Update};
+use crate::conflict::concurrent_messages;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Chat, ConflictReport, ErrorBody, Head, SyncAck, SyncConflict, SyncUpdate, Unsent};
-use crate::ids::{DeviceId, check_id};
+use crate::frame::{Body, ConflictReport, ErrorBody, SyncAck, SyncConflict};
+use crate::ids::{DeviceId, parse_message_id};
 use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_MAX};
-use crate::message::Message;
+use crate::log::{DeviceHead, Log};
+use crate::message::Kind;
 use crate::time::Now;
-use crate::vector_clock::VectorClock;
 
 /// Conflicts that seed clients are told of in one frame.
 const REPORTS_MAX: usize = 100;
 
-/// Messages of an update that are refused by name: what is 13 bytes there must not stand for an error frame a thousand times.
-pub(super) const REFUSALS_MAX: usize = 100;
-
-/// Messages of one client that wait to be stored.
-pub(super) struct Update {
-    pub connection: ConnectionId,
-    pub head: Head,
-    pub device_id: DeviceId,
-    pub v1: bool,
-    /// Chat frames are not acknowledged: seed clients do not expect it.
-    pub acknowledge: bool,
-    pub messages: Vec<Unsent>,
-}
-
 /// What the journal is asked to store, and for whom.
-#[derive(Default)]
 pub(super) struct Append {
     updates: Vec<Update>,
-    entries: Vec<TailEntry>,
-    /// Devices under whose names nothing more is taken.
-    retired: BTreeSet<DeviceId>,
     /// Connections that had been refused a message when this began. They may leave before it is numbered.
     refused: BTreeSet<ConnectionId>,
-    outcomes: Vec<Outcome>,
+    step: Step,
+}
+
+/// How far an append is.
+enum Step {
+    /// The journal looks for repeats.
+    Finding,
+    /// The journal stores.
+    Storing(Numbered),
+}
+
+/// What the sequencer made of the updates.
+pub(super) struct Numbered {
+    pub entries: Vec<TailEntry>,
+    /// The log with them.
+    log: Log,
+    /// What each update is answered.
+    pub outcomes: Vec<Outcome>,
 }
 
 /// What one update is answered.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub ack: SyncAck,
-    /// The messages that were refused, the first [`REFUSALS_MAX`] by name.
+    /// What was refused of it: the first of a chain, and otherwise so many as are named.
     pub errors: Vec<ErrorBody>,
 }
 
-impl Relay {
-    pub(super) fn update(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        head: &Head,
-        update: SyncUpdate,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), SyncError> {
-        if head.device_id.is_empty() {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the update names no device"));
-        }
-        let attachment = self.attachment(connection, head, &head.device_id)?;
-        let v1 = attachment.v1;
-        if attachment.refused {
-            return Err(refused_before());
-        }
-        if !v1 {
-            let mut wallets = update.messages.iter().map(|unsent| &unsent.message.sender_wallet);
-            attachment.learn_wallet(wallets.find(|wallet| !wallet.is_empty()));
-        }
-        // A device speaks for itself: v1 devices under the name that they announced.
-        let device_id = if v1 { attachment.device_id.clone() } else { head.device_id.clone() };
-        let update = Update { connection, head: head.clone(), device_id, v1, acknowledge: true, messages: update.messages };
-        self.enqueue(now, update, actions)
-    }
-
-    pub(super) fn chat(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        head: &Head,
-        chat: Chat,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), SyncError> {
-        let writer = if chat.sender.is_empty() { "anonymous" } else { &chat.sender };
-        check_id("sender", writer)?;
-        let next = self.sessions.get(&head.session_id).map_or(1, |session| session.head + 1);
-        let attachment = self.attachment(connection, head, writer)?;
-        // A v1 device asks for what it wants to hear.
-        if !attachment.v1 {
-            attachment.live.get_or_insert(next);
-        }
-        attachment.learn_wallet(Some(&chat.sender));
-        let device_id = attachment.device_id.clone();
-        let message = Message {
-            id: chat.message_id.unwrap_or_default(),
-            sender_wallet: chat.sender,
-            ciphertext: chat.message,
-            timestamp: chat.timestamp,
-            session_id: head.session_id.clone(),
-            extra: chat.extra,
-            ..Message::default()
-        };
-        let unsent = Unsent { message, vector_clock: chat.vector_clock.unwrap_or_default(), ..Unsent::default() };
-        let update = Update { connection, head: head.clone(), device_id, v1: false, acknowledge: false, messages: vec![unsent] };
-        self.enqueue(now, update, actions)
-    }
-
-    fn enqueue(&mut self, now: Now, update: Update, actions: &mut Vec<Action>) -> Result<(), SyncError> {
-        let session_id = update.head.session_id.clone();
-        let Some(session) = self.sessions.get_mut(&session_id) else {
-            return Ok(());
-        };
-        let waiting: usize = session.updates.iter().map(|update| update.messages.len()).sum();
+impl Session {
+    pub(super) fn enqueue(&mut self, ctx: &mut Context, update: Update) -> Result<(), SyncError> {
+        let waiting: usize = self.updates.iter().map(|update| update.messages.len()).sum();
         if waiting + update.messages.len() > UPDATE_QUEUE_MESSAGES_MAX {
-            session.refuse_rest(update.connection);
+            self.refuse_rest(&update);
             return Err(SyncError::new(ErrorCode::RelayBusy, "too many messages wait to be stored; send them again"));
         }
-        session.updates.push_back(update);
-        self.start_append(now, &session_id, actions);
+        self.updates.push_back(update);
+        self.start_append(ctx);
         Ok(())
     }
 
     /// Takes the updates that wait, unless an append is under way.
-    fn start_append(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
-        let Some(session) = self.sessions.get_mut(session_id) else { return };
-        if session.append.is_some() || session.updates.is_empty() {
+    fn start_append(&mut self, ctx: &mut Context) {
+        if self.append.is_some() || self.updates.is_empty() {
             return;
         }
-        let refused = session.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
-        let mut append = Append { refused, ..Append::default() };
+        let refused = self.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
+        let mut updates = Vec::new();
         let mut count = 0;
-        while let Some(update) = session.updates.pop_front_if(|update| count == 0 || count + update.messages.len() <= BATCH_MESSAGES_MAX) {
+        while let Some(update) = self.updates.pop_front_if(|update| count == 0 || count + update.messages.len() <= BATCH_MESSAGES_MAX) {
             count += update.messages.len();
-            append.updates.push(update);
+            updates.push(update);
         }
-        let (counters, keys) = session.possible_repeats(&append.updates);
-        session.append = Some(append);
+        let (counters, keys) = self.possible_repeats(&updates);
         if counters.is_empty() && keys.is_empty() {
-            self.number(now, session_id, Vec::new(), actions);
+            self.number(ctx, updates, refused, Vec::new());
         } else {
-            let question = JournalQuestion::Find { session_id: session_id.to_owned(), counters, keys };
-            self.ask(session_id, Purpose::Find, question, actions);
+            self.append = Some(Append { updates, refused, step: Step::Finding });
+            let session_id = self.log.session_id.clone();
+            ctx.ask(&self.log.session_id, Purpose::Find, JournalQuestion::Find { session_id, counters, keys });
         }
     }
 
-    /// The journal has looked for repeats.
-    pub(super) fn found(&mut self, now: Now, session_id: &str, answer: JournalAnswer, actions: &mut Vec<Action>) {
-        match answer {
-            JournalAnswer::Entries(found) => self.number(now, session_id, found, actions),
-            other => self.append_failed(now, session_id, &other, actions),
+    /// The journal has looked for repeats, or stored, or neither.
+    pub(super) fn on_append_answer(&mut self, ctx: &mut Context, answer: JournalAnswer) {
+        match (self.append.take(), answer) {
+            (Some(Append { updates, refused, step: Step::Finding }), JournalAnswer::Entries(found)) => {
+                match found.into_iter().map(TailEntry::read).collect::<Option<Vec<TailEntry>>>() {
+                    Some(found) => self.number(ctx, updates, refused, found),
+                    None => self.append_failed(ctx, updates, &JournalAnswer::Failed { reason: "an entry cannot be read".into() }),
+                }
+            }
+            (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, numbered),
+            (append, answer) => self.append_failed(ctx, append.map(|append| append.updates).unwrap_or_default(), &answer),
         }
+    }
+
+    fn append_failed(&mut self, ctx: &mut Context, updates: Vec<Update>, answer: &JournalAnswer) {
+        let error = ctx.journal_failed(&self.log.session_id, answer);
+        for update in updates {
+            self.refuse_rest(&update);
+            ctx.refuse(update.connection, refusal(&error, &update.head));
+        }
+        self.start_append(ctx);
     }
 
     /// Gives the new messages their sequence numbers and has them stored.
-    fn number(&mut self, now: Now, session_id: &str, found: Vec<StoredEntry>, actions: &mut Vec<Action>) {
-        let Some(session) = self.sessions.get_mut(session_id) else { return };
-        let Some(mut append) = session.append.take() else { return };
-        let refused = append.refused.clone();
-        let mut draft = Draft { session, found, heads: session.heads.clone(), entries: Vec::new(), retired: BTreeSet::new(), refused };
-        append.outcomes = append.updates.iter_mut().map(|update| draft.take(now, update)).collect();
-        let refused: Vec<ConnectionId> = draft.refused.difference(&append.refused).copied().collect();
-        append.entries = draft.entries;
-        append.retired = draft.retired;
-        let entries: Vec<StoredEntry> = append.entries.iter().map(|entry| entry.stored.clone()).collect();
-        let devices = session.rows_after(&append.entries, &append.retired, now);
-        session.append = Some(append);
-        for connection in refused {
-            session.refuse_rest(connection);
+    fn number(&mut self, ctx: &mut Context, mut updates: Vec<Update>, refused: BTreeSet<ConnectionId>, found: Vec<TailEntry>) {
+        let mut sequencer = Sequencer::new(self, found, refused.clone());
+        let outcomes = updates.iter_mut().map(|update| sequencer.take(ctx.now, update)).collect();
+        let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
+        let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, outcomes };
+        let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
+        let devices = self.rows_after(&numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
+        for connection in newly_refused {
+            self.refuse_rest_of(connection);
         }
         if entries.is_empty() {
-            self.settle(now, session_id, actions);
-        } else {
-            let question = JournalQuestion::Append { session_id: session_id.to_owned(), entries, devices };
-            self.ask(session_id, Purpose::Append, question, actions);
+            return self.stored(ctx, updates, numbered);
         }
-    }
-
-    /// The journal has stored them, or not.
-    pub(super) fn appended(&mut self, now: Now, session_id: &str, answer: JournalAnswer, actions: &mut Vec<Action>) {
-        match answer {
-            JournalAnswer::Appended => self.settle(now, session_id, actions),
-            other => self.append_failed(now, session_id, &other, actions),
-        }
-    }
-
-    fn append_failed(&mut self, now: Now, session_id: &str, answer: &JournalAnswer, actions: &mut Vec<Action>) {
-        let error = self.journal_failed(session_id, answer, actions);
-        let append = self.sessions.get_mut(session_id).and_then(|session| session.append.take());
-        for update in append.map(|append| append.updates).unwrap_or_default() {
-            if let Some(session) = self.sessions.get_mut(session_id) {
-                session.refuse_rest(update.connection);
-            }
-            self.refuse(now, update.connection, refusal(&error, &update.head), actions);
-        }
-        self.start_append(now, session_id, actions);
+        self.append = Some(Append { updates, refused, step: Step::Storing(numbered) });
+        let session_id = self.log.session_id.clone();
+        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices });
     }
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
-    fn settle(&mut self, now: Now, session_id: &str, actions: &mut Vec<Action>) {
-        let Some(session) = self.sessions.get_mut(session_id) else { return };
-        let Some(append) = session.append.take() else { return };
-        let heads_before = session.heads.clone();
-        let rows = session.rows_after(&append.entries, &append.retired, now);
-        for row in rows {
-            let _ = session.heads.raise(&row.device_id, row.last_counter);
-            session.devices.insert(row.device_id.clone(), row);
+    fn stored(&mut self, ctx: &mut Context, updates: Vec<Update>, numbered: Numbered) {
+        for row in self.rows_after(&numbered, ctx.now) {
+            self.devices.insert(row);
         }
-        session.head += append.entries.len() as u64;
-        let reports = if session.has_seed_clients() { session.reports(&append.entries, heads_before) } else { Vec::new() };
-        session.extend_tail(append.entries);
-
-        for (update, outcome) in append.updates.into_iter().zip(append.outcomes) {
-            let Some(session) = self.sessions.get_mut(session_id) else { return };
-            session.skip_own(update.connection, update.acknowledge, &outcome.ack.acknowledged_sequences);
-            if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.errors.is_empty()) {
-                let vector_clock = if update.v1 { VectorClock::new() } else { session.heads.informing() };
-                let ack = SyncAck { vector_clock, ..outcome.ack };
-                self.transmit(now, update.connection, session_id, Body::SyncAck(ack), actions);
-            }
-            for error in outcome.errors {
-                self.refuse(now, update.connection, error, actions);
-            }
+        self.has_keys |= numbered.entries.iter().any(|entry| entry.stored.key.is_some());
+        let hears_conflicts = self.attachments.values().any(|attachment| attachment.dialect.hears_conflicts());
+        let reports = if hears_conflicts { self.reports(&numbered.entries) } else { Vec::new() };
+        self.log.state = numbered.log;
+        self.log.extend_tail(numbered.entries);
+        for (update, outcome) in updates.into_iter().zip(numbered.outcomes) {
+            self.answer(ctx, update, outcome);
         }
-        self.tell_conflicts(now, session_id, reports, actions);
-        let connections: Vec<ConnectionId> =
-            self.sessions.get(session_id).map(|session| session.attachments.keys().copied().collect()).unwrap_or_default();
-        for connection in connections {
-            self.serve(now, session_id, connection, actions);
-        }
-        self.start_append(now, session_id, actions);
+        self.tell_conflicts(ctx, reports);
+        self.serve_all(ctx);
+        self.start_append(ctx);
     }
 
-    /// Seed clients are told of conflicts; v1 devices find them in the log.
-    fn tell_conflicts(&mut self, now: Now, session_id: &str, reports: Vec<ConflictReport>, actions: &mut Vec<Action>) {
+    fn answer(&mut self, ctx: &mut Context, update: Update, outcome: Outcome) {
+        // Who has left has nothing to skip, and the context sends it nothing.
+        if let Some(attachment) = self.attachments.get_mut(&update.connection) {
+            attachment.skip_own(update.acknowledge, &outcome.ack.acknowledged_sequences);
+        }
+        if update.acknowledge && (!outcome.ack.acknowledged_sequences.is_empty() || outcome.errors.is_empty()) {
+            let ack = if update.by_names {
+                let vector_clock = self.log.state.clock().informing();
+                SyncAck { vector_clock, acknowledged_counters: Vec::new(), ..outcome.ack }
+            } else {
+                SyncAck { acknowledged_message_ids: Vec::new(), log: Some(self.log.state.log_head()), ..outcome.ack }
+            };
+            ctx.transmit(update.connection, &self.log.session_id, Body::SyncAck(ack));
+        }
+        for error in outcome.errors {
+            ctx.refuse(update.connection, error);
+        }
+    }
+
+    /// Tells of conflicts whom nobody else tells of them.
+    fn tell_conflicts(&self, ctx: &mut Context, reports: Vec<ConflictReport>) {
         if reports.is_empty() {
             return;
         }
-        let Some(session) = self.sessions.get(session_id) else { return };
-        let seeds: Vec<ConnectionId> =
-            session.attachments.iter().filter(|(_, attachment)| !attachment.v1).map(|(connection, _)| *connection).collect();
         let mut bytes = 1_024;
         let fits = reports.iter().all(|report| {
             bytes += serde_json::to_string(report).map_or(0, |json| json.len() + 1);
@@ -254,92 +182,89 @@ impl Relay {
             .into_iter()
             .map(|report| if fits { report } else { ConflictReport { conflicting_versions: Vec::new(), ..report } })
             .collect();
-        self.broadcast(now, seeds, session_id, Body::SyncConflict(SyncConflict { conflicts }), actions);
+        for (connection, _) in self.attachments.iter().filter(|(_, attachment)| attachment.dialect.hears_conflicts()) {
+            let body = Body::SyncConflict(SyncConflict { conflicts: conflicts.clone() });
+            ctx.inform(*connection, &self.log.session_id, body);
+        }
     }
-}
 
-impl Session {
-    /// What may have been stored before: v1 messages at or below their device's counter, also under the name that they had
-    /// first, and messages with a key.
-    fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<String>) {
-        let mut counters = Vec::new();
-        let mut keys = Vec::new();
+    /// What may have been stored before: messages at or below their device's counter, and messages that are found by their
+    /// names; and for those whose authors say what they knew as a clock, the first ones that they did not know.
+    fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<Key>) {
+        let (mut counters, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for update in updates {
-            for unsent in &update.messages {
-                if !update.v1 {
-                    keys.extend(seed_key(update, unsent));
-                    continue;
-                }
-                let own = (update.device_id.as_str(), unsent.sequence_number);
-                let places = std::iter::once(own).chain(first_place(&unsent.message));
-                let taken = places.filter(|(device, counter)| *counter <= self.heads.get(device));
-                counters.extend(taken.map(|(device, counter)| (device.to_owned(), counter)));
-                keys.extend(first_key(&unsent.message));
-            }
-        }
-        (counters, keys)
-    }
-
-    /// The rows of the devices that wrote these entries, with their new counters, and of those that are retired by them.
-    fn rows_after(&self, entries: &[TailEntry], retired: &BTreeSet<DeviceId>, now: Now) -> Vec<DeviceRow> {
-        let mut rows: BTreeMap<&str, DeviceRow> = BTreeMap::new();
-        let row = |device: &str| {
-            let known = self.devices.get(device).cloned();
-            known.unwrap_or_else(|| DeviceRow { device_id: device.to_owned(), ..DeviceRow::default() })
-        };
-        for TailEntry { stored, .. } in entries {
-            let writer = rows.entry(&stored.device_id).or_insert_with(|| row(&stored.device_id));
-            writer.last_counter = stored.counter;
-            writer.last_seen_ms = now.wall_ms;
-        }
-        for device in retired {
-            rows.entry(device).or_insert_with(|| row(device)).retired = true;
-        }
-        rows.into_values().collect()
-    }
-
-    /// A message of a v1 device was not taken: neither is what it sent behind it, until it announces itself again.
-    pub(super) fn refuse_rest(&mut self, connection: ConnectionId) {
-        match self.attachments.get_mut(&connection) {
-            Some(attachment) => attachment.refused |= attachment.v1,
-            // It has left, and what it sent still waits here.
-            None => self.updates.retain(|update| update.connection != connection || !update.v1),
-        }
-    }
-
-    /// Senders are not sent their own messages. A v1 device that has everything before them learns their places from
-    /// the acknowledgement alone, where there is one; seed clients hear only of others' messages.
-    fn skip_own(&mut self, connection: ConnectionId, is_acknowledged: bool, sequences: &[u64]) {
-        let Some(attachment) = self.attachments.get_mut(&connection) else { return };
-        let Some(live) = attachment.live else { return };
-        if !attachment.v1 {
-            attachment.own.extend(sequences.iter().filter(|sequence| **sequence >= live));
-        } else if is_acknowledged && attachment.answers.is_empty() {
-            for sequence in sequences {
-                if attachment.live == Some(*sequence) {
-                    attachment.live = Some(sequence + 1);
-                    attachment.sent_through = attachment.sent_through.max(*sequence);
-                    if attachment.acknowledged_through + 1 == *sequence {
-                        attachment.acknowledged_through = *sequence;
+            for draft in &update.messages {
+                match &draft.knowledge {
+                    Knowledge::Clock { key, clock } => {
+                        keys.extend(*key);
+                        counters.extend(behind_of(&self.log.state, &update.device_id, clock));
+                    }
+                    Knowledge::Prefix => {
+                        let Entry { message, device_id, counter, .. } = &draft.entry;
+                        let in_place = is_in_place(&draft.entry);
+                        let named = parse_message_id(&message.id).filter(|(session, ..)| !in_place && *session == message.session_id);
+                        let own = (device_id.as_str(), *counter);
+                        let places = std::iter::once(own).chain(named.map(|(_, device, counter)| (device, counter)));
+                        let taken = places.filter(|(device, counter)| *counter <= self.log.state.counter(device));
+                        counters.extend(taken.map(|(device, counter)| (device.to_owned(), counter)));
+                        if !in_place || self.has_keys {
+                            keys.insert(name_key(message));
+                        }
                     }
                 }
             }
         }
+        (counters.into_iter().collect(), keys.into_iter().collect())
     }
 
-    /// The conflicts among new entries, before these are in the tail.
-    fn reports(&self, entries: &[TailEntry], heads_before: VectorClock) -> Vec<ConflictReport> {
-        let mut heads = heads_before;
+    /// The rows of the devices that wrote these entries, with their last ones.
+    fn rows_after(&self, Numbered { entries, log, .. }: &Numbered, now: Now) -> Vec<DeviceRow> {
+        let writers: BTreeSet<&str> = entries.iter().map(|entry| &*entry.stored.device_id).collect();
+        let row = |head: &DeviceHead| {
+            let DeviceHead { device_id, counter, sequence, digest } = head;
+            let known = self.devices.get(device_id).cloned();
+            DeviceRow {
+                device_id: (**device_id).to_owned(),
+                last_counter: *counter,
+                last_sequence: *sequence,
+                last_digest: *digest,
+                last_seen_ms: now.wall_ms,
+                ..known.unwrap_or_default()
+            }
+        };
+        writers.into_iter().filter_map(|device| log.head(device)).map(row).collect()
+    }
+
+    /// A message of an update was not taken: where it is part of a chain, what its sender sent behind it is not either.
+    fn refuse_rest(&mut self, update: &Update) {
+        if update.is_chain {
+            self.refuse_rest_of(update.connection);
+        }
+    }
+
+    /// Nothing more is taken of this connection's chain until its device announces itself again.
+    pub(super) fn refuse_rest_of(&mut self, connection: ConnectionId) {
+        match self.attachments.get_mut(&connection) {
+            Some(attachment) => attachment.refused |= attachment.dialect.is_v1(),
+            // It has left, and what it sent still waits here.
+            None => self.updates.retain(|update| update.connection != connection || !update.is_chain),
+        }
+    }
+
+    /// The conflicts among new entries, before these are in the log.
+    fn reports(&self, entries: &[TailEntry]) -> Vec<ConflictReport> {
+        let mut log = self.log.state.clone();
         let mut reports = Vec::new();
         for TailEntry { entry, .. } in entries {
             if reports.len() == REPORTS_MAX {
                 break;
             }
-            let unknown = unknown_to(entry, &heads);
-            let _ = heads.raise(&entry.original_device_id, entry.counter());
-            if !unknown.is_empty() {
-                let others = self.tail.iter().rev().map(|other| &other.entry).chain(entries.iter().map(|other| &other.entry));
-                let conflict = concurrent_messages(entry, unknown, others);
+            let is_concurrent = entry.message.kind == Kind::MESSAGE && log.is_concurrent(entry);
+            // The sequencer has taken it.
+            let _ = log.take(entry);
+            if is_concurrent {
+                let others = self.log.tail().rev().chain(entries.iter().map(|other| &other.entry));
+                let conflict = concurrent_messages(entry, others, |version| log.clock_of(version));
                 reports.push(ConflictReport {
                     message_id: conflict.message_id,
                     conflicting_versions: conflict.conflicting_versions,

@@ -1,30 +1,35 @@
 //! The relay: a state machine that gives every session its one order and passes it on.
 //!
-//! How a message passes: frames of a session wait until it is loaded (here), updates are checked and numbered
-//! (append), the journal stores them, then the sender is acknowledged and everybody else is served from the log
-//! (deliver). What a device has been sent is a position in the log, so a slow one costs no memory.
+//! How a message passes: a frame is read, the one gate says whether its sender may say it (here and in `gate`), the dialect
+//! makes of it what a session understands, and the session does the rest: updates are numbered (`sequencer`), stored and
+//! acknowledged (`append`), and everybody else is served from the log (`fanout`). What a device has been sent is a position
+//! in the log, so a slow one costs no memory.
 
 mod api;
 mod append;
-mod attend;
-mod chunks;
-mod deliver;
-mod draft;
+mod batch_cache;
+mod budget;
+mod context;
+mod dialect;
+mod fanout;
+mod gate;
+mod presence;
+mod receipts;
+mod sequencer;
 mod session;
+mod update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload, RELAY_DEVICE_ID};
+use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
 use crate::ids::SessionId;
-use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
-use crate::message::Stamp;
 use crate::time::Now;
-use chunks::{ChunkKey, Chunks};
-use deliver::Live;
+use context::{Context, Purpose, Socket, refusal};
+use dialect::Translated;
+use gate::Verdict;
 use session::Session;
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -44,53 +49,20 @@ struct Waiting {
     bytes: usize,
 }
 
+/// A session that somebody spoke of.
+enum Room {
+    /// The journal reads it, and frames wait.
+    Loading(VecDeque<Waiting>),
+    Open(Box<Session>),
+}
+
 /// The relay machine. Feed it every input in order; run the actions it returns in order.
 #[derive(Default)]
 pub struct Relay {
-    connections: BTreeMap<ConnectionId, Connection>,
-    sessions: BTreeMap<SessionId, Session>,
-    /// Sessions that the journal is asked for, and the frames that wait for them.
-    loading: BTreeMap<SessionId, VecDeque<Waiting>>,
-    tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
-    last_ticket: Ticket,
-    last_frame: u64,
-    /// Connections whose sockets are full.
-    full: BTreeSet<ConnectionId>,
-    /// Sessions with receipts to tell, and when.
-    lingering: VecDeque<(u64, SessionId)>,
-    chunks: Chunks,
-    /// What seed clients were sent last: which part of the log, as chat frames.
-    chats: Option<(ChunkKey, u64, Arc<[Live]>)>,
-}
-
-/// What a question to the journal was for.
-enum Purpose {
-    Load,
-    /// To tell repeats from new messages.
-    Find,
-    Append,
-    /// To serve every connection that waits for this part of the log.
-    Read(ChunkKey, u64),
-}
-
-#[derive(Default)]
-struct Connection {
-    /// Transmitted and not yet taken by the socket.
-    queued_bytes: usize,
-    /// When the socket last took something, while its queue is full.
-    stalled_since_ms: Option<u64>,
-    attached: BTreeSet<SessionId>,
-    encoding: Encoding,
-    /// What of it waits for sessions to be read.
-    loading_bytes: usize,
-    /// It takes compressed batches.
-    deflate: bool,
-}
-
-impl Connection {
-    fn is_full(&self) -> bool {
-        self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
-    }
+    rooms: BTreeMap<SessionId, Room>,
+    /// When sessions have something to do by themselves.
+    timeouts: BTreeSet<(u64, SessionId)>,
+    ctx: Context,
 }
 
 impl Relay {
@@ -102,237 +74,201 @@ impl Relay {
     /// Takes one input and returns what to do, in order.
     #[must_use]
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
-        let mut actions = Vec::new();
+        self.ctx.now = now;
         match input {
             Input::Opened { connection, encoding } => {
-                self.connections.insert(connection, Connection { encoding, ..Connection::default() });
+                self.ctx.sockets.insert(connection, Socket::new(now, encoding));
             }
-            Input::Received { connection, payload } => {
-                if let Some(Connection { encoding, .. }) = self.connections.get(&connection) {
-                    match parse(*encoding, &payload) {
-                        Ok(frame) => {
-                            self.route(now, Waiting { connection, frame, bytes: payload.len() + LOADING_FRAME_BYTES }, &mut actions)
-                        }
-                        Err(error) => self.refuse(now, connection, ErrorBody::new(&error), &mut actions),
-                    }
-                }
-            }
-            Input::Sent { connection, bytes } => self.sent(now, connection, bytes, &mut actions),
-            Input::Closed { connection } => self.closed(now, connection, &mut actions),
-            Input::Journal { ticket, answer } => self.answered(now, ticket, answer, &mut actions),
+            Input::Received { connection, payload } => self.received(connection, &payload),
+            Input::Sent { connection, bytes } => self.sent(connection, bytes),
+            Input::Closed { connection } => self.closed(connection),
+            Input::Journal { ticket, answer } => self.answered(ticket, answer),
             Input::Timeout => {}
         }
-        self.cut_stalled(now, &mut actions);
-        self.tell_delivered(now, &mut actions);
-        actions
+        for connection in self.ctx.stalled() {
+            // What it lacks is in the log.
+            let reason = "too slow: connect again to catch up".into();
+            self.ctx.actions.push(Action::Disconnect { connection, code: 1013, reason });
+            self.closed(connection);
+        }
+        while let Some((due_ms, session_id)) = self.timeouts.first().filter(|(due_ms, _)| *due_ms <= now.monotonic_ms).cloned() {
+            self.in_session(&session_id, Session::on_timeout);
+            self.timeouts.remove(&(due_ms, session_id));
+        }
+        std::mem::take(&mut self.ctx.actions)
     }
 
     /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        let since_ms = self.full.iter().filter_map(|connection| self.connections.get(connection)?.stalled_since_ms).min();
-        let stalled_ms = since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX);
-        let receipts_ms = self.lingering.front().map(|(due_ms, _)| *due_ms);
-        stalled_ms.into_iter().chain(receipts_ms).min()
+        self.ctx.next_timeout_ms().into_iter().chain(self.timeouts.first().map(|(due_ms, _)| *due_ms)).min()
     }
 
-    /// A frame goes to its session, once that is known.
-    fn route(&mut self, now: Now, arrived: Waiting, actions: &mut Vec<Action>) {
-        let Waiting { connection, frame, bytes } = arrived;
+    fn received(&mut self, connection: ConnectionId, payload: &Payload) {
+        // The shell may pass on what a connection said before it learned that it was cut.
+        let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
+        if !socket.budget.admits(self.ctx.now, payload.len()) {
+            // It is told once, and the rest is not even read.
+            if !std::mem::replace(&mut socket.budget.told, true) {
+                let error = SyncError::new(ErrorCode::RelayBusy, "this connection asks for too much at once; wait, then send it again");
+                self.ctx.refuse(connection, ErrorBody::new(&error));
+            }
+            return;
+        }
+        let frame = match parse(socket.encoding, payload) {
+            Ok(frame) => frame,
+            Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),
+        };
         let session_id = frame.head.session_id.clone();
         if session_id.is_empty() {
-            match frame.body {
-                Body::SyncHeartbeat(heartbeat) => {
-                    self.transmit(now, connection, "", Body::SyncHeartbeat(heartbeat), actions);
-                }
+            return match frame.body {
+                Body::SyncHeartbeat(heartbeat) => self.ctx.transmit(connection, "", Body::SyncHeartbeat(heartbeat)),
                 _ => {
                     let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the frame names no session");
-                    self.refuse(now, connection, ErrorBody::new(&error), actions);
+                    self.ctx.refuse(connection, ErrorBody::new(&error));
                 }
-            }
-            return;
+            };
         }
-        if self.sessions.contains_key(&session_id) {
-            self.attend(now, connection, frame, actions);
-            self.release(&session_id);
-            return;
+        let room = self.rooms.get_mut(&session_id);
+        if let Some(Room::Open(session)) = room {
+            admit(&mut self.ctx, session, connection, frame);
+            return self.tidy(&session_id);
         }
-        let Some(sender) = self.connections.get_mut(&connection) else { return };
-        let waiting = self.loading.get(&session_id).map_or(0, VecDeque::len);
-        if waiting >= LOADING_FRAMES_MAX || sender.loading_bytes + bytes > LOADING_BYTES_MAX {
+        if room.is_none() && gate::judge(&frame, None) != Verdict::Allowed {
+            // This needs no session: its sender is not in it.
+            return refuse_by(&mut self.ctx, connection, gate::judge(&frame, None), &frame.head);
+        }
+        let waiting = if let Some(Room::Loading(waiting)) = &room { waiting.len() } else { 0 };
+        let bytes = payload.len() + LOADING_FRAME_BYTES;
+        if waiting >= LOADING_FRAMES_MAX || socket.loading_bytes + bytes > LOADING_BYTES_MAX {
             let error = SyncError::new(ErrorCode::RelayBusy, "too much waits for sessions to be read; send it again");
-            return self.refuse(now, connection, refusal(&error, &frame.head), actions);
+            return self.ctx.refuse(connection, refusal(&error, &frame.head));
         }
-        sender.loading_bytes += bytes;
-        if !self.loading.contains_key(&session_id) {
-            self.ask(&session_id, Purpose::Load, JournalQuestion::Load { session_id: session_id.clone() }, actions);
+        socket.loading_bytes += bytes;
+        let arrived = Waiting { connection, frame, bytes };
+        if let Some(Room::Loading(waiting)) = room {
+            return waiting.push_back(arrived);
         }
-        self.loading.entry(session_id).or_default().push_back(Waiting { connection, frame, bytes });
+        socket.budget.charge(budget::LOAD_US);
+        self.ctx.ask(&session_id, Purpose::Load, JournalQuestion::Load { session_id: session_id.clone() });
+        self.rooms.insert(session_id, Room::Loading(VecDeque::from([arrived])));
     }
 
-    fn answered(&mut self, now: Now, ticket: Ticket, answer: JournalAnswer, actions: &mut Vec<Action>) {
-        let Some((session_id, purpose)) = self.tickets.remove(&ticket) else {
-            return;
+    fn answered(&mut self, ticket: Ticket, answer: JournalAnswer) {
+        let Some((session_id, purpose)) = self.ctx.asked(ticket) else {
+            return self.ctx.log(format!("the journal answered question {ticket}, which has no answer to come"));
         };
         match purpose {
-            Purpose::Load => {
-                let waiting = self.loading.remove(&session_id).unwrap_or_default();
-                for Waiting { connection, bytes, .. } in &waiting {
-                    if let Some(connection) = self.connections.get_mut(connection) {
-                        connection.loading_bytes -= bytes;
-                    }
+            Purpose::Load => self.loaded(session_id, answer),
+            Purpose::Find | Purpose::Append => self.in_session(&session_id, |session, ctx| session.on_append_answer(ctx, answer)),
+            Purpose::Read(key, through) => self.in_session(&session_id, |session, ctx| session.on_read(ctx, key, through, answer)),
+            Purpose::Clocks(key, through, entries, at) => {
+                self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
+            }
+        }
+    }
+
+    fn loaded(&mut self, session_id: SessionId, answer: JournalAnswer) {
+        let waiting = match self.rooms.remove(&session_id) {
+            Some(Room::Loading(waiting)) => waiting,
+            room => {
+                self.rooms.extend(room.map(|room| (session_id.clone(), room)));
+                return self.ctx.log(format!("session {session_id:?} was read, and nobody waits for it"));
+            }
+        };
+        for Waiting { connection, bytes, .. } in &waiting {
+            if let Some(socket) = self.ctx.sockets.get_mut(connection) {
+                socket.loading_bytes -= bytes;
+            }
+        }
+        match answer {
+            JournalAnswer::Session(stored) => {
+                let mut session = Session::new(session_id.clone(), stored);
+                for Waiting { connection, frame, .. } in waiting {
+                    admit(&mut self.ctx, &mut session, connection, frame);
                 }
-                match answer {
-                    JournalAnswer::Session(stored) => {
-                        self.sessions.insert(session_id.clone(), Session::new(stored));
-                        for Waiting { connection, frame, .. } in waiting {
-                            self.attend(now, connection, frame, actions);
-                        }
-                    }
-                    other => {
-                        let error = self.journal_failed(&session_id, &other, actions);
-                        for Waiting { connection, frame, .. } in waiting {
-                            self.refuse(now, connection, refusal(&error, &frame.head), actions);
-                        }
-                    }
+                self.rooms.insert(session_id.clone(), Room::Open(Box::new(session)));
+                self.tidy(&session_id);
+            }
+            other => {
+                let error = self.ctx.journal_failed(&session_id, &other);
+                for Waiting { connection, frame, .. } in waiting {
+                    self.ctx.refuse(connection, refusal(&error, &frame.head));
                 }
             }
-            Purpose::Find => self.found(now, &session_id, answer, actions),
-            Purpose::Append => self.appended(now, &session_id, answer, actions),
-            Purpose::Read(key, through) => self.read(now, &key, through, answer, actions),
-        }
-        self.release(&session_id);
-    }
-
-    fn journal_failed(&self, session_id: &str, answer: &JournalAnswer, actions: &mut Vec<Action>) -> SyncError {
-        let reason = match answer {
-            JournalAnswer::Failed { reason } => reason.as_str(),
-            _ => "the journal answered another question",
-        };
-        actions.push(Action::Log { text: format!("journal failed for session {session_id:?}: {reason}") });
-        SyncError::new(ErrorCode::RelayStorageFailed, "the relay could not store or read; nothing was acknowledged")
-    }
-
-    /// Forgets a session that nobody is attached to: the journal has it.
-    fn release(&mut self, session_id: &str) {
-        if self.sessions.get(session_id).is_some_and(Session::is_idle) {
-            self.sessions.remove(session_id);
         }
     }
 
-    fn ask(&mut self, session_id: &str, purpose: Purpose, question: JournalQuestion, actions: &mut Vec<Action>) {
-        self.last_ticket += 1;
-        self.tickets.insert(self.last_ticket, (session_id.to_owned(), purpose));
-        actions.push(Action::Journal { ticket: self.last_ticket, question });
+    /// Does something in a session that is open because it has members, or because something is under way in it.
+    fn in_session(&mut self, session_id: &str, act: impl FnOnce(&mut Session, &mut Context)) {
+        match self.rooms.get_mut(session_id) {
+            Some(Room::Open(session)) => act(session, &mut self.ctx),
+            _ => self.ctx.log(format!("session {session_id:?} is not open: a fault of the relay")),
+        }
+        self.tidy(session_id);
     }
 
-    /// State that may be lost in a crash.
-    fn note(&mut self, session_id: &str, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, actions: &mut Vec<Action>) {
-        self.last_ticket += 1;
-        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks };
-        actions.push(Action::Journal { ticket: self.last_ticket, question });
+    /// Forgets a session that is idle, because the journal has it; otherwise remembers when it has something to do.
+    fn tidy(&mut self, session_id: &str) {
+        let Some(Room::Open(session)) = self.rooms.get(session_id) else { return };
+        if session.is_idle() {
+            self.rooms.remove(session_id);
+        } else if let Some(due_ms) = session.next_timeout_ms() {
+            self.timeouts.insert((due_ms, session_id.to_owned()));
+        }
     }
 
-    fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize, actions: &mut Vec<Action>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let was_full = connection.is_full();
-        connection.queued_bytes = connection.queued_bytes.saturating_sub(bytes);
-        connection.stalled_since_ms = connection.is_full().then_some(now.monotonic_ms);
-        if was_full && !connection.is_full() {
-            self.full.remove(&id);
-            for session_id in connection.attached.clone() {
-                self.serve(now, &session_id, id, actions);
+    fn sent(&mut self, connection: ConnectionId, bytes: usize) {
+        for session_id in self.ctx.taken(connection, bytes) {
+            self.in_session(&session_id, |session, ctx| session.on_drain(ctx, connection));
+        }
+    }
+
+    fn closed(&mut self, connection: ConnectionId) {
+        // The shell also tells of a connection that was cut.
+        let Some(socket) = self.ctx.remove(connection) else { return };
+        if socket.loading_bytes > 0 {
+            for room in self.rooms.values_mut() {
+                if let Room::Loading(waiting) = room {
+                    waiting.retain(|arrived| arrived.connection != connection);
+                }
             }
         }
-    }
-
-    /// A socket that takes nothing of a full queue is cut (T12): what it lacks is in the log.
-    fn cut_stalled(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.full.is_empty() {
-            return;
-        }
-        let stalled = |connection: &Connection| {
-            connection.stalled_since_ms.is_some_and(|since_ms| now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
-                || connection.queued_bytes > SOCKET_QUEUE_BYTES_CUT
-        };
-        let cut: Vec<ConnectionId> = self.full.iter().copied().filter(|id| self.connections.get(id).is_none_or(stalled)).collect();
-        for connection in cut {
-            actions.push(Action::Disconnect { connection, code: 1013, reason: "too slow: connect again to catch up".into() });
-            self.closed(now, connection, actions);
+        for session_id in socket.attached {
+            self.in_session(&session_id, |session, ctx| session.on_leave(ctx, connection));
         }
     }
+}
 
-    fn closed(&mut self, now: Now, id: ConnectionId, actions: &mut Vec<Action>) {
-        self.full.remove(&id);
-        let Some(connection) = self.connections.remove(&id) else { return };
-        if connection.loading_bytes > 0 {
-            self.loading.values_mut().for_each(|waiting| waiting.retain(|arrived| arrived.connection != id));
-        }
-        for session_id in connection.attached {
-            self.leave(now, &session_id, id, actions);
-            self.release(&session_id);
-        }
+/// The one gate: who is this connection in this session, and may it say that?
+fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, frame: Frame) {
+    let attachment = session.attachments.get(&connection);
+    let verdict = gate::judge(&frame, attachment);
+    if verdict != Verdict::Allowed {
+        return refuse_by(ctx, connection, verdict, &frame.head);
     }
-
-    /// Attaches a connection to a session; the limit is per connection.
-    fn attach(&mut self, connection: ConnectionId, session_id: &str) -> Result<(), SyncError> {
-        let Some(connection) = self.connections.get_mut(&connection) else {
-            return Ok(());
-        };
-        if connection.attached.len() >= ATTACHMENTS_MAX && !connection.attached.contains(session_id) {
-            return Err(SyncError::new(ErrorCode::LimitReached, format!("a connection takes part in at most {ATTACHMENTS_MAX} sessions")));
+    let head = frame.head.clone();
+    let result = dialect::translate(connection, frame, attachment).and_then(|translated| {
+        let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
+        if !gate::speaks_v1(&head) {
+            gate::check_name(&session.devices, &device_id)?;
         }
-        connection.attached.insert(session_id.to_owned());
-        Ok(())
-    }
-
-    fn head(&mut self, now: Now, session_id: &str) -> Head {
-        self.last_frame += 1;
-        Head {
-            session_id: session_id.to_owned(),
-            device_id: RELAY_DEVICE_ID.into(),
-            timestamp: Stamp::Millis(now.wall_ms),
-            message_id: format!("r{}", self.last_frame),
-            protocol_version: None,
+        if joins {
+            ctx.check_may_join(connection, &head.session_id)?;
         }
+        session.on_ask(ctx, connection, &device_id, ask)
+    });
+    if session.attachments.contains_key(&connection) {
+        ctx.joined(connection, &head.session_id);
     }
-
-    fn transmit(&mut self, now: Now, connection: ConnectionId, session_id: &str, body: Body, actions: &mut Vec<Action>) {
-        let head = self.head(now, session_id);
-        self.transmit_frame(now, connection, &Frame { head, body }, actions);
+    if let Err(error) = result {
+        ctx.refuse(connection, refusal(&error, &head));
     }
+}
 
-    /// The same frame to several connections, encoded once: they share its bytes.
-    fn broadcast(&mut self, now: Now, to: Vec<ConnectionId>, session_id: &str, body: Body, actions: &mut Vec<Action>) {
-        let frame = Frame { head: self.head(now, session_id), body };
-        let (mut json, mut binary) = (None, None);
-        for id in to {
-            let Some(encoding) = self.connections.get(&id).map(|connection| connection.encoding) else { continue };
-            let printed = if encoding == Encoding::Json { &mut json } else { &mut binary };
-            if let Some(payload) = printed.get_or_insert_with(|| print(encoding, &frame)).clone() {
-                self.transmit_payload(now, id, payload, actions);
-            }
-        }
-    }
-
-    fn transmit_frame(&mut self, now: Now, connection: ConnectionId, frame: &Frame, actions: &mut Vec<Action>) {
-        let encoding = self.connections.get(&connection).map(|connection| connection.encoding).unwrap_or_default();
-        if let Some(payload) = print(encoding, frame) {
-            self.transmit_payload(now, connection, payload, actions);
-        }
-    }
-
-    fn transmit_payload(&mut self, now: Now, id: ConnectionId, payload: Payload, actions: &mut Vec<Action>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.queued_bytes += payload.len();
-        if connection.is_full() {
-            connection.stalled_since_ms.get_or_insert(now.monotonic_ms);
-            self.full.insert(id);
-        }
-        actions.push(Action::Transmit { connection: id, payload });
-    }
-
-    fn refuse(&mut self, now: Now, connection: ConnectionId, error: ErrorBody, actions: &mut Vec<Action>) {
-        self.transmit_frame(now, connection, &Frame { head: Head::default(), body: Body::Error(error) }, actions);
+/// Answers a frame that the gate does not let through.
+fn refuse_by(ctx: &mut Context, connection: ConnectionId, verdict: Verdict, head: &Head) {
+    if let Some(error) = verdict.error() {
+        ctx.refuse(connection, refusal(&error, head));
     }
 }
 
@@ -346,21 +282,4 @@ fn parse(encoding: Encoding, payload: &Payload) -> Result<Frame, SyncError> {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a binary frame must name its protocol_version"));
     }
     Ok(frame)
-}
-
-/// `None` for the frames that only clients of the JSON form are sent.
-fn print(encoding: Encoding, frame: &Frame) -> Option<Payload> {
-    match encoding {
-        Encoding::Json => Some(Payload::Text(frame.to_json().into())),
-        Encoding::Binary => frame.to_bytes().map(|bytes| Payload::Binary(bytes.into())),
-    }
-}
-
-/// An error that names the frame it is about.
-fn refusal(error: &SyncError, head: &Head) -> ErrorBody {
-    ErrorBody {
-        session_id: Some(head.session_id.clone()),
-        in_reply_to: Some(head.message_id.clone()).filter(|id| !id.is_empty()),
-        ..ErrorBody::new(error)
-    }
 }

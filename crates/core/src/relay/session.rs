@@ -1,37 +1,82 @@
-//! One session as the relay holds it while somebody is attached.
+//! One session, while somebody takes part in it: a machine that owns its rules and its state.
+//!
+//! It is handed what members ask for and what the journal answers, and does everything else through its [`Context`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::api::{ConnectionId, DeviceRow, StoredEntry, StoredSession, WatermarkRow};
-use super::append::{Append, Update};
-use super::chunks::ChunkKey;
-use crate::client::Watermark;
-use crate::frame::{DeviceState, ReceiptStatus, SyncState};
-use crate::ids::{DeviceId, WalletAddress};
-use crate::limits::{FRAME_BYTES_MAX, RECEIPT_WALLETS_MAX, TAIL_ENTRIES_MAX};
-use crate::message::Entry;
+use super::api::{ConnectionId, StoredEntry, StoredSession};
+use super::append::Append;
+use super::batch_cache::BatchKey;
+use super::budget;
+use super::context::Context;
+use super::dialect::Dialect;
+use super::fanout::{self, Answer};
+use super::presence::{Announcement, Devices};
+use super::receipts::{Reader, Receipts};
+use super::update::Update;
+use crate::entry::{Digest, Entry};
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, Receipt, SyncHeartbeat};
+use crate::ids::{DeviceId, SessionId, WalletAddress};
+use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
+use crate::log::{self, DeviceHead, LogHead};
 use crate::vector_clock::VectorClock;
 
+/// What a member asks for, whichever dialect it speaks.
+pub(super) enum Ask {
+    Announce(Announcement),
+    Fetch(Fetch),
+    Write(Update),
+    /// It has stored everything up to here.
+    Acknowledge(u64),
+    /// It is there; the answer names what the log knows where it wants to hear that.
+    Heartbeat {
+        heartbeat: SyncHeartbeat,
+        wants_clock: bool,
+    },
+    /// Its user has messages, or saw them; one of what it said cannot be read.
+    Receipts {
+        receipts: Vec<Receipt>,
+        unreadable: Option<SyncError>,
+    },
+}
+
+/// A request for what a member lacks.
+pub(super) struct Fetch {
+    pub request_id: String,
+    /// It has everything up to here.
+    pub cursor: u64,
+    /// Only these, where any are named.
+    pub ranges: Vec<(u64, u64)>,
+    pub batch_max: usize,
+    /// Its log up to there, where it says so.
+    pub log: Option<LogHead>,
+    /// It says where the member stands: earlier answers are superseded, and what happens from now on is sent live.
+    pub restarts: bool,
+}
+
 pub(super) struct Session {
-    /// The last sequence number on disk.
-    pub head: u64,
-    pub devices: BTreeMap<DeviceId, DeviceRow>,
-    /// The highest counter of each device on disk.
-    pub heads: VectorClock,
-    pub watermarks: BTreeMap<WalletAddress, Watermark>,
-    /// Wallets whose devices have stored messages of others which is not told yet: where and by which device.
-    pub untold_receipts: BTreeMap<WalletAddress, (ConnectionId, DeviceId)>,
-    /// When it will be.
-    pub receipts_due_ms: Option<u64>,
+    pub log: Log,
+    pub devices: Devices,
+    pub receipts: Receipts,
     pub attachments: BTreeMap<ConnectionId, Attachment>,
-    /// The last entries, ending at `head`.
-    pub tail: VecDeque<Arc<TailEntry>>,
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
     pub append: Option<Append>,
-    /// Parts of the log that the journal is reading, and who waits for each.
-    pub reads: BTreeMap<ChunkKey, Vec<ConnectionId>>,
+    /// Whether an entry of the log is found by a key: then any message may be in it under another device.
+    pub has_keys: bool,
+}
+
+/// The log, as far as memory has it.
+pub(super) struct Log {
+    pub session_id: SessionId,
+    /// What is on disk: its end, its hash and the last entry of each device.
+    pub state: log::Log,
+    /// The last entries, up to its end.
+    tail: VecDeque<Arc<TailEntry>>,
+    /// Parts that the journal is reading, and who waits for each.
+    pub reads: BTreeMap<BatchKey, Vec<ConnectionId>>,
 }
 
 pub(super) struct TailEntry {
@@ -43,12 +88,7 @@ pub(super) struct TailEntry {
 pub(super) struct Attachment {
     pub device_id: DeviceId,
     pub wallet: Option<WalletAddress>,
-    /// It announced our rules; otherwise it is a seed client.
-    pub v1: bool,
-    /// It said which device it is. A seed client that has not is known by its wallet, which others may share.
-    pub announced: bool,
-    /// What a seed client wrote over this connection and live delivery has not passed yet.
-    pub own: BTreeSet<u64>,
+    pub dialect: Dialect,
     /// Where live delivery goes on; `None` for one that has not asked for it.
     pub live: Option<u64>,
     /// Requests that are not fully answered.
@@ -56,57 +96,255 @@ pub(super) struct Attachment {
     /// The last entry sent to it, and the last that it says it has stored.
     pub sent_through: u64,
     pub acknowledged_through: u64,
+    /// The last entry that was ever sent to it: what is sent again is charged.
+    pub farthest: u64,
     pub batch_max: usize,
     /// The journal is reading for it.
     pub reading: bool,
-    /// A device came or left while its socket was full: it is told of all of them when it has room.
-    pub devices_due: bool,
-    /// A message of a v1 device was not taken: what it sent behind that one is not taken either, because it will come
-    /// again, and perhaps under other counters.
+    /// A message of it was not taken: what it sent behind that one is not taken either, because it will come again, and
+    /// perhaps under other counters.
     pub refused: bool,
+    /// What it was to hear while its socket had no room, and hears when it has.
+    pub missed: Missed,
 }
 
-/// A request under way.
-pub(super) struct Answer {
-    /// The frame that asked.
-    pub request_id: String,
-    /// What is left to send, both ends included.
-    pub ranges: VecDeque<(u64, u64)>,
-    pub sent: u64,
-    pub total: u64,
-    /// Whether anything was said: also "nothing is missing" has to be.
-    pub begun: bool,
+/// What is said again to one that could not take it.
+#[derive(Default)]
+pub(super) struct Missed {
+    pub devices: bool,
+    pub receipts: bool,
 }
 
 impl Session {
-    pub fn new(stored: StoredSession) -> Self {
-        let mut heads = VectorClock::new();
-        for device in &stored.devices {
-            // What the journal holds was checked when it was appended.
-            let _ = heads.raise(&device.device_id, device.last_counter);
-        }
+    pub fn new(session_id: SessionId, stored: StoredSession) -> Self {
+        let heads = stored.devices.iter().filter(|row| row.last_counter > 0).map(|row| DeviceHead {
+            device_id: row.device_id.as_str().into(),
+            counter: row.last_counter,
+            sequence: row.last_sequence,
+            digest: row.last_digest,
+        });
+        let state = match stored.head {
+            0 => log::Log::new(&session_id),
+            head => log::Log::restore(head, stored.log_hash, heads.collect()),
+        };
         Session {
-            head: stored.head,
-            devices: stored.devices.into_iter().map(|device| (device.device_id.clone(), device)).collect(),
-            heads,
-            watermarks: stored.watermarks.into_iter().map(|row| (row.wallet, row.watermark)).collect(),
-            untold_receipts: BTreeMap::new(),
-            receipts_due_ms: None,
+            log: Log { session_id, state, tail: VecDeque::new(), reads: BTreeMap::new() },
+            has_keys: stored.has_keys,
+            devices: Devices::new(stored.devices),
+            receipts: Receipts::new(stored.watermarks),
             attachments: BTreeMap::new(),
-            tail: VecDeque::new(),
             updates: VecDeque::new(),
             append: None,
-            reads: BTreeMap::new(),
         }
     }
 
+    /// Nobody takes part in it and nothing is under way: the journal has it.
     pub fn is_idle(&self) -> bool {
-        let works = !self.updates.is_empty() || self.append.is_some() || !self.reads.is_empty() || self.receipts_due_ms.is_some();
-        self.attachments.is_empty() && !works
+        let works = !self.updates.is_empty() || self.append.is_some() || !self.log.reads.is_empty();
+        self.attachments.is_empty() && !works && self.receipts.due_ms().is_none()
     }
 
-    pub fn has_seed_clients(&self) -> bool {
-        self.attachments.values().any(|attachment| !attachment.v1)
+    /// When it has something to do by itself.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.receipts.due_ms()
+    }
+
+    /// The time that it named has come.
+    pub fn on_timeout(&mut self, ctx: &mut Context) {
+        self.receipts.tell_delivered(ctx, &self.log, &mut self.attachments);
+    }
+
+    /// A connection asks for something that it may ask for. One that was no member yet becomes one, as this device.
+    pub fn on_ask(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, ask: Ask) -> Result<(), SyncError> {
+        ctx.charge(connection, self.cost_us(&ask));
+        match ask {
+            Ask::Announce(announcement) => self.announce(ctx, connection, device_id, announcement),
+            Ask::Fetch(fetch) => {
+                self.log.compare(fetch.log)?;
+                let attachment = member(&mut self.attachments, connection, device_id);
+                fanout::fetch(ctx, &mut self.log, connection, attachment, fetch)?;
+            }
+            Ask::Write(update) => {
+                let attachment = member(&mut self.attachments, connection, device_id);
+                if update.listens {
+                    attachment.live.get_or_insert(self.log.head() + 1);
+                }
+                if attachment.wallet.is_none() {
+                    attachment.wallet.clone_from(&update.speaks_for);
+                }
+                self.enqueue(ctx, update)?;
+            }
+            Ask::Acknowledge(through) => {
+                let attachment = member(&mut self.attachments, connection, device_id);
+                let (before, through) = attachment.acknowledge(through.min(self.log.head()));
+                self.devices.has_stored(ctx.now, &attachment.device_id, through);
+                self.receipts.delivered(ctx.now, &self.log, connection, attachment, (before, through));
+                fanout::serve(ctx, &mut self.log, connection, attachment);
+            }
+            Ask::Heartbeat { heartbeat, wants_clock } => {
+                if let Some(attachment) = self.attachments.get(&connection) {
+                    self.devices.heard_of(ctx.now, &attachment.device_id, heartbeat);
+                }
+                let (vector_clock, log) = match wants_clock {
+                    true => (self.log.state.clock().informing(), None),
+                    false => (VectorClock::new(), Some(self.log.state.log_head())),
+                };
+                let answer = SyncHeartbeat { sequence_number: self.log.head(), vector_clock, log };
+                ctx.transmit(connection, &self.log.session_id, Body::SyncHeartbeat(answer));
+            }
+            Ask::Receipts { receipts, unreadable } => {
+                let attachment = member(&mut self.attachments, connection, device_id);
+                let reader = Reader::of(connection, attachment);
+                self.receipts.take(ctx, &self.log, &mut self.attachments, reader, receipts);
+                unreadable.map_or(Ok(()), Err)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it costs beside its own bytes.
+    fn cost_us(&self, ask: &Ask) -> u64 {
+        let members_us = self.attachments.len() as u64 * budget::MEMBER_US;
+        match ask {
+            // Lists are made of all devices, and of who is there.
+            Ask::Announce(_) => 2 * members_us + self.devices.len() as u64,
+            Ask::Write(update) => members_us + update.messages.len() as u64 * budget::MESSAGE_US,
+            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
+            Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
+        }
+    }
+
+    /// A connection says which device it is. Nothing is stored of one that has not written: a session exists once it has
+    /// an entry.
+    fn announce(&mut self, ctx: &mut Context, connection: ConnectionId, device_id: &str, said: Announcement) {
+        ctx.takes_compressed(connection, said.deflate);
+        let attachment = member(&mut self.attachments, connection, device_id);
+        let before = attachment.announce(device_id, &said, self.log.head());
+        let hears_receipts = attachment.dialect.hears_stored_receipts();
+        if before != device_id && self.attachments.values().all(|other| other.device_id != before) {
+            self.devices.forget_visitor(&before);
+        }
+        let row = self.devices.announced(ctx.now, device_id, said);
+        let wallet = row.wallet.clone();
+        ctx.note(&self.log.session_id, vec![row], Vec::new());
+        self.devices.tell_arrival(ctx, &self.log.session_id, &mut self.attachments, connection, device_id);
+        if hears_receipts {
+            self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
+        }
+    }
+
+    /// The socket of a connection takes more again: it is served, and hears again what it could not take.
+    pub fn on_drain(&mut self, ctx: &mut Context, connection: ConnectionId) {
+        let Some(attachment) = self.attachments.get_mut(&connection) else { return };
+        let missed = std::mem::take(&mut attachment.missed);
+        let (whole, wallet) = (attachment.dialect.has_whole_lists(), attachment.wallet.clone());
+        fanout::serve(ctx, &mut self.log, connection, attachment);
+        let mut missed_again = Missed::default();
+        if missed.devices {
+            missed_again.devices = !self.devices.tell_all(ctx, &self.log.session_id, &self.attachments, connection, whole);
+        }
+        if missed.receipts {
+            missed_again.receipts = !self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
+        }
+        if let Some(attachment) = self.attachments.get_mut(&connection) {
+            attachment.missed = missed_again;
+        }
+    }
+
+    /// A connection is gone.
+    pub fn on_leave(&mut self, ctx: &mut Context, connection: ConnectionId) {
+        // One that was refused at the door never took part.
+        let Some(attachment) = self.attachments.remove(&connection) else { return };
+        if attachment.refused {
+            // Now nothing says any more that what it sent behind the refused message is not to be taken.
+            self.refuse_rest_of(connection);
+        }
+        if let Some(row) = self.devices.left(ctx.now, &attachment.device_id) {
+            ctx.note(&self.log.session_id, vec![row], Vec::new());
+        }
+        self.devices.tell_departure(ctx, &self.log.session_id, &mut self.attachments, &attachment.device_id);
+    }
+}
+
+/// The attachment of a connection, made where there is none: seed clients need not announce themselves.
+fn member<'a>(attachments: &'a mut BTreeMap<ConnectionId, Attachment>, connection: ConnectionId, device_id: &str) -> &'a mut Attachment {
+    attachments.entry(connection).or_insert_with(|| Attachment::new(device_id))
+}
+
+impl Attachment {
+    fn new(device_id: &str) -> Self {
+        Attachment {
+            device_id: device_id.to_owned(),
+            wallet: None,
+            dialect: Dialect::default(),
+            live: None,
+            answers: VecDeque::new(),
+            sent_through: 0,
+            acknowledged_through: 0,
+            farthest: 0,
+            batch_max: BATCH_MESSAGES_DEFAULT,
+            reading: false,
+            refused: false,
+            missed: Missed::default(),
+        }
+    }
+
+    /// Says which device it was before.
+    fn announce(&mut self, device_id: &str, said: &Announcement, head: u64) -> DeviceId {
+        let before = std::mem::replace(&mut self.device_id, device_id.to_owned());
+        if said.wallet.is_some() {
+            self.wallet.clone_from(&said.wallet);
+        }
+        if said.v1 && !self.dialect.is_v1() {
+            // It asks for what it wants to hear, whatever it was as a seed client.
+            self.live = None;
+        }
+        self.dialect.announce(said.v1);
+        self.refused = false;
+        if said.listens {
+            self.live.get_or_insert(head + 1);
+        }
+        before
+    }
+
+    /// It has stored everything up to here; says from where to where that is news.
+    fn acknowledge(&mut self, through: u64) -> (u64, u64) {
+        let before = self.acknowledged_through;
+        self.acknowledged_through = before.max(through);
+        (before, through)
+    }
+}
+
+impl TailEntry {
+    /// An entry of the journal; `None` where it cannot be read.
+    pub fn read(stored: StoredEntry) -> Option<TailEntry> {
+        let entry = stored.body.entries().ok()?.pop()?;
+        Some(TailEntry { stored, entry })
+    }
+}
+
+impl Log {
+    /// The last sequence number on disk.
+    pub fn head(&self) -> u64 {
+        self.state.end()
+    }
+
+    /// Compares with what a device says of its log, where memory knows of that place. The device compares at every place.
+    fn compare(&self, other: Option<LogHead>) -> Result<(), SyncError> {
+        let Some(other) = other else { return Ok(()) };
+        let own = if other.sequence == self.head() { Some(self.state.log_head()) } else { self.head_at(other.sequence) };
+        match own {
+            Some(own) if own != other => {
+                let message = format!("the log of the device, up to {other}, is another than that of this relay, {own}");
+                Err(SyncError::new(ErrorCode::RelayForked, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The log up to this place, where memory has it.
+    pub fn head_at(&self, sequence: u64) -> Option<LogHead> {
+        self.tail_from(sequence)?.next().map(|(_, hash)| LogHead { sequence, hash: *hash })
     }
 
     pub fn extend_tail(&mut self, entries: Vec<TailEntry>) {
@@ -116,59 +354,31 @@ impl Session {
         }
     }
 
-    /// The entries from `from` on, where the tail holds that one.
-    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = &Entry>> {
+    /// The entries that memory has, oldest first.
+    pub fn tail(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.tail.iter().map(|entry| &entry.entry)
+    }
+
+    /// The entries from `from` on, each with the hash of the log up to it, where the tail holds that one.
+    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = (&Entry, &Digest)>> {
         let first = self.tail.front()?.stored.sequence;
         let start = usize::try_from(from.checked_sub(first)?).ok().filter(|start| *start < self.tail.len())?;
-        Some(self.tail.range(start..).map(|entry| &entry.entry))
+        Some(self.tail.range(start..).map(|entry| (&entry.entry, &entry.stored.log_hash)))
     }
 
-    /// Takes in a receipt; says whether it was news.
-    pub fn raise_watermark(&mut self, wallet: &str, status: ReceiptStatus, sequence: u64) -> bool {
-        if self.watermarks.len() >= RECEIPT_WALLETS_MAX && !self.watermarks.contains_key(wallet) {
-            return false;
-        }
-        self.watermarks.entry(wallet.to_owned()).or_default().raise(status, sequence.min(self.head))
+    /// Whether any of these entries was written by another wallet; the tail tells, and beyond it one is assumed.
+    pub fn has_foreign(&self, from: u64, through: u64, wallet: &str) -> bool {
+        let first = self.tail.front().map_or(u64::MAX, |entry| entry.stored.sequence);
+        from < first || self.tail().any(|entry| (from..=through).contains(&entry.sequence_number) && entry.message.sender_wallet != wallet)
     }
 
-    /// What is kept of a wallet's receipts.
-    pub fn watermark_row(&self, wallet: &str) -> Option<WatermarkRow> {
-        self.watermarks.get(wallet).map(|watermark| WatermarkRow { wallet: wallet.to_owned(), watermark: *watermark })
+    /// The id of the message at this place, where memory has it.
+    pub fn id_at(&self, sequence: u64) -> Option<String> {
+        self.tail_from(sequence)?.next().map(|(entry, _)| entry.message.id.clone())
     }
 
-    /// All devices, as many as fit a frame: those that are connected first.
-    pub fn device_list(&self, with_clocks: bool) -> Vec<DeviceState> {
-        let mut bytes = 1_024;
-        let mut devices = self.device_states(None, with_clocks);
-        let fits = devices.iter().take_while(|device| {
-            bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
-            bytes <= FRAME_BYTES_MAX
-        });
-        let count = fits.count();
-        devices.truncate(count);
-        devices
-    }
-
-    /// Devices as `device_list` has them, those that are connected first: one of them, or all. Clocks only where asked:
-    /// copies of all would be devices times devices.
-    pub fn device_states(&self, one: Option<&str>, with_clocks: bool) -> Vec<DeviceState> {
-        let online: BTreeSet<&str> = self.attachments.values().map(|attachment| attachment.device_id.as_str()).collect();
-        let present = |row: &&DeviceRow| !row.retired || online.contains(row.device_id.as_str());
-        let wanted = self.devices.values().filter(present).filter(|row| one.is_none_or(|device| row.device_id == device));
-        let mut states: Vec<DeviceState> = wanted
-            .map(|row| DeviceState {
-                device_id: row.device_id.clone(),
-                platform: row.platform.clone(),
-                last_seen_at: row.last_seen_ms,
-                is_online: online.contains(row.device_id.as_str()),
-                sync_state: SyncState {
-                    last_synced_sequence: row.sync_state.last_synced_sequence,
-                    vector_clock: if with_clocks { row.sync_state.vector_clock.clone() } else { VectorClock::new() },
-                },
-                wallet: row.wallet.clone(),
-            })
-            .collect();
-        states.sort_by_key(|state| !state.is_online);
-        states
+    /// The place of this message, where memory has it.
+    pub fn sequence_of(&self, message_id: &str) -> Option<u64> {
+        self.tail().rev().find(|entry| entry.message.id == message_id).map(|entry| entry.sequence_number)
     }
 }

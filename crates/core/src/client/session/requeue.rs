@@ -9,16 +9,18 @@ use super::Session;
 use crate::client::api::{Event, MessageStatus, Write};
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::message::{Kind, Message};
 
 impl Session {
     /// Goes on under another device id.
     pub fn requeue(&mut self, new_id: &str, transaction: &mut Transaction) {
         self.device = new_id.to_owned();
+        // Its record names the last counter, which was the old id's.
+        self.change(transaction, true);
         if self.operation.is_some() && !self.outbox.is_empty() {
             // Its progress was counted in messages of the old id. The next connection begins another.
-            let error = SyncError::new(crate::error::ErrorCode::CounterReused, "this device goes on under a new id");
+            let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
         self.make_anew(0, 0, |_| {}, transaction);

@@ -1,15 +1,20 @@
 //! Parts of the log, encoded once for all who ask for them: what is in the log never changes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::batch::{Batch, Encoder};
-use crate::frame::{Encoding, Payload};
+use crate::entry::{Digest, Entry};
+use crate::frame::{Encoding, Payload, SeedEntry};
 use crate::ids::SessionId;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::message::Entry;
+use crate::log::LogHead;
 
 /// Of the encoded parts that are kept. Enough for many devices to catch up on the same long history.
-const CHUNKS_BYTES_MAX: usize = 16 * 1024 * 1024;
+const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a kept part takes beside its batch: its key twice, and the frame of a push of a small one.
+const PART_BYTES: usize = 1_024;
 
 /// Messages in one frame: the rest is for its own fields.
 const MESSAGES_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
@@ -17,7 +22,7 @@ const MESSAGES_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
 /// Which part, for whom. Parts end at multiples of the batch size, so that devices which began at different places soon
 /// ask for the same ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChunkKey {
+pub(super) struct BatchKey {
     pub session_id: SessionId,
     pub from: u64,
     pub count_max: usize,
@@ -27,6 +32,8 @@ pub(super) struct ChunkKey {
 /// What a connection reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
+    /// In JSON with vector clocks.
+    Seed,
     Json,
     Binary,
     Deflated,
@@ -34,77 +41,125 @@ pub(super) enum Form {
 
 impl Form {
     pub fn encoding(self) -> Encoding {
-        if self == Form::Json { Encoding::Json } else { Encoding::Binary }
+        match self {
+            Form::Seed | Form::Json => Encoding::Json,
+            Form::Binary | Form::Deflated => Encoding::Binary,
+        }
     }
 }
 
-impl ChunkKey {
+impl BatchKey {
     /// The last sequence number that this part may have.
     pub fn boundary(&self) -> u64 {
         let size = self.count_max as u64;
         (self.from - 1) / size * size + size
     }
 
-    /// Encodes the part from its entries, of which there may be more than fit.
-    pub fn encode<'a>(&self, entries: impl Iterator<Item = &'a Entry>, through: u64) -> Option<Chunk> {
-        let mut entries = entries.take_while(|entry| entry.sequence_number <= through).peekable();
-        let mut encoder = Encoder::new(entries.peek()?, MESSAGES_BYTES_MAX);
-        let (mut last, mut json_bytes) = (self.from - 1, 0);
-        for entry in entries {
+    /// Encodes the part from its entries, of which there may be more than fit, each with the hash of the log up to it.
+    pub fn encode<'a>(&self, entries: impl Iterator<Item = (&'a Entry, &'a Digest)>, through: u64) -> Option<Part> {
+        let mut entries = entries.take_while(|(entry, _)| entry.sequence_number <= through).peekable();
+        let mut encoder = Encoder::new(entries.peek()?.0, MESSAGES_BYTES_MAX);
+        let (mut last, mut json_bytes) = (None, 0);
+        for (entry, hash) in entries {
             if self.form == Form::Json {
                 json_bytes += serde_json::to_string(entry).map_or(0, |json| json.len() + 1);
-                if json_bytes > MESSAGES_BYTES_MAX && last >= self.from {
+                if json_bytes > MESSAGES_BYTES_MAX && last.is_some() {
                     break;
                 }
             }
             if !encoder.push(entry) {
                 break;
             }
-            last = entry.sequence_number;
+            last = Some(LogHead { sequence: entry.sequence_number, hash: *hash });
         }
         let batch = encoder.finish();
         let batch = if self.form == Form::Deflated { batch.deflate() } else { batch };
-        let is_closed = last < through || last == self.boundary();
-        (last >= self.from).then_some(Chunk { through: last, is_closed, batch, push: None })
+        Some(self.part(last?, through, Content::Batch(batch)))
+    }
+
+    /// Writes the part in the form of seed clients, from entries that are in it.
+    pub fn encode_seed(&self, entries: impl Iterator<Item = (SeedEntry, Digest)>, through: u64) -> Option<Part> {
+        let (mut taken, mut last, mut json_bytes) = (Vec::new(), None, 0);
+        for (entry, hash) in entries.take_while(|(entry, _)| entry.sequence_number <= through) {
+            json_bytes += serde_json::to_string(&entry).map_or(0, |json| json.len() + 1);
+            if json_bytes > MESSAGES_BYTES_MAX && last.is_some() {
+                break;
+            }
+            last = Some(LogHead { sequence: entry.sequence_number, hash });
+            taken.push(entry);
+        }
+        Some(self.part(last?, through, Content::Seed(taken.into())))
+    }
+
+    fn part(&self, log: LogHead, through: u64, content: Content) -> Part {
+        let is_closed = log.sequence < through || log.sequence == self.boundary();
+        Part { through: log.sequence, is_closed, content, log, push: None }
     }
 }
 
+/// What a part holds.
+#[derive(Clone)]
+pub(super) enum Content {
+    Batch(Batch),
+    Seed(Arc<[SeedEntry]>),
+}
+
 /// An encoded part.
-pub(super) struct Chunk {
+#[derive(Clone)]
+pub(super) struct Part {
     pub through: u64,
     /// It will not grow with the log: it is as large as it may be.
     pub is_closed: bool,
-    pub batch: Batch,
+    pub content: Content,
+    /// The log up to its last entry.
+    pub log: LogHead,
     /// The frame of a live push of it, the same for everybody, and the head of the log that it names.
     pub push: Option<(u64, Payload)>,
 }
 
+impl Part {
+    fn weight(&self) -> usize {
+        let bytes = match &self.content {
+            Content::Batch(batch) => batch.bytes().len(),
+            Content::Seed(entries) => entries.iter().map(|entry| PART_BYTES / 4 + entry.message.ciphertext.len()).sum(),
+        };
+        bytes + PART_BYTES
+    }
+}
+
 /// The parts that were encoded last.
 #[derive(Default)]
-pub(super) struct Chunks {
-    chunks: BTreeMap<ChunkKey, Chunk>,
-    order: VecDeque<ChunkKey>,
+pub(super) struct BatchCache {
+    parts: BTreeMap<BatchKey, Part>,
+    order: VecDeque<BatchKey>,
     bytes: usize,
 }
 
-impl Chunks {
+impl BatchCache {
     /// The part, where it is kept, reaches as far as it can, and not beyond `through`.
-    pub fn get(&mut self, key: &ChunkKey, through: u64) -> Option<&mut Chunk> {
-        let is_whole = |chunk: &&mut Chunk| chunk.through == through || (chunk.is_closed && chunk.through < through);
-        self.chunks.get_mut(key).filter(is_whole)
+    pub fn get(&self, key: &BatchKey, through: u64) -> Option<&Part> {
+        let is_whole = |part: &&Part| part.through == through || (part.is_closed && part.through < through);
+        self.parts.get(key).filter(is_whole)
     }
 
-    pub fn insert(&mut self, key: ChunkKey, chunk: Chunk) {
-        self.bytes += chunk.batch.bytes().len();
-        match self.chunks.insert(key.clone(), chunk) {
-            Some(old) => self.bytes -= old.batch.bytes().len(),
+    /// Keeps the frame of a live push with its part, as long as that is kept.
+    pub fn keep_push(&mut self, key: &BatchKey, push: Option<(u64, Payload)>) {
+        if let Some(part) = self.parts.get_mut(key) {
+            part.push = push;
+        }
+    }
+
+    pub fn insert(&mut self, key: BatchKey, part: Part) {
+        self.bytes += part.weight();
+        match self.parts.insert(key.clone(), part) {
+            Some(old) => self.bytes -= old.weight(),
             None => self.order.push_back(key),
         }
-        while self.bytes > CHUNKS_BYTES_MAX
+        while self.bytes > CACHE_BYTES_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            if let Some(chunk) = self.chunks.remove(&oldest) {
-                self.bytes -= chunk.batch.bytes().len();
+            if let Some(part) = self.parts.remove(&oldest) {
+                self.bytes -= part.weight();
             }
         }
     }
@@ -115,8 +170,8 @@ mod tests {
     use super::*;
     use crate::message::Message;
 
-    fn key(from: u64, count_max: usize, form: Form) -> ChunkKey {
-        ChunkKey { session_id: "room".into(), from, count_max, form }
+    fn key(from: u64, count_max: usize, form: Form) -> BatchKey {
+        BatchKey { session_id: "room".into(), from, count_max, form }
     }
 
     /// The entries of a log that has these texts.
@@ -135,9 +190,9 @@ mod tests {
         entries.iter().map(|entry| serde_json::to_string(entry).unwrap().len() + 1).sum()
     }
 
-    /// A part of so many bytes; what they say does not matter.
-    fn chunk(through: u64, is_closed: bool, bytes: usize) -> Chunk {
-        Chunk { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes]), push: None }
+    /// A part that takes so many bytes; what they say does not matter.
+    fn part(through: u64, is_closed: bool, bytes: usize) -> Part {
+        Part { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]), push: None }
     }
 
     #[test]
@@ -150,8 +205,8 @@ mod tests {
     fn a_part_is_closed_where_it_cannot_grow_with_the_log() {
         let long: &str = &"~".repeat(8 * 1024);
         let encode = |size: usize, through: u64, texts: &[&str]| {
-            let chunk = key(1, size, Form::Binary).encode(log(texts).iter(), through).unwrap();
-            (chunk.through, chunk.is_closed, chunk.batch.entries().unwrap().len())
+            let part = key(1, size, Form::Binary).encode(log(texts).iter(), through).unwrap();
+            (part.through, part.is_closed, part.batch.entries().unwrap().len())
         };
         assert_eq!(encode(10, 5, &["x"; 5]), (5, false, 5), "the log goes on");
         assert_eq!(encode(10, 3, &["x"; 5]), (3, false, 3), "no more is asked for");
@@ -163,9 +218,9 @@ mod tests {
     #[test]
     fn a_part_in_json_is_as_long_as_a_frame_allows() {
         let encode = |entries: &[Entry]| {
-            let chunk = key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap();
-            assert_eq!(chunk.batch.entries().unwrap().len() as u64, chunk.through);
-            chunk.through
+            let part = key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap();
+            assert_eq!(part.batch.entries().unwrap().len() as u64, part.through);
+            part.through
         };
         let mut entries = log(&["\u{1}".repeat(4_000).as_str(), "\u{1}".repeat(4_000).as_str(), "", "x"]);
         entries[2].message.ciphertext = "x".repeat(MESSAGES_BYTES_MAX - json_bytes(&entries[..3]));
@@ -191,9 +246,9 @@ mod tests {
     #[test]
     fn a_kept_part_is_used_where_it_is_all_that_there_may_be() {
         let kept = |through, is_closed, asked| {
-            let mut chunks = Chunks::default();
-            chunks.insert(key(1, 100, Form::Json), chunk(through, is_closed, 1));
-            chunks.get(&key(1, 100, Form::Json), asked).is_some()
+            let mut cache = BatchCache::default();
+            cache.insert(key(1, 100, Form::Json), part(through, is_closed, 1));
+            cache.get(&key(1, 100, Form::Json), asked).is_some()
         };
         assert!(kept(5, false, 5) && kept(5, true, 5));
         assert!(kept(5, true, 9), "it is full");
@@ -204,20 +259,20 @@ mod tests {
     #[test]
     fn what_was_encoded_first_makes_room() {
         const MIB: usize = 1024 * 1024;
-        let mut chunks = Chunks::default();
+        let mut cache = BatchCache::default();
         let kept =
-            |chunks: &mut Chunks| (1..=20).filter(|from| chunks.get(&key(*from, 1, Form::Json), *from).is_some()).collect::<Vec<_>>();
+            |cache: &mut BatchCache| (1..=20).filter(|from| cache.get(&key(*from, 1, Form::Json), *from).is_some()).collect::<Vec<_>>();
         for from in 1..=16 {
-            chunks.insert(key(from, 1, Form::Json), chunk(from, true, MIB));
+            cache.insert(key(from, 1, Form::Json), part(from, true, MIB));
         }
-        assert_eq!(kept(&mut chunks), (1..=16).collect::<Vec<_>>(), "16 MiB are kept");
-        chunks.insert(key(1, 1, Form::Json), chunk(1, true, MIB));
-        assert_eq!(kept(&mut chunks), (1..=16).collect::<Vec<_>>(), "a part in the place of another takes no more");
-        chunks.insert(key(17, 1, Form::Json), chunk(17, true, 1));
-        assert_eq!(kept(&mut chunks), (2..=17).collect::<Vec<_>>());
-        chunks.insert(key(18, 1, Form::Json), chunk(18, true, MIB - 1));
-        assert_eq!(kept(&mut chunks), (2..=18).collect::<Vec<_>>(), "what has left is no longer counted");
-        chunks.insert(key(19, 1, Form::Json), chunk(19, true, MIB));
-        assert_eq!(kept(&mut chunks), (3..=19).collect::<Vec<_>>(), "and all else is");
+        assert_eq!(kept(&mut cache), (1..=16).collect::<Vec<_>>(), "16 MiB are kept");
+        cache.insert(key(1, 1, Form::Json), part(1, true, MIB));
+        assert_eq!(kept(&mut cache), (1..=16).collect::<Vec<_>>(), "a part in the place of another takes no more");
+        cache.insert(key(17, 1, Form::Json), part(17, true, PART_BYTES));
+        assert_eq!(kept(&mut cache), (2..=17).collect::<Vec<_>>());
+        cache.insert(key(18, 1, Form::Json), part(18, true, MIB - PART_BYTES));
+        assert_eq!(kept(&mut cache), (2..=18).collect::<Vec<_>>(), "what has left is no longer counted");
+        cache.insert(key(19, 1, Form::Json), part(19, true, MIB));
+        assert_eq!(kept(&mut cache), (3..=19).collect::<Vec<_>>(), "and all else is");
     }
 }

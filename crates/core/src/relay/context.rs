@@ -1,0 +1,261 @@
+//! What a session may do to the world: frames to sockets, questions to the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Ticket, WatermarkRow};
+use super::batch_cache::{BatchCache, BatchKey, Form};
+use super::budget::Budget;
+use super::presence::has_written;
+use crate::entry::{Digest, Entry};
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
+use crate::ids::SessionId;
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::message::Stamp;
+use crate::time::Now;
+
+/// What a question to the journal was for.
+pub(super) enum Purpose {
+    Load,
+    /// To tell repeats from new messages.
+    Find,
+    Append,
+    /// To serve every connection that waits for this part of the log.
+    Read(BatchKey, u64),
+    /// To write this part of the log with vector clocks, up to these places.
+    Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
+}
+
+/// The relay's side of one connection.
+pub(super) struct Socket {
+    /// Transmitted and not yet taken by the socket.
+    queued_bytes: usize,
+    /// When the socket last took something, while its queue is full.
+    stalled_since_ms: Option<u64>,
+    /// The sessions that it takes part in.
+    pub attached: BTreeSet<SessionId>,
+    pub encoding: Encoding,
+    /// What of it waits for sessions to be read.
+    pub loading_bytes: usize,
+    /// It takes compressed batches.
+    pub deflate: bool,
+    /// What it may still cost.
+    pub budget: Budget,
+}
+
+impl Socket {
+    pub fn new(now: Now, encoding: Encoding) -> Self {
+        Socket {
+            queued_bytes: 0,
+            stalled_since_ms: None,
+            attached: BTreeSet::new(),
+            encoding,
+            loading_bytes: 0,
+            deflate: false,
+            budget: Budget::new(now),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
+    }
+
+    fn form(&self) -> Form {
+        match self.encoding {
+            Encoding::Json => Form::Json,
+            Encoding::Binary if self.deflate => Form::Deflated,
+            Encoding::Binary => Form::Binary,
+        }
+    }
+}
+
+/// The effects of one input, and what all sessions share.
+#[derive(Default)]
+pub(super) struct Context {
+    pub now: Now,
+    pub actions: Vec<Action>,
+    pub sockets: BTreeMap<ConnectionId, Socket>,
+    pub cache: BatchCache,
+    tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
+    last_ticket: Ticket,
+    last_frame: u64,
+    /// Connections whose sockets are full.
+    full: BTreeSet<ConnectionId>,
+}
+
+impl Context {
+    pub fn transmit(&mut self, connection: ConnectionId, session_id: &str, body: Body) {
+        let head = self.head(session_id);
+        self.transmit_frame(connection, &Frame { head, body });
+    }
+
+    /// Says what only informs, where the socket has room for it; says whether it had.
+    pub fn inform(&mut self, connection: ConnectionId, session_id: &str, body: Body) -> bool {
+        let has_room = self.has_room(connection);
+        if has_room {
+            self.transmit(connection, session_id, body);
+        }
+        has_room
+    }
+
+    pub fn has_room(&self, connection: ConnectionId) -> bool {
+        self.sockets.get(&connection).is_some_and(|socket| !socket.is_full())
+    }
+
+    /// A connection made the relay do so much. One that has left pays nothing more.
+    pub fn charge(&mut self, connection: ConnectionId, us: u64) {
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            socket.budget.charge(us);
+        }
+    }
+
+    pub fn refuse(&mut self, connection: ConnectionId, error: ErrorBody) {
+        self.transmit_frame(connection, &Frame { head: Head::default(), body: Body::Error(error) });
+    }
+
+    fn transmit_frame(&mut self, connection: ConnectionId, frame: &Frame) {
+        let encoding = self.sockets.get(&connection).map(|socket| socket.encoding).unwrap_or_default();
+        if let Some(payload) = print(encoding, frame) {
+            self.transmit_payload(connection, payload);
+        }
+    }
+
+    /// A connection that is gone takes nothing: who sent an update may leave before it is stored.
+    pub fn transmit_payload(&mut self, connection: ConnectionId, payload: Payload) {
+        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        socket.queued_bytes += payload.len();
+        if socket.is_full() {
+            socket.stalled_since_ms.get_or_insert(self.now.monotonic_ms);
+            self.full.insert(connection);
+        }
+        self.actions.push(Action::Transmit { connection, payload });
+    }
+
+    /// A connection may take part in so many sessions.
+    pub fn check_may_join(&self, connection: ConnectionId, session_id: &str) -> Result<(), SyncError> {
+        let is_full = |socket: &Socket| socket.attached.len() >= ATTACHMENTS_MAX && !socket.attached.contains(session_id);
+        if self.sockets.get(&connection).is_some_and(is_full) {
+            return Err(SyncError::new(ErrorCode::LimitReached, format!("a connection takes part in at most {ATTACHMENTS_MAX} sessions")));
+        }
+        Ok(())
+    }
+
+    /// A connection, which is open, takes part in this session.
+    pub fn joined(&mut self, connection: ConnectionId, session_id: &str) {
+        if let Some(socket) = self.sockets.get_mut(&connection).filter(|socket| !socket.attached.contains(session_id)) {
+            socket.attached.insert(session_id.to_owned());
+        }
+    }
+
+    /// What a frame to say has beside its body.
+    pub fn head(&mut self, session_id: &str) -> Head {
+        self.last_frame += 1;
+        Head {
+            session_id: session_id.to_owned(),
+            device_id: RELAY_DEVICE_ID.into(),
+            timestamp: Stamp::Millis(self.now.wall_ms),
+            message_id: format!("r{}", self.last_frame),
+            protocol_version: None,
+        }
+    }
+
+    /// How a connection reads parts of the log; `None` while it has enough to take.
+    pub fn reads(&self, connection: ConnectionId) -> Option<Form> {
+        self.sockets.get(&connection).filter(|socket| !socket.is_full()).map(Socket::form)
+    }
+
+    /// The socket took some bytes. The sessions are its own that may send it more now, and might not before.
+    pub fn taken(&mut self, connection: ConnectionId, bytes: usize) -> BTreeSet<SessionId> {
+        // The shell also tells of a socket that was cut meanwhile.
+        let Some(socket) = self.sockets.get_mut(&connection) else { return BTreeSet::new() };
+        let was_full = socket.is_full();
+        socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
+        socket.stalled_since_ms = socket.is_full().then_some(self.now.monotonic_ms);
+        if !was_full || socket.is_full() {
+            return BTreeSet::new();
+        }
+        self.full.remove(&connection);
+        socket.attached.clone()
+    }
+
+    /// A connection says whether it takes compressed batches. It is open: it is being heard.
+    pub fn takes_compressed(&mut self, connection: ConnectionId, deflate: bool) {
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            socket.deflate = deflate;
+        }
+    }
+
+    /// Sockets that take nothing of a full queue (T12).
+    pub fn stalled(&self) -> Vec<ConnectionId> {
+        let is_stalled = |socket: &Socket| {
+            socket.stalled_since_ms.is_some_and(|since_ms| self.now.monotonic_ms >= since_ms + SOCKET_STALL_MS_MAX)
+                || socket.queued_bytes > SOCKET_QUEUE_BYTES_CUT
+        };
+        self.full.iter().copied().filter(|connection| self.sockets.get(connection).is_some_and(is_stalled)).collect()
+    }
+
+    /// When the next of them will be.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        let since_ms = self.full.iter().filter_map(|connection| self.sockets.get(connection)?.stalled_since_ms).min();
+        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+    }
+
+    /// The connection is gone.
+    pub fn remove(&mut self, connection: ConnectionId) -> Option<Socket> {
+        self.full.remove(&connection);
+        self.sockets.remove(&connection)
+    }
+
+    pub fn ask(&mut self, session_id: &str, purpose: Purpose, question: JournalQuestion) {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, (session_id.to_owned(), purpose));
+        self.actions.push(Action::Journal { ticket: self.last_ticket, question });
+    }
+
+    /// What was asked for under this ticket, once.
+    pub fn asked(&mut self, ticket: Ticket) -> Option<(SessionId, Purpose)> {
+        self.tickets.remove(&ticket)
+    }
+
+    /// State that may be lost in a crash: of devices that the log knows, and without their clocks, which would be read
+    /// with every start of the session. What only an announcement says is not worth the disk.
+    pub fn note(&mut self, session_id: &str, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>) {
+        let devices: Vec<DeviceRow> = devices.into_iter().filter(has_written).map(DeviceRow::without_clock).collect();
+        if devices.is_empty() && watermarks.is_empty() {
+            return;
+        }
+        self.last_ticket += 1;
+        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks };
+        self.actions.push(Action::Journal { ticket: self.last_ticket, question });
+    }
+
+    pub fn log(&mut self, text: String) {
+        self.actions.push(Action::Log { text });
+    }
+
+    pub fn journal_failed(&mut self, session_id: &str, answer: &JournalAnswer) -> SyncError {
+        let reason = match answer {
+            JournalAnswer::Failed { reason } => reason.as_str(),
+            _ => "the journal answered another question",
+        };
+        self.log(format!("journal failed for session {session_id:?}: {reason}"));
+        SyncError::new(ErrorCode::RelayStorageFailed, "the relay could not store or read; nothing was acknowledged")
+    }
+}
+
+/// `None` for the frames that only clients of the JSON form are sent.
+pub(super) fn print(encoding: Encoding, frame: &Frame) -> Option<Payload> {
+    match encoding {
+        Encoding::Json => Some(Payload::Text(frame.to_json().into())),
+        Encoding::Binary => frame.to_bytes().map(|bytes| Payload::Binary(bytes.into())),
+    }
+}
+
+/// An error that names the frame it is about.
+pub(super) fn refusal(error: &SyncError, head: &Head) -> ErrorBody {
+    ErrorBody {
+        session_id: Some(head.session_id.clone()),
+        in_reply_to: Some(head.message_id.clone()).filter(|id| !id.is_empty()),
+        ..ErrorBody::new(error)
+    }
+}

@@ -1,0 +1,185 @@
+//! Who may say what: one table for every kind of frame and every state of its sender.
+
+use super::presence::Devices;
+use super::session::Attachment;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION};
+
+/// The kinds of frames that arrive, as the table knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Announce,
+    Request,
+    Update,
+    Chat,
+    Ack,
+    Heartbeat,
+    Receipt,
+    Error,
+    /// What only the relay says.
+    Relays,
+}
+
+impl Kind {
+    fn of(body: &Body) -> Kind {
+        match body {
+            Body::DeviceAnnounce(_) => Kind::Announce,
+            Body::SyncRequest(_) => Kind::Request,
+            Body::SyncUpdate(_) | Body::SeedUpdate(_) => Kind::Update,
+            Body::Chat(_) => Kind::Chat,
+            Body::SyncAck(_) => Kind::Ack,
+            Body::SyncHeartbeat(_) => Kind::Heartbeat,
+            Body::ReadReceipt(_) => Kind::Receipt,
+            Body::Error(_) => Kind::Error,
+            Body::DeviceList(_)
+            | Body::SyncResponse(_)
+            | Body::SeedResponse(_)
+            | Body::SyncStatus(_)
+            | Body::SyncConflict(_)
+            | Body::ReadReceiptSync(_) => Kind::Relays,
+        }
+    }
+}
+
+/// What the connection that a frame came on is in the frame's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// It names our rules and has announced no device.
+    Unannounced,
+    /// A device of our rules.
+    Announced,
+    /// A device of our rules, of which a message was not taken.
+    Refused,
+    /// A seed client, whether it is in the room yet or not.
+    Seed,
+    /// The connection of a device of our rules, but the frame names no `protocolVersion`, or has none to name.
+    Bare,
+}
+
+impl Sender {
+    fn of(head: &Head, attachment: Option<&Attachment>) -> Sender {
+        let device = attachment.filter(|attachment| attachment.dialect.is_v1());
+        match (speaks_v1(head), device) {
+            (true, Some(device)) if device.refused => Sender::Refused,
+            (true, Some(_)) => Sender::Announced,
+            (true, None) => Sender::Unannounced,
+            (false, Some(_)) => Sender::Bare,
+            (false, None) => Sender::Seed,
+        }
+    }
+}
+
+/// What happens to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Allowed,
+    /// Nothing happens, and nothing is said.
+    Ignored,
+    NotAnnounced,
+    /// As `NotAnnounced`: a message before it was not taken.
+    RefusedBefore,
+    OnlyTheRelay,
+    /// A connection speaks one dialect in a session: a bare frame would speak in its device's name by other rules.
+    NamesNoVersion,
+}
+
+use Verdict::{Allowed, Ignored, NamesNoVersion, NotAnnounced, OnlyTheRelay, RefusedBefore};
+
+/// One row a kind; the columns are unannounced, announced, refused, seed, bare. A chat frame has no `protocolVersion`.
+const TABLE: [(Kind, [Verdict; 5]); 9] = [
+    (Kind::Announce, [Allowed, Allowed, Allowed, Allowed, NamesNoVersion]),
+    (Kind::Request, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
+    (Kind::Update, [NotAnnounced, Allowed, RefusedBefore, Allowed, NamesNoVersion]),
+    (Kind::Chat, [NamesNoVersion, NamesNoVersion, NamesNoVersion, Allowed, NamesNoVersion]),
+    (Kind::Ack, [NotAnnounced, Allowed, Allowed, Ignored, NamesNoVersion]),
+    (Kind::Heartbeat, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
+    (Kind::Receipt, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
+    (Kind::Error, [Ignored; 5]),
+    (Kind::Relays, [OnlyTheRelay; 5]),
+];
+
+/// What happens to a frame of a connection that has this attachment in its session.
+pub(super) fn judge(frame: &Frame, attachment: Option<&Attachment>) -> Verdict {
+    verdict(Kind::of(&frame.body), Sender::of(&frame.head, attachment))
+}
+
+/// What the table says.
+fn verdict(kind: Kind, sender: Sender) -> Verdict {
+    TABLE[kind as usize].1[sender as usize]
+}
+
+impl Verdict {
+    /// The error that a refused frame is answered with.
+    pub fn error(self) -> Option<SyncError> {
+        match self {
+            Allowed | Ignored => None,
+            NotAnnounced => Some(SyncError::new(ErrorCode::NotAnnounced, "announce the device in this session first")),
+            RefusedBefore => Some(refused_before()),
+            NamesNoVersion => {
+                let message = "a device of protocolVersion 1 is announced on this connection: its frames name that version";
+                Some(SyncError::new(ErrorCode::InvalidMessageFormat, message))
+            }
+            OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
+        }
+    }
+}
+
+pub(super) fn refused_before() -> SyncError {
+    SyncError::new(ErrorCode::NotAnnounced, "a message before it was not taken; announce the device again")
+}
+
+pub(super) fn speaks_v1(head: &Head) -> bool {
+    head.protocol_version.is_some_and(|version| version >= PROTOCOL_VERSION)
+}
+
+/// A seed client gives itself any name, but not that of a device which keeps our rules: its counters would not be that
+/// device's any more.
+pub(super) fn check_name(devices: &Devices, device_id: &str) -> Result<(), SyncError> {
+    if devices.keeps_our_rules(device_id) {
+        let message = format!("device {device_id:?} is of protocolVersion 1 and speaks for itself: take another deviceId");
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDERS: [Sender; 5] = [Sender::Unannounced, Sender::Announced, Sender::Refused, Sender::Seed, Sender::Bare];
+
+    #[test]
+    fn every_kind_and_sender_stands_in_its_place() {
+        for (row, (kind, verdicts)) in TABLE.into_iter().enumerate() {
+            assert_eq!(kind as usize, row, "{kind:?}");
+            for (column, sender) in SENDERS.into_iter().enumerate() {
+                assert_eq!((sender as usize, verdict(kind, sender)), (column, verdicts[column]), "{kind:?} {sender:?}");
+            }
+        }
+        assert_eq!(TABLE.len(), Kind::Relays as usize + 1, "a kind without a row");
+    }
+
+    #[test]
+    fn who_has_announced_nothing_may_only_announce() {
+        let allowed = |sender| TABLE.map(|(kind, _)| kind).into_iter().filter(|kind| verdict(*kind, sender) == Allowed).collect::<Vec<_>>();
+        assert_eq!(allowed(Sender::Unannounced), [Kind::Announce]);
+        assert_eq!(allowed(Sender::Bare), []);
+        assert!(!allowed(Sender::Refused).contains(&Kind::Update));
+        assert!(!allowed(Sender::Seed).contains(&Kind::Ack));
+    }
+
+    #[test]
+    fn what_is_refused_has_a_code() {
+        for (kind, verdicts) in TABLE {
+            for verdict in verdicts {
+                let code = verdict.error().map(|error| error.code);
+                let expected = match verdict {
+                    Allowed | Ignored => None,
+                    NotAnnounced | RefusedBefore => Some(ErrorCode::NotAnnounced),
+                    OnlyTheRelay | NamesNoVersion => Some(ErrorCode::InvalidMessageFormat),
+                };
+                assert_eq!(code, expected, "{kind:?}");
+            }
+        }
+    }
+}

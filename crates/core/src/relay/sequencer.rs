@@ -1,0 +1,289 @@
+//! Giving numbers: repeats are told from new messages, and new ones get the next sequence numbers.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+
+use super::api::{ConnectionId, Key, StoredEntry};
+use super::append::Outcome;
+use super::context::refusal;
+use super::dialect::known_by;
+use super::gate::refused_before;
+use super::session::{Session, TailEntry};
+use super::update::{Draft, Knowledge, Update};
+use crate::batch::Batch;
+use crate::entry::Entry;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::ErrorBody;
+use crate::ids::{check_id, message_id, start_of};
+use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
+use crate::log::Log;
+use crate::message::{Message, Stamp};
+use crate::time::Now;
+use crate::vector_clock::VectorClock;
+
+/// How far a counter may jump that its own device gives where the relay counts for it; beyond it the next one is taken (T5).
+const COUNTER_JUMP_MAX: u64 = 1 << 20;
+
+/// The log as it will be with the entries that are being numbered.
+pub(super) struct Sequencer<'a> {
+    session: &'a Session,
+    /// What the journal found: what may be there already.
+    found: Vec<TailEntry>,
+    log: Log,
+    pub entries: Vec<TailEntry>,
+    /// Connections that were refused a message of a chain.
+    pub refused: BTreeSet<ConnectionId>,
+}
+
+impl<'a> Sequencer<'a> {
+    pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>) -> Self {
+        Sequencer { session, found, log: session.log.state.clone(), entries: Vec::new(), refused }
+    }
+
+    pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
+        let mut outcome = Outcome::default();
+        let messages = std::mem::take(&mut update.messages);
+        let chain = self.check_chain(update, &messages);
+        for Draft { entry, knowledge, unreadable } in messages {
+            let id = entry.message.id.clone();
+            let taken = match (unreadable, knowledge) {
+                (Some(error), _) => Err(error.into()),
+                (None, Knowledge::Prefix) => chain.clone().and_then(|()| self.take_counted(now, update, entry)),
+                (None, Knowledge::Clock { key, clock }) => self.take_keyed(now, update, key, entry, &clock),
+            };
+            match taken {
+                Ok(place) => {
+                    outcome.ack.acknowledged_sequences.push(place.sequence);
+                    outcome.ack.acknowledged_counters.push(place.counter);
+                    outcome.ack.acknowledged_message_ids.push(place.id);
+                    outcome.ack.server_timestamps.push(place.server_timestamp);
+                }
+                Err(Refused { error, stored_sequence }) => {
+                    let expected_counter = (error.code == ErrorCode::CounterGap).then(|| self.log.counter(&update.device_id) + 1);
+                    let refused_message_id = Some(id).filter(|id| check_id("message.id", id).is_ok());
+                    if outcome.errors.len() < REFUSALS_MAX {
+                        let error = refusal(&error, &update.head);
+                        outcome.errors.push(ErrorBody { expected_counter, refused_message_id, stored_sequence, ..error });
+                    }
+                    if update.is_chain {
+                        if expected_counter.is_none() {
+                            self.refused.insert(update.connection);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    /// A device names the digest of the last message of its update, which covers all that it wrote. It is checked before
+    /// anything is taken: another digest is that of a device which wrote other messages before, a copy of this one.
+    fn check_chain(&self, update: &Update, messages: &[Draft]) -> Result<(), Refused> {
+        let Some(last_digest) = update.last_digest else { return Ok(()) };
+        let last = self.log.counter(&update.device_id);
+        let mut digest = self.log.digest(&update.head.session_id, &update.device_id);
+        let fresh = messages.iter().map(|draft| &draft.entry).filter(|entry| entry.counter > last);
+        let mut next = last;
+        for entry in fresh {
+            next += 1;
+            if entry.counter != next {
+                // It will be refused for that.
+                return Ok(());
+            }
+            digest = entry.digest(&digest);
+        }
+        if next > last && digest != last_digest {
+            let message = "the messages do not follow those that the relay has of this device";
+            return Err(SyncError::new(ErrorCode::CounterReused, message).into());
+        }
+        Ok(())
+    }
+
+    /// Exactly its device's next counter, by an author who knows nothing that is not in the log.
+    fn take_counted(&mut self, now: Now, update: &Update, entry: Entry) -> Result<Place, Refused> {
+        let invalid = |message: &str| Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
+        if self.refused.contains(&update.connection) {
+            return Err(refused_before().into());
+        }
+        let Entry { message, counter, .. } = &entry;
+        message.check()?;
+        check_id("message.id", &message.id)?;
+        if entry.device_id != update.device_id {
+            return invalid("the message is of another device than the one that announced itself");
+        }
+        if message.session_id != update.head.session_id {
+            return invalid("the message belongs to another session");
+        }
+        if let Some(wallet) = self.session.attachments.get(&update.connection).and_then(|attachment| attachment.wallet.as_ref())
+            && message.sender_wallet != *wallet
+        {
+            return invalid("sender_wallet is not the wallet that the device announced");
+        }
+        let last = self.log.counter(&entry.device_id);
+        if *counter <= last {
+            let known = self.known(|known| known.device_id == entry.device_id && known.counter == *counter);
+            return match known {
+                Some(known) if known.entry.is_repeat_of(&entry) => Ok(Place::of(&known.entry)),
+                _ => {
+                    let message = format!("counter {counter} of this device is that of another message");
+                    Err(SyncError::new(ErrorCode::CounterReused, message).into())
+                }
+            };
+        }
+        if *counter != last + 1 {
+            return Err(SyncError::new(ErrorCode::CounterGap, format!("counter {counter} does not follow {last}")).into());
+        }
+        if entry.knows > self.log.end() {
+            let message = format!("the message knows the log up to {}, this relay has it up to {}", entry.knows, self.log.log_head());
+            return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
+        }
+        let named = self.known(|known| known.message.id == message.id && known.message.sender_wallet == message.sender_wallet);
+        if let Some(TailEntry { entry: named, .. }) = named {
+            if named.says_the_same(&entry) {
+                let text = format!("the message is in the log already, at {}", named.sequence_number);
+                let error = SyncError::new(ErrorCode::AlreadyStored, text);
+                return Err(Refused { error, stored_sequence: Some(named.sequence_number) });
+            }
+            let text = format!("this id belongs to another message of this wallet, at {}", named.sequence_number);
+            return Err(SyncError::new(ErrorCode::MessageIdTaken, text).into());
+        }
+        let key = if is_in_place(&entry) { None } else { Some(name_key(message)) };
+        self.append(now, key, entry)
+    }
+
+    /// A message that a key tells from others; the relay keeps the counters of its device, and what its author knew is given
+    /// as a vector clock.
+    fn take_keyed(&mut self, now: Now, update: &Update, key: Option<Key>, mut entry: Entry, clock: &VectorClock) -> Result<Place, Refused> {
+        entry.message.check()?;
+        if entry.message.kind.is_version() && self.session.devices.is_wallet_of_v1(&entry.message.sender_wallet) {
+            // A wallet may have devices of both dialects, and anybody may name any wallet; but versions are ours, and one by
+            // a seed client would change what devices of our rules wrote.
+            let message = "a seed client may not replace messages of a wallet whose devices are of protocolVersion 1";
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
+        }
+        if let Some(key) = &key
+            && let Some(known) = self.known_key(key)
+        {
+            let id = if entry.message.id.is_empty() { known.entry.message.id.clone() } else { entry.message.id.clone() };
+            entry.message.id = id;
+            if known.entry.says_the_same(&entry) {
+                return Ok(Place::of(&known.entry));
+            }
+            return Err(SyncError::new(ErrorCode::MessageIdTaken, "this message id belongs to another message").into());
+        }
+        let device_id = &update.device_id;
+        let last = self.log.counter(device_id);
+        let own = clock.get(device_id);
+        entry.counter = if own > last && own - last <= COUNTER_JUMP_MAX { own } else { last + 1 };
+        entry.device_id.clone_from(device_id);
+        let found = self.found.iter().map(|found| &found.entry);
+        let recent: Vec<&Entry> = found.chain(self.session.log.tail()).chain(self.entries.iter().map(|taken| &taken.entry)).collect();
+        (entry.knows, entry.also) = known_by(&self.log, device_id, clock, &recent);
+        let message = &mut entry.message;
+        message.session_id.clone_from(&update.head.session_id);
+        if message.id.is_empty() {
+            message.id = message_id(&message.session_id, device_id, "", entry.counter);
+        }
+        check_id("message.id", &message.id)?;
+        message.timestamp = stamp_or_now(std::mem::take(&mut message.timestamp), now);
+        self.append(now, key, entry)
+    }
+
+    fn append(&mut self, now: Now, key: Option<Key>, mut entry: Entry) -> Result<Place, Refused> {
+        entry.sequence_number = self.log.end() + 1;
+        entry.server_timestamp = now.wall_ms.min(INTEGER_MAX);
+        if entry.sequence_number > SEQUENCE_MAX {
+            return Err(SyncError::new(ErrorCode::LimitReached, "the session has as many messages as it may have").into());
+        }
+        if self.log.counter(&entry.device_id) == 0 && self.log.heads().len() >= CLOCK_DEVICES_MAX {
+            let message = format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read");
+            return Err(SyncError::new(ErrorCode::LimitReached, message).into());
+        }
+        entry.check()?;
+        let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
+        let body = Batch::of(std::slice::from_ref(&entry)).map_err(malformed)?;
+        self.log.take(&entry).map_err(|refusal| SyncError::new(ErrorCode::InvalidMessageFormat, refusal.to_string()))?;
+        let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
+        let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), body };
+        let place = Place::of(&entry);
+        self.entries.push(TailEntry { stored, entry });
+        Ok(place)
+    }
+
+    /// An entry that the journal found, or one that is being numbered.
+    fn known(&self, matches: impl Fn(&Entry) -> bool) -> Option<&TailEntry> {
+        self.found.iter().chain(&self.entries).find(|known| matches(&known.entry))
+    }
+
+    fn known_key(&self, key: &Key) -> Option<&TailEntry> {
+        self.found.iter().chain(&self.entries).find(|known| known.stored.key.as_ref() == Some(key))
+    }
+
+    /// The log with the entries that were numbered.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone)]
+struct Refused {
+    error: SyncError,
+    /// Where it is in the log already.
+    stored_sequence: Option<u64>,
+}
+
+impl From<SyncError> for Refused {
+    fn from(error: SyncError) -> Self {
+        Refused { error, stored_sequence: None }
+    }
+}
+
+/// Where a message is in the log.
+struct Place {
+    sequence: u64,
+    counter: u64,
+    id: String,
+    server_timestamp: u64,
+}
+
+impl Place {
+    fn of(entry: &Entry) -> Self {
+        let Entry { sequence_number: sequence, counter, server_timestamp, .. } = *entry;
+        Place { sequence, counter, id: entry.message.id.clone(), server_timestamp }
+    }
+}
+
+/// Whether an entry is found by its device and counter where its name is known: nobody else can have that name.
+pub(super) fn is_in_place(entry: &Entry) -> bool {
+    start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_some_and(|start| !start.is_empty())
+}
+
+/// What the journal finds a message by whose name does not tell its place: a name belongs to a wallet.
+pub(super) fn name_key(message: &Message) -> Key {
+    key_of(&[&message.sender_wallet, &message.id])
+}
+
+/// The beginning of a SHA-256 over some texts.
+pub(super) fn key_of(texts: &[&str]) -> Key {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let mut key = Key::default();
+    let length = key.len();
+    key.copy_from_slice(&hash.finalize()[..length]);
+    key
+}
+
+/// The stamp of entries whose writer gave none.
+fn stamp_or_now(stamp: Stamp, now: Now) -> Stamp {
+    match stamp {
+        Stamp::Millis(0) => Stamp::Iso(now.wall_ms),
+        Stamp::Text(text) if text.is_empty() => Stamp::Iso(now.wall_ms),
+        stamp => stamp,
+    }
+}
