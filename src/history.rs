@@ -160,10 +160,11 @@ impl Engine {
     }
 
     /// Searches every log from its end, that of the named session first.
-    async fn walk_to(&self, message_id: &str, first: Option<&str>) -> Result<Option<Entry>, SyncError> {
-        let mut sessions = self.read(|client| client.stored_sessions());
-        sessions.sort_by_key(|session| first != Some(&session.session_id));
-        for session in sessions {
+    async fn walk_to(&self, message_id: &str, named: Option<&str>) -> Result<Option<Entry>, SyncError> {
+        let sessions = self.read(|client| client.stored_sessions());
+        let is_named = |session: &SessionView| named == Some(&session.session_id);
+        let (first, others): (Vec<SessionView>, Vec<SessionView>) = sessions.into_iter().partition(is_named);
+        for session in first.into_iter().chain(others) {
             let mut before = session.last_synced_sequence.saturating_add(1);
             loop {
                 let entries = self.entries_before(&session.session_id, before, WALK_ENTRIES).await?;
