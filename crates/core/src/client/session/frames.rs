@@ -223,8 +223,8 @@ impl Session {
             }
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
-                match refused.map(|entry| entry.counter) {
-                    Some(counter) => self.void(counter, error, transaction),
+                match refused.cloned() {
+                    Some(refused) => self.void(&refused, context.start, error, transaction),
                     None => transaction.tell(Event::Warning { error }),
                 }
             }
