@@ -89,7 +89,7 @@ impl Engine {
             let mut unsent = client.unsent(session_id);
             unsent.retain(|entry| entry.message.kind.is_message());
             let surplus = (unsent.len() as u64).saturating_sub(limit) as usize;
-            unsent[surplus..].iter().map(|entry| Entry::clone(entry)).collect()
+            unsent[surplus..].iter().copied().cloned().collect()
         })
     }
 

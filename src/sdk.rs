@@ -214,7 +214,7 @@ impl SolConnectSDK {
         settle(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
     }
 
-    /// The last messages, oldest first: `limit` of them [100], before a place in the log (`beforeSequence`) or of all with
+    /// The last messages, oldest first: `limit` of them (100 by default), before a place in the log (`beforeSequence`) or of all with
     /// the queued ones.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
@@ -266,7 +266,7 @@ impl SolConnectSDK {
         settle(async move { shell.sync(None, SyncScope::Outbox).await })
     }
 
-    /// Syncs a session every `intervalMs`: 250 milliseconds to a day [5000].
+    /// Syncs a session every `intervalMs`: 250 milliseconds to a day, 5000 by default.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
@@ -360,7 +360,7 @@ impl SolConnectSDK {
         result(self.of_session(&session_id, |client, session_id| to_js(&client.stats(session_id).unwrap_or_default())))
     }
 
-    /// Works offline by wish, or no longer [false].
+    /// Works offline by wish, or no longer.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = setOffline, unchecked_return_type = "Result<null>")]

@@ -295,6 +295,9 @@ fn step(write: &Write) -> Result<Step, SyncError> {
         Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
         Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
         Write::Name(record) => put(NAMES, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
+        Write::ForgetName { session_id, message_id } => {
+            Ok(Step::Delete { store: NAMES, key: key(session_id, &message_id.as_str().into()) })
+        }
         Write::DeleteOutbox { session_id, first, last } => {
             Ok(Step::Delete { store: OUTBOX, key: range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?.into() })
         }

@@ -197,8 +197,10 @@ async fn a_name_is_found_in_its_session_alone() {
         let expected = sent_ms.map(|sent_ms| named(session, name, sent_ms));
         assert_eq!(store.name(session, name).await.unwrap(), expected, "{session} {name}");
     }
-    store.write(&commit(false, vec![Write::ClearLog { session_id: "room".to_owned() }])).await.unwrap();
+    let forget = Write::ForgetName { session_id: "room".to_owned(), message_id: "b".to_owned() };
+    store.write(&commit(false, vec![Write::ClearLog { session_id: "room".to_owned() }, forget])).await.unwrap();
     assert_eq!(store.name("room", "a").await.unwrap(), Some(named("room", "a", 1)), "names outlive a cleared log");
+    assert_eq!(store.name("room", "b").await.unwrap(), None);
 }
 
 #[wasm_bindgen_test]
