@@ -106,6 +106,10 @@ pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
 /// not know the newest ones.
 pub const RECENT_ENTRIES_MAX: usize = 256;
 
+/// Places in the log of which the journal is asked for vector clocks at once: a batch of messages that all knew different
+/// ones. Each may be the clock of as many devices as a session may have.
+pub const CLOCK_PLACES_MAX: usize = BATCH_MESSAGES_DEFAULT;
+
 /// Recent entries of a session that the relay keeps in memory, to push and to describe conflicts without a read.
 pub const TAIL_ENTRIES_MAX: usize = 256;
 

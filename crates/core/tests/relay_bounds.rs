@@ -57,7 +57,7 @@ fn live_messages_wait_in_the_log_for_a_full_seed_socket() {
     rooms.stuck.push(1);
     let text = "x".repeat(8_000);
     for first in (1..=100).step_by(5) {
-        let messages: Vec<Value> = (first..first + 5).map(|counter| unsent("a", WALLETS[0], counter, &text, json!({}))).collect();
+        let messages: Vec<Value> = (first..first + 5).map(|counter| unsent("a", WALLETS[0], counter, &text, 0)).collect();
         rooms.say(2, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     let queued: usize = rooms.lengths(1).iter().sum();
@@ -105,7 +105,7 @@ fn a_binary_frame_is_of_a_client_that_keeps_these_rules_or_later_ones() {
 fn a_device_that_writes_much_hears_others_although_it_acknowledges_nothing_of_its_own() {
     let mut rooms = two();
     for first in (1..=UNACKNOWLEDGED_MESSAGES_MAX).step_by(100) {
-        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
         rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     rooms.hear(1);
@@ -210,7 +210,7 @@ fn busy(speaks_v1: bool) -> Rooms {
         rooms.open(connection + 10);
         rooms.say(connection + 10, &seed(&format!("s{connection}"), "device_announce", json!({})));
     }
-    let messages: Vec<Value> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "hello there", json!({}))).collect();
+    let messages: Vec<Value> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "hello there", 0)).collect();
     rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     rooms.open(99);
     rooms.say(99, &if speaks_v1 { announce("h", WALLETS[1]) } else { seed("h", "device_announce", json!({})) });
@@ -281,7 +281,7 @@ fn honest_bursts_and_catching_up_are_not_throttled() {
         rooms.say(1, &update("a", WALLETS[0], counter, "a message of a burst"));
     }
     for first in (2_001..=10_000).step_by(100) {
-        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
         rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     assert!(rooms.hear_only(1, "error").is_empty());
