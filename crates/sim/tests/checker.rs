@@ -12,9 +12,12 @@ use solconnect_sync_core::client::{
     SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind};
-use solconnect_sync_core::frame::{Body, Encoding, Frame, Head, Payload, SyncAck, SyncHeartbeat, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncUpdate,
+    Unsent,
+};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::{Entry, Message, Stamp};
 use solconnect_sync_core::relay::StoredEntry;
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -115,6 +118,12 @@ impl History {
         self.tell(Event::StatusChanged { session_id: "s".into(), message_id, status, error: None });
     }
 
+    /// The relay hears a frame of connection 1.
+    fn relay_hears(&mut self, body: Body) {
+        let World { ctx, checker, .. } = &mut self.world;
+        checker.relay_received(ctx, 1, true, &Payload::Binary(frame(body).into()));
+    }
+
     /// The relay gives a frame to connection 1.
     fn relay_says(&mut self, body: Body) {
         let payload = Payload::Binary(frame(body).into());
@@ -197,9 +206,8 @@ fn i4_another_content_is_acknowledged_under_the_same_id() {
     history.log(entry(1, "d", r#"{"d":1}"#, "one"));
     let Entry { message, vector_clock, .. } = entry(0, "d", r#"{"d":1}"#, "other");
     let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
-    let update: Arc<[u8]> = frame(Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })).into();
-    let World { ctx, checker, .. } = &mut history.world;
-    checker.relay_received(ctx, 1, true, &Payload::Binary(update));
+    history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+    history.relay_hears(Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }));
     history.relay_says(ack("s:d:1", 1));
     assert_eq!(history.broken(), Some(4));
 }
@@ -210,6 +218,24 @@ fn i5_a_log_with_a_hole() {
     history.log(entry(1, "e", r#"{"e":1}"#, "x"));
     history.log(entry(3, "e", r#"{"e":2}"#, "x"));
     assert_eq!(history.broken(), Some(5));
+}
+
+#[test]
+fn i5_a_receipt_ahead_of_the_log() {
+    for (place, broken) in [(1, None), (2, Some(5))] {
+        let mut history = History::new();
+        history.log(entry(1, "e", r#"{"e":1}"#, "x"));
+        let receipt = Receipt {
+            message_id: String::new(),
+            status: ReceiptStatus::Read,
+            timestamp: Stamp::Millis(0),
+            reader_wallet: Some(PEER.into()),
+            device_id: None,
+            sequence_number: Some(place),
+        };
+        history.relay_says(Body::ReadReceiptSync(ReadReceiptSync { receipts: vec![receipt] }));
+        assert_eq!(history.broken(), broken);
+    }
 }
 
 #[test]
@@ -398,6 +424,19 @@ fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
         checker.handled(TAB, true, &disk);
         checker.disk_is_known(TAB);
         checker.looked(TAB, SyncStatusView::default(), 0, &[view], ConnectionState::Connected, &disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i16_a_device_that_is_told_before_it_has_announced_itself() {
+    for (announces, broken) in [(true, None), (false, Some(16))] {
+        let mut history = History::new();
+        if announces {
+            history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+        }
+        history.relay_hears(Body::SyncHeartbeat(SyncHeartbeat::default()));
+        history.relay_says(Body::SyncHeartbeat(SyncHeartbeat::default()));
         assert_eq!(history.broken(), broken);
     }
 }
