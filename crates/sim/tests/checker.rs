@@ -13,12 +13,12 @@ use solconnect_sync_core::client::{
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind};
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncUpdate,
-    Unsent,
+    Body, Chat, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat,
+    SyncUpdate, Unsent,
 };
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::message::{Entry, Message, Stamp};
-use solconnect_sync_core::relay::StoredEntry;
+use solconnect_sync_core::relay::{DeviceRow, JournalQuestion, StoredEntry};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -396,6 +396,37 @@ fn i20_a_socket_that_takes_nothing_is_not_held_for_ever() {
     assert_eq!(history.broken(), None);
     history.checker().relay_handled(9_000);
     assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i20_a_live_message_for_a_socket_that_is_full() {
+    for (bytes, broken) in [(1_000, None), (100_000, Some(20))] {
+        let mut history = History::new();
+        let says = |history: &mut History, message: &str| {
+            let head = Head { session_id: "s".into(), ..Head::default() };
+            let chat = Body::Chat(Chat { message: message.into(), ..Chat::default() });
+            let payload = Payload::Text(Frame { head, body: chat }.to_json().into());
+            history.checker().relay_transmitted(1, Encoding::Json, &payload);
+        };
+        says(&mut history, &"x".repeat(bytes));
+        says(&mut history, "y");
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_a_visitor_in_the_journal() {
+    for (last_counter, broken) in [(1, None), (0, Some(20))] {
+        let mut history = History::new();
+        let one = entry(1, "e", r#"{"e":1}"#, "x");
+        let body = Batch::of(std::slice::from_ref(&one)).unwrap();
+        let stored = StoredEntry { sequence: 1, device_id: "e".into(), counter: 1, key: None, digest: one.message.digest(), body };
+        let row = DeviceRow { device_id: "e".into(), last_counter, ..DeviceRow::default() };
+        let mut journal = Journal::default();
+        let _ = journal.answer(&JournalQuestion::Append { session_id: "s".into(), entries: vec![stored], devices: vec![row] });
+        history.checker().recovered(&journal);
+        assert_eq!(history.broken(), broken);
+    }
 }
 
 #[test]
