@@ -4,8 +4,8 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, Payload};
 use solconnect_sync_core::ids::{SessionId, parse_message_id};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
-    UPDATE_QUEUE_MESSAGES_MAX,
+    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
+    UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
@@ -170,6 +170,13 @@ impl Checker {
             }
             Body::SyncResponse(_) | Body::Chat(_) if was_full => {
                 self.violate(20, format!("the log is served to connection {connection}, whose socket is full"));
+            }
+            Body::DeviceList(list) => {
+                // The reader is the machines' own code, and may take what no device can.
+                let largest = list.devices.iter().map(|device| device.sync_state.last_synced_sequence).max();
+                self.require_where(22, largest.is_some(), largest.is_none_or(|largest| largest <= INTEGER_MAX), || {
+                    format!("the relay passes on {largest:?}, which no device can read")
+                });
             }
             Body::ReadReceiptSync(told) => {
                 let head = self.ledger.log(session_id).head();
