@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Ticket, WatermarkRow};
+use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Reading, Ticket, WatermarkRow};
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
 use super::presence::has_written;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
-use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_HEARD, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 
@@ -55,6 +55,13 @@ impl Socket {
 
     fn is_full(&self) -> bool {
         self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
+    }
+
+    pub fn reading(&self) -> Reading {
+        if self.queued_bytes > SOCKET_QUEUE_BYTES_HEARD {
+            return Reading::NotBeforeSent;
+        }
+        self.budget.spent_until_ms().map_or(Reading::Now, Reading::NotBefore)
     }
 
     fn form(&self) -> Form {

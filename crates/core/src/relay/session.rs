@@ -14,7 +14,7 @@ use super::dialect::Dialect;
 use super::fanout::{self, Answer};
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
-use super::update::Update;
+use super::update::{Identity, Update};
 use crate::error::SyncError;
 use crate::frame::{Body, Receipt, SyncHeartbeat};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
@@ -191,12 +191,22 @@ impl Session {
 
     /// What it costs beside its own bytes.
     fn cost_us(&self, ask: &Ask) -> u64 {
-        let members_us = self.attachments.len() as u64 * budget::MEMBER_US;
+        let members = self.attachments.len() as u64;
         match ask {
             // Lists are made of all devices, and of who is there.
-            Ask::Announce(_) => 2 * members_us + self.devices.len() as u64,
-            Ask::Write(update) => members_us + update.messages.len() as u64 * budget::MESSAGE_US,
-            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
+            Ask::Announce(_) => 2 * members * budget::MEMBER_US + self.devices.len() as u64,
+            Ask::Write(update) => {
+                let messages = update.messages.len() as u64;
+                let bytes: usize = update.messages.iter().map(|draft| draft.message.ciphertext.len()).sum();
+                let finds = update.messages.iter().filter(|draft| matches!(draft.identity, Identity::Key(Some(_)))).count() as u64;
+                // Seed clients are told of each message by itself.
+                let seeds = self.attachments.values().filter(|attachment| !attachment.dialect.is_v1()).count() as u64;
+                let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;
+                messages * budget::MESSAGE_US + finds * budget::FIND_US + (bytes / budget::STORED_BYTES_PER_US) as u64 + told_us
+            }
+            Ask::Receipts { receipts, .. } => {
+                (receipts.len() as u64).div_ceil(8) * members * budget::MEMBER_US + receipts.len() as u64
+            }
             Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
         }
     }
