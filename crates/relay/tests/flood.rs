@@ -227,8 +227,21 @@ fn memory_kib(relay: &RelayProcess) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Processor time of the relay: the system counts it in hundredths of a second.
-fn cpu_seconds(relay: &RelayProcess) -> f64 {
+fn is_measured() -> bool {
+    std::env::var("FLOOD_ROUNDS").is_ok()
+}
+
+/// What the flood alone costs in the long run, once what it may cost at once is spent: hundredths of a processor.
+async fn steady_cpu(relay: &RelayProcess) -> f64 {
+    const SECONDS: u64 = 2;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = cpu_hundredths(relay);
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    (cpu_hundredths(relay) - before) / SECONDS as f64
+}
+
+/// Processor time of the relay, in hundredths of a second.
+fn cpu_hundredths(relay: &RelayProcess) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", relay.id())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap()).into()
@@ -259,21 +272,21 @@ async fn measure(kind: Kind) -> Vec<String> {
         frames += 1;
     }
     let frame_bytes = bytes.len() as f64 / frames as f64;
-    let (memory_before, disk_before, cpu_before) = (memory_kib(&relay), disk_kib(&relay.journal()), cpu_seconds(&relay));
+    let (memory_before, disk_before) = (memory_kib(&relay), disk_kib(&relay.journal()));
     let said = Arc::new(AtomicU64::new(0));
     let first = first.iter().flat_map(text).collect();
     let began = Instant::now();
     let flood = flood(relay.address, first, bytes, takes, said.clone());
     let (p50, p99) = talk(&mut alice, &mut bob, &mut count).await;
     let seconds = began.elapsed().as_secs_f64();
+    let steady_cpu = if is_measured() { steady_cpu(&relay).await } else { 0.0 };
     flood.abort();
     let memory = memory_kib(&relay) - memory_before;
     let disk = disk_kib(&relay.journal()) - disk_before;
-    let cpu = (cpu_seconds(&relay) - cpu_before) / seconds;
     let said = said.load(Ordering::Relaxed) as f64 / frame_bytes;
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     println!(
-        "{name:<30} p50 {:6.2} -> {:6.2} ms  p99 {:6.2} -> {:6.2} ms ({:4.1} times)  {memory:6} KiB memory  {disk:6} KiB disk  {:8.0} frames/s  cpu {cpu:3.0} %",
+        "{name:<30} p50 {:6.2} -> {:6.2} ms  p99 {:6.2} -> {:6.2} ms ({:4.1} times)  {memory:6} KiB memory  {disk:6} KiB disk  {:8.0} frames/s  cpu {steady_cpu:5.1} %",
         ms(quiet_p50),
         ms(p50),
         ms(quiet_p99),

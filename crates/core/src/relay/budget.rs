@@ -8,8 +8,8 @@
 use crate::limits::{COST_US_MAX, COST_US_PER_SECOND};
 use crate::time::Now;
 
-/// To take a frame, refuse it, and queue an answer.
-const FRAME_US: u64 = 5;
+/// To read a frame from its socket, refuse it, and write an answer.
+const FRAME_US: u64 = 15;
 
 /// Bytes that are read in a microsecond.
 const BYTES_PER_US: usize = 128;
@@ -27,8 +27,8 @@ pub(super) const FIND_US: u64 = 5;
 /// 8 MiB at once and 0.8 MiB a second.
 pub(super) const STORED_BYTES_PER_US: usize = 32;
 
-/// To tell one member something.
-pub(super) const MEMBER_US: u64 = 1;
+/// To tell one member something in a frame of its own.
+pub(super) const MEMBER_US: u64 = 3;
 
 /// Bytes of messages that one member is told in a microsecond.
 pub(super) const TOLD_BYTES_PER_US: usize = 1_024;

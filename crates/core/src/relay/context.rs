@@ -102,6 +102,25 @@ impl Context {
         has_room
     }
 
+    /// Says to many what only informs, printed once for each encoding; says who had no room for it.
+    pub fn inform_all(&mut self, connections: &[ConnectionId], session_id: &str, body: Body) -> Vec<ConnectionId> {
+        let frame = Frame { head: self.head(session_id), body };
+        let (mut json, mut binary) = (None, None);
+        let mut had_no_room = Vec::new();
+        for connection in connections {
+            let Some(socket) = self.sockets.get(connection).filter(|socket| !socket.is_full()) else {
+                had_no_room.push(*connection);
+                continue;
+            };
+            let encoding = socket.encoding;
+            let printed = if encoding == Encoding::Json { &mut json } else { &mut binary };
+            if let Some(payload) = printed.get_or_insert_with(|| print(encoding, &frame)).clone() {
+                self.transmit_payload(*connection, payload);
+            }
+        }
+        had_no_room
+    }
+
     pub fn has_room(&self, connection: ConnectionId) -> bool {
         self.sockets.get(&connection).is_some_and(|socket| !socket.is_full())
     }

@@ -132,17 +132,18 @@ impl Session {
     /// Nobody takes part in it and nothing is under way: the journal has it.
     pub fn is_idle(&self) -> bool {
         let works = !self.updates.is_empty() || self.append.is_some() || !self.log.reads.is_empty();
-        self.attachments.is_empty() && !works && self.receipts.due_ms().is_none()
+        self.attachments.is_empty() && !works && self.next_timeout_ms().is_none()
     }
 
     /// When it has something to do by itself.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.receipts.due_ms()
+        self.receipts.due_ms().into_iter().chain(self.devices.due_ms()).min()
     }
 
     /// The time that it named has come.
     pub fn on_timeout(&mut self, ctx: &mut Context) {
         self.receipts.tell_delivered(ctx, &self.log, &mut self.attachments);
+        self.devices.tell_changes(ctx, &self.log.session_id, &mut self.attachments);
     }
 
     /// A connection asks for something that it may ask for. One that was no member yet becomes one, as this device.
@@ -204,9 +205,7 @@ impl Session {
                 let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;
                 messages * budget::MESSAGE_US + finds * budget::FIND_US + (bytes / budget::STORED_BYTES_PER_US) as u64 + told_us
             }
-            Ask::Receipts { receipts, .. } => {
-                (receipts.len() as u64).div_ceil(8) * members * budget::MEMBER_US + receipts.len() as u64
-            }
+            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members * budget::MEMBER_US + receipts.len() as u64,
             Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
         }
     }
@@ -224,7 +223,7 @@ impl Session {
         let row = self.devices.announced(ctx.now, device_id, said);
         let wallet = row.wallet.clone();
         ctx.note(&self.log.session_id, vec![row], Vec::new());
-        self.devices.tell_arrival(ctx, &self.log.session_id, &mut self.attachments, connection, device_id);
+        self.devices.tell_arrival(ctx, &self.log.session_id, &self.attachments, connection, device_id);
         if hears_receipts {
             self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
         }
@@ -259,7 +258,7 @@ impl Session {
         if let Some(row) = self.devices.left(ctx.now, &attachment.device_id) {
             ctx.note(&self.log.session_id, vec![row], Vec::new());
         }
-        self.devices.tell_departure(ctx, &self.log.session_id, &mut self.attachments, &attachment.device_id);
+        self.devices.tell_departure(ctx.now, &self.attachments, &attachment.device_id);
     }
 }
 
