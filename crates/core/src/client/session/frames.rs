@@ -181,8 +181,13 @@ impl Session {
         }
     }
 
-    /// The relay refused something.
+    /// The relay refused something. Where one message is not taken, neither is what was sent behind it, and each frame is
+    /// answered: those answers are of no use when all of it is said again.
     fn take_refusal(&mut self, context: &mut Context<'_>, refusal: ErrorBody, transaction: &mut Transaction) {
+        let refused_frame = refusal.in_reply_to.as_deref().and_then(|frame_id| context.link.frame_number(frame_id));
+        if refused_frame.is_some_and(|number| !self.flow.joined || number < self.flow.announced_frame) {
+            return;
+        }
         let error = SyncError::new(refusal.code, refusal.error);
         match refusal.code {
             ErrorCode::CounterGap => {
@@ -193,13 +198,17 @@ impl Session {
                     self.flow.updates.clear();
                     self.enlist(transaction, false);
                 } else if expected <= self.logged_counter() {
-                    let message = format!("the relay lacks message {expected} of this device, which is in the stored log");
+                    let logged = self.logged_counter();
+                    let message = format!("the relay takes message {expected} of this device next, the stored log has them up to {logged}");
                     self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
                 } else {
                     transaction.replace_device(new_device_id(context.random));
                 }
             }
             ErrorCode::CounterReused => transaction.replace_device(new_device_id(context.random)),
+            ErrorCode::AlreadyStored
+                if let (Some(id), Some(sequence)) = (&refusal.refused_message_id, refusal.stored_sequence)
+                    && self.take_stored(context, id, sequence, transaction) => {}
             // Any frame may be the one that was refused, so all is said again, the announcement first. A message that is
             // in the log by another device leaves the outbox when the log brings it.
             ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced | ErrorCode::AlreadyStored => {
@@ -223,8 +232,8 @@ impl Session {
             }
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
-                match refused.map(|entry| entry.counter) {
-                    Some(counter) => self.void(counter, error, transaction),
+                match refused.cloned() {
+                    Some(refused) => self.void(&refused, context.start, error, transaction),
                     None => transaction.tell(Event::Warning { error }),
                 }
             }
