@@ -156,6 +156,26 @@ fn clocks_of_old_knowledge_are_exact_live_and_later() {
 }
 
 #[test]
+fn what_was_read_is_sent_although_the_log_has_gone_on() {
+    let mut rooms = long();
+    rooms.open(9);
+    rooms.say(9, &seed("s", "device_announce", json!({})));
+    rooms.hear(9);
+    rooms.held = Some(Default::default());
+    rooms.say(2, &update("b", WALLETS[1], 1, "knew nothing"));
+    rooms.answer(false);
+    for counter in 2..=4 {
+        rooms.say(2, &update("b", WALLETS[1], counter, "knew nothing"));
+        let asked = |rooms: &Rooms| rooms.held.as_ref().unwrap().iter().map(|(_, question)| format!("{question:.6?}")).collect::<Vec<_>>();
+        assert_eq!(rooms.held.as_ref().unwrap().len(), 2, "what was read, and an append: {:?}", asked(&rooms));
+        // The part, its clocks behind the append, the append, the clocks.
+        (0..3).for_each(|_| rooms.answer(false));
+        let told: Vec<Value> = rooms.hear_only(9, "chat").iter().map(|chat| chat["vectorClock"].clone()).collect();
+        assert_eq!(told, [json!({ "b": counter - 1 })], "each in its turn");
+    }
+}
+
+#[test]
 fn entries_that_come_while_the_journal_is_asked_for_clocks_change_nothing() {
     let mut rooms = long();
     rooms.restart();
