@@ -5,7 +5,7 @@ mod rooms;
 use rooms::{ROOM, Rooms, WALLETS, seed, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{ALSO_MAX, CLOCK_PLACES_MAX, FRAME_BYTES_MAX, TAIL_ENTRIES_MAX};
-use solconnect_sync_core::relay::JournalAnswer;
+use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion};
 
 /// A seed client's update with one message, whose clock is this.
 fn seed_update(device: &str, id: &str, clock: &Value) -> Value {
@@ -125,6 +125,36 @@ fn a_clock_behind_more_devices_than_may_be_asked_for_keeps_what_it_knows() {
     assert!(rooms.asked.iter().filter(|asked| **asked == "find").count() <= 1);
 }
 
+#[test]
+fn the_journal_is_asked_for_so_many_entries_that_clocks_do_not_know_and_no_more() {
+    let mut rooms = Rooms::new();
+    rooms.fill();
+    for device in (0..20).map(|number| format!("d{number}")) {
+        rooms.open(2);
+        (0..20).for_each(|number| rooms.say(2, &seed_update(&device, &format!("{device} {number}"), &json!({ &device: number + 2 }))));
+        rooms.feed(solconnect_sync_core::relay::Input::Closed { connection: 2 });
+    }
+    let log = rooms.log().len();
+    rooms.open(1);
+    let message = |number: usize| {
+        let mut clock: serde_json::Map<String, Value> = (0..1_024).map(|number| (format!("d{number}"), json!(21))).collect();
+        (0..20).for_each(|device| drop(clock.insert(format!("d{device}"), json!(number + 1))));
+        clock.retain(|device, _| device.len() < 4 || number == 0);
+        json!({ "message": { "id": format!("m{number}"), "sender_wallet": "w", "ciphertext": "x" }, "vectorClock": clock })
+    };
+    let messages: Vec<Value> = (0..20).map(message).collect();
+    rooms.held = Some(Default::default());
+    rooms.say(1, &seed("d7", "sync_update", json!({ "messages": messages })));
+    rooms.answer(false);
+    let held = &rooms.held.as_ref().unwrap()[0].1;
+    let JournalQuestion::Find { counters, keys, .. } = held else { panic!("{held:?}") };
+    assert!((200..=256).contains(&counters.len()), "{}", counters.len());
+    assert_eq!(keys.len(), 20);
+    rooms.answer(false);
+    rooms.answer(false);
+    assert_eq!(rooms.log().len(), log + 20, "all are taken");
+}
+
 /// A log in which every message of `b` knew nothing, longer than what memory has.
 fn long() -> Rooms {
     let mut rooms = two();
@@ -153,6 +183,26 @@ fn clocks_of_old_knowledge_are_exact_live_and_later() {
     let all = clocks(&mut rooms, 11);
     assert_eq!(all[TAIL_ENTRIES_MAX..], expected, "from the journal alone");
     assert_eq!(all[..TAIL_ENTRIES_MAX], (1..=TAIL_ENTRIES_MAX).map(|counter| json!({ "a": counter })).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_read_is_sent_although_the_log_has_gone_on() {
+    let mut rooms = long();
+    rooms.open(9);
+    rooms.say(9, &seed("s", "device_announce", json!({})));
+    rooms.hear(9);
+    rooms.held = Some(Default::default());
+    rooms.say(2, &update("b", WALLETS[1], 1, "knew nothing"));
+    rooms.answer(false);
+    for counter in 2..=4 {
+        rooms.say(2, &update("b", WALLETS[1], counter, "knew nothing"));
+        let asked = |rooms: &Rooms| rooms.held.as_ref().unwrap().iter().map(|(_, question)| format!("{question:.6?}")).collect::<Vec<_>>();
+        assert_eq!(rooms.held.as_ref().unwrap().len(), 2, "what was read, and an append: {:?}", asked(&rooms));
+        // The part, its clocks behind the append, the append, the clocks.
+        (0..3).for_each(|_| rooms.answer(false));
+        let told: Vec<Value> = rooms.hear_only(9, "chat").iter().map(|chat| chat["vectorClock"].clone()).collect();
+        assert_eq!(told, [json!({ "b": counter - 1 })], "each in its turn");
+    }
 }
 
 #[test]

@@ -190,6 +190,22 @@ fn two_of_one_name_in_one_update_are_one() {
 }
 
 #[test]
+fn a_void_takes_no_name_from_a_message() {
+    let mut rooms = two();
+    let mut void = named("a", 1, "given", "");
+    void["message"]["kind"] = json!(4);
+    say(&mut rooms, 1, "a", &[void.clone(), named("a", 2, "given", "x")]);
+    rooms.restart();
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.hear(1);
+    say(&mut rooms, 1, "a", &[void]);
+    assert_eq!(rooms.hear_only(1, "sync_ack")[0]["acknowledgedSequences"], json!([1]), "I4");
+    say(&mut rooms, 1, "a", &[named("a", 3, "given", "y")]);
+    assert_eq!(refused(&mut rooms, 1), taken(), "that of the message");
+    assert_eq!(rooms.texts(), ["", "x"]);
+}
+
+#[test]
 fn a_device_id_with_colons_has_names_that_are_found_too() {
     let mut rooms = Rooms::new();
     for (connection, device) in [(1, "a:b"), (2, "n")] {

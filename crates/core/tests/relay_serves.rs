@@ -4,6 +4,7 @@ mod rooms;
 
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
+use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::limits::{
     ATTACHMENTS_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX, REQUESTS_WAITING_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     TAIL_ENTRIES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
@@ -251,6 +252,31 @@ fn a_part_that_cannot_be_read_is_a_failed_answer_and_the_device_asks_again() {
     rooms.say(2, &v1("b", "sync_request", json!({ "lastSyncedSequence": 0 })));
     rooms.answer(false);
     assert_eq!(rooms.hear_only(2, "sync_response")[0]["messages"].as_array().map(Vec::len), Some(1));
+}
+
+/// Bit rot in the journal: nothing is served or taken for what it cannot be, and all else goes on.
+#[test]
+fn an_entry_that_cannot_be_read_costs_no_other() {
+    let mut rooms = two();
+    for counter in 1..=2 {
+        rooms.say(1, &update("a", WALLETS[0], counter, "x"));
+    }
+    rooms.journal.get_mut(ROOM).unwrap().entries[0].body = Batch::from_bytes(b"rotten");
+    rooms.restart();
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.open(2);
+    rooms.say(2, &seed("s", "sync_request", json!({ "lastSyncedSequence": 0 })));
+    assert_eq!(rooms.hear(2)[0]["status"], "failed");
+    rooms.say(1, &v1("a", "sync_request", json!({ "lastSyncedSequence": 0 })));
+    assert_eq!(rooms.hear(1)[0]["status"], "failed");
+    rooms.say(1, &update("a", WALLETS[0], 1, "x"));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "RELAY_STORAGE_FAILED", "whether it is a repeat cannot be told");
+    rooms.say(1, &announce("a", WALLETS[0]));
+    rooms.say(1, &v1("a", "sync_request", json!({ "lastSyncedSequence": 1 })));
+    rooms.say(1, &update("a", WALLETS[0], 3, "y"));
+    let heard = rooms.hear(1);
+    assert!(heard.iter().any(|frame| frame["messages"].as_array().is_some_and(|messages| messages.len() == 1)), "{heard:?}");
+    assert!(heard.iter().any(|frame| frame["type"] == "sync_ack"), "{heard:?}");
 }
 
 /// Seed 8472 of the simulated world.

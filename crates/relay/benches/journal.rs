@@ -17,6 +17,8 @@ struct Bench {
     journal: Journal,
     answers: UnboundedReceiver<Answer>,
     heads: BTreeMap<String, u64>,
+    /// That write in turn.
+    devices: u64,
     _folder: TempDir,
 }
 
@@ -26,24 +28,25 @@ impl Bench {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let (sender, answers) = unbounded_channel();
         let journal = Journal::open(&folder.path().join("journal.db"), sender).expect("a journal");
-        Bench { journal, answers, heads: BTreeMap::new(), _folder: folder }
+        Bench { journal, answers, heads: BTreeMap::new(), devices: 1, _folder: folder }
     }
 
     /// The next entries of a session, as one append.
     fn append(&mut self, session: &str, count: u64) -> JournalQuestion {
         let head = self.heads.entry(session.to_owned()).or_default();
-        let device_id = "3JhYcP8sVbE6uGfKt".to_owned();
+        let devices = self.devices;
+        let device_id = |sequence: u64| format!("3JhYcP8sVbE6u{:04}", sequence % devices);
         let entry = |sequence| StoredEntry {
             sequence,
-            device_id: device_id.clone(),
-            counter: sequence,
+            device_id: device_id(sequence),
+            counter: sequence.div_ceil(devices),
             key: None,
             log_hash: [7; 32],
             body: Batch::from_bytes(&[7; BODY_BYTES]),
         };
         let entries = (*head + 1..=*head + count).map(entry).collect();
         *head += count;
-        let device = DeviceRow { device_id: device_id.clone(), last_counter: *head, ..DeviceRow::default() };
+        let device = DeviceRow { device_id: device_id(*head), last_counter: head.div_ceil(devices), ..DeviceRow::default() };
         JournalQuestion::Append { session_id: session.to_owned(), entries, devices: vec![device] }
     }
 
@@ -97,5 +100,28 @@ fn read(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, append, read);
+fn clocks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("clocks of 100 places out of 100,000 messages");
+    group.sample_size(20);
+    for devices in [2, 1_000] {
+        let mut bench = Bench::new();
+        bench.devices = devices;
+        for _ in 0..100 {
+            let question = bench.append("session", 1_000);
+            bench.ask(vec![question]);
+        }
+        for (places, step) in [("one after the other", 1), ("all over the log", 990)] {
+            let mut from = 1;
+            group.bench_function(format!("{devices} devices, {places}"), |bencher| {
+                bencher.iter(|| {
+                    from = (from + 7_919) % (99_900 - 100 * step + 1) + 1;
+                    let at = (0..100).map(|place| from + place * step).collect();
+                    bench.ask(vec![JournalQuestion::Clocks { session_id: "session".to_owned(), at }]);
+                });
+            });
+        }
+    }
+}
+
+criterion_group!(benches, append, read, clocks);
 criterion_main!(benches);

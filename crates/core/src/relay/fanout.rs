@@ -210,11 +210,15 @@ impl Session {
         let read = entries.iter().map(|(entry, hash)| (entry, hash));
         match encode(&self.log, &key, read, through, clocks) {
             Ok(Some(part)) => {
-                ctx.cache.insert(key.clone(), part);
+                ctx.cache.insert(key.clone(), part.clone());
                 for connection in self.log.reads.remove(&key).unwrap_or_default() {
                     // It may have left meanwhile.
                     let Some(attachment) = self.attachments.get_mut(&connection) else { continue };
                     attachment.reading = false;
+                    // Where the log has gone on since, it would be asked for again, and while others write without end.
+                    if attachment.waits_for(ctx, &self.log, connection, &key, &part) {
+                        attachment.send(ctx, &self.log, connection, &key, &mut part.clone());
+                    }
                     serve(ctx, &mut self.log, connection, attachment);
                 }
             }
@@ -261,6 +265,13 @@ impl Attachment {
         }
         let from = self.live.filter(|from| *from <= head)?;
         Some(Next { from, through: head })
+    }
+
+    /// Whether this part is what it lacks, and it may have it.
+    fn waits_for(&self, ctx: &Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &Part) -> bool {
+        let form = ctx.reads(connection).map(|form| self.dialect.form(form));
+        let is_next = |next: Next| next.from == key.from && part.through <= next.through;
+        form == Some(key.form) && self.batch_max == key.count_max && self.next(log.head()).is_some_and(is_next)
     }
 
     /// Sends a part that is at hand: of the first answer or, where there is none, of what happens live.

@@ -24,13 +24,17 @@ use crate::vector_clock::VectorClock;
 /// How far a counter may jump that its own device gives where the relay counts for it; beyond it the next one is taken (T5).
 const COUNTER_JUMP_MAX: u64 = 1 << 20;
 
+type Places = BTreeMap<DeviceId, BTreeMap<u64, u64>>;
+
 /// The log as it will be with the entries that are being numbered.
 pub(super) struct Sequencer<'a> {
     session: &'a Session,
     /// What the journal found: what may be there already.
     found: Vec<TailEntry>,
-    /// The places of entries that are at hand, by their counters.
-    places: BTreeMap<DeviceId, BTreeMap<u64, u64>>,
+    /// The places of entries that are at hand, by their devices and counters, once a clock has to be read.
+    places: Option<Places>,
+    /// Whether an entry of the log is found by a key. Where none is, a name that tells its own place is no other entry's.
+    has_keys: bool,
     log: Log,
     pub entries: Vec<TailEntry>,
     /// Connections that were refused a message of a chain.
@@ -39,11 +43,8 @@ pub(super) struct Sequencer<'a> {
 
 impl<'a> Sequencer<'a> {
     pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>) -> Self {
-        let mut places: BTreeMap<DeviceId, BTreeMap<u64, u64>> = BTreeMap::new();
-        for entry in found.iter().map(|found| &found.entry).chain(session.log.tail()) {
-            places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
-        }
-        Sequencer { session, found, places, log: session.log.state.clone(), entries: Vec::new(), refused }
+        let has_keys = session.has_keys;
+        Sequencer { session, found, places: None, has_keys, log: session.log.state.clone(), entries: Vec::new(), refused }
     }
 
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
@@ -147,7 +148,9 @@ impl<'a> Sequencer<'a> {
         }
         // A void says nothing, and stands for one that was refused perhaps because its name is another's.
         let is_named = message.kind != Kind::VOID;
-        if let Some(TailEntry { entry: named, .. }) = self.known_name(message).filter(|_| is_named) {
+        let in_place = is_in_place(message, &entry.device_id, *counter);
+        let is_looked_for = is_named && (self.has_keys || !in_place);
+        if let Some(TailEntry { entry: named, .. }) = is_looked_for.then(|| self.known_name(message)).flatten() {
             if named.says_the_same(&entry) {
                 let text = format!("the message is in the log already, at {}", named.sequence_number);
                 let error = SyncError::new(ErrorCode::AlreadyStored, text);
@@ -156,7 +159,7 @@ impl<'a> Sequencer<'a> {
             let text = format!("this id belongs to another message of this wallet, at {}", named.sequence_number);
             return Err(SyncError::new(ErrorCode::MessageIdTaken, text).into());
         }
-        let key = (is_named && !is_in_place(message, &entry.device_id, *counter)).then(|| name_key(message));
+        let key = (is_named && !in_place).then(|| name_key(message));
         self.append(now, key, entry)
     }
 
@@ -185,7 +188,10 @@ impl<'a> Sequencer<'a> {
         let own = clock.get(device_id);
         entry.counter = if own > last && own - last <= COUNTER_JUMP_MAX { own } else { last + 1 };
         entry.device_id.clone_from(device_id);
-        let place_of = |device: &str, counter| self.places.get(device)?.get(&counter).copied();
+        if !clock.is_empty() && self.places.is_none() {
+            self.places = Some(self.places_at_hand());
+        }
+        let place_of = |device: &str, counter| self.places.as_ref()?.get(device)?.get(&counter).copied();
         (entry.knows, entry.also) = known_by(&self.log, device_id, clock, place_of);
         let message = &mut entry.message;
         message.session_id.clone_from(&update.head.session_id);
@@ -214,9 +220,21 @@ impl<'a> Sequencer<'a> {
         let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
         let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), body };
         let place = Place::of(&entry);
-        self.places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
+        if let Some(places) = &mut self.places {
+            places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
+        }
+        self.has_keys |= stored.key.is_some();
         self.entries.push(TailEntry { stored, entry });
         Ok(place)
+    }
+
+    fn places_at_hand(&self) -> Places {
+        let mut places = Places::new();
+        let found = self.found.iter().map(|found| &found.entry);
+        for entry in found.chain(self.session.log.tail()).chain(self.entries.iter().map(|taken| &taken.entry)) {
+            places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
+        }
+        places
     }
 
     /// An entry that the journal found, or one that is being numbered.
