@@ -17,7 +17,7 @@ use crate::reader::Reader;
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27, 30];
+pub const INVARIANTS: [u8; 25] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30];
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -110,13 +110,23 @@ pub(crate) struct ConnectionView {
     pub outstanding_bytes: usize,
     /// Since when it is full without anything being taken.
     pub full_since_ms: Option<u64>,
+    /// Sessions in which it announced a device of our rules.
     pub v1: BTreeSet<SessionId>,
+    /// Sessions in which it said something, by our rules or as a seed client.
+    pub spoken: BTreeMap<SessionId, Spoken>,
     /// It is a device's, not a hostile member's.
     pub honest: bool,
     /// Messages that the relay has received and not answered; a hostile member sends several under one id.
     pub unanswered: BTreeMap<MessageId, Vec<Message>>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
+}
+
+/// How a connection has spoken in a session.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Spoken {
+    pub v1: bool,
+    pub seed: bool,
 }
 
 /// How far a device that keeps our rules has stored a log, and what it was sent beyond.

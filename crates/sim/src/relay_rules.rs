@@ -4,8 +4,8 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, Payload};
 use solconnect_sync_core::ids::{SessionId, parse_message_id};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
-    UPDATE_QUEUE_MESSAGES_MAX,
+    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
+    UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::message::{Entry, Message};
 use solconnect_sync_core::relay::StoredEntry;
@@ -84,6 +84,10 @@ impl Checker {
             });
         }
         for (session_id, rows) in journal.sessions() {
+            let visitor = rows.devices().find(|row| row.last_counter == 0 && !row.retired).map(|row| row.device_id.clone());
+            self.require_none(20, rows.devices().count(), visitor, |device| {
+                format!("the journal has device {device:?} of {session_id}, which has written nothing")
+            });
             let head = self.ledger.log(session_id).head() as usize;
             if rows.entries.len() > head {
                 self.appended(session_id, &rows.entries[head..]);
@@ -104,6 +108,9 @@ impl Checker {
         let view = self.connections.entry(connection).or_default();
         view.honest = honest;
         let session_id = frame.head.session_id.clone();
+        let spoken = view.spoken.entry(session_id.clone()).or_default();
+        let is_v1 = frame.head.protocol_version.is_some();
+        (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
         match &frame.body {
             Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
                 view.v1.insert(session_id);
@@ -153,6 +160,7 @@ impl Checker {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };
         let session_id = &reading.frame.head.session_id;
+        self.told_after_announcement(connection, session_id, &reading.frame.body);
         match &reading.frame.body {
             Body::SyncAck(ack) => {
                 let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
@@ -160,8 +168,22 @@ impl Checker {
                     self.acknowledged(connection, session_id, id, *sequence);
                 }
             }
-            Body::SyncResponse(_) if was_full => {
+            Body::SyncResponse(_) | Body::Chat(_) if was_full => {
                 self.violate(20, format!("the log is served to connection {connection}, whose socket is full"));
+            }
+            Body::DeviceList(list) => {
+                // The reader is the machines' own code, and may take what no device can.
+                let largest = list.devices.iter().map(|device| device.sync_state.last_synced_sequence).max();
+                self.require_where(22, largest.is_some(), largest.is_none_or(|largest| largest <= INTEGER_MAX), || {
+                    format!("the relay passes on {largest:?}, which no device can read")
+                });
+            }
+            Body::ReadReceiptSync(told) => {
+                let head = self.ledger.log(session_id).head();
+                let farthest = told.receipts.iter().filter_map(|receipt| receipt.sequence_number).max();
+                self.require_where(5, farthest.is_some(), farthest.is_none_or(|place| place <= head), || {
+                    format!("the relay tells of receipts up to {farthest:?} of {session_id}, the log ends at {head}")
+                });
             }
             Body::SyncResponse(response) => match &reading.entries {
                 Some(entries) => self.served(connection, session_id, entries, response.latest_sequence),
@@ -173,6 +195,17 @@ impl Checker {
             }
             _ => {}
         }
+    }
+
+    /// What speaks by our rules hears nothing of a session but refusals before it has announced itself there.
+    fn told_after_announcement(&mut self, connection: ConnectionId, session_id: &str, body: &Body) {
+        let Some(view) = self.connections.get(&connection) else { return };
+        let spoken = view.spoken.get(session_id).copied().unwrap_or_default();
+        let announced = view.v1.contains(session_id);
+        let tells = !matches!(body, Body::Error(_)) && !session_id.is_empty();
+        self.require_where(16, tells && spoken.v1 && !spoken.seed, announced, || {
+            format!("connection {connection} is told of {session_id}, where it has announced nothing")
+        });
     }
 
     fn acknowledged(&mut self, connection: ConnectionId, session_id: &str, id: &str, sequence: u64) {

@@ -43,7 +43,7 @@ pub struct Client {
     random: fastrand::Rng,
     device: DeviceRecord,
     device_stored: bool,
-    /// Drawn at each start: what keeps apart the ids that two copies of this profile give.
+    /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
     sessions: Sessions,

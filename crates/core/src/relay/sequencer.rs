@@ -17,7 +17,7 @@ use crate::frame::ErrorBody;
 use crate::ids::{DeviceId, check_id, message_id};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
 use crate::log::Log;
-use crate::message::{Message, Stamp};
+use crate::message::{Kind, Message, Stamp};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
 
@@ -145,7 +145,9 @@ impl<'a> Sequencer<'a> {
             let message = format!("the message knows the log up to {}, this relay has it up to {}", entry.knows, self.log.log_head());
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
-        if let Some(TailEntry { entry: named, .. }) = self.known_name(message) {
+        // A void says nothing, and stands for one that was refused perhaps because its name is another's.
+        let is_named = message.kind != Kind::VOID;
+        if let Some(TailEntry { entry: named, .. }) = self.known_name(message).filter(|_| is_named) {
             if named.says_the_same(&entry) {
                 let text = format!("the message is in the log already, at {}", named.sequence_number);
                 let error = SyncError::new(ErrorCode::AlreadyStored, text);
@@ -154,7 +156,7 @@ impl<'a> Sequencer<'a> {
             let text = format!("this id belongs to another message of this wallet, at {}", named.sequence_number);
             return Err(SyncError::new(ErrorCode::MessageIdTaken, text).into());
         }
-        let key = if is_in_place(message, &entry.device_id, *counter) { None } else { Some(name_key(message)) };
+        let key = (is_named && !is_in_place(message, &entry.device_id, *counter)).then(|| name_key(message));
         self.append(now, key, entry)
     }
 
@@ -224,7 +226,8 @@ impl<'a> Sequencer<'a> {
 
     /// The entry of this name, where it is at hand: a name belongs to a wallet.
     fn known_name(&self, message: &Message) -> Option<&TailEntry> {
-        self.known(|known| known.message.id == message.id && known.message.sender_wallet == message.sender_wallet)
+        let is_named = |known: &Message| known.id == message.id && known.sender_wallet == message.sender_wallet;
+        self.known(|known| is_named(&known.message) && known.message.kind != Kind::VOID)
     }
 
     fn known_key(&self, key: &Key) -> Option<&TailEntry> {
