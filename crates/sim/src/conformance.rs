@@ -2,7 +2,8 @@
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::SyncState;
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
 /// Asks an open journal; `None` for questions that have no answer. Dropping it closes the journal.
@@ -30,6 +31,8 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
     a_second_write_that_fails_takes_the_first_with_it(&mut ask);
     reads_keep_to_their_bounds(&mut ask);
     entries_are_found_by_counter_and_by_key(&mut ask);
+    a_session_knows_its_hash_and_whether_it_has_keys(&mut ask);
+    clocks_are_the_counters_up_to_a_place(&mut ask);
     sessions_do_not_touch_each_other(&mut ask);
     drop(ask);
     what_was_stored_and_noted_is_there_after_a_restart(open);
@@ -45,10 +48,24 @@ pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
         sequence,
         device_id: device.to_owned(),
         counter: sequence,
-        key: key.map(str::to_owned),
-        digest: [sequence as u8; 32],
+        key: key.map(key_of),
+        log_hash: hash_at(sequence),
         body,
     }
+}
+
+/// The hash of the log up to an entry that [`entry`] makes.
+fn hash_at(sequence: u64) -> [u8; 32] {
+    let mut hash = [0xa5; 32];
+    hash[24..].copy_from_slice(&sequence.to_be_bytes());
+    hash
+}
+
+/// A key for each name. Keys are not texts: it has bytes that none has.
+fn key_of(name: &str) -> Key {
+    let mut key = [0xff; 16];
+    key[1..=name.len()].copy_from_slice(name.as_bytes());
+    key
 }
 
 /// Appends entries without devices.
@@ -78,13 +95,20 @@ fn read(ask: &mut Ask, session: &str, from: u64, count_max: usize, bytes_max: us
 
 fn find(ask: &mut Ask, session: &str, counters: &[(&str, u64)], keys: &[&str]) -> Vec<u64> {
     let counters = counters.iter().map(|(device, counter)| ((*device).to_owned(), *counter)).collect();
-    let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    let keys = keys.iter().map(|key| key_of(key)).collect();
     match ask(JournalQuestion::Find { session_id: session.to_owned(), counters, keys }) {
         Some(JournalAnswer::Entries(entries)) => {
             let mut sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
             sequences.sort_unstable();
             sequences
         }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn clocks(ask: &mut Ask, session: &str, at: &[u64]) -> Vec<VectorClock> {
+    match ask(JournalQuestion::Clocks { session_id: session.to_owned(), at: at.to_vec() }) {
+        Some(JournalAnswer::Clocks(clocks)) => clocks,
         other => panic!("{other:?}"),
     }
 }
@@ -97,6 +121,7 @@ fn a_session_never_seen_is_empty(ask: &mut Ask) {
     assert_eq!(load(ask, "never"), StoredSession::default());
     assert_eq!(read_all(ask, "never"), []);
     assert!(find(ask, "never", &[("d", 1)], &["k"]).is_empty());
+    assert_eq!(clocks(ask, "never", &[0, 5]), [VectorClock::new(), VectorClock::new()]);
 }
 
 fn entries_are_stored_in_sequence_and_all_or_none(ask: &mut Ask) {
@@ -158,39 +183,85 @@ fn entries_are_found_by_counter_and_by_key(ask: &mut Ask) {
     assert!(find(ask, session, &[], &[]).is_empty());
 }
 
+fn a_session_knows_its_hash_and_whether_it_has_keys(ask: &mut Ask) {
+    let session = "hash";
+    assert_eq!(append(ask, session, vec![entry(1, "d", None)]), JournalAnswer::Appended);
+    let known = |ask: &mut Ask| {
+        let StoredSession { head, log_hash, has_keys, .. } = load(ask, session);
+        (head, log_hash, has_keys)
+    };
+    assert_eq!(known(ask), (1, hash_at(1), false));
+    assert_failed(&append(ask, session, vec![entry(2, "d", Some("k")), entry(2, "d", None)]));
+    assert_eq!(known(ask), (1, hash_at(1), false), "nothing of a refused append is there");
+    assert_eq!(append(ask, session, vec![entry(2, "d", Some("k")), entry(3, "d", None)]), JournalAnswer::Appended);
+    assert_eq!(known(ask), (3, hash_at(3), true));
+    assert_eq!(append(ask, session, vec![entry(4, "d", None)]), JournalAnswer::Appended);
+    assert_eq!(known(ask), (4, hash_at(4), true), "any of the entries");
+}
+
+fn clocks_are_the_counters_up_to_a_place(ask: &mut Ask) {
+    let session = "clocks";
+    let writers = [("d", 1), ("e", 1), ("d", 2), ("f", 7), ("e", 40), ("d", 3), ("f", 8)];
+    let entries = (1..).zip(writers).map(|(sequence, (device, counter))| StoredEntry { counter, ..entry(sequence, device, None) });
+    assert_eq!(append(ask, session, entries.collect()), JournalAnswer::Appended);
+    let clock = |counters: &[(&str, u64)]| {
+        let mut clock = VectorClock::new();
+        for (device, counter) in counters {
+            clock.raise(device, *counter).expect("it is in range");
+        }
+        clock
+    };
+    let expected = [
+        clock(&[("d", 2), ("e", 40), ("f", 7)]),
+        clock(&[]),
+        clock(&[("d", 1)]),
+        clock(&[("d", 2), ("e", 1), ("f", 7)]),
+        clock(&[("d", 2), ("e", 40), ("f", 7)]),
+        clock(&[("d", 3), ("e", 40), ("f", 8)]),
+        clock(&[("d", 3), ("e", 40), ("f", 8)]),
+    ];
+    assert_eq!(clocks(ask, session, &[5, 0, 1, 4, 5, 7, 900]), expected, "in the order of the question");
+    assert_eq!(clocks(ask, session, &[]), []);
+}
+
 fn sessions_do_not_touch_each_other(ask: &mut Ask) {
     for session in ["one", "other"] {
         assert_eq!(append(ask, session, vec![entry(1, "d", Some("k"))]), JournalAnswer::Appended);
     }
-    assert_eq!(find(ask, "one", &[("d", 1)], &["k"]), [1]);
-    assert_eq!(load(ask, "other").head, 1);
+    assert_eq!(append(ask, "other", vec![entry(2, "e", None)]), JournalAnswer::Appended);
+    assert_eq!(find(ask, "one", &[("d", 1), ("e", 2)], &["k"]), [1]);
+    assert_eq!(clocks(ask, "one", &[2])[0].get("e"), 0);
+    assert_eq!((load(ask, "one").head, load(ask, "other").head), (1, 2));
 }
 
 fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     let session = "restart";
     let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
-    let device = |id: &str, last_counter, last_seen_ms, retired| DeviceRow {
+    let device = |id: &str, last: u64, last_seen_ms| DeviceRow {
         device_id: id.to_owned(),
         wallet: Some("w".to_owned()),
         platform: "web".to_owned(),
-        last_counter,
+        last_counter: last,
+        last_sequence: last,
+        last_digest: if last == 0 { [0; 32] } else { hash_at(last) },
         last_seen_ms,
-        retired,
         sync_state: SyncState { last_synced_sequence: last_seen_ms, ..SyncState::default() },
     };
     let watermark = |read| WatermarkRow { wallet: "w".to_owned(), watermark: Watermark { delivered: 2, read } };
     let note = |devices, watermarks| JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks };
 
     let mut ask = open();
-    let devices = vec![device("d", 1, 10, false), device("e", 2, 10, true)];
+    let devices = vec![device("d", 1, 10), device("e", 2, 10)];
     let question = JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices };
     assert_eq!(ask(question), Some(JournalAnswer::Appended));
-    // Notes move neither counters nor what is retired.
-    assert_eq!(ask(note(vec![device("d", 1, 20, false), device("f", 7, 20, true)], vec![watermark(0)])), None);
-    assert_eq!(ask(note(vec![device("d", 9, 30, true), device("e", 9, 30, false)], vec![watermark(1)])), None);
+    // Notes change nothing of what the log says of a device, whatever they have there.
+    assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 7, 20)], vec![watermark(0)])), None);
+    assert_eq!(ask(note(vec![device("d", 9, 30), device("e", 0, 30)], vec![watermark(1)])), None);
     let expected = StoredSession {
         head: 2,
-        devices: vec![device("d", 1, 30, false), device("e", 2, 30, true), device("f", 0, 20, false)],
+        log_hash: hash_at(2),
+        has_keys: true,
+        devices: vec![device("d", 1, 30), device("e", 2, 30), device("f", 0, 20)],
         watermarks: vec![watermark(1)],
     };
     assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");
@@ -222,6 +293,7 @@ fn a_torn_tail_takes_its_whole_write_and_no_other(open: &dyn Fn() -> Ask, crash:
     assert_eq!(append(&mut ask, session, torn.clone()), JournalAnswer::Appended);
     let mut after = crash(Crash::TornTail);
     assert_eq!(read_all(&mut after, session), whole);
-    assert_eq!(load(&mut after, session).head, 2);
+    let StoredSession { head, log_hash, .. } = load(&mut after, session);
+    assert_eq!((head, log_hash), (2, hash_at(2)));
     assert_eq!(append(&mut after, session, torn), JournalAnswer::Appended, "nothing of it is in the way");
 }

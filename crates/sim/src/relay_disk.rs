@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use solconnect_sync_core::entry::Digest;
 use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::vector_clock::VectorClock;
 
 /// What the journal has of one session.
 #[derive(Clone, Default)]
@@ -14,7 +16,7 @@ pub struct Rows {
     devices: BTreeMap<DeviceId, DeviceRow>,
     watermarks: BTreeMap<WalletAddress, WatermarkRow>,
     counters: HashMap<(DeviceId, u64), usize>,
-    keys: HashMap<String, usize>,
+    keys: HashMap<Key, usize>,
 }
 
 /// What is needed to undo a transaction: the session, how many entries it had, and the rows that were changed.
@@ -54,8 +56,8 @@ impl Rows {
                 return Err(refusal);
             }
             self.counters.insert((entry.device_id.clone(), entry.counter), place);
-            if let Some(key) = &entry.key {
-                self.keys.insert(key.clone(), place);
+            if let Some(key) = entry.key {
+                self.keys.insert(key, place);
             }
             self.entries.push(entry);
         }
@@ -69,6 +71,16 @@ impl Rows {
                 self.keys.remove(&key);
             }
         }
+    }
+
+    /// The highest counter of each device up to a sequence number.
+    fn clock_at(&self, sequence: u64) -> VectorClock {
+        let count = usize::try_from(sequence).unwrap_or(usize::MAX).min(self.entries.len());
+        let mut clock = VectorClock::new();
+        for StoredEntry { device_id, counter, .. } in &self.entries[..count] {
+            clock.raise(device_id, *counter).expect("a stored counter is in range");
+        }
+        clock
     }
 
     fn put_device(&mut self, row: DeviceRow, undo: &mut Undo) {
@@ -97,6 +109,8 @@ impl Journal {
                 };
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
+                    log_hash: rows.entries.last().map_or_else(Digest::default, |entry| entry.log_hash),
+                    has_keys: !rows.keys.is_empty(),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
                 })
@@ -125,13 +139,17 @@ impl Journal {
                 places.dedup();
                 JournalAnswer::Entries(places.into_iter().map(|place| rows.entries[place].clone()).collect())
             }
+            JournalQuestion::Clocks { session_id, at } => {
+                let clock = |sequence: &u64| self.sessions.get(session_id).map(|rows| rows.clock_at(*sequence)).unwrap_or_default();
+                JournalAnswer::Clocks(at.iter().map(clock).collect())
+            }
             JournalQuestion::Note { session_id, devices, watermarks } => {
                 let rows = self.sessions.entry(session_id.clone()).or_default();
                 let mut undo = Undo::new(session_id, rows);
                 for row in devices {
-                    let (last_counter, retired) =
-                        rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
-                    rows.put_device(DeviceRow { last_counter, retired, ..row.clone() }, &mut undo);
+                    let old = rows.devices.get(&row.device_id).cloned().unwrap_or_default();
+                    let DeviceRow { last_counter, last_sequence, last_digest, .. } = old;
+                    rows.put_device(DeviceRow { last_counter, last_sequence, last_digest, ..row.clone() }, &mut undo);
                 }
                 for row in watermarks {
                     rows.put_watermark(row.clone(), &mut undo);
