@@ -137,6 +137,8 @@ pub enum Write {
     Versions(VersionsRecord),
     /// A name that the application gave, by session and name.
     Name(NameRecord),
+    /// The message of that name was refused for good: the application may give the name again.
+    ForgetName { session_id: SessionId, message_id: MessageId },
 }
 
 /// What the store holds when the machine starts.

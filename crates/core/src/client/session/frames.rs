@@ -9,7 +9,7 @@ use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
-use crate::ids::{new_device_id, parse_message_id};
+use crate::ids::{MessageId, new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Stamp};
@@ -213,7 +213,7 @@ impl Session {
                 self.flow.retry_at_ms = retry_at_ms;
                 self.flow.refusals = refusals.saturating_add(1);
                 if refusal.code == ErrorCode::AlreadyStored {
-                    transaction.catch_up(self.id());
+                    self.take_stored(refusal.refused_message_id, refusal.stored_sequence, transaction);
                 } else {
                     transaction.tell(Event::Warning { error });
                 }
@@ -223,11 +223,26 @@ impl Session {
             }
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
-                match refused.map(|entry| entry.counter) {
-                    Some(counter) => self.void(counter, error, transaction),
+                match refused.cloned() {
+                    Some(refused) => self.void(&refused, context.start, error, transaction),
                     None => transaction.tell(Event::Warning { error }),
                 }
             }
+        }
+    }
+
+    /// A message of the outbox is in the log, written by another device of the wallet. The log brings it; where it has done
+    /// so already, the message leaves the outbox now.
+    fn take_stored(&mut self, message_id: Option<MessageId>, sequence: Option<u64>, transaction: &mut Transaction) {
+        let queued = self.outbox.iter().find(|entry| message_id.as_ref() == Some(&entry.message.id));
+        match queued.map(|entry| entry.counter) {
+            Some(counter) if sequence.is_some_and(|sequence| sequence <= self.next.log.end()) => {
+                let (session_id, message_id) = (self.id().to_owned(), message_id.unwrap_or_default());
+                transaction.tell(Event::StatusChanged { session_id, message_id, status: MessageStatus::Sent, error: None });
+                self.outbox.remove(counter);
+                self.close_gaps(|_| {}, transaction);
+            }
+            _ => transaction.catch_up(self.id()),
         }
     }
 

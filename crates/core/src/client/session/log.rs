@@ -182,7 +182,7 @@ impl Session {
             None => Origin::Elsewhere,
         };
         let is_named = |queued: &&Entry| origin == Origin::Own || queued.says_the_same(entry);
-        let Some(queued) = namesake.or_else(|| self.outbox.named(&entry.message.id)).filter(is_named) else {
+        let Some(queued) = namesake.or_else(|| self.outbox.named_as(entry)).filter(is_named) else {
             return Origin::Foreign;
         };
         let counter = queued.counter;

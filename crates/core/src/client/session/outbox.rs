@@ -22,9 +22,7 @@ pub(super) struct Outbox {
     entries: Sorted<u64, Queued>,
     /// By counter.
     leaving: Sorted<u64, Queued>,
-    /// The digest of the last message that was queued; `None` where there was none since the machine started.
-    last_digest: Option<Digest>,
-    /// Whether one has a name that its place does not give it. Only then may it be in the log under another device.
+    /// Whether one has a name that its place does not give it.
     has_names: bool,
     /// First and last counter of each record. One is swept from the store when all its messages are in the log; what of
     /// it is there by then is known by the log's heads.
@@ -58,9 +56,9 @@ impl Outbox {
     }
 
     fn insert(&mut self, entry: Entry, logged_digest: Digest) {
-        let digest = entry.digest(&self.last_digest.unwrap_or(logged_digest));
-        self.last_digest = Some(digest);
-        self.has_names |= start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_none();
+        // Where nothing waits, it follows what is in the log.
+        let digest = entry.digest(&self.entries.last().map_or(logged_digest, |last| last.digest));
+        self.has_names |= is_named(&entry);
         self.entries.insert(entry.counter, Queued { entry, digest });
     }
 
@@ -69,9 +67,11 @@ impl Outbox {
         self.entries.get(&counter).map(|queued| queued.digest)
     }
 
-    /// The message that has this name, where it may be in the log under another device.
-    pub fn named(&self, id: &str) -> Option<&Entry> {
-        self.iter().find(|entry| self.has_names && entry.message.id == id)
+    /// The message that has the name of this entry, by another device of the wallet. That can only be where the one or the
+    /// other has a name that its place does not give it.
+    pub fn named_as(&self, other: &Entry) -> Option<&Entry> {
+        let is_possible = self.has_names || is_named(other);
+        self.iter().find(|entry| is_possible && entry.message.id == other.message.id)
     }
 
     pub fn counter(&self) -> u64 {
@@ -206,7 +206,6 @@ impl Outbox {
             self.entries.insert(counter, queued);
         }
         self.entries.remove_after(&stored_counter);
-        self.last_digest = self.entries.last().map(|queued| queued.digest);
         while self.records.pop_back_if(|(first, _)| *first > stored_counter).is_some() {}
         self.counter = stored_counter;
         self.acknowledged_counter = self.acknowledged_before;
@@ -227,6 +226,11 @@ impl Outbox {
     pub fn counter_on_disk(&self) -> u64 {
         self.replaced.as_deref().unwrap_or(self).stored_counter
     }
+}
+
+/// Whether its place does not give it its name: another device wrote it first, or the application named it.
+pub(super) fn is_named(entry: &Entry) -> bool {
+    start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_none()
 }
 
 #[cfg(test)]

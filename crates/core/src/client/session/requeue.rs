@@ -6,19 +6,23 @@
 //! whatever became of the frames that are still on their way.
 
 use super::Session;
+use super::outbox::is_named;
 use crate::client::api::{Event, MessageStatus, Write};
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::message_id;
 use crate::message::{Kind, Message};
 
 impl Session {
     /// Goes on under another device id.
     pub fn requeue(&mut self, new_id: &str, transaction: &mut Transaction) {
         self.device = new_id.to_owned();
+        // Its record names the last counter, which was the old id's.
+        self.change(transaction, true);
         if self.operation.is_some() && !self.outbox.is_empty() {
             // Its progress was counted in messages of the old id. The next connection begins another.
-            let error = SyncError::new(crate::error::ErrorCode::CounterReused, "this device goes on under a new id");
+            let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
         self.make_anew(0, 0, |_| {}, transaction);
@@ -26,20 +30,27 @@ impl Session {
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
     /// go on.
-    pub(super) fn void(&mut self, counter: u64, error: SyncError, transaction: &mut Transaction) {
-        let Some(refused) = self.outbox.get(counter) else { return };
+    pub(super) fn void(&mut self, refused: &Entry, start: &str, error: SyncError, transaction: &mut Transaction) {
         if refused.message.kind == Kind::VOID {
             return self.halt(error, transaction);
         }
+        // A name that is another message's, or the application's to give again, is not the void's.
+        let counter = refused.counter;
+        let id = if is_named(refused) { message_id(self.id(), &self.device, start, counter) } else { refused.message.id.clone() };
         transaction.tell(Event::StatusChanged {
             session_id: self.id().to_owned(),
             message_id: refused.message.id.clone(),
             status: MessageStatus::Failed,
             error: Some(error),
         });
+        if id != refused.message.id {
+            let (session_id, message_id) = (self.id().to_owned(), refused.message.id.clone());
+            transaction.write(Write::ForgetName { session_id, message_id }, true);
+        }
         let empty = |entry: &mut Entry| {
             if entry.counter == counter {
-                let Message { id, sender_wallet, timestamp, session_id, .. } = std::mem::take(&mut entry.message);
+                let Message { sender_wallet, timestamp, session_id, .. } = std::mem::take(&mut entry.message);
+                let id = id.clone();
                 entry.message = Message { id, sender_wallet, timestamp, session_id, kind: Kind::VOID, ..Message::default() };
             }
         };
