@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use solconnect_sync_core::client::{DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
+use solconnect_sync_core::client::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::{MessageId, SessionId};
 
@@ -20,6 +20,8 @@ pub struct Records {
     pub log: BTreeMap<(SessionId, u64), LogRecord>,
     /// Open versions by session and message.
     pub versions: BTreeMap<(SessionId, MessageId), VersionsRecord>,
+    /// Names that the application gave, by session and name.
+    pub names: BTreeMap<(SessionId, MessageId), NameRecord>,
 }
 
 impl Records {
@@ -56,13 +58,14 @@ impl Records {
             }
             Write::ClearLog { session_id } => self.log.retain(|(session, _), _| session != session_id),
             Write::Versions(record) => {
-                let stored = VersionsRecord::from_bytes(&record.to_bytes()).map_err(|error| unreadable(record, &error))?;
-                // They lose their places.
-                if stored.versions.len() != record.versions.len() {
-                    return Err(unreadable(record, &stored));
-                }
+                let stored = same(record, VersionsRecord::from_bytes(&record.to_bytes()))?;
                 self.versions.insert((record.session_id.clone(), record.message_id.clone()), stored);
             }
+            Write::Name(record) => {
+                let stored = same(record, NameRecord::from_bytes(&record.to_bytes()))?;
+                self.names.insert((record.session_id.clone(), record.message_id.clone()), stored);
+            }
+            Write::ForgetName { session_id, message_id } => drop(self.names.remove(&(session_id.clone(), message_id.clone()))),
         }
         Ok(())
     }
