@@ -13,42 +13,57 @@ use crate::arguments::{is_left_out, whole};
 use crate::types::thrown;
 
 /// For each device the highest counter known.
+///
+/// @example
+/// ```ts
+/// const one = new VectorClock({ phone: 2 });
+/// const two = VectorClock.parse('{"laptop":1}');
+/// one.compare(two); // 'concurrent': neither knows of the other
+/// ```
 #[wasm_bindgen]
 pub struct VectorClock(RefCell<Clock>);
 
 #[wasm_bindgen]
 impl VectorClock {
-    /// A clock with these counters, or one that knows nothing. Throws `INVALID_VECTOR_CLOCK`.
+    /// A clock with these counters, or one that knows nothing.
+    ///
+    /// Errors, thrown: `INVALID_VECTOR_CLOCK`.
     #[wasm_bindgen(constructor)]
     pub fn new(#[wasm_bindgen(unchecked_optional_param_type = "Record<string, number>")] record: JsValue) -> Result<VectorClock, JsValue> {
         let clock = if is_left_out(&record) { Ok(Clock::new()) } else { clock_of(&record) };
         thrown(clock).map(|clock| VectorClock(RefCell::new(clock)))
     }
 
-    /// Reads what `toString` wrote. Throws `INVALID_VECTOR_CLOCK`.
+    /// Reads what `toString` wrote.
+    ///
+    /// Errors, thrown: `INVALID_VECTOR_CLOCK`.
     pub fn parse(text: &str) -> Result<VectorClock, JsValue> {
         let record = JSON::parse(text).map_err(|_| invalid("it is no JSON"));
         thrown(record.and_then(|record| clock_of(&record))).map(|clock| VectorClock(RefCell::new(clock)))
     }
 
-    /// Counts one event of a device and returns its new counter. Throws `INVALID_VECTOR_CLOCK` at a limit.
+    /// Counts one event of a device and returns its new counter.
+    ///
+    /// Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1.
     #[wasm_bindgen(unchecked_return_type = "number")]
     pub fn tick(&self, #[wasm_bindgen(js_name = deviceId)] device_id: &str) -> Result<f64, JsValue> {
         thrown(self.0.borrow_mut().tick(device_id)).map(|counter| counter as f64)
     }
 
-    /// The counter of a device, 0 where it is absent.
+    /// The counter of a device, 0 where it is absent. No errors.
     pub fn get(&self, #[wasm_bindgen(js_name = deviceId)] device_id: &str) -> f64 {
         self.0.borrow().get(device_id) as f64
     }
 
-    /// Takes the higher counter of both, device by device. Throws `INVALID_VECTOR_CLOCK` at a limit.
+    /// Takes the higher counter of both, device by device.
+    ///
+    /// Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1.
     pub fn merge(&self, other: &VectorClock) -> Result<(), JsValue> {
         let other = other.0.borrow().clone();
         thrown(self.0.borrow_mut().merge(&other))
     }
 
-    /// How this clock relates to another.
+    /// How this clock relates to another. No errors.
     #[wasm_bindgen(unchecked_return_type = "'before' | 'after' | 'equal' | 'concurrent'")]
     pub fn compare(&self, other: &VectorClock) -> String {
         let causality = self.0.borrow().compare(&other.0.borrow());
@@ -61,13 +76,13 @@ impl VectorClock {
         .to_owned()
     }
 
-    /// The counters, by device.
+    /// The counters, by device. No errors.
     #[wasm_bindgen(js_name = toJSON, unchecked_return_type = "Record<string, number>")]
     pub fn to_json(&self) -> JsValue {
         record_of(&self.0.borrow())
     }
 
-    /// The JSON form.
+    /// The JSON form. No errors.
     #[wasm_bindgen(js_name = toString)]
     #[allow(clippy::inherent_to_string)]
     pub fn text(&self) -> String {
@@ -107,7 +122,9 @@ fn invalid(why: &str) -> SyncError {
     SyncError::new(ErrorCode::InvalidVectorClock, ["vector clock: ", why].concat())
 }
 
-/// The session of two wallets: the same for both, on every device. Throws `INVALID_WALLET_ADDRESS`.
+/// The session of two wallets: the same for both, on every device.
+///
+/// Errors, thrown: `INVALID_WALLET_ADDRESS`.
 #[wasm_bindgen(js_name = sessionIdOf)]
 pub fn session_id_of(
     #[wasm_bindgen(js_name = walletA)] wallet_a: &str,
@@ -117,7 +134,7 @@ pub fn session_id_of(
     thrown(checked.map(|()| session_of(wallet_a, wallet_b)))
 }
 
-/// The version of this package.
+/// The version of this package. No errors.
 #[wasm_bindgen]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()

@@ -9,10 +9,11 @@ use std::task::Poll;
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Promise, Reflect};
+use rexie::{ObjectStore, Rexie};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction, IdbVersionChangeEvent};
+use web_sys::{Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction};
 
 use crate::errors::{from_exception, name_of};
 use crate::platform::scope;
@@ -28,11 +29,13 @@ pub const OUTBOX: &str = "outbox";
 pub const LOG: &str = "log";
 /// Open versions of edited messages, by session and message.
 pub const VERSIONS: &str = "versions";
+/// Names that the application gave its messages, by session and name.
+pub const NAMES: &str = "names";
 /// All of them.
-pub const STORES: [&str; 5] = [META, SESSIONS, OUTBOX, LOG, VERSIONS];
+pub const STORES: [&str; 6] = [META, SESSIONS, OUTBOX, LOG, VERSIONS, NAMES];
 
 /// The version of the stores and of what is in them. A database of any other is refused and left as it is.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// How long a database may take to open (B9, B11).
 const OPEN_TIMEOUT_MS: u32 = 5_000;
@@ -163,40 +166,41 @@ async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connecti
     Err(SyncError::new(ErrorCode::StorageError, message.concat()))
 }
 
-/// Asks for no version first: a version closes a database for other tabs where it is lower, and makes it the new one's.
+/// Looks first. rexie makes the stores of a database that is not there, and only of such a one: it deletes what it does not
+/// know. A database of a lower version that something else makes in the moment between is not safe from that; other tabs
+/// that initialize an SDK, of whatever version, cannot make one then, because they wait for the profile's lock.
 async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, SyncError> {
-    match open_at(name, None).await? {
-        None if may_make => open_at(name, Some(FORMAT_VERSION)).await,
-        opened => Ok(opened),
+    let found = look(name).await?;
+    if found.is_some() || !may_make {
+        return Ok(found);
+    }
+    let made = make(name).await;
+    // Whoever made it: what is there now is of our format or refused.
+    match look(name).await? {
+        None => made.map(|()| None),
+        found => Ok(found),
     }
 }
 
-/// Opens a database of our format. One that is not there is made if a version is given, else it is `None`; one that is
-/// there is never changed, also if somebody else makes it just now.
-async fn open_at(name: &str, version: Option<u32>) -> Result<Option<Connection>, SyncError> {
+/// Opens a database of our format; `None` where there is none. One that is there is never changed, because no version is
+/// asked for: that would close a lower one for other tabs, and raise it.
+async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
     let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
-    let request = factory.and_then(|factory| match version {
-        Some(version) => factory.open_with_u32(name, version),
-        None => factory.open(name),
-    });
-    let request = request.map_err(|exception| to_open_error(&exception))?;
-    // The version before the change that was asked for; 0 where there was no database.
-    let changed = Rc::new(Cell::new(None));
-    let (changing, found) = (request.clone(), changed.clone());
-    let on_upgrade = Closure::<dyn Fn(IdbVersionChangeEvent)>::new(move |event: IdbVersionChangeEvent| {
-        let old_version = event.old_version() as u32;
-        found.set(Some(old_version));
-        let is_made = old_version == 0 && version.is_some() && changing.result().is_ok_and(|database| make_stores(&database).is_ok());
-        if !is_made && let Some(transaction) = changing.transaction() {
+    let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
+    let is_absent = Rc::new(Cell::new(false));
+    let (making, found) = (request.clone(), is_absent.clone());
+    // Without a version only a new database is upgraded: it shall not come to be.
+    let on_upgrade = Closure::<dyn Fn()>::new(move || {
+        found.set(true);
+        if let Some(transaction) = making.transaction() {
             let _ = transaction.abort();
         }
     });
     request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
-    let database: DurableDatabase = match (settled(&request).await, changed.get()) {
-        (Ok(database), _) => database.unchecked_into(),
-        (Err(_), Some(0)) if version.is_none() => return Ok(None),
-        (Err(_), Some(old_version)) if old_version != 0 => return Err(other_format(name, old_version)),
-        (Err(exception), _) => return Err(to_open_error(&exception)),
+    let database: DurableDatabase = match settled(&request).await {
+        Ok(database) => database.unchecked_into(),
+        Err(_) if is_absent.get() => return Ok(None),
+        Err(exception) => return Err(to_open_error(&exception)),
     };
     let connection = Connection::over(database);
     let (version, found) = (connection.database.version() as u32, connection.database.object_store_names());
@@ -204,9 +208,18 @@ async fn open_at(name: &str, version: Option<u32>) -> Result<Option<Connection>,
     if is_ours { Ok(Some(connection)) } else { Err(other_format(name, version)) }
 }
 
-fn make_stores(database: &JsValue) -> Result<(), JsValue> {
-    let database: &IdbDatabase = database.unchecked_ref();
-    STORES.into_iter().try_for_each(|store| database.create_object_store(store).map(drop))
+/// Makes a database with our stores.
+async fn make(name: &str) -> Result<(), SyncError> {
+    let builder = Rexie::builder(name).version(FORMAT_VERSION);
+    let builder = STORES.into_iter().fold(builder, |builder, store| builder.add_object_store(ObjectStore::new(store)));
+    match builder.build().await {
+        Ok(database) => {
+            database.close();
+            Ok(())
+        }
+        Err(rexie::Error::IdbError(idb::Error::DomException(exception))) => Err(to_open_error(&exception)),
+        Err(_) => Err(SyncError::new(ErrorCode::StorageError, "IndexedDB: the stores could not be made")),
+    }
 }
 
 fn other_format(name: &str, version: u32) -> SyncError {

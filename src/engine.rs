@@ -45,6 +45,8 @@ pub struct Engine {
     timer: RefCell<Option<(u64, Timeout)>>,
     /// Ends with the write that is under way.
     writing: RefCell<Option<oneshot::Receiver<()>>>,
+    /// Ends when the machine has the last message that was sent.
+    last_send: RefCell<Option<oneshot::Receiver<()>>>,
     page_events: RefCell<Vec<PageEvent>>,
     lock: RefCell<Option<ProfileLock>>,
     is_persistent: Rc<Cell<bool>>,
@@ -85,6 +87,7 @@ impl Engine {
             last_request: Cell::new(0),
             timer: RefCell::default(),
             writing: RefCell::default(),
+            last_send: RefCell::default(),
             page_events: RefCell::default(),
             lock: RefCell::new(lock),
             is_persistent: Rc::default(),
@@ -220,6 +223,36 @@ impl Engine {
             self.feed(input);
         }
         Answer(reply)
+    }
+
+    /// `sendMessage`: queues a message, with `message_id` under a name of the application's own.
+    ///
+    /// Messages reach the machine in the order of the calls, also where a name takes time to look up. Nothing is missed
+    /// in between: what an earlier call has queued under that name is in the outbox or on its way there, because its
+    /// transaction waits for every look-up that began before it.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`, and what the machine answers.
+    pub async fn send(
+        self: &Rc<Self>,
+        session_id: String,
+        text: String,
+        content_type: Option<String>,
+        message_id: Option<String>,
+    ) -> Result<DeliveryReceipt, SyncError> {
+        let (is_given, given) = oneshot::channel::<()>();
+        let earlier = self.last_send.replace(Some(given));
+        let known = match &message_id {
+            Some(name) => self.store.name(&session_id, name).await,
+            None => Ok(None),
+        };
+        if let Some(earlier) = earlier {
+            let _ = earlier.await;
+        }
+        let known = known?;
+        let answer = self.call(|request| Input::Send { request, session_id, text, content_type, message_id, known });
+        drop(is_given);
+        self.receipt(answer).await
     }
 
     /// The answer to a call that queues a message. The first one asks the browser to keep what is stored (B2).

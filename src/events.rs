@@ -5,15 +5,15 @@ use std::cell::{Cell, RefCell};
 use js_sys::Function;
 use serde::Serialize;
 use solconnect_sync_core::client::{Client, Event};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::SyncError;
-use solconnect_sync_core::message::Entry;
 use wasm_bindgen::JsValue;
 
 use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 13] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -22,7 +22,6 @@ const NAMES: [&str; 14] = [
     "onMessageSynced",
     "onStatusChanged",
     "onMessageChanged",
-    "onMessageRenamed",
     "onDevicesChanged",
     "onConnectionChanged",
     "onQueueChanged",
@@ -112,7 +111,6 @@ fn name_of(event: &Event) -> &'static str {
         Event::MessageSynced { .. } => "onMessageSynced",
         Event::StatusChanged { .. } => "onStatusChanged",
         Event::MessageChanged { .. } => "onMessageChanged",
-        Event::MessageRenamed { .. } => "onMessageRenamed",
         Event::DevicesChanged { .. } => "onDevicesChanged",
         Event::ConnectionChanged { .. } => "onConnectionChanged",
         Event::QueueChanged { .. } => "onQueueChanged",
@@ -124,7 +122,7 @@ fn name_of(event: &Event) -> &'static str {
 fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
     match event {
         Event::MessageReceived { session_id, entry } => {
-            client.show(session_id, vec![Entry::clone(entry)], false).iter().map(clocked).collect()
+            client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(clocked).collect()
         }
         Event::SyncStarted { session_id } => vec![session_id.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
@@ -141,11 +139,10 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
             let error = error.as_ref().map(to_plain).unwrap_or_default();
             vec![session_id.into(), message_id.into(), js(status), error]
         }
-        Event::MessageRenamed { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
         Event::DevicesChanged { session_id } => vec![session_id.into(), clocked(&client.devices(session_id))],
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
-        Event::DeviceReplaced { session_id, old_id, new_id } => vec![session_id.into(), old_id.into(), new_id.into()],
+        Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
         Event::Warning { error } => vec![to_plain(error)],
     }
 }

@@ -1,19 +1,26 @@
-//! The text of `exportMessages`: JSON, the entries as they stand in the frames of the wire.
+//! The text of `exportMessages`: JSON, the entries as they stand in the frames of the wire. Only the unknown fields of a
+//! message stand in a text of their own, `extra`: digests cover them byte by byte, and JavaScript keeps neither the order
+//! of numeric names nor large numbers.
 
-use js_sys::{Array, JSON, Object};
+use js_sys::{Array, JSON};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use solconnect_sync_core::client::SessionView;
+use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::{Entry, MESSAGE_FIELDS, Message, Stamp};
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 use solconnect_sync_core::time::iso_from_ms;
+use solconnect_sync_core::vector_clock::VectorClock;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::arguments::{count, field, is_left_out, optional_text, text_field};
+use crate::arguments::{count, field, is_left_out, optional_count, optional_text, text_field};
 use crate::clock::{clock_of, record_of};
 use crate::errors::invalid_argument;
-use crate::types::object;
+use crate::types::{object, to_js};
 
 const FORMAT: &str = "solconnect-export";
-const VERSION: f64 = 1.0;
+const VERSION: u64 = 2;
 
 /// One session of an export.
 pub struct ExportedSession {
@@ -28,7 +35,7 @@ pub struct ExportedSession {
 /// A session with its log, as an export holds it.
 ///
 /// # Errors
-/// `UNKNOWN_ERROR` for fields of a message that are no JSON.
+/// As [`to_js`].
 pub fn session_to_js(session: &SessionView, entries: &[Entry]) -> Result<JsValue, SyncError> {
     let entries = entries.iter().map(entry_to_js).collect::<Result<Array, _>>()?;
     Ok(object(&[
@@ -44,7 +51,7 @@ pub fn session_to_js(session: &SessionView, entries: &[Entry]) -> Result<JsValue
 /// # Errors
 /// `UNKNOWN_ERROR` where it is too long for a text.
 pub fn to_text(sessions: &Array) -> Result<String, SyncError> {
-    let export = object(&[("format", FORMAT.into()), ("version", VERSION.into()), ("sessions", sessions.into())]);
+    let export = object(&[("format", FORMAT.into()), ("version", (VERSION as f64).into()), ("sessions", sessions.into())]);
     let text = JSON::stringify(&export).ok().and_then(|text| text.as_string());
     text.ok_or_else(|| SyncError::new(ErrorCode::UnknownError, "the export is too long for one text"))
 }
@@ -55,8 +62,14 @@ pub fn to_text(sessions: &Array) -> Result<String, SyncError> {
 /// `INVALID_ARGUMENT` for a text of another form.
 pub fn from_text(text: &str) -> Result<Array, SyncError> {
     let export = JSON::parse(text).map_err(|_| invalid_argument("this is no JSON"))?;
-    if text_field(&export, "format")? != FORMAT || field(&export, "version") != VERSION {
-        return Err(invalid_argument("this is no export, or one of a newer version"));
+    if text_field(&export, "format")? != FORMAT {
+        return Err(invalid_argument("this is no export of messages"));
+    }
+    let version = count("version", &field(&export, "version"))?;
+    if version != VERSION {
+        let (ours, found) = (VERSION.to_string(), version.to_string());
+        let message = ["the export has version ", &found, "; this SDK reads version ", &ours, ". Export again with an SDK of this version"];
+        return Err(invalid_argument(message.concat()));
     }
     list(&export, "sessions")
 }
@@ -78,27 +91,46 @@ fn list(object: &JsValue, name: &str) -> Result<Array, SyncError> {
 }
 
 fn entry_to_js(entry: &Entry) -> Result<JsValue, SyncError> {
-    Ok(object(&[
-        ("message", message_to_js(&entry.message)?),
+    let mut fields = vec![
+        ("message", message_to_js(&entry.message)),
+        ("originalDeviceId", entry.device_id.as_str().into()),
+        ("counter", (entry.counter as f64).into()),
+        ("knows", (entry.knows as f64).into()),
         ("sequenceNumber", (entry.sequence_number as f64).into()),
-        ("vectorClock", record_of(&entry.vector_clock)),
         ("serverTimestamp", (entry.server_timestamp as f64).into()),
-        ("originalDeviceId", entry.original_device_id.as_str().into()),
-    ]))
+    ];
+    if !entry.also.is_empty() {
+        fields.push(("also", record_of(&entry.also)));
+    }
+    if !entry.extensions.is_empty() {
+        fields.push(("extensions", to_js(&entry.extensions)?));
+    }
+    Ok(object(&fields))
 }
 
 fn entry_of(entry: &JsValue) -> Result<Entry, SyncError> {
     let number = |name| count(name, &field(entry, name));
+    let also = field(entry, "also");
+    let also = if is_left_out(&also) { VectorClock::new() } else { clock_of(&also).map_err(|error| invalid_argument(error.message))? };
     Ok(Entry {
         message: message_of(&field(entry, "message"))?,
+        device_id: text_field(entry, "originalDeviceId")?,
+        counter: number("counter")?,
+        knows: number("knows")?,
+        also,
+        extensions: extensions_of(entry)?,
         sequence_number: number("sequenceNumber")?,
-        vector_clock: clock_of(&field(entry, "vectorClock")).map_err(|error| invalid_argument(error.message))?,
         server_timestamp: number("serverTimestamp")?,
-        original_device_id: text_field(entry, "originalDeviceId")?,
     })
 }
 
-fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
+fn extensions_of(entry: &JsValue) -> Result<Extensions, SyncError> {
+    let Some(text) = optional_text("extensions", &field(entry, "extensions"))? else { return Ok(Extensions::default()) };
+    let reader: StrDeserializer<'_, ValueError> = text.as_str().into_deserializer();
+    Extensions::deserialize(reader).map_err(|error| invalid_argument(error.to_string()))
+}
+
+fn message_to_js(message: &Message) -> JsValue {
     let timestamp = match &message.timestamp {
         Stamp::Millis(ms) => (*ms as f64).into(),
         Stamp::Number(number) => (*number).into(),
@@ -112,19 +144,15 @@ fn message_to_js(message: &Message) -> Result<JsValue, SyncError> {
         ("timestamp", timestamp),
         ("session_id", message.session_id.as_str().into()),
     ];
-    let optional = [("content_type", &message.content_type), ("replaces", &message.replaces), ("first_id", &message.first_id)];
+    let optional = [("content_type", &message.content_type), ("replaces", &message.replaces)];
     fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?.into()))));
-    if message.deleted {
-        fields.push(("deleted", JsValue::TRUE));
+    if !message.kind.is_message() {
+        fields.push(("kind", message.kind.0.into()));
     }
-    let broken = |_| SyncError::new(ErrorCode::UnknownError, "a message has fields that are no JSON");
-    let plain: Object = object(&fields).unchecked_into();
-    if message.extra.is_empty() {
-        return Ok(plain.into());
+    if !message.extra.is_empty() {
+        fields.push(("extra", message.extra.as_str().into()));
     }
-    // Onto what is not known, so that no field of that kind stands in for one that is, and one named `__proto__` stays.
-    let extra: Object = JSON::parse(message.extra.as_str()).map_err(broken)?.unchecked_into();
-    Ok(Object::assign(&extra, &plain).into())
+    object(&fields)
 }
 
 fn message_of(message: &JsValue) -> Result<Message, SyncError> {
@@ -138,15 +166,8 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
         Some(text) => text.into(),
         None => timestamp.as_f64().map(Stamp::from).unwrap_or_default(),
     };
-    let deleted = field(message, "deleted");
-    if !is_left_out(&deleted) && deleted.as_bool().is_none() {
-        return Err(invalid_argument("deleted must be true or false"));
-    }
-    let is_known = |name: JsValue| name.as_string().is_some_and(|name| MESSAGE_FIELDS.contains(&name.as_str()));
-    let extra = Object::entries(message.unchecked_ref()).filter(&mut |pair, _, _| !is_known(pair.unchecked_ref::<Array>().get(0)));
-    // From pairs, because assigning does not take over a field named `__proto__`.
-    let extra = Object::from_entries(&extra).unwrap_or_default();
-    let extra = JSON::stringify(&extra).ok().and_then(|text| text.as_string()).filter(|text| text != "{}").unwrap_or_default();
+    let kind = optional_count("kind", &field(message, "kind"))?.unwrap_or_default();
+    let kind = u32::try_from(kind).map_err(|_| invalid_argument("kind must be below 2^32"))?;
     Ok(Message {
         id: text("id")?,
         sender_wallet: text("sender_wallet")?,
@@ -155,9 +176,8 @@ fn message_of(message: &JsValue) -> Result<Message, SyncError> {
         session_id: text("session_id")?,
         content_type: optional("content_type")?,
         replaces: optional("replaces")?,
-        first_id: optional("first_id")?,
-        deleted: deleted.is_truthy(),
-        extra: extra.as_str().into(),
+        kind: Kind(kind),
+        extra: text("extra")?.as_str().into(),
     })
 }
 
@@ -168,19 +188,47 @@ mod tests {
 
     wasm_bindgen_test_configure!(run_in_browser);
 
+    /// As it is after an export and an import.
+    fn carried(entry: &Entry) -> Entry {
+        let text = JSON::stringify(&entry_to_js(entry).unwrap()).unwrap();
+        entry_of(&JSON::parse(&String::from(text)).unwrap()).unwrap()
+    }
+
     #[wasm_bindgen_test]
-    fn odd_values_of_a_message_survive_an_export() {
-        for timestamp in ["1732.5", "-5", "1e+300", "5", "\"yesterday\""] {
-            let json = [r#"{"nonce":1,"__proto__":{"toString":2},"id":"m","timestamp":"#, timestamp, "}"].concat();
-            let message = message_of(&JSON::parse(&json).unwrap()).unwrap();
-            assert_eq!(message.extra.as_str(), r#"{"nonce":1,"__proto__":{"toString":2}}"#);
-            let exported = message_to_js(&message).unwrap();
-            let text = String::from(JSON::stringify(&exported).unwrap());
-            assert!(text.starts_with(r#"{"nonce":1,"__proto__":{"toString":2},"#), "{text}");
-            assert!(text.contains(&[r#""timestamp":"#, timestamp, ","].concat()), "{text}");
-            assert_eq!(message_of(&exported).unwrap(), message);
+    fn an_entry_has_the_same_digest_after_an_export() {
+        let mut also = VectorClock::new();
+        for device in ["__proto__", "constructor", "other"] {
+            also.raise(device, 7).unwrap();
         }
-        let lying = Message { id: "m".into(), extra: r#"{"id":"other"}"#.into(), ..Message::default() };
-        assert_eq!(field(&message_to_js(&lying).unwrap(), "id"), "m");
+        let stamps: [Stamp; 5] = [1732.5.into(), Stamp::from(-5.0), Stamp::Number(1e300), Stamp::Millis(5), "yesterday".to_owned().into()];
+        for timestamp in stamps.into_iter().chain([Stamp::Iso(1_795_000_000_000)]) {
+            let message = Message {
+                id: "m".into(),
+                session_id: "s".into(),
+                ciphertext: "hello \u{1f44b} \0".into(),
+                timestamp,
+                replaces: Some("other".into()),
+                content_type: Some("text/x".into()),
+                kind: Kind(7),
+                extra: r#"{"10":1,"9":12345678901234567890,"__proto__":{"toString":2},"id":"other","x":1.0}"#.into(),
+                ..Message::default()
+            };
+            let (device_id, also, extensions) = ("a".to_owned(), also.clone(), Extensions::from(&[1, 2, 0, 255][..]));
+            let entry = Entry { message, device_id, counter: 3, knows: 2, also, extensions, sequence_number: 9, server_timestamp: 8 };
+            let carried = carried(&entry);
+            assert_eq!(carried, entry);
+            assert_eq!(carried.digest(&[0; 32]), entry.digest(&[0; 32]));
+        }
+    }
+
+    #[wasm_bindgen_test]
+    fn an_export_of_another_version_is_refused_by_name() {
+        for version in [1, 3] {
+            let text = format!(r#"{{"format":"solconnect-export","version":{version},"sessions":[]}}"#);
+            let error = from_text(&text).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument);
+            assert!(error.message.contains(&format!("version {version};")), "{}", error.message);
+        }
+        assert_eq!(from_text(&to_text(&Array::new()).unwrap()).unwrap().length(), 0);
     }
 }

@@ -3,11 +3,13 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use solconnect_sync_core::client::{Input, MessageStatus, MessageView, SessionView};
+use solconnect_sync_core::client::{Input, LogRecord, MessageStatus, MessageView, SessionView};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
 use solconnect_sync_core::limits::BATCH_MESSAGES_MAX;
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::message::Kind;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 use crate::engine::Engine;
 use crate::errors::invalid_argument;
@@ -18,12 +20,12 @@ const WALK_ENTRIES: u64 = 1_000;
 
 /// A message that is stored here.
 pub struct Found {
-    /// As it is shown. `None`: it is a version of another message.
+    /// As it is shown. `None`: it is not shown by itself, such as a version of another message.
     pub view: Option<MessageView>,
-    /// Its session.
-    pub session_id: String,
-    /// Its place in the log; `None` while it is queued.
-    pub sequence_number: Option<u64>,
+    /// How far it is.
+    pub status: MessageStatus,
+    /// Its session and its place in the log; `None` while it is queued.
+    pub place: Option<(String, u64)>,
 }
 
 impl Engine {
@@ -45,23 +47,74 @@ impl Engine {
         // What the machine knows now is one moment: the outbox, and a log up to the cursor that no longer changes.
         let end = self.session(session_id)?.last_synced_sequence.saturating_add(1);
         let queued = match before_sequence {
-            None => self.read(|client| client.show(session_id, Vec::new(), true)),
+            None => self.unsent(session_id, limit),
             Some(_) => Vec::new(),
         };
-        let wanted = limit.saturating_sub(queued.len() as u64);
+        let wanted = limit - queued.len() as u64;
         let mut before = before_sequence.unwrap_or(end).min(end);
-        let mut shown: Vec<MessageView> = Vec::new();
-        while (shown.len() as u64) < wanted {
-            let entries = self.entries_before(session_id, before, wanted).await?;
-            let Some(first) = entries.first() else { break };
-            before = first.sequence_number;
-            // Versions of other messages are entries too, so a page may show less than it holds.
-            let page = self.read(|client| client.show(session_id, entries, false));
-            shown.splice(..0, page);
+        let (mut records, mut messages) = (Vec::new(), Vec::new());
+        while (messages.len() as u64) < wanted {
+            let page = self.store.page(session_id, Some(before), wanted).await?;
+            let Some(oldest) = page.last() else { break };
+            let end = std::mem::replace(&mut before, oldest.first);
+            for record in &page {
+                // Versions of other messages are entries too, so a page may hold fewer messages than entries.
+                let entries = record.entries()?.into_iter().rev();
+                messages.extend(entries.filter(|entry| entry.sequence_number < end && entry.message.kind.is_message()));
+            }
+            records.extend(page);
         }
-        shown.extend(queued);
-        let surplus = (shown.len() as u64).saturating_sub(limit) as usize;
-        Ok(shown.split_off(surplus))
+        messages.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+        messages.reverse();
+        messages.extend(queued);
+        self.show(session_id, messages, &records).await
+    }
+
+    /// The messages that wait in the outboxes, oldest first in each session.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub async fn queued_messages(&self) -> Result<Vec<MessageView>, SyncError> {
+        let mut shown = Vec::new();
+        for session in self.read(|client| client.stored_sessions()) {
+            let queued = self.unsent(&session.session_id, u64::MAX);
+            shown.extend(self.show(&session.session_id, queued, &[]).await?);
+        }
+        Ok(shown)
+    }
+
+    /// The last `limit` messages of a session's outbox, oldest first.
+    fn unsent(&self, session_id: &str, limit: u64) -> Vec<Entry> {
+        self.read(|client| {
+            let mut unsent = client.unsent(session_id);
+            unsent.retain(|entry| entry.message.kind.is_message());
+            let surplus = (unsent.len() as u64).saturating_sub(limit) as usize;
+            unsent[surplus..].iter().copied().cloned().collect()
+        })
+    }
+
+    /// Entries of a session as messages, with their vector clocks. `records` are batches that are at hand.
+    async fn show(&self, session_id: &str, entries: Vec<Entry>, records: &[LogRecord]) -> Result<Vec<MessageView>, SyncError> {
+        let clocks = self.clocks_of(session_id, &entries, records).await?;
+        Ok(self.read(|client| client.show(session_id, entries.into_iter().zip(clocks).collect(), false)))
+    }
+
+    /// The vector clocks of entries, each from the batch that holds the last entry that its author knew: from those at hand,
+    /// or from an older one, which is read once for all that need it. `None` where that is no longer in the log.
+    async fn clocks_of(&self, session_id: &str, entries: &[Entry], records: &[LogRecord]) -> Result<Vec<Option<VectorClock>>, SyncError> {
+        let mut clocks = vec![None; entries.len()];
+        for record in records {
+            fill_clocks(&mut clocks, record, entries)?;
+        }
+        let mut below = u64::MAX;
+        loop {
+            // Who knew nothing needs no batch.
+            let missing = entries.iter().zip(&clocks).filter(|(entry, clock)| clock.is_none() && (1..below).contains(&entry.knows));
+            let Some(known) = missing.map(|(entry, _)| entry.knows).max() else { return Ok(clocks) };
+            let Some(record) = self.store.page(session_id, Some(known + 1), 1).await?.pop() else { return Ok(clocks) };
+            fill_clocks(&mut clocks, &record, entries)?;
+            below = known;
+        }
     }
 
     /// Some entries before a sequence number, oldest first: at least `limit`, where there are so many.
@@ -74,46 +127,55 @@ impl Engine {
         Ok(entries)
     }
 
-    /// A message, by its id. Ids that seed clients made have no place in them: for one of those the log is walked through.
+    /// A message, by its id. An id of our own form names its place. What is there may still be another message: the
+    /// application gave such an id itself, or the message was queued again under another device. Then, as for ids of other
+    /// forms, the log is walked through.
     ///
     /// # Errors
     /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     pub async fn find(&self, message_id: &str) -> Result<Found, SyncError> {
-        let queued = self.read(|client| client.queued());
-        if let Some(view) = queued.into_iter().find(|view| view.id == message_id) {
-            return Ok(Found { session_id: view.session_id.clone(), sequence_number: None, view: Some(view) });
+        if let Some(status) = self.read(|client| client.queued_status(message_id)) {
+            let view = self.read(|client| client.queued()).into_iter().find(|view| view.id == message_id);
+            return Ok(Found { view, status, place: None });
         }
-        if self.read(|client| client.queued_status(message_id)).is_some() {
-            let session_id = parse_message_id(message_id).map_or_else(String::new, |(session_id, ..)| session_id.to_owned());
-            return Ok(Found { session_id, sequence_number: None, view: None });
-        }
-        let (session_id, entry) = match parse_message_id(message_id) {
-            Some((session_id, device_id, counter)) => (session_id.to_owned(), self.store.find(session_id, device_id, counter).await?),
-            None => self.walk_to(message_id).await?,
+        let named = parse_message_id(message_id);
+        let at_place = match named {
+            Some((session_id, device_id, counter)) => self.store.find(session_id, device_id, counter).await?,
+            None => None,
         };
-        match entry.filter(|entry| entry.message.id == message_id) {
-            Some(entry) => {
-                let sequence_number = Some(entry.sequence_number);
-                let view = self.read(|client| client.show(&session_id, vec![entry], false)).pop();
-                Ok(Found { view, session_id, sequence_number })
-            }
-            None => Err(SyncError::new(ErrorCode::UnknownMessage, "the message is not stored on this device")),
-        }
+        let entry = match at_place.filter(|entry| entry.message.id == message_id) {
+            Some(entry) => Some(entry),
+            None => self.walk_to(message_id, named.map(|(session_id, ..)| session_id)).await?,
+        };
+        let entry = entry.ok_or_else(|| SyncError::new(ErrorCode::UnknownMessage, "the message is not stored on this device"))?;
+        let (session_id, sequence_number, kind) = (entry.message.session_id.clone(), entry.sequence_number, entry.message.kind);
+        let view = self.read(|client| client.show(&session_id, vec![(entry, None)], false)).pop();
+        let status = match &view {
+            Some(view) => view.status,
+            None if kind == Kind::VOID => MessageStatus::Failed,
+            // A version that is in the log is sent; who has seen it is told of the message that it changes.
+            None => MessageStatus::Sent,
+        };
+        Ok(Found { view, status, place: Some((session_id, sequence_number)) })
     }
 
-    async fn walk_to(&self, message_id: &str) -> Result<(String, Option<Entry>), SyncError> {
-        for session in self.read(|client| client.stored_sessions()) {
+    /// Searches every log from its end, that of the named session first.
+    async fn walk_to(&self, message_id: &str, named: Option<&str>) -> Result<Option<Entry>, SyncError> {
+        let sessions = self.read(|client| client.stored_sessions());
+        let is_named = |session: &SessionView| named == Some(&session.session_id);
+        let (first, others): (Vec<SessionView>, Vec<SessionView>) = sessions.into_iter().partition(is_named);
+        for session in first.into_iter().chain(others) {
             let mut before = session.last_synced_sequence.saturating_add(1);
             loop {
                 let entries = self.entries_before(&session.session_id, before, WALK_ENTRIES).await?;
                 let Some(first) = entries.first() else { break };
                 before = first.sequence_number;
-                if let Some(entry) = entries.into_iter().find(|entry| entry.message.id == message_id) {
-                    return Ok((session.session_id, Some(entry)));
+                if let Some(entry) = entries.into_iter().rev().find(|entry| entry.message.id == message_id) {
+                    return Ok(Some(entry));
                 }
             }
         }
-        Ok((String::new(), None))
+        Ok(None)
     }
 
     /// `getMessageStatus`.
@@ -121,11 +183,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     pub async fn status(&self, message_id: &str) -> Result<MessageStatus, SyncError> {
-        if let Some(status) = self.read(|client| client.queued_status(message_id)) {
-            return Ok(status);
-        }
-        // A version that is in the log is sent; who has seen it is told of the message that it changes.
-        Ok(self.find(message_id).await?.view.map_or(MessageStatus::Sent, |view| view.status))
+        Ok(self.find(message_id).await?.status)
     }
 
     /// Marks a message and all before it as read. One that is queued is not to be read yet.
@@ -133,8 +191,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     pub async fn mark_read(self: &Rc<Self>, message_id: String) -> Result<(), SyncError> {
-        let Found { session_id, sequence_number, .. } = self.find(&message_id).await?;
-        if let Some(sequence_number) = sequence_number {
+        if let Some((session_id, sequence_number)) = self.find(&message_id).await?.place {
             self.call(|request| Input::MarkRead { request, session_id, message_id, sequence_number }).await?;
         }
         Ok(())
@@ -194,4 +251,12 @@ impl Engine {
         }
         Ok(count)
     }
+}
+
+/// Sets the clocks that are missing and that a batch gives.
+fn fill_clocks(clocks: &mut [Option<VectorClock>], record: &LogRecord, entries: &[Entry]) -> Result<(), SyncError> {
+    for (clock, found) in clocks.iter_mut().zip(record.clocks_of(entries.iter())?) {
+        *clock = clock.take().or(found);
+    }
+    Ok(())
 }

@@ -4,8 +4,8 @@ import load, * as wasm from './solconnect_sync.js';
 import type { ErrorCode, SdkConfig, SdkError, WalletProvider } from './solconnect_sync.js';
 
 export type {
-  Conflict, ConflictKind, ConnectionState, CounterRange, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
-  LocalWallet, MessageId, MessageStatus, MessageView, Result, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
+  Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
+  LocalWallet, LogRange, MessageId, MessageStatus, MessageView, Result, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
   SyncEmitter, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, VersionView, WalletAddress,
   WalletInfo, WalletProvider,
 } from './solconnect_sync.js';

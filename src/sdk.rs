@@ -19,19 +19,33 @@ const PAGE_MESSAGES: u64 = 100;
 /// The interval of `enableAutoSync` where none is given, in milliseconds.
 const AUTO_SYNC_INTERVAL_MS: u64 = 5_000;
 
-/// One device of a wallet. Asynchronous methods resolve with a `Result` and never reject.
+/// One device of a wallet. Asynchronous methods resolve with a `Result` and never reject; what a method calls its
+/// errors are the `code`s of `error` there. All times are in milliseconds, unless a name says otherwise.
+///
+/// @example
+/// ```ts
+/// const sdk = new SolConnectSDK({ relayEndpoint: 'wss://relay.example.org' });
+/// const started = await sdk.initialize();
+/// if (!started.success) throw new Error(started.error.userMessage);
+/// ```
 #[wasm_bindgen]
 pub struct SolConnectSDK(Rc<Shell>);
 
 #[wasm_bindgen]
 impl SolConnectSDK {
-    /// Checks the configuration; nothing is opened. Throws `INVALID_ARGUMENT`.
+    /// Checks the configuration; nothing is opened. Every option has a default.
+    ///
+    /// Errors, thrown: `INVALID_ARGUMENT`, naming the option.
     #[wasm_bindgen(constructor)]
     pub fn new(#[wasm_bindgen(unchecked_optional_param_type = "SdkConfig")] config: JsValue) -> Result<SolConnectSDK, JsValue> {
         Options::of(&config).map(|options| SolConnectSDK(Rc::new(Shell::new(options)))).map_err(to_thrown)
     }
 
-    /// Takes the profile, opens its database and loads it. `PROFILE_IN_USE` when another tab has it.
+    /// Takes the profile, opens its database and loads it. A second call does nothing.
+    ///
+    /// Errors: `PROFILE_IN_USE` where another tab keeps it for more than 3 seconds, `STORAGE_VERSION`, `STORAGE_REFUSED`,
+    /// `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`, `INVALID_ARGUMENT` where the application's transport refuses a
+    /// handler.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn initialize(&self) -> Promise {
         let shell = self.0.clone();
@@ -39,6 +53,14 @@ impl SolConnectSDK {
     }
 
     /// Connects a wallet; without a provider the local one: a key pair of this profile.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`; of the local wallet
+    /// `CRYPTO_ERROR` where the page is not served over https or from localhost, `STORAGE_FULL`, `STORAGE_ERROR`.
+    ///
+    /// @example
+    /// ```ts
+    /// await sdk.connectWallet(window.solana);
+    /// ```
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<WalletInfo>>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -46,6 +68,8 @@ impl SolConnectSDK {
     }
 
     /// Disconnects it: nothing syncs until the next.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = disconnectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disconnect_wallet(&self) -> Promise {
         let shell = self.0.clone();
@@ -55,7 +79,17 @@ impl SolConnectSDK {
         })
     }
 
-    /// Starts the session with a peer, new or stored.
+    /// Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `INVALID_WALLET_ADDRESS`,
+    /// `SESSION_CREATION_FAILED` where the peer is the wallet itself, `LIMIT_REACHED` at 1,000 sessions, `STORAGE_FULL`,
+    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    ///
+    /// @example
+    /// ```ts
+    /// const session = await sdk.startSession({ peerWallet });
+    /// if (session.success) console.log(session.data.session_id, session.data.lastSyncedSequence);
+    /// ```
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -63,6 +97,9 @@ impl SolConnectSDK {
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `STORAGE_FULL`,
+    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = endSession, unchecked_return_type = "Promise<Result<null>>")]
     pub fn end_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -73,22 +110,43 @@ impl SolConnectSDK {
         })
     }
 
-    /// Queues a message. Resolves when it is stored here; the relay gets it as soon as there is a connection.
+    /// Queues a message of up to 8 KiB. Resolves when it is stored here; the relay gets it as soon as there is a
+    /// connection. `contentType` is a media type.
+    ///
+    /// With `id`, a name of the application's own of 1 to 200 bytes, the call may be repeated, also after a reload: the
+    /// same content under the same id is the same message, and resolves with the first receipt. Without it, each call sends
+    /// one more message.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (also for an `id` of the form that the SDK gives in this session),
+    /// `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `INVALID_MESSAGE_FORMAT` (an empty text, an id or media type of the wrong
+    /// length), `MESSAGE_TOO_LARGE`, `MESSAGE_ID_TAKEN` where other content has this id, `OUTBOX_FULL` at 10,000 waiting
+    /// messages, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. What the relay refuses later is told
+    /// by `onStatusChanged`, as `failed` with the error.
+    ///
+    /// @example
+    /// ```ts
+    /// const sent = await sdk.sendMessage(session_id, 'Hello!');
+    /// const order = await sdk.sendMessage(session_id, 'Pay 5', { id: `order-${orderId}` });
+    /// if (!order.success && order.error.code === 'MESSAGE_ID_TAKEN') console.log('this order says something else');
+    /// ```
     #[wasm_bindgen(js_name = sendMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn send_message(
         &self,
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
-        #[wasm_bindgen(unchecked_optional_param_type = "{ contentType?: string }")] options: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "{ contentType?: string; id?: string }")] options: JsValue,
     ) -> Promise {
         let shell = self.0.clone();
         settle(async move {
-            let content_type = optional_text("contentType", &field(&options, "contentType"))?;
-            to_js(&shell.send(text("sessionId", &session_id)?, text("text", &content)?, content_type).await?)
+            let option = |name| optional_text(name, &field(&options, name));
+            let (session_id, content) = (text("sessionId", &session_id)?, text("text", &content)?);
+            to_js(&shell.engine()?.send(session_id, content, option("contentType")?, option("id")?).await?)
         })
     }
 
     /// Queues a new version of an own message.
+    ///
+    /// Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`, `INVALID_ARGUMENT` for a message of another wallet.
     #[wasm_bindgen(js_name = editMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn edit_message(
         &self,
@@ -101,6 +159,8 @@ impl SolConnectSDK {
     }
 
     /// Queues the deletion of an own message.
+    ///
+    /// Errors: as `editMessage`.
     #[wasm_bindgen(js_name = deleteMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn delete_message(
         &self,
@@ -112,6 +172,17 @@ impl SolConnectSDK {
     }
 
     /// Settles a conflict of versions with one that supersedes all that this device knows.
+    ///
+    /// Errors: as `editMessage`.
+    ///
+    /// @example
+    /// ```ts
+    /// sdk.on('onConflictDetected', (sessionId, conflicts) => {
+    ///   for (const { kind, messageId, conflictingVersions } of conflicts) {
+    ///     if (kind === 'concurrent_versions') void sdk.resolveConflict(sessionId, messageId, merge(conflictingVersions));
+    ///   }
+    /// });
+    /// ```
     #[wasm_bindgen(js_name = resolveConflict, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn resolve_conflict(
         &self,
@@ -124,6 +195,15 @@ impl SolConnectSDK {
     }
 
     /// Tells the handler of each message of other devices, once.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
+    ///
+    /// @example
+    /// ```ts
+    /// const subscription = await sdk.subscribeToMessages(session_id, (message) => {
+    ///   list.append(Object.assign(document.createElement('li'), { textContent: message.text }));
+    /// });
+    /// ```
     #[wasm_bindgen(js_name = subscribeToMessages, unchecked_return_type = "Promise<Result<Subscription>>")]
     pub fn subscribe_to_messages(
         &self,
@@ -134,7 +214,17 @@ impl SolConnectSDK {
         settle(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
     }
 
-    /// The last messages, oldest first: `limit` (100 by default) of them, before a place in the log or of all with the queued ones.
+    /// The last messages, oldest first: `limit` of them (100 by default), before a place in the log (`beforeSequence`) or of all with
+    /// the queued ones.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
+    ///
+    /// @example
+    /// ```ts
+    /// const page = await sdk.getStoredMessages(session_id, 50);
+    /// const first = page.success && page.data[0]?.sequenceNumber;
+    /// if (first) await sdk.getStoredMessages(session_id, 50, first); // the page before
+    /// ```
     #[wasm_bindgen(js_name = getStoredMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
     pub fn get_stored_messages(
         &self,
@@ -150,7 +240,14 @@ impl SolConnectSDK {
         })
     }
 
-    /// Sends what is queued and fetches what is missing, of one session or all; resolves with the number of messages.
+    /// Sends what is queued and fetches what is missing, of one session or all; resolves with the number of messages when
+    /// all is sent and stored.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after `maxRetries`
+    /// attempts `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`,
+    /// `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `NOT_ANNOUNCED`; where the session has stopped `RELAY_ROLLED_BACK`,
+    /// `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile `COUNTER_REUSED`; and
+    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. What is queued stays queued.
     #[wasm_bindgen(js_name = syncMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn sync_messages(
         &self,
@@ -160,14 +257,18 @@ impl SolConnectSDK {
         settle(async move { shell.sync(optional_text("sessionId", &session_id)?, SyncScope::Everything).await })
     }
 
-    /// Sends what is queued; resolves with the number of messages.
+    /// Sends what is queued, of all sessions; resolves with the number of messages.
+    ///
+    /// Errors: as `syncMessages`.
     #[wasm_bindgen(js_name = processQueuedMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn process_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
         settle(async move { shell.sync(None, SyncScope::Outbox).await })
     }
 
-    /// Syncs a session every so often, from 250 ms to a day [5000 ms].
+    /// Syncs a session every `intervalMs`: 250 milliseconds to a day, 5000 by default.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn enable_auto_sync(
         &self,
@@ -182,6 +283,8 @@ impl SolConnectSDK {
     }
 
     /// Ends that; also where it was off.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = disableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disable_auto_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -189,6 +292,8 @@ impl SolConnectSDK {
     }
 
     /// Where syncing stands.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getSyncStatus, unchecked_return_type = "Result<SyncStatus>")]
     pub fn get_sync_status(&self) -> JsValue {
         result(self.0.engine().map(|engine| {
@@ -207,42 +312,57 @@ impl SolConnectSDK {
     }
 
     /// The connection to the relay.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getConnectionStatus, unchecked_return_type = "Result<ConnectionState>")]
     pub fn get_connection_status(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.connection()))))
     }
 
-    /// The address of the connected wallet.
+    /// The address of the connected wallet; `null` where none is.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getCurrentWallet, unchecked_return_type = "Result<string | null>")]
     pub fn get_current_wallet(&self) -> JsValue {
         result(self.0.engine().map(|engine| engine.read(|client| client.wallet().map_or(JsValue::NULL, JsValue::from))))
     }
 
-    /// The sessions that are started.
+    /// The sessions of the connected wallet that are started.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.sessions()))))
     }
 
-    /// Who this database is.
+    /// Who this database is: one id in all sessions. Another takes its place where the database was copied or set back
+    /// (`onDeviceReplaced`).
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getDeviceId, unchecked_return_type = "Result<string>")]
     pub fn get_device_id(&self) -> JsValue {
         result(self.0.engine().map(|engine| engine.read(|client| client.device_id().into())))
     }
 
     /// The devices of a session, as the relay last told.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
     #[wasm_bindgen(js_name = getDevices, unchecked_return_type = "Result<DeviceState[]>")]
     pub fn get_devices(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
         result(self.of_session(&session_id, |client, session_id| with_clocks(&client.devices(session_id))))
     }
 
     /// How syncing a session went, since `initialize`.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
     #[wasm_bindgen(js_name = getSyncStats, unchecked_return_type = "Result<SyncStats>")]
     pub fn get_sync_stats(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
         result(self.of_session(&session_id, |client, session_id| to_js(&client.stats(session_id).unwrap_or_default())))
     }
 
     /// Works offline by wish, or no longer.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = setOffline, unchecked_return_type = "Result<null>")]
     pub fn set_offline(&self, offline: bool) -> JsValue {
         result(self.0.engine().map(|engine| {
@@ -251,7 +371,10 @@ impl SolConnectSDK {
         }))
     }
 
-    /// Forgets the stored log of a session, not what is queued.
+    /// Forgets the stored log of a session, not what is queued. The relay is not asked for it again.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `STORAGE_FULL`,
+    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = clearStoredMessages, unchecked_return_type = "Promise<Result<null>>")]
     pub fn clear_stored_messages(
         &self,
@@ -265,14 +388,27 @@ impl SolConnectSDK {
         })
     }
 
-    /// All stored messages as JSON text.
+    /// All stored messages as JSON text. What is queued is not among them.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`, `UNKNOWN_ERROR` where the export is too long for one text.
     #[wasm_bindgen(js_name = exportMessages, unchecked_return_type = "Promise<Result<string>>")]
     pub fn export_messages(&self) -> Promise {
         let shell = self.0.clone();
         settle(async move { shell.engine()?.export().await.map(JsValue::from) })
     }
 
-    /// Takes in what another device of a session exported; resolves with the number of messages that were new.
+    /// Takes in what another device of a session exported; resolves with the number of messages that were new. Sessions of
+    /// other wallets are skipped.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (no export, or one of another version), `WALLET_NOT_CONNECTED`,
+    /// `INVALID_MESSAGE_FORMAT` where the messages do not follow what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`,
+    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    ///
+    /// @example
+    /// ```ts
+    /// const backup = await sdk.exportMessages();
+    /// if (backup.success) await other.importMessages(backup.data);
+    /// ```
     #[wasm_bindgen(js_name = importMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn import_messages(&self, #[wasm_bindgen(unchecked_param_type = "string")] data: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -280,6 +416,8 @@ impl SolConnectSDK {
     }
 
     /// `read` as `markMessageAsRead`; `delivered` is told by itself, so it changes nothing.
+    ///
+    /// Errors: as `markMessageAsRead`.
     #[wasm_bindgen(js_name = updateMessageStatus, unchecked_return_type = "Promise<Result<null>>")]
     pub fn update_message_status(
         &self,
@@ -299,6 +437,9 @@ impl SolConnectSDK {
     }
 
     /// The user saw this message and all before it.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`,
+    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = markMessageAsRead, unchecked_return_type = "Promise<Result<null>>")]
     pub fn mark_message_as_read(
         &self,
@@ -308,26 +449,30 @@ impl SolConnectSDK {
         settle(async move { shell.engine()?.mark_read(text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
     }
 
-    /// How far a message is.
+    /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getMessageStatus, unchecked_return_type = "Promise<Result<MessageStatus>>")]
     pub fn get_message_status(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
         settle(async move { to_js(&shell.engine()?.status(&text("messageId", &message_id)?).await?) })
     }
 
-    /// Adds a handler, also before `initialize`. Throws `INVALID_ARGUMENT` for an event that there is not.
+    /// Adds a handler, also before `initialize`.
+    ///
+    /// Errors, thrown: `INVALID_ARGUMENT` for an event that there is not.
     #[wasm_bindgen(skip_typescript)]
     pub fn on(&self, event: &str, handler: &Function) -> Result<(), JsValue> {
         self.0.listeners.add(event, handler).map_err(to_thrown)
     }
 
-    /// Removes a handler.
+    /// Removes a handler; also one that was not added. No errors.
     #[wasm_bindgen(skip_typescript)]
     pub fn off(&self, event: &str, handler: &Function) {
         self.0.listeners.remove(event, handler);
     }
 
-    /// Closes the socket and the database and gives up the profile. `initialize` may be called again.
+    /// Closes the socket and the database and gives up the profile. `initialize` may be called again. No errors.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn cleanup(&self) -> Promise {
         let shell = self.0.clone();

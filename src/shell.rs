@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use js_sys::Function;
 use serde::Serialize;
-use solconnect_sync_core::client::{ClientConfig, DeliveryReceipt, Input, Reply, SessionView, SyncScope};
+use solconnect_sync_core::client::{ClientConfig, Input, Reply, SessionView, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
@@ -206,16 +206,6 @@ impl Shell {
         let wallet = info.address.clone();
         engine.call(|request| Input::ConnectWallet { request, wallet }).await?;
         Ok(info)
-    }
-
-    /// Sends a message to a session that was started.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn send(&self, session_id: String, text: String, content_type: Option<String>) -> Result<DeliveryReceipt, SyncError> {
-        let engine = self.engine()?;
-        let answer = engine.call(|request| Input::Send { request, session_id, text, content_type });
-        engine.receipt(answer).await
     }
 
     /// Starts the session with a peer.

@@ -8,13 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
-use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
+use solconnect_sync_core::client::{
+    Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
+};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::Entry;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
 
-use crate::connection::{Connection, LOG, META, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
+use crate::connection::{Connection, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
 use crate::platform::random;
 
 /// Keys of `meta`.
@@ -70,7 +72,8 @@ impl Store {
         Ok(Store { name: name.to_owned(), owner, is_locked: Cell::new(false), connection: RefCell::new(connection) })
     }
 
-    /// Makes this the one that may write (an earlier owner's next write fails) and reads everything but the log.
+    /// Makes this the one that may write (an earlier owner's next write fails) and reads what the machine holds in memory:
+    /// everything but the log and the names.
     /// `is_locked`: until it is closed nobody else will claim it.
     ///
     /// Relaxed: the owner token keeps tabs apart that are alive, and none is after a power cut.
@@ -196,7 +199,19 @@ impl Store {
             }
         }
         let Some(holder) = holder else { return Ok(None) };
-        Ok(holder.entries()?.into_iter().find(|entry| entry.original_device_id == device_id && entry.counter() == counter))
+        Ok(holder.entries()?.into_iter().find(|entry| entry.device_id == device_id && entry.counter == counter))
+    }
+
+    /// What the application sent in a session under a name of its own; `None` where it has not used the name.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
+        self.run(async |connection| {
+            let value = result_of(connection.read(NAMES)?.get(&key(session_id, &message_id.into()))).await?;
+            if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
+        })
+        .await
     }
 
     /// The local wallet's key pair; `undefined` where there is none.
@@ -279,6 +294,10 @@ fn step(write: &Write) -> Result<Step, SyncError> {
         Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),
         Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
         Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
+        Write::Name(record) => put(NAMES, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
+        Write::ForgetName { session_id, message_id } => {
+            Ok(Step::Delete { store: NAMES, key: key(session_id, &message_id.as_str().into()) })
+        }
         Write::DeleteOutbox { session_id, first, last } => {
             Ok(Step::Delete { store: OUTBOX, key: range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?.into() })
         }

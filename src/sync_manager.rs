@@ -14,18 +14,29 @@ use crate::shell::{Options, Shell};
 use crate::types::{thrown, to_js, with_clocks};
 
 /// Keeps sessions in sync. Methods reject with an `SdkError`; the local wallet is connected where none was.
+///
+/// @example
+/// ```ts
+/// const manager = getSyncManager();
+/// await manager.initialize('messages', 'wss://relay.example.org');
+/// const session = await manager.startSync({ peer_wallet });
+/// await manager.storage.storeMessage(session.session_id, 'Hello!');
+/// ```
 #[wasm_bindgen]
 pub struct SyncManager(Rc<Shell>);
 
 #[wasm_bindgen]
 impl SyncManager {
-    /// One that is not initialized.
+    /// One that is not initialized. No errors.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Result<SyncManager, JsValue> {
         thrown(Options::of(&JsValue::UNDEFINED)).map(|options| SyncManager(Rc::new(Shell::new(options))))
     }
 
     /// Opens a database, and syncs through a transport or with the relay at a URL.
+    ///
+    /// Errors: `INVALID_ARGUMENT`, `PROFILE_IN_USE`, `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`,
+    /// `CRYPTO_ERROR`.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn initialize(
         &self,
@@ -37,13 +48,20 @@ impl SyncManager {
     }
 
     /// Connects a wallet; without a provider the local one.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, `CRYPTO_ERROR`, `STORAGE_FULL`,
+    /// `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<WalletInfo>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
         let shell = self.0.clone();
         deliver(async move { to_js(&shell.connect_wallet(&provider).await?) })
     }
 
-    /// Starts a session with a peer and its auto-sync.
+    /// Starts a session with a peer and its auto-sync, every 5000 milliseconds.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED` (also where
+    /// `session_id` is not that of the two wallets), `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`;
+    /// and what `connectWallet` of the local wallet gives, where none was connected.
     #[wasm_bindgen(js_name = startSync, unchecked_return_type = "Promise<SessionView>")]
     pub fn start_sync(
         &self,
@@ -64,6 +82,8 @@ impl SyncManager {
     }
 
     /// Ends the auto-sync of a session.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = stopSync, unchecked_return_type = "Promise<void>")]
     pub fn stop_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -71,6 +91,9 @@ impl SyncManager {
     }
 
     /// Syncs a session or all; resolves with the number of messages.
+    ///
+    /// Errors: as `syncMessages` of `SolConnectSDK`; and what `connectWallet` of the local wallet gives, where none was
+    /// connected.
     #[wasm_bindgen(js_name = syncNow, unchecked_return_type = "Promise<number>")]
     pub fn sync_now(&self, #[wasm_bindgen(js_name = sessionId, unchecked_optional_param_type = "string")] session_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -81,6 +104,9 @@ impl SyncManager {
     }
 
     /// Sends what is queued: all of it, in order, whichever messages are named. Resolves with the number of messages.
+    ///
+    /// Errors: as `syncMessages` of `SolConnectSDK`; and what `connectWallet` of the local wallet gives, where none was
+    /// connected.
     #[wasm_bindgen(js_name = sendQueuedMessages, unchecked_return_type = "Promise<number>")]
     pub fn send_queued_messages(
         &self,
@@ -94,6 +120,8 @@ impl SyncManager {
     }
 
     /// How syncing a session went, since `initialize`; `null` for one that is not known.
+    ///
+    /// Errors, thrown: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getStats, unchecked_return_type = "SyncStats | null")]
     pub fn get_stats(&self, #[wasm_bindgen(js_name = sessionId)] session_id: &str) -> Result<JsValue, JsValue> {
         let engine = thrown(self.0.engine())?;
@@ -107,18 +135,20 @@ impl SyncManager {
     }
 
     /// Adds a handler.
+    ///
+    /// Errors, thrown: `INVALID_ARGUMENT` for an event that there is not.
     #[wasm_bindgen(skip_typescript)]
     pub fn on(&self, event: &str, handler: &Function) -> Result<(), JsValue> {
         thrown(self.0.listeners.add(event, handler))
     }
 
-    /// Removes a handler.
+    /// Removes a handler; also one that was not added. No errors.
     #[wasm_bindgen(skip_typescript)]
     pub fn off(&self, event: &str, handler: &Function) {
         self.0.listeners.remove(event, handler);
     }
 
-    /// Closes everything. `initialize` may be called again.
+    /// Closes everything. `initialize` may be called again. No errors.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn dispose(&self) -> Promise {
         let shell = self.0.clone();
@@ -136,6 +166,10 @@ pub struct SyncStorage(Rc<Shell>);
 #[wasm_bindgen]
 impl SyncStorage {
     /// Queues a message; resolves when it is stored.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `INVALID_MESSAGE_FORMAT`, `MESSAGE_TOO_LARGE`,
+    /// `OUTBOX_FULL`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`; and what `connectWallet` of the
+    /// local wallet gives, where none was connected.
     #[wasm_bindgen(js_name = storeMessage, unchecked_return_type = "Promise<DeliveryReceipt>")]
     pub fn store_message(
         &self,
@@ -153,14 +187,16 @@ impl SyncStorage {
                 None => (text_field(&message, "ciphertext")?, text_field(&message, "content_type").ok()),
             };
             shell.engine_with_wallet().await?;
-            to_js(&shell.send(text("sessionId", &session_id)?, content, content_type).await?)
+            to_js(&shell.engine()?.send(text("sessionId", &session_id)?, content, content_type, None).await?)
         })
     }
 
-    /// What the relay has not acknowledged, oldest first in each session.
+    /// The messages that the relay has not acknowledged, oldest first in each session.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<MessageView[]>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
-        deliver(async move { with_clocks(&shell.engine()?.read(|client| client.queued())) })
+        deliver(async move { with_clocks(&shell.engine()?.queued_messages().await?) })
     }
 }

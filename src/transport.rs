@@ -355,14 +355,18 @@ impl SocketState {
 
 #[wasm_bindgen]
 impl WebSocketSyncTransport {
-    /// Throws `INVALID_ARGUMENT` where `url` is no ws:// or wss:// URL.
+    /// One that is not connected.
+    ///
+    /// Errors, thrown: `INVALID_ARGUMENT` where `url` is no ws:// or wss:// URL.
     #[wasm_bindgen(constructor)]
     pub fn new(url: String) -> Result<WebSocketSyncTransport, JsValue> {
         check_url(&url).map_err(to_thrown)?;
         Ok(WebSocketSyncTransport { url, state: Rc::default() })
     }
 
-    /// Resolves when it is connected; rejects with `CONNECTION_FAILED`.
+    /// Resolves when it is connected.
+    ///
+    /// Errors, rejected with: `CONNECTION_FAILED`.
     pub async fn connect(&self) -> Result<(), JsValue> {
         if self.state.is_open.get() {
             return Ok(());
@@ -385,14 +389,16 @@ impl WebSocketSyncTransport {
         connected.await.unwrap_or_else(|_| Err(given_up())).map_err(to_thrown)
     }
 
-    /// Closes the connection.
+    /// Closes the connection; also where there is none. No errors.
     pub fn disconnect(&self) {
         drop(self.state.socket.take());
         self.state.is_open.set(false);
         self.state.waiting.take();
     }
 
-    /// Sends a frame; throws `RELAY_DISCONNECTED` where there is no connection.
+    /// Sends a frame.
+    ///
+    /// Errors, thrown: `RELAY_DISCONNECTED` where there is no connection.
     #[wasm_bindgen(js_name = sendSyncMessage)]
     pub fn send_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "SyncFrame")] frame: &JsValue) -> Result<(), JsValue> {
         let text = JSON::stringify(frame)?.as_string().unwrap_or_default();
@@ -402,13 +408,13 @@ impl WebSocketSyncTransport {
         }
     }
 
-    /// Registers the one handler of arriving frames.
+    /// Registers the one handler of arriving frames. No errors.
     #[wasm_bindgen(js_name = onSyncMessage)]
     pub fn on_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "(frame: SyncFrame) => void")] handler: Function) {
         self.state.handler.replace(Some(handler));
     }
 
-    /// Whether a frame can be sent now.
+    /// Whether a frame can be sent now. No errors.
     #[wasm_bindgen(js_name = isConnected)]
     pub fn is_connected(&self) -> bool {
         self.state.is_open.get()

@@ -6,10 +6,20 @@ export type WalletAddress = string;
 export type SessionId = string;
 /** One database of one browser profile. */
 export type DeviceId = string;
-/** `<session>:<device>:<counter>`, where an SDK made it. */
+/** `<session>:<device>:<start>:<counter>` where the SDK gave it, or what the application gave `sendMessage`. It never changes. */
 export type MessageId = string;
 
-/** What every asynchronous method of the SDK resolves with; it never rejects. */
+/**
+ * What every asynchronous method of the SDK resolves with; it never rejects.
+ *
+ * @example
+ * ```ts
+ * const sent = await sdk.sendMessage(session_id, 'Hello!');
+ * if (sent.success) console.log(sent.data.messageId);
+ * else if (sent.error.recoverable) retryLater();
+ * else show(sent.error.userMessage);
+ * ```
+ */
 export type Result<T> = { success: true; data: T } | { success: false; error: SdkError };
 
 /** Why something failed. Where it is thrown or rejected with, it is an `Error` with these fields. */
@@ -26,6 +36,7 @@ export interface SdkError {
 
 export type ErrorCategory = 'network' | 'crypto' | 'validation' | 'system' | 'auth' | 'relay';
 
+/** What went wrong, by a stable name. The methods say which of them they have. */
 export type ErrorCode =
   | 'CONNECTION_FAILED' | 'NETWORK_TIMEOUT' | 'RELAY_DISCONNECTED' | 'MESSAGE_DELIVERY_FAILED'
   | 'CRYPTO_ERROR' | 'ENCRYPTION_FAILED' | 'DECRYPTION_FAILED' | 'INVALID_KEY' | 'KEY_DERIVATION_FAILED'
@@ -34,10 +45,10 @@ export type ErrorCode =
   | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_CONNECTION_FAILED'
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
-  | 'RELAY_ROLLED_BACK' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'COUNTER_REUSED' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
+  | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
 
-/** Options; what is left out has the value in brackets. */
+/** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
   /** Where the relay listens ['ws://localhost:8080']. */
   relayEndpoint?: string;
@@ -47,15 +58,15 @@ export interface SdkConfig {
   databaseName?: string;
   /** Messages in one batch, 1 to 1000 [100]. */
   maxBatchSize?: number;
-  /** How often a session with auto-sync asks the relay, from 250 ms to a day [5000]. */
+  /** How often a session with auto-sync asks the relay, in milliseconds, 250 to a day [5000]. */
   syncIntervalMs?: number;
-  /** How long a silent connection is trusted, from 250 ms to a day [30000]. */
+  /** How long a silent connection is trusted, in milliseconds, 250 to a day [30000]. */
   heartbeatIntervalMs?: number;
   /** Which of several concurrent versions of a message is shown ['vector_clock']. */
   conflictResolutionStrategy?: Strategy;
-  /** Failed attempts after which a sync is reported as failed; attempts go on [3]. */
+  /** Failed attempts after which a sync is reported as failed, 0 to 100 [3]. Attempts go on. */
   maxRetries?: number;
-  /** The base of the exponential backoff, from 10 ms to a day [1000]. */
+  /** The base of the exponential backoff, in milliseconds, 10 to a day [1000]. */
   retryDelayMs?: number;
   /** Whether batches of the log may come compressed, where that pays [true]. */
   enableCompression?: boolean;
@@ -112,24 +123,48 @@ export interface Subscription {
   unsubscribe(): void;
 }
 
-/** The handlers of `on` and `off`, by event. */
+/**
+ * The handlers of `on` and `off`, by event.
+ *
+ * @example
+ * ```ts
+ * sdk.on('onStatusChanged', (sessionId, messageId, status, error) => mark(messageId, status, error?.userMessage));
+ * ```
+ */
 export interface SyncEvents {
+  /** A sync of a session began. */
   onSyncStarted(sessionId: string): void;
+  /** It went on. `messagesSynced` never falls. */
   onSyncProgress(sessionId: string, progress: SyncProgress): void;
+  /** All is sent and stored. */
   onSyncCompleted(sessionId: string, stats: SyncStats): void;
+  /** It failed for now, with one of the codes of `syncMessages`; what is queued stays queued. */
   onSyncFailed(sessionId: string, error: SdkError): void;
+  /** Messages, or versions of one message, were written without knowing of each other. */
   onConflictDetected(sessionId: string, conflicts: Conflict[]): void;
   /** An own message is in the stored log. */
   onMessageSynced(sessionId: string, messageId: string): void;
+  /**
+   * A message of this wallet moved on. With `failed`, `error` says why the relay refused it for good: `MESSAGE_ID_TAKEN`,
+   * `MESSAGE_TOO_LARGE`, `INVALID_MESSAGE_FORMAT`, or another refusal of the relay.
+   */
   onStatusChanged(sessionId: string, messageId: string, status: MessageStatus, error?: SdkError): void;
   /** A message has another winning version, or its versions are in conflict. */
   onMessageChanged(sessionId: string, messageId: string): void;
-  /** A queued message has another id, because its device has. */
-  onMessageRenamed(sessionId: string, oldId: string, newId: string): void;
+  /** Devices of a session came, left or went on. */
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
+  /** The connection to the relay changed. */
   onConnectionChanged(state: ConnectionState): void;
+  /** So many messages wait now. */
   onQueueChanged(queuedMessageCount: number): void;
-  onDeviceReplaced(sessionId: string, oldId: string, newId: string): void;
+  /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
+  onDeviceReplaced(oldId: string, newId: string): void;
+  /**
+   * Something is wrong that no call can be blamed for. `STORAGE_LOST`; where a session has stopped `RELAY_ROLLED_BACK`,
+   * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
+   * `STORAGE_FULL`, `STORAGE_ERROR` or `PROFILE_IN_USE`; and other refusals of the relay, such as `RELAY_BUSY` and
+   * `RELAY_STORAGE_FAILED`.
+   */
   onWarning(error: SdkError): void;
 }
 

@@ -3,9 +3,9 @@
 use js_sys::{Array, Object, Reflect};
 use serde::Serialize;
 use solconnect_sync_core::client::{MessageView, SessionView};
-use solconnect_sync_core::conflict::Conflict;
+use solconnect_sync_core::conflict::{Conflict, ConflictingVersion};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{ConflictingVersion, DeviceState};
+use solconnect_sync_core::frame::DeviceState;
 use solconnect_sync_core::vector_clock::VectorClock;
 use wasm_bindgen::prelude::*;
 

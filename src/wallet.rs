@@ -88,7 +88,9 @@ impl LocalWallet {
         self.address.clone()
     }
 
-    /// The Ed25519 signature of a message, 64 bytes. Rejects with `CRYPTO_ERROR`.
+    /// The Ed25519 signature of a message, 64 bytes.
+    ///
+    /// Errors, rejected with: `CRYPTO_ERROR`.
     #[wasm_bindgen(js_name = signMessage, unchecked_return_type = "Uint8Array")]
     pub async fn sign_message(&self, #[wasm_bindgen(unchecked_param_type = "Uint8Array")] message: Uint8Array) -> Result<JsValue, JsValue> {
         let signing =
@@ -99,6 +101,9 @@ impl LocalWallet {
 }
 
 /// The local wallet of a database, so that several devices can share it: give it to `connectWallet` of each.
+///
+/// Errors, rejected with: `CRYPTO_ERROR` where the page is not served over https or from localhost, `STORAGE_VERSION`,
+/// `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`.
 #[wasm_bindgen(js_name = createLocalWallet, unchecked_return_type = "WalletProvider")]
 pub async fn create_local_wallet(#[wasm_bindgen(js_name = databaseName)] database_name: String) -> Result<LocalWallet, JsValue> {
     let store = Store::open(&database_name).await.map_err(to_thrown)?;

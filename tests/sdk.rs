@@ -5,10 +5,11 @@ use solconnect_sync::connection::{Connection, result_of};
 use solconnect_sync::store::Store;
 use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wallet, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, SessionRecord, Write};
+use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::Frame;
 use solconnect_sync_core::ids::{message_id, public_key};
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -229,15 +230,10 @@ async fn a_handler_that_throws_disturbs_nobody() {
 #[wasm_bindgen_test]
 async fn stored_messages_come_in_pages_oldest_first() {
     let database = "sdk-pages";
-    delete(database).await;
-    let wallet = create_local_wallet(database.to_owned()).await.unwrap().public_key();
-    let session_id = session_id_of(&wallet, PEER).unwrap();
-    seed(database, &wallet, &session_id).await;
+    let (wallet, session_id) = new_database(database).await;
+    seed(database, &wallet, ten_messages(&session_id), &[1, 3, 6, 10], Vec::new()).await;
 
-    let sdk = sdk(database);
-    data(sdk.initialize().await);
-    data(sdk.set_offline(true));
-    data(sdk.connect_wallet(nothing()).await);
+    let sdk = opened(database).await;
     data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     data(sdk.send_message(session_id.clone().into(), "queued".into(), nothing()).await);
     let page = async |limit: u32, before: JsValue| -> String {
@@ -250,7 +246,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
     assert_eq!(page(100, 3.into()).await, "t1 t2");
     assert_eq!(page(1, nothing()).await, "queued");
     assert_eq!(page(0, nothing()).await, "");
-    let third = message_id(&session_id, "peer-device", 3);
+    let third = message_id(&session_id, "peer-device", "start1", 3);
     assert_eq!(data(sdk.get_message_status(third.clone().into()).await), "sent");
     data(sdk.mark_message_as_read(third.into()).await);
 
@@ -272,43 +268,203 @@ async fn stored_messages_come_in_pages_oldest_first() {
     data(sdk.cleanup().await);
 }
 
-/// Ten messages of the peer in batches of one, two, three and four.
-async fn seed(database: &str, wallet: &str, session_id: &str) {
+/// A database with a session of the local wallet and the peer: its id, and the entries as they are stored, in batches that end
+/// at these places.
+async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[usize], more: Vec<Write>) {
+    let session_id = session_id_of(wallet, PEER).unwrap();
+    let mut record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), wallet.to_owned(), PEER.to_owned()) };
+    let mut writes = vec![Write::Device(DeviceRecord { device_id: "own-device".to_owned() })];
+    let mut start = 0;
+    for end in batch_ends {
+        let (entries, heads_before) = (&entries[start..*end], record.log.clock());
+        entries.iter().for_each(|entry| record.log.take(entry).unwrap());
+        let (first, last, session_id) = (start as u64 + 1, *end as u64, session_id.clone());
+        writes.push(Write::Log(LogRecord { session_id, first, last, heads_before, batch: Batch::of(entries).unwrap() }));
+        start = *end;
+    }
+    writes.push(Write::Session(record));
+    writes.extend(more);
     let store = Store::open(database).await.unwrap();
     store.claim(false).await.unwrap();
-    let clock = |counter: u64| format!(r#"{{"peer-device":{counter}}}"#).parse().unwrap();
-    let entry = |sequence_number: u64| Entry {
-        message: Message {
-            id: message_id(session_id, "peer-device", sequence_number),
-            sender_wallet: PEER.to_owned(),
-            ciphertext: format!("t{sequence_number}"),
-            timestamp: Stamp::Iso(sequence_number),
-            session_id: session_id.to_owned(),
-            ..Message::default()
-        },
-        sequence_number,
-        vector_clock: clock(sequence_number),
-        server_timestamp: sequence_number,
-        original_device_id: "peer-device".to_owned(),
-    };
-    let mut writes = vec![
-        Write::Device(DeviceRecord { device_id: "own-device".to_owned() }),
-        Write::Session(SessionRecord {
-            session_id: session_id.to_owned(),
-            wallet: wallet.to_owned(),
-            peer_wallet: PEER.to_owned(),
-            open: true,
-            cursor: 10,
-            heads: clock(10),
-            ..SessionRecord::default()
-        }),
-    ];
-    for (first, last) in [(1u64, 1u64), (2, 3), (4, 6), (7, 10)] {
-        let entries: Vec<Entry> = (first..=last).map(entry).collect();
-        let batch = Batch::of(&entries).unwrap();
-        writes.push(Write::Log(LogRecord { session_id: session_id.to_owned(), first, last, heads_before: clock(first - 1), batch }));
-    }
     store.write(&Commit { id: 1, strict: true, writes }).await.unwrap();
+}
+
+/// Ten messages of the peer.
+fn ten_messages(session_id: &str) -> Vec<Entry> {
+    (1..=10).map(|sequence| entry(session_id, sequence, "peer-device", sequence, sequence - 1)).collect()
+}
+
+/// An entry of the peer.
+fn entry(session_id: &str, sequence_number: u64, device: &str, counter: u64, knows: u64) -> Entry {
+    let message = Message {
+        id: message_id(session_id, device, "start1", counter),
+        sender_wallet: PEER.to_owned(),
+        ciphertext: format!("t{sequence_number}"),
+        timestamp: Stamp::Iso(sequence_number),
+        session_id: session_id.to_owned(),
+        ..Message::default()
+    };
+    let (device_id, server_timestamp) = (device.to_owned(), sequence_number);
+    Entry { message, device_id, counter, knows, sequence_number, server_timestamp, ..Entry::default() }
+}
+
+/// A new database with its local wallet, and the id of its session with the peer.
+async fn new_database(database: &str) -> (String, String) {
+    delete(database).await;
+    let wallet = create_local_wallet(database.to_owned()).await.unwrap().public_key();
+    let session_id = session_id_of(&wallet, PEER).unwrap();
+    (wallet, session_id)
+}
+
+/// A device over what a database holds, offline.
+async fn opened(database: &str) -> SolConnectSDK {
+    let sdk = sdk(database);
+    data(sdk.initialize().await);
+    data(sdk.set_offline(true));
+    data(sdk.connect_wallet(nothing()).await);
+    sdk
+}
+
+fn clocks(messages: &JsValue) -> Vec<String> {
+    let clock = |message: &JsValue| String::from(JSON::stringify(&get(message, "vectorClock")).unwrap());
+    Array::from(messages).iter().map(|message| clock(&message)).collect()
+}
+
+#[wasm_bindgen_test]
+async fn messages_show_what_their_authors_knew() {
+    let database = "sdk-clocks";
+    let (wallet, session) = new_database(database).await;
+    // What authors knew is in the same batch, in the one before, further back, at the end of a batch, and nothing at all.
+    let entries = [("a", 1, 0), ("b", 1, 0), ("a", 2, 2), ("a", 3, 3), ("b", 2, 1), ("c", 1, 4), ("c", 2, 6)];
+    let entries = (1..).zip(entries).map(|(sequence, (device, counter, knows))| entry(&session, sequence, device, counter, knows));
+    let unsent = Entry { sequence_number: 0, ..entry(&session, 0, "own-device", 1, 3) };
+    let unsent = Write::Outbox(OutboxRecord { session_id: session.clone(), entries: vec![unsent] });
+    seed(database, &wallet, entries.collect(), &[2, 3, 5, 7], vec![unsent]).await;
+    let sdk = opened(database).await;
+    let page =
+        async |limit: u32, before: JsValue| clocks(&data(sdk.get_stored_messages(session.clone().into(), limit.into(), before).await));
+    let all = [
+        r#"{"a":1}"#,
+        r#"{"b":1}"#,
+        r#"{"a":2,"b":1}"#,
+        r#"{"a":3,"b":1}"#,
+        r#"{"a":1,"b":2}"#,
+        r#"{"a":3,"b":1,"c":1}"#,
+        r#"{"a":3,"b":2,"c":2}"#,
+        r#"{"a":2,"b":1,"own-device":1}"#,
+    ];
+    assert_eq!(page(9, nothing()).await, all);
+    assert_eq!(page(3, nothing()).await, all[5..]);
+    assert_eq!(page(1, nothing()).await, all[7..]);
+    for before in 2..=8u32 {
+        assert_eq!(page(1, before.into()).await, [all[before as usize - 2]], "before {before}");
+        assert_eq!(page(9, before.into()).await, all[..before as usize - 1], "all before {before}");
+    }
+    data(sdk.clear_stored_messages(session.clone().into()).await);
+    assert_eq!(page(9, nothing()).await, [r#"{"own-device":1}"#], "what the log no longer tells is left out");
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn ids_of_every_form_are_found() {
+    let database = "sdk-ids";
+    let (wallet, session) = new_database(database).await;
+    let mut entries = ten_messages(&session);
+    // The application's own; one that looks like ours and is not at that place; the void of a message that was refused.
+    entries[1].message.id = "order-7".to_owned();
+    entries[3].message.id = message_id(&session, "peer-device", "start1", 9);
+    entries[8].message.id = message_id("elsewhere", "device", "start1", 1);
+    entries[5].message = Message { kind: Kind::VOID, ciphertext: String::new(), ..entries[5].message.clone() };
+    let ids: Vec<String> = entries.iter().map(|entry| entry.message.id.clone()).collect();
+    let unsent = |counter, kind| {
+        let message = Message { id: format!("unsent-{counter}"), kind, ..entry(&session, 0, "own-device", counter, 0).message };
+        Entry { message, sequence_number: 0, ..entry(&session, 0, "own-device", counter, 0) }
+    };
+    let outbox = OutboxRecord { session_id: session.clone(), entries: vec![unsent(1, Kind::VOID), unsent(2, Kind::MESSAGE)] };
+    seed(database, &wallet, entries, &[1, 3, 6, 10], vec![Write::Outbox(outbox)]).await;
+    let sdk = opened(database).await;
+    for (place, id) in ids.iter().enumerate() {
+        let status = data(sdk.get_message_status(id.into()).await);
+        assert_eq!(status, if place == 5 { "failed" } else { "sent" }, "{id}");
+    }
+    assert_eq!(data(sdk.get_message_status("unsent-1".into()).await), "failed");
+    assert_eq!(data(sdk.get_message_status("unsent-2".into()).await), "queued");
+    for unknown in
+        ["unsent-3".to_owned(), message_id(&session, "peer-device", "start2", 2), message_id(&session, "peer-device", "start1", 11)]
+    {
+        assert_eq!(code(sdk.get_message_status(unknown.into()).await), "UNKNOWN_MESSAGE");
+    }
+    data(sdk.mark_message_as_read("order-7".into()).await);
+    data(sdk.cleanup().await);
+}
+
+/// `sendMessage` under a name of the application's own.
+async fn send_named(sdk: &SolConnectSDK, session: &JsValue, content: &str, name: &str) -> JsValue {
+    let options = Object::new();
+    Reflect::set(&options, &"id".into(), &name.into()).unwrap();
+    sdk.send_message(session.clone(), content.into(), options.into()).await.unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn a_message_sent_again_under_its_name_is_the_same() {
+    let database = "sdk-names";
+    let (sdk, session) = started(database).await;
+    let first = data(send_named(&sdk, &session, "pay 5", "order-7").await);
+    assert_eq!(text(&first, "messageId"), "order-7");
+    let again = data(send_named(&sdk, &session, "pay 5", "order-7").await);
+    assert_eq!(JSON::stringify(&again).unwrap(), JSON::stringify(&first).unwrap());
+    assert_eq!(code(send_named(&sdk, &session, "pay 6", "order-7").await), "MESSAGE_ID_TAKEN");
+    let twins = || sdk.send_message(session.clone(), "once".into(), js(r#"{"id":"twin"}"#));
+    let twins = Array::from(&JsFuture::from(Promise::all(&Array::of2(&twins(), &twins()))).await.unwrap());
+    let [one, two] = [0, 1].map(|place| data(twins.get(place)));
+    assert_eq!(JSON::stringify(&one).unwrap(), JSON::stringify(&two).unwrap(), "at the same time");
+    assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 2);
+
+    let own_form = message_id(&session.as_string().unwrap(), &data(sdk.get_device_id()).as_string().unwrap(), "start1", 9);
+    assert_eq!(code(send_named(&sdk, &session, "x", &own_form).await), "INVALID_ARGUMENT");
+    assert_eq!(code(send_named(&sdk, &session, "x", "").await), "INVALID_MESSAGE_FORMAT");
+    assert_eq!(code(send_named(&sdk, &session, "x", &"n".repeat(1_000)).await), "INVALID_MESSAGE_FORMAT");
+    assert_eq!(code(sdk.send_message(session.clone(), "x".into(), js(r#"{"id":7}"#)).await), "INVALID_ARGUMENT");
+    assert_eq!(code(send_named(&sdk, &"nowhere".into(), "x", "order-8").await), "UNKNOWN_SESSION");
+    data(sdk.cleanup().await);
+
+    let sdk = opened(database).await;
+    let again = data(send_named(&sdk, &session, "pay 5", "order-7").await);
+    assert_eq!(JSON::stringify(&again).unwrap(), JSON::stringify(&first).unwrap(), "after a reload");
+    assert_eq!(code(send_named(&sdk, &session, "pay 6", "order-7").await), "MESSAGE_ID_TAKEN");
+    assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 2);
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn a_name_is_known_when_its_message_has_left_the_outbox() {
+    let database = "sdk-names-sent";
+    let (wallet, session) = new_database(database).await;
+    let fingerprint = Message { ciphertext: "pay 5".to_owned(), ..Message::default() }.fingerprint();
+    let name = NameRecord { session_id: session.clone(), message_id: "order-7".to_owned(), fingerprint, sent_ms: 86_400_000 };
+    seed(database, &wallet, ten_messages(&session), &[10], vec![Write::Name(name)]).await;
+    let sdk = opened(database).await;
+    let session = session.into();
+    let receipt = data(send_named(&sdk, &session, "pay 5", "order-7").await);
+    assert_eq!((text(&receipt, "messageId"), text(&receipt, "timestamp")), ("order-7".into(), "1970-01-02T00:00:00.000Z".into()));
+    assert_eq!(code(send_named(&sdk, &session, "pay 6", "order-7").await), "MESSAGE_ID_TAKEN");
+    assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 0);
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn messages_are_queued_in_the_order_of_the_calls() {
+    let (sdk, session) = started("sdk-order").await;
+    let options = |name: Option<&str>| name.map_or_else(nothing, |name| js(&format!(r#"{{"id":"{name}"}}"#)));
+    let sends = [("1", None), ("2", Some("b")), ("3", None), ("4", Some("a")), ("5", None)];
+    let sends: Array = sends.into_iter().map(|(text, name)| sdk.send_message(session.clone(), text.into(), options(name))).collect();
+    for result in Array::from(&JsFuture::from(Promise::all(&sends)).await.unwrap()).iter() {
+        data(result);
+    }
+    let messages = data(sdk.get_stored_messages(session, nothing(), nothing()).await);
+    let texts: Vec<String> = Array::from(&messages).iter().map(|message| text(&message, "text")).collect();
+    assert_eq!(texts, ["1", "2", "3", "4", "5"]);
+    data(sdk.cleanup().await);
 }
 
 #[wasm_bindgen_test]

@@ -11,9 +11,10 @@ use solconnect_sync::connection::{Connection, FORMAT_VERSION, META, STORES, Tran
 use solconnect_sync::create_local_wallet;
 use solconnect_sync::store::Store;
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, Snapshot, Write};
+use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, Snapshot, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::vector_clock::VectorClock;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -115,14 +116,9 @@ fn batches(size: u64) -> Vec<Write> {
 
 fn entry(sequence_number: u64, heads: &mut VectorClock) -> Entry {
     let device = if sequence_number % 2 == 1 { "a" } else { "b" };
-    heads.tick(device).unwrap();
-    Entry {
-        message: Message { id: format!("m{sequence_number}"), session_id: SESSION.to_owned(), ..Message::default() },
-        sequence_number,
-        vector_clock: heads.clone(),
-        server_timestamp: 0,
-        original_device_id: device.to_owned(),
-    }
+    let counter = heads.tick(device).unwrap();
+    let message = Message { id: format!("m{sequence_number}"), session_id: SESSION.to_owned(), ..Message::default() };
+    Entry { message, device_id: device.to_owned(), counter, knows: sequence_number - 1, sequence_number, ..Entry::default() }
 }
 
 #[wasm_bindgen_test]
@@ -192,6 +188,22 @@ async fn a_message_is_found_by_device_and_counter() {
 }
 
 #[wasm_bindgen_test]
+async fn a_name_is_found_in_its_session_alone() {
+    let store = fresh("store-names").await;
+    let writes = [("room", "a", 1), ("room", "b", 2), ("other", "a", 3)].map(|(session, name, ms)| Write::Name(named(session, name, ms)));
+    store.write(&commit(true, writes.into())).await.unwrap();
+    store.write(&commit(true, vec![Write::Name(named("room", "b", 4))])).await.unwrap();
+    for (session, name, sent_ms) in [("room", "a", Some(1)), ("room", "b", Some(4)), ("other", "a", Some(3)), ("other", "b", None)] {
+        let expected = sent_ms.map(|sent_ms| named(session, name, sent_ms));
+        assert_eq!(store.name(session, name).await.unwrap(), expected, "{session} {name}");
+    }
+    let forget = Write::ForgetName { session_id: "room".to_owned(), message_id: "b".to_owned() };
+    store.write(&commit(false, vec![Write::ClearLog { session_id: "room".to_owned() }, forget])).await.unwrap();
+    assert_eq!(store.name("room", "a").await.unwrap(), Some(named("room", "a", 1)), "names outlive a cleared log");
+    assert_eq!(store.name("room", "b").await.unwrap(), None);
+}
+
+#[wasm_bindgen_test]
 async fn under_a_lock_the_owner_is_asked_once_for_each_connection_i23() {
     let name = "store-locked";
     let store = fresh(name).await;
@@ -232,7 +244,7 @@ async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
 const BREAK_REQUESTS: &str = r#"
     const prototype = IDBObjectStore.prototype;
     const { put, delete: remove, add } = prototype;
-    const taken = { meta: 'owner', sessions: 'taken', outbox: ['taken', 1], log: ['taken', 1], versions: ['taken', 'm'] };
+    const taken = { meta: 'owner', sessions: 'taken', outbox: ['taken', 1], log: ['taken', 1], versions: ['taken', 'm'], names: ['taken', 'm'] };
     let transaction = null, count = 0, place = 0;
     const breaking = (request) => function (...values) {
         if (this.transaction !== transaction) [transaction, count, place] = [this.transaction, count + 1, 0];
@@ -263,12 +275,18 @@ async fn while_broken<T>(kind: &str, places: &[u32], transactions: u32, work: im
 }
 
 /// What a database holds, in the sessions of these tests.
-type Held = (Snapshot, Vec<LogRecord>);
+type Held = (Snapshot, Vec<LogRecord>, Option<NameRecord>);
 
 /// What is there after opening it anew.
 async fn held(name: &str) -> Held {
     let store = Store::open(name).await.unwrap();
-    (store.claim(false).await.unwrap(), store.page("room", None, u64::MAX).await.unwrap())
+    let log = store.page("room", None, u64::MAX).await.unwrap();
+    (store.claim(false).await.unwrap(), log, store.name("room", "m").await.unwrap())
+}
+
+/// What the application named a message.
+fn named(session: &str, name: &str, sent_ms: u64) -> NameRecord {
+    NameRecord { session_id: session.to_owned(), message_id: name.to_owned(), fingerprint: vec![7; 16], sent_ms }
 }
 
 /// A database with something of everything, and nothing else of what these tests write.
@@ -284,13 +302,14 @@ async fn filled(name: &str, is_locked: bool) -> Store {
             Write::Outbox(suite::outbox(session, &[1])),
             Write::Log(suite::batch(session, 1, 1)),
             Write::Versions(suite::versions(session, "one")),
+            Write::Name(named(session, "m", 1)),
         ]);
     }
     store.write(&commit(true, writes)).await.unwrap();
     store
 }
 
-/// Requests 0 to 6, and 7 and 8 where the batches are joined.
+/// Requests 0 to 7, and 8 and 9 where the batches are joined.
 fn next_writes(is_joined: bool) -> Vec<Write> {
     let mut writes = vec![
         Write::Device(suite::device("b")),
@@ -300,6 +319,7 @@ fn next_writes(is_joined: bool) -> Vec<Write> {
         Write::Log(suite::batch("room", 2, 2)),
         Write::Log(suite::batch("room", 3, 3)),
         Write::Versions(suite::versions("room", "two")),
+        Write::Name(named("room", "m", 2)),
     ];
     if is_joined {
         writes.push(Write::JoinLog { session_id: "room".to_owned(), first: 1, last: 3 });
@@ -318,9 +338,9 @@ async fn expected(is_joined: bool) -> (Held, Held) {
 }
 
 /// First, middle, last; a delete; several; all but the last; all.
-const PLACES: [&[u32]; 9] = [&[0], &[1], &[2], &[4], &[6], &[1, 4], &[0, 1, 2, 3, 4, 5], &[4, 6], &[0, 1, 2, 3, 4, 5, 6]];
+const PLACES: [&[u32]; 9] = [&[0], &[1], &[2], &[4], &[7], &[1, 4], &[0, 1, 2, 3, 4, 5, 6], &[4, 7], &[0, 1, 2, 3, 4, 5, 6, 7]];
 /// The same where batches are joined: the last two requests come after an answer.
-const PLACES_JOINED: [&[u32]; 5] = [&[4], &[6], &[7], &[8], &[4, 8]];
+const PLACES_JOINED: [&[u32]; 5] = [&[4], &[7], &[8], &[9], &[4, 9]];
 
 #[wasm_bindgen_test]
 async fn failing_request_leaves_nothing_of_its_commit_i21() {
@@ -398,7 +418,7 @@ async fn database_of_another_format_is_refused_and_untouched() {
         (FORMAT_VERSION, &[]),
         (FORMAT_VERSION, &STORES[1..]),
         (FORMAT_VERSION, &more),
-        (FORMAT_VERSION, &["meta", "sessions", "outbox", "log", "something else"]),
+        (FORMAT_VERSION, &["meta", "sessions", "outbox", "log", "versions", "something else"]),
     ] {
         delete(name).await;
         let before = foreign(name, version, stores).await;
@@ -497,12 +517,12 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
         writes.remove(4);
         writes.insert(place, Write::Log(huge.clone()));
         let outcome = store.write(&commit(strict, writes)).await;
-        let (snapshot, log) = held(name).await;
+        let after = held(name).await;
         match outcome {
-            Ok(()) => assert_eq!((snapshot.sessions[0].cursor, log.len()), (3, 3), "{place}"),
+            Ok(()) => assert_eq!((after.0.sessions[0].log.end(), after.1.len()), (3, 3), "{place}"),
             Err(error) => {
                 assert_eq!(error.code, ErrorCode::StorageFull, "{place}");
-                assert!((snapshot, log) == before, "{place}");
+                assert!(after == before, "{place}");
             }
         }
         store.claim(true).await.unwrap();

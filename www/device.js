@@ -11,9 +11,7 @@ const REPORTED_TEXT = 400;
 const EVENTS = [
   'onSyncStarted',
   'onMessageSynced',
-  'onStatusChanged',
   'onMessageChanged',
-  'onMessageRenamed',
   'onDevicesChanged',
   'onQueueChanged',
   'onDeviceReplaced',
@@ -104,6 +102,11 @@ function listen() {
       refresh();
     });
   }
+  sdk.on('onStatusChanged', (_sessionId, _messageId, status, error) => {
+    // A refused message is no longer shown: its writer hears why.
+    if (status === 'failed') state.warning = asError(error);
+    refresh();
+  });
   sdk.on('onWarning', (error) => {
     state.warning = asError(error);
     refresh();

@@ -4,7 +4,7 @@ import init, {
   WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Conflict, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, MessageStatus, MessageView, Result, SdkConfig, SdkError,
+  Conflict, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, LogRange, MessageStatus, MessageView, Result, SdkConfig, SdkError,
   SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletInfo, WalletProvider,
 } from 'solconnect-sync';
 import initInline, { initializeSDK as initializeInline } from 'solconnect-sync/inline';
@@ -50,7 +50,7 @@ export async function useSdk(): Promise<void> {
   const { session_id, peer_wallet, lastSyncedSequence, queuedMessageCount, vectorClock } = session;
   const clock: Record<string, number> = vectorClock;
 
-  const receipt: DeliveryReceipt = must(await sdk.sendMessage(session_id, 'Hello!', { contentType: 'text/markdown' }));
+  const receipt: DeliveryReceipt = must(await sdk.sendMessage(session_id, 'Hello!', { contentType: 'text/markdown', id: 'order-7' }));
   must(await sdk.editMessage(session_id, receipt.messageId, 'Hello, you!'));
   must(await sdk.resolveConflict(session_id, receipt.messageId, 'Hello, both!'));
   must(await sdk.deleteMessage(session_id, receipt.messageId));
@@ -92,22 +92,25 @@ function show(message: MessageView): void {
   console.log(message.id, message.text, message.sender_wallet, message.deviceId, message.timestamp, message.status, message.edited, message.deleted, place, versions.length);
 }
 
+function range(concurrentWith: LogRange | undefined): number {
+  return concurrentWith ? concurrentWith.to - concurrentWith.from + 1 : 0;
+}
+
 export function listen(sdk: SolConnectSDK): void {
   sdk.on('onSyncStarted', (sessionId: string) => console.log(sessionId));
   sdk.on('onSyncProgress', (_sessionId, { messagesSynced, totalMessages }: SyncProgress) => console.log(messagesSynced / totalMessages));
   sdk.on('onSyncCompleted', (_sessionId, stats: SyncStats) => console.log(stats.totalConflictsResolved, stats.lastSyncDuration, stats.averageSyncDuration, stats.syncFailures, stats.pendingMessages));
   sdk.on('onSyncFailed', (_sessionId, error: SdkError) => console.log(error.code));
-  sdk.on('onConflictDetected', (_sessionId, conflicts: Conflict[]) => conflicts.forEach(({ kind, messageId, concurrentWith, conflictingVersions, resolution }) => console.log(kind, messageId, concurrentWith[0]?.from, conflictingVersions.length, resolution)));
+  sdk.on('onConflictDetected', (_sessionId, conflicts: Conflict[]) => conflicts.forEach(({ kind, messageId, concurrentWith, conflictingVersions, resolution }) => console.log(kind, messageId, range(concurrentWith), conflictingVersions.length, resolution)));
   sdk.on('onMessageSynced', (_sessionId, messageId: string) => console.log(messageId));
   sdk.on('onStatusChanged', (_sessionId, _messageId, status: MessageStatus, error?: SdkError) => console.log(status, error));
   sdk.on('onMessageChanged', (_sessionId, messageId: string) => console.log(messageId));
-  sdk.on('onMessageRenamed', (_sessionId, oldId: string, newId: string) => console.log(oldId, newId));
   sdk.on('onDevicesChanged', (_sessionId, devices: DeviceState[]) => console.log(devices.length));
   sdk.on('onConnectionChanged', (state: ConnectionState) => console.log(state));
   const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);
   sdk.on('onQueueChanged', onQueue);
   sdk.off('onQueueChanged', onQueue);
-  sdk.on('onDeviceReplaced', (sessionId: string, oldId: string, newId: string) => console.log(sessionId, oldId, newId));
+  sdk.on('onDeviceReplaced', (oldId: string, newId: string) => console.log(oldId, newId));
   sdk.on('onWarning', (error: SdkError) => console.log(error.userMessage));
 }
 

@@ -365,7 +365,7 @@ impl<'a> Encoder<'a> {
             }
             Stamp::Number(number) => {
                 kind |= row::STAMP | row::MILLIS;
-                put_bytes(&mut rest, format!("{number:?}").as_bytes());
+                rest.extend_from_slice(&number.to_be_bytes());
             }
             Stamp::Millis(ms) | Stamp::Iso(ms) => {
                 if matches!(message.timestamp, Stamp::Millis(_)) {
@@ -549,12 +549,7 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
             return Err(Malformed("the extensions of an entry are larger than the limit"));
         }
         let timestamp = if has(row::STAMP) {
-            let written = reader.text()?;
-            if has(row::MILLIS) {
-                written.parse::<f64>().map_err(|_| Malformed("a time is no number"))?.into()
-            } else {
-                Stamp::Text(written.to_owned())
-            }
+            if has(row::MILLIS) { f64::from_be_bytes(*reader.array()?).into() } else { Stamp::Text(reader.text()?.to_owned()) }
         } else {
             before.stamp_ms = before.stamp_ms.wrapping_add(reader.signed()?.cast_unsigned());
             if has(row::MILLIS) { Stamp::Millis(before.stamp_ms) } else { Stamp::Iso(before.stamp_ms) }

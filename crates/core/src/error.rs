@@ -56,6 +56,9 @@ impl ErrorCode {
     }
 }
 
+// Nothing raises NETWORK_TIMEOUT, MESSAGE_DELIVERY_FAILED, ENCRYPTION_FAILED, DECRYPTION_FAILED, INVALID_KEY,
+// KEY_DERIVATION_FAILED, INVALID_SIGNATURE and SESSION_EXPIRED. They are of the original protocol's list and stay for
+// applications that handle them. SDK_INITIALIZATION_FAILED is raised where the wasm is loaded (`src/index.ts`).
 codes! {
     /// The relay could not be reached.
     ConnectionFailed = "CONNECTION_FAILED", Network, true, "The relay cannot be reached. Your messages are kept and will be sent when it is.";

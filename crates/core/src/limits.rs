@@ -67,6 +67,10 @@ pub const SOCKET_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// its device asks on is lost. A thousand sockets that take nothing stay below 256 MB.
 pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 16 * 1024;
 
+/// Bytes queued for one socket at which the relay reads nothing more of it: what is read then can still be answered by a frame
+/// of the largest size. Serving it from the log goes on below, so that a slow device is heard while it catches up.
+pub const SOCKET_QUEUE_BYTES_HEARD: usize = SOCKET_QUEUE_BYTES_CUT - FRAME_BYTES_MAX;
+
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;
 
@@ -105,6 +109,10 @@ pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
 /// Entries of a log that its holder can look back over without reading it, for the clocks of messages whose authors did
 /// not know the newest ones.
 pub const RECENT_ENTRIES_MAX: usize = 256;
+
+/// Places in the log of which the journal is asked for vector clocks at once: a batch of messages that all knew different
+/// ones. Each may be the clock of as many devices as a session may have.
+pub const CLOCK_PLACES_MAX: usize = BATCH_MESSAGES_DEFAULT;
 
 /// Recent entries of a session that the relay keeps in memory, to push and to describe conflicts without a read.
 pub const TAIL_ENTRIES_MAX: usize = 256;

@@ -100,8 +100,12 @@ impl Log {
     }
 
     /// A log that was stored: its end, its hash and the last entry of each device.
-    pub fn restore(end: u64, hash: Digest, mut heads: Vec<DeviceHead>) -> Log {
-        heads.sort_by(|one, other| one.device_id.cmp(&other.device_id));
+    pub fn restore(end: u64, hash: Digest, stored: Vec<DeviceHead>) -> Log {
+        let mut heads: Vec<DeviceHead> = Vec::with_capacity(stored.len());
+        for head in stored {
+            // They are stored in this order: each goes to the end.
+            heads.insert(heads.partition_point(|other| other.device_id <= head.device_id), head);
+        }
         let last = heads.iter().max_by_key(|head| head.sequence);
         let last_device = last.map_or_else(|| "".into(), |head| head.device_id.clone());
         let other_end = heads.iter().filter(|head| head.device_id != last_device).map(|head| head.sequence).max().unwrap_or(0);

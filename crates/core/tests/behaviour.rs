@@ -4,9 +4,12 @@ mod world;
 
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::conflict::{ConflictKind, Strategy};
+use solconnect_sync_core::entry::{Entry, first_digest};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::ids::session_of;
-use world::{Faults, WALLETS, World};
+use solconnect_sync_core::relay::DeviceRow;
+use solconnect_sync_core::vector_clock::VectorClock;
+use world::{Device, Faults, WALLETS, World};
 
 type Call = Box<dyn Fn(u64) -> Input>;
 
@@ -26,7 +29,14 @@ fn healthy(devices: usize) -> World {
 }
 
 fn send(world: &mut World, index: usize, text: &str) -> String {
-    let request = world.call(index, |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+    let request = world.call(index, |request| Input::Send {
+        request,
+        session_id: session(),
+        text: text.into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     match world.answer(index, request, MINUTE_MS) {
         Ok(Reply::Receipt(receipt)) => receipt.message_id,
         other => panic!("{other:?}"),
@@ -38,9 +48,13 @@ fn sync(world: &mut World, index: usize, scope: SyncScope) -> Result<Reply, solc
     world.answer(index, request, 5 * MINUTE_MS)
 }
 
+fn with_no_clocks(device: &Device) -> Vec<(Entry, Option<VectorClock>)> {
+    device.store.entries(&session()).into_iter().map(|entry| (entry, None)).collect()
+}
+
 fn shown(world: &World, index: usize) -> Vec<String> {
     let device = &world.devices[index];
-    let shown = device.client.as_ref().unwrap().show(&session(), device.store.entries(&session()), true);
+    let shown = device.client.as_ref().unwrap().show(&session(), with_no_clocks(device), true);
     shown.into_iter().map(|message| message.text).collect()
 }
 
@@ -93,7 +107,7 @@ fn status_moves_from_queued_to_read() {
     world.run_for(1_000);
     assert_eq!(world.devices[0].statuses[&id], MessageStatus::Read);
     let client = world.devices[0].client.as_ref().unwrap();
-    assert_eq!(client.show(&session(), world.devices[0].store.entries(&session()), false)[0].status, MessageStatus::Read);
+    assert_eq!(client.show(&session(), with_no_clocks(&world.devices[0]), false)[0].status, MessageStatus::Read);
 }
 
 #[test]
@@ -130,7 +144,7 @@ fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
     world.run_for(MINUTE_MS);
     assert_eq!(shown(&world, 1), ["before", "from the original", "from the clone"]);
     assert_eq!(shown(&world, clone), shown(&world, 1));
-    assert_eq!(world.devices[clone].renamed.len(), 1, "the application is told of the new id");
+    assert_eq!(world.devices[clone].replaced.len(), 1, "the application is told of the new id");
 }
 
 #[test]
@@ -176,7 +190,14 @@ fn a_restored_backup_never_reuses_a_counter() {
     (world.devices[0].store.snapshot, world.devices[0].store.logs) = backup;
     world.start(0);
     world.run_for(0);
-    world.call(0, |request| Input::Send { request, session_id: session(), text: "three".into(), content_type: None });
+    world.call(0, |request| Input::Send {
+        request,
+        session_id: session(),
+        text: "three".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     world.run_for(MINUTE_MS);
     assert_eq!(shown(&world, 1), ["one", "two", "three"]);
     assert_eq!(shown(&world, 0), shown(&world, 1));
@@ -191,7 +212,14 @@ fn a_relay_that_was_set_back_is_an_error_and_nothing_is_renumbered() {
     world.run_for(1_000);
     world.kill_relay();
     world.journal.get_mut(&session()).unwrap().0.truncate(1);
-    world.journal.get_mut(&session()).unwrap().1.values_mut().for_each(|row| row.last_counter = row.last_counter.min(1));
+    let log = world.devices[0].store.entries(&session());
+    let set_back = |row: &mut DeviceRow| {
+        if row.device_id == log[0].device_id {
+            (row.last_counter, row.last_sequence) = (1, 1);
+            row.last_digest = log[0].digest(&first_digest(&session(), &row.device_id));
+        }
+    };
+    world.journal.get_mut(&session()).unwrap().1.values_mut().for_each(set_back);
     let failed = sync(&mut world, 0, SyncScope::Everything).unwrap_err();
     assert_eq!(failed.code, ErrorCode::RelayRolledBack);
     assert_eq!(shown(&world, 0), ["one", "two"]);
@@ -222,7 +250,7 @@ fn concurrent_edits_have_the_same_winner_everywhere_and_manual_stays_open() {
     assert!(all.iter().all(|list| list == &all[0]), "I12: {all:?}");
     let open = |world: &World, index: usize| {
         let device = &world.devices[index];
-        device.client.as_ref().unwrap().show(&session(), device.store.entries(&session()), true)[0].versions.len()
+        device.client.as_ref().unwrap().show(&session(), with_no_clocks(device), true)[0].versions.len()
     };
     assert_eq!([0, 1, 2].map(|index| open(&world, index)), [2, 2, 2]);
     let reported = world.devices[2].conflicts.iter().find(|conflict| conflict.kind == ConflictKind::ConcurrentVersions).unwrap();
@@ -240,7 +268,14 @@ fn a_full_disk_refuses_the_message_and_keeps_the_rest() {
     world.feed(0, Input::SetOffline { offline: true });
     send(&mut world, 0, "kept");
     world.faults.storage_per_mille = 1_000;
-    let request = world.call(0, |request| Input::Send { request, session_id: session(), text: "too much".into(), content_type: None });
+    let request = world.call(0, |request| Input::Send {
+        request,
+        session_id: session(),
+        text: "too much".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, ErrorCode::StorageFull);
     world.faults.storage_per_mille = 0;
     send(&mut world, 0, "after");
@@ -253,7 +288,14 @@ fn a_dead_path_is_found_by_silence_alone() {
     // B20, F6: no event ever says that it is dead.
     let mut world = healthy(2);
     world.faults.half_open_per_mille = 1_000;
-    world.call(0, |request| Input::Send { request, session_id: session(), text: "into the void".into(), content_type: None });
+    world.call(0, |request| Input::Send {
+        request,
+        session_id: session(),
+        text: "into the void".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     world.run_for(1_000);
     world.faults.half_open_per_mille = 0;
     world.run_for(MINUTE_MS);
@@ -297,7 +339,14 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
     let cases: Vec<(ErrorCode, Call)> = vec![
         (
             ErrorCode::UnknownSession,
-            Box::new(move |request| Input::Send { request, session_id: unknown(), text: "x".into(), content_type: None }),
+            Box::new(move |request| Input::Send {
+                request,
+                session_id: unknown(),
+                text: "x".into(),
+                content_type: None,
+                message_id: None,
+                known: None,
+            }),
         ),
         (
             ErrorCode::UnknownSession,
@@ -305,11 +354,25 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
         ),
         (
             ErrorCode::MessageTooLarge,
-            Box::new(move |request| Input::Send { request, session_id: session(), text: long.clone(), content_type: None }),
+            Box::new(move |request| Input::Send {
+                request,
+                session_id: session(),
+                text: long.clone(),
+                content_type: None,
+                message_id: None,
+                known: None,
+            }),
         ),
         (
             ErrorCode::InvalidMessageFormat,
-            Box::new(|request| Input::Send { request, session_id: session(), text: String::new(), content_type: None }),
+            Box::new(|request| Input::Send {
+                request,
+                session_id: session(),
+                text: String::new(),
+                content_type: None,
+                message_id: None,
+                known: None,
+            }),
         ),
         (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::OpenSession { request, peer_wallet: "peer123".into() })),
         (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::ConnectWallet { request, wallet: "0x12".into() })),
@@ -324,4 +387,45 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
         assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, code);
     }
     assert_eq!(world.devices[0].client.as_ref().unwrap().sync_status().queued_message_count, 0);
+}
+
+fn send_named(world: &mut World, index: usize, id: &str, text: &str) {
+    let known = world.devices[index].store.names.get(&(session(), id.to_owned())).cloned();
+    let (session_id, text, message_id) = (session(), text.to_owned(), Some(id.to_owned()));
+    let request = world.call(index, |request| Input::Send { request, session_id, text, content_type: None, message_id, known });
+    world.answer(index, request, MINUTE_MS).unwrap();
+}
+
+/// Two devices of a wallet give one name, to the same message or to two.
+#[test]
+fn a_name_that_two_devices_give_is_one_message_and_all_else_arrives() {
+    for (late_text, is_caught_up) in [("same", false), ("same", true), ("other", false), ("other", true)] {
+        let mut world = healthy(3);
+        world.feed(2, Input::SetOffline { offline: true });
+        send_named(&mut world, 0, "order", "same");
+        world.run_for(1_000);
+        if is_caught_up {
+            world.feed(2, Input::SetOffline { offline: false });
+            world.run_for(1_000);
+        }
+        send(&mut world, 2, "before");
+        send_named(&mut world, 2, "order", late_text);
+        // More than one frame: those behind the refused message are refused too.
+        for number in 0..350 {
+            send(&mut world, 2, &format!("behind {number}"));
+        }
+        world.feed(2, Input::SetOffline { offline: false });
+        world.run_for(10_000);
+        let mut expected = vec!["same".to_owned(), "before".to_owned()];
+        expected.extend((0..350).map(|number| format!("behind {number}")));
+        for index in 0..3 {
+            assert_eq!(shown(&world, index), expected, "{late_text} {is_caught_up} device {index}");
+        }
+        let failed = |event: &&Event| matches!(event, Event::StatusChanged { status: MessageStatus::Failed, .. });
+        assert_eq!(world.devices[2].events.iter().filter(failed).count(), usize::from(late_text == "other"));
+        assert_eq!(world.devices[2].replaced, Vec::<String>::new());
+        assert_eq!(world.devices[2].client.as_ref().unwrap().sync_status().queued_message_count, 0);
+        let warnings: Vec<_> = world.devices[2].events.iter().filter(|event| matches!(event, Event::Warning { .. })).collect();
+        assert_eq!(warnings, Vec::<&Event>::new());
+    }
 }

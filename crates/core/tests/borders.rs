@@ -3,27 +3,27 @@
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, Reply, Snapshot, Write};
-use solconnect_sync_core::conflict::{CounterRange, concurrent_messages};
+use solconnect_sync_core::conflict::{LogRange, concurrent_messages};
+use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, DeviceInfo, Frame, Head, ReadReceipt, Receipt, SyncAck, SyncHeartbeat, SyncUpdate, Unsent,
+    Body, DeviceAnnounce, DeviceInfo, Frame, Head, ReadReceipt, Receipt, SyncAck, SyncHeartbeat, SyncUpdate,
 };
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX};
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::limits::{
+    ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX,
+};
+use solconnect_sync_core::message::{Message, Stamp};
 use solconnect_sync_core::time::Now;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";
 const PEER: &str = "11111111111111111111111111111111";
 
 fn entry(session_id: &str, sequence_number: u64) -> Entry {
-    Entry {
-        message: Message { id: message_id(session_id, "d", sequence_number), session_id: session_id.into(), ..Message::default() },
-        sequence_number,
-        vector_clock: format!(r#"{{"d":{sequence_number}}}"#).parse().unwrap(),
-        server_timestamp: 7,
-        original_device_id: "d".into(),
-    }
+    let id = message_id(session_id, "d", "", sequence_number);
+    let message = Message { id, session_id: session_id.into(), ..Message::default() };
+    Entry { message, sequence_number, counter: sequence_number, server_timestamp: 7, device_id: "d".into(), ..Entry::default() }
 }
 
 fn import(entries: Vec<Entry>) -> (Vec<Commit>, Result<Reply, SyncError>) {
@@ -78,11 +78,10 @@ fn a_reported_conflict_repeats_only_a_few_texts() {
         })
         .collect();
     let mut late = entry("room", 9);
-    late.original_device_id = "late".into();
-    let unknown = vec![CounterRange { device_id: "d".into(), from: 1, to: 4 }];
-    let conflict = concurrent_messages(&late, unknown.clone(), others.iter());
+    late.device_id = "late".into();
+    let conflict = concurrent_messages(&late, others.iter(), |_| VectorClock::new());
     assert_eq!(conflict.conflicting_versions.len(), 3, "itself, and what has 8 KiB of text together");
-    assert_eq!(conflict.concurrent_with, unknown, "all are named");
+    assert_eq!(conflict.concurrent_with, Some(LogRange { from: 1, to: 8 }), "all are named");
 }
 
 #[test]
@@ -125,10 +124,16 @@ fn a_name_that_every_row_would_repeat_is_refused() {
 
 #[test]
 fn what_no_reader_takes_is_not_written_into_a_batch() {
-    let twisted: [fn(&mut Entry); 4] = [
-        |entry| entry.original_device_id.clear(),
-        |entry| entry.original_device_id = "x".repeat(ID_BYTES_MAX + 1),
+    let twisted: [fn(&mut Entry); 10] = [
+        |entry| entry.device_id.clear(),
+        |entry| entry.device_id = "x".repeat(ID_BYTES_MAX + 1),
         |entry| entry.server_timestamp = INTEGER_MAX + 1,
+        |entry| entry.counter = 0,
+        |entry| entry.counter = INTEGER_MAX + 1,
+        |entry| entry.knows = entry.sequence_number,
+        |entry| (entry.sequence_number, entry.knows) = (0, INTEGER_MAX + 1),
+        |entry| (0..=ALSO_MAX).for_each(|number| entry.also.raise(&format!("device {number}"), 1).unwrap()),
+        |entry| entry.extensions = Extensions::from(&[0; EXTENSIONS_BYTES_MAX + 1][..]),
         |entry| entry.sequence_number = INTEGER_MAX - BATCH_MESSAGES_MAX as u64 + 1,
     ];
     for twist in twisted {
@@ -137,8 +142,10 @@ fn what_no_reader_takes_is_not_written_into_a_batch() {
         assert!(Batch::of(std::slice::from_ref(&entry)).is_err(), "{entry:?}");
     }
     let mut longest = entry("room", INTEGER_MAX - BATCH_MESSAGES_MAX as u64);
-    longest.original_device_id = "x".repeat(ID_BYTES_MAX);
-    longest.server_timestamp = INTEGER_MAX;
+    longest.device_id = "x".repeat(ID_BYTES_MAX);
+    (longest.server_timestamp, longest.counter, longest.knows) = (INTEGER_MAX, INTEGER_MAX, longest.sequence_number - 1);
+    (0..ALSO_MAX).for_each(|number| longest.also.raise(&format!("device {number}"), INTEGER_MAX).unwrap());
+    longest.extensions = Extensions::from(&[0; EXTENSIONS_BYTES_MAX][..]);
     let longest = [longest];
     assert_eq!(Batch::of(&longest).unwrap().entries().as_deref(), Ok(&longest[..]));
 }
@@ -156,9 +163,9 @@ fn an_id_that_only_resembles_our_own_stays_as_it_is() {
 #[test]
 fn a_frame_says_one_thing_once() {
     let head = Head { session_id: "room".into(), device_id: "d".into(), ..Head::default() };
-    let Entry { message, vector_clock, .. } = entry("room", 1);
-    let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
-    let update = Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }) }.to_bytes().unwrap();
+    let unsent = Entry { sequence_number: 0, ..entry("room", 1) };
+    let messages = Batch::of(&[unsent]).unwrap();
+    let update = Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages, ..SyncUpdate::default() }) }.to_bytes().unwrap();
     let nothing = Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate::default()) }.to_bytes().unwrap();
     let head_bytes = nothing.len() - 3;
     let body = &update[head_bytes..];
@@ -257,9 +264,9 @@ fn a_frame_has_64_kib_and_no_more() {
 #[test]
 fn lists_in_the_binary_form_are_read_no_further_than_their_limit() {
     let read = |ack: SyncAck| Frame::from_bytes(&Frame { head: Head::default(), body: Body::SyncAck(ack) }.to_bytes().unwrap());
-    let ids = |count: usize| SyncAck { acknowledged_message_ids: vec!["m".into(); count], ..SyncAck::default() };
-    assert!(read(ids(BATCH_MESSAGES_MAX)).is_ok());
-    assert_eq!(read(ids(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
+    let counters = |count: usize| SyncAck { acknowledged_counters: vec![7; count], ..SyncAck::default() };
+    assert!(read(counters(BATCH_MESSAGES_MAX)).is_ok());
+    assert_eq!(read(counters(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
     let places = |count: u64| SyncAck { acknowledged_sequences: (1..=count).collect(), ..SyncAck::default() };
     assert!(read(places(BATCH_MESSAGES_MAX as u64)).is_ok());
     assert_eq!(read(places(BATCH_MESSAGES_MAX as u64 + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);

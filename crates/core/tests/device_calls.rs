@@ -5,11 +5,12 @@ mod desk;
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, SyncScope, Write};
 use solconnect_sync_core::conflict::Strategy;
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, ReceiptStatus};
-use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::ids::{message_id, start_of};
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX, OUTBOX_MESSAGES_MAX, SESSIONS_MAX};
-use solconnect_sync_core::message::{Entry, Stamp};
+use solconnect_sync_core::message::Stamp;
 use solconnect_sync_core::time::iso_from_ms;
 
 #[test]
@@ -21,7 +22,7 @@ fn what_was_read_is_told_at_once_and_again_at_every_connection() {
         move |request| Input::MarkRead {
             request,
             session_id: session(),
-            message_id: message_id(&session(), "phone", sequence_number),
+            message_id: message_id(&session(), "phone", "", sequence_number),
             sequence_number,
         }
     };
@@ -49,7 +50,14 @@ fn what_was_read_is_told_at_once_and_again_at_every_connection() {
 #[test]
 fn a_message_has_the_type_and_the_time_of_the_call() {
     let mut desk = Desk::new();
-    let call = |request| Input::Send { request, session_id: session(), text: "{}".into(), content_type: Some("application/json".into()) };
+    let call = |request| Input::Send {
+        request,
+        session_id: session(),
+        text: "{}".into(),
+        content_type: Some("application/json".into()),
+        message_id: None,
+        known: None,
+    };
     let Ok(Reply::Receipt(receipt)) = desk.call(call) else { panic!() };
     let entry = desk.records.snapshot().outbox.remove(0).entries.remove(0);
     assert_eq!((entry.message.content_type.as_deref(), entry.message.id.as_str()), (Some("application/json"), receipt.message_id.as_str()));
@@ -82,8 +90,16 @@ fn a_device_writes_as_many_messages_as_can_be_counted() {
     record.counter = INTEGER_MAX - 1;
     desk.records.apply(&Write::Session(record)).unwrap();
     let mut desk = desk.reload();
-    assert_eq!(desk.send("the last"), message_id(&session(), &desk.device_id(), INTEGER_MAX));
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "one more".into(), content_type: None });
+    let last = desk.send("the last");
+    assert!(start_of(&last, &session(), &desk.device_id(), INTEGER_MAX).is_some(), "{last}");
+    let call = desk.call(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "one more".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert_eq!(call.unwrap_err().code, ErrorCode::LimitReached);
 }
 
@@ -167,20 +183,34 @@ fn an_outbox_that_is_full_takes_no_more() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     desk.held = Some(Default::default());
     for _ in 0..OUTBOX_MESSAGES_MAX {
-        desk.ask(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+        desk.ask(|request| Input::Send {
+            request,
+            session_id: session(),
+            text: "x".into(),
+            content_type: None,
+            message_id: None,
+            known: None,
+        });
     }
     while !desk.held.as_ref().unwrap().is_empty() {
         desk.persist();
     }
     desk.held = None;
     assert_eq!(desk.queued(), OUTBOX_MESSAGES_MAX as u64);
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    let call = desk.call(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "x".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert_eq!(call.unwrap_err().code, ErrorCode::OutboxFull);
 }
 
 #[test]
 fn a_device_keeps_so_many_sessions_and_no_more() {
-    let record = |number: usize| SessionRecord { session_id: format!("room {number}"), wallet: WALLET.into(), ..SessionRecord::default() };
+    let record = |number: usize| SessionRecord::new(format!("room {number}"), WALLET.into(), PEER.into());
     let open = |sessions: usize| {
         let snapshot = Snapshot { sessions: (0..sessions).map(record).collect(), ..Snapshot::default() };
         let mut client = Client::new(ClientConfig::default(), snapshot, 1);
@@ -203,7 +233,14 @@ fn one_database_holds_one_side_of_a_session() {
     desk.call(|request| Input::ConnectWallet { request, wallet: PEER.into() }).unwrap();
     let call = desk.call(|request| Input::OpenSession { request, peer_wallet: WALLET.into() });
     assert_eq!(call.unwrap_err().code, ErrorCode::SessionCreationFailed);
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None });
+    let call = desk.call(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "x".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
     assert!(desk.client.sessions().is_empty());
     assert_eq!(desk.client.stored_sessions().len(), 1);
@@ -222,7 +259,7 @@ fn every_call_to_a_fenced_client_is_answered() {
     let calls: [fn(u64) -> Input; 11] = [
         |request| Input::OpenSession { request, peer_wallet: PEER.into() },
         |request| Input::CloseSession { request, session_id: session() },
-        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None },
+        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None },
         |request| Input::Edit { request, session_id: session(), message_id: "m".into(), text: None },
         |request| Input::MarkRead { request, session_id: session(), message_id: "m".into(), sequence_number: 1 },
         |request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything },

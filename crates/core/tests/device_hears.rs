@@ -5,12 +5,13 @@ mod desk;
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, SyncScope, Write};
-use solconnect_sync_core::conflict::ConflictKind;
+use solconnect_sync_core::conflict::{ConflictKind, LogRange};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, DeviceList, DeviceState, ReadReceiptSync, Receipt, ReceiptStatus, SyncResponse};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, CLOCK_DEVICES_MAX, CONNECT_TIMEOUT_MS, RECEIPT_WALLETS_MAX};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::message::Kind;
 
 fn receipt(status: ReceiptStatus, wallet: &str, sequence: u64, message_id: &str) -> Body {
     Body::ReadReceiptSync(ReadReceiptSync {
@@ -264,7 +265,14 @@ fn what_a_device_wrote_and_what_it_hears_enter_its_log_in_order() {
     let mut desk = Desk::new();
     desk.send("mine");
     desk.held = Some(Default::default());
-    desk.ask(|request| Input::Send { request, session_id: session(), text: "under way".into(), content_type: None });
+    desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "under way".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     desk.acknowledge(&[(1, 1)]);
     desk.push(&[foreign(2, 1, "theirs")]);
     desk.persist();
@@ -294,7 +302,7 @@ fn a_gap_takes_back_what_was_acknowledged_behind_it() {
     desk.forget();
     desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(2));
     let sent = |desk: &mut Desk| -> Vec<u64> {
-        desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect()
+        desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect()
     };
     assert_eq!(sent(&mut desk), [2]);
     desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(1));
@@ -311,7 +319,7 @@ fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
     desk.forget();
     desk.hear(receipt(ReceiptStatus::Delivered, PEER, 1, &id));
     assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Delivered)]);
-    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, &message_id(&session(), "phone", 1)));
+    desk.hear(receipt(ReceiptStatus::Read, PEER, 1, &message_id(&session(), "phone", "", 1)));
     assert!(desk.statuses().is_empty(), "not of somebody else's");
 }
 
@@ -334,9 +342,8 @@ fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
 fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed() {
     let mut desk = Desk::new();
     let mut late = foreign(2, 1, "late");
-    late.original_device_id = "tablet".into();
-    late.message.id = message_id(&session(), "tablet", 1);
-    late.vector_clock = r#"{"tablet":1}"#.parse().unwrap();
+    late.device_id = "tablet".into();
+    late.message.id = message_id(&session(), "tablet", "", 1);
     desk.push(&[foreign(1, 1, "first"), late]);
     let conflicts: Vec<_> = desk
         .events()
@@ -349,11 +356,11 @@ fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed()
         (conflicts[0].kind, conflicts[0].sequence_number, conflicts[0].device_id.as_str()),
         (ConflictKind::ConcurrentMessages, 2, "tablet")
     );
-    let missed: Vec<_> = conflicts[0].concurrent_with.iter().map(|range| (range.device_id.as_str(), range.from, range.to)).collect();
-    assert_eq!(missed, [("phone", 1, 1)]);
+    assert_eq!(conflicts[0].concurrent_with, Some(LogRange { from: 1, to: 1 }));
+    assert_eq!(conflicts[0].vector_clock.to_string(), r#"{"tablet":1}"#);
     assert_eq!(conflicts[0].resolution.as_deref(), Some("log_order"));
     assert_eq!(desk.client.stats(&session()).unwrap().total_conflicts_resolved, 1);
-    desk.push(&[Entry { vector_clock: r#"{"phone":2,"tablet":1}"#.parse().unwrap(), ..foreign(3, 2, "knows") }]);
+    desk.push(&[Entry { knows: 2, ..foreign(3, 2, "knows") }]);
     assert!(!desk.events().iter().any(|event| matches!(event, Event::ConflictDetected { .. })));
 }
 
@@ -363,19 +370,19 @@ fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
     desk.push(&foreign_log(1, 2));
     desk.forget();
     let mut edit = foreign(3, 3, "edited");
-    edit.message.replaces = Some(message_id(&session(), "phone", 1));
+    (edit.message.replaces, edit.message.kind) = (Some(message_id(&session(), "phone", "", 1)), Kind::EDIT);
     desk.push(&[edit]);
     assert_eq!(desk.shown(), ["edited", "text 2"]);
     let events = desk.events();
     assert!(
         events
             .iter()
-            .any(|event| matches!(event, Event::MessageChanged { message_id: id, .. } if *id == message_id(&session(), "phone", 1)))
+            .any(|event| matches!(event, Event::MessageChanged { message_id: id, .. } if *id == message_id(&session(), "phone", "", 1)))
     );
     assert!(!events.iter().any(|event| matches!(event, Event::MessageReceived { .. })), "an edit is no new message");
     let desk = desk.reload();
     assert_eq!(desk.shown(), ["edited", "text 2"]);
-    let views = desk.client.show(&session(), foreign_log(1, 1), false);
+    let views = desk.client.show(&session(), vec![(foreign(1, 1, "text 1"), None)], false);
     assert!(views[0].edited && !views[0].deleted);
 }
 
@@ -384,10 +391,9 @@ fn of_a_deleted_message_no_text_shows_whatever_its_deletion_says() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 1));
     let mut deletion = foreign(2, 2, "still here");
-    deletion.message.replaces = Some(message_id(&session(), "phone", 1));
-    deletion.message.deleted = true;
+    (deletion.message.replaces, deletion.message.kind) = (Some(message_id(&session(), "phone", "", 1)), Kind::DELETION);
     desk.push(&[deletion]);
-    let view = desk.client.show(&session(), foreign_log(1, 1), false).remove(0);
+    let view = desk.client.show(&session(), vec![(foreign(1, 1, "text 1"), None)], false).remove(0);
     assert_eq!((view.text.as_str(), view.deleted, view.versions[0].text.as_str()), ("", true, ""));
 }
 

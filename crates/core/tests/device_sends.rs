@@ -4,9 +4,9 @@ mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, PROTOCOL_VERSION};
-use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
 
 fn small_batches() -> ClientConfig {
@@ -45,10 +45,7 @@ fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
     desk.send("hello");
     assert_eq!((desk.queued(), desk.cursor()), (1, 0));
     let update = desk.updates().remove(0);
-    assert_eq!(
-        (update.messages.len(), update.messages[0].sequence_number, update.messages[0].message.ciphertext.as_str()),
-        (1, 1, "hello")
-    );
+    assert_eq!((update.messages.len(), update.messages[0].counter, update.messages[0].message.ciphertext.as_str()), (1, 1, "hello"));
     assert!(desk.commits.last().unwrap().strict, "what is queued survives a power cut");
     assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sending)]);
     desk.forget();
@@ -60,7 +57,7 @@ fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
     let kinds = desk.commits[0].writes.iter().map(|write| match write {
         Write::DeleteOutbox { first, last, .. } => format!("outbox {first} to {last} leaves"),
         Write::Log(record) => format!("log {} to {}", record.first, record.last),
-        Write::Session(record) => format!("cursor {}", record.cursor),
+        Write::Session(record) => format!("cursor {}", record.log.end()),
         other => format!("{other:?}"),
     });
     assert_eq!(kinds.collect::<Vec<_>>(), ["log 1 to 1", "cursor 1"]);
@@ -101,14 +98,14 @@ fn what_waits_is_sent_in_batches_of_which_only_so_many_are_under_way() {
     assert!(desk.sent().is_empty());
     desk.connect();
     let batches: Vec<Vec<u64>> =
-        desk.updates().iter().map(|update| update.messages.iter().map(|unsent| unsent.sequence_number).collect()).collect();
+        desk.updates().iter().map(|update| update.messages.iter().map(|unsent| unsent.counter).collect()).collect();
     assert_eq!(batches.len(), UPDATES_IN_FLIGHT_MAX);
     assert!(batches.iter().all(|batch| batch.len() == 2) && batches.concat() == (1..=20).collect::<Vec<_>>(), "{batches:?}");
     assert_eq!(numbers(&desk.statuses(), MessageStatus::Sending), (1..=20).collect::<Vec<_>>());
     desk.acknowledge(&[(1, 1)]);
     assert!(desk.updates().is_empty(), "the first is not whole yet");
     desk.acknowledge(&[(2, 2), (3, 3), (4, 4)]);
-    let next: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    let next: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect();
     assert_eq!(next, [21, 22, 23, 24]);
     assert_eq!(desk.queued(), 21);
     desk.lose();
@@ -116,24 +113,20 @@ fn what_waits_is_sent_in_batches_of_which_only_so_many_are_under_way() {
     assert_eq!(back, (5..=24).collect::<Vec<_>>(), "what was on its way waits again (I15)");
     desk.wait(BACKOFF_MS_MAX);
     desk.connect();
-    let again: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    let again: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect();
     assert_eq!(again, (5..=24).collect::<Vec<_>>(), "in the same order (I8)");
 }
 
 #[test]
 fn an_acknowledged_message_whose_place_does_not_follow_waits_for_the_log() {
     let mut desk = Desk::new();
-    desk.send("mine");
+    let id = desk.send("mine");
     desk.forget();
     desk.acknowledge(&[(1, 2)]);
     assert_eq!(desk.statuses(), [("1".into(), MessageStatus::Sent)]);
     assert_eq!((desk.queued(), desk.cursor()), (1, 0), "it stays in the outbox until its place is stored (I2)");
-    assert_eq!(desk.client.queued_status(&message_id(&session(), &desk.device_id(), 1)), Some(MessageStatus::Sent));
-    let mut own = foreign(2, 1, "mine");
-    let outbox = desk.records.snapshot().outbox.remove(0).entries.remove(0);
-    own.message = outbox.message;
-    own.vector_clock = outbox.vector_clock;
-    own.original_device_id = outbox.original_device_id;
+    assert_eq!(desk.client.queued_status(&id), Some(MessageStatus::Sent));
+    let own = Entry { sequence_number: 2, server_timestamp: 8, ..desk.records.snapshot().outbox.remove(0).entries.remove(0) };
     desk.forget();
     desk.push(&[foreign(1, 1, "theirs"), own]);
     assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (0, 2, vec!["theirs".to_owned(), "mine".to_owned()]));
@@ -150,7 +143,7 @@ fn a_reload_loses_nothing_that_was_queued() {
     let mut desk = desk.reload();
     assert_eq!((desk.queued(), desk.cursor(), desk.shown()), (2, 1, vec!["one".to_owned(), "two".to_owned(), "three".to_owned()]));
     desk.connect();
-    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect();
     assert_eq!(sent, [2, 3]);
     assert!(desk.send("four").ends_with(":4"), "counters go on (I11)");
 }
@@ -161,7 +154,14 @@ fn a_commit_that_fails_leaves_no_trace_in_memory() {
     desk.send("kept");
     desk.forget();
     desk.held = Some(Default::default());
-    let refused = desk.ask(|request| Input::Send { request, session_id: session(), text: "refused".into(), content_type: None });
+    let refused = desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "refused".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert_eq!(desk.queued(), 1, "what is not on disk does not count");
     desk.fail(ErrorCode::StorageFull);
     assert_eq!(desk.replies[&refused].as_ref().unwrap_err().code, ErrorCode::StorageFull);
@@ -181,7 +181,14 @@ fn an_acknowledgement_that_cannot_be_stored_is_asked_for_again() {
     desk.forget();
     desk.held = Some(Default::default());
     desk.acknowledge(&[(1, 1), (2, 2)]);
-    let waits = desk.ask(|request| Input::Send { request, session_id: session(), text: "three".into(), content_type: None });
+    let waits = desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "three".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     desk.fail(ErrorCode::StorageError);
     assert_eq!(desk.disconnects, 1, "what the relay said is thrown away with the connection");
     assert!(desk.warnings().contains(&ErrorCode::StorageError));
@@ -191,7 +198,7 @@ fn an_acknowledgement_that_cannot_be_stored_is_asked_for_again() {
     assert_eq!((desk.queued(), desk.cursor()), (3, 0));
     desk.wait(BACKOFF_MS_MAX);
     desk.connect();
-    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect();
     assert_eq!(sent, [3], "the relay has the others, and its log brings them");
     let mut log: Vec<_> = desk.records.snapshot().outbox.into_iter().flat_map(|record| record.entries).take(2).collect();
     log.iter_mut().zip(1..).for_each(|(entry, sequence)| entry.sequence_number = sequence);
@@ -205,14 +212,21 @@ fn messages_that_wait_for_one_commit_share_the_next_one() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     for text in ["a", "b", "c", "d"] {
-        desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+        desk.ask(|request| Input::Send {
+            request,
+            session_id: session(),
+            text: text.into(),
+            content_type: None,
+            message_id: None,
+            known: None,
+        });
     }
     assert_eq!(desk.held.as_ref().unwrap().len(), 1);
     desk.persist();
     desk.persist();
     assert!(desk.held.as_ref().unwrap().is_empty());
     let outbox = desk.records.snapshot().outbox;
-    let counters: Vec<Vec<u64>> = outbox.iter().map(|record| record.entries.iter().map(|entry| entry.counter()).collect()).collect();
+    let counters: Vec<Vec<u64>> = outbox.iter().map(|record| record.entries.iter().map(|entry| entry.counter).collect()).collect();
     assert_eq!(counters, [vec![1], vec![2, 3, 4]], "one commit, one record");
     desk.held = None;
     desk.forget();
@@ -231,7 +245,14 @@ fn what_could_not_be_stored_is_not_sent_before_it_is_i21() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     for text in ["a", "b"] {
-        desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None });
+        desk.ask(|request| Input::Send {
+            request,
+            session_id: session(),
+            text: text.into(),
+            content_type: None,
+            message_id: None,
+            known: None,
+        });
     }
     desk.push(&foreign_log(1, 1));
     desk.persist();
@@ -249,12 +270,19 @@ fn what_could_not_be_stored_is_not_sent_before_it_is_i21() {
 fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
-    let call = desk.ask(|request| Input::Send { request, session_id: session(), text: "late".into(), content_type: None });
+    let call = desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "late".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     desk.fail(ErrorCode::ProfileInUse);
     assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
     assert_eq!(desk.disconnects, 1);
     let calls: [fn(u64) -> Input; 3] = [
-        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None },
+        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None },
         |request| Input::OpenSession { request, peer_wallet: PEER.into() },
         |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) },
     ];
@@ -274,7 +302,7 @@ fn a_gap_sends_again_from_what_the_relay_takes_next() {
     desk.acknowledge(&[(1, 1), (2, 2)]);
     desk.forget();
     desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(3));
-    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.sequence_number).collect();
+    let sent: Vec<u64> = desk.updates().iter().flat_map(|update| update.messages.clone()).map(|unsent| unsent.counter).collect();
     assert_eq!(sent, [3, 4]);
     desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(2));
     assert_eq!(desk.warnings(), [ErrorCode::RelayRolledBack], "the relay lacks what stands in the stored log (I19)");
@@ -294,32 +322,20 @@ fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
         let mut desk = Desk::new();
         let old_id = desk.device_id();
         desk.send("one");
-        desk.send("two");
+        let id = desk.send("two");
         desk.acknowledge(&[(1, 1)]);
+        let written = desk.updates().remove(1).messages.remove(0);
         desk.forget();
         desk.refuse(refusal, |error| error.expected_counter = Some(9));
         let new_id = desk.device_id();
         assert_ne!(old_id, new_id);
-        let events = desk.events();
-        assert!(
-            events
-                .iter()
-                .any(|event| *event == Event::DeviceReplaced { session_id: session(), old_id: old_id.clone(), new_id: new_id.clone() })
-        );
-        let (old, new) = (message_id(&session(), &old_id, 2), message_id(&session(), &new_id, 1));
-        assert!(
-            events.iter().any(|event| *event == Event::MessageRenamed { session_id: session(), old_id: old.clone(), new_id: new.clone() })
-        );
+        assert!(desk.events().contains(&Event::DeviceReplaced { old_id: old_id.clone(), new_id: new_id.clone() }));
         assert_eq!((desk.disconnects, desk.queued()), (1, 1));
         desk.wait(BACKOFF_MS_MAX);
         desk.connect();
         let unsent = desk.updates().remove(0).messages.remove(0);
-        assert_eq!((unsent.message.id.as_str(), unsent.sequence_number), (new.as_str(), 1));
-        assert_eq!(
-            (unsent.vector_clock.get(&old_id), unsent.vector_clock.get(&new_id)),
-            (1, 1),
-            "of the old id it knows what is in the log"
-        );
+        assert_eq!((unsent.message.id.as_str(), unsent.counter, unsent.device_id.as_str()), (id.as_str(), 1, new_id.as_str()));
+        assert_eq!((&unsent.message, unsent.knows), (&written.message, written.knows), "what it says and knew stays");
         assert_eq!(desk.reload().device_id(), new_id);
     }
 }
@@ -327,11 +343,8 @@ fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
 #[test]
 fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
     let mut desk = Desk::new();
-    for text in ["one", "bad", "three"] {
-        desk.send(text);
-    }
+    let [_, id, _] = ["one", "bad", "three"].map(|text| desk.send(text));
     desk.forget();
-    let id = message_id(&session(), &desk.device_id(), 2);
     desk.acknowledge(&[(1, 1)]);
     desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(id.clone()));
     let failed: Vec<Event> =
@@ -340,7 +353,8 @@ fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
         matches!(&failed[..], [Event::StatusChanged { message_id, error: Some(error), .. }] if *message_id == id && error.code == ErrorCode::MessageTooLarge),
         "{failed:?}"
     );
-    assert_eq!((desk.queued(), desk.shown()), (1, vec!["one".to_owned(), "three".to_owned()]));
+    assert_eq!((desk.queued(), desk.shown()), (2, vec!["one".to_owned(), "three".to_owned()]));
+    assert_eq!(desk.client.queued_status(&id), Some(MessageStatus::Failed));
 }
 
 #[test]
@@ -358,8 +372,9 @@ fn a_busy_relay_is_asked_again_after_a_wait_and_told_everything_anew() {
         desk.wait(due_ms - desk.now.monotonic_ms);
         let sent = desk.sent();
         assert!(matches!(sent[0].body, Body::DeviceAnnounce(_)), "{sent:?}");
-        let messages =
-            sent.iter().filter_map(|frame| if let Body::SyncUpdate(update) = &frame.body { Some(update.messages.len()) } else { None });
+        let messages = sent.iter().filter_map(|frame| {
+            if let Body::SyncUpdate(update) = &frame.body { Some(update.messages.entries().unwrap().len()) } else { None }
+        });
         assert_eq!(messages.sum::<usize>(), 2);
         assert_eq!(desk.disconnects, 0);
     }
@@ -378,7 +393,14 @@ fn refusals_that_name_nothing_of_this_device_are_told_and_no_more() {
     assert_eq!(desk.warnings().len(), 4);
     assert_eq!((desk.device_id(), desk.queued()), (id, 1));
     desk.refuse(ErrorCode::NotAMember, |_| {});
-    let call = desk.call(|request| Input::Send { request, session_id: session(), text: "still".into(), content_type: None });
+    let call = desk.call(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "still".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     assert!(call.is_ok() && desk.updates().is_empty(), "one that is not let in keeps what it writes");
 }
 
@@ -460,7 +482,8 @@ fn a_session_that_ended_still_sends_what_waits_and_takes_no_more() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     desk.send("one");
     desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
-    let send = |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None };
+    let send =
+        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None };
     assert_eq!(desk.call(send).unwrap_err().code, ErrorCode::UnknownSession);
     desk.connect();
     assert_eq!(desk.updates().len(), 1);

@@ -4,11 +4,12 @@ mod desk;
 
 use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, OutboxRecord, SyncScope, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
 use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
-use solconnect_sync_core::message::{Entry, Stamp};
+use solconnect_sync_core::message::{Kind, Stamp};
 
 /// Commits wait from here on.
 fn held(mut desk: Desk) -> Desk {
@@ -32,7 +33,7 @@ fn while_another_session_is_stored(desk: &mut Desk) {
 
 /// What the outbox has on disk: sessions and counters, record by record.
 fn outbox(desk: &Desk) -> Vec<(String, Vec<u64>)> {
-    let counters = |record: OutboxRecord| (record.session_id, record.entries.iter().map(Entry::counter).collect());
+    let counters = |record: OutboxRecord| (record.session_id, record.entries.iter().map(|entry| entry.counter).collect());
     desk.records.snapshot().outbox.into_iter().map(counters).collect()
 }
 
@@ -61,7 +62,7 @@ fn read_by_the_peer(desk: &mut Desk, sequence: u64) {
 
 fn edit_of(target: &Entry, sequence_number: u64, counter: u64) -> Entry {
     let mut edit = foreign(sequence_number, counter, "edited");
-    edit.message.replaces = Some(target.message.id.clone());
+    (edit.message.replaces, edit.message.kind) = (Some(target.message.id.clone()), Kind::EDIT);
     edit
 }
 
@@ -147,7 +148,7 @@ fn a_session_shows_as_it_is_stored_while_another_changes() {
 #[test]
 fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
     let calls: [fn(u64) -> Input; 2] = [
-        |request| Input::Send { request, session_id: session(), text: "b".into(), content_type: None },
+        |request| Input::Send { request, session_id: session(), text: "b".into(), content_type: None, message_id: None, known: None },
         |request| Input::CloseSession { request, session_id: session() },
     ];
     for call in calls {
@@ -165,8 +166,16 @@ fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
 #[test]
 fn a_commit_is_done_when_the_disk_says_so_of_that_one() {
     let mut desk = held(Desk::new());
-    let calls =
-        ["a", "b"].map(|text| desk.ask(|request| Input::Send { request, session_id: session(), text: text.into(), content_type: None }));
+    let calls = ["a", "b"].map(|text| {
+        desk.ask(|request| Input::Send {
+            request,
+            session_id: session(),
+            text: text.into(),
+            content_type: None,
+            message_id: None,
+            known: None,
+        })
+    });
     desk.persist();
     let first = desk.commits.last().unwrap().id;
     desk.feed(Input::Persisted { commit: first });
@@ -350,7 +359,7 @@ fn a_session_that_ended_and_begins_again_syncs_no_longer_by_itself() {
 }
 
 #[test]
-fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
+fn a_device_shows_its_old_id_until_the_new_one_is_stored_i21() {
     let mut desk = Desk::new();
     let old_device = desk.device_id();
     let id = desk.send("mine");
@@ -359,7 +368,7 @@ fn what_is_queued_again_shows_under_its_old_name_until_that_is_stored_i21() {
     assert_eq!((desk.device_id(), desk.client.queued()[0].id.clone(), desk.shown()), (old_device.clone(), id.clone(), vec!["mine".into()]));
     desk.persist();
     assert_ne!(desk.device_id(), old_device);
-    assert_ne!(desk.client.queued()[0].id, id);
+    assert_eq!((desk.client.queued()[0].id.clone(), desk.client.queued()[0].device_id.clone()), (id, desk.device_id()));
     assert_eq!((desk.shown(), desk.queued()), (vec!["mine".to_owned()], 1));
 }
 
@@ -370,7 +379,14 @@ fn what_is_sent_and_queued_again_in_one_commit_shows_when_that_is_stored_i21() {
     desk.send("first");
     let mut desk = held(desk);
     desk.push(&foreign_log(1, 1));
-    desk.ask(|request| Input::Send { request, session_id: session(), text: "second".into(), content_type: None });
+    desk.ask(|request| Input::Send {
+        request,
+        session_id: session(),
+        text: "second".into(),
+        content_type: None,
+        message_id: None,
+        known: None,
+    });
     desk.refuse(ErrorCode::CounterReused, |_| {});
     desk.persist();
     assert_eq!((desk.client.queued().len(), desk.queued()), (1, 1), "the second is on its way to disk");

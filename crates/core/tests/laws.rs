@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::conflict::{Strategy as Resolution, add_version, ranked};
-use solconnect_sync_core::frame::{Body, Frame, Head, SyncResponse};
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::entry::{Entry, Extensions, first_digest};
+use solconnect_sync_core::frame::{Body, Frame, Head, SyncResponse, SyncUpdate};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::Log;
+use solconnect_sync_core::message::{Extra, Kind, Message, Stamp};
 use solconnect_sync_core::vector_clock::{Causality, VectorClock};
 
 fn clocks() -> impl Strategy<Value = VectorClock> {
@@ -64,36 +67,92 @@ proptest! {
 
     #[test]
     fn the_winner_does_not_depend_on_the_order_of_versions(
-        written in prop::collection::vec((clocks(), "[a-e]", 0u64..3), 1..6),
+        log in logs(12),
         order in any::<prop::sample::Index>(),
     ) {
-        let versions: Vec<Entry> = written
-            .into_iter()
-            .enumerate()
-            .map(|(index, (mut vector_clock, device_id, at_ms))| {
-                vector_clock.tick(&device_id).unwrap();
-                let timestamp = Stamp::Millis(at_ms);
-                let message = Message { id: format!("v{index}"), sender_wallet: "w".into(), timestamp, ..Message::default() };
-                Entry { message, sequence_number: 0, vector_clock, server_timestamp: 0, original_device_id: device_id }
-            })
-            .collect();
-        // A device writes each counter once, so equal clocks of one device do not occur.
-        let distinct = versions.iter().enumerate().all(|(index, one)| {
-            versions[..index].iter().all(|other| other.original_device_id != one.original_device_id || other.vector_clock.compare(&one.vector_clock) == Causality::Before)
-        });
-        prop_assume!(distinct);
-        let mut rotated = versions.clone();
-        rotated.rotate_left(order.index(versions.len()));
-        for strategy in [Resolution::VectorClock, Resolution::Latest, Resolution::Manual] {
-            let ids = |versions: &[Entry]| ranked(versions, "w", strategy).iter().map(|version| version.message.id.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(ids(&versions), ids(&rotated));
-        }
+        let versions: Vec<Entry> = log.into_iter().map(|mut entry| {
+            entry.message.sender_wallet = "w".into();
+            entry
+        }).collect();
         let mut frontier = Vec::new();
         for version in versions {
             add_version(&mut frontier, version);
         }
-        for one in &frontier {
-            prop_assert!(frontier.iter().all(|other| one.message.id == other.message.id || one.vector_clock.compare(&other.vector_clock) == Causality::Concurrent));
+        let mut rotated = frontier.clone();
+        rotated.rotate_left(order.index(frontier.len().max(1)));
+        for strategy in [Resolution::VectorClock, Resolution::Latest, Resolution::Manual] {
+            let ids = |versions: &[Entry]| ranked(versions, "w", strategy).iter().map(|version| version.message.id.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(ids(&frontier), ids(&rotated));
+        }
+        for (place, late) in frontier.iter().enumerate() {
+            for early in &frontier[..place] {
+                prop_assert!(early.device_id != late.device_id && early.sequence_number > late.knows, "{:?} knows {:?}", late, early);
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_is_the_same_however_it_comes(log in logs(40), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+        let mut whole = Log::new("s");
+        prop_assert_eq!(whole.accept(log.clone()).unwrap().len(), log.len());
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(log.len() + 1)).collect();
+        places.sort_unstable();
+        let (mut parts, mut from) = (Log::new("s"), 0);
+        for place in places.into_iter().chain([log.len()]) {
+            // What is known already comes again.
+            parts.accept(log[from / 2..place].to_vec()).unwrap();
+            from = place;
+        }
+        prop_assert_eq!((parts.log_head(), parts.heads()), (whole.log_head(), whole.heads()));
+        let restored = Log::restore(whole.end(), whole.hash(), whole.heads().to_vec());
+        prop_assert_eq!(&restored, &whole);
+        prop_assert_eq!(restored.clock(), whole.clock());
+    }
+
+    #[test]
+    fn what_is_concurrent_agrees_with_the_clocks(log in logs(40)) {
+        let mut taken = Log::new("s");
+        let mut clocks: Vec<VectorClock> = Vec::new();
+        for (place, entry) in log.iter().enumerate() {
+            let clock = taken.clock_of(entry);
+            let unknown = log[..place].iter().any(|other| other.device_id != entry.device_id && clock.get(&other.device_id) < other.counter);
+            prop_assert_eq!(taken.is_concurrent(entry), unknown, "{:?}", entry);
+            let restored = Log::restore(taken.end(), taken.hash(), taken.heads().to_vec());
+            prop_assert_eq!(restored.is_concurrent(entry), unknown);
+            taken.take(entry).unwrap();
+            prop_assert_eq!(taken.clock_of(entry), clock.clone());
+            clocks.push(clock);
+        }
+        for sequence in 0..=log.len() {
+            let mut brute = VectorClock::new();
+            for entry in &log[..sequence] {
+                brute.raise(&entry.device_id, entry.counter).unwrap();
+            }
+            prop_assert_eq!(taken.clock_at(sequence as u64), Some(brute));
+        }
+    }
+
+    #[test]
+    fn a_digest_differs_where_anything_its_author_fixed_differs(entries in entries(), at in any::<prop::sample::Index>(), which in 0usize..CHANGES.len()) {
+        prop_assume!(!entries.is_empty());
+        let entry = &entries[at.index(entries.len())];
+        let before = first_digest(&entry.message.session_id, &entry.device_id);
+        let mut changed = entry.clone();
+        CHANGES[which](&mut changed);
+        prop_assert!(!changed.is_repeat_of(entry));
+        prop_assert_ne!(changed.digest(&before), entry.digest(&before), "{:?}", changed);
+        prop_assert_ne!(entry.digest(&entry.digest(&before)), entry.digest(&before), "and where anything before it does");
+        let placed = Entry { sequence_number: entry.sequence_number + 1, server_timestamp: 1, ..entry.clone() };
+        prop_assert!(placed.is_repeat_of(entry));
+        prop_assert_eq!(placed.digest(&before), entry.digest(&before), "the relay's part is not in it");
+    }
+
+    #[test]
+    fn different_entries_have_different_digests(one in entries(), other in entries()) {
+        for (one, other) in one.iter().zip(&other) {
+            // The session and the device stand at the beginning of the chain.
+            let other = Entry { device_id: one.device_id.clone(), message: Message { session_id: one.message.session_id.clone(), ..other.message.clone() }, ..other.clone() };
+            prop_assert_eq!(one.digest(&[0; 32]) == other.digest(&[0; 32]), one.is_repeat_of(&other));
         }
     }
 
@@ -104,6 +163,17 @@ proptest! {
         prop_assert_eq!(&batch.deflate().entries().unwrap(), &entries);
         let body = Body::SyncResponse(SyncResponse { messages: batch, latest_sequence: 9, ..SyncResponse::default() });
         let frame = Frame { head: Head { session_id: "s".into(), ..Head::default() }, body };
+        prop_assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap(), frame.clone());
+        prop_assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
+    }
+
+    #[test]
+    fn unsent_messages_come_back_as_they_were_written(entries in entries()) {
+        let unsent: Vec<Entry> = entries.into_iter().map(|entry| Entry { sequence_number: 0, ..entry }).collect();
+        let batch = Batch::of(&unsent).unwrap();
+        prop_assert_eq!(&batch.entries().unwrap(), &unsent);
+        let update = Body::SyncUpdate(SyncUpdate { messages: batch, last_digest: [7; 32] });
+        let frame = Frame { head: Head { session_id: "s".into(), protocol_version: Some(1), ..Head::default() }, body: update };
         prop_assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap(), frame.clone());
         prop_assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
     }
@@ -170,48 +240,95 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let rare = (
         prop::option::of("[a-z/]{0,20}"),
         prop::option::of("[a-z:]{1,9}"),
-        prop::option::of("[a-z:]{1,9}"),
+        prop_oneof![Just(0u32), 0u32..6, any::<u32>()],
+        prop_oneof![Just(String::new()), Just("aB3xY9".to_owned()), Just("Zz0000".to_owned()), "[ -~]{1,20}"],
         any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
+        prop_oneof![Just(Vec::new()), prop::collection::vec(any::<u8>(), 0..40)],
     );
-    let row = ("[a-e]", clocks(), 0u64..4, text, stamp, wallet, rare);
+    let counters = prop_oneof![Just(1u64), Just(1), 1u64..9];
+    let row = ("[a-e]", counters, clocks(), 0u64..4, text, stamp, wallet, rare);
     let session = prop_oneof![Just("a3bb189e-8bf9-8888-9912-ace4e6543002".to_owned()), "[a-z-]{1,40}"];
     (session, 0u64..1_000_000, prop::collection::vec(row, 0..40)).prop_map(|(session_id, first, rows)| {
         let mut heads = VectorClock::new();
         let mut entries = Vec::new();
         for (number, row) in rows.into_iter().enumerate() {
-            let (device, clock, lag, ciphertext, timestamp, sender_wallet, (content_type, replaces, first_id, deleted, own_id, extra)) =
-                row;
-            // Mostly a clock that follows, sometimes any.
-            let mut vector_clock = if lag == 0 { clock } else { heads.clone() };
-            let counter = heads.get(&device) + 1;
-            vector_clock.raise(&device, counter).unwrap();
-            heads.raise(&device, vector_clock.get(&device)).unwrap();
-            let counter = vector_clock.get(&device);
-            let id = if own_id { format!("{session_id}:{device}:{counter}") } else { format!("message {number}") };
-            let extra = if extra { r#"{"nonce":"abc"}"# } else { "" }.into();
-            let message = Message {
-                id,
-                sender_wallet,
+            let (
+                device_id,
+                step,
+                also,
+                lag,
                 ciphertext,
                 timestamp,
-                session_id: session_id.clone(),
-                content_type,
-                replaces,
-                first_id,
-                deleted,
-                extra,
-            };
+                sender_wallet,
+                (content_type, replaces, kind, start, extra, extensions),
+            ) = row;
+            let counter = heads.get(&device_id) + step;
+            heads.raise(&device_id, counter).unwrap();
+            // Most ids follow from the place, some have another form.
+            let own = start.is_empty() || start.len() == 6;
+            let id = if own { message_id(&session_id, &device_id, &start, counter) } else { start };
+            let extra = Extra::from(if extra { r#"{"nonce":"abc"}"# } else { "" });
+            let kind = Kind(kind);
+            let session_id = session_id.clone();
+            let message = Message { id, sender_wallet, ciphertext, timestamp, session_id, content_type, replaces, kind, extra };
             let sequence_number = if first == 0 { 0 } else { first + number as u64 };
-            entries.push(Entry {
-                message,
-                sequence_number,
-                vector_clock,
-                server_timestamp: 1_700_000_000_000 + lag,
-                original_device_id: device,
-            });
+            // Mostly all that is before it, sometimes less.
+            let knows = if first == 0 { lag * 7 } else { (sequence_number - 1).saturating_sub(lag * lag) };
+            let also = if lag == 3 { also } else { VectorClock::new() };
+            let (extensions, server_timestamp) = (Extensions::from(&*extensions), 1_700_000_000_000 + lag);
+            entries.push(Entry { message, device_id, counter, knows, also, extensions, sequence_number, server_timestamp });
         }
         entries
     })
 }
+
+/// The log of the session "s": some devices, whose authors knew it up to somewhere, and a little beside it.
+fn logs(count_max: usize) -> impl Strategy<Value = Vec<Entry>> {
+    let row = ("[a-e]", 1u64..3, any::<prop::sample::Index>(), any::<bool>(), prop::option::of(("[a-e]", 1u64..9)), 0u64..3);
+    prop::collection::vec(row, 0..count_max).prop_map(|rows| {
+        let mut heads = VectorClock::new();
+        let mut log = Vec::new();
+        for (number, (device_id, step, knows, knows_all, also_knows, at_ms)) in rows.into_iter().enumerate() {
+            let counter = heads.get(&device_id) + step;
+            heads.raise(&device_id, counter).unwrap();
+            let mut also = VectorClock::new();
+            if let Some((other, counter)) = also_knows {
+                also.raise(&other, counter).unwrap();
+            }
+            let timestamp = Stamp::Millis(at_ms);
+            let message = Message { id: format!("m{number}"), session_id: "s".into(), timestamp, ..Message::default() };
+            let knows = if knows_all { number } else { knows.index(number + 1) } as u64;
+            let sequence_number = number as u64 + 1;
+            log.push(Entry { message, device_id, counter, knows, also, sequence_number, server_timestamp: at_ms, ..Entry::default() });
+        }
+        log
+    })
+}
+
+/// One field of all that an author fixes becomes another.
+const CHANGES: [fn(&mut Entry); 18] = [
+    |entry| entry.counter += 1,
+    |entry| entry.knows += 1,
+    |entry| entry.also.raise("another", 1).unwrap(),
+    |entry| entry.also.raise("a", entry.also.get("a") + 1).unwrap(),
+    |entry| entry.extensions = Extensions::from(&[entry.extensions.bytes(), &[0]].concat()[..]),
+    |entry| entry.message.id.push('x'),
+    |entry| entry.message.sender_wallet.push('x'),
+    |entry| entry.message.ciphertext.push('x'),
+    |entry| entry.message.ciphertext.insert(0, '\0'),
+    |entry| entry.message.timestamp = Stamp::Text(format!("{:?} ", entry.message.timestamp)),
+    |entry| entry.message.timestamp = Stamp::Millis(entry.message.timestamp.ms() ^ 1),
+    |entry| entry.message.timestamp = if let Stamp::Iso(ms) = entry.message.timestamp { Stamp::Millis(ms) } else { Stamp::Iso(5) },
+    |entry| entry.message.content_type = entry.message.content_type.as_ref().map_or_else(|| Some(String::new()), |_| None),
+    |entry| entry.message.replaces = entry.message.replaces.as_ref().map_or_else(|| Some(String::new()), |_| None),
+    |entry| {
+        let Message { content_type, replaces, .. } = &mut entry.message;
+        if content_type == replaces {
+            (*content_type, *replaces) = (Some("x".into()), None);
+        }
+        std::mem::swap(content_type, replaces);
+    },
+    |entry| entry.message.kind.0 ^= 1,
+    |entry| entry.message.kind.0 ^= 1 << 31,
+    |entry| entry.message.extra = Extra::from(if entry.message.extra.is_empty() { "{}" } else { "" }),
+];

@@ -15,7 +15,7 @@ fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
     rooms.hear(2);
     rooms.say(2, &update("b", WALLETS[1], 1, "from b"));
     let conflict = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"][0].clone();
-    assert_eq!((conflict["messageId"].as_str(), conflict["resolution"].as_str()), (Some("room:b:1"), Some("log_order")));
+    assert_eq!((conflict["messageId"].as_str(), conflict["resolution"].as_str()), (Some("room:b:start0:1"), Some("log_order")));
     let texts: Vec<&str> = conflict["conflictingVersions"]
         .as_array()
         .unwrap()
@@ -24,7 +24,7 @@ fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
         .collect();
     assert_eq!(texts, ["from b", "from a"]);
     assert!(rooms.hear_only(2, "sync_conflict").is_empty(), "v1 devices find them in the log");
-    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [unsent("a", WALLETS[0], 2, "knows", json!({ "b": 1 }))] })));
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [unsent("a", WALLETS[0], 2, "knows", 2)] })));
     assert!(rooms.hear_only(3, "sync_conflict").is_empty());
 }
 
@@ -38,7 +38,7 @@ fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
         rooms.say(1, &update("a", WALLETS[0], counter, &long));
     }
     rooms.hear(3);
-    let messages: Vec<Value> = (1..=120).map(|counter| unsent("b", WALLETS[1], counter, "short", json!({}))).collect();
+    let messages: Vec<Value> = (1..=120).map(|counter| unsent("b", WALLETS[1], counter, "short", 0)).collect();
     rooms.say(2, &v1("b", "sync_update", json!({ "messages": messages })));
     let conflicts = rooms.hear_only(3, "sync_conflict").remove(0)["conflicts"].clone();
     assert_eq!(conflicts.as_array().map(Vec::len), Some(100));

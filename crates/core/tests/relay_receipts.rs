@@ -11,6 +11,7 @@ fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.say(1, &update("a", WALLETS[0], 2, "y"));
+    rooms.lists();
     rooms.hear(1);
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
     assert!(rooms.hear(1).is_empty(), "what arrives soon after is told with it");
@@ -18,13 +19,13 @@ fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
     let delivered = rooms.hear_only(1, "read_receipt_sync").remove(0)["receipts"][0].clone();
     assert_eq!(
         (delivered["status"].as_str(), delivered["messageId"].as_str(), delivered["sequenceNumber"].as_u64()),
-        (Some("delivered"), Some("room:a:1"), Some(1))
+        (Some("delivered"), Some("room:a:start0:1"), Some(1))
     );
     assert_eq!((delivered["readerWallet"].as_str(), delivered["deviceId"].as_str()), (Some(WALLETS[1]), Some("b")));
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
     rooms.timeout(50);
     assert!(rooms.hear(1).is_empty(), "nothing new");
-    rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read", "timestamp": 9 }] })));
+    rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:start0:1", "status": "read", "timestamp": 9 }] })));
     let read = rooms.hear_only(1, "read_receipt_sync").remove(0)["receipts"][0].clone();
     assert_eq!(
         (read["status"].as_str(), read["sequenceNumber"].as_u64(), read["timestamp"].as_u64()),
@@ -58,7 +59,7 @@ fn receipts_of_so_many_wallets_are_kept() {
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     for number in 0..2 * RECEIPT_WALLETS_MAX {
         rooms.say(2, &announce("b", &format!("wallet {number}")));
-        rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:1", "status": "read" }] })));
+        rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": [{ "messageId": "room:a:start0:1", "status": "read" }] })));
     }
     assert_eq!(rooms.hear_only(1, "read_receipt_sync").len(), 2 * RECEIPT_WALLETS_MAX, "all are passed on");
     assert_eq!(rooms.journal[ROOM].watermarks.len(), RECEIPT_WALLETS_MAX);
@@ -81,7 +82,7 @@ fn seed_clients_hear_of_receipts_that_others_send_and_not_of_those_that_the_rela
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
     rooms.timeout(50);
     assert_eq!((rooms.hear_only(3, "read_receipt_sync").len(), rooms.hear_only(1, "read_receipt_sync").len()), (0, 1));
-    let receipts = json!([{ "messageId": "room:a:2", "status": "read" }, { "messageId": "nobody's", "status": "read" }]);
+    let receipts = json!([{ "messageId": "room:a:start0:2", "status": "read" }, { "messageId": "nobody's", "status": "read" }]);
     rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": receipts })));
     let told = rooms.hear_only(3, "read_receipt_sync").remove(0)["receipts"].clone();
     assert_eq!((told[0]["sequenceNumber"].as_u64(), told[1].get("sequenceNumber")), (Some(2), None), "its place, where it is known");
@@ -93,7 +94,7 @@ fn seed_clients_hear_of_receipts_that_others_send_and_not_of_those_that_the_rela
     let told = rooms.hear_only(6, "read_receipt_sync").remove(0);
     let told: Vec<_> = told["receipts"].as_array().unwrap().iter().map(|receipt| receipt["status"].as_str().unwrap()).collect();
     assert_eq!(told, ["read"], "what was read was delivered");
-    rooms.say(5, &v1("late", "sync_update", json!({ "messages": [unsent("late", WALLETS[0], 1, "y", json!({ "a": 2 }))] })));
+    rooms.say(5, &v1("late", "sync_update", json!({ "messages": [unsent("late", WALLETS[0], 1, "y", 2)] })));
     rooms.say(4, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [3] })));
     rooms.timeout(50);
     assert_eq!(rooms.hear_only(5, "read_receipt_sync").len(), 1, "also of what is no longer in memory");
@@ -118,7 +119,7 @@ fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_f
     for (connection, device, wallet) in [(3, "a", WALLETS[0]), (4, "b", WALLETS[1])] {
         rooms.join(connection, device, wallet);
     }
-    rooms.say(4, &v1("b", "sync_update", json!({ "messages": [unsent("b", WALLETS[1], 1, "own", json!({ "a": 1 }))] })));
+    rooms.say(4, &v1("b", "sync_update", json!({ "messages": [unsent("b", WALLETS[1], 1, "own", 1)] })));
     rooms.hear(3);
     rooms.say(4, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
     rooms.timeout(50);
@@ -138,13 +139,13 @@ fn a_receipt_beyond_the_log_stands_for_its_end() {
     let far = json!([{ "messageId": "nothing", "status": "read", "sequenceNumber": 9_007_199_254_740_991_u64 }]);
     rooms.say(2, &v1("b", "read_receipt", json!({ "receipts": far })));
     let told = rooms.hear_only(1, "read_receipt_sync").remove(0);
-    assert_eq!((told["receipts"][0]["sequenceNumber"].as_u64(), &told["receipts"][0]["messageId"]), (Some(1), &json!("room:a:1")));
+    assert_eq!((told["receipts"][0]["sequenceNumber"].as_u64(), &told["receipts"][0]["messageId"]), (Some(1), &json!("room:a:start0:1")));
 }
 
 #[test]
 fn many_receipts_of_one_frame_are_two_for_v1_devices() {
     let mut rooms = two();
-    let messages: Vec<_> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+    let messages: Vec<_> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
     rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     rooms.hear(1);
     let receipts: Vec<_> = (1..=1_000)

@@ -2,7 +2,7 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{
     ATTACHMENTS_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX, REQUESTS_WAITING_MAX, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
@@ -39,12 +39,12 @@ fn chat_frames_reach_everybody_else_as_they_came() {
     assert_eq!(pushed[0]["messages"][0]["message"]["ciphertext"], "hi");
     let entry = &rooms.log()[1];
     assert_eq!((entry.message.id.as_str(), entry.message.sender_wallet.as_str()), ("m1", "alice"));
-    assert_eq!((entry.original_device_id.as_str(), entry.message.session_id.as_str()), ("alice", ROOM));
+    assert_eq!((entry.device_id.as_str(), entry.message.session_id.as_str()), ("alice", ROOM));
     rooms.say(1, &chat("alice", "hi"));
     rooms.say(1, &chat("alice", "hi"));
     assert_eq!(rooms.texts(), ["first", "hi", "hi", "hi"], "chat frames without an id are no repeats of each other");
     rooms.say(1, &chat("", "who am I"));
-    assert_eq!(rooms.log()[4].original_device_id, "alice", "one connection is one writer");
+    assert_eq!(rooms.log()[4].device_id, "alice", "one connection is one writer");
     rooms.say(1, &chat(&"x".repeat(201), "too long a name"));
     assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT");
 }
@@ -79,7 +79,7 @@ fn who_writes_without_a_name_is_anonymous() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &chat("", "who am I"));
-    assert_eq!(rooms.log()[0].original_device_id, "anonymous");
+    assert_eq!(rooms.log()[0].device_id, "anonymous");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_v1_device_is_told_no_progress_and_only_so_much_before_it_acknowledges() {
     rooms.join(1, "a", WALLETS[0]);
     let total = UNACKNOWLEDGED_MESSAGES_MAX + 300;
     for first in (1..=total).step_by(100) {
-        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
         rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     rooms.open(2);
@@ -187,7 +187,10 @@ fn a_v1_device_is_told_no_progress_and_only_so_much_before_it_acknowledges() {
     let heard = rooms.hear(2);
     assert!(heard.iter().all(|frame| frame["type"] == "sync_response"), "it sees by the numbers how far it is");
     assert_eq!(last(&heard), UNACKNOWLEDGED_MESSAGES_MAX);
-    assert_eq!(heard[0]["serverVectorClock"], json!({}));
+    assert_eq!(heard[0].get("serverVectorClock"), None);
+    let log = heard.last().unwrap()["log"].clone();
+    assert_eq!(log["hash"], hex(&rooms.journal[ROOM].entries[UNACKNOWLEDGED_MESSAGES_MAX as usize - 1].log_hash));
+    assert_eq!(log["sequence"], UNACKNOWLEDGED_MESSAGES_MAX, "it compares its log with that of the relay");
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [100] })));
     assert_eq!(last(&rooms.hear_only(2, "sync_response")), UNACKNOWLEDGED_MESSAGES_MAX + 100);
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [7, UNACKNOWLEDGED_MESSAGES_MAX] })));
@@ -202,7 +205,7 @@ fn what_is_no_longer_in_memory_is_read_from_the_journal_once_for_all_who_wait() 
     rooms.join(1, "a", WALLETS[0]);
     let total = TAIL_ENTRIES_MAX as u64 + 44;
     for first in (1..=total).step_by(100) {
-        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", json!({}))).collect();
+        let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
         rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
     }
     for connection in [2, 3] {
@@ -296,7 +299,7 @@ fn what_waits_for_sessions_to_be_read_is_bounded_for_each_connection_and_given_b
     rooms.held = Some(Default::default());
     rooms.open(1);
     rooms.open(2);
-    let messages: Vec<Value> = (1..=7).map(|counter| unsent("a", WALLETS[0], counter, &"x".repeat(8_000), json!({}))).collect();
+    let messages: Vec<Value> = (1..=7).map(|counter| unsent("a", WALLETS[0], counter, &"x".repeat(8_000), 0)).collect();
     let mut frame = seed("a", "sync_update", json!({ "messages": messages }));
     let mut say = |rooms: &mut Rooms, connection: u64, number: usize| {
         frame["sessionId"] = json!(format!("room {number}"));
@@ -326,6 +329,7 @@ fn a_session_is_forgotten_when_the_last_one_leaves() {
     assert!(!rooms.asked.contains(&"load"), "somebody is still there");
     rooms.feed(Input::Closed { connection: 2 });
     rooms.feed(Input::Closed { connection: 3 });
+    rooms.lists();
     rooms.asked.clear();
     rooms.join(4, "a", WALLETS[0]);
     assert!(rooms.asked.contains(&"load"));
@@ -349,6 +353,8 @@ fn everybody_is_told_who_is_there() {
     rooms.open(2);
     rooms.say(2, &announce("b", WALLETS[1]));
     assert_eq!(rooms.hear_only(2, "device_list")[0]["devices"].as_array().map(Vec::len), Some(2), "who comes is told of all");
+    assert!(rooms.hear_only(1, "device_list").is_empty(), "the others a little later");
+    rooms.lists();
     let told = rooms.hear_only(1, "device_list").remove(0);
     assert_eq!(
         (told["devices"].as_array().map(Vec::len), told["devices"][0]["deviceId"].as_str()),
@@ -358,14 +364,18 @@ fn everybody_is_told_who_is_there() {
     rooms.open(3);
     rooms.say(3, &seed("s", "device_announce", json!({ "syncState": { "lastSyncedSequence": 3, "vectorClock": { "s": 2 } } })));
     assert_eq!(rooms.hear_only(3, "device_list")[0]["devices"].as_array().map(Vec::len), Some(3));
+    rooms.lists();
     rooms.hear(1);
-    rooms.now.wall_ms += 5;
+    rooms.hear(3);
+    let left_ms = rooms.now.wall_ms;
     rooms.feed(Input::Closed { connection: 2 });
+    rooms.lists();
     let left = rooms.hear_only(1, "device_list").remove(0);
     assert_eq!((left["devices"][0]["deviceId"].as_str(), left["devices"][0]["isOnline"].as_bool()), (Some("b"), Some(false)));
-    assert_eq!(left["devices"][0]["lastSeenAt"], 1_700_000_000_005_u64);
+    assert_eq!(left["devices"][0]["lastSeenAt"], left_ms);
     assert!(rooms.hear_only(3, "device_list").is_empty(), "seed clients get lists when one comes");
     rooms.join(2, "b", WALLETS[1]);
+    rooms.lists();
     let list = rooms.hear_only(3, "device_list").remove(0);
     let seeds = list["devices"].as_array().unwrap().iter().find(|device| device["deviceId"] == "s").unwrap();
     assert_eq!(seeds["syncState"], json!({ "lastSyncedSequence": 3, "vectorClock": { "s": 2 } }), "with what each has");
@@ -377,11 +387,11 @@ fn a_session_with_all_its_writers_can_still_be_read() {
     rooms.join(2, "d0", WALLETS[0]);
     rooms.say(2, &update("d0", WALLETS[0], 1, "x"));
     rooms.feed(Input::Closed { connection: 2 });
-    rooms.fill(1);
+    rooms.fill();
     rooms.open(1);
     rooms.say(1, &announce("one-more", WALLETS[0]));
     rooms.say(1, &v1("one-more", "sync_request", json!({})));
-    assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"].as_array().unwrap().len(), 100);
     rooms.say(1, &update("one-more", WALLETS[0], 1, "y"));
     assert_eq!(the_error(&mut rooms, 1)["code"], "LIMIT_REACHED", "it may not write");
 }
@@ -457,6 +467,8 @@ fn a_connection_takes_part_in_so_many_sessions_and_no_more() {
 fn a_socket_that_takes_nothing_is_cut_and_one_that_takes_something_is_not() {
     for takes in [false, true] {
         let mut rooms = two();
+        rooms.lists();
+        rooms.hear(2);
         rooms.stuck = vec![2];
         let text = "x".repeat(8 * 1024);
         for counter in 1..=2 * SOCKET_QUEUE_BYTES_MAX as u64 / 8_192 {
@@ -487,7 +499,7 @@ fn a_socket_that_takes_nothing_is_cut_and_one_that_takes_something_is_not() {
 #[test]
 fn a_list_of_devices_fits_a_frame() {
     let mut rooms = Rooms::new();
-    rooms.fill(1);
+    rooms.fill();
     rooms.open(1);
     rooms.say(1, &announce("d0", WALLETS[0]));
     let bytes = rooms.lengths(1)[0];
@@ -551,6 +563,7 @@ fn a_heartbeat_is_answered_with_the_head_of_the_log() {
     rooms.say(2, &v1("b", "sync_heartbeat", json!({ "sequenceNumber": 1 })));
     let answer = rooms.hear_only(2, "sync_heartbeat").remove(0);
     assert_eq!((answer["sequenceNumber"].as_u64(), &answer["vectorClock"]), (Some(1), &json!({})));
+    assert_eq!(answer["log"], json!({ "sequence": 1, "hash": hex(&rooms.journal[ROOM].entries[0].log_hash) }));
     rooms.open(3);
     rooms.say(3, &seed("s", "sync_heartbeat", json!({ "sequenceNumber": 0 })));
     assert_eq!(rooms.hear_only(3, "sync_heartbeat")[0]["vectorClock"], json!({ "a": 1 }));

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use memory::Records;
-use solconnect_sync_core::client::{Commit, LogRecord, Snapshot};
+use solconnect_sync_core::client::{Commit, LogRecord, NameRecord, Snapshot};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 
 /// A database and how often it was opened: whoever opened it last may write.
@@ -71,6 +71,10 @@ impl suite::Store for InMemory {
 
     async fn snapshot(&self) -> Snapshot {
         self.database.borrow().records.snapshot()
+    }
+
+    async fn name(&self, session_id: &str, message_id: &str) -> Option<NameRecord> {
+        self.database.borrow().records.names.get(&(session_id.to_owned(), message_id.to_owned())).cloned()
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {

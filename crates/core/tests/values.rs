@@ -1,10 +1,11 @@
 //! Values that others rely on: limits as PROTOCOL.md names them, errors by name, times, sizes and sums.
 
+use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCategory, ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::ids::{check_id, new_device_id, session_of};
 use solconnect_sync_core::limits::*;
-use solconnect_sync_core::message::{Entry, Extra, Message, Stamp};
+use solconnect_sync_core::message::{Extra, Kind, Message, Stamp};
 use solconnect_sync_core::time::{iso_from_ms, ms_from_iso};
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -16,7 +17,7 @@ fn clock(text: &str) -> VectorClock {
 fn limits_are_those_of_the_protocol() {
     assert_eq!(INTEGER_MAX, 9_007_199_254_740_991);
     assert_eq!((FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, TEXT_BYTES_MAX), (65_536, 63_488, 8_192));
-    assert_eq!((INFLATED_BYTES_MAX, CLOCK_ENTRIES_MAX), (262_144, 65_536));
+    assert_eq!((INFLATED_BYTES_MAX, ALSO_MAX, EXTENSIONS_BYTES_MAX, RECENT_ENTRIES_MAX), (262_144, 64, 4_096, 256));
     assert_eq!((BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX), (1_000, 1_024, 200, 128));
     assert_eq!((OUTBOX_MESSAGES_MAX, SESSIONS_MAX, RECEIPT_WALLETS_MAX), (10_000, 1_000, 64));
     assert_eq!((SOCKET_QUEUE_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_STALL_MS_MAX), (65_536, 147_456, 5_000));
@@ -104,13 +105,7 @@ fn a_time_is_shown_as_iso_8601_whatever_was_written() {
 
 #[test]
 fn a_message_is_as_large_as_it_stands_in_json() {
-    let empty = Entry {
-        message: Message::default(),
-        sequence_number: 1,
-        vector_clock: VectorClock::new(),
-        server_timestamp: 0,
-        original_device_id: String::new(),
-    };
+    let empty = Entry { sequence_number: 1, ..Entry::default() };
     let grown = |change: fn(&mut Entry)| {
         let mut entry = empty.clone();
         change(&mut entry);
@@ -125,11 +120,14 @@ fn a_message_is_as_large_as_it_stands_in_json() {
     assert_eq!(grown(|entry| entry.message.timestamp = Stamp::Text("now".into())), 5);
     assert_eq!(grown(|entry| entry.message.timestamp = Stamp::Iso(5)), 0);
     assert_eq!(grown(|entry| entry.message.extra = Extra::from(r#"{"a":1}"#)), 7);
-    assert_eq!(grown(|entry| entry.vector_clock = r#"{"a":1,"bb":2}"#.parse().unwrap()), 2 * 22 + 3);
+    assert_eq!(grown(|entry| entry.also = r#"{"a":1,"bb":2}"#.parse().unwrap()), 2 * 22 + 3);
+    assert_eq!(grown(|entry| entry.extensions = Extensions::from(&[1; 4][..])), 8);
     let mut entry = empty.clone();
     entry.message.ciphertext = "x".repeat(TEXT_BYTES_MAX);
     entry.message.id = "m".repeat(ID_BYTES_MAX);
-    entry.original_device_id = "d".into();
+    (entry.device_id, entry.counter) = ("d".into(), INTEGER_MAX);
+    (0..ALSO_MAX).for_each(|number| entry.also.raise(&format!("{number}"), INTEGER_MAX).unwrap());
+    entry.extensions = Extensions::from(&[0xff; EXTENSIONS_BYTES_MAX][..]);
     assert!(entry.json_bytes_max() >= serde_json::to_string(&entry).unwrap().len(), "never less than it is");
     assert!(entry.check().is_ok());
     entry.message.extra = Extra::from(format!(r#"{{"a":"{}"}}"#, "x".repeat(MESSAGE_BYTES_MAX - entry.json_bytes_max() - 8)).as_str());
@@ -157,49 +155,44 @@ fn a_message_keeps_to_its_limits() {
 }
 
 #[test]
-fn digests_tell_every_difference_that_counts() {
+fn a_name_is_known_again_by_what_was_said_under_it() {
     let message = Message { id: "m".into(), sender_wallet: "w".into(), ciphertext: "x".into(), ..Message::default() };
-    let later = Message { timestamp: Stamp::Millis(7), id: "n".into(), ..message.clone() };
-    assert_ne!(message.digest(), later.digest(), "every field");
-    assert_eq!(message.content_digest(), later.content_digest(), "seed clients repeat a message with other times");
-    let changes: [fn(&mut Message); 5] = [
-        |message| message.sender_wallet = "v".into(),
+    let entry = |message: &Message| Entry { message: message.clone(), device_id: "d".into(), counter: 1, ..Entry::default() };
+    let changes: [fn(&mut Message); 4] = [
         |message| message.ciphertext = "y".into(),
         |message| message.content_type = Some("text/x".into()),
         |message| message.replaces = Some("o".into()),
-        |message| message.deleted = true,
+        |message| message.kind = Kind::VOID,
     ];
     for change in changes {
         let mut changed = message.clone();
         change(&mut changed);
-        assert_ne!(message.content_digest(), changed.content_digest());
-        assert_ne!(message.digest(), changed.digest());
+        assert_ne!(changed.fingerprint(), message.fingerprint());
+        assert!(!entry(&changed).says_the_same(&entry(&message)) && !entry(&changed).is_repeat_of(&entry(&message)));
     }
-    assert_eq!(message.digest(), message.clone().digest());
+    // Where one text ends and the next begins is part of what is said.
+    let of = |replaces: &str, text: &str| Message { replaces: Some(replaces.into()), ciphertext: text.into(), ..Message::default() };
+    assert_ne!(of("ab", "c").fingerprint(), of("a", "bc").fingerprint());
+    // Queued again, or by another device of the wallet.
+    let again = Message { timestamp: Stamp::Millis(7), extra: Extra::from(r#"{"a":1}"#), ..message.clone() };
+    assert_eq!((again.fingerprint(), again.fingerprint().len()), (message.fingerprint(), 16));
+    assert!(entry(&again).says_the_same(&Entry { device_id: "e".into(), counter: 9, knows: 3, ..entry(&message) }));
+    assert!(!entry(&again).is_repeat_of(&entry(&message)));
+    let named: [fn(&mut Message); 2] = [|message| message.id = "n".into(), |message| message.sender_wallet = "v".into()];
+    for change in named {
+        let mut changed = message.clone();
+        change(&mut changed);
+        assert!(!entry(&changed).says_the_same(&entry(&message)));
+    }
 }
 
 #[test]
-fn a_message_is_known_again_by_its_first_name_and_by_what_was_written() {
-    let message = Message { id: "m".into(), sender_wallet: "w".into(), replaces: Some("o".into()), ..Message::default() };
-    let again = |change: fn(&mut Message)| {
-        let mut again = Message { id: "n".into(), first_id: Some("m".into()), ..message.clone() };
-        change(&mut again);
-        (message.is_same(&again), again.is_same(&message), again.written_digest() == message.written_digest())
-    };
-    assert_eq!(again(|_| {}), (true, true, true));
-    assert_eq!(again(|again| again.replaces = Some("queued again too".into())), (true, true, true));
-    assert_eq!(again(|again| again.first_id = Some("l".into())), (false, false, true));
-    assert_eq!(again(|again| again.first_id = None), (false, false, true), "it was not queued again");
-    let changes: [fn(&mut Message); 6] = [
-        |again| again.replaces = None,
-        |again| again.sender_wallet = "v".into(),
-        |again| again.ciphertext = "y".into(),
-        |again| again.timestamp = Stamp::Millis(7),
-        |again| again.content_type = Some("text/x".into()),
-        |again| again.deleted = true,
-    ];
-    assert_eq!(changes.map(again), [(false, false, false); 6]);
-    assert_eq!(again(|again| again.extra = Extra::from(r#"{"a":1}"#)), (false, false, true), "fields that nobody knows");
+fn kinds_are_numbers_that_stay_as_they_are() {
+    assert_eq!([Kind::MESSAGE, Kind::EDIT, Kind::DELETION, Kind::VOID].map(|kind| kind.0), [0, 1, 2, 4]);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|kind| Kind(kind).is_version()), [false, true, true, false, false, false]);
+    let written = |kind: u32| serde_json::to_value(Message { kind: Kind(kind), ..Message::default() }).unwrap().get("kind").cloned();
+    assert_eq!((written(0), written(4), written(77)), (None, Some(4.into()), Some(77.into())));
+    assert_eq!(serde_json::from_str::<Message>(r#"{"kind":null}"#).unwrap().kind, Kind::MESSAGE);
 }
 
 #[test]

@@ -4,12 +4,15 @@
 
 use prost::Message as _;
 use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
     Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, ReadReceipt, ReadReceiptSync, Receipt,
-    ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, Unsent,
+    ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate,
 };
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 const SESSION: &str = "a3bb189e-8bf9-8888-9912-ace4e6543002";
@@ -30,9 +33,9 @@ fn clock(text: &str) -> VectorClock {
 }
 
 fn entries(first: u64) -> Vec<Entry> {
-    let entry = |number: u64, device: &str, clock_text: &str, text: &str| Entry {
+    let entry = |number: u64, device: &str, counter: u64, text: &str| Entry {
         message: Message {
-            id: format!("{SESSION}:{device}:{}", clock(clock_text).get(device)),
+            id: message_id(SESSION, device, "aB3xY9", counter),
             sender_wallet: WALLET.into(),
             ciphertext: text.into(),
             timestamp: Stamp::Iso(1_700_000_000_000 + number),
@@ -40,20 +43,29 @@ fn entries(first: u64) -> Vec<Entry> {
             ..Message::default()
         },
         sequence_number: if first == 0 { 0 } else { first + number },
-        vector_clock: clock(clock_text),
+        counter,
+        knows: (first + number).saturating_sub(1).min(7),
         server_timestamp: 1_700_000_000_100 + number,
-        original_device_id: device.into(),
+        device_id: device.into(),
+        ..Entry::default()
     };
-    let mut last = entry(2, "dev", r#"{"dev":2}"#, "aGVsbG8gd29ybGQ=");
+    let mut second = entry(1, "phone", 1, "hé");
+    second.message.id = "of another form".into();
+    second.also = clock(r#"{"tablet":3}"#);
+    let mut last = entry(2, "dev", 2, "aGVsbG8gd29ybGQ=");
     last.message.content_type = Some("text/x".into());
     last.message.extra = r#"{"nonce":"n"}"#.into();
-    vec![entry(0, "dev", r#"{"dev":1}"#, "hi"), entry(1, "phone", r#"{"dev":1,"phone":1}"#, "hé"), last]
+    (last.message.replaces, last.message.kind) = (Some("m".into()), Kind::EDIT);
+    last.extensions = Extensions::from(&[5, 1, b'x'][..]);
+    vec![entry(0, "dev", 1, "hi"), second, last]
 }
+
+const LOG: LogHead = LogHead { sequence: 9, hash: [0x5a; 32] };
 
 fn frames() -> Vec<(&'static str, Frame)> {
     let from_client = |body| Frame { head: head(), body };
     let from_relay = |body| Frame { head: Head { session_id: SESSION.into(), ..Head::default() }, body };
-    let unsent: Vec<Unsent> = entries(0).into_iter().filter(|entry| entry.original_device_id == "dev").map(Unsent::from).collect();
+    let unsent: Vec<Entry> = entries(0).into_iter().filter(|entry| entry.device_id == "dev").collect();
     let device = |id: &str| DeviceState {
         device_id: id.into(),
         platform: "web".into(),
@@ -79,6 +91,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 last_synced_sequence: 7,
                 missing_ranges: vec![SequenceRange { start: 1, end: 2 }],
                 max_batch_size: Some(100),
+                log: Some(LOG),
                 ..SyncRequest::default()
             })),
         ),
@@ -88,20 +101,33 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 messages: Batch::of(&entries(7)).unwrap(),
                 latest_sequence: 9,
                 in_reply_to: Some("1-1".into()),
+                log: Some(LOG),
+            })),
+        ),
+        (
+            "sync_response_live",
+            from_relay(Body::SyncResponse(SyncResponse {
+                messages: Batch::of(&entries(9)[..1]).unwrap(),
+                latest_sequence: 9,
                 ..SyncResponse::default()
             })),
         ),
-        ("sync_update", from_client(Body::SyncUpdate(SyncUpdate { messages: unsent }))),
+        ("sync_update", from_client(Body::SyncUpdate(SyncUpdate { messages: Batch::of(&unsent).unwrap(), last_digest: [0xd1; 32] }))),
         (
             "sync_ack",
             from_relay(Body::SyncAck(SyncAck {
                 acknowledged_sequences: vec![9, 10],
-                acknowledged_message_ids: vec![format!("{SESSION}:dev:1"), format!("{SESSION}:dev:2")],
+                acknowledged_counters: vec![1, 2],
+                log: Some(LOG),
                 server_timestamps: vec![1_700_000_000_100, 1_700_000_000_100],
                 ..SyncAck::default()
             })),
         ),
         ("sync_heartbeat", from_client(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, ..SyncHeartbeat::default() }))),
+        (
+            "sync_heartbeat_relay",
+            from_relay(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, log: Some(LOG), ..SyncHeartbeat::default() })),
+        ),
         (
             "read_receipt",
             from_client(Body::ReadReceipt(ReadReceipt {
@@ -120,6 +146,14 @@ fn frames() -> Vec<(&'static str, Frame)> {
             from_relay(Body::Error(ErrorBody {
                 expected_counter: Some(3),
                 ..ErrorBody::new(&SyncError::new(ErrorCode::CounterGap, "no"))
+            })),
+        ),
+        (
+            "error_stored",
+            from_relay(Body::Error(ErrorBody {
+                refused_message_id: Some("m".into()),
+                stored_sequence: Some(4),
+                ..ErrorBody::new(&SyncError::new(ErrorCode::AlreadyStored, "no"))
             })),
         ),
     ]
@@ -158,7 +192,7 @@ fn frames_are_read_as_they_always_were() {
         let of_binary = Frame::from_bytes(&bytes).unwrap();
         assert_eq!(of_binary.to_json(), json, "{name}");
         let of_json = Frame::parse(json).unwrap();
-        if name != "error" {
+        if !name.starts_with("error") {
             // In JSON an error names its session itself.
             assert_eq!(of_json.to_bytes(), frame.to_bytes(), "{name}");
         }
@@ -190,11 +224,12 @@ fn every_field_comes_back_from_the_binary_form() {
         progress: Some(Progress { messages_synced: 1, total_messages: 2, conflicts_resolved: 3 }),
         error: Some("why".into()),
     };
-    let ack = |ids: &[&str]| SyncAck {
+    let ack = |log| SyncAck {
         acknowledged_sequences: vec![9, 7, 8],
-        acknowledged_message_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-        vector_clock: clock(r#"{"a":3}"#),
-        server_timestamps: vec![5, 4],
+        acknowledged_counters: vec![3, 1, 2],
+        server_timestamps: vec![5, 4, 5],
+        log,
+        ..SyncAck::default()
     };
     let receipt = |status, timestamp| Receipt {
         message_id: "m".into(),
@@ -210,19 +245,19 @@ fn every_field_comes_back_from_the_binary_form() {
         Body::DeviceList(DeviceList {
             devices: vec![device("a", None), device("b", Some("w")), device("c", Some("v")), device("d", Some("w"))],
         }),
-        Body::SyncRequest(SyncRequest { sync_vector: clock(r#"{"a":3}"#), ..SyncRequest::default() }),
-        Body::SyncResponse(SyncResponse { server_vector_clock: clock(r#"{"a":3}"#), ..SyncResponse::default() }),
+        Body::SyncRequest(SyncRequest { log: Some(LogHead { sequence: 0, hash: [0; 32] }), ..SyncRequest::default() }),
+        Body::SyncResponse(SyncResponse { log: Some(LOG), ..SyncResponse::default() }),
         Body::SyncStatus(status(SyncPhase::Started)),
         Body::SyncStatus(status(SyncPhase::InProgress)),
         Body::SyncStatus(status(SyncPhase::Completed)),
         Body::SyncStatus(status(SyncPhase::Failed)),
         Body::SyncStatus(SyncStatus::default()),
-        Body::SyncAck(ack(&["s:a:7", "s:a:5"])),
-        Body::SyncAck(ack(&["s:a:1", "s:b:2"])),
-        Body::SyncAck(ack(&["s:a:1", "t:a:2"])),
-        Body::SyncAck(ack(&["s:a:1", "of another form"])),
-        Body::SyncAck(ack(&[])),
-        Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 0, vector_clock: clock(r#"{"a":3}"#) }),
+        Body::SyncAck(ack(Some(LOG))),
+        Body::SyncAck(ack(None)),
+        Body::SyncAck(SyncAck { acknowledged_sequences: vec![9], ..SyncAck::default() }),
+        Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries(0)[..1]).unwrap(), last_digest: [3; 32] }),
+        Body::SyncUpdate(SyncUpdate::default()),
+        Body::SyncHeartbeat(SyncHeartbeat { log: Some(LOG), ..SyncHeartbeat::default() }),
         Body::ReadReceipt(ReadReceipt { receipts: receipts.clone(), ..ReadReceipt::default() }),
         Body::ReadReceiptSync(ReadReceiptSync { receipts }),
         Body::Error(ErrorBody {
@@ -230,6 +265,7 @@ fn every_field_comes_back_from_the_binary_form() {
             in_reply_to: Some("f".into()),
             refused_message_id: Some("m".into()),
             expected_counter: Some(3),
+            stored_sequence: Some(4),
             ..ErrorBody::new(&refused)
         }),
     ];
@@ -250,11 +286,16 @@ fn what_equals_nothing_is_not_written() {
     assert_eq!(relays.to_bytes().unwrap(), [0x0a, 1, b's', 0xb2, 0x01, 0], "a frame of the relay names the session only");
 }
 
+fn log(read: schema::LogHead) -> LogHead {
+    LogHead { sequence: read.sequence, hash: read.hash.try_into().unwrap() }
+}
+
 #[test]
 fn the_schema_of_the_protocol_reads_our_frames() {
     for (name, frame) in frames() {
         let read = schema::Frame::decode(frame.to_bytes().unwrap().as_slice()).unwrap();
-        assert_eq!(hex(&read.session_uuid), SESSION.replace('-', ""), "{name}");
+        let is_named_by_its_batch = name.starts_with("sync_response");
+        assert_eq!(hex(&read.session_uuid), if is_named_by_its_batch { String::new() } else { SESSION.replace('-', "") }, "{name}");
         match (name, read) {
             ("device_announce", schema::Frame { device_announce: Some(announce), device_id, timestamp, protocol_version, .. }) => {
                 assert_eq!((device_id.as_str(), timestamp, protocol_version), ("dev", 1_700_000_000_000, 1));
@@ -272,26 +313,41 @@ fn the_schema_of_the_protocol_reads_our_frames() {
             ("sync_request", schema::Frame { sync_request: Some(request), .. }) => {
                 assert_eq!((request.last_synced_sequence, request.max_batch_size), (7, 100));
                 assert_eq!((request.missing_ranges[0].start, request.missing_ranges[0].end), (1, 2));
+                assert_eq!(request.log.map(log), Some(LOG));
             }
             ("sync_response", schema::Frame { sync_response: Some(response), .. }) => {
                 assert_eq!((response.latest_sequence, response.in_reply_to.as_str()), (9, "1-1"));
                 assert_eq!(Batch::from_bytes(&response.batch).entries().unwrap(), entries(7));
+                assert_eq!(response.log.map(log), Some(LOG));
+            }
+            ("sync_response_live", schema::Frame { sync_response: Some(response), .. }) => {
+                assert_eq!((response.latest_sequence, response.log.map(log)), (9, None));
+                assert_eq!(Batch::from_bytes(&response.batch).entries().unwrap(), entries(9)[..1]);
             }
             ("sync_update", schema::Frame { sync_update: Some(update), .. }) => {
                 assert_eq!(Batch::from_bytes(&update.batch).entries().unwrap().len(), 2);
+                assert_eq!(update.last_digest, [0xd1; 32]);
             }
             ("sync_ack", schema::Frame { sync_ack: Some(ack), .. }) => {
-                assert_eq!((ack.session.as_str(), ack.device.as_str()), (SESSION, "dev"));
+                assert_eq!(ack.log.map(log), Some(LOG));
                 assert_eq!((ack.counters, ack.sequences), (vec![1, 1], vec![9, 1]));
                 assert_eq!(ack.server_timestamps, [1_700_000_000_100, 0]);
             }
-            ("sync_heartbeat", schema::Frame { sync_heartbeat: Some(heartbeat), .. }) => assert_eq!(heartbeat.sequence_number, 9),
+            ("sync_heartbeat", schema::Frame { sync_heartbeat: Some(heartbeat), .. }) => {
+                assert_eq!((heartbeat.sequence_number, heartbeat.log.map(log)), (9, None));
+            }
+            ("sync_heartbeat_relay", schema::Frame { sync_heartbeat: Some(heartbeat), .. }) => {
+                assert_eq!((heartbeat.sequence_number, heartbeat.log.map(log)), (9, Some(LOG)));
+            }
             ("read_receipt", schema::Frame { read_receipt: Some(receipts), .. }) => {
                 let receipt = &receipts.receipts[0];
                 assert_eq!((receipt.message_id.as_str(), receipt.status, receipt.sequence_number), ("m", 1, 9));
             }
             ("error", schema::Frame { error: Some(error), .. }) => {
                 assert_eq!((error.error.as_str(), error.code.as_str(), error.expected_counter), ("no", "COUNTER_GAP", 3));
+            }
+            ("error_stored", schema::Frame { error: Some(error), .. }) => {
+                assert_eq!((error.code.as_str(), error.refused_message_id.as_str(), error.stored_sequence), ("ALREADY_STORED", "m", 4));
             }
             (name, frame) => panic!("{name} was read as {frame:?}"),
         }
@@ -375,6 +431,16 @@ mod schema {
         pub missing_ranges: Vec<Range>,
         #[prost(uint64, tag = "4")]
         pub max_batch_size: u64,
+        #[prost(message, tag = "5")]
+        pub log: Option<LogHead>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct LogHead {
+        #[prost(uint64, tag = "1")]
+        pub sequence: u64,
+        #[prost(bytes, tag = "2")]
+        pub hash: Vec<u8>,
     }
 
     #[derive(prost::Message)]
@@ -393,32 +459,36 @@ mod schema {
         pub latest_sequence: u64,
         #[prost(string, tag = "3")]
         pub in_reply_to: String,
+        #[prost(message, tag = "5")]
+        pub log: Option<LogHead>,
     }
 
     #[derive(prost::Message)]
     pub struct SyncUpdate {
         #[prost(bytes, tag = "1")]
         pub batch: Vec<u8>,
+        #[prost(bytes, tag = "2")]
+        pub last_digest: Vec<u8>,
     }
 
     #[derive(prost::Message)]
     pub struct SyncAck {
-        #[prost(string, tag = "1")]
-        pub session: String,
-        #[prost(string, tag = "2")]
-        pub device: String,
         #[prost(sint64, repeated, tag = "3")]
         pub counters: Vec<i64>,
         #[prost(sint64, repeated, tag = "5")]
         pub sequences: Vec<i64>,
         #[prost(sint64, repeated, tag = "6")]
         pub server_timestamps: Vec<i64>,
+        #[prost(message, tag = "8")]
+        pub log: Option<LogHead>,
     }
 
     #[derive(prost::Message)]
     pub struct SyncHeartbeat {
         #[prost(uint64, tag = "1")]
         pub sequence_number: u64,
+        #[prost(message, tag = "3")]
+        pub log: Option<LogHead>,
     }
 
     #[derive(prost::Message)]
@@ -443,7 +513,11 @@ mod schema {
         pub error: String,
         #[prost(string, tag = "2")]
         pub code: String,
+        #[prost(string, tag = "5")]
+        pub refused_message_id: String,
         #[prost(uint64, tag = "6")]
         pub expected_counter: u64,
+        #[prost(uint64, tag = "7")]
+        pub stored_sequence: u64,
     }
 }

@@ -10,8 +10,13 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen(js_name = toJson)]
 pub fn to_json(frame: &[u8]) -> Result<String, Error> {
     let frame = Frame::from_bytes(frame).map_err(thrown)?;
-    if let Body::SyncResponse(response) = &frame.body {
-        response.messages.entries().map_err(|malformed| thrown(malformed.in_frame()))?;
+    let batch = match &frame.body {
+        Body::SyncResponse(response) => Some(&response.messages),
+        Body::SyncUpdate(update) => Some(&update.messages),
+        _ => None,
+    };
+    if let Some(batch) = batch {
+        batch.entries().map_err(|malformed| thrown(malformed.in_frame()))?;
     }
     Ok(frame.to_json())
 }

@@ -38,7 +38,7 @@ impl Bench {
             device_id: device_id.clone(),
             counter: sequence,
             key: None,
-            digest: [7; 32],
+            log_hash: [7; 32],
             body: Batch::from_bytes(&[7; BODY_BYTES]),
         };
         let entries = (*head + 1..=*head + count).map(entry).collect();

@@ -284,6 +284,7 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
         JournalQuestion::Find { session_id, counters, keys } => {
             store::find(connection, session_id, counters, keys).map(JournalAnswer::Entries)
         }
+        JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
     };
     Some(answer.unwrap_or_else(|reason| {
         error!("reading the journal failed: {reason}");
@@ -298,11 +299,16 @@ mod tests {
 
     fn entry(sequence: u64, body_bytes: usize) -> StoredEntry {
         let body = solconnect_sync_core::batch::Batch::from_bytes(&vec![7; body_bytes]);
-        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, digest: [7; 32], body }
+        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, log_hash: [7; 32], body }
+    }
+
+    fn row(sequence: u64) -> DeviceRow {
+        let (last_counter, last_sequence, last_digest) = (sequence, sequence, [9; 32]);
+        DeviceRow { device_id: "d".to_owned(), last_counter, last_sequence, last_digest, ..DeviceRow::default() }
     }
 
     fn append(session: &str, sequence: u64, body_bytes: usize) -> JournalQuestion {
-        let device = DeviceRow { device_id: "d".to_owned(), last_counter: sequence, ..DeviceRow::default() };
+        let device = row(sequence);
         JournalQuestion::Append { session_id: session.to_owned(), entries: vec![entry(sequence, body_bytes)], devices: vec![device] }
     }
 
@@ -365,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_never_moves_a_devices_counter_past_the_log() {
+    fn what_is_noted_never_changes_what_the_log_says_of_a_device() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
-        let noted = DeviceRow { device_id: "d".to_owned(), last_counter: 9, last_seen_ms: 5, ..DeviceRow::default() };
+        let noted = DeviceRow { device_id: "d".to_owned(), last_counter: 9, last_sequence: 9, last_seen_ms: 5, ..DeviceRow::default() };
         let note = JournalQuestion::Note { session_id: "a".to_owned(), devices: vec![noted], watermarks: Vec::new() };
         let (mut first, mut received) = writer(&path);
         let questions = vec![append("a", 1, 9), note, load("a")];
-        let expected = [DeviceRow { device_id: "d".to_owned(), last_counter: 1, last_seen_ms: 5, ..DeviceRow::default() }];
+        let expected = [DeviceRow { last_seen_ms: 5, ..row(1) }];
         let Some(JournalAnswer::Session(before)) = answers(&mut first, &mut received, questions).pop() else { panic!() };
         assert_eq!(before.devices, expected);
         first.write_notes();

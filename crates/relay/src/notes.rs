@@ -49,12 +49,13 @@ impl Notes {
         };
         let mut devices: BTreeMap<_, _> = stored.devices.into_iter().map(|row| (row.device_id.clone(), row)).collect();
         for (id, noted) in &notes.devices {
-            let (last_counter, retired) = devices.get(id).map_or((0, false), |row| (row.last_counter, row.retired));
-            devices.insert(id.clone(), DeviceRow { last_counter, retired, ..noted.clone() });
+            let row = devices.entry(id.clone()).or_default();
+            let (last_counter, last_sequence, last_digest) = (row.last_counter, row.last_sequence, row.last_digest);
+            *row = DeviceRow { last_counter, last_sequence, last_digest, ..noted.clone() };
         }
         let mut watermarks: BTreeMap<_, _> = stored.watermarks.into_iter().map(|row| (row.wallet.clone(), row)).collect();
         watermarks.extend(notes.watermarks.clone());
-        StoredSession { head: stored.head, devices: devices.into_values().collect(), watermarks: watermarks.into_values().collect() }
+        StoredSession { devices: devices.into_values().collect(), watermarks: watermarks.into_values().collect(), ..stored }
     }
 
     /// Writes all of it. Call it within a transaction or savepoint.

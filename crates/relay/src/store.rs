@@ -6,14 +6,18 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::Digest;
+use solconnect_sync_core::frame::SyncState;
 use solconnect_sync_core::ids::DeviceId;
-use solconnect_sync_core::relay::{DeviceRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::limits::INTEGER_MAX;
+use solconnect_sync_core::relay::{DeviceRow, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -29,22 +33,23 @@ CREATE TABLE entries (
     sequence INTEGER NOT NULL,
     device   TEXT    NOT NULL,
     counter  INTEGER NOT NULL,
-    key      TEXT,
-    digest   BLOB    NOT NULL,
+    key      BLOB,
+    log_hash BLOB    NOT NULL,
     body     BLOB    NOT NULL,
     PRIMARY KEY (session, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_by_counter ON entries (session, device, counter);
 CREATE UNIQUE INDEX entries_by_key ON entries (session, key) WHERE key IS NOT NULL;
 CREATE TABLE devices (
-    session      INTEGER NOT NULL REFERENCES sessions (id),
-    device       TEXT    NOT NULL,
-    wallet       TEXT,
-    platform     TEXT    NOT NULL,
-    last_counter INTEGER NOT NULL,
-    last_seen_ms INTEGER NOT NULL,
-    sync_state   TEXT    NOT NULL,
-    retired      INTEGER NOT NULL DEFAULT 0,
+    session              INTEGER NOT NULL REFERENCES sessions (id),
+    device               TEXT    NOT NULL,
+    wallet               TEXT,
+    platform             TEXT    NOT NULL,
+    last_counter         INTEGER NOT NULL DEFAULT 0,
+    last_sequence        INTEGER NOT NULL DEFAULT 0,
+    last_digest          BLOB    NOT NULL DEFAULT (zeroblob(32)),
+    last_seen_ms         INTEGER NOT NULL,
+    last_synced_sequence INTEGER NOT NULL,
     PRIMARY KEY (session, device)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE watermarks (
@@ -56,10 +61,7 @@ CREATE TABLE watermarks (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What makes tables of version 2 those of version 3.
-const SCHEMA_SINCE_2: &str = "ALTER TABLE devices ADD COLUMN retired INTEGER NOT NULL DEFAULT 0";
-
-const ENTRY_COLUMNS: &str = "sequence, device, counter, key, digest, body";
+const ENTRY_COLUMNS: &str = "sequence, device, counter, key, log_hash, body";
 
 /// Why something was not stored or read. A sentence for the operator.
 pub(crate) type Reason = String;
@@ -93,6 +95,8 @@ pub(crate) fn close(connection: Connection, lost: bool) -> rusqlite::Result<()> 
 }
 
 fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(), Reason>> {
+    // What is refused is left as it is, the log of a process that was killed too.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Exclusive: a second relay on the same file would give out the same sequence numbers.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -102,14 +106,14 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     if application != APPLICATION_ID && !empty {
         return Ok(Err(format!("{name} is a database of another program: choose another file with --journal")));
     }
-    if version == 1 {
+    if !empty && version != SCHEMA_VERSION {
+        let (written, help) = match version {
+            ..=0 => ("by no version that is known", "move it away"),
+            1..SCHEMA_VERSION => ("by a preview whose form is not read any more", "move it away"),
+            _ => ("by a newer version", "use that version"),
+        };
         return Ok(Err(format!(
-            "the journal {name} was written by a preview whose form is not read any more: move it away, or choose another file"
-        )));
-    }
-    if version > SCHEMA_VERSION {
-        return Ok(Err(format!(
-            "the journal {name} was written by a newer version (tables {version}, this version knows {SCHEMA_VERSION}): use that version, or another file"
+            "the journal {name} was written {written} (tables {version}, this version knows {SCHEMA_VERSION}): {help}, or choose another file"
         )));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -118,12 +122,13 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
     connection.set_prepared_statement_cache_capacity(32);
     // Immediate also where nothing is to be made: takes the file's lock now and not at the first message.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    if version < SCHEMA_VERSION {
-        transaction.execute_batch(if version == 2 { SCHEMA_SINCE_2 } else { SCHEMA })?;
+    if empty {
+        transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(Ok(()))
 }
 
@@ -137,14 +142,28 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
     let Some((id, head)) = find_session(connection, session_id).map_err(reason)? else {
         return Ok(StoredSession::default());
     };
+    let log_hash = log_hash(connection, id, head).map_err(reason)?;
+    let has_keys = has_keys(connection, id).map_err(reason)?;
     let devices = devices(connection, id).map_err(reason)?;
     let watermarks = watermarks(connection, id).map_err(reason)?;
-    Ok(StoredSession { head, devices, watermarks })
+    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks })
+}
+
+/// The hash of the last entry; anything where there is none.
+fn log_hash(connection: &Connection, session: i64, head: u64) -> rusqlite::Result<Digest> {
+    let mut statement = connection.prepare_cached("SELECT log_hash FROM entries WHERE session = ?1 AND sequence = ?2")?;
+    statement.query_row(params![session, head], |row| row.get(0)).optional().map(Option::unwrap_or_default)
+}
+
+fn has_keys(connection: &Connection, session: i64) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE session = ?1 AND key IS NOT NULL)")?;
+    statement.query_row([session], |row| row.get(0))
 }
 
 fn devices(connection: &Connection, session: i64) -> rusqlite::Result<Vec<DeviceRow>> {
     let mut statement = connection.prepare_cached(
-        "SELECT device, wallet, platform, last_counter, last_seen_ms, sync_state, retired FROM devices WHERE session = ?1",
+        "SELECT device, wallet, platform, last_counter, last_sequence, last_digest, last_seen_ms, last_synced_sequence
+         FROM devices WHERE session = ?1",
     )?;
     let rows = statement.query_map([session], |row| {
         Ok(DeviceRow {
@@ -152,10 +171,10 @@ fn devices(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Device
             wallet: row.get(1)?,
             platform: row.get(2)?,
             last_counter: row.get(3)?,
-            last_seen_ms: row.get(4)?,
-            // For display only: an unreadable one must not make its session unreadable.
-            sync_state: serde_json::from_str(row.get_ref(5)?.as_str()?).unwrap_or_default(),
-            retired: row.get(6)?,
+            last_sequence: row.get(4)?,
+            last_digest: row.get(5)?,
+            last_seen_ms: row.get(6)?,
+            sync_state: SyncState { last_synced_sequence: row.get(7)?, ..SyncState::default() },
         })
     })?;
     rows.collect()
@@ -193,8 +212,11 @@ pub(crate) fn append(connection: &Connection, session_id: &str, entries: &[Store
     for device in devices {
         write_device(connection, session, device).map_err(reason)?;
         connection
-            .prepare_cached("UPDATE devices SET last_counter = ?3, retired = ?4 WHERE session = ?1 AND device = ?2")
-            .and_then(|mut statement| statement.execute(params![session, device.device_id, device.last_counter, device.retired]))
+            .prepare_cached("UPDATE devices SET last_counter = ?3, last_sequence = ?4, last_digest = ?5 WHERE session = ?1 AND device = ?2")
+            .and_then(|mut statement| {
+                let DeviceRow { device_id, last_counter, last_sequence, last_digest, .. } = device;
+                statement.execute(params![session, device_id, last_counter, last_sequence, last_digest])
+            })
             .map_err(reason)?;
     }
     Ok(())
@@ -202,24 +224,25 @@ pub(crate) fn append(connection: &Connection, session_id: &str, entries: &[Store
 
 fn insert_entry(connection: &Connection, session: i64, entry: &StoredEntry) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO entries (session, sequence, device, counter, key, digest, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO entries (session, sequence, device, counter, key, log_hash, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    let StoredEntry { sequence, device_id, counter, key, digest, body } = entry;
-    statement.execute(params![session, sequence, device_id, counter, key, digest, body.bytes()])?;
+    let StoredEntry { sequence, device_id, counter, key, log_hash, body } = entry;
+    statement.execute(params![session, sequence, device_id, counter, key, log_hash, body.bytes()])?;
     Ok(())
 }
 
-/// Writes all of a device but its `last_counter` and whether it is retired, which only [`append`] may change: they say
-/// what the log says, or the device could not go on after a crash.
+/// Writes all of a device but its last entry, which only [`append`] may change: it is that of the log, or the device could
+/// not go on after a crash. Of what it has only the place: its clock, which only informs, would be read with every start of
+/// the session.
 fn write_device(connection: &Connection, session: i64, device: &DeviceRow) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO devices (session, device, wallet, platform, last_counter, last_seen_ms, sync_state)
-         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)
+        "INSERT INTO devices (session, device, wallet, platform, last_seen_ms, last_synced_sequence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (session, device) DO UPDATE SET wallet = excluded.wallet, platform = excluded.platform,
-            last_seen_ms = excluded.last_seen_ms, sync_state = excluded.sync_state",
+            last_seen_ms = excluded.last_seen_ms, last_synced_sequence = excluded.last_synced_sequence",
     )?;
-    let sync_state = serde_json::to_string(&device.sync_state).unwrap_or_default();
-    statement.execute(params![session, device.device_id, device.wallet, device.platform, device.last_seen_ms, sync_state])?;
+    let DeviceRow { device_id, wallet, platform, last_seen_ms, sync_state, .. } = device;
+    statement.execute(params![session, device_id, wallet, platform, last_seen_ms, sync_state.last_synced_sequence])?;
     Ok(())
 }
 
@@ -281,7 +304,7 @@ pub(crate) fn find(
     connection: &Connection,
     session_id: &str,
     counters: &[(DeviceId, u64)],
-    keys: &[String],
+    keys: &[Key],
 ) -> Result<Vec<StoredEntry>, Reason> {
     let Some((session, _)) = find_session(connection, session_id).map_err(reason)? else {
         return Ok(Vec::new());
@@ -306,13 +329,93 @@ pub(crate) fn find(
     select().map_err(reason)
 }
 
+/// The highest counter of each device up to each of these sequence numbers. Of every device only the entries around these
+/// places are looked at, in an index in which counters and places ascend together: never more than all of its entries.
+pub(crate) fn clocks(connection: &Connection, session_id: &str, at: &[u64]) -> Result<Vec<VectorClock>, Reason> {
+    let mut clocks = vec![VectorClock::new(); at.len()];
+    let Some((session, _)) = find_session(connection, session_id).map_err(reason)? else {
+        return Ok(clocks);
+    };
+    let mut ascending: Vec<(u64, &mut VectorClock)> = at.iter().copied().zip(&mut clocks).collect();
+    ascending.sort_by_key(|(place, _)| *place);
+    let mut device = String::new();
+    while let Some(next) = device_after(connection, session, &device).map_err(reason)? {
+        device = next;
+        let mut walk = Walk::begin(connection, session, &device).map_err(reason)?;
+        for (place, clock) in &mut ascending {
+            let counter = walk.through(*place).map_err(reason)?;
+            clock.raise(&device, counter).map_err(|error| error.message)?;
+        }
+    }
+    Ok(clocks)
+}
+
+/// The next device that has entries, in the order of their names.
+fn device_after(connection: &Connection, session: i64, device: &str) -> rusqlite::Result<Option<DeviceId>> {
+    let mut statement = connection.prepare_cached("SELECT min(device) FROM entries WHERE session = ?1 AND device > ?2")?;
+    statement.query_row(params![session, device], |row| row.get(0))
+}
+
+/// A device's entries, walked through from the first on.
+struct Walk<'a> {
+    connection: &'a Connection,
+    session: i64,
+    device: &'a str,
+    /// The counter of the last entry that was passed.
+    counter: u64,
+    /// The counter and the place of the one behind it.
+    next: Option<(u64, u64)>,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(connection: &'a Connection, session: i64, device: &'a str) -> rusqlite::Result<Walk<'a>> {
+        let mut walk = Walk { connection, session, device, counter: 0, next: None };
+        walk.next = walk.after(0)?;
+        Ok(walk)
+    }
+
+    /// Passes the entries up to a place, which is not before the one asked for last; gives the counter of the last of them. In
+    /// steps that double and then halve again, so that it takes no longer than to look at each.
+    fn through(&mut self, place: u64) -> rusqlite::Result<u64> {
+        let mut step = 1_u64;
+        while let Some((counter, _)) = self.next.filter(|(_, sequence)| *sequence <= place) {
+            self.counter = counter;
+            // Far ahead: the last entry that is not behind the step.
+            let ahead = self.up_to(counter.saturating_add(step).min(INTEGER_MAX))?;
+            if ahead.1 <= place {
+                self.counter = ahead.0;
+                step = step.saturating_mul(2);
+            } else {
+                step = (step / 2).max(1);
+            }
+            self.next = self.after(self.counter)?;
+        }
+        Ok(self.counter)
+    }
+
+    fn after(&self, counter: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT counter, sequence FROM entries WHERE session = ?1 AND device = ?2 AND counter > ?3 ORDER BY counter LIMIT 1",
+        )?;
+        statement.query_row(params![self.session, self.device, counter], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    }
+
+    /// The last entry of the device up to a counter that is not below its first.
+    fn up_to(&self, counter: u64) -> rusqlite::Result<(u64, u64)> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT counter, sequence FROM entries WHERE session = ?1 AND device = ?2 AND counter <= ?3 ORDER BY counter DESC LIMIT 1",
+        )?;
+        statement.query_row(params![self.session, self.device, counter], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+}
+
 fn entry_of(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
     Ok(StoredEntry {
         sequence: row.get(0)?,
         device_id: row.get(1)?,
         counter: row.get(2)?,
         key: row.get(3)?,
-        digest: row.get(4)?,
+        log_hash: row.get(4)?,
         body: Batch::from_bytes(row.get_ref(5)?.as_blob()?),
     })
 }

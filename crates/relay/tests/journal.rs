@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use solconnect_relay::journal::Journal;
 use solconnect_sim::conformance::{Ask, Crash, append, entry, journal_conformance, load, read_all};
-use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion};
+use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion, StoredEntry};
+use solconnect_sync_core::vector_clock::VectorClock;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// Tells the child process of `entries_said_to_be_stored_survive_a_kill` which file to write to.
@@ -122,33 +124,79 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn a_journal_of_the_version_before_keeps_all_of_it_i24() {
+fn a_journal_of_another_version_is_refused_by_name_and_left_alone_i24() {
     let folder = tempfile::tempdir().unwrap();
     let path = journal_in(&folder);
     let mut ask = open(&path);
     assert_eq!(append(&mut ask, "s", vec![entry(1, "d", None)]), JournalAnswer::Appended);
-    let before = load(&mut ask, "s");
+    // As a process leaves it that is killed: what was appended is in its log only.
+    let other = folder.path().join("other.db");
+    let log = |path: &Path| path.with_extension("db-wal");
+    std::fs::copy(&path, &other).unwrap();
+    std::fs::copy(log(&path), log(&other)).unwrap();
     drop(ask);
-    let connection = Connection::open(&path).unwrap();
-    connection.execute_batch("ALTER TABLE devices DROP COLUMN retired; PRAGMA user_version = 2").unwrap();
-    drop(connection);
-    for _ in 0..2 {
-        let mut ask = open(&path);
-        assert_eq!(load(&mut ask, "s"), before);
-        assert_eq!(read_all(&mut ask, "s"), [entry(1, "d", None)]);
+    let connection = Connection::open(&other).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    for (version, words) in
+        [(1, "a preview"), (2, "a preview"), (3, "a preview"), (0, "no version"), (-1, "no version"), (999, "a newer version")]
+    {
+        connection.pragma_update(None, "user_version", version).unwrap();
+        let copied = folder.path().join(format!("{version}.db"));
+        std::fs::copy(&other, &copied).unwrap();
+        std::fs::copy(log(&other), log(&copied)).unwrap();
+        let files = || [&copied, &log(&copied)].map(|path| std::fs::read(path).unwrap());
+        let before = files();
+        let reason = refusal(&copied);
+        assert!(reason.contains(words) && reason.contains(&format!("tables {version},")), "{reason}");
+        assert!(reason.contains(copied.to_str().unwrap()), "{reason}");
+        assert!(files() == before, "{version}: it was written");
     }
 }
 
+/// What `clocks` must answer, counted entry by entry.
+fn clock_at(entries: &[StoredEntry], place: u64) -> VectorClock {
+    let mut clock = VectorClock::new();
+    for entry in entries.iter().filter(|entry| entry.sequence <= place) {
+        clock.raise(&entry.device_id, entry.counter).unwrap();
+    }
+    clock
+}
+
 #[test]
-fn a_journal_of_a_newer_version_is_refused_and_left_alone() {
+fn clocks_are_those_of_the_entries_up_to_each_place() {
     let folder = tempfile::tempdir().unwrap();
-    let path = journal_in(&folder);
-    drop(open(&path));
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
-    let reason = refusal(&path);
-    assert!(reason.contains("newer version") && reason.contains("999"), "{reason}");
-    let version: i64 = Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 999);
+    let mut ask = open(&journal_in(&folder));
+    let mut counters = std::collections::BTreeMap::new();
+    // A device alone, two in turn, one that leaves counters out, one that is rare.
+    let writer = |sequence: u64| match sequence {
+        1..=50 => ("a", 1),
+        _ if sequence.is_multiple_of(97) => ("rare", 1),
+        _ if sequence.is_multiple_of(7) => ("sparse", 1 << (sequence % 20)),
+        _ if sequence.is_multiple_of(2) => ("b", 1),
+        _ => ("a", 1),
+    };
+    let mut entries = Vec::new();
+    for sequence in 1..=1_000 {
+        let (device, step) = writer(sequence);
+        let counter = counters.entry(device).or_insert(0);
+        *counter += step;
+        entries.push(StoredEntry { counter: *counter, ..entry(sequence, device, None) });
+    }
+    assert_eq!(append(&mut ask, "s", entries.clone()), JournalAnswer::Appended);
+    let places: Vec<Vec<u64>> = vec![
+        (0..=1_002).collect(),
+        vec![1_000, 1, 500, 500, 0, 97],
+        (0..100).map(|number| (number * 7_919) % 1_001).collect(),
+        vec![],
+        vec![u64::from(u32::MAX)],
+    ];
+    for at in places {
+        let expected: Vec<VectorClock> = at.iter().map(|place| clock_at(&entries, *place)).collect();
+        assert_eq!(ask(JournalQuestion::Clocks { session_id: "s".to_owned(), at }), Some(JournalAnswer::Clocks(expected)));
+    }
+    let never = JournalQuestion::Clocks { session_id: "never".to_owned(), at: vec![0, 3] };
+    assert_eq!(ask(never), Some(JournalAnswer::Clocks(vec![VectorClock::new(); 2])));
 }
 
 #[test]

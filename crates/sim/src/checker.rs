@@ -19,7 +19,7 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 25, 26, 27, 30];
+pub const INVARIANTS: [u8; 25] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30];
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -118,6 +118,8 @@ pub(crate) struct ConnectionView {
     pub full_since_ms: Option<u64>,
     /// As which device it keeps our rules, by session.
     pub v1: BTreeMap<SessionId, DeviceId>,
+    /// Sessions in which it said something, by our rules or as a seed client.
+    pub spoken: BTreeMap<SessionId, Spoken>,
     /// It is a device's, not a hostile member's.
     pub honest: bool,
     /// Messages that the relay has received and not answered; a hostile member sends several under one name.
@@ -139,6 +141,13 @@ pub(crate) struct Waiting {
     pub entry: Entry,
     /// The update that it came in; seed clients' have no digest.
     pub update: Option<Rc<(Vec<Entry>, Digest)>>,
+}
+
+/// How a connection has spoken in a session.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Spoken {
+    pub v1: bool,
+    pub seed: bool,
 }
 
 /// How far a device that keeps our rules has stored a log, and what it was sent beyond.
@@ -182,15 +191,8 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 7] = [
-        Mark::KnownAgain,
-        Mark::HostileTaken,
-        Mark::VoidStands,
-        Mark::Unknown,
-        Mark::KnowsBeside,
-        Mark::SentAgain,
-        Mark::Forked,
-    ];
+    pub const ALL: [Mark; 7] =
+        [Mark::KnownAgain, Mark::HostileTaken, Mark::VoidStands, Mark::Unknown, Mark::KnowsBeside, Mark::SentAgain, Mark::Forked];
 
     /// For people.
     pub fn label(self) -> &'static str {

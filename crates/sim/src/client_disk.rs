@@ -134,7 +134,12 @@ impl ClientDisk {
             self.go_back(self.history.len());
             return Err(error);
         }
-        let concerns = |write: &Write| !matches!(write, Write::Versions(_) | Write::Name(_) | Write::ForgetName { .. } | Write::JoinLog { .. } | Write::ClearLog { .. });
+        let concerns = |write: &Write| {
+            !matches!(
+                write,
+                Write::Versions(_) | Write::Name(_) | Write::ForgetName { .. } | Write::JoinLog { .. } | Write::ClearLog { .. }
+            )
+        };
         let changed = commit.strict || commit.writes.iter().any(concerns);
         let strict = commit.strict;
         self.history.push(commit);

@@ -52,7 +52,9 @@ impl Checker {
                 let whole = (entry.knows + 1, sequence - 1);
                 let named = conflict.conflicting_versions.iter().skip(1).map(|version| (&version.device_id, &version.message.id));
                 let is_meant = |(device, id): (&DeviceId, &MessageId)| {
-                    expected.iter().any(|place| log.entry(*place).is_some_and(|other| (&other.device_id, &other.message.id) == (device, id)))
+                    expected
+                        .iter()
+                        .any(|place| log.entry(*place).is_some_and(|other| (&other.device_id, &other.message.id) == (device, id)))
                 };
                 let agrees = !expected.is_empty() && told == Some(whole) && named.clone().all(is_meant);
                 self.require_where(12, !self.set_back, agrees, || {
@@ -75,7 +77,15 @@ impl Checker {
 
     /// What a tab shows of a session's log from `from` up to its cursor: the same as the log says, with the new versions
     /// that it has not sent.
-    pub fn shown(&mut self, tab: TabId, session: &SessionRecord, shown: &[MessageView], clocked: &BTreeSet<u64>, from: u64, unsent: &[&Entry]) {
+    pub fn shown(
+        &mut self,
+        tab: TabId,
+        session: &SessionRecord,
+        shown: &[MessageView],
+        clocked: &BTreeSet<u64>,
+        from: u64,
+        unsent: &[&Entry],
+    ) {
         let Some(view) = self.tabs.get(&tab) else { return };
         let SessionRecord { session_id, log: stored, wallet, peer_wallet, .. } = session;
         let cursor = stored.end();

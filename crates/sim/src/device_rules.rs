@@ -287,7 +287,8 @@ impl Checker {
         let sessions = touched.map(|id| (id.clone(), state.cursor(id))).collect();
         let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
-        let swept = writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
+        let swept =
+            writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
         let entries = swept.flat_map(|id| state.unsent(id).map(|entry| ((id.clone(), entry.message.id.clone()), entry.clone()))).collect();
         Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state) }
     }

@@ -26,7 +26,7 @@
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
 //! **Who judges** (`checker`, with `device_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows replies, events,
-//! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I15, I19 to I23,
+//! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
 //! I25 to I27 and I30 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!

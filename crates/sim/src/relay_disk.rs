@@ -38,6 +38,11 @@ pub struct Journal {
 }
 
 impl Rows {
+    /// What is stored of the session's devices.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceRow> {
+        self.devices.values()
+    }
+
     fn append(&mut self, entries: Vec<StoredEntry>) -> Result<(), &'static str> {
         let (count, came) = (self.entries.len(), entries.len());
         for entry in entries {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
-use solconnect_sync_core::ids::SessionId;
+use solconnect_sync_core::ids::{SessionId, start_of};
 use solconnect_sync_core::limits::{
-    ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
-    UPDATE_QUEUE_MESSAGES_MAX,
+    ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
+    UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::Kind;
@@ -46,15 +46,19 @@ impl Checker {
         let queued_again = text.starts_with(QUEUED_AGAIN);
         let twice = queued_again && log.entries().iter().any(|before| before.message.ciphertext == *text);
         let namesake = log.place_of_name(&entry.message.sender_wallet, &entry.message.id);
+        // The relay's own ids are for messages of seed clients, who can say that another of their messages has that id.
+        let is_given = start_of(&entry.message.id, session_id, &device, counter) == Some("");
         let is_voided = self.voided.contains(&(session_id.to_owned(), device.clone(), counter));
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
-        self.require(3, namesake.is_none(), || {
+        self.require_where(3, !is_given, namesake.is_none(), || {
             format!("{} of one wallet stands at {namesake:?} of {session_id}, and again at {sequence}", entry.message.id)
         });
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));
         self.require(10, knows < sequence, || format!("entry {sequence} of {session_id} knows {knows}, which is not before it"));
-        self.require_where(20, beside > 0, beside <= ALSO_MAX, || format!("entry {sequence} of {session_id} knows {beside} things beside the log"));
+        self.require_where(20, beside > 0, beside <= ALSO_MAX, || {
+            format!("entry {sequence} of {session_id} knows {beside} things beside the log")
+        });
         // The application was told that the message is not sent: then nothing of it stands there.
         let honest = self.device_ids.contains(&device);
         self.require_where(2, honest && kind == Kind::VOID, is_voided && text.is_empty(), || {
@@ -116,6 +120,10 @@ impl Checker {
             });
         }
         for (session_id, rows) in journal.sessions() {
+            let visitor = rows.devices().find(|row| row.last_counter == 0).map(|row| row.device_id.clone());
+            self.require_none(20, rows.devices().count(), visitor, |device| {
+                format!("the journal has device {device:?} of {session_id}, which has written nothing")
+            });
             let head = self.ledger.log(session_id).head() as usize;
             if rows.entries.len() > head {
                 self.appended(session_id, &rows.entries[head..]);
@@ -136,6 +144,9 @@ impl Checker {
         let view = self.connections.entry(connection).or_default();
         view.honest = honest;
         let session_id = frame.head.session_id.clone();
+        let spoken = view.spoken.entry(session_id.clone()).or_default();
+        let is_v1 = frame.head.protocol_version.is_some();
+        (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
         match &frame.body {
             Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
                 view.v1.insert(session_id, frame.head.device_id.clone());
@@ -196,6 +207,7 @@ impl Checker {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };
         let session_id = &reading.frame.head.session_id;
+        self.told_after_announcement(connection, session_id, &reading.frame.body);
         match &reading.frame.body {
             Body::SyncAck(ack) => {
                 let counters = ack.acknowledged_counters.iter().map(|counter| Named::Counter(*counter));
@@ -206,15 +218,31 @@ impl Checker {
                 self.names_log(session_id, ack.log);
             }
             Body::SyncHeartbeat(heartbeat) => self.names_log(session_id, heartbeat.log),
-            Body::SyncResponse(_) if was_full => {
+            Body::SyncResponse(_) | Body::Chat(_) if was_full => {
                 self.violate(20, format!("the log is served to connection {connection}, whose socket is full"));
+            }
+            Body::DeviceList(list) => {
+                // The reader is the machines' own code, and may take what no device can.
+                let largest = list.devices.iter().map(|device| device.sync_state.last_synced_sequence).max();
+                self.require_where(22, largest.is_some(), largest.is_none_or(|largest| largest <= INTEGER_MAX), || {
+                    format!("the relay passes on {largest:?}, which no device can read")
+                });
+            }
+            Body::ReadReceiptSync(told) => {
+                let head = self.ledger.log(session_id).head();
+                let farthest = told.receipts.iter().filter_map(|receipt| receipt.sequence_number).max();
+                self.require_where(5, farthest.is_some(), farthest.is_none_or(|place| place <= head), || {
+                    format!("the relay tells of receipts up to {farthest:?} of {session_id}, the log ends at {head}")
+                });
             }
             Body::SyncResponse(response) => match &reading.entries {
                 Some(entries) => {
                     self.served(connection, session_id, entries, response.latest_sequence);
                     let end = entries.last().map_or(response.latest_sequence, |entry| entry.sequence_number);
                     let fits = response.log.is_none_or(|log| log.sequence == end);
-                    self.require_where(5, response.log.is_some(), fits, || format!("a batch up to {end} comes with the hash of another place"));
+                    self.require_where(5, response.log.is_some(), fits, || {
+                        format!("a batch up to {end} comes with the hash of another place")
+                    });
                     self.names_log(session_id, response.log);
                 }
                 None => self.violate(22, "the relay sends a batch that cannot be read".into()),
@@ -235,6 +263,17 @@ impl Checker {
             }
             _ => {}
         }
+    }
+
+    /// What speaks by our rules hears nothing of a session but refusals before it has announced itself there.
+    fn told_after_announcement(&mut self, connection: ConnectionId, session_id: &str, body: &Body) {
+        let Some(view) = self.connections.get(&connection) else { return };
+        let spoken = view.spoken.get(session_id).copied().unwrap_or_default();
+        let announced = view.v1.contains_key(session_id);
+        let tells = !matches!(body, Body::Error(_)) && !session_id.is_empty();
+        self.require_where(16, tells && spoken.v1 && !spoken.seed, announced, || {
+            format!("connection {connection} is told of {session_id}, where it has announced nothing")
+        });
     }
 
     /// Whoever names a hash of a log names the one that it has.
@@ -295,7 +334,8 @@ impl Checker {
             ErrorCode::CounterReused => meant.find(|sent| !is_other(session_id, log, sent)).map(|_| "nothing else stands under it"),
             ErrorCode::MessageIdTaken => {
                 let named = |sent: &Waiting| log.place_of_name(&sent.entry.message.sender_wallet, &sent.entry.message.id);
-                let taken = |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
+                let taken =
+                    |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
                 meant.find(|sent| !taken(sent)).map(|_| "nobody has this name")
             }
             ErrorCode::AlreadyStored => {

@@ -283,7 +283,8 @@ impl Scenario {
     /// the wallet, or another under the same name.
     fn send_named(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
         let wallet = self.world.profiles[profile].wallet;
-        let known: Vec<Named> = self.named.iter().rev().filter(|named| named.wallet == wallet && named.session_id == session_id).take(8).cloned().collect();
+        let known: Vec<Named> =
+            self.named.iter().rev().filter(|named| named.wallet == wallet && named.session_id == session_id).take(8).cloned().collect();
         let chosen = if known.is_empty() || self.world.ctx.random.bool() { None } else { Some(self.world.ctx.pick(&known).clone()) };
         let named = match chosen {
             Some(named) if self.world.ctx.random.u8(0..5) > 0 => named,
@@ -313,7 +314,8 @@ impl Scenario {
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let log = self.world.checker.ledger.log(session_id).entries();
         let own = log.iter().take(cursor as usize).rev().filter(|entry| entry.message.sender_wallet == wallet);
-        let own: Vec<String> = own.filter(|entry| entry.message.kind == Kind::MESSAGE).take(4).map(|entry| entry.message.id.clone()).collect();
+        let own: Vec<String> =
+            own.filter(|entry| entry.message.kind == Kind::MESSAGE).take(4).map(|entry| entry.message.id.clone()).collect();
         if own.is_empty() {
             return;
         }

@@ -12,10 +12,13 @@ use solconnect_sync_core::client::{
     SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind};
-use solconnect_sync_core::frame::{Body, Encoding, Frame, Head, Payload, SyncAck, SyncHeartbeat, SyncUpdate, Unsent};
+use solconnect_sync_core::frame::{
+    Body, Chat, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat,
+    SyncUpdate, Unsent,
+};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::message::{Entry, Message};
-use solconnect_sync_core::relay::StoredEntry;
+use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::relay::{DeviceRow, JournalQuestion, StoredEntry};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -115,6 +118,12 @@ impl History {
         self.tell(Event::StatusChanged { session_id: "s".into(), message_id, status, error: None });
     }
 
+    /// The relay hears a frame of connection 1.
+    fn relay_hears(&mut self, body: Body) {
+        let World { ctx, checker, .. } = &mut self.world;
+        checker.relay_received(ctx, 1, true, &Payload::Binary(frame(body).into()));
+    }
+
     /// The relay gives a frame to connection 1.
     fn relay_says(&mut self, body: Body) {
         let payload = Payload::Binary(frame(body).into());
@@ -197,9 +206,8 @@ fn i4_another_content_is_acknowledged_under_the_same_id() {
     history.log(entry(1, "d", r#"{"d":1}"#, "one"));
     let Entry { message, vector_clock, .. } = entry(0, "d", r#"{"d":1}"#, "other");
     let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
-    let update: Arc<[u8]> = frame(Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })).into();
-    let World { ctx, checker, .. } = &mut history.world;
-    checker.relay_received(ctx, 1, true, &Payload::Binary(update));
+    history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+    history.relay_hears(Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }));
     history.relay_says(ack("s:d:1", 1));
     assert_eq!(history.broken(), Some(4));
 }
@@ -210,6 +218,24 @@ fn i5_a_log_with_a_hole() {
     history.log(entry(1, "e", r#"{"e":1}"#, "x"));
     history.log(entry(3, "e", r#"{"e":2}"#, "x"));
     assert_eq!(history.broken(), Some(5));
+}
+
+#[test]
+fn i5_a_receipt_ahead_of_the_log() {
+    for (place, broken) in [(1, None), (2, Some(5))] {
+        let mut history = History::new();
+        history.log(entry(1, "e", r#"{"e":1}"#, "x"));
+        let receipt = Receipt {
+            message_id: String::new(),
+            status: ReceiptStatus::Read,
+            timestamp: Stamp::Millis(0),
+            reader_wallet: Some(PEER.into()),
+            device_id: None,
+            sequence_number: Some(place),
+        };
+        history.relay_says(Body::ReadReceiptSync(ReadReceiptSync { receipts: vec![receipt] }));
+        assert_eq!(history.broken(), broken);
+    }
 }
 
 #[test]
@@ -373,6 +399,37 @@ fn i20_a_socket_that_takes_nothing_is_not_held_for_ever() {
 }
 
 #[test]
+fn i20_a_live_message_for_a_socket_that_is_full() {
+    for (bytes, broken) in [(1_000, None), (100_000, Some(20))] {
+        let mut history = History::new();
+        let says = |history: &mut History, message: &str| {
+            let head = Head { session_id: "s".into(), ..Head::default() };
+            let chat = Body::Chat(Chat { message: message.into(), ..Chat::default() });
+            let payload = Payload::Text(Frame { head, body: chat }.to_json().into());
+            history.checker().relay_transmitted(1, Encoding::Json, &payload);
+        };
+        says(&mut history, &"x".repeat(bytes));
+        says(&mut history, "y");
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_a_visitor_in_the_journal() {
+    for (last_counter, broken) in [(1, None), (0, Some(20))] {
+        let mut history = History::new();
+        let one = entry(1, "e", r#"{"e":1}"#, "x");
+        let body = Batch::of(std::slice::from_ref(&one)).unwrap();
+        let stored = StoredEntry { sequence: 1, device_id: "e".into(), counter: 1, key: None, digest: one.message.digest(), body };
+        let row = DeviceRow { device_id: "e".into(), last_counter, ..DeviceRow::default() };
+        let mut journal = Journal::default();
+        let _ = journal.answer(&JournalQuestion::Append { session_id: "s".into(), entries: vec![stored], devices: vec![row] });
+        history.checker().recovered(&journal);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i21_a_message_that_is_said_to_be_stored_and_is_not() {
     let mut history = History::new();
     history.send(0);
@@ -398,6 +455,19 @@ fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
         checker.handled(TAB, true, &disk);
         checker.disk_is_known(TAB);
         checker.looked(TAB, SyncStatusView::default(), 0, &[view], ConnectionState::Connected, &disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i16_a_device_that_is_told_before_it_has_announced_itself() {
+    for (announces, broken) in [(true, None), (false, Some(16))] {
+        let mut history = History::new();
+        if announces {
+            history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+        }
+        history.relay_hears(Body::SyncHeartbeat(SyncHeartbeat::default()));
+        history.relay_says(Body::SyncHeartbeat(SyncHeartbeat::default()));
         assert_eq!(history.broken(), broken);
     }
 }

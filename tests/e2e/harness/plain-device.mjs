@@ -3,6 +3,7 @@
 // later must agree with that.
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
+import { digestOf, firstDigest } from './digest.mjs';
 import { until } from './wait.mjs';
 
 const updateMessagesMax = 50;
@@ -27,6 +28,8 @@ export class PlainDevice {
   #socket = null;
   #frames = 0;
   #counter = 0;
+  /** Of each own entry, by counter: what it and all before it are. */
+  #digests;
   #recent = [];
   #isWanted = true;
 
@@ -36,6 +39,7 @@ export class PlainDevice {
     this.deviceId = deviceId;
     this.wallet = wallet;
     this.isSeed = isSeed;
+    this.#digests = [firstDigest(sessionId, deviceId)];
   }
 
   get isConnected() {
@@ -64,10 +68,18 @@ export class PlainDevice {
     this.#counter += 1;
     const id = this.isSeed ? `${this.deviceId}-message-${this.#counter}` : `${this.sessionId}:${this.deviceId}:${this.#counter}`;
     const message = { id, sender_wallet: this.wallet, ciphertext: text, timestamp: new Date().toISOString(), session_id: this.sessionId };
-    const unsent = { message, sequenceNumber: this.#counter, vectorClock: { [this.deviceId]: this.#counter }, localTimestamp: Date.now() };
+    const unsent = this.isSeed
+      ? { message, sequenceNumber: this.#counter, vectorClock: { [this.deviceId]: this.#counter }, localTimestamp: Date.now() }
+      : { message, originalDeviceId: this.deviceId, counter: this.#counter, knows: this.log.length, sequenceNumber: 0, serverTimestamp: Date.now() };
+    if (!this.isSeed) this.#digests.push(digestOf(unsent, this.#digests.at(-1)));
     this.outbox.push(unsent);
-    if (this.isConnected) this.#send('sync_update', { messages: [unsent] });
+    if (this.isConnected) this.#update([unsent]);
     return id;
+  }
+
+  #update(messages) {
+    const last = this.isSeed ? {} : { lastDigest: this.#digests[messages.at(-1).counter].toString('hex') };
+    this.#send('sync_update', { messages, ...last });
   }
 
   #join() {
@@ -78,7 +90,7 @@ export class PlainDevice {
     });
     if (!this.isSeed) this.#request();
     const messages = [...this.#recent, ...this.outbox];
-    for (let from = 0; from < messages.length; from += updateMessagesMax) this.#send('sync_update', { messages: messages.slice(from, from + updateMessagesMax) });
+    for (let from = 0; from < messages.length; from += updateMessagesMax) this.#update(messages.slice(from, from + updateMessagesMax));
   }
 
   #request() {
@@ -98,8 +110,9 @@ export class PlainDevice {
     else if (frame.error !== undefined) this.refusals.push(frame.code);
   }
 
-  #takeAck({ acknowledgedMessageIds, acknowledgedSequences }) {
-    acknowledgedMessageIds.forEach((id, index) => {
+  #takeAck({ acknowledgedMessageIds, acknowledgedCounters, acknowledgedSequences }) {
+    const ids = this.isSeed ? acknowledgedMessageIds : acknowledgedCounters.map((counter) => `${this.sessionId}:${this.deviceId}:${counter}`);
+    ids.forEach((id, index) => {
       const sequence = acknowledgedSequences[index];
       const known = this.acknowledged.get(id);
       if (known !== undefined && known !== sequence) this.moved += 1;
@@ -119,7 +132,7 @@ export class PlainDevice {
     const isGap = messages.length > 0 && messages[0].sequenceNumber > this.log.length + 1;
     for (const { message, sequenceNumber } of messages) this.#store(sequenceNumber, message.id, message.ciphertext);
     if (isGap) this.#request();
-    else this.#send('sync_ack', { acknowledgedSequences: [this.log.length], acknowledgedMessageIds: [], vectorClock: {} });
+    else this.#send('sync_ack', { acknowledgedSequences: [this.log.length] });
   }
 
   #store(sequence, id, text) {

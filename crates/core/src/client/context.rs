@@ -15,8 +15,8 @@ pub(super) struct Context<'a> {
     pub config: &'a ClientConfig,
     pub random: &'a mut fastrand::Rng,
     pub wallet: Option<&'a str>,
-    /// What keeps apart the ids that two copies of this profile give.
-    pub start: &'a str,
+    /// What keeps apart the ids that are made of equal counters.
+    pub start: &'a mut String,
     pub link: &'a mut Link,
     pub calls: &'a mut SyncCalls,
     pub actions: &'a mut Vec<Action>,

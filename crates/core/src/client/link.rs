@@ -71,6 +71,17 @@ impl Link {
         format!("{}-{}", self.generation, self.last_frame)
     }
 
+    /// Which frame of this connection was named so; `None` for a name that none was given.
+    pub fn frame_number(&self, frame_id: &str) -> Option<u64> {
+        let (generation, number) = frame_id.split_once('-')?;
+        number.parse().ok().filter(|number| generation == self.generation.to_string() && *number <= self.last_frame)
+    }
+
+    /// The last frame of this connection that was given a name.
+    pub fn last_frame(&self) -> u64 {
+        self.last_frame
+    }
+
     pub fn connect(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.generation += 1;
         self.phase = Phase::Connecting { deadline_ms: now.monotonic_ms + CONNECT_TIMEOUT_MS };

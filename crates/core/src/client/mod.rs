@@ -43,7 +43,7 @@ pub struct Client {
     random: fastrand::Rng,
     device: DeviceRecord,
     device_stored: bool,
-    /// Drawn at each start: what keeps apart the ids that two copies of this profile give.
+    /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
     sessions: Sessions,
@@ -196,8 +196,13 @@ impl Client {
         self.sessions.get(session_id).map(|session| session.devices().to_vec()).unwrap_or_default()
     }
 
-    /// The list to show for `entries` of the session's log, oldest first; then the outbox, where asked. With an entry
-    /// comes its vector clock, where the caller has it ([`LogRecord::clocks_of`]); otherwise it is computed, and of one
+    /// What waits in the outbox of a session, oldest first.
+    pub fn unsent(&self, session_id: &str) -> Vec<&Entry> {
+        self.sessions.get(session_id).map(Session::unsent).unwrap_or_default()
+    }
+
+    /// The list to show for `entries` of the session, oldest first, be they of its log or of its outbox (those have no
+    /// sequence number); then the whole outbox, where asked. With an entry comes its vector clock, where the caller has it ([`LogRecord::clocks_of`]); otherwise it is computed, and of one
     /// whose author did not know the last entries of the log it names only what the entry itself says.
     pub fn show(&self, session_id: &str, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool) -> Vec<MessageView> {
         let strategy = self.config.conflict_resolution_strategy;

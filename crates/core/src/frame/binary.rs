@@ -245,6 +245,9 @@ impl Field for Batch {
     }
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        if !self.is_empty() {
+            return Err(Malformed("a frame has two batches"));
+        }
         *self = Batch::from_bytes(bytes_of(value)?);
         Ok(())
     }

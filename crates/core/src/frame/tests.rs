@@ -1,4 +1,5 @@
 use super::*;
+use crate::entry::Entry;
 use crate::limits::BATCH_MESSAGES_MAX;
 
 #[test]
@@ -18,7 +19,7 @@ fn missing_and_null_fields_are_read_as_nothing() {
         r#"{"type":"sync_update","sessionId":"s","deviceId":"d","messages":[{"message":{"ciphertext":"x","id":null},"vectorClock":null}]}"#,
     )
     .unwrap();
-    let Body::SyncUpdate(update) = frame.body else { panic!() };
+    let Body::SeedUpdate(update) = frame.body else { panic!() };
     assert_eq!(update.messages[0].message.ciphertext, "x");
     assert_eq!(update.messages[0].message.id, "");
     Frame::parse(r#"{"type":"device_announce","sessionId":"s","deviceId":"d","deviceInfo":null,"syncState":null}"#).unwrap();
@@ -80,7 +81,7 @@ fn a_zero_that_is_written_is_read_as_one_that_is_not() {
 
 fn unsent(messages: &str) -> Vec<Unsent> {
     let frame = Frame::parse(&format!(r#"{{"type":"sync_update","sessionId":"s","deviceId":"d","messages":[{messages}]}}"#)).unwrap();
-    let Body::SyncUpdate(update) = frame.body else { panic!() };
+    let Body::SeedUpdate(update) = frame.body else { panic!() };
     update.messages
 }
 
@@ -166,7 +167,7 @@ fn a_receipt_that_cannot_be_read_does_not_cost_the_others() {
 fn half_a_character_is_replaced_wherever_it_stands() {
     let text = r#"{"type":"sync_update","sessionId":"s\ud83d","deviceId":"d\uDE00","messageId":"\ud83d","messages":[
         {"message":{"id":"m\ud83d","ciphertext":"\\ud83d \ud83d\ude00 \uD83D","nonce\ud83d":"\ud83d"},"vectorClock":{"d\ude00":2,"d\ud83d":3}}]}"#;
-    let Frame { head, body: Body::SyncUpdate(update) } = Frame::parse(text).unwrap() else { panic!() };
+    let Frame { head, body: Body::SeedUpdate(update) } = Frame::parse(text).unwrap() else { panic!() };
     assert_eq!([&*head.session_id, &*head.device_id, &*head.message_id], ["s\u{fffd}", "d\u{fffd}", "\u{fffd}"]);
     let Unsent { message, vector_clock, .. } = &update.messages[0];
     assert_eq!((&*message.id, &*message.ciphertext), ("m\u{fffd}", "\\ud83d 😀 \u{fffd}"));
@@ -188,15 +189,44 @@ fn names_of_javascripts_own_are_names_like_others() {
                 {{"message":{{"id":"{name}","session_id":"{name}","{name}":{{"{name}":1}}}},"sequenceNumber":1,"vectorClock":{clock}}}]}}"#
         );
         let frame = Frame::parse(&text).unwrap();
-        let Body::SyncUpdate(update) = &frame.body else { panic!() };
+        let Body::SeedUpdate(update) = &frame.body else { panic!() };
         assert_eq!((frame.head.device_id.as_str(), update.messages[0].vector_clock.get(name)), (name, 1));
         assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
-        let Body::SyncUpdate(binary) = Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap().body else { panic!() };
-        assert_eq!(
-            (&binary.messages[0].vector_clock, &binary.messages[0].message),
-            (&update.messages[0].vector_clock, &update.messages[0].message)
-        );
-        assert_eq!(binary.messages[0].message.extra.as_str(), format!(r#"{{"{name}":{{"{name}":1}}}}"#));
+        let entry = Entry { message: update.messages[0].message.clone(), device_id: name.into(), counter: 1, ..Entry::default() };
+        let body = Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest: [1; 32] });
+        let frame = Frame { head: Head { protocol_version: Some(PROTOCOL_VERSION), ..frame.head.clone() }, body };
+        assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap().body, frame.body);
+        assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
+    }
+}
+
+/// What is ours says so: seed clients name no version, and only what is sent to them has clocks.
+#[test]
+fn frames_of_seed_clients_are_told_apart_from_ours() {
+    let update = |version: &str| {
+        let text =
+            format!(r#"{{"type":"sync_update","sessionId":"s","deviceId":"d",{version}"messages":[],"lastDigest":"{}"}}"#, "0".repeat(64));
+        Frame::parse(&text).unwrap().body
+    };
+    assert_eq!(update(""), Body::SeedUpdate(SeedUpdate::default()));
+    assert_eq!(update(r#""protocolVersion":1,"#), Body::SyncUpdate(SyncUpdate::default()));
+    let response = |clock: &str| Frame::parse(&format!(r#"{{"type":"sync_response","sessionId":"s",{clock}"messages":[]}}"#)).unwrap().body;
+    assert_eq!(response(r#""serverVectorClock":{},"#), Body::SeedResponse(SeedResponse::default()));
+    assert_eq!(response(""), Body::SyncResponse(SyncResponse::default()));
+}
+
+/// The digits of a hash are 64, and nothing stands for another value.
+#[test]
+fn a_hash_in_json_is_64_hex_digits() {
+    let read = |hash: &str| {
+        let text = format!(r#"{{"type":"sync_request","sessionId":"s","log":{{"sequence":3,"hash":"{hash}"}}}}"#);
+        let Body::SyncRequest(request) = Frame::parse(&text).ok()?.body else { panic!() };
+        request.log
+    };
+    assert_eq!(read(&"0f".repeat(32)), Some(LogHead { sequence: 3, hash: [15; 32] }));
+    for other in ["", "0f", &"0f".repeat(31), &"0f".repeat(33), &"+f".repeat(32), &"0g".repeat(32), &"é".repeat(32), &"0f".repeat(32)[1..]]
+    {
+        assert_eq!(read(other), None, "{other}");
     }
 }
 

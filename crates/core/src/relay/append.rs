@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry};
+use super::clocks::behind_of;
 use super::context::{Context, Purpose, refusal};
-use super::dialect::behind_of;
-use super::sequencer::{Sequencer, is_in_place, name_key};
+use super::names::{is_in_place, name_key};
+use super::sequencer::Sequencer;
 use super::session::{Session, TailEntry};
-use super::update::{Knowledge, Update};
+use super::update::{Draft, Knowledge, Update};
 use crate::conflict::concurrent_messages;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
@@ -18,6 +19,10 @@ use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_M
 use crate::log::{DeviceHead, Log};
 use crate::message::Kind;
 use crate::time::Now;
+
+/// Entries that are looked for in one append because clocks do not know them: what is found is in memory for a moment, and
+/// may be as long as entries may be.
+const BEHIND_MAX: usize = 256;
 
 /// Conflicts that seed clients are told of in one frame.
 const REPORTS_MAX: usize = 100;
@@ -191,29 +196,39 @@ impl Session {
     /// What may have been stored before: messages at or below their device's counter, and messages that are found by their
     /// names; and for those whose authors say what they knew as a clock, the first ones that they did not know.
     fn possible_repeats(&self, updates: &[Update]) -> (Vec<(DeviceId, u64)>, Vec<Key>) {
-        let (mut counters, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for update in updates {
-            for draft in &update.messages {
-                match &draft.knowledge {
+        let (mut counters, mut keys, mut behind) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let log = &self.log.state;
+        for Update { device_id, head, messages, .. } in updates {
+            for Draft { entry: Entry { message, counter, .. }, knowledge, .. } in messages {
+                let in_place = match knowledge {
                     Knowledge::Clock { key, clock } => {
                         keys.extend(*key);
-                        counters.extend(behind_of(&self.log.state, &update.device_id, clock));
+                        if behind.len() < BEHIND_MAX {
+                            behind.extend(behind_of(log, device_id, clock));
+                        }
+                        false
                     }
                     Knowledge::Prefix => {
-                        let Entry { message, device_id, counter, .. } = &draft.entry;
-                        let in_place = is_in_place(&draft.entry);
-                        let named = parse_message_id(&message.id).filter(|(session, ..)| !in_place && *session == message.session_id);
-                        let own = (device_id.as_str(), *counter);
-                        let places = std::iter::once(own).chain(named.map(|(_, device, counter)| (device, counter)));
-                        let taken = places.filter(|(device, counter)| *counter <= self.log.state.counter(device));
-                        counters.extend(taken.map(|(device, counter)| (device.to_owned(), counter)));
-                        if !in_place || self.has_keys {
-                            keys.insert(name_key(message));
+                        if *counter <= log.counter(device_id) {
+                            counters.insert((device_id.clone(), *counter));
                         }
+                        is_in_place(message, device_id, *counter)
                     }
+                };
+                if in_place && !self.has_keys || message.id.is_empty() {
+                    continue;
+                }
+                keys.insert(name_key(message));
+                // Where another device has its natural place.
+                if let Some((session, device, counter)) = parse_message_id(&message.id)
+                    && session == head.session_id
+                    && (1..=log.counter(device)).contains(&counter)
+                {
+                    counters.insert((device.to_owned(), counter));
                 }
             }
         }
+        counters.extend(behind.into_iter().take(BEHIND_MAX));
         (counters.into_iter().collect(), keys.into_iter().collect())
     }
 

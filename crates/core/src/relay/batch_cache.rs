@@ -179,11 +179,33 @@ mod tests {
         let entry = |(sequence_number, text): (u64, &&str)| Entry {
             message: Message { session_id: "room".into(), ciphertext: (*text).into(), ..Message::default() },
             sequence_number,
-            vector_clock: format!(r#"{{"d":{sequence_number}}}"#).parse().unwrap(),
-            server_timestamp: 0,
-            original_device_id: "d".into(),
+            device_id: "d".into(),
+            counter: sequence_number,
+            ..Entry::default()
         };
         (1..).zip(texts).map(entry).collect()
+    }
+
+    /// Each with a hash that tells its place.
+    fn hashed(entries: &[Entry]) -> impl Iterator<Item = (&Entry, &Digest)> {
+        static HASHES: [Digest; 200] = {
+            let mut hashes = [[0; 32]; 200];
+            let mut place = 0;
+            while place < hashes.len() {
+                hashes[place] = [place as u8; 32];
+                place += 1;
+            }
+            hashes
+        };
+        entries.iter().map(|entry| (entry, &HASHES[entry.sequence_number as usize]))
+    }
+
+    /// How many entries a part has.
+    fn count(part: &Part) -> u64 {
+        match &part.content {
+            Content::Batch(batch) => batch.entries().unwrap().len() as u64,
+            Content::Seed(entries) => entries.len() as u64,
+        }
     }
 
     fn json_bytes(entries: &[Entry]) -> usize {
@@ -192,7 +214,8 @@ mod tests {
 
     /// A part that takes so many bytes; what they say does not matter.
     fn part(through: u64, is_closed: bool, bytes: usize) -> Part {
-        Part { through, is_closed, batch: Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]), push: None }
+        let content = Content::Batch(Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]));
+        Part { through, is_closed, content, log: LogHead { sequence: through, hash: Digest::default() }, push: None }
     }
 
     #[test]
@@ -205,21 +228,22 @@ mod tests {
     fn a_part_is_closed_where_it_cannot_grow_with_the_log() {
         let long: &str = &"~".repeat(8 * 1024);
         let encode = |size: usize, through: u64, texts: &[&str]| {
-            let part = key(1, size, Form::Binary).encode(log(texts).iter(), through).unwrap();
-            (part.through, part.is_closed, part.batch.entries().unwrap().len())
+            let part = key(1, size, Form::Binary).encode(hashed(&log(texts)), through).unwrap();
+            assert_eq!(part.log, LogHead { sequence: part.through, hash: [part.through as u8; 32] });
+            (part.through, part.is_closed, count(&part))
         };
         assert_eq!(encode(10, 5, &["x"; 5]), (5, false, 5), "the log goes on");
         assert_eq!(encode(10, 3, &["x"; 5]), (3, false, 3), "no more is asked for");
         assert_eq!(encode(5, 5, &["x"; 5]), (5, true, 5), "it has all that it may have");
         assert_eq!(encode(10, 8, &[long; 8]), (6, true, 6), "more do not fit a frame beside its own fields");
-        assert!(key(6, 10, Form::Binary).encode(log(&["x"; 5]).iter().skip(5), 6).is_none(), "there is nothing");
+        assert!(key(6, 10, Form::Binary).encode(hashed(&log(&["x"; 5])).skip(5), 6).is_none(), "there is nothing");
     }
 
     #[test]
     fn a_part_in_json_is_as_long_as_a_frame_allows() {
         let encode = |entries: &[Entry]| {
-            let part = key(1, 100, Form::Json).encode(entries.iter(), 9).unwrap();
-            assert_eq!(part.batch.entries().unwrap().len() as u64, part.through);
+            let part = key(1, 100, Form::Json).encode(hashed(entries), 9).unwrap();
+            assert_eq!(count(&part), part.through);
             part.through
         };
         let mut entries = log(&["\u{1}".repeat(4_000).as_str(), "\u{1}".repeat(4_000).as_str(), "", "x"]);
@@ -230,14 +254,40 @@ mod tests {
         assert_eq!(encode(&entries), 2);
         let largest = log(&["\u{1}".repeat(10_000).as_str(), "x"]);
         assert_eq!(encode(&largest), 1, "one goes in any case, or the log would end there");
-        let binary = key(1, 100, Form::Binary).encode(entries.iter(), 9).unwrap();
+        let binary = key(1, 100, Form::Binary).encode(hashed(&entries), 9).unwrap();
         assert_eq!(binary.through, 4, "only JSON is so long");
+    }
+
+    #[test]
+    fn a_part_for_seed_clients_is_as_long_as_a_frame_allows() {
+        let entry = |sequence_number, ciphertext: String| SeedEntry {
+            message: Message { ciphertext, ..Message::default() },
+            sequence_number,
+            ..SeedEntry::default()
+        };
+        let encode = |text_bytes: usize| {
+            let entries = [entry(1, "x".repeat(60_000 - text_bytes)), entry(2, "x".repeat(text_bytes)), entry(3, String::new())];
+            let part = key(1, 100, Form::Seed).encode_seed(entries.clone().into_iter().map(|entry| (entry, [7; 32])), 3).unwrap();
+            let bytes: usize = entries[..count(&part) as usize].iter().map(|entry| serde_json::to_string(entry).unwrap().len() + 1).sum();
+            assert!(count(&part) == 1 || bytes <= MESSAGES_BYTES_MAX);
+            (count(&part), part.through, part.is_closed)
+        };
+        assert_eq!(encode(30_000), (1, 1, true), "two do not fit");
+        let none = key(4, 100, Form::Seed).encode_seed(std::iter::empty(), 9);
+        assert!(none.is_none(), "there is nothing");
+        let short = [entry(1, "x".into()), entry(2, "y".into())];
+        let part = key(1, 100, Form::Seed).encode_seed(short.into_iter().map(|entry| (entry, [7; 32])), 1).unwrap();
+        assert_eq!((count(&part), part.through), (1, 1), "no more than is asked for");
     }
 
     #[test]
     fn a_part_is_compressed_for_who_reads_that() {
         let texts = ["the same words again and again"; 100];
-        let bytes = |form| key(1, 100, form).encode(log(&texts).iter(), 100).unwrap().batch.bytes().len();
+        let bytes = |form| {
+            let part = key(1, 100, form).encode(hashed(&log(&texts)), 100).unwrap();
+            let Content::Batch(batch) = part.content else { panic!() };
+            batch.bytes().len()
+        };
         assert_eq!(bytes(Form::Json), bytes(Form::Binary));
         assert!(bytes(Form::Deflated) * 3 < bytes(Form::Binary));
         assert_eq!([Form::Json, Form::Binary, Form::Deflated].map(Form::encoding), [Encoding::Json, Encoding::Binary, Encoding::Binary]);

@@ -8,8 +8,8 @@ use super::batch_cache::{BatchKey, Content, Form, Part};
 use super::context::{Context, print};
 use super::fanout::Answer;
 use super::gate::speaks_v1;
+use super::names::{key_of, name_key};
 use super::presence::Announcement;
-use super::sequencer::{key_of, name_key};
 use super::session::{Ask, Attachment, Fetch, Log};
 use super::update::{Draft, Knowledge, Update};
 use crate::batch::Batch;
@@ -20,15 +20,11 @@ use crate::frame::{
     SyncResponse, SyncStatus, SyncUpdate, Unsent,
 };
 use crate::ids::{DeviceId, check_id};
-use crate::limits::{ALSO_MAX, BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
-use crate::log::{self, LogHead, clock_from};
+use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
+use crate::log::{LogHead, clock_from};
 use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
 use crate::wire::Malformed;
-
-/// Devices of which the journal is asked for the first entry that a clock does not know: looking for more would cost more
-/// than the clock's own bytes.
-const CLOCK_FINDS_MAX: usize = 64;
 
 /// The clock of one entry that seed clients are sent, in bytes of JSON at most: it fits a frame beside its message.
 const SEED_CLOCK_BYTES_MAX: usize = 32 * 1024;
@@ -208,42 +204,6 @@ fn seed_draft(message: Message, clock: VectorClock, key: Option<Key>) -> Draft {
     let kind = if message.replaces.is_some() { Kind::EDIT } else { Kind::MESSAGE };
     let entry = Entry { message: Message { kind, ..message }, ..Entry::default() };
     Draft { entry, knowledge: Knowledge::Clock { key, clock }, unreadable: None }
-}
-
-/// The first entry of each other device that a clock does not know, by its device and counter.
-pub(super) fn behind_of(log: &log::Log, device_id: &str, clock: &VectorClock) -> Vec<(DeviceId, u64)> {
-    if clock.is_empty() {
-        return Vec::new();
-    }
-    let others = log.heads().iter().filter(|head| *head.device_id != *device_id);
-    let behind = others.map(|head| (&head.device_id, clock.get(&head.device_id), head.counter)).filter(|(_, known, head)| known < head);
-    behind.map(|(device, known, _)| ((**device).to_owned(), known + 1)).take(CLOCK_FINDS_MAX).collect()
-}
-
-/// What a clock says in the log's terms: the largest part of the log of which it knows everything, and what it knows behind
-/// that. `recent` are entries at hand, in the order of the log. A clock that says nothing contradicts nothing: its author
-/// is taken to know all.
-pub(super) fn known_by(log: &log::Log, device_id: &str, clock: &VectorClock, recent: &[&Entry]) -> (u64, VectorClock) {
-    let mut also = VectorClock::new();
-    let mut knows = log.end();
-    for head in log.heads().iter().filter(|head| !clock.is_empty() && *head.device_id != *device_id) {
-        let known = clock.get(&head.device_id);
-        if known >= head.counter {
-            continue;
-        }
-        // The next one of that device. Where it is not at hand, because a counter was left out or too many were asked for,
-        // nothing is taken for known.
-        let next = recent.iter().find(|entry| *entry.device_id == *head.device_id && entry.counter == known + 1);
-        knows = knows.min(next.map_or(0, |entry| entry.sequence_number - 1));
-    }
-    for entry in recent.iter().filter(|entry| entry.sequence_number > knows && *entry.device_id != *device_id) {
-        let is_known = entry.counter <= clock.get(&entry.device_id);
-        if is_known && (also.len() < ALSO_MAX || also.get(&entry.device_id) > 0) {
-            // It is in the log, so its counter fits.
-            let _ = also.raise(&entry.device_id, entry.counter);
-        }
-    }
-    (knows, also)
 }
 
 /// An entry as seed clients are sent it, given the clock of the log up to what it knows. A clock that would not fit a frame

@@ -11,7 +11,7 @@ use super::session::{Attachment, Fetch, Log, Session, TailEntry};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, SyncPhase, SyncStatus};
-use crate::limits::{INFLATED_BYTES_MAX, RANGES_MAX, REQUESTS_WAITING_MAX};
+use crate::limits::{CLOCK_PLACES_MAX, INFLATED_BYTES_MAX, RANGES_MAX, REQUESTS_WAITING_MAX};
 use crate::vector_clock::VectorClock;
 
 /// A request under way.
@@ -136,14 +136,19 @@ fn encode<'a>(
     if key.form != Form::Seed {
         return Ok(key.encode(entries, through));
     }
-    let entries: Vec<(&Entry, &Digest)> = entries.take_while(|(entry, _)| entry.sequence_number <= through).collect();
+    let mut places = BTreeSet::new();
+    let is_within = |(entry, _): &(&Entry, &Digest)| {
+        places.insert(entry.knows);
+        entry.sequence_number <= through && places.len() <= CLOCK_PLACES_MAX
+    };
+    let entries: Vec<(&Entry, &Digest)> = entries.take_while(is_within).collect();
     let known = |entry: &Entry| clocks.get(&entry.knows).cloned().or_else(|| log.state.clock_at(entry.knows));
-    let missing: BTreeSet<u64> = entries.iter().filter(|(entry, _)| known(entry).is_none()).map(|(entry, _)| entry.knows).collect();
-    if !missing.is_empty() {
-        return Err(Missing::Clocks(missing.into_iter().collect()));
+    let with_clocks: Option<Vec<_>> = entries.iter().map(|(entry, hash)| Some((seed_entry(entry, known(entry)?), **hash))).collect();
+    match with_clocks {
+        Some(written) => Ok(key.encode_seed(written.into_iter(), through)),
+        // All of them: until the journal answers, the log may go on, and memory may have lost those that it has now.
+        None => Err(Missing::Clocks(entries.iter().map(|(entry, _)| entry.knows).collect::<BTreeSet<u64>>().into_iter().collect())),
     }
-    let written = entries.into_iter().filter_map(|(entry, hash)| Some((seed_entry(entry, known(entry)?), *hash)));
-    Ok(key.encode_seed(written, through))
 }
 
 /// Has the journal read a part of the log, once for all who wait for it.

@@ -1,24 +1,23 @@
 //! Giving numbers: repeats are told from new messages, and new ones get the next sequence numbers.
 
-use std::collections::BTreeSet;
-
-use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{ConnectionId, Key, StoredEntry};
 use super::append::Outcome;
+use super::clocks::known_by;
 use super::context::refusal;
-use super::dialect::known_by;
 use super::gate::refused_before;
+use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ErrorBody;
-use crate::ids::{check_id, message_id, start_of};
+use crate::ids::{DeviceId, check_id, message_id};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
 use crate::log::Log;
-use crate::message::{Message, Stamp};
+use crate::message::{Kind, Message, Stamp};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
 
@@ -30,6 +29,8 @@ pub(super) struct Sequencer<'a> {
     session: &'a Session,
     /// What the journal found: what may be there already.
     found: Vec<TailEntry>,
+    /// The places of entries that are at hand, by their counters.
+    places: BTreeMap<DeviceId, BTreeMap<u64, u64>>,
     log: Log,
     pub entries: Vec<TailEntry>,
     /// Connections that were refused a message of a chain.
@@ -38,7 +39,11 @@ pub(super) struct Sequencer<'a> {
 
 impl<'a> Sequencer<'a> {
     pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>) -> Self {
-        Sequencer { session, found, log: session.log.state.clone(), entries: Vec::new(), refused }
+        let mut places: BTreeMap<DeviceId, BTreeMap<u64, u64>> = BTreeMap::new();
+        for entry in found.iter().map(|found| &found.entry).chain(session.log.tail()) {
+            places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
+        }
+        Sequencer { session, found, places, log: session.log.state.clone(), entries: Vec::new(), refused }
     }
 
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
@@ -81,7 +86,17 @@ impl<'a> Sequencer<'a> {
     /// A device names the digest of the last message of its update, which covers all that it wrote. It is checked before
     /// anything is taken: another digest is that of a device which wrote other messages before, a copy of this one.
     fn check_chain(&self, update: &Update, messages: &[Draft]) -> Result<(), Refused> {
+        if update.is_chain && self.refused.contains(&update.connection) {
+            return Err(refused_before().into());
+        }
         let Some(last_digest) = update.last_digest else { return Ok(()) };
+        let invalid = |message: &str| Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
+        if messages.iter().any(|draft| draft.entry.device_id != update.device_id) {
+            return invalid("the message is of another device than the one that announced itself");
+        }
+        if messages.iter().any(|draft| draft.entry.message.session_id != update.head.session_id) {
+            return invalid("the message belongs to another session");
+        }
         let last = self.log.counter(&update.device_id);
         let mut digest = self.log.digest(&update.head.session_id, &update.device_id);
         let fresh = messages.iter().map(|draft| &draft.entry).filter(|entry| entry.counter > last);
@@ -104,18 +119,9 @@ impl<'a> Sequencer<'a> {
     /// Exactly its device's next counter, by an author who knows nothing that is not in the log.
     fn take_counted(&mut self, now: Now, update: &Update, entry: Entry) -> Result<Place, Refused> {
         let invalid = |message: &str| Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
-        if self.refused.contains(&update.connection) {
-            return Err(refused_before().into());
-        }
         let Entry { message, counter, .. } = &entry;
         message.check()?;
         check_id("message.id", &message.id)?;
-        if entry.device_id != update.device_id {
-            return invalid("the message is of another device than the one that announced itself");
-        }
-        if message.session_id != update.head.session_id {
-            return invalid("the message belongs to another session");
-        }
         if let Some(wallet) = self.session.attachments.get(&update.connection).and_then(|attachment| attachment.wallet.as_ref())
             && message.sender_wallet != *wallet
         {
@@ -139,8 +145,9 @@ impl<'a> Sequencer<'a> {
             let message = format!("the message knows the log up to {}, this relay has it up to {}", entry.knows, self.log.log_head());
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
-        let named = self.known(|known| known.message.id == message.id && known.message.sender_wallet == message.sender_wallet);
-        if let Some(TailEntry { entry: named, .. }) = named {
+        // A void says nothing, and stands for one that was refused perhaps because its name is another's.
+        let is_named = message.kind != Kind::VOID;
+        if let Some(TailEntry { entry: named, .. }) = self.known_name(message).filter(|_| is_named) {
             if named.says_the_same(&entry) {
                 let text = format!("the message is in the log already, at {}", named.sequence_number);
                 let error = SyncError::new(ErrorCode::AlreadyStored, text);
@@ -149,7 +156,7 @@ impl<'a> Sequencer<'a> {
             let text = format!("this id belongs to another message of this wallet, at {}", named.sequence_number);
             return Err(SyncError::new(ErrorCode::MessageIdTaken, text).into());
         }
-        let key = if is_in_place(&entry) { None } else { Some(name_key(message)) };
+        let key = (is_named && !is_in_place(message, &entry.device_id, *counter)).then(|| name_key(message));
         self.append(now, key, entry)
     }
 
@@ -163,13 +170,13 @@ impl<'a> Sequencer<'a> {
             let message = "a seed client may not replace messages of a wallet whose devices are of protocolVersion 1";
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message).into());
         }
-        if let Some(key) = &key
-            && let Some(known) = self.known_key(key)
-        {
-            let id = if entry.message.id.is_empty() { known.entry.message.id.clone() } else { entry.message.id.clone() };
-            entry.message.id = id;
-            if known.entry.says_the_same(&entry) {
-                return Ok(Place::of(&known.entry));
+        let named = key.as_ref().and_then(|key| self.known_key(key)).or_else(|| self.known_name(&entry.message));
+        if let Some(TailEntry { entry: named, .. }) = named {
+            if entry.message.id.is_empty() {
+                entry.message.id.clone_from(&named.message.id);
+            }
+            if named.says_the_same(&entry) {
+                return Ok(Place::of(named));
             }
             return Err(SyncError::new(ErrorCode::MessageIdTaken, "this message id belongs to another message").into());
         }
@@ -178,9 +185,8 @@ impl<'a> Sequencer<'a> {
         let own = clock.get(device_id);
         entry.counter = if own > last && own - last <= COUNTER_JUMP_MAX { own } else { last + 1 };
         entry.device_id.clone_from(device_id);
-        let found = self.found.iter().map(|found| &found.entry);
-        let recent: Vec<&Entry> = found.chain(self.session.log.tail()).chain(self.entries.iter().map(|taken| &taken.entry)).collect();
-        (entry.knows, entry.also) = known_by(&self.log, device_id, clock, &recent);
+        let place_of = |device: &str, counter| self.places.get(device)?.get(&counter).copied();
+        (entry.knows, entry.also) = known_by(&self.log, device_id, clock, place_of);
         let message = &mut entry.message;
         message.session_id.clone_from(&update.head.session_id);
         if message.id.is_empty() {
@@ -208,6 +214,7 @@ impl<'a> Sequencer<'a> {
         let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
         let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), body };
         let place = Place::of(&entry);
+        self.places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);
         self.entries.push(TailEntry { stored, entry });
         Ok(place)
     }
@@ -215,6 +222,12 @@ impl<'a> Sequencer<'a> {
     /// An entry that the journal found, or one that is being numbered.
     fn known(&self, matches: impl Fn(&Entry) -> bool) -> Option<&TailEntry> {
         self.found.iter().chain(&self.entries).find(|known| matches(&known.entry))
+    }
+
+    /// The entry of this name, where it is at hand: a name belongs to a wallet.
+    fn known_name(&self, message: &Message) -> Option<&TailEntry> {
+        let is_named = |known: &Message| known.id == message.id && known.sender_wallet == message.sender_wallet;
+        self.known(|known| is_named(&known.message) && known.message.kind != Kind::VOID)
     }
 
     fn known_key(&self, key: &Key) -> Option<&TailEntry> {
@@ -254,29 +267,6 @@ impl Place {
         let Entry { sequence_number: sequence, counter, server_timestamp, .. } = *entry;
         Place { sequence, counter, id: entry.message.id.clone(), server_timestamp }
     }
-}
-
-/// Whether an entry is found by its device and counter where its name is known: nobody else can have that name.
-pub(super) fn is_in_place(entry: &Entry) -> bool {
-    start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_some_and(|start| !start.is_empty())
-}
-
-/// What the journal finds a message by whose name does not tell its place: a name belongs to a wallet.
-pub(super) fn name_key(message: &Message) -> Key {
-    key_of(&[&message.sender_wallet, &message.id])
-}
-
-/// The beginning of a SHA-256 over some texts.
-pub(super) fn key_of(texts: &[&str]) -> Key {
-    let mut hash = Sha256::new();
-    for text in texts {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    let mut key = Key::default();
-    let length = key.len();
-    key.copy_from_slice(&hash.finalize()[..length]);
-    key
 }
 
 /// The stamp of entries whose writer gave none.

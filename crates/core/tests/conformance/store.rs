@@ -6,10 +6,11 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
+    Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
 };
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::vector_clock::VectorClock;
 
 /// A store under test.
@@ -22,6 +23,8 @@ pub trait Store: Sized {
     async fn write_in_vain(&self, commit: &Commit) -> SyncError;
     /// Everything but the log.
     async fn snapshot(&self) -> Snapshot;
+    /// What the application named a message of a session.
+    async fn name(&self, session_id: &str, message_id: &str) -> Option<NameRecord>;
     /// The log of a session, by first sequence number.
     async fn log(&self, session_id: &str) -> Vec<LogRecord>;
 }
@@ -37,6 +40,7 @@ pub async fn store_conformance<S: Store>() {
     unsent_records_leave_by_their_first_counter::<S>().await;
     small_batches_become_one_and_what_cannot_be_joined_stays::<S>().await;
     a_cleared_log_is_empty_and_the_rest_stays::<S>().await;
+    names_are_found_by_session_and_name::<S>().await;
     whoever_opened_last_writes_and_nobody_else::<S>().await;
 }
 
@@ -57,22 +61,20 @@ pub fn device(device_id: &str) -> DeviceRecord {
     DeviceRecord { device_id: device_id.to_owned() }
 }
 
-/// A session with every field set.
-pub fn session(session_id: &str, cursor: u64) -> SessionRecord {
+/// A session with every field set, whose log has so many entries.
+pub fn session(session_id: &str, end: u64) -> SessionRecord {
     let mut record = SessionRecord {
-        session_id: session_id.to_owned(),
-        wallet: "me".to_owned(),
-        peer_wallet: "you".to_owned(),
         open: true,
-        cursor,
         counter: 3,
-        heads: clock(r#"{"a":2,"b":1}"#),
         read_mark: ReadMark { message_id: "m".to_owned(), sequence_number: 2 },
         last_sync_ms: 1_795_000_000_000,
         small_first: 1,
         small_count: 2,
-        ..SessionRecord::default()
+        ..SessionRecord::new(session_id.to_owned(), "me".to_owned(), "you".to_owned())
     };
+    for entry in entries(session_id, end) {
+        record.log.take(&entry).expect("they follow each other");
+    }
     record.watermarks.of("you").delivered = 2;
     record
 }
@@ -80,8 +82,7 @@ pub fn session(session_id: &str, cursor: u64) -> SessionRecord {
 fn unsent(session_id: &str, counter: u64) -> Entry {
     let (id, session_id) = (format!("{session_id}:a:{counter}"), session_id.to_owned());
     let message = Message { id, session_id, ciphertext: "hello \u{1f44b} \0".to_owned(), ..Message::default() };
-    let vector_clock = clock(&format!(r#"{{"a":{counter}}}"#));
-    Entry { message, sequence_number: 0, vector_clock, server_timestamp: 7, original_device_id: "a".to_owned() }
+    Entry { message, counter, knows: 2, server_timestamp: 7, device_id: "a".to_owned(), ..Entry::default() }
 }
 
 /// Unsent messages of a session, in one record.
@@ -97,22 +98,30 @@ pub fn versions(session_id: &str, text: &str) -> VersionsRecord {
     VersionsRecord { session_id: session_id.to_owned(), message_id: "m".to_owned(), versions: vec![version] }
 }
 
-/// Entries `first` to `last` of a session's log, written by two devices in turn, as one batch.
-pub fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
-    let mut heads = VectorClock::new();
-    let mut heads_before = VectorClock::new();
-    let mut entries = Vec::new();
-    for sequence_number in 1..=last {
-        if sequence_number == first {
-            heads_before = heads.clone();
-        }
-        let device = if sequence_number % 2 == 1 { "a" } else { "b" };
-        heads.tick(device).expect("a small counter");
+/// What an application named a message.
+pub fn name(session_id: &str, message_id: &str, sent_ms: u64) -> NameRecord {
+    NameRecord { session_id: session_id.to_owned(), message_id: message_id.to_owned(), fingerprint: vec![7; 16], sent_ms }
+}
+
+/// The first entries of a session's log, written by two devices in turn.
+fn entries(session_id: &str, last: u64) -> Vec<Entry> {
+    let entry = |sequence_number: u64| {
+        let device_id = if sequence_number % 2 == 1 { "a" } else { "b" }.to_owned();
         let message = Message { id: format!("m{sequence_number}"), session_id: session_id.to_owned(), ..Message::default() };
-        let (vector_clock, original_device_id) = (heads.clone(), device.to_owned());
-        entries.push(Entry { message, sequence_number, vector_clock, server_timestamp: 0, original_device_id });
+        let (counter, knows) = (sequence_number.div_ceil(2), sequence_number - 1);
+        Entry { message, sequence_number, device_id, counter, knows, ..Entry::default() }
+    };
+    (1..=last).map(entry).collect()
+}
+
+/// Entries `first` to `last` of a session's log, as one batch.
+pub fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
+    let entries = entries(session_id, last).split_off(first as usize - 1);
+    let mut heads_before = VectorClock::new();
+    for (device, counter) in [("a", first / 2), ("b", (first - 1) / 2)] {
+        heads_before.raise(device, counter).expect("a small counter");
     }
-    let batch = Batch::of(&entries[first as usize - 1..]).expect("they follow each other");
+    let batch = Batch::of(&entries).expect("they follow each other");
     LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }
 }
 
@@ -223,7 +232,7 @@ async fn a_commit_that_is_dropped_half_way_is_whole_or_nothing<S: Store>() {
         dropped += usize::from(!is_done);
         let snapshot = store.snapshot().await;
         let in_outbox = snapshot.outbox.iter().any(|record| record.first() == counter);
-        let in_session = snapshot.sessions.iter().any(|record| record.cursor == last);
+        let in_session = snapshot.sessions.iter().any(|record| record.log.end() == last);
         let log: Vec<_> = places(&store, "room").await.into_iter().filter(|place| place.0 >= first).collect();
         let whole = (true, true, vec![(first, last)]);
         let found = (in_outbox, in_session, log);
@@ -308,6 +317,21 @@ async fn a_cleared_log_is_empty_and_the_rest_stays<S: Store>() {
     assert_eq!((places(&store, "room 2").await, places(&store, "roo").await), (vec![(1, 4)], vec![(1, 4)]));
     let snapshot = store.snapshot().await;
     assert_eq!((snapshot.sessions.len(), snapshot.outbox.len()), (1, 1));
+}
+
+async fn names_are_found_by_session_and_name<S: Store>() {
+    let store = S::open("conformance-names").await;
+    let names = [name("room", "one", 1), name("room", "two", 2), name("room 2", "one", 3)];
+    write(&store, names.iter().cloned().map(Write::Name).collect()).await;
+    for named in names {
+        assert_eq!(store.name(&named.session_id, &named.message_id).await, Some(named));
+    }
+    assert_eq!(store.name("room 2", "two").await, None);
+    store.write_in_vain(&commit(vec![Write::Name(name("room", "three", 4))])).await;
+    assert_eq!(store.name("room", "three").await, None, "I21");
+    write(&store, vec![Write::Name(name("room", "one", 5)), Write::ClearLog { session_id: "room".to_owned() }]).await;
+    assert_eq!(store.name("room", "one").await, Some(name("room", "one", 5)), "it outlives the log");
+    assert_eq!(store.snapshot().await, Snapshot::default(), "it is read where it is asked for");
 }
 
 async fn whoever_opened_last_writes_and_nobody_else<S: Store>() {

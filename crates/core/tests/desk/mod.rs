@@ -9,19 +9,32 @@ use std::collections::{BTreeMap, VecDeque};
 
 use memory::Records;
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input, LogRecord, MessageStatus, Reply, SyncScope};
+use solconnect_sync_core::client::{
+    Action, Client, ClientConfig, Commit, DeliveryReceipt, Event, Input, LogRecord, MessageStatus, Reply, SyncScope,
+};
+use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, SyncAck, SyncHeartbeat, SyncRequest, SyncResponse, SyncUpdate};
+use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, SyncAck, SyncHeartbeat, SyncRequest, SyncResponse};
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::time::Now;
-use solconnect_sync_core::vector_clock::VectorClock;
 
 pub const WALLET: &str = "So11111111111111111111111111111111111111112";
 pub const PEER: &str = "11111111111111111111111111111111";
 
 pub fn session() -> String {
     session_of(WALLET, PEER)
+}
+
+/// An update frame that was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    pub frame_id: String,
+    pub device_id: String,
+    pub messages: Vec<Entry>,
+    pub last_digest: Digest,
+    /// The frame's body, byte for byte.
+    pub bytes: Vec<u8>,
 }
 
 pub struct Desk {
@@ -37,7 +50,7 @@ pub struct Desk {
     pub disconnects: u64,
     pub replies: BTreeMap<u64, Result<Reply, SyncError>>,
     request: u64,
-    sent: Vec<Frame>,
+    pub sent: Vec<Frame>,
     events: Vec<Event>,
 }
 
@@ -141,15 +154,31 @@ impl Desk {
     }
 
     pub fn send_in(&mut self, session_id: &str, text: &str) {
-        self.ask(|request| Input::Send { request, session_id: session_id.into(), text: text.into(), content_type: None });
+        self.ask(|request| Input::Send {
+            request,
+            session_id: session_id.into(),
+            text: text.into(),
+            content_type: None,
+            message_id: None,
+            known: None,
+        });
     }
 
     pub fn send(&mut self, text: &str) -> String {
-        let call = |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None };
+        let call =
+            |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None, message_id: None, known: None };
         match self.call(call) {
             Ok(Reply::Receipt(receipt)) => receipt.message_id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Sends under a name of the application's own, with what the store has under it.
+    pub fn send_named(&mut self, id: &str, text: &str) -> Result<DeliveryReceipt, SyncError> {
+        let known = self.records.names.get(&(session(), id.to_owned())).cloned();
+        let (session_id, text, message_id) = (session(), text.to_owned(), Some(id.to_owned()));
+        let reply = self.call(|request| Input::Send { request, session_id, text, content_type: None, message_id, known });
+        reply.map(|reply| if let Reply::Receipt(receipt) = reply { receipt } else { panic!("{reply:?}") })
     }
 
     /// `syncMessages`; the request.
@@ -206,12 +235,11 @@ impl Desk {
     }
 
     pub fn acknowledge_in(&mut self, session_id: &str, places: &[(u64, u64)]) {
-        let device = self.device_id();
         self.hear_in(
             session_id,
             Body::SyncAck(SyncAck {
                 acknowledged_sequences: places.iter().map(|(_, sequence)| *sequence).collect(),
-                acknowledged_message_ids: places.iter().map(|(counter, _)| message_id(session_id, &device, *counter)).collect(),
+                acknowledged_counters: places.iter().map(|(counter, _)| *counter).collect(),
                 server_timestamps: places.iter().map(|_| 9).collect(),
                 ..SyncAck::default()
             }),
@@ -240,8 +268,15 @@ impl Desk {
         std::mem::take(&mut self.sent)
     }
 
-    pub fn updates(&mut self) -> Vec<SyncUpdate> {
-        self.sent().into_iter().filter_map(|frame| if let Body::SyncUpdate(update) = frame.body { Some(update) } else { None }).collect()
+    pub fn updates(&mut self) -> Vec<Update> {
+        let update = |frame: Frame| {
+            let Frame { head: Head { message_id: frame_id, device_id, .. }, body } = frame;
+            let bytes = Frame { head: Head::default(), body: body.clone() }.to_bytes().unwrap();
+            let Body::SyncUpdate(update) = body else { return None };
+            let messages = update.messages.entries().unwrap();
+            Some(Update { frame_id, device_id, messages, last_digest: update.last_digest, bytes })
+        };
+        self.sent().into_iter().filter_map(update).collect()
     }
 
     /// Cursors that were asked from.
@@ -288,24 +323,30 @@ impl Desk {
         self.records.log_of(&session()).cloned().collect()
     }
 
+    /// The stored log.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.log().iter().flat_map(|record| record.entries().unwrap()).collect()
+    }
+
     pub fn shown(&self) -> Vec<String> {
-        let entries: Vec<Entry> = self.log().iter().flat_map(|record| record.entries().unwrap()).collect();
-        self.client.show(&session(), entries, true).into_iter().map(|message| message.text).collect()
+        self.client
+            .show(&session(), self.entries().into_iter().map(|entry| (entry, None)).collect(), true)
+            .into_iter()
+            .map(|message| message.text)
+            .collect()
     }
 }
 
-/// A message of the peer's phone at this place of the log, its `counter`th, that knows nothing else.
+/// A message of the peer's phone at this place of the log, its `counter`th, that knows nothing but its own.
 pub fn foreign(sequence_number: u64, counter: u64, text: &str) -> Entry {
-    let mut vector_clock = VectorClock::new();
-    vector_clock.raise("phone", counter).unwrap();
     let message = Message {
-        id: message_id(&session(), "phone", counter),
+        id: message_id(&session(), "phone", "", counter),
         session_id: session(),
         sender_wallet: PEER.into(),
         ciphertext: text.into(),
         ..Message::default()
     };
-    Entry { message, sequence_number, vector_clock, server_timestamp: 8, original_device_id: "phone".into() }
+    Entry { message, sequence_number, counter, server_timestamp: 8, device_id: "phone".into(), ..Entry::default() }
 }
 
 /// The peer's messages `from` to `through`, at the same places of the log.

@@ -5,13 +5,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Digest, Entry, first_digest};
 use solconnect_sync_core::frame::{Encoding, Frame, Payload};
 use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::log::{DeviceHead, Log};
+use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Reading, Relay, StoredEntry, StoredSession, Ticket,
+    WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 pub const ROOM: &str = "room";
 pub const WALLETS: [&str; 2] = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
@@ -22,6 +27,29 @@ pub struct Rows {
     pub entries: Vec<StoredEntry>,
     pub devices: BTreeMap<String, DeviceRow>,
     pub watermarks: BTreeMap<String, WatermarkRow>,
+}
+
+impl Rows {
+    /// The highest counter of each device up to a place.
+    fn clock(&self, place: u64) -> VectorClock {
+        let mut clock = VectorClock::new();
+        for entry in self.entries.iter().filter(|entry| entry.sequence <= place) {
+            clock.raise(&entry.device_id, entry.counter).expect("a counter");
+        }
+        clock
+    }
+
+    /// The log that they are.
+    fn log(&self) -> Log {
+        let Some(last) = self.entries.last() else { return Log::new(ROOM) };
+        let head = |row: &DeviceRow| DeviceHead {
+            device_id: row.device_id.as_str().into(),
+            counter: row.last_counter,
+            sequence: row.last_sequence,
+            digest: row.last_digest,
+        };
+        Log::restore(last.sequence, last.log_hash, self.devices.values().map(head).collect())
+    }
 }
 
 pub struct Rooms {
@@ -38,6 +66,8 @@ pub struct Rooms {
     /// Sockets that take nothing.
     pub stuck: Vec<ConnectionId>,
     pub logged: Vec<String>,
+    /// The digests of what v1 devices said last, by device and counter.
+    said: BTreeMap<(String, u64), Digest>,
 }
 
 impl Rooms {
@@ -53,6 +83,7 @@ impl Rooms {
             closed: Vec::new(),
             stuck: Vec::new(),
             logged: Vec::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -102,12 +133,13 @@ impl Rooms {
         self.feed(Input::Journal { ticket, answer: answer.expect("questions that are held have answers") });
     }
 
-    fn ask(&mut self, question: JournalQuestion) -> Option<JournalAnswer> {
+    pub fn ask(&mut self, question: JournalQuestion) -> Option<JournalAnswer> {
         self.asked.push(match &question {
             JournalQuestion::Load { .. } => "load",
             JournalQuestion::Append { .. } => "append",
             JournalQuestion::Read { .. } => "read",
             JournalQuestion::Find { .. } => "find",
+            JournalQuestion::Clocks { .. } => "clocks",
             JournalQuestion::Note { .. } => "note",
         });
         Some(match question {
@@ -115,6 +147,8 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
+                    log_hash: rows.entries.last().map(|entry| entry.log_hash).unwrap_or_default(),
+                    has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
                 })
@@ -139,12 +173,16 @@ impl Rooms {
                 };
                 JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
             }
+            JournalQuestion::Clocks { session_id, at } => {
+                let rows = self.journal.entry(session_id).or_default();
+                JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
+            }
             JournalQuestion::Note { session_id, devices, watermarks } => {
                 let rows = self.journal.entry(session_id).or_default();
                 for row in devices {
-                    let (last_counter, retired) =
-                        rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
-                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, retired, ..row });
+                    let DeviceRow { last_counter, last_sequence, last_digest, .. } =
+                        rows.devices.get(&row.device_id).cloned().unwrap_or_default();
+                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, last_sequence, last_digest, ..row });
                 }
                 rows.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
                 return None;
@@ -158,12 +196,25 @@ impl Rooms {
         self.feed(Input::Timeout);
     }
 
+    /// Time passes until members have been told who came and left.
+    pub fn lists(&mut self) {
+        self.timeout(50 + 1_024);
+    }
+
+    pub fn reading(&self, connection: ConnectionId) -> Reading {
+        self.relay.reading(connection)
+    }
+
     pub fn next_timeout_ms(&self) -> Option<u64> {
         self.relay.next_timeout_ms()
     }
 
-    /// Says a frame, which is JSON.
+    /// Says a frame, which is JSON. An update of a v1 device that names no digest gets the right one.
     pub fn say(&mut self, connection: ConnectionId, frame: &Value) {
+        let mut frame = frame.clone();
+        if frame["type"] == "sync_update" && !frame["protocolVersion"].is_null() && frame.get("lastDigest").is_none() {
+            frame["lastDigest"] = json!(self.last_digest(&frame["messages"]));
+        }
         let text = frame.to_string();
         let payload = if self.binary.contains(&connection) {
             Payload::Binary(Frame::parse(&text).expect("a frame").to_bytes().expect("a frame of a v1 client").into())
@@ -173,11 +224,48 @@ impl Rooms {
         self.feed(Input::Received { connection, payload });
     }
 
-    /// As many devices as a session may have, each of which has written so many messages.
-    pub fn fill(&mut self, last_counter: u64) {
-        let row = |number: usize| DeviceRow { device_id: format!("d{number}"), last_counter, ..DeviceRow::default() };
-        let rows = (0..CLOCK_DEVICES_MAX).map(|number| (format!("d{number}"), row(number)));
-        self.journal.entry(ROOM.into()).or_default().devices.extend(rows);
+    /// The digest of the last message of an update in hex: of the chain that the journal has, or of what was said before it.
+    pub fn last_digest(&mut self, messages: &Value) -> String {
+        let entries: Vec<Entry> = serde_json::from_value(messages.clone()).unwrap_or_default();
+        let mut digest = Digest::default();
+        for (place, entry) in entries.iter().enumerate() {
+            let device = &entry.device_id;
+            if place == 0 {
+                let stored = self.journal.get(ROOM).and_then(|rows| rows.devices.get(device));
+                let stored = stored.filter(|row| row.last_counter + 1 == entry.counter && row.last_counter > 0).map(|row| row.last_digest);
+                let said = || self.said.get(&(device.clone(), entry.counter.wrapping_sub(1))).copied();
+                digest = stored.or_else(said).unwrap_or_else(|| first_digest(ROOM, device));
+            }
+            digest = entry.digest(&digest);
+            self.said.insert((device.clone(), entry.counter), digest);
+        }
+        hex(&digest)
+    }
+
+    /// As many devices as a session may have, each of which has written a message.
+    pub fn fill(&mut self) {
+        let rows = self.journal.entry(ROOM.into()).or_default();
+        let mut log = rows.log();
+        for device in (0..CLOCK_DEVICES_MAX).map(|number| format!("d{number}")) {
+            if log.counter(&device) > 0 || log.heads().len() >= CLOCK_DEVICES_MAX {
+                continue;
+            }
+            let message = Message { id: format!("{ROOM}:{device}:{START}:1"), session_id: ROOM.into(), ..Message::default() };
+            let sequence = log.end() + 1;
+            let entry = Entry { message, device_id: device.clone(), counter: 1, sequence_number: sequence, ..Entry::default() };
+            log.take(&entry).expect("it follows");
+            let head = log.head(&device).expect("it has written");
+            let row = DeviceRow {
+                device_id: device.clone(),
+                last_counter: 1,
+                last_sequence: sequence,
+                last_digest: head.digest,
+                ..DeviceRow::default()
+            };
+            let body = Batch::of(&[entry]).expect("a batch");
+            rows.devices.insert(device.clone(), row);
+            rows.entries.push(StoredEntry { sequence, device_id: device, counter: 1, key: None, log_hash: log.hash(), body });
+        }
     }
 
     /// How many bytes each frame has that a connection has heard since it was last asked.
@@ -258,18 +346,29 @@ pub fn announce(device: &str, wallet: &str) -> Value {
     v1(device, "device_announce", json!({ "deviceInfo": { "platform": "web", "version": "1" }, "wallet": wallet }))
 }
 
-/// An unsent message of a v1 device whose clock knows its own messages and `known`.
-pub fn unsent(device: &str, wallet: &str, counter: u64, text: &str, known: Value) -> Value {
-    let mut clock = known;
-    clock[device] = json!(counter);
-    let message = json!({ "id": format!("{ROOM}:{device}:{counter}"), "sender_wallet": wallet, "ciphertext": text, "session_id": ROOM,
+/// The start in the ids of all messages of v1 devices.
+pub const START: &str = "start0";
+
+/// The id of a v1 device's message.
+pub fn id_of(device: &str, counter: u64) -> String {
+    format!("{ROOM}:{device}:{START}:{counter}")
+}
+
+/// A digest as it stands in JSON.
+pub fn hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An unsent message of a v1 device that knows the log up to `knows`.
+pub fn unsent(device: &str, wallet: &str, counter: u64, text: &str, knows: u64) -> Value {
+    let message = json!({ "id": id_of(device, counter), "sender_wallet": wallet, "ciphertext": text, "session_id": ROOM,
         "timestamp": "2023-11-14T22:13:20.000Z" });
-    json!({ "message": message, "sequenceNumber": counter, "vectorClock": clock, "localTimestamp": 7 })
+    json!({ "message": message, "originalDeviceId": device, "counter": counter, "knows": knows, "serverTimestamp": 7 })
 }
 
 /// An update with one message.
 pub fn update(device: &str, wallet: &str, counter: u64, text: &str) -> Value {
-    v1(device, "sync_update", json!({ "messages": [unsent(device, wallet, counter, text, json!({}))] }))
+    v1(device, "sync_update", json!({ "messages": [unsent(device, wallet, counter, text, 0)] }))
 }
 
 /// A chat frame of a seed client.

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::client::{self, Client, ClientConfig, Event, LogRecord, MessageStatus, Reply, Snapshot, Write};
+use solconnect_sync_core::client::{self, Client, ClientConfig, Event, LogRecord, MessageStatus, NameRecord, Reply, Snapshot, Write};
 use solconnect_sync_core::conflict::Conflict;
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::message::Entry;
 use solconnect_sync_core::relay::{self, DeviceRow, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::time::Now;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 pub const WALLETS: [&str; 2] = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
 
@@ -32,6 +33,7 @@ enum Happening {
 #[derive(Clone, Default)]
 pub struct Store {
     pub snapshot: Snapshot,
+    pub names: BTreeMap<(String, String), NameRecord>,
     pub logs: BTreeMap<(String, u64), LogRecord>,
 }
 
@@ -71,9 +73,15 @@ impl Store {
                 Write::ClearLog { session_id } => self.logs.retain(|(session, _), _| *session != session_id),
                 Write::Versions(record) => {
                     let stored = client::VersionsRecord::from_bytes(&record.to_bytes()).unwrap();
-                    assert_eq!(stored.versions.len(), record.versions.len());
+                    assert_eq!(stored, record, "versions keep their places in the log");
                     self.snapshot.versions.retain(|old| old.message_id != record.message_id);
                     self.snapshot.versions.push(record);
+                }
+                Write::ForgetName { session_id, message_id } => {
+                    self.names.remove(&(session_id, message_id));
+                }
+                Write::Name(record) => {
+                    self.names.insert((record.session_id.clone(), record.message_id.clone()), record);
                 }
             }
         }
@@ -96,7 +104,8 @@ pub struct Device {
     pub replies: BTreeMap<u64, Result<Reply, SyncError>>,
     pub heard: Vec<String>,
     pub conflicts: Vec<Conflict>,
-    pub renamed: BTreeMap<String, String>,
+    /// The ids that it went on under.
+    pub replaced: Vec<String>,
     pub statuses: BTreeMap<String, MessageStatus>,
     pub progress: Option<(u64, u64)>,
     pub events: Vec<Event>,
@@ -155,7 +164,7 @@ impl World {
             replies: BTreeMap::new(),
             heard: Vec::new(),
             conflicts: Vec::new(),
-            renamed: BTreeMap::new(),
+            replaced: Vec::new(),
             statuses: BTreeMap::new(),
             progress: None,
             events: Vec::new(),
@@ -322,9 +331,7 @@ impl World {
         match &event {
             Event::MessageReceived { entry, .. } => device.heard.push(entry.message.id.clone()),
             Event::ConflictDetected { conflicts, .. } => device.conflicts.extend(conflicts.clone()),
-            Event::MessageRenamed { old_id, new_id, .. } => {
-                device.renamed.insert(old_id.clone(), new_id.clone());
-            }
+            Event::DeviceReplaced { new_id, .. } => device.replaced.push(new_id.clone()),
             Event::StatusChanged { message_id, status, .. } => {
                 let before = device.statuses.insert(message_id.clone(), *status);
                 let back = (before, *status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
@@ -417,6 +424,8 @@ impl World {
                 let (entries, devices, watermarks) = self.journal.entry(session_id).or_default();
                 JournalAnswer::Session(StoredSession {
                     head: entries.len() as u64,
+                    log_hash: entries.last().map_or([0; 32], |entry| entry.log_hash),
+                    has_keys: entries.iter().any(|entry| entry.key.is_some()),
                     devices: devices.values().cloned().collect(),
                     watermarks: watermarks.values().cloned().collect(),
                 })
@@ -455,11 +464,23 @@ impl World {
                 };
                 JournalAnswer::Entries(entries.iter().filter(wanted).cloned().collect())
             }
+            JournalQuestion::Clocks { session_id, at } => {
+                let (entries, ..) = self.journal.entry(session_id).or_default();
+                let clock_at = |sequence: u64| {
+                    let mut clock = VectorClock::new();
+                    for entry in entries.iter().take_while(|entry| entry.sequence <= sequence) {
+                        clock.raise(&entry.device_id, entry.counter).unwrap();
+                    }
+                    clock
+                };
+                JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
+            }
             JournalQuestion::Note { session_id, devices: rows, watermarks: marks } => {
                 let (_, devices, watermarks) = self.journal.entry(session_id).or_default();
                 for row in rows {
-                    let (last_counter, retired) = devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
-                    devices.insert(row.device_id.clone(), DeviceRow { last_counter, retired, ..row });
+                    let old = devices.get(&row.device_id).cloned().unwrap_or_default();
+                    let DeviceRow { last_counter, last_sequence, last_digest, .. } = old;
+                    devices.insert(row.device_id.clone(), DeviceRow { last_counter, last_sequence, last_digest, ..row });
                 }
                 watermarks.extend(marks.into_iter().map(|row| (row.wallet.clone(), row)));
                 return None;

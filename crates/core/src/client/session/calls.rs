@@ -61,9 +61,10 @@ impl Session {
             return Err(SyncError::new(ErrorCode::InvalidArgument, error));
         }
         let (session_id, message_id, fingerprint) = (self.id().to_owned(), message.id.clone(), message.fingerprint());
-        let queued = self.outbox.iter().find(|entry| entry.message.id == message_id);
-        let queued = queued.map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()));
-        match queued.or_else(|| known.map(|record| (record.fingerprint, record.sent_ms))) {
+        let queued = || self.outbox.iter().find(|entry| entry.message.id == message_id);
+        // The record first: in the outbox may be a void in the place of the message.
+        let known = known.map(|record| (record.fingerprint, record.sent_ms));
+        match known.or_else(|| queued().map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
             Some((known, sent_ms)) if known == fingerprint => {
                 let timestamp = iso_from_ms(sent_ms);
                 return Ok(Reply::Receipt(DeliveryReceipt { message_id, timestamp, status: MessageStatus::Queued }));

@@ -9,7 +9,7 @@ use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
-use crate::ids::{MessageId, new_device_id, parse_message_id};
+use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Stamp};
@@ -181,8 +181,13 @@ impl Session {
         }
     }
 
-    /// The relay refused something.
+    /// The relay refused something. Where one message is not taken, neither is what was sent behind it, and each frame is
+    /// answered: those answers are of no use when all of it is said again.
     fn take_refusal(&mut self, context: &mut Context<'_>, refusal: ErrorBody, transaction: &mut Transaction) {
+        let refused_frame = refusal.in_reply_to.as_deref().and_then(|frame_id| context.link.frame_number(frame_id));
+        if refused_frame.is_some_and(|number| !self.flow.joined || number < self.flow.announced_frame) {
+            return;
+        }
         let error = SyncError::new(refusal.code, refusal.error);
         match refusal.code {
             ErrorCode::CounterGap => {
@@ -193,13 +198,17 @@ impl Session {
                     self.flow.updates.clear();
                     self.enlist(transaction, false);
                 } else if expected <= self.logged_counter() {
-                    let message = format!("the relay lacks message {expected} of this device, which is in the stored log");
+                    let logged = self.logged_counter();
+                    let message = format!("the relay takes message {expected} of this device next, the stored log has them up to {logged}");
                     self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
                 } else {
                     transaction.replace_device(new_device_id(context.random));
                 }
             }
             ErrorCode::CounterReused => transaction.replace_device(new_device_id(context.random)),
+            ErrorCode::AlreadyStored
+                if let (Some(id), Some(sequence)) = (&refusal.refused_message_id, refusal.stored_sequence)
+                    && self.take_stored(context, id, sequence, transaction) => {}
             // Any frame may be the one that was refused, so all is said again, the announcement first. A message that is
             // in the log by another device leaves the outbox when the log brings it.
             ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed | ErrorCode::NotAnnounced | ErrorCode::AlreadyStored => {
@@ -213,7 +222,7 @@ impl Session {
                 self.flow.retry_at_ms = retry_at_ms;
                 self.flow.refusals = refusals.saturating_add(1);
                 if refusal.code == ErrorCode::AlreadyStored {
-                    self.take_stored(refusal.refused_message_id, refusal.stored_sequence, transaction);
+                    transaction.catch_up(self.id());
                 } else {
                     transaction.tell(Event::Warning { error });
                 }
@@ -228,21 +237,6 @@ impl Session {
                     None => transaction.tell(Event::Warning { error }),
                 }
             }
-        }
-    }
-
-    /// A message of the outbox is in the log, written by another device of the wallet. The log brings it; where it has done
-    /// so already, the message leaves the outbox now.
-    fn take_stored(&mut self, message_id: Option<MessageId>, sequence: Option<u64>, transaction: &mut Transaction) {
-        let queued = self.outbox.iter().find(|entry| message_id.as_ref() == Some(&entry.message.id));
-        match queued.map(|entry| entry.counter) {
-            Some(counter) if sequence.is_some_and(|sequence| sequence <= self.next.log.end()) => {
-                let (session_id, message_id) = (self.id().to_owned(), message_id.unwrap_or_default());
-                transaction.tell(Event::StatusChanged { session_id, message_id, status: MessageStatus::Sent, error: None });
-                self.outbox.remove(counter);
-                self.close_gaps(|_| {}, transaction);
-            }
-            _ => transaction.catch_up(self.id()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::conflict::{add_version, concurrent_messages, concurrent_versions};
 use crate::entry::Entry;
 use crate::ids::new_device_id;
 use crate::log::{LogHead, Refusal};
-use crate::message::Kind;
+use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
 
 /// A batch of at most so many messages and fewer bytes is small: such ones are joined.
@@ -117,7 +117,7 @@ impl Session {
         if is_copied {
             transaction.replace_device(new_device_id(context.random));
         } else if leaves_a_gap {
-            self.close_gaps(|_| {}, transaction);
+            self.close_gap(context, transaction);
         }
         Ok(count)
     }
@@ -191,18 +191,43 @@ impl Session {
         if origin == Origin::Own {
             self.outbox.acknowledge(counter);
         }
-        // That a void is in its place was told when it came to stand there.
-        if entry.message.kind != Kind::VOID {
-            let (session_id, message_id) = (self.next.session_id.clone(), entry.message.id.clone());
-            self.await_receipts(entry.sequence_number, message_id.clone());
-            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
-            if !is_announced || status > MessageStatus::Sent {
-                let (session_id, message_id) = (session_id.clone(), message_id.clone());
-                transaction.tell(Event::StatusChanged { session_id, message_id, status, error: None });
-            }
-            transaction.tell(Event::MessageSynced { session_id, message_id });
-        }
+        self.tell_logged(&entry.message, entry.sequence_number, is_announced, transaction);
         origin
+    }
+
+    /// The relay says that a message of the outbox is in the log under another device. Where that place is stored already,
+    /// the log does not bring it again; otherwise it does, and says whether it is so.
+    pub(super) fn take_stored(
+        &mut self,
+        context: &mut Context<'_>,
+        message_id: &str,
+        sequence: u64,
+        transaction: &mut Transaction,
+    ) -> bool {
+        let queued = self.outbox.iter().find(|entry| entry.message.id == message_id);
+        let Some((message, counter)) = queued.map(|entry| (entry.message.clone(), entry.counter)) else { return false };
+        if sequence == 0 || sequence > self.next.log.end() {
+            return false;
+        }
+        self.outbox.remove(counter);
+        self.tell_logged(&message, sequence, false, transaction);
+        self.close_gap(context, transaction);
+        true
+    }
+
+    /// Tells that an own message is in the log. That a void is in its place was told when it came to stand there.
+    fn tell_logged(&mut self, message: &Message, sequence: u64, is_announced: bool, transaction: &mut Transaction) {
+        if message.kind == Kind::VOID {
+            return;
+        }
+        let (session_id, message_id) = (self.next.session_id.clone(), message.id.clone());
+        self.await_receipts(sequence, message_id.clone());
+        let status = self.logged_status(sequence, &message.sender_wallet);
+        if !is_announced || status > MessageStatus::Sent {
+            let (session_id, message_id) = (session_id.clone(), message_id.clone());
+            transaction.tell(Event::StatusChanged { session_id, message_id, status, error: None });
+        }
+        transaction.tell(Event::MessageSynced { session_id, message_id });
     }
 }
 

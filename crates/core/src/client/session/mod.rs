@@ -84,6 +84,8 @@ pub(super) struct Session {
 struct Flow {
     /// The relay was told that this device is in the session.
     joined: bool,
+    /// The frame that said so: what answers an earlier one is about what was said before all was said again.
+    announced_frame: u64,
     /// Update frames that are not acknowledged, oldest first.
     updates: VecDeque<Update>,
     /// The relay could not take messages: the next attempt.

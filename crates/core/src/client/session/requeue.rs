@@ -8,10 +8,11 @@
 use super::Session;
 use super::outbox::is_named;
 use crate::client::api::{Event, MessageStatus, Write};
+use crate::client::context::Context;
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::message_id;
+use crate::ids::{message_id, new_start};
 use crate::message::{Kind, Message};
 
 impl Session {
@@ -54,13 +55,20 @@ impl Session {
                 entry.message = Message { id, sender_wallet, timestamp, session_id, kind: Kind::VOID, ..Message::default() };
             }
         };
-        self.close_gaps(empty, transaction);
+        self.number_anew(empty, transaction);
+    }
+
+    /// A message left the outbox without having been taken under its counter. Those behind it move up, and so the next
+    /// messages get counters that names were made of already: with another start their names are others.
+    pub(super) fn close_gap(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        *context.start = new_start(context.random);
+        self.number_anew(|_| {}, transaction);
     }
 
     /// Numbers the messages of the outbox anew behind those that are in the log. What comes before the first change keeps
     /// its bytes. Nothing is sent before this device has announced itself again: frames with the old numbers may be on
     /// their way, and until then the relay takes nothing that follows the one it refused.
-    pub(super) fn close_gaps(&mut self, change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
+    fn number_anew(&mut self, change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
         let logged = self.logged_counter();
         let waiting = self.outbox.iter().zip(logged + 1..).take_while(|(entry, counter)| entry.counter == *counter).count() as u64;
         let acknowledged = self.outbox.acknowledged_counter().min(logged + waiting);

@@ -143,6 +143,7 @@ impl Session {
             compression: context.config.enable_compression.then(|| "deflate".into()),
         };
         self.transmit(context, Body::DeviceAnnounce(announce));
+        self.flow.announced_frame = context.link.last_frame();
         if self.next.read_mark.sequence_number > 0 {
             let receipt = self.read_receipt(context.now);
             self.transmit(context, receipt);

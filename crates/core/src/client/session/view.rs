@@ -56,13 +56,21 @@ impl Session {
         outbox.into_iter().find(|entry| entry.message.id == message_id).map(|entry| self.status_of(entry))
     }
 
-    /// The list to show: entries of the log in its order, then, where asked, the outbox. New versions stand in the
+    /// What waits in the outbox, oldest first.
+    pub fn unsent(&self) -> Vec<&Entry> {
+        self.outbox.on_disk()
+    }
+
+    /// The list to show: the entries as they are given, then, where asked, the outbox. New versions stand in the
     /// place of the message that they replace.
     pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let outbox = self.outbox.on_disk();
         let mut shown: Vec<MessageView> = Vec::new();
         for (entry, clock) in entries {
-            let status = self.logged_status(entry.sequence_number, &entry.message.sender_wallet);
+            let status = match entry.sequence_number {
+                0 => self.status_of(&entry),
+                sequence => self.logged_status(sequence, &entry.message.sender_wallet),
+            };
             shown.extend(self.message_view(entry, clock, status, &outbox, strategy));
         }
         for entry in outbox.iter().filter(|_| with_outbox) {
