@@ -79,7 +79,7 @@ impl Store {
             Write::Log(record) => record.to_bytes(),
             Write::Versions(record) => record.to_bytes(),
             Write::Name(record) => record.to_bytes(),
-            Write::DeleteOutbox { .. } | Write::JoinLog { .. } | Write::ClearLog { .. } => Vec::new(),
+            Write::DeleteOutbox { .. } | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::ForgetName { .. } => Vec::new(),
         };
         let written = bytes.len() as u64;
         match write {
@@ -94,7 +94,12 @@ impl Store {
                 let range = (session_id.clone(), first)..=(session_id, last);
                 self.outbox.retain(|key, _| !range.contains(key));
             }
-            Write::Log(_) | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::Versions(_) | Write::Name(_) => {}
+            Write::Log(_)
+            | Write::JoinLog { .. }
+            | Write::ClearLog { .. }
+            | Write::Versions(_)
+            | Write::Name(_)
+            | Write::ForgetName { .. } => {}
         }
         written
     }
