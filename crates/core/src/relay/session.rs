@@ -212,7 +212,8 @@ impl Session {
             Ask::Write(update) => {
                 let messages = update.messages.len() as u64;
                 let bytes: usize = update.messages.iter().map(|draft| draft.entry.message.ciphertext.len()).sum();
-                let finds = update.messages.iter().filter(|draft| matches!(draft.knowledge, Knowledge::Clock { key: Some(_), .. })).count() as u64;
+                let finds =
+                    update.messages.iter().filter(|draft| matches!(draft.knowledge, Knowledge::Clock { key: Some(_), .. })).count() as u64;
                 // Seed clients are told of each message by itself.
                 let seeds = self.attachments.values().filter(|attachment| !attachment.dialect.is_v1()).count() as u64;
                 let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;

@@ -239,6 +239,7 @@ impl Session {
         self.stored_device.clone_from(&self.device);
         self.stored_totals = self.totals;
         self.outbox.commit();
+        self.operation.iter_mut().for_each(Operation::keep_target);
         for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
             self.versions.insert(message_id, versions);
         }
@@ -258,6 +259,7 @@ impl Session {
         self.device.clone_from(&self.stored_device);
         self.totals = self.stored_totals;
         self.outbox.roll_back();
+        self.operation.iter_mut().for_each(Operation::restore_target);
         self.next_versions = Sorted::default();
         self.own_log = None;
         self.ends_auto_sync = false;
