@@ -332,7 +332,7 @@ impl Session {
     pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
         let flow = std::mem::take(&mut self.flow);
         if let Some(last) = flow.updates.back() {
-            let unacknowledged = self.outbox.between(self.outbox.acknowledged_counter(), last.last_counter);
+            let unacknowledged = self.outbox.between(self.outbox.sent_counter(), last.last_counter);
             for entry in unacknowledged.filter(|entry| entry.message.kind != Kind::VOID) {
                 context.tell(Event::StatusChanged {
                     session_id: entry.message.session_id.clone(),

@@ -205,7 +205,9 @@ impl Session {
             let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
             let (messages, last_counter) = self.next_batch(sent, context.config);
             let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
-            for entry in self.outbox.between(sent, last_counter).filter(|entry| entry.message.kind != Kind::VOID) {
+            for entry in
+                self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind != Kind::VOID)
+            {
                 context.tell(Event::StatusChanged {
                     session_id: self.id().to_owned(),
                     message_id: entry.message.id.clone(),
