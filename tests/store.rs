@@ -85,6 +85,10 @@ impl suite::Store for InIndexedDb {
         log.reverse();
         log
     }
+
+    async fn name(&self, session_id: &str, message_id: &str) -> Option<NameRecord> {
+        self.store.name(session_id, message_id).await.unwrap()
+    }
 }
 
 thread_local! {

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{DeviceRecord, LogRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord};
+use solconnect_sync_core::client::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::log::Log;
 
 const VECTORS: &str = include_str!("../../crates/core/tests/vectors.txt");
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -28,7 +29,9 @@ fn main() {
             &[&[0x20, 0x21], &length(json.as_bytes())[..], json.as_bytes(), &[2, 2]].concat(),
         );
         write(&folder, "client_machine", name, &[&[19], &length(&bytes)[..], &bytes, &[12]].concat());
-        if let Ok(Frame { body: Body::SyncResponse(SyncResponse { messages, .. }), .. }) = Frame::from_bytes(&bytes) {
+        if let (Ok(Frame { body: Body::SyncResponse(SyncResponse { messages, .. }), .. }), true) =
+            (Frame::from_bytes(&bytes), entries.is_empty())
+        {
             entries = messages.entries().expect("the pinned batch");
         }
     }
@@ -41,8 +44,9 @@ fn main() {
 /// The pinned entries as batches: in a log, unsent, and many of them, compressed.
 fn batches(folder: &Path, entries: &[Entry]) {
     let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
-    let many: Vec<Entry> =
-        (0..200).map(|number| Entry { sequence_number: number + 1, ..entries[number as usize % entries.len()].clone() }).collect();
+    let many: Vec<Entry> = (0..200)
+        .map(|number| Entry { sequence_number: number + 1, knows: number, ..entries[number as usize % entries.len()].clone() })
+        .collect();
     let many = Batch::of(&many).expect("the pinned entries, again and again");
     let named = [
         ("log", Batch::of(entries).expect("the pinned entries")),
@@ -58,8 +62,8 @@ fn batches(folder: &Path, entries: &[Entry]) {
     let session_id = session_of(WALLET, PEER);
     let mut exported = entries.to_vec();
     for (index, entry) in exported.iter_mut().enumerate() {
-        entry.sequence_number = index as u64 + 1;
-        entry.message.id = message_id(&session_id, &entry.original_device_id, entry.counter());
+        (entry.sequence_number, entry.knows) = (index as u64 + 1, index as u64);
+        entry.message.id = message_id(&session_id, &entry.device_id, "aB3xY9", entry.counter);
         entry.message.session_id.clone_from(&session_id);
     }
     write(folder, "import", "export", serde_json::to_string(&exported).expect("entries are JSON").as_bytes());
@@ -86,10 +90,10 @@ fn greedy(folder: &Path, entries: &[Entry]) {
     write(folder, "json_frame", "many_numbers", format!(r#"{{"roomId":"r","x":[{}]}}"#, list("1")).as_bytes());
     let repeated = |number: u64| {
         let mut entry = entries[0].clone();
-        entry.sequence_number = number;
+        (entry.sequence_number, entry.knows) = (number, number - 1);
         entry.message.sender_wallet = "w".repeat(200);
-        // As long as a clock may be where every row has it.
-        (0..64).for_each(|device| entry.vector_clock.raise(&format!("{device:02}"), 1).expect("few devices"));
+        // As much as an entry may know beside the log.
+        (0..64).for_each(|device| entry.also.raise(&format!("{device:02}"), 1).expect("few devices"));
         entry
     };
     let many: Vec<Entry> = (1..=1_000).map(repeated).collect();
@@ -99,25 +103,27 @@ fn greedy(folder: &Path, entries: &[Entry]) {
 
 fn records(folder: &Path, entries: &[Entry]) {
     let session_id = entries[0].message.session_id.clone();
-    let heads = entries[1].vector_clock.clone();
+    let heads = r#"{"dev":300,"phone":7}"#.parse().expect("a clock");
     let batch = Batch::of(entries).expect("the pinned entries");
     let (first, last) = (entries[0].sequence_number, entries[0].sequence_number + entries.len() as u64 - 1);
     let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
     let mut session = SessionRecord {
-        session_id: session_id.clone(),
-        wallet: WALLET.into(),
-        peer_wallet: PEER.into(),
         open: true,
-        cursor: 9,
         counter: 300,
-        heads: heads.clone(),
         read_mark: ReadMark { message_id: "m".into(), sequence_number: 9 },
         last_sync_ms: 1_700_000_000_000,
         small_first: 3,
         small_count: 4,
-        ..SessionRecord::default()
+        ..SessionRecord::new(session_id.clone(), WALLET.into(), PEER.into())
     };
     session.watermarks.of(PEER).delivered = 7;
+    let mut log = Log::new(&session_id);
+    for (entry, place) in entries.iter().zip(1..) {
+        log.take(&Entry { sequence_number: place, knows: place - 1, ..entry.clone() }).expect("they follow each other");
+    }
+    session.log = log;
+    let name = NameRecord { session_id: session_id.clone(), message_id: "m".into(), fingerprint: vec![7; 16], sent_ms: 1_700_000_000_000 };
+    write(folder, "session_record", "name", &name.to_bytes());
     write(folder, "session_record", "session", &session.to_bytes());
     write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
     write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before: heads, batch }.to_bytes());

@@ -9,19 +9,21 @@ use solconnect_fuzz::script::Script;
 use solconnect_fuzz::store::{self, Records};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Input, SyncScope};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
     Body, DeviceList, DeviceState, ErrorBody, Frame, Head, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncResponse,
 };
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";
 const PEER: &str = "11111111111111111111111111111111";
-const REFUSALS: [ErrorCode; 9] = [
+const REFUSALS: [ErrorCode; 12] = [
     ErrorCode::CounterGap,
     ErrorCode::CounterReused,
     ErrorCode::RelayBusy,
@@ -29,6 +31,9 @@ const REFUSALS: [ErrorCode; 9] = [
     ErrorCode::NotAnnounced,
     ErrorCode::NotAMember,
     ErrorCode::RelayRolledBack,
+    ErrorCode::RelayForked,
+    ErrorCode::AlreadyStored,
+    ErrorCode::MessageIdTaken,
     ErrorCode::InvalidMessageFormat,
     ErrorCode::MessageTooLarge,
 ];
@@ -102,10 +107,8 @@ impl Device {
                     assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
                     let frame = Frame::from_bytes(&frame).expect("a device sends what can be read");
                     if let Body::SyncUpdate(update) = frame.body {
-                        update
-                            .messages
-                            .into_iter()
-                            .for_each(|unsent| self.sequence(unsent.message, unsent.vector_clock, &frame.head.device_id));
+                        let entries = update.messages.entries().expect("a device sends batches that can be read");
+                        entries.into_iter().for_each(|entry| self.sequence(entry));
                     }
                 }
                 Action::Disconnect { .. } | Action::Reply { .. } | Action::Notify(_) => {}
@@ -114,19 +117,24 @@ impl Device {
     }
 
     /// The relay takes a message, where it would.
-    fn sequence(&mut self, message: Message, vector_clock: VectorClock, device: &str) {
-        let follows = vector_clock.get(device) == self.heads.get(device) + 1;
-        if follows && self.heads.raise(device, vector_clock.get(device)).is_ok() {
-            let sequence_number = self.log.len() as u64 + 1;
-            let original_device_id = device.to_owned();
-            self.log.push(Entry { message, sequence_number, vector_clock, server_timestamp: self.now.wall_ms, original_device_id });
+    fn sequence(&mut self, entry: Entry) {
+        let sequence_number = self.log.len() as u64 + 1;
+        let follows = entry.counter == self.heads.get(&entry.device_id) + 1 && entry.knows < sequence_number;
+        if follows && self.heads.raise(&entry.device_id, entry.counter).is_ok() {
+            self.log.push(Entry { sequence_number, server_timestamp: self.now.wall_ms, ..entry });
         }
     }
 
     fn take_step(&mut self, step: u8, script: &mut Script<'_>) {
         let session_id = self.session_id.clone();
         match step & 31 {
-            0 => self.call(|request| Input::Send { request, session_id, text: "x".repeat(1 + script.below(200)), content_type: None }),
+            0 => {
+                let text = "x".repeat(1 + script.below(200));
+                let message_id = script.one_of(&[None, None, Some("m1"), Some("m2")]).map(str::to_owned);
+                let name = message_id.clone().map(|message_id| (session_id.clone(), message_id));
+                let known = name.and_then(|name| self.store.names.get(&name).cloned());
+                self.call(|request| Input::Send { request, session_id, text, content_type: None, message_id, known });
+            }
             1 => {
                 let message_id = self.some_id(script);
                 let text = script.one_of(&[None, Some("edited")]).map(str::to_owned);
@@ -165,14 +173,16 @@ impl Device {
             }
             17 => {
                 let (device, known) = (script.one_of(&["phone", "other"]), script.below(2) == 1);
-                let mut vector_clock = if known { self.heads.clone() } else { VectorClock::new() };
                 let counter = self.heads.get(device) + 1;
-                vector_clock.raise(device, counter).expect("small counters");
-                let (id, replaces) =
-                    (message_id(&session_id, device, counter), script.one_of(&[false, true]).then(|| self.some_id(script)));
+                let knows = if known { self.log.len() as u64 } else { 0 };
+                let id = script
+                    .one_of(&[None, None, None, Some("m1")])
+                    .map_or_else(|| message_id(&session_id, device, "", counter), str::to_owned);
+                let replaces = script.one_of(&[false, true]).then(|| self.some_id(script));
+                let kind = if replaces.is_some() { script.one_of(&[Kind::EDIT, Kind::DELETION, Kind(77)]) } else { Kind::MESSAGE };
                 let sender_wallet = script.one_of(&[PEER, WALLET]).to_owned();
-                let message = Message { id, sender_wallet, session_id, ciphertext: "hello".into(), replaces, ..Message::default() };
-                self.sequence(message, vector_clock, device);
+                let message = Message { id, sender_wallet, session_id, ciphertext: "hello".into(), replaces, kind, ..Message::default() };
+                self.sequence(Entry { message, device_id: device.to_owned(), counter, knows, ..Entry::default() });
             }
             18 => {
                 let entries = self.some_entries(script);
@@ -200,19 +210,21 @@ impl Device {
                 let request = format!("{}-{}", self.generation, script.below(32));
                 let in_reply_to = script.one_of(&[false, true]).then_some(request);
                 let messages = Batch::of(&entries).unwrap_or_default();
-                Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, ..SyncResponse::default() })
+                Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, log: self.some_head(script) })
             }
             24 | 25 => {
                 let entries = self.some_entries(script);
                 Body::SyncAck(SyncAck {
                     acknowledged_sequences: entries.iter().map(|entry| entry.sequence_number).collect(),
-                    acknowledged_message_ids: entries.iter().map(|entry| entry.message.id.clone()).collect(),
+                    acknowledged_counters: entries.iter().map(|entry| entry.counter).collect(),
+                    log: self.some_head(script),
                     server_timestamps: entries.iter().map(|entry| entry.server_timestamp).collect(),
                     ..SyncAck::default()
                 })
             }
             26 => {
-                Body::SyncHeartbeat(SyncHeartbeat { sequence_number: script.one_of(&[latest, 0, latest + 1]), ..SyncHeartbeat::default() })
+                let (sequence_number, log) = (script.one_of(&[latest, 0, latest + 1]), self.some_head(script));
+                Body::SyncHeartbeat(SyncHeartbeat { sequence_number, log, ..SyncHeartbeat::default() })
             }
             27 => {
                 let device = DeviceState { device_id: script.one_of(&["phone", "other"]).into(), ..DeviceState::default() };
@@ -230,6 +242,7 @@ impl Device {
             _ => Body::Error(ErrorBody {
                 session_id: Some(self.session_id.clone()),
                 refused_message_id: script.one_of(&[false, true]).then(|| self.some_id(script)),
+                stored_sequence: script.one_of(&[None, Some(0), Some(1), Some(9)]),
                 expected_counter: script.one_of(&[None, Some(0), Some(1), Some(2), Some(9)]),
                 ..ErrorBody::new(&SyncError::new(script.one_of(&REFUSALS), "no"))
             }),
@@ -243,8 +256,10 @@ impl Device {
         if let Some(entry) = entries.last_mut() {
             match twist {
                 1 => entry.sequence_number += 1,
-                2 => entry.original_device_id = "another".into(),
-                3 => drop(entry.vector_clock.raise("phone", 9)),
+                2 => entry.device_id = "another".into(),
+                3 => drop(entry.also.raise("phone", 9)),
+                5 => entry.counter += 1,
+                6 => entry.knows = 0,
                 4 => entry.message.ciphertext.push('!'),
                 _ => {}
             }
@@ -252,9 +267,19 @@ impl Device {
         entries
     }
 
+    /// What the relay says of its log: nothing, or that of another.
+    fn some_head(&self, script: &mut Script<'_>) -> Option<LogHead> {
+        let sequence = self.client.stored_sessions().first().map_or(0, |session| session.last_synced_sequence);
+        script.one_of(&[None, None, None, Some(LogHead { sequence, hash: [7; 32] })])
+    }
+
     /// The id of a message of this device or another, that may exist.
     fn some_id(&self, script: &mut Script<'_>) -> String {
-        let device = script.one_of(&[self.client.device_id(), "phone"]);
-        message_id(&self.session_id, device, 1 + script.below(8) as u64)
+        let queued: Vec<String> = self.client.queued().into_iter().map(|view| view.id).collect();
+        match script.below(4) {
+            0 if !queued.is_empty() => queued[script.below(queued.len().min(256))].clone(),
+            1 => "m1".into(),
+            _ => message_id(&self.session_id, script.one_of(&[self.client.device_id(), "phone"]), "", 1 + script.below(8) as u64),
+        }
     }
 }

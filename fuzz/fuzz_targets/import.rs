@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::bounded;
 use solconnect_fuzz::store::{self, Records};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Input};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::time::Now;
 
 const WALLET: &str = "So11111111111111111111111111111111111111112";

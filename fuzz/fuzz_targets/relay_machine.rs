@@ -4,12 +4,14 @@
 use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::journal::{World, head};
 use solconnect_fuzz::script::Script;
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Entry, first_digest};
 use solconnect_sync_core::frame::{
-    Body, Chat, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceipt, Receipt, ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat,
-    SyncRequest, SyncUpdate, Unsent,
+    Body, Chat, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceipt, Receipt, ReceiptStatus, SeedUpdate, SequenceRange, SyncAck,
+    SyncHeartbeat, SyncRequest, SyncUpdate, Unsent,
 };
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::message::Message;
+use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::Input;
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -73,7 +75,8 @@ fn frame_body(kind: u8, head: &Head, script: &mut Script<'_>) -> Option<Body> {
         }),
         8 | 9 => {
             let (first, count) = (script.below(16) as u64, script.below(8) as u64);
-            Body::SyncUpdate(SyncUpdate { messages: (first..first + count).map(|counter| unsent(head, counter, script)).collect() })
+            let unsent: Vec<Unsent> = (first..first + count).map(|counter| unsent(head, counter, script)).collect();
+            if head.protocol_version.is_none() { Body::SeedUpdate(SeedUpdate { messages: unsent }) } else { update(head, unsent, script) }
         }
         10 => {
             let last_synced_sequence = script.below(32) as u64;
@@ -89,7 +92,7 @@ fn frame_body(kind: u8, head: &Head, script: &mut Script<'_>) -> Option<Body> {
         13 => Body::SyncHeartbeat(SyncHeartbeat { sequence_number: script.number(), ..SyncHeartbeat::default() }),
         14 => Body::ReadReceipt(ReadReceipt {
             receipts: vec![Receipt {
-                message_id: message_id(&head.session_id, script.one_of(&DEVICES), script.below(16) as u64),
+                message_id: message_id(&head.session_id, script.one_of(&DEVICES), "", script.below(16) as u64),
                 status: script.one_of(&[ReceiptStatus::Delivered, ReceiptStatus::Read]),
                 sequence_number: script.one_of(&[None, Some(1), Some(7), Some(u64::MAX >> 11)]),
                 ..Receipt::default()
@@ -107,6 +110,21 @@ fn frame_body(kind: u8, head: &Head, script: &mut Script<'_>) -> Option<Body> {
     })
 }
 
+/// Of a device that keeps our rules: its chain is right, or not.
+fn update(head: &Head, unsent: Vec<Unsent>, script: &mut Script<'_>) -> Body {
+    let entries: Vec<Entry> = unsent
+        .into_iter()
+        .map(|Unsent { mut message, sequence_number: counter, vector_clock, .. }| {
+            message.kind = script.one_of(&[Kind::MESSAGE, Kind::MESSAGE, Kind::VOID, Kind(77)]);
+            let knows = vector_clock.sum().saturating_sub(counter);
+            Entry { message, device_id: head.device_id.clone(), counter, knows, ..Entry::default() }
+        })
+        .collect();
+    let chain = entries.iter().fold(first_digest(&head.session_id, &head.device_id), |digest, entry| entry.digest(&digest));
+    let last_digest = script.one_of(&[chain, chain, chain, [7; 32]]);
+    Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries).unwrap_or_default(), last_digest })
+}
+
 fn unsent(head: &Head, counter: u64, script: &mut Script<'_>) -> Unsent {
     let mut vector_clock = VectorClock::new();
     // A hostile device may claim anything of others.
@@ -114,7 +132,9 @@ fn unsent(head: &Head, counter: u64, script: &mut Script<'_>) -> Unsent {
         vector_clock.raise(device, known).expect("small counters");
     }
     let message = Message {
-        id: script.one_of(&[message_id(&head.session_id, &head.device_id, counter), String::new(), "m".into()].each_ref()).clone(),
+        id: script
+            .one_of(&[message_id(&head.session_id, &head.device_id, "aB3xY9", counter), String::new(), "m".into()].each_ref())
+            .clone(),
         session_id: head.session_id.clone(),
         sender_wallet: script.one_of(&WALLETS).to_owned(),
         ciphertext: text(script),

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate, Unsent,
-};
+use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::frame::{Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
     Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 use crate::bounded;
 
@@ -97,6 +97,8 @@ impl World {
                 let rows = self.sessions.entry(session_id).or_default();
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
+                    log_hash: rows.entries.last().map_or([0; 32], |entry| entry.log_hash),
+                    has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
                 })
@@ -125,12 +127,23 @@ impl World {
                 };
                 JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
             }
+            JournalQuestion::Clocks { session_id, at } => {
+                let rows = self.sessions.entry(session_id).or_default();
+                let clock_at = |sequence: u64| {
+                    let mut clock = VectorClock::new();
+                    for entry in rows.entries.iter().take_while(|entry| entry.sequence <= sequence) {
+                        clock.raise(&entry.device_id, entry.counter).expect("counters that were checked");
+                    }
+                    clock
+                };
+                JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
+            }
             JournalQuestion::Note { session_id, devices, watermarks } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 for row in devices {
-                    let (last_counter, retired) =
-                        rows.devices.get(&row.device_id).map_or((0, false), |old| (old.last_counter, old.retired));
-                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, retired, ..row });
+                    let old = rows.devices.get(&row.device_id).cloned().unwrap_or_default();
+                    let DeviceRow { last_counter, last_sequence, last_digest, .. } = old;
+                    rows.devices.insert(row.device_id.clone(), DeviceRow { last_counter, last_sequence, last_digest, ..row });
                 }
                 rows.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
                 return None;
@@ -169,17 +182,17 @@ pub fn head(session_id: &str, device_id: &str) -> Head {
 /// A relay whose journal holds this as the body of an entry, and serves it: as part of the log, and to tell a repeat.
 pub fn serve_stored(body: Batch) {
     let mut world = World::default();
-    let stored = StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, digest: [0; 32], body };
-    let row = DeviceRow { device_id: "d".into(), last_counter: 1, ..DeviceRow::default() };
+    let stored = StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], body };
+    let row = DeviceRow { device_id: "d".into(), last_counter: 1, last_sequence: 1, ..DeviceRow::default() };
     world.sessions.insert("room".into(), Rows { entries: vec![stored], devices: [("d".into(), row)].into(), ..Rows::default() });
     world.open(1, Encoding::Binary);
     let message = Message { id: "room:d:1".into(), session_id: "room".into(), ..Message::default() };
-    let vector_clock = r#"{"d":1}"#.parse().expect("a clock");
-    let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
+    let unsent = Entry { message, device_id: "d".into(), counter: 1, ..Entry::default() };
+    let messages = Batch::of(&[unsent]).expect("a message");
     let bodies = [
         Body::DeviceAnnounce(DeviceAnnounce::default()),
         Body::SyncRequest(SyncRequest::default()),
-        Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }),
+        Body::SyncUpdate(SyncUpdate { messages, ..SyncUpdate::default() }),
     ];
     for body in bodies {
         world.receive(1, &Frame { head: head("room", "d"), body });

@@ -2,9 +2,9 @@
 //! fields that were left out, may be too long for a frame then.
 
 use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Entry, first_digest};
 use solconnect_sync_core::frame::{Body, Frame, Head, RELAY_DEVICE_ID};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_ENTRIES_MAX, FRAME_BYTES_MAX};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FRAME_BYTES_MAX};
 
 use crate::bounded;
 
@@ -12,8 +12,10 @@ use crate::bounded;
 pub fn check_batch(batch: &Batch) {
     let Ok(entries) = bounded(|| batch.entries()) else { return };
     assert!(entries.len() <= BATCH_MESSAGES_MAX, "{} messages", entries.len());
-    let clock_entries: usize = entries.iter().map(|entry| entry.vector_clock.len()).sum();
-    assert!(clock_entries <= CLOCK_ENTRIES_MAX, "{clock_entries} clock entries");
+    for entry in &entries {
+        assert!(entry.also.len() <= ALSO_MAX && entry.extensions.bytes().len() <= EXTENSIONS_BYTES_MAX, "{entry:?}");
+    }
+    check_digests(&entries);
     let deflated = batch.deflate();
     check_says(&deflated, &entries, (batch, &entries), "compressed it says the same");
     // What compressed well may be more than one batch now; then only the parts are written.
@@ -30,6 +32,20 @@ pub fn check_batch(batch: &Batch) {
     assert_eq!(joined, entries, "parts hold all");
 }
 
+/// Entries are told apart by their digests, and by nothing else than what their authors fixed: of neighbours, which differ in
+/// little where one was made of the other.
+fn check_digests(entries: &[Entry]) {
+    for pair in entries.windows(2) {
+        let [one, other] = pair else { continue };
+        let before = first_digest(&one.message.session_id, &one.device_id);
+        // The session and the device stand at the beginning of the chain.
+        let other = Entry { device_id: one.device_id.clone(), ..other.clone() };
+        let (digest, again) = (one.digest(&before), Entry { sequence_number: 0, server_timestamp: 0, ..one.clone() }.digest(&before));
+        assert_eq!(digest, again, "what the relay gives has no part in it");
+        assert_eq!(digest == other.digest(&before), one.is_repeat_of(&other), "{one:?} and {other:?}");
+    }
+}
+
 /// A batch has these entries. It is read only if it is not `known`, byte for byte: reading is most of what a run costs.
 fn check_says(batch: &Batch, entries: &[Entry], known: (&Batch, &[Entry]), what: &str) {
     let (known, says) = known;
@@ -42,9 +58,14 @@ fn check_says(batch: &Batch, entries: &[Entry], known: (&Batch, &[Entry]), what:
 
 /// A frame that was read from the binary form.
 pub fn check_binary_frame(frame: &Frame) {
-    if let Body::SyncResponse(response) = &frame.body {
-        check_batch(&response.messages);
-        if response.messages.entries().is_err() {
+    let batch = match &frame.body {
+        Body::SyncResponse(response) => Some(&response.messages),
+        Body::SyncUpdate(update) => Some(&update.messages),
+        _ => None,
+    };
+    if let Some(batch) = batch {
+        check_batch(batch);
+        if batch.entries().is_err() {
             return;
         }
     }
@@ -54,13 +75,9 @@ pub fn check_binary_frame(frame: &Frame) {
     assert_eq!(Frame::from_bytes(&bytes).as_ref(), Ok(&as_written(frame)), "a binary frame is read as it was written");
 }
 
-/// Who speaks for the relay, when and in which frame is not written; and a device updates only what it has counted
-/// itself, which the relay checks.
+/// Who speaks for the relay, when and in which frame is not written.
 fn as_written(frame: &Frame) -> Frame {
     let mut frame = frame.clone();
-    if let Body::SyncUpdate(update) = &mut frame.body {
-        update.messages.iter_mut().for_each(|unsent| unsent.sequence_number = unsent.vector_clock.get(&frame.head.device_id));
-    }
     if frame.head.device_id == RELAY_DEVICE_ID {
         frame.head = Head { session_id: frame.head.session_id, ..Head::default() };
     }

@@ -14,12 +14,12 @@ pub fn write(records: &mut Records, commit: &Commit) {
             assert!(record.entries().is_ok_and(|entries| entries.len() as u64 == record.last - record.first + 1), "a log that can be read");
         }
         if let Write::Session(record) = write {
-            let before = records.sessions.get(&record.session_id).map_or(0, |session| session.cursor);
+            let before = records.sessions.get(&record.session_id).map_or(0, |session| session.log.end());
             let covered = commit.writes.iter().filter_map(|write| match write {
                 Write::Log(log) if log.session_id == record.session_id => Some(log.last),
                 _ => None,
             });
-            assert_eq!(record.cursor, covered.max().unwrap_or(before), "the cursor is the end of the log (I7)");
+            assert_eq!(record.log.end(), covered.max().unwrap_or(before), "the cursor is the end of the log (I7)");
         }
         records.apply(write).expect("it can be read back");
     }

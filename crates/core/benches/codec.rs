@@ -3,12 +3,13 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncUpdate, Unsent};
+use solconnect_sync_core::entry::{Entry, first_digest};
+use solconnect_sync_core::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncUpdate};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::message::{Entry, Message, Stamp};
-use solconnect_sync_core::vector_clock::VectorClock;
+use solconnect_sync_core::log::Log;
+use solconnect_sync_core::message::{Message, Stamp};
 
 const MESSAGES: u64 = 100;
 const SESSION: &str = "a3bb189e-8bf9-8888-9912-ace4e6543002";
@@ -23,20 +24,20 @@ const TEXTS: [&str; 5] = [
 
 /// A log in which devices take turns, each knowing all that came before.
 fn conversation(devices: u64) -> Vec<Entry> {
-    let mut heads = VectorClock::new();
     let entry = |number: u64| {
-        let device = format!("3JhYcP8sVbE6u{:04}", number % devices);
-        let counter = heads.tick(&device).expect("few devices");
+        let device_id = format!("3JhYcP8sVbE6u{:04}", number % devices);
+        let counter = number / devices + 1;
         let ms = 1_700_000_000_000 + number * 17_321;
         let message = Message {
-            id: message_id(SESSION, &device, counter),
+            id: message_id(SESSION, &device_id, "aB3xY9", counter),
             sender_wallet: WALLETS[(number % devices % 2) as usize].into(),
             ciphertext: format!("{} ({number})", TEXTS[(number % 5) as usize]),
             timestamp: Stamp::Iso(ms),
             session_id: SESSION.into(),
             ..Message::default()
         };
-        Entry { message, sequence_number: number + 1, vector_clock: heads.clone(), server_timestamp: ms + 40, original_device_id: device }
+        let (sequence_number, server_timestamp) = (number + 1, ms + 40);
+        Entry { message, device_id, counter, knows: number, sequence_number, server_timestamp, ..Entry::default() }
     };
     (0..MESSAGES).map(entry).collect()
 }
@@ -60,33 +61,44 @@ fn batch(criterion: &mut Criterion) {
 fn frame(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame of 100 messages of one device");
     group.throughput(Throughput::Elements(MESSAGES));
-    let unsent = |entry: Entry| Unsent {
-        sequence_number: entry.counter(),
-        local_timestamp: entry.message.timestamp.clone(),
-        message: entry.message,
-        vector_clock: entry.vector_clock,
-        ..Unsent::default()
-    };
-    let entries = conversation(1);
-    let unsent_entries: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
+    let entries: Vec<Entry> = conversation(1).into_iter().map(|entry| Entry { sequence_number: 0, ..entry }).collect();
     let head = Head {
         session_id: SESSION.into(),
-        device_id: entries[0].original_device_id.clone(),
+        device_id: entries[0].device_id.clone(),
         timestamp: Stamp::Millis(1_700_000_000_000),
         message_id: "1-1".into(),
         protocol_version: Some(PROTOCOL_VERSION),
     };
-    let write_binary = |entries: &[Entry]| Frame::update_bytes(&head, &Batch::of(entries).expect("they follow each other"));
-    let body = Body::SyncUpdate(SyncUpdate { messages: entries.into_iter().map(unsent).collect() });
-    let frame = Frame { head: head.clone(), body };
+    let update = |entries: &[Entry]| {
+        let messages = Batch::of(entries).expect("they follow each other");
+        Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages, last_digest: [7; 32] }) }
+    };
+    let write_binary = |entries: &[Entry]| update(entries).to_bytes().expect("it has a binary form");
+    let frame = update(&entries);
     let json = frame.to_json();
-    let binary = write_binary(&unsent_entries);
+    let binary = write_binary(&entries);
     println!("a frame of 100 messages: {} bytes in JSON, {} in binary", json.len(), binary.len());
     group.bench_function("write JSON", |bencher| bencher.iter(|| black_box(&frame).to_json()));
-    group.bench_function("write binary", |bencher| bencher.iter(|| write_binary(black_box(&unsent_entries))));
+    group.bench_function("write binary", |bencher| bencher.iter(|| write_binary(black_box(&entries))));
     group.bench_function("read JSON", |bencher| bencher.iter(|| Frame::parse(black_box(&json))));
     group.bench_function("read binary", |bencher| bencher.iter(|| Frame::from_bytes(black_box(&binary))));
 }
 
-criterion_group!(benches, batch, frame);
+/// What every holder of a log computes for each entry.
+fn digests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("log of 100 messages");
+    group.throughput(Throughput::Elements(MESSAGES));
+    for devices in [2, 100] {
+        let entries = conversation(devices);
+        let accept = |entries: Vec<Entry>| Log::new(SESSION).accept(entries);
+        group.bench_function(format!("accept, {devices} devices"), |bencher| {
+            bencher.iter_batched(|| entries.clone(), accept, BatchSize::SmallInput);
+        });
+    }
+    let entries = conversation(1);
+    let chain = |entries: &[Entry]| entries.iter().fold(first_digest(SESSION, "device"), |digest, entry| entry.digest(&digest));
+    group.bench_function("digests alone", |bencher| bencher.iter(|| chain(black_box(&entries))));
+}
+
+criterion_group!(benches, batch, frame, digests);
 criterion_main!(benches);

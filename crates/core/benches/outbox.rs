@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, DeviceRecord, Input, OutboxRecord, SessionRecord, Snapshot};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, Head, SyncAck};
 use solconnect_sync_core::ids::{message_id, session_of};
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::message::{Message, Stamp};
 use solconnect_sync_core::time::Now;
-use solconnect_sync_core::vector_clock::VectorClock;
 
 const NOW: Now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
 const DEVICE: &str = "3JhYcP8sVbE6uGfKt";
@@ -21,28 +21,19 @@ const MESSAGES: u64 = 100;
 fn snapshot(queued: u64) -> Snapshot {
     let session_id = session_of(WALLET, PEER_WALLET);
     let unsent = |counter: u64| {
-        let mut vector_clock = VectorClock::new();
-        vector_clock.raise(DEVICE, counter).expect("one device");
         let message = Message {
-            id: message_id(&session_id, DEVICE, counter),
+            id: message_id(&session_id, DEVICE, "aB3xY9", counter),
             sender_wallet: WALLET.into(),
             ciphertext: "does anybody know how to mount a usb stick on boot?".into(),
             timestamp: Stamp::Iso(NOW.wall_ms),
             session_id: session_id.clone(),
             ..Message::default()
         };
-        Entry { message, sequence_number: 0, vector_clock, server_timestamp: NOW.wall_ms, original_device_id: DEVICE.into() }
+        Entry { message, counter, server_timestamp: NOW.wall_ms, device_id: DEVICE.into(), ..Entry::default() }
     };
     let record = |counter| OutboxRecord { session_id: session_id.clone(), entries: vec![unsent(counter)] };
     let outbox = (1..=queued).map(record).collect();
-    let session = SessionRecord {
-        session_id: session_id.clone(),
-        wallet: WALLET.into(),
-        peer_wallet: PEER_WALLET.into(),
-        open: true,
-        counter: queued,
-        ..SessionRecord::default()
-    };
+    let session = SessionRecord { open: true, counter: queued, ..SessionRecord::new(session_id, WALLET.into(), PEER_WALLET.into()) };
     Snapshot { device: Some(DeviceRecord { device_id: DEVICE.into() }), sessions: vec![session], outbox, versions: Vec::new() }
 }
 
@@ -78,7 +69,17 @@ fn send(criterion: &mut Criterion) {
                 |client| {
                     for request in 1..=MESSAGES {
                         let text = "put it into fstab, by its UUID, with nofail".into();
-                        handle(client, Input::Send { request, session_id: session_id.clone(), text, content_type: None });
+                        handle(
+                            client,
+                            Input::Send {
+                                request,
+                                session_id: session_id.clone(),
+                                text,
+                                content_type: None,
+                                message_id: None,
+                                known: None,
+                            },
+                        );
                     }
                 },
                 BatchSize::PerIteration,
@@ -93,7 +94,7 @@ fn acknowledge(criterion: &mut Criterion) {
     let session_id = session_of(WALLET, PEER_WALLET);
     let ack = SyncAck {
         acknowledged_sequences: (1..=MESSAGES).collect(),
-        acknowledged_message_ids: (1..=MESSAGES).map(|counter| message_id(&session_id, DEVICE, counter)).collect(),
+        acknowledged_counters: (1..=MESSAGES).collect(),
         server_timestamps: vec![NOW.wall_ms; MESSAGES as usize],
         ..SyncAck::default()
     };

@@ -63,9 +63,13 @@ pub const UNACKNOWLEDGED_MESSAGES_MAX: u64 = 1_000;
 /// informs is said again later or not at all.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes queued for one socket that the relay cuts it at: answers must be said, and a socket that takes none of them while
-/// its device asks on is lost. A thousand sockets that take nothing stay below 256 MB.
+/// Bytes queued for one socket that the relay cuts it at: what it has asked for before must be said, and a socket that takes none
+/// of that is lost. A thousand sockets that take nothing stay below 256 MB.
 pub const SOCKET_QUEUE_BYTES_CUT: usize = SOCKET_QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 16 * 1024;
+
+/// Bytes queued for one socket at which the relay reads nothing more of it: what is read then can still be answered by a frame
+/// of the largest size. Serving it from the log goes on below, so that a slow device is heard while it catches up.
+pub const SOCKET_QUEUE_BYTES_HEARD: usize = SOCKET_QUEUE_BYTES_CUT - FRAME_BYTES_MAX;
 
 /// How long a socket may take nothing of a full queue before the relay cuts it.
 pub const SOCKET_STALL_MS_MAX: u64 = 5_000;
@@ -92,11 +96,12 @@ pub const RANGES_MAX: usize = 64;
 pub const REFUSALS_MAX: usize = 32;
 
 /// What one connection may cost the relay at once, in microseconds of its one thread, as estimated by `relay/budget.rs`:
-/// a device of a thousand sessions that comes back, or ten thousand messages in batches of a hundred.
+/// a device of a thousand sessions that comes back, or ten thousand short messages in batches of a hundred.
 pub const COST_US_MAX: u64 = 250_000;
 
-/// What a connection may cost in a second in the long run: some six thousand messages in batches, and a fortieth of the
-/// relay's thread, so that a dozen hostile connections leave most of it to the others.
+/// What a connection may cost in a second in the long run: some 2,500 messages of 200 bytes in batches, which nobody writes for
+/// long, and a fortieth of the relay's thread, so that a dozen hostile connections leave most of it to the others. An honest
+/// one that has more to say than it may at once is slowed down to it, and loses nothing.
 pub const COST_US_PER_SECOND: u64 = 25_000;
 
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.

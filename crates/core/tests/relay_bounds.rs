@@ -4,8 +4,10 @@ mod rooms;
 
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
-use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
-use solconnect_sync_core::relay::Input;
+use solconnect_sync_core::limits::{
+    FRAME_BYTES_MAX, SESSIONS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+};
+use solconnect_sync_core::relay::{Input, Reading};
 
 /// The relay answers it with as much.
 fn long_heartbeat() -> Value {
@@ -40,6 +42,7 @@ fn a_full_seed_socket_gets_no_device_list_per_join_and_one_later() {
         rooms.open(connection);
         rooms.say(connection, &seed(&format!("device-{connection}"), "device_announce", json!({})));
     }
+    rooms.lists();
     assert_eq!((rooms.hear(1), rooms.closed.len()), (vec![], 0), "it is full, and it is not cut for what others do");
     rooms.stuck.clear();
     rooms.feed(Input::Sent { connection: 1, bytes: queued });
@@ -257,21 +260,83 @@ fn sockets_that_take_nothing_have_bounded_queues() {
 }
 
 #[test]
-fn one_connection_cannot_have_all_the_time() {
+fn a_connection_that_costs_too_much_is_not_read_for_a_while() {
     let mut rooms = two();
+    rooms.lists();
+    rooms.hear(1);
     let heartbeat = v1("a", "sync_heartbeat", json!({}));
-    for _ in 0..60_000 {
+    let mut said = 0;
+    while rooms.reading(1) == Reading::Now {
         rooms.say(1, &heartbeat);
+        said += 1;
+        assert!(said < 50_000, "one connection has all the time");
     }
-    let answers = rooms.hear_only(1, "sync_heartbeat").len();
-    assert!(answers < 50_000, "{answers}");
+    assert_eq!(rooms.hear_only(1, "sync_heartbeat").len(), said, "nothing that was read is lost");
+    assert_eq!(rooms.reading(2), Reading::Now, "the others go on");
+    let Reading::NotBefore(until_ms) = rooms.reading(1) else { panic!("{:?}", rooms.reading(1)) };
+    rooms.timeout(until_ms - rooms.now.monotonic_ms);
+    (0..2).for_each(|_| rooms.say(1, &heartbeat));
+    let Reading::NotBefore(again_ms) = rooms.reading(1) else { panic!("{:?}", rooms.reading(1)) };
+    assert!((1..10).contains(&(again_ms - until_ms)), "a little at a time: {again_ms}, {until_ms}");
+    rooms.timeout(60_000);
     rooms.say(1, &heartbeat);
-    assert!(rooms.hear(1).is_empty(), "it was told once that it is refused");
-    rooms.say(2, &update("b", WALLETS[1], 1, "honest"));
-    assert_eq!(rooms.hear_only(2, "sync_ack").len(), 1);
-    rooms.timeout(1_000);
-    rooms.say(1, &heartbeat);
-    assert_eq!(rooms.hear_only(1, "sync_heartbeat").len(), 1, "with time it is heard again");
+    assert_eq!(rooms.reading(1), Reading::Now, "with time it is heard again");
+}
+
+#[test]
+fn a_socket_that_takes_no_answers_is_not_asked_on() {
+    let mut rooms = two();
+    rooms.stuck = vec![1];
+    let mut said = 0;
+    while rooms.reading(1) == Reading::Now {
+        rooms.say(1, &long_heartbeat());
+        said += 1;
+        assert!(said < 10, "its queue grows and grows");
+    }
+    assert_eq!((rooms.reading(1), rooms.closed.len()), (Reading::NotBeforeSent, 0), "it is not cut for what it asked");
+    let queued = rooms.lengths(1).iter().sum();
+    rooms.feed(Input::Sent { connection: 1, bytes: queued });
+    assert_eq!(rooms.reading(1), Reading::Now);
+}
+
+#[test]
+fn many_joins_share_one_list_of_devices() {
+    let mut rooms = two();
+    rooms.open(3);
+    rooms.say(3, &seed("watcher", "device_announce", json!({})));
+    rooms.lists();
+    (1..=3).for_each(|connection| drop(rooms.hear(connection)));
+    for connection in 10..60 {
+        rooms.open(connection);
+        rooms.say(connection, &seed(&format!("s{connection}"), "device_announce", json!({})));
+        assert_eq!(rooms.hear_only(connection, "device_list").len(), 1, "its own at once");
+    }
+    rooms.lists();
+    let listed = |list: &Value| list["devices"].as_array().map(Vec::len);
+    assert_eq!(rooms.hear_only(1, "device_list").iter().map(listed).collect::<Vec<_>>(), [Some(50)], "those that came");
+    assert_eq!(rooms.hear_only(3, "device_list").iter().map(listed).collect::<Vec<_>>(), [Some(53)], "all");
+    assert_eq!(rooms.hear_only(10, "device_list").iter().map(listed).collect::<Vec<_>>(), [Some(53)], "those that came later too");
+    for connection in 10..60 {
+        rooms.feed(Input::Closed { connection });
+    }
+    rooms.lists();
+    assert_eq!(rooms.hear_only(1, "device_list").iter().map(listed).collect::<Vec<_>>(), [Some(50)], "those that left");
+    assert!(rooms.hear_only(3, "device_list").is_empty(), "seed clients get lists when one comes");
+}
+
+#[test]
+fn a_list_of_all_who_came_is_cut_into_frames() {
+    let mut rooms = two();
+    rooms.lists();
+    rooms.hear(1);
+    for connection in 10..410 {
+        rooms.open(connection);
+        rooms.say(connection, &seed(&format!("{connection:0>190}"), "device_announce", json!({})));
+    }
+    rooms.lists();
+    assert!(rooms.lengths(1).iter().all(|bytes| *bytes <= FRAME_BYTES_MAX));
+    let lists = rooms.hear_only(1, "device_list");
+    assert_eq!(lists.iter().filter_map(|list| list["devices"].as_array()).map(Vec::len).sum::<usize>(), 400);
 }
 
 #[test]
@@ -279,12 +344,15 @@ fn honest_bursts_and_catching_up_are_not_throttled() {
     let mut rooms = two();
     for counter in 1..=2_000 {
         rooms.say(1, &update("a", WALLETS[0], counter, "a message of a burst"));
+        assert_eq!(rooms.reading(1), Reading::Now, "{counter}");
     }
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.join(1, "a", WALLETS[0]);
     for first in (2_001..=10_000).step_by(100) {
         let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
         rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));
+        assert_eq!(rooms.reading(1), Reading::Now, "{first}");
     }
-    assert!(rooms.hear_only(1, "error").is_empty());
     assert_eq!(rooms.log().len(), 10_000);
     rooms.open(3);
     rooms.say(3, &announce("c", WALLETS[1]));
@@ -295,5 +363,19 @@ fn honest_bursts_and_catching_up_are_not_throttled() {
         assert!(heard.iter().all(|frame| frame.get("error").is_none()), "{heard:?}");
         cursor += heard.iter().filter_map(|frame| frame["messages"].as_array()).map(|messages| messages.len() as u64).sum::<u64>();
         rooms.say(3, &v1("c", "sync_ack", json!({ "acknowledgedSequences": [cursor] })));
+        assert_eq!(rooms.reading(3), Reading::Now, "{cursor}");
+    }
+}
+
+#[test]
+fn a_device_of_a_thousand_sessions_comes_back_at_full_speed() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    for number in 0..SESSIONS_MAX {
+        for mut frame in [announce("a", WALLETS[0]), v1("a", "sync_request", json!({}))] {
+            frame["sessionId"] = json!(format!("room {number}"));
+            rooms.say(1, &frame);
+            assert_eq!(rooms.reading(1), Reading::Now, "{number}");
+        }
     }
 }

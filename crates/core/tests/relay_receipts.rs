@@ -11,6 +11,7 @@ fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.say(1, &update("a", WALLETS[0], 2, "y"));
+    rooms.lists();
     rooms.hear(1);
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
     assert!(rooms.hear(1).is_empty(), "what arrives soon after is told with it");

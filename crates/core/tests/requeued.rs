@@ -284,7 +284,9 @@ fn a_message_of_the_same_name_that_says_something_else_is_another() {
     desk.push(&[own(1, "copy", 1, "x", "of the copy"), by_the_peer]);
     assert_eq!((received(&mut desk), desk.queued()), (vec!["of the copy".to_owned(), "mine".to_owned()], 1));
     desk.refuse(ErrorCode::MessageIdTaken, |error| error.refused_message_id = Some("x".into()));
-    assert_eq!(desk.client.queued_status("x"), Some(MessageStatus::Failed));
+    let failed = |event: &Event| matches!(event, Event::StatusChanged { message_id, status: MessageStatus::Failed, .. } if message_id == "x");
+    assert!(desk.events().iter().any(failed));
+    assert_eq!((desk.client.queued_status("x"), desk.records.names.len()), (None, 0), "its void has another name");
 }
 
 #[test]

@@ -147,14 +147,13 @@ fn crowd(size: u64, mine: &str, other: &str, writer: &mut Writer) -> (World, Vec
     let session_id = session_of(mine, other);
     let sides = [(mine, other), (other, mine)];
     let mut world = World::new();
-    let mut record = SessionRecord { session_id: session_id.clone(), open: true, ..SessionRecord::default() };
+    let mut record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), mine.into(), other.into()) };
     // What a device with that number has stored when it has the log of `record` and has written `counter` messages.
     let member = |number: u64, counter, record: SessionRecord| {
         // As long as those that devices make.
         let device_id = wallet(number)[..17].to_owned();
         let (wallet, peer_wallet) = sides[number as usize % 2];
-        let session =
-            SessionRecord { wallet: wallet.into(), peer_wallet: peer_wallet.into(), device_id: device_id.clone(), counter, ..record };
+        let session = SessionRecord { wallet: wallet.into(), peer_wallet: peer_wallet.into(), counter, ..record };
         Snapshot { device: Some(DeviceRecord { device_id }), sessions: vec![session], ..Snapshot::default() }
     };
     // One after the other, each over what the one before it had stored: thousands of catch-ups are not what is measured.
@@ -165,7 +164,7 @@ fn crowd(size: u64, mine: &str, other: &str, writer: &mut Writer) -> (World, Vec
         record = world.stored(place).sessions.remove(0);
         world.disconnect(place);
     }
-    assert_eq!(record.cursor, size, "each has written");
+    assert_eq!(record.log.end(), size, "each has written");
     let join = |number| {
         let place = world.add(member(number, 1, record.clone()), sides[number as usize % 2].0);
         world.run();

@@ -78,6 +78,7 @@ impl Store {
             Write::Outbox(record) => record.to_bytes(),
             Write::Log(record) => record.to_bytes(),
             Write::Versions(record) => record.to_bytes(),
+            Write::Name(record) => record.to_bytes(),
             Write::DeleteOutbox { .. } | Write::JoinLog { .. } | Write::ClearLog { .. } => Vec::new(),
         };
         let written = bytes.len() as u64;
@@ -93,7 +94,7 @@ impl Store {
                 let range = (session_id.clone(), first)..=(session_id, last);
                 self.outbox.retain(|key, _| !range.contains(key));
             }
-            Write::Log(_) | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::Versions(_) => {}
+            Write::Log(_) | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::Versions(_) | Write::Name(_) => {}
         }
         written
     }
@@ -214,7 +215,7 @@ impl World {
         // The relay hears a connection only as fast as it can be heard (relay/budget.rs): this is a thousand messages a second.
         self.now.monotonic_ms += 1;
         let session_id = session_id.to_owned();
-        self.call(place, |request| client::Input::Send { request, session_id, text, content_type: None });
+        self.call(place, |request| client::Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
     }
 
     /// A device's socket breaks. It comes back when it is told to.
@@ -352,8 +353,8 @@ impl World {
 
 /// What the rows that a question writes take, but for the numbers of entries.
 fn journal_bytes(question: &JournalQuestion) -> u64 {
-    let entry = |StoredEntry { device_id, key, digest, body, .. }: &StoredEntry| {
-        device_id.len() + key.as_ref().map_or(0, String::len) + digest.len() + body.bytes().len()
+    let entry = |StoredEntry { device_id, key, log_hash, body, .. }: &StoredEntry| {
+        device_id.len() + key.map_or(0, |key| key.len()) + log_hash.len() + body.bytes().len()
     };
     // It is kept as text, in part.
     let device = |row: &DeviceRow| json!(row).to_string().len();
@@ -361,7 +362,7 @@ fn journal_bytes(question: &JournalQuestion) -> u64 {
     let bytes: usize = match question {
         JournalQuestion::Append { entries, devices, .. } => entries.iter().map(entry).chain(devices.iter().map(device)).sum(),
         JournalQuestion::Note { devices, watermarks, .. } => devices.iter().map(device).chain(watermarks.iter().map(receipts)).sum(),
-        JournalQuestion::Load { .. } | JournalQuestion::Read { .. } | JournalQuestion::Find { .. } => 0,
+        JournalQuestion::Load { .. } | JournalQuestion::Read { .. } | JournalQuestion::Find { .. } | JournalQuestion::Clocks { .. } => 0,
     };
     bytes as u64
 }

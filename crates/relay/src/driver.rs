@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::relay::{Action, ConnectionId, Input, JournalQuestion, Relay};
+use solconnect_sync_core::relay::{Action, ConnectionId, Input, JournalQuestion, Reading, Relay};
 use solconnect_sync_core::time::Now;
 use tokio::select;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::info;
 
@@ -41,7 +41,16 @@ pub enum Event {
         /// Its way out.
         outbox: Outbox,
     },
-    /// Something happened on a socket that was opened. The last is [`Input::Closed`].
+    /// A frame arrived on a socket that was opened.
+    Received {
+        /// The name of the socket.
+        connection: ConnectionId,
+        /// The frame.
+        payload: Payload,
+        /// What its socket needs to read on: it gets it back when the frame is handled and the machine will hear more of it.
+        turn: OwnedSemaphorePermit,
+    },
+    /// Something else happened on a socket that was opened. The last is [`Input::Closed`].
     Input(Input),
 }
 
@@ -64,13 +73,21 @@ pub struct Goodbye {
     pub reason: String,
 }
 
+/// What the task knows of a socket.
+struct Socket {
+    /// `None` once it was asked to close.
+    outbox: Option<Outbox>,
+    /// Kept while it must not read on: it has taken too little of what it was told.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 /// The task's state.
 pub struct Driver {
     relay: Relay,
     journal: Journal,
     started: Instant,
-    /// Every open socket; `None` once it was asked to close.
-    sockets: HashMap<ConnectionId, Option<Outbox>>,
+    /// Every open socket.
+    sockets: HashMap<ConnectionId, Socket>,
     /// Questions that the journal has not answered yet.
     questions: usize,
 }
@@ -134,14 +151,23 @@ impl Driver {
     fn take(&mut self, event: Event) {
         match event {
             Event::Opened { connection, encoding, outbox } => {
-                self.sockets.insert(connection, Some(outbox));
+                self.sockets.insert(connection, Socket { outbox: Some(outbox), turn: None });
                 self.handle(Input::Opened { connection, encoding });
+            }
+            Event::Received { connection, payload, turn } => {
+                self.handle(Input::Received { connection, payload });
+                self.give_back(connection, turn);
             }
             Event::Input(input) => {
                 if let Input::Closed { connection } = &input {
                     self.sockets.remove(connection);
                 }
+                let sent = if let Input::Sent { connection, .. } = &input { Some(*connection) } else { None };
                 self.handle(input);
+                let turns = sent.and_then(|connection| self.sockets.get_mut(&connection)).and_then(|socket| socket.turn.take());
+                if let (Some(connection), Some(turn)) = (sent, turns) {
+                    self.give_back(connection, turn);
+                }
             }
         }
     }
@@ -150,13 +176,33 @@ impl Driver {
     fn take_while_stopping(&mut self, event: Event) {
         match event {
             Event::Opened { connection, outbox, .. } => {
-                self.sockets.insert(connection, Some(outbox));
+                self.sockets.insert(connection, Socket { outbox: Some(outbox), turn: None });
                 self.disconnect(connection, CLOSE_SERVICE_RESTART, "the relay restarts".to_owned());
             }
             Event::Input(Input::Closed { connection }) => {
                 self.sockets.remove(&connection);
             }
-            Event::Input(_) => {}
+            Event::Received { .. } | Event::Input(_) => {}
+        }
+    }
+
+    /// Lets a socket read on, as soon as the machine will hear more of it.
+    fn give_back(&mut self, connection: ConnectionId, turn: OwnedSemaphorePermit) {
+        match self.relay.reading(connection) {
+            Reading::Now => drop(turn),
+            Reading::NotBefore(ms) => {
+                let moment = self.started + Duration::from_millis(ms);
+                tokio::spawn(async move {
+                    sleep_until(moment).await;
+                    drop(turn);
+                });
+            }
+            Reading::NotBeforeSent => {
+                // One that is gone reads nothing more.
+                if let Some(socket) = self.sockets.get_mut(&connection) {
+                    socket.turn = Some(turn);
+                }
+            }
         }
     }
 
@@ -181,14 +227,14 @@ impl Driver {
     }
 
     fn transmit(&self, connection: ConnectionId, payload: Payload) {
-        if let Some(Some(outbox)) = self.sockets.get(&connection) {
+        if let Some(outbox) = self.sockets.get(&connection).and_then(|socket| socket.outbox.as_ref()) {
             // A socket that is gone says so itself.
             let _ = outbox.frames.send(payload);
         }
     }
 
     fn disconnect(&mut self, connection: ConnectionId, code: u16, reason: String) {
-        if let Some(outbox) = self.sockets.get_mut(&connection).and_then(Option::take) {
+        if let Some(outbox) = self.sockets.get_mut(&connection).and_then(|socket| socket.outbox.take()) {
             // A socket that is gone says so itself.
             let _ = outbox.close.send(Goodbye { code, reason });
         }

@@ -6,6 +6,7 @@
 pub mod driver;
 pub mod journal;
 mod linger;
+pub mod log;
 mod notes;
 pub mod options;
 mod origin;

@@ -9,6 +9,7 @@ use clap::Parser;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use solconnect_relay::driver::{Driver, EVENTS_MAX, Event};
 use solconnect_relay::journal::Journal;
+use solconnect_relay::log::Log;
 use solconnect_relay::options;
 use solconnect_relay::server::{self, ServerConfig};
 use solconnect_sync_core::relay::Relay;
@@ -77,8 +78,17 @@ fn failure(message: impl Into<String>) -> Failure {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    let mut log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            // Where stderr is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "solconnect-relay: the log cannot be written: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let lines = log.clone();
     tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(move || lines.clone())
         .with_max_level(options.log)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .init();
@@ -87,14 +97,16 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(run(options)),
         Err(error) => Err(failure(format!("the runtime cannot be started: {error}"))),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
-            // Where stderr is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "solconnect-relay: {message}");
+            // Where the log is not read there is nobody to tell.
+            let _ = log.write_all(format!("solconnect-relay: {message}\n").as_bytes());
             ExitCode::from(code)
         }
-    }
+    };
+    log.finish();
+    code
 }
 
 async fn run(options: Options) -> Result<(), Failure> {

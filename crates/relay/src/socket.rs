@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,8 +14,8 @@ use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Frame, Head, Payloa
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::relay::{ConnectionId, Input};
 use tokio::select;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::debug;
 use tungstenite::error::{CapacityError, Error as SocketError};
 
@@ -25,6 +26,10 @@ const PING_INTERVAL_MS: u64 = 30_000;
 
 /// A peer that let two pings pass in silence is gone, whatever TCP believes (F6).
 const SILENCE_MS_MAX: u64 = 75_000;
+
+/// How long a peer is not read after a ping, or another frame that says nothing: nobody needs more than a hundred a second,
+/// and a million would have all of a processor.
+const CONTROL_PAUSE_MS: u64 = 10;
 
 /// How long the last frames and the closing handshake may take.
 const CLOSE_TIMEOUT_MS: u64 = 2_000;
@@ -90,18 +95,25 @@ pub(crate) async fn run(socket: WebSocket, connection: ConnectionId, peer: Socke
 }
 
 async fn read(stream: &mut SplitStream<WebSocket>, connection: ConnectionId, events: &mpsc::Sender<Event>) -> End {
+    // One frame at a time waits for the driver: those of others stand behind one of it at most, however fast it says them.
+    let turns = Arc::new(Semaphore::new(1));
     loop {
+        // It is never closed. What is not read waits in the peer's own buffers.
+        let Ok(turn) = turns.clone().acquire_owned().await else { return End::Close { error: None, goodbye: stopping() } };
         let payload = match timeout(Duration::from_millis(SILENCE_MS_MAX), stream.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => Payload::Text(text.as_str().into()),
             Ok(Some(Ok(Message::Binary(bytes)))) => Payload::Binary(bytes[..].into()),
             // The answers to pings and closes are the library's; after a close the stream ends by itself.
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => continue,
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => {
+                sleep(Duration::from_millis(CONTROL_PAUSE_MS)).await;
+                continue;
+            }
             Ok(Some(Err(error))) => return end_of(error),
             Ok(None) => return End::Gone("closed by the peer".to_owned()),
             Err(_) => return End::Gone(format!("silent for {SILENCE_MS_MAX} ms")),
         };
         // Waits while the driver has enough to do; the peer's TCP window fills meanwhile.
-        if events.send(Event::Input(Input::Received { connection, payload })).await.is_err() {
+        if events.send(Event::Received { connection, payload, turn }).await.is_err() {
             return End::Close { error: None, goodbye: stopping() };
         }
     }

@@ -180,3 +180,18 @@ async fn help_names_every_option() {
         assert!(help.contains(option), "{option} in {help}");
     }
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nobody() {
+    let mut relay = RelayProcess::start().await;
+    // Two lines each: several times what a pipe and the relay hold.
+    for _ in 0..3_000 {
+        relay.connect().await;
+    }
+    let mut client = relay.device("session", "device").await;
+    assert_eq!(client.update("session", "device", json!([unsent("session", "device", 1, "x")])).await["acknowledgedSequences"], json!([1]));
+    relay.signal("TERM");
+    let (status, log) = relay.ended().await;
+    assert!(status.success(), "{log}");
+    assert!(log.contains("lines of the log were dropped"), "{log}");
+}

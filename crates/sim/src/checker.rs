@@ -5,15 +5,17 @@
 //! `final_rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use solconnect_sync_core::client::MessageStatus;
 use solconnect_sync_core::conflict::Strategy;
+use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use solconnect_sync_core::message::Message;
 
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::reader::Reader;
+use crate::relay_disk::{Journal, Rows};
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
@@ -40,8 +42,9 @@ pub(crate) struct Call {
 
 /// What a call promises when it succeeds.
 pub(crate) enum CallKind {
-    /// The message of this number is stored; `None` for a deletion, which carries no text.
-    Send(SessionId, Option<u64>),
+    /// The message of this number is stored; `None` for a deletion, which carries no text. With the name that the
+    /// application gave.
+    Send(SessionId, Option<u64>, Option<MessageId>),
     Open(SessionId),
     Close(SessionId),
     MarkRead(SessionId, u64),
@@ -62,8 +65,11 @@ pub(crate) struct TabView {
     pub fenced: bool,
     /// The database is another tab's, or gone.
     pub lost_store: Option<LostStore>,
-    /// It has told that the relay was set back.
+    /// It has told that the relay was set back, or that its log is another one.
     pub rolled_back: bool,
+    /// Messages that a void has taken the place of since the last commit, and those that were said to have failed.
+    pub new_voids: usize,
+    pub told_failed: usize,
     /// A commit is stored and the tab does not know yet.
     pub disk_ahead: bool,
     /// What it must tell when it knows: messages of others, and conflicts.
@@ -110,16 +116,31 @@ pub(crate) struct ConnectionView {
     pub outstanding_bytes: usize,
     /// Since when it is full without anything being taken.
     pub full_since_ms: Option<u64>,
-    /// Sessions in which it announced a device of our rules.
-    pub v1: BTreeSet<SessionId>,
+    /// As which device it keeps our rules, by session.
+    pub v1: BTreeMap<SessionId, DeviceId>,
     /// Sessions in which it said something, by our rules or as a seed client.
     pub spoken: BTreeMap<SessionId, Spoken>,
     /// It is a device's, not a hostile member's.
     pub honest: bool,
-    /// Messages that the relay has received and not answered; a hostile member sends several under one id.
-    pub unanswered: BTreeMap<MessageId, Vec<Message>>,
+    /// Messages that the relay has received and not answered; a hostile member sends several under one name.
+    pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
+}
+
+/// What an acknowledgement names a message by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    Counter(u64),
+    /// Seed clients'.
+    Id(MessageId),
+}
+
+/// A message that the relay has received and not answered.
+pub(crate) struct Waiting {
+    pub entry: Entry,
+    /// The update that it came in; seed clients' have no digest.
+    pub update: Option<Rc<(Vec<Entry>, Digest)>>,
 }
 
 /// How a connection has spoken in a session.
@@ -152,21 +173,37 @@ impl Window {
 /// what they are about.
 #[derive(Clone, Copy)]
 pub enum Mark {
-    /// A message that was queued again turned out to be in the log under an earlier name.
+    /// A message left the outbox of a device that turned out to be in the log by another device of the wallet.
     KnownAgain,
-    /// The relay took a message of a hostile member that speaks our rules.
+    /// The relay took a message of a hostile member that was queued under two devices.
     HostileTaken,
+    /// A message was refused for good, and a void stands in its place.
+    VoidStands,
+    /// An entry of a kind that nobody knows is in the log, or one with extensions.
+    Unknown,
+    /// An entry knows something beside the log.
+    KnowsBeside,
+    /// The application sent a message again under the name that it gave.
+    SentAgain,
+    /// A device compared its log with another one, of the same length or longer.
+    Forked,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 2] = [Mark::KnownAgain, Mark::HostileTaken];
+    pub const ALL: [Mark; 7] =
+        [Mark::KnownAgain, Mark::HostileTaken, Mark::VoidStands, Mark::Unknown, Mark::KnowsBeside, Mark::SentAgain, Mark::Forked];
 
     /// For people.
     pub fn label(self) -> &'static str {
         match self {
-            Mark::KnownAgain => "messages queued again under another name, and known again by their first",
+            Mark::KnownAgain => "messages known again by their names, written by another device",
             Mark::HostileTaken => "messages of hostile members that the relay took by the rules of our own devices",
+            Mark::VoidStands => "voids in the place of messages that were refused for good",
+            Mark::Unknown => "entries of unknown kinds or with extensions",
+            Mark::KnowsBeside => "entries that know something beside the log",
+            Mark::SentAgain => "messages that the application sent again under their names",
+            Mark::Forked => "logs that were found to be others",
         }
     }
 }
@@ -193,6 +230,10 @@ pub struct Checker {
     pub(crate) held: BTreeMap<SessionId, usize>,
     /// The last numbered message of each device in each log (I8).
     pub(crate) logged: BTreeMap<(SessionId, DeviceId), u64>,
+    /// The ids that devices with our rules have had, which no hostile member has.
+    pub(crate) device_ids: BTreeSet<DeviceId>,
+    /// Where voids wait or stand, by session, device and counter, since their messages were said to have failed.
+    pub(crate) voided: BTreeSet<(SessionId, DeviceId, u64)>,
     /// Hostile members are about: receipts may be invented.
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
@@ -222,11 +263,13 @@ impl Checker {
     }
 
     /// The relay's journal is set back: from now on all that matters is that devices say so (I19).
-    pub fn expect_set_back(&mut self) {
+    pub fn expect_set_back(&mut self, journal: &Journal) {
         self.set_back = true;
+        let entries = |rows: &Rows| rows.entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()).collect();
+        self.ledger.replace_logs(journal.sessions().iter().map(|(id, rows)| (id.clone(), entries(rows))).collect());
     }
 
-    /// Whether a tab has told of it.
+    /// Whether a tab has told of it, whatever it was.
     pub fn has_told_of_set_back(&self, tab: TabId) -> bool {
         self.tabs.get(&tab).is_some_and(|view| view.rolled_back)
     }

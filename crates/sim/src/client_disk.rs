@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use solconnect_sync_core::client::{Commit, Snapshot, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::SessionId;
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::vector_clock::VectorClock;
 
 pub use memory::Records;
 
@@ -29,28 +30,43 @@ pub struct State {
 }
 
 impl State {
-    /// What the device is called in a session.
-    pub fn name_in(&self, session_id: &str) -> &str {
-        self.records.sessions.get(session_id).map_or("", |session| &session.device_id)
+    /// What the device is called.
+    pub fn device_id(&self) -> &str {
+        self.records.device.as_ref().map_or("", |device| &device.device_id)
+    }
+
+    /// The counter of the device's last entry in the stored log of a session.
+    fn logged_counter(&self, session_id: &str) -> u64 {
+        self.records.sessions.get(session_id).map_or(0, |session| session.log.counter(self.device_id()))
     }
 
     /// The unsent messages of a session: those in its outbox records that its stored log does not have.
     pub fn unsent<'a>(&'a self, session_id: &str) -> impl Iterator<Item = &'a Entry> {
-        let device = self.name_in(session_id);
-        let logged = self.records.sessions.get(session_id).map_or(0, |session| session.heads.get(device));
+        let (device, logged) = (self.device_id(), self.logged_counter(session_id));
         let records = self.records.outbox.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX));
         let entries = records.flat_map(|(_, record)| &record.entries);
-        entries.filter(move |entry| entry.original_device_id == device && entry.counter() > logged)
+        entries.filter(move |entry| entry.device_id == device && entry.counter > logged)
     }
 
     /// Where the stored log of a session ends, as its record says.
     pub fn cursor(&self, session_id: &str) -> u64 {
-        self.records.sessions.get(session_id).map_or(0, |session| session.cursor)
+        self.records.sessions.get(session_id).map_or(0, |session| session.log.end())
     }
 
     /// The stored entries of a session, in order.
     pub fn entries(&self, session_id: &str) -> Vec<Entry> {
         self.records.log_of(session_id).flat_map(|record| record.entries().unwrap_or_default()).collect()
+    }
+
+    /// The vector clocks of entries, as the shell finds them: by the batch that holds the last entry which their writers
+    /// knew. `None` where that has been cleared.
+    pub fn clocks_of(&self, session_id: &str, entries: &[Entry]) -> Vec<Option<VectorClock>> {
+        let mut clocks = vec![None; entries.len()];
+        for record in self.records.log_of(session_id) {
+            let found = record.clocks_of(entries.iter()).unwrap_or_default();
+            clocks.iter_mut().zip(found).for_each(|(clock, found)| *clock = clock.take().or(found));
+        }
+        clocks
     }
 
     /// The end of a session's stored log, as its records have it.
@@ -118,7 +134,12 @@ impl ClientDisk {
             self.go_back(self.history.len());
             return Err(error);
         }
-        let concerns = |write: &Write| !matches!(write, Write::Versions(_) | Write::JoinLog { .. } | Write::ClearLog { .. });
+        let concerns = |write: &Write| {
+            !matches!(
+                write,
+                Write::Versions(_) | Write::Name(_) | Write::ForgetName { .. } | Write::JoinLog { .. } | Write::ClearLog { .. }
+            )
+        };
         let changed = commit.strict || commit.writes.iter().any(concerns);
         let strict = commit.strict;
         self.history.push(commit);
@@ -137,10 +158,9 @@ impl ClientDisk {
         let records = &self.state.records;
         let sessions: BTreeSet<&SessionId> = records.outbox.keys().map(|(session, _)| session).collect();
         for session in sessions {
-            let device = self.state.name_in(session);
-            let logged = records.sessions.get(session).map_or(0, |session| session.heads.get(device));
+            let (device, logged) = (self.state.device_id(), self.state.logged_counter(session));
             for (key, record) in records.outbox.range((session.clone(), 0)..=(session.clone(), u64::MAX)) {
-                let waiting = record.entries.iter().filter(|entry| entry.original_device_id == device && entry.counter() > logged);
+                let waiting = record.entries.iter().filter(|entry| entry.device_id == device && entry.counter > logged);
                 let durable = self.state.outbox_commits.get(key).is_some_and(|commit| *commit < self.synced);
                 for entry in waiting {
                     self.unsent_count += 1;

@@ -1,7 +1,7 @@
 //! A device: a browser profile with its database, the tabs that are open over it, and their sockets and timers. The
 //! machine in every tab is the real one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -218,7 +218,7 @@ impl World {
     }
 
     /// The machine of a tab takes an input.
-    pub fn feed(&mut self, id: TabId, input: Input) {
+    pub fn feed(&mut self, id: TabId, mut input: Input) {
         if self.checker.violation().is_some() {
             return;
         }
@@ -230,6 +230,10 @@ impl World {
         let now = self.tab_now(&self.tabs[&id]);
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         let profile = tab.profile;
+        if let Input::Send { session_id, message_id: Some(name), known, .. } = &mut input {
+            let names = &self.profiles[profile].disk.state().records.names;
+            *known = names.get(&(session_id.clone(), name.clone())).cloned();
+        }
         let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if knows {
             tab.commit_waits = false;
@@ -447,7 +451,10 @@ impl World {
             let entries = disk.state().entries(session_id);
             let cleared = disk.state().cleared.get(session_id).copied().unwrap_or(0);
             self.checker.stored(tab.profile, session, cleared, &entries);
-            let shown = client.show(session_id, entries, false);
+            let clocks = disk.state().clocks_of(session_id, &entries);
+            let known: BTreeSet<u64> =
+                entries.iter().zip(&clocks).filter(|(_, clock)| clock.is_some()).map(|(entry, _)| entry.sequence_number).collect();
+            let shown = client.show(session_id, entries.into_iter().zip(clocks).collect(), false);
             for message in &shown {
                 self.checker.status(id, session_id, &message.id, message.status, false);
             }
@@ -455,7 +462,7 @@ impl World {
                 self.checker.shown_without_store(id, session_id, &shown);
             } else if !self.checker.is_disk_ahead(id) {
                 let unsent: Vec<_> = disk.state().unsent(session_id).collect();
-                self.checker.shown(id, session, &shown, cleared + 1, &unsent);
+                self.checker.shown(id, session, &shown, &known, cleared + 1, &unsent);
             }
         }
     }
@@ -484,13 +491,15 @@ fn writes(commit: &Commit) -> String {
     use solconnect_sync_core::client::Write;
     let name = |write: &Write| match write {
         Write::Device(record) => format!("device {}", record.device_id),
-        Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.cursor, record.counter),
+        Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.log.end(), record.counter),
         Write::Outbox(record) => format!("outbox {} +{}", record.first(), record.entries.len()),
         Write::DeleteOutbox { first, last, .. } => format!("delete outbox {first} to {last}"),
         Write::Log(record) => format!("log {} to {}", record.first, record.last),
         Write::JoinLog { first, last, .. } => format!("join {first} to {last}"),
         Write::ClearLog { .. } => "clear log".into(),
         Write::Versions(record) => format!("versions of {}", record.message_id),
+        Write::Name(record) => format!("name {}", record.message_id),
+        Write::ForgetName { message_id, .. } => format!("forget name {message_id}"),
     };
     commit.writes.iter().map(name).collect::<Vec<_>>().join(", ")
 }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use solconnect_sync_core::client::{
     ConnectionState, Input, LogRecord, MessageStatus, MessageView, Reply, SessionRecord, SessionView, SyncScope, SyncStatusView, Write,
 };
-use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::ids::{DeviceId, SessionId, session_of};
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::message::Kind;
 
-use crate::checker::{Call, CallKind, Checker, LostStore, TabView};
+use crate::checker::{Call, CallKind, Checker, LostStore, Mark, TabView};
 use crate::client_disk::{ClientDisk, State};
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
@@ -19,10 +20,15 @@ use crate::world::{ProfileId, TabId};
 
 /// What was stored before a commit, to compare with what is stored after it.
 pub struct Before {
-    /// What the device was called, and the cursor, by session.
-    sessions: BTreeMap<SessionId, (DeviceId, u64)>,
-    /// The unsent messages, where the commit may take some of them.
+    /// What the device was called.
+    device_id: DeviceId,
+    /// The cursor, by session.
+    sessions: BTreeMap<SessionId, u64>,
+    /// The numbers of the unsent messages, where the commit may take some of them.
     unsent: Vec<u64>,
+    /// The unsent messages of sessions whose outbox is made anew, by id.
+    entries: BTreeMap<(SessionId, MessageId), Entry>,
+    voids: usize,
 }
 
 impl TabView {
@@ -36,7 +42,7 @@ impl TabView {
     /// These entries of the log may be own messages.
     fn settled_by(&mut self, session_id: &str, entries: &[Entry]) {
         let device = self.device_ids.get(session_id);
-        let own = entries.iter().filter(|entry| Some(&entry.original_device_id) == device).map(Entry::counter);
+        let own = entries.iter().filter(|entry| Some(&entry.device_id) == device).map(|entry| entry.counter);
         self.settled(session_id, own.max().unwrap_or(0));
     }
 }
@@ -48,7 +54,7 @@ impl Checker {
         let stored = disk.unsent_count();
         let records = &disk.state().records;
         let shown = sessions.iter().map(|view| (&view.session_id, view.last_synced_sequence));
-        let read = shown.eq(records.sessions.iter().map(|(id, record)| (id, record.cursor)));
+        let read = shown.eq(records.sessions.iter().map(|(id, record)| (id, record.log.end())));
         self.require(22, read, || format!("tab {tab} opens its store and shows other sessions than it holds: {sessions:?}"));
         let unread = records.log.iter().find(|(_, record)| record.entries().is_err()).map(|(key, _)| key);
         self.require_none(22, records.log.len(), unread, |key| format!("tab {tab} opens its store, where batch {key:?} cannot be read"));
@@ -59,7 +65,13 @@ impl Checker {
 
     /// A tab is gone; calls that it did not answer never will be.
     pub fn tab_ended(&mut self, tab: TabId) {
-        self.tabs.remove(&tab);
+        if let Some(view) = self.tabs.remove(&tab) {
+            // They were refused for good, and it had no time to say so.
+            for number in view.missing.into_iter().filter(|_| view.new_voids > 0) {
+                self.profiles[view.profile].pending.remove(&number);
+                self.ledger.sent[number as usize].fate = Fate::Excused;
+            }
+        }
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
             sent.fate = Fate::Excused;
         }
@@ -104,8 +116,10 @@ impl Checker {
         let profile = view.profile;
         let wallet = self.profiles[profile].wallet.clone();
         let (request, kind) = match input {
-            Input::Send { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, Some(text))),
-            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, text.as_ref())),
+            Input::Send { request, session_id, text, message_id, .. } => {
+                (*request, self.sending(tab, profile, session_id, Some(text), message_id.as_ref()))
+            }
+            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, text.as_ref(), None)),
             Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
             Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
             Input::MarkRead { request, session_id, sequence_number, .. } => {
@@ -143,14 +157,28 @@ impl Checker {
         self.calls.insert(request, Call { tab, kind, name, fed: false });
     }
 
-    fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>) -> CallKind {
-        let number = text.and_then(|text| number_of(text));
-        if let Some(number) = number {
+    fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>, name: Option<&MessageId>) -> CallKind {
+        let session_id = session_id.to_owned();
+        let Some(number) = text.and_then(|text| number_of(text)) else { return CallKind::Send(session_id, None, None) };
+        let is_new = number as usize >= self.ledger.sent.len();
+        if is_new {
             assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
-            let session_id = session_id.to_owned();
-            self.ledger.sent.push(Sent { profile, tab, session_id, fate: Fate::Pending, places: Vec::new() });
+            let (session_id, id) = (session_id.clone(), name.cloned());
+            self.ledger.sent.push(Sent { profile, tab, session_id, id, again: false, fate: Fate::Pending, places: Vec::new() });
         }
-        CallKind::Send(session_id.to_owned(), number)
+        if let Some(name) = name {
+            let numbers = self.ledger.names.entry((session_id.clone(), name.clone())).or_default();
+            numbers.insert(number);
+            let (several, sent) = (numbers.len() > 1, &mut self.ledger.sent[number as usize]);
+            sent.again |= !is_new;
+            if several || sent.profile != profile {
+                self.ledger.contested.insert(name.clone());
+            }
+            if !is_new {
+                self.mark(Mark::SentAgain);
+            }
+        }
+        CallKind::Send(session_id, Some(number), name.cloned())
     }
 
     /// A tab answers a call.
@@ -165,7 +193,7 @@ impl Checker {
         let Some(call) = call else { return };
         if result.is_ok() && self.tabs.get(&tab).is_some_and(|view| view.lost_store.is_some_and(|lost| lost.deleted)) {
             // What it says was stored, and has been deleted since.
-            if let CallKind::Send(_, Some(number)) = call.kind {
+            if let CallKind::Send(_, Some(number), _) = call.kind {
                 self.ledger.sent[number as usize].fate = Fate::Excused;
             }
             return;
@@ -173,16 +201,23 @@ impl Checker {
         let state = disk.state();
         let session = |id: &str| state.records.sessions.get(id);
         match (call.kind, result) {
-            (CallKind::Send(_, Some(number)), Err(_)) => self.ledger.sent[number as usize].fate = Fate::Refused,
-            (CallKind::Send(session_id, number), Ok(Reply::Receipt(receipt))) => {
+            (CallKind::Send(session_id, Some(number), name), Err(error)) => {
+                let sent = &mut self.ledger.sent[number as usize];
+                if sent.fate == Fate::Pending {
+                    sent.fate = Fate::Refused;
+                }
+                let others = name.and_then(|name| self.ledger.names.get(&(session_id, name))).map_or(0, BTreeSet::len);
+                self.require_where(4, error.code == ErrorCode::MessageIdTaken, others > 1, || {
+                    format!("s{number} is refused because of its name, which no other message has")
+                });
+            }
+            (CallKind::Send(session_id, number, _), Ok(Reply::Receipt(receipt))) => {
                 let id = &receipt.message_id;
                 match number {
                     Some(number) => self.accepted(tab, number, id, disk),
                     None => {
-                        // Or under another id, where the device has one since.
-                        let same =
-                            |entry: &Entry| entry.message.id == *id || (entry.message.deleted && !id.contains(&entry.original_device_id));
-                        let stored = state.unsent(&session_id).any(same);
+                        let logged = self.ledger.log(&session_id).place_of_id(id).is_some();
+                        let stored = logged || state.unsent(&session_id).any(|entry| entry.message.id == *id);
                         self.require(21, stored, || format!("deletion {id} is said to be stored, and is not"));
                     }
                 }
@@ -203,7 +238,7 @@ impl Checker {
             }
             (CallKind::Sync(targets), Ok(_)) => {
                 for (id, unsent, head) in targets {
-                    let cursor = session(&id).map_or(0, |session| session.cursor);
+                    let cursor = session(&id).map_or(0, |session| session.log.end());
                     self.require_where(21, !self.set_back, cursor >= head, || {
                         format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
                     });
@@ -232,11 +267,13 @@ impl Checker {
         let Some(view) = self.tabs.get(&tab) else { return };
         let sent = &mut self.ledger.sent[number as usize];
         sent.fate = Fate::Accepted;
+        let told_before = sent.id.get_or_insert_with(|| id.to_owned()).clone();
         let profile = &mut self.profiles[view.profile];
         profile.ids.insert(id.to_owned(), number);
         if !logged {
             profile.pending.insert(number);
         }
+        self.require(3, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));
     }
 
     /// A commit is about to be stored.
@@ -247,39 +284,47 @@ impl Checker {
             Write::Outbox(record) => Some(&record.session_id),
             _ => None,
         });
-        let stored =
-            |id: &SessionId| state.records.sessions.get(id).map(|session| (session.device_id.clone(), session.cursor)).unwrap_or_default();
-        let sessions = touched.map(|id| (id.clone(), stored(id))).collect();
+        let sessions = touched.map(|id| (id.clone(), state.cursor(id))).collect();
         let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
-        Before { sessions, unsent }
+        let swept =
+            writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
+        let entries = swept.flat_map(|id| state.unsent(id).map(|entry| ((id.clone(), entry.message.id.clone()), entry.clone()))).collect();
+        Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state) }
     }
 
     /// It is stored.
     pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
         let state = disk.state();
+        if !self.device_ids.contains(state.device_id()) {
+            self.device_ids.insert(state.device_id().to_owned());
+        }
         self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
-        for (id, (_, cursor_before)) in &before.sessions {
+        for (id, cursor_before) in &before.sessions {
             let Some(record) = state.records.sessions.get(id) else { continue };
-            let (cursor, last) = (record.cursor, state.last_logged(id));
+            let (cursor, last) = (record.log.end(), state.last_logged(id));
             self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
             self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
             let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
             *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
+            let hash = self.ledger.log(id).hash_at(id, cursor);
+            self.require_where(9, !self.set_back, hash == Some(record.log.hash()), || {
+                format!("the log of {id} is stored with another hash at {cursor} than the relay's")
+            });
             let log = self.ledger.log(id);
             let mut due = Vec::new();
             let mut conflicts = Vec::new();
             for sequence in cursor_before + 1..=cursor {
                 let Some(entry) = log.entry(sequence) else { continue };
-                if entry.message.replaces.is_none() {
+                if entry.message.kind == Kind::MESSAGE {
                     // What was in the outbox is its own, whatever it is called in the log.
                     let number = number_of(&entry.message.ciphertext);
                     if !number.is_some_and(|number| before.unsent.contains(&number) || staged.contains(&number)) {
                         due.push((id.clone(), sequence));
                     }
-                    if !log.unknown_to(entry).is_empty() {
+                    if log.is_concurrent(entry) {
                         conflicts.push((id.clone(), sequence));
                     }
                 }
@@ -292,12 +337,16 @@ impl Checker {
         for write in writes {
             match write {
                 Write::Log(record) => self.stored_batch(tab, record, state),
-                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
+                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before),
                 _ => {}
             }
         }
-        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. })) {
-            self.left_with_their_places(before, disk);
+        let new_voids = voids(state).saturating_sub(before.voids);
+        if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
+            self.outboxes_follow(state);
+        }
+        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
+            self.left_with_their_places(before, new_voids, disk);
             let missing: BTreeSet<u64> =
                 self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
             if let Some(view) = self.tabs.get_mut(&tab) {
@@ -308,21 +357,37 @@ impl Checker {
         }
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.disk_ahead = true;
+            (view.new_voids, view.told_failed) = (new_voids, 0);
         }
     }
 
-    /// Messages leave the outbox in the transaction that stores their places.
-    fn left_with_their_places(&mut self, before: &Before, disk: &ClientDisk) {
+    /// All that waits is written by the one device that this is, in every session, and its counters follow what is in the
+    /// log.
+    fn outboxes_follow(&mut self, state: &State) {
+        let device_id = state.device_id();
+        for (id, record) in &state.records.sessions {
+            let waiting = state.records.outbox.range((id.clone(), 0)..=(id.clone(), u64::MAX)).flat_map(|(_, record)| &record.entries);
+            let other = waiting.clone().find(|entry| entry.device_id != device_id).map(|entry| entry.device_id.clone());
+            self.require_none(11, waiting.count(), other, |other| format!("a message of {other} waits in {id}, of device {device_id}"));
+            let counters: Vec<u64> = state.unsent(id).map(|entry| entry.counter).collect();
+            let follow = counters.iter().copied().eq((record.log.counter(device_id) + 1..).take(counters.len()));
+            self.require_where(11, !counters.is_empty(), follow, || {
+                format!("{counters:?} wait in {id} behind counter {}", record.log.counter(device_id))
+            });
+        }
+    }
+
+    /// Messages leave the outbox in the transaction that stores their places, or in which a void takes their place.
+    fn left_with_their_places(&mut self, before: &Before, new_voids: usize, disk: &ClientDisk) {
         for number in before.unsent.iter().filter(|number| !disk.unsent().contains_key(number)) {
             let sent = &self.ledger.sent[*number as usize];
-            let name = disk.state().name_in(&sent.session_id);
-            if before.sessions.get(&sent.session_id).is_some_and(|(before, _)| before != name) {
-                // One of its messages may have been refused for good.
-                continue;
-            }
             let cursor = disk.state().cursor(&sent.session_id);
-            let placed = sent.places.iter().any(|(sequence, _)| *sequence <= cursor);
-            self.require(2, placed, || format!("s{number} left the outbox, and its place in the log is not stored"));
+            let placed = sent.places.iter().find(|(sequence, _)| *sequence <= cursor);
+            let (is_placed, elsewhere) = (placed.is_some(), placed.is_some_and(|(_, device)| *device != before.device_id));
+            if elsewhere {
+                self.mark(Mark::KnownAgain);
+            }
+            self.require(2, is_placed || new_voids > 0, || format!("s{number} left the outbox, and its place in the log is not stored"));
         }
     }
 
@@ -357,37 +422,34 @@ impl Checker {
 
     /// All that is stored of a session's log: what the relay has, from where it was cleared up to the cursor.
     pub fn stored(&mut self, profile: ProfileId, session: &SessionRecord, cleared: u64, stored: &[Entry]) {
-        let SessionRecord { session_id, cursor, .. } = session;
+        let SessionRecord { session_id, log: stored_log, .. } = session;
         let log = self.ledger.log(session_id).entries();
-        let through = (*cursor as usize).min(log.len());
+        let through = (stored_log.end() as usize).min(log.len());
         let same = log.get((cleared as usize).min(through)..through).is_some_and(|log| log == stored);
         self.require_where(9, !self.set_back, same, || format!("profile {profile} holds another log of {session_id} than the relay"));
     }
 
-    /// A message's clock says what its device knew when it was written: the log that it had stored, no more, no less.
-    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
-        let (name_before, cursor_before) = before.sessions.get(id).cloned().unwrap_or_default();
-        let cursor = state.cursor(id);
+    /// A new message knows the log that its device had stored, no more and no less. One that was made anew is what it was,
+    /// but for its counter and its device; or it is a void.
+    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before) {
+        let cursor = before.sessions.get(id).copied().unwrap_or(0);
         for entry in entries {
-            let renamed = !name_before.is_empty() && name_before != entry.original_device_id;
-            let log = self.ledger.log(id);
-            let others = || entry.vector_clock.iter().filter(|(device, _)| *device != entry.original_device_id);
-            let beyond =
-                others().find(|(device, known)| *known > log.head_of(device, cursor)).map(|(device, known)| format!("{known} of {device}"));
-            let count = others().count();
-            self.require_none(11, count, beyond.filter(|_| !self.set_back), |beyond| {
-                format!("unsent {} knows {beyond}, which is not stored", entry.message.id)
-            });
-            if !renamed {
-                let log = self.ledger.log(id);
-                let is_short = |device: &&String| {
-                    **device != entry.original_device_id && entry.vector_clock.get(device) < log.head_of(device, cursor_before)
-                };
-                let short = log.devices().find(is_short).cloned();
-                let count = log.devices().filter(|device| **device != entry.original_device_id).count();
-                self.require_none(11, count, short.filter(|_| !self.set_back), |short| {
-                    format!("unsent {} does not know all of {short} that was stored when it was written", entry.message.id)
-                });
+            let knows = entry.knows;
+            let name = &entry.message.id;
+            if let Some(number) = number_of(&entry.message.ciphertext) {
+                let told = self.ledger.sent[number as usize].id.get_or_insert_with(|| name.clone()).clone();
+                self.require(3, told == *name, || format!("s{number} is stored as {name}, and was {told}"));
+            }
+            let kept = before.entries.get(&(id.to_owned(), name.clone()));
+            if let Some(kept) = kept.filter(|_| entry.message.kind != Kind::VOID) {
+                let Entry { device_id, counter, .. } = entry.clone();
+                let same = *entry == Entry { device_id, counter, ..kept.clone() };
+                self.require(3, same, || format!("{name} was made anew, and is another message: {entry:?}"));
+            } else if entry.message.kind == Kind::VOID {
+                self.voided.insert((id.to_owned(), entry.device_id.clone(), entry.counter));
+                self.require(11, knows <= cursor, || format!("void {name} knows {knows} entries, {cursor} were stored"));
+            } else {
+                self.require(11, knows == cursor, || format!("unsent {name} knows {knows} entries, {cursor} were stored"));
             }
         }
     }
@@ -419,7 +481,7 @@ impl Checker {
         };
         let is_owner = disk.owner() == tab;
         let stored = disk.state().records.sessions.get(id);
-        let cursor = stored.map_or(0, |record| record.cursor);
+        let cursor = stored.map_or(0, |record| record.log.end());
         self.require_where(7, is_owner && !what.is_empty(), said <= cursor, || {
             format!("tab {tab} {what} {said} of {id}, it has stored {cursor}")
         });
@@ -428,6 +490,11 @@ impl Checker {
             // It joins anew, and says all again.
             Body::DeviceAnnounce(_) => {
                 view.under_way.remove(id);
+                let (told, device_id) = (&head.device_id, disk.state().device_id());
+                let knows_disk = is_owner && !view.disk_ahead;
+                self.require_where(11, knows_disk, told == device_id, || {
+                    format!("tab {tab} announces itself as {told}, and is {device_id}")
+                });
                 self.require_where(21, is_owner, stored.is_some(), || format!("tab {tab} announces {id}, which it has not stored"));
             }
             Body::ReadReceipt(receipt) => {
@@ -436,16 +503,27 @@ impl Checker {
                 self.require_where(21, is_owner, read <= marked, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
             }
             Body::SyncUpdate(update) => {
-                let last = update.messages.iter().map(|unsent| unsent.sequence_number).max().unwrap_or(0);
+                let entries = reading.entries.as_deref().unwrap_or_default();
+                let last = entries.last().map_or(0, |entry| entry.counter);
                 let under_way = view.under_way.entry(id.clone()).or_default();
                 under_way.push(last);
                 let count = under_way.len();
-                let unstored = update.messages.iter().find(|unsent| {
-                    number_of(&unsent.message.ciphertext)
-                        .is_some_and(|number| !disk.unsent().contains_key(&number) && self.ledger.sent[number as usize].places.is_empty())
+                let knows_disk = is_owner && !view.disk_ahead;
+                let unsent: Vec<&Entry> = disk.state().unsent(id).collect();
+                let unstored = entries.iter().find(|entry| {
+                    let logged = self.ledger.log(id).place_of(&entry.device_id, entry.counter).is_some();
+                    !logged && !unsent.iter().any(|unsent| unsent.is_repeat_of(entry))
                 });
                 let unstored = unstored.map(|unsent| unsent.message.id.clone());
-                self.require_where(21, is_owner, unstored.is_none(), || format!("{unstored:?} is sent and is not stored"));
+                self.require_where(21, knows_disk, unstored.is_none(), || format!("{unstored:?} is sent and is not stored"));
+                let mut digest = stored.map(|record| record.log.digest(id, disk.state().device_id())).unwrap_or_default();
+                for entry in unsent.iter().take_while(|entry| entry.counter <= last) {
+                    digest = entry.digest(&digest);
+                }
+                let waits = unsent.iter().any(|entry| entry.counter == last);
+                self.require_where(11, knows_disk && waits, digest == update.last_digest, || {
+                    format!("tab {tab} sends messages of {id} up to counter {last} with another digest than they have")
+                });
                 self.require(20, count <= UPDATES_IN_FLIGHT_MAX, || format!("tab {tab} has {count} updates under way"));
             }
             _ => {}
@@ -459,8 +537,7 @@ impl Checker {
         let session_id = &reading.frame.head.session_id;
         match &reading.frame.body {
             Body::SyncAck(ack) => {
-                let counters = ack.acknowledged_message_ids.iter().filter_map(|id| id.rsplit(':').next()?.parse::<u64>().ok());
-                view.settled(session_id, counters.max().unwrap_or(0));
+                view.settled(session_id, ack.acknowledged_counters.iter().copied().max().unwrap_or(0));
             }
             // The log itself may tell how far own messages are.
             Body::SyncResponse(_) => {
@@ -508,7 +585,7 @@ impl Checker {
         });
         // New versions stand in the place of what they replace.
         let unsent = disk.state().records.sessions.keys().flat_map(|id| disk.state().unsent(id));
-        let listed = unsent.filter(|entry| entry.message.replaces.is_none()).count();
+        let listed = unsent.filter(|entry| entry.message.kind == Kind::MESSAGE).count();
         let counted: u64 = sessions.iter().map(|session| session.queued_message_count).sum();
         self.require(13, queued == listed && counted == stored, || {
             format!("tab {tab} lists {queued} queued messages of {listed} and counts {counted} in its sessions, {stored} are stored")
@@ -518,12 +595,13 @@ impl Checker {
         self.require(21, shown.eq(records.keys()), || format!("tab {tab} shows other sessions than are stored"));
         for view in sessions {
             let Some(record) = records.get(&view.session_id) else { continue };
-            let mut known = record.heads.clone();
-            let newest = disk.state().unsent(&view.session_id).map(Entry::counter).max().unwrap_or(0);
-            let _ = known.raise(&record.device_id, record.counter.max(newest));
-            let told = (view.last_synced_sequence, &view.device_id, &view.vector_clock);
-            self.require(21, told == (record.cursor, &record.device_id, &known), || {
-                format!("tab {tab} shows {told:?} of {}, stored are {} and {known:?}", view.session_id, record.cursor)
+            let (device_id, cursor) = (disk.state().device_id(), record.log.end());
+            let mut known = record.log.clock();
+            let newest = disk.state().unsent(&view.session_id).map(|entry| entry.counter).max().unwrap_or(0);
+            let _ = known.raise(device_id, record.counter.max(newest));
+            let told = (view.last_synced_sequence, &*view.device_id, &view.vector_clock);
+            self.require(21, told == (cursor, device_id, &known), || {
+                format!("tab {tab} shows {told:?} of {}, stored are {cursor} and {known:?} of {device_id}", view.session_id)
             });
         }
     }
@@ -552,10 +630,14 @@ impl Checker {
         if knows {
             let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
             let missing = std::mem::take(&mut view.missing);
+            let (voids, failed) = (std::mem::take(&mut view.new_voids), std::mem::take(&mut view.told_failed));
             // Those that it told of were tested then.
             self.require_none(6, unheard.len(), unheard.first(), |first| format!("tab {tab} stored {first:?} and did not tell of it"));
             self.require_none(12, untold.len(), untold.first(), |first| {
                 format!("tab {tab} stored the conflict {first:?} and did not tell of it")
+            });
+            self.require_where(2, voids > 0 || failed > 0, voids == failed, || {
+                format!("{voids} messages of tab {tab} gave way to voids, {failed} are said to have failed")
             });
             let count = missing.len();
             let lost = missing.into_iter().find(|number| self.is_unsent(*number));
@@ -586,6 +668,11 @@ impl Checker {
             view.fenced = true;
         }
     }
+}
+
+/// How many voids wait.
+fn voids(state: &State) -> usize {
+    state.records.sessions.keys().flat_map(|id| state.unsent(id)).filter(|entry| entry.message.kind == Kind::VOID).count()
 }
 
 /// The request of a call; `None` for all other inputs.

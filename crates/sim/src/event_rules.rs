@@ -12,7 +12,6 @@ impl Checker {
     /// A tab tells its application something.
     pub fn told(&mut self, tab: TabId, event: &Event, disk: &ClientDisk) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        let profile = view.profile;
         match event {
             Event::MessageReceived { session_id, entry: told } => {
                 let sequence = told.sequence_number;
@@ -26,14 +25,10 @@ impl Checker {
                 });
             }
             Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
-            Event::MessageRenamed { session_id, old_id, new_id } => {
-                let ids = &mut self.profiles[profile].ids;
-                if let Some(number) = ids.get(old_id).copied() {
-                    ids.insert(new_id.clone(), number);
-                }
-                if self.is_logged(session_id, new_id) {
-                    self.mark(Mark::KnownAgain);
-                }
+            Event::DeviceReplaced { new_id, .. } => {
+                let known = view.lost_store.is_none();
+                let stored = disk.state().device_id() == new_id;
+                self.require_where(21, known, stored, || format!("tab {tab} goes on as {new_id}, which is not stored"));
             }
             Event::MessageSynced { session_id, message_id } => {
                 let logged = self.is_logged(session_id, message_id);
@@ -87,7 +82,14 @@ impl Checker {
                 let (fenced, offline) = (view.fenced, *state == ConnectionState::Offline);
                 self.require_where(23, fenced, offline, || format!("tab {tab} becomes {state:?} though it is fenced"));
             }
-            Event::Warning { error } if error.code == ErrorCode::RelayRolledBack => view.rolled_back = true,
+            Event::Warning { error } if [ErrorCode::RelayRolledBack, ErrorCode::RelayForked].contains(&error.code) => {
+                view.rolled_back = true;
+                if error.code == ErrorCode::RelayForked {
+                    self.mark(Mark::Forked);
+                }
+                let text = error.to_string();
+                self.require(19, self.set_back, || format!("tab {tab} says of a relay that was not set back: {text}"));
+            }
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
             _ => {}
         }
@@ -104,16 +106,20 @@ impl Checker {
             // A hostile member has given its message the id of another: which of them is meant is not known.
             return;
         }
+        let is_contested = self.ledger.contested.contains(message_id);
         let before = view.statuses.get(session_id).and_then(|statuses| statuses.get(message_id)).copied();
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
         let profile = view.profile;
         let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
-        self.require_where(15, before.is_some(), before.is_some_and(|before| before <= status) || back, || {
+        self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });
         if status == MessageStatus::Failed {
+            if let Some(view) = self.tabs.get_mut(&tab).filter(|_| told) {
+                view.told_failed += 1;
+            }
             if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
                 self.profiles[profile].pending.remove(&number);
                 self.ledger.sent[number as usize].fate = Fate::Refused;

@@ -55,6 +55,8 @@ faults! {
     RelayClockJump = "F18 relay clock jump", 6;
     /// An older copy of the journal is put back.
     JournalSetBack = "F19 journal set back", 0;
+    /// An older copy of the journal is put back, and the log grows another way from there.
+    JournalForked = "F19 journal set back and grown again", 0;
     /// A commit succeeds and then aborts for want of space.
     QuotaAbort = "F27 quota abort", 40;
     /// The database takes long to open.

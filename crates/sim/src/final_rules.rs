@@ -1,6 +1,6 @@
 //! What must be so once faults have stopped for long enough.
 
-use solconnect_sync_core::client::ConnectionState;
+use solconnect_sync_core::client::{ConnectionState, SessionRecord};
 
 use crate::client_disk::ClientDisk;
 use crate::ledger::Fate;
@@ -59,21 +59,26 @@ impl World {
         }
     }
 
-    /// The relay was set back: who had more of a session than it has now says so, and keeps what it has (I19).
+    /// The relay was set back, and may have grown since: who has stored anything that it has not, or has otherwise, says so
+    /// and keeps what it has (I19).
     pub fn judge_set_back(&mut self, before: &[ClientDisk]) {
         for (index, before) in before.iter().enumerate() {
-            let disk = &self.profiles[index].disk;
-            let lost = disk.state().records.sessions.iter().find(|(session_id, session)| {
-                let rows = self.relay.journal().sessions().get(*session_id);
-                session.cursor > rows.map_or(0, |rows| rows.entries.len() as u64)
-            });
-            if lost.is_none() {
-                continue;
-            }
+            let state = self.profiles[index].disk.state();
+            let is_other = |session_id: &String, session: &SessionRecord| {
+                let rows = self.relay.journal().sessions().get(session_id).map(|rows| rows.entries.as_slice()).unwrap_or_default();
+                let Some(last) = session.log.end().checked_sub(1) else { return false };
+                usize::try_from(last).ok().and_then(|last| rows.get(last)).is_none_or(|row| row.log_hash != session.log.hash())
+            };
+            let sessions = before.state().records.sessions.iter();
+            let others: Vec<&String> = sessions.filter(|(id, session)| is_other(id, session)).map(|(id, _)| id).collect();
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
-            let kept = before.state().records.sessions.keys().all(|id| before.state().entries(id) == disk.state().entries(id));
-            self.checker.require(19, told, || format!("the relay has less than profile {index}, which does not say so"));
-            self.checker.require(19, kept, || format!("profile {index} has changed its log because the relay was set back"));
+            let kept = others.iter().all(|id| before.state().entries(id) == state.entries(id));
+            let some = !others.is_empty();
+            self.checker.require(19, told == some, || match some {
+                true => format!("the relay has another log than profile {index}, which does not say so: {others:?}"),
+                false => format!("profile {index} says that the relay was set back, and the relay has all that it has"),
+            });
+            self.checker.require_where(19, some, kept, || format!("profile {index} has changed its log because the relay was set back"));
         }
     }
 

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Digest, Entry, Extensions};
 use solconnect_sync_core::frame::{
     Body, Chat, DeviceAnnounce, DeviceInfo, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus,
-    SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
+    SeedUpdate, SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
 };
-use solconnect_sync_core::ids::{message_id, parse_message_id};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, TEXT_BYTES_MAX};
-use solconnect_sync_core::message::{Message, Stamp};
+use solconnect_sync_core::ids::{message_id, parse_message_id, start_of};
+use solconnect_sync_core::limits::{
+    ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, TEXT_BYTES_MAX,
+};
+use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 use crate::faults::Fault;
@@ -40,7 +45,7 @@ pub struct Hostile {
     deaf: bool,
     /// It speaks our rules where it likes to, and is a seed client otherwise.
     v1: bool,
-    /// A message that it has queued again under another name, and its first name's device has not sent yet.
+    /// A message that it has queued again under another device, and its first device has not sent yet.
     given_up: Option<Message>,
 }
 
@@ -149,56 +154,88 @@ impl World {
         hostile.frame(&mut self.ctx, session_id, Body::DeviceAnnounce(announce))
     }
 
-    /// Messages with counters, clocks, ids and texts that are wrong in one way or another, and some that are right.
+    /// Messages with counters, clocks, ids, kinds, digests and texts that are wrong in one way or another, and some that are
+    /// right.
     fn update(&mut self, index: usize, session_id: &str) -> Payload {
         let log = self.checker.ledger.log(session_id);
         let hostile = &self.hostiles[index];
         let random = &mut self.ctx.random;
         let next = log.head_of(&hostile.device_id, log.head()) + 1;
-        let counter = match random.u8(0..6) {
+        let counter = match random.u8(0..8) {
             0 => next + random.u64(1..1_000),
             1 => next.saturating_sub(random.u64(0..3)),
             2 => u64::MAX,
             _ => next,
         };
         let mut clock = VectorClock::new();
-        let _ = clock.raise(&hostile.device_id, counter);
         for device in log.devices().filter(|device| **device != hostile.device_id) {
             let beyond = if random.u8(0..6) == 0 { random.u64(1..100) } else { 0 };
-            let _ = clock.raise(device, random.u64(0..=log.head_of(device, log.head())) + beyond);
+            if random.bool() {
+                let _ = clock.raise(device, random.u64(0..=log.head_of(device, log.head())) + beyond);
+            }
         }
         if random.u8(0..20) == 0 {
-            for number in 0..1_100 {
+            for number in 0..if hostile.v1 { ALSO_MAX + 1 } else { 1_100 } {
                 let _ = clock.raise(&format!("nobody-{number}"), 1);
             }
         }
-        let known: Vec<String> = log.entries().iter().rev().take(5).map(|entry| entry.message.id.clone()).collect();
+        let knows = match random.u8(0..8) {
+            0 => log.head() + random.u64(1..3),
+            1 => any_number(random),
+            2..5 => random.u64(0..=log.head()),
+            _ => log.head(),
+        };
+        let known: Vec<&Entry> = log.entries().iter().rev().take(5).collect();
         let long = random.u8(0..12) == 0;
         let text: String = if long { "h".repeat(TEXT_BYTES_MAX + random.usize(0..2)) } else { format!("hostile {}", random.u32(..)) };
-        let id = match random.u8(0..10) {
+        let any_id = |random: &mut fastrand::Rng| known.get(random.usize(0..known.len().max(1))).map(|entry| entry.message.id.clone());
+        let id = match random.u8(0..12) {
             0 => String::new(),
             1 => "i".repeat(ID_BYTES_MAX + 1),
-            2 if !known.is_empty() => known[random.usize(0..known.len())].clone(),
-            _ => message_id(session_id, &hostile.device_id, counter),
+            2 => any_id(random).unwrap_or_default(),
+            // The id that another device is about to give, as far as one can tell from its last.
+            3 => known.first().map_or_else(String::new, |entry| {
+                let start = start_of(&entry.message.id, session_id, &entry.device_id, entry.counter).unwrap_or_default();
+                message_id(session_id, &entry.device_id, start, entry.counter + 1)
+            }),
+            4 => format!("app-{}", random.u8(..)),
+            5 => message_id(session_id, &hostile.device_id, "", counter),
+            _ => message_id(session_id, &hostile.device_id, "h0st1l", counter),
         };
         let message = Message {
             id,
-            sender_wallet: if random.u8(0..6) == 0 { "someone else".into() } else { hostile.wallet.into() },
+            sender_wallet: if random.u8(0..8) == 0 { "someone else".into() } else { hostile.wallet.into() },
             ciphertext: text,
             timestamp: match random.u8(0..6) {
                 0 => Stamp::Text("soon".into()),
                 1 => Stamp::from(random.u64(..) as f64 / 128.0 - 1e16),
-                2 => Stamp::Millis(random.u64(..)),
+                2 => Stamp::Millis(random.u64(0..=INTEGER_MAX)),
                 _ => Stamp::Iso(random.u64(0..2_000_000_000_000)),
             },
-            session_id: if random.u8(0..6) == 0 { "elsewhere".into() } else { session_id.into() },
+            session_id: if random.u8(0..8) == 0 { "elsewhere".into() } else { session_id.into() },
             content_type: (random.u8(0..8) == 0).then(|| "t".repeat(200)),
-            replaces: (random.u8(0..4) == 0 && !known.is_empty()).then(|| known[0].clone()),
-            deleted: random.u8(0..8) == 0,
+            replaces: if random.u8(0..4) == 0 { any_id(random) } else { None },
+            kind: Kind(if random.bool() { 0 } else { random.u32(0..7) }),
             ..Message::default()
         };
-        let unsent = Unsent { message, sequence_number: counter, vector_clock: clock, ..Unsent::default() };
-        self.hostiles[index].frame(&mut self.ctx, session_id, Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }))
+        let extensions = match random.u8(0..8) {
+            0 => vec![1, 2, 7, 7],
+            1 if random.bool() => vec![0; EXTENSIONS_BYTES_MAX + 1],
+            _ => Vec::new(),
+        };
+        let also = if random.bool() { clock.clone() } else { VectorClock::new() };
+        let device_id = if random.u8(0..10) == 0 { "somebody".into() } else { hostile.device_id.clone() };
+        let entry = Entry { message, device_id, counter, knows, also, extensions: Extensions::from(&*extensions), ..Entry::default() };
+        let body = if hostile.v1 {
+            let chain = log.chain_at(session_id, &hostile.device_id, next - 1).unwrap_or_default();
+            let digest = if random.u8(0..8) == 0 { [7; 32] } else { entry.digest(&chain) };
+            update_of(&[entry], digest)
+        } else {
+            let _ = clock.raise(&hostile.device_id, counter);
+            let unsent = Unsent { message: entry.message, sequence_number: counter, vector_clock: clock, ..Unsent::default() };
+            Body::SeedUpdate(SeedUpdate { messages: vec![unsent] })
+        };
+        self.hostiles[index].frame(&mut self.ctx, session_id, body)
     }
 
     /// A receipt for a message that is not there, or stands elsewhere.
@@ -231,6 +268,7 @@ impl World {
         let request = SyncRequest {
             last_synced_sequence: any_number(random),
             sync_vector: VectorClock::new(),
+            log: random.bool().then(|| LogHead { sequence: any_number(random), hash: [random.u8(..); 32] }),
             missing_ranges: (0..count).map(|_| SequenceRange { start: any_number(random), end: any_number(random) }).collect(),
             max_batch_size: random.bool().then(|| any_number(random)),
         };
@@ -273,28 +311,36 @@ impl World {
         let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
         let log = self.checker.ledger.log(FLOODED_SESSION);
         let flooded = log.head_of(device_id, log.head());
-        let frames: Vec<SyncUpdate> = (0..count)
-            .map(|frame| {
-                let counters = flooded + frame * 200 + 1..=flooded + frame * 200 + 200;
-                let unsent = counters.map(|counter| {
-                    let mut vector_clock = VectorClock::new();
-                    let _ = vector_clock.raise(device_id, counter);
-                    let message = Message {
-                        id: message_id(FLOODED_SESSION, device_id, counter),
-                        sender_wallet: wallet.into(),
-                        ciphertext: "f".into(),
-                        session_id: FLOODED_SESSION.into(),
-                        ..Message::default()
-                    };
-                    Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() }
-                });
-                SyncUpdate { messages: unsent.collect() }
-            })
-            .collect();
+        let v1 = self.hostiles[index].v1;
+        let mut chain = log.chain_at(FLOODED_SESSION, device_id, flooded).unwrap_or_default();
+        let mut frame = |frame: u64| {
+            let counters = flooded + frame * 200 + 1..=flooded + frame * 200 + 200;
+            let entry = |counter| Entry {
+                message: Message {
+                    id: message_id(FLOODED_SESSION, device_id, "f100d5", counter),
+                    sender_wallet: wallet.into(),
+                    ciphertext: "f".into(),
+                    session_id: FLOODED_SESSION.into(),
+                    ..Message::default()
+                },
+                device_id: device_id.clone(),
+                counter,
+                ..Entry::default()
+            };
+            let entries: Vec<Entry> = counters.map(entry).collect();
+            if v1 {
+                chain = entries.iter().fold(chain, |chain, entry| entry.digest(&chain));
+                update_of(&entries, chain)
+            } else {
+                let unsent = |entry: Entry| Unsent { message: entry.message, sequence_number: entry.counter, ..Unsent::default() };
+                Body::SeedUpdate(SeedUpdate { messages: entries.into_iter().map(unsent).collect() })
+            }
+        };
+        let frames: Vec<Body> = (0..count).map(&mut frame).collect();
         let again = if self.hostiles[index].deaf { 60 } else { frames.len() };
         let updates = frames.iter().cycle().take(again).cloned();
         let hostile = &self.hostiles[index];
-        let updates = updates.map(|update| hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncUpdate(update)));
+        let updates = updates.map(|update| hostile.frame(&mut self.ctx, FLOODED_SESSION, update));
         let mut payloads: Vec<Payload> = std::iter::once(announce).chain(updates).collect();
         // And all of it is asked for, and never acknowledged.
         let request = hostile.frame(&mut self.ctx, FLOODED_SESSION, Body::SyncRequest(SyncRequest::default()));
@@ -302,7 +348,7 @@ impl World {
         payloads
     }
 
-    /// A message under another name than it had first, and later under its first one, though it was given up.
+    /// A message by another device than it had first, under its name, and later by its first one, though it was given up.
     fn queue_again(&mut self, index: usize, session_id: &str) -> Vec<Payload> {
         if let Some(message) = self.hostiles[index].given_up.take() {
             return self.announced(index, message);
@@ -310,37 +356,40 @@ impl World {
         let log = self.checker.ledger.log(session_id);
         let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
         let next = log.head_of(device_id, log.head()) + 1;
-        let first = Message {
-            id: message_id(session_id, device_id, next),
+        let named = self.ctx.random.bool();
+        let message = Message {
+            id: if named { format!("again-{}", self.ctx.random.u32(..)) } else { message_id(session_id, device_id, "aga1n0", next) },
             sender_wallet: wallet.into(),
             ciphertext: format!("{QUEUED_AGAIN}{}", self.ctx.random.u64(..)),
             session_id: session_id.into(),
             ..Message::default()
         };
         let other_id = format!("{device_id}-{}", self.ctx.random.u32(..));
-        let own_id = std::mem::replace(&mut self.hostiles[index].device_id, other_id.clone());
-        let again = Message { id: message_id(session_id, &other_id, 1), first_id: Some(first.id.clone()), ..first.clone() };
-        let mut payloads = self.announced(index, again);
+        let own_id = std::mem::replace(&mut self.hostiles[index].device_id, other_id);
+        let mut payloads = self.announced(index, message.clone());
         self.hostiles[index].device_id = own_id;
         if self.ctx.random.bool() {
-            payloads.extend(self.announced(index, first));
+            payloads.extend(self.announced(index, message));
         } else {
-            self.hostiles[index].given_up = Some(first);
+            self.hostiles[index].given_up = Some(message);
         }
         payloads
     }
 
     /// A message of its own, with all that the relay wants to know before.
     fn announced(&mut self, index: usize, message: Message) -> Vec<Payload> {
-        let hostile = &self.hostiles[index];
         let session_id = message.session_id.clone();
-        let announce = DeviceAnnounce { wallet: Some(hostile.wallet.into()), ..DeviceAnnounce::default() };
-        let counter = parse_message_id(&message.id).map_or(0, |(_, _, counter)| counter);
-        let mut vector_clock = VectorClock::new();
-        let _ = vector_clock.raise(&hostile.device_id, counter);
-        let unsent = Unsent { message, sequence_number: counter, vector_clock, ..Unsent::default() };
-        let bodies = [Body::DeviceAnnounce(announce), Body::SyncUpdate(SyncUpdate { messages: vec![unsent] })];
-        bodies.map(|body| hostile.frame(&mut self.ctx, &session_id, body)).into()
+        let log = self.checker.ledger.log(&session_id);
+        let Hostile { wallet, ref device_id, .. } = self.hostiles[index];
+        let announce = DeviceAnnounce { wallet: Some(wallet.into()), ..DeviceAnnounce::default() };
+        let last = log.head_of(device_id, log.head());
+        // Its own id says which of its device's it is, if it is one of its device's.
+        let own = parse_message_id(&message.id).filter(|(_, device, _)| device == device_id);
+        let counter = own.map_or(last + 1, |(.., counter)| counter);
+        let entry = Entry { message, device_id: device_id.clone(), counter, knows: log.head(), ..Entry::default() };
+        let digest = entry.digest(&log.chain_at(&session_id, device_id, last).unwrap_or_default());
+        let bodies = [Body::DeviceAnnounce(announce), update_of(&[entry], digest)];
+        bodies.map(|body| self.hostiles[index].frame(&mut self.ctx, &session_id, body)).into()
     }
 
     /// What never reads asks for as much as it can get.
@@ -367,8 +416,11 @@ impl Hostile {
             message_id: format!("h{}", ctx.random.u16(..)),
             protocol_version: self.v1.then_some(PROTOCOL_VERSION),
         };
+        let is_readable = if let Body::SyncUpdate(update) = &body { update.messages.entries().is_ok() } else { true };
         let frame = Frame { head, body };
         match self.encoding {
+            // What no batch holds has no form in JSON.
+            Encoding::Json if !is_readable => self.oversized(),
             Encoding::Json => Payload::Text(frame.to_json().into()),
             Encoding::Binary => Payload::Binary(frame.to_bytes().unwrap_or_default().into()),
         }
@@ -380,4 +432,10 @@ impl Hostile {
             Encoding::Binary => Payload::Binary(vec![1; FRAME_BYTES_MAX + 1].into()),
         }
     }
+}
+
+/// An update of messages that may be such as no batch takes: then one that cannot be read.
+fn update_of(entries: &[Entry], last_digest: Digest) -> Body {
+    let messages = Batch::of(entries).unwrap_or_else(|_| Batch::from_bytes(b"no batch"));
+    Body::SyncUpdate(SyncUpdate { messages, last_digest })
 }

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, parse_message_id};
-use solconnect_sync_core::message::Entry;
+use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 
 use crate::world::{ProfileId, TabId};
 
@@ -22,12 +22,16 @@ pub fn text_of(number: u64, filling: &str) -> String {
 #[derive(Default)]
 pub struct Log {
     entries: Vec<Entry>,
+    /// Of each entry: the digest of all that its device wrote up to it, and the hash of the log up to it.
+    hashes: Vec<(Digest, Digest)>,
     /// Counters and their places, both ascending.
     by_device: BTreeMap<DeviceId, Vec<(u64, u64)>>,
-    /// The place of each message id; 0 for one that several messages have, which only a hostile member brings about.
+    /// The place of each message id; 0 for one that several wallets have given.
     by_id: BTreeMap<MessageId, u64>,
-    /// Devices whose messages stand under other names.
-    moved: BTreeSet<DeviceId>,
+    /// The place of each name: a wallet has one message of it.
+    by_name: BTreeMap<(WalletAddress, MessageId), u64>,
+    /// Places of entries that an edit or a deletion may have, by what they replace.
+    versions: BTreeMap<MessageId, Vec<u64>>,
 }
 
 impl Log {
@@ -65,45 +69,84 @@ impl Log {
         Some(places[index].1)
     }
 
-    /// The place of the message of that id; `Some(0)` where several have it.
+    /// The place of the message of that id; `Some(0)` where several wallets have given it.
     pub fn place_of_id(&self, id: &str) -> Option<u64> {
         self.by_id.get(id).copied()
     }
 
-    /// Whether a message of this device stands under another name.
-    pub fn is_moved(&self, device: &str) -> bool {
-        self.moved.contains(device)
+    /// The place of the message that a wallet has given this id.
+    pub fn place_of_name(&self, wallet: &str, id: &str) -> Option<u64> {
+        self.by_name.get(&(wallet.to_owned(), id.to_owned())).copied()
     }
 
-    /// What the writer of an entry did not know of, computed from the definition alone and not as the core does it: device,
-    /// first and last counter.
-    pub fn unknown_to(&self, entry: &Entry) -> Vec<(DeviceId, u64, u64)> {
-        let before = entry.sequence_number - 1;
-        let others = self.by_device.keys().filter(|device| **device != entry.original_device_id);
-        let unknown = others.filter_map(|device| {
-            let (known, head) = (entry.vector_clock.get(device), self.head_of(device, before));
-            (known < head).then(|| (device.clone(), known + 1, head))
-        });
-        unknown.collect()
+    /// The hash of the log up to an entry.
+    pub fn hash_at(&self, session_id: &str, sequence: u64) -> Option<Digest> {
+        match usize::try_from(sequence).ok()?.checked_sub(1) {
+            None => Some(first_log_hash(session_id)),
+            Some(index) => self.hashes.get(index).map(|(_, hash)| *hash),
+        }
+    }
+
+    /// The digest of all that a device wrote up to a counter that it has in the log; 0 for none yet.
+    pub fn chain_at(&self, session_id: &str, device: &str, counter: u64) -> Option<Digest> {
+        if counter == 0 {
+            return Some(first_digest(session_id, device));
+        }
+        let place = self.place_of(device, counter)?;
+        self.hashes.get(usize::try_from(place).ok()? - 1).map(|(digest, _)| *digest)
+    }
+
+    /// What the writer of an entry did not know of, computed from the definition alone and not as the core does it: the
+    /// places of the entries of other devices before it.
+    pub fn unknown_to(&self, entry: &Entry) -> Vec<u64> {
+        let behind = entry.knows + 1..entry.sequence_number;
+        let unknown = |other: &&Entry| other.device_id != entry.device_id && other.counter > entry.also.get(&other.device_id);
+        behind.filter_map(|sequence| self.entry(sequence)).filter(unknown).map(|other| other.sequence_number).collect()
+    }
+
+    /// Whether there is any such entry.
+    pub fn is_concurrent(&self, entry: &Entry) -> bool {
+        !self.unknown_to(entry).is_empty()
+    }
+
+    /// The vector clock of an entry, computed from the definition alone: of each device the highest counter up to what the
+    /// writer knew, what it knew beside that, and itself.
+    pub fn clock_of(&self, entry: &Entry) -> BTreeMap<DeviceId, u64> {
+        let mut clock: BTreeMap<DeviceId, u64> = BTreeMap::new();
+        for device in self.by_device.keys() {
+            clock.insert(device.clone(), self.head_of(device, entry.knows));
+        }
+        for (device, counter) in entry.also.iter().filter(|(device, _)| *device != entry.device_id) {
+            let known = clock.entry(device.to_owned()).or_default();
+            *known = counter.max(*known);
+        }
+        clock.insert(entry.device_id.clone(), entry.counter);
+        clock.retain(|_, counter| *counter > 0);
+        clock
+    }
+
+    /// The entries up to a place that are versions of a message.
+    pub fn versions_of(&self, target: &str, through: u64) -> impl Iterator<Item = &Entry> {
+        let places = self.versions.get(target).into_iter().flatten().filter(move |place| **place <= through);
+        places.filter_map(|place| self.entry(*place))
     }
 
     /// Appends an entry.
-    pub fn push(&mut self, entry: Entry) {
-        self.by_device.entry(entry.original_device_id.clone()).or_default().push((entry.counter(), entry.sequence_number));
-        let first = entry.message.first_id.as_ref().and_then(|id| parse_message_id(id));
-        self.moved.extend(first.map(|(_, device, _)| device.to_owned()));
+    pub fn push(&mut self, session_id: &str, entry: Entry) {
         let place = entry.sequence_number;
-        self.by_id.entry(entry.message.id.clone()).and_modify(|other| *other = 0).or_insert(place);
-        self.entries.push(entry);
-    }
-
-    /// The relay was set back: only the first so many entries are left.
-    pub fn truncate(&mut self, head: u64) {
-        self.entries.truncate(usize::try_from(head).unwrap_or(usize::MAX));
-        self.by_id.retain(|_, sequence| *sequence <= head);
-        for places in self.by_device.values_mut() {
-            places.retain(|(_, sequence)| *sequence <= head);
+        let before = self.by_device.get(&entry.device_id).and_then(|places| places.last()).map_or(0, |(counter, _)| *counter);
+        let chain = self.chain_at(session_id, &entry.device_id, before).unwrap_or_default();
+        let digest = entry.digest(&chain);
+        let before = self.hash_at(session_id, place.saturating_sub(1)).unwrap_or_default();
+        self.hashes.push((digest, next_log_hash(&before, &digest, entry.server_timestamp)));
+        self.by_device.entry(entry.device_id.clone()).or_default().push((entry.counter, place));
+        let (wallet, id) = (entry.message.sender_wallet.clone(), entry.message.id.clone());
+        self.by_id.entry(id.clone()).and_modify(|other| *other = 0).or_insert(place);
+        self.by_name.entry((wallet, id)).or_insert(place);
+        if let Some(target) = entry.message.replaces.as_ref().filter(|_| entry.message.kind.is_version()) {
+            self.versions.entry(target.clone()).or_default().push(place);
         }
+        self.entries.push(entry);
     }
 }
 
@@ -128,6 +171,10 @@ pub struct Sent {
     pub tab: TabId,
     /// The session that it was sent to.
     pub session_id: SessionId,
+    /// The id that the application was told, or gave itself: it is for ever.
+    pub id: Option<MessageId>,
+    /// It was sent more than once under its id, perhaps on several devices: it stands where the first of them came to.
+    pub again: bool,
     /// What has become of it.
     pub fate: Fate,
     /// Its places in the log and the device that it stands under: one, where nothing is wrong.
@@ -140,9 +187,21 @@ pub struct Ledger {
     logs: BTreeMap<SessionId, Log>,
     /// Every message, by its number.
     pub sent: Vec<Sent>,
+    /// Ids under which an application has sent several messages, or one on several devices: which of them is meant, and
+    /// how far it is, depends on who is asked.
+    pub contested: BTreeSet<MessageId>,
+    /// The messages that were sent under a name of the application's own.
+    pub names: BTreeMap<(SessionId, MessageId), BTreeSet<u64>>,
 }
 
-static EMPTY: Log = Log { entries: Vec::new(), by_device: BTreeMap::new(), by_id: BTreeMap::new(), moved: BTreeSet::new() };
+static EMPTY: Log = Log {
+    entries: Vec::new(),
+    hashes: Vec::new(),
+    by_device: BTreeMap::new(),
+    by_id: BTreeMap::new(),
+    by_name: BTreeMap::new(),
+    versions: BTreeMap::new(),
+};
 
 impl Ledger {
     /// The log of a session.
@@ -153,6 +212,15 @@ impl Ledger {
     /// The same, to change it.
     pub fn log_mut(&mut self, session_id: &str) -> &mut Log {
         self.logs.entry(session_id.to_owned()).or_default()
+    }
+
+    /// The relay's journal was replaced: its log is another one now.
+    pub fn replace_logs(&mut self, logs: BTreeMap<SessionId, Vec<Entry>>) {
+        self.logs.clear();
+        for (session_id, entries) in logs {
+            let log = self.log_mut(&session_id);
+            entries.into_iter().for_each(|entry| log.push(&session_id, entry));
+        }
     }
 
     /// Every session.

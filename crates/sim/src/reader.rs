@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::message::Entry;
 
 /// As many frames as are about to arrive somewhere, and no more than a small cache should hold.
 const FRAMES_MAX: usize = 500;
@@ -14,7 +14,7 @@ const FRAMES_MAX: usize = 500;
 pub struct Reading {
     /// The frame.
     pub frame: Frame,
-    /// The log entries of a `sync_response`; `None` where its batch cannot be read.
+    /// The entries of a batch of the log, or of one of unsent messages; `None` where it cannot be read.
     pub entries: Option<Vec<Entry>>,
 }
 
@@ -44,6 +44,10 @@ fn decode(payload: &Payload) -> Option<Rc<Reading>> {
         Payload::Text(text) => Frame::parse(text).ok()?,
         Payload::Binary(bytes) => Frame::from_bytes(bytes).ok()?,
     };
-    let entries = if let Body::SyncResponse(response) = &frame.body { response.messages.entries().ok() } else { Some(Vec::new()) };
+    let entries = match &frame.body {
+        Body::SyncResponse(response) => response.messages.entries().ok(),
+        Body::SyncUpdate(update) => update.messages.entries().ok(),
+        _ => Some(Vec::new()),
+    };
     Some(Rc::new(Reading { frame, entries }))
 }

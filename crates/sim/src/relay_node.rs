@@ -117,9 +117,9 @@ impl World {
     /// An older copy of its journal is put back, and it is started over that (F19).
     pub fn set_relay_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
         self.ctx.faults.count(Fault::JournalSetBack);
-        self.checker.expect_set_back();
         self.kill_relay(false);
         self.relay.journal.set_back(backup);
+        self.checker.expect_set_back(&self.relay.journal);
         self.ctx.line(|| "the relay's journal is set back".into());
     }
 
@@ -332,6 +332,7 @@ fn ask(question: &JournalQuestion) -> String {
         JournalQuestion::Load { session_id } => format!("load {}", &session_id[..session_id.len().min(4)]),
         JournalQuestion::Read { from, count_max, .. } => format!("read {count_max} from {from}"),
         JournalQuestion::Find { counters, keys, .. } => format!("find {counters:?} {keys:?}"),
+        JournalQuestion::Clocks { at, .. } => format!("clocks at {at:?}"),
         JournalQuestion::Note { .. } => "note".into(),
     }
 }
@@ -341,6 +342,7 @@ fn short(answer: &JournalAnswer) -> String {
         JournalAnswer::Session(session) => format!("head {}", session.head),
         JournalAnswer::Appended => "appended".into(),
         JournalAnswer::Entries(entries) => format!("{} entries", entries.len()),
+        JournalAnswer::Clocks(clocks) => format!("{} clocks", clocks.len()),
         JournalAnswer::Failed { reason } => format!("failed: {reason}"),
     }
 }

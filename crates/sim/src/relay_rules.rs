@@ -1,16 +1,21 @@
 //! What the relay shows: what it asks of its journal, what it sends, and what it holds.
 
+use std::rc::Rc;
+
+use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, Encoding, Payload};
-use solconnect_sync_core::ids::{SessionId, parse_message_id};
+use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
+use solconnect_sync_core::ids::{SessionId, start_of};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
+    ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
-use solconnect_sync_core::message::{Entry, Message};
+use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::relay::StoredEntry;
+use solconnect_sync_core::vector_clock::VectorClock;
 
-use crate::checker::{Checker, ConnectionView, Mark, Window};
+use crate::checker::{Checker, ConnectionView, Mark, Named, Waiting, Window};
 use crate::faults::Fault;
 use crate::hostile::QUEUED_AGAIN;
 use crate::network::ConnectionId;
@@ -30,42 +35,73 @@ impl Checker {
 
     fn log_goes_on(&mut self, session_id: &str, entry: Entry, stored: &StoredEntry) {
         let log = self.ledger.log(session_id);
-        let (device, counter, sequence) = (entry.original_device_id.clone(), entry.counter(), entry.sequence_number);
+        let (device, counter, sequence) = (entry.device_id.clone(), entry.counter, entry.sequence_number);
         let follows = sequence == log.head() + 1 && sequence == stored.sequence;
         let own_head = log.head_of(&device, sequence);
         let repeats = log.place_of(&device, counter).is_some() || counter == 0 || stored.counter != counter || stored.device_id != device;
-        let ahead = entry.vector_clock.iter().find(|(other, known)| *other != device && *known > log.head_of(other, sequence));
-        let ahead = ahead.map(|(other, known)| (other.to_owned(), known));
+        let (knows, beside, extended) = (entry.knows, entry.also.len(), !entry.extensions.is_empty());
         let head = log.head();
+        let kind = entry.message.kind;
         let text = &entry.message.ciphertext;
         let queued_again = text.starts_with(QUEUED_AGAIN);
         let twice = queued_again && log.entries().iter().any(|before| before.message.ciphertext == *text);
+        let namesake = log.place_of_name(&entry.message.sender_wallet, &entry.message.id);
+        // The relay's own ids are for messages of seed clients, who can say that another of their messages has that id.
+        let is_given = start_of(&entry.message.id, session_id, &device, counter) == Some("");
+        let is_voided = self.voided.contains(&(session_id.to_owned(), device.clone(), counter));
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
+        self.require_where(3, !is_given, namesake.is_none(), || {
+            format!("{} of one wallet stands at {namesake:?} of {session_id}, and again at {sequence}", entry.message.id)
+        });
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));
-        let others = entry.vector_clock.iter().filter(|(other, _)| *other != device).count();
-        self.require_none(10, others, ahead, |ahead| format!("entry {sequence} of {session_id} knows {ahead:?}, which is not before it"));
+        self.require(10, knows < sequence, || format!("entry {sequence} of {session_id} knows {knows}, which is not before it"));
+        self.require_where(20, beside > 0, beside <= ALSO_MAX, || {
+            format!("entry {sequence} of {session_id} knows {beside} things beside the log")
+        });
+        // The application was told that the message is not sent: then nothing of it stands there.
+        let honest = self.device_ids.contains(&device);
+        self.require_where(2, honest && kind == Kind::VOID, is_voided && text.is_empty(), || {
+            format!("void {sequence} of {session_id} stands for nothing that was said to have failed")
+        });
+        for (mark, is_one) in [
+            (Mark::VoidStands, kind == Kind::VOID && honest),
+            (Mark::Unknown, extended || kind.0 > Kind::VOID.0),
+            (Mark::KnowsBeside, beside > 0),
+        ] {
+            if is_one {
+                self.mark(mark);
+            }
+        }
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
-            let (profile, fits) = (sent.profile, sent.session_id == session_id);
+            let (fits, again, id) = (sent.session_id == session_id, sent.again, sent.id.clone());
             self.require(5, fits, || format!("message s{number} stands in another session than it was sent to"));
-            let before = self.logged.insert((session_id.to_owned(), device.clone()), number);
+            let named = id.is_none_or(|id| id == entry.message.id);
+            self.require(3, named, || format!("s{number} stands in the log as {}, which is not what it was called", entry.message.id));
+            // What is sent again on another device comes when that one sends it.
+            let before = if again { None } else { self.logged.insert((session_id.to_owned(), device.clone()), number) };
             let ordered = before.is_none_or(|before| before < number);
             self.require_where(8, before.is_some(), ordered, || {
                 format!("message s{number} of {device} stands behind s{} in the log", before.unwrap_or(0))
             });
-            self.profiles[profile].pending.remove(&number);
+            for profile in &mut self.profiles {
+                profile.pending.remove(&number);
+            }
             let places = &mut self.ledger.sent[number as usize].places;
             places.push((sequence, device));
             let places = places.clone();
             self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
         }
-        if text.starts_with(QUEUED_AGAIN) {
+        if queued_again {
             self.mark(Mark::HostileTaken);
         }
         self.require_where(3, queued_again, !twice, || {
             format!("what was queued again stands twice in the log of {session_id}, again at {sequence}")
         });
-        self.ledger.log_mut(session_id).push(entry);
+        let log = self.ledger.log_mut(session_id);
+        log.push(session_id, entry);
+        let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
+        self.require(5, same, || format!("entry {sequence} of {session_id} is stored with another hash of the log than it has"));
     }
 
     /// The relay was started over a journal: all that was in the log is (I1), and what else is found is from now on.
@@ -75,7 +111,7 @@ impl Checker {
             let rows = journal.sessions().get(&session_id).map(|rows| rows.entries.as_slice()).unwrap_or_default();
             let log = self.ledger.log(&session_id);
             let kept = |(entry, stored): (&Entry, &StoredEntry)| {
-                (&entry.original_device_id, entry.counter(), entry.sequence_number) == (&stored.device_id, stored.counter, stored.sequence)
+                (&entry.device_id, entry.counter, entry.sequence_number) == (&stored.device_id, stored.counter, stored.sequence)
             };
             let holds = rows.len() as u64 >= head && log.entries().iter().zip(rows).all(kept);
             let found = rows.len();
@@ -84,7 +120,7 @@ impl Checker {
             });
         }
         for (session_id, rows) in journal.sessions() {
-            let visitor = rows.devices().find(|row| row.last_counter == 0 && !row.retired).map(|row| row.device_id.clone());
+            let visitor = rows.devices().find(|row| row.last_counter == 0).map(|row| row.device_id.clone());
             self.require_none(20, rows.devices().count(), visitor, |device| {
                 format!("the journal has device {device:?} of {session_id}, which has written nothing")
             });
@@ -113,18 +149,29 @@ impl Checker {
         (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
         match &frame.body {
             Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
-                view.v1.insert(session_id);
+                view.v1.insert(session_id, frame.head.device_id.clone());
             }
             Body::SyncUpdate(update) => {
+                let Some(entries) = &reading.entries else { return };
                 let log = self.ledger.log(&session_id);
-                for unsent in &update.messages {
-                    let known = parse_message_id(&unsent.message.id).and_then(|(_, device, counter)| log.place_of(device, counter));
-                    if known.is_some() {
+                let whole = Rc::new((entries.clone(), update.last_digest));
+                for entry in entries {
+                    if log.place_of(&entry.device_id, entry.counter).is_some() {
                         ctx.faults.count(Fault::DuplicateResend);
                     }
-                    let alike = view.unanswered.entry(unsent.message.id.clone()).or_default();
-                    if !alike.contains(&unsent.message) {
-                        alike.push(unsent.message.clone());
+                    let alike = view.unanswered.entry((session_id.clone(), Named::Counter(entry.counter))).or_default();
+                    if !alike.iter().any(|waiting| waiting.entry == *entry) {
+                        alike.push(Waiting { entry: entry.clone(), update: Some(whole.clone()) });
+                        *self.held.entry(session_id.clone()).or_default() += 1;
+                    }
+                }
+            }
+            Body::SeedUpdate(update) => {
+                for unsent in &update.messages {
+                    let message = unsent.message.clone();
+                    let alike = view.unanswered.entry((session_id.clone(), Named::Id(message.id.clone()))).or_default();
+                    if !alike.iter().any(|waiting| waiting.entry.message == message) {
+                        alike.push(Waiting { entry: Entry { message, ..Entry::default() }, update: None });
                         *self.held.entry(session_id.clone()).or_default() += 1;
                     }
                 }
@@ -163,11 +210,14 @@ impl Checker {
         self.told_after_announcement(connection, session_id, &reading.frame.body);
         match &reading.frame.body {
             Body::SyncAck(ack) => {
-                let places = ack.acknowledged_message_ids.iter().zip(&ack.acknowledged_sequences);
-                for (id, sequence) in places {
-                    self.acknowledged(connection, session_id, id, *sequence);
+                let counters = ack.acknowledged_counters.iter().map(|counter| Named::Counter(*counter));
+                let ids = ack.acknowledged_message_ids.iter().map(|id| Named::Id(id.clone()));
+                for (name, sequence) in counters.chain(ids).zip(&ack.acknowledged_sequences) {
+                    self.acknowledged(connection, session_id, name, *sequence);
                 }
+                self.names_log(session_id, ack.log);
             }
+            Body::SyncHeartbeat(heartbeat) => self.names_log(session_id, heartbeat.log),
             Body::SyncResponse(_) | Body::Chat(_) if was_full => {
                 self.violate(20, format!("the log is served to connection {connection}, whose socket is full"));
             }
@@ -186,12 +236,30 @@ impl Checker {
                 });
             }
             Body::SyncResponse(response) => match &reading.entries {
-                Some(entries) => self.served(connection, session_id, entries, response.latest_sequence),
+                Some(entries) => {
+                    self.served(connection, session_id, entries, response.latest_sequence);
+                    let end = entries.last().map_or(response.latest_sequence, |entry| entry.sequence_number);
+                    let fits = response.log.is_none_or(|log| log.sequence == end);
+                    self.require_where(5, response.log.is_some(), fits, || {
+                        format!("a batch up to {end} comes with the hash of another place")
+                    });
+                    self.names_log(session_id, response.log);
+                }
                 None => self.violate(22, "the relay sends a batch that cannot be read".into()),
             },
             Body::Error(error) => {
                 let Some(session_id) = &error.session_id else { return };
-                self.refused(connection, session_id, error.code, error.refused_message_id.as_deref());
+                self.refused(connection, session_id, error);
+            }
+            Body::SeedResponse(response) => {
+                for entry in response.messages.iter() {
+                    self.served_to_seed(session_id, entry);
+                }
+            }
+            Body::Chat(chat) => {
+                if let (Some(sequence), Some(clock)) = (chat.sequence_number, &chat.vector_clock) {
+                    self.has_clock(session_id, sequence, clock);
+                }
             }
             _ => {}
         }
@@ -201,35 +269,52 @@ impl Checker {
     fn told_after_announcement(&mut self, connection: ConnectionId, session_id: &str, body: &Body) {
         let Some(view) = self.connections.get(&connection) else { return };
         let spoken = view.spoken.get(session_id).copied().unwrap_or_default();
-        let announced = view.v1.contains(session_id);
+        let announced = view.v1.contains_key(session_id);
         let tells = !matches!(body, Body::Error(_)) && !session_id.is_empty();
         self.require_where(16, tells && spoken.v1 && !spoken.seed, announced, || {
             format!("connection {connection} is told of {session_id}, where it has announced nothing")
         });
     }
 
-    fn acknowledged(&mut self, connection: ConnectionId, session_id: &str, id: &str, sequence: u64) {
+    /// Whoever names a hash of a log names the one that it has.
+    fn names_log(&mut self, session_id: &str, log: Option<LogHead>) {
+        let Some(LogHead { sequence, hash }) = log else { return };
+        let same = self.ledger.log(session_id).hash_at(session_id, sequence) == Some(hash);
+        self.require(5, same, || format!("the relay names another hash of {session_id} at {sequence} than its log has"));
+    }
+
+    fn acknowledged(&mut self, connection: ConnectionId, session_id: &str, name: Named, sequence: u64) {
         let log = self.ledger.log(session_id);
         let entry = log.entry(sequence).cloned();
-        let stands = entry.as_ref().is_some_and(|entry| entry.message.id == id);
-        self.require(1, stands, || format!("{id} is acknowledged at {sequence} of {session_id}, where the journal does not have it"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
+        let honest = view.honest;
+        let device = view.v1.get(session_id).filter(|_| honest);
+        let stands = entry.as_ref().is_some_and(|entry| match &name {
+            Named::Counter(counter) => entry.counter == *counter && device.is_none_or(|device| *device == entry.device_id),
+            Named::Id(id) => entry.message.id == *id,
+        });
         // Who has all before it has it by this acknowledgement.
         if let Some(window) = view.windows.get_mut(session_id).filter(|window| window.stored + 1 == sequence) {
             window.store(sequence);
         }
-        let honest = view.honest;
-        let (Some(sent), Some(entry)) = (view.unanswered.get_mut(id), entry) else { return };
-        let same = |sent: &Message| sent.ciphertext == entry.message.ciphertext && sent.sender_wallet == entry.message.sender_wallet;
-        let place = sent.iter().position(same);
-        if let Some(place) = place {
-            sent.swap_remove(place);
-            if sent.is_empty() {
-                view.unanswered.remove(id);
+        let key = (session_id.to_owned(), name);
+        let mut is_sent = true;
+        if let (Some(sent), Some(entry)) = (view.unanswered.get_mut(&key), &entry) {
+            let place = sent.iter().position(|sent| match &key.1 {
+                Named::Counter(_) => sent.entry.is_repeat_of(entry),
+                Named::Id(_) => sent.entry.says_the_same(entry),
+            });
+            is_sent = place.is_some();
+            if let Some(place) = place {
+                sent.swap_remove(place);
+                if sent.is_empty() {
+                    view.unanswered.remove(&key);
+                }
+                self.let_go(session_id);
             }
-            self.let_go(session_id);
         }
-        self.require_where(4, honest, place.is_some(), || format!("{id} is acknowledged at {sequence}, where another content stands"));
+        self.require(1, stands, || format!("{sequence} of {session_id} is acknowledged, where the journal does not have what was sent"));
+        self.require_where(4, honest, is_sent, || format!("{sequence} of {session_id} is acknowledged, where another content stands"));
     }
 
     fn let_go(&mut self, session_id: &str) {
@@ -238,26 +323,62 @@ impl Checker {
         }
     }
 
-    fn refused(&mut self, connection: ConnectionId, session_id: &str, code: ErrorCode, id: Option<&str>) {
+    fn refused(&mut self, connection: ConnectionId, session_id: &str, error: &ErrorBody) {
         let Some(view) = self.connections.get_mut(&connection) else { return };
-        if let (ErrorCode::CounterReused, Some(id)) = (code, id)
-            && let Some(sent) = view.unanswered.get(id)
-            && view.honest
-            && let Some((_, device, counter)) = parse_message_id(id)
-        {
-            let log = self.ledger.log(session_id);
-            let entry = log.place_of(device, counter).and_then(|sequence| log.entry(sequence));
-            // Or nothing may stand under it any more, because a message that was first of that name has another.
-            let moved = entry.is_none() && log.is_moved(device);
-            let same = entry.is_none_or(|entry| sent.iter().all(|sent| entry.message == *sent));
-            self.require(4, !same || moved, || format!("{id} is refused as used before, and nothing else stands under it"));
-        }
+        let log = self.ledger.log(session_id);
+        let is_meant = |waiting: &&Waiting| Some(&waiting.entry.message.id) == error.refused_message_id.as_ref();
+        let sent: Vec<&Waiting> = view.unanswered.iter().filter(|((id, _), _)| id == session_id).flat_map(|(_, sent)| sent).collect();
+        let mut meant = sent.into_iter().filter(is_meant).filter(|_| view.honest);
+        let wrong = match error.code {
+            // Something else stands there, or what the device wrote before is not what the relay has.
+            ErrorCode::CounterReused => meant.find(|sent| !is_other(session_id, log, sent)).map(|_| "nothing else stands under it"),
+            ErrorCode::MessageIdTaken => {
+                let named = |sent: &Waiting| log.place_of_name(&sent.entry.message.sender_wallet, &sent.entry.message.id);
+                let taken =
+                    |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
+                meant.find(|sent| !taken(sent)).map(|_| "nobody has this name")
+            }
+            ErrorCode::AlreadyStored => {
+                let stored = error.stored_sequence.and_then(|sequence| log.entry(sequence));
+                meant.find(|sent| !stored.is_some_and(|stored| stored.says_the_same(&sent.entry))).map(|_| "it does not stand there")
+            }
+            ErrorCode::CounterGap => {
+                let expected = error.expected_counter.unwrap_or(0);
+                meant.find(|sent| sent.entry.counter <= expected).map(|_| "it does not lie behind what is expected")
+            }
+            ErrorCode::RelayRolledBack => meant.find(|sent| sent.entry.knows <= log.head()).map(|_| "it knows no more than there is"),
+            _ => None,
+        };
+        let honest = view.honest;
         // What was sent before it is not answered any more.
-        if let Some(view) = self.connections.get_mut(&connection) {
-            let given_up = |_: &String, sent: &mut Vec<Message>| sent.iter().any(|sent| sent.session_id == session_id);
-            let count: usize = view.unanswered.extract_if(.., given_up).map(|(_, sent)| sent.len()).sum();
-            self.held.entry(session_id.to_owned()).and_modify(|held| *held = held.saturating_sub(count));
-        }
+        let given_up: usize = view.unanswered.extract_if(.., |(id, _), _| id == session_id).map(|(_, sent)| sent.len()).sum();
+        self.held.entry(session_id.to_owned()).and_modify(|held| *held = held.saturating_sub(given_up));
+        let (code, id) = (error.code, &error.refused_message_id);
+        let judged = [ErrorCode::CounterReused, ErrorCode::MessageIdTaken, ErrorCode::AlreadyStored, ErrorCode::CounterGap];
+        self.require_where(4, honest && judged.contains(&code), wrong.is_none(), || {
+            format!("{id:?} of {session_id} is refused with {code:?}, and {}", wrong.unwrap_or_default())
+        });
+    }
+
+    /// An entry as seed clients are sent it: what stands in the log, with the clock that follows from it.
+    fn served_to_seed(&mut self, session_id: &str, served: &SeedEntry) {
+        let sequence = served.sequence_number;
+        let entry = self.ledger.log(session_id).entry(sequence);
+        let same = entry.is_some_and(|entry| (&entry.message, &entry.device_id) == (&served.message, &served.original_device_id));
+        self.require(5, same, || format!("a seed client is served {sequence} of {session_id} other than it stands in the log"));
+        self.has_clock(session_id, sequence, &served.vector_clock);
+    }
+
+    /// The clock of an entry is that of the log up to what its writer knew; one that would be too large is left out.
+    fn has_clock(&mut self, session_id: &str, sequence: u64, told: &VectorClock) {
+        const DEVICES_MAX: usize = 100;
+        let log = self.ledger.log(session_id);
+        let Some(entry) = log.entry(sequence) else { return };
+        let clock = log.clock_of(entry);
+        let same = clock.iter().map(|(device, counter)| (&**device, *counter)).eq(told.iter());
+        self.require_where(11, clock.len() <= DEVICES_MAX, same, || {
+            format!("a seed client is told the clock {told} of {sequence} of {session_id}, it is {clock:?}")
+        });
     }
 
     fn served(&mut self, connection: ConnectionId, session_id: &str, entries: &[Entry], latest: u64) {
@@ -269,7 +390,7 @@ impl Checker {
         self.require(5, latest <= head, || format!("the relay names {latest} as the head of {session_id}, the log ends at {head}"));
         self.require(20, count <= BATCH_MESSAGES_MAX, || format!("a batch of {count} messages"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
-        if view.v1.contains(session_id) {
+        if view.v1.contains_key(session_id) {
             let window = view.windows.entry(session_id.to_owned()).or_default();
             let stored = window.stored;
             window.ahead.extend(entries.iter().map(|entry| entry.sequence_number).filter(|sequence| *sequence > stored));
@@ -318,8 +439,8 @@ impl Checker {
     /// A connection is gone for the relay.
     pub fn relay_forgot(&mut self, connection: ConnectionId) {
         if let Some(ConnectionView { unanswered, .. }) = self.connections.remove(&connection) {
-            for message in unanswered.into_values().flatten() {
-                self.let_go(&message.session_id);
+            for ((session_id, _), sent) in unanswered {
+                sent.iter().for_each(|_| self.let_go(&session_id));
             }
         }
     }
@@ -330,4 +451,16 @@ impl Checker {
         self.held.clear();
         self.loading.clear();
     }
+}
+
+/// Whether something in the log is other than what was sent: an entry under the same counter, or what the device wrote before.
+fn is_other(session_id: &str, log: &crate::ledger::Log, sent: &Waiting) -> bool {
+    let Some((entries, last_digest)) = sent.update.as_deref() else { return true };
+    let stored = |entry: &Entry| log.place_of(&entry.device_id, entry.counter).and_then(|place| log.entry(place));
+    if entries.iter().any(|entry| stored(entry).is_some_and(|stored| !stored.is_repeat_of(entry))) {
+        return true;
+    }
+    let Some(first) = entries.first() else { return true };
+    let before: Option<Digest> = log.chain_at(session_id, &first.device_id, first.counter - 1);
+    before.is_none_or(|before| entries.iter().fold(before, |digest, entry| entry.digest(&digest)) != *last_digest)
 }

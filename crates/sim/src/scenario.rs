@@ -6,9 +6,11 @@ use solconnect_sync_core::client::{ClientConfig, Input, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::ids::{SessionId, session_of};
 use solconnect_sync_core::limits::TEXT_BYTES_MAX;
+use solconnect_sync_core::message::Kind;
 
 use crate::checker::Violation;
 use crate::client_disk::ClientDisk;
+use crate::device::Profile;
 use crate::faults::Fault;
 use crate::final_rules::CONVERGE_MS_MAX;
 use crate::ledger::text_of;
@@ -64,6 +66,7 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
         backup: None,
         takes_backup: false,
         wordy: false,
+        named: Vec::new(),
     };
     scenario.run();
     let Scenario { world, operations, .. } = scenario;
@@ -81,6 +84,15 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
     }
 }
 
+/// A message that an application named.
+#[derive(Clone)]
+struct Named {
+    wallet: &'static str,
+    session_id: SessionId,
+    name: String,
+    text: String,
+}
+
 struct Scenario {
     world: World,
     operations: u64,
@@ -90,6 +102,7 @@ struct Scenario {
     /// In some seeds the relay is set back to this in the end (F19).
     backup: Option<BTreeMap<SessionId, Rows>>,
     takes_backup: bool,
+    named: Vec<Named>,
     /// Many long texts: frames and queues are filled.
     wordy: bool,
 }
@@ -124,8 +137,37 @@ impl Scenario {
     fn set_relay_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
         let before: Vec<ClientDisk> = self.world.profiles.iter().map(|profile| profile.disk.clone()).collect();
         self.world.set_relay_back(backup);
+        if self.world.ctx.random.bool() {
+            self.grow_another_log();
+        }
         self.run_until(self.world.ctx.agenda.now_ms() + CONVERGE_MS_MAX);
         self.world.judge_set_back(&before);
+    }
+
+    /// Before anybody is back who has seen what the relay had, new devices write more there: at the same places stands
+    /// something else then.
+    fn grow_another_log(&mut self) {
+        const GROWTH_MS: u64 = 60_000;
+        let world = &mut self.world;
+        world.ctx.faults.count(Fault::JournalForked);
+        let known = world.profiles.len();
+        for profile in 0..known {
+            world.close_profile(profile);
+        }
+        let Profile { wallet, ref peers, ref config, .. } = world.profiles[0];
+        let (peers, config) = (peers.clone(), config.clone());
+        let newcomer = world.add_profile(wallet, peers.clone(), config);
+        self.run_until(self.world.ctx.agenda.now_ms() + GROWTH_MS);
+        for _ in 0..self.world.ctx.random.u8(1..100) {
+            let peer = *self.world.ctx.pick(&peers);
+            if let Some(tab) = self.world.profiles[newcomer].tab {
+                self.send(tab, &session_of(wallet, peer));
+            }
+        }
+        self.run_until(self.world.ctx.agenda.now_ms() + GROWTH_MS);
+        for profile in 0..known {
+            self.world.open_soon(profile);
+        }
     }
 
     fn run_until(&mut self, deadline_ms: u64) {
@@ -193,7 +235,8 @@ impl Scenario {
         let Some(tab) = tab.filter(|tab| self.world.is_running(*tab)) else { return };
         let (peer, session_id) = self.session(profile);
         match self.world.ctx.random.u8(0..100) {
-            0..52 => self.send(tab, &session_id),
+            0..45 => self.send(tab, &session_id),
+            45..52 => self.send_named(profile, tab, &session_id),
             52..55 => {
                 for _ in 0..self.world.ctx.random.u8(2..if self.wordy { 60 } else { 20 }) {
                     self.send(tab, &session_id);
@@ -233,7 +276,27 @@ impl Scenario {
     fn send(&mut self, tab: TabId, session_id: &str) {
         let text = self.text();
         let session_id = session_id.to_owned();
-        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None });
+        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
+    }
+
+    /// A message under a name of the application's own: a new one, one that was sent before, here or on another device of
+    /// the wallet, or another under the same name.
+    fn send_named(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+        let wallet = self.world.profiles[profile].wallet;
+        let known: Vec<Named> =
+            self.named.iter().rev().filter(|named| named.wallet == wallet && named.session_id == session_id).take(8).cloned().collect();
+        let chosen = if known.is_empty() || self.world.ctx.random.bool() { None } else { Some(self.world.ctx.pick(&known).clone()) };
+        let named = match chosen {
+            Some(named) if self.world.ctx.random.u8(0..5) > 0 => named,
+            Some(named) => Named { text: self.text(), ..named },
+            None => {
+                let name = format!("app-{}", self.world.checker.ledger.sent.len());
+                Named { wallet, session_id: session_id.to_owned(), name, text: self.text() }
+            }
+        };
+        self.named.push(named.clone());
+        let Named { session_id, name, text, .. } = named;
+        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
     }
 
     fn text(&mut self) -> String {
@@ -251,7 +314,8 @@ impl Scenario {
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let log = self.world.checker.ledger.log(session_id).entries();
         let own = log.iter().take(cursor as usize).rev().filter(|entry| entry.message.sender_wallet == wallet);
-        let own: Vec<String> = own.filter(|entry| entry.message.replaces.is_none()).take(4).map(|entry| entry.message.id.clone()).collect();
+        let own: Vec<String> =
+            own.filter(|entry| entry.message.kind == Kind::MESSAGE).take(4).map(|entry| entry.message.id.clone()).collect();
         if own.is_empty() {
             return;
         }

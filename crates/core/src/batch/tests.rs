@@ -48,7 +48,7 @@ fn one_message_alone_costs_few_bytes_too() {
 
 #[test]
 fn every_field_comes_back_in_every_form() {
-    let changes: [fn(&mut Entry); 16] = [
+    let changes: [fn(&mut Entry); 18] = [
         |_| {},
         |entry| entry.message.id = "of another form".into(),
         |entry| entry.message.id = message_id(SESSION, "another device", "aB3xY9", 2),
@@ -58,6 +58,8 @@ fn every_field_comes_back_in_every_form() {
         |entry| entry.message.ciphertext = Base64::encode_string(&[7; 9]),
         |entry| entry.message.timestamp = Stamp::Millis(5),
         |entry| entry.message.timestamp = Stamp::Text("yesterday".into()),
+        |entry| entry.message.timestamp = Stamp::Number(1732.5),
+        |entry| entry.message.timestamp = Stamp::Number(-1e300),
         |entry| entry.message.content_type = Some("text/x".into()),
         |entry| entry.message.replaces = Some("m".into()),
         |entry| entry.message.kind = Kind::DELETION,

@@ -137,7 +137,7 @@ pub enum Write {
     Versions(VersionsRecord),
     /// A name that the application gave, by session and name.
     Name(NameRecord),
-    /// The message of that name was refused for good: the application may give the name again.
+    /// The name turned out to be another message's: what the application sends under it is refused again.
     ForgetName { session_id: SessionId, message_id: MessageId },
 }
 

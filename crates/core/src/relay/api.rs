@@ -50,6 +50,17 @@ pub enum Action {
 /// The beginning of a SHA-256: what the journal finds an entry by.
 pub type Key = [u8; 16];
 
+/// Whether the shell shall read more of a connection: what is not read waits in its sender's own buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// As much as there is.
+    Now,
+    /// Nothing before this time on the monotonic clock: it has cost what it may for now.
+    NotBefore(u64),
+    /// Nothing before the socket has taken more of what was transmitted ([`Input::Sent`]).
+    NotBeforeSent,
+}
+
 /// A question to the journal.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Ticket, WatermarkRow};
+use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Reading, Ticket, WatermarkRow};
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
 use super::presence::has_written;
@@ -10,7 +10,7 @@ use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
 use crate::ids::SessionId;
-use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_HEARD, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 
@@ -60,6 +60,13 @@ impl Socket {
         self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
     }
 
+    pub fn reading(&self) -> Reading {
+        if self.queued_bytes > SOCKET_QUEUE_BYTES_HEARD {
+            return Reading::NotBeforeSent;
+        }
+        self.budget.spent_until_ms().map_or(Reading::Now, Reading::NotBefore)
+    }
+
     fn form(&self) -> Form {
         match self.encoding {
             Encoding::Json => Form::Json,
@@ -96,6 +103,25 @@ impl Context {
             self.transmit(connection, session_id, body);
         }
         has_room
+    }
+
+    /// Says to many what only informs, printed once for each encoding; says who had no room for it.
+    pub fn inform_all(&mut self, connections: &[ConnectionId], session_id: &str, body: Body) -> Vec<ConnectionId> {
+        let frame = Frame { head: self.head(session_id), body };
+        let (mut json, mut binary) = (None, None);
+        let mut had_no_room = Vec::new();
+        for connection in connections {
+            let Some(socket) = self.sockets.get(connection).filter(|socket| !socket.is_full()) else {
+                had_no_room.push(*connection);
+                continue;
+            };
+            let encoding = socket.encoding;
+            let printed = if encoding == Encoding::Json { &mut json } else { &mut binary };
+            if let Some(payload) = printed.get_or_insert_with(|| print(encoding, &frame)).clone() {
+                self.transmit_payload(*connection, payload);
+            }
+        }
+        had_no_room
     }
 
     pub fn has_room(&self, connection: ConnectionId) -> bool {

@@ -105,17 +105,16 @@ impl Relay {
         self.ctx.next_timeout_ms().into_iter().chain(self.timeouts.first().map(|(due_ms, _)| *due_ms)).min()
     }
 
+    /// Whether the shell shall read more of this connection. To be asked after each of its frames and, where its socket had
+    /// to take more first, after that. The few frames that the shell has read already are handled all the same.
+    pub fn reading(&self, connection: ConnectionId) -> Reading {
+        self.ctx.sockets.get(&connection).map_or(Reading::Now, Socket::reading)
+    }
+
     fn received(&mut self, connection: ConnectionId, payload: &Payload) {
         // The shell may pass on what a connection said before it learned that it was cut.
         let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
-        if !socket.budget.admits(self.ctx.now, payload.len()) {
-            // It is told once, and the rest is not even read.
-            if !std::mem::replace(&mut socket.budget.told, true) {
-                let error = SyncError::new(ErrorCode::RelayBusy, "this connection asks for too much at once; wait, then send it again");
-                self.ctx.refuse(connection, ErrorBody::new(&error));
-            }
-            return;
-        }
+        socket.budget.charge_frame(self.ctx.now, payload.len());
         let frame = match parse(socket.encoding, payload) {
             Ok(frame) => frame,
             Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),

@@ -24,6 +24,13 @@ pub(super) struct Announcement {
     pub listens: bool,
 }
 
+/// How long the relay waits with telling the others who came and left, so that many joins share one list: a relay that starts
+/// again hears of all at once.
+const LISTS_LINGER_MS: u64 = 50;
+
+/// And how much longer for each member: a list to everybody costs so much more, and a thousand of them may wait for a second.
+const LISTS_LINGER_MS_PER_MEMBER: u64 = 1;
+
 type Attachments = BTreeMap<ConnectionId, Attachment>;
 
 /// The devices of a session: those that wrote, which the journal has too, and visitors, which memory alone has.
@@ -31,13 +38,20 @@ pub(super) struct Devices {
     rows: BTreeMap<DeviceId, DeviceRow>,
     /// Those that keep our rules, as far as is known.
     v1: BTreeSet<DeviceId>,
+    /// Devices that came or left, of which the others are not told yet.
+    untold: BTreeSet<DeviceId>,
+    /// One of them came.
+    arrived: bool,
+    /// When the others are told.
+    due_ms: Option<u64>,
 }
 
 impl Devices {
     pub fn new(rows: Vec<DeviceRow>) -> Self {
         // Only devices of our rules say whose they are.
         let v1 = rows.iter().filter(|row| row.wallet.is_some()).map(|row| row.device_id.clone()).collect();
-        Devices { rows: rows.into_iter().filter(has_written).map(|row| (row.device_id.clone(), row)).collect(), v1 }
+        let rows = rows.into_iter().filter(has_written).map(|row| (row.device_id.clone(), row)).collect();
+        Devices { rows, v1, untold: BTreeSet::new(), arrived: false, due_ms: None }
     }
 
     pub fn get(&self, device_id: &str) -> Option<&DeviceRow> {
@@ -121,36 +135,67 @@ impl Devices {
         Some(row.clone())
     }
 
-    /// A device came. It is told of all devices; the others of it, or of all where their dialect has whole lists.
+    /// A device came. It is told of all devices at once, and the others of it a little later.
     pub fn tell_arrival(
-        &self,
+        &mut self,
         ctx: &mut Context,
         session_id: &str,
-        attachments: &mut Attachments,
+        attachments: &Attachments,
         connection: ConnectionId,
         device_id: &str,
     ) {
-        let online = online(attachments);
-        let changed = self.state_of(&online, device_id);
-        let has_whole = |(to, other): (&ConnectionId, &Attachment)| *to != connection && other.dialect.has_whole_lists();
-        let whole = if attachments.iter().any(has_whole) { self.list(&online, true) } else { Vec::new() };
         let with_clocks = attachments.get(&connection).is_some_and(|attachment| attachment.dialect.has_whole_lists());
-        let all = self.list(&online, with_clocks);
-        ctx.inform(connection, session_id, list_of(&all));
-        for (to, other) in attachments.iter_mut().filter(|(to, _)| **to != connection) {
-            let devices = if other.dialect.has_whole_lists() { &whole } else { &changed };
-            other.missed.devices |= !ctx.inform(*to, session_id, list_of(devices));
+        ctx.inform(connection, session_id, list_of(self.list(&online(attachments), with_clocks)));
+        if attachments.len() > 1 {
+            self.arrived = true;
+            self.linger(ctx.now, attachments, device_id);
         }
     }
 
-    /// A device left. Who has whole lists hears of it with the next one that comes.
-    pub fn tell_departure(&self, ctx: &mut Context, session_id: &str, attachments: &mut Attachments, device_id: &str) {
-        let changed = self.state_of(&online(attachments), device_id);
-        if changed.is_empty() {
+    /// A device left: those who are there are told a little later. Who has whole lists hears of it with the next one that comes.
+    pub fn tell_departure(&mut self, now: Now, attachments: &Attachments, device_id: &str) {
+        if attachments.values().any(|other| !other.dialect.has_whole_lists()) {
+            self.linger(now, attachments, device_id);
+        }
+    }
+
+    fn linger(&mut self, now: Now, attachments: &Attachments, device_id: &str) {
+        self.untold.insert(device_id.to_owned());
+        let linger_ms = LISTS_LINGER_MS + LISTS_LINGER_MS_PER_MEMBER * attachments.len() as u64;
+        self.due_ms.get_or_insert(now.monotonic_ms + linger_ms);
+    }
+
+    /// When members are to be told who came and left.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+
+    /// Tells everybody who came and left, where the time for it has come: all devices to those whose dialect has whole lists.
+    pub fn tell_changes(&mut self, ctx: &mut Context, session_id: &str, attachments: &mut Attachments) {
+        if self.due_ms.is_none_or(|due_ms| due_ms > ctx.now.monotonic_ms) {
             return;
         }
-        for (to, other) in attachments.iter_mut().filter(|(_, other)| !other.dialect.has_whole_lists()) {
-            other.missed.devices |= !ctx.inform(*to, session_id, list_of(&changed));
+        self.due_ms = None;
+        let untold = std::mem::take(&mut self.untold);
+        let arrived = std::mem::take(&mut self.arrived);
+        let online = online(attachments);
+        let is_news = |(_, other): &(&ConnectionId, &Attachment)| untold.iter().any(|device_id| *device_id != other.device_id);
+        let told = |whole: bool| -> Vec<ConnectionId> {
+            let others = attachments.iter().filter(is_news).filter(|(_, other)| other.dialect.has_whole_lists() == whole);
+            others.map(|(connection, _)| *connection).collect()
+        };
+        let (of_all, of_changes) = (told(true), told(false));
+        let mut missed = Vec::new();
+        if arrived && !of_all.is_empty() {
+            missed = ctx.inform_all(&of_all, session_id, list_of(self.list(&online, true)));
+        }
+        if !of_changes.is_empty() {
+            for part in parts(untold.iter().filter_map(|device_id| self.state_of(&online, device_id))) {
+                missed.extend(ctx.inform_all(&of_changes, session_id, list_of(part)));
+            }
+        }
+        for (_, other) in attachments.iter_mut().filter(|(connection, _)| missed.contains(connection)) {
+            other.missed.devices = true;
         }
     }
 
@@ -163,26 +208,20 @@ impl Devices {
         connection: ConnectionId,
         with_clocks: bool,
     ) -> bool {
-        ctx.inform(connection, session_id, list_of(&self.list(&online(attachments), with_clocks)))
+        ctx.inform(connection, session_id, list_of(self.list(&online(attachments), with_clocks)))
     }
 
     /// All devices, those that are connected first, as many as fit a frame.
     fn list(&self, online: &BTreeSet<DeviceId>, with_clocks: bool) -> Vec<DeviceState> {
         let mut rows: Vec<&DeviceRow> = self.rows.values().collect();
         rows.sort_by_key(|row| !online.contains(&row.device_id));
-        let mut bytes = 1_024;
         let states = rows.into_iter().map(|row| state(online, row, with_clocks));
-        states
-            .take_while(|device| {
-                bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
-                bytes <= FRAME_BYTES_MAX
-            })
-            .collect()
+        parts(states).next().unwrap_or_default()
     }
 
     /// One device, where it has a row.
-    fn state_of(&self, online: &BTreeSet<DeviceId>, device_id: &str) -> Vec<DeviceState> {
-        self.rows.get(device_id).map(|row| state(online, row, false)).into_iter().collect()
+    fn state_of(&self, online: &BTreeSet<DeviceId>, device_id: &str) -> Option<DeviceState> {
+        self.rows.get(device_id).map(|row| state(online, row, false))
     }
 }
 
@@ -224,6 +263,25 @@ fn state(online: &BTreeSet<DeviceId>, row: &DeviceRow, with_clocks: bool) -> Dev
     }
 }
 
-fn list_of(devices: &[DeviceState]) -> Body {
-    Body::DeviceList(DeviceList { devices: devices.to_vec() })
+/// The devices in parts that fit a frame.
+fn parts(states: impl Iterator<Item = DeviceState>) -> impl Iterator<Item = Vec<DeviceState>> {
+    let mut states = states.peekable();
+    std::iter::from_fn(move || {
+        let mut bytes = 1_024;
+        let fits = |device: &DeviceState| {
+            bytes += serde_json::to_string(device).map_or(0, |json| json.len() + 1);
+            bytes <= FRAME_BYTES_MAX
+        };
+        let part: Vec<DeviceState> = std::iter::from_fn({
+            let mut fits = fits;
+            let states = &mut states;
+            move || states.next_if(|device| fits(device))
+        })
+        .collect();
+        Some(part).filter(|part| !part.is_empty())
+    })
+}
+
+fn list_of(devices: Vec<DeviceState>) -> Body {
+    Body::DeviceList(DeviceList { devices })
 }

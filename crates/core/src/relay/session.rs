@@ -14,7 +14,7 @@ use super::dialect::Dialect;
 use super::fanout::{self, Answer};
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
-use super::update::Update;
+use super::update::{Knowledge, Update};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Receipt, SyncHeartbeat};
@@ -141,17 +141,18 @@ impl Session {
     /// Nobody takes part in it and nothing is under way: the journal has it.
     pub fn is_idle(&self) -> bool {
         let works = !self.updates.is_empty() || self.append.is_some() || !self.log.reads.is_empty();
-        self.attachments.is_empty() && !works && self.receipts.due_ms().is_none()
+        self.attachments.is_empty() && !works && self.next_timeout_ms().is_none()
     }
 
     /// When it has something to do by itself.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.receipts.due_ms()
+        self.receipts.due_ms().into_iter().chain(self.devices.due_ms()).min()
     }
 
     /// The time that it named has come.
     pub fn on_timeout(&mut self, ctx: &mut Context) {
         self.receipts.tell_delivered(ctx, &self.log, &mut self.attachments);
+        self.devices.tell_changes(ctx, &self.log.session_id, &mut self.attachments);
     }
 
     /// A connection asks for something that it may ask for. One that was no member yet becomes one, as this device.
@@ -204,12 +205,21 @@ impl Session {
 
     /// What it costs beside its own bytes.
     fn cost_us(&self, ask: &Ask) -> u64 {
-        let members_us = self.attachments.len() as u64 * budget::MEMBER_US;
+        let members = self.attachments.len() as u64;
         match ask {
             // Lists are made of all devices, and of who is there.
-            Ask::Announce(_) => 2 * members_us + self.devices.len() as u64,
-            Ask::Write(update) => members_us + update.messages.len() as u64 * budget::MESSAGE_US,
-            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members_us + receipts.len() as u64,
+            Ask::Announce(_) => 2 * members * budget::MEMBER_US + self.devices.len() as u64,
+            Ask::Write(update) => {
+                let messages = update.messages.len() as u64;
+                let bytes: usize = update.messages.iter().map(|draft| draft.entry.message.ciphertext.len()).sum();
+                let finds =
+                    update.messages.iter().filter(|draft| matches!(draft.knowledge, Knowledge::Clock { key: Some(_), .. })).count() as u64;
+                // Seed clients are told of each message by itself.
+                let seeds = self.attachments.values().filter(|attachment| !attachment.dialect.is_v1()).count() as u64;
+                let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;
+                messages * budget::MESSAGE_US + finds * budget::FIND_US + (bytes / budget::STORED_BYTES_PER_US) as u64 + told_us
+            }
+            Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members * budget::MEMBER_US + receipts.len() as u64,
             Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
         }
     }
@@ -227,7 +237,7 @@ impl Session {
         let row = self.devices.announced(ctx.now, device_id, said);
         let wallet = row.wallet.clone();
         ctx.note(&self.log.session_id, vec![row], Vec::new());
-        self.devices.tell_arrival(ctx, &self.log.session_id, &mut self.attachments, connection, device_id);
+        self.devices.tell_arrival(ctx, &self.log.session_id, &self.attachments, connection, device_id);
         if hears_receipts {
             self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
         }
@@ -262,7 +272,7 @@ impl Session {
         if let Some(row) = self.devices.left(ctx.now, &attachment.device_id) {
             ctx.note(&self.log.session_id, vec![row], Vec::new());
         }
-        self.devices.tell_departure(ctx, &self.log.session_id, &mut self.attachments, &attachment.device_id);
+        self.devices.tell_departure(ctx.now, &self.attachments, &attachment.device_id);
     }
 }
 

@@ -61,6 +61,9 @@ impl Records {
                 let stored = same(record, VersionsRecord::from_bytes(&record.to_bytes()))?;
                 self.versions.insert((record.session_id.clone(), record.message_id.clone()), stored);
             }
+            Write::ForgetName { session_id, message_id } => {
+                self.names.remove(&(session_id.clone(), message_id.clone()));
+            }
             Write::Name(record) => {
                 let stored = same(record, NameRecord::from_bytes(&record.to_bytes()))?;
                 self.names.insert((record.session_id.clone(), record.message_id.clone()), stored);

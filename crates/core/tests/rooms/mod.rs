@@ -12,7 +12,8 @@ use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Reading, Relay, StoredEntry, StoredSession, Ticket,
+    WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -193,6 +194,15 @@ impl Rooms {
         self.now.monotonic_ms += after_ms;
         self.now.wall_ms += after_ms;
         self.feed(Input::Timeout);
+    }
+
+    /// Time passes until members have been told who came and left.
+    pub fn lists(&mut self) {
+        self.timeout(50 + 1_024);
+    }
+
+    pub fn reading(&self, connection: ConnectionId) -> Reading {
+        self.relay.reading(connection)
     }
 
     pub fn next_timeout_ms(&self) -> Option<u64> {

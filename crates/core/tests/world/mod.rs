@@ -77,6 +77,9 @@ impl Store {
                     self.snapshot.versions.retain(|old| old.message_id != record.message_id);
                     self.snapshot.versions.push(record);
                 }
+                Write::ForgetName { session_id, message_id } => {
+                    self.names.remove(&(session_id, message_id));
+                }
                 Write::Name(record) => {
                     self.names.insert((record.session_id.clone(), record.message_id.clone()), record);
                 }

@@ -229,7 +229,7 @@ impl Outbox {
 }
 
 /// Whether its place does not give it its name: another device wrote it first, or the application named it.
-pub(super) fn is_named(entry: &Entry) -> bool {
+fn is_named(entry: &Entry) -> bool {
     start_of(&entry.message.id, &entry.message.session_id, &entry.device_id, entry.counter).is_none()
 }
 

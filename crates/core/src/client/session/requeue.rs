@@ -6,7 +6,6 @@
 //! whatever became of the frames that are still on their way.
 
 use super::Session;
-use super::outbox::is_named;
 use crate::client::api::{Event, MessageStatus, Write};
 use crate::client::context::Context;
 use crate::client::transaction::Transaction;
@@ -35,16 +34,16 @@ impl Session {
         if refused.message.kind == Kind::VOID {
             return self.halt(error, transaction);
         }
-        // A name that is another message's, or the application's to give again, is not the void's.
-        let counter = refused.counter;
-        let id = if is_named(refused) { message_id(self.id(), &self.device, start, counter) } else { refused.message.id.clone() };
+        // A name that belongs to another message is not the void's either.
+        let (counter, is_taken) = (refused.counter, error.code == ErrorCode::MessageIdTaken);
+        let id = if is_taken { message_id(self.id(), &self.device, start, counter) } else { refused.message.id.clone() };
         transaction.tell(Event::StatusChanged {
             session_id: self.id().to_owned(),
             message_id: refused.message.id.clone(),
             status: MessageStatus::Failed,
             error: Some(error),
         });
-        if id != refused.message.id {
+        if is_taken {
             let (session_id, message_id) = (self.id().to_owned(), refused.message.id.clone());
             transaction.write(Write::ForgetName { session_id, message_id }, true);
         }
