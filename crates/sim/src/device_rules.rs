@@ -171,7 +171,7 @@ impl Checker {
             numbers.insert(number);
             let (several, sent) = (numbers.len() > 1, &mut self.ledger.sent[number as usize]);
             sent.again |= !is_new;
-            if several || sent.profile != profile {
+            if several || !is_new {
                 self.ledger.contested.insert(name.clone());
             }
             if !is_new {

@@ -106,7 +106,11 @@ impl Checker {
             // A hostile member has given its message the id of another: which of them is meant is not known.
             return;
         }
-        let is_contested = self.ledger.contested.contains(message_id);
+        let log = self.ledger.log(session_id);
+        let entry = log.place_of_id(message_id).and_then(|place| log.entry(place));
+        // Or a hostile member has given its message the id that a device was about to give.
+        let is_contested =
+            self.ledger.contested.contains(message_id) || entry.is_some_and(|entry| !self.device_ids.contains(&entry.device_id));
         let before = view.statuses.get(session_id).and_then(|statuses| statuses.get(message_id)).copied();
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
+use solconnect_sync_core::message::Kind;
 
 use crate::world::{ProfileId, TabId};
 
@@ -142,7 +143,10 @@ impl Log {
         self.by_device.entry(entry.device_id.clone()).or_default().push((entry.counter, place));
         let (wallet, id) = (entry.message.sender_wallet.clone(), entry.message.id.clone());
         self.by_id.entry(id.clone()).and_modify(|other| *other = 0).or_insert(place);
-        self.by_name.entry((wallet, id)).or_insert(place);
+        // A void has no name: it says nothing, and its message may have been refused because of its own.
+        if entry.message.kind != Kind::VOID {
+            self.by_name.entry((wallet, id)).or_insert(place);
+        }
         if let Some(target) = entry.message.replaces.as_ref().filter(|_| entry.message.kind.is_version()) {
             self.versions.entry(target.clone()).or_default().push(place);
         }

@@ -51,7 +51,7 @@ impl Checker {
         let is_voided = self.voided.contains(&(session_id.to_owned(), device.clone(), counter));
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
-        self.require_where(3, !is_given, namesake.is_none(), || {
+        self.require_where(3, !is_given && kind != Kind::VOID, namesake.is_none(), || {
             format!("{} of one wallet stands at {namesake:?} of {session_id}, and again at {sequence}", entry.message.id)
         });
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));

@@ -65,9 +65,9 @@ impl Session {
         let mut leaves_a_gap = false;
         let mut is_copied = false;
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
+            is_copied |= self.is_copied(entry);
             let origin = self.match_outbox(entry, transaction);
             leaves_a_gap |= origin == Origin::Elsewhere;
-            is_copied |= origin == Origin::Copied;
             let own = matches!(origin, Origin::Own | Origin::Elsewhere);
             if own {
                 own_places.push(entry.sequence_number);
@@ -173,16 +173,20 @@ impl Session {
         }
     }
 
+    /// Whether another message waits in the outbox under the device and counter of an entry: this device's storage was
+    /// copied or set back (B26).
+    fn is_copied(&self, entry: &Entry) -> bool {
+        let namesake = self.outbox.get(entry.counter).filter(|_| entry.device_id == self.device);
+        namesake.is_some_and(|queued| !queued.is_repeat_of(entry))
+    }
+
     /// Where a message of the outbox is in the log, it leaves the outbox.
     fn match_outbox(&mut self, entry: &Entry, transaction: &mut Transaction) -> Origin {
-        let namesake = self.outbox.get(entry.counter).filter(|_| entry.device_id == self.device);
-        let origin = match namesake {
-            Some(queued) if queued.is_repeat_of(entry) => Origin::Own,
-            Some(_) => return Origin::Copied,
-            None => Origin::Elsewhere,
-        };
-        let is_named = |queued: &&Entry| origin == Origin::Own || queued.says_the_same(entry);
-        let Some(queued) = namesake.or_else(|| self.outbox.named_as(entry)).filter(is_named) else {
+        let own = self.outbox.get(entry.counter).filter(|queued| queued.is_repeat_of(entry));
+        let origin = if own.is_some() { Origin::Own } else { Origin::Elsewhere };
+        // Also by the copy that writes under this device's id.
+        let is_named = |queued: &&Entry| queued.says_the_same(entry);
+        let Some(queued) = own.or_else(|| self.outbox.named_as(entry).filter(is_named)) else {
             return Origin::Foreign;
         };
         let counter = queued.counter;
@@ -239,9 +243,6 @@ enum Origin {
     /// It was in the outbox, and another device of the wallet wrote it: a copy of this profile, or this device under an
     /// earlier id.
     Elsewhere,
-    /// Another message waits in the outbox under the same device and counter: this device's storage was copied or set
-    /// back (B26).
-    Copied,
     /// A message of another device, or of another that has this one's id.
     Foreign,
 }

@@ -239,6 +239,7 @@ impl Session {
         self.stored_device.clone_from(&self.device);
         self.stored_totals = self.totals;
         self.outbox.commit();
+        self.operation.iter_mut().for_each(Operation::keep_target);
         for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
             self.versions.insert(message_id, versions);
         }
@@ -258,6 +259,7 @@ impl Session {
         self.device.clone_from(&self.stored_device);
         self.totals = self.stored_totals;
         self.outbox.roll_back();
+        self.operation.iter_mut().for_each(Operation::restore_target);
         self.next_versions = Sorted::default();
         self.own_log = None;
         self.ends_auto_sync = false;
@@ -330,7 +332,7 @@ impl Session {
     pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
         let flow = std::mem::take(&mut self.flow);
         if let Some(last) = flow.updates.back() {
-            let unacknowledged = self.outbox.between(self.outbox.acknowledged_counter(), last.last_counter);
+            let unacknowledged = self.outbox.between(self.outbox.sent_counter(), last.last_counter);
             for entry in unacknowledged.filter(|entry| entry.message.kind != Kind::VOID) {
                 context.tell(Event::StatusChanged {
                     session_id: entry.message.session_id.clone(),

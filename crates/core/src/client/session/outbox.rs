@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     acknowledged_counter: u64,
     /// The same, but for what the transaction under way found in the log.
     acknowledged_before: u64,
+    /// The relay has taken the messages up to this counter under other counters, before they were made anew.
+    taken_counter: u64,
     /// The stored outbox, where the transaction queued all again under another id.
     replaced: Option<Box<Outbox>>,
 }
@@ -88,6 +90,11 @@ impl Outbox {
 
     pub fn acknowledged_counter(&self) -> u64 {
         self.acknowledged_counter
+    }
+
+    /// The application was told that messages up to this counter are sent.
+    pub fn sent_counter(&self) -> u64 {
+        self.acknowledged_counter.max(self.taken_counter)
     }
 
     /// A message up to this counter is in the log that is about to be stored.
@@ -166,7 +173,8 @@ impl Outbox {
     /// Goes on with an empty one behind this counter; returns the messages, and the records that leave. What the relay has
     /// up to `acknowledged` it has still.
     pub fn replace(&mut self, counter: u64, acknowledged: u64) -> (Vec<Entry>, Option<(u64, u64)>) {
-        let empty = Outbox { counter, acknowledged_counter: acknowledged, ..Outbox::default() };
+        let taken_counter = counter + self.between(0, self.sent_counter()).count() as u64;
+        let empty = Outbox { counter, acknowledged_counter: acknowledged, taken_counter, ..Outbox::default() };
         let mut before = std::mem::replace(self, empty);
         let entries = before.iter().cloned().collect();
         let records = before.records.front().zip(before.records.back()).map(|((first, _), (_, last))| (*first, *last));

@@ -18,8 +18,6 @@ impl Session {
     /// Goes on under another device id.
     pub fn requeue(&mut self, new_id: &str, transaction: &mut Transaction) {
         self.device = new_id.to_owned();
-        // Its record names the last counter, which was the old id's.
-        self.change(transaction, true);
         if self.operation.is_some() && !self.outbox.is_empty() {
             // Its progress was counted in messages of the old id. The next connection begins another.
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
@@ -76,8 +74,14 @@ impl Session {
     }
 
     fn make_anew(&mut self, before: u64, acknowledged: u64, mut change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
+        if let Some(operation) = &mut self.operation {
+            // What is queued later is not what it waits for, whatever counters were used before.
+            let count = self.outbox.between(0, operation.target_counter()).count() as u64;
+            operation.move_target(before + count);
+        }
         let (entries, records) = self.outbox.replace(before, acknowledged);
-        self.enlist(transaction, true);
+        // Its record names the last counter, which was a higher one or the old id's.
+        self.change(transaction, true);
         if let Some((first, last)) = records {
             transaction.write(Write::DeleteOutbox { session_id: self.id().to_owned(), first, last }, true);
         }

@@ -24,6 +24,8 @@ pub(super) struct Operation {
     started_ms: u64,
     start_cursor: u64,
     target_counter: u64,
+    /// What that was before the transaction under way numbered the outbox anew.
+    target_before: Option<u64>,
     queued_at_start: u64,
     /// The relay's head, once it has answered.
     head: Option<u64>,
@@ -41,6 +43,27 @@ impl Operation {
     /// The relay answers: its log ends here.
     pub fn answered(&mut self, head: u64) {
         self.head.get_or_insert(head);
+    }
+
+    /// Up to which counter it waits for messages.
+    pub fn target_counter(&self) -> u64 {
+        self.target_counter
+    }
+
+    /// The messages that it waits for are numbered anew, up to this counter.
+    pub fn move_target(&mut self, counter: u64) {
+        self.target_before.get_or_insert(self.target_counter);
+        self.target_counter = counter;
+    }
+
+    /// The transaction is on disk.
+    pub fn keep_target(&mut self) {
+        self.target_before = None;
+    }
+
+    /// Nothing of the transaction is.
+    pub fn restore_target(&mut self) {
+        self.target_counter = self.target_before.take().unwrap_or(self.target_counter);
     }
 
     /// Whether calls wait for it.
@@ -104,6 +127,7 @@ impl Session {
             started_ms: context.now.monotonic_ms,
             start_cursor: self.next.log.end(),
             target_counter: self.outbox.stored_counter(),
+            target_before: None,
             queued_at_start: self.queued_count(),
             head: None,
             start_totals: self.totals,
@@ -181,7 +205,9 @@ impl Session {
             let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
             let (messages, last_counter) = self.next_batch(sent, context.config);
             let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
-            for entry in self.outbox.between(sent, last_counter).filter(|entry| entry.message.kind != Kind::VOID) {
+            for entry in
+                self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind != Kind::VOID)
+            {
                 context.tell(Event::StatusChanged {
                     session_id: self.id().to_owned(),
                     message_id: entry.message.id.clone(),

@@ -132,7 +132,7 @@ impl Session {
     fn status_of(&self, entry: &Entry) -> MessageStatus {
         if entry.message.kind == Kind::VOID {
             MessageStatus::Failed
-        } else if entry.counter <= self.outbox.acknowledged_counter() {
+        } else if entry.counter <= self.outbox.sent_counter() {
             MessageStatus::Sent
         } else if self.flow.updates.back().is_some_and(|update| entry.counter <= update.last_counter) {
             MessageStatus::Sending
