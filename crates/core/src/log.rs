@@ -53,8 +53,12 @@ pub(crate) fn to_hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S:
 
 pub(crate) fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let byte = |place: usize| u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok();
-    let bytes: Option<Vec<u8>> = (0..text.len().div_ceil(2)).map(byte).collect();
+    // `from_str_radix` takes a sign too.
+    let byte = |digits: &[u8]| match digits {
+        [_, _] if digits.iter().all(u8::is_ascii_hexdigit) => u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok(),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
     bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom("a hash is 64 hex digits"))
 }
 
