@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { WebSocket } from 'ws';
 import { relayBinary } from '../../../scripts/build.mjs';
+import { digestOf, firstDigest } from '../../../tests/e2e/harness/digest.mjs';
 import { historyRecord } from '../../records.mjs';
 
 export async function start(folder) {
@@ -22,12 +23,12 @@ export async function start(folder) {
   const sessions = new Map();
 
   /** Writes these messages in their order: each knows those before it, so each waits for the one before. */
-  async function write({ id, length }, texts) {
+  async function write({ id, length, digests }, texts) {
     const writers = new Map();
     for (const [index, text] of texts.entries()) {
       const record = historyRecord(length + index, text);
-      if (!writers.has(record.device)) writers.set(record.device, await openWriter(port, id, record));
-      await writers.get(record.device).write(record);
+      if (!writers.has(record.device)) writers.set(record.device, await openWriter(port, id, record, digests));
+      await writers.get(record.device).write(record, length + index);
     }
     for (const writer of writers.values()) writer.close();
   }
@@ -36,7 +37,7 @@ export async function start(folder) {
     port,
     async prepare(name, texts) {
       const wallets = [newWallet(), newWallet()];
-      const session = { id: sessionOf(wallets[0].address, wallets[1].address), length: 0 };
+      const session = { id: sessionOf(wallets[0].address, wallets[1].address), length: 0, digests: new Map() };
       await write(session, texts);
       session.length = texts.length;
       sessions.set(name, session);
@@ -54,8 +55,8 @@ export async function start(folder) {
   };
 }
 
-/** One device on a connection of its own. */
-async function openWriter(port, sessionId, { device, wallet }) {
+/** One device on a connection of its own; `digests` has the last of each device of the session. */
+async function openWriter(port, sessionId, { device, wallet }, digests) {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/`, 'solconnect.sync.v1.json');
   let frames = 0;
   let acknowledged = null;
@@ -72,12 +73,15 @@ async function openWriter(port, sessionId, { device, wallet }) {
   await once(socket, 'open');
   send('device_announce', { deviceInfo: { platform: 'bench', version: '1.0.0' }, syncState: { lastSyncedSequence: 0, vectorClock: {} }, wallet });
   return {
-    write({ clock, time, text }) {
+    write({ clock, time, text }, knows) {
       const counter = clock[device];
       const message = { id: `${sessionId}:${device}:${counter}`, sender_wallet: wallet, ciphertext: text, timestamp: time, session_id: sessionId };
+      const entry = { message, originalDeviceId: device, counter, knows, sequenceNumber: 0, serverTimestamp: Date.now() };
+      const digest = digestOf(entry, digests.get(device) ?? firstDigest(sessionId, device));
+      digests.set(device, digest);
       return new Promise((resolve, reject) => {
         acknowledged = { resolve, reject };
-        send('sync_update', { messages: [{ message, sequenceNumber: counter, vectorClock: clock, localTimestamp: Date.now() }] });
+        send('sync_update', { messages: [entry], lastDigest: digest.toString('hex') });
       });
     },
     close: () => socket.close(),
