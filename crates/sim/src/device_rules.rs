@@ -28,7 +28,7 @@ pub struct Before {
     unsent: Vec<u64>,
     /// The unsent messages of sessions whose outbox is made anew, by id.
     entries: BTreeMap<(SessionId, MessageId), Entry>,
-    voids: usize,
+    voids: BTreeSet<(SessionId, MessageId)>,
 }
 
 impl TabView {
@@ -343,7 +343,7 @@ impl Checker {
                 _ => {}
             }
         }
-        let new_voids = voids(state).saturating_sub(before.voids);
+        let new_voids = voids(state).difference(&before.voids).count();
         if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
             self.outboxes_follow(state);
         }
@@ -672,9 +672,10 @@ impl Checker {
     }
 }
 
-/// How many voids wait.
-fn voids(state: &State) -> usize {
-    state.records.sessions.keys().flat_map(|id| state.unsent(id)).filter(|entry| entry.message.kind == Kind::VOID).count()
+/// The voids that wait, by session and id, which they keep where they are made anew.
+fn voids(state: &State) -> BTreeSet<(SessionId, MessageId)> {
+    let unsent = state.records.sessions.keys().flat_map(|id| state.unsent(id).map(move |entry| (id, &entry.message)));
+    unsent.filter(|(_, message)| message.kind == Kind::VOID).map(|(id, message)| (id.clone(), message.id.clone())).collect()
 }
 
 /// The request of a call; `None` for all other inputs.

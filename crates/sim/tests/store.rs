@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use solconnect_sim::client_disk::ClientDisk;
 use solconnect_sim::world::TabId;
-use solconnect_sync_core::client::{Commit, LogRecord, Snapshot};
+use solconnect_sync_core::client::{Commit, LogRecord, NameRecord, Snapshot};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 
 thread_local! {
@@ -49,6 +49,10 @@ impl suite::Store for Simulated {
     /// What a tab is given that opens over it.
     async fn snapshot(&self) -> Snapshot {
         self.disk.borrow_mut().claim(self.tab)
+    }
+
+    async fn name(&self, session_id: &str, message_id: &str) -> Option<NameRecord> {
+        self.disk.borrow().state().records.name(session_id, message_id).cloned()
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
