@@ -41,12 +41,17 @@ impl Checker {
         let strategy = self.profiles[view.profile].strategy;
         let sequence = conflict.sequence_number;
         let log = self.ledger.log(session_id);
+        if conflict.kind == ConflictKind::ConcurrentMessages {
+            view.untold.remove(&(session_id.to_owned(), sequence));
+        }
         let Some(entry) = log.entry(sequence) else {
-            return self.violate(12, format!("tab {tab} reports a conflict at {sequence} of {session_id}, which is not in the log"));
+            // Where the journal was set back, the device still tells of what it has stored.
+            return self.require(12, self.set_back, || {
+                format!("tab {tab} reports a conflict at {sequence} of {session_id}, which is not in the log")
+            });
         };
         match conflict.kind {
             ConflictKind::ConcurrentMessages => {
-                view.untold.remove(&(session_id.to_owned(), sequence));
                 let expected = log.unknown_to(entry);
                 let told = conflict.concurrent_with.map(|LogRange { from, to }| (from, to));
                 let whole = (entry.knows + 1, sequence - 1);
