@@ -173,11 +173,11 @@ impl Session {
         }
     }
 
-    /// Whether another message waits in the outbox under the device and counter of an entry: this device's storage was
-    /// copied or set back (B26).
+    /// Whether an entry shows that this device's storage was copied or set back (B26): it is of this device, and while
+    /// messages wait, it is not one of them.
     fn is_copied(&self, entry: &Entry) -> bool {
-        let namesake = self.outbox.get(entry.counter).filter(|_| entry.device_id == self.device);
-        namesake.is_some_and(|queued| !queued.is_repeat_of(entry))
+        let is_known = || self.outbox.get(entry.counter).is_some_and(|queued| queued.is_repeat_of(entry));
+        entry.device_id == self.device && !self.outbox.is_empty() && !is_known()
     }
 
     /// Where a message of the outbox is in the log, it leaves the outbox.

@@ -9,6 +9,7 @@ use crate::client::records::OutboxRecord;
 use crate::client::sorted::Sorted;
 use crate::entry::{Digest, Entry};
 use crate::ids::start_of;
+use crate::message::Kind;
 
 /// A message that waits, and its digest, which the next one's follows.
 struct Queued {
@@ -70,9 +71,9 @@ impl Outbox {
     }
 
     /// The message that has the name of this entry, by another device of the wallet. That can only be where the one or the
-    /// other has a name that its place does not give it.
+    /// other has a name that its place does not give it. Voids have none: the relay takes the void of each copy of a profile.
     pub fn named_as(&self, other: &Entry) -> Option<&Entry> {
-        let is_possible = self.has_names || is_named(other);
+        let is_possible = (self.has_names || is_named(other)) && other.message.kind != Kind::VOID;
         self.iter().find(|entry| is_possible && entry.message.id == other.message.id)
     }
 
