@@ -291,6 +291,41 @@ fn a_message_of_the_same_name_that_says_something_else_is_another() {
 }
 
 #[test]
+fn a_name_read_before_it_was_refused_is_not_known() {
+    let mut desk = Desk::new();
+    desk.send_named("x", "mine").unwrap();
+    let known = desk.records.names.get(&(session(), "x".to_owned())).cloned();
+    desk.refuse(ErrorCode::MessageIdTaken, |error| error.refused_message_id = Some("x".into()));
+    let (session_id, text, message_id) = (session(), "mine".to_owned(), Some("x".to_owned()));
+    desk.call(|request| Input::Send { request, session_id, text, content_type: None, message_id, known }).unwrap();
+    assert_eq!(texts(&unsent(&mut desk)), ["", "mine"], "it is sent, and refused again");
+}
+
+#[test]
+fn an_own_entry_that_it_never_wrote_shows_a_copy() {
+    let mut desk = Desk::new();
+    let device = desk.device_id();
+    desk.send_named("x", "shared").unwrap();
+    desk.send("mine");
+    // The copy closed the gap that the shared message left, and so its next one has the first counter.
+    desk.push(&[own(1, "copy", 1, "x", "shared"), own(2, &device, 1, "y", "of the copy")]);
+    assert_ne!(desk.device_id(), device);
+    assert_eq!(texts(&unsent(&mut desk)), ["mine"]);
+}
+
+#[test]
+fn the_void_of_a_copy_leaves_the_own_one_waiting() {
+    let mut desk = Desk::new();
+    desk.send("too much");
+    let refused = desk.updates().remove(0).messages.remove(0).message.id;
+    desk.refuse(ErrorCode::InvalidMessageFormat, |error| error.refused_message_id = Some(refused.clone()));
+    let mut void = own(1, "copy", 1, &refused, "");
+    void.message.kind = Kind::VOID;
+    desk.push(&[void]);
+    assert_eq!(desk.queued(), 1, "the relay takes both");
+}
+
+#[test]
 fn what_was_acknowledged_and_queued_again_leaves_when_the_log_brings_it_i2_i6() {
     let mut desk = Desk::new();
     let first = desk.send("taken");

@@ -54,6 +54,8 @@ pub(super) struct Session {
     outbox: Outbox,
     /// When to look for records of the outbox that may leave.
     sweep_at_ms: Option<u64>,
+    /// Names that turned out to be other messages': a record of one may have been read before it left.
+    forgotten_names: Vec<MessageId>,
     /// On disk, by the id of the edited message.
     versions: Sorted<MessageId, Vec<Entry>>,
     /// Those that the transaction changes.
@@ -130,6 +132,7 @@ impl Session {
             stored_device: device.clone(),
             device,
             sweep_at_ms: None,
+            forgotten_names: Vec::new(),
             versions: Sorted::default(),
             next_versions: Sorted::default(),
             own_log: None,

@@ -43,6 +43,7 @@ impl Session {
         });
         if is_taken {
             let (session_id, message_id) = (self.id().to_owned(), refused.message.id.clone());
+            self.forgotten_names.push(message_id.clone());
             transaction.write(Write::ForgetName { session_id, message_id }, true);
         }
         let empty = |entry: &mut Entry| {
