@@ -321,7 +321,9 @@ impl Checker {
                 if entry.message.kind == Kind::MESSAGE {
                     // What was in the outbox is its own, whatever it is called in the log.
                     let number = number_of(&entry.message.ciphertext);
-                    if !number.is_some_and(|number| before.unsent.contains(&number) || staged.contains(&number)) {
+                    // What was queued in the same transaction and waits still was queued behind it.
+                    let is_staged = |number: &u64| staged.contains(number) && !disk.unsent().contains_key(number);
+                    if !number.is_some_and(|number| before.unsent.contains(&number) || is_staged(&number)) {
                         due.push((id.clone(), sequence));
                     }
                     if log.is_concurrent(entry) {

@@ -298,7 +298,7 @@ impl Checker {
             window.store(sequence);
         }
         let key = (session_id.to_owned(), name);
-        let mut is_sent = true;
+        let (mut is_sent, mut is_chain) = (true, None);
         if let (Some(sent), Some(entry)) = (view.unanswered.get_mut(&key), &entry) {
             let place = sent.iter().position(|sent| match &key.1 {
                 Named::Counter(_) => sent.entry.is_repeat_of(entry),
@@ -306,6 +306,9 @@ impl Checker {
             });
             is_sent = place.is_some();
             if let Some(place) = place {
+                let ends = |update: &(Vec<Entry>, Digest)| update.0.last().is_some_and(|last| last.counter == entry.counter);
+                let update = sent[place].update.as_deref().filter(|update| ends(update));
+                is_chain = update.map(|(_, digest)| log.chain_at(session_id, &entry.device_id, entry.counter) == Some(*digest));
                 sent.swap_remove(place);
                 if sent.is_empty() {
                     view.unanswered.remove(&key);
@@ -313,6 +316,9 @@ impl Checker {
                 self.let_go(session_id);
             }
         }
+        self.require_where(11, honest && is_chain.is_some(), is_chain == Some(true), || {
+            format!("{sequence} of {session_id} is acknowledged, behind other messages than its device wrote before it")
+        });
         self.require(1, stands, || format!("{sequence} of {session_id} is acknowledged, where the journal does not have what was sent"));
         self.require_where(4, honest, is_sent, || format!("{sequence} of {session_id} is acknowledged, where another content stands"));
     }
