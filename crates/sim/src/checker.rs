@@ -138,6 +138,7 @@ pub(crate) enum Named {
 
 /// A message that the relay has received and not answered.
 pub(crate) struct Waiting {
+    /// Of a seed client's it has the message, and the clock as what is known beside the log.
     pub entry: Entry,
     /// The update that it came in; seed clients' have no digest.
     pub update: Option<Rc<(Vec<Entry>, Digest)>>,

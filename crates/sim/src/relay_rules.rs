@@ -98,10 +98,29 @@ impl Checker {
         self.require_where(3, queued_again, !twice, || {
             format!("what was queued again stands twice in the log of {session_id}, again at {sequence}")
         });
+        self.knows_as_said(session_id, &entry);
         let log = self.ledger.log_mut(session_id);
         log.push(session_id, entry);
         let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
         self.require(5, same, || format!("entry {sequence} of {session_id} is stored with another hash of the log than it has"));
+    }
+
+    /// What a message of a seed client knows is what its clock said of each device, so far as that is in the log.
+    fn knows_as_said(&mut self, session_id: &str, entry: &Entry) {
+        let key = (session_id.to_owned(), Named::Id(entry.message.id.clone()));
+        let waiting = self.connections.values().filter_map(|view| view.unanswered.get(&key)).flatten();
+        let of_seed = waiting.filter(|waiting| waiting.update.is_none() && waiting.entry.says_the_same(entry));
+        let said: Vec<_> = of_seed.map(|waiting| waiting.entry.also.clone()).filter(|clock| !clock.is_empty()).collect();
+        let log = self.ledger.log(session_id);
+        let others: Vec<_> = log.devices().filter(|device| **device != entry.device_id).collect();
+        let known = log.clock_of(entry);
+        let known = |device: &str| known.get(device).copied().unwrap_or(0);
+        let fits =
+            said.iter().any(|clock| others.iter().all(|device| known(device) == clock.get(device).min(log.head_of(device, log.head()))));
+        let (sequence, judged) = (log.head() + 1, !said.is_empty() && others.len() <= ALSO_MAX);
+        self.require_where(11, judged, fits, || {
+            format!("entry {sequence} of {session_id} knows other entries than its clock said, {said:?}")
+        });
     }
 
     /// The relay was started over a journal: all that was in the log is (I1), and what else is found is from now on.
@@ -171,7 +190,8 @@ impl Checker {
                     let message = unsent.message.clone();
                     let alike = view.unanswered.entry((session_id.clone(), Named::Id(message.id.clone()))).or_default();
                     if !alike.iter().any(|waiting| waiting.entry.message == message) {
-                        alike.push(Waiting { entry: Entry { message, ..Entry::default() }, update: None });
+                        let also = unsent.vector_clock.clone();
+                        alike.push(Waiting { entry: Entry { message, also, ..Entry::default() }, update: None });
                         *self.held.entry(session_id.clone()).or_default() += 1;
                     }
                 }
@@ -316,7 +336,7 @@ impl Checker {
                 self.let_go(session_id);
             }
         }
-        self.require_where(11, honest && is_chain.is_some(), is_chain == Some(true), || {
+        self.require_where(11, is_chain.is_some(), is_chain == Some(true), || {
             format!("{sequence} of {session_id} is acknowledged, behind other messages than its device wrote before it")
         });
         self.require(1, stands, || format!("{sequence} of {session_id} is acknowledged, where the journal does not have what was sent"));
