@@ -262,6 +262,10 @@ impl Checker {
             }
             Body::Chat(chat) => {
                 if let (Some(sequence), Some(clock)) = (chat.sequence_number, &chat.vector_clock) {
+                    let entry = self.ledger.log(session_id).entry(sequence);
+                    let told = (chat.message_id.as_ref(), Some(&chat.message));
+                    let same = (entry.map(|entry| &entry.message.id), entry.map(|entry| &entry.message.ciphertext)) == told;
+                    self.require(5, same, || format!("a seed client is told {sequence} of {session_id} other than it stands in the log"));
                     self.has_clock(session_id, sequence, clock);
                 }
             }
