@@ -408,7 +408,6 @@ impl Checker {
         let count = entries.len();
         self.require_none(5, count, wrong, |wrong| format!("the relay serves {wrong} of {session_id} other than it stands in the log"));
         self.require(5, latest <= head, || format!("the relay names {latest} as the head of {session_id}, the log ends at {head}"));
-        self.require(20, count <= BATCH_MESSAGES_MAX, || format!("a batch of {count} messages"));
         let Some(view) = self.connections.get_mut(&connection) else { return };
         if view.v1.contains_key(session_id) {
             let window = view.windows.entry(session_id.to_owned()).or_default();

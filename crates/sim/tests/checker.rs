@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use solconnect_sim::checker::{Checker, INVARIANTS};
 use solconnect_sim::client_disk::ClientDisk;
-use solconnect_sim::ledger::Log as LoggedEntries;
+use solconnect_sim::hostile::QUEUED_AGAIN;
+use solconnect_sim::ledger::{Fate, Log as LoggedEntries, Sent};
 use solconnect_sim::relay_disk::Journal;
 use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
@@ -17,11 +18,11 @@ use solconnect_sync_core::conflict::{Conflict, ConflictKind, ConflictingVersion,
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, Chat, DeviceAnnounce, Encoding, ErrorBody, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SeedEntry,
+    Body, Chat, DeviceAnnounce, Encoding, ErrorBody, Frame, Head, Payload, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SeedEntry,
     SeedResponse, SyncAck, SyncHeartbeat, SyncResponse, SyncUpdate,
 };
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::UPDATES_IN_FLIGHT_MAX;
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::log::{Log, LogHead};
 use solconnect_sync_core::message::{Kind, Message, Stamp};
 use solconnect_sync_core::relay::{DeviceRow, JournalQuestion, StoredEntry};
@@ -949,13 +950,13 @@ fn i20_a_socket_that_takes_nothing_is_not_held_for_ever() {
 
 #[test]
 fn i20_a_full_socket_gets_no_live_message() {
-    for (bytes, broken) in [(1_000, None), (100_000, Some(20))] {
+    let heartbeat = Body::SyncHeartbeat(SyncHeartbeat::default());
+    let many = SOCKET_QUEUE_BYTES_MAX / frame(heartbeat.clone()).len() + 1;
+    for (count, broken) in [(1, None), (many, Some(20))] {
         let mut history = History::new();
-        let says = |history: &mut History, message: &str| {
-            history.relay_says_to_seed(Body::Chat(Chat { message: message.into(), ..Chat::default() }));
-        };
-        says(&mut history, &"x".repeat(bytes));
-        says(&mut history, "y");
+        (0..count).for_each(|_| history.relay_says(heartbeat.clone()));
+        assert_eq!(history.broken(), None);
+        history.relay_says_to_seed(Body::Chat(Chat::default()));
         assert_eq!(history.broken(), broken);
     }
 }
@@ -1169,6 +1170,269 @@ fn i30_every_call_is_answered_in_the_end() {
     let disk = world.profiles[0].disk.clone();
     world.checker.called(1, &sync(1_000), &disk);
     assert_eq!(judged(world), Some(30));
+}
+
+#[test]
+fn i2_what_leaves_the_store_unsent_is_said_to_have_failed() {
+    let mut history = History::with_unsent();
+    history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+    history.status(9, MessageStatus::Failed);
+    history.handled();
+    assert_eq!(history.broken(), Some(2), "another one was said to have failed");
+    let mut history = History::with_unsent();
+    history.checker().tab_ended(TAB);
+    history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+    assert_eq!(history.broken(), Some(2), "nobody is there to say so");
+}
+
+#[test]
+fn i2_what_was_accepted_is_in_the_log_in_the_end() {
+    let mut world = settled();
+    let (session_id, fate) = ("s".into(), Fate::Accepted);
+    world.checker.ledger.sent.push(Sent { profile: 0, tab: 1, session_id, id: None, again: false, seen: None, fate, places: Vec::new() });
+    assert_eq!(judged(world), Some(2));
+}
+
+#[test]
+fn i3_what_was_queued_again_stands_once() {
+    let text = format!("{QUEUED_AGAIN}1");
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, &text)]);
+    history.log(entry(2, "f", 1, 1, &text));
+    assert_eq!(history.broken(), Some(3));
+}
+
+#[test]
+fn i3_i5_the_relay_appends_what_a_journal_takes() {
+    for (reason, broken) in [("counter 1 stands twice", 3), ("entry 3 does not follow", 5)] {
+        let mut history = History::new();
+        history.checker().append_refused("s", reason);
+        assert_eq!(history.broken(), Some(broken));
+    }
+}
+
+#[test]
+fn i7_a_rewritten_batch_takes_nothing_from_the_log() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
+    let mut history = History::with_stored_log(&entries);
+    history.commit(false, vec![batch(&entries[..1]), Write::Session(session(&entries[..1]))]);
+    assert_eq!(history.broken(), Some(7));
+}
+
+#[test]
+fn i7_stored_batches_hold_what_they_say_without_holes() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y"), entry(3, "e", 3, 2, "z")];
+    let mut history = History::with_log(&entries);
+    let Write::Log(record) = batch(&entries[..1]) else { return };
+    history.commit(false, vec![Write::Log(LogRecord { last: 2, ..record })]);
+    assert_eq!(history.broken(), Some(7));
+    let mut history = History::with_log(&entries);
+    history.commit(false, vec![batch(&entries[..1]), batch(&entries[2..])]);
+    assert_eq!(history.broken(), Some(7));
+}
+
+#[test]
+fn i9_a_message_is_told_where_it_stands() {
+    let one = entry(1, "e", 1, 0, "x");
+    let mut history = History::with_stored_log(std::slice::from_ref(&one));
+    history.hear(&named(one, "other"));
+    assert_eq!(history.broken(), Some(9));
+}
+
+#[test]
+fn i12_a_conflict_is_of_an_entry_in_the_log() {
+    let mut history = History::new();
+    let conflicts = vec![conflict(ConflictKind::ConcurrentMessages)];
+    history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts });
+    assert_eq!(history.broken(), Some(12));
+}
+
+#[test]
+fn i13_a_tab_begins_with_what_is_stored() {
+    for (queued, broken) in [(0, None), (1, Some(13))] {
+        let mut history = History::new();
+        let (disk, status) = (history.disk.clone(), SyncStatusView { queued_message_count: queued, ..SyncStatusView::default() });
+        history.checker().tab_started(2, 0, &disk, status, &[session_view(0, "s")]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i13_a_tab_lists_what_is_stored_with_or_without_its_database() {
+    for is_lost in [false, true] {
+        let mut history = History::with_unsent();
+        let disk = history.disk.clone();
+        if is_lost {
+            history.checker().lost_store(TAB, &disk, true);
+        }
+        let status = SyncStatusView { queued_message_count: 1, ..SyncStatusView::default() };
+        history.checker().looked(TAB, status, 0, &[session_view(0, "s")], ConnectionState::Connected, &disk);
+        assert_eq!(history.broken(), Some(13));
+    }
+}
+
+#[test]
+fn i13_i14_a_sync_is_told_as_it_went() {
+    let session_id = || -> String { "s".into() };
+    let started = || Event::SyncStarted { session_id: session_id() };
+    let progress = |messages_synced| Event::SyncProgress { session_id: session_id(), messages_synced, total_messages: 3 };
+    let completed =
+        |pending_messages| Event::SyncCompleted { session_id: session_id(), stats: SyncStats { pending_messages, ..SyncStats::default() } };
+    for (events, broken) in [
+        (vec![started(), progress(3), completed(0)], None),
+        (vec![progress(1)], Some(14)),
+        (vec![completed(0)], Some(14)),
+        (vec![started(), progress(2), completed(0)], Some(14)),
+        (vec![started(), progress(3)], Some(14)),
+        (vec![started(), completed(1)], Some(13)),
+    ] {
+        let mut history = History::new();
+        events.into_iter().for_each(|event| history.tell(event));
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i15_a_message_is_queued_first_and_sent_when_logged() {
+    let mut history = History::new();
+    history.send(0);
+    history.store_unsent(true, 0, 1, 0);
+    let receipt = DeliveryReceipt { message_id: id_of("d", 1), timestamp: String::new(), status: MessageStatus::Sent };
+    history.world.checker.replied(TAB, 0, &Ok(Reply::Receipt(receipt)), &history.disk);
+    assert_eq!(history.broken(), Some(15));
+    let mut history = History::with_unsent();
+    history.status(1, MessageStatus::Sent);
+    assert_eq!(history.broken(), Some(15));
+}
+
+#[test]
+fn i19_a_log_that_differs_is_told_and_kept() {
+    let one = [entry(1, "e", 1, 0, "x")];
+    for (told, kept, broken) in [(true, true, None), (false, true, Some(19)), (true, false, Some(19))] {
+        let mut world = settled();
+        world.checker.expect_set_back(&Journal::default());
+        let disk = &mut world.profiles[0].disk;
+        let writes = vec![batch(&one), Write::Session(session(&one))];
+        disk.write(disk.owner(), Commit { id: 99, strict: true, writes }.into(), None).unwrap();
+        let before = disk.clone();
+        if !kept {
+            disk.delete();
+        }
+        if told {
+            let error = SyncError::new(ErrorCode::RelayForked, "");
+            world.checker.told(world.profiles[0].tab.unwrap(), &Event::Warning { error }, &before);
+        }
+        world.judge_set_back(&[before]);
+        assert_eq!(world.checker.violation().map(|violation| violation.invariant), broken);
+    }
+}
+
+#[test]
+fn i20_no_frame_is_too_large() {
+    let large = Payload::Binary(vec![0; FRAME_BYTES_MAX + 1].into());
+    let mut history = History::new();
+    history.transmit(&large);
+    assert_eq!(history.broken(), Some(20));
+    let mut history = History::new();
+    history.checker().relay_transmitted(1, Encoding::Binary, &large);
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i20_little_is_sent_ahead_of_what_is_stored() {
+    for (count, broken) in [(999, None), (1_000, Some(20))] {
+        let entries: Vec<Entry> = (1..=count).map(|place| entry(place, "e", place, place - 1, "x")).collect();
+        let mut history = History::new();
+        entries.iter().for_each(|entry| history.checker().ledger.log_mut("s").push("s", entry.clone()));
+        history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+        let messages = Batch::of(&entries).unwrap();
+        history.relay_says(Body::SyncResponse(SyncResponse { messages, latest_sequence: count, ..SyncResponse::default() }));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_the_relay_holds_few_unanswered_messages() {
+    let mut history = History::new();
+    for first in 0..6 {
+        history.checker().relay_handled(0);
+        assert_eq!(history.broken(), None);
+        let entries: Vec<Entry> = (1..=1_000).map(|number| entry(0, "d", first * 1_000 + number, 0, "x")).collect();
+        let update = SyncUpdate { messages: Batch::of(&entries).unwrap(), ..SyncUpdate::default() };
+        history.relay_hears(Body::SyncUpdate(update));
+    }
+    history.checker().relay_handled(0);
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i21_what_a_call_promises_is_stored() {
+    let (s, other) = (|| -> String { "s".into() }, || -> String { "other".into() });
+    let receipt = || Reply::Receipt(DeliveryReceipt { message_id: id_of("d", 1), timestamp: String::new(), status: MessageStatus::Queued });
+    let everything = Input::Sync { request: 7, session_id: None, scope: SyncScope::Everything };
+    let one = [entry(1, "e", 1, 0, "x")];
+    for (mut history, input, reply, broken) in [
+        (History::new(), Input::Edit { request: 7, session_id: s(), message_id: other(), text: None }, receipt(), Some(21)),
+        (History::new(), Input::CloseSession { request: 7, session_id: s() }, Reply::Done, None),
+        (History::new(), Input::CloseSession { request: 7, session_id: other() }, Reply::Done, Some(21)),
+        (History::new(), Input::MarkRead { request: 7, session_id: s(), message_id: other(), sequence_number: 1 }, Reply::Done, Some(21)),
+        (History::with_stored_log(&one), everything.clone(), Reply::Count(0), None),
+        (History::with_log(&one), everything, Reply::Count(0), Some(21)),
+        (History::with_unsent(), sync(7), Reply::Count(0), Some(21)),
+    ] {
+        history.call(input.clone());
+        history.world.checker.replied(TAB, 7, &Ok(reply), &history.disk);
+        assert_eq!(history.broken(), broken, "{input:?}");
+    }
+}
+
+#[test]
+fn i21_a_device_tells_what_it_has_stored() {
+    let mut history = History::new();
+    let mut empty = ClientDisk::default();
+    let _ = empty.claim(TAB);
+    history.world.checker.transmitted(TAB, 1, &frame_of("", Body::DeviceAnnounce(DeviceAnnounce::default())), &empty);
+    assert_eq!(history.broken(), Some(21));
+    let mut history = History::new();
+    let (status, timestamp) = (ReceiptStatus::Read, Stamp::Millis(0));
+    let receipt = Receipt { message_id: id_of("e", 1), status, timestamp, reader_wallet: None, device_id: None, sequence_number: Some(1) };
+    history.transmit(&frame(Body::ReadReceipt(ReadReceipt { receipts: vec![receipt], unreadable: None })));
+    assert_eq!(history.broken(), Some(21));
+}
+
+#[test]
+fn i22_every_batch_can_be_read() {
+    let unreadable = || Batch::from_bytes(&[0xff, 0xff]);
+    let Write::Log(record) = batch(&[entry(1, "e", 1, 0, "x")]) else { return };
+    let write = Write::Log(LogRecord { batch: unreadable(), ..record });
+    let mut history = History::new();
+    history.commit(false, vec![write.clone()]);
+    assert_eq!(history.broken(), Some(22), "when it is stored");
+    let mut history = History::new();
+    let mut disk = history.disk.clone();
+    disk.write(TAB, Commit { id: 99, strict: true, writes: vec![write] }.into(), None).unwrap();
+    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[session_view(0, "s")]);
+    assert_eq!(history.broken(), Some(22), "when it is opened");
+    let mut history = History::new();
+    history.relay_says(Body::SyncResponse(SyncResponse { messages: unreadable(), ..SyncResponse::default() }));
+    assert_eq!(history.broken(), Some(22), "when it is served");
+    let mut history = History::new();
+    history.transmit(&Payload::Binary(Arc::from(&[0xff, 0xff][..])));
+    assert_eq!(history.broken(), Some(22), "when it is sent");
+}
+
+#[test]
+fn i23_a_fenced_tab_is_offline() {
+    let mut history = History::new();
+    history.checker().fenced(TAB);
+    history.tell(Event::ConnectionChanged { state: ConnectionState::Connected });
+    assert_eq!(history.broken(), Some(23));
+    let mut history = History::new();
+    let disk = history.disk.clone();
+    history.checker().fenced(TAB);
+    let view = [session_view(0, "s")];
+    history.checker().looked(TAB, SyncStatusView::default(), 0, &view, ConnectionState::Connected, &disk);
+    assert_eq!(history.broken(), Some(23));
 }
 
 /// A rule that looks at nothing counts as nothing, and a rule without a condition cannot be written unseen.
