@@ -164,7 +164,7 @@ impl Checker {
         if is_new {
             assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
             let (session_id, id) = (session_id.clone(), name.cloned());
-            self.ledger.sent.push(Sent { profile, tab, session_id, id, again: false, fate: Fate::Pending, places: Vec::new() });
+            self.ledger.sent.push(Sent { profile, tab, session_id, id, again: false, seen: None, fate: Fate::Pending, places: Vec::new() });
         }
         if let Some(name) = name {
             let numbers = self.ledger.names.entry((session_id.clone(), name.clone())).or_default();
@@ -439,7 +439,9 @@ impl Checker {
             let knows = entry.knows;
             let name = &entry.message.id;
             if let Some(number) = number_of(&entry.message.ciphertext) {
-                let told = self.ledger.sent[number as usize].id.get_or_insert_with(|| name.clone()).clone();
+                let sent = &mut self.ledger.sent[number as usize];
+                sent.seen.get_or_insert(cursor);
+                let told = sent.id.get_or_insert_with(|| name.clone()).clone();
                 self.require(3, told == *name, || format!("s{number} is stored as {name}, and was {told}"));
             }
             let kept = before.entries.get(&(id.to_owned(), name.clone()));

@@ -179,6 +179,8 @@ pub struct Sent {
     pub id: Option<MessageId>,
     /// It was sent more than once under its id, perhaps on several devices: it stands where the first of them came to.
     pub again: bool,
+    /// The entries that its device had stored when it wrote it.
+    pub seen: Option<u64>,
     /// What has become of it.
     pub fate: Fate,
     /// Its places in the log and the device that it stands under: one, where nothing is wrong.

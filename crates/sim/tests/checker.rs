@@ -1,23 +1,30 @@
-//! The checker refuses histories in which an invariant does not hold: one made up for each.
+//! The checker refuses histories in which an invariant does not hold: one made up for each of its rules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use solconnect_sim::checker::Checker;
+use solconnect_sim::checker::{Checker, INVARIANTS};
 use solconnect_sim::client_disk::ClientDisk;
+use solconnect_sim::hostile::QUEUED_AGAIN;
+use solconnect_sim::ledger::{Fate, Log as LoggedEntries, Sent};
 use solconnect_sim::relay_disk::Journal;
 use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, LogRecord, MessageStatus, OutboxRecord, Reply,
-    SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
+    ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, LogRecord, MessageStatus, MessageView,
+    OutboxRecord, Reply, SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
 };
-use solconnect_sync_core::conflict::{Conflict, ConflictKind};
+use solconnect_sync_core::conflict::{Conflict, ConflictKind, ConflictingVersion, LogRange};
+use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, Chat, DeviceAnnounce, Encoding, Frame, Head, Payload, ReadReceiptSync, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat,
-    SyncUpdate, Unsent,
+    Body, Chat, DeviceAnnounce, Encoding, ErrorBody, Frame, Head, Payload, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SeedEntry,
+    SeedResponse, SyncAck, SyncHeartbeat, SyncResponse, SyncUpdate,
 };
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::message::{Entry, Message, Stamp};
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
+use solconnect_sync_core::log::{Log, LogHead};
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 use solconnect_sync_core::relay::{DeviceRow, JournalQuestion, StoredEntry};
 use solconnect_sync_core::vector_clock::VectorClock;
 
@@ -32,21 +39,48 @@ struct History {
     commits: u64,
 }
 
-fn entry(sequence_number: u64, device: &str, clock: &str, text: &str) -> Entry {
-    let vector_clock: VectorClock = clock.parse().unwrap();
+fn id_of(device: &str, counter: u64) -> String {
+    message_id("s", device, "aB3xY9", counter)
+}
+
+fn entry(sequence_number: u64, device: &str, counter: u64, knows: u64, text: &str) -> Entry {
     let message = Message {
-        id: message_id("s", device, vector_clock.get(device)),
+        id: id_of(device, counter),
         sender_wallet: if device == "d" { WALLET.into() } else { PEER.into() },
         ciphertext: text.into(),
         session_id: "s".into(),
         ..Message::default()
     };
-    Entry { message, sequence_number, vector_clock, server_timestamp: 1, original_device_id: device.into() }
+    Entry { message, sequence_number, counter, knows, server_timestamp: 1, device_id: device.into(), ..Entry::default() }
 }
 
-fn frame(body: Body) -> Vec<u8> {
-    let head = Head { session_id: "s".into(), device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
-    Frame { head, body }.to_bytes().unwrap()
+/// The entry with another id than its device would have given it.
+fn named(entry: Entry, id: &str) -> Entry {
+    Entry { message: Message { id: id.into(), ..entry.message.clone() }, ..entry }
+}
+
+/// The entry as another kind, about that message.
+fn version(entry: Entry, replaces: &str) -> Entry {
+    Entry { message: Message { kind: Kind::EDIT, replaces: Some(replaces.into()), ..entry.message.clone() }, ..entry }
+}
+
+fn void(sequence_number: u64, counter: u64, knows: u64) -> Entry {
+    let entry = entry(sequence_number, "d", counter, knows, "");
+    Entry { message: Message { kind: Kind::VOID, ..entry.message.clone() }, ..entry }
+}
+
+fn frame_of(device: &str, body: Body) -> Payload {
+    let head = Head { session_id: "s".into(), device_id: device.into(), protocol_version: Some(1), ..Head::default() };
+    Payload::Binary(Frame { head, body }.to_bytes().unwrap().into())
+}
+
+fn frame(body: Body) -> Payload {
+    frame_of("d", body)
+}
+
+fn seed_frame(body: Body) -> Payload {
+    let head = Head { session_id: "s".into(), ..Head::default() };
+    Payload::Text(Frame { head, body }.to_json().into())
 }
 
 impl History {
@@ -58,7 +92,34 @@ impl History {
         let _ = disk.claim(TAB);
         world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default(), &[]);
         let mut history = History { world, disk, commits: 0 };
-        history.commit(true, vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session(0))]);
+        history.commit(true, vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session(&[]))]);
+        assert_eq!(history.broken(), None, "nothing is wrong yet");
+        history
+    }
+
+    /// These entries are in the log.
+    fn with_log(entries: &[Entry]) -> History {
+        let mut history = History::new();
+        entries.iter().for_each(|entry| history.log(entry.clone()));
+        assert_eq!(history.broken(), None, "nothing is wrong yet");
+        history
+    }
+
+    /// These entries are in the log, and the device has stored them.
+    fn with_stored_log(entries: &[Entry]) -> History {
+        let mut history = History::with_log(entries);
+        history.commit(false, vec![batch(entries), Write::Session(session(entries))]);
+        assert_eq!(history.broken(), None, "nothing is wrong yet");
+        history
+    }
+
+    /// The device has message 0 in its outbox, and has said so.
+    fn with_unsent() -> History {
+        let mut history = History::new();
+        history.send(0);
+        history.store_unsent(true, 0, 1, 0);
+        history.accept(0);
+        history.tell(Event::QueueChanged { queued_message_count: 1 });
         assert_eq!(history.broken(), None, "nothing is wrong yet");
         history
     }
@@ -81,9 +142,15 @@ impl History {
 
     /// The journal says that it has stored an entry.
     fn log(&mut self, entry: Entry) {
-        let (device_id, counter, sequence) = (entry.original_device_id.clone(), entry.counter(), entry.sequence_number);
-        let stored = StoredEntry { sequence, device_id, counter, key: None, digest: [0; 32], body: Batch::of(&[entry]).unwrap() };
-        self.checker().appended("s", &[stored]);
+        let mut log = LoggedEntries::default();
+        self.checker().ledger.log("s").entries().iter().for_each(|before| log.push("s", before.clone()));
+        log.push("s", entry.clone());
+        let log_hash = log.hash_at("s", log.head()).unwrap();
+        self.log_as(entry, log_hash);
+    }
+
+    fn log_as(&mut self, entry: Entry, log_hash: Digest) {
+        self.checker().appended("s", &[stored(entry, log_hash)]);
     }
 
     /// The application makes a call, and the machine is given it.
@@ -94,18 +161,21 @@ impl History {
 
     /// The application sends the message of this number.
     fn send(&mut self, number: u64) {
-        let text = format!("s{number} text");
-        self.call(Input::Send { request: number, session_id: "s".into(), text, content_type: None });
+        self.send_named(number, None);
     }
 
-    fn store_unsent(&mut self, strict: bool, number: u64, clock: &str) {
-        let entries = vec![entry(0, "d", clock, &format!("s{number} text"))];
-        self.commit(strict, vec![Write::Outbox(OutboxRecord { session_id: "s".into(), entries })]);
+    fn send_named(&mut self, number: u64, name: Option<&str>) {
+        let (text, message_id) = (format!("s{number} text"), name.map(str::to_owned));
+        self.call(Input::Send { request: number, session_id: "s".into(), text, content_type: None, message_id, known: None });
+    }
+
+    fn store_unsent(&mut self, strict: bool, number: u64, counter: u64, knows: u64) {
+        self.commit(strict, vec![outbox(&[entry(0, "d", counter, knows, &format!("s{number} text"))])]);
     }
 
     fn accept(&mut self, number: u64) {
-        let receipt =
-            DeliveryReceipt { message_id: message_id("s", "d", number + 1), timestamp: String::new(), status: MessageStatus::Queued };
+        let message_id = id_of("d", number + 1);
+        let receipt = DeliveryReceipt { message_id, timestamp: String::new(), status: MessageStatus::Queued };
         self.world.checker.replied(TAB, number, &Ok(Reply::Receipt(receipt)), &self.disk);
     }
 
@@ -113,27 +183,57 @@ impl History {
         self.world.checker.told(TAB, &event, &self.disk);
     }
 
+    fn hear(&mut self, entry: &Entry) {
+        self.tell(Event::MessageReceived { session_id: "s".into(), entry: Box::new(entry.clone()) });
+    }
+
     fn status(&mut self, counter: u64, status: MessageStatus) {
-        let message_id = message_id("s", "d", counter);
-        self.tell(Event::StatusChanged { session_id: "s".into(), message_id, status, error: None });
+        self.tell(Event::StatusChanged { session_id: "s".into(), message_id: id_of("d", counter), status, error: None });
+    }
+
+    /// The machine has handled an input.
+    fn handled(&mut self) {
+        self.world.checker.handled(TAB, true, &self.disk);
+    }
+
+    /// The device gives a frame to its socket.
+    fn transmit(&mut self, payload: &Payload) {
+        self.world.checker.transmitted(TAB, 1, payload, &self.disk);
     }
 
     /// The relay hears a frame of connection 1.
     fn relay_hears(&mut self, body: Body) {
         let World { ctx, checker, .. } = &mut self.world;
-        checker.relay_received(ctx, 1, true, &Payload::Binary(frame(body).into()));
+        checker.relay_received(ctx, 1, true, &frame(body));
+    }
+
+    /// The relay hears a device announce itself and send an entry, behind what it wrote before.
+    fn relay_is_sent(&mut self, entry: &Entry, last_digest: Digest) {
+        self.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+        self.relay_hears(update(entry, last_digest));
     }
 
     /// The relay gives a frame to connection 1.
     fn relay_says(&mut self, body: Body) {
-        let payload = Payload::Binary(frame(body).into());
-        self.checker().relay_transmitted(1, Encoding::Binary, &payload);
+        self.checker().relay_transmitted(1, Encoding::Binary, &frame(body));
+    }
+
+    /// The relay gives a frame to a seed client, connection 1.
+    fn relay_says_to_seed(&mut self, body: Body) {
+        self.checker().relay_transmitted(1, Encoding::Json, &seed_frame(body));
     }
 }
 
-fn session(cursor: u64) -> SessionRecord {
-    let (session_id, wallet, peer_wallet) = ("s".into(), WALLET.into(), PEER.into());
-    SessionRecord { session_id, wallet, peer_wallet, device_id: "d".into(), open: true, cursor, ..SessionRecord::default() }
+fn stored(entry: Entry, log_hash: Digest) -> StoredEntry {
+    let (device_id, counter, sequence) = (entry.device_id.clone(), entry.counter, entry.sequence_number);
+    StoredEntry { sequence, device_id, counter, key: None, log_hash, body: Batch::of(&[entry]).unwrap() }
+}
+
+/// The record of the session whose log these entries are.
+fn session(entries: &[Entry]) -> SessionRecord {
+    let mut log = Log::new("s");
+    entries.iter().for_each(|entry| log.take(entry).unwrap());
+    SessionRecord { open: true, log, ..SessionRecord::new("s".into(), WALLET.into(), PEER.into()) }
 }
 
 fn batch(entries: &[Entry]) -> Write {
@@ -142,89 +242,298 @@ fn batch(entries: &[Entry]) -> Write {
     Write::Log(LogRecord { session_id: "s".into(), first, last, heads_before: VectorClock::new(), batch })
 }
 
-fn ack(id: &str, sequence: u64) -> Body {
-    Body::SyncAck(SyncAck { acknowledged_sequences: vec![sequence], acknowledged_message_ids: vec![id.into()], ..SyncAck::default() })
+fn outbox(entries: &[Entry]) -> Write {
+    Write::Outbox(OutboxRecord { session_id: "s".into(), entries: entries.to_vec() })
+}
+
+fn delete_outbox() -> Write {
+    Write::DeleteOutbox { session_id: "s".into(), first: 1, last: 1 }
+}
+
+/// The relay's acknowledgement of one message.
+fn ack(counter: u64, sequence: u64) -> Body {
+    Body::SyncAck(SyncAck {
+        acknowledged_counters: vec![counter],
+        acknowledged_sequences: vec![sequence],
+        server_timestamps: vec![1],
+        ..SyncAck::default()
+    })
+}
+
+fn update(entry: &Entry, last_digest: Digest) -> Body {
+    Body::SyncUpdate(SyncUpdate { messages: Batch::of(std::slice::from_ref(entry)).unwrap(), last_digest })
+}
+
+/// The digest of the first entry that its device wrote.
+fn digest_of(entry: &Entry) -> Digest {
+    entry.digest(&first_digest("s", &entry.device_id))
 }
 
 #[test]
-fn i1_an_acknowledgement_of_what_the_journal_does_not_have() {
+fn each_invariant_has_a_history_here() {
+    let text = include_str!("checker.rs");
+    for number in INVARIANTS {
+        assert!(text.contains(&format!(" i{number}_")) || text.contains(&format!("_i{number}_")), "no history breaks I{number}");
+    }
+}
+
+#[test]
+fn i1_only_what_the_journal_has_is_acknowledged() {
     let mut history = History::new();
-    history.relay_says(ack("s:d:1", 1));
+    history.relay_says(ack(1, 1));
     assert_eq!(history.broken(), Some(1));
 }
 
 #[test]
-fn i1_a_journal_that_lost_what_it_had() {
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
+fn i1_a_crash_takes_nothing_from_the_journal() {
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
     history.checker().recovered(&Journal::default());
     assert_eq!(history.broken(), Some(1));
 }
 
 #[test]
-fn i2_a_message_that_a_power_cut_would_lose() {
-    let mut history = History::new();
-    history.send(0);
-    history.store_unsent(false, 0, r#"{"d":1}"#);
-    history.accept(0);
+fn i2_a_power_cut_takes_no_accepted_message() {
+    for (strict, broken) in [(true, None), (false, Some(2))] {
+        let mut history = History::new();
+        history.send(0);
+        history.store_unsent(strict, 0, 1, 0);
+        history.accept(0);
+        assert_eq!(history.broken(), broken);
+    }
+    let mut history = History::with_unsent();
+    history.checker().power_cut(0, &Default::default());
     assert_eq!(history.broken(), Some(2));
 }
 
 #[test]
-fn i2_a_message_that_left_the_outbox_for_nowhere() {
-    let mut history = History::new();
-    history.send(0);
-    history.store_unsent(true, 0, r#"{"d":1}"#);
-    history.accept(0);
-    history.tell(Event::QueueChanged { queued_message_count: 0 });
-    history.commit(true, vec![Write::DeleteOutbox { session_id: "s".into(), first: 1, last: 1 }]);
-    history.world.checker.handled(TAB, true, &history.disk);
+fn i2_a_message_leaves_the_outbox_for_its_place() {
+    let mut history = History::with_unsent();
+    history.commit(true, vec![delete_outbox()]);
     assert_eq!(history.broken(), Some(2));
 }
 
 #[test]
-fn i3_a_counter_or_a_text_that_stands_twice() {
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
-    history.log(entry(2, "e", r#"{"e":1}"#, "x"));
+fn i2_a_message_that_gives_way_to_a_void_has_failed() {
+    for (told, broken) in [(true, None), (false, Some(2))] {
+        let mut history = History::with_unsent();
+        history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+        if told {
+            history.status(1, MessageStatus::Failed);
+        }
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i2_a_void_in_the_log_stands_for_a_refused_message() {
+    for (waited, broken) in [(true, None), (false, Some(2))] {
+        let mut history = History::with_unsent();
+        if waited {
+            history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+        }
+        history.log(void(1, 1, 0));
+        assert_eq!(history.broken(), broken);
+    }
+    let mut history = History::with_unsent();
+    history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+    let mut speaking = void(1, 1, 0);
+    speaking.message.ciphertext = "x".into();
+    history.log(speaking);
+    assert_eq!(history.broken(), Some(2));
+}
+
+#[test]
+fn i3_no_counter_stands_twice() {
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
+    history.log(named(entry(2, "e", 1, 1, "x"), "other"));
     assert_eq!(history.broken(), Some(3));
+}
+
+#[test]
+fn i3_no_text_stands_twice() {
     let mut history = History::new();
     history.send(0);
-    history.log(entry(1, "d", r#"{"d":1}"#, "s0 text"));
-    history.log(entry(2, "d", r#"{"d":2}"#, "s0 text"));
-    assert!(matches!(history.broken(), Some(3 | 8)));
-    let mut history = History::new();
-    history.send(0);
-    history.log(entry(1, "d", r#"{"d":1}"#, "s0 text"));
-    history.log(entry(2, "renamed", r#"{"renamed":1}"#, "s0 text"));
+    history.log(entry(1, "d", 1, 0, "s0 text"));
+    assert_eq!(history.broken(), None);
+    history.log(named(entry(2, "copy", 1, 1, "s0 text"), "other"));
     assert_eq!(history.broken(), Some(3), "under whatever names");
 }
 
 #[test]
-fn i4_another_content_is_acknowledged_under_the_same_id() {
-    let mut history = History::new();
-    history.log(entry(1, "d", r#"{"d":1}"#, "one"));
-    let Entry { message, vector_clock, .. } = entry(0, "d", r#"{"d":1}"#, "other");
-    let unsent = Unsent { message, sequence_number: 1, vector_clock, ..Unsent::default() };
-    history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
-    history.relay_hears(Body::SyncUpdate(SyncUpdate { messages: vec![unsent] }));
-    history.relay_says(ack("s:d:1", 1));
-    assert_eq!(history.broken(), Some(4));
+fn i3_a_wallet_has_one_message_of_a_name() {
+    for (device, broken) in [("f", Some(3)), ("d", None)] {
+        let mut history = History::with_log(&[named(entry(1, "e", 1, 0, "x"), "name")]);
+        history.log(named(entry(2, device, 1, 1, "x"), "name"));
+        assert_eq!(history.broken(), broken, "{device} is of the same wallet or of another");
+    }
 }
 
 #[test]
-fn i5_a_log_with_a_hole() {
+fn i3_a_message_keeps_its_id() {
+    let mut history = History::with_unsent();
+    history.log(named(entry(1, "d", 1, 0, "s0 text"), "other"));
+    assert_eq!(history.broken(), Some(3), "in the log");
     let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
-    history.log(entry(3, "e", r#"{"e":2}"#, "x"));
+    history.send_named(0, Some("name"));
+    history.store_unsent(true, 0, 1, 0);
+    assert_eq!(history.broken(), Some(3), "in the outbox");
+    let mut history = History::new();
+    history.send_named(0, Some("name"));
+    history.commit(true, vec![outbox(&[named(entry(0, "d", 1, 0, "s0 text"), "name")])]);
+    assert_eq!(history.broken(), None);
+    history.accept(0);
+    assert_eq!(history.broken(), Some(3), "in the answer");
+}
+
+#[test]
+fn i3_a_message_made_anew_says_the_same() {
+    for (text, broken) in [("s0 text", None), ("s0 other", Some(3))] {
+        let mut history = History::with_unsent();
+        history.commit(true, vec![delete_outbox(), outbox(&[entry(0, "d", 1, 0, text)])]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i4_only_the_same_content_is_acknowledged_again() {
+    for (text, broken) in [("one", None), ("other", Some(4))] {
+        let mut history = History::with_log(&[entry(1, "d", 1, 0, "one")]);
+        let sent = entry(0, "d", 1, 0, text);
+        history.relay_is_sent(&sent, digest_of(&entry(0, "d", 1, 0, "one")));
+        history.relay_says(ack(1, 1));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+/// What the relay says of a message that is the first of its device and knows nothing.
+fn refusal(code: ErrorCode, expected_counter: Option<u64>, stored_sequence: Option<u64>) -> Body {
+    let (session_id, refused_message_id) = (Some("s".into()), Some(id_of("d", 1)));
+    Body::Error(ErrorBody { code, session_id, refused_message_id, expected_counter, stored_sequence, ..ErrorBody::default() })
+}
+
+#[test]
+fn i4_a_refusal_has_the_reason_that_it_names() {
+    let refused = |log: &[Entry], knows: u64, last_digest: Option<Digest>, refusal: Body| {
+        let mut history = History::with_log(log);
+        let sent = entry(0, "d", 1, knows, "x");
+        history.relay_is_sent(&sent, last_digest.unwrap_or_else(|| digest_of(&sent)));
+        history.relay_says(refusal);
+        history.broken()
+    };
+    let other = [entry(1, "d", 1, 0, "other")];
+    let namesake = [named(Entry { message: entry(1, "d", 1, 0, "other").message, ..entry(1, "e", 1, 0, "") }, &id_of("d", 1))];
+    let same = [Entry { message: entry(1, "d", 1, 0, "x").message, ..entry(1, "e", 1, 0, "") }];
+
+    let reused = || refusal(ErrorCode::CounterReused, None, None);
+    assert_eq!(refused(&other, 0, None, reused()), None);
+    assert_eq!(refused(&[], 0, Some([9; 32]), reused()), None, "the device wrote something else before");
+    assert_eq!(refused(&[], 0, None, reused()), Some(4));
+
+    let taken = || refusal(ErrorCode::MessageIdTaken, None, None);
+    assert_eq!(refused(&namesake, 0, None, taken()), None);
+    assert_eq!(refused(&[], 0, None, taken()), Some(4));
+    assert_eq!(refused(&same, 0, None, taken()), Some(4), "it is the same message");
+
+    assert_eq!(refused(&same, 0, None, refusal(ErrorCode::AlreadyStored, None, Some(1))), None);
+    assert_eq!(refused(&namesake, 0, None, refusal(ErrorCode::AlreadyStored, None, Some(1))), Some(4));
+    assert_eq!(refused(&same, 0, None, refusal(ErrorCode::AlreadyStored, None, Some(2))), Some(4));
+
+    assert_eq!(refused(&[], 0, None, refusal(ErrorCode::CounterGap, Some(0), None)), None);
+    assert_eq!(refused(&[], 0, None, refusal(ErrorCode::CounterGap, Some(1), None)), Some(4));
+
+    assert_eq!(refused(&[], 1, None, refusal(ErrorCode::RelayRolledBack, None, None)), None);
+    assert_eq!(refused(&[], 0, None, refusal(ErrorCode::RelayRolledBack, None, None)), Some(4));
+}
+
+#[test]
+fn i4_a_name_is_taken_only_by_another_message() {
+    for (names, broken) in [(["name", "name"], None), (["name", "other"], Some(4))] {
+        let mut history = History::new();
+        history.send_named(0, Some(names[0]));
+        history.send_named(1, Some(names[1]));
+        let refused = Err(SyncError::new(ErrorCode::MessageIdTaken, ""));
+        history.world.checker.replied(TAB, 1, &refused, &history.disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i5_a_log_has_no_hole() {
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
+    history.log(entry(3, "e", 2, 0, "x"));
     assert_eq!(history.broken(), Some(5));
 }
 
 #[test]
-fn i5_a_receipt_ahead_of_the_log() {
+fn i5_an_entry_is_stored_with_the_hash_of_its_log() {
+    let mut history = History::new();
+    history.log_as(entry(1, "e", 1, 0, "x"), [9; 32]);
+    assert_eq!(history.broken(), Some(5));
+}
+
+#[test]
+fn i5_a_message_stands_in_the_session_it_was_sent_to() {
+    let mut history = History::new();
+    let (session_id, text) = ("other".into(), "s0 text".into());
+    history.call(Input::Send { request: 0, session_id, text, content_type: None, message_id: None, known: None });
+    history.log(entry(1, "d", 1, 0, "s0 text"));
+    assert_eq!(history.broken(), Some(5));
+}
+
+#[test]
+fn i5_the_relay_names_the_hash_that_its_log_has() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (hash, broken) in [(session(std::slice::from_ref(&one)).log.hash(), None), ([9; 32], Some(5))] {
+        let log = Some(LogHead { sequence: 1, hash });
+        let heartbeat = SyncHeartbeat { sequence_number: 1, log, ..SyncHeartbeat::default() };
+        let acked = SyncAck { log, ..SyncAck::default() };
+        for body in [Body::SyncHeartbeat(heartbeat), Body::SyncAck(acked), response(&one, 1, log)] {
+            let mut history = History::with_log(std::slice::from_ref(&one));
+            history.relay_says(body);
+            assert_eq!(history.broken(), broken);
+        }
+    }
+}
+
+fn response(entry: &Entry, latest_sequence: u64, log: Option<LogHead>) -> Body {
+    let messages = Batch::of(std::slice::from_ref(entry)).unwrap();
+    Body::SyncResponse(SyncResponse { messages, latest_sequence, log, ..SyncResponse::default() })
+}
+
+#[test]
+fn i5_the_relay_serves_what_stands_in_the_log() {
+    let one = entry(1, "e", 1, 0, "x");
+    let first = Some(LogHead { sequence: 0, hash: first_log_hash("s") });
+    for (body, broken) in [
+        (response(&one, 1, None), None),
+        (response(&entry(1, "e", 1, 0, "y"), 1, None), Some(5)),
+        (response(&one, 2, None), Some(5)),
+        (response(&one, 1, first), Some(5)),
+    ] {
+        let mut history = History::with_log(std::slice::from_ref(&one));
+        history.relay_says(body);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i5_a_seed_client_is_served_what_stands_in_the_log() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (text, broken) in [("x", None), ("y", Some(5))] {
+        let mut history = History::with_log(std::slice::from_ref(&one));
+        let message = entry(1, "e", 1, 0, text).message;
+        let (vector_clock, original_device_id) = (r#"{"e":1}"#.parse().unwrap(), "e".into());
+        let served = SeedEntry { message, sequence_number: 1, vector_clock, server_timestamp: 1, original_device_id };
+        history.relay_says_to_seed(Body::SeedResponse(SeedResponse { messages: [served].into(), ..SeedResponse::default() }));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i5_no_receipt_is_ahead_of_the_log() {
     for (place, broken) in [(1, None), (2, Some(5))] {
-        let mut history = History::new();
-        history.log(entry(1, "e", r#"{"e":1}"#, "x"));
+        let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
         let receipt = Receipt {
             message_id: String::new(),
             status: ReceiptStatus::Read,
@@ -239,117 +548,359 @@ fn i5_a_receipt_ahead_of_the_log() {
 }
 
 #[test]
-fn i6_a_message_that_is_told_twice_or_not_at_all() {
-    let heard = |history: &mut History| {
-        history.tell(Event::MessageReceived { session_id: "s".into(), entry: Box::new(entry(1, "e", r#"{"e":1}"#, "x")) });
-    };
-    let stored = |history: &mut History| {
-        let one = entry(1, "e", r#"{"e":1}"#, "x");
-        history.log(one.clone());
-        history.commit(false, vec![batch(&[one]), Write::Session(session(1))]);
-    };
-    let mut history = History::new();
-    stored(&mut history);
-    heard(&mut history);
+fn i6_each_message_is_told_once() {
+    let one = entry(1, "e", 1, 0, "x");
+    let mut history = History::with_stored_log(std::slice::from_ref(&one));
+    history.hear(&one);
     assert_eq!(history.broken(), None);
-    heard(&mut history);
+    history.hear(&one);
     assert_eq!(history.broken(), Some(6));
-    let mut history = History::new();
-    stored(&mut history);
-    history.world.checker.handled(TAB, true, &history.disk);
+    let mut history = History::with_stored_log(&[one]);
+    history.handled();
     assert_eq!(history.broken(), Some(6));
 }
 
 #[test]
-fn i7_a_cursor_without_its_data_and_an_acknowledgement_ahead_of_it() {
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
-    history.commit(false, vec![Write::Session(session(1))]);
+fn i6_messages_are_told_in_their_order() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
+    let mut history = History::with_stored_log(&entries);
+    history.hear(&entries[1]);
+    assert_eq!(history.broken(), Some(6));
+}
+
+#[test]
+fn i6_an_entry_of_an_unknown_kind_is_not_told() {
+    let mut unknown = entry(1, "e", 1, 0, "x");
+    unknown.message.kind = Kind(1_000);
+    let mut history = History::with_stored_log(std::slice::from_ref(&unknown));
+    history.handled();
+    assert_eq!(history.broken(), None);
+    history.hear(&unknown);
+    assert_eq!(history.broken(), Some(6));
+}
+
+#[test]
+fn i7_a_cursor_is_stored_with_its_data() {
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
+    history.commit(false, vec![Write::Session(session(&[entry(1, "e", 1, 0, "x")]))]);
     assert_eq!(history.broken(), Some(7));
-    let mut history = History::new();
-    let told = Payload::Binary(frame(ack("", 1)).into());
-    history.world.checker.transmitted(TAB, 1, &told, &history.disk);
+}
+
+#[test]
+fn i7_a_cursor_never_falls() {
+    let mut history = History::with_stored_log(&[entry(1, "e", 1, 0, "x")]);
+    history.commit(false, vec![Write::Session(session(&[]))]);
     assert_eq!(history.broken(), Some(7));
 }
 
 #[test]
-fn i8_messages_in_another_order_than_they_were_sent() {
-    let mut history = History::new();
-    history.send(0);
-    history.send(1);
-    history.log(entry(1, "d", r#"{"d":1}"#, "s1 text"));
-    history.log(entry(2, "d", r#"{"d":2}"#, "s0 text"));
-    assert_eq!(history.broken(), Some(8));
-}
-
-#[test]
-fn i9_a_device_that_stores_another_entry_than_the_log_has() {
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
-    history.commit(false, vec![batch(&[entry(1, "e", r#"{"e":1}"#, "y")]), Write::Session(session(1))]);
-    assert_eq!(history.broken(), Some(9));
-}
-
-#[test]
-fn i10_an_entry_before_what_it_knows_of() {
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1,"f":1}"#, "x"));
-    assert_eq!(history.broken(), Some(10));
-}
-
-#[test]
-fn i11_a_clock_that_knows_more_or_less_than_its_device() {
-    let mut history = History::new();
-    history.send(0);
-    history.store_unsent(true, 0, r#"{"d":1,"e":1}"#);
-    assert_eq!(history.broken(), Some(11));
-    let mut history = History::new();
-    let one = entry(1, "e", r#"{"e":1}"#, "x");
-    history.log(one.clone());
-    history.commit(false, vec![batch(&[one]), Write::Session(session(1))]);
-    history.send(0);
-    let unsent = OutboxRecord { session_id: "s".into(), entries: vec![entry(0, "d", r#"{"d":1}"#, "s0 text")] };
-    history.commit(true, vec![Write::Outbox(unsent), Write::Session(session(1))]);
-    assert_eq!(history.broken(), Some(11));
-}
-
-#[test]
-fn i12_a_conflict_that_is_none_and_one_that_is_not_told() {
-    let conflict = |from| Conflict {
-        kind: ConflictKind::ConcurrentMessages,
-        message_id: "s:f:1".into(),
-        sequence_number: 2,
-        device_id: "f".into(),
-        vector_clock: VectorClock::new(),
-        concurrent_with: vec![solconnect_sync_core::conflict::CounterRange { device_id: "e".into(), from, to: 1 }],
-        conflicting_versions: Vec::new(),
-        resolution: Some("log_order".into()),
-    };
-    let concurrent = || {
+fn i7_a_device_says_no_more_than_it_has_stored() {
+    for (said, broken) in [(0, None), (1, Some(7))] {
         let mut history = History::new();
-        history.log(entry(1, "e", r#"{"e":1}"#, "x"));
-        history.log(entry(2, "f", r#"{"f":1}"#, "y"));
-        history
-    };
-    for (from, broken) in [(1, None), (0, Some(12))] {
-        let mut history = concurrent();
-        history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts: vec![conflict(from)] });
+        history.transmit(&frame(Body::SyncAck(SyncAck { acknowledged_sequences: vec![said], ..SyncAck::default() })));
         assert_eq!(history.broken(), broken);
     }
 }
 
 #[test]
-fn i13_a_count_that_is_not_what_is_stored() {
+fn i8_messages_stand_in_the_order_they_were_sent() {
     let mut history = History::new();
     history.send(0);
-    history.store_unsent(true, 0, r#"{"d":1}"#);
-    let status = SyncStatusView { queued_message_count: 2, ..SyncStatusView::default() };
-    history.world.checker.looked(TAB, status, 1, &[], ConnectionState::Connected, &history.disk);
-    assert_eq!(history.broken(), Some(13));
+    history.send(1);
+    history.log(entry(1, "d", 1, 0, "s1 text"));
+    history.log(entry(2, "d", 2, 0, "s0 text"));
+    assert_eq!(history.broken(), Some(8));
 }
 
 #[test]
-fn i14_progress_that_falls_and_a_sync_that_ends_early() {
+fn i9_a_device_stores_the_entries_of_the_log() {
+    let one = entry(1, "e", 1, 0, "x");
+    let mut history = History::with_log(std::slice::from_ref(&one));
+    history.commit(false, vec![batch(&[entry(1, "e", 1, 0, "y")]), Write::Session(session(&[one]))]);
+    assert_eq!(history.broken(), Some(9));
+}
+
+#[test]
+fn i9_a_device_stores_the_hash_of_the_log() {
+    let one = entry(1, "e", 1, 0, "x");
+    let mut history = History::with_log(std::slice::from_ref(&one));
+    history.commit(false, vec![batch(&[one]), Write::Session(session(&[entry(1, "e", 1, 0, "y")]))]);
+    assert_eq!(history.broken(), Some(9));
+}
+
+#[test]
+fn i9_all_that_is_stored_is_the_log() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (text, broken) in [("x", None), ("y", Some(9))] {
+        let mut history = History::with_log(std::slice::from_ref(&one));
+        let record = session(std::slice::from_ref(&one));
+        history.checker().stored(0, &record, 0, &[entry(1, "e", 1, 0, text)]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i10_no_entry_stands_before_what_its_device_had_stored() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
+    for (kept, broken) in [(&entries[..], None), (&entries[..1], Some(10))] {
+        let mut history = History::with_stored_log(&entries);
+        history.send(0);
+        history.store_unsent(true, 0, 1, 2);
+        assert_eq!(history.broken(), None);
+        history.checker().ledger.replace_logs([("s".into(), kept.to_vec())].into());
+        let place = kept.len() as u64 + 1;
+        history.log(entry(place, "d", 1, place - 1, "s0 text"));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_counters_ascend_in_the_log() {
+    let mut history = History::with_log(&[entry(1, "e", 2, 0, "x")]);
+    history.log(entry(2, "e", 1, 1, "y"));
+    assert_eq!(history.broken(), Some(11));
+}
+
+#[test]
+fn i11_an_unsent_message_knows_what_its_device_has_stored() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (knows, broken) in [(0, Some(11)), (1, None), (2, Some(11))] {
+        let mut history = History::with_stored_log(std::slice::from_ref(&one));
+        history.send(0);
+        history.store_unsent(true, 0, 1, knows);
+        assert_eq!(history.broken(), broken);
+    }
+    let mut history = History::with_log(std::slice::from_ref(&one));
+    history.send(0);
+    let own = entry(0, "d", 1, 1, "s0 text");
+    let stored = std::slice::from_ref(&one);
+    history.commit(true, vec![outbox(&[own]), batch(stored), Write::Session(session(stored))]);
+    assert_eq!(history.broken(), Some(11), "what the same transaction stores was not known");
+}
+
+#[test]
+fn i11_a_void_knows_no_more_than_is_stored() {
+    for (knows, broken) in [(0, None), (1, Some(11))] {
+        let mut history = History::with_unsent();
+        history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, knows)])]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_an_entry_in_the_log_knows_what_it_was_written_with() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (knows, broken) in [(0, None), (1, Some(11))] {
+        let mut history = History::with_unsent();
+        history.log(one.clone());
+        history.log(entry(2, "d", 1, knows, "s0 text"));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_what_waits_is_of_the_one_device() {
+    let mut history = History::new();
+    history.commit(true, vec![outbox(&[entry(0, "other", 1, 0, "x")])]);
+    assert_eq!(history.broken(), Some(11));
+}
+
+#[test]
+fn i11_counters_of_what_waits_follow_the_log() {
+    for (counter, broken) in [(1, None), (2, Some(11))] {
+        let mut history = History::new();
+        history.commit(true, vec![outbox(&[entry(0, "d", counter, 0, "x")])]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_a_device_announces_itself_as_what_it_is() {
+    for (device, broken) in [("d", None), ("other", Some(11))] {
+        let mut history = History::new();
+        history.transmit(&frame_of(device, Body::DeviceAnnounce(DeviceAnnounce::default())));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_messages_are_sent_with_their_digest() {
+    let sent = entry(0, "d", 1, 0, "s0 text");
+    for (last_digest, broken) in [(digest_of(&sent), None), ([9; 32], Some(11))] {
+        let mut history = History::with_unsent();
+        history.transmit(&frame(update(&sent, last_digest)));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_the_relay_acknowledges_only_what_its_chain_leads_to() {
+    let sent = entry(0, "d", 1, 0, "x");
+    for (last_digest, broken) in [(digest_of(&sent), None), ([9; 32], Some(11))] {
+        let mut history = History::new();
+        history.relay_is_sent(&sent, last_digest);
+        history.log(entry(1, "d", 1, 0, "x"));
+        history.relay_says(ack(1, 1));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i11_a_seed_client_is_told_the_clock_of_an_entry() {
+    for (clock, broken) in [(r#"{"e":1,"f":1}"#, None), (r#"{"f":1}"#, Some(11))] {
+        assert_eq!(told_live(clock, "y"), broken);
+    }
+}
+
+/// What a seed client being told that of entry 2, whose text is "y", breaks.
+fn told_live(clock: &str, text: &str) -> Option<u8> {
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x"), entry(2, "f", 1, 1, "y")]);
+    let (room_id, message_id, vector_clock) = (Some("s".into()), Some(id_of("f", 1)), Some(clock.parse().unwrap()));
+    let chat = Chat { room_id, message: text.into(), message_id, vector_clock, sequence_number: Some(2), ..Chat::default() };
+    history.relay_says_to_seed(Body::Chat(chat));
+    history.broken()
+}
+
+#[test]
+fn i5_a_live_message_to_a_seed_client_stands_in_the_log() {
+    assert_eq!(told_live(r#"{"e":1,"f":1}"#, "other"), Some(5));
+}
+
+/// What a tab shows of an entry.
+fn shown(entry: &Entry, text: &str, clock: &str) -> MessageView {
+    MessageView {
+        id: entry.message.id.clone(),
+        session_id: "s".into(),
+        sender_wallet: entry.message.sender_wallet.clone(),
+        timestamp: String::new(),
+        content_type: None,
+        text: text.into(),
+        device_id: entry.device_id.clone(),
+        sequence_number: Some(entry.sequence_number),
+        vector_clock: clock.parse().unwrap(),
+        status: MessageStatus::Sent,
+        edited: false,
+        deleted: false,
+        versions: Vec::new(),
+    }
+}
+
+#[test]
+fn i9_i11_i12_a_tab_shows_what_its_log_says() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "f", 1, 1, "y")];
+    let edited = [entry(1, "e", 1, 0, "x"), version(entry(2, "f", 1, 1, "y"), &id_of("e", 1))];
+    let first = shown(&entries[0], "x", r#"{"e":1}"#);
+    let second = |text, clock| vec![first.clone(), shown(&entries[1], text, clock)];
+    for (log, views, broken) in [
+        (&entries, second("y", r#"{"e":1,"f":1}"#), None),
+        (&entries, second("other", r#"{"e":1,"f":1}"#), Some(9)),
+        (&entries, vec![first.clone()], Some(9)),
+        (&entries, second("y", r#"{"f":1}"#), Some(11)),
+        (&edited, vec![shown(&entries[0], "y", r#"{"e":1}"#)], Some(12)),
+    ] {
+        let mut history = History::with_stored_log(log);
+        history.checker().shown(TAB, &session(log), &views, &BTreeSet::from([1, 2]), 1, &[]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i9_a_tab_without_its_store_shows_each_message_at_its_place() {
+    let one = entry(1, "e", 1, 0, "x");
+    for (place, broken) in [(1, None), (2, Some(9))] {
+        let mut history = History::with_log(std::slice::from_ref(&one));
+        let view = MessageView { sequence_number: Some(place), ..shown(&one, "x", "{}") };
+        history.checker().shown_without_store(TAB, "s", &[view]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+fn conflict(kind: ConflictKind) -> Conflict {
+    Conflict {
+        kind,
+        message_id: id_of("f", 1),
+        sequence_number: 2,
+        device_id: "f".into(),
+        vector_clock: VectorClock::new(),
+        concurrent_with: None,
+        conflicting_versions: Vec::new(),
+        resolution: Some("log_order".into()),
+    }
+}
+
+fn conflicting(entry: &Entry) -> ConflictingVersion {
+    ConflictingVersion { message: entry.message.clone(), device_id: entry.device_id.clone(), ..ConflictingVersion::default() }
+}
+
+#[test]
+fn i12_a_conflict_is_what_its_writer_did_not_know() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "f", 1, 0, "y")];
+    let stranger = entry(1, "g", 1, 0, "x");
+    for (from, other, broken) in [(1, &entries[0], None), (0, &entries[0], Some(12)), (1, &stranger, Some(12))] {
+        let mut history = History::with_log(&entries);
+        let (concurrent_with, named) = (Some(LogRange { from, to: 1 }), vec![conflicting(&entries[1]), conflicting(other)]);
+        let conflict = Conflict { concurrent_with, conflicting_versions: named, ..conflict(ConflictKind::ConcurrentMessages) };
+        history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts: vec![conflict] });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i12_what_its_writer_knew_is_no_conflict() {
+    let mut beside = entry(2, "f", 1, 0, "y");
+    beside.also.raise("e", 1).unwrap();
+    for second in [entry(2, "f", 1, 1, "y"), beside] {
+        let concurrent_with = Some(LogRange { from: second.knows + 1, to: 1 });
+        let mut history = History::with_log(&[entry(1, "e", 1, 0, "x"), second]);
+        let conflict = Conflict { concurrent_with, ..conflict(ConflictKind::ConcurrentMessages) };
+        history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts: vec![conflict] });
+        assert_eq!(history.broken(), Some(12));
+    }
+}
+
+#[test]
+fn i12_each_conflict_is_told() {
+    for (knows, broken) in [(1, None), (0, Some(12))] {
+        let entries = [entry(1, "e", 1, 0, "x"), entry(2, "f", 1, knows, "y")];
+        let mut history = History::with_stored_log(&entries);
+        entries.iter().for_each(|entry| history.hear(entry));
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i12_conflicting_versions_are_told_in_their_order() {
+    let target = id_of("e", 1);
+    let edit = |place: u64, device: &str| version(entry(place, device, 1, 1, "y"), &target);
+    let entries = [entry(1, "e", 1, 0, "x"), edit(2, "f"), edit(3, "g")];
+    for (order, broken) in [([2, 1], None), ([1, 2], Some(12))] {
+        let mut history = History::with_log(&entries);
+        let conflict = Conflict {
+            message_id: target.clone(),
+            sequence_number: 3,
+            conflicting_versions: order.map(|place: usize| conflicting(&entries[place])).into(),
+            ..conflict(ConflictKind::ConcurrentVersions)
+        };
+        history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts: vec![conflict] });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i13_counts_are_what_is_stored() {
+    for (queued, broken) in [(1, None), (2, Some(13))] {
+        let mut history = History::with_unsent();
+        let status = SyncStatusView { queued_message_count: queued, ..SyncStatusView::default() };
+        let vector_clock = r#"{"d":1}"#.parse().unwrap();
+        let view = SessionView { queued_message_count: 1, vector_clock, ..session_view(0, "s") };
+        history.world.checker.looked(TAB, status, 1, &[view], ConnectionState::Connected, &history.disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i14_progress_rises_and_a_sync_ends_at_the_end() {
     let progress = |messages_synced| Event::SyncProgress { session_id: "s".into(), messages_synced, total_messages: 3 };
     let mut history = History::new();
     history.tell(Event::SyncStarted { session_id: "s".into() });
@@ -357,18 +908,17 @@ fn i14_progress_that_falls_and_a_sync_that_ends_early() {
     assert_eq!(history.broken(), None);
     history.tell(progress(1));
     assert_eq!(history.broken(), Some(14));
-    let mut history = History::new();
-    history.log(entry(1, "e", r#"{"e":1}"#, "x"));
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, "x")]);
     history.tell(Event::SyncStarted { session_id: "s".into() });
     history.tell(Event::SyncCompleted { session_id: "s".into(), stats: SyncStats::default() });
     assert_eq!(history.broken(), Some(14));
 }
 
 #[test]
-fn i15_a_status_that_goes_back() {
+fn i15_no_status_goes_back() {
     let mut history = History::new();
     history.checker().expect_lies();
-    history.log(entry(1, "d", r#"{"d":1}"#, "x"));
+    history.log(entry(1, "d", 1, 0, "x"));
     history.status(1, MessageStatus::Sending);
     history.status(1, MessageStatus::Queued);
     history.status(1, MessageStatus::Read);
@@ -378,9 +928,9 @@ fn i15_a_status_that_goes_back() {
 }
 
 #[test]
-fn i15_a_message_that_nobody_has_is_not_delivered() {
+fn i15_what_nobody_has_is_not_delivered() {
     let mut history = History::new();
-    history.log(entry(1, "d", r#"{"d":1}"#, "x"));
+    history.log(entry(1, "d", 1, 0, "x"));
     history.status(1, MessageStatus::Delivered);
     assert_eq!(history.broken(), Some(15));
 }
@@ -399,28 +949,25 @@ fn i20_a_socket_that_takes_nothing_is_not_held_for_ever() {
 }
 
 #[test]
-fn i20_a_live_message_for_a_socket_that_is_full() {
-    for (bytes, broken) in [(1_000, None), (100_000, Some(20))] {
+fn i20_a_full_socket_gets_no_live_message() {
+    let heartbeat = Body::SyncHeartbeat(SyncHeartbeat::default());
+    let many = SOCKET_QUEUE_BYTES_MAX / frame(heartbeat.clone()).len() + 1;
+    for (count, broken) in [(1, None), (many, Some(20))] {
         let mut history = History::new();
-        let says = |history: &mut History, message: &str| {
-            let head = Head { session_id: "s".into(), ..Head::default() };
-            let chat = Body::Chat(Chat { message: message.into(), ..Chat::default() });
-            let payload = Payload::Text(Frame { head, body: chat }.to_json().into());
-            history.checker().relay_transmitted(1, Encoding::Json, &payload);
-        };
-        says(&mut history, &"x".repeat(bytes));
-        says(&mut history, "y");
+        (0..count).for_each(|_| history.relay_says(heartbeat.clone()));
+        assert_eq!(history.broken(), None);
+        history.relay_says_to_seed(Body::Chat(Chat::default()));
         assert_eq!(history.broken(), broken);
     }
 }
 
 #[test]
-fn i20_a_visitor_in_the_journal() {
+fn i20_the_journal_has_no_visitor() {
     for (last_counter, broken) in [(1, None), (0, Some(20))] {
         let mut history = History::new();
-        let one = entry(1, "e", r#"{"e":1}"#, "x");
-        let body = Batch::of(std::slice::from_ref(&one)).unwrap();
-        let stored = StoredEntry { sequence: 1, device_id: "e".into(), counter: 1, key: None, digest: one.message.digest(), body };
+        let one = entry(1, "e", 1, 0, "x");
+        let log_hash = session(std::slice::from_ref(&one)).log.hash();
+        let stored = stored(one, log_hash);
         let row = DeviceRow { device_id: "e".into(), last_counter, ..DeviceRow::default() };
         let mut journal = Journal::default();
         let _ = journal.answer(&JournalQuestion::Append { session_id: "s".into(), entries: vec![stored], devices: vec![row] });
@@ -430,16 +977,15 @@ fn i20_a_visitor_in_the_journal() {
 }
 
 #[test]
-fn i21_a_message_that_is_said_to_be_stored_and_is_not() {
+fn i21_a_message_is_stored_when_that_is_said() {
     let mut history = History::new();
     history.send(0);
     history.accept(0);
     assert_eq!(history.broken(), Some(21));
 }
 
-#[test]
-fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
-    let shown = |last_synced_sequence, session_id: &str| SessionView {
+fn session_view(last_synced_sequence: u64, session_id: &str) -> SessionView {
+    SessionView {
         session_id: session_id.into(),
         wallet: WALLET.into(),
         peer_wallet: String::new(),
@@ -447,8 +993,38 @@ fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
         last_synced_sequence,
         queued_message_count: 0,
         vector_clock: VectorClock::new(),
-    };
-    for (view, broken) in [(shown(0, "s"), None), (shown(1, "s"), Some(21)), (shown(0, "unstored"), Some(21))] {
+    }
+}
+
+#[test]
+fn i21_a_device_sends_what_it_has_stored() {
+    let mut history = History::new();
+    let sent = entry(0, "d", 1, 0, "x");
+    history.transmit(&frame(update(&sent, digest_of(&sent))));
+    assert_eq!(history.broken(), Some(21));
+}
+
+#[test]
+fn i21_a_device_goes_on_as_what_it_has_stored() {
+    for (new_id, broken) in [("d", None), ("other", Some(21))] {
+        let mut history = History::new();
+        history.tell(Event::DeviceReplaced { old_id: "old".into(), new_id: new_id.into() });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i21_what_is_said_to_be_synced_is_in_the_log() {
+    for (log, broken) in [(&[entry(1, "d", 1, 0, "x")][..], None), (&[], Some(21))] {
+        let mut history = History::with_log(log);
+        history.tell(Event::MessageSynced { session_id: "s".into(), message_id: id_of("d", 1) });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i21_no_session_is_shown_ahead_of_what_is_stored() {
+    for (view, broken) in [(session_view(0, "s"), None), (session_view(1, "s"), Some(21)), (session_view(0, "unstored"), Some(21))] {
         let mut history = History::new();
         let disk = history.disk.clone();
         let checker = history.checker();
@@ -460,7 +1036,49 @@ fn i21_a_session_that_is_shown_ahead_of_what_is_stored() {
 }
 
 #[test]
-fn i16_a_device_that_is_told_before_it_has_announced_itself() {
+fn i19_only_a_relay_that_was_set_back_is_warned_of() {
+    for (code, set_back, broken) in
+        [(ErrorCode::RelayForked, true, None), (ErrorCode::RelayForked, false, Some(19)), (ErrorCode::RelayRolledBack, false, Some(19))]
+    {
+        let mut history = History::new();
+        if set_back {
+            history.checker().expect_set_back(&Journal::default());
+        }
+        history.tell(Event::Warning { error: SyncError::new(code, "") });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_a_device_has_few_updates_under_way() {
+    let sent = entry(0, "d", 1, 0, "s0 text");
+    let mut history = History::with_unsent();
+    for _ in 0..UPDATES_IN_FLIGHT_MAX {
+        history.transmit(&frame(update(&sent, digest_of(&sent))));
+    }
+    assert_eq!(history.broken(), None);
+    history.transmit(&frame(update(&sent, digest_of(&sent))));
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i22_nothing_is_stored_without_who_the_device_is() {
+    let mut history = History::new();
+    let before = history.world.checker.commit_begins(&[], &history.disk);
+    history.world.checker.committed(TAB, 0, &[], &before, &ClientDisk::default());
+    assert_eq!(history.broken(), Some(22));
+}
+
+#[test]
+fn i22_an_entry_that_nobody_can_read_is_in_no_journal() {
+    let mut history = History::new();
+    let one = stored(entry(1, "e", 1, 0, "x"), [0; 32]);
+    history.checker().appended("s", &[StoredEntry { body: Batch::from_bytes(&[0xff, 0xff]), ..one }]);
+    assert_eq!(history.broken(), Some(22));
+}
+
+#[test]
+fn i16_a_device_is_told_nothing_before_it_announces_itself() {
     for (announces, broken) in [(true, None), (false, Some(16))] {
         let mut history = History::new();
         if announces {
@@ -473,18 +1091,17 @@ fn i16_a_device_that_is_told_before_it_has_announced_itself() {
 }
 
 #[test]
-fn i22_a_frame_that_nobody_can_read() {
+fn i22_every_frame_can_be_read() {
     let mut history = History::new();
     history.checker().relay_transmitted(1, Encoding::Binary, &Payload::Binary(Arc::from(&[0xff, 0xff][..])));
     assert_eq!(history.broken(), Some(22));
 }
 
 #[test]
-fn i23_a_tab_that_speaks_though_another_has_the_profile() {
+fn i23_a_tab_that_lost_its_profile_is_silent() {
     let mut history = History::new();
     history.checker().fenced(TAB);
-    let told = Payload::Binary(frame(Body::SyncHeartbeat(SyncHeartbeat::default())).into());
-    history.world.checker.transmitted(TAB, 1, &told, &history.disk);
+    history.transmit(&frame(Body::SyncHeartbeat(SyncHeartbeat::default())));
     assert_eq!(history.broken(), Some(23));
 }
 
@@ -493,7 +1110,7 @@ fn sync(request: u64) -> Input {
 }
 
 #[test]
-fn i22_a_store_that_a_tab_opens_without_its_sessions() {
+fn i22_a_tab_opens_its_store_with_all_its_sessions() {
     let mut history = History::new();
     let disk = history.disk.clone();
     history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[]);
@@ -501,11 +1118,11 @@ fn i22_a_store_that_a_tab_opens_without_its_sessions() {
 }
 
 #[test]
-fn i13_a_queue_that_a_tab_forgot_with_its_database() {
+fn i13_a_tab_remembers_its_queue_without_its_database() {
     for (queued, broken) in [(1, None), (0, Some(13))] {
         let mut history = History::new();
         history.send(0);
-        history.store_unsent(true, 0, r#"{"d":1}"#);
+        history.store_unsent(true, 0, 1, 0);
         history.accept(0);
         history.tell(Event::QueueChanged { queued_message_count: queued });
         let disk = history.disk.clone();
@@ -516,7 +1133,7 @@ fn i13_a_queue_that_a_tab_forgot_with_its_database() {
 }
 
 #[test]
-fn i30_a_call_that_is_answered_twice_or_was_never_made() {
+fn i30_each_call_is_answered_once() {
     for request in [7, 8] {
         let mut history = History::new();
         history.call(sync(7));
@@ -528,7 +1145,7 @@ fn i30_a_call_that_is_answered_twice_or_was_never_made() {
 }
 
 #[test]
-fn i30_an_answer_of_a_tab_that_is_gone() {
+fn i30_a_tab_that_is_gone_answers_nothing() {
     let mut history = History::new();
     history.call(sync(7));
     history.checker().tab_ended(TAB);
@@ -537,7 +1154,7 @@ fn i30_an_answer_of_a_tab_that_is_gone() {
 }
 
 #[test]
-fn i30_a_fenced_tab_that_leaves_a_call_open() {
+fn i30_a_fenced_tab_leaves_no_call_open() {
     let mut history = History::new();
     history.call(sync(7));
     history.checker().owes_nothing_when_fenced(TAB);
@@ -548,11 +1165,274 @@ fn i30_a_fenced_tab_that_leaves_a_call_open() {
 }
 
 #[test]
-fn i30_a_call_that_is_open_when_all_else_has_converged() {
+fn i30_every_call_is_answered_in_the_end() {
     let mut world = settled();
     let disk = world.profiles[0].disk.clone();
     world.checker.called(1, &sync(1_000), &disk);
     assert_eq!(judged(world), Some(30));
+}
+
+#[test]
+fn i2_what_leaves_the_store_unsent_is_said_to_have_failed() {
+    let mut history = History::with_unsent();
+    history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+    history.status(9, MessageStatus::Failed);
+    history.handled();
+    assert_eq!(history.broken(), Some(2), "another one was said to have failed");
+    let mut history = History::with_unsent();
+    history.checker().tab_ended(TAB);
+    history.commit(true, vec![delete_outbox(), outbox(&[void(0, 1, 0)])]);
+    assert_eq!(history.broken(), Some(2), "nobody is there to say so");
+}
+
+#[test]
+fn i2_what_was_accepted_is_in_the_log_in_the_end() {
+    let mut world = settled();
+    let (session_id, fate) = ("s".into(), Fate::Accepted);
+    world.checker.ledger.sent.push(Sent { profile: 0, tab: 1, session_id, id: None, again: false, seen: None, fate, places: Vec::new() });
+    assert_eq!(judged(world), Some(2));
+}
+
+#[test]
+fn i3_what_was_queued_again_stands_once() {
+    let text = format!("{QUEUED_AGAIN}1");
+    let mut history = History::with_log(&[entry(1, "e", 1, 0, &text)]);
+    history.log(entry(2, "f", 1, 1, &text));
+    assert_eq!(history.broken(), Some(3));
+}
+
+#[test]
+fn i3_i5_the_relay_appends_what_a_journal_takes() {
+    for (reason, broken) in [("counter 1 stands twice", 3), ("entry 3 does not follow", 5)] {
+        let mut history = History::new();
+        history.checker().append_refused("s", reason);
+        assert_eq!(history.broken(), Some(broken));
+    }
+}
+
+#[test]
+fn i7_a_rewritten_batch_takes_nothing_from_the_log() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
+    let mut history = History::with_stored_log(&entries);
+    history.commit(false, vec![batch(&entries[..1]), Write::Session(session(&entries[..1]))]);
+    assert_eq!(history.broken(), Some(7));
+}
+
+#[test]
+fn i7_stored_batches_hold_what_they_say_without_holes() {
+    let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y"), entry(3, "e", 3, 2, "z")];
+    let mut history = History::with_log(&entries);
+    let Write::Log(record) = batch(&entries[..1]) else { return };
+    history.commit(false, vec![Write::Log(LogRecord { last: 2, ..record })]);
+    assert_eq!(history.broken(), Some(7));
+    let mut history = History::with_log(&entries);
+    history.commit(false, vec![batch(&entries[..1]), batch(&entries[2..])]);
+    assert_eq!(history.broken(), Some(7));
+}
+
+#[test]
+fn i9_a_message_is_told_where_it_stands() {
+    let one = entry(1, "e", 1, 0, "x");
+    let mut history = History::with_stored_log(std::slice::from_ref(&one));
+    history.hear(&named(one, "other"));
+    assert_eq!(history.broken(), Some(9));
+}
+
+#[test]
+fn i12_a_conflict_is_of_an_entry_in_the_log() {
+    let mut history = History::new();
+    let conflicts = vec![conflict(ConflictKind::ConcurrentMessages)];
+    history.tell(Event::ConflictDetected { session_id: "s".into(), conflicts });
+    assert_eq!(history.broken(), Some(12));
+}
+
+#[test]
+fn i13_a_tab_begins_with_what_is_stored() {
+    for (queued, broken) in [(0, None), (1, Some(13))] {
+        let mut history = History::new();
+        let (disk, status) = (history.disk.clone(), SyncStatusView { queued_message_count: queued, ..SyncStatusView::default() });
+        history.checker().tab_started(2, 0, &disk, status, &[session_view(0, "s")]);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i13_a_tab_lists_what_is_stored_with_or_without_its_database() {
+    for is_lost in [false, true] {
+        let mut history = History::with_unsent();
+        let disk = history.disk.clone();
+        if is_lost {
+            history.checker().lost_store(TAB, &disk, true);
+        }
+        let status = SyncStatusView { queued_message_count: 1, ..SyncStatusView::default() };
+        history.checker().looked(TAB, status, 0, &[session_view(0, "s")], ConnectionState::Connected, &disk);
+        assert_eq!(history.broken(), Some(13));
+    }
+}
+
+#[test]
+fn i13_i14_a_sync_is_told_as_it_went() {
+    let session_id = || -> String { "s".into() };
+    let started = || Event::SyncStarted { session_id: session_id() };
+    let progress = |messages_synced| Event::SyncProgress { session_id: session_id(), messages_synced, total_messages: 3 };
+    let completed =
+        |pending_messages| Event::SyncCompleted { session_id: session_id(), stats: SyncStats { pending_messages, ..SyncStats::default() } };
+    for (events, broken) in [
+        (vec![started(), progress(3), completed(0)], None),
+        (vec![progress(1)], Some(14)),
+        (vec![completed(0)], Some(14)),
+        (vec![started(), progress(2), completed(0)], Some(14)),
+        (vec![started(), progress(3)], Some(14)),
+        (vec![started(), completed(1)], Some(13)),
+    ] {
+        let mut history = History::new();
+        events.into_iter().for_each(|event| history.tell(event));
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i15_a_message_is_queued_first_and_sent_when_logged() {
+    let mut history = History::new();
+    history.send(0);
+    history.store_unsent(true, 0, 1, 0);
+    let receipt = DeliveryReceipt { message_id: id_of("d", 1), timestamp: String::new(), status: MessageStatus::Sent };
+    history.world.checker.replied(TAB, 0, &Ok(Reply::Receipt(receipt)), &history.disk);
+    assert_eq!(history.broken(), Some(15));
+    let mut history = History::with_unsent();
+    history.status(1, MessageStatus::Sent);
+    assert_eq!(history.broken(), Some(15));
+}
+
+#[test]
+fn i19_a_log_that_differs_is_told_and_kept() {
+    let one = [entry(1, "e", 1, 0, "x")];
+    for (told, kept, broken) in [(true, true, None), (false, true, Some(19)), (true, false, Some(19))] {
+        let mut world = settled();
+        world.checker.expect_set_back(&Journal::default());
+        let disk = &mut world.profiles[0].disk;
+        let writes = vec![batch(&one), Write::Session(session(&one))];
+        disk.write(disk.owner(), Commit { id: 99, strict: true, writes }.into(), None).unwrap();
+        let before = disk.clone();
+        if !kept {
+            disk.delete();
+        }
+        if told {
+            let error = SyncError::new(ErrorCode::RelayForked, "");
+            world.checker.told(world.profiles[0].tab.unwrap(), &Event::Warning { error }, &before);
+        }
+        world.judge_set_back(&[before]);
+        assert_eq!(world.checker.violation().map(|violation| violation.invariant), broken);
+    }
+}
+
+#[test]
+fn i20_no_frame_is_too_large() {
+    let large = Payload::Binary(vec![0; FRAME_BYTES_MAX + 1].into());
+    let mut history = History::new();
+    history.transmit(&large);
+    assert_eq!(history.broken(), Some(20));
+    let mut history = History::new();
+    history.checker().relay_transmitted(1, Encoding::Binary, &large);
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i20_little_is_sent_ahead_of_what_is_stored() {
+    for (count, broken) in [(999, None), (1_000, Some(20))] {
+        let entries: Vec<Entry> = (1..=count).map(|place| entry(place, "e", place, place - 1, "x")).collect();
+        let mut history = History::new();
+        entries.iter().for_each(|entry| history.checker().ledger.log_mut("s").push("s", entry.clone()));
+        history.relay_hears(Body::DeviceAnnounce(DeviceAnnounce::default()));
+        let messages = Batch::of(&entries).unwrap();
+        history.relay_says(Body::SyncResponse(SyncResponse { messages, latest_sequence: count, ..SyncResponse::default() }));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_the_relay_holds_few_unanswered_messages() {
+    let mut history = History::new();
+    for first in 0..6 {
+        history.checker().relay_handled(0);
+        assert_eq!(history.broken(), None);
+        let entries: Vec<Entry> = (1..=1_000).map(|number| entry(0, "d", first * 1_000 + number, 0, "x")).collect();
+        let update = SyncUpdate { messages: Batch::of(&entries).unwrap(), ..SyncUpdate::default() };
+        history.relay_hears(Body::SyncUpdate(update));
+    }
+    history.checker().relay_handled(0);
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i21_what_a_call_promises_is_stored() {
+    let (s, other) = (|| -> String { "s".into() }, || -> String { "other".into() });
+    let receipt = || Reply::Receipt(DeliveryReceipt { message_id: id_of("d", 1), timestamp: String::new(), status: MessageStatus::Queued });
+    let everything = Input::Sync { request: 7, session_id: None, scope: SyncScope::Everything };
+    let one = [entry(1, "e", 1, 0, "x")];
+    for (mut history, input, reply, broken) in [
+        (History::new(), Input::Edit { request: 7, session_id: s(), message_id: other(), text: None }, receipt(), Some(21)),
+        (History::new(), Input::CloseSession { request: 7, session_id: s() }, Reply::Done, None),
+        (History::new(), Input::CloseSession { request: 7, session_id: other() }, Reply::Done, Some(21)),
+        (History::new(), Input::MarkRead { request: 7, session_id: s(), message_id: other(), sequence_number: 1 }, Reply::Done, Some(21)),
+        (History::with_stored_log(&one), everything.clone(), Reply::Count(0), None),
+        (History::with_log(&one), everything, Reply::Count(0), Some(21)),
+        (History::with_unsent(), sync(7), Reply::Count(0), Some(21)),
+    ] {
+        history.call(input.clone());
+        history.world.checker.replied(TAB, 7, &Ok(reply), &history.disk);
+        assert_eq!(history.broken(), broken, "{input:?}");
+    }
+}
+
+#[test]
+fn i21_a_device_tells_what_it_has_stored() {
+    let mut history = History::new();
+    let mut empty = ClientDisk::default();
+    let _ = empty.claim(TAB);
+    history.world.checker.transmitted(TAB, 1, &frame_of("", Body::DeviceAnnounce(DeviceAnnounce::default())), &empty);
+    assert_eq!(history.broken(), Some(21));
+    let mut history = History::new();
+    let (status, timestamp) = (ReceiptStatus::Read, Stamp::Millis(0));
+    let receipt = Receipt { message_id: id_of("e", 1), status, timestamp, reader_wallet: None, device_id: None, sequence_number: Some(1) };
+    history.transmit(&frame(Body::ReadReceipt(ReadReceipt { receipts: vec![receipt], unreadable: None })));
+    assert_eq!(history.broken(), Some(21));
+}
+
+#[test]
+fn i22_every_batch_can_be_read() {
+    let unreadable = || Batch::from_bytes(&[0xff, 0xff]);
+    let Write::Log(record) = batch(&[entry(1, "e", 1, 0, "x")]) else { return };
+    let write = Write::Log(LogRecord { batch: unreadable(), ..record });
+    let mut history = History::new();
+    history.commit(false, vec![write.clone()]);
+    assert_eq!(history.broken(), Some(22), "when it is stored");
+    let mut history = History::new();
+    let mut disk = history.disk.clone();
+    disk.write(TAB, Commit { id: 99, strict: true, writes: vec![write] }.into(), None).unwrap();
+    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[session_view(0, "s")]);
+    assert_eq!(history.broken(), Some(22), "when it is opened");
+    let mut history = History::new();
+    history.relay_says(Body::SyncResponse(SyncResponse { messages: unreadable(), ..SyncResponse::default() }));
+    assert_eq!(history.broken(), Some(22), "when it is served");
+    let mut history = History::new();
+    history.transmit(&Payload::Binary(Arc::from(&[0xff, 0xff][..])));
+    assert_eq!(history.broken(), Some(22), "when it is sent");
+}
+
+#[test]
+fn i23_a_fenced_tab_is_offline() {
+    let mut history = History::new();
+    history.checker().fenced(TAB);
+    history.tell(Event::ConnectionChanged { state: ConnectionState::Connected });
+    assert_eq!(history.broken(), Some(23));
+    let mut history = History::new();
+    let disk = history.disk.clone();
+    history.checker().fenced(TAB);
+    let view = [session_view(0, "s")];
+    history.checker().looked(TAB, SyncStatusView::default(), 0, &view, ConnectionState::Connected, &disk);
+    assert_eq!(history.broken(), Some(23));
 }
 
 /// A rule that looks at nothing counts as nothing, and a rule without a condition cannot be written unseen.
@@ -604,13 +1484,13 @@ fn judged(mut world: World) -> Option<u8> {
 }
 
 #[test]
-fn i25_i26_i27_what_has_not_converged() {
+fn i25_i26_i27_everything_converges() {
     assert_eq!(judged(settled()), None);
     let session_id = solconnect_sync_core::ids::session_of(WALLET, PEER);
 
     let mut world = settled();
-    let device = world.profiles[0].disk.state().name_in(&session_id).to_owned();
-    let mut unsent = entry(0, &device, &format!(r#"{{"{device}":1}}"#), "x");
+    let device = world.profiles[0].disk.state().device_id().to_owned();
+    let mut unsent = entry(0, &device, 1, 0, "x");
     unsent.message.session_id.clone_from(&session_id);
     let writes = vec![Write::Outbox(OutboxRecord { session_id: session_id.clone(), entries: vec![unsent] })];
     let disk = &mut world.profiles[0].disk;
@@ -618,7 +1498,7 @@ fn i25_i26_i27_what_has_not_converged() {
     assert_eq!(judged(world), Some(25));
 
     let mut world = settled();
-    world.checker.ledger.log_mut(&session_id).push(entry(1, "e", r#"{"e":1}"#, "x"));
+    world.checker.ledger.log_mut(&session_id).push(&session_id, entry(1, "e", 1, 0, "x"));
     assert_eq!(judged(world), Some(26));
 
     let mut world = settled();
