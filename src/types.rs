@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[wasm_bindgen_test]
-    fn devices_named_like_fields_of_every_object_stay_in_clocks() {
+    fn devices_named_like_javascript_builtins_stay_in_clocks() {
         let mut clock = VectorClock::new();
         for device in ["__proto__", "constructor", "hasOwnProperty", "toString"] {
             clock.raise(device, 7).unwrap();

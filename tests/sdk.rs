@@ -94,7 +94,7 @@ fn thrown_code<T>(outcome: Result<T, JsValue>) -> String {
 }
 
 #[wasm_bindgen_test]
-async fn calls_before_initialize_say_so() {
+async fn calls_before_initialize_get_sdk_not_initialized() {
     let sdk = sdk("sdk-early");
     assert_eq!(code(sdk.connect_wallet(nothing()).await), "SDK_NOT_INITIALIZED");
     assert_eq!(code(sdk.send_message("s".into(), "x".into(), nothing()).await), "SDK_NOT_INITIALIZED");
@@ -149,7 +149,7 @@ fn a_wrong_configuration_throws() {
 }
 
 #[wasm_bindgen_test]
-async fn what_is_sent_offline_is_queued_and_counted_after_reopening_i2_i13() {
+async fn offline_messages_are_queued_and_counted_after_reopening_i2_i13() {
     let database = "sdk-offline";
     let (sdk, session) = started(database).await;
     let counts = Array::new();
@@ -202,7 +202,7 @@ async fn initialize_called_twice_opens_once() {
 }
 
 #[wasm_bindgen_test]
-async fn a_hidden_page_lets_go_and_comes_back_b16() {
+async fn a_page_works_again_after_being_hidden_b16() {
     let (sdk, session) = started("sdk-hidden").await;
     let window = js_sys::global().unchecked_into::<web_sys::EventTarget>();
     for event in ["pagehide", "pageshow"] {

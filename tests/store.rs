@@ -149,7 +149,7 @@ async fn a_commit_that_the_browser_refuses_is_an_error_i21() {
 }
 
 #[wasm_bindgen_test]
-async fn opening_its_connection_again_does_not_claim_i23() {
+async fn reopening_a_connection_does_not_claim_the_profile_i23() {
     let name = "store-fenced";
     let first = fresh(name).await;
     let second = Store::open(name).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_name_is_found_in_its_session_alone() {
 }
 
 #[wasm_bindgen_test]
-async fn under_a_lock_the_owner_is_asked_once_for_each_connection_i23() {
+async fn a_locked_store_checks_its_owner_on_every_new_connection_i23() {
     let name = "store-locked";
     let store = fresh(name).await;
     store.claim(true).await.unwrap();

@@ -58,7 +58,7 @@ test('every bad argument has its code', { timeout: 60_000 }, async (t) => {
   assert.equal((await alice.state()).queued, 1, 'the good one is still there');
 });
 
-test('a message of exactly the limit arrives, also where every byte has to be escaped', { timeout: 60_000 }, async (t) => {
+test('a message of exactly the limit arrives, however escaped', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice');
   const bob = await device('bob');
@@ -121,7 +121,7 @@ test('classes used before init() throw SDK_NOT_INITIALIZED', { timeout: 60_000 }
   assert.deepEqual(codes, Array(5).fill('SDK_NOT_INITIALIZED'));
 });
 
-test('a second tab with the same database is told so, and gets it when the first is closed (I23)', { timeout: 60_000 }, async (t) => {
+test('a database is open in one tab at a time (I23)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const first = await device('alice', { offline: true });
   await first.send('mine');
@@ -132,7 +132,7 @@ test('a second tab with the same database is told so, and gets it when the first
   assert.equal(list[0].text, 'mine');
 });
 
-test('no relay: syncMessages fails with CONNECTION_FAILED, and the message stays queued', { timeout: 60_000 }, async (t) => {
+test('syncMessages without a relay fails and leaves messages queued', { timeout: 60_000 }, async (t) => {
   const wire = await startWire(stage.relay.port);
   const endpoint = wire.endpoint;
   wire.close();
@@ -155,7 +155,7 @@ const garbage = {
 };
 
 for (const [what, answer] of Object.entries(garbage)) {
-  test(`a relay that answers with ${what} costs nothing but time (F9)`, { timeout: 60_000 }, async (t) => {
+  test(`a relay sending ${what} loses nothing (F9)`, { timeout: 60_000 }, async (t) => {
     const fake = await startFakeRelay((send) => send(answer));
     const wire = await startWire(fake.port);
     t.after(() => {
@@ -176,7 +176,7 @@ for (const [what, answer] of Object.entries(garbage)) {
   });
 }
 
-test('a relay that acknowledges what it cannot know of is not believed', { timeout: 60_000 }, async (t) => {
+test('a false acknowledgement by the relay is not believed', { timeout: 60_000 }, async (t) => {
   const fake = await startFakeRelay((send, data) => {
     let frame;
     try {
@@ -204,7 +204,7 @@ test('a relay that acknowledges what it cannot know of is not believed', { timeo
   assert.deepEqual(list.map(({ id }) => id), ids);
 });
 
-test('storage full: sendMessage says so, nothing that was confirmed is lost, and it works again (F27, B4, I21)', { timeout: 60_000 }, async (t) => {
+test('full storage refuses messages and loses no confirmed one (F27, B4, I21)', { timeout: 60_000 }, async (t) => {
   // A browser of its own: Chromium remembers for a while how much room it once saw.
   const browser = await startBrowser();
   t.after(() => browser.stop());
@@ -230,7 +230,7 @@ test('storage full: sendMessage says so, nothing that was confirmed is lost, and
   assert.deepEqual(list.map(({ text }) => text), [...filling.slice(0, count), 'room again']);
 });
 
-test('storage refused: a page that may store nothing is told STORAGE_REFUSED (B5)', { timeout: 60_000 }, async (t) => {
+test('a page that may store nothing gets STORAGE_REFUSED (B5)', { timeout: 60_000 }, async (t) => {
   // A sandboxed document has no origin of its own: browsers refuse it all storage.
   const server = createServer(async (request, response) => {
     if (request.url === '/') {

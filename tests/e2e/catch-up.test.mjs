@@ -29,7 +29,7 @@ async function soundProgress(device, head) {
   return { largestTotal, count: events.filter(([name]) => name === 'onSyncProgress').length };
 }
 
-test('a second device catches up on 5,000 messages, with progress that never falls and ends at 100% (I14, I26)', { timeout: 180_000 }, async (t) => {
+test('catching up on 5,000 messages shows rising progress to 100% (I14, I26)', { timeout: 180_000 }, async (t) => {
   const { device } = cast(t, stage);
   const phone = await device('alice');
   const written = texts('history', 5_000);
@@ -48,7 +48,7 @@ test('a second device catches up on 5,000 messages, with progress that never fal
   assert.ok(count > 2, `progress was told on the way, not only at its ends: ${count} times`);
 });
 
-test('a reload in the middle of catching up goes on where it was, and nothing is heard twice (I6, I7)', { timeout: 90_000 }, async (t) => {
+test('catching up continues after a reload and repeats nothing (I6, I7)', { timeout: 90_000 }, async (t) => {
   const { device } = cast(t, stage);
   const phone = await device('alice');
   await phone.sendAtOnce(texts('history', 1_500));

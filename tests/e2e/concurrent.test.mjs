@@ -27,7 +27,7 @@ async function agreeOnConflicts(devices, kind, count) {
   return all[0];
 }
 
-test('two devices write offline at the same time: one list, the same conflicts everywhere (I9, I12)', { timeout: 60_000 }, async (t) => {
+test('concurrent offline messages give equal lists and conflicts everywhere (I9, I12)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice');
   const bob = await device('bob');
@@ -52,7 +52,7 @@ test('two devices write offline at the same time: one list, the same conflicts e
   assert.deepEqual(conflicts.map(({ concurrentWith }) => concurrentWith), [{ from: 2, to: 4 }, { from: 2, to: 5 }], 'the part of the log that they did not know');
 });
 
-test('two devices write live at the same time and agree on the list (I9)', { timeout: 60_000 }, async (t) => {
+test('devices that write at the same time show one list (I9)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const devices = [await device('alice'), await device('bob'), await device('alice'), await device('bob')];
   await Promise.all(devices.map((each, index) => each.send(...texts(`device ${index}`, 40))));
@@ -65,7 +65,7 @@ test('two devices write live at the same time and agree on the list (I9)', { tim
 });
 
 for (const [strategy, winner] of [['vector_clock', 'later'], ['latest', 'later']]) {
-  test(`two devices edit one message at the same time: ${strategy} picks the same winner everywhere (I12)`, { timeout: 60_000 }, async (t) => {
+  test(`${strategy} picks the same winner of concurrent edits everywhere (I12)`, { timeout: 60_000 }, async (t) => {
     const { device } = cast(t, stage);
     const options = { config: { conflictResolutionStrategy: strategy } };
     const phone = await device('alice', options);
@@ -97,7 +97,7 @@ for (const [strategy, winner] of [['vector_clock', 'later'], ['latest', 'later']
   });
 }
 
-test('with the manual strategy a conflict stays open until the application resolves it, for everyone', { timeout: 60_000 }, async (t) => {
+test('a manual conflict stays open everywhere until it is resolved', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const options = { config: { conflictResolutionStrategy: 'manual' } };
   const phone = await device('alice', options);

@@ -37,7 +37,7 @@ async function openDemo(viewport) {
   return { page, device, complaints };
 }
 
-test('the guide leads from offline to the same order, a killed device comes back, and hostile text stays text', { timeout: 120_000 }, async (t) => {
+test('the demo survives offline writing, a kill and hostile text', { timeout: 120_000 }, async (t) => {
   const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
   t.after(() => page.close());
   const step = (name) => page.locator('.steps').getByRole('button', { name, exact: true }).click({ timeout: 20_000 });

@@ -44,7 +44,7 @@ async function deliveredOnce(alice, bob, ids) {
   assert.deepEqual(bob.heard, ids, 'each heard once (I6)');
 }
 
-test('the tab is killed while 500 messages drain, its acknowledgements held back (F36, F1, I3)', { timeout: 90_000 }, async (t) => {
+test('a tab killed with acknowledgements outstanding delivers each message once (F36, F1, I3)', { timeout: 90_000 }, async (t) => {
   const { wire, alice, bob, ids } = await fiveHundredQueued(t);
   const held = wire.holdAfter('down', 1_500);
   await alice.setOffline(false);
@@ -56,7 +56,7 @@ test('the tab is killed while 500 messages drain, its acknowledgements held back
   await deliveredOnce(alice, bob, ids);
 });
 
-test('the tab is killed while 500 messages drain, a frame cut in the middle (F36, F7)', { timeout: 90_000 }, async (t) => {
+test('a tab killed in mid-frame delivers each message once (F36, F7)', { timeout: 90_000 }, async (t) => {
   const { wire, alice, bob, ids } = await fiveHundredQueued(t);
   const held = wire.holdAfter('up', 7_000);
   await alice.setOffline(false);
@@ -72,7 +72,7 @@ test('the tab is killed while 500 messages drain, a frame cut in the middle (F36
   await deliveredOnce(alice, bob, ids);
 });
 
-test('the whole browser is killed while 500 messages drain (F36, B14)', { timeout: 90_000 }, async (t) => {
+test('a browser killed while sending delivers each message once (F36, B14)', { timeout: 90_000 }, async (t) => {
   const browser = await startBrowser();
   t.after(() => browser.stop());
   const { wire, alice, bob, ids } = await fiveHundredQueued(t, browser);
@@ -87,7 +87,7 @@ test('the whole browser is killed while 500 messages drain (F36, B14)', { timeou
   await deliveredOnce(alice, bob, ids);
 });
 
-test('the relay is killed while 500 messages drain, and started again (F10, I1, I25)', { timeout: 90_000 }, async (t) => {
+test('a relay killed while receiving gets each message once (F10, I1, I25)', { timeout: 90_000 }, async (t) => {
   const { wire, alice, bob, ids } = await fiveHundredQueued(t);
   const held = wire.holdAfter('down', 1_500);
   await alice.setOffline(false);
@@ -102,7 +102,7 @@ test('the relay is killed while 500 messages drain, and started again (F10, I1, 
   for (const { id, sequenceNumber } of known) assert.equal(list[sequenceNumber - 1].id, id, 'what was acknowledged stands where it stood (I1)');
 });
 
-test('acknowledged messages outlive a SIGKILL of the relay at once after it (I1)', { timeout: 60_000 }, async (t) => {
+test('acknowledged messages outlive an immediate SIGKILL of the relay (I1)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice');
   const ids = await alice.sendAtOnce(texts('safe', 50));
@@ -114,7 +114,7 @@ test('acknowledged messages outlive a SIGKILL of the relay at once after it (I1)
   assert.deepEqual(list.map(({ id }) => id), ids);
 });
 
-test('a path that dies without a sign is found out, and what was written is delivered once (F6, B20)', { timeout: 90_000 }, async (t) => {
+test('a silently dead path is found and messages arrive once (F6, B20)', { timeout: 90_000 }, async (t) => {
   const wire = await cable(t);
   const { device } = cast(t, stage);
   const bob = await device('bob');
@@ -132,7 +132,7 @@ test('a path that dies without a sign is found out, and what was written is deli
   assert.deepEqual(duplicates(bob.heard), []);
 });
 
-test('the browser deletes the database: what was sent comes back, and the application is told, once (B3, B12, F32)', { timeout: 60_000 }, async (t) => {
+test('sent messages return after the browser deletes the database (B3, B12, F32)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const bob = await device('bob');
   const alice = await device('alice');

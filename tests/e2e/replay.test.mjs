@@ -25,7 +25,7 @@ test('a message that one device lacks is lost', async () => {
   assert.deepEqual(await verdict(good, rows('a1', 'b1')), { ...clean, lost: 1, out_of_order: 1 });
 });
 
-test('a message without a place in the log is not acknowledged', async () => {
+test('a message without a sequence number counts as unacknowledged', async () => {
   const waiting = [message('a1', 1), message('b1', 2), message('a2', undefined)];
   assert.deepEqual(await verdict(waiting, good), { ...clean, acknowledged: 2 });
 });
@@ -36,13 +36,13 @@ test('a message that is shown or heard twice is duplicated', async () => {
   assert.deepEqual(await verdict(good, good, ['a1', 'a2', 'a1']), { ...clean, duplicated: 1 });
 });
 
-test('places where devices disagree, and a writer whose messages changed places, are out of order', async () => {
+test('disagreeing places and swapped messages count as out of order', async () => {
   assert.deepEqual(await verdict(good, rows('b1', 'a1', 'a2')), { ...clean, out_of_order: 2 });
   const swapped = rows('a2', 'b1', 'a1');
   assert.deepEqual(await verdict(swapped, swapped), { ...clean, out_of_order: 1 });
 });
 
-test('another text is altered, an id that nobody confirmed is unconfirmed', async () => {
+test('changed texts count as altered and extra ids as unconfirmed', async () => {
   const altered = good.map((each) => (each.id === 'b1' ? { ...each, text: 'something else' } : each));
   assert.deepEqual(await verdict(altered, altered), { ...clean, altered: 1 });
   const more = rows('a1', 'b1', 'a2', 'a3');

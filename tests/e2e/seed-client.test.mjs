@@ -16,7 +16,7 @@ async function seedClient(t, device, deviceId) {
   return client;
 }
 
-test('a seed client announces itself, asks for what it missed and gets it in the seed\'s form', { timeout: 60_000 }, async (t) => {
+test('a seed client catches up in its own frames', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice');
   const ids = await alice.send('one', 'two', 'three');
   await converge([alice], 3);
@@ -44,7 +44,7 @@ test('a seed client announces itself, asks for what it missed and gets it in the
   });
 });
 
-test('what a seed client queued reaches the SDK once, though it sends it twice (I3)', { timeout: 60_000 }, async (t) => {
+test('messages a seed client sends twice reach the SDK once (I3)', { timeout: 60_000 }, async (t) => {
   const { device, wallets } = cast(t, stage);
   const alice = await device('alice');
   const seed = await seedClient(t, alice, 'seed-device');
@@ -83,7 +83,7 @@ test('live chat frames without a type go both ways', { timeout: 60_000 }, async 
   assert.equal(chat.sequenceNumber, 2);
 });
 
-test('bad frames are answered with an error frame, and the relay goes on serving', { timeout: 60_000 }, async (t) => {
+test('the relay answers bad frames with errors and keeps serving', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice');
   const bad = [
     'not json', '[]', '{"type":"no_such_type"}', '{"type":7}',

@@ -21,23 +21,23 @@ test('a journal with everything once at its place is clean', async () => {
   assert.deepEqual(await verdict(rows('a1', 'b1', 'a2')), clean);
 });
 
-test('what was acknowledged and is not there, or elsewhere, is lost', async () => {
+test('an acknowledged message missing from its place counts as lost', async () => {
   assert.equal((await verdict(rows('a1', 'b1'))).lost, 2, 'not at its place, and nowhere');
   assert.equal((await verdict(rows('a1', 'a2', 'b1'))).lost, 2);
 });
 
-test('an id or a text that stands there again is there twice', async () => {
+test('a repeated id or text counts as stored twice', async () => {
   assert.equal((await verdict(rows('a1', 'b1', 'a2', 'a2'))).twice, 2);
   assert.equal((await verdict([...rows('a1', 'b1', 'a2'), { id: 'a3', text: 'text of a2' }])).twice, 1);
 });
 
-test('another text is altered, an entry that changed has moved, a refusal is told', async () => {
+test('altered texts, moved entries and refusals are counted', async () => {
   assert.equal((await verdict([...rows('a1', 'b1'), { id: 'a2', text: 'another' }])).altered, 1);
   assert.equal((await verdict(rows('a1', 'b1', 'a2'), { heard: rows('a1', 'a2') })).moved, 1);
   assert.equal((await verdict(rows('a1', 'b1', 'a2'), { refusals: ['COUNTER_GAP'] })).refused, 1);
 });
 
-test('a page that lacks, changes or doubles what was confirmed is found out', () => {
+test('lost, altered and doubled messages on a page are counted', () => {
   const texts = new Map(written.map(({ id, text }) => [id, text]));
   const counted = (list) => {
     const counts = { lost: 0, twice: 0, altered: 0 };

@@ -7,7 +7,7 @@ import { until } from './harness/wait.mjs';
 
 const stage = scene();
 
-test('the complete flow of the seed\'s document', { timeout: 60_000 }, async (t) => {
+test('the flow of the seed\'s document works completely', { timeout: 60_000 }, async (t) => {
   const { device, wallets } = cast(t, stage);
   const bob = await device('bob', { offline: true });
   const peer = await bob.page.evaluate(async ({ relayEndpoint, peerWallet }) => {
@@ -51,7 +51,7 @@ test('auto-sync fetches by itself, at its interval', { timeout: 60_000 }, async 
   assert.deepEqual(Object.keys(stats).sort(), names);
 });
 
-test('SyncManager as the seed\'s document shows it', { timeout: 60_000 }, async (t) => {
+test('SyncManager works as the seed\'s document shows', { timeout: 60_000 }, async (t) => {
   const { device, wallets } = cast(t, stage);
   const bob = await device('bob');
   const outcome = await bob.page.evaluate(async ({ endpoint, wallet, peer, database }) => {
@@ -147,7 +147,7 @@ test('a transport that the application supplies carries everything', { timeout: 
   assert.equal(list[0].text, 'over my own transport');
 });
 
-test('VectorClock: tick, get, merge, compare, parse and print', { timeout: 60_000 }, async (t) => {
+test('VectorClock ticks, merges, compares, parses and prints', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice', { offline: true });
   const outcome = await alice.page.evaluate(async () => {
     const { VectorClock } = globalThis.device.sync;
@@ -169,7 +169,7 @@ test('VectorClock: tick, get, merge, compare, parse and print', { timeout: 60_00
   });
 });
 
-test('a handler that throws breaks nothing, one that was taken off hears nothing', { timeout: 60_000 }, async (t) => {
+test('throwing handlers break nothing and removed ones hear nothing', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice');
   const bob = await device('bob');
@@ -210,7 +210,7 @@ test('hostile text stays text, byte for byte (T18)', { timeout: 60_000 }, async 
   assert.equal(await bob.page.evaluate(() => globalThis.owned), undefined);
 });
 
-test('what one device exports another one imports, and goes on from there', { timeout: 60_000 }, async (t) => {
+test('a device imports an export and continues from there', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const phone = await device('alice');
   await phone.send(...texts('kept', 5));

@@ -21,7 +21,7 @@ before(() => {
 
 after(() => rmSync(project, { recursive: true, force: true }));
 
-test('npm pack has the wasm, the types and the licences, and nothing else', (t) => {
+test('npm pack has wasm, types and licences and nothing else', (t) => {
   const files = packed.files.map(({ path }) => path).sort();
   assert.deepEqual(files, [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
@@ -42,7 +42,7 @@ test('nothing in the package names this machine', () => {
 });
 
 for (const moduleResolution of ['bundler', 'nodenext']) {
-  test(`a strict TypeScript application compiles against it (${moduleResolution})`, () => {
+  test(`a strict TypeScript application compiles against the package (${moduleResolution})`, () => {
     copyFileSync(join(root, 'tests', 'types', 'consumer.ts'), join(project, 'consumer.ts'));
     const module = moduleResolution === 'bundler' ? 'ES2022' : 'NodeNext';
     const flags = ['--strict', '--noEmit', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022'];
@@ -55,7 +55,7 @@ for (const moduleResolution of ['bundler', 'nodenext']) {
 }
 
 for (const entry of ['solconnect-sync', 'solconnect-sync/inline']) {
-  test(`importing ${entry} does no work, so a server can render with it`, () => {
+  test(`importing ${entry} does no work`, () => {
     const code = `
       const before = Object.getOwnPropertyNames(globalThis).sort().join();
       for (const name of ['fetch', 'setTimeout', 'setInterval']) globalThis[name] = () => { throw new Error(name + ' at import'); };

@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_up_to_the_cap_and_repeat_with_the_seed() {
+    fn waits_grow_to_their_cap_and_repeat_per_random_seed() {
         let longest = |failures| {
             let mut random = fastrand::Rng::with_seed(7);
             (0..2_000).map(|_| delay_ms(1_000, failures, &mut random)).max().unwrap()

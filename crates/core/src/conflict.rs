@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_versions_of_a_wallet_the_first_in_the_log_goes() {
+    fn a_wallet_with_too_many_versions_loses_its_earliest() {
         let mut foreign = version("f", 1, 0, 0);
         foreign.message.sender_wallet = "other".into();
         let mut versions = vec![foreign];

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_id_of_a_place_has_a_start() {
+    fn an_id_has_a_start_only_at_its_own_place() {
         let id = message_id("room", "dev", "aB3xY9", 12);
         assert_eq!(start_of(&id, "room", "dev", 12), Some("aB3xY9"));
         assert_eq!(start_of("room:dev:12", "room", "dev", 12), Some(""));

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_follows_without_a_hole_is_taken() {
+    fn a_log_accepts_only_entries_that_leave_no_gap() {
         let batch = || vec![entry(2, "a", 2, 1), entry(3, "b", 1, 2)];
         let mut one = log(&[entry(1, "a", 1, 0)]);
         assert_eq!(one.accept(batch()).unwrap().len(), 2);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_honest_relay_sends_is_refused() {
+    fn a_batch_no_honest_relay_sends_is_refused() {
         let broken = [
             vec![entry(1, "a", 1, 0), entry(3, "a", 2, 0)],
             vec![entry(1, "a", 1, 0), entry(2, "a", 1, 0)],
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_concurrent_with_foreign_entries_behind_what_it_knows() {
+    fn an_entry_is_concurrent_with_foreign_entries_it_never_knew() {
         let base = [entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2), entry(4, "a", 3, 3)];
         let one = log(&base);
         let concurrent = |device: &str, knows: u64| one.is_concurrent(&entry(5, device, 9, knows));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_entry_knows_beside_the_log_is_no_conflict() {
+    fn entries_named_in_also_are_not_concurrent() {
         let one = log(&[entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2)]);
         let knowing = |pairs: &[(&str, u64)]| {
             let mut also = VectorClock::new();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_that_of_the_log_up_to_what_is_known() {
+    fn an_entrys_clock_covers_exactly_the_log_it_knows() {
         let one = log(&[entry(1, "a", 1, 0), entry(2, "b", 1, 1), entry(3, "a", 2, 2), entry(4, "b", 2, 1)]);
         let clock = |entry: &Entry| one.clock_of(entry).to_string();
         assert_eq!(clock(&entry(5, "c", 1, 4)), r#"{"a":2,"b":2,"c":1}"#);

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_half_is_the_replacement_character_and_nothing_else_changes() {
+    fn only_lone_surrogates_become_replacement_characters() {
         let cases = [
             (r#""\ud83d""#, r#""\ufffd""#),
             (r#""\uD83D""#, r#""\ufffd""#),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_halves_is_not_copied() {
+    fn text_without_lone_surrogates_is_not_copied() {
         let whole =
             ["", "\\", "\\é", "\\u", "\\ud8", "\\ud83", r#""\\ud83d""#, r#""\uD83D\uDE00""#, r#""\ud7ff\ue000\+d83""#, "\\u+d83\\ud8é3"];
         for json in whole {

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_refuses_counters_that_are_no_counters() {
+    fn parse_refuses_malformed_clocks() {
         for bad in [r#"{"a":-1}"#, r#"{"a":1.5}"#, r#"{"a":9007199254740992}"#, r#"{"a":1e300}"#, r#"{"a":"1"}"#, "[]", r#"{"":1}"#, "7"] {
             let error = bad.parse::<VectorClock>().unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidVectorClock, "{bad}");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_only_informs_is_short_or_left_out() {
+    fn an_informational_clock_of_many_devices_is_left_out() {
         let mut clock = VectorClock::new();
         for n in 0..INFORMING_CLOCK_DEVICES_MAX {
             clock.tick(&format!("device-{n}")).unwrap();

@@ -59,7 +59,7 @@ fn shown(world: &World, index: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_is_written_offline_survives_the_tab_and_is_delivered_once() {
+fn offline_messages_survive_their_tab_and_arrive_once() {
     let mut world = healthy(2);
     world.feed(0, Input::SetOffline { offline: true });
     send(&mut world, 0, "one");
@@ -111,7 +111,7 @@ fn status_moves_from_queued_to_read() {
 }
 
 #[test]
-fn every_device_of_a_wallet_follows_the_status_of_its_messages() {
+fn every_device_of_a_wallet_follows_its_message_statuses() {
     let mut world = healthy(3);
     let id = send(&mut world, 0, "hello");
     world.run_for(1_000);
@@ -122,7 +122,7 @@ fn every_device_of_a_wallet_follows_the_status_of_its_messages() {
 }
 
 #[test]
-fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
+fn a_cloned_profile_becomes_its_own_device_and_loses_nothing() {
     // B26, F41: two browsers with one device id write different messages under one counter.
     let mut world = healthy(2);
     send(&mut world, 0, "before");
@@ -148,7 +148,7 @@ fn a_cloned_profile_becomes_a_device_of_its_own_and_loses_nothing() {
 }
 
 #[test]
-fn what_was_sent_behind_a_refused_message_is_not_stored_twice() {
+fn messages_sent_behind_a_refused_one_are_stored_once() {
     // The clone's second frame would fit right behind what the original has written.
     let mut world = healthy(2);
     let clone = world.add_device("clone", WALLETS[0], ClientConfig::default());
@@ -204,7 +204,7 @@ fn a_restored_backup_never_reuses_a_counter() {
 }
 
 #[test]
-fn a_relay_that_was_set_back_is_an_error_and_nothing_is_renumbered() {
+fn a_rolled_back_relay_is_reported_and_nothing_is_renumbered() {
     // F19, I19.
     let mut world = healthy(2);
     send(&mut world, 0, "one");
@@ -226,7 +226,7 @@ fn a_relay_that_was_set_back_is_an_error_and_nothing_is_renumbered() {
 }
 
 #[test]
-fn concurrent_edits_have_the_same_winner_everywhere_and_manual_stays_open() {
+fn manual_conflicts_show_one_winner_and_stay_open_until_resolved() {
     let mut world = World::new(3, Faults::default());
     let manual = ClientConfig { conflict_resolution_strategy: Strategy::Manual, ..ClientConfig::default() };
     for (name, wallet) in [("phone", WALLETS[0]), ("laptop", WALLETS[0]), ("peer", WALLETS[1])] {
@@ -304,7 +304,7 @@ fn a_dead_path_is_found_by_silence_alone() {
 }
 
 #[test]
-fn a_sync_without_a_relay_fails_after_its_retries_and_keeps_the_queue() {
+fn a_sync_without_a_relay_fails_and_keeps_the_queue() {
     let mut world = healthy(1);
     world.feed(0, Input::SetOffline { offline: true });
     send(&mut world, 0, "waits");

@@ -58,7 +58,7 @@ fn an_import_cannot_write_into_the_log_of_another_session() {
 }
 
 #[test]
-fn an_import_of_what_cannot_be_written_is_refused() {
+fn an_import_with_an_unwritable_entry_is_refused() {
     let mut entries = vec![entry(&session_of(WALLET, PEER), 1)];
     entries[0].server_timestamp = INTEGER_MAX + 1;
     let (commits, imported) = import(entries);
@@ -85,7 +85,7 @@ fn a_reported_conflict_repeats_only_a_few_texts() {
 }
 
 #[test]
-fn a_receipt_of_the_year_1970_is_one_without_a_time() {
+fn a_receipt_time_of_zero_means_no_time() {
     let receipt = |timestamp| Frame {
         head: Head { session_id: "room".into(), ..Head::default() },
         body: Body::ReadReceipt(ReadReceipt { receipts: vec![Receipt { timestamp, ..Receipt::default() }], ..ReadReceipt::default() }),
@@ -97,7 +97,7 @@ fn a_receipt_of_the_year_1970_is_one_without_a_time() {
 }
 
 #[test]
-fn a_name_that_every_row_would_repeat_is_refused() {
+fn an_overlong_wallet_or_session_name_is_refused() {
     let long = "x".repeat(ID_BYTES_MAX + 1);
     let with_wallet = |wallet: &str| {
         let mut entry = entry("room", 1);
@@ -123,7 +123,7 @@ fn a_name_that_every_row_would_repeat_is_refused() {
 }
 
 #[test]
-fn what_no_reader_takes_is_not_written_into_a_batch() {
+fn a_batch_refuses_entries_that_readers_would_refuse() {
     let twisted: [fn(&mut Entry); 10] = [
         |entry| entry.device_id.clear(),
         |entry| entry.device_id = "x".repeat(ID_BYTES_MAX + 1),
@@ -151,7 +151,7 @@ fn what_no_reader_takes_is_not_written_into_a_batch() {
 }
 
 #[test]
-fn an_id_that_only_resembles_our_own_stays_as_it_is() {
+fn an_id_resembling_our_own_form_is_kept_unchanged() {
     for id in ["room:d:01", "room:d:+1", "room:d:1"] {
         let mut entry = entry("room", 1);
         entry.message.id = id.into();
@@ -161,7 +161,7 @@ fn an_id_that_only_resembles_our_own_stays_as_it_is() {
 }
 
 #[test]
-fn a_frame_says_one_thing_once() {
+fn a_frame_with_two_bodies_or_batches_is_refused() {
     let head = Head { session_id: "room".into(), device_id: "d".into(), ..Head::default() };
     let unsent = Entry { sequence_number: 0, ..entry("room", 1) };
     let messages = Batch::of(&[unsent]).unwrap();
@@ -177,7 +177,7 @@ fn a_frame_says_one_thing_once() {
 }
 
 #[test]
-fn lists_in_json_are_read_no_further_than_their_limit() {
+fn an_overlong_json_list_is_refused() {
     let listing = |count: usize| format!(r#"{{"type":"sync_update","messages":[{}]}}"#, vec![r#"{"message":{}}"#; count].join(","));
     assert!(Frame::parse(&listing(BATCH_MESSAGES_MAX)).is_ok());
     assert_eq!(Frame::parse(&listing(BATCH_MESSAGES_MAX + 1)).unwrap_err().code, ErrorCode::InvalidMessageFormat);
@@ -185,7 +185,7 @@ fn lists_in_json_are_read_no_further_than_their_limit() {
 }
 
 #[test]
-fn what_a_frame_says_is_taken_up_to_its_limits_and_no_further() {
+fn a_binary_frame_beyond_a_field_limit_is_refused() {
     let read = |body| {
         let frame = Frame { head: Head { session_id: "room".into(), ..Head::default() }, body };
         let (of_json, of_bytes) = (Frame::parse(&frame.to_json()), Frame::from_bytes(&frame.to_bytes().unwrap()));
@@ -224,7 +224,7 @@ fn what_a_frame_says_is_taken_up_to_its_limits_and_no_further() {
 }
 
 #[test]
-fn a_receipt_has_a_time_of_any_form_but_not_of_any_length() {
+fn a_receipt_with_an_overlong_time_is_unreadable() {
     let read = |bytes: usize| {
         let receipt = Receipt { timestamp: Stamp::Text("x".repeat(bytes)), ..Receipt::default() };
         Frame::parse(
@@ -243,7 +243,7 @@ fn a_receipt_has_a_time_of_any_form_but_not_of_any_length() {
 }
 
 #[test]
-fn a_frame_has_64_kib_and_no_more() {
+fn a_frame_above_64_kib_is_refused() {
     let chat = |bytes: usize| {
         let empty = r#"{"roomId":"r","message":""}"#;
         empty.replace(r#""}"#, &format!(r#"{}"}}"#, "x".repeat(bytes - empty.len())))
@@ -262,7 +262,7 @@ fn a_frame_has_64_kib_and_no_more() {
 }
 
 #[test]
-fn lists_in_the_binary_form_are_read_no_further_than_their_limit() {
+fn an_overlong_binary_list_is_refused() {
     let read = |ack: SyncAck| Frame::from_bytes(&Frame { head: Head::default(), body: Body::SyncAck(ack) }.to_bytes().unwrap());
     let counters = |count: usize| SyncAck { acknowledged_counters: vec![7; count], ..SyncAck::default() };
     assert!(read(counters(BATCH_MESSAGES_MAX)).is_ok());

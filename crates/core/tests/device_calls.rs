@@ -14,7 +14,7 @@ use solconnect_sync_core::message::Stamp;
 use solconnect_sync_core::time::iso_from_ms;
 
 #[test]
-fn what_was_read_is_told_at_once_and_again_at_every_connection() {
+fn read_marks_are_sent_at_once_and_on_every_connection() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 3));
     desk.forget();
@@ -48,7 +48,7 @@ fn what_was_read_is_told_at_once_and_again_at_every_connection() {
 }
 
 #[test]
-fn a_message_has_the_type_and_the_time_of_the_call() {
+fn a_message_gets_its_type_and_time_from_the_call() {
     let mut desk = Desk::new();
     let call = |request| Input::Send {
         request,
@@ -66,7 +66,7 @@ fn a_message_has_the_type_and_the_time_of_the_call() {
 }
 
 #[test]
-fn a_database_keeps_its_device_id_and_the_wallet_is_the_connected_one() {
+fn a_database_keeps_its_device_id_across_reloads() {
     let mut desk = Desk::new();
     assert_eq!((desk.client.device_id(), desk.client.wallet()), (desk.device_id().as_str(), Some(WALLET)));
     let device = desk.device_id();
@@ -75,7 +75,7 @@ fn a_database_keeps_its_device_id_and_the_wallet_is_the_connected_one() {
 }
 
 #[test]
-fn who_has_never_synced_has_no_time_of_it() {
+fn a_device_that_never_synced_has_no_last_sync_time() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     assert_eq!(desk.client.sync_status().last_sync_ms, None);
     desk.connect();
@@ -84,7 +84,7 @@ fn who_has_never_synced_has_no_time_of_it() {
 }
 
 #[test]
-fn a_device_writes_as_many_messages_as_can_be_counted() {
+fn sending_beyond_the_largest_counter_is_refused() {
     let mut desk = Desk::new();
     let mut record = desk.records.snapshot().sessions.remove(0);
     record.counter = INTEGER_MAX - 1;
@@ -104,7 +104,7 @@ fn a_device_writes_as_many_messages_as_can_be_counted() {
 }
 
 #[test]
-fn an_edit_or_a_deletion_of_an_own_message_shows_at_once() {
+fn own_edits_and_deletions_show_at_once() {
     let mut desk = Desk::with(ClientConfig { conflict_resolution_strategy: Strategy::Latest, ..ClientConfig::default() });
     let id = desk.send("draft");
     let edit = |text: Option<&str>| {
@@ -126,7 +126,7 @@ fn an_edit_or_a_deletion_of_an_own_message_shows_at_once() {
 }
 
 #[test]
-fn an_import_stores_what_follows_and_counts_it() {
+fn an_import_stores_and_counts_only_new_entries() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     let import = |entries: Vec<Entry>| move |request| Input::Import { request, peer_wallet: PEER.into(), entries };
     assert_eq!(desk.call(import(foreign_log(1, 3))), Ok(Reply::Count(3)));
@@ -142,7 +142,7 @@ fn an_import_stores_what_follows_and_counts_it() {
 }
 
 #[test]
-fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
+fn auto_sync_keeps_its_interval_until_switched_off() {
     let mut desk = Desk::new();
     let every = |interval_ms: Option<u64>| move |request| Input::AutoSync { request, session_id: session(), interval_ms };
     desk.call(every(Some(5_000))).unwrap();
@@ -164,7 +164,7 @@ fn auto_sync_asks_at_its_interval_until_it_is_switched_off() {
 }
 
 #[test]
-fn a_session_that_took_no_part_for_a_while_joins_and_asks_anew() {
+fn a_reopened_session_announces_itself_and_asks_again() {
     let mut desk = Desk::new();
     desk.call(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() }).unwrap();
     desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
@@ -209,7 +209,7 @@ fn an_outbox_that_is_full_takes_no_more() {
 }
 
 #[test]
-fn a_device_keeps_so_many_sessions_and_no_more() {
+fn opening_more_sessions_than_allowed_is_refused() {
     let record = |number: usize| SessionRecord::new(format!("room {number}"), WALLET.into(), PEER.into());
     let open = |sessions: usize| {
         let snapshot = Snapshot { sessions: (0..sessions).map(record).collect(), ..Snapshot::default() };
@@ -360,7 +360,7 @@ fn a_sync_fails_when_the_relay_stays_busy() {
 }
 
 #[test]
-fn a_sync_of_a_session_that_could_not_be_stored_is_refused() {
+fn a_sync_of_an_unstored_session_is_refused() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     let opens = desk.ask(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() });

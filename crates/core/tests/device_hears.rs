@@ -52,7 +52,7 @@ fn a_push_is_stored_acknowledged_and_told_once_i6() {
 }
 
 #[test]
-fn a_push_that_leaves_a_gap_makes_the_device_ask_once() {
+fn a_push_with_a_gap_makes_the_device_ask_once() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 1));
     desk.forget();
@@ -67,7 +67,7 @@ fn a_push_that_leaves_a_gap_makes_the_device_ask_once() {
 }
 
 #[test]
-fn an_answer_in_parts_has_time_for_each() {
+fn each_part_of_an_answer_gets_its_own_timeout() {
     let mut desk = Desk::new();
     desk.sync(SyncScope::Everything);
     for sequence in 1..=4 {
@@ -80,7 +80,7 @@ fn an_answer_in_parts_has_time_for_each() {
 }
 
 #[test]
-fn a_heartbeat_with_a_higher_head_shows_that_something_was_missed() {
+fn a_heartbeat_with_a_higher_head_makes_the_device_ask() {
     let mut desk = Desk::new();
     desk.head_is(0);
     assert!(desk.sent().is_empty());
@@ -89,7 +89,7 @@ fn a_heartbeat_with_a_higher_head_shows_that_something_was_missed() {
 }
 
 #[test]
-fn what_no_honest_relay_says_ends_the_connection() {
+fn a_frame_no_honest_relay_sends_ends_the_connection() {
     let broken: [fn(&mut Desk); 5] = [
         |desk| desk.hear_bytes(&[0xff]),
         |desk| desk.hear(Body::SyncResponse(SyncResponse { messages: Batch::from_bytes(b"?"), ..SyncResponse::default() })),
@@ -117,7 +117,7 @@ fn what_no_honest_relay_says_ends_the_connection() {
 }
 
 #[test]
-fn a_relay_that_has_less_than_before_is_an_error_i19() {
+fn a_relay_with_a_lower_head_is_reported_i19() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 3));
     desk.lose();
@@ -151,7 +151,7 @@ fn a_silent_connection_is_asked_and_then_given_up() {
 }
 
 #[test]
-fn an_awakened_device_asks_at_once_whether_its_path_is_alive() {
+fn an_awakened_device_probes_its_connection_at_once() {
     let mut desk = Desk::new();
     desk.feed(Input::Awake);
     desk.feed(Input::Awake);
@@ -163,7 +163,7 @@ fn an_awakened_device_asks_at_once_whether_its_path_is_alive() {
 }
 
 #[test]
-fn a_socket_that_does_not_open_is_given_up_and_waits_grow() {
+fn sockets_that_do_not_open_are_retried_with_growing_waits() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     let mut longest_ms = 0;
     for attempt in 1..=30 {
@@ -206,7 +206,7 @@ fn late_words_of_an_old_socket_change_nothing() {
 }
 
 #[test]
-fn who_works_offline_has_no_connection() {
+fn an_offline_device_has_no_connection() {
     let mut desk = Desk::new();
     let call = desk.sync(SyncScope::Everything);
     desk.feed(Input::SetOffline { offline: true });
@@ -248,7 +248,7 @@ fn receipts_move_the_statuses_of_own_messages() {
 }
 
 #[test]
-fn a_receipt_tells_of_each_own_message_once_and_of_no_other() {
+fn a_receipt_updates_each_own_message_once_and_no_other() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 1));
     let id = desk.send("mine");
@@ -261,7 +261,7 @@ fn a_receipt_tells_of_each_own_message_once_and_of_no_other() {
 }
 
 #[test]
-fn what_a_device_wrote_and_what_it_hears_enter_its_log_in_order() {
+fn own_and_heard_messages_enter_the_log_in_order() {
     let mut desk = Desk::new();
     desk.send("mine");
     desk.held = Some(Default::default());
@@ -283,7 +283,7 @@ fn what_a_device_wrote_and_what_it_hears_enter_its_log_in_order() {
 }
 
 #[test]
-fn a_message_that_the_log_brings_before_its_acknowledgement_is_told_as_sent() {
+fn a_message_pushed_before_its_acknowledgement_is_reported_sent() {
     let mut desk = Desk::new();
     desk.send("mine");
     let mut own = desk.records.snapshot().outbox.remove(0).entries;
@@ -294,7 +294,7 @@ fn a_message_that_the_log_brings_before_its_acknowledgement_is_told_as_sent() {
 }
 
 #[test]
-fn a_gap_takes_back_what_was_acknowledged_behind_it() {
+fn a_counter_gap_resends_acknowledged_but_unlogged_messages() {
     let mut desk = Desk::new();
     desk.send("one");
     desk.send("two");
@@ -310,7 +310,7 @@ fn a_gap_takes_back_what_was_acknowledged_behind_it() {
 }
 
 #[test]
-fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
+fn a_receipt_updates_messages_written_before_a_reload() {
     let mut desk = Desk::new();
     let id = desk.send("one");
     desk.acknowledge(&[(1, 1)]);
@@ -324,7 +324,7 @@ fn a_receipt_tells_of_a_message_that_was_written_before_the_page_was_opened() {
 }
 
 #[test]
-fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
+fn the_peers_receipts_are_kept_beyond_the_wallet_limit() {
     let mut desk = Desk::new();
     desk.send("one");
     desk.acknowledge(&[(1, 1)]);
@@ -339,7 +339,7 @@ fn receipts_of_so_many_wallets_are_kept_and_always_those_of_the_peer() {
 }
 
 #[test]
-fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed() {
+fn concurrent_messages_are_reported_with_what_they_missed() {
     let mut desk = Desk::new();
     let mut late = foreign(2, 1, "late");
     late.device_id = "tablet".into();
@@ -365,7 +365,7 @@ fn messages_that_did_not_know_of_each_other_are_reported_with_what_they_missed()
 }
 
 #[test]
-fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
+fn an_edit_stays_in_its_messages_place_after_a_reload() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 2));
     desk.forget();
@@ -387,7 +387,7 @@ fn a_new_version_stands_in_the_place_of_its_message_and_survives_a_reload() {
 }
 
 #[test]
-fn of_a_deleted_message_no_text_shows_whatever_its_deletion_says() {
+fn a_deleted_message_shows_no_text_even_of_its_deletion() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 1));
     let mut deletion = foreign(2, 2, "still here");
@@ -398,7 +398,7 @@ fn of_a_deleted_message_no_text_shows_whatever_its_deletion_says() {
 }
 
 #[test]
-fn small_batches_are_joined_when_they_are_many_or_a_large_one_follows() {
+fn small_batches_join_when_many_or_before_a_large_one() {
     let joins = |desk: &mut Desk| -> Vec<(u64, u64)> {
         let writes = desk.commits.drain(..).flat_map(|commit| commit.writes);
         writes.filter_map(|write| if let Write::JoinLog { first, last, .. } = write { Some((first, last)) } else { None }).collect()
@@ -460,7 +460,7 @@ fn no_more_devices_are_listed_than_a_session_may_have() {
 /// Seed 3972 of the simulated world: a relay whose disk failed answered a part, then refused a message, and no more was
 /// asked for.
 #[test]
-fn after_a_refusal_in_the_middle_of_an_answer_the_rest_is_asked_for() {
+fn a_refusal_amid_an_answer_makes_the_device_ask_again() {
     let mut desk = Desk::new();
     desk.sync(SyncScope::Everything);
     desk.answer(&foreign_log(1, 2), 5);

@@ -18,7 +18,7 @@ fn numbers(statuses: &[(String, MessageStatus)], wanted: MessageStatus) -> Vec<u
 }
 
 #[test]
-fn a_connection_begins_with_who_it_is_and_what_it_lacks() {
+fn a_connection_begins_with_an_announcement_and_a_request() {
     for enable_compression in [true, false] {
         let mut desk = Desk::with(ClientConfig { enable_compression, max_batch_size: 7, ..ClientConfig::default() });
         desk.push(&foreign_log(1, 3));
@@ -40,7 +40,7 @@ fn a_connection_begins_with_who_it_is_and_what_it_lacks() {
 }
 
 #[test]
-fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
+fn a_queued_message_enters_the_log_in_one_commit_i2_i7() {
     let mut desk = Desk::new();
     desk.send("hello");
     assert_eq!((desk.queued(), desk.cursor()), (1, 0));
@@ -69,7 +69,7 @@ fn a_message_goes_from_queued_to_the_log_in_one_commit_i2_i7() {
 }
 
 #[test]
-fn what_is_in_the_log_is_swept_from_the_outbox_after_a_while_also_by_the_next_start() {
+fn logged_messages_leave_the_outbox_later_even_after_a_reload() {
     let mut desk = Desk::new();
     for text in ["a", "b", "c"] {
         desk.send(text);
@@ -90,7 +90,7 @@ fn what_is_in_the_log_is_swept_from_the_outbox_after_a_while_also_by_the_next_st
 }
 
 #[test]
-fn what_waits_is_sent_in_batches_of_which_only_so_many_are_under_way() {
+fn the_number_of_batches_under_way_is_limited() {
     let mut desk = Desk::unconnected(small_batches(), Default::default());
     for number in 0..25 {
         desk.send(&format!("message {number}"));
@@ -118,7 +118,7 @@ fn what_waits_is_sent_in_batches_of_which_only_so_many_are_under_way() {
 }
 
 #[test]
-fn an_acknowledged_message_whose_place_does_not_follow_waits_for_the_log() {
+fn an_acknowledged_message_beyond_a_gap_waits_for_the_log() {
     let mut desk = Desk::new();
     let id = desk.send("mine");
     desk.forget();
@@ -241,7 +241,7 @@ fn messages_that_wait_for_one_commit_share_the_next_one() {
 
 /// The commit of what was called also had something of the relay's, which came after it (found by the simulated world).
 #[test]
-fn what_could_not_be_stored_is_not_sent_before_it_is_i21() {
+fn a_message_whose_commit_failed_is_not_sent_unstored_i21() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     for text in ["a", "b"] {
@@ -267,7 +267,7 @@ fn what_could_not_be_stored_is_not_sent_before_it_is_i21() {
 }
 
 #[test]
-fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
+fn a_profile_taken_over_stops_writing_and_connecting() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     let call = desk.ask(|request| Input::Send {
@@ -294,7 +294,7 @@ fn a_profile_that_another_tab_took_over_writes_and_connects_no_more() {
 }
 
 #[test]
-fn a_gap_sends_again_from_what_the_relay_takes_next() {
+fn a_counter_gap_resends_from_the_expected_counter() {
     let mut desk = Desk::with(small_batches());
     for text in ["one", "two", "three", "four"] {
         desk.send(text);
@@ -317,7 +317,7 @@ fn a_gap_sends_again_from_what_the_relay_takes_next() {
 }
 
 #[test]
-fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
+fn a_counter_taken_elsewhere_gives_the_device_a_new_id() {
     for refusal in [ErrorCode::CounterReused, ErrorCode::CounterGap] {
         let mut desk = Desk::new();
         let old_id = desk.device_id();
@@ -341,7 +341,7 @@ fn a_counter_that_is_not_its_own_gives_the_device_a_new_id() {
 }
 
 #[test]
-fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
+fn a_message_refused_for_good_fails_and_others_go_on() {
     let mut desk = Desk::new();
     let [_, id, _] = ["one", "bad", "three"].map(|text| desk.send(text));
     desk.forget();
@@ -358,7 +358,7 @@ fn a_message_that_is_refused_for_good_fails_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_busy_relay_is_asked_again_after_a_wait_and_told_everything_anew() {
+fn a_busy_relay_is_sent_everything_again_after_a_wait() {
     for code in [ErrorCode::RelayBusy, ErrorCode::RelayStorageFailed, ErrorCode::NotAnnounced] {
         let mut desk = Desk::new();
         desk.send("one");
@@ -381,7 +381,7 @@ fn a_busy_relay_is_asked_again_after_a_wait_and_told_everything_anew() {
 }
 
 #[test]
-fn refusals_that_name_nothing_of_this_device_are_told_and_no_more() {
+fn refusals_about_nothing_of_this_device_only_warn() {
     let mut desk = Desk::new();
     desk.send("one");
     let id = desk.device_id();
@@ -416,7 +416,7 @@ fn an_update_without_an_answer_is_a_dead_path() {
 }
 
 #[test]
-fn a_sync_ends_when_all_is_sent_and_stored_and_counts_both() {
+fn a_sync_ends_when_everything_is_sent_and_stored() {
     let mut desk = Desk::new();
     desk.send("one");
     desk.send("two");
@@ -447,7 +447,7 @@ fn a_sync_ends_when_all_is_sent_and_stored_and_counts_both() {
 }
 
 #[test]
-fn a_sync_fails_after_so_many_lost_attempts_and_what_waits_stays() {
+fn a_sync_fails_after_its_retries_and_keeps_the_queue() {
     let mut desk = Desk::with(ClientConfig { max_retries: 2, ..ClientConfig::default() });
     desk.send("one");
     let call = desk.sync(SyncScope::Everything);
@@ -478,7 +478,7 @@ fn a_sync_that_cannot_begin_says_why() {
 }
 
 #[test]
-fn a_session_that_ended_still_sends_what_waits_and_takes_no_more() {
+fn an_ended_session_sends_its_queue_but_takes_no_more() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     desk.send("one");
     desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();

@@ -67,7 +67,7 @@ fn edit_of(target: &Entry, sequence_number: u64, counter: u64) -> Entry {
 }
 
 #[test]
-fn what_arrives_shows_when_it_is_stored_and_what_leaves_the_outbox_until_then_i21() {
+fn outbox_and_log_show_only_what_is_stored_i21() {
     let mut desk = Desk::new();
     let id = desk.send("mine");
     let mut desk = held(desk);
@@ -85,7 +85,7 @@ fn what_arrives_shows_when_it_is_stored_and_what_leaves_the_outbox_until_then_i2
 }
 
 #[test]
-fn messages_that_are_about_to_enter_the_log_show_before_those_that_wait() {
+fn messages_entering_the_log_show_before_waiting_ones() {
     let mut desk = Desk::new();
     ["a", "b", "c"].iter().for_each(|text| drop(desk.send(text)));
     let mut desk = held(desk);
@@ -146,7 +146,7 @@ fn a_session_shows_as_it_is_stored_while_another_changes() {
 }
 
 #[test]
-fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
+fn a_call_that_stores_nothing_waits_for_earlier_commits() {
     let calls: [fn(u64) -> Input; 2] = [
         |request| Input::Send { request, session_id: session(), text: "b".into(), content_type: None, message_id: None, known: None },
         |request| Input::CloseSession { request, session_id: session() },
@@ -164,7 +164,7 @@ fn a_call_that_stores_nothing_is_made_when_those_before_it_are_stored() {
 }
 
 #[test]
-fn a_commit_is_done_when_the_disk_says_so_of_that_one() {
+fn a_commit_ends_only_with_its_own_confirmation() {
     let mut desk = held(Desk::new());
     let calls = ["a", "b"].map(|text| {
         desk.ask(|request| Input::Send {
@@ -198,7 +198,7 @@ fn messages_of_two_sessions_in_one_commit_stay_apart() {
 }
 
 #[test]
-fn acknowledgements_that_share_a_commit_are_one_batch_in_each_log() {
+fn acknowledgements_in_one_commit_form_one_batch_per_log() {
     let mut desk = Desk::new();
     desk.send("a");
     desk.send("b");
@@ -217,7 +217,7 @@ fn acknowledgements_that_share_a_commit_are_one_batch_in_each_log() {
 }
 
 #[test]
-fn a_log_that_is_cleared_is_not_joined_and_what_shares_the_commit_is_stored() {
+fn clearing_a_log_skips_its_join_and_keeps_other_writes() {
     let mut desk = Desk::new();
     for sequence in 1..=31 {
         desk.push(&foreign_log(sequence, sequence));
@@ -234,7 +234,7 @@ fn a_log_that_is_cleared_is_not_joined_and_what_shares_the_commit_is_stored() {
 }
 
 #[test]
-fn what_must_survive_a_power_cut_is_stored_strictly() {
+fn new_ids_and_session_changes_are_stored_strictly() {
     let mut desk = Desk::new();
     desk.send("one");
     let strict = |desk: &Desk| desk.commits.last().unwrap().strict;
@@ -247,7 +247,7 @@ fn what_must_survive_a_power_cut_is_stored_strictly() {
 }
 
 #[test]
-fn what_could_not_be_stored_holds_up_no_sweep() {
+fn a_failed_commit_does_not_hold_up_sweeps() {
     let mut desk = Desk::new();
     desk.send("one");
     let mut desk = held(desk);
@@ -268,7 +268,7 @@ fn what_could_not_be_stored_holds_up_no_sweep() {
 }
 
 #[test]
-fn a_sweep_waits_for_the_commit_under_way_and_for_nothing_that_comes_later() {
+fn a_sweep_waits_only_for_the_commit_under_way() {
     let mut desk = Desk::new();
     desk.send("a");
     desk.acknowledge(&[(1, 1)]);
@@ -288,7 +288,7 @@ fn a_sweep_waits_for_the_commit_under_way_and_for_nothing_that_comes_later() {
 }
 
 #[test]
-fn a_device_whose_disk_takes_nothing_of_the_relay_asks_less_and_less_often() {
+fn a_device_that_cannot_store_asks_less_and_less_often() {
     let mut desk = held(Desk::new());
     let mut longest_ms = 0;
     for _ in 0..30 {
@@ -303,7 +303,7 @@ fn a_device_whose_disk_takes_nothing_of_the_relay_asks_less_and_less_often() {
 }
 
 #[test]
-fn a_relay_is_not_to_blame_for_what_waits_for_the_disk() {
+fn a_slow_disk_does_not_use_up_the_answer_timeout() {
     let mut desk = Desk::new();
     desk.send("a");
     let mut desk = held(desk);
@@ -319,7 +319,7 @@ fn a_relay_is_not_to_blame_for_what_waits_for_the_disk() {
 }
 
 #[test]
-fn an_acknowledgement_makes_room_before_it_is_stored_unless_nothing_may_be_said() {
+fn an_unstored_acknowledgement_makes_room_unless_sending_is_barred() {
     for (refusal, sent) in [(None, 1), (Some(ErrorCode::RelayBusy), 0), (Some(ErrorCode::NotAMember), 0)] {
         let mut desk = Desk::with(ClientConfig { max_batch_size: 1, ..ClientConfig::default() });
         (0..=UPDATES_IN_FLIGHT_MAX).for_each(|number| drop(desk.send(&format!("{number}"))));
@@ -346,7 +346,7 @@ fn a_sync_that_finds_nothing_tells_no_progress() {
 }
 
 #[test]
-fn a_session_that_ended_and_begins_again_syncs_no_longer_by_itself() {
+fn a_reopened_session_no_longer_syncs_by_itself() {
     let mut desk = Desk::new();
     desk.call(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) }).unwrap();
     desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
@@ -374,7 +374,7 @@ fn a_device_shows_its_old_id_until_the_new_one_is_stored_i21() {
 
 /// Seed 13081 of the simulated world.
 #[test]
-fn what_is_sent_and_queued_again_in_one_commit_shows_when_that_is_stored_i21() {
+fn a_requeued_message_shows_only_when_it_is_stored_i21() {
     let mut desk = Desk::new();
     desk.send("first");
     let mut desk = held(desk);
@@ -395,7 +395,7 @@ fn what_is_sent_and_queued_again_in_one_commit_shows_when_that_is_stored_i21() {
 }
 
 #[test]
-fn a_session_is_there_when_it_is_stored_i21() {
+fn a_session_appears_only_when_it_is_stored_i21() {
     let mut desk = held(Desk::new());
     desk.ask(|request| Input::OpenSession { request, peer_wallet: OTHER_PEER.into() });
     assert_eq!((desk.client.sessions().len(), desk.client.stored_sessions().len()), (1, 1));
@@ -408,7 +408,7 @@ fn a_session_is_there_when_it_is_stored_i21() {
 }
 
 #[test]
-fn a_reading_that_is_not_stored_is_not_told_to_the_relay_i21() {
+fn an_unstored_read_mark_is_not_sent_i21() {
     let mut desk = Desk::new();
     desk.push(&foreign_log(1, 1));
     desk.lose();
@@ -425,7 +425,7 @@ fn a_reading_that_is_not_stored_is_not_told_to_the_relay_i21() {
 }
 
 #[test]
-fn a_relay_that_has_less_than_an_import_which_failed_was_not_set_back() {
+fn a_failed_import_is_not_mistaken_for_a_relay_rollback() {
     let mut desk = Desk::new();
     desk.lose();
     let mut desk = held(desk);
@@ -439,7 +439,7 @@ fn a_relay_that_has_less_than_an_import_which_failed_was_not_set_back() {
 }
 
 #[test]
-fn a_receipt_is_told_when_it_is_stored_at_the_second_attempt() {
+fn a_receipt_is_reported_when_its_second_commit_succeeds() {
     let mut desk = held(with_a_message_in_the_log());
     read_by_the_peer(&mut desk, 1);
     desk.fail(ErrorCode::StorageError);
@@ -452,7 +452,7 @@ fn a_receipt_is_told_when_it_is_stored_at_the_second_attempt() {
 }
 
 #[test]
-fn a_conflict_that_is_stored_at_the_second_attempt_counts_once() {
+fn a_conflict_whose_first_commit_failed_counts_once() {
     let mut desk = held(with_a_message_in_the_log());
     desk.push(&[foreign(2, 1, "knows nothing of it")]);
     desk.fail(ErrorCode::StorageError);
@@ -465,7 +465,7 @@ fn a_conflict_that_is_stored_at_the_second_attempt_counts_once() {
 }
 
 #[test]
-fn a_session_that_could_not_be_closed_goes_on_syncing_by_itself() {
+fn a_session_that_failed_to_close_keeps_auto_syncing() {
     let mut desk = Desk::new();
     desk.call(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(20_000) }).unwrap();
     let mut desk = held(desk);
@@ -479,7 +479,7 @@ fn a_session_that_could_not_be_closed_goes_on_syncing_by_itself() {
 }
 
 #[test]
-fn versions_by_who_has_no_part_in_the_session_are_not_kept() {
+fn versions_by_outsiders_of_the_session_are_not_kept() {
     let mut desk = Desk::new();
     let log = foreign_log(1, 1);
     desk.push(&log);
@@ -492,7 +492,7 @@ fn versions_by_who_has_no_part_in_the_session_are_not_kept() {
 }
 
 #[test]
-fn the_relay_hears_of_a_cursor_that_is_stored_i21() {
+fn only_stored_cursors_are_sent_to_the_relay_i21() {
     let mut desk = held(Desk::new());
     desk.push(&foreign_log(1, 2));
     desk.forget();

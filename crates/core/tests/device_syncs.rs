@@ -9,7 +9,7 @@ use solconnect_sync_core::frame::Body;
 use solconnect_sync_core::limits::{BACKOFF_MS_MAX, TEXT_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 
 #[test]
-fn a_sync_counts_what_came_since_it_was_asked_for() {
+fn a_sync_counts_only_what_came_after_its_call() {
     let mut desk = Desk::new();
     desk.send("one");
     desk.acknowledge(&[(1, 1)]);
@@ -24,7 +24,7 @@ fn a_sync_counts_what_came_since_it_was_asked_for() {
 }
 
 #[test]
-fn a_session_knows_how_long_its_syncs_take_and_what_still_waits() {
+fn session_stats_show_sync_durations_and_pending_messages() {
     let mut desk = Desk::new();
     for duration_ms in [30, 60] {
         desk.sync(SyncScope::Everything);
@@ -53,7 +53,7 @@ fn a_frame_takes_as_many_messages_as_fit_it() {
 }
 
 #[test]
-fn what_is_under_way_is_sending_and_what_is_behind_it_queued() {
+fn messages_under_way_are_sending_and_later_ones_queued() {
     let mut desk = Desk::with(ClientConfig { max_batch_size: 1, ..ClientConfig::default() });
     let ids: Vec<String> = (0..UPDATES_IN_FLIGHT_MAX + 2).map(|number| desk.send(&format!("{number}"))).collect();
     let statuses =
@@ -66,7 +66,7 @@ fn what_is_under_way_is_sending_and_what_is_behind_it_queued() {
 }
 
 #[test]
-fn a_relay_that_stays_busy_is_asked_less_and_less_often() {
+fn a_busy_relay_is_asked_less_and_less_often() {
     let mut desk = Desk::new();
     let mut longest_ms = 0;
     for _ in 0..30 {
@@ -85,7 +85,7 @@ fn a_relay_that_stays_busy_is_asked_less_and_less_often() {
 }
 
 #[test]
-fn what_is_imported_after_a_session_joined_does_not_count_as_had_before_i19() {
+fn an_import_after_joining_causes_no_rollback_warning_i19() {
     for leaves in [true, false] {
         let mut desk = Desk::new();
         desk.call(|request| Input::OpenSession { request, peer_wallet: "11111111111111111111111111111112".into() }).unwrap();

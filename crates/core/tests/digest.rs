@@ -97,7 +97,7 @@ fn a_log_chains_the_digests_of_each_device() {
 }
 
 #[test]
-fn what_an_author_fixed_is_all_in_the_digest() {
+fn the_digest_covers_exactly_what_the_author_fixed() {
     let [_, edit, _] = entries();
     let changes: [fn(&mut Entry); 13] = [
         |entry| entry.counter = 3,

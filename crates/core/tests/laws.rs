@@ -54,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tick_is_after_all_that_was_known(a in clocks(), device in "[a-e]") {
+    fn a_ticked_clock_comes_after_its_previous_state(a in clocks(), device in "[a-e]") {
         let mut ticked = a.clone();
         ticked.tick(&device).unwrap();
         prop_assert_eq!(a.compare(&ticked), Causality::Before);

@@ -16,7 +16,7 @@ fn long_heartbeat() -> Value {
 }
 
 #[test]
-fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
+fn an_overlong_socket_queue_cuts_the_socket_at_once() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.stuck.push(1);
@@ -30,7 +30,7 @@ fn a_socket_is_cut_at_once_where_far_too_much_waits_for_it() {
 }
 
 #[test]
-fn a_full_seed_socket_gets_no_device_list_per_join_and_one_later() {
+fn a_full_seed_socket_later_gets_one_device_list() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &seed("watcher", "device_announce", json!({})));
@@ -51,7 +51,7 @@ fn a_full_seed_socket_gets_no_device_list_per_join_and_one_later() {
 }
 
 #[test]
-fn live_messages_wait_in_the_log_for_a_full_seed_socket() {
+fn a_full_seed_socket_misses_no_live_message() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &seed("reader", "device_announce", json!({})));
@@ -72,7 +72,7 @@ fn live_messages_wait_in_the_log_for_a_full_seed_socket() {
 }
 
 #[test]
-fn every_frame_of_the_relay_says_where_it_belongs_when_it_was_sent_and_which_it_is() {
+fn relay_frames_carry_session_sender_time_and_unique_id() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &seed("s", "device_announce", json!({})));
@@ -89,7 +89,7 @@ fn every_frame_of_the_relay_says_where_it_belongs_when_it_was_sent_and_which_it_
 }
 
 #[test]
-fn a_binary_frame_is_of_a_client_that_keeps_these_rules_or_later_ones() {
+fn a_binary_announcement_needs_protocol_version_one_or_later() {
     for (version, taken) in [(json!(null), false), (json!(0), false), (json!(1), true), (json!(2), true)] {
         let mut rooms = Rooms::new();
         rooms.open_binary(1);
@@ -105,7 +105,7 @@ fn a_binary_frame_is_of_a_client_that_keeps_these_rules_or_later_ones() {
 }
 
 #[test]
-fn a_device_that_writes_much_hears_others_although_it_acknowledges_nothing_of_its_own() {
+fn a_heavy_writer_hears_others_without_acknowledging_its_own() {
     let mut rooms = two();
     for first in (1..=UNACKNOWLEDGED_MESSAGES_MAX).step_by(100) {
         let messages: Vec<Value> = (first..first + 100).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
@@ -117,7 +117,7 @@ fn a_device_that_writes_much_hears_others_although_it_acknowledges_nothing_of_it
 }
 
 #[test]
-fn a_push_names_the_head_of_the_log_as_it_is_then() {
+fn a_push_names_the_logs_head_when_sent() {
     let mut rooms = two();
     for (connection, device) in [(1, "a"), (2, "b")] {
         rooms.say(connection, &v1(device, "sync_request", json!({ "maxBatchSize": 1 })));
@@ -154,7 +154,7 @@ fn a_session_is_kept_while_the_journal_works_for_it_i5() {
 }
 
 #[test]
-fn what_was_delivered_is_stored_although_everybody_has_left() {
+fn a_delivery_is_stored_even_after_everybody_left() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.say(2, &v1("b", "sync_ack", json!({ "acknowledgedSequences": [1] })));
@@ -222,7 +222,7 @@ fn busy(speaks_v1: bool) -> Rooms {
 }
 
 #[test]
-fn what_a_frame_costs_is_bounded_for_every_kind() {
+fn the_cost_of_every_frame_kind_is_bounded() {
     const FRAMES: usize = 40;
     for (kind, frame) in dearest() {
         let mut rooms = busy(frame["protocolVersion"] == json!(1));

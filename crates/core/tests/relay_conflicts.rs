@@ -6,7 +6,7 @@ use rooms::{Rooms, WALLETS, seed, two, unsent, update, v1};
 use serde_json::{Value, json};
 
 #[test]
-fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
+fn seed_clients_are_told_of_concurrent_messages() {
     let mut rooms = two();
     rooms.open(3);
     rooms.say(3, &seed("s", "device_announce", json!({})));
@@ -29,7 +29,7 @@ fn seed_clients_are_told_of_messages_that_did_not_know_of_each_other() {
 }
 
 #[test]
-fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
+fn conflicts_too_large_for_a_frame_are_told_without_texts() {
     let mut rooms = two();
     rooms.open(3);
     rooms.say(3, &seed("s", "device_announce", json!({})));
@@ -46,7 +46,7 @@ fn conflicts_that_do_not_fit_a_frame_are_told_without_their_texts() {
 }
 
 #[test]
-fn seed_clients_among_themselves_are_told_of_conflicts_too() {
+fn seed_clients_are_told_of_conflicts_among_themselves() {
     let mut rooms = Rooms::new();
     for (connection, device) in [(1, "s"), (2, "t")] {
         rooms.open(connection);

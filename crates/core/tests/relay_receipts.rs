@@ -7,7 +7,7 @@ use serde_json::json;
 use solconnect_sync_core::limits::RECEIPT_WALLETS_MAX;
 
 #[test]
-fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
+fn receipts_are_forwarded_stored_and_told_to_latecomers() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.say(1, &update("a", WALLETS[0], 2, "y"));
@@ -54,7 +54,7 @@ fn receipts_are_passed_on_stored_and_told_to_who_comes_later() {
 }
 
 #[test]
-fn receipts_of_so_many_wallets_are_kept() {
+fn receipts_are_kept_for_a_limited_number_of_wallets() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     for number in 0..2 * RECEIPT_WALLETS_MAX {
@@ -70,7 +70,7 @@ fn receipts_of_so_many_wallets_are_kept() {
 }
 
 #[test]
-fn seed_clients_hear_of_receipts_that_others_send_and_not_of_those_that_the_relay_derives() {
+fn seed_clients_hear_sent_receipts_but_no_derived_ones() {
     let mut rooms = two();
     rooms.open(3);
     rooms.say(3, &seed("s", "device_announce", json!({})));
@@ -101,7 +101,7 @@ fn seed_clients_hear_of_receipts_that_others_send_and_not_of_those_that_the_rela
 }
 
 #[test]
-fn what_a_wallet_wrote_itself_is_not_delivered_to_it() {
+fn an_own_device_does_not_make_a_message_delivered() {
     let mut rooms = two();
     rooms.join(3, "a2", WALLETS[0]);
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
@@ -112,7 +112,7 @@ fn what_a_wallet_wrote_itself_is_not_delivered_to_it() {
 }
 
 #[test]
-fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_foreign() {
+fn delivery_is_reported_even_of_messages_out_of_memory() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.restart();
@@ -132,7 +132,7 @@ fn what_was_only_delivered_is_told_as_that_and_what_is_not_in_memory_counts_as_f
 }
 
 #[test]
-fn a_receipt_beyond_the_log_stands_for_its_end() {
+fn a_receipt_beyond_the_log_counts_for_its_end() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.hear(1);
@@ -143,7 +143,7 @@ fn a_receipt_beyond_the_log_stands_for_its_end() {
 }
 
 #[test]
-fn many_receipts_of_one_frame_are_two_for_v1_devices() {
+fn a_thousand_receipts_reach_v1_devices_as_two() {
     let mut rooms = two();
     let messages: Vec<_> = (1..=200).map(|counter| unsent("a", WALLETS[0], counter, "x", 0)).collect();
     rooms.say(1, &v1("a", "sync_update", json!({ "messages": messages })));

@@ -51,7 +51,7 @@ fn chat_frames_reach_everybody_else_as_they_came() {
 }
 
 #[test]
-fn a_v1_device_has_no_chat_frames() {
+fn a_chat_frame_from_a_v1_device_is_refused() {
     let mut rooms = Rooms::new();
     rooms.join(1, "v", WALLETS[0]);
     rooms.hear(1);
@@ -62,7 +62,7 @@ fn a_v1_device_has_no_chat_frames() {
 
 /// Seed 141991 of the simulated world: a chat frame made the relay serve a v1 device that had asked for nothing.
 #[test]
-fn a_v1_device_is_sent_nothing_of_the_log_before_it_asks() {
+fn a_v1_device_gets_no_entries_before_it_asks() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &chat("bob", "as a seed client"));
@@ -76,7 +76,7 @@ fn a_v1_device_is_sent_nothing_of_the_log_before_it_asks() {
 }
 
 #[test]
-fn who_writes_without_a_name_is_anonymous() {
+fn a_nameless_writer_is_stored_as_anonymous() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &chat("", "who am I"));
@@ -84,7 +84,7 @@ fn who_writes_without_a_name_is_anonymous() {
 }
 
 #[test]
-fn a_seed_client_hears_what_comes_after_it_spoke_and_not_what_was_before() {
+fn a_seed_client_hears_only_messages_after_its_first_frame() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &chat("alice", "before"));
@@ -105,7 +105,7 @@ fn a_seed_client_hears_what_comes_after_it_spoke_and_not_what_was_before() {
 }
 
 #[test]
-fn two_sockets_of_one_announced_device_do_not_hear_themselves() {
+fn sockets_of_one_announced_device_do_not_hear_each_other() {
     let mut rooms = Rooms::new();
     for connection in [1, 2] {
         rooms.open(connection);
@@ -172,7 +172,7 @@ fn an_answer_comes_in_batches_with_its_progress() {
 }
 
 #[test]
-fn a_v1_device_is_told_no_progress_and_only_so_much_before_it_acknowledges() {
+fn unacknowledged_entries_for_a_v1_device_are_limited() {
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
     let total = UNACKNOWLEDGED_MESSAGES_MAX + 300;
@@ -201,7 +201,7 @@ fn a_v1_device_is_told_no_progress_and_only_so_much_before_it_acknowledges() {
 }
 
 #[test]
-fn what_is_no_longer_in_memory_is_read_from_the_journal_once_for_all_who_wait() {
+fn one_journal_read_serves_all_waiting_devices() {
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
     let total = TAIL_ENTRIES_MAX as u64 + 44;
@@ -235,7 +235,7 @@ fn what_is_no_longer_in_memory_is_read_from_the_journal_once_for_all_who_wait() 
 }
 
 #[test]
-fn a_part_that_cannot_be_read_is_a_failed_answer_and_the_device_asks_again() {
+fn a_failed_journal_read_is_answered_with_status_failed() {
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
@@ -281,7 +281,7 @@ fn an_entry_that_cannot_be_read_costs_no_other() {
 
 /// Seed 8472 of the simulated world.
 #[test]
-fn empty_answers_that_wait_for_a_full_socket_do_not_all_go_at_once() {
+fn waiting_empty_answers_leave_gradually_when_a_socket_drains() {
     let mut rooms = two();
     rooms.stuck.push(2);
     for _ in 0..2_500 {
@@ -295,7 +295,7 @@ fn empty_answers_that_wait_for_a_full_socket_do_not_all_go_at_once() {
 }
 
 #[test]
-fn frames_wait_until_their_session_is_loaded_and_are_refused_where_it_cannot_be() {
+fn frames_wait_for_their_session_to_load_or_are_refused() {
     let mut rooms = Rooms::new();
     rooms.held = Some(Default::default());
     rooms.open(1);
@@ -320,7 +320,7 @@ fn frames_wait_until_their_session_is_loaded_and_are_refused_where_it_cannot_be(
 }
 
 #[test]
-fn what_waits_for_sessions_to_be_read_is_bounded_for_each_connection_and_given_back() {
+fn frames_waiting_for_sessions_are_limited_per_connection() {
     let mut rooms = Rooms::new();
     rooms.held = Some(Default::default());
     rooms.open(1);
@@ -408,7 +408,7 @@ fn everybody_is_told_who_is_there() {
 }
 
 #[test]
-fn a_session_with_all_its_writers_can_still_be_read() {
+fn a_session_full_of_writers_can_still_be_read() {
     let mut rooms = Rooms::new();
     rooms.join(2, "d0", WALLETS[0]);
     rooms.say(2, &update("d0", WALLETS[0], 1, "x"));
@@ -471,7 +471,7 @@ fn long_clocks_of_announcements_are_kept_nowhere() {
 }
 
 #[test]
-fn a_connection_takes_part_in_so_many_sessions_and_no_more() {
+fn a_connection_joins_only_a_limited_number_of_sessions() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     let elsewhere = |number: usize| {
@@ -490,7 +490,7 @@ fn a_connection_takes_part_in_so_many_sessions_and_no_more() {
 }
 
 #[test]
-fn a_socket_that_takes_nothing_is_cut_and_one_that_takes_something_is_not() {
+fn only_a_socket_that_takes_nothing_is_cut() {
     for takes in [false, true] {
         let mut rooms = two();
         rooms.lists();
@@ -558,7 +558,7 @@ fn requests_that_wait_are_bounded() {
 }
 
 #[test]
-fn who_takes_compressed_batches_gets_them() {
+fn devices_that_announce_deflate_get_compressed_batches() {
     let mut rooms = Rooms::new();
     rooms.join(1, "a", WALLETS[0]);
     for counter in 1..=60 {

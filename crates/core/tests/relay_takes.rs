@@ -47,7 +47,7 @@ fn an_acknowledgement_names_place_counter_time_and_log() {
 }
 
 #[test]
-fn an_update_is_acknowledged_unless_nothing_of_it_was_taken() {
+fn an_update_refused_as_a_whole_gets_no_acknowledgement() {
     let mut rooms = two();
     rooms.say(1, &v1("a", "sync_update", json!({ "messages": [] })));
     assert_eq!(the_ack(&mut rooms, 1)["acknowledgedSequences"], json!([]));
@@ -67,7 +67,7 @@ fn an_update_is_acknowledged_unless_nothing_of_it_was_taken() {
 /// Seed 19236 of the first simulated world: what a failed frame repeated was queued again, and the frame behind it was
 /// taken.
 #[test]
-fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_until_its_device_is_announced_again_i3() {
+fn a_failed_append_blocks_following_updates_until_reannounce_i3() {
     let mut rooms = two();
     rooms.held = Some(Default::default());
     for counter in 1..=2 {
@@ -88,7 +88,7 @@ fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_until_its_device
 }
 
 #[test]
-fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_left_either() {
+fn a_failed_append_blocks_updates_of_a_device_that_left() {
     let mut rooms = two();
     rooms.held = Some(Default::default());
     for counter in 1..=2 {
@@ -102,7 +102,7 @@ fn what_waits_behind_a_message_that_was_not_stored_is_not_taken_of_one_who_has_l
 }
 
 #[test]
-fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_after_it_left_i3() {
+fn a_copied_device_leaving_before_its_refusal_stores_nothing_i3() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
     rooms.join(3, "a", WALLETS[0]);
@@ -119,7 +119,7 @@ fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_after_it_left
 
 /// Seed 168109 of the simulated world: it left when the journal was asked whether its next message was a repeat.
 #[test]
-fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_leaves_before_that_is_numbered_i8() {
+fn a_copied_device_leaving_during_a_repeat_check_stores_nothing_i8() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
     rooms.join(3, "a", WALLETS[0]);
@@ -137,7 +137,7 @@ fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_lea
 }
 
 #[test]
-fn what_a_copied_device_sent_behind_a_refused_message_is_not_taken_though_it_leaves_meanwhile_i8() {
+fn a_copied_device_leaving_during_an_append_stores_nothing_i8() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "the original's"));
     rooms.join(3, "a", WALLETS[0]);
@@ -174,7 +174,7 @@ fn a_seed_client_does_not_hear_itself_among_others() {
 }
 
 #[test]
-fn a_seed_client_is_known_by_the_wallet_that_it_writes_for() {
+fn a_seed_client_is_known_by_its_messages_wallet() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "x"));
     rooms.open(3);
@@ -222,7 +222,7 @@ fn updates_that_wait_share_the_next_append() {
 }
 
 #[test]
-fn a_counter_that_does_not_follow_is_a_gap_and_names_the_next() {
+fn a_counter_gap_is_refused_with_the_expected_counter() {
     let mut rooms = two();
     rooms.say(1, &update("a", WALLETS[0], 1, "one"));
     rooms.hear(1);
@@ -237,7 +237,7 @@ fn a_counter_that_does_not_follow_is_a_gap_and_names_the_next() {
 }
 
 #[test]
-fn a_repeat_is_answered_as_before_and_other_content_is_refused_i4() {
+fn a_repeat_is_acknowledged_again_unless_its_content_differs_i4() {
     let mut rooms = two();
     for counter in 1..=2 {
         rooms.say(1, &update("a", WALLETS[0], counter, "x"));
@@ -405,7 +405,7 @@ fn frames_that_name_nobody_are_refused() {
 }
 
 #[test]
-fn a_seed_clients_repeat_is_known_by_its_id_whatever_its_counter() {
+fn a_seed_clients_repeat_is_recognized_by_its_id() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     let message = |id: &str, text: &str| json!({ "message": { "id": id, "sender_wallet": "w", "ciphertext": text }, "sequenceNumber": 1 });
@@ -427,7 +427,7 @@ fn a_seed_clients_repeat_is_known_by_its_id_whatever_its_counter() {
 }
 
 #[test]
-fn a_seed_clients_message_without_an_id_is_known_by_its_count_and_content() {
+fn a_seed_repeat_without_id_matches_by_count_and_content() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     let said = |count: u64, text: &str| {
@@ -454,7 +454,7 @@ fn a_seed_clients_message_without_an_id_is_known_by_its_count_and_content() {
 }
 
 #[test]
-fn a_chat_frame_has_the_time_that_its_writer_gave_in_any_form_or_the_relays() {
+fn a_chat_frame_keeps_its_time_or_gets_the_relays() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     for (written, stored) in [(json!("soon"), json!("soon")), (json!(""), json!("2023-11-14T22:13:20.000Z")), (json!(5), json!(5))] {
@@ -505,7 +505,7 @@ fn a_seed_clients_counters_are_taken_where_they_make_sense() {
 }
 
 #[test]
-fn a_log_has_so_many_writers_and_no_more() {
+fn a_log_accepts_only_a_limited_number_of_writers() {
     let mut rooms = Rooms::new();
     rooms.fill();
     rooms.open(1);
@@ -530,7 +530,7 @@ fn a_log_has_so_many_writers_and_no_more() {
 }
 
 #[test]
-fn what_waits_to_be_stored_is_bounded() {
+fn the_queue_of_unstored_messages_is_limited() {
     let mut rooms = two();
     rooms.held = Some(Default::default());
     let mut counter = 0;
@@ -634,7 +634,7 @@ fn a_seed_client_cannot_delete_what_v1_devices_wrote() {
 }
 
 #[test]
-fn of_a_seed_update_good_messages_are_taken() {
+fn the_good_messages_of_a_seed_update_are_taken() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     let message = |id: &str, text: &str| json!({ "message": { "id": id, "sender_wallet": "w", "ciphertext": text } });
@@ -693,7 +693,7 @@ fn a_v1_device_may_write_half_an_emoji_in_json() {
 }
 
 #[test]
-fn a_broken_message_is_refused_by_name_and_costs_no_other() {
+fn a_broken_message_is_named_and_costs_no_other() {
     type Break = fn(&mut Value);
     let breaks: [Break; 9] = [
         |unsent| unsent["message"]["ciphertext"] = json!(7),
@@ -748,7 +748,7 @@ fn an_update_of_a_v1_device_that_cannot_be_read_is_refused_as_a_whole() {
 }
 
 #[test]
-fn refusals_of_one_update_are_bounded_and_name_no_id_that_is_too_long() {
+fn refusals_of_one_update_are_limited_in_number_and_size() {
     let mut rooms = Rooms::new();
     rooms.open(1);
     rooms.say(1, &seed("s", "sync_update", json!({ "messages": vec![json!({ "message": 5 }); 1_000] })));
@@ -812,7 +812,7 @@ const BREAKS: [fn(&mut Value); 8] = [
 
 proptest! {
     #[test]
-    fn of_an_update_exactly_the_good_messages_are_stored(broken in prop::collection::vec(prop::option::of(any::<prop::sample::Index>()), 1..12)) {
+    fn exactly_the_good_messages_of_an_update_are_stored(broken in prop::collection::vec(prop::option::of(any::<prop::sample::Index>()), 1..12)) {
         let mut rooms = Rooms::new();
         rooms.open(1);
         let message = |(number, broken): (u64, &Option<prop::sample::Index>)| {

@@ -191,7 +191,7 @@ fn a_new_device_id_is_taken_in_all_sessions_in_one_commit() {
         desk.forget();
         desk.held = Some(Default::default());
         desk.refuse(ErrorCode::CounterReused, |_| {});
-        assert_eq!(names(&desk), [name.clone()], "it is not stored yet");
+        assert_eq!(names(&desk), std::slice::from_ref(&name), "it is not stored yet");
         if fails {
             desk.fail(ErrorCode::StorageFull);
             assert_eq!((names(&desk), desk.records.device.clone().unwrap().device_id), (vec![name.clone()], name.clone()));

@@ -104,7 +104,7 @@ fn a_time_is_shown_as_iso_8601_whatever_was_written() {
 }
 
 #[test]
-fn a_message_is_as_large_as_it_stands_in_json() {
+fn a_message_is_measured_by_its_size_in_json() {
     let empty = Entry { sequence_number: 1, ..Entry::default() };
     let grown = |change: fn(&mut Entry)| {
         let mut entry = empty.clone();
@@ -138,7 +138,7 @@ fn a_message_is_as_large_as_it_stands_in_json() {
 }
 
 #[test]
-fn a_message_keeps_to_its_limits() {
+fn a_message_beyond_its_limits_is_refused() {
     let check = |change: fn(&mut Message)| {
         let mut message = Message::default();
         change(&mut message);
@@ -196,7 +196,7 @@ fn kinds_are_numbers_that_stay_as_they_are() {
 }
 
 #[test]
-fn fields_that_nobody_knows_are_an_object_or_nothing() {
+fn unknown_fields_form_an_object_or_nothing() {
     assert!(Extra::from("").is_empty() && !Extra::from("{}").is_empty());
     assert_eq!(serde_json::from_str::<Extra>("{}").unwrap(), Extra::default());
     let extra: Extra = serde_json::from_str(r#"{"a":1}"#).unwrap();

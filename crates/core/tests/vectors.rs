@@ -200,7 +200,7 @@ fn frames_are_read_as_they_always_were() {
 }
 
 #[test]
-fn what_a_newer_version_adds_is_skipped() {
+fn fields_of_a_newer_version_are_skipped() {
     for (name, frame) in frames() {
         let mut bytes = frame.to_bytes().unwrap();
         // Fields 90 (a number) and 91 (bytes).
@@ -276,7 +276,7 @@ fn every_field_comes_back_from_the_binary_form() {
 }
 
 #[test]
-fn what_equals_nothing_is_not_written() {
+fn default_values_are_not_written() {
     let bytes = |body| Frame { head: Head::default(), body }.to_bytes().unwrap();
     assert_eq!(bytes(Body::SyncAck(SyncAck::default())), [0xb2, 0x01, 0]);
     assert_eq!(bytes(Body::SyncResponse(SyncResponse::default())), [0x9a, 0x01, 0]);

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_fails_takes_no_other_of_its_group_with_it() {
+    fn a_failing_append_does_not_fail_its_group() {
         let folder = tempfile::tempdir().unwrap();
         let (mut writer, mut received) = writer(&folder.path().join("journal.db"));
         let group = vec![append("a", 1, 9), append("a", 7, 9), append("b", 1, 9), append("a", 2, 9), load("a")];
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_fails_the_group_and_the_journal_goes_on_f14() {
+    fn a_full_disk_fails_the_group_but_not_the_journal_f14() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         let (mut writer, mut received) = writer(&path);

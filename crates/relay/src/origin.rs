@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_this_machine_and_listed_ones_may() {
+    fn pages_of_this_machine_and_listed_ones_may_connect() {
         for origin in
             ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:9", "http://app.localhost", "https://chat.example.org"]
         {

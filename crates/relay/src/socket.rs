@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_cut_between_characters() {
+    fn a_long_close_reason_is_cut_between_characters() {
         assert_eq!(shorten("short", REASON_BYTES_MAX), "short");
         assert_eq!(shorten("aé", 2), "a");
     }

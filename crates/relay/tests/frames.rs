@@ -8,7 +8,7 @@ use support::{RelayProcess, announcement, frame, kind, soon, unsent};
 const SESSION: &str = "session-123";
 
 #[tokio::test]
-async fn an_announcement_is_answered_with_the_devices_to_all_of_the_session() {
+async fn an_announcement_sends_the_device_list_to_the_whole_session() {
     let relay = RelayProcess::start().await;
     let mut first = relay.device(SESSION, "device-a").await;
     let mut second = relay.connect().await;
@@ -32,7 +32,7 @@ async fn an_announcement_is_answered_with_the_devices_to_all_of_the_session() {
 }
 
 #[tokio::test]
-async fn a_chat_frame_without_a_type_is_stored_and_forwarded_to_the_rooms_other_sockets() {
+async fn an_untyped_chat_frame_is_stored_and_forwarded() {
     let relay = RelayProcess::start().await;
     let mut listener = relay.device(SESSION, "device-b").await;
     let mut elsewhere = relay.device("another-session", "device-c").await;
@@ -60,7 +60,7 @@ async fn a_chat_frame_without_a_type_is_stored_and_forwarded_to_the_rooms_other_
 }
 
 #[tokio::test]
-async fn two_sockets_of_one_wallet_hear_each_other_without_an_announcement() {
+async fn unannounced_sockets_of_one_wallet_hear_each_other() {
     let relay = RelayProcess::start().await;
     let chat = |text: &str| json!({"roomId": SESSION, "sessionId": SESSION, "message": text, "sender": "wallet-a", "timestamp": 1});
     let mut phone = relay.connect().await;
@@ -77,7 +77,7 @@ async fn two_sockets_of_one_wallet_hear_each_other_without_an_announcement() {
 }
 
 #[tokio::test]
-async fn a_seed_readers_receipt_names_the_wallet_that_it_wrote_under() {
+async fn a_seed_readers_receipt_names_the_wallet_it_wrote_as() {
     let relay = RelayProcess::start().await;
     let mut writer = relay.device(SESSION, "device-a").await;
     let mut reader = relay.device(SESSION, "device-b").await;
@@ -91,7 +91,7 @@ async fn a_seed_readers_receipt_names_the_wallet_that_it_wrote_under() {
 }
 
 #[tokio::test]
-async fn an_update_with_missing_and_null_fields_is_acknowledged_and_forwarded_in_chat_form() {
+async fn an_update_lacking_fields_is_acknowledged_and_forwarded() {
     let relay = RelayProcess::start().await;
     let mut listener = relay.device(SESSION, "device-b").await;
     let mut sender = relay.device(SESSION, "device-a").await;
@@ -155,7 +155,7 @@ async fn a_repeated_update_without_ids_is_stored_once_i3() {
 }
 
 #[tokio::test]
-async fn a_request_is_answered_with_what_is_missing_and_a_status() {
+async fn a_request_is_answered_with_missing_entries_and_a_status() {
     let relay = RelayProcess::start().await;
     let mut sender = relay.device(SESSION, "device-a").await;
     for start in [1, 101, 201] {
@@ -243,7 +243,7 @@ async fn a_heartbeat_is_answered_with_the_sessions_head() {
 }
 
 #[tokio::test]
-async fn messages_that_did_not_know_of_each_other_are_reported_as_a_conflict() {
+async fn concurrent_messages_are_reported_as_a_conflict() {
     let relay = RelayProcess::start().await;
     let mut first = relay.device(SESSION, "device-a").await;
     let mut second = relay.device(SESSION, "device-b").await;

@@ -31,7 +31,7 @@ async fn assert_refused(client: &mut Client, text: &str, code: &str) {
 }
 
 #[tokio::test]
-async fn bad_frames_are_refused_with_a_code_and_the_socket_stays_open_t5_t10() {
+async fn bad_frames_get_a_code_and_the_socket_stays_open_t5_t10() {
     let relay = RelayProcess::start().await;
     let mut client = relay.device(SESSION, "device-a").await;
     let deep = format!(r#"{{"type":"sync_update","sessionId":"s","deviceId":"d","messages":{}{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -91,7 +91,7 @@ async fn a_counter_far_ahead_does_no_harm_t5_t8() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_too_large_is_named_and_closed_1009_t9() {
+async fn an_oversized_frame_gets_an_error_and_close_1009_t9() {
     let relay = RelayProcess::start().await;
     let mut bystander = relay.device(SESSION, "device-b").await;
     for bytes in [64 * 1024 + 1, 10 * 1024 * 1024] {
@@ -111,7 +111,7 @@ async fn a_frame_that_is_too_large_is_named_and_closed_1009_t9() {
 }
 
 #[tokio::test]
-async fn a_message_in_fragments_is_bounded_too_t9() {
+async fn a_fragmented_message_beyond_the_limit_is_refused_t9() {
     let relay = RelayProcess::start().await;
     let mut stream = TcpStream::connect(relay.address).await.unwrap();
     let head = format!(

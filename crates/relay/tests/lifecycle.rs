@@ -104,7 +104,7 @@ async fn addresses_that_others_reach_are_refused_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why() {
+async fn a_relay_that_cannot_start_says_why() {
     let relay = RelayProcess::start().await;
     let address = relay.address.to_string();
     let folder = tempfile::tempdir().unwrap();

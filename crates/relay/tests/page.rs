@@ -120,7 +120,7 @@ async fn only_regular_files_inside_the_folder_are_served() {
 }
 
 #[tokio::test]
-async fn head_has_the_head_and_other_methods_are_refused() {
+async fn head_requests_get_headers_and_other_methods_are_refused() {
     let folder = folders();
     let relay = relay_with_page(&folder).await;
     for (path, bytes) in [("/", 34), ("/app.js", 9), ("/pkg/index.js", 9)] {
@@ -133,7 +133,7 @@ async fn head_has_the_head_and_other_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_a_link_is_followed_to_its_newest_target() {
+async fn a_linked_folder_is_followed_to_its_newest_target() {
     let folder = folders();
     let (current, next) = (folder.path().join("current"), folder.path().join("next"));
     symlink("www", &current).unwrap();
@@ -169,7 +169,7 @@ async fn every_answer_has_a_strict_policy_t18_t19() {
 }
 
 #[tokio::test]
-async fn without_a_page_the_relay_says_what_it_is() {
+async fn a_relay_without_a_page_says_what_it_is() {
     let relay = RelayProcess::start().await;
     let (head, body) = relay.get("/", "").await;
     assert!(head.starts_with("http/1.1 404 "), "{head}");

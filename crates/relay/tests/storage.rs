@@ -160,7 +160,7 @@ async fn a_relay_without_its_files_leaves_its_successors_alone() {
 }
 
 #[tokio::test]
-async fn an_ordinary_stop_leaves_nothing_to_trip_over() {
+async fn a_relay_restarts_cleanly_after_an_ordinary_stop() {
     let mut relay = RelayProcess::start().await;
     let mut client = relay.device(SESSION, "device-a").await;
     assert_eq!(write(&mut client, 1).await, None);

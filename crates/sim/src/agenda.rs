@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn things_happen_in_the_order_of_time_and_entry() {
+    fn the_agenda_runs_in_order_of_time_then_entry() {
         let mut agenda = Agenda::default();
         agenda.at(5, 'c');
         agenda.at(1, 'a');

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_whose_sync_failed_may_be_found_after_a_crash_but_not_once_it_is_written_over() {
+    fn an_unsynced_write_may_survive_a_crash_unless_overwritten() {
         for written_over in [false, true] {
             let mut journal = Journal::default();
             let question =

@@ -7,7 +7,7 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
 use solconnect_sync_core::ids::{SessionId, start_of};
 use solconnect_sync_core::limits::{
-    BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
+    ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::log::LogHead;

@@ -936,7 +936,7 @@ fn i15_what_nobody_has_is_not_delivered() {
 }
 
 #[test]
-fn i20_a_socket_that_takes_nothing_is_not_held_for_ever() {
+fn i20_catches_a_stalled_socket_held_for_ever() {
     let mut history = History::new();
     let heartbeat = frame(Body::SyncHeartbeat(SyncHeartbeat::default()));
     for _ in 0..100_000 / heartbeat.len() {
@@ -1437,7 +1437,7 @@ fn i23_a_fenced_tab_is_offline() {
 
 /// A rule that looks at nothing counts as nothing, and a rule without a condition cannot be written unseen.
 #[test]
-fn what_is_not_looked_at_is_not_counted() {
+fn a_check_over_nothing_is_not_counted() {
     let mut checker = Checker::default();
     checker.require_none(9, 0, None::<u64>, |_| String::new());
     checker.require_where(9, false, false, String::new);

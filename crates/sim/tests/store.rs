@@ -52,7 +52,7 @@ impl suite::Store for Simulated {
     }
 
     async fn name(&self, session_id: &str, message_id: &str) -> Option<NameRecord> {
-        self.disk.borrow().state().records.name(session_id, message_id).cloned()
+        self.disk.borrow().state().records.names.get(&(session_id.to_owned(), message_id.to_owned())).cloned()
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use solconnect_sim::scenario::run;
 
 #[test]
-fn the_same_seed_gives_the_same_trace_and_another_does_not() {
+fn a_trace_depends_on_its_seed_alone() {
     let hashes: Vec<u64> = [7, 7, 8].map(|seed| run(seed, 0).hash).into();
     assert_eq!(hashes[0], hashes[1]);
     assert_ne!(hashes[0], hashes[2]);
@@ -14,7 +14,7 @@ fn the_same_seed_gives_the_same_trace_and_another_does_not() {
 }
 
 #[test]
-fn a_seed_is_as_large_as_is_promised() {
+fn every_seed_runs_the_promised_operations_and_faults() {
     for seed in 0..20 {
         let outcome = run(seed, 0);
         assert!(outcome.violation.is_none(), "{seed}: {:?}", outcome.violation);
@@ -23,7 +23,7 @@ fn a_seed_is_as_large_as_is_promised() {
 }
 
 #[test]
-fn every_canary_breaks_text_that_stands_in_the_core_exactly_once() {
+fn every_canary_edit_matches_the_core_exactly_once() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("canaries.json")).unwrap()).unwrap();
     let list = list.as_array().unwrap();

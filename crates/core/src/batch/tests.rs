@@ -33,7 +33,7 @@ fn a_message_costs_few_bytes_beside_its_text() {
 }
 
 #[test]
-fn a_message_that_follows_tells_its_times_and_text_only() {
+fn a_following_message_stores_only_its_times_and_text() {
     let entries = log(1, &["~"; 3]);
     let bytes = |count: usize| Batch::of(&entries[..count]).unwrap().bytes().len();
     let (kind, stamp, server, length, text) = (1, 3, 3, 1, 1);
@@ -41,7 +41,7 @@ fn a_message_that_follows_tells_its_times_and_text_only() {
 }
 
 #[test]
-fn one_message_alone_costs_few_bytes_too() {
+fn a_batch_of_one_message_costs_few_bytes() {
     let bytes = Batch::of(&log(1, &[""])).unwrap().bytes().len();
     assert!(bytes <= 105, "{bytes}");
 }
@@ -90,7 +90,7 @@ fn counters_that_jump_come_back() {
 }
 
 #[test]
-fn a_later_version_is_read_kept_and_passed_on() {
+fn unknown_kinds_and_extensions_survive_reading_and_rewriting() {
     let mut entries = log(2, &["a", "b", "c"]);
     entries[1].message.kind = Kind(77);
     // Two fields, of which this version knows neither.
@@ -119,7 +119,7 @@ fn a_batch_of_nothing_has_no_bytes() {
 }
 
 #[test]
-fn ciphertext_in_base64_is_stored_as_the_bytes_that_it_means() {
+fn base64_ciphertext_is_stored_as_its_decoded_bytes() {
     let text = Base64::encode_string(&[7; 150]);
     let batch = Batch::of(&log(1, &[&text])).unwrap();
     assert!(batch.bytes().len() < 150 + 110, "{}", batch.bytes().len());
@@ -142,7 +142,7 @@ fn a_batch_is_compressed_only_where_that_pays() {
 }
 
 #[test]
-fn a_batch_is_compressed_from_a_kibibyte_on_and_where_it_saves_a_tenth() {
+fn compressible_rows_are_compressed_from_1024_bytes_on() {
     let of_bytes = |bytes: usize| {
         let batch = |length: usize| Batch::of(&log(1, &["~".repeat(length).as_str()])).unwrap();
         let rows_bytes = |batch: &Batch| Layout::of(batch.bytes()).unwrap().rows.len();
@@ -162,7 +162,7 @@ fn a_batch_is_compressed_from_a_kibibyte_on_and_where_it_saves_a_tenth() {
 }
 
 #[test]
-fn a_batch_of_which_the_end_does_not_shrink_is_not_tried_further() {
+fn a_batch_with_an_incompressible_end_stays_uncompressed() {
     let mut random = fastrand::Rng::with_seed(1);
     let cipher: Vec<String> = (0..30).map(|_| Base64::encode_string(&std::array::from_fn::<u8, 150, _>(|_| random.u8(..)))).collect();
     let words = "does a subversion gnome client exist? ".repeat(20);
@@ -184,7 +184,7 @@ fn a_bomb_is_refused_before_it_is_inflated() {
 }
 
 #[test]
-fn what_was_pushed_and_did_not_fit_leaves_no_trace() {
+fn an_entry_that_does_not_fit_leaves_no_trace() {
     let long = "x".repeat(400);
     let mut entries = log(2, &["a", &long, "b"]);
     entries[1].message.sender_wallet = "another".into();
@@ -200,7 +200,7 @@ fn what_was_pushed_and_did_not_fit_leaves_no_trace() {
 }
 
 #[test]
-fn a_message_that_did_not_fit_leaves_no_wallet_to_its_device() {
+fn a_message_that_does_not_fit_changes_no_devices_wallet() {
     let long = "~".repeat(400);
     let tried = |wallets: [&str; 3], wrote_before: bool| {
         let mut entries = log(1, &["a", &long, "b"]);
@@ -225,7 +225,7 @@ fn a_message_that_did_not_fit_leaves_no_wallet_to_its_device() {
 }
 
 #[test]
-fn entries_of_one_batch_are_of_one_session_and_follow_each_other() {
+fn a_batch_takes_only_consecutive_entries_of_one_session() {
     let twisted: [fn(&mut Entry); 3] =
         [|entry| entry.message.session_id = "another".into(), |entry| entry.sequence_number = 3, |entry| entry.sequence_number = 1];
     for twist in twisted {
@@ -237,7 +237,7 @@ fn entries_of_one_batch_are_of_one_session_and_follow_each_other() {
 }
 
 #[test]
-fn a_batch_is_as_long_as_it_may_be_with_all_its_names() {
+fn split_batches_fill_the_byte_limit_with_names_included() {
     let mut entries = log(1, &["~"; 300]);
     for (number, entry) in entries.iter_mut().enumerate() {
         entry.device_id = format!("{number:0>100}");
@@ -295,7 +295,7 @@ impl Raw {
 }
 
 #[test]
-fn a_batch_is_read_up_to_its_limits_and_no_further() {
+fn a_batch_beyond_its_limits_is_refused() {
     let plain = |count: u64| Raw { count, ..Raw::of(&PLAIN.repeat(count as usize)) };
     assert!(plain(BATCH_MESSAGES_MAX as u64).is_read() && !plain(BATCH_MESSAGES_MAX as u64 + 1).is_read());
     let first = |first| Raw { first, ..Raw::of(&PLAIN) };
@@ -315,7 +315,7 @@ fn row_with(bit: u64, says: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_counter_is_read_up_to_its_limits_and_no_further() {
+fn a_counter_outside_its_limits_is_refused() {
     let counter = |before_first: u64, change: i64| {
         let mut says = Vec::new();
         put_signed(&mut says, change);
@@ -330,7 +330,7 @@ fn a_counter_is_read_up_to_its_limits_and_no_further() {
 }
 
 #[test]
-fn what_is_known_is_before_the_entry() {
+fn an_entry_can_know_only_places_before_its_own() {
     let knows = |first: u64, says: u64| {
         let mut said = Vec::new();
         put_varint(&mut said, says);
@@ -342,7 +342,7 @@ fn what_is_known_is_before_the_entry() {
 }
 
 #[test]
-fn what_is_beside_the_log_and_behind_a_row_has_limits() {
+fn also_extensions_kind_and_start_have_limits() {
     let also = |count: usize| {
         let mut says = vec![count as u8];
         for number in 0..count {
@@ -370,7 +370,7 @@ fn what_is_beside_the_log_and_behind_a_row_has_limits() {
 }
 
 #[test]
-fn a_row_says_what_it_may_and_no_more() {
+fn malformed_rows_are_refused() {
     assert!(Raw::of(&PLAIN).is_read());
     for unknown in [15, 16, 63] {
         let mut row = Vec::new();
@@ -404,7 +404,7 @@ fn a_batch_of_another_layout_or_kind_is_refused() {
 }
 
 #[test]
-fn compressed_rows_have_the_size_that_they_name() {
+fn compressed_rows_must_have_their_declared_size() {
     let batch = Batch::of(&log(1, &["~".repeat(2_000).as_str()])).unwrap();
     let Layout { tables_end, rows, .. } = Layout::of(batch.bytes()).unwrap();
     let deflated = |size: usize, rows: &[u8]| {

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_of_the_seed_are_valid_and_zero_is_not() {
+    fn seed_defaults_are_valid_and_zeroes_are_refused() {
         ClientConfig::default().check().unwrap();
         let zeroes = [
             ClientConfig { max_batch_size: 0, ..ClientConfig::default() },
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_the_seed_are_read() {
+    fn options_are_read_under_the_seeds_names() {
         let config: ClientConfig = serde_json::from_str(r#"{"maxBatchSize":7,"conflictResolutionStrategy":"latest"}"#).unwrap();
         assert_eq!((config.max_batch_size, config.conflict_resolution_strategy), (7, Strategy::Latest));
         assert!(serde_json::from_str::<ClientConfig>(r#"{"conflictResolutionStrategy":"coin_toss"}"#).is_err());

@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_gives_the_clocks_that_it_lets_one_look_back_to() {
+    fn a_log_record_gives_clocks_only_within_its_range() {
         let entries = [entry(4, "a", 2, 3), entry(5, "b", 2, 3), entry(6, "a", 3, 5)];
         let heads_before: VectorClock = r#"{"a":1,"b":1}"#.parse().unwrap();
         let record = LogRecord::of(&entries, heads_before).pop().unwrap();

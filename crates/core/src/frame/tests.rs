@@ -26,7 +26,7 @@ fn missing_and_null_fields_are_read_as_nothing() {
 }
 
 #[test]
-fn a_chat_frame_keeps_what_we_do_not_know() {
+fn a_chat_frame_keeps_unknown_fields() {
     let text = r#"{"roomId":"r","message":"hi","sender":"w","timestamp":5,"nonce":"abc"}"#;
     let Body::Chat(chat) = Frame::parse(text).unwrap().body else { panic!() };
     assert_eq!(chat.extra.as_str(), r#"{"nonce":"abc"}"#);
@@ -37,7 +37,7 @@ fn a_chat_frame_keeps_what_we_do_not_know() {
 }
 
 #[test]
-fn a_chat_frame_names_its_session_by_one_name_or_the_other() {
+fn a_chat_frames_session_is_its_roomid_or_sessionid() {
     for names in [r#""roomId":"r""#, r#""sessionId":"r""#, r#""roomId":"r","sessionId":"s""#] {
         let head = Frame::parse(&format!(r#"{{{names},"message":"hi","timestamp":5}}"#)).unwrap().head;
         assert_eq!((head.session_id.as_str(), head.timestamp), ("r", Stamp::Millis(5)), "{names}");
@@ -74,7 +74,7 @@ fn an_error_of_a_newer_relay_is_still_an_error() {
 }
 
 #[test]
-fn a_zero_that_is_written_is_read_as_one_that_is_not() {
+fn an_explicit_zero_is_read_like_an_omitted_one() {
     let (without, with) = ([0xa2, 0x01, 0], [0xa2, 0x01, 2, 0x08, 0]);
     assert_eq!(Frame::from_bytes(&with).unwrap(), Frame::from_bytes(&without).unwrap());
 }
@@ -112,7 +112,7 @@ fn a_message_that_cannot_be_read_stays_in_its_place() {
 }
 
 #[test]
-fn numbers_are_read_in_each_form_that_json_has_for_them() {
+fn numbers_are_read_in_every_json_form() {
     for three in ["3", "3.0", "\"3\"", "3e0"] {
         assert_eq!(unsent(&format!(r#"{{"message":{{}},"sequenceNumber":{three}}}"#))[0].sequence_number, 3, "{three}");
     }
@@ -129,7 +129,7 @@ fn numbers_are_read_in_each_form_that_json_has_for_them() {
 }
 
 #[test]
-fn what_only_informs_refuses_no_frame() {
+fn a_bad_informational_field_never_refuses_a_frame() {
     let platform = "é".repeat(NAME_BYTES_MAX);
     let text = format!(
         r#"{{"type":"device_announce","sessionId":"s","deviceId":"d","timestamp":-1.5,"messageId":7,
@@ -149,7 +149,7 @@ fn what_only_informs_refuses_no_frame() {
 }
 
 #[test]
-fn a_receipt_that_cannot_be_read_does_not_cost_the_others() {
+fn an_unreadable_receipt_does_not_cost_the_others() {
     let broken = [r#"{"messageId":7}"#, r#"{"messageId":"b","status":"eaten"}"#, "null"];
     for receipt in broken {
         let text = format!(
@@ -181,7 +181,7 @@ fn half_a_character_is_replaced_wherever_it_stands() {
 }
 
 #[test]
-fn names_of_javascripts_own_are_names_like_others() {
+fn names_of_javascript_builtins_are_ordinary_names() {
     for name in ["__proto__", "constructor", "toString", "hasOwnProperty"] {
         let clock = format!(r#"{{"{name}":1}}"#);
         let text = format!(
@@ -231,7 +231,7 @@ fn a_hash_in_json_is_64_hex_digits() {
 }
 
 #[test]
-fn a_chat_frame_says_nothing_twice() {
+fn a_chat_frame_drops_extra_fields_with_reserved_names() {
     let extra = Extra::from(r#"{"type":"sync_ack","error":"no","roomId":"other","sender":"other","serverTimestamp":1,"nonce":2}"#);
     let chat = Chat { room_id: Some("r".into()), message: "hi".into(), extra, ..Chat::default() };
     let Body::Chat(read) = Frame::parse(&Frame { head: Head::default(), body: Body::Chat(chat) }.to_json()).unwrap().body else { panic!() };

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_closed_where_it_cannot_grow_with_the_log() {
+    fn a_part_is_closed_once_it_cannot_grow_further() {
         let long: &str = &"~".repeat(8 * 1024);
         let encode = |size: usize, through: u64, texts: &[&str]| {
             let part = key(1, size, Form::Binary).encode(hashed(&log(texts)), through).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_in_json_is_as_long_as_a_frame_allows() {
+    fn a_json_part_fills_a_frame_up_to_its_limit() {
         let encode = |entries: &[Entry]| {
             let part = key(1, 100, Form::Json).encode(hashed(entries), 9).unwrap();
             assert_eq!(count(&part), part.through);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_compressed_for_who_reads_that() {
+    fn only_parts_in_deflated_form_are_compressed() {
         let texts = ["the same words again and again"; 100];
         let bytes = |form| {
             let part = key(1, 100, form).encode(hashed(&log(&texts)), 100).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_part_is_used_where_it_is_all_that_there_may_be() {
+    fn a_cached_part_is_used_unless_encoding_would_differ() {
         let kept = |through, is_closed, asked| {
             let mut cache = BatchCache::default();
             cache.insert(key(1, 100, Form::Json), part(through, is_closed, 1));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_encoded_first_makes_room() {
+    fn the_oldest_cached_part_makes_room() {
         const MIB: usize = 1024 * 1024;
         let mut cache = BatchCache::default();
         let kept =

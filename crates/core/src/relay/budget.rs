@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spent_comes_back_with_time() {
+    fn a_spent_budget_refills_with_time() {
         let mut budget = Budget::new(at(0));
         let mut now_ms = 0;
         let mut frames_until = |end_ms: u64| {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn one_dear_frame_silences_for_seconds_at_most() {
+    fn one_costly_frame_silences_a_connection_only_for_seconds() {
         let mut budget = Budget::new(at(0));
         budget.charge(u64::MAX);
         assert_eq!(budget.spent_until_ms(), Some((1_000 * COST_US_MAX).div_ceil(COST_US_PER_SECOND) + 1));

@@ -149,7 +149,7 @@ mod tests {
     const SENDERS: [Sender; 5] = [Sender::Unannounced, Sender::Announced, Sender::Refused, Sender::Seed, Sender::Bare];
 
     #[test]
-    fn every_kind_and_sender_stands_in_its_place() {
+    fn every_kind_and_sender_finds_its_verdict_in_the_table() {
         for (row, (kind, verdicts)) in TABLE.into_iter().enumerate() {
             assert_eq!(kind as usize, row, "{kind:?}");
             for (column, sender) in SENDERS.into_iter().enumerate() {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_announced_nothing_may_only_announce() {
+    fn an_unannounced_sender_may_only_announce_itself() {
         let allowed = |sender| TABLE.map(|(kind, _)| kind).into_iter().filter(|kind| verdict(*kind, sender) == Allowed).collect::<Vec<_>>();
         assert_eq!(allowed(Sender::Unannounced), [Kind::Announce]);
         assert_eq!(allowed(Sender::Bare), []);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_has_a_code() {
+    fn every_refusal_has_its_error_code() {
         for (kind, verdicts) in TABLE {
             for verdict in verdicts {
                 let code = verdict.error().map(|error| error.code);
