@@ -34,7 +34,7 @@ fn clocks(rooms: &mut Rooms, connection: u64) -> Vec<Value> {
 }
 
 #[test]
-fn a_clock_is_the_part_of_the_log_that_it_covers_and_what_it_knows_behind_that() {
+fn a_seeds_clock_becomes_what_it_knows_and_also_knows() {
     let said = [
         (json!({}), 4, json!({})),
         (json!({ "a": 2, "b": 2 }), 4, json!({})),
@@ -126,7 +126,7 @@ fn a_clock_behind_more_devices_than_may_be_asked_for_keeps_what_it_knows() {
 }
 
 #[test]
-fn the_journal_is_asked_for_so_many_entries_that_clocks_do_not_know_and_no_more() {
+fn the_journal_is_asked_for_a_bounded_number_of_entries() {
     let mut rooms = Rooms::new();
     let names: Vec<String> = (0..20).map(|number| format!("d{number}")).collect();
     rooms.open(1);

@@ -235,7 +235,7 @@ fn another_message_in_the_log_under_own_device_and_counter_gives_a_new_id() {
 }
 
 #[test]
-fn what_another_wrote_under_this_devices_name_is_heard_and_followed_i6_i11() {
+fn what_a_copy_wrote_is_heard_and_followed_i6_i11() {
     let mut desk = Desk::new();
     let name = desk.device_id();
     desk.send("before");
@@ -326,7 +326,7 @@ fn the_void_of_a_copy_leaves_the_own_one_waiting() {
 }
 
 #[test]
-fn what_was_acknowledged_and_queued_again_leaves_when_the_log_brings_it_i2_i6() {
+fn what_was_acknowledged_and_queued_again_leaves_with_the_log_i2_i6() {
     let mut desk = Desk::new();
     let first = desk.send("taken");
     desk.send("not taken");

@@ -102,6 +102,9 @@ impl Checker {
     /// How far a message is said to be, in an event or in a list.
     pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
+        if told && status == MessageStatus::Failed {
+            view.told_failed += 1;
+        }
         if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
             // A hostile member has given its message the id of another: which of them is meant is not known.
             return;
@@ -121,9 +124,6 @@ impl Checker {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });
         if status == MessageStatus::Failed {
-            if let Some(view) = self.tabs.get_mut(&tab).filter(|_| told) {
-                view.told_failed += 1;
-            }
             if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
                 self.profiles[profile].pending.remove(&number);
                 self.ledger.sent[number as usize].fate = Fate::Refused;

@@ -50,7 +50,9 @@ impl Checker {
         let is_given = start_of(&entry.message.id, session_id, &device, counter) == Some("");
         let is_voided = self.voided.contains(&(session_id.to_owned(), device.clone(), counter));
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
-        self.require(3, !repeats, || format!("counter {counter} of {device} stands twice in the log of {session_id}, again at {sequence}"));
+        self.require(3, !repeats, || {
+            format!("counter {counter} of {device} is used a second time in the log of {session_id}, at {sequence}")
+        });
         self.require_where(3, !is_given && kind != Kind::VOID, namesake.is_none(), || {
             format!("{} of one wallet stands at {namesake:?} of {session_id}, and again at {sequence}", entry.message.id)
         });
@@ -100,7 +102,7 @@ impl Checker {
             self.mark(Mark::HostileTaken);
         }
         self.require_where(3, queued_again, !twice, || {
-            format!("what was queued again stands twice in the log of {session_id}, again at {sequence}")
+            format!("the log of {session_id} has what was queued again a second time, at {sequence}")
         });
         self.knows_as_said(session_id, &entry);
         let log = self.ledger.log_mut(session_id);

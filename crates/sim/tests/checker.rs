@@ -1203,7 +1203,7 @@ fn i3_what_was_queued_again_stands_once() {
 
 #[test]
 fn i3_i5_the_relay_appends_what_a_journal_takes() {
-    for (reason, broken) in [("counter 1 stands twice", 3), ("entry 3 does not follow", 5)] {
+    for (reason, broken) in [("counter 1 is used a second time", 3), ("entry 3 does not follow", 5)] {
         let mut history = History::new();
         history.checker().append_refused("s", reason);
         assert_eq!(history.broken(), Some(broken));
