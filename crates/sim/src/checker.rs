@@ -79,6 +79,9 @@ pub(crate) struct TabView {
     pub missing: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.
     pub under_way: BTreeMap<SessionId, Vec<u64>>,
+    /// Up to which counter it was answered on the present connection, by session. That holds also for what it says again
+    /// before it has looked at the answer.
+    pub answered: BTreeMap<SessionId, u64>,
     pub connection: Option<ConnectionId>,
     /// Under which it speaks, by session.
     pub device_ids: BTreeMap<SessionId, DeviceId>,

@@ -34,6 +34,8 @@ pub struct Before {
 impl TabView {
     /// Updates of own messages up to this counter are no longer under way.
     fn settled(&mut self, session_id: &str, through: u64) {
+        let answered = self.answered.entry(session_id.to_owned()).or_default();
+        *answered = through.max(*answered);
         if let Some(under_way) = self.under_way.get_mut(session_id) {
             under_way.retain(|last| *last > through);
         }
@@ -472,10 +474,13 @@ impl Checker {
         if view.connection != Some(connection) {
             view.connection = Some(connection);
             view.under_way.clear();
+            view.answered.clear();
         }
         let Frame { head, body } = &reading.frame;
         let id = &head.session_id;
-        view.device_ids.insert(id.clone(), head.device_id.clone());
+        if view.device_ids.insert(id.clone(), head.device_id.clone()).is_some_and(|before| before != head.device_id) {
+            view.answered.remove(id);
+        }
         let (said, what) = match body {
             Body::DeviceAnnounce(announce) => (announce.sync_state.last_synced_sequence, "announces"),
             Body::SyncRequest(request) => (request.last_synced_sequence, "asks from"),
@@ -511,7 +516,8 @@ impl Checker {
                 let last = entries.last().map_or(0, |entry| entry.counter);
                 let under_way = view.under_way.entry(id.clone()).or_default();
                 under_way.push(last);
-                let count = under_way.len();
+                let answered = view.answered.get(id).copied().unwrap_or(0);
+                let count = under_way.iter().filter(|last| **last > answered).count();
                 let knows_disk = is_owner && !view.disk_ahead;
                 let unsent: Vec<&Entry> = disk.state().unsent(id).collect();
                 let unstored = entries.iter().find(|entry| {
