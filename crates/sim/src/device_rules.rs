@@ -291,7 +291,18 @@ impl Checker {
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
         let swept =
             writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
-        let entries = swept.flat_map(|id| state.unsent(id).map(|entry| ((id.clone(), entry.message.id.clone()), entry.clone()))).collect();
+        // What has the name of one whose name is forgotten here is another message, which the application has sent since.
+        let forgotten: BTreeSet<(&SessionId, &MessageId)> = writes
+            .iter()
+            .filter_map(
+                |write| if let Write::ForgetName { session_id, message_id } = write { Some((session_id, message_id)) } else { None },
+            )
+            .collect();
+        let kept = swept.flat_map(|id| state.unsent(id).map(move |entry| (id, entry)));
+        let entries = kept
+            .filter(|(id, entry)| !forgotten.contains(&(*id, &entry.message.id)))
+            .map(|(id, entry)| ((id.clone(), entry.message.id.clone()), entry.clone()))
+            .collect();
         Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state) }
     }
 
