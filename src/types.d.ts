@@ -99,7 +99,7 @@ export interface WalletProvider {
 
 export interface WalletInfo {
   address: string;
-  /** `local`: a key pair of this browser profile, made by the SDK. */
+  /** `local`: a key pair of this database, made by the SDK. */
   kind: 'provider' | 'local';
 }
 
