@@ -119,7 +119,8 @@ fn own_edits_and_deletions_show_at_once() {
     desk.call(edit(None)).unwrap();
     assert_eq!(desk.shown(), [""]);
     assert_eq!(desk.queued(), 3, "each is a message of its own on the wire");
-    let elsewhere = desk.call(|request| Input::Edit { request, session_id: session(), message_id: "room:d:1".into(), text: None });
+    let other = message_id(&solconnect_sync_core::ids::session_of(WALLET, "11111111111111111111111111111112"), "d", "", 1);
+    let elsewhere = desk.call(|request| Input::Edit { request, session_id: session(), message_id: other, text: None });
     assert_eq!(elsewhere.unwrap_err().code, ErrorCode::UnknownMessage);
     let nameless = desk.call(|request| Input::Edit { request, session_id: session(), message_id: String::new(), text: None });
     assert_eq!(nameless.unwrap_err().code, ErrorCode::InvalidMessageFormat);
@@ -369,4 +370,26 @@ fn a_sync_of_an_unstored_session_is_refused() {
     desk.fail(ErrorCode::StorageFull);
     assert_eq!(desk.replies[&opens].clone().unwrap_err().code, ErrorCode::StorageFull);
     assert_eq!(desk.replies[&sync].clone().unwrap_err().code, ErrorCode::UnknownSession);
+}
+
+#[test]
+fn a_message_with_any_name_of_its_own_can_be_edited() {
+    let mut desk = Desk::new();
+    desk.send_named("order:item:5", "text").unwrap();
+    let edit = |request| Input::Edit { request, session_id: session(), message_id: "order:item:5".into(), text: Some("new".into()) };
+    desk.call(edit).unwrap();
+}
+
+#[test]
+fn an_import_that_fails_under_auto_sync_counts_nothing() {
+    let mut desk = Desk::new();
+    desk.call(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(1_000) }).unwrap();
+    desk.held = Some(Default::default());
+    desk.ask(|request| Input::Import { request, peer_wallet: PEER.into(), entries: foreign_log(1, 3) });
+    desk.wait(1_000);
+    desk.fail(ErrorCode::StorageError);
+    desk.held = None;
+    desk.answer(&[], 0);
+    let counted = |event| if let Event::SyncCompleted { stats, .. } = event { Some(stats.total_messages_synced) } else { None };
+    assert_eq!(desk.events().into_iter().filter_map(counted).collect::<Vec<_>>(), [0]);
 }

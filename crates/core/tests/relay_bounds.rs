@@ -5,7 +5,7 @@ mod rooms;
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{
-    FRAME_BYTES_MAX, SESSIONS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX,
+    FRAME_BYTES_MAX, SESSIONS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
 };
 use solconnect_sync_core::relay::{Input, Reading};
 
@@ -378,4 +378,16 @@ fn a_device_of_a_thousand_sessions_comes_back_at_full_speed() {
             assert_eq!(rooms.reading(1), Reading::Now, "{number}");
         }
     }
+}
+
+#[test]
+fn updates_without_messages_have_a_limit_too() {
+    let mut rooms = Rooms::new();
+    rooms.join(1, "a", WALLETS[0]);
+    rooms.held = Some(Default::default());
+    rooms.say(1, &update("a", WALLETS[0], 1, "one"));
+    for _ in 0..2 * UPDATE_QUEUE_MESSAGES_MAX {
+        rooms.say(1, &v1("a", "sync_update", json!({ "messages": [], "lastDigest": "0".repeat(64) })));
+    }
+    assert!(rooms.hear_only(1, "error").iter().any(|error| error["code"] == "RELAY_BUSY"));
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::entry::{Entry, short_hex};
-use solconnect_sync_core::frame::Payload;
+use solconnect_sync_core::frame::{Body, Frame, Payload};
 use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
 use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Kind;
@@ -831,5 +831,26 @@ proptest! {
         let ids: Vec<Value> = good.iter().map(|number| json!(format!("m{number}"))).collect();
         prop_assert_eq!(taken, if ids.is_empty() { Value::Null } else { Value::Array(ids) });
         prop_assert_eq!(refused.len(), broken.len() - good.len());
+    }
+}
+
+#[test]
+fn fields_of_a_chat_named_like_a_messages_leave_one_hash() {
+    for name in ["id", "kind", "content_type"] {
+        let mut rooms = Rooms::new();
+        rooms.open(1);
+        let mut frame = chat(WALLETS[1], "hi");
+        frame[name] = json!("z");
+        frame["mine"] = json!("kept");
+        rooms.say(1, &frame);
+        rooms.open(2);
+        rooms.say(2, &announce("a", WALLETS[0]));
+        rooms.say(2, &v1("a", "sync_request", json!({ "lastSyncedSequence": 0 })));
+        let heard = rooms.hear_only(2, "sync_response").remove(0);
+        assert_eq!(heard["messages"][0]["message"]["mine"], "kept");
+        let Body::SyncResponse(response) = Frame::parse(&heard.to_string()).unwrap().body else { panic!("{heard}") };
+        let mut log = Log::new(ROOM);
+        log.accept(response.messages.entries().unwrap()).unwrap();
+        assert_eq!(log.compare(response.log), Ok(()), "{name}");
     }
 }

@@ -253,7 +253,7 @@ impl LogRecord {
     pub fn clocks_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<Option<VectorClock>>, SyncError> {
         let own = self.entries()?;
         let clock = |entry: &Entry| {
-            let back = entry.knows.checked_sub(self.first - 1).filter(|_| entry.knows <= self.last)?;
+            let back = entry.knows.checked_sub(self.first.saturating_sub(1)).filter(|_| entry.knows <= self.last)?;
             let mut known = self.heads_before.clone();
             for before in own.iter().take(usize::try_from(back).ok()?) {
                 // They were checked when they came, so their counters fit.

@@ -62,8 +62,9 @@ pub(super) struct Outcome {
 
 impl Session {
     pub(super) fn enqueue(&mut self, ctx: &mut Context, update: Update) -> Result<(), SyncError> {
-        let waiting: usize = self.updates.iter().map(|update| update.messages.len()).sum();
-        if waiting + update.messages.len() > UPDATE_QUEUE_MESSAGES_MAX {
+        // One without messages takes its place too.
+        let waiting: usize = self.updates.iter().map(|update| update.messages.len().max(1)).sum();
+        if waiting + update.messages.len().max(1) > UPDATE_QUEUE_MESSAGES_MAX {
             self.refuse_rest(&update);
             return Err(SyncError::new(ErrorCode::RelayBusy, "too many messages wait to be stored; send them again"));
         }

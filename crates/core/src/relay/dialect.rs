@@ -22,7 +22,7 @@ use crate::frame::{
 use crate::ids::{DeviceId, check_id};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use crate::log::{LogHead, clock_from};
-use crate::message::{Kind, Message};
+use crate::message::{Kind, MESSAGE_FIELDS, Message};
 use crate::vector_clock::VectorClock;
 use crate::wire::Malformed;
 
@@ -180,7 +180,8 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
         ciphertext: chat.message,
         timestamp: chat.timestamp,
         session_id: head.session_id.clone(),
-        extra: chat.extra,
+        // In an entry they would be read as the message's own, and its digest would be another in JSON.
+        extra: chat.extra.without(&MESSAGE_FIELDS),
         ..Message::default()
     };
     let key = (!message.id.is_empty()).then(|| name_key(&message));

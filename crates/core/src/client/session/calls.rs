@@ -8,7 +8,7 @@ use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;
-use crate::ids::{check_id, message_id, parse_message_id};
+use crate::ids::{check_id, message_id, parse_message_id, uuid_bytes};
 use crate::limits::{INTEGER_MAX, OUTBOX_MESSAGES_MAX};
 use crate::message::{Kind, Message, Stamp};
 use crate::time::{Now, iso_from_ms};
@@ -142,7 +142,8 @@ impl Session {
         transaction: &mut Transaction,
     ) -> Result<Reply, SyncError> {
         check_id("messageId", &target)?;
-        if parse_message_id(&target).is_some_and(|(session, ..)| session != self.id()) {
+        // A name of the application's own may have such a form too, but not begin with a session's id.
+        if parse_message_id(&target).is_some_and(|(session, ..)| uuid_bytes(session).is_some() && session != self.id()) {
             return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
         }
         let kind = if text.is_some() { Kind::EDIT } else { Kind::DELETION };

@@ -186,7 +186,9 @@ impl Session {
         let origin = if own.is_some() { Origin::Own } else { Origin::Elsewhere };
         // Also by the copy that writes under this device's id.
         let is_named = |queued: &&Entry| queued.says_the_same(entry);
-        let Some(queued) = own.or_else(|| self.outbox.named_as(entry).filter(is_named)) else {
+        // Messages of other wallets are not looked for: an outbox may be long.
+        let named = || if entry.message.sender_wallet == self.next.wallet { self.outbox.named_as(entry).filter(is_named) } else { None };
+        let Some(queued) = own.or_else(named) else {
             return Origin::Foreign;
         };
         let counter = queued.counter;

@@ -130,7 +130,8 @@ impl Session {
             target_before: None,
             queued_at_start: self.queued_count(),
             head: None,
-            start_totals: self.totals,
+            // What a transaction under way counts may come to nothing.
+            start_totals: self.stored_totals,
             failures: 0,
             told_progress: None,
         });
