@@ -119,7 +119,7 @@ impl From<&str> for Extra {
 
 impl Extra {
     /// Without the fields of those names.
-    #[cfg(feature = "json")]
+    #[cfg(feature = "relay")]
     pub(crate) fn without(&self, names: &[&str]) -> Extra {
         let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.0).unwrap_or_default();
         let before = fields.len();
