@@ -6,7 +6,7 @@ use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, PROTOCOL_VERSION};
+use solconnect_sync_core::frame::{Body, PROTOCOL_VERSION, SyncAck};
 use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
 
 fn small_batches() -> ClientConfig {
@@ -503,4 +503,43 @@ fn a_wallet_that_leaves_ends_the_connection_and_its_syncs() {
     assert_eq!(desk.connects, 1);
     desk.call(|request| Input::ConnectWallet { request, wallet: WALLET.into() }).unwrap();
     assert_eq!(desk.connects, 2, "what waits is sent when it comes back");
+}
+
+#[test]
+fn an_acknowledged_message_is_sent_at_once_and_stored_soon() {
+    let mut desk = Desk::new();
+    let _ = ["a", "b", "c"].map(|text| desk.send(text));
+    desk.forget();
+    for counter in 1..=3 {
+        desk.hear(Body::SyncAck(SyncAck {
+            acknowledged_sequences: vec![counter],
+            acknowledged_counters: vec![counter],
+            server_timestamps: vec![9],
+            ..SyncAck::default()
+        }));
+        assert_eq!(desk.statuses(), [(counter.to_string(), MessageStatus::Sent)], "and not twice");
+        assert_eq!((desk.commits.len(), desk.cursor()), (0, 0));
+        desk.wait(10);
+    }
+    desk.wait(20);
+    assert_eq!((desk.commits.len(), desk.cursor(), desk.queued()), (1, 3, 0), "all in one commit");
+    assert_eq!(desk.events().iter().filter(|event| matches!(event, Event::MessageSynced { .. })).count(), 3);
+}
+
+/// What is behind them in the log does not wait, and finds them stored before it.
+#[test]
+fn what_follows_acknowledged_messages_is_stored_behind_them() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    desk.hear(Body::SyncAck(SyncAck {
+        acknowledged_sequences: vec![1],
+        acknowledged_counters: vec![1],
+        server_timestamps: vec![9],
+        ..SyncAck::default()
+    }));
+    desk.push(&[foreign(2, 1, "theirs")]);
+    assert_eq!((desk.cursor(), desk.shown()), (2, vec!["mine".to_owned(), "theirs".to_owned()]));
+    let request = desk.sync(SyncScope::Everything);
+    desk.answer(&[], 2);
+    assert_eq!(desk.replies[&request], Ok(Reply::Count(0)), "nothing was missing");
 }

@@ -512,6 +512,7 @@ fn a_relay_with_another_log_stops_the_session_and_nothing_of_it_is_stored() {
         desk.send("mine");
         desk.forget();
         desk.hear(said.clone());
+        desk.wait(50);
         let warnings: Vec<_> =
             desk.events().into_iter().filter_map(|event| if let Event::Warning { error } = event { Some(error) } else { None }).collect();
         if is_true {

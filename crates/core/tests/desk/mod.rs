@@ -229,7 +229,7 @@ impl Desk {
         self.hear(Body::SyncResponse(SyncResponse { messages, latest_sequence, ..SyncResponse::default() }));
     }
 
-    /// The relay has taken own messages, at these places.
+    /// The relay has taken own messages, at these places, and there was time to store that.
     pub fn acknowledge(&mut self, places: &[(u64, u64)]) {
         self.acknowledge_in(&session(), places);
     }
@@ -244,6 +244,7 @@ impl Desk {
                 ..SyncAck::default()
             }),
         );
+        self.wait(50);
     }
 
     pub fn head_is(&mut self, sequence_number: u64) {

@@ -28,7 +28,7 @@ impl Session {
             }
             Input::Edit { message_id, text, .. } => self.edit(context, message_id, text, transaction),
             Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, sequence_number, transaction),
-            Input::ClearLog { .. } => Ok(self.clear_log(transaction)),
+            Input::ClearLog { .. } => Ok(self.clear_log(context, transaction)),
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call is not for one session")),
         }
     }
@@ -179,7 +179,8 @@ impl Session {
     }
 
     /// `clearStoredMessages`.
-    fn clear_log(&mut self, transaction: &mut Transaction) -> Reply {
+    fn clear_log(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Reply {
+        self.store_acknowledged(context, transaction);
         self.flush_own_log(transaction);
         self.change(transaction, false).small_count = 0;
         transaction.clear_log(self.id());
@@ -197,6 +198,7 @@ impl Session {
             entry.message.check()?;
             entry.check()?;
         }
+        self.store_acknowledged(context, transaction);
         let stored = self.store_entries(context, entries, None, None, transaction);
         stored.map(Reply::Count).map_err(|refusal| {
             SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}"))

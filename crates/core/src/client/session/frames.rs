@@ -1,6 +1,6 @@
 //! What the relay says in a session.
 
-use super::Session;
+use super::{STORE_DELAY_MS, Session};
 use crate::backoff::delay_ms;
 use crate::client::api::{Event, MessageStatus};
 use crate::client::context::Context;
@@ -18,6 +18,9 @@ use crate::wire::Malformed;
 
 impl Session {
     pub fn on_frame(&mut self, context: &mut Context<'_>, body: Body, transaction: &mut Transaction) {
+        if !matches!(body, Body::SyncAck(_)) {
+            self.store_acknowledged(context, transaction);
+        }
         match body {
             Body::Error(error) => self.take_refusal(context, error, transaction),
             Body::SyncResponse(response) => self.take_batch(context, response, transaction),
@@ -110,36 +113,56 @@ impl Session {
         transaction.halt(self.id(), error);
     }
 
-    /// Own messages are in the relay's log. Where their places follow what is stored, that is all it takes; otherwise
-    /// the log brings them in its order.
+    /// Own messages are in the relay's log, and so are sent, whenever that is stored here. Where their places follow what
+    /// is stored, that is all it takes; otherwise the log brings them in its order.
     fn take_ack(&mut self, context: &mut Context<'_>, ack: SyncAck, transaction: &mut Transaction) {
         let session_id = self.id().to_owned();
         self.flow.refusals = 0;
-        let mut entries: Vec<Entry> = Vec::new();
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
         for (index, (counter, sequence)) in places.enumerate() {
+            let is_told = *counter <= self.outbox.sent_counter();
             self.outbox.take_ack(*counter);
             let Some(entry) = self.outbox.get(*counter) else { continue };
-            if entry.message.kind != Kind::VOID {
-                transaction.tell(Event::StatusChanged {
+            if entry.message.kind != Kind::VOID && !is_told {
+                context.tell(Event::StatusChanged {
                     session_id: session_id.clone(),
                     message_id: entry.message.id.clone(),
                     status: MessageStatus::Sent,
                     error: None,
                 });
             }
-            let follows = entries.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
+            let acknowledged = &mut self.flow.acknowledged;
+            let follows = acknowledged.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
             if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
-                entries.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
+                acknowledged.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
             }
         }
         let acknowledged = self.outbox.acknowledged_counter();
         while self.flow.updates.front().is_some_and(|update| update.last_counter <= acknowledged) {
             self.flow.updates.pop_front();
         }
+        self.flow.acknowledged_log = ack.log;
+        if self.operation.is_some() {
+            self.store_acknowledged(context, transaction);
+        } else if !self.flow.acknowledged.is_empty() {
+            self.flow.store_at_ms.get_or_insert(context.now.monotonic_ms + STORE_DELAY_MS);
+        }
+        // There may be room for more messages.
         self.enlist(transaction, false);
-        // That they are stored need not be told: the relay does not count what a device wrote itself.
-        match self.store_entries(context, entries, None, ack.log, transaction) {
+    }
+
+    /// Own messages that the relay has taken enter the stored log. That they are stored need not be told: the relay does
+    /// not count what a device wrote itself.
+    pub(super) fn store_acknowledged(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        self.flow.store_at_ms = None;
+        let (entries, head) = (std::mem::take(&mut self.flow.acknowledged), self.flow.acknowledged_log.take());
+        if entries.is_empty() {
+            return;
+        }
+        // Where it cannot be stored, the relay is asked for it again.
+        transaction.from_relay = true;
+        self.enlist(transaction, false);
+        match self.store_entries(context, entries, None, head, transaction) {
             Ok(_) => {}
             Err(Refusal::Forked(what)) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
             Err(refusal) => transaction.distrust(format!("an acknowledgement does not fit the log: {refusal}")),

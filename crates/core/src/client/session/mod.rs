@@ -23,7 +23,7 @@ use crate::error::SyncError;
 use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
-use crate::log::DeviceHead;
+use crate::log::{DeviceHead, LogHead};
 use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use outbox::Outbox;
@@ -37,6 +37,10 @@ const SWEEP_DELAY_MS: u64 = 1_000;
 /// Devices that the session's record, and a small batch behind others, may name. Of 1,000 that write in turn each message
 /// costs half as many heads in the record, and an equal part of all heads when they are written (I7).
 const RECORD_HEADS_MAX: usize = 32;
+
+/// How long own messages that the relay has taken wait for their places to be stored. Nobody waits for that, unless a sync
+/// does: the next acknowledgements and receipts share the transaction then, and the next message finds the store free.
+const STORE_DELAY_MS: u64 = 50;
 
 /// Messages of this wallet whose receipts are still awaited, kept to tell the application of each. Older ones are found by
 /// reading the log again.
@@ -95,6 +99,11 @@ struct Flow {
     announced_frame: u64,
     /// Update frames that are not acknowledged, oldest first.
     updates: VecDeque<Update>,
+    /// Own messages with their places in the log, behind its stored end, that are to be stored then.
+    acknowledged: Vec<Entry>,
+    store_at_ms: Option<u64>,
+    /// What the relay says of its log behind them.
+    acknowledged_log: Option<LogHead>,
     /// The relay could not take messages: the next attempt.
     retry_at_ms: Option<u64>,
     /// Refusals in a row.
@@ -294,7 +303,7 @@ impl Session {
         let update = self.flow.updates.front().map(|update| update.deadline_ms);
         let request = self.flow.request.as_ref().map(|request| request.deadline_ms);
         let auto_sync = self.auto_sync.as_ref().filter(|_| !self.ends_auto_sync).map(|auto_sync| auto_sync.next_ms);
-        [update, request, self.flow.retry_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
+        [update, request, self.flow.retry_at_ms, self.flow.store_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
     }
 
     /// Does what is due by the clock. `is_behind` says that our own disk holds up what has arrived: the relay is not to
@@ -326,11 +335,24 @@ impl Session {
             auto_sync.next_ms = now_ms + auto_sync.interval_ms;
             self.begin(context);
         }
-        if self.sweep_at_ms.is_some_and(past) {
-            match transaction {
-                Some(transaction) => self.sweep(transaction),
-                // What is on its way to disk is not there yet: the next time.
-                None => self.sweep_at_ms = Some(now_ms + SWEEP_DELAY_MS),
+        let (stores, sweeps) = (self.flow.store_at_ms.is_some_and(past), self.sweep_at_ms.is_some_and(past));
+        match transaction {
+            Some(transaction) => {
+                if stores {
+                    self.store_acknowledged(context, transaction);
+                }
+                if sweeps {
+                    self.sweep(transaction);
+                }
+            }
+            // What is on its way to disk is not there yet: the next time.
+            None => {
+                if stores {
+                    self.flow.store_at_ms = Some(now_ms + STORE_DELAY_MS);
+                }
+                if sweeps {
+                    self.sweep_at_ms = Some(now_ms + SWEEP_DELAY_MS);
+                }
             }
         }
         Ok(())

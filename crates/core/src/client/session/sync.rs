@@ -121,6 +121,8 @@ impl Session {
     fn begin_for(&mut self, context: &mut Context<'_>, calls: Vec<Waiter>) {
         // An answer to what was asked earlier may name an older head.
         self.flow.request = None;
+        // It waits for what is in the log to be stored.
+        self.flow.store_at_ms = self.flow.store_at_ms.map(|_| context.now.monotonic_ms);
         self.operation = Some(Operation {
             calls,
             late_calls: Vec::new(),
