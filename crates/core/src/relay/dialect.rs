@@ -95,6 +95,9 @@ fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement names no device"));
     }
     let v1 = speaks_v1(head);
+    if v1 && said.wallet.is_none() {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement of a device of protocolVersion 1 names its wallet"));
+    }
     Ok(Ask::Announce(Announcement {
         // Only devices of our rules say whose they are.
         wallet: said.wallet.filter(|_| v1),
