@@ -14,6 +14,7 @@ mod context;
 mod dialect;
 mod fanout;
 mod gate;
+mod javascript;
 mod names;
 mod presence;
 mod receipts;

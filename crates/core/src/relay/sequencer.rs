@@ -7,6 +7,7 @@ use super::append::Outcome;
 use super::clocks::known_by;
 use super::context::refusal;
 use super::gate::refused_before;
+use super::javascript::check_normal;
 use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
@@ -146,6 +147,7 @@ impl<'a> Sequencer<'a> {
             let message = format!("the message knows the log up to {}, this relay has it up to {}", entry.knows, self.log.log_head());
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
+        check_normal(message)?;
         // A void says nothing, and stands for one that was refused perhaps because its name is another's.
         let is_named = message.kind != Kind::VOID;
         let in_place = is_in_place(message, &entry.device_id, *counter);
