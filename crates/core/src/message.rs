@@ -118,19 +118,6 @@ impl From<&str> for Extra {
 }
 
 impl Extra {
-    /// Without the fields of those names.
-    #[cfg(feature = "relay")]
-    pub(crate) fn without(&self, names: &[&str]) -> Extra {
-        let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.0).unwrap_or_default();
-        let before = fields.len();
-        fields.retain(|name, _| !names.contains(&name.as_str()));
-        match fields.len() {
-            0 => Extra::default(),
-            kept if kept == before => self.clone(),
-            _ => Extra(serde_json::Value::Object(fields).to_string()),
-        }
-    }
-
     /// The fields but for those names, under which what holds these fields says something itself: written twice, a field
     /// would mean one thing to one reader and another to the next.
     #[cfg(feature = "json")]

@@ -17,7 +17,7 @@ impl Two {
         let mut two = Two { relay: Relay::new() };
         two.handle(Input::Opened { connection: 1, encoding: Encoding::Binary });
         two.handle(Input::Opened { connection: 2, encoding: Encoding::Json });
-        let announce = json!({ "type": "device_announce", "sessionId": "s", "deviceId": "d", "protocolVersion": 1 });
+        let announce = json!({ "type": "device_announce", "sessionId": "s", "deviceId": "d", "protocolVersion": 1, "wallet": "w" });
         let frame = Frame::parse(&announce.to_string()).unwrap().to_bytes().unwrap();
         two.handle(Input::Received { connection: 1, payload: Payload::Binary(frame.into()) });
         two.says(json!({ "type": "device_announce", "sessionId": "s", "deviceId": "h" }));
@@ -78,7 +78,7 @@ fn numbers_that_devices_cannot_read_do_not_reach_them() {
     assert_eq!(Frame::parse(&named.to_string()).unwrap_err().code, ErrorCode::InvalidMessageFormat);
     assert_eq!(two.says(named), []);
     // The log is as it was.
-    let joined = json!({ "type": "sync_request", "sessionId": "s", "deviceId": "d", "protocolVersion": 1 });
+    let joined = json!({ "type": "sync_request", "sessionId": "s", "deviceId": "d", "protocolVersion": 1, "wallet": "w" });
     let request = Frame::parse(&joined.to_string()).unwrap().to_bytes().unwrap();
     let told = two.handle(Input::Received { connection: 1, payload: Payload::Binary(request.into()) });
     assert!(matches!(&told[..], [Frame { body: Body::SyncResponse(response), .. }] if response.latest_sequence == 0));

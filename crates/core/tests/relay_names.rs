@@ -2,8 +2,9 @@
 
 mod rooms;
 
-use rooms::{ROOM, Rooms, WALLETS, announce, hex, id_of, seed, the_error, two, unsent, update, v1};
+use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
+use solconnect_sync_core::relay::Input;
 
 /// A message of `device`, its `counter`th, of this name.
 fn named(device: &str, counter: u64, id: &str, text: &str) -> Value {
@@ -133,7 +134,7 @@ fn other_content_under_a_name_that_is_given_is_refused() {
         say(&mut rooms, 3, "n", &[named("n", 1, "mine", "said"), again("n", 2, ("a", 2), "moved")]);
         if restarts {
             rooms = restarted(rooms);
-            rooms.feed(solconnect_sync_core::relay::Input::Opened { connection: 3, encoding: Default::default() });
+            rooms.feed(Input::Opened { connection: 3, encoding: Default::default() });
         }
         for id in ["mine".to_owned(), id_of("a", 1), id_of("a", 2)] {
             rooms.say(3, &announce("n", WALLETS[0]));
@@ -234,6 +235,35 @@ fn a_seed_client_hears_the_first_place_of_what_a_device_wrote() {
     say(&mut rooms, 3, "n", &[named("n", 2, "new", "three")]);
     assert_eq!(refused(&mut rooms, 3), already_stored(3));
     assert_eq!(rooms.texts(), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_seed_client_cannot_take_a_devices_next_name() {
+    for wallet in [WALLETS[0], WALLETS[1]] {
+        let mut rooms = two();
+        rooms.say(1, &update("a", WALLETS[0], 1, "one"));
+        rooms.open(9);
+        let message = |id: &str| json!({ "message": { "id": id, "sender_wallet": wallet, "ciphertext": "x" } });
+        let mut live = chat(wallet, "x");
+        live["messageId"] = json!(id_of("a", 2));
+        // The relay itself would give the last of them.
+        let writes = |device, id: &str| seed(device, "sync_update", json!({ "messages": [message(id)] }));
+        for frame in [writes("s", &id_of("a", 2)), live, writes("s", &id_of("a", 3)), writes("s", "room:a:2"), writes("a:start0", "")] {
+            rooms.say(9, &frame);
+            let error = the_error(&mut rooms, 9);
+            assert_eq!(error["code"], "INVALID_MESSAGE_FORMAT", "{frame}");
+            assert!(error["error"].as_str().unwrap().contains(r#"one that device "a" gives"#), "{error}");
+            rooms.feed(Input::Closed { connection: 9 });
+            rooms.open(9);
+        }
+        rooms.hear(1);
+        say(&mut rooms, 1, "a", &[unsent("a", WALLETS[0], 2, "two", 0)]);
+        assert_eq!(rooms.hear_only(1, "sync_ack").len(), 1);
+        // What only looks like such a name, or is its own, is its affair.
+        let own = ["room:s:9", "room:s:start0:9", "elsewhere:a:start0:3", "a:start0:3", "room:a:start0", "room:a:start0:03"];
+        rooms.say(9, &seed("s", "sync_update", json!({ "messages": own.map(message) })));
+        assert_eq!(rooms.hear_only(9, "sync_ack")[0]["acknowledgedMessageIds"], json!(own));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_error, t
 use serde_json::{Value, json};
 use solconnect_sync_core::entry::{Entry, short_hex};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX};
+use solconnect_sync_core::limits::{BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX, UPDATE_QUEUE_MESSAGES_MAX, VISITORS_MAX};
 use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::relay::Input;
@@ -605,6 +605,79 @@ fn a_seed_client_cannot_speak_as_a_v1_device() {
 }
 
 #[test]
+fn a_v1_device_cannot_lock_a_seed_client_out() {
+    let write = |number: u64| seed("s", "sync_update", json!({ "messages": [seed_unsent(number, "x")] }));
+    // One that wrote, whether it is there or not; and one that is there.
+    for (writes, leaves) in [(true, false), (true, true), (false, false)] {
+        let mut rooms = Rooms::new();
+        rooms.open(1);
+        rooms.say(1, &if writes { write(1) } else { seed("s", "device_announce", json!({})) });
+        if leaves {
+            rooms.feed(Input::Closed { connection: 1 });
+        }
+        rooms.open(2);
+        rooms.say(2, &announce("s", WALLETS[1]));
+        let error = the_error(&mut rooms, 2);
+        assert_eq!((&error["code"], &error["inReplyTo"]), (&json!("COUNTER_REUSED"), &json!("device_announce-1")));
+        rooms.say(2, &update("s", WALLETS[1], 2, "forged"));
+        assert_eq!(the_error(&mut rooms, 2)["code"], "NOT_ANNOUNCED");
+        if leaves {
+            rooms.restart();
+            rooms.open(1);
+        }
+        rooms.say(1, &write(2));
+        assert_eq!(rooms.hear_only(1, "sync_ack").len(), if writes && !leaves { 2 } else { 1 }, "{writes} {leaves}");
+    }
+}
+
+#[test]
+fn a_visitor_keeps_a_device_id_while_it_is_there() {
+    let mut rooms = two();
+    let write = seed("a", "sync_update", json!({ "messages": [seed_unsent(1, "x")] }));
+    rooms.open(9);
+    rooms.say(9, &write);
+    assert_eq!(the_error(&mut rooms, 9)["code"], "INVALID_MESSAGE_FORMAT");
+    rooms.feed(Input::Closed { connection: 1 });
+    rooms.say(9, &write);
+    assert_eq!(rooms.hear_only(9, "sync_ack").len(), 1);
+    rooms.open(1);
+    rooms.say(1, &announce("a", WALLETS[0]));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "COUNTER_REUSED");
+}
+
+#[test]
+fn a_seed_client_may_go_on_as_a_v1_device() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &seed("s", "device_announce", json!({})));
+    rooms.say(1, &announce("s", WALLETS[0]));
+    assert!(rooms.hear_only(1, "error").is_empty(), "it has written nothing, and nobody else is there under its id");
+    rooms.say(1, &update("s", WALLETS[0], 1, "one"));
+    assert_eq!(rooms.texts(), ["one"]);
+}
+
+#[test]
+fn a_v1_device_says_whose_it_is() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &v1("a", "device_announce", json!({})));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT");
+    // One that is not listed any more for the many that came after it is known again all the same.
+    rooms.say(1, &announce("a", WALLETS[0]));
+    for number in 0..=VISITORS_MAX {
+        rooms.now.wall_ms += 1;
+        rooms.open(2);
+        rooms.say(2, &announce(&format!("v{number}"), WALLETS[1]));
+        rooms.feed(Input::Closed { connection: 2 });
+    }
+    rooms.say(1, &update("a", WALLETS[0], 1, "one"));
+    rooms.restart();
+    rooms.open(1);
+    rooms.say(1, &announce("a", WALLETS[0]));
+    assert!(rooms.hear_only(1, "error").is_empty());
+}
+
+#[test]
 fn a_bare_frame_on_a_v1_connection_is_refused() {
     let mut rooms = two();
     for kind in ["device_announce", "sync_request", "sync_update", "sync_ack", "sync_heartbeat", "read_receipt"] {
@@ -777,7 +850,7 @@ fn times_pass_to_seed_clients_exactly_as_they_came() {
     rooms.say(2, &seed("t", "device_announce", json!({})));
     rooms.hear(2);
     let times =
-        json!([1732.5, -1, -0.5, 1e300, 18_446_744_073_709_551_615_u64, "yesterday", "2016-12-31T23:59:60Z", "2004-12-25T10:14:00+01:00"]);
+        json!([1732.5, -1, -0.5, 1e300, 1_700_000_000_000_000_000_u64, "yesterday", "2016-12-31T23:59:60Z", "2004-12-25T10:14:00+01:00"]);
     let times = times.as_array().unwrap();
     let messages = (1..).zip(times).map(|(number, time)| {
         let mut message = seed_unsent(number, "x");

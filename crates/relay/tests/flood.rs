@@ -100,7 +100,8 @@ fn numbered(name: &'static str, first: &[Value], frame: impl Fn(u64) -> Value + 
 fn kinds() -> Vec<Kind> {
     let said = |kind: &str, fields: Value| frame(kind, SESSION, MALLORY, fields);
     let seed = [announcement(SESSION, MALLORY)];
-    let device = [v1(announcement(SESSION, MALLORY))];
+    let mut device = [v1(announcement(SESSION, MALLORY))];
+    device[0]["wallet"] = json!("w");
     let clock: serde_json::Map<String, Value> = (0..290).map(|number| (format!("{number:0>180}"), json!(1))).collect();
     let overlapping: Vec<Value> = (0..1_000).map(|_| json!({ "start": 1, "end": 9_000 })).collect();
     let apart: Vec<Value> = (0..1_000).map(|number| json!({ "start": 1 + number, "end": 1 + number })).collect();
@@ -120,7 +121,7 @@ fn kinds() -> Vec<Kind> {
         raw("oversized, and comes again", masked(1, &[b'x'; 64 * 1024 + 1])),
         raw("no WebSocket, and comes again", b"hi".repeat(500)),
         always("announce", &seed, said("device_announce", json!({ "syncState": knows }))),
-        always("announce, v1", &device, v1(said("device_announce", json!({ "syncState": knows })))),
+        always("announce, v1", &device, v1(said("device_announce", json!({ "syncState": knows, "wallet": "w" })))),
         numbered("announce, a new device each", &[], |number| announcement(SESSION, &format!("mallory-{number}"))),
         always("request of all", &seed, said("sync_request", json!({ "lastSyncedSequence": 0 }))),
         always("request of all, in ones", &seed, said("sync_request", json!({ "lastSyncedSequence": 0, "maxBatchSize": 1 }))),

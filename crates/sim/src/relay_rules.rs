@@ -46,14 +46,16 @@ impl Checker {
         let queued_again = text.starts_with(QUEUED_AGAIN);
         let twice = queued_again && log.entries().iter().any(|before| before.message.ciphertext == *text);
         let namesake = log.place_of_name(&entry.message.sender_wallet, &entry.message.id);
-        // The relay's own ids are for messages of seed clients, who can say that another of their messages has that id.
+        // The relay's own ids are for messages of seed clients. Such a client, and nobody else, can have given that id to
+        // another of its messages before.
         let is_given = start_of(&entry.message.id, session_id, &device, counter) == Some("");
+        let is_own = namesake.and_then(|place| log.entry(place)).is_some_and(|named| named.device_id == device);
         let is_voided = self.voided.contains(&(session_id.to_owned(), device.clone(), counter));
         self.require(5, follows, || format!("the log of {session_id} goes on with {sequence} after {head}"));
         self.require(3, !repeats, || {
             format!("counter {counter} of {device} is used a second time in the log of {session_id}, at {sequence}")
         });
-        self.require_where(3, !is_given && kind != Kind::VOID, namesake.is_none(), || {
+        self.require_where(3, !(is_given && is_own) && kind != Kind::VOID, namesake.is_none(), || {
             format!("{} of one wallet stands at {namesake:?} of {session_id}, and again at {sequence}", entry.message.id)
         });
         self.require(11, counter > own_head, || format!("counter {counter} of {device} comes after its counter {own_head}, at {sequence}"));

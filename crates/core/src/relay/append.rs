@@ -1,7 +1,7 @@
 //! Taking messages: updates wait for their turn, the sequencer numbers them, the journal stores them, and only then is
 //! anything acknowledged (I1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry};
 use super::clocks::behind_of;
@@ -14,7 +14,7 @@ use crate::conflict::concurrent_messages;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ConflictReport, ErrorBody, SyncAck, SyncConflict};
-use crate::ids::{DeviceId, parse_message_id};
+use crate::ids::{DeviceId, WalletAddress, parse_message_id};
 use crate::limits::{BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, UPDATE_QUEUE_MESSAGES_MAX};
 use crate::log::{DeviceHead, Log};
 use crate::message::Kind;
@@ -125,7 +125,7 @@ impl Session {
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
         let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
-        let devices = self.rows_after(&numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
+        let devices = self.rows_after(&updates, &numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
             self.refuse_rest_of(connection);
         }
@@ -139,7 +139,7 @@ impl Session {
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
     fn stored(&mut self, ctx: &mut Context, updates: Vec<Update>, numbered: Numbered) {
-        for row in self.rows_after(&numbered, ctx.now) {
+        for row in self.rows_after(&updates, &numbered, ctx.now) {
             self.devices.insert(row);
         }
         self.has_keys |= numbered.entries.iter().any(|entry| entry.stored.key.is_some());
@@ -233,14 +233,18 @@ impl Session {
         (counters.into_iter().collect(), keys.into_iter().collect())
     }
 
-    /// The rows of the devices that wrote these entries, with their last ones.
-    fn rows_after(&self, Numbered { entries, log, .. }: &Numbered, now: Now) -> Vec<DeviceRow> {
-        let writers: BTreeSet<&str> = entries.iter().map(|entry| &*entry.stored.device_id).collect();
-        let row = |head: &DeviceHead| {
+    /// The rows of the devices that wrote these entries, with their last ones. Only who writes by our rules has a wallet there,
+    /// that of its messages.
+    fn rows_after(&self, updates: &[Update], Numbered { entries, log, .. }: &Numbered, now: Now) -> Vec<DeviceRow> {
+        let v1: BTreeSet<&str> = updates.iter().filter(|update| update.is_chain).map(|update| &*update.device_id).collect();
+        let wallets: BTreeMap<&str, &WalletAddress> =
+            entries.iter().map(|TailEntry { entry, .. }| (&*entry.device_id, &entry.message.sender_wallet)).collect();
+        let row = |(head, wallet): (&DeviceHead, &WalletAddress)| {
             let DeviceHead { device_id, counter, sequence, digest } = head;
             let known = self.devices.get(device_id).cloned();
             DeviceRow {
                 device_id: (**device_id).to_owned(),
+                wallet: v1.contains(&**device_id).then(|| wallet.clone()),
                 last_counter: *counter,
                 last_sequence: *sequence,
                 last_digest: *digest,
@@ -248,7 +252,7 @@ impl Session {
                 ..known.unwrap_or_default()
             }
         };
-        writers.into_iter().filter_map(|device| log.head(device)).map(row).collect()
+        wallets.into_iter().filter_map(|(device, wallet)| Some((log.head(device)?, wallet))).map(row).collect()
     }
 
     /// A message of an update was not taken: where it is part of a chain, what its sender sent behind it is not either.

@@ -8,6 +8,7 @@ use super::batch_cache::{BatchKey, Content, Form, Part};
 use super::context::{Context, print};
 use super::fanout::Answer;
 use super::gate::speaks_v1;
+use super::javascript;
 use super::names::{key_of, name_key};
 use super::presence::Announcement;
 use super::session::{Ask, Attachment, Fetch, Log};
@@ -22,7 +23,7 @@ use crate::frame::{
 use crate::ids::{DeviceId, check_id};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use crate::log::{LogHead, clock_from};
-use crate::message::{Kind, MESSAGE_FIELDS, Message};
+use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
 use crate::wire::Malformed;
 
@@ -95,6 +96,9 @@ fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement names no device"));
     }
     let v1 = speaks_v1(head);
+    if v1 && said.wallet.is_none() {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement of a device of protocolVersion 1 names its wallet"));
+    }
     Ok(Ask::Announce(Announcement {
         // Only devices of our rules say whose they are.
         wallet: said.wallet.filter(|_| v1),
@@ -180,8 +184,7 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
         ciphertext: chat.message,
         timestamp: chat.timestamp,
         session_id: head.session_id.clone(),
-        // In an entry they would be read as the message's own, and its digest would be another in JSON.
-        extra: chat.extra.without(&MESSAGE_FIELDS),
+        extra: chat.extra,
         ..Message::default()
     };
     let key = (!message.id.is_empty()).then(|| name_key(&message));
@@ -201,7 +204,8 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
 }
 
 /// What is ours is not theirs to give: of the kinds only that of an edit follows from what they write.
-fn seed_draft(message: Message, clock: VectorClock, key: Option<Key>) -> Draft {
+fn seed_draft(mut message: Message, clock: VectorClock, key: Option<Key>) -> Draft {
+    javascript::normalize(&mut message);
     let kind = if message.replaces.is_some() { Kind::EDIT } else { Kind::MESSAGE };
     let entry = Entry { message: Message { kind, ..message }, ..Entry::default() };
     Draft { entry, knowledge: Knowledge::Clock { key, clock }, unreadable: None }

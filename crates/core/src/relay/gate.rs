@@ -1,7 +1,7 @@
 //! Who may say what: one table for every kind of frame and every state of its sender.
 
-use super::presence::Devices;
-use super::session::Attachment;
+use super::api::ConnectionId;
+use super::session::{Attachment, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION};
 
@@ -132,14 +132,26 @@ pub(super) fn speaks_v1(head: &Head) -> bool {
     head.protocol_version.is_some_and(|version| version >= PROTOCOL_VERSION)
 }
 
-/// A seed client gives itself any name, but not that of a device which keeps our rules: its counters would not be that
-/// device's any more.
-pub(super) fn check_name(devices: &Devices, device_id: &str) -> Result<(), SyncError> {
-    if devices.keeps_our_rules(device_id) {
-        let message = format!("device {device_id:?} is of protocolVersion 1 and speaks for itself: take another deviceId");
-        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+/// A device id belongs to the client that wrote under it in the session, or else to the one that is there: a seed client under
+/// the id of a device of our rules would give it other counters, and such a device under that of a seed client would have
+/// the seed client's frames refused from then on.
+pub(super) fn check_name(session: &Session, connection: ConnectionId, device_id: &str, v1: bool) -> Result<(), SyncError> {
+    let there = || {
+        let mut others =
+            session.attachments.iter().filter(|(other, attachment)| **other != connection && attachment.device_id == device_id);
+        others.next().map(|(_, attachment)| attachment.dialect.is_v1())
+    };
+    match (session.devices.wrote_as_v1(device_id).or_else(there), v1) {
+        (Some(true), false) => {
+            let message = format!("device {device_id:?} is of protocolVersion 1 and speaks for itself: take another deviceId");
+            Err(SyncError::new(ErrorCode::InvalidMessageFormat, message))
+        }
+        (Some(false), true) => {
+            let message = format!("deviceId {device_id:?} is that of a client without protocolVersion: take another");
+            Err(SyncError::new(ErrorCode::CounterReused, message))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

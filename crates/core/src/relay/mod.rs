@@ -14,6 +14,7 @@ mod context;
 mod dialect;
 mod fanout;
 mod gate;
+mod javascript;
 mod names;
 mod presence;
 mod receipts;
@@ -32,7 +33,7 @@ use crate::time::Now;
 use context::{Context, Purpose, Socket, refusal};
 use dialect::Translated;
 use gate::Verdict;
-use session::Session;
+use session::{Ask, Session};
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
 /// told to come again.
@@ -250,8 +251,9 @@ fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, fra
     let head = frame.head.clone();
     let result = dialect::translate(connection, frame, attachment).and_then(|translated| {
         let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
-        if !gate::speaks_v1(&head) {
-            gate::check_name(&session.devices, &device_id)?;
+        let v1 = gate::speaks_v1(&head);
+        if !v1 || matches!(ask, Ask::Announce(_)) {
+            gate::check_name(session, connection, &device_id, v1)?;
         }
         if joins {
             ctx.check_may_join(connection, &head.session_id)?;

@@ -36,8 +36,6 @@ type Attachments = BTreeMap<ConnectionId, Attachment>;
 /// The devices of a session: those that wrote, which the journal has too, and visitors, which memory alone has.
 pub(super) struct Devices {
     rows: BTreeMap<DeviceId, DeviceRow>,
-    /// Those that keep our rules, as far as is known.
-    v1: BTreeSet<DeviceId>,
     /// Devices that came or left, of which the others are not told yet.
     untold: BTreeSet<DeviceId>,
     /// One of them came.
@@ -48,18 +46,17 @@ pub(super) struct Devices {
 
 impl Devices {
     pub fn new(rows: Vec<DeviceRow>) -> Self {
-        // Only devices of our rules say whose they are.
-        let v1 = rows.iter().filter(|row| row.wallet.is_some()).map(|row| row.device_id.clone()).collect();
         let rows = rows.into_iter().filter(has_written).map(|row| (row.device_id.clone(), row)).collect();
-        Devices { rows, v1, untold: BTreeSet::new(), arrived: false, due_ms: None }
+        Devices { rows, untold: BTreeSet::new(), arrived: false, due_ms: None }
     }
 
     pub fn get(&self, device_id: &str) -> Option<&DeviceRow> {
         self.rows.get(device_id)
     }
 
-    pub fn keeps_our_rules(&self, device_id: &str) -> bool {
-        self.v1.contains(device_id)
+    /// Whether the device that wrote under this id keeps our rules: only such devices say whose they are, and all do.
+    pub fn wrote_as_v1(&self, device_id: &str) -> Option<bool> {
+        self.rows.get(device_id).filter(|row| has_written(row)).map(|row| row.wallet.is_some())
     }
 
     /// Whether devices of our rules have announced this wallet as theirs.
@@ -87,9 +84,6 @@ impl Devices {
                 self.forget_visitor(&oldest);
             }
         }
-        if said.v1 {
-            self.v1.insert(device_id.to_owned());
-        }
         let row = self.rows.entry(device_id.to_owned()).or_default();
         *row = DeviceRow {
             device_id: device_id.to_owned(),
@@ -108,7 +102,6 @@ impl Devices {
     pub fn forget_visitor(&mut self, device_id: &str) {
         if self.rows.get(device_id).is_some_and(|row| !has_written(row)) {
             self.rows.remove(device_id);
-            self.v1.remove(device_id);
         }
     }
 

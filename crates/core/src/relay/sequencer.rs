@@ -7,6 +7,7 @@ use super::append::Outcome;
 use super::clocks::known_by;
 use super::context::refusal;
 use super::gate::refused_before;
+use super::javascript::check_normal;
 use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
@@ -14,7 +15,7 @@ use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ErrorBody;
-use crate::ids::{DeviceId, check_id, message_id};
+use crate::ids::{DeviceId, check_id, message_id, parse_message_id};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
 use crate::log::Log;
 use crate::message::{Kind, Message, Stamp};
@@ -146,6 +147,7 @@ impl<'a> Sequencer<'a> {
             let message = format!("the message knows the log up to {}, this relay has it up to {}", entry.knows, self.log.log_head());
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
+        check_normal(message)?;
         // A void says nothing, and stands for one that was refused perhaps because its name is another's.
         let is_named = message.kind != Kind::VOID;
         let in_place = is_in_place(message, &entry.device_id, *counter);
@@ -199,6 +201,7 @@ impl<'a> Sequencer<'a> {
             message.id = message_id(&message.session_id, device_id, "", entry.counter);
         }
         check_id("message.id", &message.id)?;
+        check_own_id(message, device_id)?;
         message.timestamp = stamp_or_now(std::mem::take(&mut message.timestamp), now);
         self.append(now, key, entry)
     }
@@ -284,6 +287,18 @@ impl Place {
     fn of(entry: &Entry) -> Self {
         let Entry { sequence_number: sequence, counter, server_timestamp, .. } = *entry;
         Place { sequence, counter, id: entry.message.id.clone(), server_timestamp }
+    }
+}
+
+/// A seed client gives ids as it likes, but not one that another device is about to give: who sees the last id of a device of
+/// our rules knows the next.
+fn check_own_id(Message { id, session_id, .. }: &Message, device_id: &str) -> Result<(), SyncError> {
+    match parse_message_id(id) {
+        Some((session, device, _)) if session == session_id && device != device_id => {
+            let message = format!("the id {id:?} is one that device {device:?} gives: name the message otherwise");
+            Err(SyncError::new(ErrorCode::InvalidMessageFormat, message))
+        }
+        _ => Ok(()),
     }
 }
 
