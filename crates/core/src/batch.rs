@@ -16,8 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Entry;
 use crate::limits::INFLATED_BYTES_MAX;
 use crate::list::list;
-use crate::wire::{Malformed, Reader, put_varint, take_name};
-use decoder::{Layout, decode};
+#[cfg(feature = "relay")]
+use crate::wire::put_varint;
+use crate::wire::{Malformed, Reader, take_name};
+#[cfg(feature = "relay")]
+use decoder::Layout;
+use decoder::decode;
 pub use encoder::Encoder;
 
 /// The first byte: another layout would have another.
