@@ -23,6 +23,8 @@ use crate::types::object;
 pub const META: &str = "meta";
 /// Sessions, by id.
 pub const SESSIONS: &str = "sessions";
+/// Heads of sessions with many devices, by session.
+pub const HEADS: &str = "heads";
 /// Unsent messages, by session and counter.
 pub const OUTBOX: &str = "outbox";
 /// Batches of the log, by session and first sequence number.
@@ -32,10 +34,10 @@ pub const VERSIONS: &str = "versions";
 /// Names that the application gave its messages, by session and name.
 pub const NAMES: &str = "names";
 /// All of them.
-pub const STORES: [&str; 6] = [META, SESSIONS, OUTBOX, LOG, VERSIONS, NAMES];
+pub const STORES: [&str; 7] = [META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, NAMES];
 
 /// The version of the stores and of what is in them. A database of any other is refused and left as it is.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// How long a database may take to open (B9, B11).
 const OPEN_TIMEOUT_MS: u32 = 5_000;

@@ -9,14 +9,14 @@ use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
+    Commit, DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
 
-use crate::connection::{Connection, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
+use crate::connection::{Connection, HEADS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
 use crate::platform::random;
 
 /// Keys of `meta`.
@@ -83,21 +83,23 @@ impl Store {
     pub async fn claim(&self, is_locked: bool) -> Result<Snapshot, SyncError> {
         self.is_locked.set(is_locked);
         self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &[META, SESSIONS, OUTBOX, VERSIONS], false)?;
+            let transaction = Transaction::begin(connection, &[META, SESSIONS, HEADS, OUTBOX, VERSIONS], false)?;
             let meta = transaction.store(META)?;
             meta.put_with_key(&self.owner.as_str().into(), &OWNER.into()).map_err(|exception| to_error(&exception))?;
             let device = result_of(meta.get(&DEVICE.into()));
             let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
-            let (sessions, outbox, versions) = (all(SESSIONS)?, all(OUTBOX)?, all(VERSIONS)?);
+            let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
             // It knows why, where a request failed.
             transaction.commit().await?;
             connection.is_owned.set(true);
-            let (device, sessions, outbox, versions) = (device.await?, sessions.await?, outbox.await?, versions.await?);
+            let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
+            let (outbox, versions) = (outbox.await?, versions.await?);
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             Ok(Snapshot {
                 device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
                 sessions: list(sessions).iter().map(|value| SessionRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
+                heads: list(heads).iter().map(|value| HeadsRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
                 outbox: list(outbox).iter().map(|value| OutboxRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
                 versions: list(versions).iter().map(|value| VersionsRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
             })
@@ -151,7 +153,7 @@ impl Store {
     }
 
     /// The newest batches of a session that begin before a sequence number (`None`: the newest of all), newest first:
-    /// as many as hold `limit` entries, where there are so many.
+    /// as many as hold `limit` entries, where there are so many, and those that tell the heads of them.
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
@@ -166,11 +168,18 @@ impl Store {
                 let value = cursor.value().map_err(|exception| to_error(&exception))?;
                 let record = LogRecord::from_bytes(session_id, &bytes_of(&value)?)?;
                 entries += record.last.saturating_sub(record.first) + 1;
+                let has_heads = record.heads_before.is_some();
                 records.push(record);
-                if entries >= limit {
+                if entries >= limit && has_heads {
                     break;
                 }
                 cursor.continue_().map_err(|exception| to_error(&exception))?;
+            }
+            for place in (1..records.len()).rev() {
+                let (after, before) = records.split_at_mut(place);
+                if let (Some(record), Some(before)) = (after.last_mut(), before.first()) {
+                    record.follow(before)?;
+                }
             }
             Ok(records)
         })
@@ -191,7 +200,9 @@ impl Store {
         while low <= high {
             let middle = low + (high - low) / 2;
             match self.page(session_id, Some(middle + 1), 1).await?.pop() {
-                Some(record) if record.heads_before.get(device_id) >= counter => high = record.first.min(middle).saturating_sub(1),
+                Some(record) if record.heads_before.as_ref().is_some_and(|heads| heads.get(device_id) >= counter) => {
+                    high = record.first.min(middle).saturating_sub(1)
+                }
                 found => {
                     low = found.as_ref().map_or(0, |record| record.last).max(middle) + 1;
                     holder = found;
@@ -291,6 +302,7 @@ fn step(write: &Write) -> Result<Step, SyncError> {
     match write {
         Write::Device(record) => put(META, DEVICE.into(), record.to_bytes()),
         Write::Session(record) => put(SESSIONS, record.session_id.as_str().into(), record.to_bytes()),
+        Write::Heads(record) => put(HEADS, record.session_id.as_str().into(), record.to_bytes()),
         Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),
         Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
         Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),

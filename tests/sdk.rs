@@ -276,7 +276,7 @@ async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[u
     let mut writes = vec![Write::Device(DeviceRecord { device_id: "own-device".to_owned() })];
     let mut start = 0;
     for end in batch_ends {
-        let (entries, heads_before) = (&entries[start..*end], record.log.clock());
+        let (entries, heads_before) = (&entries[start..*end], Some(record.log.clock()));
         entries.iter().for_each(|entry| record.log.take(entry).unwrap());
         let (first, last, session_id) = (start as u64 + 1, *end as u64, session_id.clone());
         writes.push(Write::Log(LogRecord { session_id, first, last, heads_before, batch: Batch::of(entries).unwrap() }));

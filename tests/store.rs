@@ -105,7 +105,7 @@ fn batches(size: u64) -> Vec<Write> {
     let mut heads = VectorClock::new();
     let mut writes = Vec::new();
     for first in (1..=12).step_by(size as usize) {
-        let heads_before = heads.clone();
+        let heads_before = Some(heads.clone());
         let entries: Vec<Entry> = (first..first + size).map(|sequence| entry(sequence, &mut heads)).collect();
         writes.push(Write::Log(LogRecord {
             session_id: SESSION.to_owned(),
@@ -422,7 +422,7 @@ async fn database_of_another_format_is_refused_and_untouched() {
         (FORMAT_VERSION, &[]),
         (FORMAT_VERSION, &STORES[1..]),
         (FORMAT_VERSION, &more),
-        (FORMAT_VERSION, &["meta", "sessions", "outbox", "log", "versions", "something else"]),
+        (FORMAT_VERSION, &["meta", "sessions", "heads", "outbox", "log", "versions", "something else"]),
     ] {
         delete(name).await;
         let before = foreign(name, version, stores).await;

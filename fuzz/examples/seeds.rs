@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord};
+use solconnect_sync_core::client::{
+    DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord,
+};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::ids::{message_id, session_of};
@@ -103,7 +105,7 @@ fn greedy(folder: &Path, entries: &[Entry]) {
 
 fn records(folder: &Path, entries: &[Entry]) {
     let session_id = entries[0].message.session_id.clone();
-    let heads = r#"{"dev":300,"phone":7}"#.parse().expect("a clock");
+    let heads_before = r#"{"dev":300,"phone":7}"#.parse().ok();
     let batch = Batch::of(entries).expect("the pinned entries");
     let (first, last) = (entries[0].sequence_number, entries[0].sequence_number + entries.len() as u64 - 1);
     let unsent: Vec<Entry> = entries.iter().map(|entry| Entry { sequence_number: 0, ..entry.clone() }).collect();
@@ -121,12 +123,15 @@ fn records(folder: &Path, entries: &[Entry]) {
     for (entry, place) in entries.iter().zip(1..) {
         log.take(&Entry { sequence_number: place, knows: place - 1, ..entry.clone() }).expect("they follow each other");
     }
+    let heads_record = HeadsRecord { session_id: session_id.clone(), heads: log.heads().to_vec() };
     session.log = log;
+    session.heads_through = 1;
     let name = NameRecord { session_id: session_id.clone(), message_id: "m".into(), fingerprint: vec![7; 16], sent_ms: 1_700_000_000_000 };
     write(folder, "session_record", "name", &name.to_bytes());
     write(folder, "session_record", "session", &session.to_bytes());
+    write(folder, "session_record", "heads", &heads_record.to_bytes());
     write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
-    write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before: heads, batch }.to_bytes());
+    write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }.to_bytes());
     write(folder, "outbox_record", "outbox", &OutboxRecord { session_id: session_id.clone(), entries: unsent }.to_bytes());
     let versions = VersionsRecord { session_id, message_id: "m".into(), versions: entries.to_vec() };
     write(folder, "versions_record", "versions", &versions.to_bytes());

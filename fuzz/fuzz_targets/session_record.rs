@@ -1,9 +1,9 @@
-//! Stored sessions, the stored device and stored names: three decoders on the same bytes.
+//! Stored sessions, their heads, the stored device and stored names: four decoders on the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::bounded;
-use solconnect_sync_core::client::{DeviceRecord, NameRecord, SessionRecord};
+use solconnect_sync_core::client::{DeviceRecord, HeadsRecord, NameRecord, SessionRecord};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(record) = bounded(|| SessionRecord::from_bytes(bytes)) {
@@ -11,6 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(record) = bounded(|| DeviceRecord::from_bytes(bytes)) {
         assert_eq!(DeviceRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
+    }
+    if let Ok(record) = bounded(|| HeadsRecord::from_bytes(bytes)) {
+        assert_eq!(HeadsRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
     }
     if let Ok(record) = bounded(|| NameRecord::from_bytes(bytes)) {
         assert_eq!(NameRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));

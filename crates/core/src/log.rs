@@ -113,6 +113,18 @@ impl Log {
         Log { end, hash, heads: Arc::new(heads), last_device, other_end, recent: Arc::default() }
     }
 
+    /// The same with only the heads of the devices that wrote behind this place.
+    pub fn since(&self, sequence: u64) -> Log {
+        Log::restore(self.end, self.hash, self.heads.iter().filter(|head| head.sequence > sequence).cloned().collect())
+    }
+
+    /// The same with the heads of devices that it has none of.
+    pub fn with(&self, mut heads: Vec<DeviceHead>) -> Log {
+        heads.retain(|head| self.head(&head.device_id).is_none());
+        heads.extend_from_slice(&self.heads);
+        Log::restore(self.end, self.hash, heads)
+    }
+
     /// The last sequence number, 0 where there are no entries.
     pub fn end(&self) -> u64 {
         self.end

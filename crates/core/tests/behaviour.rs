@@ -42,8 +42,12 @@ fn sync(world: &mut World, index: usize, scope: SyncScope) -> Result<Reply, solc
     world.answer(index, request, 5 * MINUTE_MS)
 }
 
+fn entries(device: &Device) -> Vec<Entry> {
+    device.records.log(&session()).iter().flat_map(|record| record.entries().unwrap()).collect()
+}
+
 fn with_no_clocks(device: &Device) -> Vec<(Entry, Option<VectorClock>)> {
-    device.store.entries(&session()).into_iter().map(|entry| (entry, None)).collect()
+    entries(device).into_iter().map(|entry| (entry, None)).collect()
 }
 
 fn shown(world: &World, index: usize) -> Vec<String> {
@@ -88,7 +92,7 @@ fn a_new_device_gets_the_history_in_batches_with_progress() {
         .collect();
     assert!(progress.is_sorted() && progress.last() == Some(&350), "I14: {progress:?}");
     assert_eq!(shown(&world, late), shown(&world, 0));
-    assert_eq!(world.devices[late].store.logs.len(), 7, "a batch is stored as it came");
+    assert_eq!(world.devices[late].records.log.len(), 7, "a batch is stored as it came");
 }
 
 #[test]
@@ -123,8 +127,7 @@ fn a_cloned_profile_becomes_its_own_device_and_loses_nothing() {
     world.run_for(1_000);
     let clone = world.add_device("clone", WALLETS[0], ClientConfig::default());
     world.kill(clone);
-    world.devices[clone].store.snapshot = world.devices[0].store.snapshot.clone();
-    world.devices[clone].store.logs = world.devices[0].store.logs.clone();
+    world.devices[clone].records = world.devices[0].records.clone();
     world.feed(0, Input::SetOffline { offline: true });
     world.start(clone);
     world.run_for(1);
@@ -147,7 +150,7 @@ fn messages_sent_behind_a_refused_one_are_stored_once() {
     let mut world = healthy(2);
     let clone = world.add_device("clone", WALLETS[0], ClientConfig::default());
     world.kill(clone);
-    world.devices[clone].store = world.devices[0].store.clone();
+    world.devices[clone].records = world.devices[0].records.clone();
     world.start(clone);
     world.run_for(1);
     for index in [0, clone] {
@@ -177,11 +180,11 @@ fn a_restored_backup_never_reuses_a_counter() {
     let mut world = healthy(2);
     send(&mut world, 0, "one");
     world.run_for(1_000);
-    let backup = (world.devices[0].store.snapshot.clone(), world.devices[0].store.logs.clone());
+    let backup = world.devices[0].records.clone();
     send(&mut world, 0, "two");
     world.run_for(1_000);
     world.kill(0);
-    (world.devices[0].store.snapshot, world.devices[0].store.logs) = backup;
+    world.devices[0].records = backup;
     world.start(0);
     world.run_for(0);
     world.call(0, calls::send(&session(), "three"));
@@ -199,7 +202,7 @@ fn a_rolled_back_relay_is_reported_and_nothing_is_renumbered() {
     world.run_for(1_000);
     world.kill_relay();
     world.journal.get_mut(&session()).unwrap().0.truncate(1);
-    let log = world.devices[0].store.entries(&session());
+    let log = entries(&world.devices[0]);
     let set_back = |row: &mut DeviceRow| {
         if row.device_id == log[0].device_id {
             (row.last_counter, row.last_sequence) = (1, 1);
@@ -333,7 +336,7 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
 }
 
 fn send_named(world: &mut World, index: usize, id: &str, text: &str) {
-    let known = world.devices[index].store.names.get(&(session(), id.to_owned())).cloned();
+    let known = world.devices[index].records.names.get(&(session(), id.to_owned())).cloned();
     let (session_id, text, message_id) = (session(), text.to_owned(), Some(id.to_owned()));
     let request = world.call(index, |request| Input::Send { request, session_id, text, content_type: None, message_id, known });
     world.answer(index, request, MINUTE_MS).unwrap();

@@ -78,7 +78,7 @@ impl suite::Store for InMemory {
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
-        self.database.borrow().records.log_of(session_id).cloned().collect()
+        self.database.borrow().records.log(session_id)
     }
 }
 

@@ -8,7 +8,7 @@ use cpu_time::{ProcessTime, ThreadTime};
 use serde_json::json;
 use solconnect_relay::journal::{Answer, Journal};
 use solconnect_sync_core::client::{
-    self, Client, ClientConfig, DeviceRecord, Event, Generation, OutboxRecord, RequestId, SessionRecord, Snapshot, Write,
+    self, Client, ClientConfig, DeviceRecord, Event, Generation, HeadsRecord, OutboxRecord, RequestId, SessionRecord, Snapshot, Write,
 };
 use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::relay::{self, ConnectionId, DeviceRow, JournalQuestion, Relay, StoredEntry, WatermarkRow};
@@ -66,6 +66,7 @@ pub struct Cost {
 struct Store {
     device: Option<Vec<u8>>,
     sessions: BTreeMap<String, Vec<u8>>,
+    heads: BTreeMap<String, Vec<u8>>,
     outbox: BTreeMap<(String, u64), Vec<u8>>,
 }
 
@@ -75,6 +76,7 @@ impl Store {
         let bytes = match &write {
             Write::Device(record) => record.to_bytes(),
             Write::Session(record) => record.to_bytes(),
+            Write::Heads(record) => record.to_bytes(),
             Write::Outbox(record) => record.to_bytes(),
             Write::Log(record) => record.to_bytes(),
             Write::Versions(record) => record.to_bytes(),
@@ -86,6 +88,9 @@ impl Store {
             Write::Device(_) => self.device = Some(bytes),
             Write::Session(record) => {
                 self.sessions.insert(record.session_id, bytes);
+            }
+            Write::Heads(record) => {
+                self.heads.insert(record.session_id, bytes);
             }
             Write::Outbox(record) => {
                 self.outbox.insert((record.session_id.clone(), record.first()), bytes);
@@ -172,8 +177,9 @@ impl World {
         if let Some(record) = &snapshot.device {
             store.write(Write::Device(record.clone()));
         }
-        for record in &snapshot.sessions {
-            store.write(Write::Session(record.clone()));
+        let sessions = snapshot.sessions.iter().cloned().map(Write::Session);
+        for write in sessions.chain(snapshot.heads.iter().cloned().map(Write::Heads)) {
+            store.write(write);
         }
         let client = Client::new(ClientConfig::default(), snapshot, place as u64);
         let (up, down) = (Traffic::default(), Traffic::default());
@@ -184,10 +190,11 @@ impl World {
 
     /// What a device has stored, read from its bytes as at a start of the page.
     pub fn stored(&self, place: Place) -> Snapshot {
-        let Store { device, sessions, outbox } = &self.devices[place].store;
+        let Store { device, sessions, heads, outbox } = &self.devices[place].store;
         Snapshot {
             device: device.as_ref().map(|bytes| DeviceRecord::from_bytes(bytes).expect("it was written so")),
             sessions: sessions.values().map(|bytes| SessionRecord::from_bytes(bytes).expect("it was written so")).collect(),
+            heads: heads.values().map(|bytes| HeadsRecord::from_bytes(bytes).expect("it was written so")).collect(),
             outbox: outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("it was written so")).collect(),
             versions: Vec::new(),
         }

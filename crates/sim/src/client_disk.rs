@@ -62,7 +62,7 @@ impl State {
     /// knew. `None` where that has been cleared.
     pub fn clocks_of(&self, session_id: &str, entries: &[Entry]) -> Vec<Option<VectorClock>> {
         let mut clocks = vec![None; entries.len()];
-        for record in self.records.log_of(session_id) {
+        for record in self.records.log(session_id) {
             let found = record.clocks_of(entries.iter()).unwrap_or_default();
             clocks.iter_mut().zip(found).for_each(|(clock, found)| *clock = clock.take().or(found));
         }

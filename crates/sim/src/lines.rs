@@ -28,6 +28,7 @@ pub fn writes(commit: &Commit) -> String {
     let name = |write: &Write| match write {
         Write::Device(record) => format!("device {}", record.device_id),
         Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.log.end(), record.counter),
+        Write::Heads(record) => format!("heads of {}", record.session_id),
         Write::Outbox(record) => format!("outbox {} +{}", record.first(), record.entries.len()),
         Write::DeleteOutbox { first, last, .. } => format!("delete outbox {first} to {last}"),
         Write::Log(record) => format!("log {} to {}", record.first, record.last),

@@ -239,7 +239,7 @@ fn session(entries: &[Entry]) -> SessionRecord {
 fn batch(entries: &[Entry]) -> Write {
     let (first, last) = (entries[0].sequence_number, entries[entries.len() - 1].sequence_number);
     let batch = Batch::of(entries).unwrap();
-    Write::Log(LogRecord { session_id: "s".into(), first, last, heads_before: VectorClock::new(), batch })
+    Write::Log(LogRecord { session_id: "s".into(), first, last, heads_before: Some(VectorClock::new()), batch })
 }
 
 fn outbox(entries: &[Entry]) -> Write {

@@ -56,7 +56,7 @@ impl suite::Store for Simulated {
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
-        self.disk.borrow().state().records.log_of(session_id).cloned().collect()
+        self.disk.borrow().state().records.log(session_id)
     }
 }
 

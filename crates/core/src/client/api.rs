@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -122,6 +122,8 @@ pub enum Write {
     Device(DeviceRecord),
     /// A session, by its id.
     Session(SessionRecord),
+    /// The heads of a session of many devices, by its id.
+    Heads(HeadsRecord),
     /// Unsent messages that were queued together, by session and first counter.
     Outbox(OutboxRecord),
     /// The records of unsent messages leave whose first counters are from `first` to `last`.
@@ -148,6 +150,8 @@ pub struct Snapshot {
     pub device: Option<DeviceRecord>,
     /// Every session.
     pub sessions: Vec<SessionRecord>,
+    /// Every record of heads.
+    pub heads: Vec<HeadsRecord>,
     /// Every record of unsent messages, in the order of their counters.
     pub outbox: Vec<OutboxRecord>,
     /// Every edited message.

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 pub use api::*;
 pub use config::ClientConfig;
-pub use records::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
+pub use records::{DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
 
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -76,6 +76,11 @@ impl Client {
             sessions.insert(Session::load(record, device.device_id.clone()));
         }
         // What is stored of a session that is not stored is of no use.
+        for record in snapshot.heads {
+            if let Some(mut session) = sessions.visit(&record.session_id) {
+                session.load_heads(record.heads);
+            }
+        }
         for record in snapshot.outbox {
             if let Some(mut session) = sessions.visit(&record.session_id) {
                 session.load_outbox(record);

@@ -31,8 +31,11 @@ pub struct SessionRecord {
     pub peer_wallet: WalletAddress,
     /// Between `startSession` and `endSession`.
     pub open: bool,
-    /// The log up to its last stored entry (I7).
+    /// The log up to its last stored entry (I7). In a stored record it has only the heads of the devices that wrote behind
+    /// `heads_through`.
     pub log: Log,
+    /// The other heads are in the session's [`HeadsRecord`], as they were at this place. 0: there is none.
+    pub heads_through: u64,
     /// The last counter that this device has used.
     pub counter: u64,
     /// What other wallets have delivered and read.
@@ -81,6 +84,16 @@ impl Watermarks {
     }
 }
 
+/// The last entry of each device in a session's log, as it was when this was last written. A session of few devices has no
+/// such record; in one of many, a message costs the heads of some devices and not of all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeadsRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// In the order of the device ids.
+    pub heads: Vec<DeviceHead>,
+}
+
 /// Messages that were queued in one commit, and that the relay has not acknowledged or whose places in the log are not
 /// stored yet, at least the last of them. They have no sequence numbers; `server_timestamp` is when they were queued.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,8 +113,9 @@ pub struct LogRecord {
     pub first: u64,
     /// The last.
     pub last: u64,
-    /// The highest counter of each device before `first`: finds a message by (device, counter) without an index.
-    pub heads_before: VectorClock,
+    /// The highest counter of each device before `first`: finds a message by (device, counter) without an index. `None`
+    /// where it was not stored: then the batch before tells it ([`follow`](LogRecord::follow)).
+    pub heads_before: Option<VectorClock>,
     /// The entries, as they came.
     pub batch: Batch,
 }
@@ -151,6 +165,7 @@ impl SessionRecord {
     pub fn new(session_id: SessionId, wallet: WalletAddress, peer_wallet: WalletAddress) -> Self {
         SessionRecord {
             log: Log::new(&session_id),
+            heads_through: 0,
             session_id,
             wallet,
             peer_wallet,
@@ -169,6 +184,7 @@ impl SessionRecord {
         let SessionRecord { session_id, wallet, peer_wallet, open, log, counter, .. } = self.clone();
         let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, .. } = self.clone();
         let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
+        let heads_through = self.heads_through;
         StoredSession {
             session_id,
             wallet,
@@ -177,6 +193,7 @@ impl SessionRecord {
             end,
             hash,
             heads,
+            heads_through,
             counter,
             watermarks,
             read_mark,
@@ -196,6 +213,7 @@ impl SessionRecord {
         let hash = digest_of(&stored.hash).map_err(Malformed::in_store)?;
         Ok(SessionRecord {
             log: Log::restore(stored.end, hash, stored.heads.0),
+            heads_through: stored.heads_through,
             open: stored.open,
             counter: stored.counter,
             watermarks: stored.watermarks,
@@ -205,6 +223,22 @@ impl SessionRecord {
             small_count: stored.small_count,
             ..SessionRecord::new(stored.session_id, stored.wallet, stored.peer_wallet)
         })
+    }
+}
+
+impl HeadsRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        StoredSession { session_id: self.session_id.clone(), heads: StoredHeads(self.heads.clone()), ..StoredSession::default() }.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let StoredSession { session_id, heads, .. } = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
+        Ok(HeadsRecord { session_id, heads: heads.0 })
     }
 }
 
@@ -226,7 +260,8 @@ impl NameRecord {
 impl LogRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        StoredLog { first: self.first, last: self.last, heads_before: self.heads_before.clone(), batch: self.batch.clone() }.encode()
+        let (first, last, batch, follows) = (self.first, self.last, self.batch.clone(), self.heads_before.is_none());
+        StoredLog { first, last, heads_before: self.heads_before.clone().unwrap_or_default(), batch, follows }.encode()
     }
 
     /// Reads that. The entries stay as they are.
@@ -234,8 +269,24 @@ impl LogRecord {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub fn from_bytes(session_id: &str, bytes: &[u8]) -> Result<Self, SyncError> {
-        let StoredLog { first, last, heads_before, batch } = StoredLog::decode(bytes).map_err(Malformed::in_store)?;
-        Ok(LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch })
+        let StoredLog { first, last, heads_before, batch, follows } = StoredLog::decode(bytes).map_err(Malformed::in_store)?;
+        Ok(LogRecord { session_id: session_id.to_owned(), first, last, heads_before: (!follows).then_some(heads_before), batch })
+    }
+
+    /// Finds its heads, where they were not stored, by the batch before it.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn follow(&mut self, before: &LogRecord) -> Result<(), SyncError> {
+        if self.heads_before.is_none() {
+            let mut heads = before.heads_before.clone();
+            for entry in before.entries()? {
+                // They were checked when they came, so their counters fit.
+                let _ = heads.as_mut().map(|heads| heads.raise(&entry.device_id, entry.counter));
+            }
+            self.heads_before = heads;
+        }
+        Ok(())
     }
 
     /// The entries, in order.
@@ -253,8 +304,8 @@ impl LogRecord {
     pub fn clocks_of<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<Option<VectorClock>>, SyncError> {
         let own = self.entries()?;
         let clock = |entry: &Entry| {
+            let mut known = self.heads_before.clone()?;
             let back = entry.knows.checked_sub(self.first.saturating_sub(1)).filter(|_| entry.knows <= self.last)?;
-            let mut known = self.heads_before.clone();
             for before in own.iter().take(usize::try_from(back).ok()?) {
                 // They were checked when they came, so their counters fit.
                 let _ = known.raise(&before.device_id, before.counter);
@@ -274,10 +325,11 @@ impl LogRecord {
             entries.extend(record.entries()?);
         }
         let Some(first) = records.first() else { return Ok(Vec::new()) };
+        let heads_before = first.heads_before.clone().ok_or(Malformed("a batch has no heads").in_store())?;
         if !entries.iter().zip(first.first..).all(|(entry, sequence)| entry.sequence_number == sequence) {
             return Err(Malformed("batches do not follow each other").in_store());
         }
-        Ok(LogRecord::of(&entries, first.heads_before.clone()))
+        Ok(LogRecord::of(&entries, heads_before))
     }
 
     /// As few batches as may be of entries that follow each other.
@@ -285,7 +337,7 @@ impl LogRecord {
         let mut records = Vec::new();
         for (taken, batch) in Batch::split(entries, BATCH_BYTES_MAX) {
             let (Some(first), Some(last)) = (taken.first(), taken.last()) else { continue };
-            let heads_before = heads.clone();
+            let heads_before = Some(heads.clone());
             for entry in taken {
                 // They were checked when they came, so their counters fit.
                 let _ = heads.raise(&entry.device_id, entry.counter);
@@ -357,6 +409,7 @@ struct StoredSession {
     end: u64,
     hash: Vec<u8>,
     heads: StoredHeads,
+    heads_through: u64,
     counter: u64,
     watermarks: Watermarks,
     read_mark: ReadMark,
@@ -382,6 +435,7 @@ struct StoredLog {
     last: u64,
     heads_before: VectorClock,
     batch: Batch,
+    follows: bool,
 }
 
 #[derive(Default)]
@@ -417,11 +471,12 @@ record!(StoredSession {
     11 => last_sync_ms,
     12 => small_first,
     13 => small_count,
+    14 => heads_through,
 });
 record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
-record!(StoredLog { 1 => first, 2 => last, 3 => heads_before, 4 => batch });
+record!(StoredLog { 1 => first, 2 => last, 3 => heads_before, 4 => batch, 5 => follows });
 record!(StoredOutbox { 1 => batches });
 record!(StoredVersions { 1 => message_id, 2 => batches });
 record!(StoredWatermark { 1 => wallet, 2 => delivered, 3 => read });

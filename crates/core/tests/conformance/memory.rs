@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use solconnect_sync_core::client::{DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write};
+use solconnect_sync_core::client::{
+    DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
+};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::{MessageId, SessionId};
 
@@ -14,6 +16,8 @@ pub struct Records {
     pub device: Option<DeviceRecord>,
     /// Sessions by id.
     pub sessions: BTreeMap<SessionId, SessionRecord>,
+    /// Heads by session.
+    pub heads: BTreeMap<SessionId, HeadsRecord>,
     /// Unsent messages by session and first counter.
     pub outbox: BTreeMap<(SessionId, u64), OutboxRecord>,
     /// The log by session and first sequence number.
@@ -35,6 +39,10 @@ impl Records {
             Write::Session(record) => {
                 let stored = same(record, SessionRecord::from_bytes(&record.to_bytes()))?;
                 self.sessions.insert(record.session_id.clone(), stored);
+            }
+            Write::Heads(record) => {
+                let stored = same(record, HeadsRecord::from_bytes(&record.to_bytes()))?;
+                self.heads.insert(record.session_id.clone(), stored);
             }
             Write::Outbox(record) => {
                 let stored = same(record, OutboxRecord::from_bytes(&record.to_bytes()))?;
@@ -77,12 +85,24 @@ impl Records {
         Snapshot {
             device: self.device.clone(),
             sessions: self.sessions.values().cloned().collect(),
+            heads: self.heads.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),
             versions: self.versions.values().cloned().collect(),
         }
     }
 
-    /// The log of a session, by first sequence number.
+    /// The log of a session, by first sequence number, each batch with its heads.
+    pub fn log(&self, session_id: &str) -> Vec<LogRecord> {
+        let mut log: Vec<LogRecord> = Vec::new();
+        for mut record in self.log_of(session_id).cloned() {
+            // One that cannot be read gives none.
+            let _ = log.last().map(|before| record.follow(before));
+            log.push(record);
+        }
+        log
+    }
+
+    /// The same, as it is stored.
     pub fn log_of(&self, session_id: &str) -> impl DoubleEndedIterator<Item = &LogRecord> {
         self.log.range((session_id.to_owned(), 0)..=(session_id.to_owned(), u64::MAX)).map(|(_, record)| record)
     }

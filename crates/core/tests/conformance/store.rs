@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
+    Commit, DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -39,6 +39,7 @@ pub async fn store_conformance<S: Store>() {
     a_commit_that_is_dropped_half_way_is_whole_or_nothing::<S>().await;
     unsent_records_leave_by_their_first_counter::<S>().await;
     small_batches_become_one_and_what_cannot_be_joined_stays::<S>().await;
+    batches_without_heads_get_them_from_those_before::<S>().await;
     a_cleared_log_is_empty_and_the_rest_stays::<S>().await;
     names_are_found_by_session_and_name::<S>().await;
     whoever_opened_last_writes_and_nobody_else::<S>().await;
@@ -91,6 +92,11 @@ pub fn outbox(session_id: &str, counters: &[u64]) -> OutboxRecord {
     OutboxRecord { session_id: session_id.to_owned(), entries }
 }
 
+/// The heads of a session at a sequence number.
+pub fn heads(session_id: &str, last: u64) -> HeadsRecord {
+    HeadsRecord { session_id: session_id.to_owned(), heads: session(session_id, last).log.heads().to_vec() }
+}
+
 /// Open versions of a message of a session.
 pub fn versions(session_id: &str, text: &str) -> VersionsRecord {
     let mut version = unsent(session_id, 9);
@@ -122,7 +128,7 @@ pub fn batch(session_id: &str, first: u64, last: u64) -> LogRecord {
         heads_before.raise(device, counter).expect("a small counter");
     }
     let batch = Batch::of(&entries).expect("they follow each other");
-    LogRecord { session_id: session_id.to_owned(), first, last, heads_before, batch }
+    LogRecord { session_id: session_id.to_owned(), first, last, heads_before: Some(heads_before), batch }
 }
 
 async fn places<S: Store>(store: &S, session_id: &str) -> Vec<(u64, u64)> {
@@ -138,6 +144,7 @@ async fn what_is_written_is_read_back<S: Store>() {
     let mut writes = vec![
         Write::Device(device("a")),
         Write::Session(session("room", 4)),
+        Write::Heads(heads("room", 4)),
         Write::Outbox(outbox("room", &[3, 4, 5])),
         Write::Versions(versions("room", "edited")),
     ];
@@ -146,6 +153,7 @@ async fn what_is_written_is_read_back<S: Store>() {
     let expected = Snapshot {
         device: Some(device("a")),
         sessions: vec![session("room", 4)],
+        heads: vec![heads("room", 4)],
         outbox: vec![outbox("room", &[3, 4, 5])],
         versions: vec![versions("room", "edited")],
     };
@@ -200,6 +208,7 @@ async fn of_a_failed_commit_nothing_is_there<S: Store>() {
     let all = vec![
         Write::Device(device("a")),
         Write::Session(session("room", 2)),
+        Write::Heads(heads("room", 2)),
         Write::Outbox(outbox("room", &[2])),
         Write::DeleteOutbox { session_id: "room".to_owned(), first: 1, last: 1 },
         Write::Log(batch("room", 2, 2)),
@@ -293,7 +302,7 @@ async fn small_batches_become_one_and_what_cannot_be_joined_stays<S: Store>() {
     assert_eq!(places(&store, "room").await, joined);
     assert_eq!(places(&store, "other").await, [(5, 5)]);
     let log = store.log("room").await;
-    assert_eq!(log[3].heads_before, clock(r#"{"a":2,"b":1}"#), "a message is still found by device and counter");
+    assert_eq!(log[3].heads_before, Some(clock(r#"{"a":2,"b":1}"#)), "a message is still found by device and counter");
     let sequences: Vec<u64> =
         log.iter().flat_map(|record| record.entries().expect("they can be read")).map(|entry| entry.sequence_number).collect();
     assert_eq!(sequences, (1..=12).collect::<Vec<_>>());
@@ -304,6 +313,18 @@ async fn small_batches_become_one_and_what_cannot_be_joined_stays<S: Store>() {
     assert_eq!(places(&store, "room").await, joined, "what cannot be read stays as it is");
     write(&store, vec![Write::Log(batch("room", 2, 2)), Write::Log(batch("room", 11, 11)), join(10, 12), join(1, 3)]).await;
     assert_eq!(places(&store, "room").await, [(1, 3), (4, 9), (10, 12)], "two in one commit");
+}
+
+async fn batches_without_heads_get_them_from_those_before<S: Store>() {
+    let store = S::open("conformance-heads").await;
+    let headless = |first, last| LogRecord { heads_before: None, ..batch("room", first, last) };
+    let records = [batch("room", 1, 2), batch("room", 3, 3), headless(4, 4), headless(5, 7), headless(8, 8)];
+    write(&store, records.into_iter().map(Write::Log).collect()).await;
+    let read: Vec<_> = store.log("room").await.into_iter().map(|record| record.heads_before).collect();
+    let expected = [(1, 2), (3, 3), (4, 4), (5, 7), (8, 8)].map(|(first, last)| batch("room", first, last).heads_before);
+    assert_eq!(read, expected);
+    write(&store, vec![Write::JoinLog { session_id: "room".to_owned(), first: 3, last: 8 }]).await;
+    assert_eq!(places(&store, "room").await, [(1, 2), (3, 8)]);
 }
 
 async fn a_cleared_log_is_empty_and_the_rest_stays<S: Store>() {

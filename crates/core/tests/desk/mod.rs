@@ -314,7 +314,7 @@ impl Desk {
     }
 
     pub fn log(&self) -> Vec<LogRecord> {
-        self.records.log_of(&session()).cloned().collect()
+        self.records.log(&session())
     }
 
     /// The stored log.

@@ -1,11 +1,14 @@
 //! Real clients and the real relay over a network and disks that fail on command, in virtual time. What fails by chance is
 //! looked for in the simulated world (`crates/sim`).
 
+#[path = "../conformance/memory.rs"]
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::client::{self, Client, ClientConfig, Event, LogRecord, MessageStatus, NameRecord, Reply, Snapshot, Write};
+use memory::Records;
+use solconnect_sync_core::client::{self, Client, ClientConfig, Event, MessageStatus, Reply};
 use solconnect_sync_core::conflict::Conflict;
-use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::relay::{self, DeviceRow, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, WatermarkRow};
@@ -30,74 +33,12 @@ enum Happening {
     Tick,
 }
 
-#[derive(Clone, Default)]
-pub struct Store {
-    pub snapshot: Snapshot,
-    pub names: BTreeMap<(String, String), NameRecord>,
-    pub logs: BTreeMap<(String, u64), LogRecord>,
-}
-
-impl Store {
-    fn apply(&mut self, writes: Vec<Write>) {
-        for write in writes {
-            match write {
-                Write::Device(device) => self.snapshot.device = Some(device),
-                Write::Session(record) => {
-                    assert_eq!(client::SessionRecord::from_bytes(&record.to_bytes()).unwrap(), record);
-                    self.snapshot.sessions.retain(|old| old.session_id != record.session_id);
-                    self.snapshot.sessions.push(record);
-                }
-                Write::Outbox(record) => {
-                    let stored = client::OutboxRecord::from_bytes(&record.to_bytes()).unwrap();
-                    assert_eq!(stored, record, "unsent messages are read back as they were stored");
-                    self.snapshot.outbox.retain(|old| (&old.session_id, old.first()) != (&stored.session_id, stored.first()));
-                    self.snapshot.outbox.push(stored);
-                    self.snapshot.outbox.sort_by_key(|record| (record.session_id.clone(), record.first()));
-                }
-                Write::DeleteOutbox { session_id, first, last } => {
-                    let leaves = |old: &client::OutboxRecord| old.session_id == session_id && (first..=last).contains(&old.first());
-                    self.snapshot.outbox.retain(|old| !leaves(old));
-                }
-                Write::Log(record) => {
-                    let stored = LogRecord::from_bytes(&record.session_id, &record.to_bytes()).unwrap();
-                    assert_eq!(stored, record, "a batch is read back as it was stored");
-                    self.logs.insert((record.session_id.clone(), record.first), record);
-                }
-                Write::JoinLog { session_id, first, last } => {
-                    let range = (session_id.clone(), first)..=(session_id, last);
-                    let small: Vec<LogRecord> = self.logs.range(range.clone()).map(|(_, record)| record.clone()).collect();
-                    let joined = LogRecord::join(&small).unwrap();
-                    self.logs.retain(|key, _| !range.contains(key));
-                    self.logs.extend(joined.into_iter().map(|record| ((record.session_id.clone(), record.first), record)));
-                }
-                Write::ClearLog { session_id } => self.logs.retain(|(session, _), _| *session != session_id),
-                Write::Versions(record) => {
-                    let stored = client::VersionsRecord::from_bytes(&record.to_bytes()).unwrap();
-                    assert_eq!(stored, record, "versions keep their places in the log");
-                    self.snapshot.versions.retain(|old| old.message_id != record.message_id);
-                    self.snapshot.versions.push(record);
-                }
-                Write::ForgetName { session_id, message_id } => {
-                    self.names.remove(&(session_id, message_id));
-                }
-                Write::Name(record) => {
-                    self.names.insert((record.session_id.clone(), record.message_id.clone()), record);
-                }
-            }
-        }
-    }
-
-    pub fn entries(&self, session_id: &str) -> Vec<Entry> {
-        let batches = self.logs.iter().filter(|((session, _), _)| session == session_id);
-        batches.flat_map(|(_, record)| record.entries().unwrap()).collect()
-    }
-}
-
 pub struct Device {
     pub name: String,
     pub wallet: &'static str,
     pub client: Option<Client>,
-    pub store: Store,
+    /// What it has stored.
+    pub records: Records,
     /// Counts restarts: what belongs to an earlier life is dropped.
     life: u64,
     link: Option<(u64, u64)>,
@@ -158,7 +99,7 @@ impl World {
             name: name.into(),
             wallet,
             client: None,
-            store: Store::default(),
+            records: Records::default(),
             life: 0,
             link: None,
             replies: BTreeMap::new(),
@@ -179,7 +120,7 @@ impl World {
     pub fn start(&mut self, index: usize) {
         let seed = self.random.u64(..);
         let device = &mut self.devices[index];
-        device.client = Some(Client::new(device.config.clone(), device.store.snapshot.clone(), seed));
+        device.client = Some(Client::new(device.config.clone(), device.records.snapshot(), seed));
         device.statuses.clear();
         self.open(index);
     }
@@ -205,7 +146,7 @@ impl World {
                 && life == self.devices[index].life
                 && self.random.bool()
             {
-                self.devices[index].store.apply(commit.writes);
+                commit.writes.iter().for_each(|write| self.devices[index].records.apply(write).unwrap());
             }
         }
         let device = &mut self.devices[index];
@@ -509,7 +450,7 @@ impl World {
                         let error = SyncError::new(ErrorCode::StorageFull, "quota");
                         self.feed(index, client::Input::PersistFailed { commit: id, error });
                     } else {
-                        self.devices[index].store.apply(commit.writes);
+                        commit.writes.iter().for_each(|write| self.devices[index].records.apply(write).unwrap());
                         self.feed(index, client::Input::Persisted { commit: id });
                     }
                 }

@@ -1,6 +1,6 @@
 //! What enters the stored log of a session: batches of the relay, acknowledged own messages, imports.
 
-use super::Session;
+use super::{RECORD_HEADS_MAX, Session};
 use crate::batch::Batch;
 use crate::client::api::{Event, MessageStatus, Write};
 use crate::client::context::Context;
@@ -100,6 +100,7 @@ impl Session {
         let count = fresh.len() as u64;
         let is_heard = |entry: &Entry| own_places.binary_search(&entry.sequence_number).is_err() && entry.message.kind == Kind::MESSAGE;
         let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
+            let heads_before = Some(heads_before);
             self.log_batch(LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }, transaction);
             fresh.into_iter().filter(is_heard).map(Box::new).collect()
         } else {
@@ -152,9 +153,14 @@ impl Session {
     }
 
     /// Stores a batch, and joins the small ones before it when they are many, or it is not one of them.
-    fn log_batch(&mut self, record: LogRecord, transaction: &mut Transaction) {
+    fn log_batch(&mut self, mut record: LogRecord, transaction: &mut Transaction) {
         let (first, last) = (record.first, record.last);
         let small = last - first < SMALL_MESSAGES_MAX as u64 && record.batch.bytes().len() < SMALL_BYTES_MAX;
+        let next = self.change(transaction, false);
+        if small && next.small_count > 0 {
+            // Whoever reads it finds them by the batches before, which will be joined with it.
+            record.heads_before.take_if(|heads| heads.len() > RECORD_HEADS_MAX);
+        }
         transaction.write(Write::Log(record), false);
         let next = self.change(transaction, false);
         if small {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::client::api::{Event, MessageStatus, SyncStats, Write};
 use crate::client::context::Context;
-use crate::client::records::{OutboxRecord, SessionRecord, VersionsRecord};
+use crate::client::records::{HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::sorted::Sorted;
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
@@ -23,6 +23,7 @@ use crate::error::SyncError;
 use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::log::DeviceHead;
 use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use outbox::Outbox;
@@ -32,6 +33,10 @@ use sync::Totals;
 /// How long records of the outbox stay after their messages entered the log: long enough that a conversation deletes
 /// many at once, short enough that few are there to be read at the next start.
 const SWEEP_DELAY_MS: u64 = 1_000;
+
+/// Devices that the session's record, and a small batch behind others, may name. Of 1,000 that write in turn each message
+/// costs half as many heads in the record, and an equal part of all heads when they are written (I7).
+const RECORD_HEADS_MAX: usize = 32;
 
 /// Messages of this wallet whose receipts are still awaited, kept to tell the application of each. Older ones are found by
 /// reading the log again.
@@ -158,6 +163,13 @@ impl Session {
         session
     }
 
+    /// The heads that its record does not have. Before its outbox, whose digests follow them.
+    pub fn load_heads(&mut self, heads: Vec<DeviceHead>) {
+        let log = self.next.log.with(heads);
+        self.next = Arc::new(SessionRecord { log, ..(*self.next).clone() });
+        self.stored = self.next.clone();
+    }
+
     pub fn load_outbox(&mut self, record: OutboxRecord) {
         self.outbox.load(record, &self.device, self.logged_counter(), self.next.log.digest(self.id(), &self.device));
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
@@ -229,7 +241,15 @@ impl Session {
     pub fn write_record(&mut self, transaction: &mut Transaction) {
         self.flush_own_log(transaction);
         if self.is_new || !Arc::ptr_eq(&self.stored, &self.next) {
-            let record = SessionRecord { counter: self.outbox.counter(), last_sync_ms: self.last_sync_ms, ..(*self.next).clone() };
+            let is_new = |head: &&DeviceHead| head.sequence > self.next.heads_through;
+            if self.next.log.heads().iter().filter(is_new).count() > RECORD_HEADS_MAX {
+                let (session_id, heads) = (self.id().to_owned(), self.next.log.heads().to_vec());
+                transaction.write(Write::Heads(HeadsRecord { session_id, heads }), false);
+                let next = Arc::make_mut(&mut self.next);
+                next.heads_through = next.log.end();
+            }
+            let log = self.next.log.since(self.next.heads_through);
+            let record = SessionRecord { log, counter: self.outbox.counter(), last_sync_ms: self.last_sync_ms, ..(*self.next).clone() };
             transaction.write(Write::Session(record), false);
         }
     }

@@ -65,17 +65,20 @@ impl Session {
     /// place of the message that they replace.
     pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let outbox = self.outbox.on_disk();
+        // An outbox may be long: it is walked through once, and not for each message.
+        let mut edits: Vec<&Entry> = outbox.iter().copied().filter(|entry| entry.message.kind.is_version()).collect();
+        edits.sort_by(|one, other| one.message.replaces.cmp(&other.message.replaces));
         let mut shown: Vec<MessageView> = Vec::new();
         for (entry, clock) in entries {
             let status = match entry.sequence_number {
                 0 => self.status_of(&entry),
                 sequence => self.logged_status(sequence, &entry.message.sender_wallet),
             };
-            shown.extend(self.message_view(entry, clock, status, &outbox, strategy));
+            shown.extend(self.message_view(entry, clock, status, &edits, strategy));
         }
         for entry in outbox.iter().filter(|_| with_outbox) {
             let status = self.status_of(entry);
-            shown.extend(self.message_view(Entry::clone(entry), None, status, &outbox, strategy));
+            shown.extend(self.message_view(Entry::clone(entry), None, status, &edits, strategy));
         }
         shown
     }
@@ -86,7 +89,7 @@ impl Session {
         entry: Entry,
         clock: Option<VectorClock>,
         status: MessageStatus,
-        outbox: &[&Entry],
+        edits: &[&Entry],
         strategy: Strategy,
     ) -> Option<MessageView> {
         if entry.message.kind != Kind::MESSAGE {
@@ -94,7 +97,7 @@ impl Session {
         }
         let vector_clock = clock.unwrap_or_else(|| self.next.log.clock_of(&entry));
         let Entry { message, sequence_number, server_timestamp, device_id, .. } = entry;
-        let versions = self.versions_of(&message, outbox);
+        let versions = self.versions_of(&message, edits);
         let ranked = ranked(&versions, &message.sender_wallet, strategy);
         let winner = ranked.first();
         Some(MessageView {
@@ -118,11 +121,11 @@ impl Session {
         })
     }
 
-    /// The open versions of a message, own unsent ones included.
-    fn versions_of(&self, message: &Message, outbox: &[&Entry]) -> Vec<Entry> {
+    /// The open versions of a message, own unsent ones included: these are given in the order of what they replace.
+    fn versions_of(&self, message: &Message, edits: &[&Entry]) -> Vec<Entry> {
         let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
-        let is_version = |entry: &&&Entry| entry.message.kind.is_version() && entry.message.replaces.as_ref() == Some(&message.id);
-        for edit in outbox.iter().filter(is_version) {
+        let first = edits.partition_point(|edit| edit.message.replaces.as_ref() < Some(&message.id));
+        for edit in edits[first..].iter().take_while(|edit| edit.message.replaces.as_ref() == Some(&message.id)) {
             add_version(&mut versions, Entry::clone(edit));
         }
         versions
