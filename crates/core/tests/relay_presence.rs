@@ -156,7 +156,7 @@ fn a_list_of_devices_fits_a_frame() {
     let mut rooms = Rooms::new();
     rooms.fill();
     rooms.open(1);
-    rooms.say(1, &announce("d0", WALLETS[0]));
+    rooms.say(1, &announce("reader", WALLETS[0]));
     let bytes = rooms.lengths(1)[0];
     assert!((FRAME_BYTES_MAX - 2_048..=FRAME_BYTES_MAX).contains(&bytes), "{bytes}");
 }
