@@ -1,7 +1,8 @@
 // npm run bench:long: what a long history costs a page: paging backward through it, and starting over it. Real pages, the real relay.
 import { buildRelay, buildSdk } from '../scripts/build.mjs';
+import { commandLine } from '../scripts/options.mjs';
 import { setup } from '../scripts/setup.mjs';
-import { main, Problem, say } from '../scripts/shell.mjs';
+import { main, say } from '../scripts/shell.mjs';
 
 const messagesAtOnce = 5_000;
 const pageMessages = 50;
@@ -39,8 +40,10 @@ const start = async ({ config, wallet, peer, pageMessages }) => {
 };
 
 main(import.meta.url, async () => {
-  const count = Number(process.argv[2] ?? 100_000);
-  if (!(count >= 1_000)) throw new Problem('npm run bench:long -- N: how many messages, from 1,000 on [100000]');
+  const about = 'Measures what a long history costs a page: paging backward through it, and starting over it. Real pages, the real relay.';
+  const { messages: count } = commandLine('npm run bench:long --', about, {
+    messages: { value: 'N', from: 1_000, default: 100_000, means: 'messages in the history' },
+  });
   await setup('npm', 'wasm', 'browser');
   const { startBrowser } = await import('../tests/e2e/harness/browser.mjs');
   const { openDevice } = await import('../tests/e2e/harness/device.mjs');

@@ -2,43 +2,29 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { buildRelay, buildSdk, relayBinary } from '../scripts/build.mjs';
+import { commandLine } from '../scripts/options.mjs';
 import { setup } from '../scripts/setup.mjs';
 import { elapsed, main, output, Problem, root, say, step } from '../scripts/shell.mjs';
+import { contenders } from './contenders.mjs';
+import { rowIds, rowsOf } from './rows.mjs';
 
 const here = import.meta.dirname;
 
 /** The values of the command line, checked. */
-function options(contenderNames, rowIds) {
-  const { values } = parseArgs({
-    options: {
-      against: { type: 'string' },
-      corpus: { type: 'string' },
-      rounds: { type: 'string', default: '3' },
-      only: { type: 'string' },
-      rows: { type: 'string' },
-      deadline: { type: 'string', default: '120' },
-      profile: { type: 'string' },
-      help: { type: 'boolean' },
-    },
+function options() {
+  const contenderNames = contenders.map(({ name }) => name);
+  const about = `Measures this SDK and its relay beside others that store and sync messages, in turns, on this machine. Writes bench/results/latest.md
+and latest.json. Close other programs first.`;
+  const values = commandLine('npm run bench --', about, {
+    corpus: { value: 'FILE', means: 'real messages: one JSON object with a "text" on each line; without it texts are made up' },
+    rounds: { value: 'N', from: 1, default: 3, means: 'each figure is the median of that many rounds' },
+    against: { value: 'FOLDER', means: 'another checkout of this repository, built and measured in turns with this one' },
+    only: { value: 'NAME,…', means: `these contenders; without it all: ${contenderNames.join(', ')}` },
+    rows: { value: 'ROW,…', means: `these rows; without it all: ${rowIds.join(', ')}` },
+    deadline: { value: 'SECONDS', from: 1, default: 120, means: 'how long one step may take' },
+    profile: { value: 'FOLDER', means: 'writes a CPU profile of each step there; figures of such a run are not for comparing' },
   });
-  if (values.help) {
-    say(`npm run bench -- [options]
-  --corpus FILE     real messages: one JSON object with a "text" on each line
-  --rounds N        each figure is the median of that many rounds [3]
-  --against FOLDER  another checkout of this repository, built and measured in turns with this one
-  --only NAME,…     these contenders: ${contenderNames.join(', ')}
-  --rows ROW,…      these rows: ${rowIds.join(', ')}
-  --deadline S      seconds that one step may take [120]
-  --profile FOLDER  writes a CPU profile of each step there; figures of such a run are not for comparing`);
-    process.exit(0);
-  }
-  const positive = (name) => {
-    const number = Number(values[name]);
-    if (!(number >= 1)) throw new Problem(`--${name} must be a number from 1 on.`);
-    return number;
-  };
   const listed = (name, known) => {
     const wanted = values[name]?.split(',') ?? known;
     const unknown = wanted.find((each) => !known.includes(each));
@@ -50,8 +36,8 @@ function options(contenderNames, rowIds) {
   return {
     against,
     corpus: values.corpus,
-    rounds: Math.floor(positive('rounds')),
-    deadlineMs: positive('deadline') * 1_000,
+    rounds: values.rounds,
+    deadlineMs: values.deadline * 1_000,
     contenders: listed('only', contenderNames),
     rowIds: listed('rows', rowIds),
     profiles: values.profile,
@@ -88,14 +74,12 @@ async function otherCheckout(folder) {
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
 main(import.meta.url, async () => {
+  const wanted = options();
   await setup('npm', 'wasm', 'browser');
   if (!existsSync(join(here, 'node_modules'))) await step('npm ci (bench)', 'npm', ['ci'], { cwd: here });
   // These need what npm ci has just installed.
-  const { contenders } = await import('./contenders.mjs');
-  const { rowIds, rowsOf } = await import('./rows.mjs');
   const { measure } = await import('./measure.mjs');
   const { markdown } = await import('./report.mjs');
-  const wanted = options(contenders.map(({ name }) => name), rowIds);
   await buildSdk();
   await buildRelay();
   const compared = contenders.filter(({ name }) => wanted.contenders.includes(name));

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { brotliCompressSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 import { main, output, root, say, step } from './shell.mjs';
+import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
 import { cutPanics, shrink } from './shrink.mjs';
 
@@ -158,6 +159,7 @@ export function printSizes() {
 }
 
 main(import.meta.url, async () => {
+  commandLine('npm run build --', 'Builds the npm package into pkg/ and prints its sizes. Builds only what is out of date.');
   await setup('npm', 'wasm');
   await buildSdk();
   say(`The package is in pkg/`);

@@ -2,6 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Problem } from './shell.mjs';
 
+/** A seed for who names none. */
+export const newSeed = () => Math.floor(Math.random() * 1e9);
+
 /** Numbers from 0 to below 1, always the same for one seed (mulberry32). */
 export function randomFrom(seed) {
   let state = seed >>> 0;

@@ -1,9 +1,7 @@
-// npm run fuzz: every decoder that meets the network or a disk, and both machines, fed what libFuzzer comes up with. `-- --seconds 60`
-// or `--runs N` bound each target, `--only NAME` chooses, `--jobs N` runs so many targets side by side. A failure names the file of its
-// input; the corpora stay for the next run.
+// npm run fuzz: every decoder that meets the network or a disk, and both machines, fed what libFuzzer comes up with.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
 import { elapsed, main, Problem, progress, root, run, step } from './shell.mjs';
 
@@ -19,22 +17,23 @@ const inputFlags = (name) => (name.endsWith('_machine') ? ['-max_len=1024'] : ['
 // Of any input, by the wall clock, in seconds: only ends what hangs. The targets fail above 100 ms of processor time.
 const hangSeconds = 20;
 
-function options() {
-  const text = { type: 'string' };
-  const { values } = parseArgs({ options: { seconds: text, runs: text, jobs: text, only: { type: 'string', multiple: true } } });
-  const number = (name) => {
-    const value = values[name] === undefined ? null : Number(values[name]);
-    if (value !== null && (!Number.isInteger(value) || value < 1)) throw new Problem(`--${name} must be a whole number from 1, not ${values[name]}`);
-    return value;
-  };
-  const bounds = { seconds: number('seconds'), runs: number('runs') };
-  if (bounds.seconds === null && bounds.runs === null) bounds.seconds = 60;
-  return { ...bounds, jobs: number('jobs') ?? 1, only: values.only };
+const about = `Feeds every decoder that meets the network or a disk, and both machines, what libFuzzer comes up with. A failure names the file of
+its input; the corpora stay for the next run.`;
+
+const options = {
+  seconds: { value: 'N', from: 1, means: 'how long each target runs; without it and without --runs 60' },
+  runs: { value: 'N', from: 1, means: 'how many executions each target gets at the most' },
+  jobs: { value: 'N', from: 1, default: 1, means: 'how many targets run side by side' },
+  only: { value: 'TARGET', many: true, means: `a target to run; without it all: ${allTargets().join(', ')}` },
+};
+
+function allTargets() {
+  const manifest = readFileSync(join(folder, 'Cargo.toml'), 'utf8');
+  return [...manifest.matchAll(/^\[\[bin\]\]\nname = "([^"]+)"$/gm)].map((match) => match[1]);
 }
 
 function targets(only) {
-  const manifest = readFileSync(join(folder, 'Cargo.toml'), 'utf8');
-  const all = [...manifest.matchAll(/^\[\[bin\]\]\nname = "([^"]+)"$/gm)].map((match) => match[1]);
+  const all = allTargets();
   for (const name of only ?? []) if (!all.includes(name)) throw new Problem(`There is no target ${name}. There are: ${all.join(', ')}`);
   return only ?? all;
 }
@@ -49,18 +48,18 @@ function failure(text) {
 /** Tells now and then how far `running` is, a map of targets to executions, until the function that it returns is called. */
 function tell(running, runs) {
   const live = process.stderr.isTTY;
-  const most = runs === null ? '' : ` of ${runs}`;
+  const most = runs === undefined ? '' : ` of ${runs}`;
   const show = () => progress([...running].map(([name, executions]) => `${name} ${executions}${most}`).join(', '));
   const timer = setInterval(show, live ? 500 : 30_000);
   return () => clearInterval(timer);
 }
 
 /** Runs one target; what libFuzzer says of it. `running` has its executions meanwhile, as of the last time that it said so. */
-async function fuzz(name, { seconds, runs }, running) {
+async function fuzz(name, { runs, seconds = runs ? undefined : 60 }, running) {
   const dictionary = join(folder, 'json.dict');
   const flags = [
     ...inputFlags(name), `-timeout=${hangSeconds}`, '-print_final_stats=1', '-reload=0', `-dict=${dictionary}`,
-    ...(seconds === null ? [] : [`-max_total_time=${seconds}`]), ...(runs === null ? [] : [`-runs=${runs}`]),
+    ...(seconds === undefined ? [] : [`-max_total_time=${seconds}`]), ...(runs === undefined ? [] : [`-runs=${runs}`]),
   ];
   const start = performance.now();
   running.set(name, 0);
@@ -77,7 +76,7 @@ async function fuzz(name, { seconds, runs }, running) {
 }
 
 main(import.meta.url, async () => {
-  const wanted = options();
+  const wanted = commandLine('npm run fuzz --', about, options);
   const names = targets(wanted.only);
   await setup('fuzz');
   await step('seeds', 'cargo', ['run', '--example', 'seeds', '--', corpora], { cwd: folder });

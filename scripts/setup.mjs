@@ -1,6 +1,7 @@
 // Installs what is missing, and only that; says what it installs and why. With nothing missing it takes well under a second.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { commandLine } from './options.mjs';
 import { main, output, Problem, root, say, step, toolsRoot } from './shell.mjs';
 import { find, findChromium, hasVersion } from './tools.mjs';
 
@@ -94,6 +95,7 @@ async function debian(name, why) {
 }
 
 main(import.meta.url, async () => {
+  commandLine('npm run setup --', 'Installs everything that any command of this repository needs, and only what is missing.');
   const start = performance.now();
   await setup(...Object.keys(parts));
   say(`Everything that the commands need is installed (${Math.round(performance.now() - start)} ms).`);

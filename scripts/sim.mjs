@@ -1,6 +1,9 @@
 // npm run sim: runs seeds of the simulated world, natively and optimized. See crates/sim/src/lib.rs for what is simulated.
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { checkCanaries, runCanaries } from './canaries.mjs';
+import { helpOnly } from './options.mjs';
 import { setup } from './setup.mjs';
 import { main, root, step } from './shell.mjs';
 
@@ -14,6 +17,7 @@ export async function buildSim() {
 }
 
 main(import.meta.url, async () => {
+  helpOnly(readFileSync(join(root, 'crates', 'sim', 'src', 'help.txt'), 'utf8'));
   const args = process.argv.slice(2);
   if (args[0] === '--canaries' && args[1] === '--check') return checkCanaries();
   await setup();

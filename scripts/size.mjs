@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { brotliCompressSync } from 'node:zlib';
 import { buildNamedWasm, buildSdk, loadedFiles, printSizes } from './build.mjs';
+import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
 import { main, output, Problem, say } from './shell.mjs';
 
@@ -49,6 +50,7 @@ function measureParts(named) {
 }
 
 main(import.meta.url, async () => {
+  commandLine('npm run size --', `Builds the SDK and prints what a page loads and what each part of the wasm adds. Fails above ${BUDGET_BYTES / 1024} KiB of brotli.`);
   await setup('npm', 'wasm', 'size');
   await buildSdk();
   const measured = measureParts(await buildNamedWasm());

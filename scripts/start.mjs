@@ -2,16 +2,18 @@
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { main, Problem, root, say } from './shell.mjs';
 import { buildRelay, buildSdk } from './build.mjs';
+import { commandLine } from './options.mjs';
 import { runRelay } from './relay.mjs';
 import { setup } from './setup.mjs';
 
 main(import.meta.url, async () => {
-  const { values } = parseArgs({ options: { port: { type: 'string', default: '8080' } } });
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Problem(`--port must be a number from 0 to 65535, not ${values.port}`);
+  const about = 'Installs what is missing, builds, and runs the relay with the demo page until Ctrl-C.';
+  const { port, journal } = commandLine('npm start --', about, {
+    port: { value: 'N', from: 0, to: 65_535, default: 8080, means: 'where the page and the relay are; 0 takes any free port' },
+    journal: { value: 'FILE', default: join(root, 'solconnect-relay.db'), means: 'what the relay stores messages in; one relay at a time can use it' },
+  });
   // Asked first: nobody wants to hear of it after minutes of building.
   await checkPort(port);
   say('Setting up (what is there already is not installed again) …');
@@ -19,7 +21,6 @@ main(import.meta.url, async () => {
   say('Building …');
   await buildSdk();
   await buildRelay();
-  const journal = join(root, 'solconnect-relay.db');
   const args = ['--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
   const relay = runRelay(args, 'pipe');
   createInterface({ input: relay.stdout }).on('line', (line) => {

@@ -1,9 +1,9 @@
 // npm test: runs everything, or what `--only` names, and ends with the line "N passed, N failed".
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { buildRelay, buildSdk } from './build.mjs';
 import { checkNumbers } from './numbers.mjs';
+import { commandLine } from './options.mjs';
 import { checkSansIo } from './sans-io.mjs';
 import { setup } from './setup.mjs';
 import { buildSim, runSim } from './sim.mjs';
@@ -35,6 +35,7 @@ const suites = {
   },
   core: { needs: [], runs: () => [cargoTest('core', ['-p', 'solconnect-sync-core'])] },
   sim: { needs: [], build: [buildSim], runs: () => [check('2,000 seeds', 'cargo', [...runSim, '--seeds', '2000']), cargoTest('the world itself', ['-p', 'solconnect-sim'])] },
+  scripts: { needs: [], runs: () => nodeTests('scripts') },
   relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
@@ -94,8 +95,10 @@ async function runOne({ title, command, args, env, counts, work }) {
 }
 
 main(import.meta.url, async () => {
-  const { values } = parseArgs({ options: { only: { type: 'string', multiple: true } } });
-  const names = values.only ?? Object.keys(suites);
+  const { only } = commandLine('npm test --', 'Installs what is missing and runs the tests. Ends with the line "N passed, N failed".', {
+    only: { value: 'SUITE', many: true, means: `a suite to run; without it all: ${Object.keys(suites).join(', ')}` },
+  });
+  const names = only ?? Object.keys(suites);
   for (const name of names) {
     if (!suites[name]) throw new Problem(`There is no suite ${name}. There are: ${Object.keys(suites).join(', ')}`);
   }

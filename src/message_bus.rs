@@ -90,7 +90,8 @@ impl MessageBus {
         })
     }
 
-    /// Queues a message; resolves when it is stored here.
+    /// Queues a message; resolves when it is stored here. Each call sends one more message: only `sendMessage` of
+    /// `SolConnectSDK` takes an `id` under which a call may be repeated.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `INVALID_MESSAGE_FORMAT`, `MESSAGE_TOO_LARGE`,
     /// `OUTBOX_FULL`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`; and what `connectWallet` of the
@@ -108,7 +109,7 @@ impl MessageBus {
         })
     }
 
-    /// Syncs a session or all; resolves with the number of messages.
+    /// Syncs a session or all; resolves with the same number as `syncMessages` of `SolConnectSDK`.
     ///
     /// Errors: as `syncMessages` of `SolConnectSDK`; and what `connectWallet` of the local wallet gives, where none was
     /// connected.

@@ -240,11 +240,17 @@ impl SolConnectSDK {
         })
     }
 
-    /// Sends what is queued and fetches what is missing, of one session or all; resolves with the number of messages when
-    /// all is sent and stored.
+    /// Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored,
+    /// with the number of entries that came into the stored log since the call: messages, edits and deletions of this
+    /// device and of all others, whether this call or something else brought them. 0 where nothing was missing.
     ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after `maxRetries`
-    /// attempts `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`,
+    /// A message that the relay refuses for good does not make the sync fail: an empty entry takes its place, which counts
+    /// too. `onStatusChanged` tells of it with `failed` and the error, and `getMessageStatus` answers `failed` from then
+    /// on. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
+    /// when they are done; `onSyncCompleted` and `onSyncFailed` tell of each session.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after one failed
+    /// attempt and `maxRetries` more `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`,
     /// `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `NOT_ANNOUNCED`; where the session has stopped `RELAY_ROLLED_BACK`,
     /// `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile `COUNTER_REUSED`; and
     /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. What is queued stays queued.
@@ -257,7 +263,7 @@ impl SolConnectSDK {
         settle(async move { shell.sync(optional_text("sessionId", &session_id)?, SyncScope::Everything).await })
     }
 
-    /// Sends what is queued, of all sessions; resolves with the number of messages.
+    /// Sends what is queued, of all sessions. Resolves as `syncMessages` does, but counts only entries of this device.
     ///
     /// Errors: as `syncMessages`.
     #[wasm_bindgen(js_name = processQueuedMessages, unchecked_return_type = "Promise<Result<number>>")]
@@ -436,7 +442,12 @@ impl SolConnectSDK {
         })
     }
 
-    /// The user saw this message and all before it.
+    /// The user saw this message and all before it in its session. One that is still queued is left as it is.
+    ///
+    /// The id is enough: an id that the SDK gave has its session in it, and others are looked for in all stored sessions, the
+    /// newest messages of each first. Where several messages have the same id (in different sessions, or of the two wallets
+    /// of one), which only applications and other clients can give, one of them is meant, and which one is not promised:
+    /// give ids that nobody else gives.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`,
     /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
@@ -450,6 +461,8 @@ impl SolConnectSDK {
     }
 
     /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
+    ///
+    /// The id is enough, as for `markMessageAsRead`; where several messages have it, one that is queued goes first.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getMessageStatus, unchecked_return_type = "Promise<Result<MessageStatus>>")]

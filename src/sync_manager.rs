@@ -90,7 +90,7 @@ impl SyncManager {
         deliver(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await.map(|()| JsValue::UNDEFINED) })
     }
 
-    /// Syncs a session or all; resolves with the number of messages.
+    /// Syncs a session or all; resolves with the same number as `syncMessages` of `SolConnectSDK`.
     ///
     /// Errors: as `syncMessages` of `SolConnectSDK`; and what `connectWallet` of the local wallet gives, where none was
     /// connected.
@@ -103,7 +103,8 @@ impl SyncManager {
         })
     }
 
-    /// Sends what is queued: all of it, in order, whichever messages are named. Resolves with the number of messages.
+    /// Sends what is queued: all of it, in order, whichever messages are named. Resolves with the same number as
+    /// `processQueuedMessages` of `SolConnectSDK`.
     ///
     /// Errors: as `syncMessages` of `SolConnectSDK`; and what `connectWallet` of the local wallet gives, where none was
     /// connected.

@@ -64,7 +64,11 @@ export interface SdkConfig {
   heartbeatIntervalMs?: number;
   /** Which of several concurrent versions of a message is shown ['vector_clock']. */
   conflictResolutionStrategy?: Strategy;
-  /** Failed attempts after which a sync is reported as failed, 0 to 100 [3]. Attempts go on. */
+  /**
+   * How many attempts a sync gets after its first one, 0 to 100 [3]: a number, not a time. When the last of them has failed too, the sync is
+   * reported as failed (`onSyncFailed`, and the result of `syncMessages`). An attempt fails where the connection cannot be opened or is
+   * lost, and where the relay refuses for now (such as `RELAY_BUSY`). What is queued stays queued, and attempts go on without end.
+   */
   maxRetries?: number;
   /** The base of the exponential backoff, in milliseconds, 10 to a day [1000]. */
   retryDelayMs?: number;

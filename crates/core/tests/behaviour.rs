@@ -1,5 +1,6 @@
 //! Single behaviours of client and relay together, each with the faults that it is about.
 
+mod calls;
 mod world;
 
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope};
@@ -29,14 +30,7 @@ fn healthy(devices: usize) -> World {
 }
 
 fn send(world: &mut World, index: usize, text: &str) -> String {
-    let request = world.call(index, |request| Input::Send {
-        request,
-        session_id: session(),
-        text: text.into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let request = world.call(index, calls::send(&session(), text));
     match world.answer(index, request, MINUTE_MS) {
         Ok(Reply::Receipt(receipt)) => receipt.message_id,
         other => panic!("{other:?}"),
@@ -193,14 +187,7 @@ fn a_restored_backup_never_reuses_a_counter() {
     world.devices[0].records = backup;
     world.start(0);
     world.run_for(0);
-    world.call(0, |request| Input::Send {
-        request,
-        session_id: session(),
-        text: "three".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    world.call(0, calls::send(&session(), "three"));
     world.run_for(MINUTE_MS);
     assert_eq!(shown(&world, 1), ["one", "two", "three"]);
     assert_eq!(shown(&world, 0), shown(&world, 1));
@@ -271,14 +258,7 @@ fn a_full_disk_refuses_the_message_and_keeps_the_rest() {
     world.feed(0, Input::SetOffline { offline: true });
     send(&mut world, 0, "kept");
     world.faults.storage_per_mille = 1_000;
-    let request = world.call(0, |request| Input::Send {
-        request,
-        session_id: session(),
-        text: "too much".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let request = world.call(0, calls::send(&session(), "too much"));
     assert_eq!(world.answer(0, request, MINUTE_MS).unwrap_err().code, ErrorCode::StorageFull);
     world.faults.storage_per_mille = 0;
     send(&mut world, 0, "after");
@@ -291,14 +271,7 @@ fn a_dead_path_is_found_by_silence_alone() {
     // B20, F6: no event ever says that it is dead.
     let mut world = healthy(2);
     world.faults.half_open_per_mille = 1_000;
-    world.call(0, |request| Input::Send {
-        request,
-        session_id: session(),
-        text: "into the void".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    world.call(0, calls::send(&session(), "into the void"));
     world.run_for(1_000);
     world.faults.half_open_per_mille = 0;
     world.run_for(MINUTE_MS);
@@ -340,43 +313,13 @@ fn calls_that_make_no_sense_are_refused_with_a_code() {
     let long = "x".repeat(8 * 1024 + 1);
     let unknown = || "no-such-session".to_string();
     let cases: Vec<(ErrorCode, Call)> = vec![
-        (
-            ErrorCode::UnknownSession,
-            Box::new(move |request| Input::Send {
-                request,
-                session_id: unknown(),
-                text: "x".into(),
-                content_type: None,
-                message_id: None,
-                known: None,
-            }),
-        ),
+        (ErrorCode::UnknownSession, Box::new(calls::send(&unknown(), "x"))),
         (
             ErrorCode::UnknownSession,
             Box::new(move |request| Input::Sync { request, session_id: Some(unknown()), scope: SyncScope::Everything }),
         ),
-        (
-            ErrorCode::MessageTooLarge,
-            Box::new(move |request| Input::Send {
-                request,
-                session_id: session(),
-                text: long.clone(),
-                content_type: None,
-                message_id: None,
-                known: None,
-            }),
-        ),
-        (
-            ErrorCode::InvalidMessageFormat,
-            Box::new(|request| Input::Send {
-                request,
-                session_id: session(),
-                text: String::new(),
-                content_type: None,
-                message_id: None,
-                known: None,
-            }),
-        ),
+        (ErrorCode::MessageTooLarge, Box::new(calls::send(&session(), &long))),
+        (ErrorCode::InvalidMessageFormat, Box::new(calls::send(&session(), ""))),
         (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::OpenSession { request, peer_wallet: "peer123".into() })),
         (ErrorCode::InvalidWalletAddress, Box::new(|request| Input::ConnectWallet { request, wallet: "0x12".into() })),
         (ErrorCode::InvalidArgument, Box::new(|request| Input::AutoSync { request, session_id: session(), interval_ms: Some(0) })),

@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, SyncScope, Write};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::entry::Entry;
@@ -92,14 +92,7 @@ fn sending_beyond_the_largest_counter_is_refused() {
     let mut desk = desk.reload();
     let last = desk.send("the last");
     assert!(start_of(&last, &session(), &desk.device_id(), INTEGER_MAX).is_some(), "{last}");
-    let call = desk.call(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "one more".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let call = desk.call(calls::send(&session(), "one more"));
     assert_eq!(call.unwrap_err().code, ErrorCode::LimitReached);
 }
 
@@ -184,28 +177,14 @@ fn an_outbox_that_is_full_takes_no_more() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     desk.held = Some(Default::default());
     for _ in 0..OUTBOX_MESSAGES_MAX {
-        desk.ask(|request| Input::Send {
-            request,
-            session_id: session(),
-            text: "x".into(),
-            content_type: None,
-            message_id: None,
-            known: None,
-        });
+        desk.ask(calls::send(&session(), "x"));
     }
     while !desk.held.as_ref().unwrap().is_empty() {
         desk.persist();
     }
     desk.held = None;
     assert_eq!(desk.queued(), OUTBOX_MESSAGES_MAX as u64);
-    let call = desk.call(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "x".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let call = desk.call(calls::send(&session(), "x"));
     assert_eq!(call.unwrap_err().code, ErrorCode::OutboxFull);
 }
 
@@ -234,14 +213,7 @@ fn one_database_holds_one_side_of_a_session() {
     desk.call(|request| Input::ConnectWallet { request, wallet: PEER.into() }).unwrap();
     let call = desk.call(|request| Input::OpenSession { request, peer_wallet: WALLET.into() });
     assert_eq!(call.unwrap_err().code, ErrorCode::SessionCreationFailed);
-    let call = desk.call(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "x".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let call = desk.call(calls::send(&session(), "x"));
     assert_eq!(call.unwrap_err().code, ErrorCode::UnknownSession, "a session of another wallet");
     assert!(desk.client.sessions().is_empty());
     assert_eq!(desk.client.stored_sessions().len(), 1);
@@ -260,7 +232,7 @@ fn every_call_to_a_fenced_client_is_answered() {
     let calls: [fn(u64) -> Input; 11] = [
         |request| Input::OpenSession { request, peer_wallet: PEER.into() },
         |request| Input::CloseSession { request, session_id: session() },
-        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None },
+        |request| calls::send(&session(), "x")(request),
         |request| Input::Edit { request, session_id: session(), message_id: "m".into(), text: None },
         |request| Input::MarkRead { request, session_id: session(), message_id: "m".into(), sequence_number: 1 },
         |request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything },

@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, SyncScope, Write};
 use solconnect_sync_core::conflict::{ConflictKind, LogRange};
@@ -265,14 +265,7 @@ fn own_and_heard_messages_enter_the_log_in_order() {
     let mut desk = Desk::new();
     desk.send("mine");
     desk.held = Some(Default::default());
-    desk.ask(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "under way".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    desk.ask(calls::send(&session(), "under way"));
     desk.acknowledge(&[(1, 1)]);
     desk.push(&[foreign(2, 1, "theirs")]);
     desk.persist();

@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
@@ -154,14 +154,7 @@ fn a_commit_that_fails_leaves_no_trace_in_memory() {
     desk.send("kept");
     desk.forget();
     desk.held = Some(Default::default());
-    let refused = desk.ask(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "refused".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let refused = desk.ask(calls::send(&session(), "refused"));
     assert_eq!(desk.queued(), 1, "what is not on disk does not count");
     desk.fail(ErrorCode::StorageFull);
     assert_eq!(desk.replies[&refused].as_ref().unwrap_err().code, ErrorCode::StorageFull);
@@ -181,14 +174,7 @@ fn an_acknowledgement_that_cannot_be_stored_is_asked_for_again() {
     desk.forget();
     desk.held = Some(Default::default());
     desk.acknowledge(&[(1, 1), (2, 2)]);
-    let waits = desk.ask(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "three".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let waits = desk.ask(calls::send(&session(), "three"));
     desk.fail(ErrorCode::StorageError);
     assert_eq!(desk.disconnects, 1, "what the relay said is thrown away with the connection");
     assert!(desk.warnings().contains(&ErrorCode::StorageError));
@@ -212,14 +198,7 @@ fn messages_that_wait_for_one_commit_share_the_next_one() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     for text in ["a", "b", "c", "d"] {
-        desk.ask(|request| Input::Send {
-            request,
-            session_id: session(),
-            text: text.into(),
-            content_type: None,
-            message_id: None,
-            known: None,
-        });
+        desk.ask(calls::send(&session(), text));
     }
     assert_eq!(desk.held.as_ref().unwrap().len(), 1);
     desk.persist();
@@ -245,14 +224,7 @@ fn a_message_whose_commit_failed_is_not_sent_unstored_i21() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
     for text in ["a", "b"] {
-        desk.ask(|request| Input::Send {
-            request,
-            session_id: session(),
-            text: text.into(),
-            content_type: None,
-            message_id: None,
-            known: None,
-        });
+        desk.ask(calls::send(&session(), text));
     }
     desk.push(&foreign_log(1, 1));
     desk.persist();
@@ -270,19 +242,12 @@ fn a_message_whose_commit_failed_is_not_sent_unstored_i21() {
 fn a_profile_taken_over_stops_writing_and_connecting() {
     let mut desk = Desk::new();
     desk.held = Some(Default::default());
-    let call = desk.ask(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "late".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let call = desk.ask(calls::send(&session(), "late"));
     desk.fail(ErrorCode::ProfileInUse);
     assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
     assert_eq!(desk.disconnects, 1);
     let calls: [fn(u64) -> Input; 3] = [
-        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None },
+        |request| calls::send(&session(), "x")(request),
         |request| Input::OpenSession { request, peer_wallet: PEER.into() },
         |request| Input::AutoSync { request, session_id: session(), interval_ms: Some(5_000) },
     ];
@@ -393,14 +358,7 @@ fn refusals_about_nothing_of_this_device_only_warn() {
     assert_eq!(desk.warnings().len(), 4);
     assert_eq!((desk.device_id(), desk.queued()), (id, 1));
     desk.refuse(ErrorCode::NotAMember, |_| {});
-    let call = desk.call(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "still".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    let call = desk.call(calls::send(&session(), "still"));
     assert!(call.is_ok() && desk.updates().is_empty(), "one that is not let in keeps what it writes");
 }
 
@@ -447,6 +405,20 @@ fn a_sync_ends_when_everything_is_sent_and_stored() {
 }
 
 #[test]
+fn a_sync_succeeds_although_one_of_its_messages_was_refused() {
+    let mut desk = Desk::new();
+    let refused = desk.send("refused");
+    desk.send("taken");
+    let call = desk.sync(SyncScope::Everything);
+    desk.answer(&[], 0);
+    desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(refused));
+    assert!(desk.statuses().contains(&("1".to_owned(), MessageStatus::Failed)));
+    desk.acknowledge(&[(1, 1), (2, 2)]);
+    desk.answer(&[], 2);
+    assert_eq!(desk.replies[&call], Ok(Reply::Count(2)), "the empty entry in the place of the refused one counts too");
+}
+
+#[test]
 fn a_sync_fails_after_its_retries_and_keeps_the_queue() {
     let mut desk = Desk::with(ClientConfig { max_retries: 2, ..ClientConfig::default() });
     desk.send("one");
@@ -482,8 +454,7 @@ fn an_ended_session_sends_its_queue_but_takes_no_more() {
     let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
     desk.send("one");
     desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
-    let send =
-        |request| Input::Send { request, session_id: session(), text: "x".into(), content_type: None, message_id: None, known: None };
+    let send = calls::send(&session(), "x");
     assert_eq!(desk.call(send).unwrap_err().code, ErrorCode::UnknownSession);
     desk.connect();
     assert_eq!(desk.updates().len(), 1);

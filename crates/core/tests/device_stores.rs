@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, OutboxRecord, SyncScope, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
@@ -147,10 +147,8 @@ fn a_session_shows_as_it_is_stored_while_another_changes() {
 
 #[test]
 fn a_call_that_stores_nothing_waits_for_earlier_commits() {
-    let calls: [fn(u64) -> Input; 2] = [
-        |request| Input::Send { request, session_id: session(), text: "b".into(), content_type: None, message_id: None, known: None },
-        |request| Input::CloseSession { request, session_id: session() },
-    ];
+    let calls: [fn(u64) -> Input; 2] =
+        [|request| calls::send(&session(), "b")(request), |request| Input::CloseSession { request, session_id: session() }];
     for call in calls {
         let mut desk = held(Desk::new());
         desk.send_in(&session(), "a");
@@ -166,16 +164,7 @@ fn a_call_that_stores_nothing_waits_for_earlier_commits() {
 #[test]
 fn a_commit_ends_only_with_its_own_confirmation() {
     let mut desk = held(Desk::new());
-    let calls = ["a", "b"].map(|text| {
-        desk.ask(|request| Input::Send {
-            request,
-            session_id: session(),
-            text: text.into(),
-            content_type: None,
-            message_id: None,
-            known: None,
-        })
-    });
+    let calls = ["a", "b"].map(|text| desk.ask(calls::send(&session(), text)));
     desk.persist();
     let first = desk.commits.last().unwrap().id;
     desk.feed(Input::Persisted { commit: first });
@@ -382,14 +371,7 @@ fn a_requeued_message_shows_only_when_it_is_stored_i21() {
     desk.send("first");
     let mut desk = held(desk);
     desk.push(&foreign_log(1, 1));
-    desk.ask(|request| Input::Send {
-        request,
-        session_id: session(),
-        text: "second".into(),
-        content_type: None,
-        message_id: None,
-        known: None,
-    });
+    desk.ask(calls::send(&session(), "second"));
     desk.refuse(ErrorCode::CounterReused, |_| {});
     desk.persist();
     assert_eq!((desk.client.queued().len(), desk.queued()), (1, 1), "the second is on its way to disk");

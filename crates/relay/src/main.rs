@@ -19,50 +19,30 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 
-/// The relay of SolConnect Sync: gives every session its one order, keeps it in a journal, and passes it on.
-///
-/// Clients connect with a WebSocket at the address it listens on (path /). It prints `listening on http://...` when it
-/// is ready. SIGTERM or SIGINT (Ctrl-C) stop it in order: what it has acknowledged is in the journal either way.
-///
-/// Exit codes: 0 stopped by a signal, 1 it could not start or go on, 2 the options are wrong.
+/// The options. The help is written by hand in a file of its own: `npm run relay -- --help` prints that file before
+/// anything is built.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, override_help = include_str!("help.txt"))]
 struct Options {
-    /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = options::listen_address)]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = options::listen_address)]
     listen: SocketAddr,
 
-    /// The journal: a SQLite file, made where there is none. One relay at a time can use it: FILE-lock beside it is held
-    /// while it runs, and FILE-wal is part of it. Where these files are deleted, moved, replaced or written to by others
-    /// while the relay runs, it refuses to store and to read, says so in its log, and answers 503 at /healthz, until the
-    /// same files are back. It does not end by itself: what it has acknowledged is still in the files that it holds open,
-    /// and can be copied (on Linux from /proc/PID/fd) until it is stopped
-    #[arg(long, value_name = "FILE", default_value = "solconnect-relay.db")]
+    #[arg(long, default_value = "solconnect-relay.db")]
     journal: PathBuf,
 
-    /// Folder of the web page to serve at /; without it none is served. Only regular files inside are served, also where
-    /// links lead to them, and nothing whose name begins with a dot but .well-known
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     www: Option<PathBuf>,
 
-    /// Folder to serve at /pkg/: the built SDK that the page imports
-    #[arg(long, value_name = "DIR")]
+    #[arg(long)]
     pkg: Option<PathBuf>,
 
-    /// Let pages of this origin connect, such as https://chat.example.org (a scheme and a host, with a port where it is
-    /// not the scheme's own; no path, no patterns); may be given several times. Pages of this
-    /// machine (localhost) always may; where other machines can reach the relay, so may pages of the host that they
-    /// reach it at
-    #[arg(long, value_name = "ORIGIN", value_parser = options::origin)]
+    #[arg(long, value_parser = options::origin)]
     allow_origin: Vec<String>,
 
-    /// Listen on an address that other machines can reach. There is no sign-in and no TLS: whoever reaches the relay
-    /// and knows a session's id can read it and write to it
     #[arg(long)]
     insecure_open: bool,
 
-    /// What to log to stderr: off, error, warn, info, debug or trace. Never the content of messages
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = NonEmptyStringValueParser::new().try_map(|level| level.parse::<LevelFilter>()))]
+    #[arg(long, default_value = "info", value_parser = NonEmptyStringValueParser::new().try_map(|level| level.parse::<LevelFilter>()))]
     log: LevelFilter,
 }
 
@@ -183,7 +163,26 @@ fn log_start(address: SocketAddr, path: &Path, journal: &Journal) {
 
 fn explain_listen(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another with --listen"),
-        _ => format!("cannot listen on {address}: {error}"),
+        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another port with --listen"),
+        _ => format!("cannot listen on {address} ({error}): choose another address or port with --listen"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn help_names_every_option_with_its_default() {
+        let help = include_str!("help.txt");
+        for option in Options::command().get_arguments() {
+            let name = option.get_long().unwrap();
+            assert!(help.contains(&format!("--{name} ")), "{name}");
+            for default in option.get_default_values().iter().filter(|_| option.get_action().takes_values()) {
+                assert!(help.contains(&format!("[default: {}]", default.display())), "{name}");
+            }
+        }
     }
 }

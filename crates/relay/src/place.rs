@@ -32,7 +32,9 @@ impl Place {
     pub(crate) fn take(named: &Path) -> Result<Place, Reason> {
         let shown = named.display();
         if named == Path::new(":memory:") || named.as_os_str().as_encoded_bytes().starts_with(b"file:") {
-            return Err(format!("the journal cannot be {shown}: it is a file on a disk, or it would not survive a restart. Name a file"));
+            return Err(format!(
+                "the journal cannot be {shown}: it is a file on a disk, or it would not survive a restart. Name a file with --journal"
+            ));
         }
         let file = resolve(named)?;
         let cannot = |error: io::Error| match error.kind() {
@@ -74,7 +76,11 @@ impl Place {
 
 /// A second relay on the same file would give out the same sequence numbers.
 pub(crate) fn in_use(named: &Path) -> Reason {
-    format!("the journal {} is in use by another process: one relay at a time can write to it", named.display())
+    format!(
+        "the journal {} is in use by another process, and one relay at a time can write to it: stop that one, or choose another file with \
+         --journal",
+        named.display()
+    )
 }
 
 /// The regular file that is there or can be made there.
@@ -82,8 +88,8 @@ fn resolve(named: &Path) -> Result<PathBuf, Reason> {
     let shown = named.display();
     let error = match fs::canonicalize(named) {
         Ok(file) if file.is_file() => return Ok(file),
-        Ok(file) if file.is_dir() => return Err(format!("the journal {shown} is a folder: name a file in it")),
-        Ok(_) => return Err(format!("the journal {shown} is no regular file: name another")),
+        Ok(file) if file.is_dir() => return Err(format!("the journal {shown} is a folder: name a file in it with --journal")),
+        Ok(_) => return Err(format!("the journal {shown} is no regular file: name another with --journal")),
         Err(error) => error,
     };
     let cannot = |error: io::Error| format!("the journal {shown} cannot be opened: {error}");
@@ -91,19 +97,24 @@ fn resolve(named: &Path) -> Result<PathBuf, Reason> {
         return Err(cannot(error));
     }
     if named.is_symlink() {
-        return Err(format!("the journal {shown} is a link to a file that does not exist: remove the link, or name another file"));
+        return Err(format!(
+            "the journal {shown} is a link to a file that does not exist: remove the link, or name another file with --journal"
+        ));
     }
     let Some(name) = named.file_name().filter(|_| !named.as_os_str().as_encoded_bytes().ends_with(b"/")) else {
-        return Err(format!("the journal {shown} is a folder: name a file in it"));
+        return Err(format!("the journal {shown} is a folder: name a file in it with --journal"));
     };
     // A bare name has an empty parent, which is the working directory.
     let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::canonicalize(folder) {
         Ok(folder) if folder.is_dir() => Ok(folder.join(name)),
-        Ok(_) => Err(format!("the journal {shown} cannot be made: {} is no folder", folder.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("the journal {shown} cannot be made: there is no folder {}. Make it first", folder.display()))
+        Ok(_) => {
+            Err(format!("the journal {shown} cannot be made: {} is no folder. Name a file in a folder with --journal", folder.display()))
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+            "the journal {shown} cannot be made: there is no folder {}. Make it first, or name another file with --journal",
+            folder.display()
+        )),
         Err(error) => Err(cannot(error)),
     }
 }

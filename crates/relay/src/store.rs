@@ -113,7 +113,7 @@ fn prepare(connection: &mut Connection, name: &str) -> rusqlite::Result<Result<(
             _ => ("by a newer version", "use that version"),
         };
         return Ok(Err(format!(
-            "the journal {name} was written {written} (tables {version}, this version knows {SCHEMA_VERSION}): {help}, or choose another file"
+            "the journal {name} was written {written} (tables {version}, this version knows {SCHEMA_VERSION}): {help}, or choose another file with --journal"
         )));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;

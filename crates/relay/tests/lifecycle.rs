@@ -117,10 +117,23 @@ async fn a_relay_that_cannot_start_says_why() {
         connection.execute_batch("PRAGMA application_id = 1399811139; PRAGMA user_version = 999; CREATE TABLE t (x)").unwrap();
     }
     for (options, code, words) in [
-        (vec!["--listen", address.as_str(), "--journal", journal], 1, "is in use"),
-        (vec!["--listen", "127.0.0.1:0", "--journal", in_use.to_str().unwrap()], 1, "in use by another process"),
-        (vec!["--listen", "127.0.0.1:0", "--journal", newer.to_str().unwrap()], 1, "newer version"),
-        (vec!["--listen", "127.0.0.1:0", "--journal", "/no/such/folder/x.db"], 1, "no folder /no/such/folder. Make it"),
+        (vec!["--listen", address.as_str(), "--journal", journal], 1, "another port with --listen"),
+        (vec!["--listen", "192.0.2.1:0", "--insecure-open", "--journal", journal], 1, "another address or port with --listen"),
+        (
+            vec!["--listen", "127.0.0.1:0", "--journal", in_use.to_str().unwrap()],
+            1,
+            "in use by another process, and one relay at a time can write to it: stop that one, or choose another file with --journal",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--journal", newer.to_str().unwrap()],
+            1,
+            "use that version, or choose another file with --journal",
+        ),
+        (
+            vec!["--listen", "127.0.0.1:0", "--journal", "/no/such/folder/x.db"],
+            1,
+            "no folder /no/such/folder. Make it first, or name another file with --journal",
+        ),
         (vec!["--listen", "127.0.0.1:0", "--journal", journal, "--www", "/no/such/folder"], 1, "no folder"),
         (vec!["--listen", "127.0.0.1:0", "--journal", journal, "--www", folder.path().to_str().unwrap()], 2, "download"),
         (vec!["--listen", "everywhere"], 2, "127.0.0.1:8080"),
@@ -151,14 +164,14 @@ async fn a_path_that_cannot_hold_a_journal_says_why() {
     std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
     for (journal, words) in [
-        (":memory:".to_owned(), "Name a file"),
-        ("file:x?mode=memory".to_owned(), "Name a file"),
-        (path("folder"), "is a folder"),
-        (path("new-folder/"), "is a folder"),
-        ("/".to_owned(), "is a folder"),
-        (path("pipe"), "no regular file"),
-        ("/dev/null".to_owned(), "no regular file"),
-        (path("link"), "does not exist"),
+        (":memory:".to_owned(), "Name a file with --journal"),
+        ("file:x?mode=memory".to_owned(), "Name a file with --journal"),
+        (path("folder"), "in it with --journal"),
+        (path("new-folder/"), "in it with --journal"),
+        ("/".to_owned(), "in it with --journal"),
+        (path("pipe"), "name another with --journal"),
+        ("/dev/null".to_owned(), "name another with --journal"),
+        (path("link"), "name another file with --journal"),
         (path("file/x.db"), "cannot be"),
         ("/proc/x.db".to_owned(), "cannot be"),
         (path("same-file"), "hard links"),

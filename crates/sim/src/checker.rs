@@ -1,8 +1,8 @@
 //! The checker: holds what devices and relay show against the invariants of docs/numbers.md, at every step. It knows
 //! replies, events, frames, the journal's contents and stored records, never the machines' inner state.
 //!
-//! What devices show is judged in `device_rules`, what the relay shows in `relay_rules`, what must be so in the end in
-//! `final_rules`.
+//! What devices show is judged in `device_rules`, what they store in `store_rules`, what the relay shows in `relay_rules`,
+//! what must be so in the end in `final_rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input};
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Encoding, Frame, Payload};
+use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::time::Now;
 
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
+use crate::lines::{brief, describe, writes};
 use crate::network::{ConnectionId, Parcel, Peer, Side};
 use crate::world::{Happening, ProfileId, TabId, WALL_MS, World};
 
@@ -466,41 +467,4 @@ impl World {
             }
         }
     }
-}
-
-/// A frame, for people.
-pub fn describe(payload: &Payload) -> String {
-    let frame = match payload {
-        Payload::Text(text) => Frame::parse(text),
-        Payload::Binary(bytes) => Frame::from_bytes(bytes),
-    };
-    match frame {
-        Ok(frame) => format!("{}B {:?}", payload.len(), frame.body),
-        Err(error) => format!("{}B, no frame: {error}", payload.len()),
-    }
-}
-
-fn brief(input: &Input) -> String {
-    match input {
-        Input::Received { frame, .. } => describe(&Payload::Binary(frame.clone())),
-        other => format!("{other:?}"),
-    }
-}
-
-fn writes(commit: &Commit) -> String {
-    use solconnect_sync_core::client::Write;
-    let name = |write: &Write| match write {
-        Write::Device(record) => format!("device {}", record.device_id),
-        Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.log.end(), record.counter),
-        Write::Heads(record) => format!("heads of {}", record.session_id),
-        Write::Outbox(record) => format!("outbox {} +{}", record.first(), record.entries.len()),
-        Write::DeleteOutbox { first, last, .. } => format!("delete outbox {first} to {last}"),
-        Write::Log(record) => format!("log {} to {}", record.first, record.last),
-        Write::JoinLog { first, last, .. } => format!("join {first} to {last}"),
-        Write::ClearLog { .. } => "clear log".into(),
-        Write::Versions(record) => format!("versions of {}", record.message_id),
-        Write::Name(record) => format!("name {}", record.message_id),
-        Write::ForgetName { message_id, .. } => format!("forget name {message_id}"),
-    };
-    commit.writes.iter().map(name).collect::<Vec<_>>().join(", ")
 }

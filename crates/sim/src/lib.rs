@@ -25,8 +25,8 @@
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
-//! **Who judges** (`checker`, with `device_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows replies, events,
-//! frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
+//! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows
+//! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
 //! I25 to I27 and I30 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
@@ -50,11 +50,13 @@ pub mod faults;
 pub mod final_rules;
 pub mod hostile;
 pub mod ledger;
+pub mod lines;
 pub mod network;
 pub mod reader;
 pub mod relay_disk;
 pub mod relay_node;
 pub mod relay_rules;
 pub mod scenario;
+pub mod store_rules;
 pub mod trace;
 pub mod world;

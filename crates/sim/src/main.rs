@@ -19,25 +19,21 @@ const SEEDS_FOR_COVERAGE: u64 = 500;
 /// How often a long run says how far it is, on the error output.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Runs seeds of the simulated world. Each is run by its number alone, so that what one shows can be seen again.
+/// The options. The help is written by hand in a file of its own: `npm run sim -- --help` prints that file before anything
+/// is built.
 #[derive(Parser)]
+#[command(override_help = include_str!("help.txt"))]
 struct Options {
-    /// How many seeds.
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// The first of them.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Only this seed, with the end of its trace.
     #[arg(long)]
     seed: Option<u64>,
-    /// So many of the last lines of the trace of a seed that fails.
     #[arg(long, default_value_t = 30)]
     lines: usize,
-    /// How many run at once; as many as there are processors unless said.
     #[arg(long)]
     threads: Option<usize>,
-    /// Stop after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
 }
@@ -235,4 +231,23 @@ fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {
     }
     println!("clean");
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn help_names_every_option_with_its_default() {
+        let help = include_str!("help.txt");
+        for option in Options::command().get_arguments() {
+            let name = option.get_long().unwrap();
+            let row = help.lines().find(|row| row.trim_start().starts_with(&format!("--{name} "))).unwrap();
+            for default in option.get_default_values() {
+                assert!(row.ends_with(&format!("[default: {}]", default.display())), "{row}");
+            }
+        }
+    }
 }

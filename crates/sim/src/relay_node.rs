@@ -198,7 +198,7 @@ impl World {
         match action {
             Action::Transmit { connection, payload } => {
                 let Some(encoding) = self.network.link(connection).map(|link| link.encoding) else { return };
-                self.ctx.line(|| format!("relay → {connection}: {}", crate::device::describe(&payload)));
+                self.ctx.line(|| format!("relay → {connection}: {}", crate::lines::describe(&payload)));
                 self.checker.relay_transmitted(connection, encoding, &payload);
                 self.network.send(&mut self.ctx, connection, Side::Peer, payload);
             }

@@ -1,4 +1,12 @@
+use base64ct::{Base64, Encoding as _};
+
+use super::encoder::from_base64;
 use super::*;
+use crate::entry::Extensions;
+use crate::ids::message_id;
+use crate::limits::{ALSO_MAX, BATCH_MESSAGES_MAX, EXTENSIONS_BYTES_MAX, INTEGER_MAX};
+use crate::message::{Kind, Message, Stamp};
+use crate::wire::{put_bytes, put_name, put_signed};
 
 const SESSION: &str = "a3bb189e-8bf9-8888-9912-ace4e6543002";
 

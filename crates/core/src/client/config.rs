@@ -18,7 +18,8 @@ pub struct ClientConfig {
     pub heartbeat_interval_ms: u64,
     /// Which of several concurrent versions of a message is shown.
     pub conflict_resolution_strategy: Strategy,
-    /// Failed attempts after which a sync is reported as failed. Messages stay queued, and attempts go on.
+    /// How many attempts a sync gets after its first one. When the last of them has failed too, it is reported as failed.
+    /// Messages stay queued, and attempts go on.
     pub max_retries: u32,
     /// The base of the exponential backoff between attempts, in milliseconds.
     pub retry_delay_ms: u64,

@@ -43,7 +43,7 @@ impl Client {
         }
     }
 
-    /// An attempt failed: syncs that have had `maxRetries` of them are reported as failed.
+    /// An attempt failed: syncs that have had more than `maxRetries` of them are reported as failed.
     fn lost(&mut self, now: Now, reason: &str, actions: &mut Vec<Action>) {
         let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
         let error = SyncError::new(code, reason);

@@ -1,6 +1,9 @@
 use super::*;
+use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::limits::BATCH_MESSAGES_MAX;
+use crate::log::LogHead;
+use crate::message::Extra;
 
 #[test]
 fn the_frames_of_the_seed_are_read() {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses what it needs")]
 
+#[path = "../calls/mod.rs"]
+pub mod calls;
 #[path = "../conformance/memory.rs"]
 mod memory;
 
@@ -154,19 +156,11 @@ impl Desk {
     }
 
     pub fn send_in(&mut self, session_id: &str, text: &str) {
-        self.ask(|request| Input::Send {
-            request,
-            session_id: session_id.into(),
-            text: text.into(),
-            content_type: None,
-            message_id: None,
-            known: None,
-        });
+        self.ask(calls::send(session_id, text));
     }
 
     pub fn send(&mut self, text: &str) -> String {
-        let call =
-            |request| Input::Send { request, session_id: session(), text: text.into(), content_type: None, message_id: None, known: None };
+        let call = calls::send(&session(), text);
         match self.call(call) {
             Ok(Reply::Receipt(receipt)) => receipt.message_id,
             other => panic!("{other:?}"),

@@ -1,0 +1,239 @@
+//! What devices store, commit by commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use solconnect_sync_core::client::{LogRecord, SessionRecord, Write};
+use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
+use solconnect_sync_core::message::Kind;
+
+use crate::checker::{Checker, Mark};
+use crate::client_disk::{ClientDisk, State};
+use crate::ledger::number_of;
+use crate::world::{ProfileId, TabId};
+
+/// What was stored before a commit, to compare with what is stored after it.
+pub struct Before {
+    /// What the device was called.
+    device_id: DeviceId,
+    /// The cursor, by session.
+    sessions: BTreeMap<SessionId, u64>,
+    /// The numbers of the unsent messages, where the commit may take some of them.
+    unsent: Vec<u64>,
+    /// The unsent messages of sessions whose outbox is made anew, by id.
+    entries: BTreeMap<(SessionId, MessageId), Entry>,
+    voids: BTreeSet<(SessionId, MessageId)>,
+}
+
+impl Checker {
+    /// A commit is about to be stored.
+    pub fn commit_begins(&self, writes: &[Write], disk: &ClientDisk) -> Before {
+        let state = disk.state();
+        let touched = writes.iter().filter_map(|write| match write {
+            Write::Session(record) => Some(&record.session_id),
+            Write::Outbox(record) => Some(&record.session_id),
+            _ => None,
+        });
+        let sessions = touched.map(|id| (id.clone(), state.cursor(id))).collect();
+        let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
+        let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
+        let swept =
+            writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
+        // What has the name of one whose name is forgotten here is another message, which the application has sent since.
+        let forgotten: BTreeSet<(&SessionId, &MessageId)> = writes
+            .iter()
+            .filter_map(
+                |write| if let Write::ForgetName { session_id, message_id } = write { Some((session_id, message_id)) } else { None },
+            )
+            .collect();
+        let kept = swept.flat_map(|id| state.unsent(id).map(move |entry| (id, entry)));
+        let entries = kept
+            .filter(|(id, entry)| !forgotten.contains(&(*id, &entry.message.id)))
+            .map(|(id, entry)| ((id.clone(), entry.message.id.clone()), entry.clone()))
+            .collect();
+        Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state) }
+    }
+
+    /// It is stored.
+    pub fn committed(&mut self, tab: TabId, profile: ProfileId, writes: &[Write], before: &Before, disk: &ClientDisk) {
+        let state = disk.state();
+        if !self.device_ids.contains(state.device_id()) {
+            self.device_ids.insert(state.device_id().to_owned());
+        }
+        self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
+        let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
+        let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
+        for (id, cursor_before) in &before.sessions {
+            let Some(record) = state.records.sessions.get(id) else { continue };
+            let (cursor, last) = (record.log.end(), state.last_logged(id));
+            self.require(7, cursor == last, || format!("the cursor of {id} is stored as {cursor}, the log ends at {last}"));
+            self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
+            let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
+            *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
+            let hash = self.ledger.log(id).hash_at(id, cursor);
+            self.require_where(9, !self.set_back, hash == Some(record.log.hash()), || {
+                format!("the log of {id} is stored with another hash at {cursor} than the relay's")
+            });
+            let log = self.ledger.log(id);
+            let mut due = Vec::new();
+            let mut conflicts = Vec::new();
+            for sequence in cursor_before + 1..=cursor {
+                let Some(entry) = log.entry(sequence) else { continue };
+                if entry.message.kind == Kind::MESSAGE {
+                    // What was in the outbox is its own, whatever it is called in the log.
+                    let number = number_of(&entry.message.ciphertext);
+                    // What was queued in the same transaction and waits still was queued behind it.
+                    let is_staged = |number: &u64| staged.contains(number) && !disk.unsent().contains_key(number);
+                    if !number.is_some_and(|number| before.unsent.contains(&number) || is_staged(&number)) {
+                        due.push((id.clone(), sequence));
+                    }
+                    if log.is_concurrent(entry) {
+                        conflicts.push((id.clone(), sequence));
+                    }
+                }
+            }
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.unheard.extend(due);
+                view.untold.extend(conflicts);
+            }
+        }
+        for write in writes {
+            match write {
+                Write::Log(record) => self.stored_batch(tab, record, state),
+                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before),
+                _ => {}
+            }
+        }
+        let new_voids = voids(state).difference(&before.voids).count();
+        if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
+            self.outboxes_follow(state);
+        }
+        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
+            self.left_with_their_places(before, new_voids, disk);
+            let missing: BTreeSet<u64> =
+                self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
+            if let Some(view) = self.tabs.get_mut(&tab) {
+                view.missing = missing;
+            } else if !missing.is_empty() {
+                self.violate(2, format!("messages {missing:?} left the store, and no log has them"));
+            }
+        }
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = true;
+            (view.new_voids, view.told_failed) = (new_voids, 0);
+        }
+    }
+
+    /// All that waits is written by the one device that this is, in every session, and its counters follow what is in the
+    /// log.
+    fn outboxes_follow(&mut self, state: &State) {
+        let device_id = state.device_id();
+        for (id, record) in &state.records.sessions {
+            let waiting = state.records.outbox.range((id.clone(), 0)..=(id.clone(), u64::MAX)).flat_map(|(_, record)| &record.entries);
+            let other = waiting.clone().find(|entry| entry.device_id != device_id).map(|entry| entry.device_id.clone());
+            self.require_none(11, waiting.count(), other, |other| format!("a message of {other} waits in {id}, of device {device_id}"));
+            let counters: Vec<u64> = state.unsent(id).map(|entry| entry.counter).collect();
+            let follow = counters.iter().copied().eq((record.log.counter(device_id) + 1..).take(counters.len()));
+            self.require_where(11, !counters.is_empty(), follow, || {
+                format!("{counters:?} wait in {id} behind counter {}", record.log.counter(device_id))
+            });
+        }
+    }
+
+    /// Messages leave the outbox in the transaction that stores their places, or in which a void takes their place.
+    fn left_with_their_places(&mut self, before: &Before, new_voids: usize, disk: &ClientDisk) {
+        for number in before.unsent.iter().filter(|number| !disk.unsent().contains_key(number)) {
+            let sent = &self.ledger.sent[*number as usize];
+            let cursor = disk.state().cursor(&sent.session_id);
+            let placed = sent.places.iter().find(|(sequence, _)| *sequence <= cursor);
+            let (is_placed, elsewhere) = (placed.is_some(), placed.is_some_and(|(_, device)| *device != before.device_id));
+            if elsewhere {
+                self.mark(Mark::KnownAgain);
+            }
+            self.require(2, is_placed || new_voids > 0, || format!("s{number} left the outbox, and its place in the log is not stored"));
+        }
+    }
+
+    fn stored_batch(&mut self, tab: TabId, record: &LogRecord, state: &State) {
+        let (id, first, last) = (&record.session_id, record.first, record.last);
+        let Ok(entries) = record.entries() else {
+            return self.violate(22, format!("the stored batch {first} to {last} of {id} cannot be read"));
+        };
+        // An import may tell of own messages too.
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.settled_by(id, &entries);
+        }
+        let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
+        self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
+        let log = self.ledger.log(id);
+        let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
+        self.require_where(9, !self.set_back, wrong.is_none(), || {
+            format!("entry {wrong:?} of {id} is stored other than it stands in the log")
+        });
+        let keys: Vec<(u64, u64)> = state
+            .records
+            .log
+            .range((id.clone(), 0)..=(id.clone(), u64::MAX))
+            .rev()
+            .take(3)
+            .map(|(_, record)| (record.first, record.last))
+            .collect();
+        let hole = keys.windows(2).find(|pair| pair[1].1 + 1 != pair[0].0).map(<[_]>::to_vec);
+        let pairs = keys.len().saturating_sub(1);
+        self.require_none(7, pairs, hole, |hole| format!("the stored log of {id} has a hole or an overlap at {hole:?}"));
+    }
+
+    /// All that is stored of a session's log: what the relay has, from where it was cleared up to the cursor.
+    pub fn stored(&mut self, profile: ProfileId, session: &SessionRecord, cleared: u64, stored: &[Entry]) {
+        let SessionRecord { session_id, log: stored_log, .. } = session;
+        let log = self.ledger.log(session_id).entries();
+        let through = (stored_log.end() as usize).min(log.len());
+        let same = log.get((cleared as usize).min(through)..through).is_some_and(|log| log == stored);
+        self.require_where(9, !self.set_back, same, || format!("profile {profile} holds another log of {session_id} than the relay"));
+    }
+
+    /// A new message knows the log that its device had stored, no more and no less. One that was made anew is what it was,
+    /// but for its counter and its device; or it is a void.
+    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before) {
+        let cursor = before.sessions.get(id).copied().unwrap_or(0);
+        for entry in entries {
+            let knows = entry.knows;
+            let name = &entry.message.id;
+            if let Some(number) = number_of(&entry.message.ciphertext) {
+                let sent = &mut self.ledger.sent[number as usize];
+                sent.seen.get_or_insert(cursor);
+                let told = sent.id.get_or_insert_with(|| name.clone()).clone();
+                self.require(3, told == *name, || format!("s{number} is stored as {name}, and was {told}"));
+            }
+            let kept = before.entries.get(&(id.to_owned(), name.clone()));
+            if let Some(kept) = kept.filter(|_| entry.message.kind != Kind::VOID) {
+                let Entry { device_id, counter, .. } = entry.clone();
+                let same = *entry == Entry { device_id, counter, ..kept.clone() };
+                self.require(3, same, || format!("{name} was made anew, and is another message: {entry:?}"));
+            } else if entry.message.kind == Kind::VOID {
+                self.voided.insert((id.to_owned(), entry.device_id.clone(), entry.counter));
+                self.require(11, knows <= cursor, || format!("void {name} knows {knows} entries, {cursor} were stored"));
+            } else {
+                self.require(11, knows == cursor, || format!("unsent {name} knows {knows} entries, {cursor} were stored"));
+            }
+        }
+    }
+
+    /// Whether a commit is stored that the tab has not heard of.
+    pub fn is_disk_ahead(&self, tab: TabId) -> bool {
+        self.tabs.get(&tab).is_some_and(|view| view.disk_ahead)
+    }
+
+    /// A tab hears how its commit went.
+    pub fn disk_is_known(&mut self, tab: TabId) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.disk_ahead = false;
+        }
+    }
+}
+
+/// The voids that wait, by session and id, which they keep where they are made anew.
+fn voids(state: &State) -> BTreeSet<(SessionId, MessageId)> {
+    let unsent = state.records.sessions.keys().flat_map(|id| state.unsent(id).map(move |entry| (id, &entry.message)));
+    unsent.filter(|(_, message)| message.kind == Kind::VOID).map(|(id, message)| (id.clone(), message.id.clone())).collect()
+}
