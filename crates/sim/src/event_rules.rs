@@ -102,8 +102,14 @@ impl Checker {
     /// How far a message is said to be, in an event or in a list.
     pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        if told && status == MessageStatus::Failed {
-            view.told_failed += 1;
+        view.told_failed += usize::from(told && status == MessageStatus::Failed);
+        if status == MessageStatus::Failed {
+            // Only own messages fail, so that it is known which one is meant.
+            let profile = &mut self.profiles[view.profile];
+            if let Some(number) = profile.ids.get(message_id).copied() {
+                profile.pending.remove(&number);
+                self.ledger.sent[number as usize].fate = Fate::Refused;
+            }
         }
         if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
             // A hostile member has given its message the id of another: which of them is meant is not known.
@@ -118,17 +124,11 @@ impl Checker {
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
-        let profile = view.profile;
         let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
         self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });
-        if status == MessageStatus::Failed {
-            if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
-                self.profiles[profile].pending.remove(&number);
-                self.ledger.sent[number as usize].fate = Fate::Refused;
-            }
-        } else if status >= MessageStatus::Sent {
+        if (MessageStatus::Sent..MessageStatus::Failed).contains(&status) {
             let logged = self.is_logged(session_id, message_id);
             self.require_where(15, !self.set_back, logged, || format!("{message_id} is said to be {status:?}, and is not in the log"));
             if status > MessageStatus::Sent && !self.lies && !self.set_back {
