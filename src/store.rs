@@ -98,10 +98,10 @@ impl Store {
             let _ = connection.learn_to_commit().await;
             Ok(Snapshot {
                 device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
-                sessions: list(sessions).iter().map(|value| SessionRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
-                heads: list(heads).iter().map(|value| HeadsRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
-                outbox: list(outbox).iter().map(|value| OutboxRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
-                versions: list(versions).iter().map(|value| VersionsRecord::from_bytes(&bytes_of(&value)?)).collect::<Result<_, _>>()?,
+                sessions: records(sessions, SessionRecord::from_bytes)?,
+                heads: records(heads, HeadsRecord::from_bytes)?,
+                outbox: records(outbox, OutboxRecord::from_bytes)?,
+                versions: records(versions, VersionsRecord::from_bytes)?,
             })
         })
         .await
@@ -356,6 +356,15 @@ fn join(log: &IdbObjectStore, session_id: &str, range: &JsValue, small: Array) -
 
 fn list(values: JsValue) -> Array {
     values.unchecked_into()
+}
+
+/// Stored records, in the order of their keys. A plain loop: a page loads less code for it than for a `collect` of each kind.
+fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
+    let mut records = Vec::new();
+    for value in list(values) {
+        records.push(read(&bytes_of(&value)?)?);
+    }
+    Ok(records)
 }
 
 /// What is stored: bytes, whatever the record.

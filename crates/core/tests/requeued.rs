@@ -609,6 +609,25 @@ fn a_name_given_twice_in_one_commit_is_one_message() {
     assert_eq!((desk.queued(), desk.records.names.len()), (2, 1));
 }
 
+/// Between its calls the log brings the message: a copy of this profile sent it (found by the simulated world).
+#[test]
+fn a_name_is_known_in_the_commit_that_logs_its_message() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    let send = |desk: &mut Desk| {
+        let (session_id, text, message_id) = (session(), "text".to_owned(), Some("x".to_owned()));
+        desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id, known: None })
+    };
+    let first = send(&mut desk);
+    desk.push(&[own(1, "copy", 1, "x", "text")]);
+    let second = send(&mut desk);
+    desk.persist();
+    desk.persist();
+    assert_eq!((desk.replies[&first].is_ok(), &desk.replies[&first]), (true, &desk.replies[&second]));
+    assert_eq!((desk.cursor(), desk.queued()), (1, 1), "only the message that was under way waits");
+}
+
 #[test]
 fn a_name_of_a_message_that_was_not_stored_is_free() {
     let mut desk = Desk::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::api::{Action, Event, Generation, Input, Reply, RequestId, Write};
-use super::records::OutboxRecord;
+use super::records::{NameRecord, OutboxRecord};
 use super::sorted::Sorted;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, SessionId};
@@ -80,6 +80,19 @@ impl Transaction {
     pub fn last_outbox_record(&mut self, session_id: &str) -> Option<&mut OutboxRecord> {
         match self.writes.last_mut() {
             Some(Write::Outbox(record)) if record.session_id == session_id => Some(record),
+            _ => None,
+        }
+    }
+
+    /// What it says of a name that the application gave: another call may have used it since the store was asked.
+    pub fn name(&self, session_id: &str, message_id: &str) -> Option<&NameRecord> {
+        let told = |write: &'_ Write| match write {
+            Write::Name(record) => record.session_id == session_id && record.message_id == message_id,
+            Write::ForgetName { session_id: session, message_id: name } => session == session_id && name == message_id,
+            _ => false,
+        };
+        match self.writes.iter().rev().find(|write| told(write)) {
+            Some(Write::Name(record)) => Some(record),
             _ => None,
         }
     }

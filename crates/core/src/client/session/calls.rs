@@ -63,7 +63,9 @@ impl Session {
         let (session_id, message_id, fingerprint) = (self.id().to_owned(), message.id.clone(), message.fingerprint());
         let queued = || self.outbox.iter().find(|entry| entry.message.id == message_id);
         // The record first: in the outbox may be a void in the place of the message.
-        let known = known.filter(|_| !self.forgotten_names.contains(&message_id)).map(|record| (record.fingerprint, record.sent_ms));
+        let known = known.filter(|_| !self.forgotten_names.contains(&message_id));
+        let known =
+            known.or_else(|| transaction.name(&session_id, &message_id).cloned()).map(|record| (record.fingerprint, record.sent_ms));
         match known.or_else(|| queued().map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
             Some((known, sent_ms)) if known == fingerprint => {
                 let timestamp = iso_from_ms(sent_ms);

@@ -66,8 +66,10 @@ impl Session {
     pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let outbox = self.outbox.on_disk();
         // An outbox may be long: it is walked through once, and not for each message.
-        let mut edits: Vec<&Entry> = outbox.iter().copied().filter(|entry| entry.message.kind.is_version()).collect();
-        edits.sort_by(|one, other| one.message.replaces.cmp(&other.message.replaces));
+        let mut edits: Vec<&Entry> = Vec::new();
+        for edit in outbox.iter().copied().filter(|entry| entry.message.kind.is_version()) {
+            edits.insert(edits.partition_point(|other| other.message.replaces <= edit.message.replaces), edit);
+        }
         let mut shown: Vec<MessageView> = Vec::new();
         for (entry, clock) in entries {
             let status = match entry.sequence_number {
