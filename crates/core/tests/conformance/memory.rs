@@ -14,10 +14,11 @@ use solconnect_sync_core::ids::{MessageId, SessionId};
 pub struct Records {
     /// The device record.
     pub device: Option<DeviceRecord>,
-    /// Sessions by id.
+    /// Sessions by id, with all their heads.
     pub sessions: BTreeMap<SessionId, SessionRecord>,
-    /// Heads by session.
-    pub heads: BTreeMap<SessionId, HeadsRecord>,
+    /// The same as they are stored, and heads by session.
+    stored: BTreeMap<SessionId, SessionRecord>,
+    heads: BTreeMap<SessionId, HeadsRecord>,
     /// Unsent messages by session and first counter.
     pub outbox: BTreeMap<(SessionId, u64), OutboxRecord>,
     /// The log by session and first sequence number.
@@ -38,7 +39,10 @@ impl Records {
             Write::Device(record) => self.device = Some(same(record, DeviceRecord::from_bytes(&record.to_bytes()))?),
             Write::Session(record) => {
                 let stored = same(record, SessionRecord::from_bytes(&record.to_bytes()))?;
-                self.sessions.insert(record.session_id.clone(), stored);
+                let heads = self.heads.get(&record.session_id).map(|record| record.heads.clone()).unwrap_or_default();
+                let whole = SessionRecord { log: stored.log.with(heads), ..stored.clone() };
+                self.sessions.insert(record.session_id.clone(), whole);
+                self.stored.insert(record.session_id.clone(), stored);
             }
             Write::Heads(record) => {
                 let stored = same(record, HeadsRecord::from_bytes(&record.to_bytes()))?;
@@ -84,7 +88,7 @@ impl Records {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             device: self.device.clone(),
-            sessions: self.sessions.values().cloned().collect(),
+            sessions: self.stored.values().cloned().collect(),
             heads: self.heads.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),
             versions: self.versions.values().cloned().collect(),
