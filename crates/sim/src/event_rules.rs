@@ -3,7 +3,7 @@
 use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus};
 use solconnect_sync_core::error::ErrorCode;
 
-use crate::checker::{Checker, Mark, Sync};
+use crate::checker::{CallKind, Checker, Mark, Sync};
 use crate::client_disk::ClientDisk;
 use crate::ledger::Fate;
 use crate::world::TabId;
@@ -109,6 +109,12 @@ impl Checker {
             if let Some(number) = profile.ids.get(message_id).copied() {
                 profile.pending.remove(&number);
                 self.ledger.sent[number as usize].fate = Fate::Refused;
+                // Sent again it is another message, which syncs that wait already do not wait for.
+                for call in self.calls.values_mut() {
+                    if let CallKind::Sync(targets) = &mut call.kind {
+                        targets.iter_mut().for_each(|(_, unsent, _)| unsent.retain(|other| *other != number));
+                    }
+                }
             }
         }
         if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
