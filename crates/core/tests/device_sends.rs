@@ -514,3 +514,24 @@ fn what_follows_acknowledged_messages_is_stored_behind_them() {
     desk.answer(&[], 2);
     assert_eq!(desk.replies[&request], Ok(Reply::Count(0)), "nothing was missing");
 }
+
+/// The id is that of a client without our rules, for which the relay keeps it.
+#[test]
+fn an_announcement_refused_as_reused_gives_the_device_another_id() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    desk.lose();
+    desk.wait(BACKOFF_MS_MAX);
+    desk.forget();
+    desk.connect();
+    let before = desk.device_id();
+    let announcement = desk.sent().remove(0).head.message_id;
+    desk.refuse(ErrorCode::CounterReused, |error| error.in_reply_to = Some(announcement));
+    assert_ne!(desk.device_id(), before);
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    let sent = desk.sent();
+    assert!(sent.iter().all(|frame| frame.head.device_id == desk.device_id()), "{sent:?}");
+    let kinds = [matches!(sent[0].body, Body::DeviceAnnounce(_)), matches!(sent[2].body, Body::SyncUpdate(_))];
+    assert_eq!((kinds, desk.queued()), ([true; 2], 1), "with the message that waits");
+}
