@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::log_record::LogRecord;
+use super::records::{DeviceRecord, HeadsRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;

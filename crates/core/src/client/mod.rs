@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod context;
 mod link;
+mod log_record;
 mod records;
 mod session;
 mod sessions;
@@ -22,7 +23,8 @@ use std::collections::VecDeque;
 
 pub use api::*;
 pub use config::ClientConfig;
-pub use records::{DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
+pub use log_record::LogRecord;
+pub use records::{DeviceRecord, HeadsRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
 
 use crate::entry::Entry;
 use crate::error::SyncError;

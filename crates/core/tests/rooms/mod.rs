@@ -375,3 +375,16 @@ pub fn update(device: &str, wallet: &str, counter: u64, text: &str) -> Value {
 pub fn chat(sender: &str, text: &str) -> Value {
     json!({ "roomId": ROOM, "message": text, "sender": sender, "timestamp": "2020-02-20T20:20:20.020Z" })
 }
+
+/// The one acknowledgement that a connection has heard.
+pub fn the_ack(rooms: &mut Rooms, connection: u64) -> Value {
+    let mut acks = rooms.hear_only(connection, "sync_ack");
+    assert_eq!(acks.len(), 1, "{acks:?}");
+    acks.remove(0)
+}
+
+/// A message of a seed client's update.
+pub fn seed_unsent(number: u64, text: &str) -> Value {
+    let message = json!({ "id": format!("m{number}"), "sender_wallet": "w", "ciphertext": text, "timestamp": number });
+    json!({ "message": message, "sequenceNumber": number, "vectorClock": { "s": number }, "localTimestamp": number })
+}
