@@ -535,3 +535,23 @@ fn an_announcement_refused_as_reused_gives_the_device_another_id() {
     let kinds = [matches!(sent[0].body, Body::DeviceAnnounce(_)), matches!(sent[2].body, Body::SyncUpdate(_))];
     assert_eq!((kinds, desk.queued()), ([true; 2], 1), "with the message that waits");
 }
+
+/// The commit that made it anew failed: the relay's word was about a message that is not there (found by the simulated world).
+#[test]
+fn a_message_made_anew_in_vain_is_not_called_sent() {
+    let mut desk = Desk::new();
+    let _ = ["refused", "behind it"].map(|text| desk.send(text));
+    let refused = desk.client.queued()[0].id.clone();
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(refused));
+    desk.hear(Body::SyncAck(SyncAck {
+        acknowledged_sequences: vec![1, 2],
+        acknowledged_counters: vec![1, 2],
+        server_timestamps: vec![9; 2],
+        ..SyncAck::default()
+    }));
+    desk.persist();
+    desk.fail(ErrorCode::StorageFull);
+    assert!(numbers(&desk.statuses(), MessageStatus::Sent).is_empty());
+}

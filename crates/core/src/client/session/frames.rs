@@ -124,12 +124,9 @@ impl Session {
             self.outbox.take_ack(*counter);
             let Some(entry) = self.outbox.get(*counter) else { continue };
             if entry.message.kind != Kind::VOID && !is_told {
-                context.tell(Event::StatusChanged {
-                    session_id: session_id.clone(),
-                    message_id: entry.message.id.clone(),
-                    status: MessageStatus::Sent,
-                    error: None,
-                });
+                let (session_id, message_id, status) = (session_id.clone(), entry.message.id.clone(), MessageStatus::Sent);
+                let event = Event::StatusChanged { session_id, message_id, status, error: None };
+                if self.outbox.is_replaced() { transaction.tell(event) } else { context.tell(event) }
             }
             let acknowledged = &mut self.flow.acknowledged;
             let follows = acknowledged.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;

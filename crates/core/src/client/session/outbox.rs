@@ -183,6 +183,11 @@ impl Outbox {
         (entries, records)
     }
 
+    /// Whether the transaction under way made the messages anew: where it is dropped, so is what the relay says of them.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.is_some()
+    }
+
     /// Whether it has a record whose messages are all in the log.
     pub fn has_logged_records(&self, logged: u64) -> bool {
         self.records.front().is_some_and(|(_, last)| *last <= logged)
