@@ -266,6 +266,29 @@ fn a_seed_client_cannot_take_a_devices_next_name() {
     }
 }
 
+/// A wallet would have the name twice (found by the simulated world).
+#[test]
+fn a_v1_device_cannot_take_the_relays_next_name() {
+    let mut rooms = two();
+    let named = |id: &str| {
+        let mut message = unsent("a", WALLETS[0], 1, "first", 0);
+        message["message"]["id"] = json!(id);
+        message
+    };
+    say(&mut rooms, 1, "a", &[named(&format!("room:{}:1", WALLETS[0]))]);
+    let error = the_error(&mut rooms, 1);
+    assert_eq!(error["code"], "INVALID_MESSAGE_FORMAT");
+    assert!(error["error"].as_str().unwrap().contains("one that the relay gives"), "{error}");
+    rooms.open(9);
+    rooms.say(9, &chat(WALLETS[0], "without an id"));
+    assert_eq!(rooms.log()[0].message.id, format!("room:{}:1", WALLETS[0]));
+    // What only looks like such a name is its own affair.
+    rooms.say(1, &announce("a", WALLETS[0]));
+    rooms.hear(1);
+    say(&mut rooms, 1, "a", &[named("elsewhere:b:1")]);
+    assert_eq!(rooms.hear_only(1, "sync_ack").len(), 1);
+}
+
 #[test]
 fn without_given_names_the_journal_is_asked_for_nothing() {
     let mut rooms = two();

@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ErrorBody;
-use crate::ids::{DeviceId, check_id, message_id, parse_message_id};
+use crate::ids::{DeviceId, check_id, message_id, parse_message_id, start_of};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
 use crate::log::Log;
 use crate::message::{Kind, Message, Stamp};
@@ -148,6 +148,9 @@ impl<'a> Sequencer<'a> {
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
         check_normal(message)?;
+        if is_relays(message) {
+            return invalid("the id is one that the relay gives to messages of seed clients: name the message otherwise");
+        }
         // A void says nothing, and stands for one that was refused perhaps because its name is another's.
         let is_named = message.kind != Kind::VOID;
         let in_place = is_in_place(message, &entry.device_id, *counter);
@@ -300,6 +303,12 @@ fn check_own_id(Message { id, session_id, .. }: &Message, device_id: &str) -> Re
         }
         _ => Ok(()),
     }
+}
+
+/// Whether an id is of the form that the relay gives: it has no start. Devices of our rules name no message so.
+fn is_relays(Message { id, session_id, .. }: &Message) -> bool {
+    let named = parse_message_id(id).filter(|(session, ..)| session == session_id);
+    named.is_some_and(|(session, device, counter)| start_of(id, session, device, counter) == Some(""))
 }
 
 /// The stamp of entries whose writer gave none.
