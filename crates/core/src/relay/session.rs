@@ -217,7 +217,11 @@ impl Session {
                 // Seed clients are told of each message by itself.
                 let seeds = self.attachments.values().filter(|attachment| !attachment.dialect.is_v1()).count() as u64;
                 let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;
-                messages * budget::MESSAGE_US + finds * budget::FIND_US + (bytes / budget::STORED_BYTES_PER_US) as u64 + told_us
+                budget::APPEND_US
+                    + messages * budget::MESSAGE_US
+                    + finds * budget::FIND_US
+                    + (bytes / budget::STORED_BYTES_PER_US) as u64
+                    + told_us
             }
             Ask::Receipts { receipts, .. } => (receipts.len() as u64).div_ceil(8) * members * budget::MEMBER_US + receipts.len() as u64,
             Ask::Fetch(_) | Ask::Acknowledge(_) | Ask::Heartbeat { .. } => budget::MEMBER_US,
