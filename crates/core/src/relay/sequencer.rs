@@ -148,8 +148,8 @@ impl<'a> Sequencer<'a> {
             return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
         }
         check_normal(message)?;
-        if is_relays(message) {
-            return invalid("the id is one that the relay gives to messages of seed clients: name the message otherwise");
+        if is_relays(message, &entry.device_id) {
+            return invalid("the id is one that the relay gives to messages of a seed client: name the message otherwise");
         }
         // A void says nothing, and stands for one that was refused perhaps because its name is another's.
         let is_named = message.kind != Kind::VOID;
@@ -305,9 +305,9 @@ fn check_own_id(Message { id, session_id, .. }: &Message, device_id: &str) -> Re
     }
 }
 
-/// Whether an id is of the form that the relay gives: it has no start. Devices of our rules name no message so.
-fn is_relays(Message { id, session_id, .. }: &Message) -> bool {
-    let named = parse_message_id(id).filter(|(session, ..)| session == session_id);
+/// Whether an id is of the form that the relay gives to messages of another device that is a seed client: it has no start.
+fn is_relays(Message { id, session_id, .. }: &Message, device_id: &str) -> bool {
+    let named = parse_message_id(id).filter(|(session, device, _)| session == session_id && *device != device_id);
     named.is_some_and(|(session, device, counter)| start_of(id, session, device, counter) == Some(""))
 }
 
