@@ -1,7 +1,7 @@
 //! One hostile connection, which says frames of one kind as fast as it can, beside two honest devices that talk: for every
 //! kind the relay stays as quick for these, and keeps little of it in memory and on disk.
 //!
-//! `FLOOD_ROUNDS=1000 cargo test --release -p solconnect-relay --test flood -- --nocapture` measures it. The hostile client
+//! `FLOOD_ROUNDS=200 cargo test --release -p solconnect-relay --test flood -- --nocapture` measures it. The hostile client
 //! shares the machine's processors with the relay, so what is asserted of times is what nobody may wait for.
 
 #![cfg(target_os = "linux")]
