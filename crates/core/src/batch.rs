@@ -123,7 +123,7 @@ impl Batch {
     ///
     /// # Errors
     /// For anything that no encoder writes, and for what would grow above the limits (`limits.rs`): a count above
-    /// [`BATCH_MESSAGES_MAX`], rows above [`INFLATED_BYTES_MAX`].
+    /// [`BATCH_MESSAGES_MAX`](crate::limits::BATCH_MESSAGES_MAX), rows above [`INFLATED_BYTES_MAX`].
     pub fn entries(&self) -> Result<Vec<Entry>, Malformed> {
         if self.is_empty() { Ok(Vec::new()) } else { decode(&self.0) }
     }

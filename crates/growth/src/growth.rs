@@ -147,26 +147,28 @@ fn crowd(size: u64, mine: &str, other: &str, writer: &mut Writer) -> (World, Vec
     let session_id = session_of(mine, other);
     let sides = [(mine, other), (other, mine)];
     let mut world = World::new();
-    let mut record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), mine.into(), other.into()) };
-    // What a device with that number has stored when it has the log of `record` and has written `counter` messages.
-    let member = |number: u64, counter, record: SessionRecord| {
+    let record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), mine.into(), other.into()) };
+    let mut stored = Snapshot { sessions: vec![record], ..Snapshot::default() };
+    // What a device with that number has stored when it has the log of another and has written `counter` messages.
+    let member = |number: u64, counter, stored: Snapshot| {
         // As long as those that devices make.
         let device_id = wallet(number)[..17].to_owned();
         let (wallet, peer_wallet) = sides[number as usize % 2];
-        let session = SessionRecord { wallet: wallet.into(), peer_wallet: peer_wallet.into(), counter, ..record };
-        Snapshot { device: Some(DeviceRecord { device_id }), sessions: vec![session], ..Snapshot::default() }
+        let theirs = |record| SessionRecord { wallet: wallet.into(), peer_wallet: peer_wallet.into(), counter, ..record };
+        let sessions = stored.sessions.into_iter().map(theirs).collect();
+        Snapshot { device: Some(DeviceRecord { device_id }), sessions, heads: stored.heads, ..Snapshot::default() }
     };
     // One after the other, each over what the one before it had stored: thousands of catch-ups are not what is measured.
     for number in 0..size {
-        let place = world.add(member(number, 0, record), sides[number as usize % 2].0);
+        let place = world.add(member(number, 0, stored), sides[number as usize % 2].0);
         world.send(place, &session_id, writer.text());
-        world.run();
-        record = world.stored(place).sessions.remove(0);
+        world.settle(place);
+        stored = world.stored(place);
         world.disconnect(place);
     }
-    assert_eq!(record.log.end(), size, "each has written");
+    assert_eq!(stored.sessions[0].log.end(), size, "each has written");
     let join = |number| {
-        let place = world.add(member(number, 1, record.clone()), sides[number as usize % 2].0);
+        let place = world.add(member(number, 1, stored.clone()), sides[number as usize % 2].0);
         world.run();
         place
     };

@@ -270,7 +270,7 @@ impl World {
         let World { all_down, all_stored, journaled, .. } = *self;
         let (start, worked) = (Instant::now(), ProcessTime::now());
         work(self);
-        self.run();
+        self.settle(place);
         let device = &self.devices[place];
         Cost {
             elapsed_ms: ms(start.elapsed()),
@@ -283,6 +283,14 @@ impl World {
             all_stored: self.all_stored - all_stored,
             journaled: self.journaled - journaled,
         }
+    }
+
+    /// Runs until nothing happens any more, also of what a device does a little later: it stores what was acknowledged.
+    pub fn settle(&mut self, place: Place) {
+        self.run();
+        self.now.monotonic_ms += 50;
+        self.queue.push_back(Happening::Device(place, client::Input::Timeout));
+        self.run();
     }
 
     /// Runs until nothing happens any more.
