@@ -18,7 +18,7 @@ const BYTES_PER_US: usize = 128;
 pub(super) const LOAD_US: u64 = 100;
 
 /// A transaction of the journal, where nothing else waits to share it. Who says many messages in one frame pays it once.
-pub(super) const APPEND_US: u64 = 150;
+pub(super) const APPEND_US: u64 = 90;
 
 /// To check, number, store and encode a message.
 pub(super) const MESSAGE_US: u64 = 2;
