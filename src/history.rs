@@ -111,7 +111,7 @@ impl Engine {
             // Who knew nothing needs no batch.
             let missing = entries.iter().zip(&clocks).filter(|(entry, clock)| clock.is_none() && (1..below).contains(&entry.knows));
             let Some(known) = missing.map(|(entry, _)| entry.knows).max() else { return Ok(clocks) };
-            let Some(record) = self.store.page(session_id, Some(known + 1), 1).await?.pop() else { return Ok(clocks) };
+            let Some(record) = self.store.page(session_id, Some(known + 1), 1).await?.into_iter().next() else { return Ok(clocks) };
             fill_clocks(&mut clocks, &record, entries)?;
             below = known;
         }

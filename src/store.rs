@@ -191,7 +191,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn find(&self, session_id: &str, device_id: &str, counter: u64) -> Result<Option<Entry>, SyncError> {
-        let Some(newest) = self.page(session_id, None, 1).await?.pop() else {
+        let Some(newest) = self.page(session_id, None, 1).await?.into_iter().next() else {
             return Ok(None);
         };
         // The batch that holds it is the last one before which the device's head is lower.
@@ -199,7 +199,7 @@ impl Store {
         let (mut low, mut high) = (1, newest.first);
         while low <= high {
             let middle = low + (high - low) / 2;
-            match self.page(session_id, Some(middle + 1), 1).await?.pop() {
+            match self.page(session_id, Some(middle + 1), 1).await?.into_iter().next() {
                 Some(record) if record.heads_before.as_ref().is_some_and(|heads| heads.get(device_id) >= counter) => {
                     high = record.first.min(middle).saturating_sub(1)
                 }

@@ -555,3 +555,27 @@ fn a_message_made_anew_in_vain_is_not_called_sent() {
     desk.fail(ErrorCode::StorageFull);
     assert!(numbers(&desk.statuses(), MessageStatus::Sent).is_empty());
 }
+
+/// Two callers keep the store busy: each acknowledgement comes while another message is being stored.
+#[test]
+fn acknowledged_messages_are_stored_though_the_store_is_never_idle() {
+    let mut desk = Desk::new();
+    desk.held = Some(Default::default());
+    let send = |desk: &mut Desk| {
+        let (session_id, text) = (session(), "x".to_owned());
+        desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
+    };
+    send(&mut desk);
+    for counter in 1..=100 {
+        send(&mut desk);
+        desk.persist();
+        desk.hear(Body::SyncAck(SyncAck {
+            acknowledged_sequences: vec![counter],
+            acknowledged_counters: vec![counter],
+            server_timestamps: vec![9],
+            ..SyncAck::default()
+        }));
+        desk.wait(10);
+    }
+    assert!(desk.queued() < 20, "{} of 100 wait", desk.queued());
+}

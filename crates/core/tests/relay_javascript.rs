@@ -169,3 +169,20 @@ proptest! {
         }
     }
 }
+
+/// In the frame that a device of our rules is sent they lie deeper than in the one that they came in.
+#[test]
+fn fields_too_deep_for_readers_are_refused() {
+    let nested = |levels: usize| serde_json::from_str::<Value>(&format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap();
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    for (levels, is_taken) in [(60, true), (64, false), (110, false)] {
+        let mut frame = chat(WALLETS[1], "hi");
+        frame["deep"] = nested(levels);
+        let before = rooms.log().len();
+        rooms.say(1, &frame);
+        assert_eq!(rooms.log().len() > before, is_taken, "{levels}");
+        let refused = rooms.hear(1).iter().any(|frame| frame["error"].as_str().is_some_and(|error| error.contains("64 levels")));
+        assert_eq!(refused, !is_taken, "{levels}");
+    }
+}

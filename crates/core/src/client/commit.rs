@@ -49,6 +49,11 @@ impl Client {
                     },
                 }
             }
+            // A store that is never idle must not keep acknowledged messages waiting: they share what is written anyway.
+            let overdue: Vec<SessionId> =
+                self.sessions.values().filter(|session| session.is_overdue()).map(|session| session.id().to_owned()).collect();
+            let (sessions, mut context) = self.lend(now, actions);
+            sessions.visit_those(&overdue, |session| session.store_acknowledged(&mut context, &mut transaction));
             let sendable: Vec<SessionId> = if transaction.from_relay { transaction.session_ids() } else { Vec::new() };
             self.write(now, transaction, actions);
             // An acknowledgement makes room for what is on disk already: that need not wait for this transaction.

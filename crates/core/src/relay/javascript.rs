@@ -8,6 +8,30 @@ use crate::error::{ErrorCode, SyncError};
 use crate::message::{Extra, MESSAGE_FIELDS, Message, Stamp};
 use crate::time::ISO_MS_MAX;
 
+/// How deep unknown fields may nest. A frame around them adds some levels, and readers of JSON stop at 128: a device with a
+/// transport of the application's own could never read on.
+const DEPTH_MAX: usize = 64;
+
+/// Whether every reader of JSON can take the unknown fields, whatever frame is around them.
+pub(super) fn check_depth(message: &Message) -> Result<(), SyncError> {
+    let (mut depth, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in message.extra.as_str().bytes() {
+        match byte {
+            _ if std::mem::take(&mut is_escaped) => {}
+            b'\\' => is_escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            let message = format!("the unknown fields nest more than {DEPTH_MAX} levels deep");
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
+        }
+    }
+    Ok(())
+}
+
 /// Writes numbers of a seed client, which knows nothing of digests, as JavaScript does.
 pub(super) fn normalize(message: &mut Message) {
     message.timestamp = normal_stamp(&message.timestamp);
@@ -16,6 +40,7 @@ pub(super) fn normalize(message: &mut Message) {
 
 /// A device has fixed its digest already: what would have another one behind JavaScript is not taken.
 pub(super) fn check_normal(message: &Message) -> Result<(), SyncError> {
+    check_depth(message)?;
     let invalid = |message: &str| Err(SyncError::new(ErrorCode::InvalidMessageFormat, message));
     if message.timestamp != normal_stamp(&message.timestamp) {
         return invalid("timestamp changes in JSON: write ISO 8601 text, or a number as JSON.stringify does");

@@ -7,7 +7,7 @@ use super::append::Outcome;
 use super::clocks::known_by;
 use super::context::refusal;
 use super::gate::refused_before;
-use super::javascript::check_normal;
+use super::javascript::{check_depth, check_normal};
 use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
@@ -204,9 +204,22 @@ impl<'a> Sequencer<'a> {
             message.id = message_id(&message.session_id, device_id, "", entry.counter);
         }
         check_id("message.id", &message.id)?;
-        check_own_id(message, device_id)?;
+        self.check_own_id(message, device_id)?;
+        check_depth(message)?;
         message.timestamp = stamp_or_now(std::mem::take(&mut message.timestamp), now);
         self.append(now, key, entry)
+    }
+
+    /// A seed client gives ids as it likes, but not one that another device is about to give: who sees the last id of a
+    /// device knows the next. Of one that has written nothing nobody knows it.
+    fn check_own_id(&self, Message { id, session_id, .. }: &Message, device_id: &str) -> Result<(), SyncError> {
+        match parse_message_id(id) {
+            Some((session, device, _)) if session == session_id && device != device_id && self.log.counter(device) > 0 => {
+                let message = format!("the id {id:?} is one that device {device:?} gives: name the message otherwise");
+                Err(SyncError::new(ErrorCode::InvalidMessageFormat, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn append(&mut self, now: Now, key: Option<Key>, mut entry: Entry) -> Result<Place, Refused> {
@@ -290,18 +303,6 @@ impl Place {
     fn of(entry: &Entry) -> Self {
         let Entry { sequence_number: sequence, counter, server_timestamp, .. } = *entry;
         Place { sequence, counter, id: entry.message.id.clone(), server_timestamp }
-    }
-}
-
-/// A seed client gives ids as it likes, but not one that another device is about to give: who sees the last id of a device of
-/// our rules knows the next.
-fn check_own_id(Message { id, session_id, .. }: &Message, device_id: &str) -> Result<(), SyncError> {
-    match parse_message_id(id) {
-        Some((session, device, _)) if session == session_id && device != device_id => {
-            let message = format!("the id {id:?} is one that device {device:?} gives: name the message otherwise");
-            Err(SyncError::new(ErrorCode::InvalidMessageFormat, message))
-        }
-        _ => Ok(()),
     }
 }
 

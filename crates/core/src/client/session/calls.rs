@@ -11,7 +11,7 @@ use crate::frame::ReceiptStatus;
 use crate::ids::{check_id, message_id, parse_message_id, uuid_bytes};
 use crate::limits::{INTEGER_MAX, OUTBOX_MESSAGES_MAX};
 use crate::message::{Kind, Message, Stamp};
-use crate::time::{Now, iso_from_ms};
+use crate::time::{ISO_MS_MAX, Now, iso_from_ms};
 
 impl Session {
     /// A call that changes what is stored.
@@ -106,7 +106,8 @@ impl Session {
             id,
             sender_wallet: self.next.wallet.clone(),
             session_id: self.id().to_owned(),
-            timestamp: Stamp::Iso(now.wall_ms),
+            // A clock that is further ahead has no ISO 8601.
+            timestamp: Stamp::Iso(now.wall_ms.min(ISO_MS_MAX)),
             ..message
         };
         let receipt =

@@ -139,7 +139,7 @@ impl Session {
             self.flow.updates.pop_front();
         }
         self.flow.acknowledged_log = ack.log;
-        if self.operation.is_some() {
+        if self.operation.is_some() || self.flow.is_overdue {
             self.store_acknowledged(context, transaction);
         } else if !self.flow.acknowledged.is_empty() {
             self.flow.store_at_ms.get_or_insert(context.now.monotonic_ms + STORE_DELAY_MS);
@@ -150,8 +150,9 @@ impl Session {
 
     /// Own messages that the relay has taken enter the stored log. That they are stored need not be told: the relay does
     /// not count what a device wrote itself.
-    pub(super) fn store_acknowledged(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+    pub fn store_acknowledged(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.store_at_ms = None;
+        self.flow.is_overdue = false;
         let (entries, head) = (std::mem::take(&mut self.flow.acknowledged), self.flow.acknowledged_log.take());
         if entries.is_empty() {
             return;

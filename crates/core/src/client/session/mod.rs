@@ -102,6 +102,8 @@ struct Flow {
     /// Own messages with their places in the log, behind its stored end, that are to be stored then.
     acknowledged: Vec<Entry>,
     store_at_ms: Option<u64>,
+    /// The time has come, and another transaction was under way.
+    is_overdue: bool,
     /// What the relay says of its log behind them.
     acknowledged_log: Option<LogHead>,
     /// The relay could not take messages: the next attempt.
@@ -349,6 +351,7 @@ impl Session {
             None => {
                 if stores {
                     self.flow.store_at_ms = Some(now_ms + STORE_DELAY_MS);
+                    self.flow.is_overdue = true;
                 }
                 if sweeps {
                     self.sweep_at_ms = Some(now_ms + SWEEP_DELAY_MS);
@@ -393,6 +396,11 @@ impl Session {
     pub fn send_heartbeat(&self, context: &mut Context<'_>) {
         let heartbeat = SyncHeartbeat { sequence_number: self.cursor(), ..SyncHeartbeat::default() };
         self.transmit(context, Body::SyncHeartbeat(heartbeat));
+    }
+
+    /// Whether acknowledged messages have waited to be stored for as long as they may.
+    pub fn is_overdue(&self) -> bool {
+        self.flow.is_overdue
     }
 
     /// The highest counter of this device in the log.
