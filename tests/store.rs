@@ -191,6 +191,26 @@ async fn a_message_is_found_by_device_and_counter() {
     }
 }
 
+/// As small batches are stored in a session of many devices.
+#[wasm_bindgen_test]
+async fn a_message_is_found_in_batches_without_heads() {
+    let store = fresh("store-find-headless").await;
+    let mut writes = batches(1);
+    for write in &mut writes[1..] {
+        if let Write::Log(record) = write {
+            record.heads_before = None;
+        }
+    }
+    store.write(&commit(false, writes)).await.unwrap();
+    for sequence in 1u64..=12 {
+        let device = if sequence % 2 == 1 { "a" } else { "b" };
+        let found = store.find(SESSION, device, sequence.div_ceil(2)).await.unwrap();
+        assert_eq!(found.map(|entry| entry.sequence_number), Some(sequence));
+        let newest = store.page(SESSION, Some(sequence + 1), 1).await.unwrap().into_iter().next().unwrap();
+        assert_eq!((newest.first, newest.heads_before.is_some()), (sequence, true), "the newest comes first, with its heads");
+    }
+}
+
 #[wasm_bindgen_test]
 async fn a_name_is_found_in_its_session_alone() {
     let store = fresh("store-names").await;

@@ -269,6 +269,8 @@ impl Checker {
     /// The relay's journal is set back: from now on all that matters is that devices say so (I19).
     pub fn expect_set_back(&mut self, journal: &Journal) {
         self.set_back = true;
+        // A device that had not stored its places sends again what the journal has lost.
+        self.logged.clear();
         let entries = |rows: &Rows| rows.entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()).collect();
         self.ledger.replace_logs(journal.sessions().iter().map(|(id, rows)| (id.clone(), entries(rows))).collect());
     }
