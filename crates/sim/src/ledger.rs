@@ -227,6 +227,11 @@ impl Ledger {
             let log = self.log_mut(&session_id);
             entries.into_iter().for_each(|entry| log.push(&session_id, entry));
         }
+        let logs = &self.logs;
+        for sent in &mut self.sent {
+            let head = logs.get(&sent.session_id).map_or(0, Log::head);
+            sent.places.retain(|(sequence, _)| *sequence <= head);
+        }
     }
 
     /// Every session.
