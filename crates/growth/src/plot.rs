@@ -37,7 +37,9 @@ pub fn svg(sections: &[Section]) -> String {
 
 fn panel(out: &mut String, title: &str, size: &str, unit: Unit, series: &[&Series]) {
     let [left, top, right, bottom] = MARGINS;
-    let medians: Vec<Vec<(u64, f64)>> = series.iter().map(|series| series.medians()).collect();
+    // Nothing has no place on a logarithmic axis.
+    let shown = |series: &&Series| series.medians().into_iter().filter(|(_, value)| *value > 0.0).collect();
+    let medians: Vec<Vec<(u64, f64)>> = series.iter().map(shown).collect();
     let points = || medians.iter().flatten();
     let decades = |values: &mut dyn Iterator<Item = f64>| {
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value.log10()), high.max(value.log10())));
