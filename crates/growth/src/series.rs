@@ -60,7 +60,8 @@ impl Series {
     pub fn exponent(&self) -> f64 {
         let medians = self.medians();
         let [.., (size_before, before), (size, last)] = medians[..] else { return 0.0 };
-        (last / before).ln() / (size as f64 / size_before as f64).ln()
+        // Nothing that stays nothing does not grow.
+        if last <= 0.0 || before <= 0.0 { 0.0 } else { (last / before).ln() / (size as f64 / size_before as f64).ln() }
     }
 
     pub fn holds(&self) -> bool {
