@@ -233,7 +233,11 @@ impl Engine {
     /// `INVALID_ARGUMENT` for a text of another form, `WALLET_NOT_CONNECTED`, and what the machine answers; sessions
     /// before the one that fails are imported then.
     pub async fn import(self: &Rc<Self>, text: &str) -> Result<u64, SyncError> {
-        let sessions = exports::from_text(text)?.iter().map(|session| exports::session_of(&session)).collect::<Result<Vec<_>, _>>()?;
+        // All of it is read before anything is stored. A plain loop is less code to load than a `collect`.
+        let mut sessions = Vec::new();
+        for session in exports::from_text(text)? {
+            sessions.push(exports::session_of(&session)?);
+        }
         let own = self.read(|client| client.wallet().map(str::to_owned));
         let own = own.ok_or_else(|| SyncError::new(ErrorCode::WalletNotConnected, "connect the wallet whose messages these are"))?;
         let mut count = 0;
