@@ -35,7 +35,7 @@ pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// What an escape `\uXXXX` stands for, where one begins here.
+/// What an escape, `\u` and four hex digits, stands for, where one begins here.
 fn code_unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))

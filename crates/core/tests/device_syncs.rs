@@ -3,9 +3,9 @@
 mod desk;
 
 use desk::{Desk, PEER, foreign_log, session};
-use solconnect_sync_core::client::{ClientConfig, Input, MessageStatus, Reply, SyncScope};
+use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::Body;
+use solconnect_sync_core::frame::{Body, SyncAck};
 use solconnect_sync_core::limits::{BACKOFF_MS_MAX, TEXT_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 
 #[test]
@@ -102,4 +102,55 @@ fn an_import_after_joining_causes_no_rollback_warning_i19() {
         desk.head_is(0);
         assert_eq!(desk.warnings(), [], "the relay may have spoken before");
     }
+}
+
+/// Its messages were sent on the way out, so nothing keeps the connection.
+#[test]
+fn a_sync_ends_when_its_session_takes_no_part_any_more() {
+    let mut desk = Desk::new();
+    desk.lose();
+    desk.send("mine");
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    desk.answer(&[], 0);
+    desk.forget();
+    desk.acknowledge(&[(1, 1)]);
+    let ended = desk.events().into_iter().filter(|event| matches!(event, Event::SyncCompleted { .. })).count();
+    assert_eq!((desk.client.sync_status().sync_in_progress, desk.queued(), ended), (false, 0, 1));
+}
+
+#[test]
+fn a_sync_whose_session_ended_early_says_so() {
+    let mut desk = Desk::new();
+    desk.lose();
+    desk.send("mine");
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.wait(BACKOFF_MS_MAX);
+    desk.connect();
+    desk.forget();
+    desk.acknowledge(&[(1, 1)]);
+    let code =
+        desk.events().into_iter().find_map(|event| if let Event::SyncFailed { error, .. } = event { Some(error.code) } else { None });
+    assert_eq!((desk.client.sync_status().sync_in_progress, code), (false, Some(ErrorCode::UnknownSession)));
+}
+
+#[test]
+fn progress_counts_an_acknowledged_message_once() {
+    let mut desk = Desk::new();
+    desk.send("mine");
+    desk.hear(Body::SyncAck(SyncAck {
+        acknowledged_sequences: vec![1],
+        acknowledged_counters: vec![1],
+        server_timestamps: vec![9],
+        ..SyncAck::default()
+    }));
+    desk.forget();
+    desk.sync(SyncScope::Everything);
+    desk.answer(&[], 1);
+    let told = |event| match event {
+        Event::SyncProgress { messages_synced, total_messages, .. } => Some((messages_synced, total_messages)),
+        _ => None,
+    };
+    assert_eq!(desk.events().into_iter().filter_map(told).last(), Some((1, 1)));
 }

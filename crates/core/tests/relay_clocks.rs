@@ -201,7 +201,7 @@ fn what_was_read_is_sent_although_the_log_has_gone_on() {
 }
 
 #[test]
-fn entries_that_come_while_the_journal_is_asked_for_clocks_change_nothing() {
+fn entries_that_come_while_clocks_are_looked_up_change_nothing() {
     let mut rooms = long();
     rooms.restart();
     rooms.join(1, "a", WALLETS[0]);

@@ -222,7 +222,7 @@ fn a_new_device_id_is_taken_in_all_sessions_in_one_commit() {
 }
 
 #[test]
-fn another_message_in_the_log_under_own_device_and_counter_gives_a_new_id() {
+fn another_message_under_own_device_and_counter_gives_a_new_id() {
     let mut desk = Desk::new();
     let id = desk.send("mine");
     let name = desk.device_id();
@@ -476,7 +476,7 @@ fn head_of(entries: &[Entry]) -> LogHead {
 }
 
 #[test]
-fn a_relay_with_another_log_stops_the_session_and_nothing_of_it_is_stored() {
+fn nothing_of_a_relay_with_another_log_is_stored() {
     let log = foreign_log(1, 3);
     let forged = |entries: &[Entry]| LogHead { hash: [0xab; 32], ..head_of(entries) };
     let response = |entries: &[Entry], latest_sequence, log| {
@@ -607,6 +607,27 @@ fn a_name_given_twice_in_one_commit_is_one_message() {
     assert_eq!((first.is_ok(), &first), (true, &second));
     assert_eq!(third.unwrap_err().code, ErrorCode::MessageIdTaken);
     assert_eq!((desk.queued(), desk.records.names.len()), (2, 1));
+}
+
+/// The look-up for the call was made before the name was forgotten.
+#[test]
+fn a_forgotten_name_whose_new_message_was_not_stored_stays_free() {
+    let mut desk = Desk::new();
+    desk.send_named("x", "text").unwrap();
+    let known = desk.records.names.values().next().cloned();
+    desk.refuse(ErrorCode::MessageIdTaken, |error| error.refused_message_id = Some("x".to_owned()));
+    let send = |desk: &mut Desk| {
+        let (session_id, text, message_id, known) = (session(), "text".to_owned(), Some("x".to_owned()), known.clone());
+        desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id, known })
+    };
+    desk.held = Some(Default::default());
+    send(&mut desk);
+    desk.fail(ErrorCode::StorageFull);
+    desk.held = None;
+    let queued = desk.queued();
+    let again = send(&mut desk);
+    assert!(desk.replies[&again].is_ok());
+    assert_eq!(desk.queued(), queued + 1, "what is said to be queued waits");
 }
 
 /// Between its calls the log brings the message: a copy of this profile sent it (found by the simulated world).

@@ -131,12 +131,7 @@ record!(StoredLog { 1 => first, 2 => last, 3 => heads_before, 4 => batch, 5 => f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
-
-    fn entry(sequence_number: u64, device_id: &str, counter: u64, knows: u64) -> Entry {
-        let message = Message { id: format!("m{sequence_number}"), session_id: "s".into(), ..Message::default() };
-        Entry { message, sequence_number, device_id: device_id.into(), counter, knows, server_timestamp: 7, ..Entry::default() }
-    }
+    use crate::client::records::tests::entry;
 
     #[test]
     fn a_log_record_gives_clocks_only_within_its_range() {

@@ -404,11 +404,11 @@ impl Field for Watermarks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::message::Message;
 
-    fn entry(sequence_number: u64, device_id: &str, counter: u64, knows: u64) -> Entry {
+    pub fn entry(sequence_number: u64, device_id: &str, counter: u64, knows: u64) -> Entry {
         let message = Message { id: format!("m{sequence_number}"), session_id: "s".into(), ..Message::default() };
         Entry { message, sequence_number, device_id: device_id.into(), counter, knows, server_timestamp: 7, ..Entry::default() }
     }

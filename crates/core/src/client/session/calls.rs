@@ -78,7 +78,7 @@ impl Session {
             None => {}
         }
         let reply = self.queue(context, message, transaction)?;
-        self.forgotten_names.retain(|name| *name != message_id);
+        self.names_given_again.push(message_id.clone());
         let name = NameRecord { session_id, message_id, fingerprint, sent_ms: context.now.wall_ms };
         transaction.write(Write::Name(name), true);
         Ok(reply)

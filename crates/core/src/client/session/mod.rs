@@ -65,6 +65,8 @@ pub(super) struct Session {
     sweep_at_ms: Option<u64>,
     /// Names that turned out to be other messages': a record of one may have been read before it left.
     forgotten_names: Vec<MessageId>,
+    /// Those that the transaction gives again: once it is stored, so are their new records.
+    names_given_again: Vec<MessageId>,
     /// On disk, by the id of the edited message.
     versions: Sorted<MessageId, Vec<Entry>>,
     /// Those that the transaction changes.
@@ -149,6 +151,7 @@ impl Session {
             device,
             sweep_at_ms: None,
             forgotten_names: Vec::new(),
+            names_given_again: Vec::new(),
             versions: Sorted::default(),
             next_versions: Sorted::default(),
             own_log: None,
@@ -229,10 +232,10 @@ impl Session {
         self.next.open || !self.outbox.is_empty()
     }
 
-    /// Whether it takes part in what the connection does: also when it has ended, while it sends or a call waits for its
-    /// sync.
+    /// Whether it takes part in what the connection does: also when it has ended, while it sends, or while its sync is
+    /// awaited by a call or by what is on its way to disk.
     pub fn is_linked(&self, wallet: Option<&str>) -> bool {
-        let is_awaited = self.operation.as_ref().is_some_and(Operation::is_awaited);
+        let is_awaited = self.operation.as_ref().is_some_and(|operation| operation.is_awaited() || self.in_transaction);
         wallet == Some(self.wallet()) && self.halted.is_none() && (self.has_work() || is_awaited)
     }
 
@@ -277,6 +280,8 @@ impl Session {
         for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
             self.versions.insert(message_id, versions);
         }
+        let given_again = std::mem::take(&mut self.names_given_again);
+        self.forgotten_names.retain(|name| !given_again.contains(name));
         if std::mem::take(&mut self.ends_auto_sync) {
             self.auto_sync = None;
         }
@@ -296,6 +301,7 @@ impl Session {
         self.operation.iter_mut().for_each(Operation::restore_target);
         self.next_versions = Sorted::default();
         self.own_log = None;
+        self.names_given_again.clear();
         self.ends_auto_sync = false;
         !self.is_new
     }

@@ -5,7 +5,7 @@ use crate::batch::{Batch, Encoder};
 use crate::client::ClientConfig;
 use crate::client::api::{Event, MessageStatus, RequestId, SyncScope};
 use crate::client::context::Context;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
 use crate::limits::{ANSWER_TIMEOUT_MS, FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use crate::message::Kind;
@@ -130,7 +130,8 @@ impl Session {
             start_cursor: self.next.log.end(),
             target_counter: self.outbox.stored_counter(),
             target_before: None,
-            queued_at_start: self.queued_count(),
+            // What the relay has taken already comes with the log.
+            queued_at_start: self.queued_count().saturating_sub(self.flow.acknowledged.len() as u64),
             head: None,
             // What a transaction under way counts may come to nothing.
             start_totals: self.stored_totals,
@@ -143,7 +144,10 @@ impl Session {
 
     /// Does all that the present state allows: announces, asks, sends, reports.
     pub fn advance(&mut self, context: &mut Context<'_>) {
-        if !context.link.is_open() || !self.is_linked(context.wallet) || self.flow.retry_at_ms.is_some() {
+        if !self.is_linked(context.wallet) {
+            return self.end_sync(context);
+        }
+        if !context.link.is_open() || self.flow.retry_at_ms.is_some() {
             return;
         }
         if !self.flow.joined {
@@ -157,6 +161,16 @@ impl Session {
         self.request_log(context);
         self.send_updates(context);
         self.report(context);
+    }
+
+    /// The session takes no part any more: a sync that nobody waits for ends, and says whether it was complete.
+    fn end_sync(&mut self, context: &mut Context<'_>) {
+        self.report(context);
+        if !self.in_transaction && self.operation.as_ref().is_some_and(|operation| !operation.is_awaited()) {
+            let ended = || SyncError::new(ErrorCode::UnknownSession, "the session ended before its log was complete");
+            let error = self.halted.clone().unwrap_or_else(ended);
+            self.fail_sync(context, &error);
+        }
     }
 
     /// Says that this device is in the session, and what it has.
