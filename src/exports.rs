@@ -17,7 +17,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use crate::arguments::{count, field, is_left_out, optional_count, optional_text, text_field};
 use crate::clock::{clock_of, record_of};
 use crate::errors::invalid_argument;
-use crate::types::{object, to_js};
+use crate::types::{object, read_all, to_js};
 
 const FORMAT: &str = "solconnect-export";
 const VERSION: u64 = 2;
@@ -82,7 +82,7 @@ pub fn session_of(session: &JsValue) -> Result<ExportedSession, SyncError> {
     Ok(ExportedSession {
         wallet: text_field(session, "wallet")?,
         peer_wallet: text_field(session, "peer_wallet")?,
-        entries: list(session, "entries")?.iter().map(|entry| entry_of(&entry)).collect::<Result<_, _>>()?,
+        entries: read_all(list(session, "entries")?, entry_of)?,
     })
 }
 

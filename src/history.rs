@@ -14,6 +14,7 @@ use solconnect_sync_core::vector_clock::VectorClock;
 use crate::engine::Engine;
 use crate::errors::invalid_argument;
 use crate::exports;
+use crate::types::read_all;
 
 /// Entries read at once where the whole log is walked through.
 const WALK_ENTRIES: u64 = 1_000;
@@ -233,11 +234,8 @@ impl Engine {
     /// `INVALID_ARGUMENT` for a text of another form, `WALLET_NOT_CONNECTED`, and what the machine answers; sessions
     /// before the one that fails are imported then.
     pub async fn import(self: &Rc<Self>, text: &str) -> Result<u64, SyncError> {
-        // All of it is read before anything is stored. A plain loop is less code to load than a `collect`.
-        let mut sessions = Vec::new();
-        for session in exports::from_text(text)? {
-            sessions.push(exports::session_of(&session)?);
-        }
+        // All of it is read before anything is stored.
+        let sessions = read_all(exports::from_text(text)?, exports::session_of)?;
         let own = self.read(|client| client.wallet().map(str::to_owned));
         let own = own.ok_or_else(|| SyncError::new(ErrorCode::WalletNotConnected, "connect the wallet whose messages these are"))?;
         let mut count = 0;

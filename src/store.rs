@@ -18,6 +18,7 @@ use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStor
 
 use crate::connection::{Connection, HEADS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
 use crate::platform::random;
+use crate::types::read_all;
 
 /// Keys of `meta`.
 const DEVICE: &str = "device";
@@ -341,7 +342,7 @@ fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRan
 
 /// Puts fewer batches in the place of small ones. What cannot be joined stays as it is.
 fn join(log: &IdbObjectStore, session_id: &str, range: &JsValue, small: Array) -> Result<(), SyncError> {
-    let small = small.iter().map(|value| LogRecord::from_bytes(session_id, &bytes_of(&value)?)).collect::<Result<Vec<_>, _>>();
+    let small = read_all(small, |value| LogRecord::from_bytes(session_id, &bytes_of(value)?));
     let Ok(joined) = small.and_then(|small| LogRecord::join(&small)) else { return Ok(()) };
     // All is ready before the first request: what was issued is committed should memory run out in between.
     let joined = joined.into_iter().map(|record| step(&Write::Log(record))).collect::<Result<Vec<_>, _>>()?;
@@ -358,13 +359,9 @@ fn list(values: JsValue) -> Array {
     values.unchecked_into()
 }
 
-/// Stored records, in the order of their keys. A plain loop: a page loads less code for it than for a `collect` of each kind.
+/// Stored records, in the order of their keys.
 fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
-    let mut records = Vec::new();
-    for value in list(values) {
-        records.push(read(&bytes_of(&value)?)?);
-    }
-    Ok(records)
+    read_all(list(values), |value| read(&bytes_of(value)?))
 }
 
 /// What is stored: bytes, whatever the record.
