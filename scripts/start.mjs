@@ -33,7 +33,7 @@ function checkPort(port) {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', (error) => {
-      const taken = `Port ${port} is taken by another program. Choose another one: npm start -- --port ${port + 1}`;
+      const taken = `Port ${port} is taken by another program. Choose another one; where it is a demo of yours, another journal too: npm start -- --port ${port + 1} --journal other.db`;
       reject(new Problem(error.code === 'EADDRINUSE' ? taken : `Port ${port} cannot be used: ${error.message}`));
     });
     probe.listen(port, '127.0.0.1', () => probe.close(resolve));

@@ -16,9 +16,6 @@ use crate::types::{object, result, to_js, with_clocks};
 /// Messages of `getStoredMessages` where no limit is given.
 const PAGE_MESSAGES: u64 = 100;
 
-/// The interval of `enableAutoSync` where none is given, in milliseconds.
-const AUTO_SYNC_INTERVAL_MS: u64 = 5_000;
-
 /// One device of a wallet. Asynchronous methods resolve with a `Result` and never reject; what a method calls its
 /// errors are the `code`s of `error` there. All times are in milliseconds, unless a name says otherwise.
 ///
@@ -82,8 +79,8 @@ impl SolConnectSDK {
     /// Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `INVALID_WALLET_ADDRESS`,
-    /// `SESSION_CREATION_FAILED` where the peer is the wallet itself, `LIMIT_REACHED` at 1,000 sessions, `STORAGE_FULL`,
-    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    /// `SESSION_CREATION_FAILED` where this database holds the peer's side of the session already, `LIMIT_REACHED` at 1,000
+    /// sessions, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. The wallet itself may be the peer: a session of notes.
     ///
     /// @example
     /// ```ts
@@ -246,7 +243,8 @@ impl SolConnectSDK {
     ///
     /// A message that the relay refuses for good does not make the sync fail: an empty entry takes its place, which counts
     /// too. `onStatusChanged` tells of it with `failed` and the error, and `getMessageStatus` answers `failed` from then
-    /// on. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
+    /// on; after `MESSAGE_ID_TAKEN` it answers for the message that has the id. The text is not kept: an app that wants to
+    /// show it keeps it until the message is sent. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
     /// when they are done; `onSyncCompleted` and `onSyncFailed` tell of each session.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after one failed
@@ -272,7 +270,7 @@ impl SolConnectSDK {
         settle(async move { shell.sync(None, SyncScope::Outbox).await })
     }
 
-    /// Syncs a session every `intervalMs`: 250 milliseconds to a day, 5000 by default.
+    /// Syncs a session every `intervalMs`: 250 milliseconds to a day, by default the `syncIntervalMs` of the configuration.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
@@ -283,7 +281,7 @@ impl SolConnectSDK {
     ) -> Promise {
         let shell = self.0.clone();
         settle(async move {
-            let interval_ms = optional_count("intervalMs", &interval_ms)?.unwrap_or(AUTO_SYNC_INTERVAL_MS);
+            let interval_ms = optional_count("intervalMs", &interval_ms)?.unwrap_or(shell.sync_interval_ms());
             shell.auto_sync(text("sessionId", &session_id)?, Some(interval_ms)).await.map(|()| JsValue::NULL)
         })
     }
@@ -403,7 +401,8 @@ impl SolConnectSDK {
         settle(async move { shell.engine()?.export().await.map(JsValue::from) })
     }
 
-    /// Takes in what another device of a session exported; resolves with the number of messages that were new. Sessions of
+    /// Takes in what another device of a session exported; resolves with the number of entries that were new: messages,
+    /// edits and deletions. Sessions of
     /// other wallets are skipped.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (no export, or one of another version), `WALLET_NOT_CONNECTED`,

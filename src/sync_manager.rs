@@ -57,7 +57,7 @@ impl SyncManager {
         deliver(async move { to_js(&shell.connect_wallet(&provider).await?) })
     }
 
-    /// Starts a session with a peer and its auto-sync, every 5000 milliseconds.
+    /// Starts a session with a peer and its auto-sync, at the configured `syncIntervalMs`.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED` (also where
     /// `session_id` is not that of the two wallets), `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`;

@@ -51,6 +51,13 @@ test('auto-sync fetches by itself, at its interval', { timeout: 60_000 }, async 
   assert.deepEqual(Object.keys(stats).sort(), names);
 });
 
+test('auto-sync keeps to the configured interval where none is given', { timeout: 60_000 }, async (t) => {
+  const alice = await cast(t, stage).device('alice', { config: { syncIntervalMs: 250 } });
+  await alice.call('enableAutoSync', alice.sessionId);
+  // At the default interval they take longer than `until` waits.
+  await until('five syncs', async () => (await alice.events('onSyncCompleted')).length >= 5);
+});
+
 test('SyncManager works as the seed\'s document shows', { timeout: 60_000 }, async (t) => {
   const { device, wallets } = cast(t, stage);
   const bob = await device('bob');

@@ -117,7 +117,7 @@ codes! {
     /// The browser refuses storage altogether.
     StorageRefused = "STORAGE_REFUSED", System, false, "The browser does not let this page store anything.";
     /// The browser has deleted the database.
-    StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay; what was not is lost.";
+    StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is lost.";
     /// The database is of another format: another version of the SDK made it, or something else did.
     StorageVersion = "STORAGE_VERSION", System, false, "What is stored in this browser belongs to another version of this app. Nothing was changed.";
     /// Another tab uses this profile.
