@@ -2,12 +2,13 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
-import { brotliCompressSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 import { main, output, root, say, step } from './shell.mjs';
 import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
 import { cutPanics, shrink } from './shrink.mjs';
+import { relayTarget } from './tools.mjs';
 
 const pkg = join(root, 'pkg');
 const name = 'solconnect_sync';
@@ -24,7 +25,7 @@ const minified = ['--minify', '--format=esm', '--target=es2022'];
 
 export const relayBinary = () => join(targetFolder(), 'release', process.platform === 'win32' ? 'solconnect-relay.exe' : 'solconnect-relay');
 
-function targetFolder() {
+export function targetFolder() {
   return JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--no-deps'])).target_directory;
 }
 
@@ -32,36 +33,56 @@ export async function buildRelay() {
   await step('building the relay', 'cargo', ['build', '--release', '-p', 'solconnect-relay']);
 }
 
+/** The relay for machines of this target (Rust's name of them); gives its file. */
+export async function buildRelayFor(target) {
+  const env = { CARGO_ENCODED_RUSTFLAGS: [...remap(), '-Cstrip=symbols'].join('\x1f') };
+  // SQLite is C: it must be compiled against the same C library.
+  const compiler = `CC_${target.replaceAll('-', '_')}`;
+  if (target === relayTarget() && target.endsWith('-musl') && !process.env[compiler]) env[compiler] = 'musl-gcc';
+  await step(`building the relay for ${target}`, 'cargo', ['build', '--release', '--locked', '-p', 'solconnect-relay', '--target', target], { env });
+  return join(targetFolder(), target, 'release', 'solconnect-relay');
+}
+
 /** The two wasm modules of the package: the SDK, and what it loads only for an application's own transport. */
 const sdk = { crate: 'solconnect-sync', name, folder: pkg };
 const json = { crate: 'solconnect-sync-json', name: `${name}_json`, folder: join(pkg, 'json') };
 
 export async function buildSdk() {
-  for (const module of [sdk, json]) await buildModule(module);
+  for (const module of [sdk, json]) {
+    await buildModule(module);
+    writeInlined(module);
+  }
   await compileTypeScript();
-  for (const module of [sdk, json]) writeInline(module);
 }
 
 async function buildModule(module) {
   // Only as what is loaded: cargo optimizes across crates where a library is built as nothing else.
   const only = ['--lib', '--crate-type', 'cdylib'];
   const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate];
-  // The wasm names source files, for panics: not by where they are on the machine that builds it. Rust's own sources, where
-  // they are installed, have the name that they have elsewhere.
-  const cargoHome = process.env.CARGO_HOME || join(homedir(), '.cargo');
-  const sources = join(output('rustc', ['--print', 'sysroot']), 'lib', 'rustlib', 'src', 'rust');
-  const commit = /commit-hash: (\w+)/.exec(output('rustc', ['-vV']))?.[1];
-  const remap = [`${root}=.`, `${cargoHome}=cargo`, `${sources}=/rustc/${commit}`].map((names) => `--remap-path-prefix=${names}`);
   // Names of functions tell what they are made for: `npm run size` reads them. The package has none.
   // SHA-256 of a few lines at a time: its loop need not be unrolled.
-  const flags = [...remap, '-Csymbol-mangling-version=v0', `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
+  const flags = [...remap(), '-Csymbol-mangling-version=v0', `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
   await step(`building ${module.crate}`, 'cargo', args, { env: { CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f') } });
   mkdirSync(module.folder, { recursive: true });
   await bindWasm(module);
 }
 
+/**
+ * What is built names source files, for panics: not by where they are on the machine that builds it. Rust's own sources, where they are
+ * installed, have the name that they have elsewhere.
+ */
+function remap() {
+  const cargoHome = process.env.CARGO_HOME || join(homedir(), '.cargo');
+  const sources = join(output('rustc', ['--print', 'sysroot']), 'lib', 'rustlib', 'src', 'rust');
+  const commit = /commit-hash: (\w+)/.exec(output('rustc', ['-vV']))?.[1];
+  return [`${root}=.`, `${cargoHome}=cargo`, `${sources}=/rustc/${commit}`].map((names) => `--remap-path-prefix=${names}`);
+}
+
 const builtWasm = (module) => join(targetFolder(), 'wasm32-unknown-unknown', 'wasm', `${module.name}.wasm`);
 const staging = (module) => join(targetFolder(), 'pkg-staging', module.name);
+
+/** The JavaScript of the second module, which the package's root has in it. */
+export const jsonCode = join(staging(json), `${json.name}.js`);
 
 /** The wasm and its types. Made elsewhere and copied when complete: an interrupted build never looks finished. */
 async function bindWasm(module) {
@@ -72,8 +93,6 @@ async function bindWasm(module) {
   // The generated classes have a `[Symbol.dispose]`, which is in no released `lib` that applications name.
   const types = `/// <reference lib="esnext.disposable" />\n${readFileSync(made(`${name}.d.ts`), 'utf8')}`;
   writeFileSync(join(folder, `${name}.d.ts`), types);
-  // The SDK's own is bundled with the package's root.
-  if (module === json) await step('esbuild', 'esbuild', [made(`${name}.js`), ...minified, `--outfile=${join(folder, `${name}.js`)}`]);
   copyFileSync(made(`${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
 }
 
@@ -86,58 +105,89 @@ export async function buildNamedWasm() {
 
 async function bindAndShrink(module, folder, ...options) {
   rmSync(folder, { recursive: true, force: true });
-  await step('wasm-bindgen', 'wasm-bindgen', [builtWasm(module), '--target', 'web', '--out-dir', folder, '--out-name', module.name]);
+  await step('wasm-bindgen', 'wasm-bindgen', [builtWasm(module), '--target', 'web', '--out-dir', folder, '--out-name', module.name, '--omit-default-module-path']);
   // The other module says with `Debug` what is wrong with a frame.
   if (module === sdk) await cutPanics(join(folder, `${module.name}_bg.wasm`));
   await shrink(join(folder, `${module.name}_bg.wasm`), join(folder, `${module.name}.js`), ...options);
 }
 
-/** The package's root and the generated JavaScript in one file, so that a page waits for one, and its types. */
+/** Entries of the package beside its root, in `src/bindings`. */
+export const bindings = ['react', 'status', 'svelte', 'vue'];
+
+/** The package's root and the generated JavaScript in one file, so that a page waits for one; each binding as a file of its own; types. */
 async function compileTypeScript() {
-  const sources = readdirSync(join(root, 'src')).filter((file) => file.endsWith('.ts')).map((file) => join(root, 'src', file));
   const folder = staging(sdk);
-  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`)];
-  if (isNewer([join(pkg, 'index.js'), join(pkg, 'index.d.ts')], needs)) return;
+  const sources = ['.', 'surface', 'bindings'].flatMap((room) => namesOf(join(root, 'src', room), '.ts').map((file) => join(root, 'src', room, `${file}.ts`)));
+  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`), jsonCode];
+  const results = ['index', 'inline', ...bindings].map((file) => join(pkg, `${file}.js`));
+  if (isNewer(results, needs)) return;
+  for (const room of ['surface', 'bindings']) {
+    rmSync(join(folder, room), { recursive: true, force: true });
+    rmSync(join(pkg, room), { recursive: true, force: true });
+  }
   await step('tsc', 'tsc', ['-p', root, '--outDir', folder]);
-  await step('esbuild', 'esbuild', [join(folder, 'index.js'), '--bundle', '--external:./json/*', ...minified, `--outfile=${join(pkg, 'index.js')}`]);
-  copyFileSync(join(folder, 'index.d.ts'), join(pkg, 'index.d.ts'));
+  mkdirSync(join(folder, 'json'), { recursive: true });
+  copyFileSync(jsonCode, join(folder, 'json', `${json.name}.js`));
+  await bundle(join(folder, 'index.js'), 'index', ['inlined.js']);
+  for (const binding of bindings) await bundle(join(folder, 'bindings', `${binding}.js`), binding, ['index.js'], '--packages=external');
+  copyTypes(folder, pkg);
+  for (const room of ['surface', 'bindings']) copyTypes(join(folder, room), join(pkg, room));
+  writeFileSync(join(pkg, 'inline.js'), inlineRoot);
+  writeFileSync(join(pkg, 'inline.d.ts'), inlineTypes);
 }
 
-/** The same with the wasm inside the JavaScript, for bundlers that leave `new URL(…, import.meta.url)` alone. */
-function writeInline({ name, folder }) {
+/** Bundles all but these files of the package, which stand beside the result. */
+async function bundle(entry, title, others, ...options) {
+  const folder = staging(sdk);
+  // Made beside what it imports, because the addresses in it are written from there.
+  const result = join(folder, `${title}.bundle.js`);
+  const external = others.map((file) => `--external:${join(folder, file)}`);
+  await step(`esbuild ${title}`, 'esbuild', [entry, '--bundle', ...external, ...options, ...minified, `--outfile=${result}`]);
+  copyFileSync(result, join(pkg, `${title}.js`));
+}
+
+function copyTypes(from, to) {
+  for (const file of namesOf(from, '.d.ts')) {
+    // The engine's own are in the package already.
+    if (file.startsWith(name)) continue;
+    mkdirSync(to, { recursive: true });
+    copyFileSync(join(from, `${file}.d.ts`), join(to, `${file}.d.ts`));
+  }
+}
+
+/** The files of that kind in a folder, without their ending; none where there is no such folder. */
+function namesOf(folder, ending) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).filter((file) => file.endsWith(ending) && (ending !== '.ts' || !file.endsWith('.d.ts'))).map((file) => file.slice(0, -ending.length));
+}
+
+/** The wasm as JavaScript, for where it cannot be a file beside it: compressed, because base64 hardly is by a server. */
+function writeInlined({ name, folder }) {
   const wasm = join(folder, `${name}_bg.wasm`);
-  const results = [join(folder, 'inline.js'), join(folder, 'inline.d.ts')];
+  const results = [join(folder, 'inlined.js'), join(folder, 'inlined.d.ts')];
   if (isNewer(results, [wasm, ...scripts])) return;
-  const base64 = readFileSync(wasm).toString('base64');
-  const bytes = `Uint8Array.from(atob('${base64}'), (char) => char.charCodeAt(0))`;
-  const [code, types] = folder === pkg ? inlineRoot(bytes) : [`export const bytes = ${bytes};\n`, 'export const bytes: Uint8Array;\n'];
-  writeFileSync(results[0], code);
-  writeFileSync(results[1], types);
+  const base64 = gzipSync(readFileSync(wasm), { level: 9 }).toString('base64');
+  writeFileSync(results[0], `const gzipped = '${base64}';
+export function bytes() {
+  const compressed = Uint8Array.from(atob(gzipped), (char) => char.charCodeAt(0));
+  return new Response(new Response(compressed).body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
+}
+`);
+  writeFileSync(results[1], `/** The wasm, which is part of this file. */
+export function bytes(): Promise<ArrayBuffer>;
+`);
 }
 
-const inlineRoot = (bytes) => [`import init, { initializeSDK as initialize, createLocalWallet as localWallet } from './index.js';
+const inlineRoot = `import { setWasmSource } from './index.js';
+import { bytes } from './inlined.js';
+setWasmSource(bytes);
 export * from './index.js';
-let loading = null;
-export default function load() {
-  const jsonBytes = async () => (await import('./json/inline.js')).bytes;
-  loading ??= init({ bytes: ${bytes}, jsonBytes }).catch((error) => {
-    loading = null;
-    throw error;
-  });
-  return loading;
-}
-export async function initializeSDK(config) {
-  await load();
-  return initialize(config);
-}
-export async function createLocalWallet(databaseName) {
-  await load();
-  return localWallet(databaseName);
-}
-`, `export * from './index.js';
-/** Loads the wasm, which is part of this file. A second call is a no-op; after a failure it may be called again. */
-export default function load(): Promise<void>;
-`];
+export { default } from './index.js';
+`;
+
+const inlineTypes = `export * from './index.js';
+export { default } from './index.js';
+`;
 
 function isNewer(results, sources) {
   if (!results.every(existsSync)) return false;

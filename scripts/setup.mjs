@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine } from './options.mjs';
 import { main, output, Problem, root, say, step, toolsRoot } from './shell.mjs';
-import { find, findChromium, hasVersion } from './tools.mjs';
+import { find, findChromium, findNginx, hasVersion, relayTarget } from './tools.mjs';
 
 const wasmPackVersion = '0.15.1';
 const geckodriverVersion = '0.37.1';
@@ -15,7 +15,9 @@ const cargoFuzzVersion = '0.13.2';
 const parts = {
   rust,
   wasm,
-  npm,
+  npm: () => npm(),
+  // In a folder of their own: TypeDoc reads types with a TypeScript that is written in JavaScript, and the build's is not.
+  reference: () => npm(join(root, 'docs', 'reference'), 'to make the API reference'),
   lint: async () => {
     for (const [command, component] of [['cargo-fmt', 'rustfmt'], ['cargo-clippy', 'clippy']]) {
       if (!output(command, ['--version'])) await rustup(['component', 'add', component], `${component}, to check the code`);
@@ -26,6 +28,15 @@ const parts = {
   fuzz: () => cargoTool('cargo-fuzz', cargoFuzzVersion, 'to feed the decoders what nobody would think of'),
   browser: async () => {
     if (!findChromium()) await debian('chromium', 'the browser that the devices run in (or set CHROMIUM to one that you have)');
+  },
+  staticRelay: async () => {
+    const target = relayTarget();
+    await rustTarget(target, 'Rust\'s standard library for the packed relay');
+    if (target.endsWith('-musl') && !find('musl-gcc')) await debian('musl-tools', 'a C compiler for a program that runs on every Linux');
+  },
+  proxy: async () => {
+    if (!findNginx()) await debian('nginx-light', 'the proxy that docs/deploy.md configures');
+    if (!find('openssl')) await debian('openssl', 'to make the certificate of a test');
   },
   browserTests: async () => {
     await cargoTool('wasm-pack', wasmPackVersion, 'to run the SDK\'s own tests inside browsers');
@@ -46,25 +57,27 @@ async function rust() {
 }
 
 async function wasm() {
-  const sysroot = output('rustc', ['--print', 'sysroot']);
-  if (!existsSync(join(sysroot, 'lib', 'rustlib', 'wasm32-unknown-unknown'))) {
-    await rustup(['target', 'add', 'wasm32-unknown-unknown'], 'Rust\'s standard library for WebAssembly');
-  }
+  await rustTarget('wasm32-unknown-unknown', 'Rust\'s standard library for WebAssembly');
   const version = /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(readFileSync(join(root, 'Cargo.lock'), 'utf8'))?.[1];
   if (!version) throw new Problem('Cargo.lock names no wasm-bindgen: which version of its command is wanted is not known.');
   // Its command must be of exactly the library's version. `--locked` fails where a registry's index lags behind.
   await cargoTool('wasm-bindgen', version, 'to join the wasm and JavaScript', { crate: 'wasm-bindgen-cli', exact: true, locked: false });
 }
 
-async function npm() {
-  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
-  const installedPath = join(root, 'node_modules', '.package-lock.json');
+async function npm(folder = root, why = 'for building and testing') {
+  const wanted = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')).packages;
+  const installedPath = join(folder, 'node_modules', '.package-lock.json');
   const installed = existsSync(installedPath) ? JSON.parse(readFileSync(installedPath, 'utf8')).packages : {};
   const missing = Object.entries(wanted).filter(([path, { version, optional }]) => path && !optional && installed[path]?.version !== version);
   if (missing.length === 0) return;
   const names = missing.map(([path]) => path.replace('node_modules/', '')).join(', ');
-  say(`Installing npm packages, for building and testing: ${names}`);
-  await step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund']);
+  say(`Installing npm packages, ${why}: ${names}`);
+  await step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { cwd: folder });
+}
+
+async function rustTarget(target, why) {
+  const sysroot = output('rustc', ['--print', 'sysroot']);
+  if (!existsSync(join(sysroot, 'lib', 'rustlib', target))) await rustup(['target', 'add', target], why);
 }
 
 async function rustup(args, why) {

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { buildRelay, buildSdk } from './build.mjs';
 import { checkNumbers } from './numbers.mjs';
 import { commandLine } from './options.mjs';
+import { packRelay } from './pack-relay.mjs';
+import { buildReference } from './reference.mjs';
 import { checkSansIo } from './sans-io.mjs';
 import { setup } from './setup.mjs';
 import { buildSim, runSim } from './sim.mjs';
@@ -38,8 +40,19 @@ const suites = {
   scripts: { needs: [], runs: () => nodeTests('scripts') },
   relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },
+  surface: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('surface') },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
+  bundlers: {
+    needs: ['npm', 'wasm', 'browser'],
+    build: [buildSdk, buildRelay],
+    runs: () => [{ title: 'bundlers', command: process.execPath, args: [join('scripts', 'bundlers.mjs'), '--everyday'], counts: plainCounts }],
+  },
   e2e: { needs: ['npm', 'wasm', 'browser'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
+  deploy: {
+    needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
+    build: [buildSdk, () => packRelay()],
+    runs: () => [{ title: 'the API reference', work: buildReference }, ...nodeTests('deploy')],
+  },
   browser: { needs: ['wasm', 'browserTests', 'browser'], runs: () => [inBrowser('chrome'), inBrowser('firefox')] },
 };
 
@@ -73,6 +86,10 @@ function cargoCounts(text) {
 function nodeCounts(text) {
   const count = (word) => Number(new RegExp(`^\\S+ ${word} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
   return { passed: count('pass'), failed: count('fail') + count('cancelled') };
+}
+
+function plainCounts(text) {
+  return sum(text, /^(\d+) passed, (\d+) failed$/gm);
 }
 
 function sum(text, pattern) {

@@ -24,6 +24,18 @@ export function hasVersion(name, version) {
   return output(name, ['--version'])?.split(/\s+/).includes(version) ?? false;
 }
 
+/** Rust's name of this machine for the packed relay: on Linux the statically linked kind, which runs on every distribution. */
+export function relayTarget() {
+  const host = /^host: (\S+)$/m.exec(output('rustc', ['-vV']))?.[1];
+  if (!host) throw new Problem('`rustc -vV` names no host: install Rust with rustup (https://rustup.rs).');
+  return host.replace(/-unknown-linux-\w+$/, '-unknown-linux-musl');
+}
+
+/** nginx, which distributions put where only root's PATH looks; null where there is none. */
+export function findNginx() {
+  return find('nginx') ?? ['/usr/sbin/nginx', '/usr/local/sbin/nginx'].find(existsSync) ?? null;
+}
+
 /** A Chromium: $CHROMIUM, or one of the usual names; null where there is none. */
 export function findChromium() {
   const wanted = process.env.CHROMIUM;

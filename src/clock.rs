@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use js_sys::{Array, JSON, Object};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::ids::{check_wallet, session_of};
+use solconnect_sync_core::ids::{check_wallet, session_of, wallet_address};
 use solconnect_sync_core::limits::ID_BYTES_MAX;
 use solconnect_sync_core::vector_clock::{Causality, VectorClock as Clock};
 use wasm_bindgen::prelude::*;
@@ -132,6 +132,23 @@ pub fn session_id_of(
 ) -> Result<String, JsValue> {
     let checked = [wallet_a, wallet_b].into_iter().try_for_each(check_wallet);
     thrown(checked.map(|()| session_of(wallet_a, wallet_b)))
+}
+
+/// The address of a wallet: its public key of 32 bytes in base58.
+///
+/// Errors, thrown: `INVALID_WALLET_ADDRESS`.
+#[wasm_bindgen(js_name = walletAddress)]
+pub fn wallet_of(#[wasm_bindgen(js_name = publicKey)] public_key: &[u8]) -> Result<String, JsValue> {
+    let wrong_length = || SyncError::new(ErrorCode::InvalidWalletAddress, "a wallet's public key has 32 bytes");
+    thrown(public_key.try_into().map(wallet_address).map_err(|_| wrong_length()))
+}
+
+/// Checks the address of a wallet.
+///
+/// Errors, thrown: `INVALID_WALLET_ADDRESS`.
+#[wasm_bindgen(js_name = checkWallet)]
+pub fn check_address(address: &str) -> Result<(), JsValue> {
+    thrown(check_wallet(address))
 }
 
 /// The version of this package. No errors.

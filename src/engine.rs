@@ -95,6 +95,7 @@ impl Engine {
             is_marked: Cell::new(false),
         });
         own.replace(Rc::downgrade(&engine));
+        engine.observe();
         engine.watch_page();
         engine.learn_persistence(false);
         if is_lost {
@@ -122,6 +123,11 @@ impl Engine {
     /// Reads the machine's state.
     pub fn read<T>(&self, read: impl FnOnce(&Client) -> T) -> T {
         read(&self.client.borrow())
+    }
+
+    /// Tells the machine whether somebody observes.
+    pub fn observe(self: &Rc<Self>) {
+        self.feed(Input::Observe { observed: self.listeners.is_observed() });
     }
 
     /// Whether the browser promises to keep what is stored.

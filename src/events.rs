@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use js_sys::Function;
 use serde::Serialize;
-use solconnect_sync_core::client::{Client, Event};
+use solconnect_sync_core::client::{Change, Client, Event};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::JsValue;
@@ -35,6 +35,7 @@ pub struct Listeners {
     handlers: RefCell<Vec<(String, Function)>>,
     subscriptions: RefCell<Vec<Subscriber>>,
     last_subscription: Cell<u64>,
+    observer: RefCell<Option<Function>>,
 }
 
 struct Subscriber {
@@ -75,9 +76,28 @@ impl Listeners {
         self.subscriptions.borrow_mut().retain(|subscriber| subscriber.id != id);
     }
 
+    /// The one handler of every change, or none.
+    pub fn observe(&self, handler: Option<Function>) {
+        self.observer.replace(handler);
+    }
+
+    /// Whether there is one.
+    pub fn is_observed(&self) -> bool {
+        self.observer.borrow().is_some()
+    }
+
     /// Tells everyone whom it concerns. No borrow is held while a handler runs: it may add and remove handlers, and call
     /// the machine.
     pub fn notify(&self, event: &Event, client: &RefCell<Client>) {
+        if let Event::Changed(change) = event {
+            let observer = self.observer.borrow().clone();
+            if let (Some(observer), Some(change)) = (observer, change_to_js(change, &client.borrow()))
+                && let Err(exception) = observer.call1(&JsValue::UNDEFINED, &change)
+            {
+                web_sys::console::error_1(&exception);
+            }
+            return;
+        }
         let concerned: Vec<Function> = if let Event::MessageReceived { session_id, .. } = event {
             let subscriptions = self.subscriptions.borrow();
             subscriptions
@@ -102,7 +122,7 @@ impl Listeners {
 /// The key of `SyncEvents`; subscriptions have none.
 fn name_of(event: &Event) -> &'static str {
     match event {
-        Event::MessageReceived { .. } => "",
+        Event::MessageReceived { .. } | Event::Changed(_) => "",
         Event::SyncStarted { .. } => "onSyncStarted",
         Event::SyncProgress { .. } => "onSyncProgress",
         Event::SyncCompleted { .. } => "onSyncCompleted",
@@ -124,6 +144,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::MessageReceived { session_id, entry } => {
             client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(clocked).collect()
         }
+        Event::Changed(change) => change_to_js(change, client).into_iter().collect(),
         Event::SyncStarted { session_id } => vec![session_id.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
@@ -145,6 +166,34 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
         Event::Warning { error } => vec![to_plain(error)],
     }
+}
+
+/// A `Change`; `None` where there is nothing to show.
+fn change_to_js(change: &Change, client: &Client) -> Option<JsValue> {
+    let of = |kind: &str, session_id: &str, more: &[(&str, JsValue)]| {
+        let mut fields = vec![("type", kind.into()), ("sessionId", session_id.into())];
+        fields.extend_from_slice(more);
+        object(&fields)
+    };
+    Some(match change {
+        Change::Message { session_id, entry } => {
+            let message = client.show(session_id, vec![(Entry::clone(entry), None)], false).pop()?;
+            of("message", session_id, &[("message", clocked(&message))])
+        }
+        Change::Stale { session_id, message_id } => of("stale", session_id, &[("messageId", message_id.into())]),
+        Change::Status { session_id, message_id, status, error } => {
+            let mut more = vec![("messageId", message_id.into()), ("status", js(status))];
+            more.extend(error.as_ref().map(|error| ("error", to_plain(error))));
+            of("status", session_id, &more)
+        }
+        Change::Receipt { session_id, wallet, status, through } => {
+            let through = JsValue::from(*through as f64);
+            of("receipt", session_id, &[("wallet", wallet.into()), ("status", js(status)), ("through", through)])
+        }
+        Change::Removed { session_id, message_id } => of("removed", session_id, &[("messageId", message_id.into())]),
+        Change::Cleared { session_id } => of("cleared", session_id, &[]),
+        Change::Session { session_id } => of("session", session_id, &[]),
+    })
 }
 
 fn clocked<T: Clocked>(value: &T) -> JsValue {

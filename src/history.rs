@@ -179,6 +179,15 @@ impl Engine {
         Ok(None)
     }
 
+    /// `getMessage`.
+    ///
+    /// # Errors
+    /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
+    pub async fn message(&self, message_id: &str) -> Result<MessageView, SyncError> {
+        let view = self.find(message_id).await?.view;
+        view.ok_or_else(|| SyncError::new(ErrorCode::UnknownMessage, "what has this id is not shown by itself"))
+    }
+
     /// `getMessageStatus`.
     ///
     /// # Errors

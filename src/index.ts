@@ -1,93 +1,57 @@
-// The package's root: loads the wasm when asked to, and never before.
+// The package's root. Importing it does nothing.
 
-import load, * as wasm from './solconnect_sync.js';
-import type { ErrorCode, SdkConfig, SdkError, WalletProvider } from './solconnect_sync.js';
+import { type SdkConfig, walletAddress } from './solconnect_sync.js';
+import { textOf } from './surface/arguments.js';
+import { configOf } from './surface/config.js';
+import { Directory } from './surface/directory.js';
+import { checkValues } from './surface/lifecycle.js';
+import { load } from './surface/load.js';
+import { SyncManager } from './surface/manager.js';
+import { SolConnectSDK } from './surface/sdk.js';
+import type { OpenWallet } from './surface/wallets.js';
 
 export type {
   Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
-  LocalWallet, LogRange, MessageId, MessageStatus, MessageView, Result, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
-  SyncEmitter, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, VersionView, WalletAddress,
-  WalletInfo, WalletProvider,
+  LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
+  SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';
+export type { InitOptions } from './surface/load.js';
+export { MessageBus } from './surface/bus.js';
+export { sessionIdOf, VectorClock, version } from './surface/clock.js';
+export { connect, type ConnectConfig } from './surface/connect.js';
+export { type Result, SyncError, unwrap } from './surface/errors.js';
+export type { SdkEvents } from './surface/events.js';
+export type { SyncStorage } from './surface/manager.js';
+export type { Abortable } from './surface/sdk.js';
+export { WebSocketSyncTransport } from './surface/transport.js';
+export type { Conversation, ConversationList, ConversationsSnapshot } from './surface/conversations.js';
+export type { SessionState } from './surface/source.js';
+export type { LiveList } from './surface/live.js';
+export type { Message } from './surface/message.js';
+export type { MessageList, MessageListOptions, MessagesSnapshot } from './surface/messages.js';
+export type { Session } from './surface/session.js';
+export { findWallets, type OpenWallet, type PublicKeyLike, type StandardWallet, type WalletSearch, type WalletSource } from './surface/wallets.js';
+export { load as default, setWasmSource } from './surface/load.js';
+export { SolConnectSDK, SyncManager };
 
-/** Where the wasm comes from, if not from beside this file. */
-export interface InitOptions {
-  wasmUrl?: string | URL;
-  module?: WebAssembly.Module;
-  bytes?: BufferSource;
-  /** Where the second module comes from, which is loaded for an application's own transport alone. */
-  jsonBytes?: () => Promise<BufferSource>;
-}
+let sdk: SolConnectSDK | null = null;
+let manager: SyncManager | null = null;
 
-let loading: Promise<void> | null = null;
-let isReady = false;
-
-/** Loads the wasm. A second call does nothing; after a failure it may be called again. Rejects with SDK_INITIALIZATION_FAILED. */
-export default function init(options: InitOptions = {}): Promise<void> {
-  const source = options.module ?? options.bytes ?? options.wasmUrl;
-  loading ??= load(source && { module_or_path: source }).then(
-    () => {
-      wasm.setFrameCodecLoader(async () => {
-        const codec = await import('./json/solconnect_sync_json.js');
-        await codec.default(options.jsonBytes && { module_or_path: await options.jsonBytes() });
-        return codec;
-      });
-      isReady = true;
-    },
-    (cause: unknown) => {
-      loading = null;
-      throw systemError('SDK_INITIALIZATION_FAILED', `the wasm could not be loaded: ${String(cause)}`, 'The SDK could not start.');
-    },
-  );
-  return loading;
-}
-
-// Errors of the time before the wasm, which makes all others.
-function systemError(code: ErrorCode, message: string, userMessage: string): Error & SdkError {
-  return Object.assign(new Error(message), { name: 'SyncError', code, category: 'system', userMessage, recoverable: true } as const);
-}
-
-function checkReady(): void {
-  if (!isReady) throw systemError('SDK_NOT_INITIALIZED', 'call init() first', 'The SDK is not ready yet.');
-}
-
-/** The class, which throws SDK_NOT_INITIALIZED where it is used before `init`. */
-function guarded<C extends abstract new (...args: never[]) => object>(target: C): C {
-  return new Proxy(target, {
-    construct(constructor, args, newTarget): object {
-      checkReady();
-      return Reflect.construct(constructor, args, newTarget) as object;
-    },
-    get(constructor, key, receiver): unknown {
-      if (key === 'parse') checkReady();
-      return Reflect.get(constructor, key, receiver);
-    },
-  });
-}
-
-export const SolConnectSDK = /* @__PURE__ */ guarded(wasm.SolConnectSDK);
-export type SolConnectSDK = wasm.SolConnectSDK;
-export const SyncManager = /* @__PURE__ */ guarded(wasm.SyncManager);
-export type SyncManager = wasm.SyncManager;
-export const MessageBus = /* @__PURE__ */ guarded(wasm.MessageBus);
-export type MessageBus = wasm.MessageBus;
-export const WebSocketSyncTransport = /* @__PURE__ */ guarded(wasm.WebSocketSyncTransport);
-export type WebSocketSyncTransport = wasm.WebSocketSyncTransport;
-export const VectorClock = /* @__PURE__ */ guarded(wasm.VectorClock);
-export type VectorClock = wasm.VectorClock;
-
-let sdk: wasm.SolConnectSDK | null = null;
-let manager: wasm.SyncManager | null = null;
-
-/** Loads the wasm and makes an SDK; call its `initialize()` next. Rejects with INVALID_ARGUMENT for a wrong configuration. */
-export async function initializeSDK(config: SdkConfig = {}): Promise<wasm.SolConnectSDK> {
-  await init();
-  sdk = new wasm.SolConnectSDK(config);
-  return sdk;
+/**
+ * Loads the wasm and makes an SDK; call its `initialize()` next. `connect` does all of that in one call.
+ *
+ * Errors, rejected with: `INVALID_ARGUMENT` for a wrong configuration, `SDK_INITIALIZATION_FAILED`.
+ */
+export async function initializeSDK(config?: SdkConfig): Promise<SolConnectSDK> {
+  const made = new SolConnectSDK(config);
+  await load();
+  checkValues(configOf(config).config);
+  sdk = made;
+  return made;
 }
 
 /** What `initializeSDK` made last, until `cleanupSDK`. */
-export function getSDK(): wasm.SolConnectSDK | null {
+export function getSDK(): SolConnectSDK | null {
   return sdk;
 }
 
@@ -99,26 +63,19 @@ export async function cleanupSDK(): Promise<void> {
 }
 
 /** The one SyncManager that all callers share. */
-export function getSyncManager(): wasm.SyncManager {
-  checkReady();
-  manager ??= new wasm.SyncManager();
+export function getSyncManager(): SyncManager {
+  manager ??= new SyncManager();
   return manager;
 }
 
-/** The local wallet of a database, so that several devices can share it: give it to `connectWallet` of each. */
-export async function createLocalWallet(databaseName: string): Promise<WalletProvider> {
-  await init();
-  return wasm.createLocalWallet(databaseName);
-}
-
-/** The session of two wallets: the same for both, on every device. */
-export function sessionIdOf(walletA: string, walletB: string): string {
-  checkReady();
-  return wasm.sessionIdOf(walletA, walletB);
-}
-
-/** The version of this package. */
-export function version(): string {
-  checkReady();
-  return wasm.version();
+/**
+ * The local wallet of a database, so that several devices can share it: give it to `connectWallet` of each.
+ *
+ * Errors, rejected with: `INVALID_ARGUMENT`, `CRYPTO_ERROR`, `INSECURE_CONTEXT`, `STORAGE_FOREIGN`, `STORAGE_VERSION`,
+ * `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`, `STORAGE_MISSING`.
+ */
+export async function createLocalWallet(databaseName: string): Promise<OpenWallet & { readonly publicKey: string }> {
+  await load();
+  const wallet = await new Directory(textOf('databaseName', databaseName), walletAddress).localWallet();
+  return { ...wallet, publicKey: wallet.address };
 }

@@ -8,21 +8,15 @@ use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::errors::to_thrown;
 use crate::types::result;
 
 type Outcome = Result<JsValue, SyncError>;
 
 /// Resolves with the `Result` of some work.
 pub fn settle(work: impl Future<Output = Outcome> + 'static) -> Promise {
-    run(Box::pin(work), |outcome| Ok(result(outcome)))
+    run(Box::pin(work))
 }
 
-/// Resolves with what some work gives, or rejects.
-pub fn deliver(work: impl Future<Output = Outcome> + 'static) -> Promise {
-    run(Box::pin(work), |outcome| outcome.map_err(to_thrown))
-}
-
-fn run(work: Pin<Box<dyn Future<Output = Outcome>>>, end: fn(Outcome) -> Result<JsValue, JsValue>) -> Promise {
-    future_to_promise(async move { end(work.await) })
+fn run(work: Pin<Box<dyn Future<Output = Outcome>>>) -> Promise {
+    future_to_promise(async move { Ok(result(work.await)) })
 }

@@ -49,19 +49,13 @@ impl SolConnectSDK {
         settle(async move { shell.initialize().await.map(|()| JsValue::NULL) })
     }
 
-    /// Connects a wallet; without a provider the local one: a key pair of this profile.
+    /// Connects a wallet, by its address.
     ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`; of the local wallet
-    /// `CRYPTO_ERROR` where the page is not served over https or from localhost, `STORAGE_FULL`, `STORAGE_ERROR`.
-    ///
-    /// @example
-    /// ```ts
-    /// await sdk.connectWallet(window.solana);
-    /// ```
-    #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<WalletInfo>>")]
-    pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_optional_param_type = "WalletProvider | null")] provider: JsValue) -> Promise {
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`.
+    #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] address: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { to_js(&shell.connect_wallet(&provider).await?) })
+        settle(async move { shell.connect_wallet(text("address", &address)?).await.map(|()| JsValue::NULL) })
     }
 
     /// Disconnects it: nothing syncs until the next.
@@ -235,6 +229,15 @@ impl SolConnectSDK {
             let before_sequence = optional_count("beforeSequence", &before_sequence)?;
             with_clocks(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
         })
+    }
+
+    /// The messages that the relay has not acknowledged, oldest first in each session.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
+    #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
+    pub fn get_queued_messages(&self) -> Promise {
+        let shell = self.0.clone();
+        settle(async move { with_clocks(&shell.engine()?.queued_messages().await?) })
     }
 
     /// Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored,
@@ -468,6 +471,29 @@ impl SolConnectSDK {
     pub fn get_message_status(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
         settle(async move { to_js(&shell.engine()?.status(&text("messageId", &message_id)?).await?) })
+    }
+
+    /// A message that is stored here, as `getStoredMessages` shows it. The id is enough, as for `getMessageStatus`.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for the id of an edit or a deletion),
+    /// `STORAGE_ERROR`.
+    #[wasm_bindgen(js_name = getMessage, unchecked_return_type = "Promise<Result<MessageView>>")]
+    pub fn get_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
+        let shell = self.0.clone();
+        settle(async move { with_clocks(&shell.engine()?.message(&text("messageId", &message_id)?).await?) })
+    }
+
+    /// Sets the one handler that is told of every change in what is stored and shown, in order, before the handlers of `on` are
+    /// told of the same transaction; `undefined` removes it. Who has read `getStoredMessages` and takes in every change has what
+    /// it would give now. Set it before `initialize`: then no change is missed.
+    ///
+    /// Errors, thrown: `INVALID_ARGUMENT` for what is no function.
+    #[wasm_bindgen]
+    pub fn observe(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "((change: Change) => void) | null")] handler: JsValue,
+    ) -> Result<(), JsValue> {
+        self.0.observe(handler).map_err(to_thrown)
     }
 
     /// Adds a handler, also before `initialize`.

@@ -1,23 +1,22 @@
-//! What the three classes share: options before `initialize`, an engine after it.
+//! What the class stands on: options before `initialize`, an engine after it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 use js_sys::Function;
-use serde::Serialize;
 use solconnect_sync_core::client::{ClientConfig, Input, Reply, SessionView, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
-use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
 
-use crate::arguments::{count, field, text, text_field};
+use crate::arguments::{count, field, is_left_out, text};
 use crate::engine::{Engine, unexpected_reply};
 use crate::errors::{invalid_argument, not_initialized};
 use crate::events::Listeners;
 use crate::transport::Route;
 use crate::types::object;
-use crate::wallet::{LocalWallet, address_of};
 
 /// `SdkConfig`, checked.
 #[derive(Clone)]
@@ -60,18 +59,10 @@ impl Options {
         text("relayEndpoint", &relay)?;
         let route = Route::of(&given("transport").unwrap_or(relay))?;
         let database_name = given("databaseName").map_or_else(|| Ok("solconnect-sync".to_owned()), |name| text("databaseName", &name))?;
-        Options { client, database_name: String::new(), route }.with_database(database_name)
-    }
-
-    /// The same for another database.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for an empty name.
-    pub fn with_database(self, database_name: String) -> Result<Options, SyncError> {
         if database_name.is_empty() {
             return Err(invalid_argument("the database needs a name"));
         }
-        Ok(Options { database_name, ..self })
+        Ok(Options { client, database_name, route })
     }
 }
 
@@ -89,18 +80,11 @@ fn saturated(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// `WalletInfo`.
-#[derive(Serialize)]
-pub struct WalletInfo {
-    address: String,
-    kind: &'static str,
-}
-
 type Waiting = oneshot::Sender<Result<(), SyncError>>;
 
-/// One of the three classes, inside.
+/// The class, inside.
 pub struct Shell {
-    options: RefCell<Options>,
+    options: Options,
     /// Who is told.
     pub listeners: Rc<Listeners>,
     engine: RefCell<Option<Rc<Engine>>>,
@@ -111,30 +95,12 @@ pub struct Shell {
 impl Shell {
     /// One that is not initialized.
     pub fn new(options: Options) -> Shell {
-        Shell { options: RefCell::new(options), listeners: Rc::default(), engine: RefCell::default(), starting: RefCell::default() }
-    }
-
-    /// Changes what the next `initialize` uses: the database, a name or an object with one, and the way to the relay.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT`.
-    pub fn configure(&self, database: &JsValue, transport: Option<&JsValue>) -> Result<&Shell, SyncError> {
-        let mut options = self.options.borrow().clone();
-        if let Some(name) = database.as_string() {
-            options = options.with_database(name)?;
-        } else if !database.is_undefined() {
-            options = options.with_database(text_field(database, "name")?)?;
-        }
-        if let Some(transport) = transport {
-            options.route = Route::of(transport)?;
-        }
-        self.options.replace(options);
-        Ok(self)
+        Shell { options, listeners: Rc::default(), engine: RefCell::default(), starting: RefCell::default() }
     }
 
     /// The configured interval of auto-sync, in milliseconds.
     pub fn sync_interval_ms(&self) -> u64 {
-        self.options.borrow().client.sync_interval_ms
+        self.options.client.sync_interval_ms
     }
 
     /// The engine.
@@ -143,18 +109,6 @@ impl Shell {
     /// `SDK_NOT_INITIALIZED` before `initialize` and after `cleanup`.
     pub fn engine(&self) -> Result<Rc<Engine>, SyncError> {
         self.engine.borrow().clone().ok_or_else(not_initialized)
-    }
-
-    /// The engine, with the local wallet where none was connected.
-    ///
-    /// # Errors
-    /// `SDK_NOT_INITIALIZED`, and what making a local wallet gives.
-    pub async fn engine_with_wallet(&self) -> Result<Rc<Engine>, SyncError> {
-        let engine = self.engine()?;
-        if engine.read(|client| client.wallet().is_none()) {
-            self.connect_wallet(&JsValue::UNDEFINED).await?;
-        }
-        Ok(engine)
     }
 
     /// `initialize`: once; calls meanwhile wait for the same outcome, later ones do nothing.
@@ -169,7 +123,7 @@ impl Shell {
             return outcome.await.unwrap_or_else(|_| Err(not_initialized()));
         }
         self.starting.replace(Some(Vec::new()));
-        let Options { client, database_name, mut route } = self.options.borrow().clone();
+        let Options { client, database_name, mut route } = self.options.clone();
         let client = match &mut route {
             Route::Relay(_) => client,
             // Frames are handed over as objects.
@@ -190,22 +144,14 @@ impl Shell {
         Some(outcome)
     }
 
-    /// `connectWallet`: a provider, or the local wallet where that is `undefined` or `null`.
+    /// `connectWallet`, by its address.
     ///
     /// # Errors
-    /// `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, `CRYPTO_ERROR`, `STORAGE_ERROR`.
-    pub async fn connect_wallet(&self, provider: &JsValue) -> Result<WalletInfo, SyncError> {
-        let engine = self.engine()?;
-        let info = if provider.is_object() {
-            WalletInfo { address: address_of(provider).await?, kind: "provider" }
-        } else if provider.is_undefined() || provider.is_null() {
-            WalletInfo { address: LocalWallet::of(&engine.store).await?.public_key(), kind: "local" }
-        } else {
-            return Err(SyncError::new(ErrorCode::WalletConnectionFailed, "a wallet provider is an object"));
-        };
-        let wallet = info.address.clone();
-        engine.call(|request| Input::ConnectWallet { request, wallet }).await?;
-        Ok(info)
+    /// `INVALID_WALLET_ADDRESS`, `SDK_NOT_INITIALIZED`.
+    pub async fn connect_wallet(&self, wallet: String) -> Result<(), SyncError> {
+        check_wallet(&wallet)?;
+        self.engine()?.call(|request| Input::ConnectWallet { request, wallet }).await?;
+        Ok(())
     }
 
     /// Starts the session with a peer.
@@ -217,6 +163,22 @@ impl Shell {
             Reply::Session(session) => Ok(session),
             _ => Err(unexpected_reply()),
         }
+    }
+
+    /// `observe`: also before `initialize`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what is no function.
+    pub fn observe(&self, handler: JsValue) -> Result<(), SyncError> {
+        let handler: Option<Function> = match is_left_out(&handler) {
+            true => None,
+            false => Some(handler.dyn_into().map_err(|_| invalid_argument("the handler is no function"))?),
+        };
+        self.listeners.observe(handler);
+        // Before `initialize` there is none: it looks itself then.
+        let engine = self.engine.borrow().clone();
+        engine.iter().for_each(Engine::observe);
+        Ok(())
     }
 
     /// Syncs a session or all; gives the number of messages.

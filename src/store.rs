@@ -23,7 +23,6 @@ use crate::types::read_all;
 /// Keys of `meta`.
 const DEVICE: &str = "device";
 const OWNER: &str = "owner";
-const WALLET: &str = "wallet";
 
 /// An open database.
 pub struct Store {
@@ -222,34 +221,6 @@ impl Store {
         self.run(async |connection| {
             let value = result_of(connection.read(NAMES)?.get(&key(session_id, &message_id.into()))).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
-        })
-        .await
-    }
-
-    /// The local wallet's key pair; `undefined` where there is none.
-    ///
-    /// # Errors
-    /// `STORAGE_ERROR`.
-    pub async fn key_pair(&self) -> Result<JsValue, SyncError> {
-        self.run(async |connection| result_of(connection.read(META)?.get(&WALLET.into())).await).await
-    }
-
-    /// Stores the local wallet's key pair, unless there is one, and returns the one that is there then. Needs no claim:
-    /// whoever comes first wins.
-    ///
-    /// # Errors
-    /// `STORAGE_FULL`, `STORAGE_ERROR`.
-    pub async fn keep_key_pair(&self, key_pair: &JsValue) -> Result<JsValue, SyncError> {
-        self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &[META], true)?;
-            let meta = transaction.store(META)?;
-            let kept = result_of(meta.get(&WALLET.into())).await?;
-            if !kept.is_undefined() {
-                return Ok(kept);
-            }
-            meta.put_with_key(key_pair, &WALLET.into()).map_err(|exception| to_error(&exception))?;
-            transaction.commit().await?;
-            Ok(key_pair.clone())
         })
         .await
     }

@@ -7,8 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_channel::oneshot;
-use js_sys::{ArrayBuffer, Function, JSON, Promise, Reflect, Uint8Array};
+use js_sys::{Function, JSON, Promise, Reflect, Uint8Array};
 use solconnect_sync_core::client::{Generation, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::Encoding;
@@ -17,7 +16,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use crate::errors::{from_exception, invalid_argument, to_thrown};
+use crate::errors::{from_exception, invalid_argument};
 
 #[wasm_bindgen]
 extern "C" {
@@ -303,120 +302,13 @@ impl Drop for Socket {
 
 /// A frame that arrived. Nothing that is larger than a frame is copied into this memory (B29).
 fn frame_of(data: &JsValue) -> Result<Arc<[u8]>, String> {
-    let Some(data) = data.dyn_ref::<ArrayBuffer>() else { return Err("the relay sent text over a binary connection".to_owned()) };
-    if data.byte_length() as usize > FRAME_BYTES_MAX {
+    if data.is_string() {
+        return Err("the relay sent text over a binary connection".to_owned());
+    }
+    // A view, also of a buffer of another realm (a WebSocket of jsdom).
+    let bytes = Uint8Array::new(data);
+    if bytes.length() as usize > FRAME_BYTES_MAX {
         return Err("the relay sent a frame above the limit".to_owned());
     }
-    Ok(Uint8Array::new(data).to_vec().into())
-}
-
-/// A `SyncTransport` over a WebSocket to a relay.
-#[wasm_bindgen]
-pub struct WebSocketSyncTransport {
-    url: String,
-    state: Rc<SocketState>,
-}
-
-#[derive(Default)]
-struct SocketState {
-    socket: RefCell<Option<Socket>>,
-    is_open: Cell<bool>,
-    handler: RefCell<Option<Function>>,
-    /// Calls of `connect` that wait.
-    waiting: RefCell<Vec<oneshot::Sender<Result<(), SyncError>>>>,
-}
-
-impl SocketState {
-    fn hear(&self, event: SocketEvent) {
-        let outcome = match event {
-            SocketEvent::Opened => Ok(()),
-            SocketEvent::Closed(reason) => Err(SyncError::new(ErrorCode::ConnectionFailed, reason)),
-            SocketEvent::Received(data) => return self.receive(&data),
-        };
-        self.is_open.set(outcome.is_ok());
-        if outcome.is_err() {
-            drop(self.socket.take());
-        }
-        for waiting in self.waiting.take() {
-            let _ = waiting.send(outcome.clone());
-        }
-    }
-
-    fn receive(&self, data: &JsValue) {
-        let Some(text) = data.as_string() else { return };
-        let handler = self.handler.borrow().clone();
-        if let (Some(handler), Ok(frame)) = (handler, JSON::parse(&text))
-            && let Err(exception) = handler.call1(&JsValue::UNDEFINED, &frame)
-        {
-            web_sys::console::error_1(&exception);
-        }
-    }
-}
-
-#[wasm_bindgen]
-impl WebSocketSyncTransport {
-    /// One that is not connected.
-    ///
-    /// Errors, thrown: `INVALID_ARGUMENT` where `url` is no ws:// or wss:// URL.
-    #[wasm_bindgen(constructor)]
-    pub fn new(url: String) -> Result<WebSocketSyncTransport, JsValue> {
-        check_url(&url).map_err(to_thrown)?;
-        Ok(WebSocketSyncTransport { url, state: Rc::default() })
-    }
-
-    /// Resolves when it is connected.
-    ///
-    /// Errors, rejected with: `CONNECTION_FAILED`.
-    pub async fn connect(&self) -> Result<(), JsValue> {
-        if self.state.is_open.get() {
-            return Ok(());
-        }
-        let (sender, connected) = oneshot::channel();
-        self.state.waiting.borrow_mut().push(sender);
-        if self.state.socket.borrow().is_none() {
-            let state = Rc::downgrade(&self.state);
-            let socket = Socket::open(&self.url, Encoding::Json, move |event| {
-                if let Some(state) = state.upgrade() {
-                    state.hear(event);
-                }
-            });
-            match socket {
-                Ok(socket) => drop(self.state.socket.replace(Some(socket))),
-                Err(error) => self.state.hear(SocketEvent::Closed(error.message)),
-            }
-        }
-        let given_up = || SyncError::new(ErrorCode::ConnectionFailed, "disconnect was called");
-        connected.await.unwrap_or_else(|_| Err(given_up())).map_err(to_thrown)
-    }
-
-    /// Closes the connection; also where there is none. No errors.
-    pub fn disconnect(&self) {
-        drop(self.state.socket.take());
-        self.state.is_open.set(false);
-        self.state.waiting.take();
-    }
-
-    /// Sends a frame.
-    ///
-    /// Errors, thrown: `RELAY_DISCONNECTED` where there is no connection.
-    #[wasm_bindgen(js_name = sendSyncMessage)]
-    pub fn send_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "SyncFrame")] frame: &JsValue) -> Result<(), JsValue> {
-        let text = JSON::stringify(frame)?.as_string().unwrap_or_default();
-        match &*self.state.socket.borrow() {
-            Some(socket) if self.state.is_open.get() => socket.socket.send_with_str(&text),
-            _ => Err(to_thrown(SyncError::new(ErrorCode::RelayDisconnected, "call connect() first"))),
-        }
-    }
-
-    /// Registers the one handler of arriving frames. No errors.
-    #[wasm_bindgen(js_name = onSyncMessage)]
-    pub fn on_sync_message(&self, #[wasm_bindgen(unchecked_param_type = "(frame: SyncFrame) => void")] handler: Function) {
-        self.state.handler.replace(Some(handler));
-    }
-
-    /// Whether a frame can be sent now. No errors.
-    #[wasm_bindgen(js_name = isConnected)]
-    pub fn is_connected(&self) -> bool {
-        self.state.is_open.get()
-    }
+    Ok(bytes.to_vec().into())
 }

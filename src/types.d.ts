@@ -9,20 +9,10 @@ export type DeviceId = string;
 /** `<session>:<device>:<start>:<counter>` where the SDK gave it, or what the application gave `sendMessage`. It never changes. */
 export type MessageId = string;
 
-/**
- * What every asynchronous method of the SDK resolves with; it never rejects.
- *
- * @example
- * ```ts
- * const sent = await sdk.sendMessage(session_id, 'Hello!');
- * if (sent.success) console.log(sent.data.messageId);
- * else if (sent.error.recoverable) retryLater();
- * else show(sent.error.userMessage);
- * ```
- */
-export type Result<T> = { success: true; data: T } | { success: false; error: SdkError };
+/** What the engine answers; the surface makes its own `Result` of it. */
+type Result<T> = { success: true; data: T } | { success: false; error: SdkError };
 
-/** Why something failed. Where it is thrown or rejected with, it is an `Error` with these fields. */
+/** The fields of every error. */
 export interface SdkError {
   code: ErrorCode;
   category: ErrorCategory;
@@ -34,6 +24,7 @@ export interface SdkError {
   recoverable: boolean;
 }
 
+/** What part of the world an error comes from. */
 export type ErrorCategory = 'network' | 'crypto' | 'validation' | 'system' | 'auth' | 'relay';
 
 /** What went wrong, by a stable name. The methods say which of them they have. */
@@ -46,7 +37,9 @@ export type ErrorCode =
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR';
+  | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
+  | 'STORAGE_FOREIGN' | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
+  | 'WALLET_LOCKED' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'NOT_YOUR_MESSAGE' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
@@ -93,20 +86,14 @@ export interface SyncTransport {
   disconnect?(): void;
 }
 
-/** A wallet, as browser extensions inject it. */
-export interface WalletProvider {
-  /** The address in base58, something that prints as one, or its 32 bytes. May be absent until `connect`. */
-  readonly publicKey: string | { toString(): string } | Uint8Array | null | undefined;
-  signMessage(message: Uint8Array): Promise<Uint8Array | { signature: Uint8Array }>;
-  connect?(): Promise<unknown>;
-}
-
+/** The wallet that is connected. */
 export interface WalletInfo {
   address: string;
-  /** `local`: a key pair of this database, made by the SDK. */
+  /** `local`: a key pair of this browser, made by the SDK. */
   kind: 'provider' | 'local';
 }
 
+/** What waits to be sent, and how well it is kept meanwhile. */
 export interface SyncStatus {
   syncInProgress: boolean;
   lastSyncAt?: Date;
@@ -116,16 +103,42 @@ export interface SyncStatus {
   durability: Durability;
 }
 
+/** Whether the browser may evict what is stored. */
 export type Durability = 'persistent' | 'best-effort' | 'session-only' | 'memory';
 
+/** How far a sync is. */
 export interface SyncProgress {
   messagesSynced: number;
   totalMessages: number;
 }
 
+/** What ends a subscription. */
 export interface Subscription {
+  /** Ends it. A second call does nothing. */
   unsubscribe(): void;
 }
+
+/**
+ * What changed in what is stored and shown, for `observe`. Places are sequence numbers.
+ *
+ * - `message`: it is new, or another than before, and whole. One without a sequence number takes the place of the one without that has
+ *   its id, or comes last; one with it stands at its place, and the one without that has its id leaves.
+ * - `stale`: its text or its versions are others: ask `getMessage` for it.
+ * - `status`: the message of this id that has no sequence number is so far. How far others are, receipts tell.
+ * - `receipt`: a wallet has everything up to a place, or has read it, which raises the status of what other wallets wrote up to there.
+ *   That of the own wallet tells what is read on any of its devices.
+ * - `removed`: the message of this id that has no sequence number is no longer there.
+ * - `cleared`: nothing that had a sequence number is there any more.
+ * - `session`: the session is new, or began or ended.
+ */
+export type Change =
+  | { type: 'message'; sessionId: string; message: MessageView }
+  | { type: 'stale'; sessionId: string; messageId: string }
+  | { type: 'status'; sessionId: string; messageId: string; status: MessageStatus; error?: SdkError }
+  | { type: 'receipt'; sessionId: string; wallet: string; status: 'delivered' | 'read'; through: number }
+  | { type: 'removed'; sessionId: string; messageId: string }
+  | { type: 'cleared'; sessionId: string }
+  | { type: 'session'; sessionId: string };
 
 /**
  * The handlers of `on` and `off`, by event.
@@ -174,10 +187,10 @@ export interface SyncEvents {
 
 /** What emits `SyncEvents`. A handler that throws is reported with `console.error` and disturbs nothing. */
 export interface SyncEmitter {
+  /** Has the handler called at each such event from now on. */
   on<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): void;
+  /** Ends that. */
   off<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): void;
 }
 
 export interface SolConnectSDK extends SyncEmitter {}
-export interface SyncManager extends SyncEmitter {}
-export interface MessageBus extends SyncEmitter {}

@@ -1,14 +1,14 @@
 //! The JavaScript surface, in a real browser without a relay.
 
-use js_sys::{Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
-use solconnect_sync::connection::{Connection, result_of};
+use js_sys::{Array, Function, JSON, Object, Promise, Reflect};
+use solconnect_sync::connection::result_of;
 use solconnect_sync::store::Store;
-use solconnect_sync::{SolConnectSDK, SyncManager, VectorClock, create_local_wallet, session_id_of, set_frame_codec_loader};
+use solconnect_sync::{SolConnectSDK, VectorClock, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::Frame;
-use solconnect_sync_core::ids::{message_id, public_key};
+use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -17,6 +17,7 @@ use web_sys::{IdbFactory, IdbRequest};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
+const OWN: &str = "11111111111111111111111111111112";
 const PEER: &str = "So11111111111111111111111111111111111111112";
 
 fn js(json: &str) -> JsValue {
@@ -82,7 +83,7 @@ async fn started(database: &str) -> (SolConnectSDK, JsValue) {
     let sdk = sdk(database);
     data(sdk.initialize().await);
     data(sdk.set_offline(true));
-    data(sdk.connect_wallet(nothing()).await);
+    data(sdk.connect_wallet(OWN.into()).await);
     let session = data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     (sdk, get(&session, "session_id"))
 }
@@ -96,7 +97,7 @@ fn thrown_code<T>(outcome: Result<T, JsValue>) -> String {
 #[wasm_bindgen_test]
 async fn calls_before_initialize_get_sdk_not_initialized() {
     let sdk = sdk("sdk-early");
-    assert_eq!(code(sdk.connect_wallet(nothing()).await), "SDK_NOT_INITIALIZED");
+    assert_eq!(code(sdk.connect_wallet(OWN.into()).await), "SDK_NOT_INITIALIZED");
     assert_eq!(code(sdk.send_message("s".into(), "x".into(), nothing()).await), "SDK_NOT_INITIALIZED");
     assert_eq!(code(sdk.sync_messages(nothing()).await), "SDK_NOT_INITIALIZED");
     assert_eq!(code(sdk.get_sync_status()), "SDK_NOT_INITIALIZED");
@@ -118,11 +119,8 @@ async fn wrong_arguments_have_codes() {
     assert_eq!(code(sdk.edit_message(session.clone(), "nothing".into(), "x".into()).await), "UNKNOWN_MESSAGE");
     assert_eq!(code(sdk.get_devices("nowhere".into())), "UNKNOWN_SESSION");
     assert_eq!(code(sdk.import_messages("{}".into()).await), "INVALID_ARGUMENT");
-    assert_eq!(code(sdk.connect_wallet(js(r#"{"publicKey":"0OIl"}"#)).await), "INVALID_WALLET_ADDRESS");
-    let provider = js("{}");
-    Reflect::set(&provider, &"publicKey".into(), &Uint8Array::new_with_length(31)).unwrap();
-    assert_eq!(code(sdk.connect_wallet(provider).await), "INVALID_WALLET_ADDRESS");
-    assert_eq!(code(sdk.connect_wallet(js("{}")).await), "WALLET_CONNECTION_FAILED");
+    assert_eq!(code(sdk.connect_wallet("0OIl".into()).await), "INVALID_WALLET_ADDRESS");
+    assert_eq!(code(sdk.connect_wallet(js("{}")).await), "INVALID_ARGUMENT");
     data(sdk.disable_auto_sync(session.clone()).await);
     data(sdk.end_session(session).await);
     data(sdk.cleanup().await);
@@ -172,7 +170,7 @@ async fn offline_messages_are_queued_and_counted_after_reopening_i2_i13() {
     assert_eq!(texts, ["first", "second"]);
     let id = get(&receipt, "messageId");
     assert_eq!(data(sdk.get_message_status(id.clone()).await), "queued");
-    data(sdk.connect_wallet(nothing()).await);
+    data(sdk.connect_wallet(OWN.into()).await);
     data(sdk.edit_message(session.clone(), id, "first, edited".into()).await);
     let messages = data(sdk.get_stored_messages(session, 2.into(), nothing()).await);
     assert_eq!(text(&messages, "0.text"), "first, edited");
@@ -260,9 +258,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
     let sdk = self::sdk(other);
     data(sdk.initialize().await);
     data(sdk.set_offline(true));
-    let provider = Object::new();
-    Reflect::set(&provider, &"publicKey".into(), &wallet.into()).unwrap();
-    assert_eq!(text(&data(sdk.connect_wallet(provider.into()).await), "kind"), "provider");
+    data(sdk.connect_wallet(wallet.into()).await);
     assert_eq!(data(sdk.import_messages(export.clone()).await), 10);
     assert_eq!(data(sdk.import_messages(export).await), 0, "again changes nothing");
     data(sdk.cleanup().await);
@@ -308,12 +304,10 @@ fn entry(session_id: &str, sequence_number: u64, device: &str, counter: u64, kno
     Entry { message, device_id, counter, knows, sequence_number, server_timestamp, ..Entry::default() }
 }
 
-/// A new database with its local wallet, and the id of its session with the peer.
+/// A new database, the wallet, and the id of its session with the peer.
 async fn new_database(database: &str) -> (String, String) {
     delete(database).await;
-    let wallet = create_local_wallet(database.to_owned()).await.unwrap().public_key();
-    let session_id = session_id_of(&wallet, PEER).unwrap();
-    (wallet, session_id)
+    (OWN.to_owned(), session_id_of(OWN, PEER).unwrap())
 }
 
 /// A device over what a database holds, offline.
@@ -321,7 +315,7 @@ async fn opened(database: &str) -> SolConnectSDK {
     let sdk = sdk(database);
     data(sdk.initialize().await);
     data(sdk.set_offline(true));
-    data(sdk.connect_wallet(nothing()).await);
+    data(sdk.connect_wallet(OWN.into()).await);
     sdk
 }
 
@@ -468,25 +462,6 @@ async fn messages_are_queued_in_the_order_of_the_calls() {
 }
 
 #[wasm_bindgen_test]
-async fn the_local_wallet_signs_and_stays_the_same() {
-    let database = "sdk-wallet";
-    delete(database).await;
-    let wallet = create_local_wallet(database.to_owned()).await.unwrap();
-    let message = Uint8Array::from(&b"a message"[..]);
-    let signature = wallet.sign_message(message.clone()).await.unwrap();
-    let key = Uint8Array::from(&public_key(&wallet.public_key()).unwrap()[..]);
-    let verify = Function::new_with_args(
-        "key, signature, message",
-        "return crypto.subtle.importKey('raw', key, 'Ed25519', false, ['verify']).then(key => crypto.subtle.verify('Ed25519', key, signature, message))",
-    );
-    let verified: Promise = verify.call3(&JsValue::UNDEFINED, &key, &signature, &message).unwrap().unchecked_into();
-    assert_eq!(JsFuture::from(verified).await.unwrap(), JsValue::TRUE);
-    let again = create_local_wallet(database.to_owned()).await.unwrap();
-    assert_eq!(again.public_key(), wallet.public_key());
-    drop(Connection::open(database).await.unwrap());
-}
-
-#[wasm_bindgen_test]
 async fn an_application_transport_carries_frames_as_objects() {
     let database = "sdk-transport";
     delete(database).await;
@@ -505,12 +480,16 @@ async fn an_application_transport_carries_frames_as_objects() {
     Reflect::set(&codec, &"fromJson".into(), &from_json).unwrap();
     set_frame_codec_loader(Closure::<dyn Fn() -> Object>::new(move || codec.clone()).into_js_value().unchecked_into());
     let announced: Promise = get(&transport, "announced").unchecked_into::<Function>().call0(&transport).unwrap().unchecked_into();
-    let manager = SyncManager::new().unwrap();
-    manager.initialize(database.into(), transport.clone()).await.unwrap();
-    manager.start_sync(js(&format!(r#"{{"peer_wallet":"{PEER}"}}"#))).await.unwrap();
+    let config = Object::new();
+    Reflect::set(&config, &"databaseName".into(), &database.into()).unwrap();
+    Reflect::set(&config, &"transport".into(), &transport).unwrap();
+    let sdk = SolConnectSDK::new(config.into()).unwrap();
+    data(sdk.initialize().await);
+    data(sdk.connect_wallet(OWN.into()).await);
+    data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     assert_eq!(JsFuture::from(announced).await.unwrap(), "device_announce");
     assert_eq!(text(&get(&transport, "sent"), "0.type"), "device_announce");
-    manager.dispose().await.unwrap();
+    data(sdk.cleanup().await);
 }
 
 #[wasm_bindgen_test]

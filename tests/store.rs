@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use js_sys::{Array, Function, Promise, Reflect};
 use solconnect_sync::connection::{Connection, FORMAT_VERSION, META, STORES, Transaction, result_of};
-use solconnect_sync::create_local_wallet;
 use solconnect_sync::store::Store;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, Snapshot, Write};
@@ -446,14 +445,7 @@ async fn database_of_another_format_is_refused_and_untouched() {
     ] {
         delete(name).await;
         let before = foreign(name, version, stores).await;
-        let opened = [
-            Store::open(name).await.err(),
-            Connection::open(name).await.err(),
-            create_local_wallet(name.to_owned()).await.err().map(|thrown| {
-                let field = |name: &str| Reflect::get(&thrown, &name.into()).unwrap().as_string().unwrap();
-                SyncError::new(ErrorCode::named(&field("code")), field("message"))
-            }),
-        ];
+        let opened = [Store::open(name).await.err(), Connection::open(name).await.err()];
         for error in opened {
             let error = error.unwrap();
             assert_eq!(error.code, ErrorCode::StorageVersion, "version {version} {stores:?}");
@@ -505,18 +497,6 @@ async fn failing_claim_leaves_the_earlier_owner_i23() {
     let second = Store::open(name).await.unwrap();
     assert!(while_broken("add", &[0], u32::MAX, second.claim(false)).await.is_err());
     first.write(&commit(true, next_writes(false))).await.unwrap();
-}
-
-#[wasm_bindgen_test]
-async fn failing_key_pair_is_not_kept_i21() {
-    let name = "store-failing-wallet";
-    delete(name).await;
-    let store = filled(name, false).await;
-    for kind in ["add", "throw", "prevented"] {
-        assert!(while_broken(kind, &[0], u32::MAX, store.keep_key_pair(&"keys".into())).await.is_err(), "{kind}");
-        assert_eq!(store.key_pair().await.unwrap(), JsValue::UNDEFINED, "{kind}");
-    }
-    assert_eq!(store.keep_key_pair(&"keys".into()).await.unwrap(), JsValue::from("keys"));
 }
 
 /// The tests' Firefox gives an origin 20 MB, a fifth of what `webdriver.json` says. Where there is more, all of it is there.

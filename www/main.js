@@ -107,7 +107,11 @@ function fail(error) {
 /** Runs in a fresh page, before anything of it has opened them, and only while no other tab shows this page. */
 async function deleteDatabases() {
   try {
-    await navigator.locks.request(PAGE_LOCK, { signal: AbortSignal.timeout(LEAVE_MS) }, () => Promise.all(DATABASES.map(deleteDatabase)));
+    await navigator.locks.request(PAGE_LOCK, { signal: AbortSignal.timeout(LEAVE_MS) }, async () => {
+      // Of each device one for its wallets and one for each wallet's messages.
+      const names = (await indexedDB.databases()).map(({ name }) => name);
+      await Promise.all(names.filter((name) => DATABASES.includes(name.split('/')[0])).map(deleteDatabase));
+    });
   } catch (error) {
     throw error.name === 'TimeoutError' ? Object.assign(new Error('another tab shows this page'), { code: 'START_OVER_BLOCKED' }) : error;
   }

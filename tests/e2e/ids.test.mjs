@@ -99,17 +99,17 @@ test('a database that was set back goes on under a new device id, and messages k
   await alice.send('one');
   await converge([alice, bob], 1);
   const oldId = alice.id;
-  const older = `${alice.name}-older`;
+  const older = `${alice.database}-older`;
 
   // A page of its own, without the SDK.
   await alice.page.goto(stage.relay.url);
-  await copyDatabase(alice.page, alice.name, older);
+  await copyDatabase(alice.page, alice.database, older);
   await alice.close();
   await alice.open();
   await alice.send('two');
   await converge([alice, bob], 2);
   await alice.page.goto(stage.relay.url);
-  await copyDatabase(alice.page, older, alice.name);
+  await copyDatabase(alice.page, older, alice.database);
   await alice.close();
 
   alice.offline = true;

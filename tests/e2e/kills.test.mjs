@@ -160,6 +160,6 @@ function deleteDatabase(device) {
     const request = indexedDB.deleteDatabase(name);
     request.onsuccess = () => resolve();
     request.onerror = () => reject(request.error);
-  }), device.name);
+  }), device.database);
   return within('the database is deleted', deleted);
 }

@@ -28,6 +28,8 @@ const options = {
   bench: ['--corpus', '--against', '--only', '--rows', 'catch-up'],
   'bench:long': ['--messages'],
   'bench:growth': ['--quick'],
+  'pack:relay': ['--target', '--out'],
+  docs: ['docs/api'],
 };
 
 /** Runs a script with these arguments where there is neither cargo nor npm, nor anything that they have installed. */

@@ -1,11 +1,12 @@
 // An application in TypeScript that uses every method, type and event of the package, and some wrong uses that must not compile.
 import init, {
-  cleanupSDK, createLocalWallet, getSDK, getSyncManager, initializeSDK, MessageBus, sessionIdOf, SolConnectSDK, SyncManager, VectorClock, version,
-  WebSocketSyncTransport,
+  cleanupSDK, connect, createLocalWallet, findWallets, getSDK, getSyncManager, initializeSDK, MessageBus, sessionIdOf, SolConnectSDK, SyncError, SyncManager,
+  unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Conflict, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, LogRange, MessageStatus, MessageView, Result, SdkConfig, SdkError,
-  SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletInfo, WalletProvider,
+  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, LogRange, Message, MessageList, MessageStatus, Result,
+  SdkConfig, SdkError, SdkEvents, Session, SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport,
+  VersionView, WalletInfo, WalletSource,
 } from 'solconnect-sync';
 import initInline, { initializeSDK as initializeInline } from 'solconnect-sync/inline';
 
@@ -22,9 +23,8 @@ const transport: SyncTransport = {
   isConnected: (): boolean => true,
 };
 
-const provider: WalletProvider = {
+const provider: WalletSource = {
   publicKey: new Uint8Array(32),
-  signMessage: async (message: Uint8Array) => ({ signature: message }),
   connect: async () => undefined,
 };
 
@@ -33,6 +33,36 @@ const config: SdkConfig = {
   relayEndpoint: 'ws://localhost:8080', databaseName: 'solconnect-sync', maxBatchSize: 100, syncIntervalMs: 5000, heartbeatIntervalMs: 30000,
   conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true,
 };
+
+export async function useConnect(signal: AbortSignal): Promise<string> {
+  const options: ConnectConfig = { ...config, wallet: provider, signal };
+  const sdk: SolConnectSDK = await connect(options);
+  await connect({ wallet: 'local' });
+  await connect();
+  const session: Session = unwrap(await sdk.startSession({ peerWallet: 'peer' }));
+  const sent = await sdk.sendMessage(session.sessionId, 'Hello!');
+  // It narrows by its error too.
+  if (sent.error) {
+    const error: SyncError = sent.error;
+    return `${error.code} ${error.userMessage} ${String(error.cause)} ${error.stack ?? ''}`;
+  }
+  const subscribed: Result<Subscription> = await sdk.subscribeToMessages(session.sessionId, ({ isOwn, senderWallet }: Message) => console.log(isOwn, senderWallet), { from: 'stored' });
+  await sdk.subscribeToMessages(session.sessionId, () => {}, { from: 7 });
+  const stop: () => void = sdk.on('statusChanged', ({ sessionId, messageId, status, error }: SdkEvents['statusChanged']) => console.log(sessionId, messageId, status, error?.cause));
+  stop();
+  sdk.on('walletChanged', ({ address }) => console.log(address ?? 'none'));
+  const list: MessageList = sdk.messages(session.sessionId, { limit: 20 });
+  const end: () => void = list.subscribe(() => list.getSnapshot().items.forEach(show));
+  if (list.hasMore) console.log((await list.loadOlder()).data);
+  end();
+  for (const { peerWallet, unreadCount, lastMessage } of sdk.conversations().getSnapshot().items) console.log(peerWallet, unreadCount, lastMessage?.text);
+  const { sendMessage } = sdk;
+  await sendMessage(session.sessionId, 'detached');
+  await sdk.syncMessages(undefined, { signal });
+  await sdk.logout({ wipe: true });
+  const search = findWallets(() => console.log(search.wallets.length));
+  return sent.data.messageId + String(subscribed.success);
+}
 
 export async function useSdk(): Promise<void> {
   await init();
@@ -54,7 +84,7 @@ export async function useSdk(): Promise<void> {
   must(await sdk.editMessage(session_id, receipt.messageId, 'Hello, you!'));
   must(await sdk.resolveConflict(session_id, receipt.messageId, 'Hello, both!'));
   must(await sdk.deleteMessage(session_id, receipt.messageId));
-  const subscription: Subscription = must(await sdk.subscribeToMessages(session_id, (message: MessageView) => show(message)));
+  const subscription: Subscription = must(await sdk.subscribeToMessages(session_id, (message: Message) => show(message)));
   subscription.unsubscribe();
   must(await sdk.getStoredMessages(session_id, 50, lastSyncedSequence)).forEach(show);
   const synced: number = must(await sdk.syncMessages()) + must(await sdk.syncMessages(session_id)) + must(await sdk.processQueuedMessages());
@@ -86,8 +116,8 @@ export async function useSdk(): Promise<void> {
     address, sessions.length, deviceId, devices[0]?.deviceId, stats.totalMessagesSynced, state, imported, sessionIdOf('a', 'b'), version());
 }
 
-function show(message: MessageView): void {
-  const versions: VersionView[] = message.versions;
+function show(message: Message): void {
+  const versions: readonly VersionView[] = message.versions;
   const place: number | undefined = message.sequenceNumber;
   console.log(message.id, message.text, message.sender_wallet, message.deviceId, message.timestamp, message.status, message.edited, message.deleted, place, versions.length);
 }
@@ -183,6 +213,12 @@ export async function wrong(sdk: SolConnectSDK): Promise<void> {
   await initializeSDK({ transport: { sendSyncMessage() {}, onSyncMessage() {} } });
   // @ts-expect-error: counters are numbers
   new VectorClock({ a: '1' });
-  // @ts-expect-error: a wallet signs
-  await sdk.connectWallet({ publicKey: 'x' });
+  // @ts-expect-error: no wallet has neither a key nor a way to connect
+  await sdk.connectWallet({ name: 'x' });
+  // @ts-expect-error: no such event of the new names
+  sdk.on('statusGone', () => {});
+  // @ts-expect-error: the data of a failure is undefined
+  console.log((await sdk.syncMessages()).data.toFixed());
+  // @ts-expect-error: an engine's insides do not show
+  sdk.free();
 }

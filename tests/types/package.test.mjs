@@ -1,11 +1,13 @@
 // The package as it would be published: packed, installed into an empty project, compiled against and imported.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { jsonCode } from '../../scripts/build.mjs';
+import { bindings } from '../../scripts/build.mjs';
 import { root } from '../../scripts/shell.mjs';
 
 const project = mkdtempSync(join(tmpdir(), 'solconnect-consumer-'));
@@ -19,15 +21,25 @@ before(() => {
   run('npm', 'install', '--offline', '--no-audit', '--no-fund', join(project, packed.filename));
 });
 
+
 after(() => rmSync(project, { recursive: true, force: true }));
+
+test('every binding is exported', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of bindings) {
+    assert.deepEqual(exports[`./${name}`], { types: `./pkg/bindings/${name}.d.ts`, default: `./pkg/${name}.js` });
+  }
+});
 
 test('npm pack has wasm, types and licences and nothing else', (t) => {
   const files = packed.files.map(({ path }) => path).sort();
-  assert.deepEqual(files, [
-    'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
-    'pkg/json/inline.d.ts', 'pkg/json/inline.js', 'pkg/json/solconnect_sync_json.d.ts', 'pkg/json/solconnect_sync_json.js',
-    'pkg/json/solconnect_sync_json_bg.wasm', 'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm',
-  ]);
+  const wanted = [
+    'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
+    'pkg/inlined.d.ts', 'pkg/inlined.js', 'pkg/json/inlined.d.ts', 'pkg/json/inlined.js', 'pkg/json/solconnect_sync_json_bg.wasm',
+    'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm', ...bindings.map((name) => `pkg/${name}.js`),
+  ];
+  // Types of the rooms that the root's types point into.
+  assert.deepEqual(files.filter((file) => !/^pkg\/(surface|bindings)\/[\w-]+\.d\.ts$/.test(file)), wanted.sort());
   const wasm = packed.files.find(({ path }) => path.endsWith('.wasm'));
   assert.ok(wasm.size > 50_000, 'a real one');
   t.diagnostic(`packed ${packed.size} bytes, unpacked ${packed.unpackedSize}`);
@@ -66,8 +78,8 @@ for (const entry of ['solconnect-sync', 'solconnect-sync/inline']) {
       console.log(Object.keys(sync).sort().join());`;
     const names = run(process.execPath, '--input-type=module', '--eval', code).trim().split(',');
     assert.deepEqual(names, [
-      'MessageBus', 'SolConnectSDK', 'SyncManager', 'VectorClock', 'WebSocketSyncTransport', 'cleanupSDK', 'createLocalWallet', 'default',
-      'getSDK', 'getSyncManager', 'initializeSDK', 'sessionIdOf', 'version',
+      'MessageBus', 'SolConnectSDK', 'SyncError', 'SyncManager', 'VectorClock', 'WebSocketSyncTransport', 'cleanupSDK', 'connect', 'createLocalWallet',
+      'default', 'findWallets', 'getSDK', 'getSyncManager', 'initializeSDK', 'sessionIdOf', 'setWasmSource', 'unwrap', 'version',
     ]);
   });
 }
@@ -83,6 +95,28 @@ test('the inline entry brings its own wasm', () => {
   assert.equal(run(process.execPath, '--input-type=module', '--eval', code).trim(), `concurrent true ${version}`);
 });
 
+test('the root finds its wasm in Node.js, and needs no other', () => {
+  const code = `
+    import init, { version } from 'solconnect-sync';
+    globalThis.fetch = () => { throw new Error('a file is not fetched'); };
+    globalThis.atob = () => { throw new Error('the copy is not needed'); };
+    await init();
+    console.log(version());`;
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  assert.equal(run(process.execPath, '--input-type=module', '--eval', code).trim(), version);
+});
+
+test('the inline entry has not the module of JSON frames', () => {
+  const installed = join(project, 'node_modules', 'solconnect-sync', 'pkg');
+  const options = ['--bundle', '--format=esm', '--outfile=bundle.js', '--log-level=error'];
+  writeFileSync(join(project, 'app.js'), "import init from 'solconnect-sync/inline';\nawait init();\n");
+  run(join(root, 'node_modules', '.bin', 'esbuild'), 'app.js', ...options);
+  const bundle = readFileSync(join(project, 'bundle.js'), 'utf8');
+  const copyOf = (file) => /'([\w+/=]{1000,})'/.exec(readFileSync(join(installed, file), 'utf8'))[1];
+  assert.ok(bundle.includes(copyOf('inlined.js')), 'the SDK is in it');
+  assert.ok(!bundle.includes(copyOf('json/inlined.js').slice(0, 1000)), 'the other is not');
+});
+
 test('init may be called again after a failure', () => {
   const code = `
     import { readFileSync } from 'node:fs';
@@ -96,9 +130,9 @@ test('init may be called again after a failure', () => {
 });
 
 test('the module of JSON frames says which value is wrong', async () => {
-  const installed = join(project, 'node_modules', 'solconnect-sync', 'pkg', 'json');
-  const codec = await import(pathToFileURL(join(installed, 'solconnect_sync_json.js')));
-  await codec.default({ module_or_path: readFileSync(join(installed, 'solconnect_sync_json_bg.wasm')) });
+  const { bytes } = await import(pathToFileURL(join(project, 'node_modules', 'solconnect-sync', 'pkg', 'json', 'inlined.js')));
+  const codec = await import(pathToFileURL(jsonCode));
+  await codec.default({ module_or_path: await bytes() });
   const frame = JSON.stringify({ type: 'sync_request', sessionId: 's', missingRanges: [{ start: 'forty-two', end: 43 }] });
   assert.throws(() => codec.fromJson(frame), /INVALID_MESSAGE_FORMAT.*"forty-two"/);
 });

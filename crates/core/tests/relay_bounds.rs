@@ -30,6 +30,22 @@ fn an_overlong_socket_queue_cuts_the_socket_at_once() {
 }
 
 #[test]
+fn what_a_cut_connection_still_says_is_dropped() {
+    let message = json!({ "id": "late", "sender_wallet": WALLETS[0], "ciphertext": "x" });
+    for (cut, stored) in [(false, 1), (true, 0)] {
+        let mut rooms = Rooms::new();
+        rooms.open(1);
+        rooms.stuck.push(1);
+        while cut && rooms.closed.is_empty() {
+            rooms.say(1, &long_heartbeat());
+        }
+        rooms.hear(1);
+        rooms.say(1, &seed("s", "sync_update", json!({ "messages": [{ "message": message.clone() }] })));
+        assert_eq!((rooms.log().len(), rooms.hear(1).is_empty(), rooms.asked.is_empty()), (stored, cut, cut));
+    }
+}
+
+#[test]
 fn a_full_seed_socket_later_gets_one_device_list() {
     let mut rooms = Rooms::new();
     rooms.open(1);

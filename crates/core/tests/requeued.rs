@@ -113,7 +113,10 @@ fn a_refused_message_becomes_a_void_and_the_rest_goes_on() {
     desk.acknowledge(&[(1, 1)]);
     desk.forget();
     desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(bad.clone()));
-    let failed: Vec<Event> = desk.events().into_iter().filter(|event| matches!(event, Event::StatusChanged { .. })).collect();
+    let told = desk.events().into_iter().filter(|event| matches!(event, Event::StatusChanged { .. }));
+    let is_queued = |event: &Event| matches!(event, Event::StatusChanged { status: MessageStatus::Queued, .. });
+    let (waits, failed): (Vec<Event>, Vec<Event>) = told.partition(is_queued);
+    assert_eq!(waits.len(), 2, "what was sent behind it waits again: {waits:?}");
     assert!(
         matches!(&failed[..], [Event::StatusChanged { message_id, status: MessageStatus::Failed, error: Some(error), .. }, ..]
             if *message_id == bad && error.code == ErrorCode::MessageTooLarge),

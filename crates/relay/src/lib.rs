@@ -12,6 +12,7 @@ pub mod options;
 mod origin;
 mod pages;
 mod place;
+mod refusals;
 pub mod server;
 mod socket;
 mod store;

@@ -1,8 +1,13 @@
 //! Which web pages may connect (T16), and what the pages we serve may do (T18, T19).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use axum::http::uri::{Authority, Uri};
+use percent_encoding::percent_decode_str;
+
+/// What a query begins with that asks whether an origin may connect.
+const QUESTION: &str = "solconnect-origin=";
 
 /// Which pages' connections are taken. Programs that are no browsers send no `Origin` and are not asked.
 #[derive(Debug, Clone)]
@@ -28,6 +33,12 @@ impl OriginRule {
         // 127.0.0.1 (DNS rebinding), and would then speak to the relay with its own name in `Host`.
         !self.loopback_only && host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_str()))
     }
+}
+
+/// The origin that a request asks about, where its query is that question. Not the `Origin` of its head: browsers leave that out
+/// where a page asks its own host.
+pub(crate) fn origin_asked_about(query: Option<&str>) -> Option<Cow<'_, str>> {
+    Some(percent_decode_str(query?.strip_prefix(QUESTION)?).decode_utf8_lossy())
 }
 
 fn authority_of(origin: &str) -> Option<Authority> {

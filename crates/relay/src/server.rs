@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
@@ -18,18 +18,19 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use solconnect_sync_core::frame::Encoding;
+use solconnect_sync_core::frame::{Encoding, PROTOCOL_VERSION};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::driver::Event;
 use crate::linger::Linger;
-use crate::origin::{OriginRule, content_security_policy};
+use crate::origin::{OriginRule, content_security_policy, origin_asked_about};
 use crate::pages::Pages;
+use crate::refusals::{Refusals, Shown};
 use crate::socket;
 
 /// How long a client may take to send the head of a request (T15).
@@ -73,6 +74,7 @@ struct Context {
     events: mpsc::Sender<Event>,
     last_connection: Arc<AtomicU64>,
     rule: Arc<OriginRule>,
+    refusals: Arc<Refusals>,
     page: Option<Pages>,
     port: u16,
 }
@@ -165,6 +167,7 @@ fn router(address: SocketAddr, config: ServerConfig, events: mpsc::Sender<Event>
         events,
         last_connection: Arc::default(),
         rule: Arc::new(OriginRule { listed: config.allow_origin, loopback_only: address.ip().is_loopback() }),
+        refusals: Arc::default(),
         page: page.clone(),
         port: address.port(),
     };
@@ -190,7 +193,7 @@ async fn health(trouble: watch::Receiver<Option<String>>) -> (StatusCode, &'stat
     }
 }
 
-/// A WebSocket where one is asked for, the page otherwise.
+/// A WebSocket where one is asked for, whether an origin is served where that is asked, the page otherwise.
 async fn root(
     State(context): State<Context>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -198,6 +201,9 @@ async fn root(
     request: Request,
 ) -> Response {
     if !request.headers().contains_key(header::UPGRADE) {
+        if let Some(origin) = origin_asked_about(request.uri().query()) {
+            return about_origin(context.rule.allows(&origin, host(request.headers())));
+        }
         return match context.page {
             Some(page) => page.answer(request).await,
             None => (StatusCode::NOT_FOUND, "This is a SolConnect relay. It speaks WebSocket here.\n").into_response(),
@@ -207,7 +213,14 @@ async fn root(
     if let Some(origin) = origin
         && !origin.to_str().is_ok_and(|origin| context.rule.allows(origin, host(request.headers())))
     {
-        debug!(%peer, ?origin, "a page of this origin may not connect");
+        match context.refusals.count(Instant::now()) {
+            Some(unlogged) => warn!(
+                origin = %Shown(origin),
+                unlogged,
+                "a page of this origin may not connect (403). To let its pages connect, give the relay this origin with --allow-origin"
+            ),
+            None => debug!(%peer, origin = %Shown(origin), "a page of this origin may not connect (403)"),
+        }
         return (StatusCode::FORBIDDEN, "Pages of this origin may not connect to this relay (see --allow-origin).\n").into_response();
     }
     let upgrade = match upgrade {
@@ -225,6 +238,18 @@ async fn root(
         // A client that offers none of them is taken too, and speaks JSON.
         .protocols([Encoding::Binary.subprotocol(), Encoding::Json.subprotocol()])
         .on_upgrade(move |socket| socket::run(socket, connection, peer, context.events))
+}
+
+/// Tells a page what its browser does not: that this is a relay, and whether the page's origin may connect. Any page may read it.
+fn about_origin(is_allowed: bool) -> Response {
+    let body = format!("{{\"relay\":\"solconnect\",\"protocolVersion\":{PROTOCOL_VERSION},\"originAllowed\":{is_allowed}}}\n");
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        // Who asks without end pays for a connection each time.
+        (header::CONNECTION, "close"),
+    ];
+    (headers, body).into_response()
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

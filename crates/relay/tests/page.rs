@@ -202,3 +202,67 @@ async fn pages_of_strangers_may_not_connect_t16() {
     let rebound = [("origin", "http://evil.example:8080"), ("host", "evil.example:8080")];
     assert_eq!(handshake(relay.address, &rebound).await.err(), Some(403));
 }
+
+#[tokio::test]
+async fn a_page_can_ask_whether_its_origin_is_served() {
+    let folder = folders();
+    let (www, pkg) = (folder.path().join("www"), folder.path().join("pkg"));
+    let listed = ["--allow-origin", "https://chat.example.org"];
+    let with_page = [listed.as_slice(), &["--www", www.to_str().unwrap(), "--pkg", pkg.to_str().unwrap()]].concat();
+    for options in [listed.as_slice(), &with_page] {
+        let relay = RelayProcess::start_with(options).await;
+        for (asked, allowed) in [
+            ("https://chat.example.org", true),
+            ("https%3A%2F%2Fchat.example.org", true),
+            ("http%3A%2F%2Flocalhost%3A3000", true),
+            ("https://evil.example", false),
+            ("null", false),
+            ("", false),
+            ("%", false),
+            ("%ff%00", false),
+            ("https://chat.example.org&x=1", false),
+        ] {
+            // What its head says of an origin is not asked about: of a page's own host there is nothing.
+            let (head, body) = relay.get(&format!("/?solconnect-origin={asked}"), "Origin: https://other.example\r\n").await;
+            assert!(head.starts_with("http/1.1 200 "), "{asked}: {head}");
+            for line in ["content-type: application/json", "access-control-allow-origin: *", "cache-control: no-cache", "connection: close"]
+            {
+                assert!(head.lines().any(|found| found == line), "{asked}: {line} in {head}");
+            }
+            let known = format!("{{\"relay\":\"solconnect\",\"protocolVersion\":1,\"originAllowed\":{allowed}}}\n");
+            assert_eq!(String::from_utf8(body).unwrap(), known, "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answer_about_an_origin_is_what_its_sockets_get() {
+    let relay = RelayProcess::start_with(&["--listen", "0.0.0.0:0", "--insecure-open"]).await;
+    let port = relay.address.port();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    for (origin, host, allowed) in [
+        ("http://chat.example", "chat.example", true),
+        ("http://chat.example", "other.example", false),
+        ("http://localhost:1", "chat.example", true),
+        ("null", "null", false),
+    ] {
+        let (_, body) = relay.get(&format!("/?solconnect-origin={origin}"), &format!("Host: {host}\r\n")).await;
+        assert_eq!(String::from_utf8(body).unwrap().contains("\"originAllowed\":true"), allowed, "{origin} at {host}");
+        assert_eq!(handshake(address, &[("origin", origin), ("host", host)]).await.is_ok(), allowed, "{origin} at {host}");
+    }
+}
+
+#[tokio::test]
+async fn refused_origins_are_logged_with_what_to_do() {
+    let mut relay = RelayProcess::start_with(&["--log", "info"]).await;
+    for _ in 0..20 {
+        assert_eq!(handshake(relay.address, &[("origin", "https://chat.example.org")]).await.err(), Some(403));
+    }
+    relay.signal("TERM");
+    let (_, log) = relay.ended().await;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("403")).collect();
+    assert_eq!(lines.len(), 1, "one line, however often it is refused: {log}");
+    for part in ["WARN", "origin=https://chat.example.org", "--allow-origin"] {
+        assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+    }
+}

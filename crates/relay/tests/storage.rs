@@ -172,3 +172,30 @@ async fn a_relay_restarts_cleanly_after_an_ordinary_stop() {
     until_healthy(&relay, true).await;
     assert_eq!(relay.connect().await.log(SESSION, 0).await.len(), 1);
 }
+
+/// What docs/deploy.md says of backups.
+#[tokio::test]
+async fn a_copy_of_a_frozen_relays_files_has_all_it_acknowledged() {
+    let relay = RelayProcess::start().await;
+    let mut client = relay.device(SESSION, "device-a").await;
+    let mut acknowledged = 0;
+    while acknowledged < 500 {
+        assert_eq!(write(&mut client, acknowledged + 1).await, None);
+        acknowledged += 1;
+    }
+    // One more is under way while it is frozen.
+    let more = json!([unsent(SESSION, "device-a", acknowledged + 1, "text")]);
+    client.send(frame("sync_update", SESSION, "device-a", json!({ "messages": more }))).await;
+    relay.signal("STOP");
+    let backup = tempfile::tempdir().unwrap();
+    let copy = backup.path().join("copy.db");
+    fs::copy(relay.journal(), &copy).unwrap();
+    fs::copy(beside(&relay.journal(), "-wal"), beside(&copy, "-wal")).unwrap();
+    relay.signal("CONT");
+    client.expect("sync_ack").await;
+    assert_eq!(write(&mut client, acknowledged + 2).await, None, "the relay goes on");
+    support::check_integrity(&copy);
+    let restored = RelayProcess::start_with(&["--journal", copy.to_str().unwrap()]).await;
+    let found = restored.connect().await.log(SESSION, 0).await.len() as u64;
+    assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} of {acknowledged}");
+}

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use solconnect_sync_core::client::MessageStatus;
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::entry::{Digest, Entry};
+use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 
 use crate::ledger::{Fate, Ledger};
@@ -19,7 +20,7 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 25] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30];
+pub const INVARIANTS: [u8; 26] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31];
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -115,6 +116,8 @@ pub(crate) struct ProfileView {
 /// What one connection has shown at the relay's side.
 #[derive(Default)]
 pub(crate) struct ConnectionView {
+    /// How frames are written on it.
+    pub encoding: Encoding,
     /// Given to the socket and not taken by it.
     pub outstanding_bytes: usize,
     /// Since when it is full without anything being taken.
@@ -129,6 +132,13 @@ pub(crate) struct ConnectionView {
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
+}
+
+impl ConnectionView {
+    /// Whether a frame is written as frames on it are: any other is refused unread.
+    pub fn carries(&self, payload: &Payload) -> bool {
+        matches!((self.encoding, payload), (Encoding::Json, Payload::Text(_)) | (Encoding::Binary, Payload::Binary(_)))
+    }
 }
 
 /// What an acknowledgement names a message by.

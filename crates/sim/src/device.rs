@@ -13,6 +13,7 @@ use solconnect_sync_core::time::Now;
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
 use crate::lines::{brief, describe, writes};
+use crate::list::Lists;
 use crate::network::{ConnectionId, Parcel, Peer, Side};
 use crate::world::{Happening, ProfileId, TabId, WALL_MS, World};
 
@@ -53,6 +54,8 @@ pub struct Tab {
     /// Where its monotonic clock begins.
     origin_ms: u64,
     commit_waits: bool,
+    /// What its application keeps of its sessions.
+    lists: Lists,
 }
 
 impl World {
@@ -128,11 +131,13 @@ impl World {
         *tab = Some(id);
         self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
         self.ctx.line(|| format!("tab {id} opens profile {profile}, device {}", client.device_id()));
-        let tab = Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false };
+        let lists = Lists::read(&client, self.profiles[profile].disk.state());
+        let tab = Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false, lists };
         self.tabs.insert(id, tab);
         if offline {
             self.feed(id, Input::SetOffline { offline });
         }
+        self.feed(id, Input::Observe { observed: true });
         self.call(id, |request| Input::ConnectWallet { request, wallet: wallet.into() });
         for peer in peers {
             self.call(id, |request| Input::OpenSession { request, peer_wallet: peer.into() });
@@ -370,6 +375,9 @@ impl World {
     }
 
     fn tell(&mut self, id: TabId, profile: ProfileId, event: &Event) {
+        if let (Event::Changed(change), Some(Tab { client, lists, .. })) = (event, self.tabs.get_mut(&id)) {
+            lists.take(change, client, self.profiles[profile].disk.state());
+        }
         self.ctx.line(|| format!("tab {id} tells {event:?}"));
         self.checker.told(id, event, &self.profiles[profile].disk);
     }
@@ -447,6 +455,10 @@ impl World {
         let Some(tab) = self.tabs.get(&id).filter(|tab| tab.frozen.is_none()) else { return };
         let client = &tab.client;
         let disk = &self.profiles[tab.profile].disk;
+        if disk.owner() == id && !self.checker.is_disk_ahead(id) {
+            let difference = tab.lists.difference(&Lists::read(client, disk.state()));
+            self.checker.require(31, difference.is_none(), || format!("the list of tab {id} is not what it shows: {difference:?}"));
+        }
         self.checker.looked(id, client.sync_status(), client.queued().len(), &client.stored_sessions(), client.connection(), disk);
         for (session_id, session) in &disk.state().records.sessions {
             let entries = disk.state().entries(session_id);

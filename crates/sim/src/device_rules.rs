@@ -486,6 +486,7 @@ fn request_of(input: &Input) -> Option<u64> {
         | Input::ClearLog { request, .. }
         | Input::Import { request, .. } => Some(*request),
         Input::SetOffline { .. }
+        | Input::Observe { .. }
         | Input::Awake
         | Input::Connected { .. }
         | Input::Received { .. }

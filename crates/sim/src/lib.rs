@@ -51,6 +51,7 @@ pub mod final_rules;
 pub mod hostile;
 pub mod ledger;
 pub mod lines;
+pub mod list;
 pub mod network;
 pub mod reader;
 pub mod relay_disk;

@@ -171,11 +171,14 @@ impl World {
             return;
         }
         let now = self.relay_now();
-        if let Input::Closed { connection } = &input {
-            self.checker.relay_forgot(*connection);
-        }
-        if let Input::Journal { ticket, answer } = &input {
-            self.ctx.line(|| format!("journal answers {ticket}: {}", short(answer)));
+        match &input {
+            Input::Opened { connection, encoding } => {
+                let honest = self.network.link(*connection).is_some_and(|link| matches!(link.peer, Peer::Tab(..)));
+                self.checker.relay_opened(*connection, *encoding, honest);
+            }
+            Input::Closed { connection } => self.checker.relay_forgot(*connection),
+            Input::Journal { ticket, answer } => self.ctx.line(|| format!("journal answers {ticket}: {}", short(answer))),
+            _ => {}
         }
         let Some(machine) = self.relay.machine.as_mut() else { return };
         let actions = machine.handle(now, input);
@@ -197,9 +200,8 @@ impl World {
     fn run_relay_action(&mut self, action: Action) {
         match action {
             Action::Transmit { connection, payload } => {
-                let Some(encoding) = self.network.link(connection).map(|link| link.encoding) else { return };
                 self.ctx.line(|| format!("relay → {connection}: {}", crate::lines::describe(&payload)));
-                self.checker.relay_transmitted(connection, encoding, &payload);
+                self.checker.relay_transmitted(connection, &payload);
                 self.network.send(&mut self.ctx, connection, Side::Peer, payload);
             }
             Action::Disconnect { connection, code, reason } => {

@@ -164,13 +164,22 @@ impl Checker {
         self.violate(invariant, format!("the relay asked for an append to {session_id} that no journal takes: {reason}"));
     }
 
+    /// The relay has a new connection.
+    pub fn relay_opened(&mut self, connection: ConnectionId, encoding: Encoding, honest: bool) {
+        self.connections.insert(connection, ConnectionView { encoding, honest, ..ConnectionView::default() });
+    }
+
     /// The relay hears a frame.
-    pub fn relay_received(&mut self, ctx: &mut Context, connection: ConnectionId, honest: bool, payload: &Payload) {
-        let Some(reading) = self.reader.read(payload) else { return };
+    pub fn relay_received(&mut self, ctx: &mut Context, connection: ConnectionId, payload: &Payload) {
+        // What arrives on a connection after its end is dropped.
+        let Some(view) = self.connections.get_mut(&connection) else { return };
+        let Some(reading) = self.reader.read(payload).filter(|_| view.carries(payload)) else { return };
         let frame = &reading.frame;
-        let view = self.connections.entry(connection).or_default();
-        view.honest = honest;
         let session_id = frame.head.session_id.clone();
+        if session_id.is_empty() {
+            // Nothing of it is held, and its refusal names no session either.
+            return;
+        }
         let spoken = view.spoken.entry(session_id.clone()).or_default();
         let is_v1 = frame.head.protocol_version.is_some();
         (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
@@ -224,13 +233,15 @@ impl Checker {
     }
 
     /// The relay gives a frame to a socket.
-    pub fn relay_transmitted(&mut self, connection: ConnectionId, encoding: Encoding, payload: &Payload) {
+    pub fn relay_transmitted(&mut self, connection: ConnectionId, payload: &Payload) {
         let bytes = payload.len();
-        let view = self.connections.entry(connection).or_default();
+        let Some(view) = self.connections.get_mut(&connection) else {
+            return self.violate(20, format!("the relay sends on connection {connection}, which has ended"));
+        };
         let was_full = view.outstanding_bytes >= SOCKET_QUEUE_BYTES_MAX;
         view.outstanding_bytes += bytes;
+        let fits = view.carries(payload);
         self.require(20, bytes <= FRAME_BYTES_MAX, || format!("the relay sends a frame of {bytes} bytes"));
-        let fits = matches!((encoding, payload), (Encoding::Json, Payload::Text(_)) | (Encoding::Binary, Payload::Binary(_)));
         let Some(reading) = self.reader.read(payload).filter(|_| fits) else {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };

@@ -192,8 +192,7 @@ impl World {
                     if self.network.has_newer(connection, same) {
                         self.ctx.faults.count(Fault::ReorderedSockets);
                     }
-                    let honest = matches!(peer, Peer::Tab(..));
-                    self.checker.relay_received(&mut self.ctx, connection, honest, &payload);
+                    self.checker.relay_received(&mut self.ctx, connection, &payload);
                     relay::Input::Received { connection, payload }
                 }
                 Parcel::Closed(_) => relay::Input::Closed { connection },

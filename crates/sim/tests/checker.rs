@@ -91,6 +91,8 @@ impl History {
         let mut disk = ClientDisk::default();
         let _ = disk.claim(TAB);
         world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default(), &[]);
+        world.checker.relay_opened(1, Encoding::Binary, true);
+        world.checker.relay_opened(2, Encoding::Json, true);
         let mut history = History { world, disk, commits: 0 };
         history.commit(true, vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session(&[]))]);
         assert_eq!(history.broken(), None, "nothing is wrong yet");
@@ -204,7 +206,7 @@ impl History {
     /// The relay hears a frame of connection 1.
     fn relay_hears(&mut self, body: Body) {
         let World { ctx, checker, .. } = &mut self.world;
-        checker.relay_received(ctx, 1, true, &frame(body));
+        checker.relay_received(ctx, 1, &frame(body));
     }
 
     /// The relay hears a device announce itself and send an entry, behind what it wrote before.
@@ -215,12 +217,12 @@ impl History {
 
     /// The relay gives a frame to connection 1.
     fn relay_says(&mut self, body: Body) {
-        self.checker().relay_transmitted(1, Encoding::Binary, &frame(body));
+        self.checker().relay_transmitted(1, &frame(body));
     }
 
-    /// The relay gives a frame to a seed client, connection 1.
+    /// The relay gives a frame to a seed client, connection 2.
     fn relay_says_to_seed(&mut self, body: Body) {
-        self.checker().relay_transmitted(1, Encoding::Json, &seed_frame(body));
+        self.checker().relay_transmitted(2, &seed_frame(body));
     }
 }
 
@@ -951,10 +953,10 @@ fn i20_catches_a_stalled_socket_held_for_ever() {
 #[test]
 fn i20_a_full_socket_gets_no_live_message() {
     let heartbeat = Body::SyncHeartbeat(SyncHeartbeat::default());
-    let many = SOCKET_QUEUE_BYTES_MAX / frame(heartbeat.clone()).len() + 1;
+    let many = SOCKET_QUEUE_BYTES_MAX / seed_frame(heartbeat.clone()).len() + 1;
     for (count, broken) in [(1, None), (many, Some(20))] {
         let mut history = History::new();
-        (0..count).for_each(|_| history.relay_says(heartbeat.clone()));
+        (0..count).for_each(|_| history.relay_says_to_seed(heartbeat.clone()));
         assert_eq!(history.broken(), None);
         history.relay_says_to_seed(Body::Chat(Chat::default()));
         assert_eq!(history.broken(), broken);
@@ -993,6 +995,8 @@ fn session_view(last_synced_sequence: u64, session_id: &str) -> SessionView {
         last_synced_sequence,
         queued_message_count: 0,
         vector_clock: VectorClock::new(),
+        read_through: 0,
+        is_active: true,
     }
 }
 
@@ -1093,7 +1097,7 @@ fn i16_a_device_is_told_nothing_before_it_announces_itself() {
 #[test]
 fn i22_every_frame_can_be_read() {
     let mut history = History::new();
-    history.checker().relay_transmitted(1, Encoding::Binary, &Payload::Binary(Arc::from(&[0xff, 0xff][..])));
+    history.checker().relay_transmitted(1, &Payload::Binary(Arc::from(&[0xff, 0xff][..])));
     assert_eq!(history.broken(), Some(22));
 }
 
@@ -1334,7 +1338,7 @@ fn i20_no_frame_is_too_large() {
     history.transmit(&large);
     assert_eq!(history.broken(), Some(20));
     let mut history = History::new();
-    history.checker().relay_transmitted(1, Encoding::Binary, &large);
+    history.checker().relay_transmitted(1, &large);
     assert_eq!(history.broken(), Some(20));
 }
 
@@ -1351,17 +1355,67 @@ fn i20_little_is_sent_ahead_of_what_is_stored() {
     }
 }
 
+/// Six updates, together of more messages than the relay may hold.
+fn flood() -> Vec<Body> {
+    let entries = |from: u64| -> Vec<Entry> { (1..=1_000).map(|number| entry(0, "d", from + number, 0, "x")).collect() };
+    let update =
+        |first: u64| Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries(first * 1_000)).unwrap(), ..SyncUpdate::default() });
+    (0..6).map(update).collect()
+}
+
 #[test]
 fn i20_the_relay_holds_few_unanswered_messages() {
     let mut history = History::new();
-    for first in 0..6 {
+    for update in flood() {
         history.checker().relay_handled(0);
         assert_eq!(history.broken(), None);
-        let entries: Vec<Entry> = (1..=1_000).map(|number| entry(0, "d", first * 1_000 + number, 0, "x")).collect();
-        let update = SyncUpdate { messages: Batch::of(&entries).unwrap(), ..SyncUpdate::default() };
-        history.relay_hears(Body::SyncUpdate(update));
+        history.relay_hears(update);
     }
     history.checker().relay_handled(0);
+    assert_eq!(history.broken(), Some(20));
+}
+
+#[test]
+fn i20_nothing_is_held_of_a_connection_that_has_ended() {
+    let ends: [fn(&mut Checker); 3] = [
+        |_| (),
+        |checker| checker.relay_forgot(1),
+        // A frame may reach the relay that was started after the one it was sent to.
+        |checker| checker.relay_ended(),
+    ];
+    for (end, broken) in ends.into_iter().zip([Some(20), None, None]) {
+        let mut history = History::new();
+        history.relay_hears(flood().remove(0));
+        end(history.checker());
+        flood().into_iter().for_each(|update| history.relay_hears(update));
+        history.checker().relay_handled(0);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i20_nothing_is_held_of_a_frame_that_is_refused_unread() {
+    let head =
+        |session_id: &str| Head { session_id: session_id.into(), device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
+    for (session_id, connection, broken) in [("s", 1, Some(20)), ("", 1, None), ("s", 2, None)] {
+        let mut history = History::new();
+        for body in flood() {
+            let payload = Payload::Binary(Frame { head: head(session_id), body }.to_bytes().unwrap().into());
+            let World { ctx, checker, .. } = &mut history.world;
+            checker.relay_received(ctx, connection, &payload);
+        }
+        history.checker().relay_handled(0);
+        assert_eq!(history.broken(), broken, "session {session_id:?}, connection {connection}");
+    }
+}
+
+#[test]
+fn i20_nothing_is_sent_on_a_connection_that_has_ended() {
+    let mut history = History::new();
+    history.relay_says(Body::SyncHeartbeat(SyncHeartbeat::default()));
+    assert_eq!(history.broken(), None);
+    history.checker().relay_forgot(1);
+    history.relay_says(Body::SyncHeartbeat(SyncHeartbeat::default()));
     assert_eq!(history.broken(), Some(20));
 }
 

@@ -10,7 +10,7 @@ import { within } from './wait.mjs';
 
 const flags = [
   '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--disable-extensions', '--mute-audio', '--password-store=basic',
+  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--mute-audio', '--password-store=basic',
   // Several devices share a screen that nobody looks at: none of them is in the background.
   '--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding',
   '--remote-debugging-port=0',
@@ -18,8 +18,9 @@ const flags = [
   '--enable-logging=stderr',
 ];
 
-export async function startBrowser() {
-  const browser = new Browser();
+/** With an unpacked extension, where `extension` is its folder; `moreFlags` go to Chromium. */
+export async function startBrowser({ extension, moreFlags = [] } = {}) {
+  const browser = new Browser(extension, moreFlags);
   await browser.start();
   return browser;
 }
@@ -28,14 +29,21 @@ class Browser {
   #profile = mkdtempSync(join(tmpdir(), 'solconnect-browser-'));
   #child = null;
   #connection = null;
+  #flags;
   /** How often it found its IndexedDB damaged, and deleted it (B12). */
   deletedDatabases = 0;
+
+  constructor(extension, moreFlags) {
+    // Google Chrome has put the first switch behind a feature; Chromium has not.
+    const loading = [`--load-extension=${extension}`, `--disable-extensions-except=${extension}`, '--disable-features=DisableLoadExtensionCommandLineSwitch'];
+    this.#flags = [...flags, ...moreFlags, ...(extension ? loading : ['--disable-extensions']), `--user-data-dir=${this.#profile}`];
+  }
 
   /** Starts it over the profile as it was left. */
   async start() {
     const path = findChromium();
     if (!path) throw new Error('no Chromium: run `npm run setup`, or set CHROMIUM');
-    const child = spawn(path, [...flags, `--user-data-dir=${this.#profile}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    const child = spawn(path, [...this.#flags, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     this.#child = child;
     process.once('exit', this.#killGroup);
     let said = '';

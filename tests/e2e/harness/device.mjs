@@ -28,6 +28,11 @@ export class Device {
     this.config = { relayEndpoint: relay.endpoint, databaseName: name, retryDelayMs: 50, ...config };
   }
 
+  /** Where the SDK keeps this wallet's messages. */
+  get database() {
+    return `${this.config.databaseName}/${this.wallet.address}`;
+  }
+
   /** A new tab with this device's database. */
   async open() {
     this.page = await this.browser.newPage();

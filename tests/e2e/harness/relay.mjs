@@ -11,9 +11,9 @@ import { within } from './wait.mjs';
 
 const binary = relayBinary();
 
-/** Starts a relay that also serves the page of the devices under test, or none (`www: null`). */
-export async function startRelay({ www = join(root, 'tests', 'e2e', 'page') } = {}) {
-  const relay = new Relay(www);
+/** Starts a relay that also serves the page of the devices under test, or none (`www: null`); `options` are more of its own. */
+export async function startRelay({ www = join(root, 'tests', 'e2e', 'page'), program = binary, options = [] } = {}) {
+  const relay = new Relay(www, program, options);
   await relay.start();
   return relay;
 }
@@ -22,11 +22,15 @@ class Relay {
   #folder = mkdtempSync(join(tmpdir(), 'solconnect-relay-'));
   #child = null;
   #www;
+  #program;
+  #options;
   port = 0;
   log = '';
 
-  constructor(www) {
+  constructor(www, program, options) {
     this.#www = www;
+    this.#program = program;
+    this.#options = options;
   }
 
   get url() {
@@ -44,7 +48,7 @@ class Relay {
   /** Starts it, on the port it had before. Resolves when it accepts connections. */
   async start() {
     const pages = this.#www ? ['--www', this.#www, '--pkg', join(root, 'pkg')] : [];
-    const child = spawn(binary, ['--listen', `127.0.0.1:${this.port}`, '--journal', this.journal, ...pages], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#program, ['--listen', `127.0.0.1:${this.port}`, '--journal', this.journal, ...pages, ...this.#options], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     child.stderr.on('data', (chunk) => {
       this.log += chunk;

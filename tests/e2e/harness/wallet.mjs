@@ -11,8 +11,8 @@ export function newWallet() {
   };
 }
 
-function base58(bytes) {
-  let number = BigInt(`0x${bytes.toString('hex')}`);
+export function base58(bytes) {
+  let number = BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
   let text = '';
   for (; number > 0n; number /= 58n) text = alphabet[Number(number % 58n)] + text;
   const zeros = bytes.findIndex((byte) => byte !== 0);

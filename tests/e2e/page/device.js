@@ -10,6 +10,8 @@ const events = [];
 let sdk = null;
 let sessionId = null;
 
+// Errors do not cross to the test as they are.
+const plain = (value) => (value instanceof Error ? fields(value) : value);
 const fields = ({ code, category, message, userMessage, recoverable }) => ({ code, category, message, userMessage, recoverable });
 
 /** The data of a Result; its error is thrown with the code in front, so that a failing test names it. */
@@ -68,7 +70,7 @@ globalThis.device = {
   /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard. */
   async open({ config, wallet, peer, offline }) {
     sdk = await sync.initializeSDK(config);
-    for (const name of eventNames) sdk.on(name, (...args) => events.push([name, ...args]));
+    for (const name of eventNames) sdk.on(name, (...args) => events.push([name, ...args.map(plain)]));
     must(await sdk.initialize());
     must(sdk.setOffline(true));
     must(await sdk.connectWallet(await walletProvider(wallet)));

@@ -9,6 +9,7 @@ use super::records::{DeviceRecord, HeadsRecord, NameRecord, OutboxRecord, Sessio
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
+use crate::frame::ReceiptStatus;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 
@@ -61,6 +62,9 @@ pub enum Input {
     Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
     /// The application wants to work offline, or no longer.
     SetOffline { offline: bool },
+    /// Whether somebody keeps a list of messages and wants to hear of every [`Change`]. From then on, but not before what is on
+    /// its way to disk is there.
+    Observe { observed: bool },
     /// The browser believes that the network came back, or the page is seen again: try now, and doubt what was open.
     Awake,
     /// A socket is open.
@@ -204,6 +208,12 @@ pub struct SessionView {
     /// Messages waiting in the outbox.
     #[serde(rename = "queuedMessageCount")]
     pub queued_message_count: u64,
+    /// The user has read the messages up to this sequence number, on any device; 0 for none.
+    #[serde(rename = "readThrough")]
+    pub read_through: u64,
+    /// Whether it was started and not ended.
+    #[serde(rename = "isActive")]
+    pub is_active: bool,
     /// What this device knows.
     #[serde(rename = "vectorClock")]
     #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
@@ -289,6 +299,8 @@ pub struct VersionView {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Event {
+    /// For who observes.
+    Changed(Change),
     /// A message of another device is stored. Once for each (I6). [`show`](super::Client::show) makes of it what people see.
     MessageReceived { session_id: SessionId, entry: Box<Entry> },
     /// A message has a new winning version, or its versions are in conflict. Ask for the message again.
@@ -318,6 +330,30 @@ pub enum Event {
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
     /// Something is wrong that no call can be blamed for.
     Warning { error: SyncError },
+}
+
+/// What changed in what is shown of the sessions. Who read it once and takes in every change has what a new reading would
+/// show; told before all other events of the same commit, and only where somebody observes.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are named after their types")]
+pub enum Change {
+    /// A message is new, or another than before. One without a sequence number takes the place of the one without that has
+    /// its id, or comes last; one with it takes its place in the log, and the one without that has its id and says the same
+    /// leaves. [`show`](super::Client::show) makes of the entry what people see.
+    Message { session_id: SessionId, entry: Box<Entry> },
+    /// A message shows another text, or has other versions.
+    Stale { session_id: SessionId, message_id: MessageId },
+    /// The message of this id that has no sequence number is so far.
+    Status { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
+    /// A wallet has everything up to this place, or has read it: what other wallets wrote there is at least so far. What is
+    /// read is delivered.
+    Receipt { session_id: SessionId, wallet: WalletAddress, status: ReceiptStatus, through: u64 },
+    /// The message of this id that has no sequence number is no longer there.
+    Removed { session_id: SessionId, message_id: MessageId },
+    /// What had a sequence number is no longer there.
+    Cleared { session_id: SessionId },
+    /// The session is new, or began or ended.
+    Session { session_id: SessionId },
 }
 
 /// The connection to the relay.

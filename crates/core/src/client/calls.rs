@@ -91,6 +91,7 @@ impl Client {
                 let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
+            Input::Observe { observed } => self.observed = observed,
             // Not calls.
             _ => {}
         }

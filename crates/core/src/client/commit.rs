@@ -24,7 +24,7 @@ impl Client {
 
     fn collect(&mut self, now: Now, actions: &mut Vec<Action>) {
         while self.under_way.is_none() && !self.waiting.is_empty() {
-            let mut transaction = Transaction::default();
+            let mut transaction = Transaction::new(self.observed);
             while transaction.has_room() {
                 let Some(input) = self.waiting.pop_front() else { break };
                 match input {
@@ -80,7 +80,7 @@ impl Client {
             (None, _) => {}
             (Some(mut session), body @ Body::Error(_)) => session.on_frame(&mut context, body, transaction),
             // A session that takes no part is told something: when it takes part again, it joins and asks anew.
-            (Some(mut session), _) if !session.is_linked(context.wallet) => session.start_over(),
+            (Some(mut session), _) if !session.is_linked(context.wallet) => session.start_over(&mut context),
             (Some(mut session), body) => {
                 session.on_frame(&mut context, body, transaction);
                 context.link.prove();
@@ -119,8 +119,9 @@ impl Client {
     }
 
     /// A transaction is on disk: say so, and go on with what it allows.
-    fn finish(&mut self, now: Now, transaction: Transaction, actions: &mut Vec<Action>) {
+    fn finish(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
         let session_ids = transaction.session_ids();
+        actions.extend(transaction.take_changes());
         if let Some(new_id) = transaction.new_device_id {
             let old_id = std::mem::replace(&mut self.device.device_id, new_id.clone());
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));

@@ -118,7 +118,7 @@ impl Client {
     fn check_session_time(&mut self, now: Now, session_id: SessionId, actions: &mut Vec<Action>) {
         let is_behind = self.waiting.iter().any(|input| matches!(input, Input::Received { .. }));
         let may_write = self.under_way.is_none();
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction::new(self.observed);
         let mut timed_out = Ok(());
         let session_id = [session_id];
         let (sessions, mut context) = self.lend(now, actions);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ClientConfig;
-use super::api::{Action, Event, RequestId};
+use super::api::{Action, Change, Event, MessageStatus, RequestId};
 use super::link::Link;
 use super::sync_calls::SyncCalls;
 use crate::error::SyncError;
@@ -20,11 +20,23 @@ pub(super) struct Context<'a> {
     pub link: &'a mut Link,
     pub calls: &'a mut SyncCalls,
     pub actions: &'a mut Vec<Action>,
+    /// Whether somebody wants to hear of changes.
+    pub observed: bool,
 }
 
 impl Context<'_> {
     pub fn tell(&mut self, event: Event) {
+        if self.observed {
+            self.actions.extend(change_of(&event).map(|change| Action::Notify(Event::Changed(change))));
+        }
         self.actions.push(Action::Notify(event));
+    }
+
+    /// Tells who observes.
+    pub fn change(&mut self, change: impl FnOnce() -> Change) {
+        if self.observed {
+            self.actions.push(Action::Notify(Event::Changed(change())));
+        }
     }
 
     pub fn transmit(&mut self, frame: Arc<[u8]>) {
@@ -34,5 +46,21 @@ impl Context<'_> {
     /// One sync of a call has ended.
     pub fn answer(&mut self, request: RequestId, result: Result<u64, SyncError>) {
         self.calls.answer(request, result, self.actions);
+    }
+}
+
+/// What an event of the application means for who observes. Messages that are heard are told in the order of the log, with
+/// the own ones.
+pub(super) fn change_of(event: &Event) -> Option<Change> {
+    match event {
+        Event::MessageChanged { session_id, message_id } => {
+            Some(Change::Stale { session_id: session_id.clone(), message_id: message_id.clone() })
+        }
+        // Only what has its place in the log is further, of which receipts tell.
+        Event::StatusChanged { session_id, message_id, status, error } if *status <= MessageStatus::Sent => {
+            let (session_id, message_id, error) = (session_id.clone(), message_id.clone(), error.clone());
+            Some(Change::Status { session_id, message_id, status: *status, error })
+        }
+        _ => None,
     }
 }

@@ -65,6 +65,8 @@ pub struct Client {
     /// Calls that wait for the syncs of several sessions.
     calls: SyncCalls,
     told_queue: u64,
+    /// Somebody wants to hear of changes.
+    observed: bool,
 }
 
 impl Client {
@@ -113,13 +115,15 @@ impl Client {
             fenced: None,
             calls: SyncCalls::default(),
             told_queue,
+            observed: false,
         }
     }
 
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, start, sessions, link, calls, .. } = self;
-        (sessions, Context { now, config, random, wallet: wallet.as_deref(), start, link, calls, actions })
+        let Client { config, random, wallet, start, sessions, link, calls, observed, .. } = self;
+        let observed = *observed;
+        (sessions, Context { now, config, random, wallet: wallet.as_deref(), start, link, calls, actions, observed })
     }
 
     /// Takes one input and returns what to do, in order.

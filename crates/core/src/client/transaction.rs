@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::api::{Action, Event, Generation, Input, Reply, RequestId, Write};
+use super::api::{Action, Change, Event, Generation, Input, Reply, RequestId, Write};
+use super::context::change_of;
 use super::records::{NameRecord, OutboxRecord};
 use super::sorted::Sorted;
 use crate::error::{ErrorCode, SyncError};
@@ -17,6 +18,8 @@ pub(super) struct Transaction {
     strict: bool,
     /// What may be said once it is on disk.
     pub after: Vec<Action>,
+    /// What who observes is told before that; `None` where nobody does.
+    changes: Option<Vec<Change>>,
     sessions: Sorted<SessionId, ()>,
     /// Sessions that miss something.
     pub catch_up: Sorted<SessionId, ()>,
@@ -37,6 +40,11 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
+    /// An empty one. `observed`: somebody wants to hear of changes.
+    pub fn new(observed: bool) -> Transaction {
+        Transaction { changes: observed.then(Vec::new), ..Transaction::default() }
+    }
+
     /// Sessions that have a part in it.
     pub fn session_ids(&self) -> Vec<SessionId> {
         self.sessions.keys().cloned().collect()
@@ -119,7 +127,22 @@ impl Transaction {
         self.after.push(Action::Transmit { generation, frame });
     }
 
+    /// Tells who observes, once it is on disk.
+    pub fn change(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(change());
+        }
+    }
+
+    /// What who observes is told.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Action> + use<> {
+        self.changes.take().unwrap_or_default().into_iter().map(|change| Action::Notify(Event::Changed(change)))
+    }
+
     pub fn tell(&mut self, event: Event) {
+        if let Some(changes) = &mut self.changes {
+            changes.extend(change_of(&event));
+        }
         self.after.push(Action::Notify(event));
     }
 

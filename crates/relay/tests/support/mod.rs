@@ -64,9 +64,11 @@ impl RelayProcess {
     async fn start_in(folder: Arc<TempDir>, options: &[&str]) -> Self {
         let journal = journal_in(&folder);
         std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
-        let mut all = vec!["--log", "debug", "--journal", journal.to_str().unwrap()];
-        if !options.contains(&"--listen") {
-            all.extend(["--listen", "127.0.0.1:0"]);
+        let mut all = Vec::new();
+        for (option, value) in [("--journal", journal.to_str().unwrap()), ("--log", "debug"), ("--listen", "127.0.0.1:0")] {
+            if !options.contains(&option) {
+                all.extend([option, value]);
+            }
         }
         all.extend(options);
         let mut child = command(&all).spawn().unwrap();

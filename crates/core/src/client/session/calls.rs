@@ -1,7 +1,7 @@
 //! What the application asks of a session.
 
 use super::{AutoSync, Session};
-use crate::client::api::{DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
+use crate::client::api::{Change, DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
 use crate::client::context::Context;
 use crate::client::records::{NameRecord, OutboxRecord, ReadMark};
 use crate::client::transaction::Transaction;
@@ -36,6 +36,7 @@ impl Session {
     /// `startSession`.
     pub fn open(&mut self, transaction: &mut Transaction) -> Reply {
         self.change(transaction, true).open = true;
+        transaction.change(|| Change::Session { session_id: self.id().to_owned() });
         self.halted = None;
         Reply::Session(self.next_view())
     }
@@ -43,6 +44,7 @@ impl Session {
     /// `endSession`.
     fn close(&mut self, transaction: &mut Transaction) -> Reply {
         self.change(transaction, true).open = false;
+        transaction.change(|| Change::Session { session_id: self.id().to_owned() });
         self.ends_auto_sync = true;
         Reply::Done
     }
@@ -124,6 +126,15 @@ impl Session {
     /// the newest message in the outbox ([`Outbox::load`](super::outbox::Outbox::load)).
     pub(super) fn push_outbox(&mut self, transaction: &mut Transaction, entry: Entry) {
         self.enlist(transaction, false);
+        match &entry.message.replaces {
+            Some(target) if entry.message.kind.is_version() => {
+                transaction.change(|| Change::Stale { session_id: self.id().to_owned(), message_id: target.clone() });
+            }
+            _ if entry.message.kind == Kind::MESSAGE => {
+                transaction.change(|| Change::Message { session_id: self.id().to_owned(), entry: Box::new(entry.clone()) });
+            }
+            _ => {}
+        }
         // What is queued in one transaction is one record.
         let last = transaction.last_outbox_record(self.id());
         let logged_digest = self.next.log.digest(self.id(), &self.device);
@@ -173,6 +184,8 @@ impl Session {
         record.read_mark = ReadMark { message_id, sequence_number: sequence };
         let wallet = record.wallet.clone();
         record.watermarks.of(&wallet).raise(ReceiptStatus::Read, sequence);
+        let session_id = self.id().to_owned();
+        transaction.change(|| Change::Receipt { session_id, wallet, status: ReceiptStatus::Read, through: sequence });
         if self.flow.joined {
             let receipt = self.read_receipt(context.now);
             let (_, frame) = self.frame(context, receipt);
@@ -187,6 +200,7 @@ impl Session {
         self.flush_own_log(transaction);
         self.change(transaction, false).small_count = 0;
         transaction.clear_log(self.id());
+        transaction.change(|| Change::Cleared { session_id: self.id().to_owned() });
         Reply::Done
     }
 

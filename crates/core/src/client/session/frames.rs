@@ -1,8 +1,9 @@
 //! What the relay says in a session.
 
+use super::view::logged_status;
 use super::{STORE_DELAY_MS, Session};
 use crate::backoff::delay_ms;
-use crate::client::api::{Event, MessageStatus};
+use crate::client::api::{Change, Event, MessageStatus};
 use crate::client::context::Context;
 use crate::client::records::ReadMark;
 use crate::client::transaction::Transaction;
@@ -120,9 +121,10 @@ impl Session {
         self.flow.refusals = 0;
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
         for (index, (counter, sequence)) in places.enumerate() {
-            let is_told = *counter <= self.outbox.sent_counter();
+            let is_told = *counter <= self.outbox.sent_counter_on_disk();
             self.outbox.take_ack(*counter);
-            let Some(entry) = self.outbox.get(*counter) else { continue };
+            // One that the log has brought is sent too, also where that cannot be stored.
+            let Some(entry) = self.outbox.get(*counter).or_else(|| self.outbox.get_leaving(*counter)) else { continue };
             if entry.message.kind != Kind::VOID && !is_told {
                 let (session_id, message_id, status) = (session_id.clone(), entry.message.id.clone(), MessageStatus::Sent);
                 let event = Event::StatusChanged { session_id, message_id, status, error: None };
@@ -179,7 +181,16 @@ impl Session {
             }
             let watermark = self.change(transaction, false).watermarks.of(&wallet);
             let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };
-            if !watermark.raise(receipt.status, sequence) || wallet == own_wallet {
+            if !watermark.raise(receipt.status, sequence) {
+                continue;
+            }
+            transaction.change(|| Change::Receipt {
+                session_id: session_id.clone(),
+                wallet: wallet.clone(),
+                status: receipt.status,
+                through: sequence,
+            });
+            if wallet == own_wallet {
                 continue;
             }
             // Those whose place is stored; the others are told of when theirs is.
@@ -196,7 +207,7 @@ impl Session {
                 moved.push((sequence, receipt.message_id));
             }
             for (place, message_id) in moved {
-                let status = self.logged_status(place, &own_wallet);
+                let status = logged_status(&self.next, place, &own_wallet);
                 transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
             }
         }
@@ -215,7 +226,13 @@ impl Session {
                 let expected = refusal.expected_counter.unwrap_or(0);
                 if self.outbox.get(expected).is_some() {
                     // What it may have of those before is found out by sending them again.
+                    self.tell_waiting(context);
+                    let sent = self.outbox.sent_counter();
                     self.outbox.take_gap(expected - 1);
+                    for entry in self.outbox.between(self.outbox.sent_counter(), sent) {
+                        let (session_id, message_id) = (entry.message.session_id.clone(), entry.message.id.clone());
+                        context.change(|| Change::Status { session_id, message_id, status: MessageStatus::Queued, error: None });
+                    }
                     self.flow.updates.clear();
                     self.enlist(transaction, false);
                 } else if expected <= self.logged_counter() {
@@ -236,7 +253,7 @@ impl Session {
                 let refusals = self.flow.refusals;
                 let wait_ms = delay_ms(context.config.retry_delay_ms, refusals, context.random);
                 let retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
-                self.start_over();
+                self.start_over(context);
                 if self.fail_attempt(context.config.max_retries) {
                     transaction.fail_sync(self.id(), error.clone());
                 }
@@ -254,7 +271,7 @@ impl Session {
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
                 match refused.cloned() {
-                    Some(refused) => self.void(&refused, context.start, error, transaction),
+                    Some(refused) => self.void(context, &refused, error, transaction),
                     None => transaction.tell(Event::Warning { error }),
                 }
             }

@@ -1,8 +1,9 @@
 //! What enters the stored log of a session: batches of the relay, acknowledged own messages, imports.
 
+use super::view::logged_status;
 use super::{RECORD_HEADS_MAX, Session};
 use crate::batch::Batch;
-use crate::client::api::{Event, MessageStatus, Write};
+use crate::client::api::{Change, Event, MessageStatus, Write};
 use crate::client::context::Context;
 use crate::client::log_record::LogRecord;
 use crate::client::records::VersionsRecord;
@@ -83,6 +84,7 @@ impl Session {
                     transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
                 }
                 _ if entry.message.kind == Kind::MESSAGE => {
+                    transaction.change(|| Change::Message { session_id: session_id.clone(), entry: Box::new(entry.clone()) });
                     if is_concurrent {
                         conflicts.push(concurrent_messages(entry, fresh.iter(), |version| self.next.log.clock_of(version)));
                     }
@@ -223,9 +225,21 @@ impl Session {
             return false;
         }
         self.outbox.remove(counter);
+        self.tell_left(&message, transaction);
         self.tell_logged(&message, sequence, false, transaction);
         self.close_gap(context, transaction);
         true
+    }
+
+    /// Tells who observes that a message left the outbox, and does not come with the log.
+    pub(super) fn tell_left(&self, message: &Message, transaction: &mut Transaction) {
+        let session_id = || self.next.session_id.clone();
+        match &message.replaces {
+            Some(target) if message.kind.is_version() => {
+                transaction.change(|| Change::Stale { session_id: session_id(), message_id: target.clone() })
+            }
+            _ => transaction.change(|| Change::Removed { session_id: session_id(), message_id: message.id.clone() }),
+        }
     }
 
     /// Tells that an own message is in the log. That a void is in its place was told when it came to stand there.
@@ -235,7 +249,7 @@ impl Session {
         }
         let (session_id, message_id) = (self.next.session_id.clone(), message.id.clone());
         self.await_receipts(sequence, message_id.clone());
-        let status = self.logged_status(sequence, &message.sender_wallet);
+        let status = logged_status(&self.next, sequence, &message.sender_wallet);
         if !is_announced || status > MessageStatus::Sent {
             let (session_id, message_id) = (session_id.clone(), message_id.clone());
             transaction.tell(Event::StatusChanged { session_id, message_id, status, error: None });

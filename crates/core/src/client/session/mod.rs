@@ -13,7 +13,7 @@ mod view;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::client::api::{Event, MessageStatus, SyncStats, Write};
+use crate::client::api::{Change, Event, MessageStatus, SyncStats, Write};
 use crate::client::context::Context;
 use crate::client::records::{HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::sorted::Sorted;
@@ -24,7 +24,7 @@ use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbe
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
 use crate::log::{DeviceHead, LogHead};
-use crate::message::{Kind, Stamp};
+use crate::message::Stamp;
 use crate::time::Now;
 use outbox::Outbox;
 use sync::Operation;
@@ -120,6 +120,7 @@ struct Flow {
 }
 
 struct Update {
+    first_counter: u64,
     last_counter: u64,
     deadline_ms: u64,
 }
@@ -174,6 +175,7 @@ impl Session {
     pub fn create(record: SessionRecord, device: DeviceId, transaction: &mut Transaction) -> Session {
         let mut session = Session { is_new: true, ..Session::load(record, device) };
         session.enlist(transaction, true);
+        transaction.change(|| Change::Session { session_id: session.id().to_owned() });
         session
     }
 
@@ -384,17 +386,22 @@ impl Session {
 
     /// The connection is lost: what was sent on it and not acknowledged is queued again.
     pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
-        let flow = std::mem::take(&mut self.flow);
-        if let Some(last) = flow.updates.back() {
-            let unacknowledged = self.outbox.between(self.outbox.sent_counter(), last.last_counter);
-            for entry in unacknowledged.filter(|entry| entry.message.kind != Kind::VOID) {
-                context.tell(Event::StatusChanged {
-                    session_id: entry.message.session_id.clone(),
-                    message_id: entry.message.id.clone(),
-                    status: MessageStatus::Queued,
-                    error: None,
-                });
-            }
+        self.tell_waiting(context);
+        self.flow = Flow::default();
+    }
+
+    /// Tells that what was sent and not acknowledged is queued again.
+    fn tell_waiting(&self, context: &mut Context<'_>) {
+        if self.flow.updates.is_empty() {
+            return;
+        }
+        for entry in self.outbox.on_disk().into_iter().filter(|entry| self.status_of(entry) == MessageStatus::Sending) {
+            context.tell(Event::StatusChanged {
+                session_id: entry.message.session_id.clone(),
+                message_id: entry.message.id.clone(),
+                status: MessageStatus::Queued,
+                error: None,
+            });
         }
     }
 
@@ -429,7 +436,8 @@ impl Session {
     }
 
     /// What was said on this connection may not have been taken: all of it is to be said again, and asked again.
-    pub fn start_over(&mut self) {
+    pub fn start_over(&mut self, context: &mut Context<'_>) {
+        self.tell_waiting(context);
         self.flow = Flow { floor: self.flow.floor, ..Flow::default() };
         if let Some(operation) = &mut self.operation {
             operation.ask_again();

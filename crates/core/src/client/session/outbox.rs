@@ -98,6 +98,12 @@ impl Outbox {
         self.acknowledged_counter.max(self.taken_counter)
     }
 
+    /// The same of the messages on disk, whose counters the transaction under way may change.
+    pub fn sent_counter_on_disk(&self) -> u64 {
+        let outbox = self.replaced.as_deref().unwrap_or(self);
+        outbox.acknowledged_before.max(outbox.taken_counter)
+    }
+
     /// A message up to this counter is in the log that is about to be stored.
     pub fn acknowledge(&mut self, counter: u64) {
         self.acknowledged_counter = self.acknowledged_counter.max(counter);
@@ -125,6 +131,11 @@ impl Outbox {
 
     pub fn get(&self, counter: u64) -> Option<&Entry> {
         self.entries.get(&counter).map(|queued| &queued.entry)
+    }
+
+    /// One that the transaction under way takes away.
+    pub fn get_leaving(&self, counter: u64) -> Option<&Entry> {
+        self.leaving.get(&counter).map(|queued| &queued.entry)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {

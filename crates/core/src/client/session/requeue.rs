@@ -28,13 +28,13 @@ impl Session {
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
     /// go on.
-    pub(super) fn void(&mut self, refused: &Entry, start: &str, error: SyncError, transaction: &mut Transaction) {
+    pub(super) fn void(&mut self, context: &mut Context<'_>, refused: &Entry, error: SyncError, transaction: &mut Transaction) {
         if refused.message.kind == Kind::VOID {
             return self.halt(error, transaction);
         }
         // A name that belongs to another message is not the void's either.
         let (counter, is_taken) = (refused.counter, error.code == ErrorCode::MessageIdTaken);
-        let id = if is_taken { message_id(self.id(), &self.device, start, counter) } else { refused.message.id.clone() };
+        let id = if is_taken { message_id(self.id(), &self.device, context.start, counter) } else { refused.message.id.clone() };
         transaction.tell(Event::StatusChanged {
             session_id: self.id().to_owned(),
             message_id: refused.message.id.clone(),
@@ -53,25 +53,26 @@ impl Session {
                 entry.message = Message { id, sender_wallet, timestamp, session_id, kind: Kind::VOID, ..Message::default() };
             }
         };
-        self.number_anew(empty, transaction);
+        self.tell_left(&refused.message, transaction);
+        self.number_anew(context, empty, transaction);
     }
 
     /// A message left the outbox without having been taken under its counter. Those behind it move up, and so the next
     /// messages get counters that names were made of already: with another start their names are others.
     pub(super) fn close_gap(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         *context.start = new_start(context.random);
-        self.number_anew(|_| {}, transaction);
+        self.number_anew(context, |_| {}, transaction);
     }
 
     /// Numbers the messages of the outbox anew behind those that are in the log. What comes before the first change keeps
     /// its bytes. Nothing is sent before this device has announced itself again: frames with the old numbers may be on
     /// their way, and until then the relay takes nothing that follows the one it refused.
-    fn number_anew(&mut self, change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
+    fn number_anew(&mut self, context: &mut Context<'_>, change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
+        self.start_over(context);
         let logged = self.logged_counter();
         let waiting = self.outbox.iter().zip(logged + 1..).take_while(|(entry, counter)| entry.counter == *counter).count() as u64;
         let acknowledged = self.outbox.acknowledged_counter().min(logged + waiting);
         self.make_anew(logged, acknowledged, change, transaction);
-        self.start_over();
     }
 
     fn make_anew(&mut self, before: u64, acknowledged: u64, mut change: impl FnMut(&mut Entry), transaction: &mut Transaction) {

@@ -234,7 +234,7 @@ impl Session {
             }
             self.transmit(context, Body::SyncUpdate(SyncUpdate { messages, last_digest }));
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
-            self.flow.updates.push_back(Update { last_counter, deadline_ms });
+            self.flow.updates.push_back(Update { first_counter: sent + 1, last_counter, deadline_ms });
         }
     }
 

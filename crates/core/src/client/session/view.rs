@@ -46,6 +46,8 @@ impl Session {
             device_id: device.to_owned(),
             last_synced_sequence: record.log.end(),
             queued_message_count: self.told_queue,
+            read_through: record.watermarks.iter().find(|(wallet, _)| *wallet == record.wallet).map_or(0, |(_, watermark)| watermark.read),
+            is_active: record.open,
             vector_clock,
         }
     }
@@ -74,7 +76,7 @@ impl Session {
         for (entry, clock) in entries {
             let status = match entry.sequence_number {
                 0 => self.status_of(&entry),
-                sequence => self.logged_status(sequence, &entry.message.sender_wallet),
+                sequence => logged_status(&self.stored, sequence, &entry.message.sender_wallet),
             };
             shown.extend(self.message_view(entry, clock, status, &edits, strategy));
         }
@@ -97,7 +99,7 @@ impl Session {
         if entry.message.kind != Kind::MESSAGE {
             return None;
         }
-        let vector_clock = clock.unwrap_or_else(|| self.next.log.clock_of(&entry));
+        let vector_clock = clock.unwrap_or_else(|| self.stored.log.clock_of(&entry));
         let Entry { message, sequence_number, server_timestamp, device_id, .. } = entry;
         let versions = self.versions_of(&message, edits);
         let ranked = ranked(&versions, &message.sender_wallet, strategy);
@@ -134,31 +136,31 @@ impl Session {
     }
 
     /// How far a message of the outbox is.
-    fn status_of(&self, entry: &Entry) -> MessageStatus {
+    pub(super) fn status_of(&self, entry: &Entry) -> MessageStatus {
         if entry.message.kind == Kind::VOID {
             MessageStatus::Failed
-        } else if entry.counter <= self.outbox.sent_counter() {
+        } else if entry.counter <= self.outbox.sent_counter_on_disk() {
             MessageStatus::Sent
-        } else if self.flow.updates.back().is_some_and(|update| entry.counter <= update.last_counter) {
+        } else if self.flow.updates.iter().any(|update| (update.first_counter..=update.last_counter).contains(&entry.counter)) {
             MessageStatus::Sending
         } else {
             MessageStatus::Queued
         }
     }
+}
 
-    /// How far an entry of the log is: by what the wallets that did not write it have.
-    pub(super) fn logged_status(&self, sequence: u64, sender_wallet: &str) -> MessageStatus {
-        let others = self.next.watermarks.iter().filter(|(wallet, _)| *wallet != sender_wallet);
-        others.fold(MessageStatus::Sent, |status, (_, watermark)| {
-            if watermark.read >= sequence {
-                MessageStatus::Read
-            } else if watermark.delivered >= sequence {
-                status.max(MessageStatus::Delivered)
-            } else {
-                status
-            }
-        })
-    }
+/// How far an entry of the log is: by what the wallets that did not write it have.
+pub(super) fn logged_status(record: &SessionRecord, sequence: u64, sender_wallet: &str) -> MessageStatus {
+    let others = record.watermarks.iter().filter(|(wallet, _)| *wallet != sender_wallet);
+    others.fold(MessageStatus::Sent, |status, (_, watermark)| {
+        if watermark.read >= sequence {
+            MessageStatus::Read
+        } else if watermark.delivered >= sequence {
+            status.max(MessageStatus::Delivered)
+        } else {
+            status
+        }
+    })
 }
 
 fn version_view(version: &Entry) -> VersionView {

@@ -1,0 +1,148 @@
+// Who is told what. Handlers outlive engines: each engine that starts tells those events that somebody listens to.
+
+import type {
+  Conflict, ConnectionState, DeviceState, MessageStatus, SolConnectSDK as Engine, SyncEvents, SyncProgress, SyncStats,
+} from '../solconnect_sync.js';
+import { functionOf, unknownName } from './arguments.js';
+import { errorOf, type SyncError } from './errors.js';
+
+/**
+ * What each event tells. The names of the first protocol, such as `onStatusChanged`, work too: their handlers get the same
+ * values one by one, in this order.
+ */
+export interface SdkEvents {
+  /** A sync of a session began. */
+  syncStarted: { sessionId: string };
+  /** It went on. `messagesSynced` never falls. */
+  syncProgress: { sessionId: string; progress: SyncProgress };
+  /** All is sent and stored. */
+  syncCompleted: { sessionId: string; stats: SyncStats };
+  /** It failed for now, with one of the codes of `syncMessages`; what is queued stays queued. */
+  syncFailed: { sessionId: string; error: SyncError };
+  /** Messages, or versions of one message, were written without knowing of each other. */
+  conflictDetected: { sessionId: string; conflicts: Conflict[] };
+  /** An own message is in the stored log. */
+  messageSynced: { sessionId: string; messageId: string };
+  /**
+   * A message of this wallet moved on. With `failed`, `error` says why the relay refused it for good: `MESSAGE_ID_TAKEN`,
+   * `MESSAGE_TOO_LARGE`, `INVALID_MESSAGE_FORMAT`, or another refusal of the relay.
+   */
+  statusChanged: { sessionId: string; messageId: string; status: MessageStatus; error?: SyncError };
+  /** A message has another winning version, or its versions are in conflict. */
+  messageChanged: { sessionId: string; messageId: string };
+  /** Devices of a session came, left or went on. */
+  devicesChanged: { sessionId: string; devices: DeviceState[] };
+  /** The connection to the relay changed. */
+  connectionChanged: { state: ConnectionState };
+  /** So many messages wait now. */
+  queueChanged: { queuedMessageCount: number };
+  /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
+  deviceReplaced: { oldId: string; newId: string };
+  /** Something is wrong that no call can be blamed for; see `onWarning` for the codes. */
+  warning: { error: SyncError };
+  /** Another wallet is connected now, or none (`null`): by a call, or because the person switched in the wallet itself. */
+  walletChanged: { address: string | null };
+}
+
+type EventName = keyof SdkEvents;
+
+/** In the order of the arguments of handlers of the old names. */
+const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string)[] } = {
+  syncStarted: ['sessionId'],
+  syncProgress: ['sessionId', 'progress'],
+  syncCompleted: ['sessionId', 'stats'],
+  syncFailed: ['sessionId', 'error'],
+  conflictDetected: ['sessionId', 'conflicts'],
+  messageSynced: ['sessionId', 'messageId'],
+  statusChanged: ['sessionId', 'messageId', 'status', 'error'],
+  messageChanged: ['sessionId', 'messageId'],
+  devicesChanged: ['sessionId', 'devices'],
+  connectionChanged: ['state'],
+  queueChanged: ['queuedMessageCount'],
+  deviceReplaced: ['oldId', 'newId'],
+  warning: ['error'],
+  walletChanged: ['address'],
+};
+
+type Handler = (...values: never[]) => void;
+
+interface Listener {
+  /** The name that it was added under. */
+  readonly event: string;
+  readonly handler: Handler;
+}
+
+const oldName = (name: EventName): string => `on${name[0]?.toUpperCase()}${name.slice(1)}`;
+
+/** Adds, removes and tells the handlers of an SDK. */
+export class Listeners {
+  #listeners: readonly Listener[] = [];
+  #engine: Engine | null = null;
+  /** What the engine tells already. */
+  #forwarded = new Set<EventName>();
+
+  /**
+   * Adds a handler; the same one of the same event is added once.
+   *
+   * Errors, thrown: `INVALID_ARGUMENT` for an event that there is not, and for a handler that is no function.
+   */
+  add(event: unknown, handler: Handler): () => void {
+    const name = nameOf(event);
+    functionOf('the handler', handler);
+    this.remove(event, handler);
+    this.#listeners = [...this.#listeners, { event: event as string, handler }];
+    this.#forward(name);
+    return () => this.remove(event, handler);
+  }
+
+  /** Removes a handler; also one that was not added. */
+  remove(event: unknown, handler: unknown): void {
+    this.#listeners = this.#listeners.filter((listener) => listener.event !== event || listener.handler !== handler);
+  }
+
+  /** From now on events come from this engine, or from none. */
+  attach(engine: Engine | null): void {
+    this.#engine = engine;
+    this.#forwarded = new Set();
+    for (const { event } of this.#listeners) this.#forward(nameOf(event));
+  }
+
+  #forward(name: EventName): void {
+    const engine = this.#engine;
+    if (!engine || name === 'walletChanged' || this.#forwarded.has(name)) return;
+    this.#forwarded.add(name);
+    const place = (FIELDS[name] as readonly string[]).indexOf('error');
+    const tell = (...values: unknown[]): void => {
+      if (this.#engine !== engine) return;
+      if (values[place]) values[place] = errorOf(values[place]);
+      this.#tell(name, values);
+    };
+    engine.on(oldName(name) as keyof SyncEvents, tell);
+  }
+
+  /** Tells of an event that the surface makes. */
+  emit<E extends EventName>(name: E, event: SdkEvents[E]): void {
+    this.#tell(name, FIELDS[name].map((field) => event[field]));
+  }
+
+  /** A handler that throws is reported and disturbs nobody. */
+  #tell(name: EventName, values: readonly unknown[]): void {
+    for (const { event, handler } of this.#listeners) {
+      if (event !== name && event !== oldName(name)) continue;
+      const fields = FIELDS[name].map((field, place) => [field, values[place]] as const).filter(([, value]) => value !== undefined);
+      try {
+        if (event === name) (handler as (event: object) => void)(Object.fromEntries(fields));
+        else (handler as (...values: readonly unknown[]) => void)(...values);
+      } catch (thrown) {
+        console.error(thrown);
+      }
+    }
+  }
+}
+
+function nameOf(event: unknown): EventName {
+  const names = Object.keys(FIELDS) as EventName[];
+  const name = names.find((name) => name === event || oldName(name) === event);
+  if (!name) throw unknownName('the SDK', 'event', typeof event === 'string' ? event : typeof event, names);
+  return name;
+}

@@ -1,0 +1,245 @@
+// Which wallet's engine runs. The last call wins: what an earlier one was waiting for changes nothing any more.
+
+import * as wasm from '../solconnect_sync.js';
+import type { SdkConfig, WalletInfo } from '../solconnect_sync.js';
+import { abortable } from './arguments.js';
+import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
+import { Directory } from './directory.js';
+import { adopt, errorOf, SyncError, unwrap } from './errors.js';
+import type { Changes } from './changes.js';
+import type { Listeners } from './events.js';
+import { load } from './load.js';
+import { openWallet, type OpenWallet } from './wallets.js';
+
+/** A wallet with its running engine. */
+export interface Account {
+  readonly address: string;
+  readonly kind: WalletInfo['kind'];
+  readonly engine: wasm.SolConnectSDK;
+  /** What can sign; `null` where only the address is known, since the last visit. */
+  readonly wallet: OpenWallet | null;
+  /** Ends with the wallet's own news. */
+  unwatch: () => void;
+}
+
+/** A wallet that the application gave, the local one, or the one of the last visit. */
+export type Choice = { readonly given: unknown } | 'local' | 'last';
+
+export class Lifecycle {
+  account: Account | null = null;
+  isRunning = false;
+  #config: Config;
+  /** What the last `initialize` makes ready. */
+  #ready: Promise<Directory> | null = null;
+  /** Counts `initialize` and `cleanup`. */
+  #run = 0;
+  /** Counts what was asked for of the wallet: an answer that belongs to an older number is too late. */
+  #turn = 0;
+  /** Starts and stops of engines, one after the other. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** Wallets that are asking the person, so that the same one is asked once. */
+  #prompts = new Map<unknown, Promise<OpenWallet>>();
+  #isOffline = false;
+  #audience: readonly [Listeners, Changes];
+  #onAccount: (account: Account | null) => void;
+
+  constructor(config: Config, audience: readonly [Listeners, Changes], onAccount: (account: Account | null) => void) {
+    this.#config = config;
+    this.#audience = audience;
+    this.#onAccount = onAccount;
+  }
+
+  /** What goes wrong where nobody waits for it. */
+  #warn(thrown: unknown): void {
+    this.#audience[0].emit('warning', { error: errorOf(thrown) });
+  }
+
+  /** The relay's address; `null` where the application brings its own transport. */
+  get relay(): string | null {
+    return relayOf(this.#config);
+  }
+
+  /** Changes options for the next `initialize`. */
+  configure(options: SdkConfig): void {
+    this.#config = configOf({ ...this.#config, ...options }).config;
+  }
+
+  /** Loads what is needed. While it runs, a second call does nothing more. */
+  async initialize(signal?: AbortSignal): Promise<void> {
+    if (!this.isRunning || !this.#ready) {
+      this.isRunning = true;
+      const run = (this.#run += 1);
+      this.#ready = this.#enqueue(async () => {
+        checkEnvironment(this.#config);
+        await load();
+        checkValues(this.#config);
+        return new Directory(this.#config.databaseName, wasm.walletAddress);
+      });
+      this.#ready.catch(() => {
+        if (run === this.#run) this.isRunning = false;
+      });
+    }
+    await abortable(this.#ready, signal);
+    if (!this.isRunning) throw superseded('cleanup');
+  }
+
+  /** Stops everything. */
+  async cleanup(): Promise<void> {
+    this.isRunning = false;
+    this.#ready = null;
+    this.#run += 1;
+    this.#turn += 1;
+    await this.#enqueue(() => this.#replace(null));
+  }
+
+  /** Works offline by wish, or no longer; also for wallets that come later. */
+  setOffline(isOffline: boolean): void {
+    this.#isOffline = isOffline;
+    this.account?.engine.setOffline(isOffline);
+  }
+
+  /** Connects a wallet, asking the person where the wallet does. */
+  async connect(choice: Choice, signal?: AbortSignal): Promise<WalletInfo> {
+    if (!this.isRunning || !this.#ready) throw notInitialized();
+    const turn = (this.#turn += 1);
+    try {
+      const directory = await abortable(this.#ready, signal);
+      const opened = await abortable(this.#open(choice, directory), signal);
+      await abortable(this.#enqueue(() => this.#switch(turn, opened, directory)), signal);
+      // A later call may ask for the same wallet: its turn is next, and both are right.
+      if (turn !== this.#turn) await abortable(this.#queue, signal);
+      if (this.account?.address !== opened.address) throw superseded('another call');
+      return { address: opened.address, kind: opened.kind };
+    } catch (thrown) {
+      // What was given up must not come about when the wallet answers after all.
+      if (turn === this.#turn) this.#turn += 1;
+      throw thrown;
+    }
+  }
+
+  /** Disconnects the wallet; with `wipe`, all that is stored of it here is deleted. */
+  async disconnect(wipe: boolean): Promise<void> {
+    if (!this.isRunning || !this.#ready) throw notInitialized();
+    this.#turn += 1;
+    const directory = await this.#ready;
+    await this.#enqueue(async () => {
+      const address = this.account?.address;
+      await this.#replace(null);
+      await directory.forgetLast();
+      if (wipe && address !== undefined) await directory.wipe(address);
+    });
+  }
+
+  async #open(choice: Choice, directory: Directory): Promise<Opened> {
+    const local = async (): Promise<Opened> => {
+      const wallet = await directory.localWallet();
+      return { address: wallet.address, kind: 'local', wallet };
+    };
+    if (choice === 'local') return local();
+    if (choice === 'last') {
+      const last = await directory.last();
+      return !last || last.kind === 'local' ? local() : { ...last, wallet: null };
+    }
+    let prompt = this.#prompts.get(choice.given);
+    if (!prompt) {
+      prompt = openWallet(choice.given, { addressOf: wasm.walletAddress, check: wasm.checkWallet })
+        .finally(() => this.#prompts.delete(choice.given));
+      this.#prompts.set(choice.given, prompt);
+    }
+    const wallet = await prompt;
+    return { address: wallet.address, kind: wallet.kind, wallet };
+  }
+
+  /** Has this wallet's engine run, unless its turn is over. */
+  async #switch(turn: number, { address, kind, wallet }: Opened, directory: Directory): Promise<void> {
+    if (turn !== this.#turn) return;
+    const isSame = this.account?.address === address;
+    if (!isSame) await this.#replace(null);
+    const engine = this.account?.engine ?? (await this.#start(address));
+    this.account?.unwatch();
+    const account: Account = { address, kind, engine, wallet, unwatch: () => {} };
+    await this.#replace(account);
+    try {
+      if (wallet) account.unwatch = wallet.onAccountChanged((now) => this.#follow(wallet, now, directory));
+    } catch (thrown) {
+      await this.#replace(null);
+      throw thrown;
+    }
+    directory.remember(address, kind).catch((thrown: unknown) => this.#warn(thrown));
+  }
+
+  async #start(address: string): Promise<wasm.SolConnectSDK> {
+    const engine = new wasm.SolConnectSDK({ ...this.#config, databaseName: `${this.#config.databaseName}/${address}` });
+    // First: it may have something to tell of its start.
+    this.#attach(engine);
+    try {
+      unwrap(adopt(await engine.initialize()));
+      if (this.#isOffline) engine.setOffline(true);
+      unwrap(adopt(await engine.connectWallet(address)));
+      return engine;
+    } catch (thrown) {
+      this.#attach(null);
+      await engine.cleanup();
+      engine.free();
+      throw thrown;
+    }
+  }
+
+  #attach(engine: wasm.SolConnectSDK | null): void {
+    for (const listening of this.#audience) listening.attach(engine);
+  }
+
+  /** Puts an account in the place of the one that runs. What is asked of the former is answered before. */
+  async #replace(account: Account | null): Promise<void> {
+    const former = this.account;
+    this.account = account;
+    if (former?.address !== account?.address) this.#onAccount(account);
+    if (former && former.engine !== account?.engine) {
+      this.#attach(null);
+      former.unwatch();
+      await former.engine.cleanup();
+      former.engine.free();
+    }
+  }
+
+  /** The person switched to another account in the wallet, or left it. */
+  #follow(wallet: OpenWallet, address: string | null, directory: Directory): void {
+    if (this.account?.wallet !== wallet || this.account.address === address) return;
+    const turn = (this.#turn += 1);
+    const followed = this.#enqueue(async () => {
+      if (turn !== this.#turn) return;
+      if (address === null) await this.#replace(null);
+      else await this.#switch(turn, { address, kind: wallet.kind, wallet }, directory);
+    });
+    followed.catch((thrown: unknown) => this.#warn(thrown));
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#queue.then(work);
+    this.#queue = next.catch(() => {});
+    return next;
+  }
+}
+
+/**
+ * The engine says what is wrong with the values of options.
+ *
+ * Errors, thrown: `INVALID_ARGUMENT`.
+ */
+export function checkValues(config: Config): void {
+  try {
+    new wasm.SolConnectSDK(config).free();
+  } catch (thrown) {
+    throw errorOf(thrown);
+  }
+}
+
+interface Opened {
+  readonly address: string;
+  readonly kind: WalletInfo['kind'];
+  readonly wallet: OpenWallet | null;
+}
+
+export const notInitialized = (): SyncError => new SyncError('SDK_NOT_INITIALIZED', 'call initialize() first');
+
+const superseded = (by: string): SyncError => new SyncError('CALL_SUPERSEDED', `${by} came meanwhile, and the last one wins`);

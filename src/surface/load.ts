@@ -1,0 +1,113 @@
+// Loads the wasm when asked to, and never before.
+
+import * as json from '../json/solconnect_sync_json.js';
+import instantiate, { setFrameCodecLoader } from '../solconnect_sync.js';
+import { describe, SyncError } from './errors.js';
+
+/** Where the wasm comes from, where it shall not come from the package itself. */
+export interface InitOptions {
+  /** An address to fetch it from. Nothing else is tried where that fails. */
+  wasmUrl?: string | URL;
+  module?: WebAssembly.Module;
+  bytes?: BufferSource;
+  /**
+   * Where the second module comes from, which is loaded for an application's own transport alone: `bytes` of
+   * `solconnect-sync/json`, for bundlers that do not find the file by themselves.
+   */
+  jsonBytes?: () => Promise<BufferSource>;
+}
+
+type Wasm = WebAssembly.Module | BufferSource;
+
+// Bundlers look for these very expressions: they copy the file and put its new address here. The paths start in the package's
+// folder `pkg`, where this code ends up.
+const besideThis = (): Promise<Wasm> => fetchWasm(new URL('./solconnect_sync_bg.wasm', import.meta.url));
+const jsonBesideThis = (): Promise<Wasm> => fetchWasm(new URL('./json/solconnect_sync_json_bg.wasm', import.meta.url));
+
+// Some bundlers leave such an expression alone (esbuild, Bun, Deno, Rollup; Vite below 8 when it prepares dependencies for its
+// dev server), and then there is no file at that address. All of them follow an import. Production builds of Vite (`PROD`) copy
+// the file, and are without this import: below 8 they cannot build a worker with one.
+const isViteBuild = (import.meta as { env?: { PROD?: boolean } }).env?.PROD;
+const inlined = (): Promise<Wasm> => import('../inlined.js').then(({ bytes }) => bytes());
+
+let sources: (() => Promise<Wasm>)[] = isViteBuild ? [besideThis] : [besideThis, inlined];
+
+/** Where `load` takes the wasm from in place of the package's file: `solconnect-sync/inline` calls it. */
+export function setWasmSource(source: () => Promise<BufferSource>): void {
+  sources = [source];
+}
+
+let loading: Promise<void> | null = null;
+let isLoaded = false;
+
+/** Loads the wasm. A second call does nothing; after a failure it may be called again. Rejects with SDK_INITIALIZATION_FAILED. */
+export function load(options: InitOptions = {}): Promise<void> {
+  loading ??= start(options).catch((cause: unknown) => {
+    loading = null;
+    throw new SyncError('SDK_INITIALIZATION_FAILED', `the wasm could not be loaded: ${describe(cause)}`, { cause });
+  });
+  return loading;
+}
+
+/** Throws SDK_NOT_INITIALIZED where the wasm is not loaded. */
+export function checkLoaded(): void {
+  if (!isLoaded) throw new SyncError('SDK_NOT_INITIALIZED', 'call init() first');
+}
+
+async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () => Promise<BufferSource> }: InitOptions): Promise<void> {
+  const given = module ?? bytes;
+  if (given) await instantiate({ module_or_path: given });
+  else if (wasmUrl) await instantiate({ module_or_path: await fetchWasm(wasmUrl) });
+  else await startFromPackage();
+  setFrameCodecLoader(async () => {
+    await json.default({ module_or_path: await jsonBytes() });
+    return json;
+  });
+  isLoaded = true;
+}
+
+async function startFromPackage(): Promise<void> {
+  const reasons: string[] = [];
+  for (const source of sources) {
+    try {
+      await instantiate({ module_or_path: await source() });
+      return;
+    } catch (error) {
+      const reason = String(error);
+      // The page forbids all WebAssembly, from wherever it comes.
+      if (/content security policy|blocked by csp/i.test(reason)) {
+        throw new Error(`the page's Content-Security-Policy forbids WebAssembly: its script-src needs 'wasm-unsafe-eval' (${reason})`, { cause: error });
+      }
+      reasons.push(reason);
+    }
+  }
+  throw new Error(reasons.join('; nor from the JavaScript: '));
+}
+
+/** Reads wasm from an address, and says what is wrong with an answer that is none. */
+async function fetchWasm(address: string | URL): Promise<Wasm> {
+  const file = await readFile(address);
+  if (file) return file;
+  const response = await fetch(address).catch((cause: unknown) => {
+    const why = "no connection, or the page's Content-Security-Policy forbids it (connect-src)";
+    throw new Error(`${address} could not be fetched: ${why}`, { cause });
+  });
+  if (!response.ok) throw new Error(`${address} answered with status ${response.status}: the file is not there`);
+  const type = response.headers.get('content-type') ?? '';
+  if (type.startsWith('application/wasm')) return WebAssembly.compileStreaming(response);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  // Every wasm begins with these four characters.
+  if (String.fromCharCode(...bytes.subarray(0, 4)) === '\0asm') return bytes;
+  throw new Error(`${address} answered with ${type.includes('html') ? 'HTML' : `something else (${type || 'of no type'})`} in place of wasm: the file is not there`);
+}
+
+interface NodeProcess {
+  getBuiltinModule?(name: 'node:fs/promises'): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+}
+
+/** The file of a `file:` address, where this is no browser: `fetch` of Node.js reads none. No import, which bundlers would follow. */
+async function readFile(address: string | URL): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (!String(address).startsWith('file:')) return undefined;
+  const { process } = globalThis as { process?: NodeProcess };
+  return process?.getBuiltinModule?.('node:fs/promises').readFile(new URL(address));
+}

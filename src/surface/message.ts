@@ -1,0 +1,135 @@
+// One message as applications see it, and what makes two of them the same.
+
+import type { MessageStatus, VersionView } from '../solconnect_sync.js';
+import { errorOf, type SyncError } from './errors.js';
+import type { StoredMessage } from './source.js';
+
+/**
+ * A message of a live list. It is frozen: a change makes another object, and a message that did not change stays the same object.
+ *
+ * @example
+ * ```ts
+ * for (const { id, isOwn, text, deleted } of list.getSnapshot().items) show(id, isOwn, deleted ? 'deleted' : text);
+ * ```
+ */
+export interface Message {
+  /** Its id, which never changes. */
+  readonly id: string;
+  /** Its session. */
+  readonly sessionId: string;
+  /** Who wrote it. */
+  readonly senderWallet: string;
+  /** Whether the connected wallet wrote it, on this device or on another. */
+  readonly isOwn: boolean;
+  /** What to show: the text of the winning version, empty where it was deleted. Text, never HTML. */
+  readonly text: string;
+  /** A media type, where the writer gave one. */
+  readonly contentType?: string;
+  /** When, by the writer's clock, ISO 8601. */
+  readonly timestamp: string;
+  /** The device that wrote it. */
+  readonly deviceId: string;
+  /** Its place in the log; absent while it is queued. */
+  readonly sequenceNumber?: number;
+  /** What its device knew. */
+  readonly vectorClock: Readonly<Record<string, number>>;
+  /** How far it is. */
+  readonly status: MessageStatus;
+  /** With `failed`: why. */
+  readonly error?: SyncError;
+  /** Whether a later version is shown. */
+  readonly edited: boolean;
+  /** Whether the winning version deleted it. */
+  readonly deleted: boolean;
+  /** Whether an own version of it, an edit or its deletion, is not in the log yet. */
+  readonly pendingEdit: boolean;
+  /** Its versions, the winner first; more than one where they are in conflict. */
+  readonly versions: readonly Readonly<VersionView>[];
+  /** The same as `sessionId`. */
+  readonly session_id: string;
+  /** The same as `senderWallet`. */
+  readonly sender_wallet: string;
+  /** The same as `contentType`. */
+  readonly content_type?: string;
+}
+
+/** A message of the engine as applications see it. */
+export function messageOf(view: StoredMessage, wallet: string | null): Message {
+  return Object.freeze({
+    id: view.id,
+    sessionId: view.session_id,
+    senderWallet: view.sender_wallet,
+    isOwn: view.sender_wallet === wallet,
+    text: view.text,
+    ...(view.content_type !== undefined && { contentType: view.content_type, content_type: view.content_type }),
+    timestamp: view.timestamp,
+    deviceId: view.deviceId,
+    ...(view.sequenceNumber !== undefined && { sequenceNumber: view.sequenceNumber }),
+    vectorClock: Object.freeze({ ...view.vectorClock }),
+    status: view.status,
+    ...(view.error && { error: errorOf(view.error) }),
+    edited: view.edited,
+    deleted: view.deleted,
+    pendingEdit: view.pendingEdit ?? false,
+    versions: Object.freeze(view.versions.map((version) => Object.freeze({ ...version }))),
+    session_id: view.session_id,
+    sender_wallet: view.sender_wallet,
+  });
+}
+
+/** The same message with another status. */
+export function withStatus(message: Message, status: MessageStatus, error?: SyncError): Message {
+  if (!message.error && !error) return Object.freeze({ ...message, status });
+  const { error: _, ...others } = message;
+  return Object.freeze({ ...others, status, ...(error && { error }) });
+}
+
+/** Ids are the writers' own: two wallets may have given the same. */
+export const keyOf = (wallet: string, id: string): string => `${wallet} ${id}`;
+
+/** Whether the queued one is the one that came into the log, and not another to which its writer gave the same id elsewhere. */
+export const isOneMessage = (queued: Message, logged: Message): boolean =>
+  queued.deviceId === logged.deviceId || queued.text === logged.text || queued.edited || logged.edited;
+
+/** In the log a message only moves on. */
+const STEPS: readonly MessageStatus[] = ['sent', 'delivered', 'read'];
+
+/** The later one of two statuses of a message in the log; `failed` stays. */
+export const furthest = (one: MessageStatus, other: MessageStatus): MessageStatus =>
+  other === 'failed' || STEPS.includes(one) && STEPS.indexOf(other) > STEPS.indexOf(one) ? other : one;
+
+/** Whether two plain values say the same. */
+export function isSame(one: unknown, other: unknown): boolean {
+  if (one === other) return true;
+  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) return false;
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length
+    && names.every((name) => Object.hasOwn(other, name) && isSame((one as { [name: string]: unknown })[name], (other as { [name: string]: unknown })[name]));
+}
+
+/** How far the wallets of a session are, as receipts told. */
+export class Receipts {
+  readonly #wallets = new Map<string, { delivered: number; read: number }>();
+
+  /** Takes a receipt; returns the sequence number up to which it was known already. */
+  take(wallet: string, status: 'delivered' | 'read', through: number): number {
+    const known = this.#wallets.get(wallet) ?? { delivered: 0, read: 0 };
+    this.#wallets.set(wallet, known);
+    const before = known[status];
+    known[status] = Math.max(before, through);
+    return before;
+  }
+
+  /** How far a message of the log is at least, by what the wallets that did not write it have. */
+  raise(message: Message): Message {
+    const { sequenceNumber, senderWallet } = message;
+    if (sequenceNumber === undefined) return message;
+    let status = message.status;
+    for (const [wallet, { delivered, read }] of this.#wallets) {
+      if (wallet === senderWallet) continue;
+      if (read >= sequenceNumber) status = furthest(status, 'read');
+      else if (delivered >= sequenceNumber) status = furthest(status, 'delivered');
+    }
+    return status === message.status ? message : withStatus(message, status);
+  }
+}

@@ -1,0 +1,582 @@
+// The class SolConnectSDK: checks what it is given, and hands it to the engine of the wallet that is connected.
+
+import type * as wasm from '../solconnect_sync.js';
+import type {
+  ConnectionState, DeliveryReceipt, DeviceState, MessageStatus, SdkConfig, SdkError, SessionView, Subscription, SyncEvents, SyncStats,
+  SyncStatus, WalletInfo,
+} from '../solconnect_sync.js';
+import { abortable, flagOf, functionOf, optionsOf, signalOf } from './arguments.js';
+import { configOf } from './config.js';
+import { adopt, errorOf, failed, type Result, settle, SyncError } from './errors.js';
+import { Listeners, type SdkEvents } from './events.js';
+import { type Choice, Lifecycle, notInitialized } from './lifecycle.js';
+import { Changes } from './changes.js';
+import { Conversations, type ConversationList } from './conversations.js';
+import { type Message, messageOf } from './message.js';
+import { type MessageList, type MessageListOptions, MessageLists } from './messages.js';
+import { Reasons } from './reasons.js';
+import { type Session, sessionOf } from './session.js';
+import type { Source } from './source.js';
+import { Subscriptions } from './subscriptions.js';
+import type { WalletSource } from './wallets.js';
+
+type Engine = wasm.SolConnectSDK;
+type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+
+/** What calls take that can be long. When the signal is aborted, the call answers `CALL_ABORTED`; what it had begun may still happen. */
+export interface Abortable {
+  signal?: AbortSignal;
+}
+
+/** Connects what is no argument of `connectWallet`: the wallet of the last visit. */
+export let connectChoice: (sdk: SolConnectSDK, choice: Choice, signal: AbortSignal | undefined) => Promise<Result<WalletInfo>>;
+
+/** What waits in the outboxes, oldest first in each session. */
+export let queuedMessages: (sdk: SolConnectSDK) => Promise<Result<Message[]>>;
+
+/** Changes options for the next `initialize`. Errors, thrown: `INVALID_ARGUMENT`. */
+export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
+
+/**
+ * One device of a wallet: messages written offline wait in this browser and are delivered exactly once.
+ *
+ * Asynchronous methods resolve with a `Result` and never reject; what a method calls its errors are the `code`s of `error`
+ * there. Every method that needs a wallet answers `SDK_NOT_INITIALIZED` before `initialize` and `WALLET_NOT_CONNECTED` before
+ * a wallet is connected. Methods may be taken off the object (`const { sendMessage } = sdk`). Overlapping calls of
+ * `initialize`, `cleanup`, `connectWallet`, `disconnectWallet` and `logout` end in what the last one asked for; the others
+ * answer `CALL_SUPERSEDED`. All times are in milliseconds, unless a name says otherwise.
+ *
+ * @example
+ * ```ts
+ * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: window.solana });
+ * ```
+ */
+export class SolConnectSDK {
+  static {
+    connectChoice = (sdk, choice, signal) => settle(() => sdk.#lifecycle.connect(choice, signal));
+    queuedMessages = (sdk) => sdk.#messages((engine) => engine.getQueuedMessages());
+    configure = (sdk, options) => sdk.#lifecycle.configure(options);
+  }
+
+  #listeners = new Listeners();
+  #subscriptions = new Subscriptions();
+  #changes = new Changes();
+  #lifecycle: Lifecycle;
+  #reasons: Reasons;
+  #lists: MessageLists;
+  #conversations: Conversations;
+
+  /**
+   * Checks the configuration; nothing is opened. Every option has a default.
+   *
+   * Errors, thrown: `INVALID_ARGUMENT`, naming the option. What values it may have is told by `initialize`.
+   */
+  constructor(config?: SdkConfig) {
+    this.#lifecycle = new Lifecycle(configOf(config).config, [this.#listeners, this.#changes], (account) => {
+      this.#changes.tellWallet();
+      this.#subscriptions.attach(account);
+      this.#listeners.emit('walletChanged', { address: account?.address ?? null });
+    });
+    this.#reasons = new Reasons(() => this.#lifecycle.relay, (error) => this.#listeners.emit('warning', { error }));
+    this.on('connectionChanged', ({ state }) => this.#reasons.take(state));
+    const source: Source = {
+      storedMessages: (sessionId, limit, beforeSequence) => this.#call((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence)),
+      getMessage: (messageId) => this.#call((engine) => engine.getMessage(messageId)),
+      sessions: () => this.#read((engine) => engine.getActiveSessions()).data ?? [],
+      wallet: () => this.#lifecycle.account?.address ?? null,
+      onChange: (handler) => this.#changes.add(handler),
+    };
+    this.#lists = new MessageLists(source);
+    this.#conversations = new Conversations(source);
+    // So that methods can be taken off.
+    for (const name of Object.getOwnPropertyNames(SolConnectSDK.prototype) as (keyof SolConnectSDK)[]) {
+      if (name !== ('constructor' as string)) Object.defineProperty(this, name, { value: this[name].bind(this) });
+    }
+  }
+
+  /**
+   * Loads the wasm and checks the configuration and the environment. A second call does nothing.
+   *
+   * Errors: `INVALID_ARGUMENT`, naming the option; `SDK_INITIALIZATION_FAILED` where the wasm cannot be loaded, with the
+   * reason; `STORAGE_MISSING`, `CONNECTION_BLOCKED`, `CALL_SUPERSEDED`, `CALL_ABORTED`.
+   */
+  initialize(options?: Abortable): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.initialize(abortSignalOf(options));
+      return null;
+    });
+  }
+
+  /**
+   * Closes the socket and the database and gives up the profile. `initialize` may be called again. Handlers and subscriptions
+   * stay. No errors.
+   */
+  cleanup(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.cleanup();
+      return null;
+    });
+  }
+
+  /**
+   * Connects a wallet, and opens what this browser stores of it. Without an argument the local wallet: a key pair that this
+   * browser makes and keeps. The same wallet again does nothing; another one takes its place.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`; of the wallet `WALLET_NOT_FOUND` (also for `undefined` and `null`), `WALLET_REJECTED`,
+   * `WALLET_LOCKED`, `WALLET_UNSUPPORTED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, with the
+   * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `PROFILE_IN_USE` where
+   * another tab keeps it for more than 3 seconds, `STORAGE_FOREIGN`, `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`,
+   * `STORAGE_ERROR`; `CALL_SUPERSEDED`, `CALL_ABORTED`.
+   *
+   * @example
+   * ```ts
+   * const connected = await sdk.connectWallet(window.solana);
+   * if (connected.error?.code === 'WALLET_REJECTED') show('You declined.');
+   * ```
+   */
+  connectWallet(...wallet: [] | [wallet: WalletSource, options?: Abortable]): Promise<Result<WalletInfo>> {
+    return settle(() => {
+      const signal = abortSignalOf(wallet[1]);
+      return this.#lifecycle.connect(wallet.length === 0 ? 'local' : { given: wallet[0] }, signal);
+    });
+  }
+
+  /**
+   * Disconnects it: nothing syncs and nothing can be read until the next. What is stored stays.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
+   */
+  disconnectWallet(): Promise<Result<null>> {
+    return this.logout();
+  }
+
+  /**
+   * Disconnects the wallet. With `wipe`, everything that this browser stores of it is deleted: messages, what is queued and
+   * was not sent, and of a local wallet the keys, which nobody can make again.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `STORAGE_ERROR`.
+   *
+   * @example
+   * ```ts
+   * await sdk.logout({ wipe: true }); // on a computer that others use
+   * ```
+   */
+  logout(options?: { wipe?: boolean }): Promise<Result<null>> {
+    return settle(async () => {
+      const { wipe = false } = optionsOf('the options', options, ['wipe']);
+      await this.#lifecycle.disconnect(flagOf('wipe', wipe));
+      return null;
+    });
+  }
+
+  /**
+   * Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices. The wallet itself
+   * may be the peer: a session of notes.
+   *
+   * Errors: `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED`, `LIMIT_REACHED` at 1,000 sessions,
+   * `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   *
+   * @example
+   * ```ts
+   * const { sessionId } = unwrap(await sdk.startSession({ peerWallet }));
+   * ```
+   */
+  async startSession(options: { peerWallet: string }): Promise<Result<Session>> {
+    return map(await this.#call((engine) => engine.startSession(options)), sessionOf);
+  }
+
+  /**
+   * Ends a session and its auto-sync. What is queued is still sent.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   */
+  endSession(sessionId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.endSession(sessionId));
+  }
+
+  /**
+   * Queues a message of up to 8 KiB. Resolves when it is stored here; the relay gets it as soon as there is a connection.
+   * `contentType` is a media type.
+   *
+   * With `id`, a name of the application's own of 1 to 200 bytes, the call may be repeated, also after a reload: the same
+   * content under the same id is the same message, and resolves with the first receipt. Without it, each call sends one more
+   * message.
+   *
+   * Errors: `INVALID_ARGUMENT` (also for an `id` of the form that the SDK gives in this session), `UNKNOWN_SESSION`,
+   * `INVALID_MESSAGE_FORMAT` (an empty text, an id or media type of the wrong length), `MESSAGE_TOO_LARGE`, `MESSAGE_ID_TAKEN`
+   * where other content has this id, `OUTBOX_FULL` at 10,000 waiting messages, `LIMIT_REACHED`, `STORAGE_FULL`,
+   * `STORAGE_ERROR`, `PROFILE_IN_USE`. What the relay refuses later is told by `statusChanged`, as `failed` with the error.
+   *
+   * @example
+   * ```ts
+   * const sent = await sdk.sendMessage(sessionId, 'Hello!');
+   * const order = await sdk.sendMessage(sessionId, 'Pay 5', { id: `order-${orderId}` });
+   * if (order.error?.code === 'MESSAGE_ID_TAKEN') console.log('this order says something else');
+   * ```
+   */
+  sendMessage(sessionId: string, text: string, options?: { contentType?: string; id?: string }): Promise<Result<DeliveryReceipt>> {
+    return this.#call((engine) => engine.sendMessage(sessionId, text, optionsOf('the options', options, ['contentType', 'id'])));
+  }
+
+  /**
+   * Queues a new version of an own message.
+   *
+   * Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE`.
+   */
+  editMessage(sessionId: string, messageId: string, text: string): Promise<Result<DeliveryReceipt>> {
+    return this.#call((engine) => engine.editMessage(sessionId, messageId, text));
+  }
+
+  /**
+   * Queues the deletion of an own message.
+   *
+   * Errors: as `editMessage`.
+   */
+  deleteMessage(sessionId: string, messageId: string): Promise<Result<DeliveryReceipt>> {
+    return this.#call((engine) => engine.deleteMessage(sessionId, messageId));
+  }
+
+  /**
+   * Settles a conflict of versions with one that supersedes all that this device knows.
+   *
+   * Errors: as `editMessage`.
+   *
+   * @example
+   * ```ts
+   * sdk.on('conflictDetected', ({ sessionId, conflicts }) => {
+   *   for (const { kind, messageId, conflictingVersions } of conflicts) {
+   *     if (kind === 'concurrent_versions') void sdk.resolveConflict(sessionId, messageId, merge(conflictingVersions));
+   *   }
+   * });
+   * ```
+   */
+  resolveConflict(sessionId: string, messageId: string, text: string): Promise<Result<DeliveryReceipt>> {
+    return this.#call((engine) => engine.resolveConflict(sessionId, messageId, text));
+  }
+
+  /**
+   * Tells the handler of each message of other devices, once and in order. `from` says where it begins: `'now'` (default)
+   * with what arrives after the call; `'stored'` with the first message that is stored; a number with the first one after
+   * that sequence number. A subscription lasts until it is ended, also over `cleanup` and another wallet; then it is silent
+   * until its wallet is back.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
+   *
+   * @example
+   * ```ts
+   * const subscription = unwrap(await sdk.subscribeToMessages(sessionId, (message) => {
+   *   list.append(Object.assign(document.createElement('li'), { textContent: message.text }));
+   * }, { from: 'stored' }));
+   * subscription.unsubscribe();
+   * ```
+   */
+  subscribeToMessages(
+    sessionId: string,
+    handler: (message: Message) => void,
+    options?: { from?: 'now' | 'stored' | number },
+  ): Promise<Result<Subscription>> {
+    return settle(() => {
+      const { from = 'now' } = optionsOf('the options', options, ['from']);
+      return this.#subscriptions.add(this.#account(), sessionId, functionOf('the handler', handler), from);
+    });
+  }
+
+  /**
+   * The messages of a session as they are now, for a view that follows them: what is stored, what is queued, what arrives, edits,
+   * deletions, statuses. See `MessageList`.
+   *
+   * Errors, thrown: `INVALID_ARGUMENT`. What reading gives is told in the snapshot.
+   *
+   * @example
+   * ```ts
+   * const list = sdk.messages(sessionId, { limit: 50 });
+   * const end = list.subscribe(() => render(list.getSnapshot().items));
+   * if (list.hasMore) await list.loadOlder();
+   * ```
+   */
+  messages(sessionId: string, options?: MessageListOptions): MessageList {
+    return this.#lists.open(sessionId, options);
+  }
+
+  /**
+   * The conversations of the connected wallet as they are now, the newest first, each with its last message and the number of
+   * unread ones. See `ConversationList`. No errors; what reading gives is told in the snapshot.
+   */
+  conversations(): ConversationList {
+    return this.#conversations;
+  }
+
+  /**
+   * A message that is stored here. The id is enough, as for `markMessageAsRead`.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for the id of an edit or a deletion), `STORAGE_ERROR`.
+   */
+  async getMessage(messageId: string): Promise<Result<Message>> {
+    const wallet = this.#lifecycle.account?.address ?? null;
+    return map(await this.#call((engine) => engine.getMessage(messageId)), (view) => messageOf(view, wallet));
+  }
+
+  /**
+   * The last messages, oldest first: `limit` of them (100 by default), before a place in the log (`beforeSequence`) or of all
+   * with the queued ones. For a list that follows what happens, see `messages`.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
+   *
+   * @example
+   * ```ts
+   * const page = unwrap(await sdk.getStoredMessages(sessionId, 50));
+   * const first = page[0]?.sequenceNumber;
+   * if (first) await sdk.getStoredMessages(sessionId, 50, first); // the page before
+   * ```
+   */
+  async getStoredMessages(sessionId: string, limit?: number, beforeSequence?: number): Promise<Result<Message[]>> {
+    return this.#messages((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence));
+  }
+
+  /**
+   * Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored, with
+   * the number of entries that came into the stored log since the call: messages, edits and deletions of this device and of
+   * all others, whether this call or something else brought them. 0 where nothing was missing.
+   *
+   * A message that the relay refuses for good does not make the sync fail: `statusChanged` tells of it with `failed` and the
+   * error. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error when
+   * they are done; `syncCompleted` and `syncFailed` tell of each session.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`; after one failed attempt and `maxRetries` more `CONNECTION_FAILED`,
+   * `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`,
+   * `NOT_ANNOUNCED`; where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
+   * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile
+   * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`, `CALL_ABORTED`. What is queued stays queued.
+   */
+  syncMessages(sessionId?: string, options?: Abortable): Promise<Result<number>> {
+    return this.#sync((engine) => abortable(engine.syncMessages(sessionId), abortSignalOf(options)));
+  }
+
+  /**
+   * Sends what is queued, of all sessions. Resolves as `syncMessages` does, but counts only entries of this device.
+   *
+   * Errors: as `syncMessages`.
+   */
+  processQueuedMessages(options?: Abortable): Promise<Result<number>> {
+    return this.#sync((engine) => abortable(engine.processQueuedMessages(), abortSignalOf(options)));
+  }
+
+  /**
+   * Syncs a session every `intervalMs`: 250 milliseconds to a day, by default the `syncIntervalMs` of the configuration.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
+   */
+  enableAutoSync(sessionId: string, intervalMs?: number): Promise<Result<null>> {
+    return this.#call((engine) => engine.enableAutoSync(sessionId, intervalMs));
+  }
+
+  /**
+   * Ends that; also where it was off.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
+   */
+  disableAutoSync(sessionId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.disableAutoSync(sessionId));
+  }
+
+  /** Where syncing stands. No further errors. */
+  getSyncStatus(): Result<SyncStatus> {
+    return this.#read((engine) => engine.getSyncStatus());
+  }
+
+  /** The connection to the relay. No further errors. */
+  getConnectionStatus(): Result<ConnectionState> {
+    return this.#read((engine) => engine.getConnectionStatus());
+  }
+
+  /**
+   * The address of the connected wallet; `null` where none is.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`.
+   */
+  getCurrentWallet(): Result<string | null> {
+    if (!this.#lifecycle.isRunning) return failed(notInitialized());
+    return { success: true, data: this.#lifecycle.account?.address ?? null };
+  }
+
+  /** The sessions of the connected wallet that are started. No further errors. */
+  getActiveSessions(): Result<Session[]> {
+    return map(this.#read((engine) => engine.getActiveSessions()), (sessions) => sessions.map(sessionOf));
+  }
+
+  /**
+   * Who this browser is for the connected wallet: one id in all sessions. Another takes its place where the database was copied
+   * or set back (`deviceReplaced`). No further errors.
+   */
+  getDeviceId(): Result<string> {
+    return this.#read((engine) => engine.getDeviceId());
+  }
+
+  /**
+   * The devices of a session, as the relay last told.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
+   */
+  getDevices(sessionId: string): Result<DeviceState[]> {
+    return this.#read((engine) => engine.getDevices(sessionId));
+  }
+
+  /**
+   * How syncing a session went, since the wallet was connected.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
+   */
+  getSyncStats(sessionId: string): Result<SyncStats> {
+    return this.#read((engine) => engine.getSyncStats(sessionId));
+  }
+
+  /**
+   * Works offline by wish, or no longer; also for wallets that are connected later.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`.
+   */
+  setOffline(offline: boolean): Result<null> {
+    try {
+      if (!this.#lifecycle.isRunning) throw notInitialized();
+      this.#lifecycle.setOffline(flagOf('offline', offline));
+      return { success: true, data: null };
+    } catch (thrown) {
+      return failed(errorOf(thrown));
+    }
+  }
+
+  /**
+   * Forgets the stored log of a session, not what is queued. The relay is not asked for it again.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   */
+  clearStoredMessages(sessionId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.clearStoredMessages(sessionId));
+  }
+
+  /**
+   * All stored messages of the connected wallet as JSON text. What is queued is not among them.
+   *
+   * Errors: `STORAGE_ERROR`, `UNKNOWN_ERROR` where the export is too long for one text.
+   */
+  exportMessages(): Promise<Result<string>> {
+    return this.#call((engine) => engine.exportMessages());
+  }
+
+  /**
+   * Takes in what another device of a session exported; resolves with the number of entries that were new: messages, edits and
+   * deletions. Sessions of other wallets are skipped.
+   *
+   * Errors: `INVALID_ARGUMENT` (no export, or one of another version), `INVALID_MESSAGE_FORMAT` where the messages do not follow
+   * what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`, `CALL_ABORTED`.
+   *
+   * @example
+   * ```ts
+   * await other.importMessages(unwrap(await sdk.exportMessages()));
+   * ```
+   */
+  importMessages(data: string, options?: Abortable): Promise<Result<number>> {
+    return this.#call((engine) => abortable(engine.importMessages(data), abortSignalOf(options)));
+  }
+
+  /**
+   * `read` as `markMessageAsRead`; `delivered` is told by itself, so it changes nothing.
+   *
+   * Errors: as `markMessageAsRead`.
+   */
+  updateMessageStatus(messageId: string, status: 'delivered' | 'read'): Promise<Result<null>> {
+    return this.#call((engine) => engine.updateMessageStatus(messageId, status));
+  }
+
+  /**
+   * The user saw this message and all before it in its session. One that is still queued is left as it is.
+   *
+   * The id is enough: an id that the SDK gave has its session in it, and others are looked for in all stored sessions, the
+   * newest messages of each first. Where several messages have the same id (in different sessions, or of the two wallets of
+   * one), which only applications and other clients can give, one of them is meant, and which one is not promised: give ids
+   * that nobody else gives.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   */
+  markMessageAsRead(messageId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.markMessageAsRead(messageId));
+  }
+
+  /**
+   * How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
+   *
+   * The id is enough, as for `markMessageAsRead`; where several messages have it, one that is queued goes first.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
+   */
+  getMessageStatus(messageId: string): Promise<Result<MessageStatus>> {
+    return this.#call((engine) => engine.getMessageStatus(messageId));
+  }
+
+  /**
+   * Adds a handler, also before `initialize`; returns what removes it. Handlers of the old names (`onStatusChanged`) get the
+   * values one by one. A handler that throws is reported with `console.error` and disturbs nothing.
+   *
+   * Errors, thrown: `INVALID_ARGUMENT` for an event that there is not, or a handler that is no function.
+   *
+   * @example
+   * ```ts
+   * const stop = sdk.on('statusChanged', ({ messageId, status }) => mark(messageId, status));
+   * stop();
+   * ```
+   */
+  on<E extends keyof SdkEvents>(event: E, handler: (event: SdkEvents[E]) => void): () => void;
+  on<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): () => void;
+  on(event: string, handler: (...values: never[]) => void): () => void {
+    return this.#listeners.add(event, handler);
+  }
+
+  /** Removes a handler; also one that was not added. No errors. */
+  off<E extends keyof SdkEvents>(event: E, handler: (event: SdkEvents[E]) => void): void;
+  off<E extends keyof SyncEvents>(event: E, handler: SyncEvents[E]): void;
+  off(event: string, handler: (...values: never[]) => void): void {
+    this.#listeners.remove(event, handler);
+  }
+
+  #account(): NonNullable<Lifecycle['account']> {
+    const { isRunning, account } = this.#lifecycle;
+    if (!isRunning) throw notInitialized();
+    if (!account) throw new SyncError('WALLET_NOT_CONNECTED', 'call connectWallet() first');
+    return account;
+  }
+
+  /** A call of the connected wallet's engine. */
+  async #call<T>(call: (engine: Engine) => Promise<EngineResult<T>>): Promise<Result<T>> {
+    try {
+      return adopt(await call(this.#account().engine));
+    } catch (thrown) {
+      return failed(errorOf(thrown));
+    }
+  }
+
+  /** A call that needs the relay: where it cannot be reached, with the reason. */
+  async #sync(call: (engine: Engine) => Promise<EngineResult<number>>): Promise<Result<number>> {
+    const result = await this.#call(call);
+    return result.success ? result : failed(await this.#reasons.explain(result.error));
+  }
+
+  #read<T>(read: (engine: Engine) => EngineResult<T>): Result<T> {
+    try {
+      return adopt(read(this.#account().engine));
+    } catch (thrown) {
+      return failed(errorOf(thrown));
+    }
+  }
+
+  /** A call that gives messages. */
+  async #messages(call: (engine: Engine) => Promise<EngineResult<wasm.MessageView[]>>): Promise<Result<Message[]>> {
+    const wallet = this.#lifecycle.account?.address ?? null;
+    return map(await this.#call(call), (views) => views.map((view) => messageOf(view, wallet)));
+  }
+}
+
+function map<T, U>(result: Result<T>, of: (data: T) => U): Result<U> {
+  return result.success ? { success: true, data: of(result.data) } : result;
+}
+
+const abortSignalOf = (options: Abortable | undefined): AbortSignal | undefined => signalOf(optionsOf('the options', options, ['signal'])['signal']);

@@ -1,0 +1,1 @@
+export default { entry: './main.js', output: { clean: true }, performance: false, devServer: { static: '.' } };

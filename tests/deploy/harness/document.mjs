@@ -1,0 +1,17 @@
+// Documents whose code is run as it is printed.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../../../scripts/shell.mjs';
+
+/** The one block of code in this language. */
+export function codeBlock(file, language) {
+  const blocks = [...readFileSync(join(root, file), 'utf8').matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))];
+  if (blocks.length !== 1) throw new Error(`${file} has ${blocks.length} blocks of ${language}, not one`);
+  return blocks[0][1];
+}
+
+/** The text with `from` replaced everywhere; a text without it is an error, because then something else would be tested. */
+export function replaced(text, from, to) {
+  if (!text.includes(from)) throw new Error(`there is no ${JSON.stringify(from)} any more`);
+  return text.replaceAll(from, to);
+}
