@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { main, output, root, say, step } from './shell.mjs';
 import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
-import { cutPanics, shrink } from './shrink.mjs';
+import { cutLoading, cutPanics, shrink } from './shrink.mjs';
 import { relayTarget } from './tools.mjs';
 
 const pkg = join(root, 'pkg');
@@ -82,7 +82,7 @@ const builtWasm = (module) => join(targetFolder(), 'wasm32-unknown-unknown', 'wa
 const staging = (module) => join(targetFolder(), 'pkg-staging', module.name);
 
 /** The JavaScript of the second module, which the package's root has in it. */
-export const jsonCode = join(staging(json), `${json.name}.js`);
+export const jsonCode = () => join(staging(json), `${json.name}.js`);
 
 /** The wasm and its types. Made elsewhere and copied when complete: an interrupted build never looks finished. */
 async function bindWasm(module) {
@@ -109,6 +109,7 @@ async function bindAndShrink(module, folder, ...options) {
   // The other module says with `Debug` what is wrong with a frame.
   if (module === sdk) await cutPanics(join(folder, `${module.name}_bg.wasm`));
   await shrink(join(folder, `${module.name}_bg.wasm`), join(folder, `${module.name}.js`), ...options);
+  cutLoading(join(folder, `${module.name}.js`));
 }
 
 /** Entries of the package beside its root, in `src/bindings`. */
@@ -118,16 +119,18 @@ export const bindings = ['react', 'status', 'svelte', 'vue'];
 async function compileTypeScript() {
   const folder = staging(sdk);
   const sources = ['.', 'surface', 'bindings'].flatMap((room) => namesOf(join(root, 'src', room), '.ts').map((file) => join(root, 'src', room, `${file}.ts`)));
-  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`), jsonCode];
+  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`), jsonCode()];
   const results = ['index', 'inline', ...bindings].map((file) => join(pkg, `${file}.js`));
   if (isNewer(results, needs)) return;
   for (const room of ['surface', 'bindings']) {
     rmSync(join(folder, room), { recursive: true, force: true });
     rmSync(join(pkg, room), { recursive: true, force: true });
   }
+  // Bindings that there were.
+  for (const file of namesOf(pkg, '.js')) if (file !== 'inlined') rmSync(join(pkg, `${file}.js`));
   await step('tsc', 'tsc', ['-p', root, '--outDir', folder]);
   mkdirSync(join(folder, 'json'), { recursive: true });
-  copyFileSync(jsonCode, join(folder, 'json', `${json.name}.js`));
+  copyFileSync(jsonCode(), join(folder, 'json', `${json.name}.js`));
   await bundle(join(folder, 'index.js'), 'index', ['inlined.js']);
   for (const binding of bindings) await bundle(join(folder, 'bindings', `${binding}.js`), binding, ['index.js'], '--packages=external');
   copyTypes(folder, pkg);

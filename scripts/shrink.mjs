@@ -1,6 +1,6 @@
 // Makes the bound wasm small: where it is the SDK's without the texts of panics, optimized, and with short names between it and its JavaScript.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { step } from './shell.mjs';
+import { Problem, step } from './shell.mjs';
 
 // What rustc emits for wasm32-unknown-unknown. `--all-features` would let wasm-opt write what browsers refuse.
 const features = ['bulk-memory', 'nontrapping-float-to-int', 'sign-ext', 'mutable-globals', 'reference-types', 'multivalue']
@@ -51,4 +51,17 @@ async function shortenNames(path, glue, ...options) {
     .replace(/\b__wb\w+(?=: )/g, (name) => imports.get(name) ?? name)
     .replace(/\bwasm\.(\w+)/g, (whole, name) => (exports.has(name) ? `wasm.${exports.get(name)}` : whole));
   writeFileSync(glue, code);
+}
+
+/** The package reads its wasm itself (`src/surface/load.ts`): the generated code need only start it. */
+export function cutLoading(glue) {
+  const code = readFileSync(glue, 'utf8');
+  const from = code.indexOf('async function __wbg_load(');
+  if (from < 0) throw new Problem(`${glue} does not load its wasm as wasm-bindgen wrote it before.`);
+  writeFileSync(glue, `${code.slice(0, from)}export default async function start({ module_or_path: source }) {
+    if (wasm !== undefined) return wasm;
+    const made = await WebAssembly.instantiate(source, __wbg_get_imports());
+    return __wbg_finalize_init(made.instance ?? made, made.module ?? source);
+}
+`);
 }

@@ -31,13 +31,24 @@ pub const OUTBOX: &str = "outbox";
 pub const LOG: &str = "log";
 /// Open versions of edited messages, by session and message.
 pub const VERSIONS: &str = "versions";
+/// Messages that the relay refused for good, by session and number.
+pub const FAILED: &str = "failed";
 /// Names that the application gave its messages, by session and name.
 pub const NAMES: &str = "names";
+/// Invitations and what the user said to them, by session.
+pub const INVITATIONS: &str = "invitations";
+/// Nothing is in it: its name says who made the database, and in which format the others are. The version of the database says
+/// neither, because only who names none to open it changes nothing that is there.
+pub const FORMAT: &str = "solconnect-sync-5";
 /// All of them.
-pub const STORES: [&str; 7] = [META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, NAMES];
+pub const STORES: [&str; 10] = [META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, FORMAT];
 
-/// The version of the stores and of what is in them. A database of any other is refused and left as it is.
-pub const FORMAT_VERSION: u32 = 4;
+/// How the names of such stores begin.
+const FORMAT_PREFIX: &str = "solconnect-sync-";
+
+/// Formats before that had a version of the database each, and these stores.
+const EARLIER_FORMAT_VERSION_MAX: u32 = 4;
+const EARLIER_STORES: [&str; 4] = [META, SESSIONS, OUTBOX, LOG];
 
 /// How long a database may take to open (B9, B11).
 const OPEN_TIMEOUT_MS: u32 = 5_000;
@@ -75,7 +86,7 @@ impl Connection {
     /// Opens a database, making it where there is none.
     ///
     /// # Errors
-    /// `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`.
+    /// `STORAGE_FOREIGN` for one that something else made, `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`.
     pub async fn open(name: &str) -> Result<Rc<Connection>, SyncError> {
         let opened = open_patiently(name, true).await?;
         opened.ok_or_else(|| SyncError::new(ErrorCode::StorageError, "the database was deleted while it was opened"))
@@ -168,9 +179,8 @@ async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connecti
     Err(SyncError::new(ErrorCode::StorageError, message.concat()))
 }
 
-/// Looks first. rexie makes the stores of a database that is not there, and only of such a one: it deletes what it does not
-/// know. A database of a lower version that something else makes in the moment between is not safe from that; other tabs
-/// that initialize an SDK, of whatever version, cannot make one then, because they wait for the profile's lock.
+/// No version is ever asked for: that would close a lower one for other tabs, and raise it. Only a new database is upgraded then,
+/// in one transaction with its making, so rexie, which deletes the stores that it does not know, never finds any.
 async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, SyncError> {
     let found = look(name).await?;
     if found.is_some() || !may_make {
@@ -184,8 +194,7 @@ async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, Syn
     }
 }
 
-/// Opens a database of our format; `None` where there is none. One that is there is never changed, because no version is
-/// asked for: that would close a lower one for other tabs, and raise it.
+/// Opens a database of our format; `None` where there is none. One that is there is never changed.
 async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
     let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
     let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
@@ -205,14 +214,21 @@ async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
         Err(exception) => return Err(to_open_error(&exception)),
     };
     let connection = Connection::over(database);
-    let (version, found) = (connection.database.version() as u32, connection.database.object_store_names());
-    let is_ours = version == FORMAT_VERSION && found.length() as usize == STORES.len() && STORES.iter().all(|store| found.contains(store));
-    if is_ours { Ok(Some(connection)) } else { Err(other_format(name, version)) }
+    let version = connection.database.version() as u32;
+    let names = connection.database.object_store_names();
+    let found: Vec<String> = (0..names.length()).filter_map(|place| names.get(place)).collect();
+    let has = |store: &&str| found.iter().any(|name| name == store);
+    if found.len() == STORES.len() && STORES.iter().all(has) {
+        return Ok(Some(connection));
+    }
+    let is_earlier = version <= EARLIER_FORMAT_VERSION_MAX && EARLIER_STORES.iter().all(has);
+    let is_ours = is_earlier || found.iter().any(|name| name.starts_with(FORMAT_PREFIX));
+    Err(if is_ours { other_format(name) } else { foreign(name) })
 }
 
-/// Makes a database with our stores.
+/// Makes a database with our stores; opens one that is there already.
 async fn make(name: &str) -> Result<(), SyncError> {
-    let builder = Rexie::builder(name).version(FORMAT_VERSION);
+    let builder = Rexie::builder(name);
     let builder = STORES.into_iter().fold(builder, |builder, store| builder.add_object_store(ObjectStore::new(store)));
     match builder.build().await {
         Ok(database) => {
@@ -224,20 +240,18 @@ async fn make(name: &str) -> Result<(), SyncError> {
     }
 }
 
-fn other_format(name: &str, version: u32) -> SyncError {
-    let (ours, found) = (FORMAT_VERSION.to_string(), version.to_string());
-    let stores = if version == FORMAT_VERSION { " and other stores" } else { "" };
+fn other_format(name: &str) -> SyncError {
     let message = [
-        "the database \"",
+        "another version of this SDK made the database \"",
         name,
-        "\" has version ",
-        &found,
-        stores,
-        "; this SDK makes version ",
-        &ours,
-        ". It is left as it is: choose another databaseName, use the SDK that made it, or delete it",
+        "\". It is left as it is: choose another databaseName, use the SDK that made it, or delete it",
     ];
     SyncError::new(ErrorCode::StorageVersion, message.concat())
+}
+
+fn foreign(name: &str) -> SyncError {
+    let message = ["something else made the database \"", name, "\". It is left as it is: choose another databaseName"];
+    SyncError::new(ErrorCode::StorageForeign, message.concat())
 }
 
 /// A transaction that writes. Dropped before `commit`, it is aborted: by itself a browser would commit what was issued.

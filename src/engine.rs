@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, DeliveryReceipt, Event, Input, Reply, RequestId};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, RequestId};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -23,6 +23,7 @@ use crate::platform::{is_storage_persistent, now, random, scope};
 use crate::store::Store;
 use crate::tabs::{ProfileLock, lock_profile};
 use crate::transport::{Link, Route};
+use crate::types::{to_js, with_clocks};
 
 /// The longest wait that timers of browsers take.
 const TIMER_MS_MAX: u64 = i32::MAX as u64;
@@ -245,7 +246,7 @@ impl Engine {
         text: String,
         content_type: Option<String>,
         message_id: Option<String>,
-    ) -> Result<DeliveryReceipt, SyncError> {
+    ) -> Result<JsValue, SyncError> {
         let (is_given, given) = oneshot::channel::<()>();
         let earlier = self.last_send.replace(Some(given));
         let known = match &message_id {
@@ -258,22 +259,24 @@ impl Engine {
         let known = known?;
         let answer = self.call(|request| Input::Send { request, session_id, text, content_type, message_id, known });
         drop(is_given);
-        self.receipt(answer).await
+        self.shown(answer.await?)
     }
 
-    /// The answer to a call that queues a message. The first one asks the browser to keep what is stored (B2).
+    /// An answer as JavaScript. The first message that is queued asks the browser to keep what is stored (B2).
     ///
     /// # Errors
-    /// As [`Engine::call`].
-    pub async fn receipt(&self, answer: Answer) -> Result<DeliveryReceipt, SyncError> {
-        match answer.await? {
+    /// As [`to_js`].
+    pub fn shown(&self, reply: Reply) -> Result<JsValue, SyncError> {
+        match reply {
+            Reply::Done => Ok(JsValue::NULL),
+            Reply::Count(count) => Ok(JsValue::from(count as f64)),
+            Reply::Session(session) => with_clocks(&session),
             Reply::Receipt(receipt) => {
                 if !self.was_persistence_asked.replace(true) {
                     self.learn_persistence(true);
                 }
-                Ok(receipt)
+                to_js(&receipt)
             }
-            _ => Err(unexpected_reply()),
         }
     }
 
@@ -324,11 +327,6 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|reply| reply.unwrap_or_else(|_| Err(not_initialized())))
     }
-}
-
-/// The machine's fault, if ever.
-pub fn unexpected_reply() -> SyncError {
-    SyncError::new(ErrorCode::UnknownError, "the machine gave an answer of another kind")
 }
 
 /// An event listener; removed when dropped.

@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -22,6 +22,7 @@ const NAMES: [&str; 13] = [
     "onMessageSynced",
     "onStatusChanged",
     "onMessageChanged",
+    "onSessionInvited",
     "onDevicesChanged",
     "onConnectionChanged",
     "onQueueChanged",
@@ -123,6 +124,7 @@ impl Listeners {
 fn name_of(event: &Event) -> &'static str {
     match event {
         Event::MessageReceived { .. } | Event::Changed(_) => "",
+        Event::SessionInvited { .. } => "onSessionInvited",
         Event::SyncStarted { .. } => "onSyncStarted",
         Event::SyncProgress { .. } => "onSyncProgress",
         Event::SyncCompleted { .. } => "onSyncCompleted",
@@ -146,6 +148,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::Changed(change) => change_to_js(change, client).into_iter().collect(),
         Event::SyncStarted { session_id } => vec![session_id.into()],
+        Event::SessionInvited { session_id, peer_wallet } => vec![session_id.into(), peer_wallet.into()],
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
             vec![session_id.into(), object(&progress.map(|(name, count)| (name, JsValue::from(count as f64))))]
@@ -193,6 +196,7 @@ fn change_to_js(change: &Change, client: &Client) -> Option<JsValue> {
         Change::Removed { session_id, message_id } => of("removed", session_id, &[("messageId", message_id.into())]),
         Change::Cleared { session_id } => of("cleared", session_id, &[]),
         Change::Session { session_id } => of("session", session_id, &[]),
+        Change::Missed => object(&[("type", "missed".into())]),
     })
 }
 

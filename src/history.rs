@@ -12,7 +12,6 @@ use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::vector_clock::VectorClock;
 
 use crate::engine::Engine;
-use crate::errors::invalid_argument;
 use crate::exports;
 use crate::types::read_all;
 
@@ -78,13 +77,14 @@ impl Engine {
     pub async fn queued_messages(&self) -> Result<Vec<MessageView>, SyncError> {
         let mut shown = Vec::new();
         for session in self.read(|client| client.stored_sessions()) {
-            let queued = self.unsent(&session.session_id, u64::MAX);
-            shown.extend(self.show(&session.session_id, queued, &[]).await?);
+            let unsent = self.unsent(&session.session_id, u64::MAX);
+            shown.extend(self.show(&session.session_id, unsent, &[]).await?);
         }
+        shown.retain(|message| message.status != MessageStatus::Failed);
         Ok(shown)
     }
 
-    /// The last `limit` messages of a session's outbox, oldest first.
+    /// The last `limit` messages of a session that have no place in its log: what failed, then what waits, oldest first.
     fn unsent(&self, session_id: &str, limit: u64) -> Vec<Entry> {
         self.read(|client| {
             let mut unsent = client.unsent(session_id);
@@ -135,8 +135,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     pub async fn find(&self, message_id: &str) -> Result<Found, SyncError> {
-        if let Some(status) = self.read(|client| client.queued_status(message_id)) {
-            let view = self.read(|client| client.queued()).into_iter().find(|view| view.id == message_id);
+        if let Some((status, view)) = self.read(|client| client.unsent_message(message_id)) {
             return Ok(Found { view, status, place: None });
         }
         let named = parse_message_id(message_id);
@@ -144,7 +143,8 @@ impl Engine {
             Some((session_id, device_id, counter)) => self.store.find(session_id, device_id, counter).await?,
             None => None,
         };
-        let entry = match at_place.filter(|entry| entry.message.id == message_id) {
+        // A void may have the name of a message that was refused, and that has come to another place since.
+        let entry = match at_place.filter(|entry| entry.message.id == message_id && entry.message.kind != Kind::VOID) {
             Some(entry) => Some(entry),
             None => self.walk_to(message_id, named.map(|(session_id, ..)| session_id)).await?,
         };
@@ -160,23 +160,27 @@ impl Engine {
         Ok(Found { view, status, place: Some((session_id, sequence_number)) })
     }
 
-    /// Searches every log from its end, that of the named session first.
+    /// Searches every log from its end, that of the named session first. A void is meant where no message has the id.
     async fn walk_to(&self, message_id: &str, named: Option<&str>) -> Result<Option<Entry>, SyncError> {
         let sessions = self.read(|client| client.stored_sessions());
         let is_named = |session: &SessionView| named == Some(&session.session_id);
         let (first, others): (Vec<SessionView>, Vec<SessionView>) = sessions.into_iter().partition(is_named);
+        let mut void = None;
         for session in first.into_iter().chain(others) {
             let mut before = session.last_synced_sequence.saturating_add(1);
             loop {
                 let entries = self.entries_before(&session.session_id, before, WALK_ENTRIES).await?;
                 let Some(first) = entries.first() else { break };
                 before = first.sequence_number;
-                if let Some(entry) = entries.into_iter().rev().find(|entry| entry.message.id == message_id) {
-                    return Ok(Some(entry));
+                for entry in entries.into_iter().rev().filter(|entry| entry.message.id == message_id) {
+                    if entry.message.kind != Kind::VOID {
+                        return Ok(Some(entry));
+                    }
+                    void = Some(entry);
                 }
             }
         }
-        Ok(None)
+        Ok(void)
     }
 
     /// `getMessage`.
@@ -210,16 +214,34 @@ impl Engine {
     /// Checks that a message is one that this wallet may change.
     ///
     /// # Errors
-    /// `UNKNOWN_MESSAGE`, `INVALID_ARGUMENT` for one that someone else wrote, `STORAGE_ERROR`.
+    /// `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE` for one that someone else wrote, `STORAGE_ERROR`.
     pub async fn check_own(&self, session_id: &str, message_id: &str) -> Result<(), SyncError> {
         match self.find(message_id).await? {
             Found { view: Some(view), .. } if view.session_id == session_id => {
                 if self.read(|client| client.wallet() == Some(&view.sender_wallet)) {
                     return Ok(());
                 }
-                Err(invalid_argument("only the wallet that wrote a message can change it"))
+                Err(not_yours())
             }
             _ => Err(SyncError::new(ErrorCode::UnknownMessage, "the message is not one of this session")),
+        }
+    }
+
+    /// `cancelMessage`: one that was sent has left the outbox, or has not yet.
+    ///
+    /// # Errors
+    /// `MESSAGE_SENT`, `NOT_YOUR_MESSAGE`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`, and what the machine answers.
+    pub async fn cancel(self: &Rc<Self>, message_id: String) -> Result<(), SyncError> {
+        let named = message_id.clone();
+        match self.call(|request| Input::Cancel { request, message_id }).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code == ErrorCode::UnknownMessage => {
+                let sender = self.message(&named).await?.sender_wallet;
+                let is_own = self.read(|client| client.wallet() == Some(&sender));
+                let sent = || SyncError::new(ErrorCode::MessageSent, "the message was sent already; delete it instead");
+                Err(if is_own { sent() } else { not_yours() })
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -262,6 +284,10 @@ impl Engine {
         }
         Ok(count)
     }
+}
+
+fn not_yours() -> SyncError {
+    SyncError::new(ErrorCode::NotYourMessage, "only the wallet that wrote a message can change it")
 }
 
 /// Sets the clocks that are missing and that a batch gives.

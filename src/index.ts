@@ -12,7 +12,7 @@ import type { OpenWallet } from './surface/wallets.js';
 
 export type {
   Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
-  LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
+  InvitationView, LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';
 export type { InitOptions } from './surface/load.js';
@@ -29,7 +29,7 @@ export type { SessionState } from './surface/source.js';
 export type { LiveList } from './surface/live.js';
 export type { Message } from './surface/message.js';
 export type { MessageList, MessageListOptions, MessagesSnapshot } from './surface/messages.js';
-export type { Session } from './surface/session.js';
+export type { Invitation, Session } from './surface/session.js';
 export { findWallets, type OpenWallet, type PublicKeyLike, type StandardWallet, type WalletSearch, type WalletSource } from './surface/wallets.js';
 export { load as default, setWasmSource } from './surface/load.js';
 export { SolConnectSDK, SyncManager };
@@ -75,7 +75,8 @@ export function getSyncManager(): SyncManager {
  * `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`, `STORAGE_MISSING`.
  */
 export async function createLocalWallet(databaseName: string): Promise<OpenWallet & { readonly publicKey: string }> {
+  const { config } = configOf({ databaseName: textOf('databaseName', databaseName) });
   await load();
-  const wallet = await new Directory(textOf('databaseName', databaseName), walletAddress).localWallet();
+  const wallet = await new Directory(config.databaseName, walletAddress).localWallet();
   return { ...wallet, publicKey: wallet.address };
 }

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{Input, SyncScope};
+use solconnect_sync_core::client::{Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
 
 use crate::arguments::{field, optional_count, optional_text, text, text_field};
@@ -40,7 +41,7 @@ impl SolConnectSDK {
 
     /// Takes the profile, opens its database and loads it. A second call does nothing.
     ///
-    /// Errors: `PROFILE_IN_USE` where another tab keeps it for more than 3 seconds, `STORAGE_VERSION`, `STORAGE_REFUSED`,
+    /// Errors: `PROFILE_IN_USE` where another tab keeps it for more than 3 seconds, `STORAGE_FOREIGN`, `STORAGE_VERSION`, `STORAGE_REFUSED`,
     /// `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`, `INVALID_ARGUMENT` where the application's transport refuses a
     /// handler.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
@@ -54,8 +55,8 @@ impl SolConnectSDK {
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] address: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.connect_wallet(text("address", &address)?).await.map(|()| JsValue::NULL) })
+        let wallet = text("address", &address).and_then(|wallet| check_wallet(&wallet).map(|()| wallet));
+        self.ask(wallet, |request, wallet| Input::ConnectWallet { request, wallet })
     }
 
     /// Disconnects it: nothing syncs until the next.
@@ -63,17 +64,13 @@ impl SolConnectSDK {
     /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = disconnectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disconnect_wallet(&self) -> Promise {
-        let shell = self.0.clone();
-        settle(async move {
-            shell.engine()?.call(|request| Input::DisconnectWallet { request }).await?;
-            Ok(JsValue::NULL)
-        })
+        self.ask(Ok(()), |request, ()| Input::DisconnectWallet { request })
     }
 
     /// Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `INVALID_WALLET_ADDRESS`,
-    /// `SESSION_CREATION_FAILED` where this database holds the peer's side of the session already, `LIMIT_REACHED` at 1,000
+    /// `WALLET_BLOCKED`, `SESSION_CREATION_FAILED` where this database holds the peer's side of the session already, `LIMIT_REACHED` at 1,000
     /// sessions, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. The wallet itself may be the peer: a session of notes.
     ///
     /// @example
@@ -83,8 +80,7 @@ impl SolConnectSDK {
     /// ```
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { with_clocks(&shell.start_session(text_field(&options, "peerWallet")?).await?) })
+        self.ask(text_field(&options, "peerWallet"), |request, peer_wallet| Input::OpenSession { request, peer_wallet })
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.
@@ -93,12 +89,60 @@ impl SolConnectSDK {
     /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = endSession, unchecked_return_type = "Promise<Result<null>>")]
     pub fn end_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move {
-            let session_id = text("sessionId", &session_id)?;
-            shell.engine()?.call(|request| Input::CloseSession { request, session_id }).await?;
-            Ok(JsValue::NULL)
-        })
+        self.ask(text("sessionId", &session_id), |request, session_id| Input::CloseSession { request, session_id })
+    }
+
+    /// Starts a session that another wallet has begun with this one, and syncs its history. An invitation that was declined may
+    /// be accepted all the same, and a session that is active already stays so.
+    ///
+    /// Errors: as `startSession`, and `UNKNOWN_SESSION` where there is no such invitation.
+    ///
+    /// @example
+    /// ```ts
+    /// sdk.on('onSessionInvited', async (sessionId, peerWallet) => {
+    ///   if (confirm(`${peerWallet} wants to talk.`)) await sdk.acceptSession(sessionId);
+    ///   else await sdk.declineSession(sessionId);
+    /// });
+    /// ```
+    #[wasm_bindgen(js_name = acceptSession, unchecked_return_type = "Promise<Result<SessionView>>")]
+    pub fn accept_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
+        self.ask(text("sessionId", &session_id), |request, session_id| Input::AcceptSession { request, session_id })
+    }
+
+    /// Forgets an invitation on this device, until its peer writes more. The peer is not told.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION` where there is no such
+    /// invitation, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    #[wasm_bindgen(js_name = declineSession, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn decline_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
+        self.ask(text("sessionId", &session_id), |request, session_id| Input::DeclineSession { request, session_id })
+    }
+
+    /// Blocks a wallet on this device: its invitations are not told, a session with it ends, and `startSession` with it is
+    /// refused, until `unblockWallet`. What is stored stays. The wallet is not told.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (also for the own wallet), `INVALID_WALLET_ADDRESS`,
+    /// `WALLET_NOT_CONNECTED`, `LIMIT_REACHED` at 1,000 blocked wallets, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    #[wasm_bindgen(js_name = blockWallet, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn block_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] wallet: JsValue) -> Promise {
+        self.ask(text("wallet", &wallet), |request, peer_wallet| Input::BlockWallet { request, peer_wallet })
+    }
+
+    /// Unblocks a wallet; also one that is not blocked. What it wrote meanwhile invites again. A session with it is started
+    /// by `startSession`.
+    ///
+    /// Errors: as `blockWallet`.
+    #[wasm_bindgen(js_name = unblockWallet, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn unblock_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] wallet: JsValue) -> Promise {
+        self.ask(text("wallet", &wallet), |request, peer_wallet| Input::UnblockWallet { request, peer_wallet })
+    }
+
+    /// The invitations of the connected wallet that wait for an answer, oldest first: at most 1,000.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
+    #[wasm_bindgen(js_name = getInvitations, unchecked_return_type = "Result<InvitationView[]>")]
+    pub fn get_invitations(&self) -> JsValue {
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.invitations()))))
     }
 
     /// Queues a message of up to 8 KiB. Resolves when it is stored here; the relay gets it as soon as there is a
@@ -131,13 +175,14 @@ impl SolConnectSDK {
         settle(async move {
             let option = |name| optional_text(name, &field(&options, name));
             let (session_id, content) = (text("sessionId", &session_id)?, text("text", &content)?);
-            to_js(&shell.engine()?.send(session_id, content, option("contentType")?, option("id")?).await?)
+            shell.engine()?.send(session_id, content, option("contentType")?, option("id")?).await
         })
     }
 
     /// Queues a new version of an own message.
     ///
-    /// Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`, `INVALID_ARGUMENT` for a message of another wallet.
+    /// Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE` for a message of another wallet, `INVALID_ARGUMENT` for
+    /// one that failed: see `retryMessage`.
     #[wasm_bindgen(js_name = editMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn edit_message(
         &self,
@@ -145,11 +190,10 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { edit(&shell, &session_id, &message_id, Some(text("text", &content)?)).await })
+        settle(edit(self.0.clone(), session_id, message_id, text("text", &content).map(Some)))
     }
 
-    /// Queues the deletion of an own message.
+    /// Queues the deletion of an own message. One that failed leaves at once.
     ///
     /// Errors: as `editMessage`.
     #[wasm_bindgen(js_name = deleteMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
@@ -158,8 +202,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { edit(&shell, &session_id, &message_id, None).await })
+        settle(edit(self.0.clone(), session_id, message_id, Ok(None)))
     }
 
     /// Settles a conflict of versions with one that supersedes all that this device knows.
@@ -181,8 +224,34 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
+        settle(edit(self.0.clone(), session_id, message_id, text("text", &content).map(Some)))
+    }
+
+    /// Takes back a message of this device that was never on its way to the relay: it leaves the outbox for good, with its queued
+    /// edits, and an `id` that the application gave is free again. Also gives up one that failed. After a reload, a message that
+    /// was queued while the relay could be reached counts as sent.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `MESSAGE_SENT` for one that is sent or on its way:
+    /// delete it instead, `NOT_YOUR_MESSAGE`, `UNKNOWN_MESSAGE`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+    ///
+    /// @example
+    /// ```ts
+    /// const cancelled = await sdk.cancelMessage(sent.messageId);
+    /// if (!cancelled.success && cancelled.error.code === 'MESSAGE_SENT') await sdk.deleteMessage(session_id, sent.messageId);
+    /// ```
+    #[wasm_bindgen(js_name = cancelMessage, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn cancel_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { edit(&shell, &session_id, &message_id, Some(text("text", &content)?)).await })
+        settle(async move { shell.engine()?.cancel(text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
+    }
+
+    /// Queues a message that failed once more, behind all that waits. It keeps its id, but for one that was refused because its
+    /// id belongs to another message: that has got a new one.
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` for one that has not failed, and as `sendMessage`.
+    #[wasm_bindgen(js_name = retryMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
+    pub fn retry_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
+        self.ask(text("messageId", &message_id), |request, message_id| Input::Retry { request, message_id })
     }
 
     /// Tells the handler of each message of other devices, once.
@@ -245,9 +314,8 @@ impl SolConnectSDK {
     /// device and of all others, whether this call or something else brought them. 0 where nothing was missing.
     ///
     /// A message that the relay refuses for good does not make the sync fail: an empty entry takes its place, which counts
-    /// too. `onStatusChanged` tells of it with `failed` and the error, and `getMessageStatus` answers `failed` from then
-    /// on; after `MESSAGE_ID_TAKEN` it answers for the message that has the id. The text is not kept: an app that wants to
-    /// show it keeps it until the message is sent. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
+    /// too. `onStatusChanged` tells of it with `failed` and the error; it stays in `getStoredMessages` with its text and `error`,
+    /// the last 100 of each session, until `retryMessage`, `cancelMessage` or `deleteMessage`. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
     /// when they are done; `onSyncCompleted` and `onSyncFailed` tell of each session.
     ///
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after one failed
@@ -260,8 +328,8 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = sessionId, unchecked_optional_param_type = "string")] session_id: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.sync(optional_text("sessionId", &session_id)?, SyncScope::Everything).await })
+        let session_id = optional_text("sessionId", &session_id);
+        self.ask(session_id, |request, session_id| Input::Sync { request, session_id, scope: SyncScope::Everything })
     }
 
     /// Sends what is queued, of all sessions. Resolves as `syncMessages` does, but counts only entries of this device.
@@ -269,8 +337,7 @@ impl SolConnectSDK {
     /// Errors: as `syncMessages`.
     #[wasm_bindgen(js_name = processQueuedMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn process_queued_messages(&self) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.sync(None, SyncScope::Outbox).await })
+        self.ask(Ok(None), |request, session_id| Input::Sync { request, session_id, scope: SyncScope::Outbox })
     }
 
     /// Syncs a session every `intervalMs`: 250 milliseconds to a day, by default the `syncIntervalMs` of the configuration.
@@ -282,11 +349,8 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = intervalMs, unchecked_optional_param_type = "number")] interval_ms: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move {
-            let interval_ms = optional_count("intervalMs", &interval_ms)?.unwrap_or(shell.sync_interval_ms());
-            shell.auto_sync(text("sessionId", &session_id)?, Some(interval_ms)).await.map(|()| JsValue::NULL)
-        })
+        let interval_ms = optional_count("intervalMs", &interval_ms).map(|given| Some(given.unwrap_or(self.0.sync_interval_ms())));
+        self.auto_sync(&session_id, interval_ms)
     }
 
     /// Ends that; also where it was off.
@@ -294,8 +358,7 @@ impl SolConnectSDK {
     /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = disableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disable_auto_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.auto_sync(text("sessionId", &session_id)?, None).await.map(|()| JsValue::NULL) })
+        self.auto_sync(&session_id, Ok(None))
     }
 
     /// Where syncing stands.
@@ -340,6 +403,14 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.sessions()))))
+    }
+
+    /// Every session that is stored here, also those that were ended (`isActive`).
+    ///
+    /// Errors: `SDK_NOT_INITIALIZED`.
+    #[wasm_bindgen(js_name = getStoredSessions, unchecked_return_type = "Result<SessionView[]>")]
+    pub fn get_stored_sessions(&self) -> JsValue {
+        result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.stored_sessions()))))
     }
 
     /// Who this database is: one id in all sessions. Another takes its place where the database was copied or set back
@@ -387,12 +458,7 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move {
-            let session_id = text("sessionId", &session_id)?;
-            shell.engine()?.call(|request| Input::ClearLog { request, session_id }).await?;
-            Ok(JsValue::NULL)
-        })
+        self.ask(text("sessionId", &session_id), |request, session_id| Input::ClearLog { request, session_id })
     }
 
     /// All stored messages as JSON text. What is queued is not among them.
@@ -432,16 +498,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(unchecked_param_type = "'delivered' | 'read'")] status: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move {
-            let (engine, message_id) = (shell.engine()?, text("messageId", &message_id)?);
-            match text("status", &status)?.as_str() {
-                "read" => engine.mark_read(message_id).await?,
-                "delivered" => drop(engine.find(&message_id).await?),
-                _ => return Err(invalid_argument("a status to set is delivered or read")),
-            }
-            Ok(JsValue::NULL)
-        })
+        settle(mark(self.0.clone(), message_id, text("status", &status)))
     }
 
     /// The user saw this message and all before it in its session. One that is still queued is left as it is.
@@ -458,8 +515,7 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.engine()?.mark_read(text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
+        settle(mark(self.0.clone(), message_id, Ok("read".to_owned())))
     }
 
     /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
@@ -521,16 +577,46 @@ impl SolConnectSDK {
     }
 }
 
-async fn edit(shell: &Shell, session_id: &JsValue, message_id: &JsValue, content: Option<String>) -> Result<JsValue, SyncError> {
+async fn ask(shell: Rc<Shell>, input: Result<Box<dyn FnOnce(RequestId) -> Input>, SyncError>) -> Result<JsValue, SyncError> {
     let engine = shell.engine()?;
-    let (session_id, message_id) = (text("sessionId", session_id)?, text("messageId", message_id)?);
+    engine.shown(engine.call(input?).await?)
+}
+
+async fn edit(
+    shell: Rc<Shell>,
+    session_id: JsValue,
+    message_id: JsValue,
+    text: Result<Option<String>, SyncError>,
+) -> Result<JsValue, SyncError> {
+    let engine = shell.engine()?;
+    let (session_id, message_id, text) = (self::text("sessionId", &session_id)?, self::text("messageId", &message_id)?, text?);
     engine.session(&session_id)?;
     engine.check_own(&session_id, &message_id).await?;
-    let answer = engine.call(|request| Input::Edit { request, session_id, message_id, text: content });
-    to_js(&engine.receipt(answer).await?)
+    engine.shown(engine.call(|request| Input::Edit { request, session_id, message_id, text }).await?)
+}
+
+async fn mark(shell: Rc<Shell>, message_id: JsValue, status: Result<String, SyncError>) -> Result<JsValue, SyncError> {
+    let (engine, message_id) = (shell.engine()?, text("messageId", &message_id)?);
+    match status?.as_str() {
+        "read" => engine.mark_read(message_id).await?,
+        "delivered" => drop(engine.find(&message_id).await?),
+        _ => return Err(invalid_argument("a status to set is delivered or read")),
+    }
+    Ok(JsValue::NULL)
 }
 
 impl SolConnectSDK {
+    /// Asks the machine, unless an argument is wrong. One future for many methods, because each takes its part of a page.
+    fn ask<T: 'static>(&self, argument: Result<T, SyncError>, input: fn(RequestId, T) -> Input) -> Promise {
+        let input = argument.map(|argument| Box::new(move |request| input(request, argument)) as Box<dyn FnOnce(RequestId) -> Input>);
+        settle(ask(self.0.clone(), input))
+    }
+
+    fn auto_sync(&self, session_id: &JsValue, interval_ms: Result<Option<u64>, SyncError>) -> Promise {
+        let arguments = text("sessionId", session_id).and_then(|session_id| Ok((session_id, interval_ms?)));
+        self.ask(arguments, |request, (session_id, interval_ms)| Input::AutoSync { request, session_id, interval_ms })
+    }
+
     fn of_session(
         &self,
         session_id: &JsValue,

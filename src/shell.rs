@@ -5,14 +5,13 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use js_sys::Function;
-use solconnect_sync_core::client::{ClientConfig, Input, Reply, SessionView, SyncScope};
+use solconnect_sync_core::client::ClientConfig;
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::SyncError;
-use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
 
 use crate::arguments::{count, field, is_left_out, text};
-use crate::engine::{Engine, unexpected_reply};
+use crate::engine::Engine;
 use crate::errors::{invalid_argument, not_initialized};
 use crate::events::Listeners;
 use crate::transport::Route;
@@ -144,27 +143,6 @@ impl Shell {
         Some(outcome)
     }
 
-    /// `connectWallet`, by its address.
-    ///
-    /// # Errors
-    /// `INVALID_WALLET_ADDRESS`, `SDK_NOT_INITIALIZED`.
-    pub async fn connect_wallet(&self, wallet: String) -> Result<(), SyncError> {
-        check_wallet(&wallet)?;
-        self.engine()?.call(|request| Input::ConnectWallet { request, wallet }).await?;
-        Ok(())
-    }
-
-    /// Starts the session with a peer.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn start_session(&self, peer_wallet: String) -> Result<SessionView, SyncError> {
-        match self.engine()?.call(|request| Input::OpenSession { request, peer_wallet }).await? {
-            Reply::Session(session) => Ok(session),
-            _ => Err(unexpected_reply()),
-        }
-    }
-
     /// `observe`: also before `initialize`.
     ///
     /// # Errors
@@ -178,24 +156,6 @@ impl Shell {
         // Before `initialize` there is none: it looks itself then.
         let engine = self.engine.borrow().clone();
         engine.iter().for_each(Engine::observe);
-        Ok(())
-    }
-
-    /// Syncs a session or all; gives the number of messages.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn sync(&self, session_id: Option<String>, scope: SyncScope) -> Result<JsValue, SyncError> {
-        let count = self.engine()?.call(|request| Input::Sync { request, session_id, scope }).count().await?;
-        Ok(JsValue::from(count as f64))
-    }
-
-    /// Switches a session's auto-sync on, or off with `None`.
-    ///
-    /// # Errors
-    /// As [`Engine::call`].
-    pub async fn auto_sync(&self, session_id: String, interval_ms: Option<u64>) -> Result<(), SyncError> {
-        self.engine()?.call(|request| Input::AutoSync { request, session_id, interval_ms }).await?;
         Ok(())
     }
 

@@ -7,16 +7,19 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
+    Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
+    VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
 
-use crate::connection::{Connection, HEADS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error};
+use crate::connection::{
+    Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error,
+};
 use crate::platform::random;
 use crate::types::read_all;
 
@@ -65,7 +68,7 @@ impl Store {
     /// Opens a database. It can be read, and written once it is claimed; one that is not there is made then.
     ///
     /// # Errors
-    /// `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
+    /// `STORAGE_FOREIGN` for one that something else made, `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
         let connection = Connection::open_existing(name).await?;
         let owner = u64::from_ne_bytes(random()?).to_string();
@@ -83,17 +86,19 @@ impl Store {
     pub async fn claim(&self, is_locked: bool) -> Result<Snapshot, SyncError> {
         self.is_locked.set(is_locked);
         self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &[META, SESSIONS, HEADS, OUTBOX, VERSIONS], false)?;
+            let transaction = Transaction::begin(connection, &[META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS], false)?;
             let meta = transaction.store(META)?;
             meta.put_with_key(&self.owner.as_str().into(), &OWNER.into()).map_err(|exception| to_error(&exception))?;
             let device = result_of(meta.get(&DEVICE.into()));
             let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
             let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
+            let (failed, invitations) = (all(FAILED)?, all(INVITATIONS)?);
             // It knows why, where a request failed.
             transaction.commit().await?;
             connection.is_owned.set(true);
             let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
             let (outbox, versions) = (outbox.await?, versions.await?);
+            let (failed, invitations) = (failed.await?, invitations.await?);
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             Ok(Snapshot {
@@ -102,6 +107,8 @@ impl Store {
                 heads: records(heads, HeadsRecord::from_bytes)?,
                 outbox: records(outbox, OutboxRecord::from_bytes)?,
                 versions: records(versions, VersionsRecord::from_bytes)?,
+                failed: records(failed, FailedRecord::from_bytes)?,
+                invitations: records(invitations, InvitationRecord::from_bytes)?,
             })
         })
         .await
@@ -278,10 +285,14 @@ fn step(write: &Write) -> Result<Step, SyncError> {
         Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),
         Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
         Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
+        Write::Failed(record) => put(FAILED, key(&record.session_id, &number(record.number)), record.to_bytes()),
+        Write::DeleteFailed { session_id, number: failed } => Ok(Step::Delete { store: FAILED, key: key(session_id, &number(*failed)) }),
         Write::Name(record) => put(NAMES, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
         Write::ForgetName { session_id, message_id } => {
             Ok(Step::Delete { store: NAMES, key: key(session_id, &message_id.as_str().into()) })
         }
+        Write::Invitation(record) => put(INVITATIONS, record.session_id.as_str().into(), record.to_bytes()),
+        Write::ForgetInvitation { session_id } => Ok(Step::Delete { store: INVITATIONS, key: session_id.as_str().into() }),
         Write::DeleteOutbox { session_id, first, last } => {
             Ok(Step::Delete { store: OUTBOX, key: range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?.into() })
         }
@@ -337,6 +348,7 @@ fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Resul
 
 /// What is stored: bytes, whatever the record.
 fn bytes_of(value: &JsValue) -> Result<Vec<u8>, SyncError> {
-    let bytes = value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec);
+    // Not by its class, which is another one in each realm: jsdom's clones are of its own.
+    let bytes = ArrayBuffer::is_view(value).then(|| value.unchecked_ref::<Uint8Array>().to_vec());
     bytes.ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a stored record is of another kind"))
 }

@@ -31,15 +31,15 @@ export type ErrorCategory = 'network' | 'crypto' | 'validation' | 'system' | 'au
 export type ErrorCode =
   | 'CONNECTION_FAILED' | 'NETWORK_TIMEOUT' | 'RELAY_DISCONNECTED' | 'MESSAGE_DELIVERY_FAILED'
   | 'CRYPTO_ERROR' | 'ENCRYPTION_FAILED' | 'DECRYPTION_FAILED' | 'INVALID_KEY' | 'KEY_DERIVATION_FAILED'
-  | 'SESSION_CREATION_FAILED' | 'UNKNOWN_SESSION' | 'UNKNOWN_MESSAGE' | 'INVALID_MESSAGE_FORMAT'
+  | 'SESSION_CREATION_FAILED' | 'UNKNOWN_SESSION' | 'UNKNOWN_MESSAGE' | 'MESSAGE_SENT' | 'NOT_YOUR_MESSAGE' | 'INVALID_MESSAGE_FORMAT'
   | 'INVALID_WALLET_ADDRESS' | 'INVALID_ARGUMENT' | 'INVALID_VECTOR_CLOCK' | 'MESSAGE_TOO_LARGE'
-  | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_CONNECTION_FAILED'
+  | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_BLOCKED' | 'WALLET_CONNECTION_FAILED'
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
-  | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
+  | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
-  | 'STORAGE_FOREIGN' | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
-  | 'WALLET_LOCKED' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'NOT_YOUR_MESSAGE' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
+  | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
+  | 'WALLET_LOCKED' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
@@ -122,13 +122,14 @@ export interface Subscription {
  * What changed in what is stored and shown, for `observe`. Places are sequence numbers.
  *
  * - `message`: it is new, or another than before, and whole. One without a sequence number takes the place of the one without that has
- *   its id, or comes last; one with it stands at its place, and the one without that has its id leaves.
+ *   its id, or comes last, of those that failed or of those that wait behind them; one with it stands at its place, and the one without that has its id leaves.
  * - `stale`: its text or its versions are others: ask `getMessage` for it.
  * - `status`: the message of this id that has no sequence number is so far. How far others are, receipts tell.
  * - `receipt`: a wallet has everything up to a place, or has read it, which raises the status of what other wallets wrote up to there.
  *   That of the own wallet tells what is read on any of its devices.
  * - `removed`: the message of this id that has no sequence number is no longer there.
  * - `cleared`: nothing that had a sequence number is there any more.
+ * - `missed`: what was on its way to disk when the handler was set is stored: what was read before may lack it, and is to be read again.
  * - `session`: the session is new, or began or ended.
  */
 export type Change =
@@ -138,7 +139,8 @@ export type Change =
   | { type: 'receipt'; sessionId: string; wallet: string; status: 'delivered' | 'read'; through: number }
   | { type: 'removed'; sessionId: string; messageId: string }
   | { type: 'cleared'; sessionId: string }
-  | { type: 'session'; sessionId: string };
+  | { type: 'session'; sessionId: string }
+  | { type: 'missed' };
 
 /**
  * The handlers of `on` and `off`, by event.
@@ -168,6 +170,12 @@ export interface SyncEvents {
   onStatusChanged(sessionId: string, messageId: string, status: MessageStatus, error?: SdkError): void;
   /** A message has another winning version, or its versions are in conflict. */
   onMessageChanged(sessionId: string, messageId: string): void;
+  /**
+   * Another wallet has begun a session with this one. Told once in each page until it is answered (`acceptSession`,
+   * `declineSession`, `blockWallet`), from when the wallet is connected, also offline; `getInvitations` lists them. A session
+   * that another device of the wallet began or accepted is no invitation: it is simply among `getActiveSessions`.
+   */
+  onSessionInvited(sessionId: string, peerWallet: string): void;
   /** Devices of a session came, left or went on. */
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
   /** The connection to the relay changed. */

@@ -5,8 +5,9 @@ use solconnect_sync::connection::result_of;
 use solconnect_sync::store::Store;
 use solconnect_sync::{SolConnectSDK, VectorClock, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Write};
+use solconnect_sync_core::client::{Commit, DeviceRecord, FailedRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Write};
 use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::Frame;
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
@@ -119,6 +120,18 @@ async fn wrong_arguments_have_codes() {
     assert_eq!(code(sdk.edit_message(session.clone(), "nothing".into(), "x".into()).await), "UNKNOWN_MESSAGE");
     assert_eq!(code(sdk.get_devices("nowhere".into())), "UNKNOWN_SESSION");
     assert_eq!(code(sdk.import_messages("{}".into()).await), "INVALID_ARGUMENT");
+    for value in [nothing(), JsValue::NULL, 5.into(), js("{}")] {
+        assert_eq!(code(sdk.cancel_message(value.clone()).await), "INVALID_ARGUMENT");
+        assert_eq!(code(sdk.retry_message(value.clone()).await), "INVALID_ARGUMENT");
+        assert_eq!(code(sdk.get_message(value).await), "INVALID_ARGUMENT");
+    }
+    for message_id in ["", "nothing"] {
+        assert_eq!(code(sdk.cancel_message(message_id.into()).await), "UNKNOWN_MESSAGE");
+        assert_eq!(code(sdk.retry_message(message_id.into()).await), "UNKNOWN_MESSAGE");
+        assert_eq!(code(sdk.get_message(message_id.into()).await), "UNKNOWN_MESSAGE");
+    }
+    assert_eq!(thrown_code(sdk.observe(5.into())), "INVALID_ARGUMENT");
+    assert_eq!(thrown_code(sdk.observe(js("{}"))), "INVALID_ARGUMENT");
     assert_eq!(code(sdk.connect_wallet("0OIl".into()).await), "INVALID_WALLET_ADDRESS");
     assert_eq!(code(sdk.connect_wallet(js("{}")).await), "INVALID_ARGUMENT");
     data(sdk.disable_auto_sync(session.clone()).await);
@@ -174,6 +187,83 @@ async fn offline_messages_are_queued_and_counted_after_reopening_i2_i13() {
     data(sdk.edit_message(session.clone(), id, "first, edited".into()).await);
     let messages = data(sdk.get_stored_messages(session, 2.into(), nothing()).await);
     assert_eq!(text(&messages, "0.text"), "first, edited");
+    data(sdk.cleanup().await);
+}
+
+/// What was told since the last time, as the types of the changes.
+fn told(changes: &Array) -> String {
+    let types: Vec<String> = changes.iter().map(|change| text(&change, "type")).collect();
+    changes.set_length(0);
+    types.join(",")
+}
+
+#[wasm_bindgen_test]
+async fn who_observes_is_told_of_every_change() {
+    let database = "sdk-observe";
+    let (sdk, session) = started(database).await;
+    let changes = Array::new();
+    let push: Function = Function::new_with_args("", "return change => this.push(change)").call0(&changes).unwrap().unchecked_into();
+    let queue = Function::new_with_args("", "return count => this.push({ type: 'queue' })").call0(&changes).unwrap();
+    sdk.on("onQueueChanged", queue.unchecked_ref()).unwrap();
+    sdk.observe(push.clone().into()).unwrap();
+    let id = get(&data(sdk.send_message(session.clone(), "first".into(), nothing()).await), "messageId");
+    let message = get(&changes.get(0), "message");
+    assert_eq!((text(&message, "text"), text(&message, "status")), ("first".to_owned(), "queued".to_owned()));
+    assert_eq!(JSON::stringify(&message), JSON::stringify(&data(sdk.get_message(id.clone()).await)));
+    assert_eq!(told(&changes), "message,queue");
+    data(sdk.edit_message(session.clone(), id.clone(), "second".into()).await);
+    assert_eq!(told(&changes), "stale,queue");
+    assert_eq!(text(&data(sdk.get_message(id.clone()).await), "text"), "second");
+    data(sdk.cancel_message(id.clone()).await);
+    let removed = changes.get(0);
+    assert_eq!((get(&removed, "messageId"), get(&removed, "sessionId")), (id.clone(), session.clone()));
+    assert_eq!(told(&changes), "removed,stale,queue");
+    assert_eq!(code(sdk.get_message(id).await), "UNKNOWN_MESSAGE");
+    data(sdk.clear_stored_messages(session.clone()).await);
+    data(sdk.end_session(session.clone()).await);
+    assert_eq!(told(&changes), "cleared,session");
+    let sessions = data(sdk.get_active_sessions());
+    assert_eq!(get(&sessions, "length"), 0);
+    sdk.observe(nothing()).unwrap();
+    data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
+    assert_eq!(told(&changes), "");
+    // It outlives the engine.
+    sdk.observe(push.into()).unwrap();
+    data(sdk.cleanup().await);
+    data(sdk.initialize().await);
+    data(sdk.connect_wallet(OWN.into()).await);
+    let view = data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
+    assert_eq!((get(&view, "readThrough"), get(&view, "isActive")), (0.into(), JsValue::TRUE));
+    assert_eq!(told(&changes), "session");
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn a_failed_message_is_shown_tried_again_and_given_up() {
+    let database = "sdk-failed";
+    let (wallet, session_id) = new_database(database).await;
+    let message = Message { sender_wallet: wallet.clone(), ..entry(&session_id, 0, "d", 1, 0).message };
+    let record = |number: u64, id: &str| {
+        let message = Message { id: id.into(), ciphertext: format!("text {id}"), ..message.clone() };
+        let entry = Entry { message, device_id: "d".into(), counter: number, ..Entry::default() };
+        let error = SyncError::new(ErrorCode::MessageTooLarge, "no");
+        Write::Failed(FailedRecord { session_id: session_id.clone(), number, entry, refused_id: id.into(), error })
+    };
+    seed(database, &wallet, Vec::new(), &[], vec![record(1, "one"), record(2, "two"), record(3, "three")]).await;
+    let sdk = opened(database).await;
+    data(sdk.connect_wallet(OWN.into()).await);
+    let session = JsValue::from(&session_id);
+    data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
+    let shown = data(sdk.get_stored_messages(session.clone(), nothing(), nothing()).await);
+    assert_eq!((text(&shown, "0.text"), text(&shown, "0.status"), get(&shown, "length")), ("text one".into(), "failed".into(), 3.into()));
+    assert_eq!((text(&shown, "0.error.code"), text(&shown, "0.error.category")), ("MESSAGE_TOO_LARGE".into(), "validation".into()));
+    assert_eq!(data(sdk.get_message_status("one".into()).await), "failed");
+    assert_eq!(text(&data(sdk.retry_message("one".into()).await), "messageId"), "one");
+    data(sdk.cancel_message("two".into()).await);
+    assert_eq!(code(sdk.edit_message(session.clone(), "three".into(), "x".into()).await), "INVALID_ARGUMENT");
+    data(sdk.delete_message(session.clone(), "three".into()).await);
+    let shown = data(sdk.get_stored_messages(session, nothing(), nothing()).await);
+    assert_eq!((text(&shown, "0.text"), text(&shown, "0.status"), get(&shown, "length")), ("text one".into(), "queued".into(), 1.into()));
     data(sdk.cleanup().await);
 }
 
@@ -466,7 +556,7 @@ async fn an_application_transport_carries_frames_as_objects() {
     let database = "sdk-transport";
     delete(database).await;
     let transport = Function::new_no_args(
-        "return { sent: [], sendSyncMessage(frame) { this.sent.push(frame); this.heard?.(frame.type) }, onSyncMessage(handler) {}, \
+        "return { sent: [], sendSyncMessage(frame) { this.sent.push(frame); if (frame.type === 'device_announce') this.heard?.(frame.type) }, onSyncMessage(handler) {}, \
          isConnected: () => true, first: null, announced() { return new Promise((resolve) => { this.heard = resolve }) } }",
     )
     .call0(&JsValue::UNDEFINED)
@@ -488,7 +578,7 @@ async fn an_application_transport_carries_frames_as_objects() {
     data(sdk.connect_wallet(OWN.into()).await);
     data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     assert_eq!(JsFuture::from(announced).await.unwrap(), "device_announce");
-    assert_eq!(text(&get(&transport, "sent"), "0.type"), "device_announce");
+    assert_eq!(text(&get(&transport, "sent"), "0.type"), "wallet_announce");
     data(sdk.cleanup().await);
 }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use js_sys::{Array, Function, Promise, Reflect};
-use solconnect_sync::connection::{Connection, FORMAT_VERSION, META, STORES, Transaction, result_of};
+use solconnect_sync::connection::{Connection, META, STORES, Transaction, result_of};
 use solconnect_sync::store::Store;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Commit, DeviceRecord, LogRecord, NameRecord, Snapshot, Write};
@@ -431,42 +431,70 @@ async fn foreign(name: &str, version: u32, stores: &[&str]) -> String {
 }
 
 #[wasm_bindgen_test]
-async fn database_of_another_format_is_refused_and_untouched() {
+async fn database_that_is_not_ours_is_refused_and_untouched() {
     let name = "store-foreign";
     let more: Vec<&str> = STORES.into_iter().chain(["more"]).collect();
-    for (version, stores) in [
-        (FORMAT_VERSION - 1, &STORES[..]),
-        (FORMAT_VERSION + 1, &STORES[..]),
-        (FORMAT_VERSION - 1, &[]),
-        (FORMAT_VERSION, &[]),
-        (FORMAT_VERSION, &STORES[1..]),
-        (FORMAT_VERSION, &more),
-        (FORMAT_VERSION, &["meta", "sessions", "heads", "outbox", "log", "versions", "something else"]),
+    let earlier = ["meta", "sessions", "heads", "outbox", "log", "versions", "names"];
+    let (foreign_code, version_code) = (ErrorCode::StorageForeign, ErrorCode::StorageVersion);
+    for (version, stores, code) in [
+        (1, &[][..], foreign_code),
+        (4, &[], foreign_code),
+        (7, &["theirs"], foreign_code),
+        (1, &["meta", "log"], foreign_code),
+        (5, &earlier, foreign_code),
+        (2, &["meta", "sessions", "outbox", "log", "versions"], version_code),
+        (4, &earlier, version_code),
+        (1, &more, version_code),
+        (1, &["solconnect-sync-6"], version_code),
     ] {
         delete(name).await;
         let before = foreign(name, version, stores).await;
         let opened = [Store::open(name).await.err(), Connection::open(name).await.err()];
         for error in opened {
             let error = error.unwrap();
-            assert_eq!(error.code, ErrorCode::StorageVersion, "version {version} {stores:?}");
-            for part in [name, &version.to_string(), &FORMAT_VERSION.to_string()] {
-                assert!(error.message.contains(part), "{}", error.message);
-            }
+            assert_eq!(error.code, code, "version {version} {stores:?}");
+            assert!(error.message.contains(name), "{}", error.message);
         }
         assert_eq!(foreign(name, 0, &[]).await, before, "version {version} {stores:?}");
     }
     delete(name).await;
 }
 
+/// Opens a database and keeps it open; `true` is returned later where anybody has asked it to close.
+const HOLD: &str = r#"
+return new Promise((resolve, reject) => {
+  const request = indexedDB.open(name);
+  request.onerror = () => reject(request.error);
+  request.onsuccess = () => {
+    let asked = false;
+    request.result.onversionchange = () => { asked = true; };
+    resolve(() => { request.result.close(); return asked; });
+  };
+});
+"#;
+
+#[wasm_bindgen_test]
+async fn database_that_another_holds_open_is_not_disturbed() {
+    let name = "store-held";
+    delete(name).await;
+    let before = foreign(name, 3, &["theirs"]).await;
+    let holding = Function::new_with_args("name", HOLD).call1(&JsValue::NULL, &name.into()).unwrap();
+    let end: Function = JsFuture::from(holding.unchecked_into::<Promise>()).await.unwrap().unchecked_into();
+    assert_eq!(Store::open(name).await.err().map(|error| error.code), Some(ErrorCode::StorageForeign));
+    assert_eq!(end.call0(&JsValue::NULL).unwrap(), JsValue::FALSE, "nobody wants it to close");
+    assert_eq!(foreign(name, 0, &[]).await, before);
+    delete(name).await;
+}
+
 #[wasm_bindgen_test]
 async fn database_made_while_ours_is_made_is_untouched() {
     let name = "store-raced";
-    for version in [1, FORMAT_VERSION + 1] {
+    for version in [1, 6] {
         delete(name).await;
         // Found absent; somebody else is quicker.
         let store = Store::open(name).await.unwrap();
         let before = foreign(name, version, &["theirs"]).await;
-        assert_eq!(store.claim(false).await.unwrap_err().code, ErrorCode::StorageVersion);
+        assert_eq!(store.claim(false).await.unwrap_err().code, ErrorCode::StorageForeign);
         assert_eq!(foreign(name, 0, &[]).await, before);
     }
     delete(name).await;

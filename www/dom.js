@@ -38,6 +38,11 @@ const ICONS = {
   connected: 'M2 6.2a9 9 0 0 1 12 0M4.3 8.9a5.6 5.6 0 0 1 7.4 0M8 12.2h.01',
   offline: 'M2 6.2a9 9 0 0 1 4.6-2.2M10.6 4.4A9 9 0 0 1 14 6.2M4.3 8.9a5.6 5.6 0 0 1 2.4-1.3M8 12.2h.01M2.5 13.5l11-11',
   check: 'M3 8.6l3.2 3.2L13 4.8',
+  back: 'M9.8 3 4.8 8l5 5',
+  pencil: 'M3 13l.6-2.8L10.9 2.9l2.2 2.2-7.3 7.3zM9.4 4.4l2.2 2.2',
+  bin: 'M3 4.5h10M6 4.5v-2h4v2M4.5 4.5l.6 9h5.8l.6-9M6.8 7v4M9.2 7v4',
+  down: 'M8 3v10M3.8 8.8 8 13l4.2-4.2',
+  cross: 'M4 4l8 8M12 4l-8 8',
 };
 ICONS.read = ICONS.delivered;
 ICONS.connecting = ICONS.connected;

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
-use solconnect_sync_core::frame::{Body, DeviceAnnounce, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate};
+use solconnect_sync_core::frame::{
+    Body, DeviceAnnounce, Encoding, Frame, Head, ListedSession, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate,
+};
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, StoredSession, Ticket, WatermarkRow,
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Relay, StoredEntry, StoredSession, Ticket,
+    WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -21,6 +24,7 @@ struct Rows {
     entries: Vec<StoredEntry>,
     devices: BTreeMap<String, DeviceRow>,
     watermarks: BTreeMap<String, WatermarkRow>,
+    members: BTreeMap<String, MemberRow>,
 }
 
 /// The machine, its journal, and the questions that are not answered yet.
@@ -101,9 +105,10 @@ impl World {
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
+                    members: rows.members.values().cloned().collect(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices } => {
+            JournalQuestion::Append { session_id, entries, devices, members } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "sequences follow each other (I5)");
@@ -114,6 +119,7 @@ impl World {
                     rows.entries.push(entry);
                 }
                 rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
+                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
                 JournalAnswer::Appended
             }
             JournalQuestion::Read { session_id, from, count_max, .. } => {
@@ -138,8 +144,16 @@ impl World {
                 };
                 JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
             }
-            JournalQuestion::Note { session_id, devices, watermarks } => {
+            JournalQuestion::Sessions { wallet, count_max, .. } => {
+                let listed = |(id, rows): (&String, &Rows)| {
+                    let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet)?.clone();
+                    Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined })
+                };
+                JournalAnswer::Sessions(self.sessions.iter().filter_map(listed).take(count_max).collect())
+            }
+            JournalQuestion::Note { session_id, devices, watermarks, members } => {
                 let rows = self.sessions.entry(session_id).or_default();
+                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
                 for row in devices {
                     let old = rows.devices.get(&row.device_id).cloned().unwrap_or_default();
                     let DeviceRow { last_counter, last_sequence, last_digest, .. } = old;

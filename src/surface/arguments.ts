@@ -77,10 +77,12 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined):
   if (!signal) return work;
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(new SyncError('CALL_ABORTED', 'the signal was aborted', { cause: signal.reason }));
-    const end = (): void => signal.removeEventListener('abort', abort);
-    work.then((value) => (end(), resolve(value)), (thrown: unknown) => (end(), reject(thrown)));
-    signal.addEventListener('abort', abort, { once: true });
-    if (signal.aborted) abort();
+    // A signal that throws when it is left keeps nobody waiting.
+    work.then(resolve, reject).then(() => signal.removeEventListener('abort', abort)).catch(() => {});
+    reading('signal', () => {
+      signal.addEventListener('abort', abort, { once: true });
+      if (signal.aborted) abort();
+    });
   });
 }
 
@@ -88,7 +90,8 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined):
 export function signalOf(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined;
   return reading('signal', () => {
-    if (typeof value !== 'object' || value === null || typeof (value as AbortSignal).addEventListener !== 'function') throw invalid('signal must be an AbortSignal');
+    const { addEventListener, removeEventListener } = Object(value) as AbortSignal;
+    if (typeof addEventListener !== 'function' || typeof removeEventListener !== 'function') throw invalid('signal must be an AbortSignal');
     return value as AbortSignal;
   });
 }

@@ -1,7 +1,7 @@
 // One call to a connected SDK, and one SDK for each database of a page.
 
 import type { SdkConfig } from '../solconnect_sync.js';
-import { signalOf } from './arguments.js';
+import { reading, signalOf } from './arguments.js';
 import { type Config, configOf } from './config.js';
 import { unwrap } from './errors.js';
 import { connectChoice, SolConnectSDK } from './sdk.js';
@@ -46,11 +46,14 @@ export async function connect(options?: ConnectConfig): Promise<SolConnectSDK> {
   const { config, rest } = configOf(options, ['wallet', 'signal']);
   const signal = signalOf(rest['signal']);
   const sdk = instanceOf(config);
-  unwrap(await sdk.initialize(signal && { signal }));
   const wallet = rest['wallet'];
   // An option that is there and undefined is a wallet that was looked for and not found.
-  const isLeftOut = !options || !('wallet' in options);
-  unwrap(await connectChoice(sdk, isLeftOut ? 'last' : wallet === 'local' ? wallet : { given: wallet }, signal));
+  const isLeftOut = !options || !reading('the configuration', () => Object.hasOwn(options, 'wallet'));
+  // Both at once: the wallet has its turn now, and calls that come while everything loads are later ones.
+  const ready = sdk.initialize(signal && { signal });
+  const connected = connectChoice(sdk, isLeftOut ? 'last' : wallet === 'local' ? wallet : { given: wallet }, signal);
+  unwrap(await ready);
+  unwrap(await connected);
   return sdk;
 }
 

@@ -84,9 +84,18 @@ class Row {
     return this.#from !== Infinity;
   }
 
-  /** Whether something is to be read. */
+  /** Whether something is to be read. Of an invitation nothing is stored before it is accepted. */
   get isWaiting(): boolean {
-    return this.#isUncounted || this.#stale.size > 0;
+    return !this.#isInvitation && (this.#isUncounted || this.#stale.size > 0);
+  }
+
+  /** Whether it can be shown. */
+  get isKnown(): boolean {
+    return this.isRead || this.#isInvitation || this.error !== undefined;
+  }
+
+  get #isInvitation(): boolean {
+    return this.session.state === 'invited';
   }
 
   /** Why something could not be read that is still to be read. */
@@ -248,6 +257,7 @@ class Row {
         this.#from = 0;
         break;
       case 'session':
+      case 'missed':
       case 'wallet':
         break;
     }
@@ -362,9 +372,9 @@ class Inbox implements Content<ConversationsSnapshot> {
     this.#isDirty = false;
     const last = this.#snapshot;
     const rows = [...this.#rows.values()];
-    const all = rows.filter((row) => row.isRead || row.error).map((row) => row.conversation()).sort(newestFirst);
+    const all = rows.filter((row) => row.isKnown).map((row) => row.conversation()).sort(newestFirst);
     const items = all.length === last.items.length && all.every((item, place) => item === last.items[place]) ? last.items : Object.freeze(all);
-    const isLoading = rows.some((row) => !row.isRead && !row.error);
+    const isLoading = rows.some((row) => !row.isKnown);
     const error = rows.find((row) => row.error)?.error;
     if (this.#snapshot === NO_CONVERSATIONS || items !== last.items || isLoading !== last.isLoading || error !== last.error) {
       this.#snapshot = Object.freeze({ items, isLoading, ...(error && { error }) });

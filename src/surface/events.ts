@@ -40,6 +40,12 @@ export interface SdkEvents {
   deviceReplaced: { oldId: string; newId: string };
   /** Something is wrong that no call can be blamed for; see `onWarning` for the codes. */
   warning: { error: SyncError };
+  /**
+   * Another wallet has begun a session with this one: once in each life of a page, until the user answers (`acceptSession`,
+   * `declineSession`, `blockWallet`), also offline. A session that another device of this wallet began or accepted is no
+   * invitation: it is simply there.
+   */
+  sessionInvited: { sessionId: string; peerWallet: string };
   /** Another wallet is connected now, or none (`null`): by a call, or because the person switched in the wallet itself. */
   walletChanged: { address: string | null };
 }
@@ -61,6 +67,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   queueChanged: ['queuedMessageCount'],
   deviceReplaced: ['oldId', 'newId'],
   warning: ['error'],
+  sessionInvited: ['sessionId', 'peerWallet'],
   walletChanged: ['address'],
 };
 

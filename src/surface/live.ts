@@ -112,7 +112,7 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
 
   #take(change: Change): void {
     this.#checkWallet();
-    if (change.type !== 'wallet') {
+    if (change.type !== 'wallet' && change.type !== 'missed') {
       this.#content?.take(change);
       return;
     }

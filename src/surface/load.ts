@@ -2,6 +2,7 @@
 
 import * as json from '../json/solconnect_sync_json.js';
 import instantiate, { setFrameCodecLoader } from '../solconnect_sync.js';
+import { optionsOf } from './arguments.js';
 import { describe, SyncError } from './errors.js';
 
 /** Where the wasm comes from, where it shall not come from the package itself. */
@@ -40,13 +41,18 @@ export function setWasmSource(source: () => Promise<BufferSource>): void {
 let loading: Promise<void> | null = null;
 let isLoaded = false;
 
-/** Loads the wasm. A second call does nothing; after a failure it may be called again. Rejects with SDK_INITIALIZATION_FAILED. */
-export function load(options: InitOptions = {}): Promise<void> {
-  loading ??= start(options).catch((cause: unknown) => {
+/**
+ * Loads the wasm. A second call does nothing; after a failure it may be called again.
+ *
+ * Errors, rejected with: `SDK_INITIALIZATION_FAILED`, `INVALID_ARGUMENT` for an option that there is not.
+ */
+export async function load(options?: InitOptions): Promise<void> {
+  const given: InitOptions = optionsOf('the options', options, ['wasmUrl', 'module', 'bytes', 'jsonBytes']);
+  loading ??= start(given).catch((cause: unknown) => {
     loading = null;
     throw new SyncError('SDK_INITIALIZATION_FAILED', `the wasm could not be loaded: ${describe(cause)}`, { cause });
   });
-  return loading;
+  await loading;
 }
 
 /** Throws SDK_NOT_INITIALIZED where the wasm is not loaded. */

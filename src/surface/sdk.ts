@@ -15,8 +15,8 @@ import { Conversations, type ConversationList } from './conversations.js';
 import { type Message, messageOf } from './message.js';
 import { type MessageList, type MessageListOptions, MessageLists } from './messages.js';
 import { Reasons } from './reasons.js';
-import { type Session, sessionOf } from './session.js';
-import type { Source } from './source.js';
+import { type Invitation, invitationOf, type Session, sessionOf } from './session.js';
+import type { Source, StoredSession } from './source.js';
 import { Subscriptions } from './subscriptions.js';
 import type { WalletSource } from './wallets.js';
 
@@ -82,7 +82,7 @@ export class SolConnectSDK {
     const source: Source = {
       storedMessages: (sessionId, limit, beforeSequence) => this.#call((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence)),
       getMessage: (messageId) => this.#call((engine) => engine.getMessage(messageId)),
-      sessions: () => this.#read((engine) => engine.getActiveSessions()).data ?? [],
+      sessions: () => this.#sessions(),
       wallet: () => this.#lifecycle.account?.address ?? null,
       onChange: (handler) => this.#changes.add(handler),
     };
@@ -195,6 +195,60 @@ export class SolConnectSDK {
   }
 
   /**
+   * Starts a session that another wallet has begun with this one (`sessionInvited`), and syncs its history. An invitation that
+   * was declined may be accepted too.
+   *
+   * Errors: as `startSession`, and `UNKNOWN_SESSION` where there is no such invitation.
+   *
+   * @example
+   * ```ts
+   * sdk.on('sessionInvited', async ({ sessionId, peerWallet }) => {
+   *   if (confirm(`${peerWallet} wants to talk.`)) await sdk.acceptSession(sessionId);
+   *   else await sdk.declineSession(sessionId);
+   * });
+   * ```
+   */
+  async acceptSession(sessionId: string): Promise<Result<Session>> {
+    return map(await this.#call((engine) => engine.acceptSession(sessionId)), sessionOf);
+  }
+
+  /**
+   * Forgets an invitation on this device, until its peer writes more. The peer is not told.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION` where there is no such invitation, `STORAGE_FULL`, `STORAGE_ERROR`,
+   * `PROFILE_IN_USE`.
+   */
+  declineSession(sessionId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.declineSession(sessionId));
+  }
+
+  /**
+   * Blocks a wallet on this device: its invitations are not told, a session with it ends, and `startSession` with it is refused
+   * (`WALLET_BLOCKED`), until `unblockWallet`. What is stored stays. The wallet is not told.
+   *
+   * Errors: `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `LIMIT_REACHED` at 1,000 blocked wallets, `STORAGE_FULL`,
+   * `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   */
+  blockWallet(wallet: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.blockWallet(wallet));
+  }
+
+  /**
+   * Unblocks a wallet; also one that is not blocked. What it wrote meanwhile invites again. A session with it is started by
+   * `startSession` or `acceptSession`.
+   *
+   * Errors: as `blockWallet`.
+   */
+  unblockWallet(wallet: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.unblockWallet(wallet));
+  }
+
+  /** The invitations that wait for an answer, oldest first: at most 1,000. No further errors. */
+  getInvitations(): Result<Invitation[]> {
+    return map(this.#read((engine) => engine.getInvitations()), (views) => views.map(invitationOf));
+  }
+
+  /**
    * Queues a message of up to 8 KiB. Resolves when it is stored here; the relay gets it as soon as there is a connection.
    * `contentType` is a media type.
    *
@@ -234,6 +288,27 @@ export class SolConnectSDK {
    */
   deleteMessage(sessionId: string, messageId: string): Promise<Result<DeliveryReceipt>> {
     return this.#call((engine) => engine.deleteMessage(sessionId, messageId));
+  }
+
+  /**
+   * Takes back a message that was never sent, with its queued edits; also one that failed. It leaves for good, and its `id` may be
+   * used again.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `MESSAGE_SENT` for what is sent or on its way (delete it instead), `STORAGE_FULL`,
+   * `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   */
+  cancelMessage(messageId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.cancelMessage(messageId));
+  }
+
+  /**
+   * Queues a message again that failed. It keeps its id, but for one that another message has (`MESSAGE_ID_TAKEN`): then the
+   * receipt names a new one.
+   *
+   * Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`.
+   */
+  retryMessage(messageId: string): Promise<Result<DeliveryReceipt>> {
+    return this.#call((engine) => engine.retryMessage(messageId));
   }
 
   /**
@@ -554,6 +629,16 @@ export class SolConnectSDK {
     }
   }
 
+  /** What the list of conversations has: sessions, also those that were ended, and invitations. */
+  #sessions(): StoredSession[] {
+    const stored = this.#read((engine) => engine.getStoredSessions()).data ?? [];
+    const invited = this.#read((engine) => engine.getInvitations()).data ?? [];
+    return [
+      ...stored.map((session) => ({ ...session, state: session.isActive ? ('active' as const) : ('ended' as const) })),
+      ...invited.map(({ session_id, peer_wallet }) => invitedSession(session_id, peer_wallet, this.#lifecycle.account?.address ?? '')),
+    ];
+  }
+
   /** A call that needs the relay: where it cannot be reached, with the reason. */
   async #sync(call: (engine: Engine) => Promise<EngineResult<number>>): Promise<Result<number>> {
     const result = await this.#call(call);
@@ -573,6 +658,12 @@ export class SolConnectSDK {
     const wallet = this.#lifecycle.account?.address ?? null;
     return map(await this.#call(call), (views) => views.map((view) => messageOf(view, wallet)));
   }
+}
+
+/** A session of which nothing is stored yet. */
+function invitedSession(session_id: string, peer_wallet: string, wallet: string): StoredSession {
+  const nothing = { deviceId: '', lastSyncedSequence: 0, queuedMessageCount: 0, vectorClock: {}, readThrough: 0, isActive: false };
+  return { session_id, wallet, peer_wallet, ...nothing, state: 'invited' };
 }
 
 function map<T, U>(result: Result<T>, of: (data: T) => U): Result<U> {

@@ -44,12 +44,14 @@ export type Change =
   | { readonly type: 'cleared'; readonly sessionId: string }
   /** A session began, ended, was invited, accepted or declined. */
   | { readonly type: 'session'; readonly sessionId: string }
+  /** What was stored meanwhile was not told: what was read may lack it. */
+  | { readonly type: 'missed' }
   /** Another wallet is connected, or none: nothing of the former one may be shown. */
   | { readonly type: 'wallet' };
 
 /** The session that a change is about; `undefined` where it is about all. */
 export const sessionOf = (change: Change): string | undefined =>
-  change.type === 'message' ? change.message.session_id : change.type === 'wallet' ? undefined : change.sessionId;
+  change.type === 'message' ? change.message.session_id : 'sessionId' in change ? change.sessionId : undefined;
 
 /** Where the lists come from: the SDK. Calls never reject. */
 export interface Source {

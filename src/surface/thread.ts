@@ -299,6 +299,7 @@ export class Thread implements Content<MessagesSnapshot> {
         this.#isSessionNew = true;
         if (this.#from === Infinity) void this.load();
         break;
+      case 'missed':
       case 'wallet':
         break;
     }

@@ -3,6 +3,7 @@
 // What comes from a wallet is another party's: its getters may throw, its promises may never settle, and it may come from
 // another realm. So nothing here asks `instanceof`, all that it throws becomes a `SyncError`, and every wait for it ends.
 
+import { functionOf } from './arguments.js';
 import { describe, SyncError } from './errors.js';
 
 /** A wallet's public key: 32 bytes, base58, or what prints as that, like a `PublicKey` of web3.js. */
@@ -365,7 +366,9 @@ export interface WalletSearch {
 
 /**
  * Finds the wallets of the Wallet Standard that are for Solana and sign messages. `onChange` is called when others come, also
- * later, or some of them leave. There are none where there is no window.
+ * later, or some of them leave; when it throws, that is reported with `console.error`. There are none where there is no window.
+ *
+ * Errors, thrown: INVALID_ARGUMENT where `onChange` is no function.
  *
  * @example
  * ```ts
@@ -377,11 +380,17 @@ export interface WalletSearch {
  * ```
  */
 export function findWallets(onChange?: () => void): WalletSearch {
+  if (onChange !== undefined) functionOf('onChange', onChange);
   const event = 'wallet-standard:register-wallet';
   let isListening = false;
   const set = (wallets: readonly StandardWallet[]): void => {
     search.wallets = wallets;
-    if (isListening) onChange?.();
+    try {
+      if (isListening) onChange?.();
+    } catch (thrown) {
+      // The wallet that registers has done nothing wrong.
+      console.error(thrown);
+    }
   };
   const api = Object.freeze({
     register(...given: unknown[]) {

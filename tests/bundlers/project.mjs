@@ -31,7 +31,7 @@ export class Project {
 
   /** The tools once, and again when their versions change; the application and the package each time. */
   async install() {
-    const { packages, files, importsByAddress } = this.settings;
+    const { packages, files, appIn = '.', importsByAddress } = this.settings;
     const manifest = JSON.stringify({ name: 'application', private: true, type: 'module', dependencies: packages }, null, 2);
     const stamp = join(this.folder, 'node_modules', '.installed');
     if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== manifest) {
@@ -46,7 +46,7 @@ export class Project {
     }
     // What a bundler remembers of the package as it was.
     for (const file of ['.vite', '.cache', 'solconnect-sync']) rmSync(join(this.folder, 'node_modules', file), { recursive: true, force: true });
-    for (const folder of files) cpSync(join(here, folder), this.folder, { recursive: true });
+    for (const folder of files) cpSync(join(here, folder), join(this.folder, folder === 'app' ? appIn : '.'), { recursive: true });
     await this.#must('npm', 'install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', this.tarball);
     if (importsByAddress) {
       const story = join(this.folder, 'story.js');
@@ -59,7 +59,7 @@ export class Project {
     const { dev, build, preview, folder, runs } = this.settings;
     if (runs) return [['runs', () => this.#runs(relay)]];
     const ways = [];
-    if (dev) ways.push(['dev server', () => this.#server(dev, browser, relay)]);
+    if (dev) ways.push(['dev server', () => this.#server(dev, browser, relay, this.settings.devHasNoWorkers)]);
     ways.push([build ? 'build' : 'as it is', async () => {
       for (const command of build ?? []) await this.#must(...command);
       if (preview) return this.#server(preview, browser, relay);
@@ -82,7 +82,7 @@ export class Project {
     return '';
   }
 
-  async #server(command, browser, relay) {
+  async #server(command, browser, relay, hasNoWorkers) {
     const port = await freePort();
     const [program, ...args] = command(String(port));
     // esbuild ends with its standard input.
@@ -95,7 +95,7 @@ export class Project {
       const url = `http://127.0.0.1:${port}/`;
       const answers = until(`${this.name} answers`, () => fetch(url).then(({ ok }) => ok, () => false), deadlineMs);
       await Promise.race([answers, ended]);
-      return await this.#drive(url, browser, relay);
+      return await this.#drive(url, browser, relay, hasNoWorkers);
     } catch (error) {
       throw new Error(`${error.message}\n${said}`);
     } finally {
@@ -108,7 +108,7 @@ export class Project {
   }
 
   /** Opens the application, and waits until it has told how its story went. */
-  async #drive(url, browser, relay) {
+  async #drive(url, browser, relay, hasNoWorkers = false) {
     const { renders } = this.settings;
     if (renders && !(await (await fetch(url)).text()).includes(renders)) throw new Error(`the server's HTML has not: ${renders}`);
     const page = await browser.context.newPage();
@@ -122,7 +122,8 @@ export class Project {
     try {
       await page.goto(`${url}?relay=${encodeURIComponent(relay.endpoint)}`);
       const told = await page.waitForFunction(() => globalThis.told, undefined, { timeout: deadlineMs });
-      check(await told.jsonValue());
+      const { page: inPage, worker } = await told.jsonValue();
+      check(hasNoWorkers ? { inPage } : { inPage, worker });
     } catch (error) {
       throw new Error([error.message, ...said].join('\n'));
     } finally {

@@ -1,7 +1,7 @@
 // The applications that are built from the packed package: with which tools, in exactly which versions, by which commands.
 
 /**
- * `files`: folders beside this file that are the application, copied over one another. `dev` and `preview` are servers that run
+ * `files`: folders beside this file that are the application, copied over one another; `app` goes to `appIn`. `dev` and `preview` are servers that run
  * until they are ended; `build` runs first, and its result in `folder` is served as it is where there is no `preview`.
  * `renders`: what the server's HTML must have in it. `runs`: programs that tell how it went, or whose exit code does
  * (`isExitEnough`); `TARBALL` stands for the packed package. `isEveryday`: part of `npm test`.
@@ -29,6 +29,7 @@ const next = (version, dev, build) => ({
 const sveltekit = (kit, more, extra) => ({
   packages: { '@sveltejs/kit': kit, '@sveltejs/vite-plugin-svelte': '7.3.1', svelte: '5.57.3', vite: '8.3.8', typescript: '6.0.3', ...more },
   files: ['app', 'sveltekit'],
+  appIn: 'src/lib',
   dev: (port) => ['vite', '--host', '127.0.0.1', '--port', port, '--strictPort'],
   build: [['vite', 'build']],
   preview: (port) => ['vite', 'preview', '--host', '127.0.0.1', '--port', port, '--strictPort'],
@@ -43,7 +44,7 @@ export const projects = {
     packages: { publint: '0.3.25', '@arethetypeswrong/cli': '0.18.5' },
     files: [],
     // The package has no CommonJS.
-    runs: [['publint', 'run', 'TARBALL', '--strict'], ['attw', 'TARBALL', '--profile', 'esm-only']],
+    runs: [['publint', 'run', 'TARBALL', '--strict'], ['attw', 'TARBALL', '--profile', 'esm-only', '--exclude-entrypoints', 'solconnect_sync_bg.wasm']],
     isExitEnough: true,
     isEveryday: true,
   },
@@ -87,16 +88,17 @@ export const projects = {
     folder: 'dist',
     isEveryday: true,
   },
-  'esbuild, split': {
+  'esbuild, with the file': {
     packages: { esbuild: '0.28.2' },
     files: ['app'],
-    build: [['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--splitting', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'dist']],
+    build: [['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--splitting', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist']],
     folder: 'dist',
   },
   Bun: {
-    // The package `bun` only fetches this one.
+    // The package `bun` only fetches this one. Its dev server leaves workers alone, with addresses of files.
     packages: { '@oven/bun-linux-x64': '1.4.5' },
     files: ['app'],
+    devHasNoWorkers: true,
     dev: (port) => ['node_modules/@oven/bun-linux-x64/bin/bun', '--hostname=127.0.0.1', `--port=${port}`, './index.html'],
     build: [['node_modules/@oven/bun-linux-x64/bin/bun', 'build', './main.js', './worker.js', '--minify', '--outdir=dist'], ['cp', 'index.html', 'dist']],
     folder: 'dist',

@@ -145,9 +145,10 @@ test('no argument of any method traps, hangs or goes unanswered', { timeout: 180
     const clock = new sync.VectorClock();
     const functions = {
       connect: (value) => sync.connect(value), connectOption: (value) => sync.connect({ signal: value }), SolConnectSDK: (value) => new sync.SolConnectSDK(value),
-      initializeSDK: (value) => sync.initializeSDK(value), MessageBus: (value) => new sync.MessageBus(value), createLocalWallet: (value) => sync.createLocalWallet(value),
+      initializeSDK: (value) => sync.initializeSDK(value), init: (value) => sync.default(value), MessageBus: (value) => new sync.MessageBus(value), createLocalWallet: (value) => sync.createLocalWallet(value),
       sessionIdOf: (value) => sync.sessionIdOf(value, value), tick: (value) => clock.tick(value), get: (value) => clock.get(value), compare: (value) => clock.compare(value),
       merge: (value) => clock.merge(value), parse: (value) => sync.VectorClock.parse(value), VectorClock: (value) => new sync.VectorClock(value),
+      connectSignal: (value) => sync.connect({ signal: { aborted: value, addEventListener: value, removeEventListener: value } }),
       transport: (value) => new sync.WebSocketSyncTransport(value), frame: (value) => new sync.WebSocketSyncTransport('ws://127.0.0.1:9').sendSyncMessage(value),
       handler: (value) => new sync.WebSocketSyncTransport('ws://127.0.0.1:9').onSyncMessage(value), findWallets: (value) => sync.findWallets(value),
       manager: (value) => new sync.SyncManager().initialize(value, value), startSync: (value) => new sync.SyncManager().startSync(value),

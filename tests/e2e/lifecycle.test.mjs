@@ -179,6 +179,25 @@ test('connect gives one SDK for one configuration, and resumes the last wallet',
   assert.deepEqual(again, { wallet: first.wallet, texts: ['kept', 'detached'] });
 });
 
+test('connect has its turn when it is called, not when all is loaded', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await run(page, async (config) => {
+    const { sync, must } = globalThis.device;
+    const [one, two] = [8, 9].map((byte) => ({ publicKey: new Uint8Array(32).fill(byte) }));
+    const sdk = await sync.connect({ ...config, wallet: one });
+    const address = must(sdk.getCurrentWallet());
+    const settled = (connecting) => connecting.then(() => 'ok', ({ code }) => code);
+    const left = settled(sync.connect({ ...config, wallet: two }));
+    must(await sdk.disconnectWallet());
+    const afterLeaving = [await left, must(sdk.getCurrentWallet())];
+    const { signal } = new AbortController();
+    // A signal takes a call some turns more.
+    const codes = await Promise.all([settled(sync.connect({ ...config, wallet: two, signal })), settled(sync.connect({ ...config, wallet: one }))]);
+    return { afterLeaving, codes, last: must(sdk.getCurrentWallet()) === address };
+  });
+  assert.deepEqual(outcome, { afterLeaving: ['CALL_SUPERSEDED', null], codes: ['CALL_SUPERSEDED', 'ok'], last: true });
+});
+
 test('what is aborted answers CALL_ABORTED, and does not happen later', { timeout: 60_000 }, async (t) => {
   const page = await open(t);
   const outcome = await run(page, async (config) => {
@@ -211,7 +230,10 @@ test('an unknown option is refused with the likely name', { timeout: 60_000 }, a
   const page = await open(t);
   const messages = await run(page, async () => {
     const { sync, thrown } = globalThis.device;
-    const uses = [() => sync.connect({ relayUrl: 'ws://x' }), () => new sync.SolConnectSDK({ databasename: 'x' }), () => sync.initializeSDK({ colour: 'red' })];
+    const uses = [
+      () => sync.connect({ relayUrl: 'ws://x' }), () => new sync.SolConnectSDK({ databasename: 'x' }), () => sync.initializeSDK({ colour: 'red' }),
+      () => sync.default({ wasmURL: '/x.wasm' }),
+    ];
     const messages = [];
     for (const use of uses) messages.push((await thrown(use))?.message);
     return messages;
@@ -219,4 +241,5 @@ test('an unknown option is refused with the likely name', { timeout: 60_000 }, a
   assert.match(messages[0], /did you mean relayEndpoint\?|there are/);
   assert.match(messages[1], /did you mean databaseName\?/);
   assert.match(messages[2], /no option colour/);
+  assert.match(messages[3], /did you mean wasmUrl\?/);
 });

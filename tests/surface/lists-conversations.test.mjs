@@ -139,12 +139,17 @@ test('sessions come, change and go', async () => {
   const invited = other.session('invited');
   invited.state = 'invited';
   model.sessions_.set('invited', invited);
-  model.receive('invited'); // told before the session is
+  const reads = model.counts.pages;
+  model.tell({ type: 'session', sessionId: 'invited' });
   await model.settle();
-  assert.deepEqual(rows(list), [['invited', 'text 1', 1], ['s', undefined, 0]]);
-  assert.equal(list.getSnapshot().items[0].state, 'invited');
+  assert.deepEqual(new Map(rows(list).map(([id, ...row]) => [id, row])).get('invited'), [undefined, 0]);
+  assert.equal(list.getSnapshot().items.find(({ sessionId }) => sessionId === 'invited').state, 'invited');
+  assert.deepEqual([model.counts.pages, list.getSnapshot().isLoading], [reads, false], 'nothing of it is stored before it is accepted');
   invited.state = 'active';
   model.tell({ type: 'session', sessionId: 'invited' });
+  model.receive('invited');
+  await model.settle();
+  assert.deepEqual(rows(list), [['invited', 'text 1', 1], ['s', undefined, 0]]);
   assert.equal(list.getSnapshot().items[0].state, 'active');
   model.sessions_.delete('invited');
   model.tell({ type: 'session', sessionId: 'invited' });

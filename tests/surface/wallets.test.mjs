@@ -7,7 +7,7 @@ import { getWallets } from '@wallet-standard/app';
 import { ReadonlyWalletAccount, registerWallet } from '@wallet-standard/wallet';
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import vm from 'node:vm';
 import { within } from '../e2e/harness/wait.mjs';
@@ -720,6 +720,20 @@ describe('finding wallets', () => {
     leave();
     leave();
     assert.deepEqual([search.wallets, changes], [[], 1]);
+  });
+
+  test('a listener that throws does not disturb the wallet', () => {
+    const report = mock.method(console, 'error', () => {});
+    const search = findWallets(() => {
+      throw new Error('a bug of the application');
+    });
+    globalThis.window.dispatchEvent(Object.assign(new Event('wallet-standard:register-wallet'), { detail: ({ register }) => register(new Standard()) }));
+    assert.deepEqual([search.wallets.length, report.mock.callCount()], [1, 1]);
+    report.mock.restore();
+  });
+
+  test('a listener that is no function is refused', () => {
+    for (const value of [5, null, {}]) assert.throws(() => findWallets(value), coded('INVALID_ARGUMENT'));
   });
 
   test('there are none without a window', () => {

@@ -4,7 +4,7 @@ import init, {
   unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, LogRange, Message, MessageList, MessageStatus, Result,
+  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, InvitationView, LogRange, Message, MessageList, MessageStatus, Result,
   SdkConfig, SdkError, SdkEvents, Session, SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport,
   VersionView, WalletInfo, WalletSource,
 } from 'solconnect-sync';
@@ -98,6 +98,12 @@ export async function useSdk(): Promise<void> {
   const connection: ConnectionState = must(sdk.getConnectionStatus());
   const address: string | null = must(sdk.getCurrentWallet());
   const sessions: SessionView[] = must(sdk.getActiveSessions());
+  const invitations: InvitationView[] = must(sdk.getInvitations());
+  for (const { session_id, peer_wallet, receivedAt } of invitations) console.log(session_id, peer_wallet, new Date(receivedAt));
+  const accepted: SessionView = must(await sdk.acceptSession(session_id));
+  must(await sdk.declineSession(accepted.session_id));
+  must(await sdk.blockWallet(accepted.peer_wallet));
+  must(await sdk.unblockWallet(accepted.peer_wallet));
   const deviceId: string = must(sdk.getDeviceId());
   const devices: DeviceState[] = must(sdk.getDevices(session_id));
   const stats: SyncStats = must(sdk.getSyncStats(session_id));
@@ -135,6 +141,7 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onMessageSynced', (_sessionId, messageId: string) => console.log(messageId));
   sdk.on('onStatusChanged', (_sessionId, _messageId, status: MessageStatus, error?: SdkError) => console.log(status, error));
   sdk.on('onMessageChanged', (_sessionId, messageId: string) => console.log(messageId));
+  sdk.on('onSessionInvited', (sessionId: string, peerWallet: string) => console.log(sessionId, peerWallet));
   sdk.on('onDevicesChanged', (_sessionId, devices: DeviceState[]) => console.log(devices.length));
   sdk.on('onConnectionChanged', (state: ConnectionState) => console.log(state));
   const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);

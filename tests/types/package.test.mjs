@@ -131,7 +131,7 @@ test('init may be called again after a failure', () => {
 
 test('the module of JSON frames says which value is wrong', async () => {
   const { bytes } = await import(pathToFileURL(join(project, 'node_modules', 'solconnect-sync', 'pkg', 'json', 'inlined.js')));
-  const codec = await import(pathToFileURL(jsonCode));
+  const codec = await import(pathToFileURL(jsonCode()));
   await codec.default({ module_or_path: await bytes() });
   const frame = JSON.stringify({ type: 'sync_request', sessionId: 's', missingRanges: [{ start: 'forty-two', end: 43 }] });
   assert.throws(() => codec.fromJson(frame), /INVALID_MESSAGE_FORMAT.*"forty-two"/);

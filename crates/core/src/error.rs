@@ -84,6 +84,10 @@ codes! {
     UnknownSession = "UNKNOWN_SESSION", Validation, false, "This conversation is not known on this device. Start it first.";
     /// The message is not known here.
     UnknownMessage = "UNKNOWN_MESSAGE", Validation, false, "This message is not known on this device.";
+    /// The message is on its way to the relay, or was.
+    MessageSent = "MESSAGE_SENT", Validation, false, "This message was sent already. Delete it instead.";
+    /// Another wallet wrote the message.
+    NotYourMessage = "NOT_YOUR_MESSAGE", Validation, false, "Only the person who wrote a message can change it.";
     /// A message or frame does not have the form it must have.
     InvalidMessageFormat = "INVALID_MESSAGE_FORMAT", Validation, false, "The message has the wrong form.";
     /// Not 32 bytes of base58.
@@ -102,6 +106,8 @@ codes! {
     LimitReached = "LIMIT_REACHED", Validation, false, "A limit was reached.";
     /// A wallet is needed first.
     WalletNotConnected = "WALLET_NOT_CONNECTED", Auth, true, "Connect a wallet first.";
+    /// The user has blocked this wallet.
+    WalletBlocked = "WALLET_BLOCKED", Validation, false, "You have blocked this person. Unblock them first.";
     /// The wallet could not be connected.
     WalletConnectionFailed = "WALLET_CONNECTION_FAILED", Auth, true, "The wallet could not be connected.";
     /// A signature is not valid.
@@ -118,7 +124,9 @@ codes! {
     StorageRefused = "STORAGE_REFUSED", System, false, "The browser does not let this page store anything.";
     /// The browser has deleted the database.
     StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is lost.";
-    /// The database is of another format: another version of the SDK made it, or something else did.
+    /// Something else than the SDK made the database of this name.
+    StorageForeign = "STORAGE_FOREIGN", System, false, "What is stored in this browser under this name belongs to something else. Nothing was changed.";
+    /// The database is of another format: another version of the SDK made it.
     StorageVersion = "STORAGE_VERSION", System, false, "What is stored in this browser belongs to another version of this app. Nothing was changed.";
     /// Another tab uses this profile.
     ProfileInUse = "PROFILE_IN_USE", System, true, "This account is open in another tab. Close it there or use it there.";
@@ -197,6 +205,20 @@ impl SyncError {
     /// An error of this code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         SyncError { code, message: message.into() }
+    }
+}
+
+/// As JavaScript has it (`SdkError`), with what follows from the code.
+impl Serialize for SyncError {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut fields = serializer.serialize_struct("SdkError", 5)?;
+        fields.serialize_field("code", self.code.as_str())?;
+        fields.serialize_field("category", self.code.category().as_str())?;
+        fields.serialize_field("message", &self.message)?;
+        fields.serialize_field("userMessage", self.code.user_message())?;
+        fields.serialize_field("recoverable", &self.code.recoverable())?;
+        fields.end()
     }
 }
 

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use bodies::{
-    Chat, ConflictReport, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Progress, ReadReceipt, ReadReceiptSync, Receipt,
-    ReceiptStatus, SequenceRange, SyncAck, SyncConflict, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus,
-    SyncUpdate,
+    Chat, ConflictReport, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, ListedSession, Progress, ReadReceipt,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncConflict, SyncHeartbeat, SyncPhase, SyncRequest,
+    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 pub use seed::{SeedEntry, SeedResponse, SeedUpdate, Unsent};
 
@@ -181,6 +181,10 @@ frames! {
     ReadReceipt(ReadReceipt) = "read_receipt",
     /// What others delivered or read.
     ReadReceiptSync(ReadReceiptSync) = "read_receipt_sync",
+    /// A connection says whose it is, and asks for the wallet's sessions.
+    WalletAnnounce(WalletAnnounce) = "wallet_announce",
+    /// Sessions of the wallet in which the connection takes no part.
+    SessionList(SessionList) = "session_list",
 }
 
 impl Frame {
@@ -240,9 +244,7 @@ impl Frame {
 
     fn check(&self) -> Result<(), SyncError> {
         let Head { session_id, device_id, message_id, .. } = &self.head;
-        let wallet = if let Body::DeviceAnnounce(announce) = &self.body { announce.wallet.as_deref() } else { None };
-        let wallet = wallet.unwrap_or_default();
-        for (field, id) in [("sessionId", session_id.as_str()), ("deviceId", device_id), ("messageId", message_id), ("wallet", wallet)] {
+        for (field, id) in [("sessionId", session_id.as_str()), ("deviceId", device_id), ("messageId", message_id)] {
             if !id.is_empty() {
                 check_id(field, id)?;
             }
@@ -258,7 +260,11 @@ impl Frame {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, format!("{largest} is above 2^53 - 1")));
         }
         let names: Vec<(&str, &str)> = match &self.body {
-            Body::DeviceAnnounce(announce) => announce.wallet.iter().map(|wallet| ("wallet", wallet.as_str())).collect(),
+            Body::DeviceAnnounce(announce) => {
+                let named = [("wallet", &announce.wallet), ("peerWallet", &announce.peer_wallet)];
+                named.into_iter().filter_map(|(field, name)| name.as_deref().map(|name| (field, name))).collect()
+            }
+            Body::WalletAnnounce(said) => vec![("wallet", &said.wallet), ("after", said.after.as_deref().unwrap_or_default())],
             _ => Vec::new(),
         };
         names.into_iter().filter(|(_, name)| !name.is_empty()).try_for_each(|(field, name)| check_id(field, name))?;

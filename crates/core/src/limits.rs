@@ -49,8 +49,23 @@ pub const INFORMING_CLOCK_DEVICES_MAX: usize = 64;
 /// Messages waiting in one device's outbox. Beyond it `sendMessage` refuses rather than grow without end.
 pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
 
+/// Messages of one session that the relay refused for good and that are kept to be tried again or given up. People see each
+/// of them at the end of the list; a program that writes nothing else must not fill the memory.
+pub const FAILED_MESSAGES_MAX: usize = 100;
+
 /// Sessions one device keeps. Each costs memory and a frame at every reconnect.
 pub const SESSIONS_MAX: usize = 1_000;
+
+/// Sessions in one `session_list`. In JSON, with their ids and wallets, they take half a frame.
+pub const LISTED_SESSIONS_MAX: usize = 200;
+
+/// Parts of such a list that a device asks for on one connection: of all the sessions that it may keep, of as many invitations, and
+/// of as many again that it has ended, declined or blocked. What is older is not told.
+pub const SESSION_LISTS_MAX: usize = 3 * SESSIONS_MAX / LISTED_SESSIONS_MAX;
+
+/// Invitations that one device keeps, and the answers to others: anybody may invite, and each is read at every start. An
+/// invitation beyond it is told when others are answered; of declined ones the oldest is forgotten.
+pub const INVITATIONS_MAX: usize = SESSIONS_MAX;
 
 /// Update batches that a client has under way at once: enough to hide a round trip, few enough to resend. The relay
 /// takes what waits in one write to its disk, so more at once are fewer writes.

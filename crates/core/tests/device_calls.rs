@@ -284,7 +284,7 @@ fn a_session_that_has_ended_can_be_synced() {
     desk.connect();
     desk.answer(&foreign_log(1, 2), 2);
     assert_eq!(desk.replies[&sync], Ok(Reply::Count(2)));
-    assert_eq!(desk.client.next_timeout_ms(), None, "no connection is wanted after it");
+    assert_eq!(desk.disconnects, 0, "others may write to the wallet");
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_sync_goes_on_when_its_session_ends() {
     desk.acknowledge(&[(1, 1)]);
     desk.answer(&[], 1);
     assert_eq!(desk.replies[&sync], Ok(Reply::Count(1)));
-    assert_eq!(desk.client.next_timeout_ms(), None, "no connection is wanted after it");
+    assert_eq!(desk.disconnects, 0, "others may write to the wallet");
 }
 
 #[test]

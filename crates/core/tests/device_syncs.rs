@@ -56,8 +56,7 @@ fn a_frame_takes_as_many_messages_as_fit_it() {
 fn messages_under_way_are_sending_and_later_ones_queued() {
     let mut desk = Desk::with(ClientConfig { max_batch_size: 1, ..ClientConfig::default() });
     let ids: Vec<String> = (0..UPDATES_IN_FLIGHT_MAX + 2).map(|number| desk.send(&format!("{number}"))).collect();
-    let statuses =
-        |desk: &Desk| [0, 1, UPDATES_IN_FLIGHT_MAX, UPDATES_IN_FLIGHT_MAX + 1].map(|at| desk.client.queued_status(&ids[at]).unwrap());
+    let statuses = |desk: &Desk| [0, 1, UPDATES_IN_FLIGHT_MAX, UPDATES_IN_FLIGHT_MAX + 1].map(|at| desk.status(&ids[at]).unwrap());
     let (queued, sending, sent) = (MessageStatus::Queued, MessageStatus::Sending, MessageStatus::Sent);
     assert_eq!(statuses(&desk), [sending, sending, queued, queued]);
     // Its place does not follow what is stored.

@@ -7,8 +7,9 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, ReadReceipt, ReadReceiptSync, Receipt,
-    ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate,
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ListedSession, Progress, ReadReceipt,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse,
+    SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::LogHead;
@@ -82,7 +83,35 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 sync_state: SyncState { last_synced_sequence: 7, vector_clock: clock(r#"{"a":300}"#) },
                 wallet: Some(WALLET.into()),
                 compression: Some("deflate".into()),
+                peer_wallet: None,
             })),
+        ),
+        (
+            "device_announce_peer",
+            from_client(Body::DeviceAnnounce(DeviceAnnounce { peer_wallet: Some(WALLET.into()), ..DeviceAnnounce::default() })),
+        ),
+        (
+            "wallet_announce",
+            Frame {
+                head: Head { session_id: String::new(), ..head() },
+                body: Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), after: Some(SESSION.into()) }),
+            },
+        ),
+        (
+            "session_list",
+            Frame {
+                head: Head::default(),
+                body: Body::SessionList(SessionList {
+                    sessions: vec![ListedSession {
+                        session_id: SESSION.into(),
+                        peer_wallet: WALLET.into(),
+                        latest_sequence: 9,
+                        joined: true,
+                    }],
+                    next: Some(SESSION.into()),
+                    in_reply_to: Some("1-1".into()),
+                }),
+            },
         ),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
@@ -260,6 +289,9 @@ fn every_field_comes_back_from_the_binary_form() {
         Body::SyncHeartbeat(SyncHeartbeat { log: Some(LOG), ..SyncHeartbeat::default() }),
         Body::ReadReceipt(ReadReceipt { receipts: receipts.clone(), ..ReadReceipt::default() }),
         Body::ReadReceiptSync(ReadReceiptSync { receipts }),
+        Body::SessionList(SessionList { next: Some(String::new()), ..SessionList::default() }),
+        Body::SessionList(SessionList { sessions: vec![ListedSession::default()], ..SessionList::default() }),
+        Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), after: None }),
         Body::Error(ErrorBody {
             session_id: Some("s".into()),
             in_reply_to: Some("f".into()),
@@ -294,14 +326,27 @@ fn log(read: schema::LogHead) -> LogHead {
 fn the_schema_of_the_protocol_reads_our_frames() {
     for (name, frame) in frames() {
         let read = schema::Frame::decode(frame.to_bytes().unwrap().as_slice()).unwrap();
-        let is_named_by_its_batch = name.starts_with("sync_response");
-        assert_eq!(hex(&read.session_uuid), if is_named_by_its_batch { String::new() } else { SESSION.replace('-', "") }, "{name}");
+        // A batch names its session itself; a frame of the connection has none.
+        let names_none = name.starts_with("sync_response") || ["wallet_announce", "session_list"].contains(&name);
+        assert_eq!(hex(&read.session_uuid), if names_none { String::new() } else { SESSION.replace('-', "") }, "{name}");
         match (name, read) {
             ("device_announce", schema::Frame { device_announce: Some(announce), device_id, timestamp, protocol_version, .. }) => {
                 assert_eq!((device_id.as_str(), timestamp, protocol_version), ("dev", 1_700_000_000_000, 1));
                 let state = announce.sync_state.unwrap();
                 assert_eq!((state.last_synced_sequence, state.vector_clock["a"]), (7, 300));
                 assert_eq!((announce.wallet.as_str(), announce.compression.as_str()), (WALLET, "deflate"));
+            }
+            ("device_announce_peer", schema::Frame { device_announce: Some(announce), .. }) => {
+                assert_eq!((announce.wallet.as_str(), announce.peer_wallet.as_str()), ("", WALLET));
+            }
+            ("wallet_announce", schema::Frame { wallet_announce: Some(announce), protocol_version: 1, .. }) => {
+                assert_eq!((announce.wallet.as_str(), announce.after.as_str()), (WALLET, SESSION));
+            }
+            ("session_list", schema::Frame { session_list: Some(list), .. }) => {
+                let listed = &list.sessions[0];
+                let named = (listed.session_id.as_str(), listed.peer_wallet.as_str(), listed.latest_sequence, listed.joined);
+                assert_eq!(named, (SESSION, WALLET, 9, true));
+                assert_eq!((list.next.as_str(), list.in_reply_to.as_str()), (SESSION, "1-1"));
             }
             ("device_list", schema::Frame { device_list: Some(list), .. }) => {
                 assert_eq!(list.wallets, [WALLET]);
@@ -387,6 +432,10 @@ mod schema {
         pub read_receipt: Option<Receipts>,
         #[prost(message, tag = "26")]
         pub error: Option<Error>,
+        #[prost(message, tag = "27")]
+        pub wallet_announce: Option<WalletAnnounce>,
+        #[prost(message, tag = "28")]
+        pub session_list: Option<SessionList>,
     }
 
     #[derive(prost::Message)]
@@ -397,6 +446,38 @@ mod schema {
         pub wallet: String,
         #[prost(string, tag = "4")]
         pub compression: String,
+        #[prost(string, tag = "5")]
+        pub peer_wallet: String,
+    }
+
+    #[derive(prost::Message)]
+    pub struct WalletAnnounce {
+        #[prost(string, tag = "1")]
+        pub wallet: String,
+        #[prost(string, tag = "2")]
+        pub after: String,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SessionList {
+        #[prost(message, repeated, tag = "1")]
+        pub sessions: Vec<ListedSession>,
+        #[prost(string, tag = "2")]
+        pub next: String,
+        #[prost(string, tag = "3")]
+        pub in_reply_to: String,
+    }
+
+    #[derive(prost::Message)]
+    pub struct ListedSession {
+        #[prost(string, tag = "1")]
+        pub session_id: String,
+        #[prost(string, tag = "2")]
+        pub peer_wallet: String,
+        #[prost(uint64, tag = "3")]
+        pub latest_sequence: u64,
+        #[prost(bool, tag = "4")]
+        pub joined: bool,
     }
 
     #[derive(prost::Message)]

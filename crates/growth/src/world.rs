@@ -11,7 +11,7 @@ use solconnect_sync_core::client::{
     self, Client, ClientConfig, DeviceRecord, Event, Generation, HeadsRecord, OutboxRecord, RequestId, SessionRecord, Snapshot, Write,
 };
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::relay::{self, ConnectionId, DeviceRow, JournalQuestion, Relay, StoredEntry, WatermarkRow};
+use solconnect_sync_core::relay::{self, ConnectionId, DeviceRow, JournalQuestion, MemberRow, Relay, StoredEntry, WatermarkRow};
 use solconnect_sync_core::time::Now;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -81,7 +81,14 @@ impl Store {
             Write::Log(record) => record.to_bytes(),
             Write::Versions(record) => record.to_bytes(),
             Write::Name(record) => record.to_bytes(),
-            Write::DeleteOutbox { .. } | Write::JoinLog { .. } | Write::ClearLog { .. } | Write::ForgetName { .. } => Vec::new(),
+            Write::Failed(record) => record.to_bytes(),
+            Write::Invitation(record) => record.to_bytes(),
+            Write::DeleteOutbox { .. }
+            | Write::JoinLog { .. }
+            | Write::ClearLog { .. }
+            | Write::DeleteFailed { .. }
+            | Write::ForgetName { .. }
+            | Write::ForgetInvitation { .. } => Vec::new(),
         };
         let written = bytes.len() as u64;
         match write {
@@ -104,7 +111,11 @@ impl Store {
             | Write::ClearLog { .. }
             | Write::Versions(_)
             | Write::Name(_)
-            | Write::ForgetName { .. } => {}
+            | Write::Failed(_)
+            | Write::DeleteFailed { .. }
+            | Write::ForgetName { .. }
+            | Write::Invitation(_)
+            | Write::ForgetInvitation { .. } => {}
         }
         written
     }
@@ -197,6 +208,8 @@ impl World {
             heads: heads.values().map(|bytes| HeadsRecord::from_bytes(bytes).expect("it was written so")).collect(),
             outbox: outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("it was written so")).collect(),
             versions: Vec::new(),
+            failed: Vec::new(),
+            invitations: Vec::new(),
         }
     }
 
@@ -379,10 +392,19 @@ fn journal_bytes(question: &JournalQuestion) -> u64 {
     // It is kept as text, in part.
     let device = |row: &DeviceRow| json!(row).to_string().len();
     let receipts = |row: &WatermarkRow| row.wallet.len() + size_of_val(&row.watermark);
+    let member = |row: &MemberRow| row.wallet.len() + row.peer_wallet.len() + 1;
     let bytes: usize = match question {
-        JournalQuestion::Append { entries, devices, .. } => entries.iter().map(entry).chain(devices.iter().map(device)).sum(),
-        JournalQuestion::Note { devices, watermarks, .. } => devices.iter().map(device).chain(watermarks.iter().map(receipts)).sum(),
-        JournalQuestion::Load { .. } | JournalQuestion::Read { .. } | JournalQuestion::Find { .. } | JournalQuestion::Clocks { .. } => 0,
+        JournalQuestion::Append { entries, devices, members, .. } => {
+            entries.iter().map(entry).chain(devices.iter().map(device)).chain(members.iter().map(member)).sum()
+        }
+        JournalQuestion::Note { devices, watermarks, members, .. } => {
+            devices.iter().map(device).chain(watermarks.iter().map(receipts)).chain(members.iter().map(member)).sum()
+        }
+        JournalQuestion::Load { .. }
+        | JournalQuestion::Read { .. }
+        | JournalQuestion::Find { .. }
+        | JournalQuestion::Clocks { .. }
+        | JournalQuestion::Sessions { .. } => 0,
     };
     bytes as u64
 }

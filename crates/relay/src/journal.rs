@@ -198,11 +198,11 @@ impl Writer {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store::reason)?;
         for (ticket, question) in group {
             let answer = match question {
-                JournalQuestion::Append { session_id, entries, devices } => {
+                JournalQuestion::Append { session_id, entries, devices, members } => {
                     // Its own savepoint, so that it fails alone.
                     let savepoint = transaction.savepoint().map_err(store::reason)?;
-                    let done =
-                        store::append(&savepoint, session_id, entries, devices).and_then(|()| savepoint.commit().map_err(store::reason));
+                    let done = store::append(&savepoint, session_id, entries, devices, members)
+                        .and_then(|()| savepoint.commit().map_err(store::reason));
                     if let Err(reason) = &done {
                         error!("an append failed: {reason}");
                         // A full or failing disk may make SQLite roll everything back by itself.
@@ -270,8 +270,8 @@ fn failed(group: &[(Ticket, JournalQuestion)], reason: &str) -> Vec<Answer> {
 /// Answers anything but an append.
 fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestion) -> Option<JournalAnswer> {
     let answer = match question {
-        JournalQuestion::Note { session_id, devices, watermarks } => {
-            notes.add(session_id.clone(), devices.clone(), watermarks.clone());
+        JournalQuestion::Note { session_id, devices, watermarks, members } => {
+            notes.add(session_id.clone(), devices.clone(), watermarks.clone(), members.clone());
             return None;
         }
         JournalQuestion::Append { .. } => return None,
@@ -285,6 +285,10 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
             store::find(connection, session_id, counters, keys).map(JournalAnswer::Entries)
         }
         JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
+        JournalQuestion::Sessions { wallet, after, count_max } => {
+            let sessions = store::sessions_of(connection, wallet, after.as_deref(), *count_max);
+            sessions.map(|sessions| JournalAnswer::Sessions(notes.complete_list(wallet, sessions)))
+        }
     };
     Some(answer.unwrap_or_else(|reason| {
         error!("reading the journal failed: {reason}");
@@ -309,7 +313,12 @@ mod tests {
 
     fn append(session: &str, sequence: u64, body_bytes: usize) -> JournalQuestion {
         let device = row(sequence);
-        JournalQuestion::Append { session_id: session.to_owned(), entries: vec![entry(sequence, body_bytes)], devices: vec![device] }
+        JournalQuestion::Append {
+            session_id: session.to_owned(),
+            entries: vec![entry(sequence, body_bytes)],
+            devices: vec![device],
+            members: Vec::new(),
+        }
     }
 
     fn writer(path: &Path) -> (Writer, tokio::sync::mpsc::UnboundedReceiver<Answer>) {
@@ -375,7 +384,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
         let noted = DeviceRow { device_id: "d".to_owned(), last_counter: 9, last_sequence: 9, last_seen_ms: 5, ..DeviceRow::default() };
-        let note = JournalQuestion::Note { session_id: "a".to_owned(), devices: vec![noted], watermarks: Vec::new() };
+        let note = JournalQuestion::Note { session_id: "a".to_owned(), devices: vec![noted], watermarks: Vec::new(), members: Vec::new() };
         let (mut first, mut received) = writer(&path);
         let questions = vec![append("a", 1, 9), note, load("a")];
         let expected = [DeviceRow { last_seen_ms: 5, ..row(1) }];

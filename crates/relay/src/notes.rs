@@ -1,11 +1,12 @@
-//! Devices as last seen, and receipts: state that may be lost in a crash, gathered to be written with other things.
+//! Devices as last seen, receipts, and who has taken part: state that may be lost in a crash, gathered to be written with other things.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use solconnect_sync_core::frame::ListedSession;
 use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
-use solconnect_sync_core::relay::{DeviceRow, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, MemberRow, StoredSession, WatermarkRow};
 
 use crate::store;
 
@@ -24,14 +25,16 @@ pub(crate) struct Notes {
 struct SessionNotes {
     devices: BTreeMap<DeviceId, DeviceRow>,
     watermarks: BTreeMap<WalletAddress, WatermarkRow>,
+    members: BTreeMap<WalletAddress, MemberRow>,
 }
 
 impl Notes {
     /// Takes in what is known of a session's devices and wallets now.
-    pub(crate) fn add(&mut self, session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>) {
+    pub(crate) fn add(&mut self, session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, members: Vec<MemberRow>) {
         let notes = self.sessions.entry(session_id).or_default();
         notes.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
         notes.watermarks.extend(watermarks.into_iter().map(|row| (row.wallet.clone(), row)));
+        notes.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
         self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(NOTE_DELAY_MS_MAX));
     }
 
@@ -55,11 +58,30 @@ impl Notes {
         }
         let mut watermarks: BTreeMap<_, _> = stored.watermarks.into_iter().map(|row| (row.wallet.clone(), row)).collect();
         watermarks.extend(notes.watermarks.clone());
-        StoredSession { devices: devices.into_values().collect(), watermarks: watermarks.into_values().collect(), ..stored }
+        let mut members: BTreeMap<_, _> = stored.members.into_iter().map(|row| (row.wallet.clone(), row)).collect();
+        members.extend(notes.members.clone());
+        StoredSession {
+            devices: devices.into_values().collect(),
+            watermarks: watermarks.into_values().collect(),
+            members: members.into_values().collect(),
+            ..stored
+        }
+    }
+
+    /// The same for a list of a wallet's sessions.
+    pub(crate) fn complete_list(&self, wallet: &str, mut sessions: Vec<ListedSession>) -> Vec<ListedSession> {
+        for session in &mut sessions {
+            let noted = self.sessions.get(&session.session_id).and_then(|notes| notes.members.get(wallet));
+            session.joined |= noted.is_some_and(|row| row.joined);
+        }
+        sessions
     }
 
     /// Writes all of it. Call it within a transaction or savepoint.
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        self.sessions.iter().try_for_each(|(id, notes)| store::note(connection, id, notes.devices.values(), notes.watermarks.values()))
+        self.sessions.iter().try_for_each(|(id, notes)| {
+            let SessionNotes { devices, watermarks, members } = notes;
+            store::note(connection, id, devices.values(), watermarks.values(), members.values())
+        })
     }
 }

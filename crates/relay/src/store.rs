@@ -7,17 +7,17 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Digest;
-use solconnect_sync_core::frame::SyncState;
+use solconnect_sync_core::frame::{ListedSession, SyncState};
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::limits::INTEGER_MAX;
-use solconnect_sync_core::relay::{DeviceRow, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -59,6 +59,14 @@ CREATE TABLE watermarks (
     read      INTEGER NOT NULL,
     PRIMARY KEY (session, wallet)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE members (
+    session INTEGER NOT NULL REFERENCES sessions (id),
+    wallet  TEXT    NOT NULL,
+    peer    TEXT    NOT NULL,
+    joined  INTEGER NOT NULL,
+    PRIMARY KEY (session, wallet)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
 ";
 
 const ENTRY_COLUMNS: &str = "sequence, device, counter, key, log_hash, body";
@@ -146,7 +154,8 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
     let has_keys = has_keys(connection, id).map_err(reason)?;
     let devices = devices(connection, id).map_err(reason)?;
     let watermarks = watermarks(connection, id).map_err(reason)?;
-    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks })
+    let members = members(connection, id).map_err(reason)?;
+    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members })
 }
 
 /// The hash of the last entry; anything where there is none.
@@ -188,11 +197,65 @@ fn watermarks(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Wat
     rows.collect()
 }
 
-/// Stores entries and the devices that wrote them. Call it within a savepoint: on an error part of it may be written.
+fn members(connection: &Connection, session: i64) -> rusqlite::Result<Vec<MemberRow>> {
+    let mut statement = connection.prepare_cached("SELECT wallet, peer, joined FROM members WHERE session = ?1")?;
+    let rows =
+        statement.query_map([session], |row| Ok(MemberRow { wallet: row.get(0)?, peer_wallet: row.get(1)?, joined: row.get(2)? }))?;
+    rows.collect()
+}
+
+/// Sessions of a wallet: those in which it has taken part first, and of both kinds the newest first.
+pub(crate) fn sessions_of(
+    connection: &Connection,
+    wallet: &str,
+    after: Option<&str>,
+    count_max: usize,
+) -> Result<Vec<ListedSession>, Reason> {
+    let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
+    let select = || -> rusqlite::Result<Vec<ListedSession>> {
+        // All places are before this one.
+        let mut begin = (2, 0);
+        if let Some(after) = after {
+            let Some((session, _)) = find_session(connection, after)? else { return Ok(Vec::new()) };
+            let mut statement = connection.prepare_cached("SELECT joined FROM members WHERE session = ?1 AND wallet = ?2")?;
+            let joined: Option<i64> = statement.query_row(params![session, wallet], |row| row.get(0)).optional()?;
+            let Some(joined) = joined else { return Ok(Vec::new()) };
+            begin = (joined, session);
+        }
+        let mut statement = connection.prepare_cached(
+            "SELECT session_id, peer, head, joined FROM members JOIN sessions ON id = session
+             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) ORDER BY joined DESC, session DESC LIMIT ?4",
+        )?;
+        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit], |row| {
+            Ok(ListedSession { session_id: row.get(0)?, peer_wallet: row.get(1)?, latest_sequence: row.get(2)?, joined: row.get(3)? })
+        })?;
+        rows.collect()
+    };
+    select().map_err(reason)
+}
+
+fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterator<Item = &'a MemberRow>) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO members (session, wallet, peer, joined) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (session, wallet) DO UPDATE SET joined = max(joined, excluded.joined)",
+    )?;
+    for MemberRow { wallet, peer_wallet, joined } in members {
+        statement.execute(params![session, wallet, peer_wallet, joined])?;
+    }
+    Ok(())
+}
+
+/// Stores entries, the devices that wrote them, and wallets of the session. Call it within a savepoint: on an error part of it may be written.
 ///
 /// # Errors
 /// Entries that do not follow the head without holes, a (device, counter) or key that is there already, a failing disk.
-pub(crate) fn append(connection: &Connection, session_id: &str, entries: &[StoredEntry], devices: &[DeviceRow]) -> Result<(), Reason> {
+pub(crate) fn append(
+    connection: &Connection,
+    session_id: &str,
+    entries: &[StoredEntry],
+    devices: &[DeviceRow],
+    members: &[MemberRow],
+) -> Result<(), Reason> {
     let (session, head) = find_or_make_session(connection, session_id).map_err(reason)?;
     let mut next = head;
     for entry in entries {
@@ -219,7 +282,7 @@ pub(crate) fn append(connection: &Connection, session_id: &str, entries: &[Store
             })
             .map_err(reason)?;
     }
-    Ok(())
+    write_members(connection, session, members.iter()).map_err(reason)
 }
 
 fn insert_entry(connection: &Connection, session: i64, entry: &StoredEntry) -> rusqlite::Result<()> {
@@ -246,12 +309,13 @@ fn write_device(connection: &Connection, session: i64, device: &DeviceRow) -> ru
     Ok(())
 }
 
-/// Writes devices as last seen and receipts.
+/// Writes devices as last seen, receipts, and wallets that have taken part.
 pub(crate) fn note<'a>(
     connection: &Connection,
     session_id: &str,
     devices: impl Iterator<Item = &'a DeviceRow>,
     watermarks: impl Iterator<Item = &'a WatermarkRow>,
+    members: impl Iterator<Item = &'a MemberRow>,
 ) -> rusqlite::Result<()> {
     let (session, _) = find_or_make_session(connection, session_id)?;
     for device in devices {
@@ -264,7 +328,7 @@ pub(crate) fn note<'a>(
     for WatermarkRow { wallet, watermark } in watermarks {
         statement.execute(params![session, wallet, watermark.delivered, watermark.read])?;
     }
-    Ok(())
+    write_members(connection, session, members)
 }
 
 /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies but at least one.

@@ -2,9 +2,10 @@
 //! replies, events, frames, the journal's contents and stored records, never the machines' inner state.
 //!
 //! What devices show is judged in `device_rules`, what they store in `store_rules`, what the relay shows in `relay_rules`,
-//! what must be so in the end in `final_rules`.
+//! what both do about invitations in `invitation_rules`, what must be so in the end in `final_rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use solconnect_sync_core::client::MessageStatus;
@@ -20,7 +21,31 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 26] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31];
+pub const INVARIANTS: [u8; 27] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32];
+
+/// How often each invariant was put to the test, by number.
+#[derive(Clone, Copy)]
+pub struct Exercised([u64; 40]);
+
+impl Default for Exercised {
+    fn default() -> Self {
+        Exercised([0; 40])
+    }
+}
+
+impl Deref for Exercised {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl DerefMut for Exercised {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+}
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -46,6 +71,9 @@ pub(crate) enum CallKind {
     /// The message of this number is stored; `None` for a deletion, which carries no text. With the name that the
     /// application gave.
     Send(SessionId, Option<u64>, Option<MessageId>),
+    /// The messages of these numbers leave: the one that it names and, behind it, its versions. None where that does not
+    /// wait.
+    Cancel(BTreeSet<u64>),
     Open(SessionId),
     Close(SessionId),
     MarkRead(SessionId, u64),
@@ -86,6 +114,8 @@ pub(crate) struct TabView {
     pub connection: Option<ConnectionId>,
     /// Under which it speaks, by session.
     pub device_ids: BTreeMap<SessionId, DeviceId>,
+    /// Invitations that it has told of and that are not answered.
+    pub invited: BTreeSet<SessionId>,
     /// The session whose progress says that all is done, in the present step.
     pub whole: BTreeSet<SessionId>,
 }
@@ -122,6 +152,8 @@ pub(crate) struct ConnectionView {
     pub outstanding_bytes: usize,
     /// Since when it is full without anything being taken.
     pub full_since_ms: Option<u64>,
+    /// Whose it said that it is.
+    pub wallets: BTreeSet<WalletAddress>,
     /// As which device it keeps our rules, by session.
     pub v1: BTreeMap<SessionId, DeviceId>,
     /// Sessions in which it said something, by our rules or as a seed client.
@@ -201,12 +233,28 @@ pub enum Mark {
     SentAgain,
     /// A device compared its log with another one, of the same length or longer.
     Forked,
+    /// A message was cancelled before it was sent.
+    Cancelled,
+    /// An invitation was accepted, here or on another device of the wallet.
+    Accepted,
+    /// One was declined, or its wallet was blocked.
+    Declined,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 7] =
-        [Mark::KnownAgain, Mark::HostileTaken, Mark::VoidStands, Mark::Unknown, Mark::KnowsBeside, Mark::SentAgain, Mark::Forked];
+    pub const ALL: [Mark; 10] = [
+        Mark::KnownAgain,
+        Mark::HostileTaken,
+        Mark::VoidStands,
+        Mark::Unknown,
+        Mark::KnowsBeside,
+        Mark::SentAgain,
+        Mark::Forked,
+        Mark::Cancelled,
+        Mark::Accepted,
+        Mark::Declined,
+    ];
 
     /// For people.
     pub fn label(self) -> &'static str {
@@ -218,6 +266,9 @@ impl Mark {
             Mark::KnowsBeside => "entries that know something beside the log",
             Mark::SentAgain => "messages that the application sent again under their names",
             Mark::Forked => "logs that were found to be others",
+            Mark::Cancelled => "messages that were cancelled before they were sent",
+            Mark::Accepted => "invitations that were accepted",
+            Mark::Declined => "invitations that were declined, or whose wallets were blocked",
         }
     }
 }
@@ -228,7 +279,7 @@ pub struct Checker {
     /// What was shown.
     pub ledger: Ledger,
     violation: Option<Violation>,
-    exercised: [u64; 32],
+    exercised: Exercised,
     marks: [u64; Mark::ALL.len()],
     pub(crate) calls: BTreeMap<u64, Call>,
     /// The highest request that an application has made.
@@ -248,6 +299,8 @@ pub struct Checker {
     pub(crate) device_ids: BTreeSet<DeviceId>,
     /// Where voids wait or stand, by session, device and counter, since their messages were said to have failed.
     pub(crate) voided: BTreeSet<(SessionId, DeviceId, u64)>,
+    /// Messages that an application has asked to cancel, and was not refused.
+    pub(crate) cancelled: BTreeSet<u64>,
     /// Hostile members are about: receipts may be invented.
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
@@ -263,7 +316,7 @@ impl Checker {
     }
 
     /// How often each invariant was put to the test, by number.
-    pub fn exercised(&self) -> &[u64; 32] {
+    pub fn exercised(&self) -> &Exercised {
         &self.exercised
     }
 
@@ -328,7 +381,11 @@ impl Checker {
 
     /// A new profile; a copy knows its source's messages by their ids.
     pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<ProfileId>) {
-        let ids = copy_of.map(|source| self.profiles[source].ids.clone()).unwrap_or_default();
+        let ids: BTreeMap<MessageId, u64> = copy_of.map(|source| self.profiles[source].ids.clone()).unwrap_or_default();
+        // Either may send what waits in both.
+        for number in ids.values().filter(|_| copy_of.is_some()) {
+            self.ledger.sent[*number as usize].copied = true;
+        }
         self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, ..ProfileView::default() });
     }
 
@@ -339,11 +396,15 @@ impl Checker {
             self.profiles[profile].pending.remove(&number);
             self.ledger.sent[number as usize].fate = Fate::Excused;
         }
+        // What was cancelled since waits again.
+        for sent in self.ledger.sent.iter_mut().filter(|sent| sent.profile == profile && sent.fate == Fate::Cancelled) {
+            sent.fate = Fate::Excused;
+        }
     }
 
     /// A device's machine went down: what was stored strictly is still there (I2).
     pub fn power_cut(&mut self, profile: ProfileId, unsent: &BTreeMap<u64, bool>) {
-        let lost = self.profiles[profile].pending.iter().copied().find(|number| !unsent.contains_key(number));
+        let lost = self.profiles[profile].pending.difference(&self.cancelled).copied().find(|number| !unsent.contains_key(number));
         let count = self.profiles[profile].pending.len();
         self.require_none(2, count, lost, |number| format!("message s{number} was accepted and did not survive a power cut"));
     }

@@ -137,7 +137,13 @@ impl ClientDisk {
         let concerns = |write: &Write| {
             !matches!(
                 write,
-                Write::Versions(_) | Write::Name(_) | Write::ForgetName { .. } | Write::JoinLog { .. } | Write::ClearLog { .. }
+                Write::Versions(_)
+                    | Write::Failed(_)
+                    | Write::DeleteFailed { .. }
+                    | Write::Name(_)
+                    | Write::ForgetName { .. }
+                    | Write::JoinLog { .. }
+                    | Write::ClearLog { .. }
             )
         };
         let changed = commit.strict || commit.writes.iter().any(concerns);

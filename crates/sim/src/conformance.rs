@@ -2,7 +2,7 @@
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::SyncState;
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
@@ -35,6 +35,7 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
     clocks_are_the_counters_up_to_a_place(&mut ask);
     sessions_do_not_touch_each_other(&mut ask);
     drop(ask);
+    a_wallets_sessions_are_listed_those_it_took_part_in_first(open);
     what_was_stored_and_noted_is_there_after_a_restart(open);
     what_was_answered_survives_a_kill(open, crash);
     a_torn_tail_takes_its_whole_write_and_no_other(open, crash);
@@ -63,7 +64,27 @@ fn key_of(name: &str) -> Key {
 
 /// Appends entries without devices.
 pub fn append(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>) -> JournalAnswer {
-    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new() }).expect("appends are answered")
+    append_for(ask, session, entries, Vec::new())
+}
+
+fn append_for(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>, members: Vec<MemberRow>) -> JournalAnswer {
+    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new(), members }).expect("appends are answered")
+}
+
+/// Both wallets of a session; the first has taken part.
+fn members(wallet: &str, peer_wallet: &str) -> Vec<MemberRow> {
+    let row = |wallet: &str, peer_wallet: &str, joined| MemberRow { wallet: wallet.into(), peer_wallet: peer_wallet.into(), joined };
+    vec![row(wallet, peer_wallet, true), row(peer_wallet, wallet, false)]
+}
+
+/// The sessions of a wallet, with what is told of each: the other wallet, the end of the log, whether it has taken part.
+fn sessions_of(ask: &mut Ask, wallet: &str, after: Option<&str>, count_max: usize) -> Vec<(String, String, u64, bool)> {
+    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after: after.map(str::to_owned), count_max }) {
+        Some(JournalAnswer::Sessions(sessions)) => {
+            sessions.into_iter().map(|found| (found.session_id, found.peer_wallet, found.latest_sequence, found.joined)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What is known of a session.
@@ -227,6 +248,31 @@ fn sessions_do_not_touch_each_other(ask: &mut Ask) {
     assert_eq!((load(ask, "one").head, load(ask, "other").head), (1, 2));
 }
 
+fn a_wallets_sessions_are_listed_those_it_took_part_in_first(open: &dyn Fn() -> Ask) {
+    let mut ask = open();
+    let entry = || vec![entry(1, "d", None)];
+    for (session, wallet, peer_wallet) in
+        [("list-1", "ann", "eve"), ("list-2", "eve", "ann"), ("list-3", "eve", "bob"), ("list-4", "ann", "ann")]
+    {
+        let mut rows = members(wallet, peer_wallet);
+        rows.truncate(if wallet == peer_wallet { 1 } else { 2 });
+        assert_eq!(append_for(&mut ask, session, entry(), rows), JournalAnswer::Appended);
+    }
+    assert_eq!(append(&mut ask, "list-0", entry()), JournalAnswer::Appended, "a session whose wallets nobody has named");
+    let all = [("list-4", "ann", true), ("list-1", "eve", true), ("list-2", "eve", false)];
+    let all = all.map(|(session, peer, joined)| (session.to_owned(), peer.to_owned(), 1, joined));
+    assert_eq!(sessions_of(&mut ask, "ann", None, 9), all);
+    assert_eq!(sessions_of(&mut ask, "ann", None, 2), all[..2]);
+    assert_eq!(sessions_of(&mut ask, "ann", Some("list-4"), 1), all[1..2]);
+    assert_eq!(sessions_of(&mut ask, "ann", Some("list-1"), 9), all[2..]);
+    for nothing in [sessions_of(&mut ask, "ann", Some("list-2"), 9), sessions_of(&mut ask, "ann", Some("list-3"), 9)] {
+        assert_eq!(nothing, []);
+    }
+    assert_eq!(sessions_of(&mut ask, "nobody", None, 9), []);
+    drop(ask);
+    assert_eq!(sessions_of(&mut open(), "ann", None, 9), all, "after a restart");
+}
+
 fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     let session = "restart";
     let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
@@ -241,23 +287,27 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
         sync_state: SyncState { last_synced_sequence: last_seen_ms, ..SyncState::default() },
     };
     let watermark = |read| WatermarkRow { wallet: "w".to_owned(), watermark: Watermark { delivered: 2, read } };
-    let note = |devices, watermarks| JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks };
+    let note = |devices, watermarks, members| JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks, members };
 
     let mut ask = open();
     let devices = vec![device("d", 1, 10), device("e", 2, 10)];
-    let question = JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices };
+    let question =
+        JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices, members: members("w", "p") };
     assert_eq!(ask(question), Some(JournalAnswer::Appended));
     // Notes change nothing of what the log says of a device, whatever they have there.
-    assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 7, 20)], vec![watermark(0)])), None);
-    assert_eq!(ask(note(vec![device("d", 9, 30), device("e", 0, 30)], vec![watermark(1)])), None);
+    assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 7, 20)], vec![watermark(0)], Vec::new())), None);
+    let joined: Vec<MemberRow> = members("p", "w").into_iter().take(1).collect();
+    assert_eq!(ask(note(vec![device("d", 9, 30), device("e", 0, 30)], vec![watermark(1)], joined.clone())), None);
     let expected = StoredSession {
         head: 2,
         log_hash: hash_at(2),
         has_keys: true,
         devices: vec![device("d", 1, 30), device("e", 2, 30), device("f", 0, 20)],
         watermarks: vec![watermark(1)],
+        members: joined.into_iter().chain(members("w", "p").into_iter().take(1)).collect(),
     };
     assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");
+    assert_eq!(sessions_of(&mut ask, "p", None, 9), [(session.to_owned(), "w".to_owned(), 2, true)]);
     drop(ask);
 
     let mut ask = open();

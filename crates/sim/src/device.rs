@@ -38,6 +38,8 @@ pub struct Profile {
     pub offline: bool,
     /// A tab is about to open.
     pub opening: bool,
+    /// Its user begins no session: it has those that others begin with it, and that it accepts.
+    pub shy: bool,
 }
 
 /// A tab.
@@ -71,12 +73,13 @@ impl World {
             skew_ms: 0,
             offline: false,
             opening: false,
+            shy: false,
         })
     }
 
     /// A copy of a profile, as it is on the disk now (F41).
     pub fn copy_profile(&mut self, source: ProfileId) -> ProfileId {
-        let Profile { wallet, ref peers, ref disk, ref config, .. } = self.profiles[source];
+        let Profile { wallet, ref peers, ref disk, ref config, shy, .. } = self.profiles[source];
         let copy = Profile {
             wallet,
             peers: peers.clone(),
@@ -86,6 +89,7 @@ impl World {
             skew_ms: 0,
             offline: false,
             opening: false,
+            shy,
         };
         self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
         self.push_profile(copy)
@@ -125,9 +129,9 @@ impl World {
         let seed = self.ctx.random.u64(..);
         let origin_ms = self.ctx.random.u64(0..1_000_000_000);
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
-        let Profile { disk, config, wallet, peers, offline, tab, .. } = &mut self.profiles[profile];
+        let Profile { disk, config, wallet, peers, offline, shy, tab, .. } = &mut self.profiles[profile];
         let client = Client::new(config.clone(), disk.claim(id), seed);
-        let (wallet, peers, offline) = (*wallet, peers.clone(), *offline);
+        let (wallet, peers, offline) = (*wallet, if *shy { Vec::new() } else { peers.clone() }, *offline);
         *tab = Some(id);
         self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
         self.ctx.line(|| format!("tab {id} opens profile {profile}, device {}", client.device_id()));

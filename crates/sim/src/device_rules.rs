@@ -62,6 +62,12 @@ impl Checker {
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.tab == tab && sent.fate == Fate::Pending) {
             sent.fate = Fate::Excused;
         }
+        for call in self.calls.values().filter(|call| call.tab == tab) {
+            // Whether they left is not known.
+            if let CallKind::Cancel(numbers) = &call.kind {
+                numbers.iter().for_each(|number| self.ledger.sent[*number as usize].fate = Fate::Excused);
+            }
+        }
         self.calls.retain(|_, call| call.tab != tab);
     }
 
@@ -104,10 +110,29 @@ impl Checker {
         let wallet = self.profiles[profile].wallet.clone();
         let (request, kind) = match input {
             Input::Send { request, session_id, text, message_id, .. } => {
-                (*request, self.sending(tab, profile, session_id, Some(text), message_id.as_ref()))
+                (*request, self.sending(tab, profile, session_id, Some(text), message_id.as_ref(), None))
             }
-            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, profile, session_id, text.as_ref(), None)),
+            Input::Edit { request, session_id, message_id, text } => {
+                (*request, self.sending(tab, profile, session_id, text.as_ref(), None, Some(message_id)))
+            }
             Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
+            Input::Cancel { request, message_id } => (*request, self.cancelling(tab, message_id, disk)),
+            Input::Retry { request, message_id } => {
+                let mut failed = disk.state().records.failed.values();
+                let record = failed.find(|record| record.entry.message.id == *message_id);
+                let number = record.and_then(|record| number_of(&record.entry.message.ciphertext));
+                if let Some(sent) = number.and_then(|number| self.ledger.sent.get_mut(number as usize)) {
+                    // It stands behind all that was sent since, perhaps under another id.
+                    (sent.tab, sent.id, sent.again, sent.fate) = (tab, None, true, Fate::Pending);
+                }
+                number.iter().for_each(|number| self.sent_again(*number));
+                self.ledger.contested.insert(message_id.clone());
+                match record.zip(number) {
+                    Some((record, number)) => (*request, CallKind::Send(record.session_id.clone(), Some(number), None)),
+                    None => (*request, CallKind::Other),
+                }
+            }
+            Input::AcceptSession { request, session_id } => (*request, CallKind::Open(session_id.clone())),
             Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
             Input::MarkRead { request, session_id, sequence_number, .. } => {
                 // The user has seen it, whether or not that can be stored.
@@ -135,6 +160,9 @@ impl Checker {
             }
             Input::ConnectWallet { request, .. }
             | Input::DisconnectWallet { request }
+            | Input::DeclineSession { request, .. }
+            | Input::BlockWallet { request, .. }
+            | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
@@ -144,14 +172,71 @@ impl Checker {
         self.calls.insert(request, Call { tab, kind, name, fed: false });
     }
 
-    fn sending(&mut self, tab: TabId, profile: ProfileId, session_id: &str, text: Option<&String>, name: Option<&MessageId>) -> CallKind {
+    /// A message is to leave the outbox without having been sent, with its versions that wait behind it.
+    fn cancelling(&mut self, tab: TabId, message_id: &MessageId, disk: &ClientDisk) -> CallKind {
+        let state = disk.state();
+        let is_named = |entry: &&Entry| entry.message.id == *message_id && entry.message.kind == Kind::MESSAGE;
+        let waiting = state.records.sessions.keys().find_map(|id| Some((id, state.unsent(id).find(is_named)?)));
+        // What the tab was called to send before and has not answered: it may be stored by then.
+        let sending = |since: u64| {
+            let calls = self.calls.range(since..).filter(|(_, call)| call.tab == tab);
+            calls.filter_map(|(request, call)| match call.kind {
+                CallKind::Send(_, Some(number), _) => Some((*request, number)),
+                _ => None,
+            })
+        };
+        // One that failed is given up, unless it is being tried again.
+        let retried = || {
+            let record = state.records.failed.values().find(|record| record.entry.message.id == *message_id)?;
+            let number = number_of(&record.entry.message.ciphertext)?;
+            sending(0).find(|(_, sent)| *sent == number)
+        };
+        let found = waiting.and_then(|(_, entry)| Some((0, number_of(&entry.message.ciphertext)?))).or_else(retried);
+        let Some((since, number)) = found else { return CallKind::Cancel(BTreeSet::new()) };
+        let behind = waiting.into_iter().flat_map(|(id, message)| state.unsent(id).filter(|entry| entry.counter > message.counter));
+        let stored = behind.filter_map(|entry| number_of(&entry.message.ciphertext));
+        let others = stored.chain(sending(since).map(|(_, number)| number));
+        let versions = others.filter(|number| self.ledger.sent[*number as usize].replaces.as_ref() == Some(message_id));
+        let numbers: BTreeSet<u64> = std::iter::once(number).chain(versions).collect();
+        self.cancelled.extend(&numbers);
+        CallKind::Cancel(numbers)
+    }
+
+    /// What is sent again is cancelled no more, unless it may be on its way out.
+    fn sent_again(&mut self, number: u64) {
+        let leaves = |call: &Call| matches!(&call.kind, CallKind::Cancel(numbers) if numbers.contains(&number));
+        if !self.calls.values().any(leaves) {
+            self.cancelled.remove(&number);
+        }
+    }
+
+    fn sending(
+        &mut self,
+        tab: TabId,
+        profile: ProfileId,
+        session_id: &str,
+        text: Option<&String>,
+        name: Option<&MessageId>,
+        replaces: Option<&MessageId>,
+    ) -> CallKind {
         let session_id = session_id.to_owned();
         let Some(number) = text.and_then(|text| number_of(text)) else { return CallKind::Send(session_id, None, None) };
         let is_new = number as usize >= self.ledger.sent.len();
         if is_new {
             assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
             let (session_id, id) = (session_id.clone(), name.cloned());
-            self.ledger.sent.push(Sent { profile, tab, session_id, id, again: false, seen: None, fate: Fate::Pending, places: Vec::new() });
+            self.ledger.sent.push(Sent {
+                profile,
+                tab,
+                session_id,
+                id,
+                replaces: replaces.cloned(),
+                again: false,
+                copied: false,
+                seen: None,
+                fate: Fate::Pending,
+                places: Vec::new(),
+            });
         }
         if let Some(name) = name {
             let numbers = self.ledger.names.entry((session_id.clone(), name.clone())).or_default();
@@ -162,6 +247,7 @@ impl Checker {
                 self.ledger.contested.insert(name.clone());
             }
             if !is_new {
+                self.sent_again(number);
                 self.mark(Mark::SentAgain);
             }
         }
@@ -198,6 +284,24 @@ impl Checker {
                     format!("s{number} is refused because of its name, which no other message has")
                 });
             }
+            (CallKind::Cancel(numbers), Ok(_)) => {
+                let is_again = numbers.iter().any(|number| self.ledger.sent[*number as usize].again);
+                let unsent = disk.unsent();
+                let waits = numbers.iter().find(|number| unsent.contains_key(number));
+                self.require_none(2, if is_again { 0 } else { numbers.len() }, waits.filter(|_| !is_again), |number| {
+                    format!("s{number} is said to be cancelled, and waits to be sent")
+                });
+                for number in &numbers {
+                    self.ledger.sent[*number as usize].fate = Fate::Cancelled;
+                    if let Some(view) = self.tabs.get(&tab) {
+                        self.profiles[view.profile].pending.remove(number);
+                    }
+                }
+                if !numbers.is_empty() {
+                    self.mark(Mark::Cancelled);
+                }
+            }
+            (CallKind::Cancel(numbers), Err(_)) => self.cancelled.retain(|number| !numbers.contains(number)),
             (CallKind::Send(session_id, number, _), Ok(Reply::Receipt(receipt))) => {
                 let id = &receipt.message_id;
                 match number {
@@ -247,7 +351,9 @@ impl Checker {
     fn accepted(&mut self, tab: TabId, number: u64, id: &str, disk: &ClientDisk) {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
-        self.require(21, durable.is_some() || logged, || format!("s{number} is said to be stored, and is not"));
+        // It may have left in the commit that it came with.
+        let is_kept = durable.is_some() || logged || self.cancelled.contains(&number);
+        self.require(21, is_kept, || format!("s{number} is said to be stored, and is not"));
         self.require_where(2, durable.is_some(), durable == Some(true), || {
             format!("s{number} is said to be stored, and a power cut would lose it")
         });
@@ -477,9 +583,15 @@ fn request_of(input: &Input) -> Option<u64> {
         Input::ConnectWallet { request, .. }
         | Input::DisconnectWallet { request }
         | Input::OpenSession { request, .. }
+        | Input::AcceptSession { request, .. }
+        | Input::DeclineSession { request, .. }
+        | Input::BlockWallet { request, .. }
+        | Input::UnblockWallet { request, .. }
         | Input::CloseSession { request, .. }
         | Input::Send { request, .. }
         | Input::Edit { request, .. }
+        | Input::Cancel { request, .. }
+        | Input::Retry { request, .. }
         | Input::MarkRead { request, .. }
         | Input::Sync { request, .. }
         | Input::AutoSync { request, .. }

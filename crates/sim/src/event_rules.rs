@@ -90,6 +90,7 @@ impl Checker {
                 let text = error.to_string();
                 self.require(19, self.set_back, || format!("tab {tab} says of a relay that was not set back: {text}"));
             }
+            Event::SessionInvited { session_id, .. } => self.told_invitation(tab, session_id, disk),
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
             _ => {}
         }

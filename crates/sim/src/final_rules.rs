@@ -25,9 +25,17 @@ impl World {
             }
             for peer in &profile.peers {
                 let session_id = solconnect_sync_core::ids::session_of(profile.wallet, peer);
+                let session = profile.disk.state().records.sessions.get(&session_id);
+                if session.is_none() && profile.shy {
+                    let tab = profile.tab.unwrap_or_default();
+                    match self.checker.invitation_missed(index, tab, &session_id, &profile.disk) {
+                        Some(what) => return Some((32, what)),
+                        None => continue,
+                    }
+                }
                 let head = self.checker.ledger.log(&session_id).head();
                 let cursor = profile.disk.state().cursor(&session_id);
-                if cursor != head {
+                if cursor != head && session.is_none_or(|session| session.open) {
                     return Some((26, format!("profile {index} is at {cursor} of {session_id}, the log ends at {head}")));
                 }
             }
@@ -38,7 +46,7 @@ impl World {
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [25, 26, 27, 30] {
+        for invariant in [25, 26, 27, 30, 32] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
@@ -70,15 +78,19 @@ impl World {
                 usize::try_from(last).ok().and_then(|last| rows.get(last)).is_none_or(|row| row.log_hash != session.log.hash())
             };
             let sessions = before.state().records.sessions.iter();
-            let others: Vec<&String> = sessions.filter(|(id, session)| is_other(id, session)).map(|(id, _)| id).collect();
+            let others: Vec<(&String, &SessionRecord)> = sessions.filter(|(id, session)| is_other(id, session)).collect();
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
-            let kept = others.iter().all(|id| before.state().entries(id) == state.entries(id));
-            let some = !others.is_empty();
+            let kept = others.iter().all(|(id, _)| before.state().entries(id) == state.entries(id));
+            // A session that has ended takes no part, and hears nothing of the relay's log.
+            let heard: Vec<&String> = others.iter().filter(|(_, session)| session.open).map(|(id, _)| *id).collect();
+            let some = !heard.is_empty();
             self.checker.require(19, told == some, || match some {
-                true => format!("the relay has another log than profile {index}, which does not say so: {others:?}"),
+                true => format!("the relay has another log than profile {index}, which does not say so: {heard:?}"),
                 false => format!("profile {index} says that the relay was set back, and the relay has all that it has"),
             });
-            self.checker.require_where(19, some, kept, || format!("profile {index} has changed its log because the relay was set back"));
+            self.checker.require_where(19, !others.is_empty(), kept, || {
+                format!("profile {index} has changed its log because the relay was set back")
+            });
         }
     }
 

@@ -6,7 +6,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, Extensions};
 use solconnect_sync_core::frame::{
     Body, Chat, DeviceAnnounce, DeviceInfo, Encoding, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus,
-    SeedUpdate, SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent,
+    SeedUpdate, SequenceRange, SyncAck, SyncHeartbeat, SyncRequest, SyncState, SyncUpdate, Unsent, WalletAnnounce,
 };
 use solconnect_sync_core::ids::{message_id, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
@@ -87,6 +87,7 @@ impl World {
             7..9 => vec![self.update(index, &session_id)],
             9..11 => vec![self.announcement(index, &session_id), self.update(index, &session_id)],
             11..14 => vec![self.receipt(index, &session_id)],
+            14 if self.ctx.random.bool() => vec![self.wallet(index)],
             14..16 => vec![self.request(index, &session_id)],
             16 => vec![self.acknowledgement(index, &session_id)],
             17 => vec![self.chat(index, &session_id)],
@@ -149,9 +150,18 @@ impl World {
             device_info: DeviceInfo { platform, version: "9".into() },
             sync_state: SyncState { last_synced_sequence: any_number(&mut self.ctx.random), vector_clock: VectorClock::new() },
             wallet: self.ctx.random.bool().then(|| hostile.wallet.into()),
+            peer_wallet: (self.ctx.random.u8(0..4) == 0).then(|| self.ctx.pick(&self.profiles).wallet.into()),
             compression: self.ctx.random.bool().then(|| "deflate".into()),
         };
         hostile.frame(&mut self.ctx, session_id, Body::DeviceAnnounce(announce))
+    }
+
+    /// Whose connection it is: anybody's.
+    fn wallet(&mut self, index: usize) -> Payload {
+        let hostile = &self.hostiles[index];
+        let wallet = if self.ctx.random.bool() { hostile.wallet.into() } else { "nobody".into() };
+        let after = self.ctx.random.bool().then(|| "x".repeat(self.ctx.random.usize(0..300)));
+        hostile.frame(&mut self.ctx, "", Body::WalletAnnounce(WalletAnnounce { wallet, after }))
     }
 
     /// Messages with counters, clocks, ids, kinds, digests and texts that are wrong in one way or another, and some that are

@@ -163,6 +163,8 @@ pub enum Fate {
     Accepted,
     /// The application was told that it is not, or that it was refused later.
     Refused,
+    /// It was cancelled before it was sent.
+    Cancelled,
     /// The storage that it was in was set back or evicted, or the tab was killed before it answered.
     Excused,
 }
@@ -177,8 +179,12 @@ pub struct Sent {
     pub session_id: SessionId,
     /// The id that the application was told, or gave itself: it is for ever.
     pub id: Option<MessageId>,
+    /// The message that it is a version of.
+    pub replaces: Option<MessageId>,
     /// It was sent more than once under its id, perhaps on several devices: it stands where the first of them came to.
     pub again: bool,
+    /// It was in a profile that was copied.
+    pub copied: bool,
     /// The entries that its device had stored when it wrote it.
     pub seen: Option<u64>,
     /// What has become of it.

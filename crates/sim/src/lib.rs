@@ -25,9 +25,9 @@
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
-//! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `conflict_rules`, `final_rules`): knows
+//! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `conflict_rules`, `final_rules`): knows
 //! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
-//! I25 to I27 and I30 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
+//! I25 to I27, I30 and I32 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
@@ -49,6 +49,7 @@ pub mod event_rules;
 pub mod faults;
 pub mod final_rules;
 pub mod hostile;
+pub mod invitation_rules;
 pub mod ledger;
 pub mod lines;
 pub mod list;

@@ -36,7 +36,11 @@ pub fn writes(commit: &Commit) -> String {
         Write::ClearLog { .. } => "clear log".into(),
         Write::Versions(record) => format!("versions of {}", record.message_id),
         Write::Name(record) => format!("name {}", record.message_id),
+        Write::Failed(record) => format!("failed {}: {}", record.number, record.refused_id),
+        Write::DeleteFailed { number, .. } => format!("delete failed {number}"),
         Write::ForgetName { message_id, .. } => format!("forget name {message_id}"),
+        Write::Invitation(record) => format!("invitation {} {:?}", &record.session_id[..4], record.answer),
+        Write::ForgetInvitation { session_id } => format!("forget invitation {}", &session_id[..4]),
     };
     commit.writes.iter().map(name).collect::<Vec<_>>().join(", ")
 }

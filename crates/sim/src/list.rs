@@ -63,7 +63,11 @@ impl Lists {
                         return;
                     }
                     (None, Some(place)) => list.unsent[place] = view,
-                    (None, None) => list.unsent.push(view),
+                    (None, None) => {
+                        let failed = list.unsent.iter().filter(|other| other.status == MessageStatus::Failed).count();
+                        let place = if view.status == MessageStatus::Failed { failed } else { list.unsent.len() };
+                        list.unsent.insert(place, view);
+                    }
                 }
                 list.said.insert(entry.message.id.clone(), Entry::clone(entry));
             }
@@ -97,7 +101,13 @@ impl Lists {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.logged.clear();
             }
-            Change::Session { session_id } => drop(self.0.entry(session_id.clone()).or_default()),
+            Change::Missed => *self = Lists::read(client, state),
+            // Or only an invitation to it is stored.
+            Change::Session { session_id } => {
+                if client.stored_sessions().iter().any(|session| session.session_id == *session_id) {
+                    self.0.entry(session_id.clone()).or_default();
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use solconnect_sim::checker::{INVARIANTS, Mark, Violation};
+use solconnect_sim::checker::{Exercised, INVARIANTS, Mark, Violation};
 use solconnect_sim::faults::Fault;
 use solconnect_sim::scenario::{Outcome, run};
 
@@ -57,7 +57,7 @@ fn attempt(seed: u64, lines_max: usize) -> Outcome {
             steps: 0,
             operations: 0,
             faults: vec![0; Fault::ALL.len()],
-            exercised: [0; 32],
+            exercised: Exercised::default(),
             marks: vec![0; Mark::ALL.len()],
             violation: Some(Violation { invariant: 0, text: format!("panic: {}", text.unwrap_or_default()) }),
             rates: String::new(),
@@ -94,7 +94,7 @@ struct Sum {
     operations: u64,
     steps: u64,
     faults: Vec<u64>,
-    exercised: [u64; 32],
+    exercised: Exercised,
     marks: [u64; Mark::ALL.len()],
     repeated: u64,
     /// Of all traces, whatever the order in which the seeds ended.
@@ -110,7 +110,7 @@ impl Sum {
         self.traces = self.traces.wrapping_add((outcome.hash ^ outcome.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.faults.resize(Fault::ALL.len(), 0);
         self.faults.iter_mut().zip(&outcome.faults).for_each(|(sum, count)| *sum += count);
-        self.exercised.iter_mut().zip(outcome.exercised).for_each(|(sum, count)| *sum += count);
+        self.exercised.iter_mut().zip(outcome.exercised.iter()).for_each(|(sum, count)| *sum += count);
         self.marks.iter_mut().zip(&outcome.marks).for_each(|(sum, count)| *sum += count);
         if outcome.violation.is_some() {
             self.broken.push(outcome);

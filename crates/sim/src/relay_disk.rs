@@ -1,11 +1,13 @@
 //! The relay's journal, like SQLite's with a write-ahead log: transactions that are applied whole or not at all, visible at
 //! once, and on the disk when they are synced. A crash leaves a prefix of what was not.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use solconnect_sync_core::entry::Digest;
+use solconnect_sync_core::frame::ListedSession;
 use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 /// What the journal has of one session.
@@ -15,6 +17,9 @@ pub struct Rows {
     pub entries: Vec<StoredEntry>,
     devices: BTreeMap<DeviceId, DeviceRow>,
     watermarks: BTreeMap<WalletAddress, WatermarkRow>,
+    members: BTreeMap<WalletAddress, MemberRow>,
+    /// The session's place in the order in which sessions were made.
+    number: usize,
     counters: HashMap<(DeviceId, u64), usize>,
     keys: HashMap<Key, usize>,
 }
@@ -25,6 +30,7 @@ struct Undo {
     count: usize,
     devices: Vec<(DeviceId, Option<DeviceRow>)>,
     watermarks: Vec<(WalletAddress, Option<WatermarkRow>)>,
+    members: Vec<(WalletAddress, Option<MemberRow>)>,
 }
 
 /// The journal's file.
@@ -41,6 +47,11 @@ impl Rows {
     /// What is stored of the session's devices.
     pub fn devices(&self) -> impl Iterator<Item = &DeviceRow> {
         self.devices.values()
+    }
+
+    /// What is stored of the session's wallets.
+    pub fn members(&self) -> impl Iterator<Item = &MemberRow> {
+        self.members.values()
     }
 
     fn append(&mut self, entries: Vec<StoredEntry>) -> Result<(), &'static str> {
@@ -97,6 +108,12 @@ impl Rows {
         let wallet = row.wallet.clone();
         undo.watermarks.push((wallet.clone(), self.watermarks.insert(wallet, row)));
     }
+
+    fn put_member(&mut self, row: MemberRow, undo: &mut Undo) {
+        let wallet = row.wallet.clone();
+        let joined = row.joined || self.members.get(&wallet).is_some_and(|known| known.joined);
+        undo.members.push((wallet.clone(), self.members.insert(wallet, MemberRow { joined, ..row })));
+    }
 }
 
 impl Journal {
@@ -118,12 +135,27 @@ impl Journal {
                     has_keys: !rows.keys.is_empty(),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
+                    members: rows.members.values().cloned().collect(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices } => match self.append(session_id, entries, devices) {
+            JournalQuestion::Append { session_id, entries, devices, members } => match self.append(session_id, entries, devices, members) {
                 Ok(()) => JournalAnswer::Appended,
                 Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
             },
+            JournalQuestion::Sessions { wallet, after, count_max } => {
+                let mut found: Vec<(&SessionId, &Rows, &MemberRow)> =
+                    self.sessions.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(wallet)?))).collect();
+                found.sort_by_key(|(_, rows, member)| Reverse((member.joined, rows.number)));
+                let place = |after: &SessionId| found.iter().position(|(id, ..)| *id == after).map_or(found.len(), |place| place + 1);
+                let start = after.as_ref().map_or(0, place);
+                let listed = |(id, rows, member): (&SessionId, &Rows, &MemberRow)| ListedSession {
+                    session_id: id.clone(),
+                    peer_wallet: member.peer_wallet.clone(),
+                    latest_sequence: rows.entries.len() as u64,
+                    joined: member.joined,
+                };
+                JournalAnswer::Sessions(found.into_iter().skip(start).take(*count_max).map(listed).collect())
+            }
             JournalQuestion::Read { session_id, from, count_max, bytes_max } => {
                 let entries = self.sessions.get(session_id).map(|rows| rows.entries.as_slice()).unwrap_or_default();
                 let start = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX).min(entries.len());
@@ -148,8 +180,8 @@ impl Journal {
                 let clock = |sequence: &u64| self.sessions.get(session_id).map(|rows| rows.clock_at(*sequence)).unwrap_or_default();
                 JournalAnswer::Clocks(at.iter().map(clock).collect())
             }
-            JournalQuestion::Note { session_id, devices, watermarks } => {
-                let rows = self.sessions.entry(session_id.clone()).or_default();
+            JournalQuestion::Note { session_id, devices, watermarks, members } => {
+                let rows = self.rows(session_id);
                 let mut undo = Undo::new(session_id, rows);
                 for row in devices {
                     let old = rows.devices.get(&row.device_id).cloned().unwrap_or_default();
@@ -159,6 +191,9 @@ impl Journal {
                 for row in watermarks {
                     rows.put_watermark(row.clone(), &mut undo);
                 }
+                for row in members {
+                    rows.put_member(row.clone(), &mut undo);
+                }
                 self.undo.push(undo);
                 return None;
             }
@@ -166,15 +201,30 @@ impl Journal {
         Some(answer)
     }
 
-    fn append(&mut self, session_id: &str, entries: &[StoredEntry], devices: &[DeviceRow]) -> Result<(), &'static str> {
+    /// The rows of a session, made where there are none.
+    fn rows(&mut self, session_id: &str) -> &mut Rows {
+        let number = self.sessions.len();
+        self.sessions.entry(session_id.to_owned()).or_insert_with(|| Rows { number, ..Rows::default() })
+    }
+
+    fn append(
+        &mut self,
+        session_id: &str,
+        entries: &[StoredEntry],
+        devices: &[DeviceRow],
+        members: &[MemberRow],
+    ) -> Result<(), &'static str> {
         if entries.is_empty() {
             return Err("there is nothing to append");
         }
-        let rows = self.sessions.entry(session_id.to_owned()).or_default();
+        let rows = self.rows(session_id);
         let mut undo = Undo::new(session_id, rows);
         rows.append(entries.to_vec())?;
         for row in devices {
             rows.put_device(row.clone(), &mut undo);
+        }
+        for row in members {
+            rows.put_member(row.clone(), &mut undo);
         }
         self.undo.push(undo);
         self.ghost.clear();
@@ -215,6 +265,12 @@ impl Journal {
                 None => rows.watermarks.remove(&wallet),
             };
         }
+        for (wallet, row) in undo.members.into_iter().rev() {
+            match row {
+                Some(row) => rows.members.insert(wallet, row),
+                None => rows.members.remove(&wallet),
+            };
+        }
     }
 
     /// The sync of these failed: they are taken back, but a crash may find them on the disk.
@@ -244,7 +300,8 @@ impl Journal {
 
 impl Undo {
     fn new(session_id: &str, rows: &Rows) -> Undo {
-        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices: Vec::new(), watermarks: Vec::new() }
+        let (devices, watermarks, members) = (Vec::new(), Vec::new(), Vec::new());
+        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices, watermarks, members }
     }
 }
 
@@ -286,8 +343,12 @@ mod tests {
     fn an_unsynced_write_may_survive_a_crash_unless_overwritten() {
         for written_over in [false, true] {
             let mut journal = Journal::default();
-            let question =
-                |text: &str| JournalQuestion::Append { session_id: "s".into(), entries: vec![entry(1, text, None)], devices: Vec::new() };
+            let question = |text: &str| JournalQuestion::Append {
+                session_id: "s".into(),
+                entries: vec![entry(1, text, None)],
+                devices: Vec::new(),
+                members: Vec::new(),
+            };
             assert_eq!(journal.answer(&question("first")), Some(JournalAnswer::Appended));
             journal.fail_sync(vec![question("first")]);
             let ask = Rc::new(RefCell::new(journal));

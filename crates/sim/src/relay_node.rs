@@ -335,6 +335,7 @@ fn ask(question: &JournalQuestion) -> String {
         JournalQuestion::Read { from, count_max, .. } => format!("read {count_max} from {from}"),
         JournalQuestion::Find { counters, keys, .. } => format!("find {counters:?} {keys:?}"),
         JournalQuestion::Clocks { at, .. } => format!("clocks at {at:?}"),
+        JournalQuestion::Sessions { wallet, .. } => format!("sessions of {}", &wallet[..wallet.len().min(4)]),
         JournalQuestion::Note { .. } => "note".into(),
     }
 }
@@ -345,6 +346,7 @@ fn short(answer: &JournalAnswer) -> String {
         JournalAnswer::Appended => "appended".into(),
         JournalAnswer::Entries(entries) => format!("{} entries", entries.len()),
         JournalAnswer::Clocks(clocks) => format!("{} clocks", clocks.len()),
+        JournalAnswer::Sessions(sessions) => format!("{} sessions", sessions.len()),
         JournalAnswer::Failed { reason } => format!("failed: {reason}"),
     }
 }

@@ -18,6 +18,7 @@ use solconnect_sync_core::vector_clock::VectorClock;
 use crate::checker::{Checker, ConnectionView, Mark, Named, Waiting, Window};
 use crate::faults::Fault;
 use crate::hostile::QUEUED_AGAIN;
+use crate::ledger::Fate;
 use crate::network::ConnectionId;
 use crate::relay_disk::Journal;
 use crate::world::Context;
@@ -75,8 +76,10 @@ impl Checker {
         }
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
             let (fits, again, id) = (sent.session_id == session_id, sent.again, sent.id.clone());
+            let (cancelled, alone) = (sent.fate == Fate::Cancelled, !again && !sent.copied && !self.set_back);
             // What several devices were given to send knows what one of them had.
             let seen = sent.seen.filter(|_| !again);
+            self.require_where(2, alone, !cancelled, || format!("s{number} was cancelled, and stands in the log at {sequence}"));
             self.require(5, fits, || format!("message s{number} stands in another session than it was sent to"));
             let named = id.is_none_or(|id| id == entry.message.id);
             self.require(3, named, || format!("s{number} stands in the log as {}, which is not what it was called", entry.message.id));
@@ -176,15 +179,21 @@ impl Checker {
         let Some(reading) = self.reader.read(payload).filter(|_| view.carries(payload)) else { return };
         let frame = &reading.frame;
         let session_id = frame.head.session_id.clone();
+        let is_v1 = frame.head.protocol_version.is_some();
+        if let Body::WalletAnnounce(said) = &frame.body
+            && is_v1
+        {
+            // Of the connection, whatever session it names.
+            view.wallets.insert(said.wallet.clone());
+        }
         if session_id.is_empty() {
             // Nothing of it is held, and its refusal names no session either.
             return;
         }
         let spoken = view.spoken.entry(session_id.clone()).or_default();
-        let is_v1 = frame.head.protocol_version.is_some();
         (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
         match &frame.body {
-            Body::DeviceAnnounce(_) if frame.head.protocol_version.is_some() => {
+            Body::DeviceAnnounce(_) if is_v1 => {
                 view.v1.insert(session_id, frame.head.device_id.clone());
             }
             Body::SyncUpdate(update) => {
@@ -248,6 +257,7 @@ impl Checker {
         let session_id = &reading.frame.head.session_id;
         self.told_after_announcement(connection, session_id, &reading.frame.body);
         match &reading.frame.body {
+            Body::SessionList(list) => self.listed(connection, list),
             Body::SyncAck(ack) => {
                 let counters = ack.acknowledged_counters.iter().map(|counter| Named::Counter(*counter));
                 let ids = ack.acknowledged_message_ids.iter().map(|id| Named::Id(id.clone()));

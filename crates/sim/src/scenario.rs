@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use solconnect_sync_core::client::{ClientConfig, Input, SyncScope};
+use solconnect_sync_core::client::{Answer, ClientConfig, Input, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::ids::{SessionId, session_of};
 use solconnect_sync_core::limits::TEXT_BYTES_MAX;
 use solconnect_sync_core::message::Kind;
 
-use crate::checker::Violation;
+use crate::checker::{Exercised, Violation};
 use crate::client_disk::ClientDisk;
 use crate::device::Profile;
 use crate::faults::Fault;
@@ -45,7 +45,7 @@ pub struct Outcome {
     /// How often each fault struck.
     pub faults: Vec<u64>,
     /// How often each invariant was put to the test.
-    pub exercised: [u64; 32],
+    pub exercised: Exercised,
     /// How often each mark came up.
     pub marks: Vec<u64>,
     /// What does not hold.
@@ -192,7 +192,8 @@ impl Scenario {
         for index in 0..devices {
             let wallet = index % WALLETS.len();
             let peers = (0..WALLETS.len()).filter(|other| *other != wallet).map(|other| WALLETS[other]).collect();
-            self.world.add_profile(WALLETS[wallet], peers, config.clone());
+            let profile = self.world.add_profile(WALLETS[wallet], peers, config.clone());
+            self.world.profiles[profile].shy = self.world.ctx.random.u8(0..3) == 0;
         }
         self.wordy = self.world.ctx.random.u8(0..20) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
@@ -234,10 +235,15 @@ impl Scenario {
         self.fail(profile, tab);
         let Some(tab) = tab.filter(|tab| self.world.is_running(*tab)) else { return };
         let (peer, session_id) = self.session(profile);
+        let shy = self.world.profiles[profile].shy;
+        if shy && self.world.ctx.random.u8(0..8) == 0 {
+            return self.answer_invitation(profile, tab, peer);
+        }
         match self.world.ctx.random.u8(0..100) {
             0..45 => self.send(tab, &session_id),
             45..52 => self.send_named(profile, tab, &session_id),
-            52..55 => {
+            52 => self.cancel(profile, tab, &session_id),
+            53..55 => {
                 for _ in 0..self.world.ctx.random.u8(2..if self.wordy { 60 } else { 20 }) {
                     self.send(tab, &session_id);
                 }
@@ -261,15 +267,37 @@ impl Scenario {
                 self.world.call(tab, |request| Input::AutoSync { request, session_id, interval_ms });
             }
             87 => self.world.call(tab, |request| Input::CloseSession { request, session_id }),
-            88..90 => self.world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() }),
+            88..90 if !shy => self.world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() }),
             90 => {
                 self.world.call(tab, |request| Input::DisconnectWallet { request });
                 let wallet = self.world.profiles[profile].wallet;
                 self.world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             }
             91 => self.world.call(tab, |request| Input::ClearLog { request, session_id }),
-            92..94 => self.import(profile, tab, peer, &session_id),
+            92 if !shy => self.import(profile, tab, peer, &session_id),
+            93 if !shy => self.retry(profile, tab, &session_id),
             _ => self.world.look(tab),
+        }
+    }
+
+    /// An invitation is accepted or declined; or a wallet is blocked, or no longer.
+    fn answer_invitation(&mut self, profile: ProfileId, tab: TabId, peer: &str) {
+        let invitations = &self.world.profiles[profile].disk.state().records.invitations;
+        let pending: Vec<SessionId> =
+            invitations.values().filter(|record| record.answer == Answer::None).map(|record| record.session_id.clone()).collect();
+        let peer_wallet = peer.to_owned();
+        match self.world.ctx.random.u8(0..8) {
+            0 => self.world.call(tab, |request| Input::BlockWallet { request, peer_wallet }),
+            1 => self.world.call(tab, |request| Input::UnblockWallet { request, peer_wallet }),
+            accepts if !pending.is_empty() => {
+                let session_id = self.world.ctx.pick(&pending).clone();
+                if accepts < 5 {
+                    self.world.call(tab, |request| Input::AcceptSession { request, session_id });
+                } else {
+                    self.world.call(tab, |request| Input::DeclineSession { request, session_id });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -297,6 +325,31 @@ impl Scenario {
         self.named.push(named.clone());
         let Named { session_id, name, text, .. } = named;
         self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
+    }
+
+    /// A message that waits is taken back, mostly the last one, which is the most likely not to be on its way.
+    fn cancel(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+        let unsent = self.world.profiles[profile].disk.state().unsent(session_id).filter(|entry| entry.message.kind == Kind::MESSAGE);
+        let unsent: Vec<String> = unsent.map(|entry| entry.message.id.clone()).collect();
+        let Some(last) = unsent.last() else { return };
+        let message_id = if self.world.ctx.random.bool() { last.clone() } else { self.world.ctx.pick(&unsent).clone() };
+        self.world.call(tab, |request| Input::Cancel { request, message_id });
+    }
+
+    /// A message that failed is tried again, or given up. The application sends it under its old name no more.
+    fn retry(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+        let failed = self.world.profiles[profile].disk.state().records.failed.values();
+        let failed = failed.filter(|record| record.session_id == session_id).map(|record| record.entry.message.clone());
+        let sent = &self.world.checker.ledger;
+        let is_ours = |text: &str| sent.sent(text).is_some_and(|(_, sent)| sent.profile == profile && !sent.again);
+        let Some(message) = failed.into_iter().find(|message| is_ours(&message.ciphertext)) else { return };
+        self.named.retain(|named| named.text != message.ciphertext);
+        let message_id = message.id;
+        if self.world.ctx.random.u8(0..4) == 0 {
+            self.world.call(tab, |request| Input::Cancel { request, message_id });
+        } else {
+            self.world.call(tab, |request| Input::Retry { request, message_id });
+        }
     }
 
     fn text(&mut self) -> String {
@@ -445,6 +498,11 @@ impl Scenario {
             let (wallet, peers) = (world.profiles[profile].wallet, world.profiles[profile].peers.clone());
             world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             for peer in peers {
+                let shy = world.profiles[profile].shy;
+                if shy && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(wallet, peer)) {
+                    continue;
+                }
+                world.call(tab, |request| Input::UnblockWallet { request, peer_wallet: peer.into() });
                 world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() });
             }
             world.feed(tab, Input::SetOffline { offline: false });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::client::{LogRecord, SessionRecord, Write};
+use solconnect_sync_core::client::{Answer, LogRecord, SessionRecord, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
 use solconnect_sync_core::message::Kind;
@@ -23,6 +23,8 @@ pub struct Before {
     /// The unsent messages of sessions whose outbox is made anew, by id.
     entries: BTreeMap<(SessionId, MessageId), Entry>,
     voids: BTreeSet<(SessionId, MessageId)>,
+    /// The sessions whose wallets are blocked, where the commit writes invitations.
+    pub(crate) blocked: BTreeSet<SessionId>,
 }
 
 impl Checker {
@@ -51,7 +53,10 @@ impl Checker {
             .filter(|(id, entry)| !forgotten.contains(&(*id, &entry.message.id)))
             .map(|(id, entry)| ((id.clone(), entry.message.id.clone()), entry.clone()))
             .collect();
-        Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state) }
+        let invites = writes.iter().any(|write| matches!(write, Write::Invitation(_)));
+        let blocked = state.records.invitations.values().filter(|record| invites && record.answer == Answer::Blocked);
+        let blocked = blocked.map(|record| record.session_id.clone()).collect();
+        Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state), blocked }
     }
 
     /// It is stored.
@@ -83,7 +88,17 @@ impl Checker {
                     // What was in the outbox is its own, whatever it is called in the log.
                     let number = number_of(&entry.message.ciphertext);
                     // What was queued in the same transaction and waits still was queued behind it.
-                    let is_staged = |number: &u64| staged.contains(number) && !disk.unsent().contains_key(number);
+                    // One that left in it as well is known by its name alone.
+                    let is_named = |write: &Write| match write {
+                        Write::Name(name) => {
+                            (&name.session_id, &name.message_id) == (id, &entry.message.id)
+                                && name.fingerprint == entry.message.fingerprint()
+                        }
+                        _ => false,
+                    };
+                    let is_own = entry.message.sender_wallet == record.wallet;
+                    let was_queued = |number: &u64| staged.contains(number) || (is_own && writes.iter().any(is_named));
+                    let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
                     if !number.is_some_and(|number| before.unsent.contains(&number) || is_staged(&number)) {
                         due.push((id.clone(), sequence));
                     }
@@ -100,8 +115,8 @@ impl Checker {
         for write in writes {
             match write {
                 Write::Log(record) => self.stored_batch(tab, record, state),
-                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before),
-                _ => {}
+                Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
+                write => self.stored_invitation(tab, write, before, writes),
             }
         }
         let new_voids = voids(state).difference(&before.voids).count();
@@ -110,8 +125,12 @@ impl Checker {
         }
         if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
             self.left_with_their_places(before, new_voids, disk);
-            let missing: BTreeSet<u64> =
-                self.profiles[profile].pending.iter().copied().filter(|number| !disk.unsent().contains_key(number)).collect();
+            let missing: BTreeSet<u64> = self.profiles[profile]
+                .pending
+                .difference(&self.cancelled)
+                .copied()
+                .filter(|number| !disk.unsent().contains_key(number))
+                .collect();
             if let Some(view) = self.tabs.get_mut(&tab) {
                 view.missing = missing;
             } else if !missing.is_empty() {
@@ -150,7 +169,10 @@ impl Checker {
             if elsewhere {
                 self.mark(Mark::KnownAgain);
             }
-            self.require(2, is_placed || new_voids > 0, || format!("s{number} left the outbox, and its place in the log is not stored"));
+            let is_cancelled = self.cancelled.contains(number);
+            self.require(2, is_placed || new_voids > 0 || is_cancelled, || {
+                format!("s{number} left the outbox, and its place in the log is not stored")
+            });
         }
     }
 
@@ -194,7 +216,8 @@ impl Checker {
 
     /// A new message knows the log that its device had stored, no more and no less. One that was made anew is what it was,
     /// but for its counter and its device; or it is a void.
-    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before) {
+    fn stored_unsent(&mut self, id: &str, entries: &[Entry], before: &Before, state: &State) {
+        let reached = state.cursor(id);
         let cursor = before.sessions.get(id).copied().unwrap_or(0);
         for entry in entries {
             let knows = entry.knows;
@@ -209,7 +232,12 @@ impl Checker {
             if let Some(kept) = kept.filter(|_| entry.message.kind != Kind::VOID) {
                 let Entry { device_id, counter, .. } = entry.clone();
                 let same = *entry == Entry { device_id, counter, ..kept.clone() };
-                self.require(3, same, || format!("{name} was made anew, and is another message: {entry:?}"));
+                // Or the one before left with its place in the log, and the application has sent it again since.
+                let log = self.ledger.log(id);
+                let place = log.place_of_name(&kept.message.sender_wallet, name).filter(|place| (cursor + 1..=reached).contains(place));
+                let has_left = place.and_then(|place| log.entry(place)).is_some_and(|logged| kept.says_the_same(logged));
+                let is_again = has_left && knows == cursor;
+                self.require(3, same || is_again, || format!("{name} was made anew, and is another message: {entry:?}"));
             } else if entry.message.kind == Kind::VOID {
                 self.voided.insert((id.to_owned(), entry.device_id.clone(), entry.counter));
                 self.require(11, knows <= cursor, || format!("void {name} knows {knows} entries, {cursor} were stored"));

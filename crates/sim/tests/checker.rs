@@ -7,21 +7,23 @@ use solconnect_sim::checker::{Checker, INVARIANTS};
 use solconnect_sim::client_disk::ClientDisk;
 use solconnect_sim::hostile::QUEUED_AGAIN;
 use solconnect_sim::ledger::{Fate, Log as LoggedEntries, Sent};
+use solconnect_sim::list::Lists;
 use solconnect_sim::relay_disk::Journal;
 use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, LogRecord, MessageStatus, MessageView,
-    OutboxRecord, Reply, SessionRecord, SessionView, SyncScope, SyncStats, SyncStatusView, Write,
+    Answer, Change, Client, ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, InvitationRecord,
+    LogRecord, MessageStatus, MessageView, NameRecord, OutboxRecord, Reply, SessionRecord, SessionView, SyncScope, SyncStats,
+    SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind, ConflictingVersion, LogRange};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, Chat, DeviceAnnounce, Encoding, ErrorBody, Frame, Head, Payload, ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SeedEntry,
-    SeedResponse, SyncAck, SyncHeartbeat, SyncResponse, SyncUpdate,
+    Body, Chat, DeviceAnnounce, Encoding, ErrorBody, Frame, Head, ListedSession, Payload, ReadReceipt, ReadReceiptSync, Receipt,
+    ReceiptStatus, SeedEntry, SeedResponse, SessionList, SyncAck, SyncHeartbeat, SyncResponse, SyncUpdate, WalletAnnounce,
 };
-use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SOCKET_QUEUE_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::log::{Log, LogHead};
 use solconnect_sync_core::message::{Kind, Message, Stamp};
@@ -277,6 +279,34 @@ fn each_invariant_has_a_history_here() {
     for number in INVARIANTS {
         assert!(text.contains(&format!(" i{number}_")) || text.contains(&format!("_i{number}_")), "no history breaks I{number}");
     }
+}
+
+#[test]
+fn i31_a_list_is_kept_by_what_is_told() {
+    let client = |outbox: &[u64]| {
+        let disk = &mut ClientDisk::default();
+        disk.claim(TAB);
+        let session = SessionRecord { open: true, ..SessionRecord::new("s".into(), WALLET.into(), PEER.into()) };
+        let entries: Vec<Entry> = outbox.iter().map(|counter| entry(0, "d", *counter, 0, "s0 x")).collect();
+        let mut writes = vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session)];
+        writes.extend((!entries.is_empty()).then(|| Write::Outbox(OutboxRecord { session_id: "s".into(), entries })));
+        disk.write(TAB, std::rc::Rc::new(Commit { id: 1, strict: true, writes }), None).unwrap();
+        (Client::new(ClientConfig::default(), disk.claim(TAB), 1), disk.clone())
+    };
+    let ((before, disk_before), (after, disk_after)) = (client(&[]), client(&[1]));
+    let shown = Lists::read(&after, disk_after.state());
+    let mut list = Lists::read(&before, disk_before.state());
+    assert!(list.difference(&shown).is_some(), "nothing was told");
+    let change = Change::Message { session_id: "s".into(), entry: Box::new(entry(0, "d", 1, 0, "s0 x")) };
+    list.take(&change, &after, disk_after.state());
+    assert_eq!(list.difference(&shown), None);
+    let removed = Change::Removed { session_id: "s".into(), message_id: id_of("d", 1) };
+    list.take(&removed, &after, disk_after.state());
+    assert!(list.difference(&shown).is_some(), "what it still shows was said to be gone");
+    let invited = Change::Session { session_id: "t".into() };
+    let mut list = shown.clone();
+    list.take(&invited, &after, disk_after.state());
+    assert_eq!(list.difference(&shown), None, "an invitation is no session yet");
 }
 
 #[test]
@@ -563,6 +593,21 @@ fn i6_each_message_is_told_once() {
 }
 
 #[test]
+fn i6_what_came_and_left_in_one_commit_is_own() {
+    let Entry { message, .. } = named(entry(0, "d", 1, 0, "s0 text"), "x");
+    let logged = [Entry { message: message.clone(), ..entry(1, "e", 1, 0, "") }];
+    for (said, broken) in [(message.fingerprint(), None), (Vec::new(), Some(6))] {
+        let mut history = History::new();
+        history.send_named(0, Some("x"));
+        history.log(logged[0].clone());
+        let name = NameRecord { session_id: "s".into(), message_id: "x".into(), fingerprint: said, sent_ms: 1 };
+        history.commit(true, vec![Write::Name(name), batch(&logged), Write::Session(session(&logged))]);
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i6_messages_are_told_in_their_order() {
     let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
     let mut history = History::with_stored_log(&entries);
@@ -771,6 +816,7 @@ fn i5_a_live_message_to_a_seed_client_stands_in_the_log() {
 /// What a tab shows of an entry.
 fn shown(entry: &Entry, text: &str, clock: &str) -> MessageView {
     MessageView {
+        pending_edit: false,
         id: entry.message.id.clone(),
         session_id: "s".into(),
         sender_wallet: entry.message.sender_wallet.clone(),
@@ -781,6 +827,7 @@ fn shown(entry: &Entry, text: &str, clock: &str) -> MessageView {
         sequence_number: Some(entry.sequence_number),
         vector_clock: clock.parse().unwrap(),
         status: MessageStatus::Sent,
+        error: None,
         edited: false,
         deleted: false,
         versions: Vec::new(),
@@ -972,7 +1019,12 @@ fn i20_the_journal_has_no_visitor() {
         let stored = stored(one, log_hash);
         let row = DeviceRow { device_id: "e".into(), last_counter, ..DeviceRow::default() };
         let mut journal = Journal::default();
-        let _ = journal.answer(&JournalQuestion::Append { session_id: "s".into(), entries: vec![stored], devices: vec![row] });
+        let _ = journal.answer(&JournalQuestion::Append {
+            session_id: "s".into(),
+            entries: vec![stored],
+            devices: vec![row],
+            members: Vec::new(),
+        });
         history.checker().recovered(&journal);
         assert_eq!(history.broken(), broken);
     }
@@ -994,9 +1046,9 @@ fn session_view(last_synced_sequence: u64, session_id: &str) -> SessionView {
         device_id: "d".into(),
         last_synced_sequence,
         queued_message_count: 0,
-        vector_clock: VectorClock::new(),
         read_through: 0,
         is_active: true,
+        vector_clock: VectorClock::new(),
     }
 }
 
@@ -1090,6 +1142,49 @@ fn i16_a_device_is_told_nothing_before_it_announces_itself() {
         }
         history.relay_hears(Body::SyncHeartbeat(SyncHeartbeat::default()));
         history.relay_says(Body::SyncHeartbeat(SyncHeartbeat::default()));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i16_i32_the_relay_lists_what_a_wallet_has() {
+    let id = session_of(WALLET, PEER);
+    for (wallet, latest_sequence, broken) in [(WALLET, 0, None), (WALLET, 1, Some(32)), ("other", 0, Some(16))] {
+        let mut history = History::new();
+        let said = Body::WalletAnnounce(WalletAnnounce { wallet: wallet.into(), after: None });
+        let head = Head { device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
+        let said = Payload::Binary(Frame { head, body: said }.to_bytes().unwrap().into());
+        let World { ctx, checker, .. } = &mut history.world;
+        checker.relay_received(ctx, 1, &said);
+        let listed = ListedSession { session_id: id.clone(), peer_wallet: PEER.into(), latest_sequence, joined: false };
+        history.relay_says(Body::SessionList(SessionList { sessions: vec![listed], ..SessionList::default() }));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+fn invitation(answer: Answer) -> Write {
+    let (session_id, wallet, peer_wallet) = ("t".into(), WALLET.into(), PEER.into());
+    Write::Invitation(InvitationRecord { session_id, wallet, peer_wallet, answer, ..InvitationRecord::default() })
+}
+
+#[test]
+fn i32_an_invitation_is_told_once_while_it_waits() {
+    for (answer, times, broken) in [(Answer::None, 1, None), (Answer::None, 2, Some(32)), (Answer::Declined, 1, Some(32))] {
+        let mut history = History::new();
+        history.commit(true, vec![invitation(answer)]);
+        for _ in 0..times {
+            history.tell(Event::SessionInvited { session_id: "t".into(), peer_wallet: PEER.into() });
+        }
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i32_a_blocked_wallet_invites_nobody() {
+    for (answer, broken) in [(Answer::Declined, None), (Answer::Blocked, Some(32))] {
+        let mut history = History::new();
+        history.commit(true, vec![invitation(answer)]);
+        history.commit(true, vec![invitation(Answer::None)]);
         assert_eq!(history.broken(), broken);
     }
 }
@@ -1189,12 +1284,108 @@ fn i2_what_leaves_the_store_unsent_is_said_to_have_failed() {
     assert_eq!(history.broken(), Some(2), "nobody is there to say so");
 }
 
+/// The application cancels message 0, which waits with message 1, a version of it, in front of it or behind.
+fn cancelling(message: u64, version_of_it: u64) -> History {
+    let mut history = History::new();
+    history.send(0);
+    let (message_id, text) = (id_of("d", 1), Some("s1 text".to_owned()));
+    history.call(Input::Edit { request: 1, session_id: "s".into(), message_id: message_id.clone(), text });
+    let message = named(entry(0, "d", message, 0, "s0 text"), &message_id);
+    let version_of_it = version(named(entry(0, "d", version_of_it, 0, "s1 text"), &id_of("d", 2)), &message_id);
+    let mut entries = [message, version_of_it];
+    entries.sort_by_key(|entry| entry.counter);
+    history.commit(true, vec![outbox(&entries)]);
+    history.accept(0);
+    history.accept(1);
+    history.call(Input::Cancel { request: 2, message_id });
+    assert_eq!(history.broken(), None, "nothing is wrong yet");
+    history
+}
+
+#[test]
+fn i2_versions_leave_with_the_message_in_front_of_them() {
+    for (message, version_of_it, broken) in [(1, 2, None), (2, 1, Some(2))] {
+        let mut history = cancelling(message, version_of_it);
+        history.commit(true, vec![delete_outbox()]);
+        history.world.checker.replied(TAB, 2, &Ok(Reply::Done), &history.disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i2_what_is_said_to_be_cancelled_has_left() {
+    for (result, broken) in [(Ok(Reply::Done), Some(2)), (Err(SyncError::new(ErrorCode::MessageSent, "")), None)] {
+        let mut history = cancelling(1, 2);
+        let is_refused = result.is_err();
+        history.world.checker.replied(TAB, 2, &result, &history.disk);
+        assert_eq!(history.broken(), broken);
+        if is_refused {
+            history.commit(true, vec![delete_outbox()]);
+            assert_eq!(history.broken(), Some(2), "it was not cancelled");
+        }
+    }
+}
+
+#[test]
+fn i2_what_is_sent_again_is_cancelled_no_more() {
+    let mut history = History::new();
+    history.send_named(0, Some("x"));
+    let unsent = || vec![outbox(&[named(entry(0, "d", 1, 0, "s0 text"), "x")])];
+    history.commit(true, unsent());
+    history.call(Input::Cancel { request: 1, message_id: "x".into() });
+    history.commit(true, vec![delete_outbox()]);
+    history.world.checker.replied(TAB, 1, &Ok(Reply::Done), &history.disk);
+    let call = Input::Send {
+        request: 2,
+        session_id: "s".into(),
+        text: "s0 text".into(),
+        content_type: None,
+        message_id: Some("x".into()),
+        known: None,
+    };
+    history.call(call);
+    history.commit(true, unsent());
+    assert_eq!(history.broken(), None);
+    history.commit(true, vec![delete_outbox()]);
+    assert_eq!(history.broken(), Some(2));
+}
+
 #[test]
 fn i2_what_was_accepted_is_in_the_log_in_the_end() {
     let mut world = settled();
     let (session_id, fate) = ("s".into(), Fate::Accepted);
-    world.checker.ledger.sent.push(Sent { profile: 0, tab: 1, session_id, id: None, again: false, seen: None, fate, places: Vec::new() });
+    world.checker.ledger.sent.push(Sent {
+        profile: 0,
+        tab: 1,
+        session_id,
+        id: None,
+        replaces: None,
+        again: false,
+        copied: false,
+        seen: None,
+        fate,
+        places: Vec::new(),
+    });
     assert_eq!(judged(world), Some(2));
+}
+
+#[test]
+fn i3_what_is_made_anew_stays_the_same_message() {
+    let again = Entry { server_timestamp: 2, ..entry(0, "d", 1, 0, "s0 text") };
+    let elsewhere = |text: &str| {
+        let Entry { message, .. } = named(entry(0, "d", 1, 0, text), &id_of("d", 1));
+        Entry { message, ..entry(1, "e", 1, 0, "") }
+    };
+    for (text, broken) in [("s0 text", None), ("another", Some(3))] {
+        let logged = [elsewhere(text)];
+        let mut history = History::with_unsent();
+        history.log(logged[0].clone());
+        history.commit(true, vec![delete_outbox(), batch(&logged), outbox(std::slice::from_ref(&again)), Write::Session(session(&logged))]);
+        assert_eq!(history.broken(), broken, "one that left with its place may have been sent again");
+    }
+    let mut history = History::with_unsent();
+    history.commit(true, vec![delete_outbox(), outbox(&[again])]);
+    assert_eq!(history.broken(), Some(3));
 }
 
 #[test]
@@ -1312,11 +1503,18 @@ fn i15_a_message_is_queued_first_and_sent_when_logged() {
 #[test]
 fn i19_a_log_that_differs_is_told_and_kept() {
     let one = [entry(1, "e", 1, 0, "x")];
-    for (told, kept, broken) in [(true, true, None), (false, true, Some(19)), (true, false, Some(19))] {
+    for (open, told, kept, broken) in [
+        (true, true, true, None),
+        (true, false, true, Some(19)),
+        (true, true, false, Some(19)),
+        (false, false, true, None),
+        (false, true, true, Some(19)),
+        (false, false, false, Some(19)),
+    ] {
         let mut world = settled();
         world.checker.expect_set_back(&Journal::default());
         let disk = &mut world.profiles[0].disk;
-        let writes = vec![batch(&one), Write::Session(session(&one))];
+        let writes = vec![batch(&one), Write::Session(SessionRecord { open, ..session(&one) })];
         disk.write(disk.owner(), Commit { id: 99, strict: true, writes }.into(), None).unwrap();
         let before = disk.clone();
         if !kept {

@@ -3,10 +3,10 @@ import { story } from './story.js';
 /** The story in this page, and in a module worker. The test reads `told`. */
 export async function run() {
   const relay = new URLSearchParams(location.search).get('relay');
-  globalThis.told = { page: await story(relay, 'page'), worker: await inWorker(relay) };
+  globalThis.told = { page: await story(relay, 'page'), worker: await inWorker(relay).catch(String) };
 }
 
-function inWorker(relay) {
+async function inWorker(relay) {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   return new Promise((resolve) => {
     worker.onmessage = ({ data }) => resolve(data);

@@ -65,6 +65,11 @@ class Browser {
     return this.#connection.contexts()[0];
   }
 
+  /** The browser of another person: nothing is shared with it. Its pages are under the policy that they are served with. */
+  newContext(options) {
+    return this.#connection.newContext(options);
+  }
+
   /** A new tab that may reach every address: which ones the demo page may reach is for the page's own tests. */
   async newPage() {
     const page = await this.context.newPage();

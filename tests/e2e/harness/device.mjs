@@ -17,7 +17,7 @@ export class Device {
   id = null;
   sessionId = null;
 
-  /** `endpoint` and `config` go to the SDK; `relay` serves the page. */
+  /** `endpoint` and `config` go to the SDK; `relay` serves the page. Without a `peer` it starts no session. */
   constructor({ browser, relay, name, wallet, peer, config = {}, offline = false }) {
     this.name = name;
     this.browser = browser;
@@ -45,7 +45,7 @@ export class Device {
 
   async #start() {
     await this.page.waitForLoadState('load');
-    const options = { config: this.config, wallet: this.wallet, peer: this.peer.address, offline: this.offline };
+    const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline };
     const opened = await within(`${this.name} opens`, this.page.evaluate((options) => globalThis.device.open(options), options));
     this.id = opened.deviceId;
     this.sessionId = opened.sessionId;
@@ -80,6 +80,12 @@ export class Device {
     const result = await this.page.evaluate(({ method, args }) => globalThis.device.call(method, ...args), { method, args });
     if (result.success) throw new Error(`${method} succeeded with ${JSON.stringify(result.data)}`);
     return result.error;
+  }
+
+  /** Accepts an invitation: from then on the device is about that session. */
+  async accept(sessionId) {
+    await this.page.evaluate((sessionId) => globalThis.device.accept(sessionId), sessionId);
+    this.sessionId = sessionId;
   }
 
   async setOffline(offline) {

@@ -23,7 +23,7 @@ let cases = 0;
 
 /**
  * For one test `t`: two new wallets, alice and bob, and `device(owner, options)`, which opens a device of `'alice'` or `'bob'`
- * with a database of its own. All of them are in one session that no other test has.
+ * with a database of its own. All of them are in one session that no other test has; with `peer: null` only when it is invited.
  */
 export function cast(t, { relay, browser }) {
   cases += 1;

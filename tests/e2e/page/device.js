@@ -3,7 +3,7 @@ import * as sync from '/pkg/index.js';
 
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onWarning',
+  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onWarning',
 ];
 
 const events = [];
@@ -74,10 +74,20 @@ globalThis.device = {
     must(await sdk.initialize());
     must(sdk.setOffline(true));
     must(await sdk.connectWallet(await walletProvider(wallet)));
-    sessionId = must(await sdk.startSession({ peerWallet: peer })).session_id;
-    must(await sdk.subscribeToMessages(sessionId, hear));
+    if (peer) await this.enter(must(await sdk.startSession({ peerWallet: peer })));
     if (!offline) must(sdk.setOffline(false));
     return { sessionId, deviceId: must(sdk.getDeviceId()) };
+  },
+
+  /** All that follows is about this session. */
+  async enter(session) {
+    sessionId = session.session_id;
+    must(await sdk.subscribeToMessages(sessionId, hear));
+  },
+
+  /** Accepts an invitation. */
+  async accept(id) {
+    await this.enter(must(await sdk.acceptSession(id)));
   },
 
   /** Calls a method and answers with its Result, in a form that crosses to the test. */

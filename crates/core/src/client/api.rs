@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::log_record::LogRecord;
-use super::records::{DeviceRecord, HeadsRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -34,6 +34,14 @@ pub enum Input {
     OpenSession { request: RequestId, peer_wallet: WalletAddress },
     /// `endSession`: stops its auto-sync and pushes; what is queued is still sent. Replies [`Reply::Done`].
     CloseSession { request: RequestId, session_id: SessionId },
+    /// `acceptSession`: starts a session that another wallet began. Replies [`Reply::Session`].
+    AcceptSession { request: RequestId, session_id: SessionId },
+    /// `declineSession`: forgets an invitation until the peer writes more. Replies [`Reply::Done`].
+    DeclineSession { request: RequestId, session_id: SessionId },
+    /// `blockWallet`: no invitation of it is told, and a session with it ends. Replies [`Reply::Done`].
+    BlockWallet { request: RequestId, peer_wallet: WalletAddress },
+    /// `unblockWallet`. Replies [`Reply::Done`].
+    UnblockWallet { request: RequestId, peer_wallet: WalletAddress },
     /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
     /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
     /// is refused.
@@ -48,6 +56,10 @@ pub enum Input {
     /// A new version of an own message; `text` of `None` deletes it. Also resolves a conflict of versions, because
     /// the new version knows all that this device knows. Replies [`Reply::Receipt`].
     Edit { request: RequestId, session_id: SessionId, message_id: MessageId, text: Option<String> },
+    /// `cancelMessage`: a message that was never sent leaves, as does one that failed. Replies [`Reply::Done`].
+    Cancel { request: RequestId, message_id: MessageId },
+    /// `retryMessage`: one that failed is queued again. Replies [`Reply::Receipt`].
+    Retry { request: RequestId, message_id: MessageId },
     /// The user saw this message and all before it. Replies [`Reply::Done`].
     MarkRead { request: RequestId, session_id: SessionId, message_id: MessageId, sequence_number: u64 },
     /// `syncMessages` / `processQueuedMessages` of one session or all. Replies [`Reply::Count`] when the relay has
@@ -142,10 +154,18 @@ pub enum Write {
     ClearLog { session_id: SessionId },
     /// The open versions of an edited message, by session and message.
     Versions(VersionsRecord),
+    /// A message that failed, by session and number.
+    Failed(FailedRecord),
+    /// It leaves.
+    DeleteFailed { session_id: SessionId, number: u64 },
     /// A name that the application gave, by session and name.
     Name(NameRecord),
     /// The name turned out to be another message's: what the application sends under it is refused again.
     ForgetName { session_id: SessionId, message_id: MessageId },
+    /// An invitation or what the user said to it, by its session.
+    Invitation(InvitationRecord),
+    /// One leaves: it is accepted, or its wallet is no longer blocked.
+    ForgetInvitation { session_id: SessionId },
 }
 
 /// What the store holds when the machine starts.
@@ -161,6 +181,10 @@ pub struct Snapshot {
     pub outbox: Vec<OutboxRecord>,
     /// Every edited message.
     pub versions: Vec<VersionsRecord>,
+    /// Every message that failed, in the order of their numbers.
+    pub failed: Vec<FailedRecord>,
+    /// Every invitation.
+    pub invitations: Vec<InvitationRecord>,
 }
 
 /// The answer to a call.
@@ -220,6 +244,26 @@ pub struct SessionView {
     pub vector_clock: VectorClock,
 }
 
+/// An invitation as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct InvitationView {
+    /// The session.
+    pub session_id: SessionId,
+    /// The wallet that began it.
+    pub peer_wallet: WalletAddress,
+    /// When this device heard of it, in milliseconds since 1970.
+    #[serde(rename = "receivedAt")]
+    pub received_at: u64,
+}
+
+impl InvitationView {
+    pub(super) fn of(record: &InvitationRecord) -> InvitationView {
+        let InvitationRecord { session_id, peer_wallet, received_ms, .. } = record.clone();
+        InvitationView { session_id, peer_wallet, received_at: received_ms }
+    }
+}
+
 /// How far a message is. Only moves forward, except from `sending` back to `queued`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -270,10 +314,17 @@ pub struct MessageView {
     pub vector_clock: VectorClock,
     /// How far it is.
     pub status: MessageStatus,
+    /// Why it failed.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional, type = "SdkError"))]
+    pub error: Option<SyncError>,
     /// Whether a later version is shown.
     pub edited: bool,
     /// Whether the winning version deleted it.
     pub deleted: bool,
+    /// Whether an own version of it, an edit or its deletion, is not in the log yet.
+    #[serde(rename = "pendingEdit")]
+    pub pending_edit: bool,
     /// More than one where versions are in conflict: the winner first. Their ids, for a resolution by the application.
     pub versions: Vec<VersionView>,
 }
@@ -320,6 +371,9 @@ pub enum Event {
     SyncFailed { session_id: SessionId, error: SyncError },
     /// Messages that did not know of each other.
     ConflictDetected { session_id: SessionId, conflicts: Vec<Conflict> },
+    /// Another wallet has begun a session with this one. Once in each life of the machine, until it is answered, from when the
+    /// wallet is connected.
+    SessionInvited { session_id: SessionId, peer_wallet: WalletAddress },
     /// The devices of a session are others, or are known better: ask for them.
     DevicesChanged { session_id: SessionId },
     /// The connection changed.
@@ -338,7 +392,7 @@ pub enum Event {
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Change {
     /// A message is new, or another than before. One without a sequence number takes the place of the one without that has
-    /// its id, or comes last; one with it takes its place in the log, and the one without that has its id and says the same
+    /// its id, or comes last, of those that failed or of those that wait behind them; one with it takes its place in the log, and the one without that has its id and says the same
     /// leaves. [`show`](super::Client::show) makes of the entry what people see.
     Message { session_id: SessionId, entry: Box<Entry> },
     /// A message shows another text, or has other versions.
@@ -352,7 +406,10 @@ pub enum Change {
     Removed { session_id: SessionId, message_id: MessageId },
     /// What had a sequence number is no longer there.
     Cleared { session_id: SessionId },
-    /// The session is new, or began or ended.
+    /// What was on its way to disk when somebody began to observe is stored: what was read before may lack it, and is to be
+    /// read again.
+    Missed,
+    /// The session is new, or began or ended; or an invitation to it came or was answered.
     Session { session_id: SessionId },
 }
 

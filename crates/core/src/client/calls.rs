@@ -18,9 +18,15 @@ impl Client {
     pub(super) fn writing_request(call: &Input) -> Option<RequestId> {
         match call {
             Input::OpenSession { request, .. }
+            | Input::AcceptSession { request, .. }
+            | Input::DeclineSession { request, .. }
+            | Input::BlockWallet { request, .. }
+            | Input::UnblockWallet { request, .. }
             | Input::CloseSession { request, .. }
             | Input::Send { request, .. }
             | Input::Edit { request, .. }
+            | Input::Cancel { request, .. }
+            | Input::Retry { request, .. }
             | Input::MarkRead { request, .. }
             | Input::ClearLog { request, .. }
             | Input::Import { request, .. } => Some(*request),
@@ -37,11 +43,11 @@ impl Client {
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
         match call {
-            Input::OpenSession { peer_wallet, .. } => {
-                let session_id = self.session_with(&peer_wallet, transaction)?;
-                let (mut session, _) = self.session_for_call(now, &session_id, actions)?;
-                Ok(session.open(transaction))
-            }
+            Input::OpenSession { peer_wallet, .. } => self.open(now, &peer_wallet, transaction, actions),
+            Input::AcceptSession { session_id, .. } => self.accept(now, &session_id, transaction, actions),
+            Input::DeclineSession { session_id, .. } => self.decline(&session_id, transaction),
+            Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),
+            Input::UnblockWallet { peer_wallet, .. } => self.unblock(&peer_wallet, transaction),
             Input::Import { peer_wallet, entries, .. } => {
                 if entries.len() > BATCH_MESSAGES_MAX {
                     let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");
@@ -59,6 +65,16 @@ impl Client {
                 let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
                 session.on_call(&mut context, call, transaction)
             }
+            Input::Cancel { ref message_id, .. } | Input::Retry { ref message_id, .. } => {
+                self.wallet_for_call()?;
+                let (sessions, mut context) = self.lend(now, actions);
+                let is_there = |session: &&Session| context.wallet == Some(session.wallet()) && session.has_unsent(message_id);
+                let session_id = sessions.values().find(is_there).map(|session| session.id().to_owned());
+                match session_id.and_then(|session_id| sessions.visit(&session_id)) {
+                    Some(mut session) => session.on_call(&mut context, call, transaction),
+                    None => Err(unknown_message()),
+                }
+            }
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call writes nothing")),
         }
     }
@@ -73,6 +89,7 @@ impl Client {
                     self.wallet = Some(wallet);
                 }
                 actions.push(Action::Reply { request, result });
+                self.tell_invitations(actions);
             }
             Input::DisconnectWallet { request } => {
                 self.leave_wallet(now, actions);
@@ -91,7 +108,6 @@ impl Client {
                 let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
-            Input::Observe { observed } => self.observed = observed,
             // Not calls.
             _ => {}
         }
@@ -105,7 +121,7 @@ impl Client {
     }
 
     /// The wallet of a call, which must be connected, to a client that may still write.
-    fn wallet_for_call(&self) -> Result<&WalletAddress, SyncError> {
+    pub(super) fn wallet_for_call(&self) -> Result<&WalletAddress, SyncError> {
         if let Some(error) = &self.fenced {
             return Err(error.clone());
         }
@@ -113,7 +129,7 @@ impl Client {
     }
 
     /// The session of a call, which must be one of the connected wallet.
-    fn session_for_call<'a>(
+    pub(super) fn session_for_call<'a>(
         &'a mut self,
         now: Now,
         session_id: &str,
@@ -131,7 +147,7 @@ impl Client {
     }
 
     /// The session with a peer, created where it is new.
-    fn session_with(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<SessionId, SyncError> {
+    pub(super) fn session_with(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<SessionId, SyncError> {
         let wallet = self.wallet_for_call()?.clone();
         check_wallet(peer_wallet)?;
         let session_id = session_of(&wallet, peer_wallet);
@@ -205,4 +221,8 @@ impl Client {
 
 pub(super) fn offline_by_wish() -> SyncError {
     SyncError::new(ErrorCode::RelayDisconnected, "the application works offline (setOffline)")
+}
+
+pub(super) fn unknown_message() -> SyncError {
+    SyncError::new(ErrorCode::UnknownMessage, "no message of this id waits to be sent here")
 }

@@ -1,7 +1,7 @@
 //! One transaction at a time: what arrives meanwhile shares the next one, and memory goes back where the disk did not follow.
 
 use super::Client;
-use super::api::{Action, Commit, CommitId, Event, Input, Write};
+use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
 use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
@@ -72,19 +72,30 @@ impl Client {
         };
         let session_id = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
-        match (session_id.and_then(|session_id| sessions.visit(&session_id)), body) {
-            (None, Body::Error(error)) => {
-                transaction.tell(Event::Warning { error: SyncError::new(error.code, error.error) });
+        if let Some(mut session) = session_id.and_then(|session_id| sessions.visit(&session_id)) {
+            match body {
+                body @ Body::Error(_) => session.on_frame(&mut context, body, transaction),
+                // A session that takes no part is told something: when it takes part again, it joins and asks anew.
+                _ if !session.is_linked(context.wallet) => session.start_over(&mut context),
+                body => {
+                    session.on_frame(&mut context, body, transaction);
+                    context.link.prove();
+                }
             }
+            return;
+        }
+        match body {
+            // The next attempt is under way.
+            Body::Error(error) if self.take_list_refusal(now, &error) && error.code.recoverable() => {}
+            Body::Error(error) => transaction.tell(Event::Warning { error: SyncError::new(error.code, error.error) }),
+            Body::SessionList(list) => {
+                self.link.prove();
+                self.take_list(now, list, transaction, actions);
+            }
+            // The answer to a heartbeat of the connection itself.
+            Body::SyncHeartbeat(_) => self.link.prove(),
             // Of a session that this device has not: it was never asked for.
-            (None, _) => {}
-            (Some(mut session), body @ Body::Error(_)) => session.on_frame(&mut context, body, transaction),
-            // A session that takes no part is told something: when it takes part again, it joins and asks anew.
-            (Some(mut session), _) if !session.is_linked(context.wallet) => session.start_over(&mut context),
-            (Some(mut session), body) => {
-                session.on_frame(&mut context, body, transaction);
-                context.link.prove();
-            }
+            _ => {}
         }
     }
 
@@ -113,6 +124,9 @@ impl Client {
         if let Some(under_way) = self.under_way.take_if(|under_way| under_way.id == id) {
             self.device_stored = true;
             self.storage_failures = 0;
+            if self.observed && !under_way.transaction.is_observed() {
+                actions.push(Action::Notify(Event::Changed(Change::Missed)));
+            }
             self.finish(now, under_way.transaction, actions);
             self.collect(now, actions);
         }
@@ -121,12 +135,18 @@ impl Client {
     /// A transaction is on disk: say so, and go on with what it allows.
     fn finish(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
         let session_ids = transaction.session_ids();
-        actions.extend(transaction.take_changes());
+        let changes = transaction.take_changes().unwrap_or_default();
+        actions.extend(changes.into_iter().map(|change| Action::Notify(Event::Changed(change))));
         if let Some(new_id) = transaction.new_device_id {
             let old_id = std::mem::replace(&mut self.device.device_id, new_id.clone());
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
+        self.invitations.commit();
         actions.extend(transaction.after);
+        self.tell_invited(transaction.invited, actions);
+        if transaction.lists_sessions {
+            self.list_again(now, actions);
+        }
         self.sessions.visit_those(&session_ids, |session| session.on_commit(now));
         if let Some((session_id, last)) = transaction.swept {
             self.sessions.visit_those(&[session_id], |session| session.on_swept(last));
@@ -155,6 +175,7 @@ impl Client {
         };
         let session_ids = transaction.session_ids();
         self.sessions.roll_back(&session_ids);
+        self.invitations.roll_back();
         if error.code == ErrorCode::ProfileInUse {
             self.fenced = Some(error.clone());
             self.drop_connection(now, "another client has taken the store", actions);

@@ -12,8 +12,8 @@ use crate::time::Now;
 impl Client {
     /// Connects where that is wanted, and disconnects where it is not.
     pub(super) fn steer(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let is_linked = || self.sessions.values().any(|session| session.is_linked(self.wallet.as_deref()));
-        let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && is_linked();
+        // Also without a session: another wallet may begin one.
+        let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && self.wallet.is_some();
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
@@ -27,6 +27,8 @@ impl Client {
         if self.link.opened(now, generation) {
             let (sessions, mut context) = self.lend(now, actions);
             sessions.visit_all().for_each(|session| session.advance(&mut context));
+            // Behind what the sessions say: they need not be listed.
+            self.ask_sessions(now, None, actions);
         }
     }
 
@@ -47,6 +49,7 @@ impl Client {
     fn lost(&mut self, now: Now, reason: &str, actions: &mut Vec<Action>) {
         let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
         let error = SyncError::new(code, reason);
+        self.invitations.on_disconnect();
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.on_disconnect(&mut context));
         for session in sessions.visit_all() {
@@ -88,6 +91,8 @@ impl Client {
             let (sessions, mut context) = self.lend(now, actions);
             sessions.visit_those(std::slice::from_ref(&session_id), |session| session.send_heartbeat(&mut context));
             self.heartbeat_session = session_id;
+        } else {
+            self.send_bare_heartbeat(now, actions);
         }
     }
 
@@ -98,6 +103,9 @@ impl Client {
             Some(Due::GiveUp(reason)) => self.drop_connection(now, reason, actions),
             Some(Due::Heartbeat) => self.send_heartbeat(now, actions),
             None => {}
+        }
+        if self.link.is_open() && self.invitations.retry_at_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms) {
+            self.ask_sessions(now, None, actions);
         }
         if !self.link.is_open() || now.monotonic_ms < self.sessions.due_ms() {
             return;

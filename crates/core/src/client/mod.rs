@@ -10,6 +10,7 @@ mod commit;
 mod config;
 mod connection;
 mod context;
+mod invitations;
 mod link;
 mod log_record;
 mod records;
@@ -24,7 +25,10 @@ use std::collections::VecDeque;
 pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
-pub use records::{DeviceRecord, HeadsRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord, Watermarks};
+pub use records::{
+    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord,
+    Watermarks,
+};
 
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -34,6 +38,7 @@ use crate::time::Now;
 use crate::vector_clock::VectorClock;
 use commit::UnderWay;
 use context::Context;
+use invitations::Invitations;
 use link::Link;
 use session::Session;
 use sessions::Sessions;
@@ -49,6 +54,7 @@ pub struct Client {
     start: String,
     wallet: Option<WalletAddress>,
     sessions: Sessions,
+    invitations: Invitations,
     link: Link,
     is_offline_by_wish: bool,
     /// The session that the last heartbeat was about: they take turns.
@@ -95,6 +101,11 @@ impl Client {
                 session.load_versions(record);
             }
         }
+        for record in snapshot.failed {
+            if let Some(mut session) = sessions.visit(&record.session_id) {
+                session.load_failed(record);
+            }
+        }
         sessions.visit_all().for_each(Session::count_queue);
         let told_queue = sessions.values().map(Session::told_queue).sum();
         Client {
@@ -105,6 +116,7 @@ impl Client {
             random,
             wallet: None,
             sessions,
+            invitations: Invitations::load(snapshot.invitations),
             link: Link::default(),
             is_offline_by_wish: false,
             heartbeat_session: SessionId::new(),
@@ -135,6 +147,8 @@ impl Client {
             Input::PersistFailed { commit, error } => self.persist_failed(now, commit, error, &mut actions),
             Input::SetOffline { offline } => self.set_offline(now, offline, &mut actions),
             Input::Awake => self.awake(now, &mut actions),
+            // At once, also while a commit is under way: the shell reads what is stored next.
+            Input::Observe { observed } => self.observed = observed,
             Input::Connected { generation } => self.connected(now, generation, &mut actions),
             Input::Disconnected { generation, reason } => self.disconnected(now, generation, &reason, &mut actions),
             Input::Received { generation, frame } => {
@@ -154,7 +168,8 @@ impl Client {
     /// which there turns out to be nothing to do: what was waited for has come.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let sessions = Some(self.sessions.due_ms()).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
-        sessions.into_iter().chain(self.link.next_timeout_ms(&self.config)).min()
+        let list = self.invitations.retry_at_ms().filter(|_| self.link.is_open());
+        sessions.into_iter().chain(list).chain(self.link.next_timeout_ms(&self.config)).min()
     }
 
     /// Who this database is, until another is found to write under the same name (`DeviceReplaced`).
@@ -207,13 +222,13 @@ impl Client {
         self.sessions.get(session_id).map(|session| session.devices().to_vec()).unwrap_or_default()
     }
 
-    /// What waits in the outbox of a session, oldest first.
+    /// What has no place in the log of a session: the messages that failed, then what waits in its outbox, oldest first.
     pub fn unsent(&self, session_id: &str) -> Vec<&Entry> {
         self.sessions.get(session_id).map(Session::unsent).unwrap_or_default()
     }
 
     /// The list to show for `entries` of the session, oldest first, be they of its log or of its outbox (those have no
-    /// sequence number); then the whole outbox, where asked. With an entry comes its vector clock, where the caller has it ([`LogRecord::clocks_of`]); otherwise it is computed, and of one
+    /// sequence number); then, where asked, what failed and the whole outbox. With an entry comes its vector clock, where the caller has it ([`LogRecord::clocks_of`]); otherwise it is computed, and of one
     /// whose author did not know the last entries of the log it names only what the entry itself says.
     pub fn show(&self, session_id: &str, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool) -> Vec<MessageView> {
         let strategy = self.config.conflict_resolution_strategy;
@@ -223,11 +238,14 @@ impl Client {
     /// The messages that wait in the outboxes, oldest first in each session.
     pub fn queued(&self) -> Vec<MessageView> {
         let strategy = self.config.conflict_resolution_strategy;
-        self.sessions.values().flat_map(|session| session.show(Vec::new(), true, strategy)).collect()
+        let unsent = self.sessions.values().flat_map(|session| session.show(Vec::new(), true, strategy));
+        unsent.filter(|message| message.status != MessageStatus::Failed).collect()
     }
 
-    /// How far a message of the outbox is; `None` where it is not there.
-    pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        self.sessions.values().find_map(|session| session.queued_status(message_id))
+    /// How far a message is that has no place in the log, and the message, where it is shown by itself; `None` where there is
+    /// no such one.
+    pub fn unsent_message(&self, message_id: &str) -> Option<(MessageStatus, Option<MessageView>)> {
+        let strategy = self.config.conflict_resolution_strategy;
+        self.sessions.values().find_map(|session| session.unsent_message(message_id, strategy))
     }
 }

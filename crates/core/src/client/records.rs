@@ -2,12 +2,12 @@
 
 use crate::batch::Batch;
 use crate::entry::Entry;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
 use crate::log::{DeviceHead, Log};
 use crate::watermark::Watermark;
-use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, put_block, record};
+use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, number_of, put_block, record};
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -37,6 +37,9 @@ pub struct SessionRecord {
     pub heads_through: u64,
     /// The last counter that this device has used.
     pub counter: u64,
+    /// Messages up to this counter may be on their way to the relay, or were: they cannot be cancelled. `INTEGER_MAX` while a
+    /// message is sent as soon as it is stored.
+    pub sent_through: u64,
     /// What other wallets have delivered and read.
     pub watermarks: Watermarks,
     /// The last message that the user has seen here: told to the relay at every connection.
@@ -103,6 +106,21 @@ pub struct OutboxRecord {
     pub entries: Vec<Entry>,
 }
 
+/// A message that the relay refused for good. It stays until it is tried again or given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailedRecord {
+    /// Its session.
+    pub session_id: SessionId,
+    /// In the order in which they were refused.
+    pub number: u64,
+    /// The message, under the id that it is shown with.
+    pub entry: Entry,
+    /// The id that it was refused with: another one where that belongs to another message.
+    pub refused_id: MessageId,
+    /// Why.
+    pub error: SyncError,
+}
+
 /// What the application named a message of this wallet: sent again under this name it is the same message, or it is
 /// refused.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,6 +133,35 @@ pub struct NameRecord {
     pub fingerprint: Vec<u8>,
     /// When it was sent first, in milliseconds since 1970.
     pub sent_ms: u64,
+}
+
+/// A session that another wallet began with this one, and what the user said to it; or a wallet that is blocked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InvitationRecord {
+    /// The session.
+    pub session_id: SessionId,
+    /// The wallet of this device.
+    pub wallet: WalletAddress,
+    /// The other one.
+    pub peer_wallet: WalletAddress,
+    /// When it was stored, in milliseconds since 1970.
+    pub received_ms: u64,
+    /// What the user said.
+    pub answer: Answer,
+    /// Where its log ended when it was declined: what is behind that invites again.
+    pub declined_through: u64,
+}
+
+/// What the user said to an invitation. One that is accepted is a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// Not this one.
+    Declined,
+    /// None of this wallet.
+    Blocked,
 }
 
 /// The versions of one edited message that no other version supersedes: more than one is a conflict.
@@ -154,6 +201,7 @@ impl SessionRecord {
             peer_wallet,
             open: false,
             counter: 0,
+            sent_through: 0,
             watermarks: Watermarks::default(),
             read_mark: ReadMark::default(),
             last_sync_ms: 0,
@@ -165,7 +213,7 @@ impl SessionRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let SessionRecord { session_id, wallet, peer_wallet, open, log, counter, .. } = self.clone();
-        let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, .. } = self.clone();
+        let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, sent_through, .. } = self.clone();
         let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
         let heads_through = self.heads_through;
         StoredSession {
@@ -183,6 +231,7 @@ impl SessionRecord {
             last_sync_ms,
             small_first,
             small_count,
+            sent_through,
         }
         .encode()
     }
@@ -199,6 +248,7 @@ impl SessionRecord {
             heads_through: stored.heads_through,
             open: stored.open,
             counter: stored.counter,
+            sent_through: stored.sent_through,
             watermarks: stored.watermarks,
             read_mark: stored.read_mark,
             last_sync_ms: stored.last_sync_ms,
@@ -226,6 +276,21 @@ impl HeadsRecord {
 }
 
 impl NameRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        Self::decode(bytes).map_err(Malformed::in_store)
+    }
+}
+
+impl InvitationRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode()
@@ -281,6 +346,32 @@ impl OutboxRecord {
     }
 }
 
+impl FailedRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let entry = std::slice::from_ref(&self.entry);
+        StoredFailed {
+            number: self.number,
+            refused_id: self.refused_id.clone(),
+            code: self.error.code.as_str().to_owned(),
+            message: self.error.message.clone(),
+            batches: Batch::split(entry, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect(),
+        }
+        .encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let StoredFailed { number, refused_id, code, message, batches } = StoredFailed::decode(bytes).map_err(Malformed::in_store)?;
+        let (session_id, entries) = entries_of(batches)?;
+        let entry = entries.into_iter().next().ok_or(Malformed("it is empty").in_store())?;
+        Ok(FailedRecord { session_id, number, entry, refused_id, error: SyncError::new(ErrorCode::named(&code), message) })
+    }
+}
+
 /// The entries of some batches, and their session.
 fn entries_of(batches: Vec<Batch>) -> Result<(SessionId, Vec<Entry>), SyncError> {
     let mut entries = Vec::new();
@@ -307,6 +398,7 @@ struct StoredSession {
     last_sync_ms: u64,
     small_first: u64,
     small_count: u64,
+    sent_through: u64,
 }
 
 #[derive(Default)]
@@ -322,6 +414,15 @@ struct StoredHead {
 
 #[derive(Default)]
 struct StoredOutbox {
+    batches: Vec<Batch>,
+}
+
+#[derive(Default)]
+struct StoredFailed {
+    number: u64,
+    refused_id: MessageId,
+    code: String,
+    message: String,
     batches: Vec<Batch>,
 }
 
@@ -354,11 +455,21 @@ record!(StoredSession {
     12 => small_first,
     13 => small_count,
     14 => heads_through,
+    15 => sent_through,
 });
 record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
+record!(InvitationRecord {
+    1 => session_id,
+    2 => wallet,
+    3 => peer_wallet,
+    4 => received_ms,
+    5 => answer,
+    6 => declined_through,
+});
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredOutbox { 1 => batches });
+record!(StoredFailed { 1 => number, 2 => refused_id, 3 => code, 4 => message, 5 => batches });
 record!(StoredVersions { 1 => message_id, 2 => batches });
 record!(StoredWatermark { 1 => wallet, 2 => delivered, 3 => read });
 nested!(ReadMark);
@@ -370,6 +481,21 @@ impl Field for Vec<Batch> {
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
         self.push(Batch::from_bytes(bytes_of(value)?));
+        Ok(())
+    }
+}
+
+impl Field for Answer {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        (*self as u64).put(number, out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = match number_of(value)? {
+            0 => Answer::None,
+            1 => Answer::Declined,
+            _ => Answer::Blocked,
+        };
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::context::change_of;
 use super::records::{NameRecord, OutboxRecord};
 use super::sorted::Sorted;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, SessionId};
+use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::BATCH_MESSAGES_MAX;
 
 /// Collects the writes of many inputs. Every change of what is stored goes through one; what sessions make of it is their
@@ -31,6 +31,10 @@ pub(super) struct Transaction {
     pub reconnect: Option<String>,
     /// This device goes on under this id.
     pub new_device_id: Option<DeviceId>,
+    /// New invitations, of which the application is told then.
+    pub invited: Vec<(SessionId, WalletAddress)>,
+    /// The relay is asked then which sessions the wallet has.
+    pub lists_sessions: bool,
     /// A session whose outbox loses its records up to this one.
     pub swept: Option<(SessionId, u64)>,
     /// The calls in it: each is made again, or answered, where it fails.
@@ -111,6 +115,11 @@ impl Transaction {
         self.write(Write::ClearLog { session_id: session_id.to_owned() }, false);
     }
 
+    /// An outbox is written anew: what this transaction has written of it leaves.
+    pub fn clear_outbox(&mut self, session_id: &str) {
+        self.writes.retain(|write| !matches!(write, Write::Outbox(record) if record.session_id == session_id));
+    }
+
     /// Records of the outbox leave.
     pub fn sweep(&mut self, session_id: SessionId, first: u64, last: u64) {
         self.write(Write::DeleteOutbox { session_id: session_id.clone(), first, last }, false);
@@ -134,9 +143,14 @@ impl Transaction {
         }
     }
 
-    /// What who observes is told.
-    pub fn take_changes(&mut self) -> impl Iterator<Item = Action> + use<> {
-        self.changes.take().unwrap_or_default().into_iter().map(|change| Action::Notify(Event::Changed(change)))
+    /// Whether somebody observed when it began.
+    pub fn is_observed(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    /// What who observes is told; `None` where nobody did when it began.
+    pub fn take_changes(&mut self) -> Option<Vec<Change>> {
+        self.changes.take()
     }
 
     pub fn tell(&mut self, event: Event) {

@@ -1,9 +1,9 @@
 //! Frames in their binary form: messages of Protocol Buffers (see `wire.rs`), whose messages stand in batches.
 
 use super::{
-    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Progress, RELAY_DEVICE_ID, ReadReceipt,
-    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState,
-    SyncStatus, SyncUpdate, check_frame_bytes,
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ListedSession, Progress, RELAY_DEVICE_ID,
+    ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
+    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce, check_frame_bytes,
 };
 use crate::batch::Batch;
 use crate::entry::Digest;
@@ -56,6 +56,8 @@ impl Frame {
             Body::ReadReceipt(body) => body.put(number::READ_RECEIPT, &mut out),
             Body::ReadReceiptSync(body) => body.put(number::READ_RECEIPT_SYNC, &mut out),
             Body::Error(body) => body.put(number::ERROR, &mut out),
+            Body::WalletAnnounce(body) => body.put(number::WALLET_ANNOUNCE, &mut out),
+            Body::SessionList(body) => body.put(number::SESSION_LIST, &mut out),
             Body::SyncConflict(_) | Body::Chat(_) | Body::SeedUpdate(_) | Body::SeedResponse(_) => return None,
         }
         Some(out)
@@ -81,6 +83,8 @@ mod number {
     pub const READ_RECEIPT: u64 = 24;
     pub const READ_RECEIPT_SYNC: u64 = 25;
     pub const ERROR: u64 = 26;
+    pub const WALLET_ANNOUNCE: u64 = 27;
+    pub const SESSION_LIST: u64 = 28;
 }
 
 fn put_session(head: &Head, out: &mut Vec<u8>) {
@@ -112,7 +116,7 @@ impl Record for Envelope {
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
         let Envelope { head, body } = self;
-        if (number::DEVICE_ANNOUNCE..=number::ERROR).contains(&number) && body.is_some() {
+        if (number::DEVICE_ANNOUNCE..=number::SESSION_LIST).contains(&number) && body.is_some() {
             // Reading a short frame must not be the work of many.
             return Err(Malformed("a frame says two things"));
         }
@@ -134,6 +138,8 @@ impl Record for Envelope {
             number::READ_RECEIPT => *body = Some(Body::ReadReceipt(record_of(value)?)),
             number::READ_RECEIPT_SYNC => *body = Some(Body::ReadReceiptSync(record_of(value)?)),
             number::ERROR => *body = Some(Body::Error(record_of(value)?)),
+            number::WALLET_ANNOUNCE => *body = Some(Body::WalletAnnounce(record_of(value)?)),
+            number::SESSION_LIST => *body = Some(Body::SessionList(record_of(value)?)),
             _ => {}
         }
         Ok(())
@@ -144,7 +150,7 @@ fn record_of<T: Record>(value: Value<'_>) -> Result<T, Malformed> {
     T::decode(bytes_of(value)?)
 }
 
-record!(DeviceAnnounce { 1 => device_info, 2 => sync_state, 3 => wallet, 4 => compression });
+record!(DeviceAnnounce { 1 => device_info, 2 => sync_state, 3 => wallet, 4 => compression, 5 => peer_wallet });
 record!(DeviceInfo { 1 => platform, 2 => version });
 record!(SyncState { 1 => last_synced_sequence, 2 => vector_clock });
 record!(ListedDevices { 1 => wallets, 2 => devices });
@@ -159,6 +165,9 @@ record!(SyncHeartbeat { 1 => sequence_number, 3 => log });
 record!(ReadReceipt { 1 => receipts });
 record!(ReadReceiptSync { 1 => receipts });
 record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
+record!(WalletAnnounce { 1 => wallet, 2 => after });
+record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
+record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined });
 record!(ErrorBody {
     1 => error,
     2 => code,
@@ -185,6 +194,9 @@ nested!(
     ReadReceipt,
     ReadReceiptSync,
     Receipt,
+    WalletAnnounce,
+    SessionList,
+    ListedSession,
     ErrorBody,
 );
 

@@ -27,9 +27,55 @@ pub struct DeviceAnnounce {
     /// Ours: whose device it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletAddress>,
+    /// Ours: whom the session is with. The relay checks that the session is that of these two wallets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_wallet: Option<WalletAddress>,
     /// Ours: `deflate` where the device takes compressed batches (in the binary form).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
+}
+
+/// `wallet_announce`: of no session. Answered with a `session_list`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletAnnounce {
+    /// Whose device the connection is.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub wallet: WalletAddress,
+    /// Where the list goes on: what the part before it said. Absent: from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<SessionId>,
+}
+
+/// `session_list`: sessions of the announced wallet in which the connection takes no part.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionList {
+    /// The sessions.
+    #[serde(default, deserialize_with = "list")]
+    pub sessions: Vec<ListedSession>,
+    /// Where to ask on. Absent: that was all. Empty: from the beginning, because something could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SessionId>,
+    /// The `messageId` of the `wallet_announce` that it answers; absent where it tells what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<String>,
+}
+
+/// One session of a `session_list`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedSession {
+    /// Its id.
+    pub session_id: SessionId,
+    /// The other wallet.
+    pub peer_wallet: WalletAddress,
+    /// The end of its log; 0 for one that is only announced.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub latest_sequence: u64,
+    /// Whether a device of the announced wallet has taken part.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub joined: bool,
 }
 
 /// What kind of device it is.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::entry::Digest;
-use crate::frame::{Encoding, Payload, SyncState};
+use crate::frame::{Encoding, ListedSession, Payload, SyncState};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 use crate::watermark::Watermark;
@@ -68,8 +68,9 @@ pub enum JournalQuestion {
     /// What is known of a session. Answered with `Session`, empty for one never seen.
     Load { session_id: SessionId },
     /// Entries to store, all or none, with the devices that wrote them. `entries[0].sequence` must be the session's
-    /// head + 1 and the rest follow without holes; otherwise it fails. Answered with `Appended` once it is on disk.
-    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow> },
+    /// head + 1 and the rest follow without holes; otherwise it fails. With them those of its wallets of which the journal
+    /// does not know yet. Answered with `Appended` once it is on disk.
+    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow>, members: Vec<MemberRow> },
     /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies (but at least one).
     /// Answered with `Entries`.
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
@@ -77,9 +78,12 @@ pub enum JournalQuestion {
     Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<Key> },
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
-    /// State that may be lost in a crash: devices as last seen, and receipts. May wait for the next append, and never
+    /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
+    /// first; from the beginning, or after this one. Answered with `Sessions`, empty where there is no such session.
+    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize },
+    /// State that may be lost in a crash: devices as last seen, receipts, and who has taken part. May wait for the next append, and never
     /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
-    Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow> },
+    Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, members: Vec<MemberRow> },
 }
 
 /// The journal's answer.
@@ -94,6 +98,8 @@ pub enum JournalAnswer {
     Entries(Vec<StoredEntry>),
     /// To `Clocks`, in the order of the question.
     Clocks(Vec<VectorClock>),
+    /// To `Sessions`, in their order.
+    Sessions(Vec<ListedSession>),
     /// To any: it did not happen, nothing of it, and this is why.
     Failed { reason: String },
 }
@@ -111,6 +117,8 @@ pub struct StoredSession {
     pub devices: Vec<DeviceRow>,
     /// Every wallet's receipts.
     pub watermarks: Vec<WatermarkRow>,
+    /// Its wallets, where an announcement has named them.
+    pub members: Vec<MemberRow>,
 }
 
 /// An entry as the journal stores it.
@@ -160,4 +168,15 @@ pub struct WatermarkRow {
     pub wallet: WalletAddress,
     /// Up to where.
     pub watermark: Watermark,
+}
+
+/// A wallet of a session whose two wallets were named.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemberRow {
+    /// The wallet.
+    pub wallet: WalletAddress,
+    /// The other one; the same in a session of a wallet with itself.
+    pub peer_wallet: WalletAddress,
+    /// Whether a device of it has taken part. That is never taken back.
+    pub joined: bool,
 }

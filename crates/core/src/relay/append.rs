@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, StoredEntry};
+use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry};
 use super::clocks::behind_of;
 use super::context::{Context, Purpose, refusal};
 use super::names::{is_in_place, name_key};
@@ -48,6 +48,8 @@ pub(super) struct Numbered {
     pub entries: Vec<TailEntry>,
     /// The log with them.
     log: Log,
+    /// The wallets that are stored with them.
+    members: Vec<MemberRow>,
     /// What each update is answered.
     pub outcomes: Vec<Outcome>,
 }
@@ -123,7 +125,8 @@ impl Session {
         let mut sequencer = Sequencer::new(self, found, refused.clone());
         let outcomes = updates.iter_mut().map(|update| sequencer.take(ctx.now, update)).collect();
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
-        let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, outcomes };
+        let members = self.members.unstored();
+        let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, members: members.clone(), outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
         let devices = self.rows_after(&updates, &numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
@@ -134,7 +137,7 @@ impl Session {
         }
         self.append = Some(Append { updates, refused, step: Step::Storing(numbered) });
         let session_id = self.log.session_id.clone();
-        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices });
+        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members });
     }
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
@@ -145,6 +148,7 @@ impl Session {
         self.has_keys |= numbered.entries.iter().any(|entry| entry.stored.key.is_some());
         let hears_conflicts = self.attachments.values().any(|attachment| attachment.dialect.hears_conflicts());
         let reports = if hears_conflicts { self.reports(&numbered.entries) } else { Vec::new() };
+        let (before, writer) = (self.log.head(), updates.first().map(|update| update.connection));
         self.log.state = numbered.log;
         self.log.extend_tail(numbered.entries);
         for (update, outcome) in updates.into_iter().zip(numbered.outcomes) {
@@ -152,6 +156,9 @@ impl Session {
         }
         self.tell_conflicts(ctx, reports);
         self.serve_all(ctx);
+        if let Some(writer) = writer.filter(|_| self.log.head() > before) {
+            self.tell_of_entries(ctx, writer, before == 0, numbered.members);
+        }
         self.start_append(ctx);
     }
 

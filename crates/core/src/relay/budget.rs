@@ -36,6 +36,13 @@ pub(super) const MEMBER_US: u64 = 3;
 /// Bytes of messages that one member is told in a microsecond.
 pub(super) const TOLD_BYTES_PER_US: usize = 1_024;
 
+/// To look for the sessions of a wallet and send a frame full of them.
+pub(super) const LIST_US: u64 = 500;
+
+/// To begin a session that is kept for the wallet which it is with. It stands in that wallet's list for ever, so one connection
+/// begins 250 at once and 25 a second.
+pub(super) const SESSION_US: u64 = 1_000;
+
 /// To send a batch that the connection was sent before.
 pub(super) const BATCH_AGAIN_US: u64 = 500;
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Reading, Ticket, WatermarkRow};
+use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, MemberRow, Reading, Ticket, WatermarkRow};
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
 use super::presence::has_written;
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, WalletAddress};
 use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_HEARD, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Read(BatchKey, u64),
     /// To write this part of the log with vector clocks, up to these places.
     Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
+    /// To answer this frame of a connection with the sessions of its wallet.
+    Sessions(ConnectionId, String),
 }
 
 /// The relay's side of one connection.
@@ -41,6 +43,12 @@ pub(super) struct Socket {
     pub deflate: bool,
     /// What it may still cost.
     pub budget: Budget,
+    /// Whose it is, where it said so.
+    pub wallet: Option<WalletAddress>,
+    /// The journal looks for the wallet's sessions.
+    pub is_listing: bool,
+    /// It was to hear of a session of its wallet while it had no room.
+    pub missed_session: bool,
 }
 
 impl Socket {
@@ -53,6 +61,9 @@ impl Socket {
             loading_bytes: 0,
             deflate: false,
             budget: Budget::new(now),
+            wallet: None,
+            is_listing: false,
+            missed_session: false,
         }
     }
 
@@ -82,6 +93,8 @@ pub(super) struct Context {
     pub now: Now,
     pub actions: Vec<Action>,
     pub sockets: BTreeMap<ConnectionId, Socket>,
+    /// The connections that said whose they are, by wallet.
+    pub wallets: BTreeMap<WalletAddress, BTreeSet<ConnectionId>>,
     pub cache: BatchCache,
     tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
     last_ticket: Ticket,
@@ -229,6 +242,7 @@ impl Context {
     /// The connection is gone.
     pub fn remove(&mut self, connection: ConnectionId) -> Option<Socket> {
         self.full.remove(&connection);
+        self.leave_wallet(connection);
         self.sockets.remove(&connection)
     }
 
@@ -251,7 +265,14 @@ impl Context {
             return;
         }
         self.last_ticket += 1;
-        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks };
+        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices, watermarks, members: Vec::new() };
+        self.actions.push(Action::Journal { ticket: self.last_ticket, question });
+    }
+
+    /// The same of its wallets.
+    pub fn note_members(&mut self, session_id: &str, members: Vec<MemberRow>) {
+        self.last_ticket += 1;
+        let question = JournalQuestion::Note { session_id: session_id.to_owned(), devices: Vec::new(), watermarks: Vec::new(), members };
         self.actions.push(Action::Journal { ticket: self.last_ticket, question });
     }
 
@@ -280,7 +301,7 @@ pub(super) fn print(encoding: Encoding, frame: &Frame) -> Option<Payload> {
 /// An error that names the frame it is about.
 pub(super) fn refusal(error: &SyncError, head: &Head) -> ErrorBody {
     ErrorBody {
-        session_id: Some(head.session_id.clone()),
+        session_id: Some(head.session_id.clone()).filter(|id| !id.is_empty()),
         in_reply_to: Some(head.message_id.clone()).filter(|id| !id.is_empty()),
         ..ErrorBody::new(error)
     }

@@ -20,7 +20,7 @@ use crate::frame::{
     Body, Chat, DeviceAnnounce, Frame, Head, Progress, ReadReceipt, SeedEntry, SeedResponse, SeedUpdate, SyncPhase, SyncRequest,
     SyncResponse, SyncStatus, SyncUpdate, Unsent,
 };
-use crate::ids::{DeviceId, check_id};
+use crate::ids::{DeviceId, check_id, check_wallet, session_of};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
 use crate::log::{LogHead, clock_from};
 use crate::message::{Kind, Message};
@@ -77,13 +77,15 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
         },
         Body::SyncHeartbeat(heartbeat) => (Ask::Heartbeat { heartbeat, wants_clock: !v1 }, false),
         Body::ReadReceipt(ReadReceipt { receipts, unreadable }) => (Ask::Receipts { receipts, unreadable }, true),
-        // The gate has refused them.
+        // The gate has refused them, or they are of no session.
         Body::DeviceList(_)
         | Body::SyncResponse(_)
         | Body::SeedResponse(_)
         | Body::SyncStatus(_)
         | Body::SyncConflict(_)
         | Body::ReadReceiptSync(_)
+        | Body::WalletAnnounce(_)
+        | Body::SessionList(_)
         | Body::Error(_) => {
             return Ok(None);
         }
@@ -99,7 +101,15 @@ fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
     if v1 && said.wallet.is_none() {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement of a device of protocolVersion 1 names its wallet"));
     }
+    if let (true, Some(wallet), Some(peer_wallet)) = (v1, &said.wallet, &said.peer_wallet) {
+        check_wallet(wallet)?;
+        check_wallet(peer_wallet)?;
+        if session_of(wallet, peer_wallet) != head.session_id {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the session is not that of the wallet and the peerWallet"));
+        }
+    }
     Ok(Ask::Announce(Announcement {
+        peer_wallet: said.peer_wallet.filter(|_| v1),
         // Only devices of our rules say whose they are.
         wallet: said.wallet.filter(|_| v1),
         platform: said.device_info.platform,

@@ -15,6 +15,8 @@ enum Kind {
     Ack,
     Heartbeat,
     Receipt,
+    /// Of the connection and not of a session.
+    Wallet,
     Error,
     /// What only the relay says.
     Relays,
@@ -30,13 +32,15 @@ impl Kind {
             Body::SyncAck(_) => Kind::Ack,
             Body::SyncHeartbeat(_) => Kind::Heartbeat,
             Body::ReadReceipt(_) => Kind::Receipt,
+            Body::WalletAnnounce(_) => Kind::Wallet,
             Body::Error(_) => Kind::Error,
             Body::DeviceList(_)
             | Body::SyncResponse(_)
             | Body::SeedResponse(_)
             | Body::SyncStatus(_)
             | Body::SyncConflict(_)
-            | Body::ReadReceiptSync(_) => Kind::Relays,
+            | Body::ReadReceiptSync(_)
+            | Body::SessionList(_) => Kind::Relays,
         }
     }
 }
@@ -86,7 +90,7 @@ pub(super) enum Verdict {
 use Verdict::{Allowed, Ignored, NamesNoVersion, NotAnnounced, OnlyTheRelay, RefusedBefore};
 
 /// One row a kind; the columns are unannounced, announced, refused, seed, bare. A chat frame has no `protocolVersion`.
-const TABLE: [(Kind, [Verdict; 5]); 9] = [
+const TABLE: [(Kind, [Verdict; 5]); 10] = [
     (Kind::Announce, [Allowed, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Request, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Update, [NotAnnounced, Allowed, RefusedBefore, Allowed, NamesNoVersion]),
@@ -94,6 +98,7 @@ const TABLE: [(Kind, [Verdict; 5]); 9] = [
     (Kind::Ack, [NotAnnounced, Allowed, Allowed, Ignored, NamesNoVersion]),
     (Kind::Heartbeat, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Receipt, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
+    (Kind::Wallet, [Allowed, Allowed, Allowed, NamesNoVersion, NamesNoVersion]),
     (Kind::Error, [Ignored; 5]),
     (Kind::Relays, [OnlyTheRelay; 5]),
 ];
@@ -116,7 +121,7 @@ impl Verdict {
             NotAnnounced => Some(SyncError::new(ErrorCode::NotAnnounced, "announce the device in this session first")),
             RefusedBefore => Some(refused_before()),
             NamesNoVersion => {
-                let message = "a device of protocolVersion 1 is announced on this connection: its frames name that version";
+                let message = "frames of this kind, and those of a device of protocolVersion 1, name that version";
                 Some(SyncError::new(ErrorCode::InvalidMessageFormat, message))
             }
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
@@ -172,12 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unannounced_sender_may_only_announce_itself() {
+    fn an_unannounced_sender_may_only_announce_itself_and_its_wallet() {
         let allowed = |sender| TABLE.map(|(kind, _)| kind).into_iter().filter(|kind| verdict(*kind, sender) == Allowed).collect::<Vec<_>>();
-        assert_eq!(allowed(Sender::Unannounced), [Kind::Announce]);
+        assert_eq!(allowed(Sender::Unannounced), [Kind::Announce, Kind::Wallet]);
         assert_eq!(allowed(Sender::Bare), []);
         assert!(!allowed(Sender::Refused).contains(&Kind::Update));
         assert!(!allowed(Sender::Seed).contains(&Kind::Ack));
+        assert!(!allowed(Sender::Seed).contains(&Kind::Wallet));
     }
 
     #[test]

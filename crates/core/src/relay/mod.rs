@@ -14,6 +14,7 @@ mod context;
 mod dialect;
 mod fanout;
 mod gate;
+mod invitations;
 mod javascript;
 mod names;
 mod presence;
@@ -120,6 +121,9 @@ impl Relay {
             Ok(frame) => frame,
             Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),
         };
+        if matches!(frame.body, Body::WalletAnnounce(_)) {
+            return self.announce_wallet(connection, frame);
+        }
         let session_id = frame.head.session_id.clone();
         if session_id.is_empty() {
             return match frame.body {
@@ -155,6 +159,20 @@ impl Relay {
         self.rooms.insert(session_id, Room::Loading(VecDeque::from([arrived])));
     }
 
+    /// A frame of the connection itself, whatever session it names.
+    fn announce_wallet(&mut self, connection: ConnectionId, frame: Frame) {
+        let Frame { head, body } = &frame;
+        let verdict = gate::judge(&frame, None);
+        match body {
+            Body::WalletAnnounce(said) if verdict == Verdict::Allowed => {
+                if let Err(error) = self.ctx.ask_sessions(connection, head, said) {
+                    self.ctx.refuse(connection, refusal(&error, head));
+                }
+            }
+            _ => refuse_by(&mut self.ctx, connection, verdict, head),
+        }
+    }
+
     fn answered(&mut self, ticket: Ticket, answer: JournalAnswer) {
         let Some((session_id, purpose)) = self.ctx.asked(ticket) else {
             return self.ctx.log(format!("the journal answered question {ticket}, which has no answer to come"));
@@ -166,6 +184,7 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
+            Purpose::Sessions(connection, frame_id) => self.ctx.list_sessions(connection, frame_id, answer),
         }
     }
 
@@ -223,6 +242,7 @@ impl Relay {
         for session_id in self.ctx.taken(connection, bytes) {
             self.in_session(&session_id, |session, ctx| session.on_drain(ctx, connection));
         }
+        self.ctx.tell_missed_sessions(connection);
     }
 
     fn closed(&mut self, connection: ConnectionId) {

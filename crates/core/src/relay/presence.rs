@@ -14,6 +14,8 @@ use crate::vector_clock::VectorClock;
 /// What a device says of itself.
 pub(super) struct Announcement {
     pub wallet: Option<WalletAddress>,
+    /// The other wallet of the session, where it said so.
+    pub peer_wallet: Option<WalletAddress>,
     pub platform: String,
     pub sync_state: SyncState,
     /// It takes compressed batches.

@@ -12,6 +12,7 @@ use super::budget;
 use super::context::Context;
 use super::dialect::Dialect;
 use super::fanout::{self, Answer};
+use super::invitations::Members;
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
 use super::update::{Knowledge, Update};
@@ -60,6 +61,7 @@ pub(super) struct Session {
     pub log: Log,
     pub devices: Devices,
     pub receipts: Receipts,
+    pub members: Members,
     pub attachments: BTreeMap<ConnectionId, Attachment>,
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
@@ -132,6 +134,7 @@ impl Session {
             has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
             receipts: Receipts::new(stored.watermarks),
+            members: Members::new(stored.members),
             attachments: BTreeMap::new(),
             updates: VecDeque::new(),
             append: None,
@@ -238,12 +241,16 @@ impl Session {
         if before != device_id && self.attachments.values().all(|other| other.device_id != before) {
             self.devices.forget_visitor(&before);
         }
+        let members = said.wallet.clone().zip(said.peer_wallet.clone());
         let row = self.devices.announced(ctx.now, device_id, said);
         let wallet = row.wallet.clone();
         ctx.note(&self.log.session_id, vec![row], Vec::new());
         self.devices.tell_arrival(ctx, &self.log.session_id, &self.attachments, connection, device_id);
         if hears_receipts {
             self.receipts.tell_stored(ctx, &self.log, connection, wallet.as_ref());
+        }
+        if let Some((wallet, peer_wallet)) = members {
+            self.join(ctx, connection, &wallet, &peer_wallet);
         }
     }
 

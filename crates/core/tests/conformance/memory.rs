@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{
-    DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
+    DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
+    VersionsRecord, Write,
 };
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::{MessageId, SessionId};
@@ -25,8 +26,12 @@ pub struct Records {
     pub log: BTreeMap<(SessionId, u64), LogRecord>,
     /// Open versions by session and message.
     pub versions: BTreeMap<(SessionId, MessageId), VersionsRecord>,
+    /// Messages that failed, by session and number.
+    pub failed: BTreeMap<(SessionId, u64), FailedRecord>,
     /// Names that the application gave, by session and name.
     pub names: BTreeMap<(SessionId, MessageId), NameRecord>,
+    /// Invitations by session.
+    pub invitations: BTreeMap<SessionId, InvitationRecord>,
 }
 
 impl Records {
@@ -73,9 +78,21 @@ impl Records {
                 let stored = same(record, VersionsRecord::from_bytes(&record.to_bytes()))?;
                 self.versions.insert((record.session_id.clone(), record.message_id.clone()), stored);
             }
+            Write::Failed(record) => {
+                let stored = same(record, FailedRecord::from_bytes(&record.to_bytes()))?;
+                self.failed.insert((record.session_id.clone(), record.number), stored);
+            }
+            Write::DeleteFailed { session_id, number } => {
+                self.failed.remove(&(session_id.clone(), *number));
+            }
             Write::ForgetName { session_id, message_id } => {
                 self.names.remove(&(session_id.clone(), message_id.clone()));
             }
+            Write::Invitation(record) => {
+                let stored = same(record, InvitationRecord::from_bytes(&record.to_bytes()))?;
+                self.invitations.insert(record.session_id.clone(), stored);
+            }
+            Write::ForgetInvitation { session_id } => drop(self.invitations.remove(session_id)),
             Write::Name(record) => {
                 let stored = same(record, NameRecord::from_bytes(&record.to_bytes()))?;
                 self.names.insert((record.session_id.clone(), record.message_id.clone()), stored);
@@ -92,6 +109,8 @@ impl Records {
             heads: self.heads.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),
             versions: self.versions.values().cloned().collect(),
+            failed: self.failed.values().cloned().collect(),
+            invitations: self.invitations.values().cloned().collect(),
         }
     }
 

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, Snapshot, VersionsRecord, Write,
+    Answer, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark,
+    SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -42,6 +43,7 @@ pub async fn store_conformance<S: Store>() {
     batches_without_heads_get_them_from_those_before::<S>().await;
     a_cleared_log_is_empty_and_the_rest_stays::<S>().await;
     names_are_found_by_session_and_name::<S>().await;
+    an_invitation_is_one_record_until_it_leaves::<S>().await;
     whoever_opened_last_writes_and_nobody_else::<S>().await;
 }
 
@@ -109,6 +111,12 @@ pub fn name(session_id: &str, message_id: &str, sent_ms: u64) -> NameRecord {
     NameRecord { session_id: session_id.to_owned(), message_id: message_id.to_owned(), fingerprint: vec![7; 16], sent_ms }
 }
 
+/// What the user said to an invitation.
+pub fn invitation(session_id: &str, answer: Answer) -> InvitationRecord {
+    let (wallet, peer_wallet) = ("wallet".to_owned(), "peer".to_owned());
+    InvitationRecord { session_id: session_id.to_owned(), wallet, peer_wallet, received_ms: 7, answer, declined_through: 3 }
+}
+
 /// The first entries of a session's log, written by two devices in turn.
 fn entries(session_id: &str, last: u64) -> Vec<Entry> {
     let entry = |sequence_number: u64| {
@@ -118,6 +126,13 @@ fn entries(session_id: &str, last: u64) -> Vec<Entry> {
         Entry { message, sequence_number, device_id, counter, knows, ..Entry::default() }
     };
     (1..=last).map(entry).collect()
+}
+
+/// A message that failed.
+pub fn failed(session_id: &str, number: u64) -> FailedRecord {
+    let entry = Entry { sequence_number: 0, ..entries(session_id, 1).remove(0) };
+    let error = SyncError::new(ErrorCode::MessageTooLarge, "no");
+    FailedRecord { session_id: session_id.to_owned(), number, entry, refused_id: "refused".into(), error }
 }
 
 /// Entries `first` to `last` of a session's log, as one batch.
@@ -147,6 +162,11 @@ async fn what_is_written_is_read_back<S: Store>() {
         Write::Heads(heads("room", 4)),
         Write::Outbox(outbox("room", &[3, 4, 5])),
         Write::Versions(versions("room", "edited")),
+        Write::Failed(failed("room", 10)),
+        Write::Failed(failed("room", 3)),
+        Write::Failed(failed("room", 2)),
+        Write::DeleteFailed { session_id: "room".to_owned(), number: 3 },
+        Write::Invitation(invitation("room", Answer::Blocked)),
     ];
     writes.extend(log.iter().cloned().map(Write::Log));
     write(&store, writes).await;
@@ -156,6 +176,8 @@ async fn what_is_written_is_read_back<S: Store>() {
         heads: vec![heads("room", 4)],
         outbox: vec![outbox("room", &[3, 4, 5])],
         versions: vec![versions("room", "edited")],
+        failed: vec![failed("room", 2), failed("room", 10)],
+        invitations: vec![invitation("room", Answer::Blocked)],
     };
     assert_eq!(store.snapshot().await, expected);
     assert_eq!(store.log("room").await, log);
@@ -213,6 +235,7 @@ async fn of_a_failed_commit_nothing_is_there<S: Store>() {
         Write::DeleteOutbox { session_id: "room".to_owned(), first: 1, last: 1 },
         Write::Log(batch("room", 2, 2)),
         Write::Versions(versions("room", "edited")),
+        Write::Invitation(invitation("room", Answer::Blocked)),
     ];
     store.write_in_vain(&commit(all.clone())).await;
     assert_eq!(store.snapshot().await, before, "nothing of it (I21)");
@@ -353,6 +376,16 @@ async fn names_are_found_by_session_and_name<S: Store>() {
     write(&store, vec![Write::Name(name("room", "one", 5)), Write::ClearLog { session_id: "room".to_owned() }]).await;
     assert_eq!(store.name("room", "one").await, Some(name("room", "one", 5)), "it outlives the log");
     assert_eq!(store.snapshot().await, Snapshot::default(), "it is read where it is asked for");
+}
+
+async fn an_invitation_is_one_record_until_it_leaves<S: Store>() {
+    let store = S::open("conformance-invitations").await;
+    let (one, other) = (invitation("one", Answer::None), invitation("other", Answer::None));
+    write(&store, vec![Write::Invitation(one), Write::Invitation(other.clone())]).await;
+    write(&store, vec![Write::Invitation(invitation("one", Answer::Declined))]).await;
+    assert_eq!(store.snapshot().await.invitations, [invitation("one", Answer::Declined), other.clone()]);
+    write(&store, vec![Write::ForgetInvitation { session_id: "one".to_owned() }]).await;
+    assert_eq!(store.snapshot().await.invitations, [other]);
 }
 
 async fn whoever_opened_last_writes_and_nobody_else<S: Store>() {

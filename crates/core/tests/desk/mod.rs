@@ -301,6 +301,11 @@ impl Desk {
         told.filter_map(|event| if let Event::Warning { error } = event { Some(error.code) } else { None }).collect()
     }
 
+    /// How far a message is that has no place in the log.
+    pub fn status(&self, message_id: &str) -> Option<MessageStatus> {
+        self.client.unsent_message(message_id).map(|(status, _)| status)
+    }
+
     /// What it is called in the session.
     pub fn device_id(&self) -> String {
         self.client.stored_sessions()[0].device_id.clone()

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest};
-use solconnect_sync_core::frame::{Encoding, Frame, Payload};
+use solconnect_sync_core::frame::{Encoding, Frame, ListedSession, Payload};
 use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, Reading, Relay, StoredEntry, StoredSession, Ticket,
+    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, StoredEntry, StoredSession, Ticket,
     WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
@@ -27,6 +27,9 @@ pub struct Rows {
     pub entries: Vec<StoredEntry>,
     pub devices: BTreeMap<String, DeviceRow>,
     pub watermarks: BTreeMap<String, WatermarkRow>,
+    pub members: BTreeMap<String, MemberRow>,
+    /// Counts sessions in the order in which they were stored.
+    number: usize,
 }
 
 impl Rows {
@@ -140,6 +143,7 @@ impl Rooms {
             JournalQuestion::Read { .. } => "read",
             JournalQuestion::Find { .. } => "find",
             JournalQuestion::Clocks { .. } => "clocks",
+            JournalQuestion::Sessions { .. } => "sessions",
             JournalQuestion::Note { .. } => "note",
         });
         Some(match question {
@@ -151,10 +155,16 @@ impl Rooms {
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
+                    members: rows.members.values().cloned().collect(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices } => {
+            JournalQuestion::Append { session_id, entries, devices, members } => {
+                let number = self.journal.len();
                 let rows = self.journal.entry(session_id).or_default();
+                if rows.entries.is_empty() {
+                    rows.number = number;
+                }
+                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "I5");
                     rows.entries.push(entry);
@@ -177,8 +187,21 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
             }
-            JournalQuestion::Note { session_id, devices, watermarks } => {
+            JournalQuestion::Sessions { wallet, after, count_max } => {
+                let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
+                found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
+                let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
+                let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {
+                    session_id: id.clone(),
+                    peer_wallet: member.peer_wallet.clone(),
+                    latest_sequence: rows.entries.len() as u64,
+                    joined: member.joined,
+                };
+                JournalAnswer::Sessions(found.into_iter().skip(start).take(count_max).map(listed).collect())
+            }
+            JournalQuestion::Note { session_id, devices, watermarks, members } => {
                 let rows = self.journal.entry(session_id).or_default();
+                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
                 for row in devices {
                     let DeviceRow { last_counter, last_sequence, last_digest, .. } =
                         rows.devices.get(&row.device_id).cloned().unwrap_or_default();

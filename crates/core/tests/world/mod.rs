@@ -366,12 +366,13 @@ impl World {
                 JournalAnswer::Session(StoredSession {
                     head: entries.len() as u64,
                     log_hash: entries.last().map_or([0; 32], |entry| entry.log_hash),
+                    members: Vec::new(),
                     has_keys: entries.iter().any(|entry| entry.key.is_some()),
                     devices: devices.values().cloned().collect(),
                     watermarks: watermarks.values().cloned().collect(),
                 })
             }
-            JournalQuestion::Append { session_id, entries: new, devices: rows } => {
+            JournalQuestion::Append { session_id, entries: new, devices: rows, .. } => {
                 let (entries, devices, _) = self.journal.entry(session_id).or_default();
                 let follows = new.iter().enumerate().all(|(index, entry)| entry.sequence == (entries.len() + index + 1) as u64);
                 let unique = new.iter().all(|entry| {
@@ -416,7 +417,8 @@ impl World {
                 };
                 JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
             }
-            JournalQuestion::Note { session_id, devices: rows, watermarks: marks } => {
+            JournalQuestion::Sessions { .. } => JournalAnswer::Sessions(Vec::new()),
+            JournalQuestion::Note { session_id, devices: rows, watermarks: marks, .. } => {
                 let (_, devices, watermarks) = self.journal.entry(session_id).or_default();
                 for row in rows {
                     let old = devices.get(&row.device_id).cloned().unwrap_or_default();

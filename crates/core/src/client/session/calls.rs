@@ -27,6 +27,8 @@ impl Session {
                 self.queue_named(context, message, known, transaction)
             }
             Input::Edit { message_id, text, .. } => self.edit(context, message_id, text, transaction),
+            Input::Cancel { message_id, .. } => self.cancel(context, &message_id, transaction),
+            Input::Retry { message_id, .. } => self.retry(context, &message_id, transaction),
             Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, sequence_number, transaction),
             Input::ClearLog { .. } => Ok(self.clear_log(context, transaction)),
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call is not for one session")),
@@ -34,15 +36,18 @@ impl Session {
     }
 
     /// `startSession`.
-    pub fn open(&mut self, transaction: &mut Transaction) -> Reply {
+    pub fn open(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Reply {
+        if !self.next.open {
+            self.start_over(context);
+        }
         self.change(transaction, true).open = true;
         transaction.change(|| Change::Session { session_id: self.id().to_owned() });
-        self.halted = None;
+        self.resume(context);
         Reply::Session(self.next_view())
     }
 
     /// `endSession`.
-    fn close(&mut self, transaction: &mut Transaction) -> Reply {
+    pub fn close(&mut self, transaction: &mut Transaction) -> Reply {
         self.change(transaction, true).open = false;
         transaction.change(|| Change::Session { session_id: self.id().to_owned() });
         self.ends_auto_sync = true;
@@ -63,9 +68,9 @@ impl Session {
             return Err(SyncError::new(ErrorCode::InvalidArgument, error));
         }
         let (session_id, message_id, fingerprint) = (self.id().to_owned(), message.id.clone(), message.fingerprint());
-        let queued = || self.outbox.iter().find(|entry| entry.message.id == message_id);
-        // The record first: in the outbox may be a void in the place of the message.
-        let known = known.filter(|_| !self.forgotten_names.contains(&message_id));
+        let queued = || self.outbox.named(&message_id).filter(|entry| entry.message.kind != Kind::VOID);
+        let is_forgotten = [&self.forgotten_names, &self.next_forgotten_names].iter().any(|names| names.contains(&message_id));
+        let known = known.filter(|_| !is_forgotten);
         let known =
             known.or_else(|| transaction.name(&session_id, &message_id).cloned()).map(|record| (record.fingerprint, record.sent_ms));
         match known.or_else(|| queued().map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
@@ -87,7 +92,7 @@ impl Session {
     }
 
     /// Gives a message its counter and what it knows, and a name where it has none, and puts it into the outbox.
-    fn queue(&mut self, context: &Context<'_>, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+    pub(super) fn queue(&mut self, context: &Context<'_>, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         let now = context.now;
         if !self.next.open {
             return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
@@ -118,6 +123,11 @@ impl Session {
         let (device_id, knows) = (self.device.clone(), self.stored.log.end());
         let entry = Entry { message, device_id, counter, knows, server_timestamp: now.wall_ms, ..Entry::default() };
         entry.check()?;
+        let is_sent_at_once = context.link.is_open();
+        if is_sent_at_once != (self.next.sent_through == INTEGER_MAX) {
+            let transmitted = self.outbox.transmitted_counter();
+            self.change(transaction, true).sent_through = if is_sent_at_once { INTEGER_MAX } else { transmitted };
+        }
         self.push_outbox(transaction, entry);
         Ok(Reply::Receipt(receipt))
     }
@@ -126,14 +136,8 @@ impl Session {
     /// the newest message in the outbox ([`Outbox::load`](super::outbox::Outbox::load)).
     pub(super) fn push_outbox(&mut self, transaction: &mut Transaction, entry: Entry) {
         self.enlist(transaction, false);
-        match &entry.message.replaces {
-            Some(target) if entry.message.kind.is_version() => {
-                transaction.change(|| Change::Stale { session_id: self.id().to_owned(), message_id: target.clone() });
-            }
-            _ if entry.message.kind == Kind::MESSAGE => {
-                transaction.change(|| Change::Message { session_id: self.id().to_owned(), entry: Box::new(entry.clone()) });
-            }
-            _ => {}
+        if entry.message.kind == Kind::MESSAGE {
+            transaction.change(|| Change::Message { session_id: self.id().to_owned(), entry: Box::new(entry.clone()) });
         }
         // What is queued in one transaction is one record.
         let last = transaction.last_outbox_record(self.id());
@@ -159,6 +163,16 @@ impl Session {
         // A name of the application's own may have such a form too, but not begin with a session's id.
         if parse_message_id(&target).is_some_and(|(session, ..)| uuid_bytes(session).is_some() && session != self.id()) {
             return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
+        }
+        // By the id that it is shown with: another message may have the one that it was refused with.
+        if self.failed_message(&target).is_some_and(|record| record.entry.message.id == target) {
+            if text.is_some() {
+                let error = "the message was refused: send another one, or this one again with retryMessage";
+                return Err(SyncError::new(ErrorCode::InvalidArgument, error));
+            }
+            self.give_up_failed(&target, transaction);
+            let timestamp = iso_from_ms(context.now.wall_ms.min(ISO_MS_MAX));
+            return Ok(Reply::Receipt(DeliveryReceipt { message_id: target, timestamp, status: MessageStatus::Failed }));
         }
         let kind = if text.is_some() { Kind::EDIT } else { Kind::DELETION };
         let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), kind, ..Message::default() };

@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
 use crate::ids::{new_device_id, parse_message_id};
-use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
+use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX, INTEGER_MAX};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Stamp};
 use crate::time::Now;
@@ -121,14 +121,16 @@ impl Session {
         self.flow.refusals = 0;
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
         for (index, (counter, sequence)) in places.enumerate() {
-            let is_told = *counter <= self.outbox.sent_counter_on_disk();
+            let is_replaced = self.outbox.is_replaced();
+            let is_told = *counter <= if is_replaced { self.outbox.sent_counter() } else { self.outbox.sent_counter_on_disk() };
             self.outbox.take_ack(*counter);
             // One that the log has brought is sent too, also where that cannot be stored.
-            let Some(entry) = self.outbox.get(*counter).or_else(|| self.outbox.get_leaving(*counter)) else { continue };
+            let leaving = || self.outbox.get_leaving(*counter).filter(|_| !is_replaced);
+            let Some(entry) = self.outbox.get(*counter).or_else(leaving) else { continue };
             if entry.message.kind != Kind::VOID && !is_told {
                 let (session_id, message_id, status) = (session_id.clone(), entry.message.id.clone(), MessageStatus::Sent);
                 let event = Event::StatusChanged { session_id, message_id, status, error: None };
-                if self.outbox.is_replaced() { transaction.tell(event) } else { context.tell(event) }
+                if is_replaced { transaction.tell(event) } else { context.tell(event) }
             }
             let acknowledged = &mut self.flow.acknowledged;
             let follows = acknowledged.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
@@ -136,7 +138,8 @@ impl Session {
                 acknowledged.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
             }
         }
-        let acknowledged = self.outbox.acknowledged_counter();
+        // What the log has brought and is not stored is still awaited.
+        let acknowledged = self.outbox.answered_counter();
         while self.flow.updates.front().is_some_and(|update| update.last_counter <= acknowledged) {
             self.flow.updates.pop_front();
         }
@@ -155,6 +158,11 @@ impl Session {
     pub fn store_acknowledged(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.store_at_ms = None;
         self.flow.is_overdue = false;
+        if std::mem::take(&mut self.flow.marks_sent) {
+            // Where it cannot be stored, the connection is made anew, after a wait.
+            transaction.from_relay = true;
+            self.change(transaction, true).sent_through = INTEGER_MAX;
+        }
         let (entries, head) = (std::mem::take(&mut self.flow.acknowledged), self.flow.acknowledged_log.take());
         if entries.is_empty() {
             return;
@@ -269,7 +277,7 @@ impl Session {
                 self.halt(error, transaction)
             }
             _ => {
-                let refused = refusal.refused_message_id.and_then(|id| self.outbox.iter().find(|entry| entry.message.id == id));
+                let refused = refusal.refused_message_id.and_then(|id| self.outbox.named(&id));
                 match refused.cloned() {
                     Some(refused) => self.void(context, &refused, error, transaction),
                     None => transaction.tell(Event::Warning { error }),

@@ -84,6 +84,11 @@ impl Session {
                     transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
                 }
                 _ if entry.message.kind == Kind::MESSAGE => {
+                    // By a copy of this profile, which the relay did not refuse it to.
+                    let failed = self.failed_message(&entry.message.id);
+                    if failed.is_some_and(|failed| failed.entry.says_the_same(entry)) {
+                        self.leave_failed(&entry.message.id, transaction);
+                    }
                     transaction.change(|| Change::Message { session_id: session_id.clone(), entry: Box::new(entry.clone()) });
                     if is_concurrent {
                         conflicts.push(concurrent_messages(entry, fresh.iter(), |version| self.next.log.clock_of(version)));
@@ -219,7 +224,7 @@ impl Session {
         sequence: u64,
         transaction: &mut Transaction,
     ) -> bool {
-        let queued = self.outbox.iter().find(|entry| entry.message.id == message_id);
+        let queued = self.outbox.named(message_id);
         let Some((message, counter)) = queued.map(|entry| (entry.message.clone(), entry.counter)) else { return false };
         if sequence == 0 || sequence > self.next.log.end() {
             return false;

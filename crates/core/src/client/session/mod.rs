@@ -3,6 +3,7 @@
 //! It has two states, what is stored and what comes next, and a transaction leads from the one to the other.
 
 mod calls;
+mod failed;
 mod frames;
 mod log;
 mod outbox;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use crate::client::api::{Change, Event, MessageStatus, SyncStats, Write};
 use crate::client::context::Context;
-use crate::client::records::{HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::sorted::Sorted;
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
@@ -46,6 +47,9 @@ const STORE_DELAY_MS: u64 = 50;
 /// reading the log again.
 const AWAITED_RECEIPTS_MAX: usize = 1_000;
 
+/// Names that are remembered to be forgotten: more than calls are ever under way that may have read a record of one.
+const FORGOTTEN_NAMES_MAX: usize = 1_000;
+
 pub(super) struct Session {
     /// The record on disk.
     stored: Arc<SessionRecord>,
@@ -63,14 +67,20 @@ pub(super) struct Session {
     outbox: Outbox,
     /// When to look for records of the outbox that may leave.
     sweep_at_ms: Option<u64>,
-    /// Names that turned out to be other messages': a record of one may have been read before it left.
+    /// Names that are not their messages' any more: a record of one may have been read before it left.
     forgotten_names: Vec<MessageId>,
+    /// Those that the transaction adds.
+    next_forgotten_names: Vec<MessageId>,
     /// Those that the transaction gives again: once it is stored, so are their new records.
     names_given_again: Vec<MessageId>,
     /// On disk, by the id of the edited message.
     versions: Sorted<MessageId, Vec<Entry>>,
     /// Those that the transaction changes.
     next_versions: Sorted<MessageId, Vec<Entry>>,
+    /// On disk, in the order in which they failed.
+    failed: Vec<FailedRecord>,
+    /// What the transaction makes of them, where it changes them.
+    next_failed: Option<Vec<FailedRecord>>,
     /// Own messages that enter the log, by one acknowledgement or several: they become one batch.
     own_log: Option<log::OwnLog>,
     totals: Totals,
@@ -101,6 +111,8 @@ struct Flow {
     announced_frame: u64,
     /// Update frames that are not acknowledged, oldest first.
     updates: VecDeque<Update>,
+    /// Messages wait to be sent that are stored as ones that can be cancelled: that they no longer can be is stored first.
+    marks_sent: bool,
     /// Own messages with their places in the log, behind its stored end, that are to be stored then.
     acknowledged: Vec<Entry>,
     store_at_ms: Option<u64>,
@@ -152,9 +164,12 @@ impl Session {
             device,
             sweep_at_ms: None,
             forgotten_names: Vec::new(),
+            next_forgotten_names: Vec::new(),
             names_given_again: Vec::new(),
             versions: Sorted::default(),
             next_versions: Sorted::default(),
+            failed: Vec::new(),
+            next_failed: None,
             own_log: None,
             totals: Totals::default(),
             stored_totals: Totals::default(),
@@ -188,7 +203,12 @@ impl Session {
 
     pub fn load_outbox(&mut self, record: OutboxRecord) {
         self.outbox.load(record, &self.device, self.logged_counter(), self.next.log.digest(self.id(), &self.device));
+        self.outbox.transmit(self.stored.sent_through.min(self.outbox.counter()));
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
+    }
+
+    pub fn load_failed(&mut self, record: FailedRecord) {
+        self.failed.push(record);
     }
 
     pub fn load_versions(&mut self, record: VersionsRecord) {
@@ -201,6 +221,10 @@ impl Session {
 
     pub fn wallet(&self) -> &str {
         &self.stored.wallet
+    }
+
+    pub fn peer_wallet(&self) -> &str {
+        &self.stored.peer_wallet
     }
 
     pub fn devices(&self) -> &[DeviceState] {
@@ -282,7 +306,10 @@ impl Session {
         for (message_id, versions) in std::mem::take(&mut self.next_versions).into_iter() {
             self.versions.insert(message_id, versions);
         }
+        self.failed = self.next_failed.take().unwrap_or_else(|| std::mem::take(&mut self.failed));
         let given_again = std::mem::take(&mut self.names_given_again);
+        self.forgotten_names.append(&mut self.next_forgotten_names);
+        self.forgotten_names.drain(..self.forgotten_names.len().saturating_sub(FORGOTTEN_NAMES_MAX));
         self.forgotten_names.retain(|name| !given_again.contains(name));
         if std::mem::take(&mut self.ends_auto_sync) {
             self.auto_sync = None;
@@ -303,7 +330,9 @@ impl Session {
         self.operation.iter_mut().for_each(Operation::restore_target);
         self.next_versions = Sorted::default();
         self.own_log = None;
+        self.next_failed = None;
         self.names_given_again.clear();
+        self.next_forgotten_names.clear();
         self.ends_auto_sync = false;
         !self.is_new
     }
@@ -441,6 +470,13 @@ impl Session {
         self.flow = Flow { floor: self.flow.floor, ..Flow::default() };
         if let Some(operation) = &mut self.operation {
             operation.ask_again();
+        }
+    }
+
+    /// It syncs again, where it had stopped: on the present connection too everything is said again.
+    fn resume(&mut self, context: &mut Context<'_>) {
+        if self.halted.take().is_some() {
+            self.start_over(context);
         }
     }
 

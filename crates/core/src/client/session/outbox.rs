@@ -36,6 +36,8 @@ pub(super) struct Outbox {
     acknowledged_counter: u64,
     /// The same, but for what the transaction under way found in the log.
     acknowledged_before: u64,
+    /// Messages up to this counter were on their way to the relay, or may have been before this start.
+    transmitted_counter: u64,
     /// The relay has taken the messages up to this counter under other counters, before they were made anew.
     taken_counter: u64,
     /// The stored outbox, where the transaction queued all again under another id.
@@ -58,6 +60,16 @@ impl Outbox {
         self.stored_counter = self.counter;
     }
 
+    /// Messages up to this counter are on their way to the relay, or may be.
+    pub fn transmit(&mut self, counter: u64) {
+        self.transmitted_counter = self.transmitted_counter.max(counter);
+    }
+
+    /// Up to which counter that is so.
+    pub fn transmitted_counter(&self) -> u64 {
+        self.transmitted_counter
+    }
+
     fn insert(&mut self, entry: Entry, logged_digest: Digest) {
         // Where nothing waits, it follows what is in the log.
         let digest = entry.digest(&self.entries.last().map_or(logged_digest, |last| last.digest));
@@ -70,11 +82,19 @@ impl Outbox {
         self.entries.get(&counter).map(|queued| queued.digest)
     }
 
+    /// The message of this name; a void only where no message has it.
+    pub fn named(&self, message_id: &str) -> Option<&Entry> {
+        let mut named = self.iter().filter(|entry| entry.message.id == message_id);
+        let first = named.next()?;
+        let mut message = || named.find(|entry| entry.message.kind != Kind::VOID);
+        if first.message.kind == Kind::VOID { message().or(Some(first)) } else { Some(first) }
+    }
+
     /// The message that has the name of this entry, by another device of the wallet. That can only be where the one or the
     /// other has a name that its place does not give it. Voids have none: the relay takes the void of each copy of a profile.
     pub fn named_as(&self, other: &Entry) -> Option<&Entry> {
         let is_possible = (self.has_names || is_named(other)) && other.message.kind != Kind::VOID;
-        self.iter().find(|entry| is_possible && entry.message.id == other.message.id)
+        if is_possible { self.named(&other.message.id) } else { None }
     }
 
     pub fn counter(&self) -> u64 {
@@ -91,6 +111,11 @@ impl Outbox {
 
     pub fn acknowledged_counter(&self) -> u64 {
         self.acknowledged_counter
+    }
+
+    /// The same, without what the transaction under way found in the log.
+    pub fn answered_counter(&self) -> u64 {
+        self.acknowledged_before
     }
 
     /// The application was told that messages up to this counter are sent.
@@ -186,7 +211,8 @@ impl Outbox {
     /// up to `acknowledged` it has still.
     pub fn replace(&mut self, counter: u64, acknowledged: u64) -> (Vec<Entry>, Option<(u64, u64)>) {
         let taken_counter = counter + self.between(0, self.sent_counter()).count() as u64;
-        let empty = Outbox { counter, acknowledged_counter: acknowledged, taken_counter, ..Outbox::default() };
+        let transmitted_counter = counter + self.between(0, self.transmitted_counter).count() as u64;
+        let empty = Outbox { counter, acknowledged_counter: acknowledged, taken_counter, transmitted_counter, ..Outbox::default() };
         let mut before = std::mem::replace(self, empty);
         let entries = before.iter().cloned().collect();
         let records = before.records.front().zip(before.records.back()).map(|((first, _), (_, last))| (*first, *last));

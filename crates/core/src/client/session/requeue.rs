@@ -6,12 +6,13 @@
 //! whatever became of the frames that are still on their way.
 
 use super::Session;
-use crate::client::api::{Event, MessageStatus, Write};
+use crate::client::api::{Change, Event, MessageStatus, Write};
 use crate::client::context::Context;
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{message_id, new_start};
+use crate::limits::INTEGER_MAX;
 use crate::message::{Kind, Message};
 
 impl Session {
@@ -23,7 +24,7 @@ impl Session {
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
-        self.make_anew(0, 0, |_| {}, transaction);
+        self.make_anew(0, 0, |_| true, transaction);
     }
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
@@ -39,12 +40,10 @@ impl Session {
             session_id: self.id().to_owned(),
             message_id: refused.message.id.clone(),
             status: MessageStatus::Failed,
-            error: Some(error),
+            error: Some(error.clone()),
         });
         if is_taken {
-            let (session_id, message_id) = (self.id().to_owned(), refused.message.id.clone());
-            self.forgotten_names.push(message_id.clone());
-            transaction.write(Write::ForgetName { session_id, message_id }, true);
+            self.forget_name(refused.message.id.clone(), transaction);
         }
         let empty = |entry: &mut Entry| {
             if entry.counter == counter {
@@ -52,8 +51,10 @@ impl Session {
                 let id = id.clone();
                 entry.message = Message { id, sender_wallet, timestamp, session_id, kind: Kind::VOID, ..Message::default() };
             }
+            true
         };
         self.tell_left(&refused.message, transaction);
+        self.keep_failed(context, refused, &error, transaction);
         self.number_anew(context, empty, transaction);
     }
 
@@ -61,13 +62,13 @@ impl Session {
     /// messages get counters that names were made of already: with another start their names are others.
     pub(super) fn close_gap(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         *context.start = new_start(context.random);
-        self.number_anew(context, |_| {}, transaction);
+        self.number_anew(context, |_| true, transaction);
     }
 
     /// Numbers the messages of the outbox anew behind those that are in the log. What comes before the first change keeps
     /// its bytes. Nothing is sent before this device has announced itself again: frames with the old numbers may be on
     /// their way, and until then the relay takes nothing that follows the one it refused.
-    fn number_anew(&mut self, context: &mut Context<'_>, change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
+    fn number_anew(&mut self, context: &mut Context<'_>, change: impl FnMut(&mut Entry) -> bool, transaction: &mut Transaction) {
         self.start_over(context);
         let logged = self.logged_counter();
         let waiting = self.outbox.iter().zip(logged + 1..).take_while(|(entry, counter)| entry.counter == *counter).count() as u64;
@@ -75,22 +76,45 @@ impl Session {
         self.make_anew(logged, acknowledged, change, transaction);
     }
 
-    fn make_anew(&mut self, before: u64, acknowledged: u64, mut change: impl FnMut(&mut Entry), transaction: &mut Transaction) {
-        if let Some(operation) = &mut self.operation {
-            // What is queued later is not what it waits for, whatever counters were used before.
-            let count = self.outbox.between(0, operation.target_counter()).count() as u64;
-            operation.move_target(before + count);
-        }
+    /// `keep` may change a message, and says whether it stays.
+    pub(super) fn make_anew(
+        &mut self,
+        before: u64,
+        acknowledged: u64,
+        mut keep: impl FnMut(&mut Entry) -> bool,
+        transaction: &mut Transaction,
+    ) {
         let (entries, records) = self.outbox.replace(before, acknowledged);
         // Its record names the last counter, which was a higher one or the old id's.
-        self.change(transaction, true);
+        let sent_through = self.outbox.transmitted_counter();
+        let next = self.change(transaction, true);
+        if next.sent_through < INTEGER_MAX {
+            next.sent_through = sent_through;
+        }
+        transaction.clear_outbox(self.id());
         if let Some((first, last)) = records {
             transaction.write(Write::DeleteOutbox { session_id: self.id().to_owned(), first, last }, true);
         }
-        for (mut entry, counter) in entries.into_iter().zip(before + 1..) {
-            change(&mut entry);
+        // What is queued later is not what a sync waits for, whatever counters were used before.
+        let target_before = self.operation.as_ref().map_or(0, |operation| operation.target_counter());
+        let (mut counter, mut target) = (before, before);
+        for mut entry in entries {
+            if !keep(&mut entry) {
+                continue;
+            }
+            counter += 1;
+            if entry.counter <= target_before {
+                target = counter;
+            }
+            // Which of several versions is shown may hang on what they are called.
+            if let Some(target) = entry.message.replaces.clone().filter(|_| entry.message.kind.is_version()) {
+                transaction.change(|| Change::Stale { session_id: self.id().to_owned(), message_id: target });
+            }
             let device_id = self.device.clone();
             self.push_outbox(transaction, Entry { device_id, counter, ..entry });
+        }
+        if let Some(operation) = &mut self.operation {
+            operation.move_target(target);
         }
     }
 }

@@ -93,7 +93,7 @@ pub(in crate::client) struct Waiter {
 impl Session {
     /// A call waits for a sync of all that is there now.
     pub fn sync(&mut self, context: &mut Context<'_>, request: RequestId, scope: SyncScope) {
-        self.halted = None;
+        self.resume(context);
         let waiter = Waiter { request, scope, totals: self.totals };
         if let Some(operation) = &mut self.operation {
             operation.late_calls.push(waiter);
@@ -181,6 +181,7 @@ impl Session {
             device_info: DeviceInfo { platform: "web".into(), version: env!("CARGO_PKG_VERSION").into() },
             sync_state: SyncState { last_synced_sequence: self.next.log.end(), ..SyncState::default() },
             wallet: Some(self.next.wallet.clone()),
+            peer_wallet: Some(self.next.peer_wallet.clone()),
             compression: context.config.enable_compression.then(|| "deflate".into()),
         };
         self.transmit(context, Body::DeviceAnnounce(announce));
@@ -222,6 +223,14 @@ impl Session {
             let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
             let (messages, last_counter) = self.next_batch(sent, context.config);
             let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
+            if last_counter > self.stored.sent_through {
+                // Once, and not again while that waits for the disk.
+                if last_counter > self.next.sent_through && !std::mem::replace(&mut self.flow.marks_sent, true) {
+                    self.flow.store_at_ms = Some(context.now.monotonic_ms);
+                }
+                return;
+            }
+            self.outbox.transmit(last_counter);
             for entry in
                 self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind != Kind::VOID)
             {

@@ -52,18 +52,12 @@ impl Session {
         }
     }
 
-    /// How far a message of the outbox is; `None` where it is not there.
-    pub fn queued_status(&self, message_id: &str) -> Option<MessageStatus> {
-        let outbox = self.outbox.on_disk();
-        outbox.into_iter().find(|entry| entry.message.id == message_id).map(|entry| self.status_of(entry))
-    }
-
-    /// What waits in the outbox, oldest first.
+    /// What has no place in the log: what failed, then what waits in the outbox, oldest first.
     pub fn unsent(&self) -> Vec<&Entry> {
-        self.outbox.on_disk()
+        self.failed.iter().map(|record| &record.entry).chain(self.outbox.on_disk()).collect()
     }
 
-    /// The list to show: the entries as they are given, then, where asked, the outbox. New versions stand in the
+    /// The list to show: the entries as they are given, then, where asked, what failed and the outbox. New versions stand in the
     /// place of the message that they replace.
     pub fn show(&self, entries: Vec<(Entry, Option<VectorClock>)>, with_outbox: bool, strategy: Strategy) -> Vec<MessageView> {
         let outbox = self.outbox.on_disk();
@@ -73,12 +67,17 @@ impl Session {
             edits.insert(edits.partition_point(|other| other.message.replaces <= edit.message.replaces), edit);
         }
         let mut shown: Vec<MessageView> = Vec::new();
-        for (entry, clock) in entries {
+        let failed = self.failed.iter().filter(|_| with_outbox).map(|record| (record.entry.clone(), None));
+        for (entry, clock) in entries.into_iter().chain(failed) {
+            let failed = self.failed.iter().find(|record| entry.sequence_number == 0 && record.entry.message.id == entry.message.id);
             let status = match entry.sequence_number {
+                0 if failed.is_some() => MessageStatus::Failed,
                 0 => self.status_of(&entry),
                 sequence => logged_status(&self.stored, sequence, &entry.message.sender_wallet),
             };
-            shown.extend(self.message_view(entry, clock, status, &edits, strategy));
+            let error = failed.map(|record| record.error.clone());
+            let view = self.message_view(entry, clock, status, &edits, strategy);
+            shown.extend(view.map(|view| MessageView { error, ..view }));
         }
         for entry in outbox.iter().filter(|_| with_outbox) {
             let status = self.status_of(entry);
@@ -101,12 +100,14 @@ impl Session {
         }
         let vector_clock = clock.unwrap_or_else(|| self.stored.log.clock_of(&entry));
         let Entry { message, sequence_number, server_timestamp, device_id, .. } = entry;
+        let edits = edits_of(&message, edits);
         let versions = self.versions_of(&message, edits);
         let ranked = ranked(&versions, &message.sender_wallet, strategy);
         let winner = ranked.first();
         Some(MessageView {
             edited: winner.is_some(),
             deleted: winner.is_some_and(|version| version.message.kind == Kind::DELETION),
+            pending_edit: !edits.is_empty(),
             text: match winner {
                 Some(version) if version.message.kind == Kind::DELETION => String::new(),
                 Some(version) => version.message.ciphertext.clone(),
@@ -122,14 +123,14 @@ impl Session {
             sequence_number: (sequence_number > 0).then_some(sequence_number),
             vector_clock,
             status,
+            error: None,
         })
     }
 
-    /// The open versions of a message, own unsent ones included: these are given in the order of what they replace.
+    /// The open versions of a message, its unsent `edits` included.
     fn versions_of(&self, message: &Message, edits: &[&Entry]) -> Vec<Entry> {
         let mut versions = self.versions.get(&message.id).cloned().unwrap_or_default();
-        let first = edits.partition_point(|edit| edit.message.replaces.as_ref() < Some(&message.id));
-        for edit in edits[first..].iter().take_while(|edit| edit.message.replaces.as_ref() == Some(&message.id)) {
+        for edit in edits {
             add_version(&mut versions, Entry::clone(edit));
         }
         versions
@@ -161,6 +162,14 @@ pub(super) fn logged_status(record: &SessionRecord, sequence: u64, sender_wallet
             status
         }
     })
+}
+
+/// The versions of a message among unsent ones, which are given in the order of what they replace.
+fn edits_of<'a, 'b>(message: &Message, edits: &'a [&'b Entry]) -> &'a [&'b Entry] {
+    let replaces = Some(&message.id);
+    let first = edits.partition_point(|edit| edit.message.replaces.as_ref() < replaces);
+    let end = edits.partition_point(|edit| edit.message.replaces.as_ref() <= replaces);
+    &edits[first..end]
 }
 
 fn version_view(version: &Entry) -> VersionView {

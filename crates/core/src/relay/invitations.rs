@@ -1,0 +1,174 @@
+//! The sessions of a wallet: its devices hear of those in which they take no part, because another wallet began them, or
+//! another device of their own.
+//!
+//! A session's id is made of its two wallets, so an announcement that names both is checked by it. What was announced is
+//! told to who is there, and nothing of it is kept. With the session's first entry the journal keeps it for both wallets.
+
+use super::api::{ConnectionId, JournalAnswer, JournalQuestion, MemberRow};
+use super::budget::{LIST_US, MEMBER_US, SESSION_US};
+use super::context::{Context, Purpose};
+use super::session::Session;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, Head, ListedSession, SessionList, WalletAnnounce};
+use crate::ids::check_wallet;
+use crate::limits::LISTED_SESSIONS_MAX;
+
+/// The two wallets of a session, or none where no announcement has named them.
+#[derive(Default)]
+pub(super) struct Members {
+    rows: Vec<MemberRow>,
+    /// What the journal has of them.
+    stored: Vec<MemberRow>,
+}
+
+impl Members {
+    pub fn new(stored: Vec<MemberRow>) -> Self {
+        Members { rows: stored.clone(), stored }
+    }
+
+    /// A device of a wallet takes part, and names the other one; says whether that is news.
+    fn join(&mut self, wallet: &str, peer_wallet: &str) -> bool {
+        if self.rows.is_empty() {
+            let row = |wallet: &str, peer_wallet: &str| MemberRow {
+                wallet: wallet.to_owned(),
+                peer_wallet: peer_wallet.to_owned(),
+                joined: false,
+            };
+            self.rows.push(row(wallet, peer_wallet));
+            if wallet != peer_wallet {
+                self.rows.push(row(peer_wallet, wallet));
+            }
+        }
+        self.rows.iter_mut().filter(|row| row.wallet == wallet).any(|row| !std::mem::replace(&mut row.joined, true))
+    }
+
+    /// What the journal does not have of them.
+    pub fn unstored(&self) -> Vec<MemberRow> {
+        self.rows.iter().filter(|row| !self.stored.contains(row)).cloned().collect()
+    }
+
+    /// The journal has these.
+    fn are_stored(&mut self, rows: Vec<MemberRow>) {
+        self.stored.retain(|known| rows.iter().all(|row| row.wallet != known.wallet));
+        self.stored.extend(rows);
+    }
+}
+
+impl Session {
+    /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once.
+    pub(super) fn join(&mut self, ctx: &mut Context, connection: ConnectionId, wallet: &str, peer_wallet: &str) {
+        if self.members.join(wallet, peer_wallet) {
+            self.tell_members(ctx, connection, |_| true);
+        }
+        self.note_members(ctx);
+    }
+
+    /// The log has grown. Who has not taken part hears of each message, and of the first one everybody: from now on the
+    /// journal has the session.
+    pub(super) fn tell_of_entries(&mut self, ctx: &mut Context, writer: ConnectionId, is_first: bool, stored: Vec<MemberRow>) {
+        if is_first && !self.members.rows.is_empty() {
+            ctx.charge(writer, SESSION_US);
+        }
+        self.members.are_stored(stored);
+        self.tell_members(ctx, writer, |row| is_first || !row.joined);
+        self.note_members(ctx);
+    }
+
+    /// What the journal does not know of the wallets of a session that it has.
+    fn note_members(&mut self, ctx: &mut Context) {
+        let unstored = self.members.unstored();
+        if self.log.head() > 0 && !unstored.is_empty() {
+            ctx.note_members(&self.log.session_id, unstored.clone());
+            self.members.are_stored(unstored);
+        }
+    }
+
+    /// Tells of the session whoever of these wallets is there and takes no part, at the cost of one connection.
+    fn tell_members(&self, ctx: &mut Context, by: ConnectionId, hears: impl Fn(&MemberRow) -> bool) {
+        for MemberRow { wallet, peer_wallet, joined } in self.members.rows.iter().filter(|row| hears(row)).cloned() {
+            let connections = ctx.wallets.get(&wallet).into_iter().flatten().copied();
+            let absent: Vec<ConnectionId> = connections.filter(|connection| !self.attachments.contains_key(connection)).collect();
+            if absent.is_empty() {
+                continue;
+            }
+            ctx.charge(by, absent.len() as u64 * MEMBER_US);
+            let session_id = self.log.session_id.clone();
+            let session = ListedSession { session_id, peer_wallet, latest_sequence: self.log.head(), joined };
+            let list = SessionList { sessions: vec![session], ..SessionList::default() };
+            for connection in ctx.inform_all(&absent, "", Body::SessionList(list)) {
+                if let Some(socket) = ctx.sockets.get_mut(&connection) {
+                    socket.missed_session = true;
+                }
+            }
+        }
+    }
+}
+
+impl Context {
+    /// A connection says whose it is, and asks for a part of the wallet's sessions.
+    pub(super) fn ask_sessions(&mut self, connection: ConnectionId, head: &Head, said: &WalletAnnounce) -> Result<(), SyncError> {
+        let WalletAnnounce { wallet, after } = said.clone();
+        check_wallet(&wallet)?;
+        // It is being heard, so it is open.
+        let Some(socket) = self.sockets.get_mut(&connection) else { return Ok(()) };
+        if socket.is_listing {
+            return Err(SyncError::new(ErrorCode::RelayBusy, "the list that was asked for before is not sent yet"));
+        }
+        socket.is_listing = true;
+        socket.budget.charge(LIST_US);
+        if socket.wallet.as_ref() != Some(&wallet) {
+            self.leave_wallet(connection);
+            self.wallets.entry(wallet.clone()).or_default().insert(connection);
+            if let Some(socket) = self.sockets.get_mut(&connection) {
+                socket.wallet = Some(wallet.clone());
+            }
+        }
+        // One more tells whether that is all.
+        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1 };
+        self.ask("", Purpose::Sessions(connection, head.message_id.clone()), question);
+        Ok(())
+    }
+
+    /// The journal has found sessions of a connection's wallet, or not.
+    pub(super) fn list_sessions(&mut self, connection: ConnectionId, frame_id: String, answer: JournalAnswer) {
+        // It may have left meanwhile.
+        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        socket.is_listing = false;
+        let attached = socket.attached.clone();
+        let in_reply_to = Some(frame_id).filter(|id| !id.is_empty());
+        match answer {
+            JournalAnswer::Sessions(mut sessions) => {
+                let has_more = sessions.len() > LISTED_SESSIONS_MAX;
+                sessions.truncate(LISTED_SESSIONS_MAX);
+                let next = sessions.last().filter(|_| has_more).map(|session| session.session_id.clone());
+                sessions.retain(|session| !attached.contains(&session.session_id));
+                self.transmit(connection, "", Body::SessionList(SessionList { sessions, next, in_reply_to }));
+            }
+            other => {
+                let error = self.journal_failed("", &other);
+                self.refuse(connection, ErrorBody { in_reply_to, ..ErrorBody::new(&error) });
+            }
+        }
+    }
+
+    /// A connection that has room again, and could not take what it was to hear, is to ask for the list.
+    pub(super) fn tell_missed_sessions(&mut self, connection: ConnectionId) {
+        let has_room = self.has_room(connection);
+        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        if has_room && std::mem::take(&mut socket.missed_session) {
+            let list = SessionList { next: Some(String::new()), ..SessionList::default() };
+            self.transmit(connection, "", Body::SessionList(list));
+        }
+    }
+
+    /// A connection is no longer one of its wallet's.
+    pub(super) fn leave_wallet(&mut self, connection: ConnectionId) {
+        let Some(wallet) = self.sockets.get_mut(&connection).and_then(|socket| socket.wallet.take()) else { return };
+        if let Some(connections) = self.wallets.get_mut(&wallet) {
+            connections.remove(&connection);
+            if connections.is_empty() {
+                self.wallets.remove(&wallet);
+            }
+        }
+    }
+}

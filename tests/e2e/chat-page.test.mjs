@@ -1,0 +1,551 @@
+// The chat page as two people use it, each in a browser of their own, under the strict policy that the relay serves it with.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { root } from '../../scripts/shell.mjs';
+import { barriersOf } from './harness/accessible.mjs';
+import { startBrowser } from './harness/browser.mjs';
+import { startRelay } from './harness/relay.mjs';
+import { until } from './harness/wait.mjs';
+
+let relay;
+let browser;
+
+before(async () => {
+  relay = await startRelay({ www: join(root, 'www') });
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.stop();
+  await relay?.stop();
+});
+
+const desktop = { width: 1280, height: 800 };
+const phone = { width: 390, height: 844 };
+
+/** A person with the page open, and whatever its console complains of. */
+class Person {
+  complaints = [];
+
+  static async open(t, viewport, address = 'chat.html', { standIn, ...options } = {}) {
+    const person = new Person();
+    person.context = await browser.newContext({ viewport, ...options });
+    if (standIn) await person.context.route('**/pkg/index.js', (route) => route.fulfill({ contentType: 'text/javascript', body: standIn }));
+    t.after(() => person.context.close());
+    await person.context.addInitScript(() => {
+      globalThis.shifts = [];
+      new PerformanceObserver((list) => {
+        for (const { value, hadRecentInput, sources } of list.getEntries()) if (!hadRecentInput) globalThis.shifts.push([value, ...sources.map(({ node }) => node?.className ?? '')]);
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    person.page = await person.context.newPage();
+    person.page.on('pageerror', (error) => person.complaints.push(error.message));
+    person.page.on('console', (message) => ['error', 'warning'].includes(message.type()) && person.complaints.push(message.text()));
+    await person.page.goto(relay.url + address);
+    await person.page.locator('#copy:enabled').waitFor({ state: 'attached', timeout: 30_000 });
+    person.address = await person.page.locator('#me-address').getAttribute('data-address');
+    return person;
+  }
+
+  get field() {
+    return this.page.locator('#write');
+  }
+
+  async start(peer) {
+    await this.page.locator('#new').click();
+    await this.page.locator('#new-address').fill(peer);
+    await this.page.keyboard.press('Enter');
+    await this.page.locator('#thread').waitFor();
+  }
+
+  async write(text) {
+    await this.field.fill(text);
+    await this.field.press('Enter');
+  }
+
+  row(text) {
+    return this.page.locator('.row', { has: this.page.getByText(text, { exact: true }) });
+  }
+
+  async sees(text, part = '') {
+    await this.row(text).filter({ hasText: part }).first().waitFor({ timeout: 20_000 });
+  }
+
+  /** Sends many at once, with the SDK that the page uses. */
+  send(texts) {
+    return this.page.evaluate(async (texts) => {
+      const { connect } = await import('/pkg/index.js');
+      const profile = new URLSearchParams(location.search).get('profile');
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}` });
+      const [{ sessionId }] = sdk.getActiveSessions().data;
+      const results = await Promise.all(texts.map((text) => sdk.sendMessage(sessionId, text)));
+      return results.filter((result) => result.error).length;
+    }, texts);
+  }
+
+  /** Where a row is on the screen. */
+  topOf(text) {
+    return this.row(text).first().evaluate((node) => node.getBoundingClientRect().top);
+  }
+}
+
+/** Two people who have begun to talk. */
+async function openTwo(t, viewports = [desktop, desktop]) {
+  const alice = await Person.open(t, viewports[0]);
+  const bob = await Person.open(t, viewports[1], `chat.html?profile=bob&peer=${alice.address}`);
+  await bob.page.locator('#thread').waitFor();
+  await alice.start(bob.address);
+  return [alice, bob];
+}
+
+test('two people write, read, edit, delete, go offline and come back', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t);
+  await alice.write('Hello Bob');
+  await bob.sees('Hello Bob');
+  await alice.sees('Hello Bob', 'Read');
+  await bob.write('Hello Alice');
+  await alice.sees('Hello Alice');
+
+  await alice.row('Hello Bob').hover();
+  await alice.row('Hello Bob').getByRole('button', { name: 'Edit' }).click();
+  assert.equal(await alice.field.inputValue(), 'Hello Bob');
+  await alice.write('Hello dear Bob');
+  await bob.sees('Hello dear Bob', 'Edited');
+  assert.equal(await bob.row('Hello Bob').count(), 0);
+
+  await bob.row('Hello Alice').hover();
+  await bob.row('Hello Alice').getByRole('button', { name: 'Delete' }).click();
+  await bob.page.locator('#ask-yes').click();
+  await alice.sees('Deleted');
+
+  await alice.page.getByRole('switch', { name: 'Offline' }).click();
+  await alice.write('Written offline');
+  await alice.sees('Written offline', 'Waiting to be sent');
+  await alice.page.reload();
+  await alice.sees('Written offline');
+  await bob.sees('Written offline');
+  await alice.sees('Written offline', 'Read');
+  await alice.sees('Hello dear Bob', 'Edited');
+
+  const shifts = await alice.page.evaluate(() => globalThis.shifts);
+  assert.ok(shifts.reduce((sum, [value]) => sum + value, 0) < 0.02, `what is there stays where it is: ${JSON.stringify(shifts)}`);
+
+  const hostile = '<img src=x onerror="document.title=\'broken\'">';
+  await bob.write(hostile);
+  await alice.sees(hostile);
+  assert.doesNotMatch(await alice.page.title(), /broken/, 'T18');
+  for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, [], 'no error, and nothing that the policy forbids (T19)');
+});
+
+test('somebody who was written to first accepts, reads and answers, or declines', { timeout: 120_000 }, async (t) => {
+  const alice = await Person.open(t, desktop);
+  const bob = await Person.open(t, phone, `chat.html?profile=bob&peer=${alice.address}`);
+  await bob.page.locator('#thread').waitFor();
+  await bob.write('Hello?');
+  const decline = alice.page.getByRole('button', { name: /^Decline/ });
+  await decline.click();
+  await decline.waitFor({ state: 'detached' });
+  assert.deepEqual(await barriersOf(alice.page), []);
+  await bob.write('Are you there?');
+  await decline.waitFor();
+  await alice.page.reload();
+  await alice.page.getByRole('button', { name: /^Accept/ }).click();
+  await alice.sees('Hello?');
+  await alice.write('I am');
+  await bob.sees('I am');
+  await bob.sees('Are you there?', 'Read');
+  await alice.page.locator('.row-main').filter({ hasText: 'I am' }).waitFor();
+
+  await alice.page.getByRole('switch', { name: 'Offline' }).click();
+  await alice.write('Better not');
+  await alice.row('Better not').hover();
+  await alice.row('Better not').getByRole('button', { name: 'Delete' }).click();
+  await alice.page.locator('#ask-yes').click();
+  await alice.row('Better not').waitFor({ state: 'detached' });
+  assert.equal(await alice.page.getByText('Deleted').count(), 0, 'it was never sent');
+  for (const { complaints, page } of [alice, bob]) {
+    assert.deepEqual(complaints, []);
+    assert.ok(await page.locator('#notice').isHidden(), 'nothing went wrong on the way');
+  }
+});
+
+test('what is not on the screen stays unread', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t, [desktop, phone]);
+  await alice.write('Hello');
+  await bob.sees('Hello');
+  await bob.page.getByRole('button', { name: 'Back to the conversations' }).click();
+  await alice.write('Are you there?');
+  const row = bob.page.locator('.row-main');
+  await row.filter({ hasText: '1 unread message' }).waitFor();
+  assert.match(await bob.page.title(), /^\(1\) /);
+  await alice.sees('Are you there?', 'Delivered');
+  assert.equal(await alice.row('Are you there?').filter({ hasText: 'Read' }).count(), 0);
+  await row.click();
+  await bob.sees('Are you there?', 'New messages');
+  await alice.sees('Are you there?', 'Read');
+  await until('the badge is gone', async () => !/^\(/.test(await bob.page.title()));
+  for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, []);
+});
+
+test('hundreds of messages are paged through without a jump', { timeout: 180_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t);
+  const texts = Array.from({ length: 400 }, (_, place) => `Message ${place + 1}`);
+  assert.equal(await bob.send(texts), 0);
+  await alice.sees('Message 400');
+  await alice.page.reload();
+  await alice.sees('Message 400');
+  const scroller = alice.page.locator('#scroller');
+  const rows = alice.page.locator('.row');
+  const distance = () => scroller.evaluate((node) => node.scrollHeight - node.scrollTop - node.clientHeight);
+  assert.ok(await distance() < 40, 'it opens at its end');
+  assert.ok(await rows.count() <= 60, 'with one page');
+
+  // Up to the first one. What one looks at stays where it is, whatever comes above it.
+  let count = 0;
+  await until('the first message', async () => {
+    const jump = await scroller.evaluate(async (node) => {
+      node.scrollTop -= 500;
+      const top = node.getBoundingClientRect().top;
+      const placeOf = (row) => row.querySelector('.text').getBoundingClientRect().top;
+      const visible = [...node.querySelectorAll('.row')].find((row) => placeOf(row) > top);
+      const before = placeOf(visible);
+      for (let frame = 0; frame < 4; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
+      return Math.abs(placeOf(visible) - before);
+    });
+    assert.ok(jump < 2, `it jumped by ${jump}`);
+    count = Math.max(count, await rows.count());
+    return await alice.row('Message 1').count() > 0;
+  }, 60_000);
+  assert.ok(count > 100 && count <= 180, `${count} rows`);
+
+  await alice.page.getByText('The beginning of this conversation').waitFor();
+  await scroller.evaluate((node) => {
+    node.scrollTop = 0;
+  });
+  const before = await alice.topOf('Message 3');
+  await bob.write('One more');
+  await alice.page.getByRole('button', { name: '1 new message' }).click();
+  await alice.sees('One more');
+  assert.ok(before < 800, 'it was seen');
+  assert.ok(await distance() < 40);
+  await bob.sees('One more', 'Read');
+  assert.ok(await alice.page.locator('#newer').isHidden());
+  for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, []);
+});
+
+test('new messages do not move what one reads further up', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t);
+  assert.equal(await bob.send(Array.from({ length: 60 }, (_, place) => `Message ${place + 1}`)), 0);
+  await alice.sees('Message 60');
+  const scroller = alice.page.locator('#scroller');
+  await scroller.hover();
+  await alice.page.mouse.wheel(0, -1500);
+  await alice.page.locator('#newer').waitFor();
+  const before = await alice.topOf('Message 20');
+  assert.equal(await bob.send(['a', 'b', 'c']), 0);
+  await alice.page.getByRole('button', { name: '3 new messages' }).waitFor();
+  assert.equal(await alice.topOf('Message 20'), before);
+  assert.equal(await bob.row('c').filter({ hasText: 'Read' }).count(), 0, 'nobody has seen it');
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a page that nobody sees reads nothing', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t);
+  const setVisibility = (value) => bob.page.evaluate((value) => {
+    Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => value });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, value);
+  await setVisibility('hidden');
+  await alice.write('Hello');
+  await bob.sees('Hello');
+  await alice.sees('Hello', 'Delivered');
+  await bob.page.locator('.row-main').filter({ hasText: '1 unread message' }).waitFor();
+  await setVisibility('visible');
+  await alice.sees('Hello', 'Read');
+});
+
+test('everything can be done with the keyboard alone', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = [await Person.open(t, desktop), await Person.open(t, desktop, 'chat.html?profile=bob')];
+  const { page } = alice;
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.dataset.does || document.activeElement.className);
+  const tabTo = async (name) => {
+    for (let presses = 0; presses < 30; presses += 1) {
+      await page.keyboard.press('Tab');
+      if (await focused() === name) return;
+    }
+    assert.fail(`the tab key does not come to ${name}`);
+  };
+  await tabTo('new');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('not an address');
+  await page.keyboard.press('Enter');
+  await page.locator('#new-error').filter({ hasText: 'address' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await focused(), 'new', 'the focus goes back');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type(bob.address);
+  await page.keyboard.press('Enter');
+  await page.locator('#thread').waitFor();
+  await until('one can write at once', async () => await focused() === 'write');
+
+  await page.keyboard.type('First');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('Second');
+  await page.keyboard.press('Shift+Enter');
+  await page.keyboard.type('line');
+  await page.keyboard.press('Enter');
+  await page.getByText('Second\nline').first().waitFor();
+  await page.keyboard.press('ArrowUp');
+  assert.equal(await alice.field.inputValue(), 'Second\nline');
+  await page.keyboard.press('Escape');
+  assert.equal(await alice.field.inputValue(), '');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.type('!');
+  await page.keyboard.press('Enter');
+  await page.getByText('Second\nline!').first().waitFor();
+
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Home');
+  assert.equal(await page.evaluate(() => document.activeElement.querySelector('.text').textContent), 'First');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(), 'pencil');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(), 'bin');
+  await page.keyboard.press('Enter');
+  assert.equal(await focused(), 'ask-no', 'it asks first');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await alice.row('Deleted').waitFor();
+
+  await page.keyboard.press('Escape');
+  assert.equal(await focused(), 'open', 'the list has the focus again');
+  await page.keyboard.press('Enter');
+  await until('the conversation is open again', async () => await focused() === 'write');
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a machine finds no barrier, in light and dark, wide and narrow', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t, [desktop, phone]);
+  assert.equal(await bob.send(['One', 'Two']), 0);
+  await alice.write('Three');
+  await alice.page.getByRole('switch', { name: 'Offline' }).click();
+  await alice.write('Four');
+  await alice.sees('Four', 'Waiting to be sent');
+  await bob.sees('Three');
+  for (const { page } of [alice, bob]) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      assert.deepEqual(await barriersOf(page), [], colorScheme);
+    }
+  }
+  await alice.page.locator('#new').click();
+  await bob.page.locator('#back').click();
+  for (const { page } of [alice, bob]) assert.deepEqual(await barriersOf(page), []);
+});
+
+test('on a phone there is one screen at a time, and nothing is wider', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, phone, 'chat.html', { hasTouch: true, isMobile: true });
+  const { page } = alice;
+  const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(await overflow(), 0);
+  await page.locator('#new').tap();
+  await page.locator('#new-address').fill(alice.address);
+  await page.keyboard.press('Enter');
+  await page.locator('#thread').waitFor();
+  assert.ok(await page.locator('.side').isHidden());
+  await alice.write(`A note ${'that is long '.repeat(40)}${'x'.repeat(300)}`);
+  await alice.write('Short');
+  await alice.sees('Short');
+  assert.equal(await overflow(), 0);
+  await alice.row('Short').locator('.text').tap();
+  await alice.row('Short').getByRole('button', { name: 'Edit' }).tap();
+  await alice.write('Shorter');
+  await alice.sees('Shorter', 'Edited');
+  await page.goBack();
+  await page.locator('.side').waitFor();
+  assert.ok(await page.locator('.main').isHidden());
+  await page.locator('.row-main').tap();
+  await alice.sees('Shorter');
+  await page.locator('#back').tap();
+  await page.locator('.side').waitFor();
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a text that is too long is counted and cannot be sent', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop);
+  await alice.start(alice.address);
+  await alice.field.fill('é'.repeat(4000));
+  await alice.page.getByText('192 bytes left').waitFor();
+  await alice.field.fill('é'.repeat(4100));
+  await alice.page.getByText('8 bytes too long').waitFor();
+  await alice.field.press('Enter');
+  assert.equal(await alice.page.locator('.row').count(), 0);
+  await alice.field.fill('é'.repeat(4096));
+  await alice.field.press('Enter');
+  await alice.page.locator('.row').waitFor();
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a second window of the same person says why it cannot open', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop);
+  const second = await alice.context.newPage();
+  await second.goto(`${relay.url}chat.html`);
+  await second.locator('#failure').filter({ hasText: 'PROFILE_IN_USE' }).waitFor({ timeout: 20_000 });
+  await alice.page.close();
+  await second.getByRole('button', { name: 'Try again' }).click();
+  await second.locator('#copy:enabled').waitFor();
+});
+
+test('a package that is missing is told', { timeout: 60_000 }, async (t) => {
+  const context = await browser.newContext({ viewport: phone });
+  t.after(() => context.close());
+  await context.route('**/pkg/**', (route) => route.fulfill({ status: 404 }));
+  const page = await context.newPage();
+  await page.goto(`${relay.url}chat.html`);
+  await page.getByText('The SDK could not be loaded.').waitFor();
+  assert.deepEqual(await barriersOf(page), []);
+});
+
+// What is rare or long to come to, with a stand-in for the SDK.
+
+const standIn = readFileSync(new URL('harness/stand-in.js', import.meta.url), 'utf8');
+const me = 'Me11111111111111111111111111111111111111111';
+const peerWallet = 'Peer1111111111111111111111111111111111111111';
+
+const messageOf = (place, more = {}) => ({
+  id: `m${place}`, sessionId: 's1', senderWallet: place % 3 === 0 ? me : peerWallet, isOwn: place % 3 === 0, text: `Message ${place}`, deviceId: 'd', sequenceNumber: place,
+  timestamp: new Date(Date.UTC(2026, 0, 1) + place * 600_000).toISOString(), status: 'read', edited: false, deleted: false, pendingEdit: false, versions: [], ...more,
+});
+
+const setConversations = (person, items) => person.page.evaluate((items) => globalThis.standIn.conversations.set({ items, isLoading: false }), items);
+const setMessages = (person, items) => person.page.evaluate((items) => globalThis.standIn.messages.set({ items, hasMore: false, isLoading: false }), items);
+const callsOf = (person) => person.page.evaluate(() => globalThis.standIn.calls.splice(0));
+
+test('an invitation is accepted, declined or blocked', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const { page } = alice;
+  const invited = { sessionId: 's2', peerWallet: 'Stranger11111111111111111111111111111111111', unreadCount: 0, queuedMessageCount: 0, state: 'invited' };
+  await setConversations(alice, []);
+  await page.getByText('Nobody here yet.').waitFor();
+  await setConversations(alice, [invited]);
+  await page.locator('#announcer', { hasText: 'Stra…1111 wants to talk to you.' }).waitFor({ state: 'attached' });
+  await page.getByRole('button', { name: 'Decline Stra…1111' }).click();
+  await page.getByRole('button', { name: 'Block Stra…1111' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  assert.deepEqual(await callsOf(alice), [['declineSession', 's2']], 'blocking asks first');
+  await page.getByRole('button', { name: 'Block Stra…1111' }).click();
+  await page.locator('#ask-yes').click();
+  await page.getByRole('button', { name: 'Accept Stra…1111' }).focus();
+  assert.deepEqual(await barriersOf(page), []);
+  await page.keyboard.press('Enter');
+  await page.locator('#thread').waitFor();
+  assert.deepEqual(await callsOf(alice), [['blockWallet', invited.peerWallet], ['acceptSession', 's2']]);
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('refusals, conflicts, ended conversations and storage trouble can be answered', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const { page } = alice;
+  const conversation = { sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 1, state: 'active' };
+  await setConversations(alice, [conversation]);
+  await page.locator('.row-main').click();
+  const versions = ['One way', 'Another way'].map((text, place) => ({ id: `v${place}`, deviceId: `d${place}`, text, deleted: false, timestamp: new Date().toISOString() }));
+  await setMessages(alice, [
+    messageOf(1, { pendingEdit: false, edited: true }),
+    messageOf(3, { text: 'One way', versions, edited: true, status: 'delivered' }),
+    messageOf(6, { sequenceNumber: undefined, status: 'failed', text: 'Refused', error: { code: 'MESSAGE_TOO_LARGE', userMessage: 'The message is too long.' } }),
+    messageOf(9, { sequenceNumber: undefined, status: 'queued', text: 'Waits', pendingEdit: true }),
+  ]);
+  assert.deepEqual(await barriersOf(page), []);
+  await page.getByRole('button', { name: 'Keep version 2' }).click();
+  await alice.row('Refused').getByText('The message is too long.').waitFor();
+  await alice.row('Refused').getByRole('button', { name: 'Send again' }).click();
+  await alice.row('Refused').getByRole('button', { name: 'Discard' }).click();
+  await alice.row('Waits').getByText('Change waiting').waitFor();
+  await alice.row('Waits').hover();
+  await alice.row('Waits').getByRole('button', { name: 'Delete' }).click();
+  await page.locator('#ask-yes').click();
+  const calls = await until('all was asked', async () => {
+    const all = await page.evaluate(() => globalThis.standIn.calls);
+    return all.length >= 5 && all;
+  });
+  assert.deepEqual(calls, [['markMessageAsRead', 'm1'], ['resolveConflict', 's1', 'm3', 'Another way'], ['retryMessage', 'm6'], ['cancelMessage', 'm6'], ['cancelMessage', 'm9']]);
+
+  await page.evaluate(() => {
+    globalThis.standIn.failures.sendMessage = { code: 'STORAGE_FULL', userMessage: 'There is no space left.' };
+  });
+  await alice.write('Precious');
+  await page.getByRole('alert').filter({ hasText: 'There is no space left. Your text is still here.' }).waitFor();
+  assert.equal(await alice.field.inputValue(), 'Precious');
+
+  await page.evaluate(() => globalThis.standIn.emit('warning', { error: { code: 'STORAGE_FULL', userMessage: 'There is no space left.' } }));
+  await page.getByRole('alert').filter({ hasText: /^There is no space left.$/ }).waitFor();
+  assert.deepEqual(await barriersOf(page), []);
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+  await setConversations(alice, [{ ...conversation, state: 'ended' }]);
+  await page.getByRole('button', { name: 'Start it again' }).waitFor();
+  assert.ok(await alice.field.isHidden());
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a press that a change falls into does what it was meant for', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const { page } = alice;
+  const conversation = { sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' };
+  await setConversations(alice, [conversation]);
+  await page.locator('.row-main').hover();
+  await page.mouse.down();
+  await setConversations(alice, [{ ...conversation, unreadCount: 1, lastMessage: messageOf(1) }]);
+  await page.mouse.up();
+  await page.locator('#thread').waitFor();
+  await setMessages(alice, [messageOf(3, { status: 'sent' })]);
+  await alice.row('Message 3').hover();
+  await alice.row('Message 3').getByRole('button', { name: 'Delete' }).hover();
+  await page.mouse.down();
+  await setMessages(alice, [messageOf(3, { status: 'read' })]);
+  await alice.sees('Message 3', 'Read');
+  await page.mouse.up();
+  await page.getByText('Delete this message?').waitFor();
+});
+
+test('ten thousand messages keep the page small, and a change touches its row only', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const { page } = alice;
+  await setConversations(alice, [{ sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' }]);
+  await page.locator('.row-main').click();
+  const all = Array.from({ length: 10_000 }, (_, place) => messageOf(place + 1, { status: 'delivered' }));
+  await setMessages(alice, all);
+  await alice.sees('Message 10000');
+  assert.ok(await page.locator('.row').count() <= 180);
+  const touched = await page.evaluate(async () => {
+    const { messages } = globalThis.standIn;
+    const changed = new Set();
+    const observer = new MutationObserver((records) => records.forEach(({ target }) => changed.add(target.closest?.('.row')?.dataset.messageId ?? target.id)));
+    observer.observe(document.getElementById('messages'), { childList: true, subtree: true, characterData: true, attributes: true });
+    const { items } = messages.getSnapshot();
+    messages.set({ ...messages.getSnapshot(), items: items.map((message) => (message.id === 'm9990' ? { ...message, status: 'read' } : message)) });
+    for (let frame = 0; frame < 3; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
+    observer.disconnect();
+    return [...changed];
+  });
+  assert.deepEqual(touched, ['m9990']);
+  for (let place = 0; place < 30; place += 1) {
+    await page.locator('#scroller').evaluate(async (node) => {
+      node.scrollTop = 0;
+      for (let frame = 0; frame < 2; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
+    });
+    assert.ok(await page.locator('.row').count() <= 180);
+  }
+  assert.ok(Number((await page.locator('.row').first().getAttribute('data-message-id')).slice(1)) < 9_000, 'it went up');
+  const first = page.locator('.row').first();
+  const id = await first.getAttribute('data-message-id');
+  await first.focus();
+  await page.keyboard.press('ArrowUp');
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.messageId), `m${Number(id.slice(1)) - 1}`, 'the keyboard goes on where the rows ended');
+  await page.getByRole('button', { name: 'Newest messages' }).click();
+  await alice.sees('Message 10000');
+  assert.deepEqual(alice.complaints, []);
+});

@@ -1,0 +1,60 @@
+// Runs in the page, in the place of the package: an SDK that shows what a test wants, for what is rare or long to come to.
+
+const listOf = (empty) => {
+  const listeners = new Set();
+  let snapshot = empty;
+  return {
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    getSnapshot: () => snapshot,
+    loadOlder: async () => ({ success: true, data: 0 }),
+    set(next) {
+      snapshot = next;
+      for (const listener of listeners) listener();
+    },
+  };
+};
+
+const conversations = listOf({ items: [], isLoading: true });
+const messages = listOf({ items: [], hasMore: false, isLoading: true });
+const handlers = [];
+const calls = [];
+/** Errors that methods answer with, by name. */
+const failures = {};
+
+const done = (data) => ({ success: true, data });
+const asked = (name) => async (...args) => {
+  calls.push([name, ...args]);
+  return failures[name] ? { success: false, error: failures[name] } : done(null);
+};
+
+const sdk = {
+  getCurrentWallet: () => done('Me11111111111111111111111111111111111111111'),
+  getConnectionStatus: () => done('connected'),
+  getSyncStatus: () => done({ syncInProgress: false, queuedMessageCount: 0, durability: 'persistent' }),
+  conversations: () => conversations,
+  messages: () => messages,
+  on(event, handler) {
+    handlers.push([event, handler]);
+    return () => {};
+  },
+};
+const methods = [
+  'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
+  'markMessageAsRead', 'getMessage',
+];
+for (const name of methods) sdk[name] = asked(name);
+
+globalThis.standIn = {
+  conversations,
+  messages,
+  calls,
+  failures,
+  emit(event, value) {
+    for (const [name, handler] of handlers) if (name === event) handler(value);
+  },
+};
+
+export const connect = async () => sdk;

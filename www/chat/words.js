@@ -1,0 +1,60 @@
+// How wallets, times and statuses are shown.
+
+import { el, svg } from '../dom.js';
+
+/** A wallet in a few characters: nobody reads 44 of them. */
+export const short = (wallet) => (wallet.length > 12 ? `${wallet.slice(0, 4)}…${wallet.slice(-4)}` : wallet);
+
+const HUES = 6;
+const CELLS = 5;
+
+/** A picture that is always the same for a wallet: addresses look alike. */
+export function picture(wallet) {
+  let seed = 2166136261;
+  for (const character of wallet) seed = Math.imul(seed ^ character.codePointAt(0), 16777619) >>> 0;
+  const hue = seed % HUES;
+  let path = '';
+  for (let column = 0; column < 3; column += 1) {
+    for (let row = 0; row < CELLS; row += 1) {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      if (seed >>> 31 === 0) continue;
+      // Left and right are alike, which makes it look like something.
+      for (const x of new Set([column, CELLS - 1 - column])) path += `M${x + 1.5} ${row + 1.5}h1v1h-1z`;
+    }
+  }
+  return el('span', { class: `picture hue-${hue}`, 'aria-hidden': 'true' }, svg('svg', { viewBox: '0 0 8 8' }, svg('path', { d: path })));
+}
+
+export const STATUS = { queued: 'Waiting to be sent', sending: 'Sending', sent: 'Sent', delivered: 'Delivered', read: 'Read', failed: 'Not sent' };
+
+const clock = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const weekday = new Intl.DateTimeFormat('en', { weekday: 'long', day: 'numeric', month: 'long' });
+const otherYear = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' });
+const shortDay = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' });
+const whole = new Intl.DateTimeFormat('en', { dateStyle: 'full', timeStyle: 'short', hourCycle: 'h23' });
+
+const DAY_MS = 86_400_000;
+
+// Clocks of other devices may say anything.
+const show = (format, time) => (Number.isNaN(time.getTime()) ? '' : format.format(time));
+
+export const clockOf = (timestamp) => show(clock, new Date(timestamp));
+
+export const wholeTimeOf = (timestamp) => show(whole, new Date(timestamp));
+
+/** Names a day in the reader's own time; two messages of one day give the same. */
+export const dayKeyOf = (timestamp) => new Date(timestamp).toDateString();
+
+export function dayOf(timestamp) {
+  const time = new Date(timestamp);
+  const now = new Date();
+  if (time.toDateString() === now.toDateString()) return 'Today';
+  if (time.toDateString() === new Date(now - DAY_MS).toDateString()) return 'Yesterday';
+  return show(time.getFullYear() === now.getFullYear() ? weekday : otherYear, time);
+}
+
+/** The time of today, otherwise the day. */
+export function briefTimeOf(timestamp) {
+  const time = new Date(timestamp);
+  return show(time.toDateString() === new Date().toDateString() ? clock : shortDay, time);
+}
