@@ -47,6 +47,12 @@ const suites = {
     build: [buildSdk, buildRelay],
     runs: () => [{ title: 'bundlers', command: process.execPath, args: [join('scripts', 'bundlers.mjs'), '--everyday'], counts: plainCounts }],
   },
+  examples: {
+    needs: ['npm', 'wasm', 'browser'],
+    build: [buildSdk, buildRelay],
+    // The one that needs no tools is part of everyday.
+    runs: ({ isEveryday }) => nodeTests('examples').filter(({ title }) => !isEveryday || title === 'examples/plain'),
+  },
   e2e: { needs: ['npm', 'wasm', 'browser'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
   deploy: {
     needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
@@ -123,7 +129,7 @@ main(import.meta.url, async () => {
   await setup(...names.flatMap((name) => suites[name].needs));
   const total = { passed: 0, failed: 0 };
   for (const name of names) {
-    for (const one of await prepare(suites[name])) {
+    for (const one of await prepare(suites[name], !only)) {
       const { passed, failed } = await runOne(one);
       total.passed += passed;
       total.failed += failed;
@@ -133,11 +139,11 @@ main(import.meta.url, async () => {
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
 });
 
-/** The runs of a suite; what cannot be built is one run that fails. */
-async function prepare(suite) {
+/** The runs of a suite, `isEveryday` where it was not asked for by name; what cannot be built is one run that fails. */
+async function prepare(suite, isEveryday) {
   try {
     for (const build of suite.build ?? []) await build();
-    return suite.runs();
+    return suite.runs({ isEveryday });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     return [{ title: 'build', work: () => Promise.reject(error) }];

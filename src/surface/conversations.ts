@@ -89,9 +89,9 @@ class Row {
     return !this.#isInvitation && (this.#isUncounted || this.#stale.size > 0);
   }
 
-  /** Whether it can be shown. */
+  /** Whether it can be shown. An accepted invitation stays while its messages are read. */
   get isKnown(): boolean {
-    return this.isRead || this.#isInvitation || this.error !== undefined;
+    return this.isRead || this.#isInvitation || this.error !== undefined || this.#shown !== null;
   }
 
   get #isInvitation(): boolean {

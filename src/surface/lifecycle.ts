@@ -35,11 +35,15 @@ export class Lifecycle {
   #run = 0;
   /** Counts what was asked for of the wallet: an answer that belongs to an older number is too late. */
   #turn = 0;
+  /** The last call of `connect`. */
+  #latest: { readonly turn: number; readonly choice: Choice; readonly isOver: Promise<void> } = { turn: 0, choice: 'last', isOver: Promise.resolve() };
   /** Starts and stops of engines, one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
   /** Wallets that are asking the person, so that the same one is asked once. */
   #prompts = new Map<unknown, Promise<OpenWallet>>();
   #isOffline = false;
+  /** The address of the wallet that was connected last, also where it has left. */
+  #last: string | null = null;
   #audience: readonly [Listeners, Changes];
   #onAccount: (account: Account | null) => void;
 
@@ -102,11 +106,22 @@ export class Lifecycle {
   async connect(choice: Choice, signal?: AbortSignal): Promise<WalletInfo> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     const turn = (this.#turn += 1);
+    const connected = this.#connect(turn, choice, this.#ready, signal);
+    this.#latest = { turn, choice, isOver: connected.then(() => {}, () => {}) };
+    return connected;
+  }
+
+  async #connect(turn: number, choice: Choice, ready: Promise<Directory>, signal: AbortSignal | undefined): Promise<WalletInfo> {
     try {
-      const directory = await abortable(this.#ready, signal);
+      const directory = await abortable(ready, signal);
       const opened = await abortable(this.#open(choice, directory), signal);
       await abortable(this.#enqueue(() => this.#switch(turn, opened, directory)), signal);
-      // A later call may ask for the same wallet: its turn is next, and both are right.
+      // A later call may ask for the same: all are right when the last one is.
+      for (let known = turn; this.#latest.turn > known && isSameChoice(this.#latest.choice, choice);) {
+        known = this.#latest.turn;
+        await abortable(this.#latest.isOver, signal);
+      }
+      // Or for another that is the same wallet, whose turn is next.
       if (turn !== this.#turn) await abortable(this.#queue, signal);
       if (this.account?.address !== opened.address) throw superseded('another call');
       return { address: opened.address, kind: opened.kind };
@@ -117,16 +132,17 @@ export class Lifecycle {
     }
   }
 
-  /** Disconnects the wallet; with `wipe`, all that is stored of it here is deleted. */
+  /** Disconnects the wallet; with `wipe`, all that is stored of it here is deleted, also where it left by itself. */
   async disconnect(wipe: boolean): Promise<void> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     this.#turn += 1;
     const directory = await this.#ready;
     await this.#enqueue(async () => {
-      const address = this.account?.address;
       await this.#replace(null);
       await directory.forgetLast();
-      if (wipe && address !== undefined) await directory.wipe(address);
+      if (!wipe) return;
+      if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
+      await directory.wipe(this.#last);
     });
   }
 
@@ -193,6 +209,7 @@ export class Lifecycle {
   async #replace(account: Account | null): Promise<void> {
     const former = this.account;
     this.account = account;
+    if (account) this.#last = account.address;
     if (former?.address !== account?.address) this.#onAccount(account);
     if (former && former.engine !== account?.engine) {
       this.#attach(null);
@@ -204,10 +221,11 @@ export class Lifecycle {
 
   /** The person switched to another account in the wallet, or left it. */
   #follow(wallet: OpenWallet, address: string | null, directory: Directory): void {
-    if (this.account?.wallet !== wallet || this.account.address === address) return;
+    if (this.account?.wallet !== wallet) return;
+    // Also where it is back at the account that is connected: another one may wait for its turn.
     const turn = (this.#turn += 1);
     const followed = this.#enqueue(async () => {
-      if (turn !== this.#turn) return;
+      if (turn !== this.#turn || this.account?.address === address) return;
       if (address === null) await this.#replace(null);
       else await this.#switch(turn, { address, kind: wallet.kind, wallet }, directory);
     });
@@ -239,6 +257,9 @@ interface Opened {
   readonly kind: WalletInfo['kind'];
   readonly wallet: OpenWallet | null;
 }
+
+const isSameChoice = (one: Choice, other: Choice): boolean =>
+  one === other || typeof one === 'object' && typeof other === 'object' && one.given === other.given;
 
 export const notInitialized = (): SyncError => new SyncError('SDK_NOT_INITIALIZED', 'call initialize() first');
 

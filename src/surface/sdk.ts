@@ -59,7 +59,7 @@ export class SolConnectSDK {
   }
 
   #listeners = new Listeners();
-  #subscriptions = new Subscriptions();
+  #subscriptions = new Subscriptions((error) => this.#listeners.emit('warning', { error }));
   #changes = new Changes();
   #lifecycle: Lifecycle;
   #reasons: Reasons;
@@ -152,9 +152,10 @@ export class SolConnectSDK {
 
   /**
    * Disconnects the wallet. With `wipe`, everything that this browser stores of it is deleted: messages, what is queued and
-   * was not sent, and of a local wallet the keys, which nobody can make again.
+   * was not sent, and of a local wallet the keys, which nobody can make again. Where none is connected any more (the person
+   * left it in the wallet itself, or a wipe failed), that is the wallet that was connected last.
    *
-   * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `STORAGE_ERROR`.
+   * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `STORAGE_ERROR`; with `wipe`, `WALLET_NOT_CONNECTED` where no wallet was.
    *
    * @example
    * ```ts
@@ -333,9 +334,10 @@ export class SolConnectSDK {
    * Tells the handler of each message of other devices, once and in order. `from` says where it begins: `'now'` (default)
    * with what arrives after the call; `'stored'` with the first message that is stored; a number with the first one after
    * that sequence number. A subscription lasts until it is ended, also over `cleanup` and another wallet; then it is silent
-   * until its wallet is back.
+   * until its wallet is back, and tells first what was stored meanwhile.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`; `CALL_SUPERSEDED` where the wallet leaves before it is told
+   * all of the past.
    *
    * @example
    * ```ts

@@ -1,23 +1,25 @@
 // Who is told of arriving messages, from where on, over the lives of engines.
 
-import type { Subscription } from '../solconnect_sync.js';
+import type { SdkError, SolConnectSDK as Engine, Subscription } from '../solconnect_sync.js';
 import { invalid, textOf } from './arguments.js';
-import { adopt, unwrap } from './errors.js';
+import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Account } from './lifecycle.js';
 import { type Message, messageOf } from './message.js';
 
 /** Messages that are read at once where a subscription begins in the past. */
 const PAGE_MESSAGES = 200;
 
+type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+
 class Subscriber {
   readonly wallet: string;
   readonly sessionId: string;
   readonly handler: (message: Message) => void;
-  /** What arrives while the past is being read. `null`: nothing is. */
-  waiting: Message[] | null = null;
   isEnded = false;
   /** The sequence number of the last one told. */
   position = 0;
+  /** What is stored through this sequence number is not to be told. */
+  start = 0;
 
   constructor(wallet: string, sessionId: string, handler: (message: Message) => void) {
     this.wallet = wallet;
@@ -39,6 +41,14 @@ class Subscriber {
 
 export class Subscriptions {
   #subscribers = new Set<Subscriber>();
+  /** The one that runs: one that was freed may not be called. */
+  #engine: Engine | null = null;
+  #warn: (error: SyncError) => void;
+
+  /** `warn` is told what goes wrong where nobody waits for it. */
+  constructor(warn: (error: SyncError) => void) {
+    this.#warn = warn;
+  }
 
   /** Subscribes; resolves when the past is told as far as it was asked for. */
   async add(account: Account, sessionId: string, handler: (message: Message) => void, from: unknown): Promise<Subscription> {
@@ -46,52 +56,74 @@ export class Subscriptions {
       throw invalid("from must be 'now', 'stored' or a sequence number");
     }
     const subscriber = new Subscriber(account.address, textOf('sessionId', sessionId), handler);
-    if (from !== 'now') subscriber.waiting = [];
-    await this.#listen(account, subscriber);
+    await this.#follow(account, subscriber, from === 'stored' ? 0 : (from as 'now' | number));
+    this.#checkRuns(account);
     this.#subscribers.add(subscriber);
-    const unsubscribe = (): void => {
-      subscriber.isEnded = true;
-      this.#subscribers.delete(subscriber);
+    return {
+      unsubscribe: () => {
+        subscriber.isEnded = true;
+        this.#subscribers.delete(subscriber);
+      },
     };
-    try {
-      if (subscriber.waiting) await this.#catchUp(account, subscriber, from === 'stored' ? 0 : (from as number));
-    } catch (thrown) {
-      unsubscribe();
-      throw thrown;
-    }
-    return { unsubscribe };
   }
 
-  /** Another engine runs: those of its wallet hear it. */
+  /** Another engine runs: those of its wallet hear it, and first what was stored since they heard the one before. */
   attach(account: Account | null): void {
+    this.#engine = account?.engine ?? null;
     for (const subscriber of this.#subscribers) {
-      if (account?.address === subscriber.wallet) void this.#listen(account, subscriber).catch(() => this.#subscribers.delete(subscriber));
+      if (account?.address !== subscriber.wallet) continue;
+      this.#follow(account, subscriber, Math.max(subscriber.position, subscriber.start)).catch((thrown: unknown) => {
+        // Where this engine has gone too, the next one tells it.
+        if (this.#engine === account.engine) this.#warn(errorOf(thrown));
+      });
     }
   }
 
-  async #listen({ engine, address }: Account, subscriber: Subscriber): Promise<void> {
-    const subscription = unwrap(adopt(await engine.subscribeToMessages(subscriber.sessionId, (view) => {
-      if (subscriber.isEnded) return subscription.unsubscribe();
+  #checkRuns({ engine }: Account): void {
+    if (this.#engine !== engine) throw new SyncError('CALL_SUPERSEDED', 'the wallet was disconnected meanwhile');
+  }
+
+  /** Tells what is stored after a sequence number, and then what arrives. */
+  async #follow(account: Account, subscriber: Subscriber, from: 'now' | number): Promise<void> {
+    const { engine, address } = account;
+    const ask = async <T>(call: () => EngineResult<T> | Promise<EngineResult<T>>): Promise<T> => {
+      this.#checkRuns(account);
+      return unwrap(adopt(await call()));
+    };
+    const { sessionId } = subscriber;
+    // What arrives while the past is being read.
+    let waiting: Message[] | null = from === 'now' ? null : [];
+    let subscription: Subscription | undefined;
+    subscription = await ask(() => engine.subscribeToMessages(sessionId, (view) => {
+      if (subscriber.isEnded) return subscription?.unsubscribe();
       const message = messageOf(view, address);
-      if (subscriber.waiting) subscriber.waiting.push(message);
+      if (waiting) waiting.push(message);
       else subscriber.tell(message);
-    })));
-  }
-
-  /** Tells what is stored after a sequence number, then what arrived meanwhile. */
-  async #catchUp({ engine, address }: Account, subscriber: Subscriber, from: number): Promise<void> {
-    const own = unwrap(adopt(engine.getDeviceId()));
-    const newest = unwrap(adopt(await engine.getStoredMessages(subscriber.sessionId, 1, Number.MAX_SAFE_INTEGER)));
-    const end = newest[0]?.sequenceNumber ?? 0;
-    subscriber.position = from;
-    for (let place = from; place < end && !subscriber.isEnded; place += PAGE_MESSAGES) {
-      // At most so many entries are behind `place`, so the last ones before its end are all of them.
-      const page = unwrap(adopt(await engine.getStoredMessages(subscriber.sessionId, PAGE_MESSAGES, place + PAGE_MESSAGES + 1)));
-      for (const view of page) {
-        if (view.deviceId !== own && (view.sequenceNumber ?? 0) > place) subscriber.tell(messageOf(view, address));
+    }));
+    try {
+      const newest = (await ask(() => engine.getStoredMessages(sessionId, 1, Number.MAX_SAFE_INTEGER)))[0]?.sequenceNumber ?? 0;
+      if (from === 'now') {
+        subscriber.start = newest;
+      } else {
+        const own = await ask(() => engine.getDeviceId());
+        subscriber.position = from;
+        for (let place = from; place < newest && !subscriber.isEnded; place += PAGE_MESSAGES) {
+          // At most so many entries are behind `place`, so the last ones before its end are all of them.
+          const page = await ask(() => engine.getStoredMessages(sessionId, PAGE_MESSAGES, place + PAGE_MESSAGES + 1));
+          for (const view of page) {
+            if (view.deviceId !== own && (view.sequenceNumber ?? 0) > place) subscriber.tell(messageOf(view, address));
+          }
+        }
       }
+      this.#checkRuns(account);
+    } catch (thrown) {
+      // Nobody subscribed, where the call that was to do it fails.
+      if (!this.#subscribers.has(subscriber)) subscriber.isEnded = true;
+      throw thrown;
+    } finally {
+      // What another engine heard is told with all that was stored before it.
+      if (this.#engine === engine) for (const message of waiting ?? []) subscriber.tell(message);
+      waiting = null;
     }
-    for (const message of subscriber.waiting ?? []) subscriber.tell(message);
-    subscriber.waiting = null;
   }
 }

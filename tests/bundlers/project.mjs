@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { root, run, toolsRoot } from '../../scripts/shell.mjs';
 import { until, within } from '../e2e/harness/wait.mjs';
 import { serve } from './serve.mjs';
@@ -14,6 +14,8 @@ const registryDate = '2026-11-27';
 const deadlineMs = 120_000;
 
 const here = join(root, 'tests', 'bundlers');
+/** What each project has of its own, and what is never copied into it. */
+const installed = ['node_modules', 'package.json'];
 const wanted = 'queued, then sent as 1: Hello!';
 
 export class Project {
@@ -42,11 +44,12 @@ export class Project {
       writeFileSync(stamp, manifest);
     }
     for (const file of readdirSync(this.folder)) {
-      if (!['node_modules', 'package.json'].includes(file)) rmSync(join(this.folder, file), { recursive: true });
+      if (!installed.includes(file)) rmSync(join(this.folder, file), { recursive: true });
     }
     // What a bundler remembers of the package as it was.
     for (const file of ['.vite', '.cache', 'solconnect-sync']) rmSync(join(this.folder, 'node_modules', file), { recursive: true, force: true });
-    for (const folder of files) cpSync(join(here, folder), join(this.folder, folder === 'app' ? appIn : '.'), { recursive: true });
+    const filter = (path) => !installed.includes(basename(path));
+    for (const folder of files) cpSync(resolve(here, folder), join(this.folder, folder === 'app' ? appIn : '.'), { recursive: true, filter });
     await this.#must('npm', 'install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', this.tarball);
     if (importsByAddress) {
       const story = join(this.folder, 'story.js');
@@ -65,7 +68,7 @@ export class Project {
       if (preview) return this.#server(preview, browser, relay);
       const server = await serve(join(this.folder, folder));
       try {
-        return await this.#drive(server.url, browser, relay);
+        return await this.drive(server.url, browser, relay);
       } finally {
         server.close();
       }
@@ -95,7 +98,7 @@ export class Project {
       const url = `http://127.0.0.1:${port}/`;
       const answers = until(`${this.name} answers`, () => fetch(url).then(({ ok }) => ok, () => false), deadlineMs);
       await Promise.race([answers, ended]);
-      return await this.#drive(url, browser, relay, hasNoWorkers);
+      return await this.drive(url, browser, relay, hasNoWorkers);
     } catch (error) {
       throw new Error(`${error.message}\n${said}`);
     } finally {
@@ -108,7 +111,7 @@ export class Project {
   }
 
   /** Opens the application, and waits until it has told how its story went. */
-  async #drive(url, browser, relay, hasNoWorkers = false) {
+  async drive(url, browser, relay, hasNoWorkers = false) {
     const { renders } = this.settings;
     if (renders && !(await (await fetch(url)).text()).includes(renders)) throw new Error(`the server's HTML has not: ${renders}`);
     const page = await browser.context.newPage();

@@ -99,6 +99,27 @@ test('logout with wipe leaves nothing of the wallet in this browser', { timeout:
   assert.deepEqual(outcome, { code: 'WALLET_NOT_CONNECTED', names: 1, marks: [], directory: [] });
 });
 
+test('a wipe after the wallet has left wipes that wallet', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await within('wiped', page.evaluate(async (config) => {
+    const { sync, must } = globalThis.device;
+    const names = async () => (await indexedDB.databases()).map(({ name }) => name).filter((name) => name.startsWith(`${config.databaseName}/`)).length;
+    const handlers = {};
+    const wallet = { publicKey: new Uint8Array(32).fill(3), on: (event, handler) => (handlers[event] = handler) };
+    const sdk = await sync.initializeSDK(config);
+    must(await sdk.initialize());
+    const codes = [(await sdk.logout({ wipe: true })).error?.code];
+    must(await sdk.connectWallet(wallet));
+    const left = new Promise((resolve) => sdk.on('walletChanged', resolve));
+    handlers.disconnect();
+    await left;
+    const before = await names();
+    for (let time = 0; time < 2; time += 1) codes.push((await sdk.logout({ wipe: true })).error?.code ?? 'ok');
+    return { before, codes, after: await names() };
+  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `iso-${Math.random()}` }));
+  assert.deepEqual(outcome, { before: 1, codes: ['WALLET_NOT_CONNECTED', 'ok', 'ok'], after: 0 });
+});
+
 test('no argument of any method traps, hangs or goes unanswered', { timeout: 180_000 }, async (t) => {
   const page = await open(t);
   const outcome = await within('all calls answer', page.evaluate(async (config) => {

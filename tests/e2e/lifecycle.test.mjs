@@ -85,6 +85,30 @@ test('disconnecting while a wallet asks leaves no wallet', { timeout: 60_000 }, 
   assert.deepEqual(outcome, { code: 'CALL_SUPERSEDED', wallet: null });
 });
 
+test('an account that is chosen and left again at once is not followed', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await run(page, async (config) => {
+    const { sync, must } = globalThis.device;
+    const [one, two] = [8, 9].map((byte) => new Uint8Array(32).fill(byte));
+    let changed = () => {};
+    const wallet = { publicKey: one, on: (event, handler) => event === 'accountChanged' && (changed = handler), off() {} };
+    const sdk = await sync.initializeSDK(config);
+    must(await sdk.initialize());
+    const { address } = must(await sdk.connectWallet(wallet));
+    const heard = [];
+    sdk.on('walletChanged', (event) => heard.push(event.address));
+    for (const key of [two, one]) {
+      wallet.publicKey = key;
+      changed(key);
+    }
+    await globalThis.turn();
+    // It waits for its turn behind what was followed.
+    must(await sdk.connectWallet(wallet));
+    return { heard, stays: must(sdk.getCurrentWallet()) === address };
+  });
+  assert.deepEqual(outcome, { heard: [], stays: true });
+});
+
 test('mounting twice, as StrictMode does, ends connected', { timeout: 60_000 }, async (t) => {
   const page = await open(t);
   const outcome = await run(page, async (config) => {
@@ -101,6 +125,23 @@ test('mounting twice, as StrictMode does, ends connected', { timeout: 60_000 }, 
     return { last: codes.slice(2), works, queued: status.data.queuedMessageCount, after: globalThis.codeOf(sdk.getSyncStatus()) };
   });
   assert.deepEqual(outcome, { last: ['ok', 'ok', 'ok'], works: 'ok', queued: 0, after: 'SDK_NOT_INITIALIZED' });
+});
+
+test('connect twice at once, as StrictMode does, connects both', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await run(page, async (config) => {
+    const { sync } = globalThis.device;
+    const outcome = [];
+    for (const [place, wallet] of [{}, { wallet: 'local' }].entries()) {
+      const options = { ...config, ...wallet, databaseName: `${config.databaseName}-${place}` };
+      const connected = await Promise.allSettled([1, 2, 3].map(() => sync.connect(options)));
+      const sdk = connected[2].value;
+      outcome.push(...connected.map(({ value, reason }) => reason?.code ?? (value === sdk && value.getCurrentWallet().data !== null)));
+      await sdk.cleanup();
+    }
+    return outcome;
+  });
+  assert.deepEqual(outcome, Array(6).fill(true));
 });
 
 test('any order of overlapping calls ends as the last one says', { timeout: 120_000 }, async (t) => {

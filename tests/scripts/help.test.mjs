@@ -27,6 +27,7 @@ const options = {
   fuzz: ['--seconds', '--runs', '--jobs', '--only', 'client_machine'],
   bench: ['--corpus', '--against', '--only', '--rows', 'catch-up'],
   'bench:long': ['--messages'],
+  'bench:first': ['--tries'],
   'bench:growth': ['--quick'],
   'pack:relay': ['--target', '--out'],
   docs: ['docs/api'],

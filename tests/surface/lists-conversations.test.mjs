@@ -147,6 +147,7 @@ test('sessions come, change and go', async () => {
   assert.deepEqual([model.counts.pages, list.getSnapshot().isLoading], [reads, false], 'nothing of it is stored before it is accepted');
   invited.state = 'active';
   model.tell({ type: 'session', sessionId: 'invited' });
+  assert.ok(list.getSnapshot().items.some(({ sessionId, state }) => sessionId === 'invited' && state === 'active'), 'it stays while it is read');
   model.receive('invited');
   await model.settle();
   assert.deepEqual(rows(list), [['invited', 'text 1', 1], ['s', undefined, 0]]);

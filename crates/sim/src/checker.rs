@@ -76,6 +76,8 @@ pub(crate) enum CallKind {
     Cancel(BTreeSet<u64>),
     Open(SessionId),
     Close(SessionId),
+    /// The session ends too, where there is one.
+    Block(SessionId),
     MarkRead(SessionId, u64),
     ClearLog(SessionId),
     /// What was queued, and the relay's head, by session, when it was made.

@@ -133,6 +133,7 @@ impl Checker {
                 }
             }
             Input::AcceptSession { request, session_id } => (*request, CallKind::Open(session_id.clone())),
+            Input::BlockWallet { request, peer_wallet } => (*request, CallKind::Block(session_of(&wallet, peer_wallet))),
             Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
             Input::MarkRead { request, session_id, sequence_number, .. } => {
                 // The user has seen it, whether or not that can be stored.
@@ -147,7 +148,8 @@ impl Checker {
                 // A tab that has lost its database does not know what is stored there.
                 let owner = disk.owner() == tab;
                 let closing = |id: &SessionId| {
-                    self.calls.values().any(|call| call.tab == tab && matches!(&call.kind, CallKind::Close(closed) if closed == id))
+                    let closes = |kind: &CallKind| matches!(kind, CallKind::Close(closed) | CallKind::Block(closed) if closed == id);
+                    self.calls.values().any(|call| call.tab == tab && closes(&call.kind))
                 };
                 let open =
                     disk.state().records.sessions.iter().filter(|(id, session)| session.open && session.wallet == wallet && !closing(id));
@@ -161,7 +163,6 @@ impl Checker {
             Input::ConnectWallet { request, .. }
             | Input::DisconnectWallet { request }
             | Input::DeclineSession { request, .. }
-            | Input::BlockWallet { request, .. }
             | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),

@@ -1209,6 +1209,25 @@ fn sync(request: u64) -> Input {
 }
 
 #[test]
+fn i21_a_sync_waits_for_no_session_that_is_blocked_before() {
+    let id = session_of(WALLET, PEER);
+    for (blocks, broken) in [(true, None), (false, Some(21))] {
+        let mut history = History::new();
+        let record = SessionRecord { open: true, ..SessionRecord::new(id.clone(), WALLET.into(), PEER.into()) };
+        history.commit(true, vec![Write::Session(record)]);
+        let mut written = entry(1, "e", 1, 0, "x");
+        written.message.session_id.clone_from(&id);
+        history.checker().ledger.log_mut(&id).push(&id, written);
+        if blocks {
+            history.call(Input::BlockWallet { request: 1, peer_wallet: PEER.into() });
+        }
+        history.call(Input::Sync { request: 2, session_id: None, scope: SyncScope::Everything });
+        history.world.checker.replied(TAB, 2, &Ok(Reply::Count(0)), &history.disk);
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i22_a_tab_opens_its_store_with_all_its_sessions() {
     let mut history = History::new();
     let disk = history.disk.clone();

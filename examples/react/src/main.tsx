@@ -52,26 +52,27 @@ function Item({ sdk, message, onEdit }: { sdk: SolConnectSDK; message: Message; 
 function Thread({ sdk, sessionId }: { sdk: SolConnectSDK; sessionId: string }) {
   const { items, hasMore, isLoading, error, loadOlder } = useMessages(sdk, sessionId, { limit: 20 });
   const [editing, setEditing] = useState<Message | null>(null);
-  const end = useRef<HTMLDivElement>(null);
+  const [problem, setProblem] = useState<SyncError>();
+  const list = useRef<HTMLOListElement>(null);
   const last = items.at(-1)?.id;
   const lastForeign = items.findLast(({ isOwn }) => !isOwn)?.id;
-  useEffect(() => void end.current?.scrollIntoView(), [last]);
+  useEffect(() => void list.current?.lastElementChild?.scrollIntoView(), [last]);
   useEffect(() => {
     if (lastForeign) void sdk.markMessageAsRead(lastForeign);
   }, [sdk, lastForeign]);
-  const send = (text: string) => {
-    void (editing ? sdk.editMessage(sessionId, editing.id, text) : sdk.sendMessage(sessionId, text));
+  const send = async (text: string) => {
     setEditing(null);
+    const sent = await (editing ? sdk.editMessage(sessionId, editing.id, text) : sdk.sendMessage(sessionId, text));
+    setProblem(sent.error);
   };
   return (
     <section aria-label="Thread">
-      {error && <p role="alert">{error.userMessage}</p>}
+      {(problem ?? error) && <p role="alert">{(problem ?? error)?.userMessage}</p>}
       {hasMore && <button disabled={isLoading} onClick={() => void loadOlder()}>Older messages</button>}
-      <ol aria-label="Messages" aria-busy={isLoading}>
+      <ol ref={list} aria-label="Messages" aria-busy={isLoading}>
         {items.map((message) => <Item key={message.id} sdk={sdk} message={message} onEdit={() => setEditing(message)} />)}
-        <div ref={end} />
       </ol>
-      <Field key={editing?.id ?? ''} name="Message" action={editing ? 'Save' : 'Send'} initial={editing?.text ?? ''} onSend={send} />
+      <Field key={editing?.id ?? ''} name="Message" action={editing ? 'Save' : 'Send'} initial={editing?.text ?? ''} onSend={(text) => void send(text)} />
     </section>
   );
 }
@@ -98,7 +99,7 @@ function Chat({ sdk }: { sdk: SolConnectSDK }) {
         <ul aria-label="Conversations">
           {items.map(({ sessionId, peerWallet, lastMessage, unreadCount, state }) => (
             <li key={sessionId}>
-              <button aria-current={sessionId === current || undefined} onClick={() => setCurrent(sessionId)}>
+              <button aria-current={sessionId === current || undefined} disabled={state === 'invited'} onClick={() => setCurrent(sessionId)}>
                 {peerWallet.slice(0, 8)} {unreadCount > 0 && <b>{unreadCount}</b>} {lastMessage?.text}
               </button>
               {state === 'invited' && <button onClick={() => sdk.acceptSession(sessionId)}>Accept</button>}

@@ -5,11 +5,11 @@ import { openDevice } from './device.mjs';
 import { startRelay } from './relay.mjs';
 import { newWallet } from './wallet.mjs';
 
-/** For the whole file: `scene.relay` and `scene.browser` stand before its first test. */
-export function scene() {
+/** For the whole file: `scene.relay`, started with these options, and `scene.browser` stand before its first test. */
+export function scene(options) {
   const stage = { relay: null, browser: null };
   before(async () => {
-    stage.relay = await startRelay();
+    stage.relay = await startRelay(options);
     stage.browser = await startBrowser();
   });
   after(async () => {
