@@ -1,6 +1,6 @@
 // What the bindings need of the SDK. They take anything that has it, so that applications can test against a stand-in.
 
-import type { ConnectionState, MessageView, SyncProgress } from '../solconnect_sync.js';
+import type { ConnectionState, SyncProgress } from '../solconnect_sync.js';
 import type { ConversationsSnapshot } from '../surface/conversations.js';
 import type { Result, SyncError } from '../surface/errors.js';
 import type { LiveList } from '../surface/live.js';
@@ -35,7 +35,7 @@ export interface StatusSdk {
   on<E extends keyof StatusEvents>(event: E, handler: (event: StatusEvents[E]) => void): () => void;
   getConnectionStatus(): Result<ConnectionState>;
   getSyncStatus(): Result<{ queuedMessageCount: number }>;
-  getMessage(messageId: string): Promise<Result<Pick<MessageView, 'versions'>>>;
+  getMessage(messageId: string): Promise<Result<{ readonly versions: readonly object[] }>>;
 }
 
 /** What there is to see before anything was read, and on a server. */

@@ -13,7 +13,7 @@ export interface ConnectConfig extends SdkConfig {
    * The wallet to connect, or `'local'` for a key pair of this browser. Left out: the wallet of the last visit, without asking
    * the person, or else the local one. `undefined` and `null` are no wallet (`WALLET_NOT_FOUND`).
    */
-  wallet?: WalletSource | 'local';
+  wallet?: WalletSource | 'local' | null | undefined;
   /** Gives up with `CALL_ABORTED` when it is aborted. */
   signal?: AbortSignal;
 }

@@ -24,7 +24,7 @@ export interface SdkEvents {
   /** An own message is in the stored log. */
   messageSynced: { sessionId: string; messageId: string };
   /**
-   * A message of this wallet moved on. With `failed`, `error` says why the relay refused it for good: `MESSAGE_ID_TAKEN`,
+   * A message of this wallet moved on, or an edit or deletion, which has an id of its own (that of its receipt). With `failed`, `error` says why the relay refused it for good: `MESSAGE_ID_TAKEN`,
    * `MESSAGE_TOO_LARGE`, `INVALID_MESSAGE_FORMAT`, or another refusal of the relay.
    */
   statusChanged: { sessionId: string; messageId: string; status: MessageStatus; error?: SyncError };

@@ -6,7 +6,6 @@ import { abortable } from './arguments.js';
 import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
 import { Directory } from './directory.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
-import type { Changes } from './changes.js';
 import type { Listeners } from './events.js';
 import { load } from './load.js';
 import { openWallet, type OpenWallet } from './wallets.js';
@@ -25,6 +24,12 @@ export interface Account {
 /** A wallet that the application gave, the local one, or the one of the last visit. */
 export type Choice = { readonly given: unknown } | 'local' | 'last';
 
+/** Who is told which engine runs. */
+type Audience = readonly [Listeners, ...{ attach(engine: wasm.SolConnectSDK | null): void }[]];
+
+/** No wallet that an application gives is one of these. */
+const KEYS = { local: Symbol('local'), last: Symbol('last') } as const;
+
 export class Lifecycle {
   account: Account | null = null;
   isRunning = false;
@@ -41,13 +46,15 @@ export class Lifecycle {
   #queue: Promise<unknown> = Promise.resolve();
   /** Wallets that are asking the person, so that the same one is asked once. */
   #prompts = new Map<unknown, Promise<OpenWallet>>();
+  /** Wallets that are being opened. */
+  #opening: { readonly directory: Directory | null; readonly calls: Map<unknown, Promise<Opened>> } = { directory: null, calls: new Map() };
   #isOffline = false;
   /** The address of the wallet that was connected last, also where it has left. */
   #last: string | null = null;
-  #audience: readonly [Listeners, Changes];
+  #audience: Audience;
   #onAccount: (account: Account | null) => void;
 
-  constructor(config: Config, audience: readonly [Listeners, Changes], onAccount: (account: Account | null) => void) {
+  constructor(config: Config, audience: Audience, onAccount: (account: Account | null) => void) {
     this.#config = config;
     this.#audience = audience;
     this.#onAccount = onAccount;
@@ -146,7 +153,20 @@ export class Lifecycle {
     });
   }
 
-  async #open(choice: Choice, directory: Directory): Promise<Opened> {
+  /** Calls that ask for the same wallet at the same time have their answer at the same time: none of them supersedes another. */
+  #open(choice: Choice, directory: Directory): Promise<Opened> {
+    if (this.#opening.directory !== directory) this.#opening = { directory, calls: new Map() };
+    const { calls } = this.#opening;
+    const key = typeof choice === 'string' ? KEYS[choice] : choice.given;
+    let call = calls.get(key);
+    if (!call) {
+      call = this.#openNow(choice, directory).finally(() => calls.delete(key));
+      calls.set(key, call);
+    }
+    return call;
+  }
+
+  async #openNow(choice: Choice, directory: Directory): Promise<Opened> {
     const local = async (): Promise<Opened> => {
       const wallet = await directory.localWallet();
       return { address: wallet.address, kind: 'local', wallet };
@@ -162,7 +182,8 @@ export class Lifecycle {
         .finally(() => this.#prompts.delete(choice.given));
       this.#prompts.set(choice.given, prompt);
     }
-    const wallet = await prompt;
+    // A database of this name that is not ours is refused also where the wallet is known.
+    const [wallet] = await Promise.all([prompt, directory.last()]);
     return { address: wallet.address, kind: wallet.kind, wallet };
   }
 

@@ -12,12 +12,18 @@ export class Reasons {
   #warn: (error: SyncError) => void;
   #reason: SyncError | null = null;
   #asking: Promise<void> | null = null;
+  /** Who waits for a reason. */
+  #waiting = new Set<(reason: SyncError) => void>();
 
   constructor(relay: () => string | null, warn: (error: SyncError) => void) {
     this.#relay = relay;
     this.#warn = warn;
-    // A page's policy is told by an event, and only while the attempt is made.
-    globalThis.addEventListener?.('securitypolicyviolation', (event) => this.#blocked(event as SecurityPolicyViolationEvent));
+  }
+
+  /** Listens while an engine runs. A page's policy is told by an event, and only while the attempt is made. */
+  attach(engine: object | null): void {
+    if (engine) globalThis.addEventListener?.('securitypolicyviolation', this.#blocked);
+    else globalThis.removeEventListener?.('securitypolicyviolation', this.#blocked);
   }
 
   /** Follows the connection. */
@@ -37,11 +43,27 @@ export class Reasons {
     return this.#reason ? new SyncError(this.#reason.code, this.#reason.message, { cause: error }) : error;
   }
 
-  #blocked({ effectiveDirective, blockedURI }: SecurityPolicyViolationEvent): void {
+  /** What some work gives, or the reason as soon as it is known: no further attempt can succeed then. */
+  async unlessKnown<T>(work: Promise<T>): Promise<T | SyncError> {
+    if (this.#reason) return this.#reason;
+    let wait: (reason: SyncError) => void = () => {};
+    const reason = new Promise<SyncError>((resolve) => {
+      wait = resolve;
+      this.#waiting.add(wait);
+    });
+    try {
+      return await Promise.race([work, reason]);
+    } finally {
+      this.#waiting.delete(wait);
+    }
+  }
+
+  readonly #blocked = (event: Event): void => {
+    const { effectiveDirective, blockedURI } = event as SecurityPolicyViolationEvent;
     const relay = this.#relay();
     if (!relay || effectiveDirective !== 'connect-src' || !isWithin(relay, blockedURI)) return;
     this.#found(new SyncError('CONNECTION_BLOCKED', `this page's Content-Security-Policy forbids ${relay}: its connect-src needs it, see docs/deploy.md`));
-  }
+  };
 
   /** Asks the relay whether it serves this page's origin. A relay that is not there has no answer, and needs none. */
   async #ask(): Promise<void> {
@@ -64,6 +86,7 @@ export class Reasons {
     if (this.#reason) return;
     this.#reason = reason;
     this.#warn(reason);
+    for (const wait of this.#waiting) wait(reason);
   }
 }
 

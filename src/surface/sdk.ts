@@ -72,12 +72,12 @@ export class SolConnectSDK {
    * Errors, thrown: `INVALID_ARGUMENT`, naming the option. What values it may have is told by `initialize`.
    */
   constructor(config?: SdkConfig) {
-    this.#lifecycle = new Lifecycle(configOf(config).config, [this.#listeners, this.#changes], (account) => {
+    this.#reasons = new Reasons(() => this.#lifecycle.relay, (error) => this.#listeners.emit('warning', { error }));
+    this.#lifecycle = new Lifecycle(configOf(config).config, [this.#listeners, this.#changes, this.#reasons], (account) => {
       this.#changes.tellWallet();
       this.#subscriptions.attach(account);
       this.#listeners.emit('walletChanged', { address: account?.address ?? null });
     });
-    this.#reasons = new Reasons(() => this.#lifecycle.relay, (error) => this.#listeners.emit('warning', { error }));
     this.on('connectionChanged', ({ state }) => this.#reasons.take(state));
     const source: Source = {
       storedMessages: (sessionId, limit, beforeSequence) => this.#call((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence)),
@@ -421,7 +421,7 @@ export class SolConnectSDK {
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`; after one failed attempt and `maxRetries` more `CONNECTION_FAILED`,
    * `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`,
-   * `NOT_ANNOUNCED`; where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
+   * `NOT_ANNOUNCED`; at once where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
    * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile
    * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`, `CALL_ABORTED`. What is queued stays queued.
    */
@@ -643,7 +643,8 @@ export class SolConnectSDK {
 
   /** A call that needs the relay: where it cannot be reached, with the reason. */
   async #sync(call: (engine: Engine) => Promise<EngineResult<number>>): Promise<Result<number>> {
-    const result = await this.#call(call);
+    const result = await this.#reasons.unlessKnown(this.#call(call));
+    if (result instanceof SyncError) return failed(result);
     return result.success ? result : failed(await this.#reasons.explain(result.error));
   }
 

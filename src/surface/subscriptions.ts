@@ -20,6 +20,8 @@ class Subscriber {
   position = 0;
   /** What is stored through this sequence number is not to be told. */
   start = 0;
+  /** Ends what the engine was asked for. */
+  leave: () => void = () => {};
 
   constructor(wallet: string, sessionId: string, handler: (message: Message) => void) {
     this.wallet = wallet;
@@ -63,6 +65,7 @@ export class Subscriptions {
       unsubscribe: () => {
         subscriber.isEnded = true;
         this.#subscribers.delete(subscriber);
+        subscriber.leave();
       },
     };
   }
@@ -93,13 +96,14 @@ export class Subscriptions {
     const { sessionId } = subscriber;
     // What arrives while the past is being read.
     let waiting: Message[] | null = from === 'now' ? null : [];
-    let subscription: Subscription | undefined;
-    subscription = await ask(() => engine.subscribeToMessages(sessionId, (view) => {
-      if (subscriber.isEnded) return subscription?.unsubscribe();
+    const subscription = await ask(() => engine.subscribeToMessages(sessionId, (view) => {
       const message = messageOf(view, address);
       if (waiting) waiting.push(message);
       else subscriber.tell(message);
     }));
+    subscriber.leave = () => subscription.unsubscribe();
+    // It may have been ended meanwhile.
+    if (subscriber.isEnded) subscriber.leave();
     try {
       const newest = (await ask(() => engine.getStoredMessages(sessionId, 1, Number.MAX_SAFE_INTEGER)))[0]?.sequenceNumber ?? 0;
       if (from === 'now') {
@@ -118,7 +122,10 @@ export class Subscriptions {
       this.#checkRuns(account);
     } catch (thrown) {
       // Nobody subscribed, where the call that was to do it fails.
-      if (!this.#subscribers.has(subscriber)) subscriber.isEnded = true;
+      if (!this.#subscribers.has(subscriber)) {
+        subscriber.isEnded = true;
+        subscriber.leave();
+      }
       throw thrown;
     } finally {
       // What another engine heard is told with all that was stored before it.

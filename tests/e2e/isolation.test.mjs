@@ -120,6 +120,25 @@ test('a wipe after the wallet has left wipes that wallet', { timeout: 60_000 }, 
   assert.deepEqual(outcome, { before: 1, codes: ['WALLET_NOT_CONNECTED', 'ok', 'ok'], after: 0 });
 });
 
+test('a directory that something else made refuses every wallet', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await within('refused', page.evaluate(async (config) => {
+    const { sync, must } = globalThis.device;
+    const theirs = await new Promise((resolve) => {
+      const opening = indexedDB.open(config.databaseName, 3);
+      opening.onupgradeneeded = () => opening.result.createObjectStore('todos');
+      opening.onsuccess = () => resolve(opening.result);
+    });
+    const sdk = await sync.initializeSDK(config);
+    must(await sdk.initialize());
+    const codes = [];
+    for (const wallet of [[], [{ publicKey: new Uint8Array(32).fill(3) }]]) codes.push((await sdk.connectWallet(...wallet)).error?.code);
+    const names = (await indexedDB.databases()).filter(({ name }) => name.startsWith(config.databaseName)).map(({ version }) => version);
+    return { codes, names, stores: [...theirs.objectStoreNames] };
+  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `iso-${Math.random()}` }));
+  assert.deepEqual(outcome, { codes: ['STORAGE_FOREIGN', 'STORAGE_FOREIGN'], names: [3], stores: ['todos'] });
+});
+
 test('no argument of any method traps, hangs or goes unanswered', { timeout: 180_000 }, async (t) => {
   const page = await open(t);
   const outcome = await within('all calls answer', page.evaluate(async (config) => {

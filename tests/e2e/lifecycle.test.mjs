@@ -85,7 +85,7 @@ test('disconnecting while a wallet asks leaves no wallet', { timeout: 60_000 }, 
   assert.deepEqual(outcome, { code: 'CALL_SUPERSEDED', wallet: null });
 });
 
-test('an account that is chosen and left again at once is not followed', { timeout: 60_000 }, async (t) => {
+test('an account left again at once is not followed', { timeout: 60_000 }, async (t) => {
   const page = await open(t);
   const outcome = await run(page, async (config) => {
     const { sync, must } = globalThis.device;
@@ -220,7 +220,24 @@ test('connect gives one SDK for one configuration, and resumes the last wallet',
   assert.deepEqual(again, { wallet: first.wallet, texts: ['kept', 'detached'] });
 });
 
-test('connect has its turn when it is called, not when all is loaded', { timeout: 60_000 }, async (t) => {
+test('overlapping calls for one wallet all succeed', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const codes = await run(page, async (config) => {
+    const { sync } = globalThis.device;
+    const codes = [];
+    const settled = (connecting) => connecting.then(() => 'ok', ({ code }) => code);
+    for (const options of [{ wallet: 'local' }, {}, { wallet: { publicKey: new Uint8Array(32).fill(9) } }]) {
+      for (let round = 0; round < 5; round += 1) {
+        const databaseName = `${config.databaseName}-${codes.length}`;
+        codes.push(...await Promise.all(Array.from({ length: 3 }, () => settled(sync.connect({ ...config, databaseName, ...options })))));
+      }
+    }
+    return codes;
+  });
+  assert.deepEqual(codes, Array(45).fill('ok'));
+});
+
+test('connect takes its turn when it is called', { timeout: 60_000 }, async (t) => {
   const page = await open(t);
   const outcome = await run(page, async (config) => {
     const { sync, must } = globalThis.device;

@@ -24,6 +24,7 @@ class Log {
 class Engine {
   #log;
   #handler = () => {};
+  listening = 0;
   isFreed = false;
   fails = false;
   constructor(log) {
@@ -35,7 +36,11 @@ class Engine {
   async subscribeToMessages(_, handler) {
     this.#check();
     this.#handler = handler;
-    return { success: true, data: { unsubscribe: () => (this.#handler = () => {}) } };
+    this.listening += 1;
+    return { success: true, data: { unsubscribe: () => {
+      this.#handler = () => {};
+      this.listening -= 1;
+    } } };
   }
   getDeviceId() {
     this.#check();
@@ -147,6 +152,15 @@ describe('a subscription', () => {
     await settled();
     engine.arrive();
     assert.deepEqual(heard, []);
+  });
+
+  test('that is ended leaves nothing in the engine', async () => {
+    const { subscriptions, start, handler } = setUp(1);
+    const account = start();
+    for (const from of ['now', 'stored']) (await subscriptions.add(account, 's', handler, from)).unsubscribe();
+    account.engine.fails = true;
+    await assert.rejects(subscriptions.add(account, 's', handler, 'stored'), coded('STORAGE_ERROR'));
+    assert.equal(account.engine.listening, 0);
   });
 
   test('warns where it cannot read what it missed', async () => {

@@ -8,6 +8,8 @@ import type {
   SdkConfig, SdkError, SdkEvents, Session, SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport,
   VersionView, WalletInfo, WalletSource,
 } from 'solconnect-sync';
+import { useConversations, useMessages, useSyncStatus } from 'solconnect-sync/react';
+import type { SolconnectSyncStatus } from 'solconnect-sync/status';
 import initInline, { initializeSDK as initializeInline } from 'solconnect-sync/inline';
 
 function must<T>(result: Result<T>): T {
@@ -62,6 +64,13 @@ export async function useConnect(signal: AbortSignal): Promise<string> {
   await sdk.logout({ wipe: true });
   const search = findWallets(() => console.log(search.wallets.length));
   return sent.data.messageId + String(subscribed.success);
+}
+
+export function useBindings(sdk: SolConnectSDK, element: SolconnectSyncStatus): void {
+  element.sdk = sdk;
+  const { connection, queuedMessageCount } = useSyncStatus(sdk);
+  const { items } = useMessages(sdk, 'id');
+  console.log(connection, queuedMessageCount, items.length, useConversations(sdk).items.length);
 }
 
 export async function useSdk(): Promise<void> {
