@@ -17,15 +17,9 @@ use crate::types::{object, result, to_js, with_clocks};
 /// Messages of `getStoredMessages` where no limit is given.
 const PAGE_MESSAGES: u64 = 100;
 
-/// One device of a wallet. Asynchronous methods resolve with a `Result` and never reject; what a method calls its
-/// errors are the `code`s of `error` there. All times are in milliseconds, unless a name says otherwise.
-///
-/// @example
-/// ```ts
-/// const sdk = new SolConnectSDK({ relayEndpoint: 'wss://relay.example.org' });
-/// const started = await sdk.initialize();
-/// if (!started.success) throw new Error(started.error.userMessage);
-/// ```
+/// The engine of one database, which the class of the same name in `src/surface/sdk.ts` stands on: what its methods promise, and
+/// which errors they have, stands there. Asynchronous methods resolve with `{ success, data }` or `{ success, error }` and never
+/// reject. Every argument is checked here too.
 #[wasm_bindgen]
 pub struct SolConnectSDK(Rc<Shell>);
 
@@ -40,10 +34,6 @@ impl SolConnectSDK {
     }
 
     /// Takes the profile, opens its database and loads it. A second call does nothing.
-    ///
-    /// Errors: `PROFILE_IN_USE` where another tab keeps it for more than 3 seconds, `STORAGE_FOREIGN`, `STORAGE_VERSION`, `STORAGE_REFUSED`,
-    /// `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`, `INVALID_ARGUMENT` where the application's transport refuses a
-    /// handler.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn initialize(&self) -> Promise {
         let shell = self.0.clone();
@@ -51,8 +41,6 @@ impl SolConnectSDK {
     }
 
     /// Connects a wallet, by its address.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`.
     #[wasm_bindgen(js_name = connectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] address: JsValue) -> Promise {
         let wallet = text("address", &address).and_then(|wallet| check_wallet(&wallet).map(|()| wallet));
@@ -60,33 +48,18 @@ impl SolConnectSDK {
     }
 
     /// Disconnects it: nothing syncs until the next.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = disconnectWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disconnect_wallet(&self) -> Promise {
         self.ask(Ok(()), |request, ()| Input::DisconnectWallet { request })
     }
 
     /// Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `INVALID_WALLET_ADDRESS`,
-    /// `WALLET_BLOCKED`, `SESSION_CREATION_FAILED` where this database holds the peer's side of the session already, `LIMIT_REACHED` at 1,000
-    /// sessions, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. The wallet itself may be the peer: a session of notes.
-    ///
-    /// @example
-    /// ```ts
-    /// const session = await sdk.startSession({ peerWallet });
-    /// if (session.success) console.log(session.data.session_id, session.data.lastSyncedSequence);
-    /// ```
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
         self.ask(text_field(&options, "peerWallet"), |request, peer_wallet| Input::OpenSession { request, peer_wallet })
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `STORAGE_FULL`,
-    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = endSession, unchecked_return_type = "Promise<Result<null>>")]
     pub fn end_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         self.ask(text("sessionId", &session_id), |request, session_id| Input::CloseSession { request, session_id })
@@ -94,25 +67,12 @@ impl SolConnectSDK {
 
     /// Starts a session that another wallet has begun with this one, and syncs its history. An invitation that was declined may
     /// be accepted all the same, and a session that is active already stays so.
-    ///
-    /// Errors: as `startSession`, and `UNKNOWN_SESSION` where there is no such invitation.
-    ///
-    /// @example
-    /// ```ts
-    /// sdk.on('onSessionInvited', async (sessionId, peerWallet) => {
-    ///   if (confirm(`${peerWallet} wants to talk.`)) await sdk.acceptSession(sessionId);
-    ///   else await sdk.declineSession(sessionId);
-    /// });
-    /// ```
     #[wasm_bindgen(js_name = acceptSession, unchecked_return_type = "Promise<Result<SessionView>>")]
     pub fn accept_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         self.ask(text("sessionId", &session_id), |request, session_id| Input::AcceptSession { request, session_id })
     }
 
     /// Forgets an invitation on this device, until its peer writes more. The peer is not told.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION` where there is no such
-    /// invitation, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = declineSession, unchecked_return_type = "Promise<Result<null>>")]
     pub fn decline_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         self.ask(text("sessionId", &session_id), |request, session_id| Input::DeclineSession { request, session_id })
@@ -120,9 +80,6 @@ impl SolConnectSDK {
 
     /// Blocks a wallet on this device: its invitations are not told, a session with it ends, and `startSession` with it is
     /// refused, until `unblockWallet`. What is stored stays. The wallet is not told.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (also for the own wallet), `INVALID_WALLET_ADDRESS`,
-    /// `WALLET_NOT_CONNECTED`, `LIMIT_REACHED` at 1,000 blocked wallets, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = blockWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn block_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] wallet: JsValue) -> Promise {
         self.ask(text("wallet", &wallet), |request, peer_wallet| Input::BlockWallet { request, peer_wallet })
@@ -130,16 +87,12 @@ impl SolConnectSDK {
 
     /// Unblocks a wallet; also one that is not blocked. What it wrote meanwhile invites again. A session with it is started
     /// by `startSession`.
-    ///
-    /// Errors: as `blockWallet`.
     #[wasm_bindgen(js_name = unblockWallet, unchecked_return_type = "Promise<Result<null>>")]
     pub fn unblock_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] wallet: JsValue) -> Promise {
         self.ask(text("wallet", &wallet), |request, peer_wallet| Input::UnblockWallet { request, peer_wallet })
     }
 
     /// The invitations of the connected wallet that wait for an answer, oldest first: at most 1,000.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getInvitations, unchecked_return_type = "Result<InvitationView[]>")]
     pub fn get_invitations(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.invitations()))))
@@ -147,23 +100,6 @@ impl SolConnectSDK {
 
     /// Queues a message of up to 8 KiB. Resolves when it is stored here; the relay gets it as soon as there is a
     /// connection. `contentType` is a media type.
-    ///
-    /// With `id`, a name of the application's own of 1 to 200 bytes, the call may be repeated, also after a reload: the
-    /// same content under the same id is the same message, and resolves with the first receipt. Without it, each call sends
-    /// one more message.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (also for an `id` of the form that the SDK gives in this session),
-    /// `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `INVALID_MESSAGE_FORMAT` (an empty text, an id or media type of the wrong
-    /// length), `MESSAGE_TOO_LARGE`, `MESSAGE_ID_TAKEN` where other content has this id, `OUTBOX_FULL` at 10,000 waiting
-    /// messages, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. What the relay refuses later is told
-    /// by `onStatusChanged`, as `failed` with the error.
-    ///
-    /// @example
-    /// ```ts
-    /// const sent = await sdk.sendMessage(session_id, 'Hello!');
-    /// const order = await sdk.sendMessage(session_id, 'Pay 5', { id: `order-${orderId}` });
-    /// if (!order.success && order.error.code === 'MESSAGE_ID_TAKEN') console.log('this order says something else');
-    /// ```
     #[wasm_bindgen(js_name = sendMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn send_message(
         &self,
@@ -180,9 +116,6 @@ impl SolConnectSDK {
     }
 
     /// Queues a new version of an own message.
-    ///
-    /// Errors: as `sendMessage`, and `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE` for a message of another wallet, `INVALID_ARGUMENT` for
-    /// one that failed: see `retryMessage`.
     #[wasm_bindgen(js_name = editMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn edit_message(
         &self,
@@ -194,8 +127,6 @@ impl SolConnectSDK {
     }
 
     /// Queues the deletion of an own message. One that failed leaves at once.
-    ///
-    /// Errors: as `editMessage`.
     #[wasm_bindgen(js_name = deleteMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn delete_message(
         &self,
@@ -206,17 +137,6 @@ impl SolConnectSDK {
     }
 
     /// Settles a conflict of versions with one that supersedes all that this device knows.
-    ///
-    /// Errors: as `editMessage`.
-    ///
-    /// @example
-    /// ```ts
-    /// sdk.on('onConflictDetected', (sessionId, conflicts) => {
-    ///   for (const { kind, messageId, conflictingVersions } of conflicts) {
-    ///     if (kind === 'concurrent_versions') void sdk.resolveConflict(sessionId, messageId, merge(conflictingVersions));
-    ///   }
-    /// });
-    /// ```
     #[wasm_bindgen(js_name = resolveConflict, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn resolve_conflict(
         &self,
@@ -230,15 +150,6 @@ impl SolConnectSDK {
     /// Takes back a message of this device that was never on its way to the relay: it leaves the outbox for good, with its queued
     /// edits, and an `id` that the application gave is free again. Also gives up one that failed. After a reload, a message that
     /// was queued while the relay could be reached counts as sent.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `MESSAGE_SENT` for one that is sent or on its way:
-    /// delete it instead, `NOT_YOUR_MESSAGE`, `UNKNOWN_MESSAGE`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
-    ///
-    /// @example
-    /// ```ts
-    /// const cancelled = await sdk.cancelMessage(sent.messageId);
-    /// if (!cancelled.success && cancelled.error.code === 'MESSAGE_SENT') await sdk.deleteMessage(session_id, sent.messageId);
-    /// ```
     #[wasm_bindgen(js_name = cancelMessage, unchecked_return_type = "Promise<Result<null>>")]
     pub fn cancel_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -247,23 +158,12 @@ impl SolConnectSDK {
 
     /// Queues a message that failed once more, behind all that waits. It keeps its id, but for one that was refused because its
     /// id belongs to another message: that has got a new one.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` for one that has not failed, and as `sendMessage`.
     #[wasm_bindgen(js_name = retryMessage, unchecked_return_type = "Promise<Result<DeliveryReceipt>>")]
     pub fn retry_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         self.ask(text("messageId", &message_id), |request, message_id| Input::Retry { request, message_id })
     }
 
     /// Tells the handler of each message of other devices, once.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
-    ///
-    /// @example
-    /// ```ts
-    /// const subscription = await sdk.subscribeToMessages(session_id, (message) => {
-    ///   list.append(Object.assign(document.createElement('li'), { textContent: message.text }));
-    /// });
-    /// ```
     #[wasm_bindgen(js_name = subscribeToMessages, unchecked_return_type = "Promise<Result<Subscription>>")]
     pub fn subscribe_to_messages(
         &self,
@@ -276,15 +176,6 @@ impl SolConnectSDK {
 
     /// The last messages, oldest first: `limit` of them (100 by default), before a place in the log (`beforeSequence`) or of all with
     /// the queued ones.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`.
-    ///
-    /// @example
-    /// ```ts
-    /// const page = await sdk.getStoredMessages(session_id, 50);
-    /// const first = page.success && page.data[0]?.sequenceNumber;
-    /// if (first) await sdk.getStoredMessages(session_id, 50, first); // the page before
-    /// ```
     #[wasm_bindgen(js_name = getStoredMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
     pub fn get_stored_messages(
         &self,
@@ -301,8 +192,6 @@ impl SolConnectSDK {
     }
 
     /// The messages that the relay has not acknowledged, oldest first in each session.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
@@ -312,17 +201,6 @@ impl SolConnectSDK {
     /// Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored,
     /// with the number of entries that came into the stored log since the call: messages, edits and deletions of this
     /// device and of all others, whether this call or something else brought them. 0 where nothing was missing.
-    ///
-    /// A message that the relay refuses for good does not make the sync fail: an empty entry takes its place, which counts
-    /// too. `onStatusChanged` tells of it with `failed` and the error; it stays in `getStoredMessages` with its text and `error`,
-    /// the last 100 of each session, until `retryMessage`, `cancelMessage` or `deleteMessage`. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error
-    /// when they are done; `onSyncCompleted` and `onSyncFailed` tell of each session.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`; after one failed
-    /// attempt and `maxRetries` more `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`,
-    /// `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `NOT_ANNOUNCED`; where the session has stopped `RELAY_ROLLED_BACK`,
-    /// `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile `COUNTER_REUSED`; and
-    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`. What is queued stays queued.
     #[wasm_bindgen(js_name = syncMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn sync_messages(
         &self,
@@ -333,16 +211,12 @@ impl SolConnectSDK {
     }
 
     /// Sends what is queued, of all sessions. Resolves as `syncMessages` does, but counts only entries of this device.
-    ///
-    /// Errors: as `syncMessages`.
     #[wasm_bindgen(js_name = processQueuedMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn process_queued_messages(&self) -> Promise {
         self.ask(Ok(None), |request, session_id| Input::Sync { request, session_id, scope: SyncScope::Outbox })
     }
 
     /// Syncs a session every `intervalMs`: 250 milliseconds to a day, by default the `syncIntervalMs` of the configuration.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = enableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn enable_auto_sync(
         &self,
@@ -354,16 +228,12 @@ impl SolConnectSDK {
     }
 
     /// Ends that; also where it was off.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = disableAutoSync, unchecked_return_type = "Promise<Result<null>>")]
     pub fn disable_auto_sync(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
         self.auto_sync(&session_id, Ok(None))
     }
 
     /// Where syncing stands.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getSyncStatus, unchecked_return_type = "Result<SyncStatus>")]
     pub fn get_sync_status(&self) -> JsValue {
         result(self.0.engine().map(|engine| {
@@ -382,32 +252,24 @@ impl SolConnectSDK {
     }
 
     /// The connection to the relay.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getConnectionStatus, unchecked_return_type = "Result<ConnectionState>")]
     pub fn get_connection_status(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.connection()))))
     }
 
     /// The address of the connected wallet; `null` where none is.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getCurrentWallet, unchecked_return_type = "Result<string | null>")]
     pub fn get_current_wallet(&self) -> JsValue {
         result(self.0.engine().map(|engine| engine.read(|client| client.wallet().map_or(JsValue::NULL, JsValue::from))))
     }
 
     /// The sessions of the connected wallet that are started.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.sessions()))))
     }
 
     /// Every session that is stored here, also those that were ended (`isActive`).
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getStoredSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_stored_sessions(&self) -> JsValue {
         result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.stored_sessions()))))
@@ -415,32 +277,24 @@ impl SolConnectSDK {
 
     /// Who this database is: one id in all sessions. Another takes its place where the database was copied or set back
     /// (`onDeviceReplaced`).
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getDeviceId, unchecked_return_type = "Result<string>")]
     pub fn get_device_id(&self) -> JsValue {
         result(self.0.engine().map(|engine| engine.read(|client| client.device_id().into())))
     }
 
     /// The devices of a session, as the relay last told.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
     #[wasm_bindgen(js_name = getDevices, unchecked_return_type = "Result<DeviceState[]>")]
     pub fn get_devices(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
         result(self.of_session(&session_id, |client, session_id| with_clocks(&client.devices(session_id))))
     }
 
     /// How syncing a session went, since `initialize`.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
     #[wasm_bindgen(js_name = getSyncStats, unchecked_return_type = "Result<SyncStats>")]
     pub fn get_sync_stats(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
         result(self.of_session(&session_id, |client, session_id| to_js(&client.stats(session_id).unwrap_or_default())))
     }
 
     /// Works offline by wish, or no longer.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = setOffline, unchecked_return_type = "Result<null>")]
     pub fn set_offline(&self, offline: bool) -> JsValue {
         result(self.0.engine().map(|engine| {
@@ -450,9 +304,6 @@ impl SolConnectSDK {
     }
 
     /// Forgets the stored log of a session, not what is queued. The relay is not asked for it again.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`, `STORAGE_FULL`,
-    /// `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = clearStoredMessages, unchecked_return_type = "Promise<Result<null>>")]
     pub fn clear_stored_messages(
         &self,
@@ -462,8 +313,6 @@ impl SolConnectSDK {
     }
 
     /// All stored messages as JSON text. What is queued is not among them.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`, `UNKNOWN_ERROR` where the export is too long for one text.
     #[wasm_bindgen(js_name = exportMessages, unchecked_return_type = "Promise<Result<string>>")]
     pub fn export_messages(&self) -> Promise {
         let shell = self.0.clone();
@@ -473,16 +322,6 @@ impl SolConnectSDK {
     /// Takes in what another device of a session exported; resolves with the number of entries that were new: messages,
     /// edits and deletions. Sessions of
     /// other wallets are skipped.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT` (no export, or one of another version), `WALLET_NOT_CONNECTED`,
-    /// `INVALID_MESSAGE_FORMAT` where the messages do not follow what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`,
-    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
-    ///
-    /// @example
-    /// ```ts
-    /// const backup = await sdk.exportMessages();
-    /// if (backup.success) await other.importMessages(backup.data);
-    /// ```
     #[wasm_bindgen(js_name = importMessages, unchecked_return_type = "Promise<Result<number>>")]
     pub fn import_messages(&self, #[wasm_bindgen(unchecked_param_type = "string")] data: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -490,8 +329,6 @@ impl SolConnectSDK {
     }
 
     /// `read` as `markMessageAsRead`; `delivered` is told by itself, so it changes nothing.
-    ///
-    /// Errors: as `markMessageAsRead`.
     #[wasm_bindgen(js_name = updateMessageStatus, unchecked_return_type = "Promise<Result<null>>")]
     pub fn update_message_status(
         &self,
@@ -502,14 +339,6 @@ impl SolConnectSDK {
     }
 
     /// The user saw this message and all before it in its session. One that is still queued is left as it is.
-    ///
-    /// The id is enough: an id that the SDK gave has its session in it, and others are looked for in all stored sessions, the
-    /// newest messages of each first. Where several messages have the same id (in different sessions, or of the two wallets
-    /// of one), which only applications and other clients can give, one of them is meant, and which one is not promised:
-    /// give ids that nobody else gives.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `WALLET_NOT_CONNECTED`, `UNKNOWN_SESSION`,
-    /// `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
     #[wasm_bindgen(js_name = markMessageAsRead, unchecked_return_type = "Promise<Result<null>>")]
     pub fn mark_message_as_read(
         &self,
@@ -519,10 +348,6 @@ impl SolConnectSDK {
     }
 
     /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
-    ///
-    /// The id is enough, as for `markMessageAsRead`; where several messages have it, one that is queued goes first.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getMessageStatus, unchecked_return_type = "Promise<Result<MessageStatus>>")]
     pub fn get_message_status(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
@@ -530,9 +355,6 @@ impl SolConnectSDK {
     }
 
     /// A message that is stored here, as `getStoredMessages` shows it. The id is enough, as for `getMessageStatus`.
-    ///
-    /// Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for the id of an edit or a deletion),
-    /// `STORAGE_ERROR`.
     #[wasm_bindgen(js_name = getMessage, unchecked_return_type = "Promise<Result<MessageView>>")]
     pub fn get_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();

@@ -197,7 +197,7 @@ export class SolConnectSDK {
 
   /**
    * Starts a session that another wallet has begun with this one (`sessionInvited`), and syncs its history. An invitation that
-   * was declined may be accepted too.
+   * was declined may be accepted too, and a session that is active already stays so.
    *
    * Errors: as `startSession`, and `UNKNOWN_SESSION` where there is no such invitation.
    *

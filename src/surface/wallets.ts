@@ -7,7 +7,10 @@ import { functionOf } from './arguments.js';
 import { describe, SyncError } from './errors.js';
 
 /** A wallet's public key: 32 bytes, base58, or what prints as that, like a `PublicKey` of web3.js. */
-export type PublicKeyLike = string | Uint8Array | { toString(): string };
+export type PublicKeyLike = string | Uint8Array | {
+  /** The base58. */
+  toString(): string;
+};
 
 /**
  * What connects as a wallet: a provider that an extension injects (`window.phantom.solana`), an adapter of wallet-adapter or
@@ -361,6 +364,7 @@ function opened(address: string, sign: ((message: Uint8Array) => unknown) | unde
 export interface WalletSearch {
   /** Those that are there now: the same list while nothing changed. */
   readonly wallets: readonly StandardWallet[];
+  /** Ends it. */
   stop(): void;
 }
 
