@@ -152,6 +152,21 @@ fn a_declined_invitation_is_told_again_when_more_is_written() {
 }
 
 #[test]
+fn what_comes_while_a_refusal_is_being_stored_is_told() {
+    let mut desk = alone();
+    invite(&mut desk, 1);
+    assert_eq!(invited(&mut desk).len(), 1);
+    desk.held = Some(Default::default());
+    desk.ask(|request| Input::BlockWallet { request, peer_wallet: "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA".into() });
+    desk.ask(|request| Input::DeclineSession { request, session_id: session() });
+    invite(&mut desk, 2);
+    while !desk.held.as_ref().unwrap().is_empty() {
+        desk.persist();
+    }
+    assert_eq!(invited(&mut desk), [(session(), PEER.to_owned())]);
+}
+
+#[test]
 fn a_blocked_wallet_neither_invites_nor_is_written_to() {
     let mut desk = alone();
     invite(&mut desk, 1);

@@ -79,19 +79,15 @@ impl Invitations {
     /// The transaction is on disk.
     pub fn commit(&mut self) {
         for (session_id, record) in std::mem::take(&mut self.next).into_iter() {
+            // Also one that was declined and came again in this transaction.
+            self.told.remove(&session_id);
             match record {
-                Some(record) => {
-                    if record.answer != Answer::None {
-                        self.told.remove(&session_id);
-                    }
-                    self.stored.insert(session_id, record);
-                }
+                Some(record) => self.stored.insert(session_id, record),
                 None => {
-                    self.told.remove(&session_id);
                     self.heads.remove(&session_id);
-                    self.stored.remove(&session_id);
+                    self.stored.remove(&session_id)
                 }
-            }
+            };
         }
     }
 
