@@ -36,7 +36,12 @@ impl Engine {
     pub fn session(&self, session_id: &str) -> Result<SessionView, SyncError> {
         let sessions = self.read(|client| client.stored_sessions());
         let session = sessions.into_iter().find(|session| session.session_id == session_id);
-        session.ok_or_else(|| SyncError::new(ErrorCode::UnknownSession, "the session was not started on this device"))
+        session.ok_or_else(|| {
+            SyncError::new(
+                ErrorCode::UnknownSession,
+                "the session was not started on this device: call startSession, or acceptSession for an invitation",
+            )
+        })
     }
 
     /// `getStoredMessages`: the last `limit` messages before a sequence number, or of all with the queued ones.

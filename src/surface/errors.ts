@@ -28,17 +28,17 @@ export class SyncError extends Error implements SdkError {
 
 // What follows from the codes that the surface raises itself. Those of the engine come with these facts.
 const FACTS: { readonly [code in ErrorCode]?: readonly [ErrorCategory, boolean, string] } = {
-  INVALID_ARGUMENT: ['validation', false, 'A value given to the SDK is out of its range.'],
+  INVALID_ARGUMENT: ['validation', false, 'This app made a mistake. If it happens again, tell those who make it.'],
   INVALID_WALLET_ADDRESS: ['validation', false, 'This is not a wallet address.'],
   SESSION_CREATION_FAILED: ['validation', false, 'The conversation could not be started.'],
-  SDK_NOT_INITIALIZED: ['system', true, 'The SDK is not ready yet.'],
-  SDK_INITIALIZATION_FAILED: ['system', true, 'The SDK could not start.'],
+  SDK_NOT_INITIALIZED: ['system', true, 'This app is not ready yet. Try again in a moment.'],
+  SDK_INITIALIZATION_FAILED: ['system', true, 'This app could not start. Reload the page.'],
   CONNECTION_FAILED: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
   RELAY_DISCONNECTED: ['network', true, 'The connection to the relay was lost. It will be made again by itself.'],
   CRYPTO_ERROR: ['crypto', false, 'A cryptographic operation failed in this browser.'],
   STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
   STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],
-  STORAGE_FOREIGN: ['system', false, 'This page stores something else under the name that this app wants to use. Nothing was changed.'],
+  STORAGE_FOREIGN: ['system', false, 'What is stored in this browser under this name belongs to something else. Nothing was changed.'],
   STORAGE_MISSING: ['system', false, 'This environment has no storage for messages.'],
   INSECURE_CONTEXT: ['system', false, 'This page must be opened over a secure connection (https).'],
   CONNECTION_BLOCKED: ['network', false, "This page's own rules do not let it reach the relay. Your messages are kept."],

@@ -81,7 +81,7 @@ codes! {
     /// A session could not be created.
     SessionCreationFailed = "SESSION_CREATION_FAILED", Validation, false, "The conversation could not be started.";
     /// The session is not known here.
-    UnknownSession = "UNKNOWN_SESSION", Validation, false, "This conversation is not known on this device. Start it first.";
+    UnknownSession = "UNKNOWN_SESSION", Validation, false, "This conversation is not open on this device. If you were invited to it, accept first; otherwise start it.";
     /// The message is not known here.
     UnknownMessage = "UNKNOWN_MESSAGE", Validation, false, "This message is not known on this device.";
     /// The message is on its way to the relay, or was.
@@ -89,13 +89,13 @@ codes! {
     /// Another wallet wrote the message.
     NotYourMessage = "NOT_YOUR_MESSAGE", Validation, false, "Only the person who wrote a message can change it.";
     /// A message or frame does not have the form it must have.
-    InvalidMessageFormat = "INVALID_MESSAGE_FORMAT", Validation, false, "The message has the wrong form.";
+    InvalidMessageFormat = "INVALID_MESSAGE_FORMAT", Validation, false, "This message cannot be sent as it is. It may be empty.";
     /// Not 32 bytes of base58.
     InvalidWalletAddress = "INVALID_WALLET_ADDRESS", Validation, false, "This is not a wallet address.";
     /// An option or argument is out of its range.
-    InvalidArgument = "INVALID_ARGUMENT", Validation, false, "A value given to the SDK is out of its range.";
+    InvalidArgument = "INVALID_ARGUMENT", Validation, false, "This app made a mistake. If it happens again, tell those who make it.";
     /// A clock has a negative, fractional or huge counter, or too many devices.
-    InvalidVectorClock = "INVALID_VECTOR_CLOCK", Validation, false, "A vector clock has the wrong form.";
+    InvalidVectorClock = "INVALID_VECTOR_CLOCK", Validation, false, "This app made a mistake. If it happens again, tell those who make it.";
     /// The message is above the limit.
     MessageTooLarge = "MESSAGE_TOO_LARGE", Validation, false, "The message is too long.";
     /// The frame is above the limit.
@@ -103,7 +103,7 @@ codes! {
     /// Too many messages wait in the outbox.
     OutboxFull = "OUTBOX_FULL", Validation, true, "Too many messages are waiting. Go online to send them first.";
     /// A count of devices, sessions or subscriptions is at its limit.
-    LimitReached = "LIMIT_REACHED", Validation, false, "A limit was reached.";
+    LimitReached = "LIMIT_REACHED", Validation, false, "There are too many here: of conversations, devices or blocked people. Remove some and try again.";
     /// A wallet is needed first.
     WalletNotConnected = "WALLET_NOT_CONNECTED", Auth, true, "Connect a wallet first.";
     /// The user has blocked this wallet.
@@ -131,9 +131,9 @@ codes! {
     /// Another tab uses this profile.
     ProfileInUse = "PROFILE_IN_USE", System, true, "This account is open in another tab. Close it there or use it there.";
     /// `initialize` must be called first.
-    SdkNotInitialized = "SDK_NOT_INITIALIZED", System, true, "The SDK is not ready yet.";
+    SdkNotInitialized = "SDK_NOT_INITIALIZED", System, true, "This app is not ready yet. Try again in a moment.";
     /// Starting failed.
-    SdkInitializationFailed = "SDK_INITIALIZATION_FAILED", System, true, "The SDK could not start.";
+    SdkInitializationFailed = "SDK_INITIALIZATION_FAILED", System, true, "This app could not start. Reload the page.";
     /// The relay has less than this device saw it acknowledge: it was set back.
     RelayRolledBack = "RELAY_ROLLED_BACK", Relay, false, "The relay has lost messages that it had confirmed. Ask its operator to restore them.";
     /// The relay's log is another than the one that this device has stored: it was changed, or is shown to others otherwise.
@@ -151,11 +151,11 @@ codes! {
     /// A counter or id was used before for another message.
     CounterReused = "COUNTER_REUSED", Relay, false, "This device was copied or restored. It goes on under a new name.";
     /// The name that the application gave belongs to another message of this wallet.
-    MessageIdTaken = "MESSAGE_ID_TAKEN", Validation, false, "Another message has this name already.";
+    MessageIdTaken = "MESSAGE_ID_TAKEN", Validation, false, "Another message was sent under the same name. Send this one again.";
     /// The message of this name is in the log, written by another device of the wallet.
     AlreadyStored = "ALREADY_STORED", Relay, true, "This message has arrived already.";
     /// A frame's `type` is not known.
-    UnknownFrame = "UNKNOWN_FRAME", Relay, false, "The other side speaks a newer version.";
+    UnknownFrame = "UNKNOWN_FRAME", Relay, false, "The other side uses a newer version of this app. Reload the page.";
     /// Anything else.
     UnknownError = "UNKNOWN_ERROR", System, true, "Something unexpected happened.";
 }

@@ -4,7 +4,7 @@ mod desk;
 
 use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, SyncScope, Write};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope, Write};
 use solconnect_sync_core::conflict::{ConflictKind, LogRange};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
@@ -184,6 +184,53 @@ fn sockets_that_do_not_open_are_retried_with_growing_waits() {
     desk.lose();
     let wait_ms = desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms;
     assert!(wait_ms <= 1_000, "a relay that made sense is asked again soon: {wait_ms} ms");
+}
+
+/// A device whose attempts have failed so often that the waits are long.
+fn desk_far_from_the_relay() -> Desk {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    for _ in 0..20 {
+        desk.wait(CONNECT_TIMEOUT_MS);
+        desk.wait(desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms);
+    }
+    desk.wait(CONNECT_TIMEOUT_MS);
+    assert_eq!(desk.client.connection(), ConnectionState::Waiting);
+    desk
+}
+
+#[test]
+fn who_asks_gets_an_attempt_at_once_and_short_waits_after() {
+    let ways: [fn(&mut Desk); 4] = [
+        |desk| drop(desk.ask(|request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything })),
+        |desk| drop(desk.ask(|request| Input::Sync { request, session_id: None, scope: SyncScope::Everything })),
+        |desk| desk.feed(Input::Awake),
+        |desk| {
+            desk.feed(Input::SetOffline { offline: true });
+            desk.feed(Input::SetOffline { offline: false });
+        },
+    ];
+    for (place, ask) in ways.iter().enumerate() {
+        let mut desk = desk_far_from_the_relay();
+        let connects = desk.connects;
+        ask(&mut desk);
+        assert_eq!((desk.connects, desk.client.connection()), (connects + 1, ConnectionState::Connecting), "way {place}");
+        for failures in 0..3 {
+            desk.wait(CONNECT_TIMEOUT_MS);
+            let wait_ms = desk.client.next_timeout_ms().unwrap() - desk.now.monotonic_ms;
+            assert!(wait_ms <= 1_000 << failures, "way {place}: {wait_ms} ms after {failures} failures");
+            desk.wait(wait_ms);
+        }
+    }
+}
+
+#[test]
+fn a_sync_of_nothing_connects_at_once_too() {
+    let mut desk = Desk::unconnected(ClientConfig::default(), Default::default());
+    desk.call(|request| Input::CloseSession { request, session_id: session() }).unwrap();
+    desk.wait(CONNECT_TIMEOUT_MS);
+    let connects = desk.connects;
+    assert_eq!(desk.call(|request| Input::Sync { request, session_id: None, scope: SyncScope::Everything }), Ok(Reply::Count(0)));
+    assert_eq!(desk.connects, connects + 1);
 }
 
 #[test]

@@ -141,7 +141,9 @@ impl Client {
             Some(session) if context.wallet == Some(session.wallet()) => Ok((session, context)),
             _ => {
                 let shown: String = session_id.chars().take(80).collect();
-                Err(SyncError::new(ErrorCode::UnknownSession, format!("session {shown} was not started on this device")))
+                let message =
+                    format!("session {shown} was not started on this device: call startSession, or acceptSession for an invitation");
+                Err(SyncError::new(ErrorCode::UnknownSession, message))
             }
         }
     }
@@ -203,6 +205,7 @@ impl Client {
         let wallet = context.wallet;
         let is_meant = |session: &Session| wallet == Some(session.wallet()) && session.has_work();
         let count = sessions.values().filter(|session| is_meant(session)).count();
+        context.link.hurry(now);
         if count == 0 {
             context.actions.push(Action::Reply { request, result: Ok(Reply::Count(0)) });
             return Ok(());
@@ -210,7 +213,6 @@ impl Client {
         if is_offline {
             return Err(offline_by_wish());
         }
-        context.link.hurry(now);
         context.calls.insert(request, count);
         for session in sessions.visit_all().filter(|session| is_meant(session)) {
             session.sync(&mut context, request, scope);

@@ -133,13 +133,16 @@ impl Link {
         code
     }
 
-    /// No connection is wanted.
+    /// No connection is wanted. Who wants one again is somebody who asks.
     pub fn rest(&mut self) {
+        self.failures = 0;
         self.phase = Phase::Idle;
     }
 
-    /// An attempt that waits is made now: somebody asked, or the network is back.
+    /// An attempt that waits is made now, and those that follow wait as after the first: somebody asked, or the network is
+    /// back. What failed before says nothing of it.
     pub fn hurry(&mut self, now: Now) {
+        self.failures = 0;
         if let Phase::Waiting { until_ms } = &mut self.phase {
             *until_ms = now.monotonic_ms;
         }
