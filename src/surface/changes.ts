@@ -23,7 +23,7 @@ export class Changes {
     this.#observe();
   }
 
-  /** Another wallet is connected, or none. */
+  /** Another wallet is connected, or none, or the one that is leaves soon. */
   tellWallet(): void {
     this.#tell({ type: 'wallet' });
   }

@@ -96,8 +96,8 @@ export class Listeners {
   add(event: unknown, handler: Handler): () => void {
     const name = nameOf(event);
     functionOf('the handler', handler);
-    this.remove(event, handler);
-    this.#listeners = [...this.#listeners, { event: event as string, handler }];
+    const isThere = this.#listeners.some((listener) => listener.event === event && listener.handler === handler);
+    if (!isThere) this.#listeners = [...this.#listeners, { event: event as string, handler }];
     this.#forward(name);
     return () => this.remove(event, handler);
   }
@@ -132,10 +132,11 @@ export class Listeners {
     this.#tell(name, FIELDS[name].map((field) => event[field]));
   }
 
-  /** A handler that throws is reported and disturbs nobody. */
+  /** A handler that throws is reported and disturbs nobody. As of an `EventTarget`: one that was removed meanwhile does not hear it, nor one that was added. */
   #tell(name: EventName, values: readonly unknown[]): void {
-    for (const { event, handler } of this.#listeners) {
-      if (event !== name && event !== oldName(name)) continue;
+    for (const listener of this.#listeners) {
+      const { event, handler } = listener;
+      if ((event !== name && event !== oldName(name)) || !this.#listeners.includes(listener)) continue;
       const fields = FIELDS[name].map((field, place) => [field, values[place]] as const).filter(([, value]) => value !== undefined);
       try {
         if (event === name) (handler as (event: object) => void)(Object.fromEntries(fields));

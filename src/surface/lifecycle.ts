@@ -31,8 +31,11 @@ type Audience = readonly [Listeners, ...{ attach(engine: wasm.SolConnectSDK | nu
 const KEYS = { local: Symbol('local'), last: Symbol('last') } as const;
 
 export class Lifecycle {
-  account: Account | null = null;
   isRunning = false;
+  /** The one that runs. */
+  #account: Account | null = null;
+  /** How many calls wait for their turn that take the wallet away: from when that is known, nothing of it is given any more. */
+  #departures = 0;
   #config: Config;
   /** What the last `initialize` makes ready. */
   #ready: Promise<Directory> | null = null;
@@ -53,11 +56,19 @@ export class Lifecycle {
   #last: string | null = null;
   #audience: Audience;
   #onAccount: (account: Account | null) => void;
+  #onDeparture: () => void;
 
-  constructor(config: Config, audience: Audience, onAccount: (account: Account | null) => void) {
+  /** `onAccount` is told which account runs, `onDeparture` that the one that runs is about to leave, or stays after all. */
+  constructor(config: Config, audience: Audience, onAccount: (account: Account | null) => void, onDeparture: () => void) {
     this.#config = config;
     this.#audience = audience;
     this.#onAccount = onAccount;
+    this.#onDeparture = onDeparture;
+  }
+
+  /** The wallet that is connected and stays so. */
+  get account(): Account | null {
+    return this.#departures > 0 ? null : this.#account;
   }
 
   /** What goes wrong where nobody waits for it. */
@@ -100,13 +111,13 @@ export class Lifecycle {
     this.#ready = null;
     this.#run += 1;
     this.#turn += 1;
-    await this.#enqueue(() => this.#replace(null));
+    await this.#leave((leave) => this.#enqueue(leave));
   }
 
   /** Works offline by wish, or no longer; also for wallets that come later. */
   setOffline(isOffline: boolean): void {
     this.#isOffline = isOffline;
-    this.account?.engine.setOffline(isOffline);
+    this.#account?.engine.setOffline(isOffline);
   }
 
   /** Connects a wallet, asking the person where the wallet does. */
@@ -122,7 +133,7 @@ export class Lifecycle {
     try {
       const directory = await abortable(ready, signal);
       const opened = await abortable(this.#open(choice, directory), signal);
-      await abortable(this.#enqueue(() => this.#switch(turn, opened, directory)), signal);
+      await abortable(this.#switchInTurn(turn, opened, directory), signal);
       // A later call may ask for the same: all are right when the last one is.
       for (let known = turn; this.#latest.turn > known && isSameChoice(this.#latest.choice, choice);) {
         known = this.#latest.turn;
@@ -130,7 +141,7 @@ export class Lifecycle {
       }
       // Or for another that is the same wallet, whose turn is next.
       if (turn !== this.#turn) await abortable(this.#queue, signal);
-      if (this.account?.address !== opened.address) throw superseded('another call');
+      if (this.#account?.address !== opened.address) throw superseded('another call');
       return { address: opened.address, kind: opened.kind };
     } catch (thrown) {
       // What was given up must not come about when the wallet answers after all.
@@ -143,14 +154,46 @@ export class Lifecycle {
   async disconnect(wipe: boolean): Promise<void> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     this.#turn += 1;
-    const directory = await this.#ready;
-    await this.#enqueue(async () => {
-      await this.#replace(null);
-      await directory.forgetLast();
-      if (!wipe) return;
-      if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
-      await directory.wipe(this.#last);
+    const ready = this.#ready;
+    await this.#leave(async (leave) => {
+      const directory = await ready;
+      await this.#enqueue(async () => {
+        await leave();
+        await directory.forgetLast();
+        if (!wipe) return;
+        if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
+        await directory.wipe(this.#last);
+      });
     });
+  }
+
+  /** From now on nothing of the wallet is given; in its turn the work has it leave. */
+  async #leave(work: (leave: () => Promise<void>) => Promise<void>): Promise<void> {
+    const arrive = this.#depart();
+    try {
+      await work(async () => {
+        const replaced = this.#replace(null);
+        arrive();
+        await replaced;
+      });
+    } finally {
+      arrive();
+    }
+  }
+
+  /** Returns what ends it, once. */
+  #depart(): () => void {
+    let isOver = false;
+    const change = (by: 1 | -1): void => {
+      const shown = this.account;
+      this.#departures += by;
+      if (this.account !== shown) this.#onDeparture();
+    };
+    change(1);
+    return () => {
+      if (!isOver) change(-1);
+      isOver = true;
+    };
   }
 
   /** Calls that ask for the same wallet at the same time have their answer at the same time: none of them supersedes another. */
@@ -187,20 +230,32 @@ export class Lifecycle {
     return { address: wallet.address, kind: wallet.kind, wallet };
   }
 
+  /** As `#switch`, in its turn. It is known which wallet comes: nothing of another one is given from now on. */
+  async #switchInTurn(turn: number, opened: Opened, directory: Directory): Promise<void> {
+    const isSame = turn !== this.#turn || this.#account?.address === opened.address;
+    const arrive = isSame ? () => {} : this.#depart();
+    await this.#enqueue(() => {
+      const switched = this.#switch(turn, opened, directory);
+      arrive();
+      return switched;
+    });
+  }
+
   /** Has this wallet's engine run, unless its turn is over. */
   async #switch(turn: number, { address, kind, wallet }: Opened, directory: Directory): Promise<void> {
     if (turn !== this.#turn) return;
-    const isSame = this.account?.address === address;
+    const isSame = this.#account?.address === address;
+    if (isSame && wallet && this.#account?.wallet === wallet) return;
     if (!isSame) await this.#replace(null);
-    const engine = this.account?.engine ?? (await this.#start(address));
-    this.account?.unwatch();
+    const engine = this.#account?.engine ?? (await this.#start(address));
+    this.#account?.unwatch();
     const account: Account = { address, kind, engine, wallet, unwatch: () => {} };
     await this.#replace(account);
     try {
       if (wallet) account.unwatch = wallet.onAccountChanged((now) => this.#follow(wallet, now, directory));
     } catch (thrown) {
-      await this.#replace(null);
-      throw thrown;
+      const { code, message, cause } = errorOf(thrown);
+      this.#warn(new SyncError(code, `another account that is chosen in the wallet will not be noticed: ${message}`, { cause }));
     }
     directory.remember(address, kind).catch((thrown: unknown) => this.#warn(thrown));
   }
@@ -228,8 +283,8 @@ export class Lifecycle {
 
   /** Puts an account in the place of the one that runs. What is asked of the former is answered before. */
   async #replace(account: Account | null): Promise<void> {
-    const former = this.account;
-    this.account = account;
+    const former = this.#account;
+    this.#account = account;
     if (account) this.#last = account.address;
     if (former?.address !== account?.address) this.#onAccount(account);
     if (former && former.engine !== account?.engine) {
@@ -242,14 +297,14 @@ export class Lifecycle {
 
   /** The person switched to another account in the wallet, or left it. */
   #follow(wallet: OpenWallet, address: string | null, directory: Directory): void {
-    if (this.account?.wallet !== wallet) return;
+    if (this.#account?.wallet !== wallet) return;
     // Also where it is back at the account that is connected: another one may wait for its turn.
     const turn = (this.#turn += 1);
-    const followed = this.#enqueue(async () => {
-      if (turn !== this.#turn || this.account?.address === address) return;
-      if (address === null) await this.#replace(null);
-      else await this.#switch(turn, { address, kind: wallet.kind, wallet }, directory);
-    });
+    const followed = address === null
+      ? this.#leave((leave) => this.#enqueue(async () => {
+        if (turn === this.#turn) await leave();
+      }))
+      : this.#switchInTurn(turn, { address, kind: wallet.kind, wallet }, directory);
     followed.catch((thrown: unknown) => this.#warn(thrown));
   }
 

@@ -59,8 +59,8 @@ export class SolConnectSDK {
   }
 
   #listeners = new Listeners();
-  #subscriptions = new Subscriptions((error) => this.#listeners.emit('warning', { error }));
   #changes = new Changes();
+  #subscriptions = new Subscriptions(this.#changes, (error) => this.#listeners.emit('warning', { error }));
   #lifecycle: Lifecycle;
   #reasons: Reasons;
   #lists: MessageLists;
@@ -77,7 +77,7 @@ export class SolConnectSDK {
       this.#changes.tellWallet();
       this.#subscriptions.attach(account);
       this.#listeners.emit('walletChanged', { address: account?.address ?? null });
-    });
+    }, () => this.#changes.tellWallet());
     this.on('connectionChanged', ({ state }) => this.#reasons.take(state));
     const source: Source = {
       storedMessages: (sessionId, limit, beforeSequence) => this.#call((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence)),
@@ -333,8 +333,8 @@ export class SolConnectSDK {
   /**
    * Tells the handler of each message of other devices, once and in order. `from` says where it begins: `'now'` (default)
    * with what arrives after the call; `'stored'` with the first message that is stored; a number with the first one after
-   * that sequence number. A subscription lasts until it is ended, also over `cleanup` and another wallet; then it is silent
-   * until its wallet is back, and tells first what was stored meanwhile.
+   * that sequence number. A subscription lasts until it is ended, also over `cleanup`, another wallet and a wipe; then it is
+   * silent until its wallet is back and the session is started there, and tells first what was stored meanwhile.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_ERROR`; `CALL_SUPERSEDED` where the wallet leaves before it is told
    * all of the past.

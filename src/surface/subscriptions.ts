@@ -2,9 +2,11 @@
 
 import type { SdkError, SolConnectSDK as Engine, Subscription } from '../solconnect_sync.js';
 import { invalid, textOf } from './arguments.js';
+import type { Changes } from './changes.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Account } from './lifecycle.js';
 import { type Message, messageOf } from './message.js';
+import { sessionOf } from './source.js';
 
 /** Messages that are read at once where a subscription begins in the past. */
 const PAGE_MESSAGES = 200;
@@ -45,10 +47,15 @@ export class Subscriptions {
   #subscribers = new Set<Subscriber>();
   /** The one that runs: one that was freed may not be called. */
   #engine: Engine | null = null;
+  /** Those whose session is not stored: what was stored of it is wiped. They hear it when it is started again. */
+  #waiting = new Set<Subscriber>();
+  #stopWaiting: (() => void) | null = null;
+  #changes: Pick<Changes, 'add'>;
   #warn: (error: SyncError) => void;
 
-  /** `warn` is told what goes wrong where nobody waits for it. */
-  constructor(warn: (error: SyncError) => void) {
+  /** `changes` tell of sessions that are started; `warn` is told what goes wrong where nobody waits for it. */
+  constructor(changes: Pick<Changes, 'add'>, warn: (error: SyncError) => void) {
+    this.#changes = changes;
     this.#warn = warn;
   }
 
@@ -65,6 +72,7 @@ export class Subscriptions {
       unsubscribe: () => {
         subscriber.isEnded = true;
         this.#subscribers.delete(subscriber);
+        this.#wait(subscriber, false);
         subscriber.leave();
       },
     };
@@ -74,10 +82,35 @@ export class Subscriptions {
   attach(account: Account | null): void {
     this.#engine = account?.engine ?? null;
     for (const subscriber of this.#subscribers) {
-      if (account?.address !== subscriber.wallet) continue;
-      this.#follow(account, subscriber, Math.max(subscriber.position, subscriber.start)).catch((thrown: unknown) => {
-        // Where this engine has gone too, the next one tells it.
-        if (this.#engine === account.engine) this.#warn(errorOf(thrown));
+      this.#wait(subscriber, false);
+      if (account?.address === subscriber.wallet) this.#resume(account, subscriber);
+    }
+  }
+
+  #resume(account: Account, subscriber: Subscriber): void {
+    this.#follow(account, subscriber, Math.max(subscriber.position, subscriber.start)).catch((thrown: unknown) => {
+      const error = errorOf(thrown);
+      // Where this engine has gone too, the next one tells it.
+      if (this.#engine !== account.engine || subscriber.isEnded) return;
+      if (error.code === 'UNKNOWN_SESSION') this.#wait(subscriber, account);
+      else this.#warn(error);
+    });
+  }
+
+  /** Has a subscriber wait for its session in an account, or no longer. */
+  #wait(subscriber: Subscriber, account: Account | false): void {
+    if (account) this.#waiting.add(subscriber);
+    else this.#waiting.delete(subscriber);
+    if (this.#waiting.size === 0) {
+      this.#stopWaiting?.();
+      this.#stopWaiting = null;
+    } else if (account) {
+      this.#stopWaiting ??= this.#changes.add((change) => {
+        for (const one of [...this.#waiting]) {
+          if (change.type !== 'missed' && sessionOf(change) !== one.sessionId) continue;
+          this.#wait(one, false);
+          this.#resume(account, one);
+        }
       });
     }
   }

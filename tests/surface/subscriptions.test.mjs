@@ -27,6 +27,7 @@ class Engine {
   listening = 0;
   isFreed = false;
   fails = false;
+  isUnknown = false;
   constructor(log) {
     this.#log = log;
   }
@@ -35,6 +36,7 @@ class Engine {
   }
   async subscribeToMessages(_, handler) {
     this.#check();
+    if (this.isUnknown) return { success: false, error: { code: 'UNKNOWN_SESSION', message: 'no', userMessage: '' } };
     this.#handler = handler;
     this.listening += 1;
     return { success: true, data: { unsubscribe: () => {
@@ -61,7 +63,12 @@ function setUp(stored = 0) {
   const log = new Log();
   for (let count = 0; count < stored; count += 1) log.put();
   const warnings = [];
-  const subscriptions = new Subscriptions(({ code }) => warnings.push(code));
+  const changes = new Set();
+  const add = (handler) => {
+    changes.add(handler);
+    return () => changes.delete(handler);
+  };
+  const subscriptions = new Subscriptions({ add }, ({ code }) => warnings.push(code));
   const start = () => {
     const account = { address: 'alice', engine: new Engine(log) };
     subscriptions.attach(account);
@@ -73,7 +80,7 @@ function setUp(stored = 0) {
   };
   const heard = [];
   const handler = ({ sequenceNumber }) => heard.push(sequenceNumber);
-  return { log, warnings, subscriptions, start, stop, heard, handler };
+  return { log, warnings, subscriptions, start, stop, heard, handler, changes };
 }
 
 const settled = async () => {
@@ -174,6 +181,31 @@ describe('a subscription', () => {
     await settled();
     engine.arrive();
     assert.deepEqual([warnings, heard], [['STORAGE_ERROR'], [2]]);
+  });
+
+  test('whose session was wiped waits until it is started again', async () => {
+    const { log, subscriptions, start, stop, heard, handler, warnings, changes } = setUp(2);
+    const first = start();
+    await subscriptions.add(first, 's', handler, 'stored');
+    const other = await subscriptions.add(first, 's', () => assert.fail('it was ended'), 'now');
+    stop(first);
+    const account = { address: 'alice', engine: new Engine(log) };
+    account.engine.isUnknown = true;
+    subscriptions.attach(account);
+    await settled();
+    assert.deepEqual([warnings, changes.size, account.engine.listening], [[], 1, 0]);
+    const tell = (change) => [...changes].forEach((handler) => handler(change));
+    other.unsubscribe();
+    tell({ type: 'session', sessionId: 'another' });
+    tell({ type: 'session', sessionId: 's' });
+    await settled();
+    assert.equal(changes.size, 1, 'it is not there yet');
+    account.engine.isUnknown = false;
+    log.put();
+    tell({ type: 'session', sessionId: 's' });
+    await settled();
+    account.engine.arrive();
+    assert.deepEqual([heard, warnings, changes.size], [[1, 2, 3, 4], [], 0], 'nothing is told twice');
   });
 
   test('hears on although its handler throws', async () => {

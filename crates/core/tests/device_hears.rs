@@ -201,8 +201,8 @@ fn desk_far_from_the_relay() -> Desk {
 #[test]
 fn who_asks_gets_an_attempt_at_once_and_short_waits_after() {
     let ways: [fn(&mut Desk); 4] = [
-        |desk| drop(desk.ask(|request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything })),
-        |desk| drop(desk.ask(|request| Input::Sync { request, session_id: None, scope: SyncScope::Everything })),
+        |desk| _ = desk.ask(|request| Input::Sync { request, session_id: Some(session()), scope: SyncScope::Everything }),
+        |desk| _ = desk.ask(|request| Input::Sync { request, session_id: None, scope: SyncScope::Everything }),
         |desk| desk.feed(Input::Awake),
         |desk| {
             desk.feed(Input::SetOffline { offline: true });
