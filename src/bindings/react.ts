@@ -4,7 +4,7 @@ import { useMemo, useSyncExternalStore } from 'react';
 import type { ConversationsSnapshot } from '../surface/conversations.js';
 import type { Result } from '../surface/errors.js';
 import type { MessageListOptions, MessagesSnapshot } from '../surface/messages.js';
-import { NO_CONVERSATIONS, NO_MESSAGES, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
+import { NO_CONVERSATIONS, NO_MESSAGES, NO_SESSION, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
 import { IDLE, syncStateOf, type Live, type SyncState } from './sync-status.js';
 
 export type { SyncState } from './sync-status.js';
@@ -24,8 +24,8 @@ function useLive<T>(list: Live<T> | null | undefined, empty: T): T {
 }
 
 /**
- * The messages of a session, oldest first, and again whenever something changes. While there is no SDK or no session, and on a
- * server, it is empty and loading. `limit` is the number of messages of a page, 1 to 1,000 [50].
+ * The messages of a session, oldest first, and again whenever something changes. While there is no SDK, and on a server, it is
+ * empty and loading; without a session it is empty. `limit` is the number of messages of a page, 1 to 1,000 [50].
  *
  * Errors: `error` says why the last read failed. Thrown while rendering: `INVALID_ARGUMENT` for a wrong option.
  *
@@ -37,7 +37,7 @@ function useLive<T>(list: Live<T> | null | undefined, empty: T): T {
  */
 export function useMessages(sdk: MessagesSdk | null | undefined, sessionId: string | null | undefined, options?: MessageListOptions): Messages {
   const list = sdk && sessionId != null ? sdk.messages(sessionId, options) : null;
-  const snapshot = useLive(list, NO_MESSAGES);
+  const snapshot = useLive(list, sessionId == null ? NO_SESSION : NO_MESSAGES);
   return useMemo(() => ({ ...snapshot, loadOlder: list?.loadOlder ?? nothing }), [snapshot, list]);
 }
 

@@ -40,4 +40,6 @@ export interface StatusSdk {
 
 /** What there is to see before anything was read, and on a server. */
 export const NO_MESSAGES: MessagesSnapshot = Object.freeze({ items: Object.freeze([]), hasMore: false, isLoading: true });
+/** What there is to see of no session. */
+export const NO_SESSION: MessagesSnapshot = Object.freeze({ ...NO_MESSAGES, isLoading: false });
 export const NO_CONVERSATIONS: ConversationsSnapshot = Object.freeze({ items: Object.freeze([]), isLoading: true });

@@ -4,7 +4,7 @@ import { readable, type Readable } from 'svelte/store';
 import type { ConversationsSnapshot } from '../surface/conversations.js';
 import type { Result } from '../surface/errors.js';
 import type { MessageListOptions, MessagesSnapshot } from '../surface/messages.js';
-import { NO_CONVERSATIONS, NO_MESSAGES, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
+import { NO_CONVERSATIONS, NO_MESSAGES, NO_SESSION, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
 import { IDLE, syncStateOf, type Live, type SyncState } from './sync-status.js';
 
 export type { SyncState } from './sync-status.js';
@@ -25,8 +25,8 @@ const storeOf = <T>(list: Live<T> | null | undefined, empty: T): Readable<T> =>
   });
 
 /**
- * The messages of a session, oldest first, as a store. While there is no SDK or no session, and on a server, it is empty and
- * loading. `limit` is the number of messages of a page, 1 to 1,000 [50].
+ * The messages of a session, oldest first, as a store. While there is no SDK, and on a server, it is empty and loading; without a
+ * session it is empty. `limit` is the number of messages of a page, 1 to 1,000 [50].
  *
  * Errors: the store's `error` says why the last read failed. Thrown: `INVALID_ARGUMENT` for a wrong option.
  *
@@ -41,7 +41,7 @@ const storeOf = <T>(list: Live<T> | null | undefined, empty: T): Readable<T> =>
  */
 export function useMessages(sdk: MessagesSdk | null | undefined, sessionId: string | null | undefined, options?: MessageListOptions): Messages {
   const list = sdk && sessionId != null ? sdk.messages(sessionId, options) : null;
-  return { ...storeOf(list, NO_MESSAGES), loadOlder: async () => list?.loadOlder() ?? { success: true, data: 0 } };
+  return { ...storeOf(list, sessionId == null ? NO_SESSION : NO_MESSAGES), loadOlder: async () => list?.loadOlder() ?? { success: true, data: 0 } };
 }
 
 /**

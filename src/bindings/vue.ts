@@ -4,7 +4,7 @@ import { computed, shallowRef, toRaw, toValue, watch, type ComputedRef, type May
 import type { Conversation, ConversationsSnapshot } from '../surface/conversations.js';
 import type { Result, SyncError } from '../surface/errors.js';
 import type { Message, MessageListOptions } from '../surface/messages.js';
-import { NO_CONVERSATIONS, NO_MESSAGES, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
+import { NO_CONVERSATIONS, NO_MESSAGES, NO_SESSION, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
 import { IDLE, syncStateOf, type Live, type SyncState } from './sync-status.js';
 
 export type { SyncState } from './sync-status.js';
@@ -34,13 +34,14 @@ export interface Conversations {
 // An SDK in a `ref` would be a proxy, which has none of its private fields.
 const raw = <T>(value: MaybeRefOrGetter<T>): T => toRaw(toValue(value));
 
-function useLive<T>(list: () => Live<T> | null | undefined, empty: T): ShallowRef<T> {
-  const snapshot = shallowRef(empty) as ShallowRef<T>;
+function useLive<T>(list: () => Live<T> | null | undefined, empty: () => T): ShallowRef<T> {
+  const snapshot = shallowRef(empty()) as ShallowRef<T>;
   // On a server nothing is read.
   if (typeof document === 'undefined') return snapshot;
-  watch(list, (list, _, onCleanup) => {
+  // Both: without a list, what there is to see may be something else for another reason.
+  watch([list, empty], ([list, empty], _, onCleanup) => {
     const update = (): void => {
-      snapshot.value = list ? list.getSnapshot() : empty;
+      snapshot.value = (list as Live<T> | null | undefined)?.getSnapshot() ?? (empty as T);
     };
     if (list) onCleanup(list.subscribe(update));
     update();
@@ -49,8 +50,9 @@ function useLive<T>(list: () => Live<T> | null | undefined, empty: T): ShallowRe
 }
 
 /**
- * The messages of a session, oldest first, as they are now. Each argument may be a value, a ref or a getter. While there is no SDK
- * or no session, and on a server, the list is empty and loading. `limit` is the number of messages of a page, 1 to 1,000 [50].
+ * The messages of a session, oldest first, as they are now. Each argument may be a value, a ref or a getter. While there is no
+ * SDK, and on a server, the list is empty and loading; without a session it is empty. `limit` is the number of messages of a page,
+ * 1 to 1,000 [50].
  *
  * @example
  * ```ts
@@ -64,7 +66,7 @@ export function useMessages(
     const [from, id] = [raw(sdk), toValue(sessionId)];
     return from && id != null ? from.messages(id, toRaw(toValue(options))) : null;
   });
-  const snapshot = useLive(() => list.value, NO_MESSAGES);
+  const snapshot = useLive(() => list.value, () => (toValue(sessionId) == null ? NO_SESSION : NO_MESSAGES));
   return {
     items: computed(() => snapshot.value.items),
     hasMore: computed(() => snapshot.value.hasMore),
@@ -83,7 +85,7 @@ export function useMessages(
  * ```
  */
 export function useConversations(sdk: MaybeRefOrGetter<ConversationsSdk | null | undefined>): Conversations {
-  const snapshot = useLive<ConversationsSnapshot>(() => raw(sdk)?.conversations(), NO_CONVERSATIONS);
+  const snapshot = useLive<ConversationsSnapshot>(() => raw(sdk)?.conversations(), () => NO_CONVERSATIONS);
   return {
     items: computed(() => snapshot.value.items),
     isLoading: computed(() => snapshot.value.isLoading),
@@ -103,5 +105,5 @@ export function useSyncStatus(sdk: MaybeRefOrGetter<StatusSdk | null | undefined
   return useLive(() => {
     const from = raw(sdk);
     return from && syncStateOf(from);
-  }, IDLE);
+  }, () => IDLE);
 }

@@ -66,11 +66,20 @@ class Messages extends Live<MessagesSnapshot, Thread> implements MessageList {
   };
 }
 
-/** The message lists of an SDK: one for each session and number of messages. */
+/** The message lists of an SDK: one for each session and number of messages, for as long as somebody holds or follows it. */
 export class MessageLists {
-  readonly #lists = new Map<string, Messages>();
+  readonly #lists = new Map<string, WeakRef<Messages>>();
+  readonly #gone = new FinalizationRegistry<string>((key) => {
+    // Another one may have taken its place.
+    if (!this.#lists.get(key)?.deref()) this.#lists.delete(key);
+  });
 
   constructor(readonly source: Source) {}
+
+  /** How many there are. */
+  get size(): number {
+    return this.#lists.size;
+  }
 
   /**
    * The list of a session. Nothing is read before somebody listens.
@@ -83,8 +92,12 @@ export class MessageLists {
       throw invalid(`limit must be a whole number from 1 to ${PAGE_MESSAGES_MAX}`);
     }
     const key = `${limit} ${textOf('sessionId', sessionId)}`;
-    let list = this.#lists.get(key);
-    if (!list) this.#lists.set(key, list = new Messages(this.source, sessionId, limit));
+    let list = this.#lists.get(key)?.deref();
+    if (!list) {
+      list = new Messages(this.source, sessionId, limit);
+      this.#lists.set(key, new WeakRef(list));
+      this.#gone.register(list, key);
+    }
     return list;
   }
 }

@@ -49,6 +49,19 @@ test('on a server all of them are empty and nothing is read', async () => {
   assert.deepEqual([sdk.model.counts.pages, sdk.model.handlers.size, sdk.handlerCount], [0, 0, 0]);
 });
 
+test('without a session there is nothing to load', async () => {
+  const sdk = new ModelSdk('s');
+  for (const id of [null, undefined]) {
+    const App = () => createElement('p', null, JSON.stringify(react.useMessages(sdk, id)));
+    const nothing = { items: [], hasMore: false, isLoading: false };
+    assert.equal(renderToString(createElement(App)), `<p>${JSON.stringify(nothing).replaceAll('"', '&quot;')}</p>`);
+    assert.deepEqual(get(svelte.useMessages(sdk, id)), nothing);
+    const app = createSSRApp(() => h('p', String(vue.useMessages(sdk, id).isLoading.value)));
+    assert.equal(await renderVue(app), '<p>false</p>');
+  }
+  assert.equal(get(svelte.useMessages(null, 's')).isLoading, true, 'the SDK is still being connected');
+});
+
 test('the state of syncing: progress of all sessions, conflicts, storage', async () => {
   const sdk = new ModelSdk('s');
   const state = syncStateOf(sdk);

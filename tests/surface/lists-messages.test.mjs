@@ -1,6 +1,8 @@
 // The live list of messages, against a model of the engine.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { compile } from './lists-compile.mjs';
 import { Model, OWN, PEER, randomOf, turn } from './lists-model.mjs';
 
@@ -570,4 +572,27 @@ test(`the list is what is true, in ${RUNS} random lives`, { timeout: 300_000 }, 
       throw new Error(`again with LIST_SEED=${seed} LIST_RUNS=1`, { cause });
     });
   }
+});
+
+test('a list that nobody holds is let go, and one that somebody holds stays the same', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc');
+  const model = new Model('s');
+  const lists = new MessageLists(model);
+  const held = lists.open('s');
+  const heard = [];
+  // Held by nothing but its subscription.
+  lists.open('followed').subscribe(() => heard.push('followed'));
+  for (let place = 0; place < 2_000; place += 1) lists.open(`passing ${place}`, { limit: 1 + (place % 1_000) });
+  await model.settle();
+  for (let tries = 0; tries < 20 && lists.size > 2; tries += 1) {
+    await turn();
+    collect();
+  }
+  assert.equal(lists.size, 2);
+  assert.equal(lists.open('s'), held);
+  const before = heard.length;
+  model.setWallet('another');
+  await model.settle();
+  assert.ok(heard.length > before, 'it is told still');
 });
