@@ -4,7 +4,7 @@ import type { StatusSdk } from './sdk.js';
 import { IDLE, syncStateOf, type SyncState } from './sync-status.js';
 
 /** What the element shows, the most urgent first; its `state` attribute has it, for styles. */
-export type StatusName = 'storage' | 'conflict' | 'offline' | 'connecting' | 'syncing' | 'queued' | 'synced';
+export type StatusName = 'storage' | 'conflict' | 'signed-out' | 'offline' | 'connecting' | 'syncing' | 'queued' | 'synced';
 
 /** What the element says, for other languages. The state has the numbers. */
 export type StatusTexts = { readonly [name in StatusName]: (state: SyncState) => string };
@@ -14,6 +14,7 @@ const count = (number: number, one: string, many: string): string => number === 
 const TEXTS: StatusTexts = {
   storage: ({ storageError }) => storageError?.userMessage ?? 'The storage of this device has failed.',
   conflict: ({ conflictCount }) => `${count(conflictCount, 'message was', 'messages were')} changed in two places`,
+  'signed-out': () => 'Not signed in',
   offline: ({ queuedMessageCount }) => queuedMessageCount ? `Offline, ${queuedMessageCount} waiting` : 'Offline',
   connecting: () => 'Connecting…',
   syncing: () => 'Syncing…',
@@ -21,9 +22,19 @@ const TEXTS: StatusTexts = {
   synced: () => 'Up to date',
 };
 
-function nameOf({ storageError, conflictCount, connection, isSyncing, queuedMessageCount }: SyncState): StatusName {
+/** The most urgent first. */
+const NAMES = Object.keys(TEXTS) as StatusName[];
+
+/** How long a state is shown before a less urgent one: many last for a few milliseconds. */
+const HOLD_MS = 400;
+
+/** How long a state must last to be read out. */
+const LASTS_MS = 1_000;
+
+function nameOf({ storageError, conflictCount, isSignedOut, connection, isSyncing, queuedMessageCount }: SyncState): StatusName {
   if (storageError) return 'storage';
   if (conflictCount > 0) return 'conflict';
+  if (isSignedOut) return 'signed-out';
   if (connection === 'offline' || connection === 'waiting') return 'offline';
   if (connection === 'connecting') return 'connecting';
   if (isSyncing) return 'syncing';
@@ -35,10 +46,11 @@ const CSS = `
 :host([hidden]) { display: none }
 :host([state=storage]) { --c: var(--solconnect-storage, #cf222e) }
 :host([state=conflict]) { --c: var(--solconnect-conflict, #9a6700) }
-:host([state=offline]) { --c: var(--solconnect-offline, #6e7781) }
+:host(:is([state=offline], [state=signed-out])) { --c: var(--solconnect-offline, #6e7781) }
 :host(:is([state=connecting], [state=syncing], [state=queued])) { --c: var(--solconnect-active, #0969da) }
 [part=base] { display: inline-flex; align-items: center; gap: 0.5em }
 [part=dot] { flex: none; inline-size: 0.625em; block-size: 0.625em; border-radius: 50%; background: var(--c); forced-color-adjust: none }
+[role=status] { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 [part=progress] { inline-size: 6em; block-size: 0.5em; accent-color: var(--c) }
 [part=progress][hidden] { display: none }
 :host(:is([state=connecting], [state=syncing])) [part=dot] { animation: pulse 1.2s ease-in-out infinite alternate }
@@ -48,7 +60,7 @@ const CSS = `
   :host { --c: var(--solconnect-synced, #3fb950); color: var(--solconnect-color, #e6edf3) }
   :host([state=storage]) { --c: var(--solconnect-storage, #f85149) }
   :host([state=conflict]) { --c: var(--solconnect-conflict, #d29922) }
-  :host([state=offline]) { --c: var(--solconnect-offline, #8b949e) }
+  :host(:is([state=offline], [state=signed-out])) { --c: var(--solconnect-offline, #8b949e) }
   :host(:is([state=connecting], [state=syncing], [state=queued])) { --c: var(--solconnect-active, #58a6ff) }
 }`;
 
@@ -67,8 +79,9 @@ function styles(): CSSStyleSheet {
 const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
 
 /**
- * Says where syncing stands: storage trouble, conflict, offline, connecting, syncing with a progress bar, so many waiting, up to date.
- * Screen readers are told each state once, politely.
+ * Says where syncing stands: storage trouble, conflict, not signed in, offline, connecting, syncing with a progress bar, so many
+ * waiting, up to date. What is more urgent is shown at once; each state is held for 400 ms before a less urgent one, so that nothing
+ * flickers. Screen readers are told of a state that lasts for a second, politely.
  *
  * Parts for styles: `base`, `dot`, `text`, `progress`. Custom properties: `--solconnect-font`, `--solconnect-color`, and for the dot and
  * the bar `--solconnect-synced`, `-active`, `-offline`, `-conflict`, `-storage`.
@@ -83,7 +96,10 @@ export class SolconnectSyncStatus extends Base {
   #sdk: StatusSdk | null = null;
   #texts = TEXTS;
   #end: (() => void) | undefined;
-  #parts: { readonly text: HTMLElement; readonly progress: HTMLProgressElement } | undefined;
+  #parts: Parts | undefined;
+  #shown: { readonly name: StatusName; readonly sinceMs: number } | undefined;
+  #holding: ReturnType<typeof setTimeout> | undefined;
+  #saying: ReturnType<typeof setTimeout> | undefined;
 
   /** Whose status it shows; `null` for none. */
   get sdk(): StatusSdk | null {
@@ -111,7 +127,7 @@ export class SolconnectSyncStatus extends Base {
       const own = Object.getOwnPropertyDescriptor(this, name);
       if (own && delete this[name as never]) Object.assign(this, { [name]: own.value as unknown });
     }
-    this.#end?.();
+    this.disconnectedCallback();
     this.#end = this.#sdk ? syncStateOf(this.#sdk).subscribe(() => this.#show()) : undefined;
     this.#show();
   }
@@ -119,24 +135,52 @@ export class SolconnectSyncStatus extends Base {
   disconnectedCallback(): void {
     this.#end?.();
     this.#end = undefined;
+    clearTimeout(this.#holding);
+    clearTimeout(this.#saying);
+    this.#saying = undefined;
+    // What comes next has nothing to do with it.
+    this.#shown = undefined;
   }
 
   #show(): void {
     if (!this.isConnected) return;
-    const { text, progress } = this.#parts ??= this.#build();
+    const { text, status, progress } = this.#parts ??= this.#build();
     const state = this.#sdk ? syncStateOf(this.#sdk).getSnapshot() : IDLE;
     const name = nameOf(state);
+    const shown = this.#shown;
+    clearTimeout(this.#holding);
+    const heldMs = shown ? performance.now() - shown.sinceMs : HOLD_MS;
+    if (shown && NAMES.indexOf(name) > NAMES.indexOf(shown.name) && heldMs < HOLD_MS) {
+      this.#holding = setTimeout(() => this.#show(), HOLD_MS - heldMs);
+      return;
+    }
+    const isAnother = shown?.name !== name;
+    if (isAnother) this.#shown = { name, sinceMs: performance.now() };
     if (this.getAttribute('state') !== name) this.setAttribute('state', name);
     const says = this.#texts[name](state);
-    // Screen readers say what changes, and nothing else.
-    if (text.textContent !== says) text.textContent = says;
+    if (text.textContent !== says) {
+      text.textContent = says;
+      // What there is to begin with is no news.
+      if (shown) this.#sayLater(text, status, isAnother);
+      else status.textContent = says;
+    }
     progress.hidden = name !== 'syncing' || !state.progress;
     progress.max = state.progress?.totalMessages ?? 1;
     progress.value = Math.min(state.progress?.messagesSynced ?? 0, progress.max);
     progress.setAttribute('aria-label', this.#texts.syncing(state));
   }
 
-  #build(): { readonly text: HTMLElement; readonly progress: HTMLProgressElement } {
+  /** Screen readers say what changes and lasts, and nothing else. Of the same state, at most one text in that time. */
+  #sayLater(text: HTMLElement, status: HTMLElement, isAnother: boolean): void {
+    if (isAnother) clearTimeout(this.#saying);
+    else if (this.#saying !== undefined) return;
+    this.#saying = setTimeout(() => {
+      this.#saying = undefined;
+      if (status.textContent !== text.textContent) status.textContent = text.textContent;
+    }, LASTS_MS);
+  }
+
+  #build(): Parts {
     const root = this.attachShadow({ mode: 'open' });
     root.adoptedStyleSheets = [styles()];
     const make = <K extends keyof HTMLElementTagNameMap>(tag: K, part: string): HTMLElementTagNameMap[K] => {
@@ -145,14 +189,22 @@ export class SolconnectSyncStatus extends Base {
       return element;
     };
     const [base, dot, text, progress] = [make('span', 'base'), make('span', 'dot'), make('span', 'text'), make('progress', 'progress')];
-    dot.setAttribute('aria-hidden', 'true');
-    // The bar is outside of what is read out: it changes all the time.
-    text.setAttribute('role', 'status');
-    text.setAttribute('aria-live', 'polite');
-    base.append(dot, text, progress);
+    const status = document.createElement('span');
+    // What is seen and what is read out are two: what is seen changes all the time.
+    for (const seen of [dot, text]) seen.setAttribute('aria-hidden', 'true');
+    status.setAttribute('role', 'status');
+    status.setAttribute('aria-live', 'polite');
+    base.append(dot, text, status, progress);
     root.append(base);
-    return { text, progress };
+    return { text, status, progress };
   }
+}
+
+interface Parts {
+  readonly text: HTMLElement;
+  /** What is read out. */
+  readonly status: HTMLElement;
+  readonly progress: HTMLProgressElement;
 }
 
 declare global {

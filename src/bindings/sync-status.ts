@@ -7,6 +7,8 @@ import type { StatusEvents, StatusSdk } from './sdk.js';
 
 /** Where syncing stands at one moment. It is frozen. */
 export interface SyncState {
+  /** Whether no wallet is connected. */
+  readonly isSignedOut: boolean;
   /** The connection to the relay. */
   readonly connection: ConnectionState;
   /** Whether some session is being synced. */
@@ -22,7 +24,7 @@ export interface SyncState {
 }
 
 /** The state before there is an SDK, and on a server. */
-export const IDLE: SyncState = Object.freeze({ connection: 'offline', isSyncing: false, queuedMessageCount: 0, conflictCount: 0 });
+export const IDLE: SyncState = Object.freeze({ isSignedOut: true, connection: 'offline', isSyncing: false, queuedMessageCount: 0, conflictCount: 0 });
 
 /** What a live value of the bindings has. */
 export type Live<T> = Pick<LiveList<T>, 'subscribe' | 'getSnapshot'>;
@@ -47,13 +49,13 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
   let isTelling = false;
 
   const read = (): SyncState => {
-    const connection = sdk.getConnectionStatus().data ?? 'offline';
+    const { data: connection = 'offline', success: isSignedIn } = sdk.getConnectionStatus();
     const queuedMessageCount = sdk.getSyncStatus().data?.queuedMessageCount ?? 0;
     const known = [...syncs.values()].filter((one) => one !== null);
     const sum = (name: keyof SyncProgress): number => known.reduce((total, one) => total + one[name], 0);
     const progress = sum('totalMessages') > 0 ? { messagesSynced: sum('messagesSynced'), totalMessages: sum('totalMessages') } : undefined;
     const state = {
-      connection, isSyncing: syncs.size > 0, queuedMessageCount, conflictCount: conflicts.size, ...(progress && { progress }), ...(storageError && { storageError }),
+      isSignedOut: !isSignedIn, connection, isSyncing: syncs.size > 0, queuedMessageCount, conflictCount: conflicts.size, ...(progress && { progress }), ...(storageError && { storageError }),
     };
     const isSame = JSON.stringify({ ...state, storageError: 0 }) === JSON.stringify({ ...snapshot, storageError: 0 }) && state.storageError === snapshot.storageError;
     return isSame ? snapshot : Object.freeze(state);

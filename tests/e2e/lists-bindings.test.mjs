@@ -157,7 +157,7 @@ test('the status element: every state, accessible, themed, under a strict policy
     globalThis.page.scene();
     document.body.append(document.createElement('solconnect-sync-status'));
   });
-  assert.deepEqual(await shown(), ['offline', 'Offline', null]);
+  assert.deepEqual(await shown(), ['signed-out', 'Not signed in', null]);
   const change = (work) => run(page, work);
   await change(() => {
     document.querySelector('solconnect-sync-status').sdk = globalThis.page.sdk;
@@ -172,6 +172,7 @@ test('the status element: every state, accessible, themed, under a strict policy
   assert.deepEqual(await shown(), ['syncing', 'Syncing…', null]);
   await change(() => globalThis.page.sdk.emit('syncProgress', { sessionId: 's', progress: { messagesSynced: 20, totalMessages: 80 } }));
   assert.deepEqual(await shown(), ['syncing', 'Syncing…', '20/80']);
+  await page.waitForTimeout(1_100);
   const tree = await page.locator('solconnect-sync-status').ariaSnapshot();
   assert.match(tree, /status: Syncing…/);
   assert.match(tree, /progressbar "Syncing…"/);
@@ -205,7 +206,7 @@ test('the status element: every state, accessible, themed, under a strict policy
     sdk.connection = 'connecting';
     for (const event of ['walletChanged', 'connectionChanged']) sdk.emit(event);
   });
-  assert.equal((await shown())[0], 'connecting');
+  await page.locator('solconnect-sync-status[state=connecting]').waitFor();
   assert.equal((await look())[2], 'pulse');
   await page.emulateMedia({ reducedMotion: 'reduce' });
   assert.equal((await look())[2], 'none');
@@ -214,6 +215,66 @@ test('the status element: every state, accessible, themed, under a strict policy
   const handlers = await run(page, () => globalThis.page.sdk.handlerCount);
   await change(() => document.querySelector('solconnect-sync-status').remove());
   assert.deepEqual([handlers, await run(page, () => globalThis.page.sdk.handlerCount)], [10, 0]);
+});
+
+test('the status element holds a state before a less important one, and says only what lasts', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  const outcome = await run(page, async () => {
+    const { sdk } = globalThis.page.scene();
+    const element = document.createElement('solconnect-sync-status');
+    element.sdk = sdk;
+    document.body.append(element);
+    const { shadowRoot } = element;
+    const said = [];
+    const status = shadowRoot.querySelector('[role=status]');
+    new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
+    const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    const shown = [];
+    const start = performance.now();
+    new MutationObserver(() => shown.push([element.getAttribute('state'), performance.now() - start])).observe(element, { attributeFilter: ['state'] });
+    // A message that is sent at once: 3 ms of waiting, 3 ms of syncing, many times.
+    for (let times = 0; times < 5; times += 1) {
+      sdk.queued = 1;
+      sdk.emit('queueChanged');
+      await wait(3);
+      sdk.emit('syncStarted', { sessionId: 's' });
+      await wait(3);
+      sdk.queued = 0;
+      sdk.emit('queueChanged');
+      sdk.emit('syncCompleted', { sessionId: 's' });
+      await wait(50);
+    }
+    const quick = shown.map(([state]) => state);
+    await wait(1_500);
+    const settled = shown.map(([state]) => state).slice(quick.length);
+    const saidOfMessages = [...said];
+    // What is more important comes at once, and what waits meanwhile too.
+    sdk.connection = 'waiting';
+    sdk.emit('connectionChanged');
+    await wait(10);
+    const offline = element.getAttribute('state');
+    sdk.queued = 7;
+    sdk.emit('queueChanged');
+    await wait(10);
+    const text = shadowRoot.querySelector('[part=text]').textContent;
+    sdk.connection = 'connected';
+    sdk.emit('connectionChanged');
+    const back = performance.now();
+    while (element.getAttribute('state') !== 'queued') await wait(5);
+    const heldMs = performance.now() - back;
+    await wait(1_100);
+    sdk.connection = undefined;
+    sdk.emit('walletChanged', { address: null });
+    await wait(10);
+    return { quick, settled, saidOfMessages, offline, text, heldMs, said, last: element.getAttribute('state'), hidden: shadowRoot.querySelector('[part=text]').getAttribute('aria-hidden') };
+  });
+  assert.deepEqual(outcome.quick, ['queued', 'syncing'], 'no flicker while messages go out');
+  assert.deepEqual(outcome.settled, ['synced']);
+  assert.deepEqual(outcome.saidOfMessages, [], 'nothing of it is read out');
+  assert.deepEqual([outcome.offline, outcome.text], ['offline', 'Offline, 7 waiting']);
+  assert.ok(outcome.heldMs > 300 && outcome.heldMs < 600, `${outcome.heldMs} ms`);
+  assert.deepEqual(outcome.said, ['7 waiting'], 'only what lasted');
+  assert.deepEqual([outcome.last, outcome.hidden], ['signed-out', 'true']);
 });
 
 test('the status element takes what was set before it was defined', { timeout: 60_000 }, async (t) => {

@@ -16,7 +16,8 @@ export class ModelSdk {
     this.conversations = () => conversations;
   }
 
-  getConnectionStatus = () => ({ success: true, data: this.connection });
+  /** Without a connection no wallet is connected. */
+  getConnectionStatus = () => (this.connection ? { success: true, data: this.connection } : { success: false, error: { code: 'WALLET_NOT_CONNECTED' } });
   getSyncStatus = () => ({ success: true, data: { queuedMessageCount: this.queued } });
   getMessage = async () => ({ success: true, data: { versions: Array(this.versions).fill({}) } });
 
