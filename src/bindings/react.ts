@@ -1,13 +1,31 @@
 // solconnect-sync/react: the live lists as hooks, for React 18 and later.
 
-import { useMemo, useSyncExternalStore } from 'react';
+import { useMemo, useSyncExternalStore, type DetailedHTMLProps, type HTMLAttributes } from 'react';
 import type { ConversationsSnapshot } from '../surface/conversations.js';
 import type { Result } from '../surface/errors.js';
 import type { MessageListOptions, MessagesSnapshot } from '../surface/messages.js';
 import { NO_CONVERSATIONS, NO_MESSAGES, NO_SESSION, type ConversationsSdk, type MessagesSdk, type StatusSdk } from './sdk.js';
 import { IDLE, syncStateOf, type Live, type SyncState } from './sync-status.js';
 
+import type { SolconnectSyncStatus, StatusTexts } from './status.js';
+
 export type { SyncState } from './sync-status.js';
+
+/** What `<solconnect-sync-status>` takes in JSX. React 19 sets `sdk` and `texts`; with React 18 set them in a `ref`. */
+export type SyncStatusProps = DetailedHTMLProps<HTMLAttributes<SolconnectSyncStatus>, SolconnectSyncStatus> & {
+  sdk?: StatusSdk | null | undefined;
+  texts?: Partial<StatusTexts>;
+};
+
+// TypeScript finds it in JSX wherever this file is imported; `solconnect-sync/status` defines it.
+declare module 'react' {
+  namespace JSX {
+    interface IntrinsicElements {
+      /** Says where syncing stands. */
+      'solconnect-sync-status': SyncStatusProps;
+    }
+  }
+}
 
 /** What `useMessages` gives. */
 export interface Messages extends MessagesSnapshot {

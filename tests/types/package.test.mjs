@@ -1,7 +1,7 @@
 // The package as it would be published: packed, installed into an empty project, compiled against and imported.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -19,6 +19,9 @@ before(() => {
   [packed] = JSON.parse(run('npm', 'pack', root, '--json', '--ignore-scripts', '--pack-destination', project));
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
   run('npm', 'install', '--offline', '--no-audit', '--no-fund', join(project, packed.filename));
+  // The types of React, which the binding's types name.
+  mkdirSync(join(project, 'node_modules', '@types'), { recursive: true });
+  for (const name of ['@types/react', 'csstype']) symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
 });
 
 
@@ -65,6 +68,16 @@ for (const moduleResolution of ['bundler', 'nodenext']) {
     }
   });
 }
+
+test('JSX knows the status element', () => {
+  copyFileSync(join(root, 'tests', 'types', 'consumer.tsx'), join(project, 'consumer.tsx'));
+  const flags = ['--strict', '--noEmit', '--exactOptionalPropertyTypes', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022', '--module', 'ES2022', '--moduleResolution', 'bundler'];
+  try {
+    run(join(root, 'node_modules', '.bin', 'tsc'), ...flags, '--jsx', 'react-jsx', 'consumer.tsx');
+  } catch (error) {
+    assert.fail(error.stdout);
+  }
+});
 
 for (const entry of ['solconnect-sync', 'solconnect-sync/inline']) {
   test(`importing ${entry} does no work`, () => {

@@ -6,14 +6,6 @@ import { useConversations, useMessages } from 'solconnect-sync/react';
 import 'solconnect-sync/status';
 import './chat.css';
 
-declare module 'react' {
-  namespace JSX {
-    interface IntrinsicElements {
-      'solconnect-sync-status': { sdk: SolConnectSDK };
-    }
-  }
-}
-
 const query = new URLSearchParams(location.search);
 const config = { relayEndpoint: query.get('relay') ?? 'ws://localhost:8080', databaseName: query.get('device') ?? 'chat', wallet: 'local' as const };
 
