@@ -151,8 +151,18 @@ test('somebody who was written to first accepts, reads and answers, or declines'
   await bob.write('Are you there?');
   await decline.waitFor();
   await alice.page.reload();
+  await alice.page.getByRole('button', { name: /^Accept/ }).waitFor();
+  await alice.page.evaluate(() => {
+    const [empty, rows] = [document.querySelector('#thread-empty'), document.querySelector('#conversations')];
+    globalThis.flickers = [];
+    const look = () => {
+      if (empty.checkVisibility() || rows.textContent.includes('No messages yet')) globalThis.flickers.push(`${!empty.hidden} ${rows.textContent}`);
+    };
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+  });
   await alice.page.getByRole('button', { name: /^Accept/ }).click();
   await alice.sees('Hello?');
+  assert.deepEqual(await alice.page.evaluate(() => globalThis.flickers), [], 'it is never shown as empty');
   await alice.write('I am');
   await bob.sees('I am');
   await bob.sees('Are you there?', 'Read');
@@ -169,6 +179,49 @@ test('somebody who was written to first accepts, reads and answers, or declines'
     assert.deepEqual(complaints, []);
     assert.ok(await page.locator('#notice').isHidden(), 'nothing went wrong on the way');
   }
+});
+
+test('who signs out is nobody here, and finds everything again or nothing', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t, [desktop, phone]);
+  await alice.write('For later');
+  await bob.sees('For later');
+  const signOut = async (how) => {
+    await alice.page.getByRole('button', { name: 'Sign out' }).click();
+    const dialog = alice.page.getByRole('dialog', { name: 'Sign out?' });
+    await dialog.waitFor();
+    assert.deepEqual(await barriersOf(alice.page), []);
+    await dialog.getByRole('button', { name: how, exact: true }).click();
+    await alice.page.getByRole('heading', { name: 'You are signed out' }).waitFor();
+  };
+  await signOut('Sign out');
+  assert.doesNotMatch(await alice.page.locator('body').innerText(), /For later/);
+  assert.equal(await alice.page.locator('.row, .row-main').count(), 0, 'also not hidden');
+  assert.equal(await alice.page.locator('solconnect-sync-status').getAttribute('state'), 'signed-out');
+  assert.deepEqual(await barriersOf(alice.page), []);
+  await alice.page.getByRole('button', { name: 'Sign in' }).click();
+  await alice.page.locator('.row-main').click();
+  await alice.sees('For later');
+  assert.equal(await alice.page.locator('#me-address').textContent(), alice.address);
+  await signOut('Delete everything here');
+  await alice.page.getByRole('button', { name: 'Sign in' }).click();
+  await alice.page.locator('#signed-out').waitFor({ state: 'hidden' });
+  await alice.page.getByText('Nobody here yet.').waitFor();
+  assert.notEqual(await alice.page.locator('#me-address').textContent(), alice.address);
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('addresses are seen and copied whole', { timeout: 60_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t, [phone, desktop]);
+  await alice.context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const copied = () => alice.page.evaluate(() => navigator.clipboard.readText());
+  await alice.page.getByRole('button', { name: 'Copy the address of' }).click();
+  assert.equal(await copied(), bob.address);
+  await alice.page.getByRole('button', { name: 'Back to the conversations' }).click();
+  assert.equal(await alice.page.locator('#me-address').innerText(), alice.address);
+  const { x, width } = await alice.page.locator('#me-address').boundingBox();
+  assert.ok(x >= 0 && x + width <= phone.width, 'all of it');
+  await alice.page.getByRole('button', { name: 'Copy', exact: true }).click();
+  assert.equal(await copied(), alice.address);
 });
 
 test('what is not on the screen stays unread', { timeout: 120_000 }, async (t) => {
@@ -442,8 +495,32 @@ test('an invitation is accepted, declined or blocked', { timeout: 60_000 }, asyn
   assert.deepEqual(await barriersOf(page), []);
   await page.keyboard.press('Enter');
   await page.locator('#thread').waitFor();
-  assert.deepEqual(await callsOf(alice), [['blockWallet', invited.peerWallet], ['acceptSession', 's2']]);
+  assert.deepEqual(await callsOf(alice), [['blockWallet', invited.peerWallet], ['acceptSession', 's2'], ['syncMessages', 's2']]);
   assert.deepEqual(alice.complaints, []);
+});
+
+test('the messages are one stop of the keyboard, at the newest', { timeout: 60_000 }, async (t) => {
+  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const { page } = alice;
+  await setConversations(alice, [{ sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' }]);
+  await page.locator('.row-main').click();
+  const failed = messageOf(6, { sequenceNumber: undefined, status: 'failed', text: 'Refused', error: { code: 'MESSAGE_TOO_LARGE', userMessage: 'The message is too long.' } });
+  for (const through of [1, 2, 5]) await setMessages(alice, Array.from({ length: through }, (_, place) => messageOf(place + 1)));
+  await setMessages(alice, [...Array.from({ length: 5 }, (_, place) => messageOf(place + 1)), failed]);
+  await alice.row('Refused').waitFor();
+  const focused = () => page.evaluate(() => document.activeElement.dataset.messageId ?? (document.activeElement.closest('.row') ? 'in a row' : document.activeElement.id));
+  await alice.field.focus();
+  await page.keyboard.press('Shift+Tab');
+  assert.equal(await focused(), 'm6');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowUp');
+  assert.equal(await focused(), 'm4');
+  await page.keyboard.press('Shift+Tab');
+  assert.doesNotMatch(await focused(), /^m\d|row/, 'one stop');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(), 'm6', 'the newest again');
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Send again', 'what can be done with it comes next');
 });
 
 test('refusals, conflicts, ended conversations and storage trouble can be answered', { timeout: 60_000 }, async (t) => {

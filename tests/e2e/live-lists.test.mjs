@@ -146,3 +146,29 @@ test('a subscription from what is stored misses nothing that came before it', { 
   const heard = await alice.page.evaluate(() => [globalThis.all, globalThis.some]);
   assert.deepEqual(heard, [expected, expected.slice(30)]);
 });
+
+test('a subscription hears each message once, also over a wipe', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice');
+  const bob = await device('bob');
+  await bob.send('one', 'two');
+  await converge([alice, bob], 2);
+  const heard = () => alice.page.evaluate(() => globalThis.heard);
+  await alice.page.evaluate(async () => {
+    const { sdk, sessionId, must } = globalThis.device;
+    globalThis.heard = [];
+    must(await sdk.subscribeToMessages(sessionId, ({ text }) => globalThis.heard.push(text), { from: 'stored' }));
+  });
+  assert.deepEqual(await heard(), ['one', 'two']);
+  await alice.page.evaluate(async ({ wallet, peerWallet }) => {
+    const { sdk, must, walletProvider } = globalThis.device;
+    must(await sdk.logout({ wipe: true }));
+    must(await sdk.connectWallet(await walletProvider(wallet)));
+    must(await sdk.startSession({ peerWallet }));
+  }, { wallet: alice.wallet, peerWallet: bob.wallet.address });
+  await bob.send('three');
+  await until('the next one is heard', async () => (await heard()).length > 2);
+  await converge([alice, bob], 3);
+  assert.deepEqual(await heard(), ['one', 'two', 'three']);
+  assert.deepEqual(await alice.events('onWarning'), []);
+});

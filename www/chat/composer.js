@@ -128,6 +128,15 @@ export function createComposer({ send, edit, lastOwn, sent }) {
       changed();
     },
     startEdit,
+    /** What was begun anywhere is nobody's any more. */
+    forget() {
+      if (edited) endEdit();
+      drafts.clear();
+      session = null;
+      field.value = '';
+      fail('');
+      changed();
+    },
     /** The message is no longer there to be edited. */
     gone(messageId) {
       if (edited?.id === messageId) endEdit();

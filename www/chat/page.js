@@ -8,6 +8,8 @@ import { picture, short } from './words.js';
 
 const ANNOUNCE_MS = 2_000;
 const COPIED_MS = 2_000;
+/** How long somebody who accepts may wait for what was written before. */
+const ACCEPT_WAIT_MS = 1_500;
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -20,6 +22,7 @@ let conversations = null; // the last snapshot
 let current = null; // { sessionId, peerWallet, list, end } of the open conversation
 let wanted = null; // the peer that the address names and whose conversation is not there yet
 let waiting = []; // messages to announce
+const accepting = new Map(); // invitations that are being accepted, by session: they stay as they are until their messages are there
 
 const thread = createThread({
   edit: (message) => composer.startEdit(message),
@@ -60,10 +63,11 @@ async function start() {
   // Short, for phones; the notice has the whole.
   $('status').texts = { storage: () => 'Storage trouble', conflict: ({ conflictCount }) => count(conflictCount, 'conflict') };
   $('status').sdk = sdk;
+  $('status').classList.remove('waits');
   sdk.on('warning', ({ error }) => notice(error.userMessage));
   sdk.on('walletChanged', showWallet);
   showWallet();
-  for (const id of ['offline', 'new', 'copy']) $(id).disabled = false;
+  for (const id of ['offline', 'new', 'copy', 'sign-out']) $(id).disabled = false;
   const list = sdk.conversations();
   list.subscribe(() => takeConversations(list.getSnapshot()));
   const peer = query.get('peer');
@@ -89,22 +93,53 @@ function showWallet() {
   const address = sdk.getCurrentWallet().data;
   if (!address) return;
   $('me-picture').replaceChildren(picture(address));
-  $('me-address').textContent = short(address);
-  $('me-address').title = address;
+  $('me-address').textContent = address;
   $('me-address').dataset.address = address;
   const other = profile === 'bob' ? null : 'bob';
   const there = new URLSearchParams({ ...(other && { profile: other }), peer: address });
   $('second').href = `${location.pathname}?${there}`;
   $('second').textContent = profile ? 'Open the first person in another window' : 'Open a second person in another window';
-  $('second').hidden = false;
+  $('second').classList.remove('waits');
+}
+
+async function signOut(wipe) {
+  $('sign-out-dialog').close();
+  const result = await sdk.logout({ wipe });
+  history.replaceState(null, '', `${location.pathname}${location.search}`);
+  if (current) hide();
+  composer.forget();
+  $('me-picture').replaceChildren();
+  $('me-address').textContent = '…';
+  $('signed-out-says').textContent = result.error
+    ? `${result.error.userMessage} What is stored here could not be deleted.`
+    : wipe
+      ? 'Nothing of you is left in this browser. Who signs in here next is somebody new.'
+      : 'What you wrote and received is kept in this browser.';
+  $('panes').inert = true;
+  $('signed-out').hidden = false;
+  $('signed-out-title').focus();
+}
+
+async function signIn() {
+  $('sign-in').disabled = true;
+  const result = await sdk.connectWallet();
+  $('sign-in').disabled = false;
+  if (result.error) {
+    $('signed-out-says').textContent = result.error.userMessage;
+    return;
+  }
+  $('signed-out').hidden = true;
+  $('panes').inert = false;
+  $('side-title').focus();
 }
 
 // Conversations.
 
 function takeConversations(snapshot) {
   const before = conversations;
-  conversations = snapshot;
-  const { items, isLoading, error } = snapshot;
+  const { isLoading, error } = snapshot;
+  const items = accepting.size === 0 ? snapshot.items : snapshot.items.map((one) => accepting.get(one.sessionId) ?? one);
+  conversations = { items, isLoading, error };
   inbox.render(items, current?.sessionId ?? null);
   $('conversations').setAttribute('aria-busy', String(isLoading));
   $('list-loading').hidden = !isLoading || items.length > 0;
@@ -136,15 +171,32 @@ function showState(conversation) {
   $('ended').hidden = !isEnded;
 }
 
-async function answer({ sessionId, peerWallet }, what) {
+async function answer(conversation, what) {
+  const { sessionId, peerWallet } = conversation;
   if (what === 'block' && !(await ask(`Block ${short(peerWallet)}?`, 'Nothing that this address sends is shown to you any more. It is not told.', 'Block'))) return;
-  const result = await { accept: () => sdk.acceptSession(sessionId), decline: () => sdk.declineSession(sessionId), block: () => sdk.blockWallet(peerWallet) }[what]();
+  if (what === 'accept') {
+    if (accepting.has(sessionId)) return;
+    accepting.set(sessionId, conversation);
+    await accept(conversation).finally(() => {
+      accepting.delete(sessionId);
+      takeConversations(sdk.conversations().getSnapshot());
+    });
+    return;
+  }
+  const result = await { decline: () => sdk.declineSession(sessionId), block: () => sdk.blockWallet(peerWallet) }[what]();
+  if (result.error) notice(result.error.userMessage);
+  else inbox.focus(null);
+}
+
+async function accept({ sessionId, peerWallet }) {
+  const result = await sdk.acceptSession(sessionId);
   if (result.error) {
     notice(result.error.userMessage);
     return;
   }
-  if (what === 'accept') choose({ sessionId, peerWallet });
-  else inbox.focus(null);
+  // What was written before comes with the first sync. It is not waited for where there is no connection.
+  await Promise.race([sdk.syncMessages(sessionId), new Promise((resolve) => setTimeout(resolve, ACCEPT_WAIT_MS))]);
+  choose({ sessionId, peerWallet });
 }
 
 /** Starts the conversation with an address; what goes wrong is told to `tell`. */
@@ -206,6 +258,7 @@ function show({ sessionId, peerWallet }) {
     current = { sessionId, peerWallet, list, end: list.subscribe(() => thread.take(list.getSnapshot())) };
     $('peer').textContent = short(peerWallet);
     $('peer').title = peerWallet;
+    $('copy-peer').setAttribute('aria-label', `Copy the address of ${short(peerWallet)}`);
     $('peer-picture').replaceChildren(picture(peerWallet));
     showState(known);
   }
@@ -306,20 +359,35 @@ $('offline').addEventListener('click', () => {
   if (result.error) notice(result.error.userMessage);
   else $('offline').setAttribute('aria-checked', String(offline));
 });
-$('copy').addEventListener('click', async () => {
+async function copy(button, address, showIt) {
+  const before = button.textContent;
   try {
-    await navigator.clipboard.writeText($('me-address').dataset.address);
-    $('copy').textContent = 'Copied';
-    say('Your address is copied.');
+    await navigator.clipboard.writeText(address);
+    say('The address is copied.');
+    if (before === 'Copied') return;
+    button.textContent = 'Copied';
     setTimeout(() => {
-      $('copy').textContent = 'Copy';
+      button.textContent = before;
     }, COPIED_MS);
   } catch {
     // Browsers forbid it without a secure connection: then it can be copied by hand.
-    $('me-address').textContent = $('me-address').dataset.address;
-    getSelection().selectAllChildren($('me-address'));
+    const node = showIt();
+    getSelection().selectAllChildren(node);
   }
+}
+$('copy').addEventListener('click', () => copy($('copy'), $('me-address').dataset.address, () => $('me-address')));
+$('copy-peer').addEventListener('click', () => {
+  const { peerWallet } = current;
+  void copy($('copy-peer'), peerWallet, () => {
+    $('peer').textContent = peerWallet;
+    return $('peer');
+  });
 });
+$('sign-out').addEventListener('click', () => $('sign-out-dialog').showModal());
+$('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
+$('sign-out-yes').addEventListener('click', () => signOut(false));
+$('sign-out-wipe').addEventListener('click', () => signOut(true));
+$('sign-in').addEventListener('click', signIn);
 $('new').addEventListener('click', () => {
   $('new-address').value = '';
   $('new-error').textContent = '';

@@ -1,9 +1,11 @@
 // One tab stop for a whole list: arrows, Home and End move within it.
 
 /**
- * `targets` selects what can have the focus. `step(target, way)` may give another next one than the neighbour in the document.
+ * `targets` selects what can have the focus; buttons in a target are reached with Tab from it, and from nowhere else.
+ * `step(target, way)` may give another next one than the neighbour in the document. `entry()` gives where Tab comes into the list;
+ * without it that is where it was left.
  */
-export function roving(list, targets, step = null) {
+export function roving(list, targets, { step = null, entry = null } = {}) {
   let active = null;
 
   const all = () => [...list.querySelectorAll(targets)];
@@ -15,9 +17,23 @@ export function roving(list, targets, step = null) {
     active?.setAttribute('tabindex', '0');
   }
 
+  /** The buttons in a target are stops while the focus is in it. */
+  function setStops(target, tabindex) {
+    for (const button of target.querySelectorAll('button')) {
+      if (button.getAttribute('tabindex') !== tabindex) button.setAttribute('tabindex', tabindex);
+    }
+  }
+
   list.addEventListener('focusin', (event) => {
     const target = event.target.closest(targets);
-    if (target) setActive(target);
+    if (!target) return;
+    setActive(target);
+    setStops(target, '0');
+  });
+  list.addEventListener('focusout', (event) => {
+    const target = event.target.closest(targets);
+    if (target && !target.contains(event.relatedTarget)) setStops(target, '-1');
+    if (entry && !list.contains(event.relatedTarget)) setActive(entry());
   });
   list.addEventListener('keydown', async (event) => {
     const target = event.target.closest?.(targets);
@@ -33,10 +49,15 @@ export function roving(list, targets, step = null) {
 
   return {
     /** To be called when nodes came or left. */
-    update(first = null) {
+    update() {
       const nodes = all();
-      for (const node of nodes) if (!node.hasAttribute('tabindex')) node.setAttribute('tabindex', '-1');
-      if (!active || !active.isConnected || !active.matches(targets)) setActive(first ?? nodes[0] ?? null);
+      const focused = document.activeElement;
+      for (const node of nodes) {
+        if (!node.hasAttribute('tabindex')) node.setAttribute('tabindex', '-1');
+        setStops(node, node.contains(focused) ? '0' : '-1');
+      }
+      if (entry && !list.contains(focused)) setActive(entry());
+      else if (!active || !active.isConnected || !active.matches(targets)) setActive(nodes[0] ?? null);
     },
   };
 }

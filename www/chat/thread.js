@@ -28,7 +28,8 @@ export function createThread(actions) {
   const $ = (id) => document.getElementById(id);
   const [list, scroller, newer, older, empty] = ['messages', 'scroller', 'newer', 'older', 'thread-empty'].map($);
   const rows = new Map(); // key to { node, message, …what else it was made from }
-  const rover = roving(list, '.row', stepTo);
+  // Who comes into the list comes to the newest message.
+  const rover = roving(list, '.row', { step: stepTo, entry: () => list.lastElementChild });
   let serial = 0;
   let snapshot = null;
   let items = [];
@@ -81,6 +82,7 @@ export function createThread(actions) {
     { passive: true },
   );
   new ResizeObserver(() => {
+    if (!isOpen) return;
     if (isFollowing) toEnd();
     soon();
   }).observe(scroller);
@@ -259,7 +261,7 @@ export function createThread(actions) {
       row.node.remove();
       rows.delete(key);
     }
-    rover.update(list.lastElementChild);
+    rover.update();
     drawEnds();
   }
 
@@ -427,8 +429,14 @@ export function createThread(actions) {
       list.replaceChildren();
       newer.hidden = true;
     },
+    /** Nothing of it stays in the page. */
     close() {
       isOpen = false;
+      rows.clear();
+      list.replaceChildren();
+      items = [];
+      start = end = 0;
+      snapshot = pendingSnapshot = null;
     },
     take,
     toEnd,

@@ -43,7 +43,7 @@ const sdk = {
 };
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
-  'markMessageAsRead', 'getMessage',
+  'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
 ];
 for (const name of methods) sdk[name] = asked(name);
 
