@@ -69,10 +69,12 @@ const shown = (device) => device.page.evaluate(async () => {
   const stored = must(await sdk.getStoredMessages(sessionId, 1_000_000));
   const { items } = list.getSnapshot();
   const [conversation] = inbox.getSnapshot().items;
+  const { readThrough } = must(sdk.getActiveSessions())[0];
   return {
     live: items.map(fields), stored: stored.map(fields), all: items.map(({ id, text, deleted }) => ({ id, text, deleted })),
     isQuiet: must(sdk.getSyncStatus()).queuedMessageCount === 0 && items.every(({ pendingEdit, sequenceNumber }) => !pendingEdit && sequenceNumber !== undefined),
-    inbox: { last: conversation?.lastMessage?.id, text: conversation?.lastMessage?.text, unread: conversation?.unreadCount, queued: conversation?.queuedMessageCount },
+    inbox: { last: conversation?.lastMessage?.id, text: conversation?.lastMessage?.text, unread: conversation?.unreadCount, queued: conversation?.queuedMessageCount, readThrough },
+    foreign: items.filter(({ isOwn }) => !isOwn).map(({ sequenceNumber, deleted }) => `${sequenceNumber}${deleted ? ' deleted' : ''}`),
     wrong: globalThis.wrong,
   };
 });
@@ -124,7 +126,7 @@ for (const seed of SEEDS) {
       inboxes.splice(0, 3, ...(await Promise.all(devices.map(shown))).map(({ inbox }) => inbox));
       return JSON.stringify(inboxes[0]) === JSON.stringify(inboxes[1]);
     }).catch((error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(inboxes)}`);
+      throw new Error(`${error.message}: ${JSON.stringify([inboxes, states[0].foreign])}`);
     });
     for (const [place, one] of devices.entries()) {
       const before = inboxes[place];

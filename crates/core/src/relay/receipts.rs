@@ -119,8 +119,8 @@ impl Receipts {
         tell(ctx, log, attachments, reader.connection, &told, |_| true);
     }
 
-    /// The receipts of the other wallets, for a device that arrives; says whether it could take them. What was read was
-    /// delivered.
+    /// The receipts of the other wallets and what its own has read elsewhere, for a device that arrives; says whether it could
+    /// take them. What was read was delivered.
     pub fn tell_stored(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, own: Option<&WalletAddress>) -> bool {
         let receipt = |wallet: &String, status, sequence: u64| Receipt {
             message_id: log.id_at(sequence).unwrap_or_default(),
@@ -130,9 +130,8 @@ impl Receipts {
             device_id: None,
             sequence_number: Some(sequence),
         };
-        let others = self.watermarks.iter().filter(|(wallet, _)| own != Some(*wallet));
-        let both = others.flat_map(|(wallet, Watermark { delivered, read })| {
-            let delivered = (delivered > read).then(|| receipt(wallet, ReceiptStatus::Delivered, *delivered));
+        let both = self.watermarks.iter().flat_map(|(wallet, Watermark { delivered, read })| {
+            let delivered = (delivered > read && own != Some(wallet)).then(|| receipt(wallet, ReceiptStatus::Delivered, *delivered));
             let read = (*read > 0).then(|| receipt(wallet, ReceiptStatus::Read, *read));
             delivered.into_iter().chain(read)
         });
