@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { jsonCode } from '../../scripts/build.mjs';
@@ -37,7 +37,7 @@ test('every binding is exported', () => {
 test('npm pack has wasm, types and licences and nothing else', (t) => {
   const files = packed.files.map(({ path }) => path).sort();
   const wanted = [
-    'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
+    'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'docs/deploy.md', 'docs/errors.md', 'docs/guide.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
     'pkg/inlined.d.ts', 'pkg/inlined.js', 'pkg/json/inlined.d.ts', 'pkg/json/inlined.js', 'pkg/json/solconnect_sync_json_bg.wasm',
     'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm', ...bindings.map((name) => `pkg/${name}.js`),
   ];
@@ -46,6 +46,17 @@ test('npm pack has wasm, types and licences and nothing else', (t) => {
   const wasm = packed.files.find(({ path }) => path.endsWith('.wasm'));
   assert.ok(wasm.size > 50_000, 'a real one');
   t.diagnostic(`packed ${packed.size} bytes, unpacked ${packed.unpackedSize}`);
+});
+
+test('no document in the package links to what is not in it', () => {
+  const files = new Set(packed.files.map(({ path }) => path));
+  const documents = [...files].filter((file) => file.endsWith('.md'));
+  const targets = documents.flatMap((file) => {
+    const text = readFileSync(join(root, file), 'utf8').replace(/^```[^]*?^```/gm, '').replace(/`[^`\n]*`/g, '');
+    return [...text.matchAll(/\]\(([^)#\s]+)/g)].map(([, target]) => [file, target]).filter(([, target]) => !/^[a-z]+:/.test(target));
+  });
+  assert.ok(targets.length >= 4, 'there are links');
+  assert.deepEqual(targets.filter(([file, target]) => !files.has(posix.join(posix.dirname(file), target))), []);
 });
 
 test('nothing in the package names this machine', () => {
