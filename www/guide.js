@@ -52,9 +52,9 @@ export function createGuide({ steps: host, more, frames, announce }) {
       does: 'Compare',
       async run() {
         await until(() => agreement(model).same, 6000);
-        const { same, messages, running } = agreement(model);
+        const { same, messages, isWhole, running } = agreement(model);
         finding = same
-          ? `${count(messages, 'message')}, in the same order on ${running} of ${DEVICES.length} devices.`
+          ? `${isWhole ? '' : 'The last '}${count(messages, 'message')}, in the same order on ${running} of ${DEVICES.length} devices.`
           : 'Not yet: some device is still away, or messages still wait. Bring everyone back and compare again.';
         announce(finding);
         if (same) {

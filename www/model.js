@@ -65,12 +65,13 @@ function fresher(message, known, device, devices) {
   return device.cursor > (source?.cursor ?? 0);
 }
 
-/** Whether all running devices show the same conversation, and nothing waits. */
+/** Whether all running devices show the same conversation, and nothing waits; and whether what they show is all of it. */
 export function agreement(model) {
   const running = model.devices.filter((device) => device.ready);
   const orders = running.map((device) => device.messages.filter((message) => message.sequence !== undefined).map((message) => message.id));
   const length = Math.min(...orders.map((order) => order.length));
   const tails = orders.map((order) => JSON.stringify(order.slice(order.length - length)));
   const settled = running.every((device) => device.queued === 0 && device.cursor === running[0].cursor);
-  return { running: running.length, messages: length, same: running.length > 1 && settled && tails.every((tail) => tail === tails[0]) };
+  const isWhole = running.every(({ messages }) => messages.every(({ sequence }) => sequence === undefined) || messages.some(({ sequence }) => sequence === 1));
+  return { running: running.length, messages: length, isWhole, same: running.length > 1 && settled && tails.every((tail) => tail === tails[0]) };
 }

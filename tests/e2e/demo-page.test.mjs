@@ -55,8 +55,15 @@ test('the demo survives offline writing, a kill and hostile text', { timeout: 12
   await device('alice-laptop').getByText(hostile, { exact: true }).waitFor({ timeout: 20_000 });
   assert.notEqual(await page.title(), 'broken', 'T18');
 
+  await device('bob-phone').getByRole('switch', { name: 'Offline' }).click();
+  for (const text of ['Kept', 'Kept too']) {
+    await device('bob-phone').locator('#text').fill(text);
+    await device('bob-phone').locator('#text').press('Enter');
+    await device('bob-phone').getByText(text, { exact: true }).first().waitFor();
+  }
   await page.getByRole('button', { name: 'Kill Bob’s phone' }).click();
   await until('its frame is gone', () => page.frames().length === 3);
+  await page.getByText('2 messages in it are not known to be sent.').waitFor();
   await device('alice-phone').locator('#text').fill('Written while Bob was away');
   await device('alice-phone').locator('#text').press('Enter');
   await page.getByRole('button', { name: 'Restore Bob’s phone' }).click();
