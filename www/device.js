@@ -167,6 +167,9 @@ function changed() {
   report();
 }
 
+/** For the page around it, which asks this as it kills the device. */
+globalThis.queuedMessageCount = () => sdk?.getSyncStatus().data?.queuedMessageCount ?? 0;
+
 const report = throttled(() => {
   const messages = [...state.messages.slice(-REPORTED_MESSAGES), ...state.waiting.slice(0, 60)].map((message) => ({
     id: message.id,

@@ -3,23 +3,6 @@
 import { DEVICES } from './cast.js';
 import { count, el, icon } from './dom.js';
 
-/** How many messages wait in the database of a device; 0 where that cannot be read. */
-function unsentOf(name) {
-  return new Promise((resolve) => {
-    const opening = indexedDB.open(name);
-    // There is none: it shall not come to be.
-    opening.onupgradeneeded = () => opening.transaction.abort();
-    opening.onerror = () => resolve(0);
-    opening.onsuccess = () => {
-      const database = opening.result;
-      const counting = database.transaction('outbox').objectStore('outbox').count();
-      counting.onsuccess = () => resolve(counting.result);
-      counting.onerror = () => resolve(0);
-      database.close();
-    };
-  });
-}
-
 export function createFrames({ host, tabs, changed, announce }) {
   const all = new Map(); // device name to { device, alive, report, iframe, ...parts }
   let common = null;
@@ -80,27 +63,24 @@ export function createFrames({ host, tabs, changed, announce }) {
   function kill(name) {
     const frame = all.get(name);
     if (!frame.alive) return;
+    // Its own word of this very moment: what it told last is older.
+    const queued = frame.iframe.contentWindow.queuedMessageCount?.() ?? 0;
     frame.iframe.remove();
     frame.iframe = null;
     frame.alive = false;
-    const kept = el('p', {}, 'Its database still holds the conversation.');
     frame.screen.replaceChildren(
       el(
         'div',
         { class: 'grave' },
         el('p', { class: 'grave-title' }, 'Killed'),
         el('p', {}, 'Its page was torn out in the middle of whatever it did, without a goodbye.'),
-        kept,
+        el('p', {}, `Its database still holds the conversation${queued > 0 ? `, and ${count(queued, 'message')} that ${queued === 1 ? 'waits' : 'wait'} to be sent` : ''}.`),
         el('button', { type: 'button', class: 'primary', onclick: () => restore(name, true) }, 'Restore from its database'),
       ),
     );
     label(frame);
     announce(`${frame.device.label} was killed.`);
     changed();
-    // What it said last is older than what it did last.
-    void unsentOf(`${frame.device.database}/${frame.report?.wallet}`).then((unsent) => {
-      if (unsent > 0) kept.append(` ${count(unsent, 'message')} in it ${unsent === 1 ? 'is' : 'are'} not known to be sent.`);
-    });
   }
 
   function restore(name, focus = false) {

@@ -63,10 +63,13 @@ test('the demo survives offline writing, a kill and hostile text', { timeout: 12
   }
   await page.getByRole('button', { name: 'Kill Bob’s phone' }).click();
   await until('its frame is gone', () => page.frames().length === 3);
-  await page.getByText('2 messages in it are not known to be sent.').waitFor();
+  await page.getByText('and 2 messages that wait to be sent').waitFor();
   await device('alice-phone').locator('#text').fill('Written while Bob was away');
   await device('alice-phone').locator('#text').press('Enter');
   await page.getByRole('button', { name: 'Restore Bob’s phone' }).click();
+  // It was away by wish, and still is.
+  await device('bob-phone').getByText('Kept too', { exact: true }).first().waitFor({ timeout: 30_000 });
+  await device('bob-phone').getByRole('switch', { name: 'Offline', checked: true }).click();
   await device('bob-phone').getByText('Written while Bob was away', { exact: true }).waitFor({ timeout: 30_000 });
   await device('bob-phone').getByText(hostile, { exact: true }).waitFor({ timeout: 20_000 });
   assert.deepEqual(complaints, [], 'no error, and nothing that the policy forbids (T19)');
