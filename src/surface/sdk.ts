@@ -142,7 +142,7 @@ export class SolConnectSDK {
   }
 
   /**
-   * Disconnects it: nothing syncs and nothing can be read until the next. What is stored stays.
+   * Disconnects it: from the call on nothing can be read or written until the next, and lists are empty. What is stored stays.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
    */
@@ -413,7 +413,8 @@ export class SolConnectSDK {
   /**
    * Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored, with
    * the number of entries that came into the stored log since the call: messages, edits and deletions of this device and of
-   * all others, whether this call or something else brought them. 0 where nothing was missing.
+   * all others, whether this call or something else brought them. 0 where nothing was missing. Where the relay was not reached, an
+   * attempt is made at once, and the waits between those that follow begin anew.
    *
    * A message that the relay refuses for good does not make the sync fail: `statusChanged` tells of it with `failed` and the
    * error. Where one of several sessions fails, the others are synced all the same, and the call resolves with its error when
