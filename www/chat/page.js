@@ -9,7 +9,7 @@ import { picture, short } from './words.js';
 const ANNOUNCE_MS = 2_000;
 const COPIED_MS = 2_000;
 /** How long somebody who accepts may wait for what was written before. */
-const ACCEPT_WAIT_MS = 1_500;
+const ACCEPT_WAIT_MS = 3_000;
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
