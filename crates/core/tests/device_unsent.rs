@@ -321,6 +321,19 @@ fn receipts_of_both_wallets_are_told_with_their_places() {
 }
 
 #[test]
+fn a_receipt_of_an_own_message_is_one_change() {
+    let mut desk = Desk::new();
+    let id = desk.send("mine");
+    desk.acknowledge(&[(1, 1)]);
+    desk.feed(Input::Observe { observed: true });
+    desk.forget();
+    let (timestamp, reader_wallet, status) = (Stamp::Millis(1), Some(PEER.into()), ReceiptStatus::Read);
+    let receipt = Receipt { message_id: id, status, timestamp, reader_wallet, device_id: None, sequence_number: Some(1) };
+    desk.hear(Body::ReadReceiptSync(ReadReceiptSync { receipts: vec![receipt] }));
+    assert!(matches!(&changes(&mut desk)[..], [Change::Receipt { through: 1, .. }]), "its status follows from that");
+}
+
+#[test]
 fn nobody_is_told_of_changes_who_does_not_observe() {
     let mut desk = Desk::new();
     desk.ask(send(&session(), "mine"));
