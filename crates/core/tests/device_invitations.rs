@@ -302,20 +302,27 @@ fn only_the_answer_that_is_awaited_goes_on() {
 fn an_error_of_no_session_is_told() {
     let mut desk = alone();
     desk.forget();
-    desk.hear_in("", Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::RelayBusy, "no"))));
-    assert_eq!(desk.warnings(), [ErrorCode::RelayBusy]);
+    for in_reply_to in [None, Some("9-9".to_owned())] {
+        desk.hear_in("", Body::Error(ErrorBody { in_reply_to, ..ErrorBody::new(&SyncError::new(ErrorCode::RelayBusy, "no")) }));
+        assert_eq!(desk.warnings(), [ErrorCode::RelayBusy]);
+    }
 }
 
 #[test]
 fn a_refused_list_is_asked_for_again_after_a_wait() {
     let mut desk = alone();
-    desk.forget();
-    let refusal = ErrorBody { in_reply_to: Some("1-1".into()), ..ErrorBody::new(&SyncError::new(ErrorCode::RelayStorageFailed, "no")) };
-    desk.hear_in("", Body::Error(refusal));
-    assert_eq!((asks(&mut desk).len(), desk.warnings()), (0, vec![]));
-    assert!(desk.client.next_timeout_ms().is_some_and(|at_ms| at_ms <= desk.now.monotonic_ms + 2_000));
-    desk.wait(2_000);
-    assert_eq!(asks(&mut desk).len(), 1);
+    let frame_id = |desk: &mut Desk| desk.sent().pop().expect("it has asked").head.message_id;
+    for number in 1..SESSION_LISTS_MAX {
+        let error = SyncError::new(ErrorCode::RelayStorageFailed, "no");
+        let in_reply_to = Some(frame_id(&mut desk));
+        desk.hear_in("", Body::Error(ErrorBody { in_reply_to, ..ErrorBody::new(&error) }));
+        assert_eq!((asks(&mut desk).len(), desk.warnings()), (0, vec![]));
+        assert!(desk.client.next_timeout_ms().is_some_and(|at_ms| at_ms <= desk.now.monotonic_ms + 2_000));
+        desk.wait(2_000);
+        let in_reply_to = Some(frame_id(&mut desk));
+        desk.hear_in("", Body::SessionList(SessionList { next: Some("next".into()), in_reply_to, ..SessionList::default() }));
+        assert_eq!(desk.sent.len(), 1, "a refusal is no part of the list: {number}");
+    }
 }
 
 #[test]
