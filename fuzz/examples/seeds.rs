@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    DeviceRecord, HeadsRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord,
+    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
+    VersionsRecord,
 };
 use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::log::Log;
@@ -133,6 +135,23 @@ fn records(folder: &Path, entries: &[Entry]) {
     write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
     write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }.to_bytes());
     write(folder, "outbox_record", "outbox", &OutboxRecord { session_id: session_id.clone(), entries: unsent }.to_bytes());
+    let invitation = InvitationRecord {
+        session_id: session_id.clone(),
+        wallet: WALLET.into(),
+        peer_wallet: PEER.into(),
+        received_ms: 1_700_000_000_000,
+        answer: Answer::Declined,
+        declined_through: 300,
+    };
+    write(folder, "session_record", "invitation", &invitation.to_bytes());
+    let failed = FailedRecord {
+        session_id: session_id.clone(),
+        number: 300,
+        entry: Entry { sequence_number: 0, ..entries[0].clone() },
+        refused_id: "m".into(),
+        error: SyncError::new(ErrorCode::MessageIdTaken, "no"),
+    };
+    write(folder, "failed_record", "failed", &failed.to_bytes());
     let versions = VersionsRecord { session_id, message_id: "m".into(), versions: entries.to_vec() };
     write(folder, "versions_record", "versions", &versions.to_bytes());
 }

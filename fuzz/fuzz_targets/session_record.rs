@@ -1,9 +1,9 @@
-//! Stored sessions, their heads, the stored device and stored names: four decoders on the same bytes.
+//! Stored sessions, their heads, the stored device, stored names and invitations: five decoders on the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use solconnect_fuzz::bounded;
-use solconnect_sync_core::client::{DeviceRecord, HeadsRecord, NameRecord, SessionRecord};
+use solconnect_sync_core::client::{DeviceRecord, HeadsRecord, InvitationRecord, NameRecord, SessionRecord};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(record) = bounded(|| SessionRecord::from_bytes(bytes)) {
@@ -17,5 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(record) = bounded(|| NameRecord::from_bytes(bytes)) {
         assert_eq!(NameRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
+    }
+    if let Ok(record) = bounded(|| InvitationRecord::from_bytes(bytes)) {
+        assert_eq!(InvitationRecord::from_bytes(&record.to_bytes()).as_ref(), Ok(&record));
     }
 });

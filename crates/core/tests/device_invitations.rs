@@ -98,6 +98,7 @@ fn an_invitation_is_told_once_until_it_is_answered() {
     desk.wait(60_000);
     desk.connect();
     invite(&mut desk, 2);
+    desk.call(|request| Input::ConnectWallet { request, wallet: WALLET.into() }).unwrap();
     assert_eq!(invited(&mut desk), [], "once");
     let waiting = desk.client.invitations();
     assert_eq!((waiting.len(), waiting[0].peer_wallet.as_str(), waiting[0].received_at), (1, PEER, 1_700_000_000_000));
@@ -152,6 +153,20 @@ fn a_declined_invitation_is_told_again_when_more_is_written() {
 }
 
 #[test]
+fn a_refusal_that_is_not_stored_keeps_where_the_log_ended() {
+    let mut desk = alone();
+    invite(&mut desk, 4);
+    desk.held = Some(Default::default());
+    desk.ask(|request| Input::DeclineSession { request, session_id: session() });
+    desk.fail(ErrorCode::StorageFull);
+    desk.held = None;
+    decline(&mut desk).unwrap();
+    desk.forget();
+    invite(&mut desk, 4);
+    assert_eq!(invited(&mut desk), [], "it was declined with all that was written");
+}
+
+#[test]
 fn what_comes_while_a_refusal_is_being_stored_is_told() {
     let mut desk = alone();
     invite(&mut desk, 1);
@@ -164,6 +179,19 @@ fn what_comes_while_a_refusal_is_being_stored_is_told() {
         desk.persist();
     }
     assert_eq!(invited(&mut desk), [(session(), PEER.to_owned())]);
+}
+
+#[test]
+fn what_is_answered_in_the_commit_that_brings_it_is_not_told() {
+    let mut desk = alone();
+    desk.held = Some(Default::default());
+    desk.ask(|request| Input::BlockWallet { request, peer_wallet: stranger(1) });
+    invite(&mut desk, 1);
+    desk.ask(|request| Input::AcceptSession { request, session_id: session() });
+    while !desk.held.as_ref().unwrap().is_empty() {
+        desk.persist();
+    }
+    assert_eq!((invited(&mut desk), desk.client.sessions().len()), (vec![], 1));
 }
 
 #[test]
@@ -247,15 +275,54 @@ fn the_list_is_asked_for_part_by_part_within_bounds() {
 }
 
 #[test]
-fn a_refused_list_is_asked_for_again_after_a_wait() {
+fn each_connection_asks_for_the_list_anew() {
+    let mut desk = alone();
+    for _ in 0..SESSION_LISTS_MAX {
+        desk.lose();
+        desk.wait(60_000);
+        desk.forget();
+        desk.connect();
+        assert_eq!(asks(&mut desk).len(), 1);
+    }
+}
+
+#[test]
+fn only_the_answer_that_is_awaited_goes_on() {
     let mut desk = alone();
     desk.forget();
-    let refusal = ErrorBody { in_reply_to: Some("1-1".into()), ..ErrorBody::new(&SyncError::new(ErrorCode::RelayStorageFailed, "no")) };
-    desk.hear_in("", Body::Error(refusal));
-    assert_eq!((asks(&mut desk).len(), desk.warnings()), (0, vec![]));
-    assert!(desk.client.next_timeout_ms().is_some_and(|at_ms| at_ms <= desk.now.monotonic_ms + 2_000));
-    desk.wait(2_000);
-    assert_eq!(asks(&mut desk).len(), 1);
+    let list =
+        |in_reply_to: &str| SessionList { next: Some("next".into()), in_reply_to: Some(in_reply_to.into()), ..SessionList::default() };
+    desk.hear_in("", Body::SessionList(list("9-9")));
+    assert_eq!(asks(&mut desk), [], "the answer to the first is under way");
+    desk.hear_in("", Body::SessionList(list("1-1")));
+    assert_eq!(asks(&mut desk)[0].after.as_deref(), Some("next"));
+}
+
+#[test]
+fn an_error_of_no_session_is_told() {
+    let mut desk = alone();
+    desk.forget();
+    for in_reply_to in [None, Some("9-9".to_owned())] {
+        desk.hear_in("", Body::Error(ErrorBody { in_reply_to, ..ErrorBody::new(&SyncError::new(ErrorCode::RelayBusy, "no")) }));
+        assert_eq!(desk.warnings(), [ErrorCode::RelayBusy]);
+    }
+}
+
+#[test]
+fn a_refused_list_is_asked_for_again_after_a_wait() {
+    let mut desk = alone();
+    let frame_id = |desk: &mut Desk| desk.sent().pop().expect("it has asked").head.message_id;
+    for number in 1..SESSION_LISTS_MAX {
+        let error = SyncError::new(ErrorCode::RelayStorageFailed, "no");
+        let in_reply_to = Some(frame_id(&mut desk));
+        desk.hear_in("", Body::Error(ErrorBody { in_reply_to, ..ErrorBody::new(&error) }));
+        assert_eq!((asks(&mut desk).len(), desk.warnings()), (0, vec![]));
+        assert!(desk.client.next_timeout_ms().is_some_and(|at_ms| at_ms <= desk.now.monotonic_ms + 2_000));
+        desk.wait(2_000);
+        let in_reply_to = Some(frame_id(&mut desk));
+        desk.hear_in("", Body::SessionList(SessionList { next: Some("next".into()), in_reply_to, ..SessionList::default() }));
+        assert_eq!(desk.sent.len(), 1, "a refusal is no part of the list: {number}");
+    }
 }
 
 #[test]
@@ -284,6 +351,32 @@ fn invitations_are_bounded_and_wait_for_room() {
     desk.call(|request| Input::DeclineSession { request, session_id: first }).unwrap();
     tell(&mut desk, vec![listed(&stranger(INVITATIONS_MAX), 1, false)]);
     assert_eq!(invited(&mut desk).len(), 1, "now there is room");
+}
+
+#[test]
+fn of_those_that_were_declined_the_oldest_gives_way() {
+    let mut desk = alone();
+    for number in 0..=INVITATIONS_MAX {
+        tell(&mut desk, vec![listed(&stranger(number), 1, false)]);
+        let session_id = session_of(WALLET, &stranger(number));
+        desk.call(|request| Input::DeclineSession { request, session_id }).unwrap();
+        desk.wait(1);
+    }
+    assert_eq!(desk.records.invitations.len(), INVITATIONS_MAX);
+    desk.forget();
+    (0..=INVITATIONS_MAX).for_each(|number| tell(&mut desk, vec![listed(&stranger(number), 1, false)]));
+    assert_eq!(invited(&mut desk), [(session_of(WALLET, &stranger(0)), stranger(0))], "nobody knows of it any more");
+}
+
+#[test]
+fn invitations_are_listed_oldest_first() {
+    let mut desk = alone();
+    for number in [2, 1, 3] {
+        tell(&mut desk, vec![listed(&stranger(number), 1, false)]);
+        desk.wait(1);
+    }
+    let peers: Vec<String> = desk.client.invitations().into_iter().map(|invitation| invitation.peer_wallet).collect();
+    assert_eq!(peers, [2, 1, 3].map(stranger));
 }
 
 #[test]

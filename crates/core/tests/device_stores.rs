@@ -8,7 +8,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
 use solconnect_sync_core::ids::session_of;
-use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, UPDATES_IN_FLIGHT_MAX};
+use solconnect_sync_core::limits::{ANSWER_TIMEOUT_MS, BACKOFF_MS_MAX, BATCH_MESSAGES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::{Kind, Stamp};
 
 /// Commits wait from here on.
@@ -160,6 +160,17 @@ fn a_call_that_stores_nothing_waits_for_earlier_commits() {
         desk.persist();
         assert_eq!((desk.client.wallet(), desk.replies.contains_key(&leaves)), (None, true));
     }
+}
+
+#[test]
+fn a_commit_takes_so_many_calls_and_no_more() {
+    let mut desk = held(Desk::new());
+    (0..BATCH_MESSAGES_MAX + 2).for_each(|_| desk.send_in(&session(), "text"));
+    desk.persist();
+    desk.persist();
+    let answered = desk.replies.len();
+    desk.persist();
+    assert_eq!(desk.replies.len() - answered, 1, "the first went alone");
 }
 
 #[test]

@@ -5,9 +5,10 @@ mod desk;
 use desk::calls::send;
 use desk::{Desk, PEER, WALLET, foreign, session};
 use solconnect_sync_core::client::{Change, Event, Input, MessageStatus, Reply};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
-use solconnect_sync_core::message::{Kind, Stamp};
+use solconnect_sync_core::message::{Kind, Message, Stamp};
 
 fn cancel(desk: &mut Desk, message_id: &str) -> Result<Reply, ErrorCode> {
     desk.call(|request| Input::Cancel { request, message_id: message_id.into() }).map_err(|error| error.code)
@@ -131,6 +132,30 @@ fn a_cancel_that_is_not_stored_changes_nothing() {
     assert_eq!(desk.replies[&request].as_ref().unwrap_err().code, ErrorCode::StorageFull);
     desk.held = None;
     assert_eq!(online(&mut desk, 0), [(1, "one".to_owned()), (2, "two".to_owned())]);
+}
+
+/// A copy of this profile had sent it: it is shown no more when the log brings it, also in the commit in which it leaves
+/// (found by the simulated world).
+#[test]
+fn a_cancelled_message_that_a_copy_sent_is_told_i6() {
+    for in_one_commit in [false, true] {
+        let mut desk = offline();
+        let (id, device_id) = (desk.send("one"), desk.device_id());
+        desk.held = in_one_commit.then(Default::default);
+        desk.send_in(&session(), "under way");
+        let request = desk.ask(|request| Input::Cancel { request, message_id: id.clone() });
+        desk.feed(Input::SetOffline { offline: false });
+        desk.wait(2_000);
+        desk.connect();
+        let logged = foreign(1, 1, "one");
+        let message = Message { id: id.clone(), sender_wallet: WALLET.into(), ..logged.message.clone() };
+        desk.push(&[Entry { message, device_id, ..logged }]);
+        (0..desk.held.as_ref().map_or(0, |_| 2)).for_each(|_| desk.persist());
+        assert_eq!(desk.replies[&request], Ok(Reply::Done));
+        let told =
+            desk.events().into_iter().filter(|event| matches!(event, Event::MessageReceived { entry, .. } if entry.message.id == id));
+        assert_eq!((told.count(), desk.cursor(), desk.queued()), (1, 1, 1), "in one commit: {in_one_commit}");
+    }
 }
 
 #[test]
@@ -293,6 +318,19 @@ fn receipts_of_both_wallets_are_told_with_their_places() {
         assert_eq!(changes(&mut desk), [expected]);
     }
     assert_eq!(desk.client.stored_sessions()[0].read_through, 1);
+}
+
+#[test]
+fn a_receipt_of_an_own_message_is_one_change() {
+    let mut desk = Desk::new();
+    let id = desk.send("mine");
+    desk.acknowledge(&[(1, 1)]);
+    desk.feed(Input::Observe { observed: true });
+    desk.forget();
+    let (timestamp, reader_wallet, status) = (Stamp::Millis(1), Some(PEER.into()), ReceiptStatus::Read);
+    let receipt = Receipt { message_id: id, status, timestamp, reader_wallet, device_id: None, sequence_number: Some(1) };
+    desk.hear(Body::ReadReceiptSync(ReadReceiptSync { receipts: vec![receipt] }));
+    assert!(matches!(&changes(&mut desk)[..], [Change::Receipt { through: 1, .. }]), "its status follows from that");
 }
 
 #[test]

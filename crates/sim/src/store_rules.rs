@@ -42,12 +42,7 @@ impl Checker {
         let swept =
             writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
         // What has the name of one whose name is forgotten here is another message, which the application has sent since.
-        let forgotten: BTreeSet<(&SessionId, &MessageId)> = writes
-            .iter()
-            .filter_map(
-                |write| if let Write::ForgetName { session_id, message_id } = write { Some((session_id, message_id)) } else { None },
-            )
-            .collect();
+        let forgotten = forgotten_names(writes);
         let kept = swept.flat_map(|id| state.unsent(id).map(move |entry| (id, entry)));
         let entries = kept
             .filter(|(id, entry)| !forgotten.contains(&(*id, &entry.message.id)))
@@ -68,6 +63,7 @@ impl Checker {
         self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
+        let forgotten = forgotten_names(writes);
         for (id, cursor_before) in &before.sessions {
             let Some(record) = state.records.sessions.get(id) else { continue };
             let (cursor, last) = (record.log.end(), state.last_logged(id));
@@ -99,7 +95,9 @@ impl Checker {
                     let is_own = entry.message.sender_wallet == record.wallet;
                     let was_queued = |number: &u64| staged.contains(number) || (is_own && writes.iter().any(is_named));
                     let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
-                    if !number.is_some_and(|number| before.unsent.contains(&number) || is_staged(&number)) {
+                    // What the application took back before the log brought it, which a copy had sent, is no longer its own.
+                    let was_unsent = |number: &u64| before.unsent.contains(number) && !forgotten.contains(&(id, &entry.message.id));
+                    if !number.is_some_and(|number| was_unsent(&number) || is_staged(&number)) {
                         due.push((id.clone(), sequence));
                     }
                     if log.is_concurrent(entry) {
@@ -264,4 +262,15 @@ impl Checker {
 fn voids(state: &State) -> BTreeSet<(SessionId, MessageId)> {
     let unsent = state.records.sessions.keys().flat_map(|id| state.unsent(id).map(move |entry| (id, &entry.message)));
     unsent.filter(|(_, message)| message.kind == Kind::VOID).map(|(id, message)| (id.clone(), message.id.clone())).collect()
+}
+
+/// The names that a commit makes free, of messages that left unsent.
+fn forgotten_names(writes: &[Write]) -> BTreeSet<(&SessionId, &MessageId)> {
+    let mut names = BTreeSet::new();
+    for write in writes {
+        if let Write::ForgetName { session_id, message_id } = write {
+            names.insert((session_id, message_id));
+        }
+    }
+    names
 }

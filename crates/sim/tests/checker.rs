@@ -608,6 +608,22 @@ fn i6_what_came_and_left_in_one_commit_is_own() {
 }
 
 #[test]
+fn i6_what_was_cancelled_before_the_log_brings_it_is_told() {
+    let logged = [entry(1, "d", 1, 0, "s0 text")];
+    for (forgets, broken) in [(true, None), (false, Some(6))] {
+        let mut history = History::with_unsent();
+        history.log(logged[0].clone());
+        let name = Write::ForgetName { session_id: "s".into(), message_id: id_of("d", 1) };
+        let writes = [delete_outbox(), batch(&logged), Write::Session(session(&logged))];
+        history.commit(true, forgets.then_some(name).into_iter().chain(writes).collect());
+        history.hear(&logged[0]);
+        history.tell(Event::QueueChanged { queued_message_count: 0 });
+        history.handled();
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i6_messages_are_told_in_their_order() {
     let entries = [entry(1, "e", 1, 0, "x"), entry(2, "e", 2, 1, "y")];
     let mut history = History::with_stored_log(&entries);

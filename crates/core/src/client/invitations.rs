@@ -198,7 +198,6 @@ impl Client {
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
         let peer_wallet = match self.invitation(session_id)? {
-            Some(record) if record.answer == Answer::Blocked => return Err(blocked(&record.peer_wallet)),
             Some(record) => record.peer_wallet.clone(),
             // Accepted before, here or on another device of the wallet.
             None => {
