@@ -21,8 +21,8 @@
 // What evaluates in a tab that is closed, crashes or navigates fails, and nothing should be evaluated in a frozen one.
 //
 // What differs:
-// - freeze is the page's own freezing in Chromium (its `freeze` event is heard first), and SIGSTOP of its content process in the others:
-//   there nothing is heard before. Each tab has a content process of its own, also where several are of one origin.
+// - freeze is the page's own freezing in Chromium: it hears `visibilitychange` and `freeze` first, later `resume`, and is hidden until
+//   `show`. In the others it is SIGSTOP of the content process: nothing is heard, and the tab stays visible. Each tab has a content process of its own, also where several are of one origin.
 // - WebKitGTK: a tab is a window, and all are visible until one is shown, which takes a second for each that is hidden. Under WebDriver its storage is in memory: it outlives tabs, and not `browser.kill`. A crash closes
 //   the window of a stopped process and kills it then, because the driver's session would end with a page that crashes by itself.
 import { Chromium } from './engines/chromium.mjs';

@@ -10,11 +10,15 @@ const flags = [
 
 export class Chromium extends Browser {
   rpc = null;
+  /** The tab that it begins with. */
+  first = null;
 
   async start() {
     const path = findChromium();
     if (!path) throw new Error('no Chromium: run `npm run setup`, or set CHROMIUM');
     this.rpc = await connectRpc(await this.run(path, [...flags, `--user-data-dir=${this.profile}`, 'about:blank'], /DevTools listening on (ws:\S+)/));
+    const { targetInfos } = await this.rpc.call('Target.getTargets');
+    this.first = targetInfos.find(({ type }) => type === 'page').targetId;
   }
 
   async open(url) {
@@ -32,6 +36,7 @@ export class Chromium extends Browser {
 class ChromiumTab extends Tab {
   #targetId;
   #sessionId;
+  #wasFrozen = false;
 
   constructor(browser, targetId, sessionId) {
     super(browser);
@@ -75,6 +80,9 @@ class ChromiumTab extends Tab {
   }
 
   async show() {
+    // What was frozen stays hidden, also in front: it has to come there from behind another.
+    if (this.#wasFrozen) await this.browser.rpc.call('Target.activateTarget', { targetId: this.browser.first });
+    this.#wasFrozen = false;
     await this.call('Page.bringToFront');
   }
 
@@ -84,6 +92,7 @@ class ChromiumTab extends Tab {
 
   async thaw() {
     await this.call('Page.setWebLifecycleState', { state: 'active' });
+    this.#wasFrozen = true;
   }
 
   async crash() {
