@@ -22,9 +22,11 @@
 //
 // What differs:
 // - freeze is the page's own freezing in Chromium: it hears `visibilitychange` and `freeze` first, later `resume`, and is hidden until
-//   `show`. In the others it is SIGSTOP of the content process: nothing is heard, and the tab stays visible. Each tab has a content process of its own, also where several are of one origin.
-// - WebKitGTK: a tab is a window, and all are visible until one is shown, which takes a second for each that is hidden. Under WebDriver its storage is in memory: it outlives tabs, and not `browser.kill`. A crash closes
-//   the window of a stopped process and kills it then, because the driver's session would end with a page that crashes by itself.
+//   `show`. In the others it is SIGSTOP of the content process: nothing is heard, and the tab stays visible. Each tab has a content
+//   process of its own, also where several are of one origin.
+// - WebKitGTK: a tab is a window, and all are visible until one is shown, which takes a second for each that is hidden. Under WebDriver
+//   its storage is in memory: it outlives tabs, and not `browser.kill`. A crash closes the window of a stopped process and kills it
+//   then, because the driver's session would end with a page that crashes by itself.
 import { Chromium } from './engines/chromium.mjs';
 import { Firefox } from './engines/firefox.mjs';
 import { WebKit } from './engines/webkit.mjs';
