@@ -541,12 +541,13 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
     };
     let huge: Vec<u8> = (0..3_000_000).flat_map(|_| random()).collect();
     let huge = LogRecord { batch: Batch::from_bytes(&huge), ..suite::batch("room", 2, 2) };
-    for (place, strict) in [(0, true), (3, false)] {
+    for (place, strict) in [(0, true), (3, false), (7, true)] {
         let store = filled(name, true).await;
         let before = held(name).await;
         store.claim(true).await.unwrap();
         let mut writes = next_writes(false);
         writes.remove(4);
+        // First, in the middle, last.
         writes.insert(place, Write::Log(huge.clone()));
         let outcome = store.write(&commit(strict, writes)).await;
         let after = held(name).await;

@@ -9,6 +9,8 @@ import { until, within } from './harness/wait.mjs';
 import { newWallet } from './harness/wallet.mjs';
 import { startWire } from './harness/wire.mjs';
 
+const limit = { timeout: 120_000 };
+
 let relay;
 before(async () => {
   relay = await startRelay();
@@ -16,7 +18,7 @@ before(async () => {
 after(() => relay?.stop());
 
 for (const engine of engines) {
-  describe(engine, { timeout: 300_000 }, () => {
+  describe(engine, () => {
     let browser;
     before(async () => {
       browser = await launch(engine);
@@ -71,7 +73,7 @@ for (const engine of engines) {
       assert.deepEqual(await bob.heardHere(), ids, 'each heard once (I6)');
     }
 
-    test('messages written offline arrive once after a reload (I2, I3, I6, I8)', async (t) => {
+    test('messages written offline arrive once after a reload (I2, I3, I6, I8)', limit, async (t) => {
       const { device } = cast(t);
       const bob = await device('bob');
       const alice = await device('alice', { offline: true });
@@ -85,7 +87,7 @@ for (const engine of engines) {
       assert.deepEqual(await bob.heardHere(), [], 'not heard again after a reload (I6)');
     });
 
-    test('a tab killed while sending delivers each message once (F36, F1, I3)', async (t) => {
+    test('a tab killed while sending delivers each message once (F36, F1, I3)', limit, async (t) => {
       const { wire, alice, bob, ids } = await midway(t);
       await alice.crash();
       wire.cut();
@@ -94,7 +96,7 @@ for (const engine of engines) {
     });
 
     // WebKitGTK keeps storage in memory under WebDriver.
-    test('a browser killed while sending delivers each message once (F36, B14)', { skip: engine === 'webkit' }, async (t) => {
+    test('a browser killed while sending delivers each message once (F36, B14)', { ...limit, skip: engine === 'webkit' }, async (t) => {
       const { wire, alice, bob, ids } = await midway(t);
       await browser.kill();
       wire.cut();
@@ -105,7 +107,7 @@ for (const engine of engines) {
       assert.deepEqual(list.map(({ id }) => id), ids);
     });
 
-    test('a second tab of the profile takes over from one that is killed (I2, I3)', async (t) => {
+    test('a second tab of the profile takes over from one that is killed (I2, I3)', limit, async (t) => {
       const { device, make } = cast(t);
       const bob = await device('bob');
       const alice = await device('alice', { offline: true });
@@ -118,7 +120,7 @@ for (const engine of engines) {
       await deliveredOnce(second, bob, ids);
     });
 
-    test('catching up on 1,000 messages gives the same list (I26)', async (t) => {
+    test('catching up on 1,000 messages gives the same list (I26)', limit, async (t) => {
       const { device } = cast(t);
       const phone = await device('alice');
       const written = texts('history', 1_000);
@@ -133,7 +135,7 @@ for (const engine of engines) {
       assert.deepEqual(await laptop.heardHere(), list.map(({ id }) => id), 'each heard once, in order (I6)');
     });
 
-    test('devices that write at the same time show one list (I9)', async (t) => {
+    test('devices that write at the same time show one list (I9)', limit, async (t) => {
       const { device } = cast(t);
       const devices = [await device('alice'), await device('bob')];
       const ids = await Promise.all(devices.map((each, index) => each.send(...texts(`device ${index}`, 40))));
@@ -145,7 +147,7 @@ for (const engine of engines) {
       }
     });
 
-    test('a conflict is shown everywhere until it is resolved', async (t) => {
+    test('a conflict is shown everywhere until it is resolved', limit, async (t) => {
       const { device } = cast(t);
       const options = { config: { conflictResolutionStrategy: 'manual' } };
       const phone = await device('alice', options);
@@ -169,7 +171,7 @@ for (const engine of engines) {
       for (const each of both) await until(`${each.name} shows the resolution`, async () => (await shown(each)).text === 'from both');
     });
 
-    test('a tab that was frozen catches up when it is thawed (F6)', async (t) => {
+    test('a tab that was frozen catches up when it is thawed (F6)', limit, async (t) => {
       const { device } = cast(t);
       const alice = await device('alice');
       const bob = await device('bob');

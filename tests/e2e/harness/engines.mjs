@@ -18,7 +18,8 @@
 //   await tab.crash()                       its process is killed; `open` makes another
 //   await tab.close()                       as a person closes it
 //
-// What evaluates in a tab that is closed, crashes or navigates fails, and nothing should be evaluated in a frozen one.
+// What evaluates in a tab that is closed, crashes or navigates fails; in one that is frozen it ends after `thaw`. Begin nothing in a
+// frozen one.
 //
 // What differs:
 // - freeze is the page's own freezing in Chromium: it hears `visibilitychange` and `freeze` first, later `resume`, and is hidden until

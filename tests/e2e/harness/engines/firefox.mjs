@@ -54,7 +54,8 @@ export class Firefox extends Browser {
 
 class FirefoxTab extends Tab {
   #context;
-  #frozen = null;
+  /** Its content process while that is stopped. */
+  #stopped = null;
 
   constructor(browser, context) {
     super(browser);
@@ -92,23 +93,24 @@ class FirefoxTab extends Tab {
   }
 
   async freeze() {
-    this.#frozen = await this.browser.processOf(this.#context);
-    process.kill(this.#frozen, 'SIGSTOP');
+    this.#stopped = await this.browser.processOf(this.#context);
+    process.kill(this.#stopped, 'SIGSTOP');
   }
 
   async thaw() {
-    process.kill(this.#frozen, 'SIGCONT');
-    this.#frozen = null;
+    process.kill(this.#stopped, 'SIGCONT');
+    this.#stopped = null;
   }
 
   async crash() {
-    const pid = this.#frozen ?? (await this.browser.processOf(this.#context));
+    const pid = this.#stopped ?? (await this.browser.processOf(this.#context));
     process.kill(pid, 'SIGKILL');
     this.end('it crashed');
     await this.browser.rpc.call('browsingContext.close', { context: this.#context });
   }
 
   async close() {
+    if (this.#stopped) await this.thaw();
     this.end('it was closed');
     await this.browser.rpc.call('browsingContext.close', { context: this.#context });
   }

@@ -29,7 +29,7 @@ export class WebKit extends Browser {
   }
 
   async open(url) {
-    const { handle } = await this.inWindow(this.#first, () => this.command('POST', '/window/new', { type: 'window' }));
+    const { handle } = await this.inWindow({ handle: this.#first }, () => this.command('POST', '/window/new', { type: 'window' }));
     const tab = new WebKitTab(this, handle);
     await tab.navigate(url);
     return tab;
@@ -40,10 +40,12 @@ export class WebKit extends Browser {
     return this.#request(method, `${this.#session}${path}`, body);
   }
 
-  /** Does something while commands go to this window. */
-  inWindow(handle, work) {
+  /** Does something while commands go to the window of a tab. */
+  inWindow(tab, work) {
     const done = this.#turn.then(async () => {
-      await this.command('POST', '/window', { handle });
+      // It would not answer, and keep all others waiting.
+      if (tab.isFrozen) throw new Error('the tab is frozen');
+      await this.command('POST', '/window', { handle: tab.handle });
       return work();
     });
     this.#turn = done.catch(() => {});
@@ -74,17 +76,21 @@ export class WebKit extends Browser {
 }
 
 class WebKitTab extends Tab {
-  #handle;
-  #frozen = null;
+  /** Its content process while that is stopped. */
+  #stopped = null;
   #isMinimized = false;
 
   constructor(browser, handle) {
     super(browser);
-    this.#handle = handle;
+    this.handle = handle;
+  }
+
+  get isFrozen() {
+    return this.#stopped !== null;
   }
 
   #do(work) {
-    return this.unlessGone(this.browser.inWindow(this.#handle, work));
+    return this.unlessGone(this.browser.inWindow(this, work));
   }
 
   #script(script) {
@@ -99,7 +105,11 @@ class WebKitTab extends Tab {
     for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, 16)) {
       await this.unlessGone(delay(pauseMs));
       const take = `const answers = ${answers}; if (!answers) return ''; const text = answers[${place}]; if (text) answers[${place}] = ''; return text;`;
-      const text = await this.#script(take);
+      if (this.isFrozen) continue;
+      const text = await this.#script(take).catch((error) => {
+        if (this.isFrozen) return null;
+        throw error;
+      });
       if (text === '') throw new Error('the page navigated before it answered');
       if (text !== null) return text;
     }
@@ -129,13 +139,17 @@ class WebKitTab extends Tab {
   }
 
   async freeze() {
-    this.#frozen = await this.#process();
-    process.kill(this.#frozen, 'SIGSTOP');
+    const pid = await this.#process();
+    // In its turn: nothing is being asked then.
+    await this.#do(() => {
+      process.kill(pid, 'SIGSTOP');
+      this.#stopped = pid;
+    });
   }
 
   async thaw() {
-    process.kill(this.#frozen, 'SIGCONT');
-    this.#frozen = null;
+    process.kill(this.#stopped, 'SIGCONT');
+    this.#stopped = null;
   }
 
   /** Its content process: the one that works while the page works. */
@@ -152,19 +166,19 @@ class WebKitTab extends Tab {
   }
 
   async crash() {
-    const pid = this.#frozen ?? (await this.#process());
-    // A window is chosen with its page's help.
-    process.kill(pid, 'SIGCONT');
+    if (this.isFrozen) await this.thaw();
+    const pid = await this.#process();
     await this.#closeWindow('it crashed', () => process.kill(pid, 'SIGSTOP'));
     process.kill(pid, 'SIGKILL');
   }
 
   async close() {
+    if (this.isFrozen) await this.thaw();
     await this.#closeWindow('it was closed');
   }
 
   async #closeWindow(why, first) {
-    await this.browser.inWindow(this.#handle, () => {
+    await this.browser.inWindow(this, () => {
       first?.();
       this.end(why);
       return this.browser.command('DELETE', '/window');
