@@ -275,7 +275,8 @@ const BREAK_REQUESTS: &str = r#"
         if (kind === 'throw') throw new DOMException('it cannot be cloned', 'DataCloneError');
         if (kind === 'told') {
             const done = request.apply(this, values);
-            queueMicrotask(() => done.dispatchEvent(new Event('error', { bubbles: true })));
+            // Not by the request: in WebKit only its own events go on to the transaction.
+            queueMicrotask(() => this.transaction.dispatchEvent(new Event('error')));
             return done;
         }
         const broken = add.call(this, new Uint8Array(1), taken[this.name]);
