@@ -73,6 +73,65 @@ for (const engine of engines) {
       assert.deepEqual(await bob.heardHere(), ids, 'each heard once (I6)');
     }
 
+    /** A tab that is no device yet. */
+    async function blank(t) {
+      const tab = await browser.open(relay.url);
+      t.after(() => tab.isGone || tab.close());
+      return tab;
+    }
+
+    test('a frozen tab keeps its lock, and a killed one does not (P2, P4, P21)', limit, async (t) => {
+      const owner = await blank(t);
+      const waiter = await blank(t);
+      await owner.evaluate(() => new Promise((held) => {
+        navigator.locks.request('owned', () => new Promise(() => held()));
+      }));
+      await waiter.evaluate(() => {
+        globalThis.isGranted = navigator.locks.request('owned', () => true);
+      });
+      const seen = [];
+      const answer = owner.evaluate(() => new Promise((resolve) => {
+        new BroadcastChannel('calls').onmessage = () => setTimeout(resolve, 0);
+      })).then(() => seen.push('answered'));
+      await owner.freeze();
+      await waiter.evaluate(() => {
+        new BroadcastChannel('calls').postMessage('are you there');
+        return new Promise((resolve) => setTimeout(resolve, 500));
+      });
+      seen.push('waited');
+      await owner.thaw();
+      await answer;
+      assert.deepEqual(seen, ['waited', 'answered']);
+      const { held, pending } = await waiter.evaluate(async () => navigator.locks.query());
+      assert.deepEqual([held.length, pending.length], [1, 1]);
+      await owner.crash();
+      assert.equal(await within('the lock is free', waiter.evaluate('globalThis.isGranted')), true);
+    });
+
+    test('a page comes back as it was left (P24)', limit, async (t) => {
+      const tab = await blank(t);
+      await tab.evaluate(() => {
+        globalThis.seen = [];
+        addEventListener('pagehide', ({ persisted }) => globalThis.seen.push(['pagehide', persisted]));
+        addEventListener('pageshow', ({ persisted }) => globalThis.seen.push(['pageshow', persisted]));
+      });
+      await tab.navigate(`${relay.url}?another`);
+      assert.equal(await tab.evaluate('globalThis.seen'), undefined);
+      await tab.back();
+      assert.deepEqual(await tab.evaluate('globalThis.seen'), [['pagehide', true], ['pageshow', true]]);
+    });
+
+    test('one tab is shown at a time (P25)', limit, async (t) => {
+      const tabs = [await blank(t), await blank(t)];
+      for (const shown of [...tabs, tabs[0]]) {
+        await shown.show();
+        for (const tab of tabs) {
+          const state = tab === shown ? 'visible' : 'hidden';
+          await until(`a tab is ${state}`, async () => (await tab.evaluate('document.visibilityState')) === state);
+        }
+      }
+    });
+
     test('messages written offline arrive once after a reload (I2, I3, I6, I8)', limit, async (t) => {
       const { device } = cast(t);
       const bob = await device('bob');
