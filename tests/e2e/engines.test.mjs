@@ -121,6 +121,17 @@ for (const engine of engines) {
       assert.deepEqual(await tab.evaluate('globalThis.seen'), [['pagehide', true], ['pageshow', true]]);
     });
 
+    test('a tab comes in front of a frozen one', limit, async (t) => {
+      const frozen = await blank(t);
+      const other = await blank(t);
+      await frozen.show();
+      await frozen.freeze();
+      await other.show();
+      assert.equal(await other.evaluate('document.visibilityState'), 'visible');
+      await frozen.thaw();
+      assert.equal(await frozen.evaluate('1 + 1'), 2);
+    });
+
     test('one tab is shown at a time (P25)', limit, async (t) => {
       const tabs = [await blank(t), await blank(t)];
       for (const shown of [...tabs, tabs[0]]) {

@@ -15,8 +15,8 @@
 //   await tab.reload()
 //   await tab.show()                        in front of the others, which are hidden then
 //   await tab.freeze(); await tab.thaw()    the page runs nothing in between
-//   await tab.crash()                       its process is killed; `open` makes another
-//   await tab.close()                       as a person closes it
+//   await tab.crash()                       its process is killed, and hears nothing before; `open` makes another tab
+//   await tab.close()                       as a person closes it: `pagehide` is heard
 //
 // What evaluates in a tab that is closed, crashes or navigates fails; in one that is frozen it ends after `thaw`. Begin nothing in a
 // frozen one.
@@ -25,9 +25,9 @@
 // - freeze is the page's own freezing in Chromium: it hears `visibilitychange` and `freeze` first, later `resume`, and is hidden until
 //   `show`. In the others it is SIGSTOP of the content process: nothing is heard, and the tab stays visible. Each tab has a content
 //   process of its own, also where several are of one origin.
-// - WebKitGTK: a tab is a window, and all are visible until one is shown, which takes a second for each that is hidden. Under WebDriver
-//   its storage is in memory: it outlives tabs, and not `browser.kill`. A crash closes the window of a stopped process and kills it
-//   then, because the driver's session would end with a page that crashes by itself.
+// - WebKitGTK: a tab is a window, and all are visible until one is shown, which takes a second for each that is hidden; one that is
+//   frozen is not hidden then. Under WebDriver its storage is in memory: it outlives tabs, and not `browser.kill`. A crash closes the
+//   window of a stopped process and kills it then, because the driver's session would end with a page that crashes by itself.
 import { Chromium } from './engines/chromium.mjs';
 import { Firefox } from './engines/firefox.mjs';
 import { WebKit } from './engines/webkit.mjs';

@@ -89,7 +89,9 @@ class FirefoxTab extends Tab {
   }
 
   async show() {
-    await this.#call('browsingContext.activate');
+    // Where the one in front is stopped, the answer does not come, but the change does.
+    this.#call('browsingContext.activate').catch(() => {});
+    await until('the tab is shown', () => this.evaluate('document.visibilityState === "visible"'));
   }
 
   async freeze() {

@@ -45,7 +45,8 @@ export class Browser {
   /** SIGKILL of the whole browser. Start it again with `start`. */
   async kill() {
     for (const tab of this.tabs) tab.end('its browser was killed');
-    const exit = once(this.#child, 'exit');
+    const hasEnded = this.#child.exitCode !== null || this.#child.signalCode !== null;
+    const exit = hasEnded ? null : once(this.#child, 'exit');
     this.#killGroup();
     await within('the browser ends on SIGKILL', exit);
     process.removeListener('exit', this.#killGroup);

@@ -21,7 +21,7 @@ export class WebKit extends Browser {
     const child = this.spawn(driver, [`--port=${port}`], env);
     child.stdout.resume();
     child.stderr.resume();
-    await until('WebKit\'s driver answers', () => this.#request('GET', '/status').then(() => true, () => false));
+    await until('WebKit\'s driver answers', () => this.#request('GET', '/status').then(() => true, () => false), 60_000);
     const { sessionId } = await within('WebKit starts', this.#request('POST', '/session', { capabilities: { alwaysMatch: capabilities } }), 60_000);
     this.#session = `/session/${sessionId}`;
     await this.command('POST', '/timeouts', { script: 600_000, pageLoad: 60_000, implicit: 0 });
@@ -129,7 +129,8 @@ class WebKitTab extends Tab {
 
   /** Without a window manager windows do not cover each other: the others are minimized. */
   async show() {
-    for (const tab of this.browser.tabs) await tab.#minimize(tab !== this);
+    // One that is frozen would not answer; it sees nothing either.
+    for (const tab of this.browser.tabs) if (!tab.isFrozen) await tab.#minimize(tab !== this);
   }
 
   async #minimize(isMinimized) {
