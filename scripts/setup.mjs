@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLine } from './options.mjs';
 import { main, output, Problem, root, say, step, toolsRoot } from './shell.mjs';
-import { find, findChromium, findNginx, hasVersion, relayTarget } from './tools.mjs';
+import { find, findChromium, findFirefox, findMiniBrowser, findNginx, hasVersion, relayTarget } from './tools.mjs';
 
 const wasmPackVersion = '0.15.1';
 const geckodriverVersion = '0.37.1';
@@ -29,6 +29,11 @@ const parts = {
   browser: async () => {
     if (!findChromium()) await debian('chromium', 'the browser that the devices run in (or set CHROMIUM to one that you have)');
   },
+  engines: async () => {
+    if (!findFirefox()) await debian('firefox-esr', 'the second browser that everything is tested in');
+    if (!find('WebKitWebDriver') || !findMiniBrowser()) await debian('webkit2gtk-driver', 'the third browser that everything is tested in, with its driver');
+    if (!find('Xvfb')) await debian('xvfb', 'a screen that nobody sees, for the third browser');
+  },
   staticRelay: async () => {
     const target = relayTarget();
     await rustTarget(target, 'Rust\'s standard library for the packed relay');
@@ -42,7 +47,6 @@ const parts = {
     await cargoTool('wasm-pack', wasmPackVersion, 'to run the SDK\'s own tests inside browsers');
     await cargoTool('geckodriver', geckodriverVersion, 'to drive Firefox in those tests');
     if (!find('chromedriver')) await debian('chromium-driver', 'to drive Chromium in the SDK\'s own tests');
-    if (!find('firefox') && !find('firefox-esr')) await debian('firefox-esr', 'the second browser of the SDK\'s own tests');
   },
 };
 

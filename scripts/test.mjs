@@ -1,7 +1,7 @@
 // npm test: runs everything, or what `--only` names, and ends with the line "N passed, N failed".
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildRelay, buildSdk } from './build.mjs';
+import { buildRelay, buildSdk, targetFolder } from './build.mjs';
 import { checkNumbers } from './numbers.mjs';
 import { commandLine } from './options.mjs';
 import { packRelay } from './pack-relay.mjs';
@@ -12,6 +12,7 @@ import { buildSim, runSim } from './sim.mjs';
 import { checkBudget } from './size.mjs';
 import { elapsed, main, Problem, root, run } from './shell.mjs';
 import { find } from './tools.mjs';
+import { webkit } from './webkit.mjs';
 
 const minutes = 60_000;
 const denyWarnings = ['--', '-D', 'warnings'];
@@ -53,13 +54,13 @@ const suites = {
     // The one that needs no tools is part of everyday.
     runs: ({ isEveryday }) => nodeTests('examples').filter(({ title }) => !isEveryday || title === 'examples/plain'),
   },
-  e2e: { needs: ['npm', 'wasm', 'browser'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
+  e2e: { needs: ['npm', 'wasm', 'browser', 'engines'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
   deploy: {
     needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
     build: [buildSdk, () => packRelay()],
     runs: () => [{ title: 'the API reference', work: buildReference }, ...nodeTests('deploy')],
   },
-  browser: { needs: ['wasm', 'browserTests', 'browser'], runs: () => [inBrowser('chrome'), inBrowser('firefox')] },
+  browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
 };
 
 function check(title, command, args, env) {
@@ -70,8 +71,27 @@ function cargoTest(title, args) {
   return { title, command: 'cargo', args: ['test', ...args], counts: cargoCounts };
 }
 
+// A busy machine takes longer than the 20 seconds (and 5, for a driver to start) that are usual.
+const patience = { WASM_BINDGEN_TEST_TIMEOUT: '180', WASM_BINDGEN_TEST_DRIVER_TIMEOUT: '60' };
+
 function inBrowser(browser) {
-  return { title: `the SDK in ${browser}`, command: 'wasm-pack', args: ['test', '--headless', `--${browser}`, '--mode', 'no-install'], counts: cargoCounts };
+  const args = ['test', '--headless', `--${browser}`, '--mode', 'no-install'];
+  return { title: `the SDK in ${browser}`, command: 'wasm-pack', args, env: patience, counts: cargoCounts };
+}
+
+/** wasm-pack knows no WebKitGTK; what it runs takes its driver for Safari's. */
+async function inWebKit() {
+  const { driver, capabilities, env } = await webkit();
+  const wanted = join(targetFolder(), 'webdriver-webkit.json');
+  mkdirSync(targetFolder(), { recursive: true });
+  writeFileSync(wanted, JSON.stringify(capabilities));
+  return {
+    title: 'the SDK in webkit',
+    command: 'cargo',
+    args: ['test', '--target', 'wasm32-unknown-unknown'],
+    env: { ...env, ...patience, SAFARIDRIVER: driver, WASM_BINDGEN_TEST_WEBDRIVER_JSON: wanted },
+    counts: cargoCounts,
+  };
 }
 
 /** One run a file, so that a crash of one is no silence of others. */
@@ -143,7 +163,7 @@ main(import.meta.url, async () => {
 async function prepare(suite, isEveryday) {
   try {
     for (const build of suite.build ?? []) await build();
-    return suite.runs({ isEveryday });
+    return await suite.runs({ isEveryday });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     return [{ title: 'build', work: () => Promise.reject(error) }];

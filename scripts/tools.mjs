@@ -1,5 +1,5 @@
 // Where programs are.
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { output, Problem } from './shell.mjs';
 
@@ -34,6 +34,22 @@ export function relayTarget() {
 /** nginx, which distributions put where only root's PATH looks; null where there is none. */
 export function findNginx() {
   return find('nginx') ?? ['/usr/sbin/nginx', '/usr/local/sbin/nginx'].find(existsSync) ?? null;
+}
+
+/** Firefox, of any kind; null where there is none. */
+export function findFirefox() {
+  return find('firefox') ?? find('firefox-esr');
+}
+
+/** WebKitGTK's own browser, which distributions put beside its library; null where there is none. */
+export function findMiniBrowser() {
+  const libraries = ['/usr/libexec', '/usr/lib', ...foldersIn('/usr/lib')];
+  return libraries.flatMap(foldersIn).filter((folder) => /webkit2?gtk-/.test(folder)).map((folder) => join(folder, 'MiniBrowser')).find(existsSync) ?? null;
+}
+
+function foldersIn(path) {
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => join(path, name));
 }
 
 /** A Chromium: $CHROMIUM, or one of the usual names; null where there is none. */

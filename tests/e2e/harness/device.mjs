@@ -40,11 +40,11 @@ export class Device {
       this[kind].push(...ids);
     });
     await this.page.goto(this.relay.url);
-    await this.#start();
+    await this.start();
   }
 
-  async #start() {
-    await this.page.waitForLoadState('load');
+  /** Starts the SDK in the page, which is loaded. */
+  async start() {
     const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline };
     const opened = await within(`${this.name} opens`, this.page.evaluate((options) => globalThis.device.open(options), options));
     this.id = opened.deviceId;
@@ -53,7 +53,7 @@ export class Device {
 
   async reload() {
     await this.page.reload();
-    await this.#start();
+    await this.start();
   }
 
   /** Kills the tab's process, as a crash or the system's memory killer does. `open` brings it back. */
