@@ -90,9 +90,12 @@ for (const engine of engines) {
         globalThis.isGranted = navigator.locks.request('owned', () => true);
       });
       const seen = [];
-      const answer = owner.evaluate(() => new Promise((resolve) => {
-        new BroadcastChannel('calls').onmessage = () => setTimeout(resolve, 0);
-      })).then(() => seen.push('answered'));
+      await owner.evaluate(() => {
+        globalThis.isAnswered = new Promise((resolve) => {
+          new BroadcastChannel('calls').onmessage = () => setTimeout(resolve, 0);
+        });
+      });
+      const answer = owner.evaluate('globalThis.isAnswered').then(() => seen.push('answered'));
       await owner.freeze();
       await waiter.evaluate(() => {
         new BroadcastChannel('calls').postMessage('are you there');

@@ -1,5 +1,5 @@
 import { findChromium } from '../../../../scripts/tools.mjs';
-import { within } from '../wait.mjs';
+import { until, within } from '../wait.mjs';
 import { Browser, Tab } from './program.mjs';
 import { connectRpc } from './rpc.mjs';
 
@@ -87,7 +87,12 @@ class ChromiumTab extends Tab {
   }
 
   async freeze() {
+    const isFrozen = 'globalThis[Symbol.for("is frozen")]';
+    await this.evaluate(`${isFrozen} = false, document.addEventListener('freeze', () => { ${isFrozen} = true; }, { once: true })`);
     await this.call('Page.setWebLifecycleState', { state: 'frozen' });
+    // The answer comes before the page has heard of it. A frozen page still tells its debugger what it has.
+    const ask = () => this.call('Runtime.evaluate', { expression: isFrozen, returnByValue: true });
+    await until('the page is frozen', async () => (await ask()).result.value);
   }
 
   async thaw() {

@@ -32,6 +32,9 @@ export class WebKit extends Browser {
     const { handle } = await this.inWindow({ handle: this.#first }, () => this.command('POST', '/window/new', { type: 'window' }));
     const tab = new WebKitTab(this, handle);
     await tab.navigate(url);
+    // The driver may take the end of the new window's own first load for the end of this one.
+    const isThere = `${url === 'about:blank'} || location.href !== 'about:blank' && document.readyState === 'complete'`;
+    await until(`${url} loads`, () => tab.evaluate(isThere).catch(() => false), 60_000);
     return tab;
   }
 
