@@ -48,6 +48,8 @@ async function shortenNames(path, glue, ...options) {
   const [[module]] = renamed.imports;
   const code = readFileSync(glue, 'utf8')
     .replace(`"${module}": `, 'a: ')
+    // What only served panics is not imported any more.
+    .replace(/^ {8}(__wb\w+): function\([^]*?^ {8}\},\n/gm, (whole, name) => (imports.has(name) ? whole : ''))
     .replace(/\b__wb\w+(?=: )/g, (name) => imports.get(name) ?? name)
     .replace(/\bwasm\.(\w+)/g, (whole, name) => (exports.has(name) ? `wasm.${exports.get(name)}` : whole));
   writeFileSync(glue, code);
