@@ -23,7 +23,7 @@ use crate::platform::{is_storage_persistent, now, random, scope};
 use crate::store::Store;
 use crate::tabs::{ProfileLock, lock_profile};
 use crate::transport::{Link, Route};
-use crate::types::to_js;
+use crate::types::{to_js, with_clocks};
 
 /// The longest wait that timers of browsers take.
 const TIMER_MS_MAX: u64 = i32::MAX as u64;
@@ -270,7 +270,7 @@ impl Engine {
         match reply {
             Reply::Done => Ok(JsValue::NULL),
             Reply::Count(count) => Ok(JsValue::from(count as f64)),
-            Reply::Session(session) => to_js(&session),
+            Reply::Session(session) => with_clocks(&session),
             Reply::Receipt(receipt) => {
                 if !self.was_persistence_asked.replace(true) {
                     self.learn_persistence(true);

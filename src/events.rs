@@ -10,7 +10,7 @@ use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::JsValue;
 
 use crate::errors::{invalid_argument, to_plain};
-use crate::types::{object, to_js};
+use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
 const NAMES: [&str; 14] = [
@@ -144,7 +144,7 @@ fn name_of(event: &Event) -> &'static str {
 fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
     match event {
         Event::MessageReceived { session_id, entry } => {
-            client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(js).collect()
+            client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(clocked).collect()
         }
         Event::Changed(change) => change_to_js(change, client).into_iter().collect(),
         Event::SyncStarted { session_id } => vec![session_id.into()],
@@ -155,7 +155,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::SyncCompleted { session_id, stats } => vec![session_id.into(), js(stats)],
         Event::SyncFailed { session_id, error } => vec![session_id.into(), to_plain(error)],
-        Event::ConflictDetected { session_id, conflicts } => vec![session_id.into(), js(conflicts)],
+        Event::ConflictDetected { session_id, conflicts } => vec![session_id.into(), clocked(conflicts)],
         Event::MessageSynced { session_id, message_id } | Event::MessageChanged { session_id, message_id } => {
             vec![session_id.into(), message_id.into()]
         }
@@ -163,7 +163,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
             let error = error.as_ref().map(to_plain).unwrap_or_default();
             vec![session_id.into(), message_id.into(), js(status), error]
         }
-        Event::DevicesChanged { session_id } => vec![session_id.into(), js(&client.devices(session_id))],
+        Event::DevicesChanged { session_id } => vec![session_id.into(), clocked(&client.devices(session_id))],
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
@@ -181,7 +181,7 @@ fn change_to_js(change: &Change, client: &Client) -> Option<JsValue> {
     Some(match change {
         Change::Message { session_id, entry } => {
             let message = client.show(session_id, vec![(Entry::clone(entry), None)], false).pop()?;
-            of("message", session_id, &[("message", js(&message))])
+            of("message", session_id, &[("message", clocked(&message))])
         }
         Change::Stale { session_id, message_id } => of("stale", session_id, &[("messageId", message_id.into())]),
         Change::Status { session_id, message_id, status, error } => {
@@ -198,6 +198,10 @@ fn change_to_js(change: &Change, client: &Client) -> Option<JsValue> {
         Change::Session { session_id } => of("session", session_id, &[]),
         Change::Missed => object(&[("type", "missed".into())]),
     })
+}
+
+fn clocked<T: Clocked>(value: &T) -> JsValue {
+    with_clocks(value).unwrap_or_default()
 }
 
 fn js<T: Serialize + ?Sized>(value: &T) -> JsValue {

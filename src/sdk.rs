@@ -12,7 +12,7 @@ use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
-use crate::types::{object, result, to_js};
+use crate::types::{object, result, to_js, with_clocks};
 
 /// Messages of `getStoredMessages` where no limit is given.
 const PAGE_MESSAGES: u64 = 100;
@@ -187,7 +187,7 @@ impl SolConnectSDK {
         settle(async move {
             let limit = optional_count("limit", &limit)?.unwrap_or(PAGE_MESSAGES);
             let before_sequence = optional_count("beforeSequence", &before_sequence)?;
-            to_js(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
+            with_clocks(&shell.engine()?.stored_messages(&text("sessionId", &session_id)?, limit, before_sequence).await?)
         })
     }
 
@@ -195,7 +195,7 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = getQueuedMessages, unchecked_return_type = "Promise<Result<MessageView[]>>")]
     pub fn get_queued_messages(&self) -> Promise {
         let shell = self.0.clone();
-        settle(async move { to_js(&shell.engine()?.queued_messages().await?) })
+        settle(async move { with_clocks(&shell.engine()?.queued_messages().await?) })
     }
 
     /// Sends what is queued and fetches what is missing, of one session or all. Resolves when all of it is sent and stored,
@@ -266,13 +266,13 @@ impl SolConnectSDK {
     /// The sessions of the connected wallet that are started.
     #[wasm_bindgen(js_name = getActiveSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_active_sessions(&self) -> JsValue {
-        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.sessions()))))
+        result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.sessions()))))
     }
 
     /// Every session that is stored here, also those that were ended (`isActive`).
     #[wasm_bindgen(js_name = getStoredSessions, unchecked_return_type = "Result<SessionView[]>")]
     pub fn get_stored_sessions(&self) -> JsValue {
-        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.stored_sessions()))))
+        result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.stored_sessions()))))
     }
 
     /// Who this database is: one id in all sessions. Another takes its place where the database was copied or set back
@@ -285,7 +285,7 @@ impl SolConnectSDK {
     /// The devices of a session, as the relay last told.
     #[wasm_bindgen(js_name = getDevices, unchecked_return_type = "Result<DeviceState[]>")]
     pub fn get_devices(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
-        result(self.of_session(&session_id, |client, session_id| to_js(&client.devices(session_id))))
+        result(self.of_session(&session_id, |client, session_id| with_clocks(&client.devices(session_id))))
     }
 
     /// How syncing a session went, since `initialize`.
@@ -358,7 +358,7 @@ impl SolConnectSDK {
     #[wasm_bindgen(js_name = getMessage, unchecked_return_type = "Promise<Result<MessageView>>")]
     pub fn get_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
         let shell = self.0.clone();
-        settle(async move { to_js(&shell.engine()?.message(&text("messageId", &message_id)?).await?) })
+        settle(async move { with_clocks(&shell.engine()?.message(&text("messageId", &message_id)?).await?) })
     }
 
     /// Sets the one handler that is told of every change in what is stored and shown, in order, before the handlers of `on` are
