@@ -7,7 +7,7 @@ import { setup } from './setup.mjs';
 import { main, output, Problem, say } from './shell.mjs';
 
 /** What a page may load, in bytes of brotli: wasm and JavaScript. The aim is 125 KiB; this is what is reached. */
-const BUDGET_BYTES = 157 * 1024;
+const BUDGET_BYTES = 169 * 1024;
 
 /** Fails above the budget. */
 export async function checkBudget() {
@@ -22,6 +22,7 @@ const parts = [
   [/serde|\bSerialize/, 'views as JavaScript objects (serde)'],
   [/solconnect_sync_core(?:\[\w+\])?::(\w+)/, 'core: '],
   [/solconnect_sync(?:\[\w+\])?::(\w+)/, 'shell: '],
+  [/\b(?:idb|rexie)\b/, 'IndexedDB (idb, rexie)'],
   [/\b(?:lz4_flex|sha2|bs58|humantime|miniz_oxide|base64ct|fastrand|digest|block_buffer)\b/, 'compression, hashes, encodings'],
   [/wasm_bindgen|js_sys|web_sys|gloo|futures|externref shim|multivalue shim|^__wb|^__externref/, 'wasm-bindgen, promises'],
   [/dlmalloc|__rust_(?:alloc|dealloc|realloc)|__rdl_/, 'allocator'],

@@ -9,6 +9,7 @@ use std::task::Poll;
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Promise, Reflect};
+use rexie::{ObjectStore, Rexie};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -178,19 +179,31 @@ async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connecti
     Err(SyncError::new(ErrorCode::StorageError, message.concat()))
 }
 
-/// Opens a database of our format; `None` where there is none and none may be made. One that is there is never changed: no version
-/// is ever asked for, which would close a lower one for other tabs, and raise it, so only a new database is upgraded, in one
-/// transaction with its making.
+/// No version is ever asked for: that would close a lower one for other tabs, and raise it. Only a new database is upgraded then,
+/// in one transaction with its making, so rexie, which deletes the stores that it does not know, never finds any.
 async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, SyncError> {
+    let found = look(name).await?;
+    if found.is_some() || !may_make {
+        return Ok(found);
+    }
+    let made = make(name).await;
+    // Whoever made it: what is there now is of our format or refused.
+    match look(name).await? {
+        None => made.map(|()| None),
+        found => Ok(found),
+    }
+}
+
+/// Opens a database of our format; `None` where there is none. One that is there is never changed.
+async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
     let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
     let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
     let is_absent = Rc::new(Cell::new(false));
     let (making, found) = (request.clone(), is_absent.clone());
+    // Without a version only a new database is upgraded: it shall not come to be.
     let on_upgrade = Closure::<dyn Fn()>::new(move || {
-        found.set(!may_make);
-        let is_made = may_make && making.result().is_ok_and(|database| make_stores(database.unchecked_ref()));
-        // It shall not come to be, or not in part.
-        if !is_made && let Some(transaction) = making.transaction() {
+        found.set(true);
+        if let Some(transaction) = making.transaction() {
             let _ = transaction.abort();
         }
     });
@@ -213,8 +226,18 @@ async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, Syn
     Err(if is_ours { other_format(name) } else { foreign(name) })
 }
 
-fn make_stores(database: &IdbDatabase) -> bool {
-    STORES.iter().all(|store| database.create_object_store(store).is_ok())
+/// Makes a database with our stores; opens one that is there already.
+async fn make(name: &str) -> Result<(), SyncError> {
+    let builder = Rexie::builder(name);
+    let builder = STORES.into_iter().fold(builder, |builder, store| builder.add_object_store(ObjectStore::new(store)));
+    match builder.build().await {
+        Ok(database) => {
+            database.close();
+            Ok(())
+        }
+        Err(rexie::Error::IdbError(idb::Error::DomException(exception))) => Err(to_open_error(&exception)),
+        Err(_) => Err(SyncError::new(ErrorCode::StorageError, "IndexedDB: the stores could not be made")),
+    }
 }
 
 fn other_format(name: &str) -> SyncError {
