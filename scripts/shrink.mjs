@@ -8,7 +8,10 @@ const features = ['bulk-memory', 'nontrapping-float-to-int', 'sign-ext', 'mutabl
 
 // Only a stack that is about to overflow reaches the first KiB of memory, so loads and stores may take up to as much of their
 // address as an offset. Functions whose names are alike stand beside each other, because they compress better there.
-const passes = ['--low-memory-unused', '-Oz', '--optimize-added-constants-propagate', '-Oz', '--reorder-functions-by-name', '--reorder-locals'];
+const passes = [
+  '--low-memory-unused', '-Oz', '--optimize-added-constants-propagate', '-Oz', '--flatten', '--rereloop', '-Oz', '-Oz', '--reorder-functions-by-name',
+  '--reorder-locals',
+];
 
 /** Shrinks a wasm in place, and the generated JavaScript beside it. `options` are more of wasm-opt's. */
 export async function shrink(wasm, glue, ...options) {
@@ -48,6 +51,8 @@ async function shortenNames(path, glue, ...options) {
   const [[module]] = renamed.imports;
   const code = readFileSync(glue, 'utf8')
     .replace(`"${module}": `, 'a: ')
+    // What only served panics is not imported any more.
+    .replace(/^ {8}(__wb\w+): function\([^]*?^ {8}\},\n/gm, (whole, name) => (imports.has(name) ? whole : ''))
     .replace(/\b__wb\w+(?=: )/g, (name) => imports.get(name) ?? name)
     .replace(/\bwasm\.(\w+)/g, (whole, name) => (exports.has(name) ? `wasm.${exports.get(name)}` : whole));
   writeFileSync(glue, code);

@@ -1,104 +1,24 @@
-//! The class `VectorClock`.
+//! Vector clocks as plain objects, and what the package tells without a device.
 
-use std::cell::RefCell;
-
-use js_sys::{Array, JSON, Object};
+use js_sys::{Array, Object};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::{check_wallet, session_of, wallet_address};
 use solconnect_sync_core::limits::ID_BYTES_MAX;
-use solconnect_sync_core::vector_clock::{Causality, VectorClock as Clock};
+use solconnect_sync_core::vector_clock::VectorClock;
 use wasm_bindgen::prelude::*;
 
-use crate::arguments::{is_left_out, whole};
+use crate::arguments::whole;
 use crate::types::thrown;
-
-/// For each device the highest counter known.
-///
-/// @example
-/// ```ts
-/// const one = new VectorClock({ phone: 2 });
-/// const two = VectorClock.parse('{"laptop":1}');
-/// one.compare(two); // 'concurrent': neither knows of the other
-/// ```
-#[wasm_bindgen]
-pub struct VectorClock(RefCell<Clock>);
-
-#[wasm_bindgen]
-impl VectorClock {
-    /// A clock with these counters, or one that knows nothing.
-    ///
-    /// Errors, thrown: `INVALID_VECTOR_CLOCK`.
-    #[wasm_bindgen(constructor)]
-    pub fn new(#[wasm_bindgen(unchecked_optional_param_type = "Record<string, number>")] record: JsValue) -> Result<VectorClock, JsValue> {
-        let clock = if is_left_out(&record) { Ok(Clock::new()) } else { clock_of(&record) };
-        thrown(clock).map(|clock| VectorClock(RefCell::new(clock)))
-    }
-
-    /// Reads what `toString` wrote.
-    ///
-    /// Errors, thrown: `INVALID_VECTOR_CLOCK`.
-    pub fn parse(text: &str) -> Result<VectorClock, JsValue> {
-        let record = JSON::parse(text).map_err(|_| invalid("it is no JSON"));
-        thrown(record.and_then(|record| clock_of(&record))).map(|clock| VectorClock(RefCell::new(clock)))
-    }
-
-    /// Counts one event of a device and returns its new counter.
-    ///
-    /// Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1.
-    #[wasm_bindgen(unchecked_return_type = "number")]
-    pub fn tick(&self, #[wasm_bindgen(js_name = deviceId)] device_id: &str) -> Result<f64, JsValue> {
-        thrown(self.0.borrow_mut().tick(device_id)).map(|counter| counter as f64)
-    }
-
-    /// The counter of a device, 0 where it is absent. No errors.
-    pub fn get(&self, #[wasm_bindgen(js_name = deviceId)] device_id: &str) -> f64 {
-        self.0.borrow().get(device_id) as f64
-    }
-
-    /// Takes the higher counter of both, device by device.
-    ///
-    /// Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1.
-    pub fn merge(&self, other: &VectorClock) -> Result<(), JsValue> {
-        let other = other.0.borrow().clone();
-        thrown(self.0.borrow_mut().merge(&other))
-    }
-
-    /// How this clock relates to another. No errors.
-    #[wasm_bindgen(unchecked_return_type = "'before' | 'after' | 'equal' | 'concurrent'")]
-    pub fn compare(&self, other: &VectorClock) -> String {
-        let causality = self.0.borrow().compare(&other.0.borrow());
-        match causality {
-            Causality::Before => "before",
-            Causality::After => "after",
-            Causality::Equal => "equal",
-            Causality::Concurrent => "concurrent",
-        }
-        .to_owned()
-    }
-
-    /// The counters, by device. No errors.
-    #[wasm_bindgen(js_name = toJSON, unchecked_return_type = "Record<string, number>")]
-    pub fn to_json(&self) -> JsValue {
-        record_of(&self.0.borrow())
-    }
-
-    /// The JSON form. No errors.
-    #[wasm_bindgen(js_name = toString)]
-    #[allow(clippy::inherent_to_string)]
-    pub fn text(&self) -> String {
-        JSON::stringify(&self.to_json()).map(String::from).unwrap_or_default()
-    }
-}
 
 /// The clock with the counters of a plain object.
 ///
 /// # Errors
 /// `INVALID_VECTOR_CLOCK`.
-pub fn clock_of(record: &JsValue) -> Result<Clock, SyncError> {
+pub fn clock_of(record: &JsValue) -> Result<VectorClock, SyncError> {
     if !record.is_object() || Array::is_array(record) {
         return Err(invalid("it is no object"));
     }
-    let mut clock = Clock::new();
+    let mut clock = VectorClock::new();
     for pair in Object::entries(record.unchecked_ref()).iter() {
         let pair: Array = pair.unchecked_into();
         let device = pair.get(0).as_string().unwrap_or_default();
@@ -112,7 +32,7 @@ pub fn clock_of(record: &JsValue) -> Result<Clock, SyncError> {
 }
 
 /// The counters of a clock as a plain object.
-pub fn record_of(clock: &Clock) -> JsValue {
+pub fn record_of(clock: &VectorClock) -> JsValue {
     let pairs: Array = clock.iter().map(|(device, counter)| Array::of2(&device.into(), &JsValue::from(counter as f64))).collect();
     // Pairs of a text and a number are what it wants.
     Object::from_entries(&pairs).unwrap_or_default().into()

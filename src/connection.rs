@@ -299,6 +299,14 @@ impl Transaction {
         self.inner.object_store(name).map_err(|exception| to_error(&exception))
     }
 
+    /// All that one of its stores holds, in the order of the keys.
+    ///
+    /// # Errors
+    /// `STORAGE_FULL`, `STORAGE_ERROR`.
+    pub fn all(&self, name: &str) -> impl Future<Output = Result<JsValue, SyncError>> + use<> {
+        result_of(self.inner.object_store(name).and_then(|store| store.get_all()))
+    }
+
     /// Commits, and waits until it is done. Requests need not be waited for: one that fails aborts the transaction.
     ///
     /// `commit()` saves the wait for the answers to the requests, and a page that is frozen meanwhile blocks no other

@@ -4,18 +4,11 @@ use js_sys::{Object, Reflect};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::types::{object, to_js};
+use crate::types::object;
 
-/// The plain object that results and events carry.
+/// The plain object that results and events carry. What follows from the code, the surface knows.
 pub fn to_plain(error: &SyncError) -> JsValue {
-    let SyncError { code, message } = error;
-    object(&[
-        ("code", code.as_str().into()),
-        ("category", to_js(&code.category()).unwrap_or_default()),
-        ("message", message.into()),
-        ("userMessage", code.user_message().into()),
-        ("recoverable", code.recoverable().into()),
-    ])
+    object(&[("code", error.code.as_str().into()), ("message", error.message.as_str().into())])
 }
 
 /// The `Error` that is thrown or rejected with: the plain object's fields and a stack.

@@ -17,7 +17,8 @@ export type {
 } from './solconnect_sync.js';
 export type { InitOptions } from './surface/load.js';
 export { MessageBus } from './surface/bus.js';
-export { sessionIdOf, VectorClock, version } from './surface/clock.js';
+export { VectorClock } from './surface/clock.js';
+export { sessionIdOf, version } from './surface/ids.js';
 export { connect, type ConnectConfig } from './surface/connect.js';
 export { type Result, SyncError, unwrap } from './surface/errors.js';
 export type { SdkEvents } from './surface/events.js';

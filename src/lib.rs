@@ -20,6 +20,6 @@ mod tabs;
 mod transport;
 mod types;
 
-pub use clock::{VectorClock, check_address, session_id_of, version, wallet_of};
+pub use clock::{check_address, session_id_of, version, wallet_of};
 pub use sdk::SolConnectSDK;
 pub use transport::set_frame_codec_loader;

@@ -90,25 +90,27 @@ impl Store {
             let meta = transaction.store(META)?;
             meta.put_with_key(&self.owner.as_str().into(), &OWNER.into()).map_err(|exception| to_error(&exception))?;
             let device = result_of(meta.get(&DEVICE.into()));
-            let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
-            let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
-            let (failed, invitations) = (all(FAILED)?, all(INVITATIONS)?);
+            let requests = [SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS].map(|store| transaction.all(store));
             // It knows why, where a request failed.
             transaction.commit().await?;
             connection.is_owned.set(true);
-            let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
-            let (outbox, versions) = (outbox.await?, versions.await?);
-            let (failed, invitations) = (failed.await?, invitations.await?);
+            let device = device.await?;
+            let mut stored: [Vec<Vec<u8>>; 6] = Default::default();
+            // One after the other, in one place: a page loads code for each place that waits.
+            for (records, request) in stored.iter_mut().zip(requests) {
+                *records = read_all(list(request.await?), bytes_of)?;
+            }
+            let [sessions, heads, outbox, versions, failed, invitations] = stored;
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             Ok(Snapshot {
                 device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
-                sessions: records(sessions, SessionRecord::from_bytes)?,
-                heads: records(heads, HeadsRecord::from_bytes)?,
-                outbox: records(outbox, OutboxRecord::from_bytes)?,
-                versions: records(versions, VersionsRecord::from_bytes)?,
-                failed: records(failed, FailedRecord::from_bytes)?,
-                invitations: records(invitations, InvitationRecord::from_bytes)?,
+                sessions: records(&sessions, SessionRecord::from_bytes)?,
+                heads: records(&heads, HeadsRecord::from_bytes)?,
+                outbox: records(&outbox, OutboxRecord::from_bytes)?,
+                versions: records(&versions, VersionsRecord::from_bytes)?,
+                failed: records(&failed, FailedRecord::from_bytes)?,
+                invitations: records(&invitations, InvitationRecord::from_bytes)?,
             })
         })
         .await
@@ -342,8 +344,8 @@ fn list(values: JsValue) -> Array {
 }
 
 /// Stored records, in the order of their keys.
-fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
-    read_all(list(values), |value| read(&bytes_of(value)?))
+fn records<T>(stored: &[Vec<u8>], read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
+    stored.iter().map(|bytes| read(bytes)).collect()
 }
 
 /// What is stored: bytes, whatever the record.

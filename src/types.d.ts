@@ -10,14 +10,18 @@ export type DeviceId = string;
 export type MessageId = string;
 
 /** What the engine answers; the surface makes its own `Result` of it. */
-type Result<T> = { success: true; data: T } | { success: false; error: SdkError };
+type Result<T> = { success: true; data: T } | { success: false; error: EngineError };
 
-/** The fields of every error. */
-export interface SdkError {
+/** What the engine says of an error. What follows from the code, the surface knows. */
+export interface EngineError {
   code: ErrorCode;
-  category: ErrorCategory;
   /** For developers: which value, which limit. */
   message: string;
+}
+
+/** The fields of every error. */
+export interface SdkError extends EngineError {
+  category: ErrorCategory;
   /** For the user: what to do. */
   userMessage: string;
   /** Whether trying again, unchanged, can succeed. */
@@ -135,7 +139,7 @@ export interface Subscription {
 export type Change =
   | { type: 'message'; sessionId: string; message: MessageView }
   | { type: 'stale'; sessionId: string; messageId: string }
-  | { type: 'status'; sessionId: string; messageId: string; status: MessageStatus; error?: SdkError }
+  | { type: 'status'; sessionId: string; messageId: string; status: MessageStatus; error?: EngineError }
   | { type: 'receipt'; sessionId: string; wallet: string; status: 'delivered' | 'read'; through: number }
   | { type: 'removed'; sessionId: string; messageId: string }
   | { type: 'cleared'; sessionId: string }

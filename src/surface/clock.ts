@@ -1,12 +1,13 @@
-// The class VectorClock over the engine's.
+// The class VectorClock, for applications: what the engine knows of clocks, it knows itself.
 
-import * as wasm from '../solconnect_sync.js';
 import { reading, textOf } from './arguments.js';
-import { errorOf, SyncError } from './errors.js';
-import { checkLoaded } from './load.js';
+import { SyncError } from './errors.js';
+
+const DEVICES_MAX = 1024;
+const DEVICE_BYTES_MAX = 200;
 
 /**
- * For each device the highest counter known. Needs `init`.
+ * For each device the highest counter known.
  *
  * @example
  * ```ts
@@ -16,36 +17,43 @@ import { checkLoaded } from './load.js';
  * ```
  */
 export class VectorClock {
-  #clock: wasm.VectorClock;
+  #counters: ReadonlyMap<string, number>;
 
   /**
    * A clock with these counters, or one that knows nothing.
    *
-   * Errors, thrown: `INVALID_VECTOR_CLOCK`; `SDK_NOT_INITIALIZED` before `init`.
+   * Errors, thrown: `INVALID_VECTOR_CLOCK`.
    */
   constructor(record?: Record<string, number>) {
-    checkLoaded();
-    this.#clock = ours(() => new wasm.VectorClock(reading('the counters', () => (typeof record === 'object' && record !== null && !Array.isArray(record) ? { ...record } : record))));
+    this.#counters = raised(new Map(), countersOf(record));
   }
 
   /**
    * Reads what `toString` wrote.
    *
-   * Errors, thrown: `INVALID_VECTOR_CLOCK`, `INVALID_ARGUMENT`; `SDK_NOT_INITIALIZED` before `init`.
+   * Errors, thrown: `INVALID_VECTOR_CLOCK`, `INVALID_ARGUMENT`.
    */
   static parse(text: string): VectorClock {
-    const clock = new VectorClock();
-    clock.#clock = ours(() => wasm.VectorClock.parse(textOf('text', text)));
-    return clock;
+    let record;
+    try {
+      record = JSON.parse(textOf('text', text));
+    } catch (thrown) {
+      throw thrown instanceof SyncError ? thrown : invalid('it is no JSON');
+    }
+    if (record === null) throw invalid('it is no object');
+    return new VectorClock(record);
   }
 
   /**
    * Counts one event of a device and returns its new counter.
    *
-   * Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1, `INVALID_ARGUMENT`.
+   * Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1 and for a device id that is empty or above 200 bytes,
+   * `INVALID_ARGUMENT`.
    */
   tick(deviceId: string): number {
-    return ours(() => this.#clock.tick(textOf('deviceId', deviceId)));
+    const counter = this.get(deviceId) + 1;
+    this.#counters = raised(this.#counters, [[deviceId, counter]]);
+    return counter;
   }
 
   /**
@@ -54,16 +62,16 @@ export class VectorClock {
    * Errors, thrown: `INVALID_ARGUMENT`.
    */
   get(deviceId: string): number {
-    return this.#clock.get(textOf('deviceId', deviceId));
+    return this.#counters.get(mended(textOf('deviceId', deviceId))) ?? 0;
   }
 
   /**
    * Takes the higher counter of both, device by device.
    *
-   * Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices or 2^53 - 1, `INVALID_ARGUMENT` for what is no clock.
+   * Errors, thrown: `INVALID_VECTOR_CLOCK` at 1,024 devices, `INVALID_ARGUMENT` for what is no clock.
    */
   merge(other: VectorClock): void {
-    ours(() => this.#clock.merge(VectorClock.#of(other)));
+    this.#counters = raised(this.#counters, VectorClock.#of(other));
   }
 
   /**
@@ -72,42 +80,58 @@ export class VectorClock {
    * Errors, thrown: `INVALID_ARGUMENT` for what is no clock.
    */
   compare(other: VectorClock): 'before' | 'after' | 'equal' | 'concurrent' {
-    return this.#clock.compare(VectorClock.#of(other));
+    const [ours, theirs] = [this.#counters, VectorClock.#of(other)];
+    if (covers(ours, theirs)) return covers(theirs, ours) ? 'equal' : 'after';
+    return covers(theirs, ours) ? 'before' : 'concurrent';
   }
 
   /** The counters, by device. No errors. */
   toJSON(): Record<string, number> {
-    return this.#clock.toJSON();
+    return Object.fromEntries([...this.#counters].sort(([one], [other]) => (one < other ? -1 : 1)));
   }
 
   /** The JSON form. No errors. */
   toString(): string {
-    return this.#clock.toString();
+    return JSON.stringify(this);
   }
 
-  static #of(other: unknown): wasm.VectorClock {
-    if (typeof other === 'object' && other !== null && #clock in other) return other.#clock;
+  static #of(other: unknown): ReadonlyMap<string, number> {
+    if (typeof other === 'object' && other !== null && #counters in other) return other.#counters;
     throw new SyncError('INVALID_ARGUMENT', 'the other must be a VectorClock');
   }
 }
 
-/** The session of two wallets: the same for both, on every device. Errors, thrown: `INVALID_WALLET_ADDRESS`, `INVALID_ARGUMENT`; `SDK_NOT_INITIALIZED` before `init`. */
-export function sessionIdOf(walletA: string, walletB: string): string {
-  checkLoaded();
-  return ours(() => wasm.sessionIdOf(textOf('walletA', walletA), textOf('walletB', walletB)));
+function countersOf(record: unknown): [string, unknown][] {
+  if (record === undefined || record === null) return [];
+  return reading('the counters', () => {
+    if (typeof record !== 'object' || Array.isArray(record)) throw invalid('it is no object');
+    return Object.entries(record);
+  });
 }
 
-/** The version of this package. Errors, thrown: `SDK_NOT_INITIALIZED` before `init`. */
-export function version(): string {
-  checkLoaded();
-  return wasm.version();
-}
-
-/** What the engine throws, as an error of ours. */
-function ours<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (thrown) {
-    throw errorOf(thrown);
+/** These counters with others, of each device the higher. */
+function raised(counters: ReadonlyMap<string, number>, others: Iterable<[string, unknown]>): ReadonlyMap<string, number> {
+  const all = new Map(counters);
+  for (const [name, counter] of others) {
+    const device = mended(name);
+    if (!device || new TextEncoder().encode(device).length > DEVICE_BYTES_MAX) throw invalid('a device id is empty or too long');
+    if (!Number.isSafeInteger(counter) || (counter as number) < 0) throw invalid('a counter is no whole number from 0 to 2^53 - 1');
+    if (counter === 0) continue;
+    if (!all.has(device) && all.size >= DEVICES_MAX) throw invalid('it has more than 1,024 devices');
+    all.set(device, Math.max(all.get(device) ?? 0, counter as number));
   }
+  return all;
+}
+
+function covers(counters: ReadonlyMap<string, number>, others: ReadonlyMap<string, number>): boolean {
+  return [...others].every(([device, counter]) => (counters.get(device) ?? 0) >= counter);
+}
+
+/** A text as the engine gets it: half a character is U+FFFD. */
+function mended(text: string): string {
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(new TextEncoder().encode(text));
+}
+
+function invalid(why: string): SyncError {
+  return new SyncError('INVALID_VECTOR_CLOCK', `vector clock: ${why}`);
 }

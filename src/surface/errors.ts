@@ -1,6 +1,6 @@
 // Errors and results, as an application gets them.
 
-import type { ErrorCategory, ErrorCode, SdkError } from '../solconnect_sync.js';
+import type { EngineError, ErrorCategory, ErrorCode, SdkError } from '../solconnect_sync.js';
 
 /**
  * Why something failed. Results carry it, events tell it, and what rejects or throws does so with it.
@@ -15,36 +15,69 @@ export class SyncError extends Error implements SdkError {
   readonly userMessage: string;
   readonly recoverable: boolean;
 
-  /** Errors of the surface: what follows from the code stands in its table. `plain` are the fields of one of the engine's. */
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; plain?: SdkError }) {
-    super(message, options && 'cause' in options ? { cause: options.cause } : undefined);
-    const [category, recoverable, userMessage] = FACTS[code] ?? ['system', true, 'Something unexpected happened.'];
+  /** `options` may have a `cause`. */
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
     this.code = code;
-    this.category = options?.plain?.category ?? category;
-    this.userMessage = options?.plain?.userMessage ?? userMessage;
-    this.recoverable = options?.plain?.recoverable ?? recoverable;
+    [this.category, this.recoverable, this.userMessage] = FACTS[code];
   }
 }
 
-// What follows from the codes that the surface raises itself. Those of the engine come with these facts.
-const FACTS: { readonly [code in ErrorCode]?: readonly [ErrorCategory, boolean, string] } = {
-  INVALID_ARGUMENT: ['validation', false, 'This app made a mistake. If it happens again, tell those who make it.'],
-  INVALID_WALLET_ADDRESS: ['validation', false, 'This is not a wallet address.'],
+// What follows from each code: what it is about, whether trying again unchanged can succeed, and what to tell a person.
+const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string]>> = {
+  CONNECTION_FAILED: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
+  NETWORK_TIMEOUT: ['network', true, 'The relay did not answer in time. Your messages are kept and will be sent later.'],
+  RELAY_DISCONNECTED: ['network', true, 'The connection to the relay was lost. It will be made again by itself.'],
+  MESSAGE_DELIVERY_FAILED: ['relay', false, 'This message was refused and will not be sent.'],
+  CRYPTO_ERROR: ['crypto', false, 'A cryptographic operation failed in this browser.'],
+  ENCRYPTION_FAILED: ['crypto', false, 'The message could not be encrypted.'],
+  DECRYPTION_FAILED: ['crypto', false, 'The message could not be decrypted.'],
+  INVALID_KEY: ['crypto', false, 'A key has the wrong form.'],
+  KEY_DERIVATION_FAILED: ['crypto', false, 'A key could not be derived.'],
   SESSION_CREATION_FAILED: ['validation', false, 'The conversation could not be started.'],
+  UNKNOWN_SESSION: ['validation', false, 'This conversation is not open on this device. If you were invited to it, accept first; otherwise start it.'],
+  UNKNOWN_MESSAGE: ['validation', false, 'This message is not known on this device.'],
+  MESSAGE_SENT: ['validation', false, 'This message was sent already. Delete it instead.'],
+  NOT_YOUR_MESSAGE: ['validation', false, 'Only the person who wrote a message can change it.'],
+  INVALID_MESSAGE_FORMAT: ['validation', false, 'This message cannot be sent as it is. It may be empty.'],
+  INVALID_WALLET_ADDRESS: ['validation', false, 'This is not a wallet address.'],
+  INVALID_ARGUMENT: ['validation', false, 'This app made a mistake. If it happens again, tell those who make it.'],
+  INVALID_VECTOR_CLOCK: ['validation', false, 'This app made a mistake. If it happens again, tell those who make it.'],
+  MESSAGE_TOO_LARGE: ['validation', false, 'The message is too long.'],
+  FRAME_TOO_LARGE: ['validation', false, 'Too much was sent at once.'],
+  OUTBOX_FULL: ['validation', true, 'Too many messages are waiting. Go online to send them first.'],
+  LIMIT_REACHED: ['validation', false, 'There are too many here: of conversations, devices or blocked people. Remove some and try again.'],
+  WALLET_NOT_CONNECTED: ['auth', true, 'Connect a wallet first.'],
+  WALLET_BLOCKED: ['validation', false, 'You have blocked this person. Unblock them first.'],
+  WALLET_CONNECTION_FAILED: ['auth', true, 'The wallet could not be connected.'],
+  INVALID_SIGNATURE: ['auth', false, 'A signature is not valid.'],
+  SESSION_EXPIRED: ['auth', true, 'Please sign in again.'],
+  NOT_A_MEMBER: ['auth', false, 'You are not part of this conversation.'],
+  STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
+  STORAGE_FULL: ['system', true, 'There is no space left to store messages. Free some and try again.'],
+  STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],
+  STORAGE_LOST: ['system', false, 'The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is lost.'],
+  STORAGE_FOREIGN: ['system', false, 'What is stored in this browser under this name belongs to something else. Nothing was changed.'],
+  STORAGE_VERSION: ['system', false, 'What is stored in this browser belongs to another version of this app. Nothing was changed.'],
+  PROFILE_IN_USE: ['system', true, 'This account is open in another tab. Close it there or use it there.'],
   SDK_NOT_INITIALIZED: ['system', true, 'This app is not ready yet. Try again in a moment.'],
   SDK_INITIALIZATION_FAILED: ['system', true, 'This app could not start. Reload the page.'],
-  CONNECTION_FAILED: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
-  RELAY_DISCONNECTED: ['network', true, 'The connection to the relay was lost. It will be made again by itself.'],
-  CRYPTO_ERROR: ['crypto', false, 'A cryptographic operation failed in this browser.'],
-  STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
-  STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],
-  STORAGE_FOREIGN: ['system', false, 'What is stored in this browser under this name belongs to something else. Nothing was changed.'],
+  RELAY_ROLLED_BACK: ['relay', false, 'The relay has lost messages that it had confirmed. Ask its operator to restore them.'],
+  RELAY_FORKED: ['relay', false, 'The relay shows another history than before. Nothing more is sent to it here.'],
+  RELAY_MISBEHAVED: ['relay', true, 'The relay sent something that makes no sense. It will be tried again.'],
+  RELAY_BUSY: ['relay', true, 'The relay is busy. Your messages will be sent shortly.'],
+  RELAY_STORAGE_FAILED: ['relay', true, 'The relay could not store your messages. They are kept and sent again.'],
+  NOT_ANNOUNCED: ['relay', true, 'The connection is being set up again.'],
+  COUNTER_GAP: ['relay', true, 'Messages arrived out of order and will be sent again.'],
+  COUNTER_REUSED: ['relay', false, 'This device was copied or restored. It goes on under a new name.'],
+  MESSAGE_ID_TAKEN: ['validation', false, 'Another message was sent under the same name. Send this one again.'],
+  ALREADY_STORED: ['relay', true, 'This message has arrived already.'],
+  UNKNOWN_FRAME: ['relay', false, 'The other side uses a newer version of this app. Reload the page.'],
+  UNKNOWN_ERROR: ['system', true, 'Something unexpected happened.'],
   STORAGE_MISSING: ['system', false, 'This environment has no storage for messages.'],
   INSECURE_CONTEXT: ['system', false, 'This page must be opened over a secure connection (https).'],
   CONNECTION_BLOCKED: ['network', false, "This page's own rules do not let it reach the relay. Your messages are kept."],
   ORIGIN_REFUSED: ['relay', false, 'The relay does not serve this website. Your messages are kept.'],
-  WALLET_NOT_CONNECTED: ['auth', true, 'Connect a wallet first.'],
-  WALLET_CONNECTION_FAILED: ['auth', true, 'The wallet could not be connected.'],
   WALLET_NOT_FOUND: ['auth', true, 'No wallet was found in this browser. Install one, or unlock it, and try again.'],
   WALLET_REJECTED: ['auth', true, 'You declined in the wallet.'],
   WALLET_LOCKED: ['auth', true, 'The wallet is locked. Unlock it and try again.'],
@@ -88,13 +121,13 @@ export const failed = (error: SyncError): Result<never> => ({ success: false, er
 /** Anything that was thrown, as an error of ours. */
 export function errorOf(thrown: unknown): SyncError {
   if (thrown instanceof SyncError) return thrown;
-  if (isPlain(thrown)) return new SyncError(thrown.code, thrown.message, { plain: thrown });
+  if (isOfEngine(thrown)) return new SyncError(thrown.code, thrown.message);
   return new SyncError('UNKNOWN_ERROR', describe(thrown), { cause: thrown });
 }
 
-/** Whether it has the fields of an error of the engine. */
-function isPlain(value: unknown): value is SdkError {
-  return typeof value === 'object' && value !== null && 'code' in value && 'userMessage' in value && typeof value.code === 'string';
+/** Whether it is an error of the engine: nothing else has codes of ours. */
+function isOfEngine(value: unknown): value is EngineError {
+  return typeof value === 'object' && value !== null && 'code' in value && typeof value.code === 'string' && Object.hasOwn(FACTS, value.code);
 }
 
 /** What anything thrown says of itself, whatever it does when it is asked. */
@@ -107,7 +140,7 @@ export function describe(thrown: unknown): string {
 }
 
 /** The engine's result as ours. */
-export function adopt<T>(result: { success: true; data: T } | { success: false; error: SdkError }): Result<T> {
+export function adopt<T>(result: { success: true; data: T } | { success: false; error: EngineError }): Result<T> {
   return result.success ? done(result.data) : failed(errorOf(result.error));
 }
 

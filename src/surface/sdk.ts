@@ -2,7 +2,7 @@
 
 import type * as wasm from '../solconnect_sync.js';
 import type {
-  ConnectionState, DeliveryReceipt, DeviceState, MessageStatus, SdkConfig, SdkError, SessionView, Subscription, SyncEvents, SyncStats,
+  ConnectionState, DeliveryReceipt, DeviceState, EngineError, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
   SyncStatus, WalletInfo,
 } from '../solconnect_sync.js';
 import { abortable, flagOf, functionOf, optionsOf, signalOf } from './arguments.js';
@@ -21,7 +21,7 @@ import { Subscriptions } from './subscriptions.js';
 import type { WalletSource } from './wallets.js';
 
 type Engine = wasm.SolConnectSDK;
-type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 /** What calls take that can be long. When the signal is aborted, the call answers `CALL_ABORTED`; what it had begun may still happen. */
 export interface Abortable {

@@ -1,6 +1,6 @@
 // Who is told of arriving messages, from where on, over the lives of engines.
 
-import type { SdkError, SolConnectSDK as Engine, Subscription } from '../solconnect_sync.js';
+import type { EngineError, SolConnectSDK as Engine, Subscription } from '../solconnect_sync.js';
 import { invalid, textOf } from './arguments.js';
 import type { Changes } from './changes.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
@@ -11,7 +11,7 @@ import { sessionOf } from './source.js';
 /** Messages that are read at once where a subscription begins in the past. */
 const PAGE_MESSAGES = 200;
 
-type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 class Subscriber {
   readonly wallet: string;
