@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::CallRecord;
 use super::log_record::LogRecord;
 use super::records::{DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::conflict::Conflict;
@@ -15,6 +16,18 @@ use crate::vector_clock::VectorClock;
 
 /// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
 pub type RequestId = u64;
+
+/// Names a call over all lives of the machine: one that is made again under the same name is done once, and has the same
+/// answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKey {
+    /// The tab that asks.
+    pub tab: u64,
+    /// Its own number for the call.
+    pub call: u64,
+    /// It has the answers to its calls up to this one, and never asks for them again.
+    pub done_through: u64,
+}
 
 /// Names one socket. Whatever an older socket still says is ignored.
 pub type Generation = u64;
@@ -72,6 +85,8 @@ pub enum Input {
     /// `importMessages`: entries of one session that another device exported, in order. Those that follow what is
     /// stored are stored, the rest is ignored. Replies [`Reply::Count`].
     Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
+    /// A call under a name. One that changes nothing that is stored is made as often as it is asked for.
+    Keyed { key: CallKey, call: Box<Input> },
     /// The application wants to work offline, or no longer.
     SetOffline { offline: bool },
     /// Whether somebody keeps a list of messages and wants to hear of every [`Change`]. From then on, but not before what is on
@@ -166,6 +181,12 @@ pub enum Write {
     Invitation(InvitationRecord),
     /// One leaves: it is accepted, or its wallet is no longer blocked.
     ForgetInvitation { session_id: SessionId },
+    /// The answer to a keyed call, by tab and call.
+    Call(CallRecord),
+    /// One leaves.
+    ForgetCall { tab: u64, call: u64 },
+    /// Those of a tab leave, up to a call.
+    ForgetCalls { tab: u64, through: u64 },
 }
 
 /// What the store holds when the machine starts.
@@ -185,6 +206,8 @@ pub struct Snapshot {
     pub failed: Vec<FailedRecord>,
     /// Every invitation.
     pub invitations: Vec<InvitationRecord>,
+    /// Every answer to a keyed call.
+    pub calls: Vec<CallRecord>,
 }
 
 /// The answer to a call.

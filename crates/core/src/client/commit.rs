@@ -142,6 +142,7 @@ impl Client {
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
         self.invitations.commit();
+        self.answers.commit();
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -176,6 +177,7 @@ impl Client {
         let session_ids = transaction.session_ids();
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
+        self.answers.roll_back();
         if error.code == ErrorCode::ProfileInUse {
             self.fenced = Some(error.clone());
             self.drop_connection(now, "another client has taken the store", actions);

@@ -4,6 +4,7 @@
 //! collected in one transaction at a time (`commit`); the socket is made and given up by `link`, and what that means for
 //! the sessions is in `connection`.
 
+mod answers;
 mod api;
 mod calls;
 mod commit;
@@ -22,6 +23,7 @@ mod transaction;
 
 use std::collections::VecDeque;
 
+pub use answers::{CallRecord, StoredReply};
 pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
@@ -36,6 +38,7 @@ use crate::frame::DeviceState;
 use crate::ids::{SessionId, WalletAddress, new_device_id, new_start};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+use answers::Answers;
 use commit::UnderWay;
 use context::Context;
 use invitations::Invitations;
@@ -55,6 +58,7 @@ pub struct Client {
     wallet: Option<WalletAddress>,
     sessions: Sessions,
     invitations: Invitations,
+    answers: Answers,
     link: Link,
     is_offline_by_wish: bool,
     /// The session that the last heartbeat was about: they take turns.
@@ -117,6 +121,7 @@ impl Client {
             wallet: None,
             sessions,
             invitations: Invitations::load(snapshot.invitations),
+            answers: Answers::load(snapshot.calls),
             link: Link::default(),
             is_offline_by_wish: false,
             heartbeat_session: SessionId::new(),
