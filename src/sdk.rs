@@ -38,8 +38,8 @@ impl SolConnectSDK {
     /// called again after `abandon` or `cleanup`.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<number>>")]
     pub fn initialize(&self) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.initialize().await.map(|claim| JsValue::from(claim as f64)) })
+        let (shell, run) = (self.0.clone(), self.0.run());
+        settle(async move { shell.initialize(run).await.map(|claim| JsValue::from(claim as f64)) })
     }
 
     /// The next call that changes something is this one, of a tab that counts its calls from 1: made again, also of another

@@ -135,11 +135,20 @@ impl Shell {
         self.key.take()
     }
 
-    /// `initialize`: once; calls meanwhile wait for the same outcome, later ones do nothing. Gives the claim.
+    /// Changes when everything is given up.
+    pub fn run(&self) -> u64 {
+        self.run.get()
+    }
+
+    /// `initialize`: once; calls meanwhile wait for the same outcome, later ones do nothing. `run`: as it was when it was called.
+    /// Gives the claim.
     ///
     /// # Errors
     /// As [`Engine::start`], and `SDK_NOT_INITIALIZED` where it was given up meanwhile.
-    pub async fn initialize(&self) -> Result<u64, SyncError> {
+    pub async fn initialize(&self, run: u64) -> Result<u64, SyncError> {
+        if run != self.run.get() {
+            return Err(not_initialized());
+        }
         if let Some(engine) = &*self.engine.borrow() {
             return Ok(engine.claim);
         }
@@ -147,7 +156,6 @@ impl Shell {
             return outcome.await.unwrap_or_else(|_| Err(not_initialized()));
         }
         self.starting.replace(Some(Vec::new()));
-        let run = self.run.get();
         let outcome = self.start(run).await;
         if run != self.run.get() {
             // The claim may have come about: the next one takes it away again.

@@ -237,7 +237,7 @@ async fn claim_is_checked_on_every_new_connection_i23() {
     store.close();
     let error = store.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
-    assert_eq!(Store::open(name).await.unwrap().claim().await.unwrap().device.unwrap().device_id, "b");
+    assert_eq!(Store::open(name).await.unwrap().claim().await.unwrap().1.device.unwrap().device_id, "b");
 }
 
 #[wasm_bindgen_test]

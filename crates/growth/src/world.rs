@@ -216,6 +216,7 @@ impl World {
             versions: Vec::new(),
             failed: Vec::new(),
             invitations: Vec::new(),
+            calls: Vec::new(),
         }
     }
 

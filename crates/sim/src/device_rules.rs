@@ -598,6 +598,7 @@ fn request_of(input: &Input) -> Option<u64> {
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
         | Input::Import { request, .. } => Some(*request),
+        Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }
         | Input::Observe { .. }
         | Input::Awake
