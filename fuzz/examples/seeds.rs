@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
-    VersionsRecord,
+    Answer, CallRecord, DeliveryReceipt, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, MessageStatus, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, StoredReply, VersionsRecord,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
