@@ -5,6 +5,9 @@ mod suite;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 use js_sys::{Array, Function, Promise, Reflect};
 use solconnect_sync::connection::{Connection, META, STORES, Transaction, result_of};
@@ -408,6 +411,131 @@ async fn request_that_fails_once_is_repeated_with_its_commit() {
             }
         }
     }
+}
+
+/// Has another claim the database at one step of what a page does with IndexedDB: before and after a transaction begins, before
+/// each request, before and after it is committed. Gives what ends that, and says whether there were so many steps.
+const STEAL: &str = r#"
+    const { transaction } = IDBDatabase.prototype, { add, put, delete: remove } = IDBObjectStore.prototype, { commit } = IDBTransaction.prototype;
+    const request = indexedDB.open(name);
+    return new Promise((resolve) => { request.onsuccess = () => resolve(request.result); }).then((database) => {
+        let count = 0, stolen;
+        const step = () => {
+            if (++count !== place) return;
+            const theirs = transaction.call(database, ['claims'], 'readwrite');
+            add.call(theirs.objectStore('claims'), claim, claim);
+            stolen = new Promise((resolve) => { theirs.oncomplete = theirs.onabort = ({ type }) => resolve(type); });
+        };
+        const around = (work) => function (...values) {
+            step();
+            const result = work.apply(this, values);
+            step();
+            return result;
+        };
+        const before = (work) => function (...values) {
+            step();
+            return work.apply(this, values);
+        };
+        IDBDatabase.prototype.transaction = around(transaction);
+        IDBTransaction.prototype.commit = around(commit);
+        Object.assign(IDBObjectStore.prototype, { add: before(add), put: before(put), delete: before(remove) });
+        return async () => {
+            IDBDatabase.prototype.transaction = transaction;
+            IDBTransaction.prototype.commit = commit;
+            Object.assign(IDBObjectStore.prototype, { add, put, delete: remove });
+            const outcome = await stolen;
+            database.close();
+            return outcome;
+        };
+    });
+"#;
+
+async fn promised(value: JsValue) -> JsValue {
+    JsFuture::from(value.unchecked_into::<Promise>()).await.unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn owner_that_is_late_at_any_step_writes_all_or_nothing_i23() {
+    let name = "store-late";
+    for is_joined in [false, true] {
+        let (before, after) = expected(is_joined).await;
+        let (mut written, mut fenced) = (0, 0);
+        for place in 1.. {
+            let case = format!("step {place} joined {is_joined}");
+            let store = filled(name).await;
+            let (claim, _) = store.claim().await.unwrap();
+            let next = commit(place % 2 == 0, next_writes(is_joined));
+            let steal = Function::new_with_args("name, place, claim", STEAL);
+            let steal = steal.call3(&JsValue::NULL, &name.into(), &place.into(), &JsValue::from(claim as f64 + 1.0)).unwrap();
+            let end: Function = promised(steal).await.unchecked_into();
+            let outcome = store.write(&next).await.map_err(|error| error.code);
+            let stolen = promised(end.call0(&JsValue::NULL).unwrap()).await;
+            if stolen.is_undefined() {
+                assert_eq!(outcome, Ok(()), "so many steps there are not");
+                break;
+            }
+            assert_eq!(stolen, "complete", "the other has it: {case}");
+            assert_eq!(store.write(&next).await.map_err(|error| error.code), Err(ErrorCode::ProfileInUse), "and keeps it: {case}");
+            match outcome {
+                Ok(()) => written += 1,
+                Err(code) => {
+                    assert_eq!(code, ErrorCode::ProfileInUse, "{case}");
+                    fenced += 1;
+                }
+            }
+            let expected = if outcome.is_ok() { &after } else { &before };
+            assert!(held(name).await == *expected, "all or nothing, and as it was told: {case}");
+        }
+        assert!(written > 8 && fenced > 0, "{written} written, {fenced} fenced");
+    }
+}
+
+/// The same with a whole store that claims, wherever a commit waits for the browser.
+#[wasm_bindgen_test]
+async fn owner_that_is_late_at_any_wait_writes_all_or_nothing_i23() {
+    let name = "store-waiting";
+    for (is_joined, is_reopened) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (before, after) = expected(is_joined).await;
+        let mut outcomes = [0, 0];
+        for waits in 0..12 {
+            let case = format!("{waits} waits joined {is_joined} reopened {is_reopened}");
+            let store = filled(name).await;
+            if is_reopened {
+                store.close();
+            }
+            let next = commit(false, next_writes(is_joined));
+            let mut writing = Box::pin(store.write(&next));
+            let early = after_waits(&mut writing, waits).await;
+            let other = Store::open(name).await.unwrap();
+            other.claim().await.unwrap();
+            let outcome = match early {
+                Some(outcome) => outcome,
+                None => writing.await,
+            };
+            let outcome = outcome.map_err(|error| error.code);
+            assert!(matches!(outcome, Ok(()) | Err(ErrorCode::ProfileInUse)), "{outcome:?} {case}");
+            outcomes[usize::from(outcome.is_ok())] += 1;
+            let late = store.write(&next).await.map_err(|error| error.code);
+            assert_eq!(late, Err(ErrorCode::ProfileInUse), "{case}");
+            let expected = if outcome.is_ok() { &after } else { &before };
+            assert!(held(name).await == *expected, "all or nothing, and as it was told: {case}");
+            other.write(&commit(true, vec![device("other")])).await.expect_err("held has claimed it");
+        }
+        assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?} joined {is_joined} reopened {is_reopened}");
+    }
+}
+
+/// Lets it go on until it has waited so often; its outcome, where it has ended before.
+async fn after_waits<F: Future + Unpin>(future: &mut F, waits: u32) -> Option<F::Output> {
+    let mut waited = 0;
+    poll_fn(|context| {
+        if waited == waits {
+            return Poll::Ready(None);
+        }
+        waited += 1;
+        Pin::new(&mut *future).poll(context).map(Some)
+    })
+    .await
 }
 
 /// A database as something else makes it; gives what is in it then.
