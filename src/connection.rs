@@ -83,7 +83,10 @@ pub struct Connection {
     is_open: Rc<Cell<bool>>,
     /// The transaction that was begun last.
     under_way: RefCell<Option<IdbTransaction>>,
+    /// Hears that the browser has closed it.
+    watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>>,
     _on_end: Closure<dyn Fn()>,
+    _on_close: Closure<dyn Fn()>,
 }
 
 impl Connection {
@@ -107,14 +110,47 @@ impl Connection {
     fn over(database: DurableDatabase) -> Connection {
         let is_open = Rc::new(Cell::new(true));
         let (ending, is_ending) = (database.clone(), is_open.clone());
-        // The browser has closed it, or another tab wants to upgrade or delete it and waits for us (B11).
+        // Another tab wants to upgrade or delete it and waits for us (B11).
         let on_end = Closure::<dyn Fn()>::new(move || {
             ending.close();
             is_ending.set(false);
         });
-        database.set_onclose(Some(on_end.as_ref().unchecked_ref()));
         database.set_onversionchange(Some(on_end.as_ref().unchecked_ref()));
-        Connection { database, is_open, under_way: RefCell::new(None), _on_end: on_end }
+        let watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>> = Rc::default();
+        let (is_closing, watching) = (is_open.clone(), watcher.clone());
+        // The browser has closed it: it failed, or what the site has stored is cleared (P26).
+        let on_close = Closure::<dyn Fn()>::new(move || {
+            is_closing.set(false);
+            let watcher = watching.borrow().clone();
+            if let Some(watcher) = watcher {
+                watcher();
+            }
+        });
+        database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        Connection { database, is_open, under_way: RefCell::new(None), watcher, _on_end: on_end, _on_close: on_close }
+    }
+
+    /// Says who hears that the browser has closed it.
+    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+        self.watcher.replace(Some(watcher));
+    }
+
+    /// Opens a database with an outbox alone, making it where there is none.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_spare(factory: &Result<IdbFactory, JsValue>, name: &str) -> Result<Connection, SyncError> {
+        let opened = factory.as_ref().map_err(JsValue::clone).and_then(|factory| factory.open_with_u32(name, 1));
+        let request = opened.map_err(|exception| to_open_error(&exception))?;
+        let making = request.clone();
+        let on_upgrade = Closure::<dyn Fn()>::new(move || {
+            let made = making.result().map(|database| database.unchecked_into::<IdbDatabase>().create_object_store(OUTBOX));
+            // Where it fails, so does opening it.
+            let _ = made;
+        });
+        request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
+        let database = settled(&request).await.map_err(|exception| to_open_error(&exception))?;
+        Ok(Connection::over(database.unchecked_into()))
     }
 
     /// Whether the browser has not closed it.
@@ -219,10 +255,17 @@ async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, Syn
     }
 }
 
+/// The databases of the page.
+///
+/// # Errors
+/// The exception, where it may have none.
+pub fn factory() -> Result<IdbFactory, JsValue> {
+    Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>)
+}
+
 /// Opens a database of our format; `None` where there is none. One that is there is never changed.
 async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
-    let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
-    let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
+    let request = factory().and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
     let is_absent = Rc::new(Cell::new(false));
     let (making, found) = (request.clone(), is_absent.clone());
     // Without a version only a new database is upgraded: it shall not come to be.

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Event, Input, Reply, RequestId};
+use js_sys::Uint8Array;
+use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Event, Input, OutboxRecord, Reply, RequestId, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
@@ -19,7 +20,8 @@ use crate::errors::not_initialized;
 use crate::events::Listeners;
 use crate::mark;
 use crate::platform::{is_storage_persistent, now, random};
-use crate::store::Store;
+use crate::spare::{Spare, SpareStep};
+use crate::store::{Step, Store, step};
 use crate::transport::{Link, Route};
 use crate::types::{to_js, with_clocks};
 
@@ -34,8 +36,9 @@ pub struct Engine {
     client: RefCell<Client>,
     /// What the machine's log is read from.
     pub store: Rc<Store>,
-    /// Under which it writes.
+    /// Under which it began to write.
     pub claim: u64,
+    spare: Rc<Spare>,
     link: Link,
     listeners: Rc<Listeners>,
     inputs: RefCell<VecDeque<Input>>,
@@ -59,8 +62,14 @@ impl Engine {
     /// # Errors
     /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
     pub async fn start(store: Rc<Store>, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
-        let (claim, snapshot) = store.claim().await?;
-        let is_lost = snapshot.device.is_none() && mark::take(&store.name);
+        let (claim, mut snapshot) = store.claim().await?;
+        let is_new = snapshot.device.is_none();
+        let is_lost = is_new && mark::take(&store.name);
+        let spare = Rc::new(Spare::of(&store.name));
+        if is_lost || (is_new && !mark::is_known()) {
+            snapshot.spare = spare.read().await;
+        }
+        let outbox = snapshot.outbox.clone();
         let client = Client::new(config, snapshot, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
@@ -74,6 +83,7 @@ impl Engine {
             client: RefCell::new(client),
             store,
             claim,
+            spare,
             link: Link::new(route, feed)?,
             listeners,
             inputs: RefCell::default(),
@@ -91,6 +101,11 @@ impl Engine {
         own.replace(Rc::downgrade(&engine));
         engine.observe();
         engine.learn_persistence(false);
+        engine.watch_store();
+        if !is_new {
+            // It may be behind, or of another life.
+            engine.spare_begins_with(&outbox);
+        }
         if is_lost {
             let error = SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database");
             engine.run(Action::Notify(Event::Warning { error }));
@@ -105,6 +120,7 @@ impl Engine {
         self.timer.take();
         self.link.close();
         self.store.abandon();
+        self.spare.close();
         if self.writing.borrow().is_none() {
             self.replies.take();
         }
@@ -178,20 +194,26 @@ impl Engine {
                 let (done, written) = oneshot::channel();
                 self.writing.replace(Some(written));
                 spawn_local(async move {
-                    let outcome = engine.store.write(&commit).await;
+                    let outcome = match engine.read(Client::is_rebuilding) {
+                        true => engine.store.write_anew(&commit).await,
+                        false => engine.store.write(&commit).await,
+                    };
                     if outcome.is_ok() && !engine.is_marked.replace(true) {
                         mark::set(&engine.store.name);
                     }
-                    let commit = commit.id;
+                    let is_written = outcome.is_ok();
                     let outcome = match outcome {
-                        Ok(()) => Input::Persisted { commit },
-                        Err(error) => Input::PersistFailed { commit, error },
+                        Ok(()) => Input::Persisted { commit: commit.id },
+                        Err(error) => Input::PersistFailed { commit: commit.id, error },
                     };
                     if engine.is_stopped.get() {
                         engine.settle(outcome);
                     } else {
                         engine.writing.take();
                         engine.feed(outcome);
+                        if is_written {
+                            engine.spare_follows(&commit.writes);
+                        }
                     }
                     let _ = done.send(());
                 });
@@ -210,6 +232,46 @@ impl Engine {
             let (_, reply) = replies.swap_remove(place);
             drop(replies);
             let _ = reply.send(result);
+        }
+    }
+
+    /// Where the browser closes the database, it may be gone: that is found out now, and not with the next write.
+    fn watch_store(self: &Rc<Self>) {
+        let engine = Rc::downgrade(self);
+        self.store.watch(Rc::new(move || {
+            let Some(engine) = engine.upgrade() else { return };
+            spawn_local(async move {
+                if let Err(error) = engine.store.check().await
+                    && error.code == ErrorCode::StorageLost
+                {
+                    engine.feed(Input::StorageLost { error });
+                }
+            });
+        }));
+    }
+
+    fn spare_begins_with(&self, outbox: &[OutboxRecord]) {
+        self.spare.prepend(SpareStep::Clear);
+        self.spare.write(outbox.iter().filter_map(|record| self.spare_step(&Write::Outbox(record.clone()))).collect());
+    }
+
+    /// The copy follows what was written to the outbox. With the device's record all of it was written anew.
+    fn spare_follows(&self, writes: &[Write]) {
+        let is_anew = writes.iter().any(|write| matches!(write, Write::Device(_)));
+        let clear = is_anew.then_some(SpareStep::Clear);
+        self.spare.write(clear.into_iter().chain(writes.iter().filter_map(|write| self.spare_step(write))).collect());
+    }
+
+    fn spare_step(&self, write: &Write) -> Option<SpareStep> {
+        let Write::Outbox(record) = write else {
+            return if let Write::DeleteOutbox { .. } = write { step(write).ok().map(SpareStep::Step) } else { None };
+        };
+        let bytes = self.read(|client| client.spare_of(record))?.to_bytes();
+        match step(write).ok()? {
+            Step::Put { store, key, .. } => {
+                Some(SpareStep::Step(Step::Put { store, key, value: Uint8Array::from(bytes.as_slice()).into() }))
+            }
+            Step::Delete { .. } => None,
         }
     }
 

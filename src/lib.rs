@@ -15,6 +15,7 @@ mod platform;
 mod promises;
 mod sdk;
 mod shell;
+pub mod spare;
 pub mod store;
 mod transport;
 mod types;

@@ -9,7 +9,6 @@
 //! frozen between a read and the writes keeps the stores from all others (P8).
 
 use std::cell::{Cell, RefCell};
-use std::iter;
 use std::rc::Rc;
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
@@ -51,20 +50,18 @@ pub struct Store {
     claim: Cell<u64>,
     is_abandoned: Cell<bool>,
     connection: RefCell<Option<Rc<Connection>>>,
+    /// Hears that the browser has closed the connection.
+    watcher: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 /// A request of a commit, ready to be issued.
-enum Step {
-    Put {
-        store: &'static str,
-        key: JsValue,
-        value: JsValue,
-    },
+pub enum Step {
+    /// One record.
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
+    Put { store: &'static str, key: JsValue, value: JsValue },
     /// One record, or a range of them.
-    Delete {
-        store: &'static str,
-        key: JsValue,
-    },
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
+    Delete { store: &'static str, key: JsValue },
 }
 
 impl Step {
@@ -82,7 +79,13 @@ impl Store {
     /// `STORAGE_FOREIGN` for one that something else made, `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
         let connection = Connection::open_existing(name).await?;
-        Ok(Store { name: name.to_owned(), claim: Cell::new(0), is_abandoned: Cell::new(false), connection: RefCell::new(connection) })
+        Ok(Store {
+            name: name.to_owned(),
+            claim: Cell::new(0),
+            is_abandoned: Cell::new(false),
+            connection: RefCell::new(connection),
+            watcher: RefCell::default(),
+        })
     }
 
     /// Makes this the one that may write (an earlier owner's next write fails) and reads what the machine holds in memory:
@@ -94,13 +97,12 @@ impl Store {
     /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
     pub async fn claim(&self) -> Result<(u64, Snapshot), SyncError> {
         let former = self.claim.take();
-        self.run(async |connection| {
+        self.run(true, async |connection| {
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             for _ in 0..CLAIM_TRIES {
                 let last = connection.last_claim().await?;
-                // Also above an own one of a database that is gone, whatever the clock says.
-                let claim = 1 + if last > 0 { last } else { former.max(now().wall_ms * CLAIMS_PER_MS) };
+                let claim = if last > 0 { last + 1 } else { first_claim(former) };
                 match self.claim_as(connection, claim).await {
                     Err(error) if error.code == ErrorCode::ProfileInUse => {}
                     outcome => return outcome.map(|snapshot| (claim, snapshot)),
@@ -137,15 +139,34 @@ impl Store {
             failed: records(failed, FailedRecord::from_bytes)?,
             invitations: records(invitations, InvitationRecord::from_bytes)?,
             calls: records(calls, CallRecord::from_bytes)?,
+            spare: Vec::new(),
         })
     }
 
     /// Writes all of a commit, or nothing.
     ///
     /// # Errors
-    /// `PROFILE_IN_USE` when another has claimed the database, `STORAGE_FULL`, `STORAGE_ERROR`.
+    /// `PROFILE_IN_USE` when another has claimed the database, `STORAGE_LOST` where it is gone, `STORAGE_FULL`, `STORAGE_REFUSED`,
+    /// `STORAGE_ERROR`.
     pub async fn write(&self, commit: &Commit) -> Result<(), SyncError> {
-        self.run(async |connection| {
+        self.write_to(commit, false).await
+    }
+
+    /// The same for a commit with all that shall be stored: where the database is gone, it is made and claimed with it.
+    ///
+    /// # Errors
+    /// As [`Store::write`], but for `STORAGE_LOST`.
+    pub async fn write_anew(&self, commit: &Commit) -> Result<(), SyncError> {
+        self.write_to(commit, true).await
+    }
+
+    async fn write_to(&self, commit: &Commit, is_anew: bool) -> Result<(), SyncError> {
+        self.run(is_anew, async |connection| {
+            let claim = self.claim.get();
+            let last = if is_anew { connection.last_claim().await? } else { claim };
+            if last > 0 && last != claim {
+                return Err(claimed());
+            }
             // All is ready before the first request: what was issued is committed should memory run out in between.
             let mut steps = Vec::new();
             for (place, write) in commit.writes.iter().enumerate() {
@@ -160,10 +181,10 @@ impl Store {
             let is_written = |name: &&str| *name == CLAIMS || steps.iter().any(|step| step.store() == *name);
             let stores: Vec<&str> = STORES.into_iter().filter(is_written).collect();
             let transaction = Transaction::begin(connection, &stores, commit.strict)?;
-            let next_claim = self.claim.get() + 1;
+            let next_claim = if last > 0 { claim + 1 } else { first_claim(claim) };
             transaction.claim(next_claim)?;
-            let passed = Step::Delete { store: CLAIMS, key: JsValue::from(next_claim as f64) };
-            for step in iter::once(&passed).chain(&steps) {
+            let passed = (last > 0).then(|| Step::Delete { store: CLAIMS, key: JsValue::from(next_claim as f64) });
+            for step in passed.iter().chain(&steps) {
                 let store = transaction.store(step.store())?;
                 let issued = match step {
                     Step::Put { key, value, .. } => store.put_with_key(value, key),
@@ -171,9 +192,29 @@ impl Store {
                 };
                 issued.map_err(|exception| to_error(&exception))?;
             }
-            transaction.commit().await
+            transaction.commit().await?;
+            if last == 0 {
+                self.claim.set(next_claim);
+            }
+            Ok(())
         })
         .await
+    }
+
+    /// Says who hears that the browser has closed the connection.
+    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.watch(watcher.clone());
+        }
+        self.watcher.replace(Some(watcher));
+    }
+
+    /// Opens it again where it is not open.
+    ///
+    /// # Errors
+    /// `STORAGE_LOST` where the database is gone, and those of all calls.
+    pub async fn check(&self) -> Result<(), SyncError> {
+        self.connected(false).await.map(drop)
     }
 
     /// The newest batches of a session that begin before a sequence number (`None`: the newest of all), newest first:
@@ -182,7 +223,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
-        self.run(async |connection| {
+        self.run(false, async |connection| {
             let range = log_range(session_id, before_sequence)?;
             let log = connection.read(LOG)?;
             let walk = log.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
@@ -242,7 +283,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
-        self.run(async |connection| {
+        self.run(false, async |connection| {
             let value = result_of(connection.read(NAMES)?.get(&key(session_id, &message_id.into()))).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
         })
@@ -266,13 +307,19 @@ impl Store {
     /// Runs one transaction. A connection that fails is not used again: browsers lose connections for good (B10), and
     /// Firefox keeps one read-only after the disk was full (B6). Everything here can be done twice, so a failure that
     /// may lie in the connection is tried once more on a new one.
-    async fn run<T>(&self, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
+    ///
+    /// `may_make`: where there is no database one is made, also where this store has claimed one.
+    async fn run<T>(&self, may_make: bool, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
         let mut is_repeated = false;
         loop {
-            let connection = self.connected().await?;
+            let connection = self.connected(may_make).await?;
             let outcome = work(&connection).await;
             let Err(error) = &outcome else { return outcome };
             let may_be_dead = self.drop_after(error);
+            if may_make {
+                // Whose database it leads to was not looked at.
+                self.connection.take();
+            }
             if is_repeated || !may_be_dead {
                 return outcome;
             }
@@ -281,19 +328,28 @@ impl Store {
     }
 
     /// The open connection, or a new one.
-    async fn connected(&self) -> Result<Rc<Connection>, SyncError> {
+    async fn connected(&self, may_make: bool) -> Result<Rc<Connection>, SyncError> {
         let open = self.connection.borrow().clone().filter(|connection| connection.is_open());
         let connection = match open {
             Some(connection) => connection,
             None if self.is_abandoned.get() => return Err(not_initialized()),
             None => {
-                let connection = Connection::open(&self.name).await?;
+                let claim = if may_make { 0 } else { self.claim.get() };
+                let connection = match claim {
+                    0 => Connection::open(&self.name).await?,
+                    _ => Connection::open_existing(&self.name).await?.ok_or_else(lost)?,
+                };
                 // It may lead to a database that was deleted and made again, where the next claim is another. While it is
                 // open that cannot be.
-                let claim = self.claim.get();
-                if claim > 0 && connection.last_claim().await? != claim {
-                    return Err(SyncError::new(ErrorCode::ProfileInUse, "another has claimed this database"));
+                if claim > 0 {
+                    match connection.last_claim().await? {
+                        0 => return Err(lost()),
+                        last if last != claim => return Err(claimed()),
+                        _ => {}
+                    }
                 }
+                let watcher = self.watcher.borrow().clone();
+                watcher.into_iter().for_each(|watcher| connection.watch(watcher));
                 connection
             }
         };
@@ -314,7 +370,24 @@ impl Store {
     }
 }
 
-fn step(write: &Write) -> Result<Step, SyncError> {
+fn lost() -> SyncError {
+    SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database")
+}
+
+fn claimed() -> SyncError {
+    SyncError::new(ErrorCode::ProfileInUse, "another has claimed this database")
+}
+
+/// The first claim of a database: above those of one that is gone, whatever the clock says.
+fn first_claim(former: u64) -> u64 {
+    former.max(now().wall_ms * CLAIMS_PER_MS) + 1
+}
+
+/// The request that a write is.
+///
+/// # Errors
+/// `STORAGE_ERROR` for one that is none by itself.
+pub fn step(write: &Write) -> Result<Step, SyncError> {
     let put = |store, key: JsValue, value: Vec<u8>| Ok(Step::Put { store, key, value: Uint8Array::from(value.as_slice()).into() });
     let number = |number: u64| JsValue::from(number as f64);
     match write {
@@ -403,7 +476,10 @@ fn list(values: JsValue) -> Array {
 }
 
 /// Stored records, in the order of their keys.
-fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
+///
+/// # Errors
+/// `STORAGE_ERROR`.
+pub fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
     read_all(list(values), |value| read(&bytes_of(value)?))
 }
 

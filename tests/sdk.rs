@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Function, JSON, Object, Promise, Reflect};
 use solconnect_sync::connection::result_of;
+use solconnect_sync::spare::Spare;
 use solconnect_sync::store::Store;
 use solconnect_sync::{SolConnectSDK, VectorClock, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
@@ -306,6 +307,59 @@ async fn call_made_again_in_another_tab_is_done_once() {
     for sdk in [first, second] {
         data(sdk.cleanup().await);
     }
+}
+
+/// Events of this name, as they come.
+fn heard(sdk: &SolConnectSDK, event: &str) -> Array {
+    let told = Array::new();
+    let push = Function::new_with_args("", "return (...values) => this.push(values)").call0(&told).unwrap();
+    sdk.on(event, push.unchecked_ref()).unwrap();
+    told
+}
+
+#[wasm_bindgen_test]
+async fn deleted_database_is_made_anew_with_what_was_unsent() {
+    let database = "sdk-deleted";
+    let (sdk, session) = started(database).await;
+    let (warnings, lost) = (heard(&sdk, "onWarning"), heard(&sdk, "onStorageLost"));
+    let first = data(sdk.send_message(session.clone(), "first".into(), nothing()).await);
+    delete(database).await;
+    data(sdk.send_message(session.clone(), "second".into(), nothing()).await);
+    assert_eq!(text(&warnings, "0.0.code"), "STORAGE_LOST");
+    data(sdk.cleanup().await);
+    let sdk = opened(database).await;
+    let queued = data(sdk.get_queued_messages().await);
+    assert_eq!((text(&queued, "0.text"), text(&queued, "1.text"), get(&queued, "length")), ("first".into(), "second".into(), 2.into()));
+    assert_eq!(text(&queued, "0.id"), text(&first, "messageId"));
+    assert_eq!(lost.length(), 0);
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn database_deleted_while_nobody_looks_comes_back_from_the_copy() {
+    let database = "sdk-spare";
+    let (sdk, session) = started(database).await;
+    let mut sent = Vec::new();
+    for message in ["one", "two"] {
+        sent.push(text(&data(sdk.send_message(session.clone(), message.into(), nothing()).await), "messageId"));
+    }
+    // It is written behind the messages.
+    while Spare::of(database).read().await.len() < 2 {}
+    data(sdk.cleanup().await);
+    delete(database).await;
+    let sdk = self::sdk(database);
+    let warnings = heard(&sdk, "onWarning");
+    data(sdk.initialize().await);
+    data(sdk.connect_wallet(OWN.into()).await);
+    let queued = data(sdk.get_queued_messages().await);
+    assert_eq!([text(&queued, "0.id"), text(&queued, "1.id")], sent[..]);
+    assert_eq!(text(&warnings, "0.0.code"), "STORAGE_LOST");
+    data(sdk.send_message(session, "three".into(), nothing()).await);
+    while Spare::of(database).read().await.iter().map(|record| record.outbox.entries.len()).sum::<usize>() < 3 {}
+    data(sdk.cleanup().await);
+    let sdk = opened(database).await;
+    assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 3);
+    data(sdk.cleanup().await);
 }
 
 #[wasm_bindgen_test]

@@ -259,7 +259,41 @@ async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     delete(name).await;
     let error = store.write(&commit(true, vec![device("a")])).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::ProfileInUse, "a new database has another owner, or none");
+    assert_eq!(error.code, ErrorCode::StorageLost);
+    assert_eq!(foreign(name, 0, &[]).await, "[1,[]]", "only who makes it anew makes it");
+    delete(name).await;
+}
+
+#[wasm_bindgen_test]
+async fn deleted_store_is_made_anew_under_a_higher_claim() {
+    let name = "store-anew";
+    let store = fresh(name).await;
+    let (claim, _) = store.claim().await.unwrap();
+    let late = Store::open(name).await.unwrap();
+    delete(name).await;
+    for code in [Err(ErrorCode::StorageLost), Err(ErrorCode::StorageLost)] {
+        assert_eq!(store.check().await.map_err(|error| error.code), code);
+    }
+    store.write_anew(&commit(true, vec![device("anew")])).await.unwrap();
+    store.write(&commit(true, vec![Write::Outbox(suite::outbox("room", &[1]))])).await.unwrap();
+    let (next, snapshot) = late.claim().await.unwrap();
+    assert_eq!((snapshot.device.unwrap().device_id.as_str(), snapshot.outbox.len()), ("anew", 1));
+    assert!(next > claim + 1);
+    assert_eq!(store.write(&commit(true, vec![device("b")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+}
+
+#[wasm_bindgen_test]
+async fn deleted_store_that_another_has_made_is_the_others_i23() {
+    let name = "store-anew-raced";
+    let first = fresh(name).await;
+    delete(name).await;
+    let second = Store::open(name).await.unwrap();
+    second.claim().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(first.write(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+        assert_eq!(first.write_anew(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+    }
+    second.write(&commit(true, vec![device("second")])).await.unwrap();
 }
 
 /// Makes requests fail that a transaction makes to write, by their place among them, in the first transactions to come:

@@ -123,7 +123,7 @@ codes! {
     /// The browser refuses storage altogether.
     StorageRefused = "STORAGE_REFUSED", System, false, "The browser does not let this page store anything.";
     /// The browser has deleted the database.
-    StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is lost.";
+    StorageLost = "STORAGE_LOST", System, false, "The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is sent as far as there is a copy of it.";
     /// Something else than the SDK made the database of this name.
     StorageForeign = "STORAGE_FOREIGN", System, false, "What is stored in this browser under this name belongs to something else. Nothing was changed.";
     /// The database is of another format: another version of the SDK made it.

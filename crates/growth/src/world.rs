@@ -217,6 +217,7 @@ impl World {
             failed: Vec::new(),
             invitations: Vec::new(),
             calls: Vec::new(),
+            spare: Vec::new(),
         }
     }
 

@@ -114,6 +114,11 @@ impl Answers {
         self.next.insert((key.tab, key.call), Some(record));
     }
 
+    /// All of them are written to a store that has none.
+    pub fn write_anew(&self, transaction: &mut Transaction) {
+        self.stored.values().for_each(|record| transaction.write(Write::Call(record.clone()), false));
+    }
+
     /// The transaction is on disk.
     pub fn commit(&mut self) {
         for (place, record) in std::mem::take(&mut self.next).into_iter() {

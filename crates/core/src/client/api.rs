@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::CallRecord;
 use super::log_record::LogRecord;
-use super::records::{DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{
+    DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord, VersionsRecord,
+};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -100,6 +102,8 @@ pub enum Input {
     Received { generation: Generation, frame: Arc<[u8]> },
     /// A socket closed, failed or could not be opened.
     Disconnected { generation: Generation, reason: String },
+    /// The store is found to be gone, with all that was in it. A commit that finds it fails with this error.
+    StorageLost { error: SyncError },
     /// A commit is on disk.
     Persisted { commit: CommitId },
     /// A commit is not on disk, and nothing of it is.
@@ -121,7 +125,8 @@ pub enum SyncScope {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Action {
-    /// Write all of it in one transaction, then answer `Persisted` or `PersistFailed`. One is under way at most.
+    /// Write all of it in one transaction, then answer `Persisted` or `PersistFailed`. One is under way at most. The one after
+    /// `STORAGE_LOST` is for a new store.
     Persist(Commit),
     /// Open a socket. Answer `Connected` or `Disconnected`.
     Connect { generation: Generation },
@@ -208,6 +213,8 @@ pub struct Snapshot {
     pub invitations: Vec<InvitationRecord>,
     /// Every answer to a keyed call.
     pub calls: Vec<CallRecord>,
+    /// The copy of the outbox that is kept elsewhere, in the order of its keys. It counts where the store is new.
+    pub spare: Vec<SpareRecord>,
 }
 
 /// The answer to a call.
@@ -405,6 +412,9 @@ pub enum Event {
     QueueChanged { queued_message_count: u64 },
     /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// The store is gone and could not be made anew: nobody keeps these messages any more. They were not sent, as far as this
+    /// device knows. An edit that was not sent is told as its message with that text.
+    StorageLost { lost: Vec<MessageView> },
     /// Something is wrong that no call can be blamed for.
     Warning { error: SyncError },
 }

@@ -108,6 +108,19 @@ pub struct OutboxRecord {
     pub entries: Vec<Entry>,
 }
 
+/// An [`OutboxRecord`] as a copy of the outbox keeps it, with what it takes to begin its session in a new store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpareRecord {
+    /// The wallet of this device.
+    pub wallet: WalletAddress,
+    /// The other one.
+    pub peer_wallet: WalletAddress,
+    /// Between `startSession` and `endSession`.
+    pub open: bool,
+    /// The messages.
+    pub outbox: OutboxRecord,
+}
+
 /// A message that the relay refused for good. It stays until it is tried again or given up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailedRecord {
@@ -384,6 +397,24 @@ impl OutboxRecord {
     }
 }
 
+impl SpareRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let batches = Batch::split(&self.outbox.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
+        StoredSpare { wallet: self.wallet.clone(), peer_wallet: self.peer_wallet.clone(), open: self.open, batches }.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let StoredSpare { wallet, peer_wallet, open, batches } = StoredSpare::decode(bytes).map_err(Malformed::in_store)?;
+        let (session_id, entries) = entries_of(batches)?;
+        Ok(SpareRecord { wallet, peer_wallet, open, outbox: OutboxRecord { session_id, entries } })
+    }
+}
+
 impl FailedRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -456,6 +487,14 @@ struct StoredOutbox {
 }
 
 #[derive(Default)]
+struct StoredSpare {
+    wallet: WalletAddress,
+    peer_wallet: WalletAddress,
+    open: bool,
+    batches: Vec<Batch>,
+}
+
+#[derive(Default)]
 struct StoredFailed {
     number: u64,
     refused_id: MessageId,
@@ -519,6 +558,7 @@ record!(InvitationRecord {
 });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredOutbox { 1 => batches });
+record!(StoredSpare { 1 => wallet, 2 => peer_wallet, 3 => open, 4 => batches });
 record!(StoredFailed { 1 => number, 2 => refused_id, 3 => code, 4 => message, 5 => batches });
 record!(StoredCall { 1 => tab, 2 => call, 3 => number, 4 => kind, 5 => count, 6 => id, 7 => timestamp, 8 => has_failed });
 record!(StoredVersions { 1 => message_id, 2 => batches });

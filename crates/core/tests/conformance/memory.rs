@@ -120,6 +120,7 @@ impl Records {
             failed: self.failed.values().cloned().collect(),
             invitations: self.invitations.values().cloned().collect(),
             calls: self.calls.values().cloned().collect(),
+            spare: Vec::new(),
         }
     }
 

@@ -186,6 +186,7 @@ async fn what_is_written_is_read_back<S: Store>() {
         failed: vec![failed("room", 2), failed("room", 10)],
         invitations: vec![invitation("room", Answer::Blocked)],
         calls: vec![answer(7, 2), answer(7, 10), answer(1 << 52, 3)],
+        spare: Vec::new(),
     };
     assert_eq!(store.snapshot().await, expected);
     assert_eq!(store.log("room").await, log);
