@@ -605,6 +605,7 @@ fn request_of(input: &Input) -> Option<u64> {
         | Input::Connected { .. }
         | Input::Received { .. }
         | Input::Disconnected { .. }
+        | Input::StorageLost { .. }
         | Input::Persisted { .. }
         | Input::PersistFailed { .. }
         | Input::Timeout => None,
