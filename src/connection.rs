@@ -13,14 +13,18 @@ use rexie::{ObjectStore, Rexie};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Event, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction};
+use web_sys::{Event, IdbCursorDirection, IdbCursorWithValue, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction};
 
 use crate::errors::{from_exception, name_of};
 use crate::platform::scope;
 use crate::types::object;
 
-/// The device record, the owner token and the local wallet's key pair, by name.
+/// The device record and the local wallet's key pair, by name.
 pub const META: &str = "meta";
+/// Claims of the database, by their own number: the last one writes.
+pub const CLAIMS: &str = "claims";
+/// Answers to keyed calls, by tab and call.
+pub const CALLS: &str = "calls";
 /// Sessions, by id.
 pub const SESSIONS: &str = "sessions";
 /// Heads of sessions with many devices, by session.
@@ -39,9 +43,9 @@ pub const NAMES: &str = "names";
 pub const INVITATIONS: &str = "invitations";
 /// Nothing is in it: its name says who made the database, and in which format the others are. The version of the database says
 /// neither, because only who names none to open it changes nothing that is there.
-pub const FORMAT: &str = "solconnect-sync-5";
+pub const FORMAT: &str = "solconnect-sync-6";
 /// All of them.
-pub const STORES: [&str; 10] = [META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, FORMAT];
+pub const STORES: [&str; 12] = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, CALLS, FORMAT];
 
 /// How the names of such stores begin.
 const FORMAT_PREFIX: &str = "solconnect-sync-";
@@ -77,9 +81,12 @@ extern "C" {
 pub struct Connection {
     database: DurableDatabase,
     is_open: Rc<Cell<bool>>,
-    /// Whether its store has found itself the owner of this database.
-    pub is_owned: Cell<bool>,
+    /// The transaction that was begun last.
+    under_way: RefCell<Option<IdbTransaction>>,
+    /// Hears that the browser has closed it.
+    watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>>,
     _on_end: Closure<dyn Fn()>,
+    _on_close: Closure<dyn Fn()>,
 }
 
 impl Connection {
@@ -103,14 +110,47 @@ impl Connection {
     fn over(database: DurableDatabase) -> Connection {
         let is_open = Rc::new(Cell::new(true));
         let (ending, is_ending) = (database.clone(), is_open.clone());
-        // The browser has closed it, or another tab wants to upgrade or delete it and waits for us (B11).
+        // Another tab wants to upgrade or delete it and waits for us (B11).
         let on_end = Closure::<dyn Fn()>::new(move || {
             ending.close();
             is_ending.set(false);
         });
-        database.set_onclose(Some(on_end.as_ref().unchecked_ref()));
         database.set_onversionchange(Some(on_end.as_ref().unchecked_ref()));
-        Connection { database, is_open, is_owned: Cell::new(false), _on_end: on_end }
+        let watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>> = Rc::default();
+        let (is_closing, watching) = (is_open.clone(), watcher.clone());
+        // The browser has closed it: it failed, or what the site has stored is cleared (P26).
+        let on_close = Closure::<dyn Fn()>::new(move || {
+            is_closing.set(false);
+            let watcher = watching.borrow().clone();
+            if let Some(watcher) = watcher {
+                watcher();
+            }
+        });
+        database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        Connection { database, is_open, under_way: RefCell::new(None), watcher, _on_end: on_end, _on_close: on_close }
+    }
+
+    /// Says who hears that the browser has closed it.
+    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+        self.watcher.replace(Some(watcher));
+    }
+
+    /// Opens a database with an outbox alone, making it where there is none.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_spare(factory: &Result<IdbFactory, JsValue>, name: &str) -> Result<Connection, SyncError> {
+        let opened = factory.as_ref().map_err(JsValue::clone).and_then(|factory| factory.open_with_u32(name, 1));
+        let request = opened.map_err(|exception| to_open_error(&exception))?;
+        let making = request.clone();
+        let on_upgrade = Closure::<dyn Fn()>::new(move || {
+            let made = making.result().map(|database| database.unchecked_into::<IdbDatabase>().create_object_store(OUTBOX));
+            // Where it fails, so does opening it.
+            let _ = made;
+        });
+        request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
+        let database = settled(&request).await.map_err(|exception| to_open_error(&exception))?;
+        Ok(Connection::over(database.unchecked_into()))
     }
 
     /// Whether the browser has not closed it.
@@ -141,6 +181,27 @@ impl Connection {
             ABORTS_AFTER_COMMIT.set(Some(true));
         }
         Ok(())
+    }
+
+    /// The last claim; 0 where there is none.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub async fn last_claim(&self) -> Result<u64, SyncError> {
+        let walk = self.read(CLAIMS)?.open_cursor_with_range_and_direction(&JsValue::UNDEFINED, IdbCursorDirection::Prev);
+        let Ok(cursor) = result_of(walk).await?.dyn_into::<IdbCursorWithValue>() else { return Ok(0) };
+        let claim = cursor.value().map_err(|exception| to_error(&exception))?.as_f64();
+        claim.map(|claim| claim as u64).ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a claim is no number"))
+    }
+
+    /// Closes it at once. The transaction under way is aborted, unless it commits already.
+    pub fn abandon(&self) {
+        if let Some(transaction) = self.under_way.take() {
+            // Fails where it commits or has ended, as it should.
+            let _ = transaction.abort();
+        }
+        self.database.close();
+        self.is_open.set(false);
     }
 
     /// One store, only to be read.
@@ -194,10 +255,17 @@ async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, Syn
     }
 }
 
+/// The databases of the page.
+///
+/// # Errors
+/// The exception, where it may have none.
+pub fn factory() -> Result<IdbFactory, JsValue> {
+    Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>)
+}
+
 /// Opens a database of our format; `None` where there is none. One that is there is never changed.
 async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
-    let factory = Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>);
-    let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
+    let request = factory().and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
     let is_absent = Rc::new(Cell::new(false));
     let (making, found) = (request.clone(), is_absent.clone());
     // Without a version only a new database is upgraded: it shall not come to be.
@@ -262,6 +330,8 @@ pub struct Transaction {
     ended: Promise,
     /// Why the first of its requests failed that did.
     failure: Rc<RefCell<Option<SyncError>>>,
+    /// The request that fails where another has claimed the database.
+    claim: Rc<RefCell<Option<IdbRequest>>>,
     _on_error: Closure<dyn Fn(Event)>,
 }
 
@@ -279,16 +349,25 @@ impl Transaction {
             inner.set_oncomplete(Some(&resolve));
             inner.set_onabort(Some(&resolve));
         });
+        connection.under_way.replace(Some(inner.clone()));
         let failure = Rc::new(RefCell::new(None));
-        let (failing, failed) = (inner.clone(), failure.clone());
+        let claim: Rc<RefCell<Option<IdbRequest>>> = Rc::default();
+        let (failing, failed, claiming) = (inner.clone(), failure.clone(), claim.clone());
         let on_error = Closure::<dyn Fn(Event)>::new(move |event: Event| {
-            let exception = event.target().and_then(|request| request.unchecked_into::<IdbRequest>().error().ok().flatten());
-            failed.borrow_mut().get_or_insert_with(|| exception.map_or_else(aborted, |exception| to_error(&exception)));
+            let request: Option<IdbRequest> = event.target().map(JsCast::unchecked_into);
+            let exception = request.as_ref().and_then(|request| request.error().ok().flatten());
+            let is_claimed =
+                request == *claiming.borrow() && exception.as_ref().is_some_and(|exception| exception.name() == "ConstraintError");
+            failed.borrow_mut().get_or_insert_with(|| match exception {
+                _ if is_claimed => SyncError::new(ErrorCode::ProfileInUse, "another has claimed this database"),
+                Some(exception) => to_error(&exception),
+                None => aborted(),
+            });
             // The browser does it by itself unless a page keeps it from that. Fails after `commit()`.
             let _ = failing.abort();
         });
         inner.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        Ok(Transaction { inner, is_committed: false, ended, failure, _on_error: on_error })
+        Ok(Transaction { inner, is_committed: false, ended, failure, claim, _on_error: on_error })
     }
 
     /// One of its stores.
@@ -299,12 +378,15 @@ impl Transaction {
         self.inner.object_store(name).map_err(|exception| to_error(&exception))
     }
 
-    /// All that one of its stores holds, in the order of the keys.
+    /// Adds a claim. Where it is there already, the transaction fails as a whole, with `PROFILE_IN_USE`.
     ///
     /// # Errors
-    /// `STORAGE_FULL`, `STORAGE_ERROR`.
-    pub fn all(&self, name: &str) -> impl Future<Output = Result<JsValue, SyncError>> + use<> {
-        result_of(self.inner.object_store(name).and_then(|store| store.get_all()))
+    /// `STORAGE_ERROR`.
+    pub fn claim(&self, claim: u64) -> Result<(), SyncError> {
+        let number = JsValue::from(claim as f64);
+        let request = self.store(CLAIMS)?.add_with_key(&number, &number).map_err(|exception| to_error(&exception))?;
+        self.claim.replace(Some(request));
+        Ok(())
     }
 
     /// Commits, and waits until it is done. Requests need not be waited for: one that fails aborts the transaction.
@@ -314,7 +396,7 @@ impl Transaction {
     /// its requests have succeeded.
     ///
     /// # Errors
-    /// `STORAGE_FULL` (which browsers tell only now), `STORAGE_ERROR`; nothing is written then.
+    /// `PROFILE_IN_USE`, `STORAGE_FULL` (which browsers tell only now), `STORAGE_ERROR`; nothing is written then.
     pub async fn commit(mut self) -> Result<(), SyncError> {
         if ABORTS_AFTER_COMMIT.get() == Some(true) {
             self.commit_early();
@@ -324,6 +406,7 @@ impl Transaction {
         let failure = self.failure.take();
         match (is_complete, failure) {
             (true, None) => Ok(()),
+            (false, Some(failure)) if failure.code == ErrorCode::ProfileInUse => Err(failure),
             (true, Some(_)) => {
                 // What the browser showed at the start does not hold. Written again, the commit is whole.
                 ABORTS_AFTER_COMMIT.set(Some(false));

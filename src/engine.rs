@@ -10,18 +10,18 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, RequestId};
+use js_sys::Uint8Array;
+use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Event, Input, OutboxRecord, Reply, RequestId, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use wasm_bindgen::prelude::*;
+use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::EventTarget;
 
 use crate::errors::not_initialized;
 use crate::events::Listeners;
 use crate::mark;
-use crate::platform::{is_storage_persistent, now, random, scope};
-use crate::store::Store;
-use crate::tabs::{ProfileLock, lock_profile};
+use crate::platform::{is_storage_persistent, now, random};
+use crate::spare::{Spare, SpareStep};
+use crate::store::{Step, Store, step};
 use crate::transport::{Link, Route};
 use crate::types::{to_js, with_clocks};
 
@@ -35,7 +35,10 @@ type Waiting = oneshot::Sender<Result<Reply, SyncError>>;
 pub struct Engine {
     client: RefCell<Client>,
     /// What the machine's log is read from.
-    pub store: Store,
+    pub store: Rc<Store>,
+    /// Under which it began to write.
+    pub claim: u64,
+    spare: Rc<Spare>,
     link: Link,
     listeners: Rc<Listeners>,
     inputs: RefCell<VecDeque<Input>>,
@@ -44,29 +47,29 @@ pub struct Engine {
     replies: RefCell<Vec<(RequestId, Waiting)>>,
     last_request: Cell<RequestId>,
     timer: RefCell<Option<(u64, Timeout)>>,
-    /// Ends with the write that is under way.
+    /// Ends with the write that is under way; `None` where none is.
     writing: RefCell<Option<oneshot::Receiver<()>>>,
     /// Ends when the machine has the last message that was sent.
     last_send: RefCell<Option<oneshot::Receiver<()>>>,
-    page_events: RefCell<Vec<PageEvent>>,
-    lock: RefCell<Option<ProfileLock>>,
     is_persistent: Rc<Cell<bool>>,
     was_persistence_asked: Cell<bool>,
     is_marked: Cell<bool>,
 }
 
 impl Engine {
-    /// Takes the profile, opens its store and starts its machine.
+    /// Claims a store and starts the machine over it.
     ///
     /// # Errors
     /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
-    pub async fn start(database: &str, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
-        let lock = lock_profile(database);
-        // Opening disturbs nobody, so it need not wait for the lock.
-        let store = Store::open(database).await?;
-        let lock = lock.await?;
-        let snapshot = store.claim(lock.is_some()).await?;
-        let is_lost = snapshot.device.is_none() && mark::take(database);
+    pub async fn start(store: Rc<Store>, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
+        let (claim, mut snapshot) = store.claim().await?;
+        let is_new = snapshot.device.is_none();
+        let is_lost = is_new && mark::take(&store.name);
+        let spare = Rc::new(Spare::of(&store.name));
+        if is_lost || (is_new && !mark::is_known()) {
+            snapshot.spare = spare.read().await;
+        }
+        let outbox = snapshot.outbox.clone();
         let client = Client::new(config, snapshot, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
@@ -79,6 +82,8 @@ impl Engine {
         let engine = Rc::new(Engine {
             client: RefCell::new(client),
             store,
+            claim,
+            spare,
             link: Link::new(route, feed)?,
             listeners,
             inputs: RefCell::default(),
@@ -89,16 +94,18 @@ impl Engine {
             timer: RefCell::default(),
             writing: RefCell::default(),
             last_send: RefCell::default(),
-            page_events: RefCell::default(),
-            lock: RefCell::new(lock),
             is_persistent: Rc::default(),
             was_persistence_asked: Cell::new(false),
             is_marked: Cell::new(false),
         });
         own.replace(Rc::downgrade(&engine));
         engine.observe();
-        engine.watch_page();
         engine.learn_persistence(false);
+        engine.watch_store();
+        if !is_new {
+            // It may be behind, or of another life.
+            engine.spare_begins_with(&outbox);
+        }
         if is_lost {
             let error = SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database");
             engine.run(Action::Notify(Event::Warning { error }));
@@ -106,19 +113,36 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Stops it: no input is taken, calls that wait fail, and the profile is free once the write under way is done.
-    pub async fn stop(&self) {
+    /// Stops it at once, as a page must that is about to be frozen: no input is taken, the socket and the database are closed.
+    /// What commits already may be stored all the same, so calls wait for that, also over a freeze; all others are not done.
+    pub fn abandon(&self) {
         self.is_stopped.set(true);
         self.timer.take();
-        self.page_events.take();
         self.link.close();
-        self.replies.take();
+        self.store.abandon();
+        self.spare.close();
+        if self.writing.borrow().is_none() {
+            self.replies.take();
+        }
+    }
+
+    /// Waits until what was under way when it was stopped is written, or is not.
+    pub async fn stopped(&self) {
         let writing = self.writing.take();
         if let Some(written) = writing {
             let _ = written.await;
         }
-        self.store.close();
-        self.lock.take();
+    }
+
+    /// The outcome of the commit that was under way when it was stopped.
+    fn settle(&self, outcome: Input) {
+        let actions = self.client.borrow_mut().handle(now(), outcome);
+        for action in actions {
+            if let Action::Reply { request, result } = action {
+                self.reply(request, result);
+            }
+        }
+        self.replies.take();
     }
 
     /// Reads the machine's state.
@@ -170,30 +194,84 @@ impl Engine {
                 let (done, written) = oneshot::channel();
                 self.writing.replace(Some(written));
                 spawn_local(async move {
-                    let outcome = engine.store.write(&commit).await;
+                    let outcome = match engine.read(Client::is_rebuilding) {
+                        true => engine.store.write_anew(&commit).await,
+                        false => engine.store.write(&commit).await,
+                    };
                     if outcome.is_ok() && !engine.is_marked.replace(true) {
                         mark::set(&engine.store.name);
                     }
+                    let is_written = outcome.is_ok();
+                    let outcome = match outcome {
+                        Ok(()) => Input::Persisted { commit: commit.id },
+                        Err(error) => Input::PersistFailed { commit: commit.id, error },
+                    };
+                    if engine.is_stopped.get() {
+                        engine.settle(outcome);
+                    } else {
+                        engine.writing.take();
+                        engine.feed(outcome);
+                        if is_written {
+                            engine.spare_follows(&commit.writes);
+                        }
+                    }
                     let _ = done.send(());
-                    let commit = commit.id;
-                    engine.feed(match outcome {
-                        Ok(()) => Input::Persisted { commit },
-                        Err(error) => Input::PersistFailed { commit, error },
-                    });
                 });
             }
             Action::Connect { generation } => self.link.connect(generation),
             Action::Disconnect { generation } => self.link.disconnect(generation),
             Action::Transmit { generation, frame } => self.link.transmit(generation, &frame),
-            Action::Reply { request, result } => {
-                let mut replies = self.replies.borrow_mut();
-                if let Some(place) = replies.iter().position(|(waiting, _)| *waiting == request) {
-                    let (_, reply) = replies.swap_remove(place);
-                    drop(replies);
-                    let _ = reply.send(result);
-                }
-            }
+            Action::Reply { request, result } => self.reply(request, result),
             Action::Notify(event) => self.listeners.notify(&event, &self.client),
+        }
+    }
+
+    fn reply(&self, request: RequestId, result: Result<Reply, SyncError>) {
+        let mut replies = self.replies.borrow_mut();
+        if let Some(place) = replies.iter().position(|(waiting, _)| *waiting == request) {
+            let (_, reply) = replies.swap_remove(place);
+            drop(replies);
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Where the browser closes the database, it may be gone: that is found out now, and not with the next write.
+    fn watch_store(self: &Rc<Self>) {
+        let engine = Rc::downgrade(self);
+        self.store.watch(Rc::new(move || {
+            let Some(engine) = engine.upgrade() else { return };
+            spawn_local(async move {
+                if let Err(error) = engine.store.check().await
+                    && error.code == ErrorCode::StorageLost
+                {
+                    engine.feed(Input::StorageLost { error });
+                }
+            });
+        }));
+    }
+
+    fn spare_begins_with(&self, outbox: &[OutboxRecord]) {
+        self.spare.prepend(SpareStep::Clear);
+        self.spare.write(outbox.iter().filter_map(|record| self.spare_step(&Write::Outbox(record.clone()))).collect());
+    }
+
+    /// The copy follows what was written to the outbox. With the device's record all of it was written anew.
+    fn spare_follows(&self, writes: &[Write]) {
+        let is_anew = writes.iter().any(|write| matches!(write, Write::Device(_)));
+        let clear = is_anew.then_some(SpareStep::Clear);
+        self.spare.write(clear.into_iter().chain(writes.iter().filter_map(|write| self.spare_step(write))).collect());
+    }
+
+    fn spare_step(&self, write: &Write) -> Option<SpareStep> {
+        let Write::Outbox(record) = write else {
+            return if let Write::DeleteOutbox { .. } = write { step(write).ok().map(SpareStep::Step) } else { None };
+        };
+        let bytes = self.read(|client| client.spare_of(record))?.to_bytes();
+        match step(write).ok()? {
+            Step::Put { store, key, .. } => {
+                Some(SpareStep::Step(Step::Put { store, key, value: Uint8Array::from(bytes.as_slice()).into() }))
+            }
+            Step::Delete { .. } => None,
         }
     }
 
@@ -216,11 +294,32 @@ impl Engine {
         });
     }
 
-    /// Asks the machine for something.
-    pub fn call(self: &Rc<Self>, input: impl FnOnce(RequestId) -> Input) -> Answer {
+    /// Asks the machine for something, under a key where there is one.
+    pub fn call(self: &Rc<Self>, key: Option<CallKey>, input: impl FnOnce(RequestId) -> Input) -> Answer {
         let request = self.last_request.get() + 1;
         self.last_request.set(request);
-        self.ask(request, input(request))
+        let call = input(request);
+        self.ask(
+            request,
+            match key {
+                Some(key) => Input::Keyed { key, call: Box::new(call) },
+                None => call,
+            },
+        )
+    }
+
+    /// What a look-up gave that a call begins with; where it failed because the call was done before, its answer.
+    ///
+    /// # Errors
+    /// Those of the look-up.
+    pub fn looked_up<T>(&self, key: Option<CallKey>, found: Result<T, SyncError>) -> Result<Result<T, Reply>, SyncError> {
+        match found {
+            Ok(found) => Ok(Ok(found)),
+            Err(error) => match key.and_then(|key| self.read(|client| client.answer_to(&key))) {
+                Some(reply) => Ok(Err(reply)),
+                None => Err(error),
+            },
+        }
     }
 
     fn ask(self: &Rc<Self>, request: RequestId, input: Input) -> Answer {
@@ -242,6 +341,7 @@ impl Engine {
     /// `STORAGE_ERROR`, and what the machine answers.
     pub async fn send(
         self: &Rc<Self>,
+        key: Option<CallKey>,
         session_id: String,
         text: String,
         content_type: Option<String>,
@@ -257,7 +357,7 @@ impl Engine {
             let _ = earlier.await;
         }
         let known = known?;
-        let answer = self.call(|request| Input::Send { request, session_id, text, content_type, message_id, known });
+        let answer = self.call(key, |request| Input::Send { request, session_id, text, content_type, message_id, known });
         drop(is_given);
         self.shown(answer.await?)
     }
@@ -284,28 +384,6 @@ impl Engine {
         let is_persistent = self.is_persistent.clone();
         spawn_local(async move { is_persistent.set(is_storage_persistent(ask).await) });
     }
-
-    fn watch_page(self: &Rc<Self>) {
-        let window: EventTarget = scope().unchecked_into();
-        let mut events = vec![
-            PageEvent::on(&window, "online", self, |engine| engine.feed(Input::Awake)),
-            PageEvent::on(&window, "pageshow", self, |engine| engine.feed(Input::Awake)),
-            // A page that keeps connections is not kept for going back to it (B16). Both are opened again when needed.
-            PageEvent::on(&window, "pagehide", self, |engine| {
-                let reason = "the page is hidden".to_owned();
-                engine.feed(Input::Disconnected { generation: engine.link.close(), reason });
-                engine.store.close();
-            }),
-        ];
-        if let Some(document) = scope().document() {
-            events.push(PageEvent::on(&document, "visibilitychange", self, |engine| {
-                if scope().document().is_some_and(|document| !document.hidden()) {
-                    engine.feed(Input::Awake);
-                }
-            }));
-        }
-        self.page_events.replace(events);
-    }
 }
 
 /// What the machine answers, or `SDK_NOT_INITIALIZED` when it is stopped before.
@@ -326,32 +404,5 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|reply| reply.unwrap_or_else(|_| Err(not_initialized())))
-    }
-}
-
-/// An event listener; removed when dropped.
-struct PageEvent {
-    target: EventTarget,
-    name: &'static str,
-    listener: Closure<dyn Fn()>,
-}
-
-impl PageEvent {
-    fn on(target: &EventTarget, name: &'static str, engine: &Rc<Engine>, react: fn(&Rc<Engine>)) -> PageEvent {
-        let engine = Rc::downgrade(engine);
-        let listener = Closure::<dyn Fn()>::new(move || {
-            if let Some(engine) = engine.upgrade() {
-                react(&engine);
-            }
-        });
-        // Only a worker's missing events could fail here, and there they never happen.
-        let _ = target.add_event_listener_with_callback(name, listener.as_ref().unchecked_ref());
-        PageEvent { target: target.clone(), name, listener }
-    }
-}
-
-impl Drop for PageEvent {
-    fn drop(&mut self) {
-        let _ = self.target.remove_event_listener_with_callback(self.name, self.listener.as_ref().unchecked_ref());
     }
 }

@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -27,6 +27,7 @@ const NAMES: [&str; 14] = [
     "onConnectionChanged",
     "onQueueChanged",
     "onDeviceReplaced",
+    "onStorageLost",
     "onWarning",
 ];
 
@@ -137,6 +138,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::ConnectionChanged { .. } => "onConnectionChanged",
         Event::QueueChanged { .. } => "onQueueChanged",
         Event::DeviceReplaced { .. } => "onDeviceReplaced",
+        Event::StorageLost { .. } => "onStorageLost",
         Event::Warning { .. } => "onWarning",
     }
 }
@@ -167,6 +169,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
+        Event::StorageLost { lost } => vec![clocked(lost)],
         Event::Warning { error } => vec![to_plain(error)],
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use solconnect_sync_core::client::{Input, LogRecord, MessageStatus, MessageView, SessionView};
+use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
@@ -209,9 +209,9 @@ impl Engine {
     ///
     /// # Errors
     /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
-    pub async fn mark_read(self: &Rc<Self>, message_id: String) -> Result<(), SyncError> {
-        if let Some((session_id, sequence_number)) = self.find(&message_id).await?.place {
-            self.call(|request| Input::MarkRead { request, session_id, message_id, sequence_number }).await?;
+    pub async fn mark_read(self: &Rc<Self>, key: Option<CallKey>, message_id: String) -> Result<(), SyncError> {
+        if let Ok(Found { place: Some((session_id, sequence_number)), .. }) = self.looked_up(key, self.find(&message_id).await)? {
+            self.call(key, |request| Input::MarkRead { request, session_id, message_id, sequence_number }).await?;
         }
         Ok(())
     }
@@ -236,9 +236,9 @@ impl Engine {
     ///
     /// # Errors
     /// `MESSAGE_SENT`, `NOT_YOUR_MESSAGE`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`, and what the machine answers.
-    pub async fn cancel(self: &Rc<Self>, message_id: String) -> Result<(), SyncError> {
+    pub async fn cancel(self: &Rc<Self>, key: Option<CallKey>, message_id: String) -> Result<(), SyncError> {
         let named = message_id.clone();
-        match self.call(|request| Input::Cancel { request, message_id }).await {
+        match self.call(key, |request| Input::Cancel { request, message_id }).await {
             Ok(_) => Ok(()),
             Err(error) if error.code == ErrorCode::UnknownMessage => {
                 let sender = self.message(&named).await?.sender_wallet;
@@ -284,7 +284,7 @@ impl Engine {
             let mut entries = session.entries.into_iter().peekable();
             while entries.peek().is_some() {
                 let (peer_wallet, entries) = (peer_wallet.clone(), entries.by_ref().take(BATCH_MESSAGES_MAX).collect());
-                count += self.call(|request| Input::Import { request, peer_wallet, entries }).count().await?;
+                count += self.call(None, |request| Input::Import { request, peer_wallet, entries }).count().await?;
             }
         }
         Ok(count)

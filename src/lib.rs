@@ -1,4 +1,4 @@
-//! The browser shell of SolConnect Sync: WebSocket, IndexedDB, timers, tabs and what the surface in TypeScript (`src/surface`) stands on.
+//! The browser shell of SolConnect Sync: WebSocket, IndexedDB, timers and what the surface in TypeScript (`src/surface`) stands on.
 //!
 //! The rules live in `solconnect-sync-core`; what stands here drives its client machine and has none of its own.
 
@@ -15,8 +15,8 @@ mod platform;
 mod promises;
 mod sdk;
 mod shell;
+pub mod spare;
 pub mod store;
-mod tabs;
 mod transport;
 mod types;
 

@@ -5,7 +5,7 @@ use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::time::Now;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Crypto, Document, Performance, StorageManager};
+use web_sys::{Crypto, Performance, StorageManager};
 
 #[wasm_bindgen]
 extern "C" {
@@ -18,10 +18,6 @@ extern "C" {
 
     #[wasm_bindgen(method, getter)]
     pub fn crypto(this: &Scope) -> Option<Crypto>;
-
-    /// Absent in workers.
-    #[wasm_bindgen(method, getter)]
-    pub fn document(this: &Scope) -> Option<Document>;
 }
 
 /// `globalThis`.

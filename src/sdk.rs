@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{Input, RequestId, SyncScope};
+use solconnect_sync_core::client::{CallKey, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
@@ -33,11 +33,32 @@ impl SolConnectSDK {
         Options::of(&config).map(|options| SolConnectSDK(Rc::new(Shell::new(options)))).map_err(to_thrown)
     }
 
-    /// Takes the profile, opens its database and loads it. A second call does nothing.
-    #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
+    /// Opens the database, claims it and loads it: whoever claims it last may write, and what others write fails with
+    /// `PROFILE_IN_USE`. Resolves with the claim, a number that is higher than all before it. A second call does nothing. May be
+    /// called again after `abandon` or `cleanup`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Result<number>>")]
     pub fn initialize(&self) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.initialize().await.map(|()| JsValue::NULL) })
+        let (shell, run) = (self.0.clone(), self.0.run());
+        settle(async move { shell.initialize(run).await.map(|claim| JsValue::from(claim as f64)) })
+    }
+
+    /// The next call that changes something is this one, of a tab that counts its calls from 1: made again, also of another
+    /// engine of this database, it is done once and has the same answer. `doneThrough`: the tab has the answers up to there.
+    /// `importMessages` takes no key.
+    pub fn keyed(&self, tab: f64, call: f64, #[wasm_bindgen(js_name = doneThrough)] done_through: f64) {
+        self.0.set_key(CallKey { tab: tab as u64, call: call as u64, done_through: done_through as u64 });
+    }
+
+    /// The network is said to be back, or the page is seen again: an open path must prove itself, a waiting attempt is made.
+    pub fn awake(&self) {
+        self.0.awake();
+    }
+
+    /// Gives up everything at once: socket and database are closed when this returns. A commit that was issued may be stored all
+    /// the same: the calls in it are answered when that is known, also after a thaw. All others, and an `initialize` under
+    /// way, have the error `SDK_NOT_INITIALIZED`: nothing of them is done.
+    pub fn abandon(&self) {
+        self.0.abandon();
     }
 
     /// Connects a wallet, by its address.
@@ -107,11 +128,11 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
         #[wasm_bindgen(unchecked_optional_param_type = "{ contentType?: string; id?: string }")] options: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
+        let (shell, key) = (self.0.clone(), self.0.take_key());
         settle(async move {
             let option = |name| optional_text(name, &field(&options, name));
             let (session_id, content) = (text("sessionId", &session_id)?, text("text", &content)?);
-            shell.engine()?.send(session_id, content, option("contentType")?, option("id")?).await
+            shell.engine()?.send(key, session_id, content, option("contentType")?, option("id")?).await
         })
     }
 
@@ -123,7 +144,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), session_id, message_id, text("text", &content).map(Some)))
+        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, text("text", &content).map(Some)))
     }
 
     /// Queues the deletion of an own message. One that failed leaves at once.
@@ -133,7 +154,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), session_id, message_id, Ok(None)))
+        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, Ok(None)))
     }
 
     /// Settles a conflict of versions with one that supersedes all that this device knows.
@@ -144,7 +165,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), session_id, message_id, text("text", &content).map(Some)))
+        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, text("text", &content).map(Some)))
     }
 
     /// Takes back a message of this device that was never on its way to the relay: it leaves the outbox for good, with its queued
@@ -152,8 +173,8 @@ impl SolConnectSDK {
     /// was queued while the relay could be reached counts as sent.
     #[wasm_bindgen(js_name = cancelMessage, unchecked_return_type = "Promise<Result<null>>")]
     pub fn cancel_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.engine()?.cancel(text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
+        let (shell, key) = (self.0.clone(), self.0.take_key());
+        settle(async move { shell.engine()?.cancel(key, text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
     }
 
     /// Queues a message that failed once more, behind all that waits. It keeps its id, but for one that was refused because its
@@ -335,7 +356,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(unchecked_param_type = "'delivered' | 'read'")] status: JsValue,
     ) -> Promise {
-        settle(mark(self.0.clone(), message_id, text("status", &status)))
+        settle(mark(self.0.clone(), self.0.take_key(), message_id, text("status", &status)))
     }
 
     /// The user saw this message and all before it in its session. One that is still queued is left as it is.
@@ -344,7 +365,7 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        settle(mark(self.0.clone(), message_id, Ok("read".to_owned())))
+        settle(mark(self.0.clone(), self.0.take_key(), message_id, Ok("read".to_owned())))
     }
 
     /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
@@ -388,7 +409,7 @@ impl SolConnectSDK {
         self.0.listeners.remove(event, handler);
     }
 
-    /// Closes the socket and the database and gives up the profile. `initialize` may be called again. No errors.
+    /// As `abandon`, and resolves when the outcome of what was under way is known. No errors.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn cleanup(&self) -> Promise {
         let shell = self.0.clone();
@@ -399,13 +420,18 @@ impl SolConnectSDK {
     }
 }
 
-async fn ask(shell: Rc<Shell>, input: Result<Box<dyn FnOnce(RequestId) -> Input>, SyncError>) -> Result<JsValue, SyncError> {
+async fn ask(
+    shell: Rc<Shell>,
+    key: Option<CallKey>,
+    input: Result<Box<dyn FnOnce(RequestId) -> Input>, SyncError>,
+) -> Result<JsValue, SyncError> {
     let engine = shell.engine()?;
-    engine.shown(engine.call(input?).await?)
+    engine.shown(engine.call(key, input?).await?)
 }
 
 async fn edit(
     shell: Rc<Shell>,
+    key: Option<CallKey>,
     session_id: JsValue,
     message_id: JsValue,
     text: Result<Option<String>, SyncError>,
@@ -413,14 +439,21 @@ async fn edit(
     let engine = shell.engine()?;
     let (session_id, message_id, text) = (self::text("sessionId", &session_id)?, self::text("messageId", &message_id)?, text?);
     engine.session(&session_id)?;
-    engine.check_own(&session_id, &message_id).await?;
-    engine.shown(engine.call(|request| Input::Edit { request, session_id, message_id, text }).await?)
+    if let Err(reply) = engine.looked_up(key, engine.check_own(&session_id, &message_id).await)? {
+        return engine.shown(reply);
+    }
+    engine.shown(engine.call(key, |request| Input::Edit { request, session_id, message_id, text }).await?)
 }
 
-async fn mark(shell: Rc<Shell>, message_id: JsValue, status: Result<String, SyncError>) -> Result<JsValue, SyncError> {
+async fn mark(
+    shell: Rc<Shell>,
+    key: Option<CallKey>,
+    message_id: JsValue,
+    status: Result<String, SyncError>,
+) -> Result<JsValue, SyncError> {
     let (engine, message_id) = (shell.engine()?, text("messageId", &message_id)?);
     match status?.as_str() {
-        "read" => engine.mark_read(message_id).await?,
+        "read" => engine.mark_read(key, message_id).await?,
         "delivered" => drop(engine.find(&message_id).await?),
         _ => return Err(invalid_argument("a status to set is delivered or read")),
     }
@@ -431,7 +464,7 @@ impl SolConnectSDK {
     /// Asks the machine, unless an argument is wrong. One future for many methods, because each takes its part of a page.
     fn ask<T: 'static>(&self, argument: Result<T, SyncError>, input: fn(RequestId, T) -> Input) -> Promise {
         let input = argument.map(|argument| Box::new(move |request| input(request, argument)) as Box<dyn FnOnce(RequestId) -> Input>);
-        settle(ask(self.0.clone(), input))
+        settle(ask(self.0.clone(), self.0.take_key(), input))
     }
 
     fn auto_sync(&self, session_id: &JsValue, interval_ms: Result<Option<u64>, SyncError>) -> Promise {

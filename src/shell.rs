@@ -1,11 +1,11 @@
 //! What the class stands on: options before `initialize`, an engine after it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 use js_sys::Function;
-use solconnect_sync_core::client::ClientConfig;
+use solconnect_sync_core::client::{CallKey, ClientConfig, Input};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::prelude::*;
@@ -14,6 +14,7 @@ use crate::arguments::{count, field, is_left_out, text};
 use crate::engine::Engine;
 use crate::errors::{invalid_argument, not_initialized};
 use crate::events::Listeners;
+use crate::store::Store;
 use crate::transport::Route;
 use crate::types::object;
 
@@ -79,7 +80,7 @@ fn saturated(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-type Waiting = oneshot::Sender<Result<(), SyncError>>;
+type Waiting = oneshot::Sender<Result<u64, SyncError>>;
 
 /// The class, inside.
 pub struct Shell {
@@ -89,12 +90,26 @@ pub struct Shell {
     engine: RefCell<Option<Rc<Engine>>>,
     /// Calls that wait for the `initialize` that is under way.
     starting: RefCell<Option<Vec<Waiting>>>,
+    /// What that one has opened.
+    store: RefCell<Option<Rc<Store>>>,
+    /// Counts how often it was given up.
+    run: Cell<u64>,
+    /// Of the next call.
+    key: Cell<Option<CallKey>>,
 }
 
 impl Shell {
     /// One that is not initialized.
     pub fn new(options: Options) -> Shell {
-        Shell { options, listeners: Rc::default(), engine: RefCell::default(), starting: RefCell::default() }
+        Shell {
+            options,
+            listeners: Rc::default(),
+            engine: RefCell::default(),
+            starting: RefCell::default(),
+            store: RefCell::default(),
+            run: Cell::default(),
+            key: Cell::default(),
+        }
     }
 
     /// The configured interval of auto-sync, in milliseconds.
@@ -110,33 +125,71 @@ impl Shell {
         self.engine.borrow().clone().ok_or_else(not_initialized)
     }
 
-    /// `initialize`: once; calls meanwhile wait for the same outcome, later ones do nothing.
+    /// The key of the next call.
+    pub fn set_key(&self, key: CallKey) {
+        self.key.set(Some(key));
+    }
+
+    /// The key of this call, where it has one.
+    pub fn take_key(&self) -> Option<CallKey> {
+        self.key.take()
+    }
+
+    /// Changes when everything is given up.
+    pub fn run(&self) -> u64 {
+        self.run.get()
+    }
+
+    /// `initialize`: once; calls meanwhile wait for the same outcome, later ones do nothing. `run`: as it was when it was called.
+    /// Gives the claim.
     ///
     /// # Errors
-    /// As [`Engine::start`].
-    pub async fn initialize(&self) -> Result<(), SyncError> {
-        if self.engine.borrow().is_some() {
-            return Ok(());
+    /// As [`Engine::start`], and `SDK_NOT_INITIALIZED` where it was given up meanwhile.
+    pub async fn initialize(&self, run: u64) -> Result<u64, SyncError> {
+        if run != self.run.get() {
+            return Err(not_initialized());
+        }
+        if let Some(engine) = &*self.engine.borrow() {
+            return Ok(engine.claim);
         }
         if let Some(outcome) = self.join_start() {
             return outcome.await.unwrap_or_else(|_| Err(not_initialized()));
         }
         self.starting.replace(Some(Vec::new()));
-        let Options { client, database_name, mut route } = self.options.clone();
-        let client = match &mut route {
-            Route::Relay(_) => client,
-            // Frames are handed over as objects.
-            Route::Application(_) => ClientConfig { frames_in_json: true, ..client },
-        };
-        let outcome = Engine::start(&database_name, client, route, self.listeners.clone()).await;
-        let outcome = outcome.map(|engine| drop(self.engine.replace(Some(engine))));
+        let outcome = self.start(run).await;
+        if run != self.run.get() {
+            // The claim may have come about: the next one takes it away again.
+            let _ = outcome.map(|engine| engine.abandon());
+            return Err(not_initialized());
+        }
+        self.store.take();
+        let outcome = outcome.map(|engine| {
+            let claim = engine.claim;
+            self.engine.replace(Some(engine));
+            claim
+        });
         for waiting in self.starting.take().unwrap_or_default() {
             let _ = waiting.send(outcome.clone());
         }
         outcome
     }
 
-    fn join_start(&self) -> Option<oneshot::Receiver<Result<(), SyncError>>> {
+    async fn start(&self, run: u64) -> Result<Rc<Engine>, SyncError> {
+        let Options { client, database_name, mut route } = self.options.clone();
+        let client = match &mut route {
+            Route::Relay(_) => client,
+            // Frames are handed over as objects.
+            Route::Application(_) => ClientConfig { frames_in_json: true, ..client },
+        };
+        let store = Rc::new(Store::open(&database_name).await?);
+        if run != self.run.get() {
+            return Err(not_initialized());
+        }
+        self.store.replace(Some(store.clone()));
+        Engine::start(store, client, route, self.listeners.clone()).await
+    }
+
+    fn join_start(&self) -> Option<oneshot::Receiver<Result<u64, SyncError>>> {
         let mut starting = self.starting.borrow_mut();
         let (sender, outcome) = oneshot::channel();
         starting.as_mut()?.push(sender);
@@ -172,14 +225,28 @@ impl Shell {
         Ok(object(&[("unsubscribe", unsubscribe)]))
     }
 
-    /// `cleanup`: also where there is nothing to clean up.
-    pub async fn cleanup(&self) {
-        if let Some(outcome) = self.join_start() {
-            let _ = outcome.await;
+    /// The browser believes that the network came back, or the page is seen again.
+    pub fn awake(&self) {
+        let engine = self.engine.borrow().clone();
+        engine.iter().for_each(|engine| engine.feed(Input::Awake));
+    }
+
+    /// Gives up everything at once; also where there is nothing to give up. Gives the engine that it stopped.
+    pub fn abandon(&self) -> Option<Rc<Engine>> {
+        self.run.set(self.run.get() + 1);
+        self.starting.take();
+        if let Some(store) = self.store.take() {
+            store.abandon();
         }
         let engine = self.engine.take();
-        if let Some(engine) = engine {
-            engine.stop().await;
+        engine.iter().for_each(|engine| engine.abandon());
+        engine
+    }
+
+    /// `cleanup`: also where there is nothing to clean up.
+    pub async fn cleanup(&self) {
+        if let Some(engine) = self.abandon() {
+            engine.stopped().await;
         }
     }
 }

@@ -1,65 +1,73 @@
 //! IndexedDB: the records of one device, written in transactions.
 //!
 //! Rules that the tests protect: only `complete` counts; a transaction that is dropped half-way is aborted (B8); all
-//! that a commit writes is issued in one burst (B7); whoever claimed the database last owns it, and everyone else's
-//! writes abort (I23); a dead connection is thrown away and opened again once (B6, B10).
+//! that a commit writes is issued in one burst (B7); a dead connection is thrown away and opened again once (B6, B10).
+//!
+//! Whoever claimed the database last owns it, and everyone else's writes abort (I23). Claims are numbers, each one more than the
+//! last. Who has claim n begins every transaction by adding claim n + 1 and taking it away again: where another has claimed the
+//! database meanwhile, that is there already, and the transaction fails as a whole. Nothing is read first, because a page that is
+//! frozen between a read and the writes keeps the stores from all others (P8).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
-    VersionsRecord, Write,
+    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord,
+    Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
+use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange};
 
 use crate::connection::{
-    Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of, to_error,
+    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of,
+    to_error,
 };
-use crate::platform::random;
+use crate::errors::not_initialized;
+use crate::platform::now;
 use crate::types::read_all;
 
-/// Keys of `meta`.
+/// A key of `meta`.
 const DEVICE: &str = "device";
-const OWNER: &str = "owner";
+
+/// Claims that are kept: a page that was frozen while so many others claimed the database is still kept out.
+const CLAIMS_KEPT: u64 = 4_096;
+
+/// The first claim of a database is the time, in so many parts of a millisecond: one that was deleted and made again has higher
+/// ones than before.
+const CLAIMS_PER_MS: u64 = 1_024;
+
+/// How often a claim is tried where others are quicker.
+const CLAIM_TRIES: u32 = 100;
 
 /// An open database.
 pub struct Store {
     /// Of the database.
     pub name: String,
-    owner: String,
-    /// Nobody else can claim the database: the owner of a connection is looked up once, not in every transaction.
-    is_locked: Cell<bool>,
+    /// 0: not claimed.
+    claim: Cell<u64>,
+    is_abandoned: Cell<bool>,
     connection: RefCell<Option<Rc<Connection>>>,
+    /// Hears that the browser has closed the connection.
+    watcher: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 /// A request of a commit, ready to be issued.
-enum Step {
-    Put {
-        store: &'static str,
-        key: JsValue,
-        value: JsValue,
-    },
+pub enum Step {
+    /// One record.
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
+    Put { store: &'static str, key: JsValue, value: JsValue },
     /// One record, or a range of them.
-    Delete {
-        store: &'static str,
-        key: JsValue,
-    },
-    Join {
-        session_id: String,
-        range: JsValue,
-    },
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
+    Delete { store: &'static str, key: JsValue },
 }
 
 impl Step {
     fn store(&self) -> &'static str {
         match self {
             Step::Put { store, .. } | Step::Delete { store, .. } => store,
-            Step::Join { .. } => LOG,
         }
     }
 }
@@ -71,94 +79,142 @@ impl Store {
     /// `STORAGE_FOREIGN` for one that something else made, `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR` (also where it does not open within 5 seconds, twice).
     pub async fn open(name: &str) -> Result<Store, SyncError> {
         let connection = Connection::open_existing(name).await?;
-        let owner = u64::from_ne_bytes(random()?).to_string();
-        Ok(Store { name: name.to_owned(), owner, is_locked: Cell::new(false), connection: RefCell::new(connection) })
+        Ok(Store {
+            name: name.to_owned(),
+            claim: Cell::new(0),
+            is_abandoned: Cell::new(false),
+            connection: RefCell::new(connection),
+            watcher: RefCell::default(),
+        })
     }
 
     /// Makes this the one that may write (an earlier owner's next write fails) and reads what the machine holds in memory:
-    /// everything but the log and the names.
-    /// `is_locked`: until it is closed nobody else will claim it.
+    /// everything but the log and the names. Gives the claim with it.
     ///
-    /// Relaxed: the owner token keeps tabs apart that are alive, and none is after a power cut.
+    /// Relaxed: claims keep tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
     /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
-    pub async fn claim(&self, is_locked: bool) -> Result<Snapshot, SyncError> {
-        self.is_locked.set(is_locked);
-        self.run(async |connection| {
-            let transaction = Transaction::begin(connection, &[META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS], false)?;
-            let meta = transaction.store(META)?;
-            meta.put_with_key(&self.owner.as_str().into(), &OWNER.into()).map_err(|exception| to_error(&exception))?;
-            let device = result_of(meta.get(&DEVICE.into()));
-            let requests = [SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS].map(|store| transaction.all(store));
-            // It knows why, where a request failed.
-            transaction.commit().await?;
-            connection.is_owned.set(true);
-            let device = device.await?;
-            let mut stored: [Vec<Vec<u8>>; 6] = Default::default();
-            // One after the other, in one place: a page loads code for each place that waits.
-            for (records, request) in stored.iter_mut().zip(requests) {
-                *records = read_all(list(request.await?), bytes_of)?;
-            }
-            let [sessions, heads, outbox, versions, failed, invitations] = stored;
+    pub async fn claim(&self) -> Result<(u64, Snapshot), SyncError> {
+        let former = self.claim.take();
+        self.run(true, async |connection| {
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
-            Ok(Snapshot {
-                device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
-                sessions: records(&sessions, SessionRecord::from_bytes)?,
-                heads: records(&heads, HeadsRecord::from_bytes)?,
-                outbox: records(&outbox, OutboxRecord::from_bytes)?,
-                versions: records(&versions, VersionsRecord::from_bytes)?,
-                failed: records(&failed, FailedRecord::from_bytes)?,
-                invitations: records(&invitations, InvitationRecord::from_bytes)?,
-            })
+            for _ in 0..CLAIM_TRIES {
+                let last = connection.last_claim().await?;
+                let claim = if last > 0 { last + 1 } else { first_claim(former) };
+                match self.claim_as(connection, claim).await {
+                    Err(error) if error.code == ErrorCode::ProfileInUse => {}
+                    outcome => return outcome.map(|snapshot| (claim, snapshot)),
+                }
+            }
+            Err(SyncError::new(ErrorCode::ProfileInUse, "others claim this database all the time"))
         })
         .await
+    }
+
+    async fn claim_as(&self, connection: &Connection, claim: u64) -> Result<Snapshot, SyncError> {
+        let stores = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
+        let transaction = Transaction::begin(connection, &stores, false)?;
+        transaction.claim(claim)?;
+        let old = IdbKeyRange::upper_bound(&JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64));
+        let claims = transaction.store(CLAIMS)?;
+        old.and_then(|old| claims.delete(&old)).map_err(|exception| to_error(&exception))?;
+        let device = result_of(transaction.store(META)?.get(&DEVICE.into()));
+        let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
+        let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
+        let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
+        // It knows why, where a request failed.
+        transaction.commit().await?;
+        self.claim.set(claim);
+        let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
+        let (outbox, versions) = (outbox.await?, versions.await?);
+        let (failed, invitations, calls) = (failed.await?, invitations.await?, calls.await?);
+        Ok(Snapshot {
+            device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
+            sessions: records(sessions, SessionRecord::from_bytes)?,
+            heads: records(heads, HeadsRecord::from_bytes)?,
+            outbox: records(outbox, OutboxRecord::from_bytes)?,
+            versions: records(versions, VersionsRecord::from_bytes)?,
+            failed: records(failed, FailedRecord::from_bytes)?,
+            invitations: records(invitations, InvitationRecord::from_bytes)?,
+            calls: records(calls, CallRecord::from_bytes)?,
+            spare: Vec::new(),
+        })
     }
 
     /// Writes all of a commit, or nothing.
     ///
     /// # Errors
-    /// `PROFILE_IN_USE` when another has claimed the database, `STORAGE_FULL`, `STORAGE_ERROR`.
+    /// `PROFILE_IN_USE` when another has claimed the database, `STORAGE_LOST` where it is gone, `STORAGE_FULL`, `STORAGE_REFUSED`,
+    /// `STORAGE_ERROR`.
     pub async fn write(&self, commit: &Commit) -> Result<(), SyncError> {
-        let steps = commit.writes.iter().map(step).collect::<Result<Vec<_>, _>>()?;
-        self.run(async |connection| {
-            // A new connection may lead to a database that was deleted and made again; while one is open it cannot be.
-            let is_checked = self.is_locked.get() && connection.is_owned.get();
-            // Fewer stores are quicker to lock.
-            let stores: Vec<&str> = STORES
-                .into_iter()
-                .filter(|name| steps.iter().any(|step| step.store() == *name) || (*name == META && !is_checked))
-                .collect();
-            let transaction = Transaction::begin(connection, &stores, commit.strict)?;
-            let owner = if is_checked { None } else { Some(result_of(transaction.store(META)?.get(&OWNER.into()))) };
-            let mut joins = Vec::new();
-            for step in &steps {
-                let issued = match step {
-                    Step::Put { store, key, value } => transaction.store(store)?.put_with_key(value, key).map(drop),
-                    Step::Delete { store, key } => transaction.store(store)?.delete(key).map(drop),
-                    Step::Join { session_id, range } => {
-                        joins.push((session_id, range, result_of(transaction.store(LOG)?.get_all_with_key(range))));
-                        Ok(())
+        self.write_to(commit, false).await
+    }
+
+    /// The same for a commit with all that shall be stored: where the database is gone, it is made and claimed with it.
+    ///
+    /// # Errors
+    /// As [`Store::write`], but for `STORAGE_LOST`.
+    pub async fn write_anew(&self, commit: &Commit) -> Result<(), SyncError> {
+        self.write_to(commit, true).await
+    }
+
+    async fn write_to(&self, commit: &Commit, is_anew: bool) -> Result<(), SyncError> {
+        self.run(is_anew, async |connection| {
+            let claim = self.claim.get();
+            let last = if is_anew { connection.last_claim().await? } else { claim };
+            if last > 0 && last != claim {
+                return Err(claimed());
+            }
+            // All is ready before the first request: what was issued is committed should memory run out in between.
+            let mut steps = Vec::new();
+            for (place, write) in commit.writes.iter().enumerate() {
+                match write {
+                    Write::JoinLog { session_id, first, last } => {
+                        steps.extend(join(connection, session_id, (*first, *last), &commit.writes[..place]).await?);
                     }
+                    write => steps.push(step(write)?),
+                }
+            }
+            // Fewer stores are quicker to lock.
+            let is_written = |name: &&str| *name == CLAIMS || steps.iter().any(|step| step.store() == *name);
+            let stores: Vec<&str> = STORES.into_iter().filter(is_written).collect();
+            let transaction = Transaction::begin(connection, &stores, commit.strict)?;
+            let next_claim = if last > 0 { claim + 1 } else { first_claim(claim) };
+            transaction.claim(next_claim)?;
+            let passed = (last > 0).then(|| Step::Delete { store: CLAIMS, key: JsValue::from(next_claim as f64) });
+            for step in passed.iter().chain(&steps) {
+                let store = transaction.store(step.store())?;
+                let issued = match step {
+                    Step::Put { key, value, .. } => store.put_with_key(value, key),
+                    Step::Delete { key, .. } => store.delete(key),
                 };
                 issued.map_err(|exception| to_error(&exception))?;
             }
-            // The answer comes before those to the writes; until then nothing is committed.
-            if let Some(owner) = owner {
-                if owner.await? != self.owner.as_str() {
-                    return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has taken over this database"));
-                }
-                connection.is_owned.set(true);
+            transaction.commit().await?;
+            if last == 0 {
+                self.claim.set(next_claim);
             }
-            for (session_id, range, small) in joins {
-                // Where it failed, so has the transaction, and that knows why.
-                let Ok(small) = small.await else { break };
-                join(&transaction.store(LOG)?, session_id, range, list(small))?;
-            }
-            transaction.commit().await
+            Ok(())
         })
         .await
+    }
+
+    /// Says who hears that the browser has closed the connection.
+    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.watch(watcher.clone());
+        }
+        self.watcher.replace(Some(watcher));
+    }
+
+    /// Opens it again where it is not open.
+    ///
+    /// # Errors
+    /// `STORAGE_LOST` where the database is gone, and those of all calls.
+    pub async fn check(&self) -> Result<(), SyncError> {
+        self.connected(false).await.map(drop)
     }
 
     /// The newest batches of a session that begin before a sequence number (`None`: the newest of all), newest first:
@@ -167,7 +223,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
-        self.run(async |connection| {
+        self.run(false, async |connection| {
             let range = log_range(session_id, before_sequence)?;
             let log = connection.read(LOG)?;
             let walk = log.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
@@ -227,7 +283,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
-        self.run(async |connection| {
+        self.run(false, async |connection| {
             let value = result_of(connection.read(NAMES)?.get(&key(session_id, &message_id.into()))).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
         })
@@ -239,16 +295,31 @@ impl Store {
         self.connection.take();
     }
 
+    /// Closes it for good, at once. What is under way is written if its transaction commits already, and not otherwise: who
+    /// waits for it is told when the page hears of it.
+    pub fn abandon(&self) {
+        self.is_abandoned.set(true);
+        if let Some(connection) = self.connection.take() {
+            connection.abandon();
+        }
+    }
+
     /// Runs one transaction. A connection that fails is not used again: browsers lose connections for good (B10), and
     /// Firefox keeps one read-only after the disk was full (B6). Everything here can be done twice, so a failure that
     /// may lie in the connection is tried once more on a new one.
-    async fn run<T>(&self, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
+    ///
+    /// `may_make`: where there is no database one is made, also where this store has claimed one.
+    async fn run<T>(&self, may_make: bool, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
         let mut is_repeated = false;
         loop {
-            let connection = self.connected().await?;
+            let connection = self.connected(may_make).await?;
             let outcome = work(&connection).await;
             let Err(error) = &outcome else { return outcome };
             let may_be_dead = self.drop_after(error);
+            if may_make {
+                // Whose database it leads to was not looked at.
+                self.connection.take();
+            }
             if is_repeated || !may_be_dead {
                 return outcome;
             }
@@ -257,12 +328,34 @@ impl Store {
     }
 
     /// The open connection, or a new one.
-    async fn connected(&self) -> Result<Rc<Connection>, SyncError> {
+    async fn connected(&self, may_make: bool) -> Result<Rc<Connection>, SyncError> {
         let open = self.connection.borrow().clone().filter(|connection| connection.is_open());
-        if let Some(connection) = open {
-            return Ok(connection);
+        let connection = match open {
+            Some(connection) => connection,
+            None if self.is_abandoned.get() => return Err(not_initialized()),
+            None => {
+                let claim = if may_make { 0 } else { self.claim.get() };
+                let connection = match claim {
+                    0 => Connection::open(&self.name).await?,
+                    _ => Connection::open_existing(&self.name).await?.ok_or_else(lost)?,
+                };
+                // It may lead to a database that was deleted and made again, where the next claim is another. While it is
+                // open that cannot be.
+                if claim > 0 {
+                    match connection.last_claim().await? {
+                        0 => return Err(lost()),
+                        last if last != claim => return Err(claimed()),
+                        _ => {}
+                    }
+                }
+                let watcher = self.watcher.borrow().clone();
+                watcher.into_iter().for_each(|watcher| connection.watch(watcher));
+                connection
+            }
+        };
+        if self.is_abandoned.get() {
+            return Err(not_initialized());
         }
-        let connection = Connection::open(&self.name).await?;
         self.connection.replace(Some(connection.clone()));
         Ok(connection)
     }
@@ -277,7 +370,24 @@ impl Store {
     }
 }
 
-fn step(write: &Write) -> Result<Step, SyncError> {
+fn lost() -> SyncError {
+    SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database")
+}
+
+fn claimed() -> SyncError {
+    SyncError::new(ErrorCode::ProfileInUse, "another has claimed this database")
+}
+
+/// The first claim of a database: above those of one that is gone, whatever the clock says.
+fn first_claim(former: u64) -> u64 {
+    former.max(now().wall_ms * CLAIMS_PER_MS) + 1
+}
+
+/// The request that a write is.
+///
+/// # Errors
+/// `STORAGE_ERROR` for one that is none by itself.
+pub fn step(write: &Write) -> Result<Step, SyncError> {
     let put = |store, key: JsValue, value: Vec<u8>| Ok(Step::Put { store, key, value: Uint8Array::from(value.as_slice()).into() });
     let number = |number: u64| JsValue::from(number as f64);
     match write {
@@ -298,10 +408,13 @@ fn step(write: &Write) -> Result<Step, SyncError> {
         Write::DeleteOutbox { session_id, first, last } => {
             Ok(Step::Delete { store: OUTBOX, key: range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?.into() })
         }
-        Write::JoinLog { session_id, first, last } => {
-            let range = range(&key(session_id, &number(*first)), &key(session_id, &number(*last)))?;
-            Ok(Step::Join { session_id: session_id.clone(), range: range.into() })
+        Write::Call(record) => put(CALLS, Array::of2(&number(record.tab), &number(record.call)).into(), record.to_bytes()),
+        Write::ForgetCall { tab, call } => Ok(Step::Delete { store: CALLS, key: Array::of2(&number(*tab), &number(*call)).into() }),
+        Write::ForgetCalls { tab, through } => {
+            let (first, last) = (Array::of1(&number(*tab)), Array::of2(&number(*tab), &number(*through)));
+            Ok(Step::Delete { store: CALLS, key: range(&first, &last)?.into() })
         }
+        Write::JoinLog { .. } => Err(SyncError::new(ErrorCode::StorageError, "what is to be joined was not read")),
         Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, None)?.into() }),
     }
 }
@@ -324,19 +437,38 @@ fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRan
     range.map_err(|exception| to_error(&exception))
 }
 
-/// Puts fewer batches in the place of small ones. What cannot be joined stays as it is.
-fn join(log: &IdbObjectStore, session_id: &str, range: &JsValue, small: Array) -> Result<(), SyncError> {
-    let small = read_all(small, |value| LogRecord::from_bytes(session_id, &bytes_of(value)?));
-    let Ok(joined) = small.and_then(|small| LogRecord::join(&small)) else { return Ok(()) };
-    // All is ready before the first request: what was issued is committed should memory run out in between.
-    let joined = joined.into_iter().map(|record| step(&Write::Log(record))).collect::<Result<Vec<_>, _>>()?;
-    log.delete(range).map_err(|exception| to_error(&exception))?;
-    for record in joined {
-        if let Step::Put { key, value, .. } = record {
-            log.put_with_key(&value, &key).map_err(|exception| to_error(&exception))?;
+/// The steps that put fewer batches in the place of small ones: those that are stored, and what the commit has made of them
+/// before. None where they cannot be joined: they stay as they are.
+///
+/// Nobody changes them before the commit is written: who is not the owner cannot, and who no longer is fails as a whole.
+async fn join(connection: &Connection, session_id: &str, (first, last): (u64, u64), earlier: &[Write]) -> Result<Vec<Step>, SyncError> {
+    let number = |number: u64| JsValue::from(number as f64);
+    let range = range(&key(session_id, &number(first)), &key(session_id, &number(last)))?;
+    let stored = list(result_of(connection.read(LOG)?.get_all_with_key(&range)).await?);
+    let Ok(mut small) = read_all(stored, |value| LogRecord::from_bytes(session_id, &bytes_of(value)?)) else { return Ok(Vec::new()) };
+    for write in earlier {
+        match write {
+            Write::Log(record) if record.session_id == session_id && (first..=last).contains(&record.first) => {
+                match small.binary_search_by_key(&record.first, |record| record.first) {
+                    Ok(place) => small[place] = record.clone(),
+                    Err(place) => small.insert(place, record.clone()),
+                }
+            }
+            Write::ClearLog { session_id: cleared } if cleared == session_id => small.clear(),
+            Write::JoinLog { session_id: joined, first: other_first, last: other_last }
+                if joined == session_id && *other_first <= last && first <= *other_last =>
+            {
+                return Ok(Vec::new());
+            }
+            _ => {}
         }
     }
-    Ok(())
+    let Ok(joined) = LogRecord::join(&small) else { return Ok(Vec::new()) };
+    let mut steps = vec![Step::Delete { store: LOG, key: range.into() }];
+    for record in joined {
+        steps.push(step(&Write::Log(record))?);
+    }
+    Ok(steps)
 }
 
 fn list(values: JsValue) -> Array {
@@ -344,8 +476,11 @@ fn list(values: JsValue) -> Array {
 }
 
 /// Stored records, in the order of their keys.
-fn records<T>(stored: &[Vec<u8>], read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
-    stored.iter().map(|bytes| read(bytes)).collect()
+///
+/// # Errors
+/// `STORAGE_ERROR`.
+pub fn records<T>(values: JsValue, read: fn(&[u8]) -> Result<T, SyncError>) -> Result<Vec<T>, SyncError> {
+    read_all(list(values), |value| read(&bytes_of(value)?))
 }
 
 /// What is stored: bytes, whatever the record.

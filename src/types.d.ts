@@ -189,6 +189,11 @@ export interface SyncEvents {
   /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
   onDeviceReplaced(oldId: string, newId: string): void;
   /**
+   * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
+   * texts. They were not sent, as far as this device knows. An edit that was not sent is told as its message with the new text.
+   */
+  onStorageLost(lost: MessageView[]): void;
+  /**
    * Something is wrong that no call can be blamed for. `STORAGE_LOST`; where a session has stopped `RELAY_ROLLED_BACK`,
    * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
    * `STORAGE_FULL`, `STORAGE_ERROR` or `PROFILE_IN_USE`; and other refusals of the relay, such as `RELAY_BUSY` and

@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Function, JSON, Object, Promise, Reflect};
 use solconnect_sync::connection::result_of;
+use solconnect_sync::spare::Spare;
 use solconnect_sync::store::Store;
 use solconnect_sync::{SolConnectSDK, session_id_of, set_frame_codec_loader};
 use solconnect_sync_core::batch::Batch;
@@ -266,15 +267,97 @@ async fn a_failed_message_is_shown_tried_again_and_given_up() {
 }
 
 #[wasm_bindgen_test]
-async fn a_profile_is_open_in_one_tab_at_a_time_i23() {
+async fn whoever_is_initialized_last_writes_i23() {
     let (first, session) = started("sdk-tabs").await;
+    data(first.send_message(session.clone(), "first".into(), nothing()).await);
+    let claim = |claim: JsValue| claim.as_f64().unwrap();
+    let former = claim(data(first.initialize().await));
     let second = sdk("sdk-tabs");
-    assert_eq!(code(second.initialize().await), "PROFILE_IN_USE");
-    data(first.send_message(session, "still mine".into(), nothing()).await);
-    data(first.cleanup().await);
+    assert_eq!(claim(data(second.initialize().await)), former + 1.0);
+    assert_eq!(code(first.send_message(session.clone(), "late".into(), nothing()).await), "PROFILE_IN_USE");
+    data(second.connect_wallet(OWN.into()).await);
+    data(second.send_message(session, "second".into(), nothing()).await);
+    assert_eq!(get(&data(second.get_sync_status()), "queuedMessageCount"), 2);
+    for sdk in [first, second] {
+        data(sdk.cleanup().await);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn call_made_again_in_another_tab_is_done_once() {
+    let (first, session) = started("sdk-keyed").await;
+    let tab = 9_007_199_254_740_991.0;
+    first.keyed(tab, 1.0, 0.0);
+    let sent = data(first.send_message(session.clone(), "once".into(), nothing()).await);
+    let message_id = get(&sent, "messageId");
+    first.keyed(tab, 2.0, 0.0);
+    data(first.cancel_message(message_id.clone()).await);
+    let second = sdk("sdk-keyed");
     data(second.initialize().await);
-    assert_eq!(get(&data(second.get_sync_status()), "queuedMessageCount"), 1);
-    data(second.cleanup().await);
+    data(second.connect_wallet(OWN.into()).await);
+    second.keyed(tab, 1.0, 0.0);
+    let again = data(second.send_message(session.clone(), "once".into(), nothing()).await);
+    assert_eq!(JSON::stringify(&again).unwrap(), JSON::stringify(&sent).unwrap());
+    second.keyed(tab, 2.0, 1.0);
+    data(second.cancel_message(message_id.clone()).await);
+    assert_eq!(get(&data(second.get_sync_status()), "queuedMessageCount"), 0);
+    assert_eq!(code(second.cancel_message(message_id).await), "UNKNOWN_MESSAGE", "a key is for one call");
+    for sdk in [first, second] {
+        data(sdk.cleanup().await);
+    }
+}
+
+/// Events of this name, as they come.
+fn heard(sdk: &SolConnectSDK, event: &str) -> Array {
+    let told = Array::new();
+    let push = Function::new_with_args("", "return (...values) => this.push(values)").call0(&told).unwrap();
+    sdk.on(event, push.unchecked_ref()).unwrap();
+    told
+}
+
+#[wasm_bindgen_test]
+async fn deleted_database_is_made_anew_with_what_was_unsent() {
+    let database = "sdk-deleted";
+    let (sdk, session) = started(database).await;
+    let (warnings, lost) = (heard(&sdk, "onWarning"), heard(&sdk, "onStorageLost"));
+    let first = data(sdk.send_message(session.clone(), "first".into(), nothing()).await);
+    delete(database).await;
+    data(sdk.send_message(session.clone(), "second".into(), nothing()).await);
+    assert_eq!(text(&warnings, "0.0.code"), "STORAGE_LOST");
+    data(sdk.cleanup().await);
+    let sdk = opened(database).await;
+    let queued = data(sdk.get_queued_messages().await);
+    assert_eq!((text(&queued, "0.text"), text(&queued, "1.text"), get(&queued, "length")), ("first".into(), "second".into(), 2.into()));
+    assert_eq!(text(&queued, "0.id"), text(&first, "messageId"));
+    assert_eq!(lost.length(), 0);
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn database_deleted_while_nobody_looks_comes_back_from_the_copy() {
+    let database = "sdk-spare";
+    let (sdk, session) = started(database).await;
+    let mut sent = Vec::new();
+    for message in ["one", "two"] {
+        sent.push(text(&data(sdk.send_message(session.clone(), message.into(), nothing()).await), "messageId"));
+    }
+    // It is written behind the messages.
+    while Spare::of(database).read().await.len() < 2 {}
+    data(sdk.cleanup().await);
+    delete(database).await;
+    let sdk = self::sdk(database);
+    let warnings = heard(&sdk, "onWarning");
+    data(sdk.initialize().await);
+    data(sdk.connect_wallet(OWN.into()).await);
+    let queued = data(sdk.get_queued_messages().await);
+    assert_eq!([text(&queued, "0.id"), text(&queued, "1.id")], sent[..]);
+    assert_eq!(text(&warnings, "0.0.code"), "STORAGE_LOST");
+    data(sdk.send_message(session, "three".into(), nothing()).await);
+    while Spare::of(database).read().await.iter().map(|record| record.outbox.entries.len()).sum::<usize>() < 3 {}
+    data(sdk.cleanup().await);
+    let sdk = opened(database).await;
+    assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 3);
+    data(sdk.cleanup().await);
 }
 
 #[wasm_bindgen_test]
@@ -288,14 +371,56 @@ async fn initialize_called_twice_opens_once() {
 }
 
 #[wasm_bindgen_test]
-async fn a_page_works_again_after_being_hidden_b16() {
+async fn engine_that_was_given_up_can_be_initialized_again_b16() {
     let (sdk, session) = started("sdk-hidden").await;
-    let window = js_sys::global().unchecked_into::<web_sys::EventTarget>();
-    for event in ["pagehide", "pageshow"] {
-        window.dispatch_event(&web_sys::Event::new(event).unwrap()).unwrap();
-    }
+    let former = data(sdk.initialize().await).as_f64().unwrap();
+    sdk.abandon();
+    assert_eq!(code(sdk.send_message(session.clone(), "while it is closed".into(), nothing()).await), "SDK_NOT_INITIALIZED");
+    assert_eq!(data(sdk.initialize().await).as_f64(), Some(former + 1.0));
+    data(sdk.connect_wallet(OWN.into()).await);
     data(sdk.send_message(session, "after".into(), nothing()).await);
     data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn calls_of_an_engine_that_is_given_up_are_answered_truly() {
+    let (sdk, session) = started("sdk-given-up").await;
+    let mut done = 0;
+    for turns in 0..12 {
+        let call = sdk.send_message(session.clone(), format!("after {turns} turns").into(), nothing());
+        for _ in 0..turns {
+            JsFuture::from(Promise::resolve(&nothing())).await.unwrap();
+        }
+        sdk.abandon();
+        let answer = call.await.unwrap();
+        if get(&answer, "success").is_truthy() {
+            done += 1;
+        } else {
+            assert_eq!(code(answer), "SDK_NOT_INITIALIZED");
+        }
+        data(sdk.initialize().await);
+        assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), done, "after {turns} turns");
+        data(sdk.connect_wallet(OWN.into()).await);
+    }
+    data(sdk.cleanup().await);
+}
+
+#[wasm_bindgen_test]
+async fn start_that_is_given_up_claims_nothing() {
+    let (first, session) = started("sdk-start-given-up").await;
+    for turns in 0..6 {
+        let second = sdk("sdk-start-given-up");
+        let starts = [second.initialize(), second.initialize()];
+        for _ in 0..turns {
+            JsFuture::from(Promise::resolve(&nothing())).await.unwrap();
+        }
+        second.abandon();
+        for start in starts {
+            assert_eq!(code(start.await), "SDK_NOT_INITIALIZED");
+        }
+    }
+    data(first.send_message(session, "still mine".into(), nothing()).await);
+    data(first.cleanup().await);
 }
 
 #[wasm_bindgen_test]
@@ -369,7 +494,7 @@ async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[u
     writes.push(Write::Session(record));
     writes.extend(more);
     let store = Store::open(database).await.unwrap();
-    store.claim(false).await.unwrap();
+    store.claim().await.unwrap();
     store.write(&Commit { id: 1, strict: true, writes }).await.unwrap();
 }
 

@@ -5,6 +5,9 @@ mod suite;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 use js_sys::{Array, Function, Promise, Reflect};
 use solconnect_sync::connection::{Connection, META, STORES, Transaction, result_of};
@@ -35,7 +38,7 @@ async fn delete(name: &str) {
 async fn fresh(name: &str) -> Store {
     delete(name).await;
     let store = Store::open(name).await.unwrap();
-    store.claim(false).await.unwrap();
+    store.claim().await.unwrap();
     store
 }
 
@@ -59,7 +62,7 @@ impl suite::Store for InIndexedDb {
             delete(name).await;
         }
         let store = Store::open(name).await.unwrap();
-        store.claim(false).await.unwrap();
+        store.claim().await.unwrap();
         InIndexedDb { name: name.to_owned(), store }
     }
 
@@ -69,14 +72,14 @@ impl suite::Store for InIndexedDb {
 
     /// Another claims the database: that is found out when all is issued.
     async fn write_in_vain(&self, commit: &Commit) -> SyncError {
-        Store::open(&self.name).await.unwrap().claim(false).await.unwrap();
+        Store::open(&self.name).await.unwrap().claim().await.unwrap();
         let error = self.store.write(commit).await.unwrap_err();
-        self.store.claim(false).await.unwrap();
+        self.store.claim().await.unwrap();
         error
     }
 
     async fn snapshot(&self) -> Snapshot {
-        self.store.claim(false).await.unwrap()
+        self.store.claim().await.unwrap().1
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
@@ -144,7 +147,7 @@ async fn a_commit_that_the_browser_refuses_is_an_error_i21() {
     let broken = Write::JoinLog { session_id: SESSION.to_owned(), first: 2, last: 1 };
     let error = store.write(&commit(true, vec![device("a"), broken])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::StorageError);
-    assert_eq!(store.claim(false).await.unwrap().device, None);
+    assert_eq!(store.claim().await.unwrap().1.device, None);
 }
 
 #[wasm_bindgen_test]
@@ -152,12 +155,12 @@ async fn reopening_a_connection_does_not_claim_the_profile_i23() {
     let name = "store-fenced";
     let first = fresh(name).await;
     let second = Store::open(name).await.unwrap();
-    second.claim(false).await.unwrap();
+    second.claim().await.unwrap();
     first.close();
     let error = first.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
     second.write(&commit(true, vec![device("second")])).await.unwrap();
-    assert_eq!(second.claim(false).await.unwrap().device.unwrap().device_id, "second");
+    assert_eq!(second.claim().await.unwrap().1.device.unwrap().device_id, "second");
 }
 
 #[wasm_bindgen_test]
@@ -227,18 +230,17 @@ async fn a_name_is_found_in_its_session_alone() {
 }
 
 #[wasm_bindgen_test]
-async fn a_locked_store_checks_its_owner_on_every_new_connection_i23() {
-    let name = "store-locked";
+async fn claim_is_checked_on_every_new_connection_i23() {
+    let name = "store-reopened";
     let store = fresh(name).await;
-    store.claim(true).await.unwrap();
+    store.claim().await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     store.write(&commit(true, vec![device("b")])).await.unwrap();
-    // Only this one's lock could have kept it out.
-    Store::open(name).await.unwrap().claim(true).await.unwrap();
+    Store::open(name).await.unwrap().claim().await.unwrap();
     store.close();
     let error = store.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
-    assert_eq!(Store::open(name).await.unwrap().claim(true).await.unwrap().device.unwrap().device_id, "b");
+    assert_eq!(Store::open(name).await.unwrap().claim().await.unwrap().1.device.unwrap().device_id, "b");
 }
 
 #[wasm_bindgen_test]
@@ -246,30 +248,69 @@ async fn a_lost_connection_is_opened_again_b10() {
     let store = fresh("store-lost").await;
     store.close();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
-    assert_eq!(store.claim(false).await.unwrap().device.unwrap().device_id, "a");
+    assert_eq!(store.claim().await.unwrap().1.device.unwrap().device_id, "a");
 }
 
 #[wasm_bindgen_test]
 async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
     let name = "store-deleted";
     let store = fresh(name).await;
-    store.claim(true).await.unwrap();
+    store.claim().await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     delete(name).await;
     let error = store.write(&commit(true, vec![device("a")])).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::ProfileInUse, "a new database has another owner, or none");
+    assert_eq!(error.code, ErrorCode::StorageLost);
+    assert_eq!(foreign(name, 0, &[]).await, "[1,[]]", "only who makes it anew makes it");
+    delete(name).await;
+}
+
+#[wasm_bindgen_test]
+async fn deleted_store_is_made_anew_under_a_higher_claim() {
+    let name = "store-anew";
+    let store = fresh(name).await;
+    let (claim, _) = store.claim().await.unwrap();
+    let late = Store::open(name).await.unwrap();
+    delete(name).await;
+    for code in [Err(ErrorCode::StorageLost), Err(ErrorCode::StorageLost)] {
+        assert_eq!(store.check().await.map_err(|error| error.code), code);
+    }
+    store.write_anew(&commit(true, vec![device("anew")])).await.unwrap();
+    store.write(&commit(true, vec![Write::Outbox(suite::outbox("room", &[1]))])).await.unwrap();
+    let (next, snapshot) = late.claim().await.unwrap();
+    assert_eq!((snapshot.device.unwrap().device_id.as_str(), snapshot.outbox.len()), ("anew", 1));
+    assert!(next > claim + 1);
+    assert_eq!(store.write(&commit(true, vec![device("b")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+}
+
+#[wasm_bindgen_test]
+async fn deleted_store_that_another_has_made_is_the_others_i23() {
+    let name = "store-anew-raced";
+    let first = fresh(name).await;
+    delete(name).await;
+    let second = Store::open(name).await.unwrap();
+    second.claim().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(first.write(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+        assert_eq!(first.write_anew(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
+    }
+    second.write(&commit(true, vec![device("second")])).await.unwrap();
 }
 
 /// Makes requests fail that a transaction makes to write, by their place among them, in the first transactions to come:
 /// gives the function that ends it. A request that fails adds what is there already; `kind` `throw` throws instead, as
 /// for a value that cannot be cloned; `prevented` keeps the browser from aborting by itself; `told` does what was asked and
-/// says that it failed.
+/// says that it failed. What keeps others out is not among them; of that, `claim` throws.
 const BREAK_REQUESTS: &str = r#"
     const prototype = IDBObjectStore.prototype;
     const { put, delete: remove, add } = prototype;
-    const taken = { meta: 'owner', sessions: 'taken', outbox: ['taken', 1], log: ['taken', 1], versions: ['taken', 'm'], names: ['taken', 'm'] };
+    const taken = { meta: 'device', sessions: 'taken', outbox: ['taken', 1], log: ['taken', 1], versions: ['taken', 'm'], names: ['taken', 'm'] };
     let transaction = null, count = 0, place = 0;
     const breaking = (request) => function (...values) {
+        if (this.name === 'claims') {
+            if (kind === 'claim' && request === add) throw new DOMException('it cannot be cloned', 'DataCloneError');
+            return request.apply(this, values);
+        }
+        if (request === add) return add.apply(this, values);
         if (this.transaction !== transaction) [transaction, count, place] = [this.transaction, count + 1, 0];
         if (count > transactions || !places.includes(place++)) return request.apply(this, values);
         if (kind === 'throw') throw new DOMException('it cannot be cloned', 'DataCloneError');
@@ -285,7 +326,8 @@ const BREAK_REQUESTS: &str = r#"
     };
     prototype.put = breaking(put);
     prototype.delete = breaking(remove);
-    return () => Object.assign(prototype, { put, delete: remove });
+    prototype.add = breaking(add);
+    return () => Object.assign(prototype, { put, delete: remove, add });
 "#;
 
 /// Runs something while requests fail.
@@ -305,7 +347,7 @@ type Held = (Snapshot, Vec<LogRecord>, Option<NameRecord>);
 async fn held(name: &str) -> Held {
     let store = Store::open(name).await.unwrap();
     let log = store.page("room", None, u64::MAX).await.unwrap();
-    (store.claim(false).await.unwrap(), log, store.name("room", "m").await.unwrap())
+    (store.claim().await.unwrap().1, log, store.name("room", "m").await.unwrap())
 }
 
 /// What the application named a message.
@@ -314,9 +356,9 @@ fn named(session: &str, name: &str, sent_ms: u64) -> NameRecord {
 }
 
 /// A database with something of everything, and nothing else of what these tests write.
-async fn filled(name: &str, is_locked: bool) -> Store {
+async fn filled(name: &str) -> Store {
     let store = Store::open(name).await.unwrap();
-    store.claim(is_locked).await.unwrap();
+    store.claim().await.unwrap();
     let mut writes = vec![Write::Device(suite::device("a"))];
     for session in ["room", "taken"] {
         writes.extend([
@@ -354,9 +396,9 @@ fn next_writes(is_joined: bool) -> Vec<Write> {
 /// What is held before and after the next writes.
 async fn expected(is_joined: bool) -> (Held, Held) {
     let name = "store-expected";
-    let store = filled(name, true).await;
+    let store = filled(name).await;
     let before = held(name).await;
-    store.claim(true).await.unwrap();
+    store.claim().await.unwrap();
     store.write(&commit(true, next_writes(is_joined))).await.unwrap();
     (before, held(name).await)
 }
@@ -372,14 +414,14 @@ async fn failing_request_leaves_nothing_of_its_commit_i21() {
     for (is_joined, all_places) in [(false, &PLACES[..]), (true, &PLACES_JOINED[..])] {
         let (before, after) = expected(is_joined).await;
         for (number, places) in all_places.iter().enumerate() {
-            for (kind, is_locked) in [("add", true), ("add", false), ("throw", true)] {
-                let case = format!("{kind} {places:?} locked {is_locked} joined {is_joined}");
-                let store = filled(name, is_locked).await;
+            for kind in ["add", "throw"] {
+                let case = format!("{kind} {places:?} joined {is_joined}");
+                let store = filled(name).await;
                 let next = commit(number % 2 == 0, next_writes(is_joined));
                 let outcome = while_broken(kind, places, u32::MAX, store.write(&next)).await;
                 assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::StorageError), "{case}");
                 assert!(held(name).await == before, "nothing is there: {case}");
-                store.claim(is_locked).await.unwrap();
+                store.claim().await.unwrap();
                 store.write(&next).await.unwrap();
                 assert!(held(name).await == after, "the same commit can be written later: {case}");
             }
@@ -394,15 +436,140 @@ async fn request_that_fails_once_is_repeated_with_its_commit() {
         let (_, after) = expected(is_joined).await;
         for places in all_places {
             // `prevented`: the browser does not abort by itself.
-            for (kind, is_locked) in [("add", true), ("throw", false), ("prevented", true)] {
-                let case = format!("{kind} {places:?} locked {is_locked} joined {is_joined}");
-                let store = filled(name, is_locked).await;
+            for kind in ["add", "throw", "prevented"] {
+                let case = format!("{kind} {places:?} joined {is_joined}");
+                let store = filled(name).await;
                 let next = commit(false, next_writes(is_joined));
                 while_broken(kind, places, 1, store.write(&next)).await.expect(&case);
                 assert!(held(name).await == after, "all of it is there: {case}");
             }
         }
     }
+}
+
+/// Has another claim the database at one step of what a page does with IndexedDB: before and after a transaction begins, before
+/// each request, before and after it is committed. Gives what ends that, and says whether there were so many steps.
+const STEAL: &str = r#"
+    const { transaction } = IDBDatabase.prototype, { add, put, delete: remove } = IDBObjectStore.prototype, { commit } = IDBTransaction.prototype;
+    const request = indexedDB.open(name);
+    return new Promise((resolve) => { request.onsuccess = () => resolve(request.result); }).then((database) => {
+        let count = 0, stolen;
+        const step = () => {
+            if (++count !== place) return;
+            const theirs = transaction.call(database, ['claims'], 'readwrite');
+            add.call(theirs.objectStore('claims'), claim, claim);
+            stolen = new Promise((resolve) => { theirs.oncomplete = theirs.onabort = ({ type }) => resolve(type); });
+        };
+        const around = (work) => function (...values) {
+            step();
+            const result = work.apply(this, values);
+            step();
+            return result;
+        };
+        const before = (work) => function (...values) {
+            step();
+            return work.apply(this, values);
+        };
+        IDBDatabase.prototype.transaction = around(transaction);
+        IDBTransaction.prototype.commit = around(commit);
+        Object.assign(IDBObjectStore.prototype, { add: before(add), put: before(put), delete: before(remove) });
+        return async () => {
+            IDBDatabase.prototype.transaction = transaction;
+            IDBTransaction.prototype.commit = commit;
+            Object.assign(IDBObjectStore.prototype, { add, put, delete: remove });
+            const outcome = await stolen;
+            database.close();
+            return outcome;
+        };
+    });
+"#;
+
+async fn promised(value: JsValue) -> JsValue {
+    JsFuture::from(value.unchecked_into::<Promise>()).await.unwrap()
+}
+
+#[wasm_bindgen_test]
+async fn owner_that_is_late_at_any_step_writes_all_or_nothing_i23() {
+    let name = "store-late";
+    for is_joined in [false, true] {
+        let (before, after) = expected(is_joined).await;
+        let (mut written, mut fenced) = (0, 0);
+        for place in 1.. {
+            let case = format!("step {place} joined {is_joined}");
+            let store = filled(name).await;
+            let (claim, _) = store.claim().await.unwrap();
+            let next = commit(place % 2 == 0, next_writes(is_joined));
+            let steal = Function::new_with_args("name, place, claim", STEAL);
+            let steal = steal.call3(&JsValue::NULL, &name.into(), &place.into(), &JsValue::from(claim as f64 + 1.0)).unwrap();
+            let end: Function = promised(steal).await.unchecked_into();
+            let outcome = store.write(&next).await.map_err(|error| error.code);
+            let stolen = promised(end.call0(&JsValue::NULL).unwrap()).await;
+            if stolen.is_undefined() {
+                assert_eq!(outcome, Ok(()), "so many steps there are not");
+                break;
+            }
+            assert_eq!(stolen, "complete", "the other has it: {case}");
+            assert_eq!(store.write(&next).await.map_err(|error| error.code), Err(ErrorCode::ProfileInUse), "and keeps it: {case}");
+            match outcome {
+                Ok(()) => written += 1,
+                Err(code) => {
+                    assert_eq!(code, ErrorCode::ProfileInUse, "{case}");
+                    fenced += 1;
+                }
+            }
+            let expected = if outcome.is_ok() { &after } else { &before };
+            assert!(held(name).await == *expected, "all or nothing, and as it was told: {case}");
+        }
+        assert!(written > 8 && fenced > 0, "{written} written, {fenced} fenced");
+    }
+}
+
+/// The same with a whole store that claims, wherever a commit waits for the browser.
+#[wasm_bindgen_test]
+async fn owner_that_is_late_at_any_wait_writes_all_or_nothing_i23() {
+    let name = "store-waiting";
+    for (is_joined, is_reopened) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (before, after) = expected(is_joined).await;
+        let mut outcomes = [0, 0];
+        for waits in 0..12 {
+            let case = format!("{waits} waits joined {is_joined} reopened {is_reopened}");
+            let store = filled(name).await;
+            if is_reopened {
+                store.close();
+            }
+            let next = commit(false, next_writes(is_joined));
+            let mut writing = Box::pin(store.write(&next));
+            let early = after_waits(&mut writing, waits).await;
+            let other = Store::open(name).await.unwrap();
+            other.claim().await.unwrap();
+            let outcome = match early {
+                Some(outcome) => outcome,
+                None => writing.await,
+            };
+            let outcome = outcome.map_err(|error| error.code);
+            assert!(matches!(outcome, Ok(()) | Err(ErrorCode::ProfileInUse)), "{outcome:?} {case}");
+            outcomes[usize::from(outcome.is_ok())] += 1;
+            let late = store.write(&next).await.map_err(|error| error.code);
+            assert_eq!(late, Err(ErrorCode::ProfileInUse), "{case}");
+            let expected = if outcome.is_ok() { &after } else { &before };
+            assert!(held(name).await == *expected, "all or nothing, and as it was told: {case}");
+            other.write(&commit(true, vec![device("other")])).await.expect_err("held has claimed it");
+        }
+        assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?} joined {is_joined} reopened {is_reopened}");
+    }
+}
+
+/// Lets it go on until it has waited so often; its outcome, where it has ended before.
+async fn after_waits<F: Future + Unpin>(future: &mut F, waits: u32) -> Option<F::Output> {
+    let mut waited = 0;
+    poll_fn(|context| {
+        if waited == waits {
+            return Poll::Ready(None);
+        }
+        waited += 1;
+        Pin::new(&mut *future).poll(context).map(Some)
+    })
+    .await
 }
 
 /// A database as something else makes it; gives what is in it then.
@@ -446,7 +613,7 @@ async fn database_that_is_not_ours_is_refused_and_untouched() {
         (2, &["meta", "sessions", "outbox", "log", "versions"], version_code),
         (4, &earlier, version_code),
         (1, &more, version_code),
-        (1, &["solconnect-sync-6"], version_code),
+        (1, &["solconnect-sync-5"], version_code),
     ] {
         delete(name).await;
         let before = foreign(name, version, stores).await;
@@ -495,7 +662,7 @@ async fn database_made_while_ours_is_made_is_untouched() {
         // Found absent; somebody else is quicker.
         let store = Store::open(name).await.unwrap();
         let before = foreign(name, version, &["theirs"]).await;
-        assert_eq!(store.claim(false).await.unwrap_err().code, ErrorCode::StorageForeign);
+        assert_eq!(store.claim().await.unwrap_err().code, ErrorCode::StorageForeign);
         assert_eq!(foreign(name, 0, &[]).await, before);
     }
     delete(name).await;
@@ -513,7 +680,7 @@ async fn looking_at_a_database_does_not_make_it() {
 #[wasm_bindgen_test]
 async fn request_that_fails_unseen_is_never_a_success_i21() {
     for places in PLACES {
-        let store = filled("store-in-part", true).await;
+        let store = filled("store-in-part").await;
         let outcome = while_broken("prevented", places, u32::MAX, store.write(&commit(true, next_writes(false)))).await;
         assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::StorageError), "{places:?}");
     }
@@ -522,9 +689,9 @@ async fn request_that_fails_unseen_is_never_a_success_i21() {
 #[wasm_bindgen_test]
 async fn failing_claim_leaves_the_earlier_owner_i23() {
     let name = "store-failing-claim";
-    let first = filled(name, false).await;
+    let first = filled(name).await;
     let second = Store::open(name).await.unwrap();
-    assert!(while_broken("add", &[0], u32::MAX, second.claim(false)).await.is_err());
+    assert!(while_broken("claim", &[], u32::MAX, second.claim()).await.is_err());
     first.write(&commit(true, next_writes(false))).await.unwrap();
 }
 
@@ -543,9 +710,9 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
     let huge: Vec<u8> = (0..3_000_000).flat_map(|_| random()).collect();
     let huge = LogRecord { batch: Batch::from_bytes(&huge), ..suite::batch("room", 2, 2) };
     for (place, strict) in [(0, true), (3, false), (7, true)] {
-        let store = filled(name, true).await;
+        let store = filled(name).await;
         let before = held(name).await;
-        store.claim(true).await.unwrap();
+        store.claim().await.unwrap();
         let mut writes = next_writes(false);
         writes.remove(4);
         // First, in the middle, last.
@@ -559,7 +726,7 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
                 assert!(after == before, "{place}");
             }
         }
-        store.claim(true).await.unwrap();
+        store.claim().await.unwrap();
         store.write(&commit(strict, next_writes(false))).await.unwrap();
     }
     delete(name).await;
@@ -571,7 +738,7 @@ async fn a_browser_that_completes_a_failed_commit_is_reported_i21() {
     let name = "store-in-part";
     let (_, after) = expected(false).await;
     for (transactions, is_written) in [(1, true), (u32::MAX, false)] {
-        let store = filled(name, true).await;
+        let store = filled(name).await;
         let outcome = while_broken("told", &[1, 4], transactions, store.write(&commit(true, next_writes(false)))).await;
         assert_eq!(outcome.is_ok(), is_written, "in {transactions} transactions");
         assert!(!is_written || held(name).await == after, "written again, it is whole");

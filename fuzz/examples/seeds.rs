@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
-    VersionsRecord,
+    Answer, CallRecord, DeliveryReceipt, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, MessageStatus, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, StoredReply, VersionsRecord,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -152,6 +152,11 @@ fn records(folder: &Path, entries: &[Entry]) {
         error: SyncError::new(ErrorCode::MessageIdTaken, "no"),
     };
     write(folder, "failed_record", "failed", &failed.to_bytes());
+    let receipt = DeliveryReceipt { message_id: "m".into(), timestamp: "2026-11-27T00:00:00.000Z".into(), status: MessageStatus::Queued };
+    let call = CallRecord { tab: (1 << 53) - 1, call: 1, number: 1, reply: StoredReply::Receipt(receipt) };
+    write(folder, "call_record", "receipt", &call.to_bytes());
+    let call = CallRecord { reply: StoredReply::Session(session_id.clone()), ..call };
+    write(folder, "call_record", "session", &call.to_bytes());
     let versions = VersionsRecord { session_id, message_id: "m".into(), versions: entries.to_vec() };
     write(folder, "versions_record", "versions", &versions.to_bytes());
 }

@@ -237,11 +237,17 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
   }).catch((thrown: unknown) => {
     if (!isAbsent) throw thrown;
   });
-  if (!database) return unmark(name);
+  if (!database) {
+    await deleteSpare(name);
+    return unmark(name);
+  }
   try {
     if (!isEngine([...database.objectStoreNames])) throw foreign(name);
     if (isOver()) throw late();
     unmark(name);
+    // First: without the mark it is not looked for, and where the database is gone nobody would delete it.
+    await deleteSpare(name);
+    if (isOver()) throw late();
     // Asked for while it is open: nobody can put another one in its place before.
     const deleted = result(globalThis.indexedDB.deleteDatabase(name));
     database.close();
@@ -249,6 +255,13 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
   } finally {
     database.close();
   }
+}
+
+/** The engine's copy of the outbox (`src/spare.rs`). */
+async function deleteSpare(name: string): Promise<void> {
+  const { storageBuckets } = navigator as { storageBuckets?: { open(name: string): Promise<{ indexedDB: IDBFactory }> } };
+  const { indexedDB } = (await storageBuckets?.open('solconnect-sync')) ?? globalThis;
+  await result(indexedDB.deleteDatabase(`${name}.spare`));
 }
 
 /** The engine's mark that something is stored: a database that is gone without it was not lost. */

@@ -56,7 +56,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
   STORAGE_FULL: ['system', true, 'There is no space left to store messages. Free some and try again.'],
   STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],
-  STORAGE_LOST: ['system', false, 'The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is lost.'],
+  STORAGE_LOST: ['system', false, 'The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is sent as far as there is a copy of it.'],
   STORAGE_FOREIGN: ['system', false, 'What is stored in this browser under this name belongs to something else. Nothing was changed.'],
   STORAGE_VERSION: ['system', false, 'What is stored in this browser belongs to another version of this app. Nothing was changed.'],
   PROFILE_IN_USE: ['system', true, 'This account is open in another tab. Close it there or use it there.'],

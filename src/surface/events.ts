@@ -1,10 +1,11 @@
 // Who is told what. Handlers outlive engines: each engine that starts tells those events that somebody listens to.
 
 import type {
-  Conflict, ConnectionState, DeviceState, MessageStatus, SolConnectSDK as Engine, SyncEvents, SyncProgress, SyncStats,
+  Conflict, ConnectionState, DeviceState, MessageStatus, MessageView, SolConnectSDK as Engine, SyncEvents, SyncProgress, SyncStats,
 } from '../solconnect_sync.js';
 import { functionOf, unknownName } from './arguments.js';
 import { errorOf, type SyncError } from './errors.js';
+import { type Message, messageOf } from './message.js';
 
 /**
  * What each event tells. The names of the first protocol, such as `onStatusChanged`, work too: their handlers get the same
@@ -38,6 +39,12 @@ export interface SdkEvents {
   queueChanged: { queuedMessageCount: number };
   /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
   deviceReplaced: { oldId: string; newId: string };
+  /**
+   * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
+   * texts, or show them to the person. They were not sent, as far as this device knows. An edit that was not sent is told as its
+   * message with the new text. Where the storage could be made again nothing is lost, and `warning` alone tells of it.
+   */
+  storageLost: { lost: Message[] };
   /** Something is wrong that no call can be blamed for; see `onWarning` for the codes. */
   warning: { error: SyncError };
   /**
@@ -66,6 +73,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   connectionChanged: ['state'],
   queueChanged: ['queuedMessageCount'],
   deviceReplaced: ['oldId', 'newId'],
+  storageLost: ['lost'],
   warning: ['error'],
   sessionInvited: ['sessionId', 'peerWallet'],
   walletChanged: ['address'],
@@ -122,6 +130,7 @@ export class Listeners {
     const tell = (...values: unknown[]): void => {
       if (this.#engine !== engine) return;
       if (values[place]) values[place] = errorOf(values[place]);
+      if (name === 'storageLost') values[0] = (values[0] as MessageView[]).map((view) => messageOf(view, view.sender_wallet));
       this.#tell(name, values);
     };
     engine.on(oldName(name) as keyof SyncEvents, tell);

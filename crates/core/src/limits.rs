@@ -157,3 +157,11 @@ pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
 
 /// The longest wait between two attempts to connect or to store.
 pub const BACKOFF_MS_MAX: u64 = 60_000;
+
+/// Answers to keyed calls that a device keeps. A tab has at most 64 calls under way and names those that are done with the next
+/// one, so that these are the last calls of some thousand tabs.
+pub const CALLS_MAX: usize = 4_096;
+
+/// How often a store that is gone may fail to be made anew before the application is told which messages nobody keeps: some ten
+/// seconds with the usual waits, in which a browser that has just cleared its storage is ready again.
+pub const REBUILD_FAILURES_MAX: u32 = 5;

@@ -83,12 +83,15 @@ impl Store {
             Write::Name(record) => record.to_bytes(),
             Write::Failed(record) => record.to_bytes(),
             Write::Invitation(record) => record.to_bytes(),
+            Write::Call(record) => record.to_bytes(),
             Write::DeleteOutbox { .. }
             | Write::JoinLog { .. }
             | Write::ClearLog { .. }
             | Write::DeleteFailed { .. }
             | Write::ForgetName { .. }
-            | Write::ForgetInvitation { .. } => Vec::new(),
+            | Write::ForgetInvitation { .. }
+            | Write::ForgetCall { .. }
+            | Write::ForgetCalls { .. } => Vec::new(),
         };
         let written = bytes.len() as u64;
         match write {
@@ -115,7 +118,10 @@ impl Store {
             | Write::DeleteFailed { .. }
             | Write::ForgetName { .. }
             | Write::Invitation(_)
-            | Write::ForgetInvitation { .. } => {}
+            | Write::ForgetInvitation { .. }
+            | Write::Call(_)
+            | Write::ForgetCall { .. }
+            | Write::ForgetCalls { .. } => {}
         }
         written
     }
@@ -210,6 +216,8 @@ impl World {
             versions: Vec::new(),
             failed: Vec::new(),
             invitations: Vec::new(),
+            calls: Vec::new(),
+            spare: Vec::new(),
         }
     }
 

@@ -95,6 +95,7 @@ pub struct ClientDisk {
     /// So many of them survive a power cut.
     synced: usize,
     state: State,
+    /// The claim: tabs are numbered in the order in which they open, and each claims it once.
     owner: TabId,
     /// The numbers of the unsent messages, and whether those survive a power cut.
     unsent: BTreeMap<u64, bool>,
@@ -144,6 +145,9 @@ impl ClientDisk {
                     | Write::ForgetName { .. }
                     | Write::JoinLog { .. }
                     | Write::ClearLog { .. }
+                    | Write::Call(_)
+                    | Write::ForgetCall { .. }
+                    | Write::ForgetCalls { .. }
             )
         };
         let changed = commit.strict || commit.writes.iter().any(concerns);

@@ -598,12 +598,14 @@ fn request_of(input: &Input) -> Option<u64> {
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
         | Input::Import { request, .. } => Some(*request),
+        Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }
         | Input::Observe { .. }
         | Input::Awake
         | Input::Connected { .. }
         | Input::Received { .. }
         | Input::Disconnected { .. }
+        | Input::StorageLost { .. }
         | Input::Persisted { .. }
         | Input::PersistFailed { .. }
         | Input::Timeout => None,

@@ -40,6 +40,9 @@ pub fn writes(commit: &Commit) -> String {
         Write::DeleteFailed { number, .. } => format!("delete failed {number}"),
         Write::ForgetName { message_id, .. } => format!("forget name {message_id}"),
         Write::Invitation(record) => format!("invitation {} {:?}", &record.session_id[..4], record.answer),
+        Write::Call(record) => format!("call {} of tab {}", record.call, record.tab),
+        Write::ForgetCall { tab, call } => format!("forget call {call} of tab {tab}"),
+        Write::ForgetCalls { tab, through } => format!("forget calls to {through} of tab {tab}"),
         Write::ForgetInvitation { session_id } => format!("forget invitation {}", &session_id[..4]),
     };
     commit.writes.iter().map(name).collect::<Vec<_>>().join(", ")

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::CallRecord;
 use super::log_record::LogRecord;
-use super::records::{DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use super::records::{
+    DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord, VersionsRecord,
+};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -15,6 +18,18 @@ use crate::vector_clock::VectorClock;
 
 /// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
 pub type RequestId = u64;
+
+/// Names a call over all lives of the machine: one that is made again under the same name is done once, and has the same
+/// answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKey {
+    /// The tab that asks.
+    pub tab: u64,
+    /// Its own number for the call.
+    pub call: u64,
+    /// It has the answers to its calls up to this one, and never asks for them again.
+    pub done_through: u64,
+}
 
 /// Names one socket. Whatever an older socket still says is ignored.
 pub type Generation = u64;
@@ -72,6 +87,8 @@ pub enum Input {
     /// `importMessages`: entries of one session that another device exported, in order. Those that follow what is
     /// stored are stored, the rest is ignored. Replies [`Reply::Count`].
     Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
+    /// A call under a name. One that changes nothing that is stored is made as often as it is asked for.
+    Keyed { key: CallKey, call: Box<Input> },
     /// The application wants to work offline, or no longer.
     SetOffline { offline: bool },
     /// Whether somebody keeps a list of messages and wants to hear of every [`Change`]. From then on, but not before what is on
@@ -85,6 +102,8 @@ pub enum Input {
     Received { generation: Generation, frame: Arc<[u8]> },
     /// A socket closed, failed or could not be opened.
     Disconnected { generation: Generation, reason: String },
+    /// The store is found to be gone, with all that was in it. A commit that finds it fails with this error.
+    StorageLost { error: SyncError },
     /// A commit is on disk.
     Persisted { commit: CommitId },
     /// A commit is not on disk, and nothing of it is.
@@ -106,7 +125,8 @@ pub enum SyncScope {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Action {
-    /// Write all of it in one transaction, then answer `Persisted` or `PersistFailed`. One is under way at most.
+    /// Write all of it in one transaction, then answer `Persisted` or `PersistFailed`. One is under way at most. The one after
+    /// `STORAGE_LOST` is for a new store.
     Persist(Commit),
     /// Open a socket. Answer `Connected` or `Disconnected`.
     Connect { generation: Generation },
@@ -166,6 +186,12 @@ pub enum Write {
     Invitation(InvitationRecord),
     /// One leaves: it is accepted, or its wallet is no longer blocked.
     ForgetInvitation { session_id: SessionId },
+    /// The answer to a keyed call, by tab and call.
+    Call(CallRecord),
+    /// One leaves.
+    ForgetCall { tab: u64, call: u64 },
+    /// Those of a tab leave, up to a call.
+    ForgetCalls { tab: u64, through: u64 },
 }
 
 /// What the store holds when the machine starts.
@@ -185,6 +211,10 @@ pub struct Snapshot {
     pub failed: Vec<FailedRecord>,
     /// Every invitation.
     pub invitations: Vec<InvitationRecord>,
+    /// Every answer to a keyed call.
+    pub calls: Vec<CallRecord>,
+    /// The copy of the outbox that is kept elsewhere, in the order of its keys. It counts where the store is new.
+    pub spare: Vec<SpareRecord>,
 }
 
 /// The answer to a call.
@@ -382,6 +412,9 @@ pub enum Event {
     QueueChanged { queued_message_count: u64 },
     /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// The store is gone and could not be made anew: nobody keeps these messages any more. They were not sent, as far as this
+    /// device knows. An edit that was not sent is told as its message with that text.
+    StorageLost { lost: Vec<MessageView> },
     /// Something is wrong that no call can be blamed for.
     Warning { error: SyncError },
 }

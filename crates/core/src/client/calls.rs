@@ -30,6 +30,7 @@ impl Client {
             | Input::MarkRead { request, .. }
             | Input::ClearLog { request, .. }
             | Input::Import { request, .. } => Some(*request),
+            Input::Keyed { call, .. } => Client::writing_request(call),
             _ => None,
         }
     }
@@ -75,6 +76,9 @@ impl Client {
                     None => Err(unknown_message()),
                 }
             }
+            Input::Keyed { key, call } => {
+                self.collect_keyed(&key, transaction, |client, transaction| client.collect_call(now, *call, transaction, actions))
+            }
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call writes nothing")),
         }
     }
@@ -108,6 +112,7 @@ impl Client {
                 let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
+            Input::Keyed { call, .. } => self.run_call(now, *call, actions),
             // Not calls.
             _ => {}
         }

@@ -23,7 +23,7 @@ impl Client {
     }
 
     fn collect(&mut self, now: Now, actions: &mut Vec<Action>) {
-        while self.under_way.is_none() && !self.waiting.is_empty() {
+        while self.under_way.is_none() && self.rebuild.is_none() && !self.waiting.is_empty() {
             let mut transaction = Transaction::new(self.observed);
             while transaction.has_room() {
                 let Some(input) = self.waiting.pop_front() else { break };
@@ -124,6 +124,7 @@ impl Client {
         if let Some(under_way) = self.under_way.take_if(|under_way| under_way.id == id) {
             self.device_stored = true;
             self.storage_failures = 0;
+            self.rebuild = None;
             if self.observed && !under_way.transaction.is_observed() {
                 actions.push(Action::Notify(Event::Changed(Change::Missed)));
             }
@@ -142,6 +143,7 @@ impl Client {
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
         self.invitations.commit();
+        self.answers.commit();
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -176,10 +178,23 @@ impl Client {
         let session_ids = transaction.session_ids();
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
+        self.answers.roll_back();
         if error.code == ErrorCode::ProfileInUse {
+            self.rebuild = None;
             self.fenced = Some(error.clone());
             self.drop_connection(now, "another client has taken the store", actions);
             self.fail_syncs(now, &error, actions);
+        }
+        if self.rebuild.is_some() {
+            return self.rebuild_failed(now, &error, actions);
+        }
+        if error.code == ErrorCode::StorageLost {
+            self.store_lost(now, &error, actions);
+            // What is asked for is done when there is a store again.
+            for call in transaction.calls.into_iter().rev() {
+                self.waiting.push_front(call);
+            }
+            return self.tell_halted(now, transaction.halted, actions);
         }
         if transaction.from_relay {
             self.storage_failures += 1;
@@ -209,7 +224,7 @@ impl Client {
     }
 
     /// Tells the application how many messages wait, where that changed, which it can only have in these sessions.
-    fn tell_queue(&mut self, session_ids: &[SessionId], actions: &mut Vec<Action>) {
+    pub(super) fn tell_queue(&mut self, session_ids: &[SessionId], actions: &mut Vec<Action>) {
         let before = self.told_queue;
         let told_queue = &mut self.told_queue;
         self.sessions.visit_those(session_ids, |session| {

@@ -13,7 +13,7 @@ impl Client {
     /// Connects where that is wanted, and disconnects where it is not.
     pub(super) fn steer(&mut self, now: Now, actions: &mut Vec<Action>) {
         // Also without a session: another wallet may begin one.
-        let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && self.wallet.is_some();
+        let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && self.rebuild.is_none() && self.wallet.is_some();
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
@@ -125,7 +125,7 @@ impl Client {
 
     fn check_session_time(&mut self, now: Now, session_id: SessionId, actions: &mut Vec<Action>) {
         let is_behind = self.waiting.iter().any(|input| matches!(input, Input::Received { .. }));
-        let may_write = self.under_way.is_none();
+        let may_write = self.under_way.is_none() && self.rebuild.is_none();
         let mut transaction = Transaction::new(self.observed);
         let mut timed_out = Ok(());
         let session_id = [session_id];

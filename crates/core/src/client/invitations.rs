@@ -76,6 +76,11 @@ impl Invitations {
         self.next.insert(session_id.to_owned(), None);
     }
 
+    /// All of them are written to a store that has none.
+    pub fn write_anew(&self, transaction: &mut Transaction) {
+        self.stored.values().for_each(|record| transaction.write(Write::Invitation(record.clone()), true));
+    }
+
     /// The transaction is on disk.
     pub fn commit(&mut self) {
         for (session_id, record) in std::mem::take(&mut self.next).into_iter() {

@@ -4,6 +4,7 @@
 //! collected in one transaction at a time (`commit`); the socket is made and given up by `link`, and what that means for
 //! the sessions is in `connection`.
 
+mod answers;
 mod api;
 mod calls;
 mod commit;
@@ -13,6 +14,7 @@ mod context;
 mod invitations;
 mod link;
 mod log_record;
+mod rebuild;
 mod records;
 mod session;
 mod sessions;
@@ -22,12 +24,13 @@ mod transaction;
 
 use std::collections::VecDeque;
 
+pub use answers::{CallRecord, StoredReply};
 pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, VersionsRecord,
-    Watermarks,
+    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, SpareRecord,
+    VersionsRecord, Watermarks,
 };
 
 use crate::entry::Entry;
@@ -36,10 +39,12 @@ use crate::frame::DeviceState;
 use crate::ids::{SessionId, WalletAddress, new_device_id, new_start};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+use answers::Answers;
 use commit::UnderWay;
 use context::Context;
 use invitations::Invitations;
 use link::Link;
+use rebuild::Rebuild;
 use session::Session;
 use sessions::Sessions;
 use sync_calls::SyncCalls;
@@ -55,6 +60,7 @@ pub struct Client {
     wallet: Option<WalletAddress>,
     sessions: Sessions,
     invitations: Invitations,
+    answers: Answers,
     link: Link,
     is_offline_by_wish: bool,
     /// The session that the last heartbeat was about: they take turns.
@@ -68,6 +74,8 @@ pub struct Client {
     storage_failures: u32,
     /// Another tab owns the store: nothing can be written any more.
     fenced: Option<SyncError>,
+    /// The store is gone and is to be made anew: nothing else is written until it is.
+    rebuild: Option<Rebuild>,
     /// Calls that wait for the syncs of several sessions.
     calls: SyncCalls,
     told_queue: u64,
@@ -77,11 +85,12 @@ pub struct Client {
 
 impl Client {
     /// A machine over what the store holds. `seed` feeds device ids and jitter; take it from a good source.
-    pub fn new(config: ClientConfig, snapshot: Snapshot, seed: u64) -> Client {
+    pub fn new(config: ClientConfig, mut snapshot: Snapshot, seed: u64) -> Client {
         let mut random = fastrand::Rng::with_seed(seed);
         let device_stored = snapshot.device.is_some();
-        let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
         let mut sessions = Sessions::default();
+        let rebuild = Client::load_spare(&mut snapshot, &mut sessions);
+        let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
         for record in snapshot.sessions {
             sessions.insert(Session::load(record, device.device_id.clone()));
         }
@@ -117,6 +126,7 @@ impl Client {
             wallet: None,
             sessions,
             invitations: Invitations::load(snapshot.invitations),
+            answers: Answers::load(snapshot.calls),
             link: Link::default(),
             is_offline_by_wish: false,
             heartbeat_session: SessionId::new(),
@@ -125,6 +135,7 @@ impl Client {
             waiting: VecDeque::new(),
             storage_failures: 0,
             fenced: None,
+            rebuild,
             calls: SyncCalls::default(),
             told_queue,
             observed: false,
@@ -147,6 +158,9 @@ impl Client {
             Input::PersistFailed { commit, error } => self.persist_failed(now, commit, error, &mut actions),
             Input::SetOffline { offline } => self.set_offline(now, offline, &mut actions),
             Input::Awake => self.awake(now, &mut actions),
+            // Where a commit is under way, that finds out.
+            Input::StorageLost { error } if self.under_way.is_none() => self.store_lost(now, &error, &mut actions),
+            Input::StorageLost { .. } => {}
             // At once, also while a commit is under way: the shell reads what is stored next.
             Input::Observe { observed } => self.observed = observed,
             Input::Connected { generation } => self.connected(now, generation, &mut actions),
@@ -159,6 +173,7 @@ impl Client {
             Input::Timeout => {}
             call => self.take_turn(now, call, &mut actions),
         }
+        self.check_rebuild(now, &mut actions);
         self.check_time(now, &mut actions);
         self.steer(now, &mut actions);
         actions
@@ -169,7 +184,7 @@ impl Client {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let sessions = Some(self.sessions.due_ms()).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
         let list = self.invitations.retry_at_ms().filter(|_| self.link.is_open());
-        sessions.into_iter().chain(list).chain(self.link.next_timeout_ms(&self.config)).min()
+        sessions.into_iter().chain(list).chain(self.link.next_timeout_ms(&self.config)).chain(self.rebuild_at_ms()).min()
     }
 
     /// Who this database is, until another is found to write under the same name (`DeviceReplaced`).

@@ -1,5 +1,7 @@
 //! What a device stores, and the bytes that it is stored as. Keys stand in the store's description (ARCHITECTURE.md).
 
+use super::answers::{CallRecord, StoredReply};
+use super::api::{DeliveryReceipt, MessageStatus};
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
@@ -104,6 +106,19 @@ pub struct OutboxRecord {
     pub session_id: SessionId,
     /// The messages, one counter after the other.
     pub entries: Vec<Entry>,
+}
+
+/// An [`OutboxRecord`] as a copy of the outbox keeps it, with what it takes to begin its session in a new store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpareRecord {
+    /// The wallet of this device.
+    pub wallet: WalletAddress,
+    /// The other one.
+    pub peer_wallet: WalletAddress,
+    /// Between `startSession` and `endSession`.
+    pub open: bool,
+    /// The messages.
+    pub outbox: OutboxRecord,
 }
 
 /// A message that the relay refused for good. It stays until it is tried again or given up.
@@ -305,6 +320,42 @@ impl InvitationRecord {
     }
 }
 
+impl CallRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut stored = StoredCall { tab: self.tab, call: self.call, number: self.number, ..StoredCall::default() };
+        match self.reply.clone() {
+            StoredReply::Done => {}
+            StoredReply::Count(count) => (stored.kind, stored.count) = (1, count),
+            StoredReply::Session(session_id) => (stored.kind, stored.id) = (2, session_id),
+            StoredReply::Receipt(DeliveryReceipt { message_id, timestamp, status }) => {
+                // Only one that failed and was deleted is not queued.
+                let has_failed = status == MessageStatus::Failed;
+                stored = StoredCall { kind: 3, id: message_id, timestamp, has_failed, ..stored };
+            }
+        }
+        stored.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let StoredCall { tab, call, number, kind, count, id, timestamp, has_failed } =
+            StoredCall::decode(bytes).map_err(Malformed::in_store)?;
+        let status = if has_failed { MessageStatus::Failed } else { MessageStatus::Queued };
+        let reply = match kind {
+            0 => StoredReply::Done,
+            1 => StoredReply::Count(count),
+            2 => StoredReply::Session(id),
+            3 => StoredReply::Receipt(DeliveryReceipt { message_id: id, timestamp, status }),
+            _ => return Err(Malformed("an answer is of an unknown kind").in_store()),
+        };
+        Ok(CallRecord { tab, call, number, reply })
+    }
+}
+
 impl VersionsRecord {
     /// Its stored form. Versions seldom follow each other in the log, so most are a batch of their own.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -343,6 +394,24 @@ impl OutboxRecord {
         let StoredOutbox { batches } = StoredOutbox::decode(bytes).map_err(Malformed::in_store)?;
         let (session_id, entries) = entries_of(batches)?;
         Ok(OutboxRecord { session_id, entries })
+    }
+}
+
+impl SpareRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let batches = Batch::split(&self.outbox.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
+        StoredSpare { wallet: self.wallet.clone(), peer_wallet: self.peer_wallet.clone(), open: self.open, batches }.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        let StoredSpare { wallet, peer_wallet, open, batches } = StoredSpare::decode(bytes).map_err(Malformed::in_store)?;
+        let (session_id, entries) = entries_of(batches)?;
+        Ok(SpareRecord { wallet, peer_wallet, open, outbox: OutboxRecord { session_id, entries } })
     }
 }
 
@@ -418,12 +487,32 @@ struct StoredOutbox {
 }
 
 #[derive(Default)]
+struct StoredSpare {
+    wallet: WalletAddress,
+    peer_wallet: WalletAddress,
+    open: bool,
+    batches: Vec<Batch>,
+}
+
+#[derive(Default)]
 struct StoredFailed {
     number: u64,
     refused_id: MessageId,
     code: String,
     message: String,
     batches: Vec<Batch>,
+}
+
+#[derive(Default)]
+struct StoredCall {
+    tab: u64,
+    call: u64,
+    number: u64,
+    kind: u64,
+    count: u64,
+    id: String,
+    timestamp: String,
+    has_failed: bool,
 }
 
 #[derive(Default)]
@@ -469,7 +558,9 @@ record!(InvitationRecord {
 });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredOutbox { 1 => batches });
+record!(StoredSpare { 1 => wallet, 2 => peer_wallet, 3 => open, 4 => batches });
 record!(StoredFailed { 1 => number, 2 => refused_id, 3 => code, 4 => message, 5 => batches });
+record!(StoredCall { 1 => tab, 2 => call, 3 => number, 4 => kind, 5 => count, 6 => id, 7 => timestamp, 8 => has_failed });
 record!(StoredVersions { 1 => message_id, 2 => batches });
 record!(StoredWatermark { 1 => wallet, 2 => delivered, 3 => read });
 nested!(ReadMark);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{
-    DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
+    CallRecord, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
     VersionsRecord, Write,
 };
 use solconnect_sync_core::error::SyncError;
@@ -32,6 +32,8 @@ pub struct Records {
     pub names: BTreeMap<(SessionId, MessageId), NameRecord>,
     /// Invitations by session.
     pub invitations: BTreeMap<SessionId, InvitationRecord>,
+    /// Answers to keyed calls by tab and call.
+    pub calls: BTreeMap<(u64, u64), CallRecord>,
 }
 
 impl Records {
@@ -93,6 +95,12 @@ impl Records {
                 self.invitations.insert(record.session_id.clone(), stored);
             }
             Write::ForgetInvitation { session_id } => drop(self.invitations.remove(session_id)),
+            Write::Call(record) => {
+                let stored = same(record, CallRecord::from_bytes(&record.to_bytes()))?;
+                self.calls.insert((record.tab, record.call), stored);
+            }
+            Write::ForgetCall { tab, call } => drop(self.calls.remove(&(*tab, *call))),
+            Write::ForgetCalls { tab, through } => self.calls.retain(|(other, call), _| other != tab || call > through),
             Write::Name(record) => {
                 let stored = same(record, NameRecord::from_bytes(&record.to_bytes()))?;
                 self.names.insert((record.session_id.clone(), record.message_id.clone()), stored);
@@ -111,6 +119,8 @@ impl Records {
             versions: self.versions.values().cloned().collect(),
             failed: self.failed.values().cloned().collect(),
             invitations: self.invitations.values().cloned().collect(),
+            calls: self.calls.values().cloned().collect(),
+            spare: Vec::new(),
         }
     }
 

@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Answer, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, Snapshot, VersionsRecord, Write,
+    Answer, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark,
+    SessionRecord, Snapshot, StoredReply, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -118,6 +118,11 @@ pub fn invitation(session_id: &str, answer: Answer) -> InvitationRecord {
 }
 
 /// The first entries of a session's log, written by two devices in turn.
+/// The answer to a call.
+pub fn answer(tab: u64, call: u64) -> CallRecord {
+    CallRecord { tab, call, number: call, reply: StoredReply::Count(call) }
+}
+
 fn entries(session_id: &str, last: u64) -> Vec<Entry> {
     let entry = |sequence_number: u64| {
         let device_id = if sequence_number % 2 == 1 { "a" } else { "b" }.to_owned();
@@ -169,6 +174,8 @@ async fn what_is_written_is_read_back<S: Store>() {
         Write::Invitation(invitation("room", Answer::Blocked)),
     ];
     writes.extend(log.iter().cloned().map(Write::Log));
+    writes.extend([answer(7, 1), answer(7, 10), answer(7, 2), answer(1 << 52, 3), answer(9, 4)].map(Write::Call));
+    writes.extend([Write::ForgetCall { tab: 9, call: 4 }, Write::ForgetCalls { tab: 7, through: 1 }]);
     write(&store, writes).await;
     let expected = Snapshot {
         device: Some(device("a")),
@@ -178,6 +185,8 @@ async fn what_is_written_is_read_back<S: Store>() {
         versions: vec![versions("room", "edited")],
         failed: vec![failed("room", 2), failed("room", 10)],
         invitations: vec![invitation("room", Answer::Blocked)],
+        calls: vec![answer(7, 2), answer(7, 10), answer(1 << 52, 3)],
+        spare: Vec::new(),
     };
     assert_eq!(store.snapshot().await, expected);
     assert_eq!(store.log("room").await, log);
@@ -236,6 +245,7 @@ async fn of_a_failed_commit_nothing_is_there<S: Store>() {
         Write::Log(batch("room", 2, 2)),
         Write::Versions(versions("room", "edited")),
         Write::Invitation(invitation("room", Answer::Blocked)),
+        Write::Call(answer(7, 1)),
     ];
     store.write_in_vain(&commit(all.clone())).await;
     assert_eq!(store.snapshot().await, before, "nothing of it (I21)");

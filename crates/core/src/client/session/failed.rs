@@ -1,6 +1,7 @@
 //! Messages that are given up before they are sent, and those that the relay refused for good.
 
 use super::Session;
+use super::outbox::Outbox;
 use crate::client::api::{Change, MessageStatus, MessageView, Reply, Write};
 use crate::client::calls::unknown_message;
 use crate::client::context::Context;
@@ -88,6 +89,23 @@ impl Session {
         let Some(name) = self.failed_message(message_id).map(|record| record.entry.message.id.clone()) else { return false };
         self.forget_name(name, transaction);
         self.leave_failed(message_id, transaction)
+    }
+
+    /// What waits here is no longer kept: gives it as it is shown, and edits as their messages with the new text.
+    pub fn give_up(&mut self, strategy: Strategy) -> Vec<MessageView> {
+        let given_up = std::mem::replace(&mut self.outbox, Outbox::new(0));
+        let mut lost = Vec::new();
+        for entry in given_up.on_disk() {
+            let mut entry = entry.clone();
+            let is_version = entry.message.kind.is_version();
+            let deleted = entry.message.kind == Kind::DELETION;
+            if let Some(target) = entry.message.replaces.take().filter(|_| is_version) {
+                (entry.message.id, entry.message.kind) = (target, Kind::MESSAGE);
+            }
+            let shown = self.show(vec![(entry, None)], false, strategy);
+            lost.extend(shown.into_iter().map(|view| MessageView { edited: is_version, deleted, pending_edit: is_version, ..view }));
+        }
+        lost
     }
 
     /// `retryMessage`.

@@ -106,7 +106,11 @@ impl Session {
         }
         self.outbox.raise_counter(self.logged_counter());
         let count = fresh.len() as u64;
-        let is_heard = |entry: &Entry| own_places.binary_search(&entry.sequence_number).is_err() && entry.message.kind == Kind::MESSAGE;
+        let told_through = self.told_through;
+        let is_heard = |entry: &Entry| {
+            let is_own = own_places.binary_search(&entry.sequence_number).is_ok();
+            !is_own && entry.message.kind == Kind::MESSAGE && entry.sequence_number > told_through
+        };
         let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             let heads_before = Some(heads_before);
             self.log_batch(LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }, transaction);
@@ -119,6 +123,8 @@ impl Session {
         for entry in heard {
             transaction.tell(Event::MessageReceived { session_id: session_id.clone(), entry });
         }
+        // What comes again after a loss was told of.
+        conflicts.retain(|_| last > told_through);
         if !conflicts.is_empty() {
             self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             transaction.tell(Event::ConflictDetected { session_id: session_id.clone(), conflicts });

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::client::api::{Change, Event, MessageStatus, SyncStats, Write};
 use crate::client::context::Context;
+use crate::client::rebuild::renumbered;
 use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::sorted::Sorted;
 use crate::client::transaction::Transaction;
@@ -24,7 +25,7 @@ use crate::error::SyncError;
 use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
-use crate::log::{DeviceHead, LogHead};
+use crate::log::{DeviceHead, Log, LogHead};
 use crate::message::Stamp;
 use crate::time::Now;
 use outbox::Outbox;
@@ -98,6 +99,8 @@ pub(super) struct Session {
     awaited_receipts: Sorted<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     halted: Option<SyncError>,
+    /// Messages up to this place were told of, before their store was lost.
+    told_through: u64,
     /// How many messages of it wait, as stored: what it was counted for when the application was last told.
     told_queue: u64,
 }
@@ -182,6 +185,7 @@ impl Session {
             completed_syncs: 0,
             awaited_receipts: Sorted::default(),
             halted: None,
+            told_through: 0,
             told_queue: 0,
         }
     }
@@ -205,6 +209,28 @@ impl Session {
         self.outbox.load(record, &self.device, self.logged_counter(), self.next.log.digest(self.id(), &self.device));
         self.outbox.transmit(self.stored.sent_through.min(self.outbox.counter()));
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
+    }
+
+    /// Messages of a copy of the outbox, behind those that are there.
+    pub fn load_spare(&mut self, record: OutboxRecord) {
+        let entries = renumbered(record.entries, &self.device, self.outbox.counter());
+        self.load_outbox(OutboxRecord { entries, ..record });
+    }
+
+    /// What was stored of it is gone: what is in memory is left, and its log is empty.
+    pub fn lose_log(&mut self) {
+        self.told_through = self.told_through.max(self.stored.log.end());
+        let log = Log::new(self.id());
+        self.stored = Arc::new(SessionRecord { log, heads_through: 0, small_first: 0, small_count: 0, ..(*self.stored).clone() });
+        self.next = self.stored.clone();
+        self.versions = Sorted::default();
+        self.sweep_at_ms = None;
+    }
+
+    /// All of it is written to a store that has nothing of it; its outbox is when the device takes another id.
+    pub fn write_anew(&mut self, transaction: &mut Transaction) {
+        self.change(transaction, true);
+        self.failed.iter().for_each(|record| transaction.write(Write::Failed(record.clone()), true));
     }
 
     pub fn load_failed(&mut self, record: FailedRecord) {

@@ -31,7 +31,7 @@ impl Session {
     }
 
     /// How it will be shown when the transaction is on disk.
-    pub(super) fn next_view(&self) -> SessionView {
+    pub fn next_view(&self) -> SessionView {
         self.view_of(&self.next, &self.device, self.outbox.stored_counter())
     }
 
