@@ -17,9 +17,11 @@ mod sdk;
 mod shell;
 pub mod spare;
 pub mod store;
+mod tab;
 mod transport;
 mod types;
 
 pub use clock::{check_address, session_id_of, version, wallet_of};
 pub use sdk::SolConnectSDK;
+pub use tab::TabMachine;
 pub use transport::set_frame_codec_loader;

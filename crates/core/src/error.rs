@@ -116,6 +116,12 @@ codes! {
     StorageForeign = "STORAGE_FOREIGN", false;
     /// The database is of another format: another version of the SDK made it.
     StorageVersion = "STORAGE_VERSION", false;
+    /// The database does not open, because something else in this browser keeps it.
+    StorageBlocked = "STORAGE_BLOCKED", true;
+    /// The tabs of one database have different options.
+    ConfigMismatch = "CONFIG_MISMATCH", false;
+    /// Another tab runs a newer version that does not work together with this one.
+    TabOutdated = "TAB_OUTDATED", false;
     /// Another tab uses this profile.
     ProfileInUse = "PROFILE_IN_USE", true;
     /// `initialize` must be called first.

@@ -1,8 +1,8 @@
-//! The rules of SolConnect Sync, sans-I/O: two state machines that the browser, the relay and the tests share.
+//! The rules of SolConnect Sync, sans-I/O: state machines that the browser, the relay and the tests share.
 //!
 //! [`client::Client`] is one device: outbox, log, cursors, retries. [`relay::Relay`] gives every session its one order.
-//! Both take an input and the time, and return the work they ask of their shell. Neither has a clock, a source of
-//! randomness, threads or waiting of its own, so a seed repeats a run exactly.
+//! [`tab::Tab`] is one tab among those that share a device. Each takes an input and the time, and returns the work that it asks
+//! of its shell. None has a clock, a source of randomness, threads or waiting of its own, so a seed repeats a run exactly.
 
 pub mod backoff;
 pub mod batch;
@@ -21,6 +21,7 @@ pub mod relay;
 mod scalar;
 #[cfg(feature = "json")]
 mod surrogates;
+pub mod tab;
 pub mod time;
 pub mod vector_clock;
 pub mod watermark;

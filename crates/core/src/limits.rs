@@ -165,3 +165,14 @@ pub const CALLS_MAX: usize = 4_096;
 /// How often a store that is gone may fail to be made anew before the application is told which messages nobody keeps: some ten
 /// seconds with the usual waits, in which a browser that has just cleared its storage is ready again.
 pub const REBUILD_FAILURES_MAX: u32 = 5;
+
+/// Tabs that a tab knows of. Nobody has more open of one application; what pretends to must not fill the memory.
+pub const TABS_KNOWN_MAX: usize = 256;
+
+/// Calls with effects that a tab has under way at the owner. The engine keeps the answers of so many tabs' calls that none is
+/// forgotten before its tab has it.
+pub const CALLS_UNDER_WAY_MAX: usize = 64;
+
+/// Calls of a tab that wait, and calls of others at an owner. They are the application's own memory; what repeats itself
+/// without end must be told.
+pub const CALLS_WAITING_MAX: usize = 100_000;

@@ -1,0 +1,73 @@
+//! The other tabs that this one has heard of.
+
+use std::collections::BTreeMap;
+
+use super::api::{Kind, Message, TabId};
+use crate::limits::TABS_KNOWN_MAX;
+
+struct Peer {
+    protocol: u32,
+    visible: bool,
+    /// This tab has let go of the lock for its sake.
+    was_given_way: bool,
+    /// Grows with each message.
+    heard: u64,
+}
+
+/// See the module's description.
+#[derive(Default)]
+pub struct Peers {
+    peers: BTreeMap<TabId, Peer>,
+    heard: u64,
+}
+
+impl Peers {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Takes in who has said something. Says whether it is new.
+    pub fn hear<P>(&mut self, message: &Message<P>) -> bool {
+        self.heard += 1;
+        let (protocol, visible, heard) = (message.protocol, message.visible, self.heard);
+        let known = self.peers.get_mut(&message.from);
+        let is_new = known.is_none();
+        match known {
+            Some(peer) => {
+                peer.was_given_way &= message.kind != Kind::Hello && (peer.visible || !visible);
+                (peer.protocol, peer.visible, peer.heard) = (protocol, visible, heard);
+            }
+            None => drop(self.peers.insert(message.from, Peer { protocol, visible, was_given_way: false, heard })),
+        }
+        if self.peers.len() > TABS_KNOWN_MAX
+            && let Some((oldest, _)) = self.peers.iter().min_by_key(|(_, peer)| peer.heard).map(|(id, peer)| (*id, peer.heard))
+        {
+            self.peers.remove(&oldest);
+        }
+        is_new
+    }
+
+    /// One is gone.
+    pub fn forget(&mut self, id: TabId) {
+        self.peers.remove(&id);
+    }
+
+    /// All are forgotten: what they are is heard again.
+    pub fn clear(&mut self) {
+        self.peers.clear();
+    }
+
+    /// The best tab that should own rather than one of these properties and that it has not given way to yet.
+    pub fn better(&self, protocol: u32, visible: bool) -> Option<(TabId, u32)> {
+        let better = self.peers.iter().filter(|(_, peer)| !peer.was_given_way && (peer.protocol, peer.visible) > (protocol, visible));
+        better.max_by_key(|(_, peer)| (peer.protocol, peer.visible)).map(|(id, peer)| (*id, peer.protocol))
+    }
+
+    /// This tab lets go of the lock for the sake of that one.
+    pub fn give_way_to(&mut self, id: TabId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.was_given_way = true;
+        }
+    }
+}
