@@ -258,6 +258,10 @@ impl<P: Clone> Tab<P> {
         if !self.is_open || self.refusal.is_some() {
             return self.unlock(actions);
         }
+        // Whose lock this was is gone, or speaks up again.
+        if let Some(owner) = self.owner {
+            self.peers.forget(owner.id);
+        }
         match self.better() {
             Some((better, _)) => self.let_go(now_ms, better, actions),
             None => self.start(now_ms, actions),
@@ -704,7 +708,11 @@ impl<P: Clone> Tab<P> {
         if kind == Kind::Bye {
             self.peers.forget(from);
         }
-        if self.is_holder() || (self.holder != Some(from) && self.owner.is_none_or(|owner| owner.id != from)) {
+        let is_ownerless = match self.owner {
+            Some(owner) => owner.id == from,
+            None => self.holder == Some(from) || kind == Kind::Free,
+        };
+        if self.is_holder() || !is_ownerless {
             return;
         }
         self.seek(now_ms, actions);
