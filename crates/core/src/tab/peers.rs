@@ -35,7 +35,8 @@ impl Peers {
         let is_new = known.is_none();
         match known {
             Some(peer) => {
-                peer.was_given_way &= message.kind != Kind::Hello && (peer.visible || !visible);
+                let is_new_again = (message.kind == Kind::Hello && message.to.is_none()) || (visible && !peer.visible);
+                peer.was_given_way &= !is_new_again;
                 (peer.protocol, peer.visible, peer.heard) = (protocol, visible, heard);
             }
             None => drop(self.peers.insert(message.from, Peer { protocol, visible, was_given_way: false, heard })),

@@ -172,7 +172,10 @@ impl Browser {
     }
 
     pub fn settle(&mut self) {
+        let mut left = 20_000;
         while let Some((id, input)) = self.inputs.pop_front() {
+            left -= 1;
+            assert!(left > 0, "tabs never come to rest: {:#?}", self.done.iter().rev().take(40).rev().collect::<Vec<_>>());
             let now_ms = self.now_ms;
             let Some(page) = self.pages.get_mut(&id) else { continue };
             let is_heard = matches!(input, Input::Heard(_));
@@ -199,7 +202,10 @@ impl Browser {
     /// Lets time pass, timer by timer.
     pub fn pass(&mut self, ms: u64) {
         let end_ms = self.now_ms + ms;
+        let mut left = 20_000;
         while let Some((due_ms, id)) = self.next_timer().filter(|(due_ms, _)| *due_ms <= end_ms) {
+            left -= 1;
+            assert!(left > 0, "the timer of tab {id} is due again and again: {:#?}", self.done.iter().rev().take(14).rev().collect::<Vec<_>>());
             self.now_ms = self.now_ms.max(due_ms);
             self.feed(id, Input::Timeout);
         }
@@ -225,7 +231,13 @@ impl Browser {
                 }
                 self.inputs.push_back((id, Input::Locked));
             }
-            Action::Unlock => self.release(id),
+            Action::Unlock => {
+                // What was granted meanwhile goes back unseen.
+                let is_grant = |input: &Input<Body>| matches!(input, Input::Locked | Input::Unlocked);
+                self.inputs.retain(|(tab, input)| *tab != id || !is_grant(input));
+                self.page_mut(id).held.retain(|input| !is_grant(input));
+                self.release(id);
+            }
             Action::Start { above } => {
                 self.page_mut(id).is_starting = true;
                 if !self.is_blocked {
