@@ -103,7 +103,6 @@ fn every_call_is_answered_once_and_done_once() {
     for seed in 0..SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut browser = if random.u8(0..3) > 0 { Browser::new() } else { Browser::without_locks() };
-        println!("seed {seed}");
         let (mut called, mut last) = (Called::new(), 2);
         browser.open(1, true);
         browser.open(2, true);

@@ -205,7 +205,11 @@ impl Browser {
         let mut left = 20_000;
         while let Some((due_ms, id)) = self.next_timer().filter(|(due_ms, _)| *due_ms <= end_ms) {
             left -= 1;
-            assert!(left > 0, "the timer of tab {id} is due again and again: {:#?}", self.done.iter().rev().take(14).rev().collect::<Vec<_>>());
+            assert!(
+                left > 0,
+                "the timer of tab {id} is due again and again: {:#?}",
+                self.done.iter().rev().take(14).rev().collect::<Vec<_>>()
+            );
             self.now_ms = self.now_ms.max(due_ms);
             self.feed(id, Input::Timeout);
         }
@@ -233,9 +237,7 @@ impl Browser {
             }
             Action::Unlock => {
                 // What was granted meanwhile goes back unseen.
-                let is_grant = |input: &Input<Body>| matches!(input, Input::Locked | Input::Unlocked);
-                self.inputs.retain(|(tab, input)| *tab != id || !is_grant(input));
-                self.page_mut(id).held.retain(|input| !is_grant(input));
+                self.forget_inputs(id, |input| matches!(input, Input::Locked | Input::Unlocked));
                 self.release(id);
             }
             Action::Start { above } => {
@@ -245,6 +247,7 @@ impl Browser {
                 }
             }
             Action::Stop => {
+                self.forget_inputs(id, |input| matches!(input, Input::Started { .. } | Input::StartFailed { .. } | Input::Fenced));
                 let page = self.page_mut(id);
                 (page.engine, page.is_starting) = (None, false);
                 let undone = std::mem::take(&mut page.runs);
@@ -275,6 +278,12 @@ impl Browser {
             Action::Renewed => self.page_mut(id).renewed += 1,
             Action::Gone(body) => self.page_mut(id).gone.push(body),
         }
+    }
+
+    /// What is on its way to a tab and is no longer about anything never comes.
+    fn forget_inputs(&mut self, id: TabId, is_old: impl Fn(&Input<Body>) -> bool) {
+        self.inputs.retain(|(tab, input)| *tab != id || !is_old(input));
+        self.page_mut(id).held.retain(|input| !is_old(input));
     }
 
     fn claim(&mut self, id: TabId, above: u64) {
