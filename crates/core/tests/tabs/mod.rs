@@ -21,7 +21,8 @@ pub struct Page {
     pub hears: bool,
     /// The claim of its engine.
     pub engine: Option<u64>,
-    is_starting: bool,
+    /// Its engine is to start, with a claim above this one.
+    starting: Option<u64>,
     /// What its engine has not done yet: whose, number, key, body.
     pub runs: VecDeque<(TabId, u64, Option<CallKey>, Body)>,
     /// Its engine does nothing until told.
@@ -102,7 +103,7 @@ impl Browser {
             held: Vec::new(),
             hears: false,
             engine: None,
-            is_starting: false,
+            starting: None,
             runs: VecDeque::new(),
             is_engine_held: false,
             answers: Vec::new(),
@@ -241,7 +242,7 @@ impl Browser {
                 self.release(id);
             }
             Action::Start { above } => {
-                self.page_mut(id).is_starting = true;
+                self.page_mut(id).starting = Some(above);
                 if !self.is_blocked {
                     self.claim(id, above);
                 }
@@ -249,7 +250,7 @@ impl Browser {
             Action::Stop => {
                 self.forget_inputs(id, |input| matches!(input, Input::Started { .. } | Input::StartFailed { .. } | Input::Fenced));
                 let page = self.page_mut(id);
-                (page.engine, page.is_starting) = (None, false);
+                (page.engine, page.starting) = (None, None);
                 let undone = std::mem::take(&mut page.runs);
                 self.inputs.extend(undone.into_iter().map(|(from, call, ..)| (id, Input::Ran { from, call, result: None })));
             }
@@ -290,15 +291,15 @@ impl Browser {
         self.claim = self.claim.max(above) + 1;
         let claim = self.claim;
         let page = self.page_mut(id);
-        (page.engine, page.is_starting) = (Some(claim), false);
+        (page.engine, page.starting) = (Some(claim), None);
         self.inputs.push_back((id, Input::Started { claim }));
     }
 
     /// The store opens, for those that wait for it.
     pub fn unblock(&mut self) {
         self.is_blocked = false;
-        let starting: Vec<TabId> = self.pages.iter().filter(|(_, page)| page.is_starting).map(|(id, _)| *id).collect();
-        starting.into_iter().for_each(|id| self.claim(id, 0));
+        let starting: Vec<(TabId, u64)> = self.pages.iter().filter_map(|(id, page)| Some((*id, page.starting?))).collect();
+        starting.into_iter().for_each(|(id, above)| self.claim(id, above));
         self.settle();
     }
 
