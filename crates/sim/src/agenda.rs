@@ -44,6 +44,17 @@ impl<T> Agenda<T> {
         let keys: Vec<(u64, u64)> = self.happenings.iter().filter(|(_, happening)| matches(happening)).map(|(key, _)| *key).collect();
         keys.iter().filter_map(|key| self.happenings.remove(key)).collect()
     }
+
+    /// The same, with the time of each.
+    pub fn take_timed(&mut self, matches: impl Fn(&T) -> bool) -> Vec<(u64, T)> {
+        let keys: Vec<(u64, u64)> = self.happenings.iter().filter(|(_, happening)| matches(happening)).map(|(key, _)| *key).collect();
+        keys.iter().filter_map(|key| Some((key.0, self.happenings.remove(key)?))).collect()
+    }
+
+    /// Whether something is to happen that matches.
+    pub fn any(&self, matches: impl Fn(&T) -> bool) -> bool {
+        self.happenings.values().any(matches)
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::reader::Reader;
 use crate::relay_disk::{Journal, Rows};
-use crate::world::{ProfileId, TabId};
+use crate::world::{PageId, ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
 pub const INVARIANTS: [u8; 27] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32];
@@ -94,6 +94,8 @@ pub(crate) struct TabView {
     pub syncs: BTreeMap<SessionId, Sync>,
     pub told_queue: u64,
     pub fenced: bool,
+    /// Its page has given it up.
+    pub is_abandoned: bool,
     /// The database is another tab's, or gone.
     pub lost_store: Option<LostStore>,
     /// It has told that the relay was set back, or that its log is another one.
@@ -143,6 +145,8 @@ pub(crate) struct ProfileView {
     /// Messages that were accepted and are not in the log.
     pub pending: BTreeSet<u64>,
     pub ids: BTreeMap<MessageId, u64>,
+    /// The tab that has claimed its database last.
+    pub claimed_by: TabId,
 }
 
 /// What one connection has shown at the relay's side.
@@ -295,8 +299,10 @@ pub struct Checker {
     pub(crate) loading: BTreeSet<SessionId>,
     /// Messages that the relay holds unanswered, by session.
     pub(crate) held: BTreeMap<SessionId, usize>,
-    /// The last numbered message of each device in each log (I8).
-    pub(crate) logged: BTreeMap<(SessionId, DeviceId), u64>,
+    /// The last numbered message of each page of each device in each log (I8).
+    pub(crate) logged: BTreeMap<(SessionId, DeviceId, PageId), u64>,
+    /// Messages that applications were told are not stored.
+    pub(crate) denied: BTreeSet<u64>,
     /// The ids that devices with our rules have had, which no hostile member has.
     pub(crate) device_ids: BTreeSet<DeviceId>,
     /// Where voids wait or stand, by session, device and counter, since their messages were said to have failed.

@@ -95,8 +95,10 @@ pub struct ClientDisk {
     /// So many of them survive a power cut.
     synced: usize,
     state: State,
-    /// The claim: tabs are numbered in the order in which they open, and each claims it once.
+    /// Whose claim is the last one.
     owner: TabId,
+    /// Its number.
+    claim: u64,
     /// The numbers of the unsent messages, and whether those survive a power cut.
     unsent: BTreeMap<u64, bool>,
     unsent_count: u64,
@@ -115,7 +117,22 @@ impl ClientDisk {
 
     /// A tab claims it and reads all but the log.
     pub fn claim(&mut self, tab: TabId) -> Snapshot {
-        self.owner = tab;
+        self.claim_above(tab, 0);
+        self.state.records.snapshot()
+    }
+
+    /// The last claim is a tab's, under a number above this one and above all others.
+    pub fn claim_above(&mut self, tab: TabId, above: u64) {
+        (self.owner, self.claim) = (tab, self.claim.max(above) + 1);
+    }
+
+    /// The number of the last claim.
+    pub fn last_claim(&self) -> u64 {
+        self.claim
+    }
+
+    /// All but the log.
+    pub fn snapshot(&self) -> Snapshot {
         self.state.records.snapshot()
     }
 

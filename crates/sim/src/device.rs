@@ -1,21 +1,24 @@
-//! A device: a browser profile with its database, the tabs that are open over it, and their sockets and timers. The
-//! machine in every tab is the real one.
+//! A device: a browser profile with its database, and the tabs that own it or did, with their sockets and timers. The
+//! machine in every tab is the real one. What its user sees as a tab is a [`Page`](crate::page::Page); what is called a tab
+//! here lives in one as long as that owns the database.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, Event, Input};
-use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Commit, Event, Input, Reply};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
+use solconnect_sync_core::tab;
 use solconnect_sync_core::time::Now;
 
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
 use crate::lines::{brief, describe, writes};
-use crate::list::Lists;
+use crate::list::{Lists, Update};
 use crate::network::{ConnectionId, Parcel, Peer, Side};
-use crate::world::{Happening, ProfileId, TabId, WALL_MS, World};
+use crate::page::{About, Body, Shared};
+use crate::world::{Happening, PageId, ProfileId, TabId, WALL_MS, World};
 
 /// Every so many milliseconds the timers of a hidden tab run.
 const SLOW_TIMER_MS: u64 = 60_000;
@@ -30,13 +33,15 @@ pub struct Profile {
     pub disk: ClientDisk,
     /// The options of its application.
     pub config: ClientConfig,
-    /// The tab that the user works in.
+    /// The tab that claimed it last, while that lives.
     pub tab: Option<TabId>,
+    /// What its pages share.
+    pub shared: Shared,
     /// By how many milliseconds its wall clock is wrong.
     pub skew_ms: i64,
     /// The application wants to be offline.
     pub offline: bool,
-    /// A tab is about to open.
+    /// A page is about to open.
     pub opening: bool,
     /// Its user begins no session: it has those that others begin with it, and that it accepts.
     pub shy: bool,
@@ -46,8 +51,14 @@ pub struct Profile {
 pub struct Tab {
     /// Over which profile.
     pub profile: ProfileId,
+    /// In which page.
+    pub page: PageId,
     /// The real machine.
     pub client: Client,
+    /// The calls that it has, by their requests: whose they are and their numbers there.
+    runs: BTreeMap<u64, (PageId, u64)>,
+    /// Its page has given it up: what becomes of its last commit is heard, and nothing else.
+    is_abandoned: bool,
     link: Option<(ConnectionId, u64)>,
     timer_ms: Option<u64>,
     /// What came while it was frozen.
@@ -57,19 +68,21 @@ pub struct Tab {
     origin_ms: u64,
     commit_waits: bool,
     /// What its application keeps of its sessions.
-    lists: Lists,
+    pub lists: Lists,
 }
 
 impl World {
     /// A new profile, and its first tab soon.
     pub fn add_profile(&mut self, wallet: &'static str, peers: Vec<&'static str>, config: ClientConfig) -> ProfileId {
         self.checker.profile_made(wallet, config.conflict_resolution_strategy, None);
+        let no_locks = self.ctx.strikes(Fault::NoLocks);
         self.push_profile(Profile {
             wallet,
             peers,
             disk: ClientDisk::default(),
             config,
             tab: None,
+            shared: Shared::new(no_locks),
             skew_ms: 0,
             offline: false,
             opening: false,
@@ -79,6 +92,7 @@ impl World {
 
     /// A copy of a profile, as it is on the disk now (F41).
     pub fn copy_profile(&mut self, source: ProfileId) -> ProfileId {
+        let no_locks = self.ctx.strikes(Fault::NoLocks);
         let Profile { wallet, ref peers, ref disk, ref config, shy, .. } = self.profiles[source];
         let copy = Profile {
             wallet,
@@ -86,6 +100,7 @@ impl World {
             disk: disk.clone(),
             config: config.clone(),
             tab: None,
+            shared: Shared::new(no_locks),
             skew_ms: 0,
             offline: false,
             opening: false,
@@ -104,16 +119,14 @@ impl World {
 
     /// The application is started, where it is not.
     pub fn open_soon(&mut self, profile: ProfileId) {
-        if self.profiles[profile].tab.is_none() && !std::mem::replace(&mut self.profiles[profile].opening, true) {
-            let hangs = self.ctx.strikes(Fault::OpenHangs);
-            let wait_ms = if hangs { self.ctx.random.u64(0..6_000) } else { self.ctx.random.u64(0..50) };
-            self.ctx.agenda.after(wait_ms, Happening::OpenTab(profile));
+        if self.pages_of(profile).is_empty() && !std::mem::replace(&mut self.profiles[profile].opening, true) {
+            let wait_ms = self.ctx.random.u64(0..50);
+            self.ctx.agenda.after(wait_ms, Happening::OpenPage(profile));
         }
     }
 
-    /// A tab opens over a profile: it claims the database, and what an older tab has on its way there goes first.
-    pub fn open_tab(&mut self, profile: ProfileId) {
-        self.profiles[profile].opening = false;
+    /// The database of a profile is claimed: what older tabs have on its way there goes first.
+    fn before_claim(&mut self, profile: ProfileId) {
         let older: Vec<TabId> = self.tabs.iter().filter(|(_, tab)| tab.profile == profile).map(|(id, _)| *id).collect();
         let waits = self.ctx.agenda.take(|happening| matches!(happening, Happening::Commit(tab, _) if older.contains(tab)));
         for happening in waits {
@@ -125,27 +138,109 @@ impl World {
             self.checker.lost_store(tab, &self.profiles[profile].disk, false);
         }
         self.last_tab += 1;
+    }
+
+    /// It is claimed for a page that does not want it any more.
+    pub fn claim_for_nobody(&mut self, profile: ProfileId, above: u64) {
+        self.before_claim(profile);
+        self.profiles[profile].disk.claim_above(self.last_tab, above);
+        self.checker.claimed(profile, self.last_tab);
+    }
+
+    /// A page owns its profile: a machine claims the database.
+    pub fn open_tab(&mut self, page: PageId, above: u64) {
+        let Some(profile) = self.pages.get(&page).map(|page| page.profile) else { return };
+        self.before_claim(profile);
         let id = self.last_tab;
         let seed = self.ctx.random.u64(..);
         let origin_ms = self.ctx.random.u64(0..1_000_000_000);
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
         let Profile { disk, config, wallet, peers, offline, shy, tab, .. } = &mut self.profiles[profile];
-        let client = Client::new(config.clone(), disk.claim(id), seed);
+        disk.claim_above(id, above);
+        let claim = disk.last_claim();
+        let client = Client::new(config.clone(), disk.snapshot(), seed);
         let (wallet, peers, offline) = (*wallet, if *shy { Vec::new() } else { peers.clone() }, *offline);
         *tab = Some(id);
         self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
-        self.ctx.line(|| format!("tab {id} opens profile {profile}, device {}", client.device_id()));
+        self.ctx.line(|| format!("tab {id} opens profile {profile} in page {page} with claim {claim}, device {}", client.device_id()));
         let lists = Lists::read(&client, self.profiles[profile].disk.state());
-        let tab = Tab { profile, client, link: None, timer_ms: None, frozen: None, slow_timers, origin_ms, commit_waits: false, lists };
+        let tab = Tab {
+            profile,
+            page,
+            client,
+            runs: BTreeMap::new(),
+            is_abandoned: false,
+            link: None,
+            timer_ms: None,
+            frozen: None,
+            slow_timers,
+            origin_ms,
+            commit_waits: false,
+            lists,
+        };
         self.tabs.insert(id, tab);
+        let is_frozen = self.page_claimed(page, id);
+        self.ctx.agenda.after(0, Happening::Page(page, About::Engine(id), tab::Input::Started { claim }));
+        if is_frozen {
+            self.freeze_tab(id);
+        }
         if offline {
             self.feed(id, Input::SetOffline { offline });
         }
         self.feed(id, Input::Observe { observed: true });
-        self.call(id, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+        self.engine_call(id, |request| Input::ConnectWallet { request, wallet: wallet.into() });
         for peer in peers {
-            self.call(id, |request| Input::OpenSession { request, peer_wallet: peer.into() });
+            self.engine_call(id, |request| Input::OpenSession { request, peer_wallet: peer.into() });
         }
+    }
+
+    /// Its page gives a tab up at once. A commit that is under way may be aborted, and else is stored, which is heard later.
+    pub fn abandon(&mut self, id: TabId) {
+        let waits = self.ctx.agenda.take_timed(|happening| matches!(happening, Happening::Commit(tab, _) if *tab == id));
+        let aborts = !waits.is_empty() && self.ctx.random.bool();
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        tab.is_abandoned = true;
+        let (profile, link, knows) = (tab.profile, tab.link.take(), !tab.commit_waits || aborts);
+        self.ctx.line(|| format!("tab {id} is given up"));
+        if !aborts {
+            waits.into_iter().for_each(|(at_ms, commit)| self.ctx.agenda.at(at_ms, commit));
+        }
+        if let Some((connection, _)) = link {
+            self.network.end(&mut self.ctx, connection, Side::Relay, "1000");
+            self.network.end(&mut self.ctx, connection, Side::Peer, "1000");
+        }
+        if self.profiles[profile].tab == Some(id) {
+            self.profiles[profile].tab = None;
+        }
+        self.checker.tab_abandoned(id);
+        if knows {
+            self.forget_tab(id);
+        }
+    }
+
+    /// What is known of an abandoned tab is known: what it has not answered it has not done.
+    fn forget_tab(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.remove(&id) else { return };
+        self.checker.tab_ended(id);
+        for (from, call) in tab.runs.into_values() {
+            self.ran(tab.page, from, call, None);
+        }
+    }
+
+    /// A tab is given a call of a page.
+    pub fn run_call(&mut self, id: TabId, run: (PageId, u64), key: Option<CallKey>, mut input: Input) {
+        let Some(profile) = self.profile_of(id) else { return };
+        self.last_request += 1;
+        set_request(&mut input, self.last_request);
+        if let Some(tab) = self.tabs.get_mut(&id) {
+            tab.runs.insert(self.last_request, run);
+        }
+        self.checker.runs(id, &input, &self.profiles[profile].disk);
+        let input = match key {
+            Some(key) => Input::Keyed { key, call: Box::new(input) },
+            None => input,
+        };
+        self.feed(id, input);
     }
 
     /// A tab is killed: what was under way to the disk is stored or not.
@@ -170,11 +265,10 @@ impl World {
         }
     }
 
-    /// All tabs of a profile end.
+    /// All pages of a profile end.
     pub fn close_profile(&mut self, profile: ProfileId) {
-        let tabs: Vec<TabId> = self.tabs.iter().filter(|(_, tab)| tab.profile == profile).map(|(id, _)| *id).collect();
-        for tab in tabs {
-            self.kill_tab(tab);
+        for page in self.pages_of(profile) {
+            self.kill_page(page);
         }
     }
 
@@ -212,8 +306,8 @@ impl World {
         self.checker.profile_set_back(profile, disk.unsent());
     }
 
-    /// The application makes a call.
-    pub fn call(&mut self, tab: TabId, input: impl FnOnce(u64) -> Input) {
+    /// The application of the page makes a call at the start of its machine.
+    pub fn engine_call(&mut self, tab: TabId, input: impl FnOnce(u64) -> Input) {
         let Some(profile) = self.profile_of(tab) else { return };
         self.last_request += 1;
         let input = input(self.last_request);
@@ -240,11 +334,18 @@ impl World {
         let now = self.tab_now(&self.tabs[&id]);
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         let profile = tab.profile;
-        if let Input::Send { session_id, message_id: Some(name), known, .. } = &mut input {
+        let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
+        if tab.is_abandoned {
+            if knows {
+                self.hear_last(id, now, input);
+            }
+            return;
+        }
+        let call = if let Input::Keyed { call, .. } = &mut input { &mut **call } else { &mut input };
+        if let Input::Send { session_id, message_id: Some(name), known, .. } = call {
             let names = &self.profiles[profile].disk.state().records.names;
             *known = names.get(&(session_id.clone(), name.clone())).cloned();
         }
-        let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if knows {
             tab.commit_waits = false;
             self.checker.disk_is_known(id);
@@ -261,12 +362,16 @@ impl World {
         for action in actions {
             if self.ctx.faults.active() && self.ctx.random.u32(0..6_000) == 0 {
                 self.ctx.faults.count(Fault::TabKilled);
-                return self.kill_tab(id);
+                let page = self.tabs.get(&id).map(|tab| tab.page);
+                return page.into_iter().for_each(|page| self.kill_page(page));
             }
             self.run_action(id, profile, action);
         }
         if fenced {
             self.checker.fenced(id);
+            if let Some(page) = self.tabs.get(&id).map(|tab| tab.page) {
+                self.ctx.agenda.after(0, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
+            }
         }
         self.checker.handled(id, knows, &self.profiles[profile].disk);
         if self.tabs.get(&id).is_some_and(|tab| !tab.commit_waits) {
@@ -303,21 +408,16 @@ impl World {
         }
     }
 
-    /// A tab stops in the middle of everything.
-    pub fn freeze(&mut self, id: TabId) {
-        let Some(tab) = self.tabs.get_mut(&id) else { return };
-        if tab.frozen.is_none() {
-            tab.frozen = Some(VecDeque::new());
-            let wait_ms = self.ctx.random.u64(1_000..120_000);
-            self.ctx.line(|| format!("tab {id} is frozen for {wait_ms} ms"));
-            self.ctx.agenda.after(wait_ms, Happening::Thaw(id));
+    /// A tab stops in the middle of everything, with its page.
+    pub fn freeze_tab(&mut self, id: TabId) {
+        if let Some(tab) = self.tabs.get_mut(&id) {
+            tab.frozen.get_or_insert_default();
         }
     }
 
     /// It goes on, with all that came meanwhile.
-    pub fn thaw(&mut self, id: TabId) {
-        let Some(tab) = self.tabs.get_mut(&id) else { return };
-        let Some(held) = tab.frozen.take() else { return };
+    pub fn thaw_tab(&mut self, id: TabId) {
+        let Some(held) = self.tabs.get_mut(&id).and_then(|tab| tab.frozen.take()) else { return };
         for input in held {
             self.feed(id, input);
         }
@@ -325,8 +425,35 @@ impl World {
     }
 
     /// Whether a tab runs.
-    pub fn is_running(&self, id: TabId) -> bool {
-        self.tabs.get(&id).is_some_and(|tab| tab.frozen.is_none())
+    pub fn is_tab_running(&self, id: TabId) -> bool {
+        self.tabs.get(&id).is_some_and(|tab| tab.frozen.is_none() && !tab.is_abandoned)
+    }
+
+    /// An abandoned tab hears what became of its last commit: its calls are answered, and nothing else is done.
+    fn hear_last(&mut self, id: TabId, now: Now, input: Input) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("tab {id}, given up, ← {}", brief(&input)));
+        self.checker.disk_is_known(id);
+        let actions = tab.client.handle(now, input);
+        for action in actions {
+            if let Action::Reply { request, result: Ok(reply) } = action {
+                self.reply(id, request, Ok(reply));
+            }
+        }
+        self.forget_tab(id);
+    }
+
+    /// A tab answers a call, of its page or of another.
+    fn reply(&mut self, id: TabId, request: u64, result: Result<Reply, SyncError>) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        let (profile, page, run) = (tab.profile, tab.page, tab.runs.remove(&request));
+        self.ctx.line(|| format!("tab {id} answers {request}: {result:?}"));
+        self.checker.replied(id, request, &result, &self.profiles[profile].disk);
+        if let Some((from, call)) = run {
+            // Nothing of it has happened, and another owner may do it.
+            let is_undone = matches!(&result, Err(error) if error.code == ErrorCode::ProfileInUse);
+            self.ran(page, from, call, (!is_undone).then(|| Body::Reply(Box::new(result))));
+        }
     }
 
     /// Timers are exact again.
@@ -370,17 +497,18 @@ impl World {
                 self.checker.transmitted(id, connection, &payload, &self.profiles[profile].disk);
                 self.network.send(&mut self.ctx, connection, Side::Relay, payload);
             }
-            Action::Reply { request, result } => {
-                self.ctx.line(|| format!("tab {id} answers {request}: {result:?}"));
-                self.checker.replied(id, request, &result, &self.profiles[profile].disk);
-            }
+            Action::Reply { request, result } => self.reply(id, request, result),
             Action::Notify(event) => self.tell(id, profile, &event),
         }
     }
 
     fn tell(&mut self, id: TabId, profile: ProfileId, event: &Event) {
-        if let (Event::Changed(change), Some(Tab { client, lists, .. })) = (event, self.tabs.get_mut(&id)) {
-            lists.take(change, client, self.profiles[profile].disk.state());
+        if let (Event::Changed(change), Some(Tab { client, lists, page, .. })) = (event, self.tabs.get_mut(&id))
+            && let Some(update) = Update::of(change, client, self.profiles[profile].disk.state())
+        {
+            lists.apply(&update);
+            let news = tab::Input::Told(Body::News(Rc::new(update)));
+            self.ctx.agenda.after(0, Happening::Page(*page, About::Engine(id), news));
         }
         self.ctx.line(|| format!("tab {id} tells {event:?}"));
         self.checker.told(id, event, &self.profiles[profile].disk);
@@ -456,7 +584,7 @@ impl World {
 
     /// The application looks at what the tab shows.
     pub fn look(&mut self, id: TabId) {
-        let Some(tab) = self.tabs.get(&id).filter(|tab| tab.frozen.is_none()) else { return };
+        let Some(tab) = self.tabs.get(&id).filter(|tab| tab.frozen.is_none() && !tab.is_abandoned) else { return };
         let client = &tab.client;
         let disk = &self.profiles[tab.profile].disk;
         if disk.owner() == id && !self.checker.is_disk_ahead(id) {
@@ -482,5 +610,38 @@ impl World {
                 self.checker.shown(id, session, &shown, &known, cleared + 1, &unsent);
             }
         }
+    }
+}
+
+/// Numbers a call.
+fn set_request(input: &mut Input, number: u64) {
+    match input {
+        Input::ConnectWallet { request, .. }
+        | Input::DisconnectWallet { request }
+        | Input::OpenSession { request, .. }
+        | Input::AcceptSession { request, .. }
+        | Input::DeclineSession { request, .. }
+        | Input::BlockWallet { request, .. }
+        | Input::UnblockWallet { request, .. }
+        | Input::CloseSession { request, .. }
+        | Input::Send { request, .. }
+        | Input::Edit { request, .. }
+        | Input::Cancel { request, .. }
+        | Input::Retry { request, .. }
+        | Input::MarkRead { request, .. }
+        | Input::Sync { request, .. }
+        | Input::AutoSync { request, .. }
+        | Input::ClearLog { request, .. }
+        | Input::Import { request, .. } => *request = number,
+        Input::Keyed { call, .. } => set_request(call, number),
+        Input::SetOffline { .. }
+        | Input::Observe { .. }
+        | Input::Awake
+        | Input::Connected { .. }
+        | Input::Received { .. }
+        | Input::Disconnected { .. }
+        | Input::Persisted { .. }
+        | Input::PersistFailed { .. }
+        | Input::Timeout => {}
     }
 }

@@ -1,6 +1,6 @@
 //! What devices show: replies and frames. What they store is judged in `store_rules`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::{ConnectionState, Input, MessageStatus, MessageView, Reply, SessionView, SyncScope, SyncStatusView};
 use solconnect_sync_core::entry::Entry;
@@ -14,7 +14,8 @@ use crate::checker::{Call, CallKind, Checker, LostStore, Mark, TabView};
 use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
-use crate::world::{ProfileId, TabId};
+use crate::page::AppCall;
+use crate::world::{PageId, ProfileId, TabId};
 
 impl TabView {
     /// Updates of own messages up to this counter are no longer under way.
@@ -37,6 +38,7 @@ impl TabView {
 impl Checker {
     /// A tab was opened over what its profile stores.
     pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView, sessions: &[SessionView]) {
+        self.claimed(profile, tab);
         self.tabs.insert(tab, TabView { profile, told_queue: status.queued_message_count, ..TabView::default() });
         let stored = disk.unsent_count();
         let records = &disk.state().records;
@@ -71,6 +73,43 @@ impl Checker {
         self.calls.retain(|_, call| call.tab != tab);
     }
 
+    /// Its page has given a tab up: it owes nothing more.
+    pub fn tab_abandoned(&mut self, tab: TabId) {
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.is_abandoned = true;
+        }
+    }
+
+    /// A page is gone; of calls that no machine has had nothing will be heard.
+    pub(crate) fn page_ended(&mut self, calls: &BTreeMap<u64, AppCall>) {
+        for number in calls.values().filter_map(|call| call.number) {
+            let sent = &mut self.ledger.sent[number as usize];
+            if (sent.tab, sent.fate) == (0, Fate::Pending) {
+                sent.fate = Fate::Excused;
+            }
+        }
+    }
+
+    /// A page answers a call of its application. An error says that nothing has been done, and that stays so.
+    pub(crate) fn answered(&mut self, page: PageId, call: u64, made: Option<AppCall>, error: Option<&SyncError>) {
+        self.require(30, made.is_some(), || format!("page {page} answers call {call}, which was answered or not made"));
+        let (Some(AppCall { number: Some(number), has_run }), Some(error)) = (made, error) else { return };
+        let leaves_open = [ErrorCode::TabOutdated, ErrorCode::ConfigMismatch, ErrorCode::SdkNotInitialized].contains(&error.code);
+        let sent = &self.ledger.sent[number as usize];
+        if sent.again || (has_run && leaves_open) {
+            return;
+        }
+        self.denied.insert(number);
+        let (fate, logged) = (sent.fate, !sent.places.is_empty());
+        let code = error.code.as_str();
+        self.require(30, fate != Fate::Accepted && !logged, || format!("page {page} says {code} of s{number}, and it is stored"));
+    }
+
+    /// A tab has claimed the database of a profile: those that did before can write nothing more.
+    pub fn claimed(&mut self, profile: ProfileId, tab: TabId) {
+        self.profiles[profile].claimed_by = tab;
+    }
+
     /// Another tab claims the database of this one, or it is deleted.
     pub fn lost_store(&mut self, tab: TabId, disk: &ClientDisk, deleted: bool) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
@@ -103,18 +142,38 @@ impl Checker {
         Some(format!("tab {} has not answered call {request}: {}", call.tab, call.name))
     }
 
-    /// The application makes a call.
+    /// The application of a page makes a call. Gives the number of the message that it sends.
+    pub fn made(&mut self, page: PageId, profile: ProfileId, input: &Input) -> Option<u64> {
+        match input {
+            Input::Send { session_id, text, message_id, .. } => {
+                Some(self.registered(page, profile, session_id, text, message_id.as_ref(), None))
+            }
+            Input::Edit { session_id, message_id, text: Some(text), .. } => {
+                Some(self.registered(page, profile, session_id, text, None, Some(message_id)))
+            }
+            _ => None,
+        }
+        .flatten()
+    }
+
+    /// The application makes a call, and a tab is given it.
     pub fn called(&mut self, tab: TabId, input: &Input, disk: &ClientDisk) {
+        if let Some(profile) = self.tabs.get(&tab).map(|view| view.profile) {
+            self.made(0, profile, input);
+            self.runs(tab, input, disk);
+        }
+    }
+
+    /// A tab is given a call.
+    pub fn runs(&mut self, tab: TabId, input: &Input, disk: &ClientDisk) {
         let Some(view) = self.tabs.get(&tab) else { return };
         let profile = view.profile;
         let wallet = self.profiles[profile].wallet.clone();
         let (request, kind) = match input {
             Input::Send { request, session_id, text, message_id, .. } => {
-                (*request, self.sending(tab, profile, session_id, Some(text), message_id.as_ref(), None))
+                (*request, self.sending(tab, session_id, Some(text), message_id.as_ref()))
             }
-            Input::Edit { request, session_id, message_id, text } => {
-                (*request, self.sending(tab, profile, session_id, text.as_ref(), None, Some(message_id)))
-            }
+            Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, session_id, text.as_ref(), None)),
             Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
             Input::Cancel { request, message_id } => (*request, self.cancelling(tab, message_id, disk)),
             Input::Retry { request, message_id } => {
@@ -125,7 +184,10 @@ impl Checker {
                     // It stands behind all that was sent since, perhaps under another id.
                     (sent.tab, sent.id, sent.again, sent.fate) = (tab, None, true, Fate::Pending);
                 }
-                number.iter().for_each(|number| self.sent_again(*number));
+                number.iter().for_each(|number| {
+                    self.denied.remove(number);
+                    self.sent_again(*number);
+                });
                 self.ledger.contested.insert(message_id.clone());
                 match record.zip(number) {
                     Some((record, number)) => (*request, CallKind::Send(record.session_id.clone(), Some(number), None)),
@@ -211,24 +273,26 @@ impl Checker {
         }
     }
 
-    fn sending(
+    /// The application sends a message, new or once more under its name. `None` for what has no number.
+    fn registered(
         &mut self,
-        tab: TabId,
+        page: PageId,
         profile: ProfileId,
         session_id: &str,
-        text: Option<&String>,
+        text: &str,
         name: Option<&MessageId>,
         replaces: Option<&MessageId>,
-    ) -> CallKind {
+    ) -> Option<u64> {
         let session_id = session_id.to_owned();
-        let Some(number) = text.and_then(|text| number_of(text)) else { return CallKind::Send(session_id, None, None) };
+        let number = number_of(text)?;
         let is_new = number as usize >= self.ledger.sent.len();
         if is_new {
             assert_eq!(number as usize, self.ledger.sent.len(), "messages are numbered as they are sent");
             let (session_id, id) = (session_id.clone(), name.cloned());
             self.ledger.sent.push(Sent {
                 profile,
-                tab,
+                page,
+                tab: 0,
                 session_id,
                 id,
                 replaces: replaces.cloned(),
@@ -240,7 +304,7 @@ impl Checker {
             });
         }
         if let Some(name) = name {
-            let numbers = self.ledger.names.entry((session_id.clone(), name.clone())).or_default();
+            let numbers = self.ledger.names.entry((session_id, name.clone())).or_default();
             numbers.insert(number);
             let (several, sent) = (numbers.len() > 1, &mut self.ledger.sent[number as usize]);
             sent.again |= !is_new;
@@ -248,11 +312,27 @@ impl Checker {
                 self.ledger.contested.insert(name.clone());
             }
             if !is_new {
-                self.sent_again(number);
+                self.denied.remove(&number);
                 self.mark(Mark::SentAgain);
             }
         }
-        CallKind::Send(session_id, Some(number), name.cloned())
+        Some(number)
+    }
+
+    /// A tab is to send a message, for the first time or again.
+    fn sending(&mut self, tab: TabId, session_id: &str, text: Option<&String>, name: Option<&MessageId>) -> CallKind {
+        let number = text.and_then(|text| number_of(text));
+        if let Some(sent) = number.and_then(|number| self.ledger.sent.get_mut(number as usize)) {
+            sent.tab = tab;
+            // Its first tab ended before it could say what became of it.
+            if sent.fate == Fate::Excused {
+                sent.fate = Fate::Pending;
+            }
+        }
+        if let Some(number) = number.filter(|number| self.ledger.sent[*number as usize].again) {
+            self.sent_again(number);
+        }
+        CallKind::Send(session_id.to_owned(), number, name.cloned())
     }
 
     /// A tab answers a call.

@@ -76,7 +76,9 @@ faults! {
     /// The tab's timers run once a minute.
     SlowTimers = "F38 timers once a minute", 80;
     /// A second tab opens the same profile.
-    DuplicatedTab = "F39 duplicated tab", 10;
+    DuplicatedTab = "F39 duplicated tab", 25;
+    /// The browser has no Web Locks.
+    NoLocks = "F40 no Web Locks", 150;
     /// The profile is copied to another browser.
     ClonedProfile = "F41 cloned profile", 5;
     /// An older copy of the profile is put back.
@@ -89,6 +91,24 @@ faults! {
     HostileFrame = "F47 hostile frame", 0;
     /// A member never reads.
     NeverReads = "F49 never-reading consumer", 0;
+    /// A tab is put aside, as when its user goes to another page, and may come back.
+    PutAside = "F52 tab put aside", 20;
+    /// The last that a tab said when it ended does not arrive.
+    LettersLost = "F53 last words lost", 0;
+    /// What one tab says to another takes long.
+    LettersSlow = "F54 slow channel", 20;
+    /// A tab takes the lock of one that does not answer. Follows from others.
+    LockStolen = "F55 lock stolen", 0;
+    /// A frozen tab keeps the store from all others.
+    StoreBlocked = "F56 store blocked", 400;
+    /// The store does not open, and does later.
+    StartFailed = "F57 start failed", 30;
+    /// A tab runs another version of the application.
+    OtherVersion = "F58 another version in a tab", 100;
+    /// A tab has other settings.
+    OtherSettings = "F59 other settings in a tab", 30;
+    /// A tab is hidden or shown.
+    Hidden = "F60 tab hidden or shown", 60;
 }
 
 impl Fault {

@@ -13,6 +13,9 @@ impl World {
     /// Who is not where it should be: the invariant, and what is wrong; `None` when all have converged.
     pub fn unsettled(&self) -> Option<(u8, String)> {
         for (index, profile) in self.profiles.iter().enumerate() {
+            if let Some(unsettled) = self.pages_unsettled(index) {
+                return Some(unsettled);
+            }
             let tab = profile.tab.and_then(|tab| self.tabs.get(&tab));
             let Some(tab) = tab else { return Some((27, format!("profile {index} has no tab"))) };
             let state = tab.client.connection();
@@ -46,7 +49,7 @@ impl World {
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [25, 26, 27, 30, 32] {
+        for invariant in [23, 25, 26, 27, 30, 32] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
@@ -64,6 +67,10 @@ impl World {
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {
             self.look(tab);
+        }
+        let pages: Vec<u64> = self.pages.keys().copied().collect();
+        for page in pages {
+            self.look_at_page(page);
         }
     }
 

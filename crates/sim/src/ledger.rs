@@ -7,7 +7,7 @@ use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, n
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use solconnect_sync_core::message::Kind;
 
-use crate::world::{ProfileId, TabId};
+use crate::world::{PageId, ProfileId, TabId};
 
 /// The number that a message of an application carries in its text; `None` for others'.
 pub fn number_of(text: &str) -> Option<u64> {
@@ -173,7 +173,9 @@ pub enum Fate {
 pub struct Sent {
     /// The profile that sent it.
     pub profile: ProfileId,
-    /// The tab that sent it.
+    /// The page that sent it.
+    pub page: PageId,
+    /// The tab that was given it last; 0 while none was.
     pub tab: TabId,
     /// The session that it was sent to.
     pub session_id: SessionId,

@@ -54,6 +54,7 @@ pub mod ledger;
 pub mod lines;
 pub mod list;
 pub mod network;
+pub mod page;
 pub mod reader;
 pub mod relay_disk;
 pub mod relay_node;

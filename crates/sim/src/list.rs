@@ -34,6 +34,67 @@ fn show(client: &Client, session_id: &str, entry: &Entry) -> Option<MessageView>
     client.show(session_id, vec![(entry.clone(), None)], false).pop().map(without_clock)
 }
 
+/// A change with what the tab that tells of it shows then: what other pages of its profile are told.
+pub enum Update {
+    /// A message.
+    Message {
+        /// Its session.
+        session_id: SessionId,
+        /// It.
+        entry: Box<Entry>,
+        /// As it is shown.
+        view: Box<MessageView>,
+    },
+    /// A message shows another text.
+    Shown {
+        /// Its session.
+        session_id: SessionId,
+        /// Its id.
+        message_id: MessageId,
+        /// Those of the id in the log.
+        logged: Vec<MessageView>,
+        /// Those that wait.
+        unsent: Vec<MessageView>,
+    },
+    /// Everything.
+    All(Lists),
+    /// There is such a session.
+    Session {
+        /// Its id.
+        session_id: SessionId,
+    },
+    /// What says all that it means.
+    Change(Change),
+}
+
+impl Update {
+    /// What a change says, over what is stored; `None` where that is nothing.
+    pub fn of(change: &Change, client: &Client, state: &State) -> Option<Update> {
+        Some(match change {
+            Change::Message { session_id, entry } => {
+                let view = Box::new(show(client, session_id, entry)?);
+                Update::Message { session_id: session_id.clone(), entry: entry.clone(), view }
+            }
+            Change::Stale { session_id, message_id } => {
+                let is_it = |view: &MessageView| view.id == *message_id;
+                let entries = state.entries(session_id).into_iter().filter(|entry| entry.message.id == *message_id);
+                let logged = entries.filter_map(|entry| show(client, session_id, &entry)).collect();
+                let unsent = client.show(session_id, Vec::new(), true).into_iter().map(without_clock).filter(is_it).collect();
+                Update::Shown { session_id: session_id.clone(), message_id: message_id.clone(), logged, unsent }
+            }
+            Change::Missed => Update::All(Lists::read(client, state)),
+            // Or only an invitation to it is stored.
+            Change::Session { session_id } => {
+                client.stored_sessions().iter().find(|session| session.session_id == *session_id)?;
+                Update::Session { session_id: session_id.clone() }
+            }
+            Change::Status { .. } | Change::Receipt { .. } | Change::Removed { .. } | Change::Cleared { .. } => {
+                Update::Change(change.clone())
+            }
+        })
+    }
+}
+
 impl Lists {
     /// All that a tab shows now, over what is stored.
     pub fn read(client: &Client, state: &State) -> Lists {
@@ -50,39 +111,51 @@ impl Lists {
 
     /// Takes in a change. What has to be read again is read of what is stored.
     pub fn take(&mut self, change: &Change, client: &Client, state: &State) {
-        match change {
-            Change::Message { session_id, entry } => {
-                let Some(view) = show(client, session_id, entry) else { return };
+        if let Some(update) = Update::of(change, client, state) {
+            self.apply(&update);
+        }
+    }
+
+    /// Takes in what a change says.
+    pub fn apply(&mut self, update: &Update) {
+        match update {
+            Update::Message { session_id, entry, view } => {
                 let list = self.0.entry(session_id.clone()).or_default();
                 let known = list.unsent.iter().position(|other| other.id == view.id);
                 match (view.sequence_number, known) {
                     (Some(sequence), known) => {
                         let is_it = list.said.get(&view.id).is_some_and(|said| said.says_the_same(entry));
                         known.filter(|_| is_it).map(|place| list.unsent.remove(place));
-                        list.logged.insert(sequence, view);
+                        list.logged.insert(sequence, MessageView::clone(view));
                         return;
                     }
-                    (None, Some(place)) => list.unsent[place] = view,
+                    (None, Some(place)) => list.unsent[place] = MessageView::clone(view),
                     (None, None) => {
                         let failed = list.unsent.iter().filter(|other| other.status == MessageStatus::Failed).count();
                         let place = if view.status == MessageStatus::Failed { failed } else { list.unsent.len() };
-                        list.unsent.insert(place, view);
+                        list.unsent.insert(place, MessageView::clone(view));
                     }
                 }
                 list.said.insert(entry.message.id.clone(), Entry::clone(entry));
             }
-            Change::Stale { session_id, message_id } => {
+            Update::Shown { session_id, message_id, logged, unsent } => {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 if list.logged.values().any(|view| view.id == *message_id) {
-                    for entry in state.entries(session_id).iter().filter(|entry| entry.message.id == *message_id) {
-                        list.logged.extend(show(client, session_id, entry).map(|view| (entry.sequence_number, view)));
-                    }
+                    list.logged.extend(logged.iter().map(|view| (view.sequence_number.unwrap_or(0), view.clone())));
                 }
-                let unsent = client.show(session_id, Vec::new(), true).into_iter().map(without_clock);
-                for view in unsent.filter(|view| view.id == *message_id) {
+                for view in unsent {
                     list.unsent.iter_mut().filter(|other| other.id == view.id).for_each(|other| *other = view.clone());
                 }
             }
+            Update::All(lists) => *self = lists.clone(),
+            Update::Session { session_id } => drop(self.0.entry(session_id.clone()).or_default()),
+            Update::Change(change) => self.change(change),
+        }
+    }
+
+    /// Takes in a change that says all that it means.
+    fn change(&mut self, change: &Change) {
+        match change {
             Change::Status { session_id, message_id, status, .. } => {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.unsent.iter_mut().filter(|view| view.id == *message_id).for_each(|view| view.status = *status);
@@ -101,13 +174,7 @@ impl Lists {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.logged.clear();
             }
-            Change::Missed => *self = Lists::read(client, state),
-            // Or only an invitation to it is stored.
-            Change::Session { session_id } => {
-                if client.stored_sessions().iter().any(|session| session.session_id == *session_id) {
-                    self.0.entry(session_id.clone()).or_default();
-                }
-            }
+            Change::Message { .. } | Change::Stale { .. } | Change::Missed | Change::Session { .. } => {}
         }
     }
 

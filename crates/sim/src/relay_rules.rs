@@ -75,7 +75,7 @@ impl Checker {
             }
         }
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
-            let (fits, again, id) = (sent.session_id == session_id, sent.again, sent.id.clone());
+            let (fits, again, id, page) = (sent.session_id == session_id, sent.again, sent.id.clone(), sent.page);
             let (cancelled, alone) = (sent.fate == Fate::Cancelled, !again && !sent.copied && !self.set_back);
             // What several devices were given to send knows what one of them had.
             let seen = sent.seen.filter(|_| !again);
@@ -90,7 +90,7 @@ impl Checker {
                 format!("s{number} knows {knows} entries in the log of {session_id}, its device had stored {seen:?}")
             });
             // What is sent again on another device comes when that one sends it.
-            let before = if again { None } else { self.logged.insert((session_id.to_owned(), device.clone()), number) };
+            let before = if again { None } else { self.logged.insert((session_id.to_owned(), device.clone(), page), number) };
             let ordered = before.is_none_or(|before| before < number);
             self.require_where(8, before.is_some(), ordered, || {
                 format!("message s{number} of {device} stands behind s{} in the log", before.unwrap_or(0))

@@ -17,7 +17,7 @@ use crate::ledger::text_of;
 use crate::network::Peer;
 use crate::relay_disk::Rows;
 use crate::relay_node::jump_ms;
-use crate::world::{Happening, ProfileId, Step, TabId, World};
+use crate::world::{Happening, PageId, ProfileId, Step, TabId, World};
 
 /// Three wallets, who talk pairwise.
 const WALLETS: [&str; 3] =
@@ -160,8 +160,8 @@ impl Scenario {
         self.run_until(self.world.ctx.agenda.now_ms() + GROWTH_MS);
         for _ in 0..self.world.ctx.random.u8(1..100) {
             let peer = *self.world.ctx.pick(&peers);
-            if let Some(tab) = self.world.profiles[newcomer].tab {
-                self.send(tab, &session_of(wallet, peer));
+            if let Some(page) = self.world.pages_of(newcomer).first() {
+                self.send(*page, &session_of(wallet, peer));
             }
         }
         self.run_until(self.world.ctx.agenda.now_ms() + GROWTH_MS);
@@ -204,21 +204,18 @@ impl Scenario {
         self.world.ctx.agenda.after(0, Happening::Operation);
     }
 
-    /// A profile, and its tab where one runs. Where none does, one is opened, sooner or later.
-    fn someone(&mut self) -> (ProfileId, Option<TabId>) {
+    /// A profile, and one of its pages where one runs. Where there is none, one is opened, sooner or later.
+    fn someone(&mut self) -> (ProfileId, Option<PageId>) {
         let profile = self.world.ctx.random.usize(0..self.world.profiles.len());
-        let tab = self.world.profiles[profile].tab.filter(|tab| self.world.is_running(*tab));
-        if self.world.profiles[profile].tab.is_none() && self.world.ctx.random.bool() {
-            self.world.open_soon(profile);
+        let pages = self.world.pages_of(profile);
+        if pages.is_empty() {
+            if self.world.ctx.random.bool() {
+                self.world.open_soon(profile);
+            }
+            return (profile, None);
         }
-        // An older tab over the same database is used too, which another has claimed.
-        let mut older =
-            self.world.tabs.iter().filter(|(id, other)| other.profile == profile && Some(**id) != self.world.profiles[profile].tab);
-        let older = older.next().map(|(id, _)| *id).filter(|older| self.world.is_running(*older));
-        if older.is_some() && self.world.ctx.random.u8(0..3) == 0 {
-            return (profile, older);
-        }
-        (profile, tab)
+        let page = *self.world.ctx.pick(&pages);
+        (profile, Some(page).filter(|page| self.world.is_running(*page)))
     }
 
     fn session(&mut self, profile: ProfileId) -> (&'static str, String) {
@@ -231,85 +228,87 @@ impl Scenario {
         if self.takes_backup && self.world.ctx.random.u8(0..100) == 0 {
             self.backup = Some(self.world.relay.journal().backup());
         }
-        let (profile, tab) = self.someone();
-        self.fail(profile, tab);
-        let Some(tab) = tab.filter(|tab| self.world.is_running(*tab)) else { return };
+        let (profile, page) = self.someone();
+        self.fail(profile, page);
+        let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
+        let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
         let shy = self.world.profiles[profile].shy;
         if shy && self.world.ctx.random.u8(0..8) == 0 {
-            return self.answer_invitation(profile, tab, peer);
+            return self.answer_invitation(profile, page, peer);
         }
         match self.world.ctx.random.u8(0..100) {
-            0..45 => self.send(tab, &session_id),
-            45..52 => self.send_named(profile, tab, &session_id),
-            52 => self.cancel(profile, tab, &session_id),
+            0..45 => self.send(page, &session_id),
+            45..52 => self.send_named(profile, page, &session_id),
+            52 => self.cancel(profile, page, &session_id),
             53..55 => {
                 for _ in 0..self.world.ctx.random.u8(2..if self.wordy { 60 } else { 20 }) {
-                    self.send(tab, &session_id);
+                    self.send(page, &session_id);
                 }
             }
-            55..66 => self.edit(profile, tab, &session_id),
-            66..73 => self.mark_read(profile, tab, &session_id),
+            55..66 => self.edit(profile, page, &session_id),
+            66..73 => self.mark_read(profile, page, &session_id),
             73..80 => {
                 let scope = if self.world.ctx.random.bool() { SyncScope::Everything } else { SyncScope::Outbox };
                 let session_id = self.world.ctx.random.bool().then_some(session_id);
-                self.world.call(tab, |request| Input::Sync { request, session_id, scope });
+                self.world.call(page, |request| Input::Sync { request, session_id, scope });
             }
             80..86 => {
                 let offline = !self.world.profiles[profile].offline && self.world.ctx.random.bool();
-                if self.world.profiles[profile].tab == Some(tab) {
-                    self.world.profiles[profile].offline = offline;
-                }
-                self.world.feed(tab, Input::SetOffline { offline });
+                self.world.profiles[profile].offline = offline;
+                owner.into_iter().for_each(|owner| self.world.feed(owner, Input::SetOffline { offline }));
             }
             86 => {
                 let interval_ms = self.world.ctx.random.bool().then(|| self.world.ctx.random.u64(1_000..20_000));
-                self.world.call(tab, |request| Input::AutoSync { request, session_id, interval_ms });
+                self.world.call(page, |request| Input::AutoSync { request, session_id, interval_ms });
             }
-            87 => self.world.call(tab, |request| Input::CloseSession { request, session_id }),
-            88..90 if !shy => self.world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() }),
+            87 => self.world.call(page, |request| Input::CloseSession { request, session_id }),
+            88..90 if !shy => self.world.call(page, |request| Input::OpenSession { request, peer_wallet: peer.into() }),
             90 => {
-                self.world.call(tab, |request| Input::DisconnectWallet { request });
+                self.world.call(page, |request| Input::DisconnectWallet { request });
                 let wallet = self.world.profiles[profile].wallet;
-                self.world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+                self.world.call(page, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             }
-            91 => self.world.call(tab, |request| Input::ClearLog { request, session_id }),
-            92 if !shy => self.import(profile, tab, peer, &session_id),
-            93 if !shy => self.retry(profile, tab, &session_id),
-            _ => self.world.look(tab),
+            91 => self.world.call(page, |request| Input::ClearLog { request, session_id }),
+            92 if !shy => self.import(profile, page, peer, &session_id),
+            93 if !shy => self.retry(profile, page, &session_id),
+            _ => {
+                owner.into_iter().for_each(|owner| self.world.look(owner));
+                self.world.look_at_page(page);
+            }
         }
     }
 
     /// An invitation is accepted or declined; or a wallet is blocked, or no longer.
-    fn answer_invitation(&mut self, profile: ProfileId, tab: TabId, peer: &str) {
+    fn answer_invitation(&mut self, profile: ProfileId, page: PageId, peer: &str) {
         let invitations = &self.world.profiles[profile].disk.state().records.invitations;
         let pending: Vec<SessionId> =
             invitations.values().filter(|record| record.answer == Answer::None).map(|record| record.session_id.clone()).collect();
         let peer_wallet = peer.to_owned();
         match self.world.ctx.random.u8(0..8) {
-            0 => self.world.call(tab, |request| Input::BlockWallet { request, peer_wallet }),
-            1 => self.world.call(tab, |request| Input::UnblockWallet { request, peer_wallet }),
+            0 => self.world.call(page, |request| Input::BlockWallet { request, peer_wallet }),
+            1 => self.world.call(page, |request| Input::UnblockWallet { request, peer_wallet }),
             accepts if !pending.is_empty() => {
                 let session_id = self.world.ctx.pick(&pending).clone();
                 if accepts < 5 {
-                    self.world.call(tab, |request| Input::AcceptSession { request, session_id });
+                    self.world.call(page, |request| Input::AcceptSession { request, session_id });
                 } else {
-                    self.world.call(tab, |request| Input::DeclineSession { request, session_id });
+                    self.world.call(page, |request| Input::DeclineSession { request, session_id });
                 }
             }
             _ => {}
         }
     }
 
-    fn send(&mut self, tab: TabId, session_id: &str) {
+    fn send(&mut self, page: PageId, session_id: &str) {
         let text = self.text();
         let session_id = session_id.to_owned();
-        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
+        self.world.call(page, |request| Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
     }
 
     /// A message under a name of the application's own: a new one, one that was sent before, here or on another device of
     /// the wallet, or another under the same name.
-    fn send_named(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+    fn send_named(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
         let wallet = self.world.profiles[profile].wallet;
         let known: Vec<Named> =
             self.named.iter().rev().filter(|named| named.wallet == wallet && named.session_id == session_id).take(8).cloned().collect();
@@ -324,20 +323,20 @@ impl Scenario {
         };
         self.named.push(named.clone());
         let Named { session_id, name, text, .. } = named;
-        self.world.call(tab, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
+        self.world.call(page, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
     }
 
     /// A message that waits is taken back, mostly the last one, which is the most likely not to be on its way.
-    fn cancel(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+    fn cancel(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
         let unsent = self.world.profiles[profile].disk.state().unsent(session_id).filter(|entry| entry.message.kind == Kind::MESSAGE);
         let unsent: Vec<String> = unsent.map(|entry| entry.message.id.clone()).collect();
         let Some(last) = unsent.last() else { return };
         let message_id = if self.world.ctx.random.bool() { last.clone() } else { self.world.ctx.pick(&unsent).clone() };
-        self.world.call(tab, |request| Input::Cancel { request, message_id });
+        self.world.call(page, |request| Input::Cancel { request, message_id });
     }
 
     /// A message that failed is tried again, or given up. The application sends it under its old name no more.
-    fn retry(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+    fn retry(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
         let failed = self.world.profiles[profile].disk.state().records.failed.values();
         let failed = failed.filter(|record| record.session_id == session_id).map(|record| record.entry.message.clone());
         let sent = &self.world.checker.ledger;
@@ -346,9 +345,9 @@ impl Scenario {
         self.named.retain(|named| named.text != message.ciphertext);
         let message_id = message.id;
         if self.world.ctx.random.u8(0..4) == 0 {
-            self.world.call(tab, |request| Input::Cancel { request, message_id });
+            self.world.call(page, |request| Input::Cancel { request, message_id });
         } else {
-            self.world.call(tab, |request| Input::Retry { request, message_id });
+            self.world.call(page, |request| Input::Retry { request, message_id });
         }
     }
 
@@ -362,7 +361,7 @@ impl Scenario {
     }
 
     /// Any message of this wallet may be edited on any of its devices: that is how versions come to compete.
-    fn edit(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+    fn edit(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
         let wallet = self.world.profiles[profile].wallet;
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let log = self.world.checker.ledger.log(session_id).entries();
@@ -375,10 +374,10 @@ impl Scenario {
         let message_id = self.world.ctx.pick(&own).clone();
         let text = (self.world.ctx.random.u8(0..4) > 0).then(|| self.text());
         let session_id = session_id.to_owned();
-        self.world.call(tab, |request| Input::Edit { request, session_id, message_id, text });
+        self.world.call(page, |request| Input::Edit { request, session_id, message_id, text });
     }
 
-    fn mark_read(&mut self, profile: ProfileId, tab: TabId, session_id: &str) {
+    fn mark_read(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         if cursor == 0 {
             return;
@@ -386,45 +385,59 @@ impl Scenario {
         let sequence_number = self.world.ctx.random.u64(cursor.saturating_sub(5).max(1)..=cursor);
         let Some(entry) = self.world.checker.ledger.log(session_id).entry(sequence_number) else { return };
         let (message_id, session_id) = (entry.message.id.clone(), session_id.to_owned());
-        self.world.call(tab, |request| Input::MarkRead { request, session_id, message_id, sequence_number });
+        self.world.call(page, |request| Input::MarkRead { request, session_id, message_id, sequence_number });
     }
 
     /// What another device exported is imported here.
-    fn import(&mut self, profile: ProfileId, tab: TabId, peer: &str, session_id: &str) {
+    fn import(&mut self, profile: ProfileId, page: PageId, peer: &str, session_id: &str) {
         let source = self.world.ctx.random.usize(0..self.world.profiles.len());
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let exported = self.world.profiles[source].disk.state().entries(session_id);
         let begin = cursor.saturating_sub(self.world.ctx.random.u64(0..3));
         let entries = exported.into_iter().filter(|entry| entry.sequence_number > begin).take(20).collect();
         let peer_wallet = peer.to_owned();
-        self.world.call(tab, |request| Input::Import { request, peer_wallet, entries });
+        self.world.call(page, |request| Input::Import { request, peer_wallet, entries });
     }
 
     /// What fails by the script: once an operation, each at its rate.
-    fn fail(&mut self, profile: ProfileId, tab: Option<TabId>) {
+    fn fail(&mut self, profile: ProfileId, page: Option<PageId>) {
         let world = &mut self.world;
         let on_purpose = self.stormy && world.ctx.random.bool();
         if on_purpose {
             world.ctx.faults.count(Fault::TabKilled);
         }
-        if let Some(tab) = tab {
+        if let Some(page) = page {
             if on_purpose || world.ctx.strikes(Fault::TabKilled) {
-                return world.kill_tab(tab);
+                return world.kill_page(page);
+            }
+            if world.ctx.strikes(Fault::PutAside) {
+                world.close_page(page);
             }
             if world.ctx.strikes(Fault::Frozen) {
-                world.freeze(tab);
+                world.freeze(page);
             }
-            if world.ctx.strikes(Fault::OnlineWrong) {
-                world.feed(tab, Input::Awake);
+            if world.ctx.strikes(Fault::Hidden) {
+                let visible = world.ctx.random.bool();
+                world.show_page(page, visible);
             }
             if world.ctx.strikes(Fault::DuplicatedTab) {
-                world.open_tab(profile);
+                world.open_page(profile);
+            }
+            if world.is_refused(page) && world.ctx.random.u8(0..4) == 0 {
+                // Its user reads why, and loads it again.
+                world.kill_page(page);
+                world.open_soon(profile);
+            }
+        }
+        if let Some(owner) = world.profiles[profile].tab {
+            if world.ctx.strikes(Fault::OnlineWrong) {
+                world.feed(owner, Input::Awake);
             }
             if world.ctx.strikes(Fault::ClockJump) {
                 world.profiles[profile].skew_ms = jump_ms(&mut world.ctx.random);
             }
             if world.ctx.strikes(Fault::Partition) {
-                world.partition(|peer| matches!(peer, Peer::Tab(other, _) if other == tab));
+                world.partition(|peer| matches!(peer, Peer::Tab(other, _) if other == owner));
             }
         }
         if world.ctx.strikes(Fault::RelaxedLost) {
@@ -440,14 +453,6 @@ impl Scenario {
         if world.ctx.strikes(Fault::DatabaseDeleted) {
             world.delete_database(profile);
         }
-        if let Some(tab) = tab
-            && world.profiles[profile].disk.owner() != tab
-            && world.profiles[profile].tab == Some(tab)
-            && world.ctx.random.u8(0..10) == 0
-        {
-            // The user sees that it no longer works, and opens the application again.
-            world.open_tab(profile);
-        }
         if world.profiles.len() < PROFILES_MAX && world.ctx.strikes(Fault::ClonedProfile) {
             world.copy_profile(profile);
         }
@@ -461,13 +466,6 @@ impl Scenario {
         if world.ctx.strikes(Fault::RelayClockJump) {
             world.jump_relay_clock();
         }
-        let older: Vec<TabId> =
-            world.tabs.iter().filter(|(id, tab)| world.profiles[tab.profile].tab != Some(**id)).map(|(id, _)| *id).collect();
-        if let Some(older) = older.first()
-            && world.ctx.random.u8(0..20) == 0
-        {
-            world.kill_tab(*older);
-        }
     }
 
     /// Nothing fails any more, and every application is opened and online.
@@ -478,34 +476,41 @@ impl Scenario {
         world.network.heal(&mut world.ctx);
         world.start_relay();
         world.resume_relay();
+        let pages: Vec<PageId> = world.pages.keys().copied().collect();
+        for page in pages {
+            world.quicken_page(page);
+            world.thaw(page);
+            world.reopen_page(page);
+            if world.is_refused(page) {
+                world.kill_page(page);
+            } else {
+                world.show_page(page, true);
+            }
+        }
         let tabs: Vec<TabId> = world.tabs.keys().copied().collect();
         for tab in tabs {
             world.quicken(tab);
-            world.thaw(tab);
         }
         for profile in 0..world.profiles.len() {
             world.profiles[profile].offline = false;
-            // Tabs that have lost their database stay open: they owe answers too.
-            let owner = world.profiles[profile].disk.owner();
-            if world.profiles[profile].tab.is_some_and(|tab| tab != owner) {
-                world.open_tab(profile);
-                continue;
+            let pages = world.pages_of(profile);
+            if let Some(owner) = world.profiles[profile].tab {
+                world.feed(owner, Input::SetOffline { offline: false });
             }
-            let Some(tab) = world.profiles[profile].tab else {
+            let Some(page) = pages.first().copied() else {
                 world.open_soon(profile);
                 continue;
             };
             let (wallet, peers) = (world.profiles[profile].wallet, world.profiles[profile].peers.clone());
-            world.call(tab, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+            world.call(page, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             for peer in peers {
                 let shy = world.profiles[profile].shy;
                 if shy && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(wallet, peer)) {
                     continue;
                 }
-                world.call(tab, |request| Input::UnblockWallet { request, peer_wallet: peer.into() });
-                world.call(tab, |request| Input::OpenSession { request, peer_wallet: peer.into() });
+                world.call(page, |request| Input::UnblockWallet { request, peer_wallet: peer.into() });
+                world.call(page, |request| Input::OpenSession { request, peer_wallet: peer.into() });
             }
-            world.feed(tab, Input::SetOffline { offline: false });
         }
     }
 

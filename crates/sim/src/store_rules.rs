@@ -61,6 +61,8 @@ impl Checker {
             self.device_ids.insert(state.device_id().to_owned());
         }
         self.require(22, state.records.device.is_some(), || format!("tab {tab} stores what it does without who it is"));
+        let claimed_by = self.profiles[profile].claimed_by;
+        self.require(23, claimed_by == tab, || format!("tab {tab} writes, and tab {claimed_by} has claimed profile {profile} since"));
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
         let forgotten = forgotten_names(writes);
@@ -221,6 +223,8 @@ impl Checker {
             let knows = entry.knows;
             let name = &entry.message.id;
             if let Some(number) = number_of(&entry.message.ciphertext) {
+                let is_denied = self.denied.contains(&number);
+                self.require(30, !is_denied, || format!("s{number} is stored, and its application was told that it is not"));
                 let sent = &mut self.ledger.sent[number as usize];
                 sent.seen.get_or_insert(cursor);
                 let told = sent.id.get_or_insert_with(|| name.clone()).clone();

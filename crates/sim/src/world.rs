@@ -12,11 +12,15 @@ use crate::device::{Profile, Tab};
 use crate::faults::{Fault, Faults};
 use crate::hostile::Hostile;
 use crate::network::{ConnectionId, Network, Parcel, Peer, Side};
+use crate::page::{About, Body, Letter, Page};
 use crate::relay_node::RelayNode;
 use crate::trace::Trace;
 
-/// Names one opening of a profile: a tab, from its start to its end.
+/// Names one life of a profile's machine: from a tab's claim of the database to its end.
 pub type TabId = u64;
+
+/// Names one tab as its user sees it.
+pub type PageId = u64;
 
 /// Names one browser profile: a database and the device that it is.
 pub type ProfileId = usize;
@@ -37,16 +41,26 @@ pub enum Happening {
     Reap(ConnectionId),
     /// A socket of the relay has taken so many bytes.
     Sent(ConnectionId, usize),
-    /// A tab opens.
-    OpenTab(ProfileId),
+    /// A page opens.
+    OpenPage(ProfileId),
+    /// A page that was put aside comes back.
+    ReopenPage(PageId),
+    /// Something comes to a page.
+    Page(PageId, About, solconnect_sync_core::tab::Input<Body>),
+    /// What another page has said comes to one.
+    Letter(Box<Letter>),
+    /// A page's timer.
+    PageTimer(PageId),
+    /// A page's request for the store comes to it, in this start of its engine, with the claim that it must be above.
+    Claim(PageId, u64, u64),
     /// A tab's input.
     Tab(TabId, client::Input),
     /// The disk gets to a tab's commit.
     Commit(TabId, Commit),
     /// A tab's timer.
     TabTimer(TabId),
-    /// A frozen tab thaws.
-    Thaw(TabId),
+    /// A frozen page thaws.
+    Thaw(PageId),
     /// The relay process starts.
     StartRelay,
     /// An input for the relay, in this life of it.
@@ -106,7 +120,9 @@ pub struct World {
     pub network: Network,
     /// The browser profiles.
     pub profiles: Vec<Profile>,
-    /// The open tabs.
+    /// The open pages.
+    pub pages: BTreeMap<PageId, Page>,
+    /// The machines of those that own their profiles, or did and are about to end.
     pub tabs: BTreeMap<TabId, Tab>,
     /// The relay.
     pub relay: RelayNode,
@@ -115,6 +131,9 @@ pub struct World {
     /// The checker, which judges what is seen.
     pub checker: Checker,
     pub(crate) last_tab: TabId,
+    pub(crate) last_page: PageId,
+    /// Frozen pages hear what others say (P21).
+    pub(crate) frozen_pages_hear: bool,
     steps_at_once: u64,
     pub(crate) last_request: u64,
 }
@@ -124,16 +143,20 @@ impl World {
     pub fn new(seed: u64, lines_max: usize) -> World {
         let mut random = Rng::with_seed(seed);
         let faults = Faults::draw(&mut random);
+        let frozen_pages_hear = random.bool();
         let latency_ms_max = *[20, 100, 400].get(random.usize(0..3)).unwrap_or(&20);
         World {
             ctx: Context { agenda: Agenda::default(), random, faults, trace: Trace::new(lines_max), latency_ms_max },
             network: Network::default(),
             profiles: Vec::new(),
+            pages: BTreeMap::new(),
             tabs: BTreeMap::new(),
             relay: RelayNode::default(),
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,
+            last_page: 0,
+            frozen_pages_hear,
             steps_at_once: 0,
             last_request: 0,
         }
@@ -153,11 +176,16 @@ impl World {
             Happening::Deliver(connection, side) => self.deliver(connection, side),
             Happening::Reap(connection) => self.network.reap(&mut self.ctx, connection),
             Happening::Sent(connection, bytes) => self.socket_took(connection, bytes),
-            Happening::OpenTab(profile) => self.open_tab(profile),
+            Happening::OpenPage(profile) => self.open_page(profile),
+            Happening::ReopenPage(page) => self.reopen_page(page),
+            Happening::Page(page, about, input) => self.page_input(page, about, input),
+            Happening::Letter(letter) => self.deliver_letter(*letter),
+            Happening::PageTimer(page) => self.page_timer(page),
+            Happening::Claim(page, start, above) => self.claim(page, start, above),
             Happening::Tab(tab, input) => self.feed(tab, input),
             Happening::Commit(tab, commit) => self.store(tab, commit),
             Happening::TabTimer(tab) => self.tab_timer(tab),
-            Happening::Thaw(tab) => self.thaw(tab),
+            Happening::Thaw(page) => self.thaw(page),
             Happening::StartRelay => self.start_relay(),
             Happening::Relay(life, input) => self.feed_relay(life, input),
             Happening::RelayTimer => self.relay_timer(),
