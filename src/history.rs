@@ -34,8 +34,7 @@ impl Engine {
     /// # Errors
     /// `UNKNOWN_SESSION`.
     pub fn session(&self, session_id: &str) -> Result<SessionView, SyncError> {
-        let sessions = self.read(|client| client.stored_sessions());
-        let session = sessions.into_iter().find(|session| session.session_id == session_id);
+        let session = self.read(|client| client.session(session_id));
         session.ok_or_else(|| {
             SyncError::new(
                 ErrorCode::UnknownSession,

@@ -296,6 +296,13 @@ impl SolConnectSDK {
         result(self.0.engine().and_then(|engine| with_clocks(&engine.read(|client| client.stored_sessions()))))
     }
 
+    /// One session that is stored here.
+    #[wasm_bindgen(js_name = getSession, unchecked_return_type = "Result<SessionView>")]
+    pub fn get_session(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {
+        let session = text("sessionId", &session_id).and_then(|session_id| self.0.engine()?.session(&session_id));
+        result(session.and_then(|session| with_clocks(&session)))
+    }
+
     /// Who this database is: one id in all sessions. Another takes its place where the database was copied or set back
     /// (`onDeviceReplaced`).
     #[wasm_bindgen(js_name = getDeviceId, unchecked_return_type = "Result<string>")]

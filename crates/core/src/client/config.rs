@@ -35,7 +35,7 @@ impl Default for ClientConfig {
         ClientConfig {
             max_batch_size: BATCH_MESSAGES_DEFAULT,
             sync_interval_ms: 5_000,
-            heartbeat_interval_ms: 30_000,
+            heartbeat_interval_ms: 15_000,
             conflict_resolution_strategy: Strategy::VectorClock,
             max_retries: 3,
             retry_delay_ms: 1_000,

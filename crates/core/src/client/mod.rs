@@ -208,6 +208,11 @@ impl Client {
         self.stored().map(Session::view).collect()
     }
 
+    /// One session that is stored; `None` where it is not.
+    pub fn session(&self, session_id: &str) -> Option<SessionView> {
+        self.sessions.get(session_id).filter(|session| session.is_stored()).map(Session::view)
+    }
+
     fn stored(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter(|session| session.is_stored())
     }
