@@ -44,12 +44,14 @@ export interface Content<T> {
   end(): void;
 }
 
-export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
+export abstract class Live<T extends { readonly isLoading: boolean }, C extends Content<T>> implements LiveList<T> {
   readonly #listeners = new Set<{ readonly listener: () => void }>();
   #isTelling = false;
   #told: T;
   #leaving: ReturnType<typeof setTimeout> | undefined;
   #content: C | null = null;
+  /** What takes its place when it has been read. */
+  #next: C | null = null;
   /** The wallet whose content it is. */
   #wallet: string | null = null;
   #unobserve: (() => void) | undefined;
@@ -59,7 +61,8 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
     this.#told = empty;
   }
 
-  protected abstract make(changed: () => void): C;
+  /** `former`: what it takes the place of. */
+  protected abstract make(changed: () => void, former: C | null): C;
 
   readonly subscribe = (listener: () => void): (() => void) => {
     functionOf('the listener', listener);
@@ -75,6 +78,10 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
 
   readonly getSnapshot = (): T => {
     this.#checkWallet();
+    if (this.#next?.snapshot().isLoading === false) {
+      this.#content?.end();
+      [this.#content, this.#next] = [this.#next, null];
+    }
     return this.#content?.snapshot() ?? this.empty;
   };
 
@@ -89,9 +96,9 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
     this.#unobserve ??= this.source.onChange((change) => this.#take(change));
     if (!this.#content) {
       this.#wallet = this.source.wallet();
-      this.#content = this.make(this.#changed);
+      this.#content = this.make(this.#changed, null);
     }
-    return this.#content;
+    return this.#next ?? this.#content;
   }
 
   /** Forgets in a while, if nobody listens by then. */
@@ -114,6 +121,14 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
     this.#checkWallet();
     if (change.type !== 'wallet' && change.type !== 'missed') {
       this.#content?.take(change);
+      this.#next?.take(change);
+      return;
+    }
+    if (change.type === 'missed' && this.#content && this.#listeners.size > 0) {
+      // What there is to see stays until all is read again.
+      this.#next?.end();
+      this.#next = this.make(this.#changed, this.#content);
+      this.#next.start();
       return;
     }
     this.#drop();
@@ -127,7 +142,8 @@ export abstract class Live<T, C extends Content<T>> implements LiveList<T> {
 
   #drop(): void {
     this.#content?.end();
-    this.#content = null;
+    this.#next?.end();
+    this.#content = this.#next = null;
     this.#changed();
   }
 

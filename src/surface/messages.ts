@@ -51,8 +51,8 @@ class Messages extends Live<MessagesSnapshot, Thread> implements MessageList {
     super(source, NO_MESSAGES);
   }
 
-  protected make(changed: () => void): Thread {
-    return new Thread(this.source, this.sessionId, this.limit, changed);
+  protected make(changed: () => void, former: Thread | null): Thread {
+    return new Thread(this.source, this.sessionId, this.limit, changed, former?.length);
   }
 
   get hasMore(): boolean {

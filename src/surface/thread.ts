@@ -57,8 +57,13 @@ export class Thread implements Content<MessagesSnapshot> {
   /** How those messages were in the last snapshot that may be others now, by key. */
   readonly #before = new Map<string, Message | undefined>();
 
-  /** `changed` is called when there may be another snapshot. `limit` is the number of messages of a page. */
-  constructor(readonly source: Source, readonly sessionId: string, readonly limit: number, readonly changed: () => void) {}
+  /** `changed` is called when there may be another snapshot. `limit` is the number of messages of a page, `first` of the first one, where it is more. */
+  constructor(readonly source: Source, readonly sessionId: string, readonly limit: number, readonly changed: () => void, readonly first = 0) {}
+
+  /** So many messages of the log were read. */
+  get length(): number {
+    return this.#log.length;
+  }
 
   /** Reads the first page where it is not there, and what is to be read again. */
   start(): void {
@@ -165,7 +170,8 @@ export class Thread implements Content<MessagesSnapshot> {
     const { source, sessionId } = this;
     const before = isFirst ? undefined : this.#from;
     // With one more it is known whether there are more. All that is queued is part of the first page.
-    let limit = this.limit + 1;
+    const wanted = isFirst ? Math.max(this.limit, this.first) : this.limit;
+    let limit = wanted + 1;
     if (isFirst) limit += source.sessions().find((session) => session.session_id === sessionId)?.queuedMessageCount ?? 0;
     for (;;) {
       let count = 0;
@@ -174,9 +180,9 @@ export class Thread implements Content<MessagesSnapshot> {
       const result = await this.#read(() => source.storedMessages(sessionId, limit, before), (views) => {
         const logged = views.filter((view) => view.sequenceNumber !== undefined);
         // There may be more queued ones than were counted.
-        isCut = views.length >= limit && logged.length <= this.limit;
+        isCut = views.length >= limit && logged.length <= wanted;
         if (isCut) limit += views.length;
-        else count = this.#takePage(views, logged, isFirst);
+        else count = this.#takePage(views, logged.slice(-wanted), logged.length > wanted, isFirst);
         this.#isLoading = isCut;
         this.#pageError = undefined;
       });
@@ -190,10 +196,8 @@ export class Thread implements Content<MessagesSnapshot> {
     }
   }
 
-  #takePage(views: readonly StoredMessage[], logged: readonly StoredMessage[], isFirst: boolean): number {
-    const page = logged.slice(-this.limit);
-    const first = page[0]?.sequenceNumber;
-    this.#from = first !== undefined && logged.length > page.length ? first : 0;
+  #takePage(views: readonly StoredMessage[], page: readonly StoredMessage[], hasMore: boolean, isFirst: boolean): number {
+    this.#from = hasMore ? page[0]?.sequenceNumber ?? 0 : 0;
     const before = this.#log.length + this.#unsent.size;
     // They are put at the end of an empty log, which is quicker than before a long one.
     const log = this.#log;

@@ -73,6 +73,32 @@ test('loadOlder goes back to the beginning and says so exactly', async () => {
   }
 });
 
+test('where changes were missed, what is shown stays until it is read again', async () => {
+  const { model, list, ids, session } = scene({ messages: 35, limit: 10 });
+  const shown = [];
+  list.subscribe(() => shown.push(list.getSnapshot().items.length));
+  await model.settle();
+  const loading = list.loadOlder();
+  await model.settle();
+  await loading;
+  // Nobody tells of it.
+  const { handlers } = model;
+  model.handlers = new Set();
+  model.receive('s');
+  model.handlers = handlers;
+  shown.length = 0;
+  for (const handler of handlers) handler({ type: 'missed' });
+  model.receive('s');
+  await turn();
+  assert.deepEqual(shown, [21], 'what changes meanwhile is shown');
+  await model.settle();
+  assert.deepEqual(ids(), idsOf(session.log.slice(-20)));
+  assert.deepEqual(shown, [21, 20]);
+  model.receive('s');
+  await turn();
+  assert.deepEqual(ids(), idsOf(session.log.slice(-21)));
+});
+
 test('calls of loadOlder and listeners share one read a page', async () => {
   const { model, lists, list, ids } = scene({ messages: 35, limit: 10 });
   for (let count = 0; count < 5; count += 1) lists.open('s', { limit: 10 }).subscribe(() => {});
