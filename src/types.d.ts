@@ -58,7 +58,7 @@ export interface SdkConfig {
   maxBatchSize?: number;
   /** How often a session with auto-sync asks the relay, in milliseconds, 250 to a day [5000]. */
   syncIntervalMs?: number;
-  /** How long a silent connection is trusted, in milliseconds, 250 to a day [30000]. */
+  /** How long a silent connection is trusted, in milliseconds, 250 to a day [15000]. */
   heartbeatIntervalMs?: number;
   /** Which of several concurrent versions of a message is shown ['vector_clock']. */
   conflictResolutionStrategy?: Strategy;
@@ -197,7 +197,8 @@ export interface SyncEvents {
   /**
    * Something is wrong that no call can be blamed for. `STORAGE_LOST`; where a session has stopped `RELAY_ROLLED_BACK`,
    * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
-   * `STORAGE_FULL`, `STORAGE_ERROR` or `PROFILE_IN_USE`; and other refusals of the relay, such as `RELAY_BUSY` and
+   * `STORAGE_FULL` or `STORAGE_ERROR`; `STORAGE_BLOCKED` where another tab keeps the storage from opening; where this tab can no
+   * longer follow another `CONFIG_MISMATCH` or `TAB_OUTDATED`; and other refusals of the relay, such as `RELAY_BUSY` and
    * `RELAY_STORAGE_FAILED`.
    */
   onWarning(error: SdkError): void;

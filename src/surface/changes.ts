@@ -1,11 +1,11 @@
 // What changes in what is stored and shown, told to the live lists. The engine is asked to tell only while somebody listens.
 
-import type { SolConnectSDK as Engine } from '../solconnect_sync.js';
+import type { Port } from './port.js';
 import type { Change } from './source.js';
 
 export class Changes {
   #handlers = new Set<(change: Change) => void>();
-  #engine: Engine | null = null;
+  #engine: Port | null = null;
 
   /** Tells every change from now on. Returns what ends it. */
   add(handler: (change: Change) => void): () => void {
@@ -18,7 +18,7 @@ export class Changes {
   }
 
   /** From now on changes come from this engine, or from none. */
-  attach(engine: Engine | null): void {
+  attach(engine: Port | null): void {
     this.#engine = engine;
     this.#observe();
   }

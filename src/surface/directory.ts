@@ -15,6 +15,8 @@ export interface KnownWallet {
 
 interface StoredWallet extends KnownWallet {
   lastUsedMs: number;
+  /** How often it was logged out: a page that comes back asks whether it was while it was away. */
+  logouts?: number;
   /** Of a local wallet. The private one cannot be read by scripts. */
   keys?: CryptoKeyPair;
 }
@@ -74,14 +76,32 @@ export class Directory {
     });
   }
 
-  /** This wallet is the last one now. */
-  remember(address: string, kind: KnownWallet['kind']): Promise<void> {
+  /** This wallet is the last one now. Gives how often it was logged out. */
+  remember(address: string, kind: KnownWallet['kind']): Promise<number> {
     return this.#run(async ({ wallets, state }) => {
       const known = await result<StoredWallet | undefined>(wallets.get(address));
       // Whoever hands the local wallet over.
       const wallet: StoredWallet = { ...known, address, kind: known?.keys ? 'local' : kind, lastUsedMs: Date.now() };
       wallets.put(wallet, address);
       state.put(address, LAST);
+      return known?.logouts ?? 0;
+    });
+  }
+
+  /** How often a wallet was logged out; `undefined` for one that is not known, or no longer. */
+  logouts(address: string): Promise<number | undefined> {
+    return this.#run(async ({ wallets }) => {
+      const known = await result<StoredWallet | undefined>(wallets.get(address));
+      return known && (known.logouts ?? 0);
+    });
+  }
+
+  /** No wallet is the last one any more, and this one is logged out. */
+  logout(address: string): Promise<void> {
+    return this.#run(async ({ wallets, state }) => {
+      state.delete(LAST);
+      const known = await result<StoredWallet | undefined>(wallets.get(address));
+      if (known) wallets.put({ ...known, logouts: (known.logouts ?? 0) + 1 }, address);
     });
   }
 

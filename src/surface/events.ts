@@ -1,11 +1,12 @@
 // Who is told what. Handlers outlive engines: each engine that starts tells those events that somebody listens to.
 
 import type {
-  Conflict, ConnectionState, DeviceState, MessageStatus, MessageView, SolConnectSDK as Engine, SyncEvents, SyncProgress, SyncStats,
+  Conflict, ConnectionState, DeviceState, MessageStatus, MessageView, SyncEvents, SyncProgress, SyncStats,
 } from '../solconnect_sync.js';
 import { functionOf, unknownName } from './arguments.js';
 import { errorOf, type SyncError } from './errors.js';
 import { type Message, messageOf } from './message.js';
+import type { Port, TabState } from './port.js';
 
 /**
  * What each event tells. The names of the first protocol, such as `onStatusChanged`, work too: their handlers get the same
@@ -55,6 +56,8 @@ export interface SdkEvents {
   sessionInvited: { sessionId: string; peerWallet: string };
   /** Another wallet is connected now, or none (`null`): by a call, or because the person switched in the wallet itself. */
   walletChanged: { address: string | null };
+  /** This tab has another role among those of its wallet, or, while it waits for its turn, another number of calls that wait with it. See `getTabRole`. */
+  tabChanged: TabState;
 }
 
 type EventName = keyof SdkEvents;
@@ -77,6 +80,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   warning: ['error'],
   sessionInvited: ['sessionId', 'peerWallet'],
   walletChanged: ['address'],
+  tabChanged: ['role', 'waitingCallCount'],
 };
 
 type Handler = (...values: never[]) => void;
@@ -92,7 +96,7 @@ const oldName = (name: EventName): string => `on${name[0]?.toUpperCase()}${name.
 /** Adds, removes and tells the handlers of an SDK. */
 export class Listeners {
   #listeners: readonly Listener[] = [];
-  #engine: Engine | null = null;
+  #engine: Port | null = null;
   /** What the engine tells already. */
   #forwarded = new Set<EventName>();
 
@@ -116,7 +120,7 @@ export class Listeners {
   }
 
   /** From now on events come from this engine, or from none. */
-  attach(engine: Engine | null): void {
+  attach(engine: Port | null): void {
     this.#engine = engine;
     this.#forwarded = new Set();
     for (const { event } of this.#listeners) this.#forward(nameOf(event));
@@ -124,7 +128,7 @@ export class Listeners {
 
   #forward(name: EventName): void {
     const engine = this.#engine;
-    if (!engine || name === 'walletChanged' || this.#forwarded.has(name)) return;
+    if (!engine || name === 'walletChanged' || name === 'tabChanged' || this.#forwarded.has(name)) return;
     this.#forwarded.add(name);
     const place = (FIELDS[name] as readonly string[]).indexOf('error');
     const tell = (...values: unknown[]): void => {

@@ -8,13 +8,14 @@ import { Directory } from './directory.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
 import { load } from './load.js';
+import { Port, type PortHost } from './port.js';
 import { openWallet, type OpenWallet } from './wallets.js';
 
-/** A wallet with its running engine. */
+/** A wallet with its engine, in this tab or another. */
 export interface Account {
   readonly address: string;
   readonly kind: WalletInfo['kind'];
-  readonly engine: wasm.SolConnectSDK;
+  readonly engine: Port;
   /** What can sign; `null` where only the address is known, since the last visit. */
   readonly wallet: OpenWallet | null;
   /** Ends with the wallet's own news. */
@@ -25,7 +26,7 @@ export interface Account {
 export type Choice = { readonly given: unknown } | 'local' | 'last';
 
 /** Who is told which engine runs. */
-type Audience = readonly [Listeners, ...{ attach(engine: wasm.SolConnectSDK | null): void }[]];
+type Audience = readonly [Listeners, ...{ attach(engine: Port | null): void }[]];
 
 /** No wallet that an application gives is one of these. */
 const KEYS = { local: Symbol('local'), last: Symbol('last') } as const;
@@ -52,14 +53,19 @@ export class Lifecycle {
   /** Wallets that are being opened. */
   #opening: { readonly directory: Directory | null; readonly calls: Map<unknown, Promise<Opened>> } = { directory: null, calls: new Map() };
   #isOffline = false;
+  /** How often the wallet that is connected was logged out before. */
+  #logouts: Promise<number> = Promise.resolve(0);
   /** The address of the wallet that was connected last, also where it has left. */
   #last: string | null = null;
   #audience: Audience;
-  #onAccount: (account: Account | null) => void;
+  #onAccount: (account: Account | null, isRenewed: boolean) => void;
   #onDeparture: () => void;
 
-  /** `onAccount` is told which account runs, `onDeparture` that the one that runs is about to leave, or stays after all. */
-  constructor(config: Config, audience: Audience, onAccount: (account: Account | null) => void, onDeparture: () => void) {
+  /**
+   * `onAccount` is told which account runs, or, with `isRenewed`, that of the one that runs news may have been missed; `onDeparture` that
+   * it is about to leave, or stays after all.
+   */
+  constructor(config: Config, audience: Audience, onAccount: (account: Account | null, isRenewed: boolean) => void, onDeparture: () => void) {
     this.#config = config;
     this.#audience = audience;
     this.#onAccount = onAccount;
@@ -151,15 +157,17 @@ export class Lifecycle {
   }
 
   /** Disconnects the wallet; with `wipe`, all that is stored of it here is deleted, also where it left by itself. */
-  async disconnect(wipe: boolean): Promise<void> {
+  async disconnect(wipe: boolean, inAllTabs: boolean): Promise<void> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     this.#turn += 1;
     const ready = this.#ready;
     await this.#leave(async (leave) => {
       const directory = await ready;
       await this.#enqueue(async () => {
+        const account = inAllTabs ? this.#account : null;
+        account?.engine.tellGone();
         await leave();
-        await directory.forgetLast();
+        await (account ? directory.logout(account.address) : directory.forgetLast());
         if (!wipe) return;
         if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
         await directory.wipe(this.#last);
@@ -247,7 +255,7 @@ export class Lifecycle {
     const isSame = this.#account?.address === address;
     if (isSame && wallet && this.#account?.wallet === wallet) return;
     if (!isSame) await this.#replace(null);
-    const engine = this.#account?.engine ?? (await this.#start(address));
+    const engine = this.#account?.engine ?? (await this.#start(address, directory));
     this.#account?.unwatch();
     const account: Account = { address, kind, engine, wallet, unwatch: () => {} };
     await this.#replace(account);
@@ -257,27 +265,44 @@ export class Lifecycle {
       const { code, message, cause } = errorOf(thrown);
       this.#warn(new SyncError(code, `another account that is chosen in the wallet will not be noticed: ${message}`, { cause }));
     }
-    directory.remember(address, kind).catch((thrown: unknown) => this.#warn(thrown));
+    this.#logouts = directory.remember(address, kind);
+    this.#logouts.catch((thrown: unknown) => this.#warn(thrown));
   }
 
-  async #start(address: string): Promise<wasm.SolConnectSDK> {
-    const engine = new wasm.SolConnectSDK({ ...this.#config, databaseName: `${this.#config.databaseName}/${address}` });
+  async #start(address: string, directory: Directory): Promise<Port> {
+    const ofPort = (work: () => void) => (): void => {
+      if (this.#account?.engine === port) work();
+    };
+    // What is stored is for the tab to forget that was told to.
+    const gone = ofPort(() => {
+      this.#turn += 1;
+      this.#leave((leave) => this.#enqueue(leave)).catch((thrown: unknown) => this.#warn(thrown));
+    });
+    const host: PortHost = {
+      tabChanged: (state) => this.#audience[0].emit('tabChanged', state),
+      warn: (error) => this.#warn(error),
+      renewed: ofPort(() => this.#onAccount(this.#account, true)),
+      gone,
+      returns: async () => {
+        const isOut = await Promise.all([this.#logouts, directory.logouts(address)]).then(([before, now]) => before !== now, () => false);
+        if (isOut) gone();
+        return !isOut;
+      },
+    };
+    const port = new Port(this.#config, address, this.#isOffline, host);
     // First: it may have something to tell of its start.
-    this.#attach(engine);
+    this.#attach(port);
     try {
-      unwrap(adopt(await engine.initialize()));
-      if (this.#isOffline) engine.setOffline(true);
-      unwrap(adopt(await engine.connectWallet(address)));
-      return engine;
+      unwrap(adopt(await port.initialize()));
+      return port;
     } catch (thrown) {
       this.#attach(null);
-      await engine.cleanup();
-      engine.free();
+      await port.cleanup();
       throw thrown;
     }
   }
 
-  #attach(engine: wasm.SolConnectSDK | null): void {
+  #attach(engine: Port | null): void {
     for (const listening of this.#audience) listening.attach(engine);
   }
 
@@ -286,12 +311,11 @@ export class Lifecycle {
     const former = this.#account;
     this.#account = account;
     if (account) this.#last = account.address;
-    if (former?.address !== account?.address) this.#onAccount(account);
+    if (former?.address !== account?.address) this.#onAccount(account, false);
     if (former && former.engine !== account?.engine) {
       this.#attach(null);
       former.unwatch();
       await former.engine.cleanup();
-      former.engine.free();
     }
   }
 

@@ -14,13 +14,13 @@ import { Changes } from './changes.js';
 import { Conversations, type ConversationList } from './conversations.js';
 import { type Message, messageOf } from './message.js';
 import { type MessageList, type MessageListOptions, MessageLists } from './messages.js';
+import type { Port as Engine, TabRole } from './port.js';
 import { Reasons } from './reasons.js';
 import { type Invitation, invitationOf, type Session, sessionOf } from './session.js';
 import type { Source, StoredSession } from './source.js';
 import { Subscriptions } from './subscriptions.js';
 import type { WalletSource } from './wallets.js';
 
-type Engine = wasm.SolConnectSDK;
 type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 /** What calls take that can be long. When the signal is aborted, the call answers `CALL_ABORTED`; what it had begun may still happen. */
@@ -42,7 +42,10 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  *
  * Asynchronous methods resolve with a `Result` and never reject; what a method calls its errors are the `code`s of `error`
  * there. Every method that needs a wallet answers `SDK_NOT_INITIALIZED` before `initialize` and `WALLET_NOT_CONNECTED` before
- * a wallet is connected. Methods may be taken off the object (`const { sendMessage } = sdk`). Overlapping calls of
+ * a wallet is connected, and `STORAGE_BLOCKED` where no tab could open the storage for two minutes: then nothing of it was done.
+ *
+ * All tabs and workers of an origin that connect a wallet are one device: whatever the methods below say of this device holds in
+ * each of them, and events, lists and getters tell the same everywhere. Methods may be taken off the object (`const { sendMessage } = sdk`). Overlapping calls of
  * `initialize`, `cleanup`, `connectWallet`, `disconnectWallet` and `logout` end in what the last one asked for; the others
  * answer `CALL_SUPERSEDED`. All times are in milliseconds, unless a name says otherwise.
  *
@@ -73,9 +76,10 @@ export class SolConnectSDK {
    */
   constructor(config?: SdkConfig) {
     this.#reasons = new Reasons(() => this.#lifecycle.relay, (error) => this.#listeners.emit('warning', { error }));
-    this.#lifecycle = new Lifecycle(configOf(config).config, [this.#listeners, this.#changes, this.#reasons], (account) => {
-      this.#changes.tellWallet();
+    this.#lifecycle = new Lifecycle(configOf(config).config, [this.#listeners, this.#changes, this.#reasons], (account, isRenewed) => {
+      if (!isRenewed) this.#changes.tellWallet();
       this.#subscriptions.attach(account);
+      if (isRenewed) return;
       this.#listeners.emit('walletChanged', { address: account?.address ?? null });
     }, () => this.#changes.tellWallet());
     this.on('connectionChanged', ({ state }) => this.#reasons.take(state));
@@ -124,9 +128,10 @@ export class SolConnectSDK {
    *
    * Errors: `SDK_NOT_INITIALIZED`; of the wallet `WALLET_NOT_FOUND` (also for `undefined` and `null`), `WALLET_REJECTED`,
    * `WALLET_LOCKED`, `WALLET_UNSUPPORTED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, with the
-   * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `PROFILE_IN_USE` where
-   * another tab keeps it for more than 3 seconds, `STORAGE_FOREIGN`, `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`,
-   * `STORAGE_ERROR`; `CALL_SUPERSEDED`, `CALL_ABORTED`.
+   * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `STORAGE_FOREIGN`,
+   * `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`; of other tabs `CONFIG_MISMATCH` where one has the wallet
+   * open with another relay, transport or strategy, `TAB_OUTDATED` where one runs a newer version that does not understand this
+   * one; `CALL_SUPERSEDED`, `CALL_ABORTED`.
    *
    * @example
    * ```ts
@@ -142,16 +147,19 @@ export class SolConnectSDK {
   }
 
   /**
-   * Disconnects it: from the call on nothing can be read or written until the next, and lists are empty. What is stored stays.
+   * Disconnects it in this tab: from the call on nothing can be read or written until the next, and lists are empty. What is stored stays.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
    */
   disconnectWallet(): Promise<Result<null>> {
-    return this.logout();
+    return settle(async () => {
+      await this.#lifecycle.disconnect(false, false);
+      return null;
+    });
   }
 
   /**
-   * Disconnects the wallet. With `wipe`, everything that this browser stores of it is deleted: messages, what is queued and
+   * Disconnects the wallet in all tabs of this browser. With `wipe`, everything that this browser stores of it is deleted: messages, what is queued and
    * was not sent, and of a local wallet the keys, which nobody can make again. Where none is connected any more (the person
    * left it in the wallet itself, or a wipe failed), that is the wallet that was connected last.
    *
@@ -165,7 +173,7 @@ export class SolConnectSDK {
   logout(options?: { wipe?: boolean }): Promise<Result<null>> {
     return settle(async () => {
       const { wipe = false } = optionsOf('the options', options, ['wipe']);
-      await this.#lifecycle.disconnect(flagOf('wipe', wipe));
+      await this.#lifecycle.disconnect(flagOf('wipe', wipe), true);
       return null;
     });
   }
@@ -175,7 +183,7 @@ export class SolConnectSDK {
    * may be the peer: a session of notes.
    *
    * Errors: `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED`, `LIMIT_REACHED` at 1,000 sessions,
-   * `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * `STORAGE_FULL`, `STORAGE_ERROR`.
    *
    * @example
    * ```ts
@@ -189,7 +197,7 @@ export class SolConnectSDK {
   /**
    * Ends a session and its auto-sync. What is queued is still sent.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`.
    */
   endSession(sessionId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.endSession(sessionId));
@@ -216,8 +224,7 @@ export class SolConnectSDK {
   /**
    * Forgets an invitation on this device, until its peer writes more. The peer is not told.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION` where there is no such invitation, `STORAGE_FULL`, `STORAGE_ERROR`,
-   * `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION` where there is no such invitation, `STORAGE_FULL`, `STORAGE_ERROR`.
    */
   declineSession(sessionId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.declineSession(sessionId));
@@ -228,7 +235,7 @@ export class SolConnectSDK {
    * (`WALLET_BLOCKED`), until `unblockWallet`. What is stored stays. The wallet is not told.
    *
    * Errors: `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `LIMIT_REACHED` at 1,000 blocked wallets, `STORAGE_FULL`,
-   * `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * `STORAGE_ERROR`.
    */
   blockWallet(wallet: string): Promise<Result<null>> {
     return this.#call((engine) => engine.blockWallet(wallet));
@@ -260,7 +267,7 @@ export class SolConnectSDK {
    * Errors: `INVALID_ARGUMENT` (also for an `id` of the form that the SDK gives in this session), `UNKNOWN_SESSION`,
    * `INVALID_MESSAGE_FORMAT` (an empty text, an id or media type of the wrong length), `MESSAGE_TOO_LARGE`, `MESSAGE_ID_TAKEN`
    * where other content has this id, `OUTBOX_FULL` at 10,000 waiting messages, `LIMIT_REACHED`, `STORAGE_FULL`,
-   * `STORAGE_ERROR`, `PROFILE_IN_USE`. What the relay refuses later is told by `statusChanged`, as `failed` with the error.
+   * `STORAGE_ERROR`. What the relay refuses later is told by `statusChanged`, as `failed` with the error.
    *
    * @example
    * ```ts
@@ -296,7 +303,7 @@ export class SolConnectSDK {
    * used again.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `MESSAGE_SENT` for what is sent or on its way (delete it instead), `STORAGE_FULL`,
-   * `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * `STORAGE_ERROR`.
    */
   cancelMessage(messageId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.cancelMessage(messageId));
@@ -424,7 +431,7 @@ export class SolConnectSDK {
    * `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`,
    * `NOT_ANNOUNCED`; at once where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
    * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile
-   * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`, `CALL_ABORTED`. What is queued stays queued.
+   * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`. What is queued stays queued.
    */
   syncMessages(sessionId?: string, options?: Abortable): Promise<Result<number>> {
     return this.#sync((engine) => abortable(engine.syncMessages(sessionId), abortSignalOf(options)));
@@ -442,7 +449,7 @@ export class SolConnectSDK {
   /**
    * Syncs a session every `intervalMs`: 250 milliseconds to a day, by default the `syncIntervalMs` of the configuration.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    */
   enableAutoSync(sessionId: string, intervalMs?: number): Promise<Result<null>> {
     return this.#call((engine) => engine.enableAutoSync(sessionId, intervalMs));
@@ -451,7 +458,7 @@ export class SolConnectSDK {
   /**
    * Ends that; also where it was off.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    */
   disableAutoSync(sessionId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.disableAutoSync(sessionId));
@@ -465,6 +472,17 @@ export class SolConnectSDK {
   /** The connection to the relay. No further errors. */
   getConnectionStatus(): Result<ConnectionState> {
     return this.#read((engine) => engine.getConnectionStatus());
+  }
+
+  /**
+   * What this tab is among those of the connected wallet, whose API is the same: `owner` has the storage and the connection,
+   * `follower` works through the owner, `joining` waits for one, `blocked` is to own and waits for the storage, which a frozen
+   * tab holds, `refused` cannot follow the owner (a warning says why). `tabChanged` tells of the next one.
+   *
+   * No further errors.
+   */
+  getTabRole(): Result<TabRole> {
+    return this.#read(({ tabState }) => ({ success: true, data: tabState.role }));
   }
 
   /**
@@ -526,7 +544,7 @@ export class SolConnectSDK {
   /**
    * Forgets the stored log of a session, not what is queued. The relay is not asked for it again.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`.
    */
   clearStoredMessages(sessionId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.clearStoredMessages(sessionId));
@@ -546,7 +564,7 @@ export class SolConnectSDK {
    * deletions. Sessions of other wallets are skipped.
    *
    * Errors: `INVALID_ARGUMENT` (no export, or one of another version), `INVALID_MESSAGE_FORMAT` where the messages do not follow
-   * what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`, `CALL_ABORTED`.
+   * what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`.
    *
    * @example
    * ```ts
@@ -574,7 +592,7 @@ export class SolConnectSDK {
    * one), which only applications and other clients can give, one of them is meant, and which one is not promised: give ids
    * that nobody else gives.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`, `PROFILE_IN_USE`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`.
    */
   markMessageAsRead(messageId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.markMessageAsRead(messageId));

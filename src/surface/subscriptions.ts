@@ -1,11 +1,12 @@
-// Who is told of arriving messages, from where on, over the lives of engines.
+// Who is told of arriving messages, from where on, over the lives of engines and over takeovers between tabs.
 
-import type { EngineError, SolConnectSDK as Engine, Subscription } from '../solconnect_sync.js';
+import type { EngineError, Subscription } from '../solconnect_sync.js';
 import { invalid, textOf } from './arguments.js';
 import type { Changes } from './changes.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Account } from './lifecycle.js';
 import { type Message, messageOf } from './message.js';
+import type { Port } from './port.js';
 import { sessionOf } from './source.js';
 
 /** Messages that are read at once where a subscription begins in the past. */
@@ -46,7 +47,9 @@ class Subscriber {
 export class Subscriptions {
   #subscribers = new Set<Subscriber>();
   /** The one that runs: one that was freed may not be called. */
-  #engine: Engine | null = null;
+  #engine: Port | null = null;
+  /** Counts how often all began to follow anew: what an earlier one hears comes too late. */
+  #life = 0;
   /** Those whose session is not stored: what was stored of it is wiped. They hear it when it is started again. */
   #waiting = new Set<Subscriber>();
   #stopWaiting: (() => void) | null = null;
@@ -65,8 +68,11 @@ export class Subscriptions {
       throw invalid("from must be 'now', 'stored' or a sequence number");
     }
     const subscriber = new Subscriber(account.address, textOf('sessionId', sessionId), handler);
-    await this.#follow(account, subscriber, from === 'stored' ? 0 : (from as 'now' | number));
-    this.#checkRuns(account);
+    for (let life = -1; life !== this.#life;) {
+      life = this.#life;
+      await this.#follow(account, subscriber, placeOf(subscriber) || (from === 'stored' ? 0 : (from as 'now' | number)));
+      this.#checkRuns(account);
+    }
     this.#subscribers.add(subscriber);
     return {
       unsubscribe: () => {
@@ -78,9 +84,10 @@ export class Subscriptions {
     };
   }
 
-  /** Another engine runs: those of its wallet hear it, and first what was stored since they heard the one before. */
+  /** Another engine runs, or other tabs' news were missed: those of its wallet hear it, and first what was stored since they heard the one before. */
   attach(account: Account | null): void {
     this.#engine = account?.engine ?? null;
+    this.#life += 1;
     for (const subscriber of this.#subscribers) {
       this.#wait(subscriber, false);
       if (account?.address === subscriber.wallet) this.#resume(account, subscriber);
@@ -88,7 +95,7 @@ export class Subscriptions {
   }
 
   #resume(account: Account, subscriber: Subscriber): void {
-    this.#follow(account, subscriber, Math.max(subscriber.position, subscriber.start)).catch((thrown: unknown) => {
+    this.#follow(account, subscriber, placeOf(subscriber)).catch((thrown: unknown) => {
       const error = errorOf(thrown);
       // Where this engine has gone too, the next one tells it.
       if (this.#engine !== account.engine || subscriber.isEnded) return;
@@ -122,6 +129,7 @@ export class Subscriptions {
   /** Tells what is stored after a sequence number, and then what arrives. */
   async #follow(account: Account, subscriber: Subscriber, from: 'now' | number): Promise<void> {
     const { engine, address } = account;
+    const life = this.#life;
     const ask = async <T>(call: () => EngineResult<T> | Promise<EngineResult<T>>): Promise<T> => {
       this.#checkRuns(account);
       return unwrap(adopt(await call()));
@@ -129,14 +137,17 @@ export class Subscriptions {
     const { sessionId } = subscriber;
     // What arrives while the past is being read.
     let waiting: Message[] | null = from === 'now' ? null : [];
+    subscriber.leave();
     const subscription = await ask(() => engine.subscribeToMessages(sessionId, (view) => {
       const message = messageOf(view, address);
+      if (life !== this.#life) return;
       if (waiting) waiting.push(message);
       else subscriber.tell(message);
     }));
-    subscriber.leave = () => subscription.unsubscribe();
-    // It may have been ended meanwhile.
-    if (subscriber.isEnded) subscriber.leave();
+    const leave = (): void => subscription.unsubscribe();
+    // It may have been ended meanwhile, or have begun anew.
+    if (subscriber.isEnded || life !== this.#life) leave();
+    else subscriber.leave = leave;
     try {
       const newest = (await ask(() => engine.getStoredMessages(sessionId, 1, Number.MAX_SAFE_INTEGER)))[0]?.sequenceNumber ?? 0;
       if (from === 'now') {
@@ -144,11 +155,11 @@ export class Subscriptions {
       } else {
         const own = await ask(() => engine.getDeviceId());
         subscriber.position = from;
-        for (let place = from; place < newest && !subscriber.isEnded; place += PAGE_MESSAGES) {
+        for (let place = from; place < newest && !subscriber.isEnded && life === this.#life; place += PAGE_MESSAGES) {
           // At most so many entries are behind `place`, so the last ones before its end are all of them.
           const page = await ask(() => engine.getStoredMessages(sessionId, PAGE_MESSAGES, place + PAGE_MESSAGES + 1));
           for (const view of page) {
-            if (view.deviceId !== own && (view.sequenceNumber ?? 0) > place) subscriber.tell(messageOf(view, address));
+            if (view.deviceId !== own && (view.sequenceNumber ?? 0) > place && life === this.#life) subscriber.tell(messageOf(view, address));
           }
         }
       }
@@ -162,8 +173,11 @@ export class Subscriptions {
       throw thrown;
     } finally {
       // What another engine heard is told with all that was stored before it.
-      if (this.#engine === engine) for (const message of waiting ?? []) subscriber.tell(message);
+      if (life === this.#life) for (const message of waiting ?? []) subscriber.tell(message);
       waiting = null;
     }
   }
 }
+
+/** The sequence number that it has heard all before. */
+const placeOf = ({ position, start }: Subscriber): number => Math.max(position, start);
