@@ -28,6 +28,8 @@ const state = {
   phase: 'starting', // starting, ready, stopped
   error: null,
   warning: null,
+  role: 'joining', // among the tabs of this device
+  waitingCalls: 0,
   deviceId: null,
   wallet: null,
   sessionId: null,
@@ -60,7 +62,8 @@ async function start() {
     sdk = await initializeSDK({ relayEndpoint, databaseName: me.database, conflictResolutionStrategy: strategy });
     listen();
     must(await sdk.initialize());
-    must(sdk.setOffline(state.offline));
+    // One of several tabs leaves the device as it is.
+    if (state.offline) must(sdk.setOffline(true));
     must(await sdk.connectWallet(await createLocalWallet(WALLETS[me.wallet].database)));
     const session = must(await sdk.startSession({ peerWallet }));
     state.sessionId = session.session_id;
@@ -106,6 +109,10 @@ function listen() {
     // A refused message is no longer shown: its writer hears why.
     if (status === 'failed') state.warning = asError(error);
     refresh();
+  });
+  sdk.on('onTabChanged', (role, waitingCalls) => {
+    Object.assign(state, { role, waitingCalls });
+    report();
   });
   sdk.on('onWarning', (error) => {
     state.warning = asError(error);
@@ -157,6 +164,8 @@ async function readAll() {
   state.clock = session.vectorClock;
   if (status.success) state.durability = status.data.durability;
   if (connection.success) state.connection = connection.data;
+  // Another tab of this device may have set it.
+  state.offline = state.connection === 'offline';
   state.deviceId = session.deviceId;
   state.messages = stored.data.filter((message) => message.sequenceNumber !== undefined).slice(-state.limit);
   state.waiting = stored.data.filter((message) => message.sequenceNumber === undefined);
@@ -185,8 +194,9 @@ const report = throttled(() => {
     deleted: message.deleted,
     versions: message.versions.map((version) => ({ ...version, text: snippet(version.text, REPORTED_TEXT) })),
   }));
-  const { phase, error, deviceId, wallet, connection, offline, queued, cursor, clock } = state;
-  parent.postMessage({ from: 'device', name: me.name, phase, error, deviceId, wallet, connection, offline, queued, cursor, clock, messages }, location.origin);
+  const { phase, error, role, waitingCalls, deviceId, wallet, connection, offline, queued, cursor, clock } = state;
+  const says = { from: 'device', name: me.name, phase, error, role, waitingCalls, deviceId, wallet, connection, offline, queued, cursor, clock, messages };
+  parent.postMessage(says, location.origin);
 }, 100);
 
 const actions = {
@@ -234,7 +244,10 @@ async function act(name, ...args) {
 addEventListener('message', async (event) => {
   if (event.origin !== location.origin || event.source !== parent) return;
   const { command, args = [] } = event.data ?? {};
-  if (command === 'names') {
+  if (command === 'freeze' || command === 'resume') {
+    // What a browser tells a page before it freezes it, and when it goes on.
+    document.dispatchEvent(new Event(command));
+  } else if (command === 'names') {
     state.names = args[0];
     changed();
   } else if (Object.hasOwn(actions, command)) {

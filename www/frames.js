@@ -45,13 +45,17 @@ export function createFrames({ host, tabs, changed, announce }) {
 
   function mount(frame) {
     const { device, report } = frame;
-    const query = new URLSearchParams({ name: device.name, peer: common.addresses[device.peer], strategy: common.strategy });
-    if (report?.offline) query.set('offline', '1');
     frame.alive = true;
-    frame.iframe = el('iframe', { title: device.label, src: `device.html?${query}` });
+    frame.iframe = iframeOf(device, device.label, report?.offline ? { offline: '1' } : {});
     frame.screen.replaceChildren(frame.iframe);
     frame.named = null;
     label(frame);
+  }
+
+  /** A page of a device. */
+  function iframeOf(device, title, more) {
+    const query = new URLSearchParams({ name: device.name, peer: common.addresses[device.peer], strategy: common.strategy, ...more });
+    return el('iframe', { title, src: `device.html?${query}` });
   }
 
   function label(frame) {
@@ -109,6 +113,7 @@ export function createFrames({ host, tabs, changed, announce }) {
 
   return {
     all,
+    iframeOf,
     command,
     kill,
     restore,

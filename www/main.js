@@ -7,6 +7,7 @@ import { el, throttled } from './dom.js';
 import { createFrames } from './frames.js';
 import { createGuide } from './guide.js';
 import { modelOf } from './model.js';
+import { createPanes } from './panes.js';
 
 const PAGE_LOCK = 'solconnect-demo-page';
 const LEAVE_MS = 2500; // for the page that was here before a reload
@@ -35,12 +36,14 @@ const update = throttled(() => {
   clocks.update(model);
   conflicts.update(model);
   guide.update(model);
+  panes.update();
   hearRelay(model);
 }, 60);
 
 const frames = createFrames({ host: $('devices'), tabs: $('tabs'), changed: update, announce });
 const clocks = createClocks({ lanes: $('lanes'), detail: $('lanes-detail'), matrix: $('matrix') });
 const conflicts = createConflicts({ says: $('conflicts-says'), cards: $('cards'), more: $('cards-more'), strategy, command: frames.command, announce });
+const panes = createPanes({ host: $('panes'), opener: $('open-panes'), frames, announce });
 const guide = createGuide({ steps: $('steps'), more: $('more'), frames, announce });
 
 /** Every device says on its own screen that the relay is away; aloud it is said once for all. */
@@ -68,6 +71,7 @@ async function start() {
     const addresses = {};
     for (const [wallet, { database }] of Object.entries(WALLETS)) addresses[wallet] = String((await createLocalWallet(database)).publicKey);
     frames.start({ addresses, strategy: strategy.value });
+    panes.start();
   } catch (error) {
     fail(error);
   }

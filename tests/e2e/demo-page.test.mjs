@@ -75,6 +75,38 @@ test('the demo survives offline writing, a kill and hostile text', { timeout: 12
   assert.deepEqual(complaints, [], 'no error, and nothing that the policy forbids (T19)');
 });
 
+test('two more tabs of a device go on when their owner is frozen or closed', { timeout: 120_000 }, async (t) => {
+  const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
+  t.after(() => page.close());
+  await page.getByRole('button', { name: 'Open two more tabs of Alice’s laptop' }).click();
+  const pane = (number) => page.locator(`[data-pane="${number}"]`);
+  const inside = (number) => page.frameLocator(`[data-pane="${number}"] iframe`);
+  for (const number of [1, 2]) await pane(number).getByText('Works through the owner').waitFor({ timeout: 20_000 });
+  await page.getByText('Alice’s laptop above is tab 1: owns storage and connection.').waitFor();
+  const say = async (where, text) => {
+    await where.locator('#text').fill(text);
+    await where.locator('#text').press('Enter');
+  };
+  await say(inside(1), 'from the second tab');
+  await inside(2).getByText('from the second tab', { exact: true }).waitFor({ timeout: 20_000 });
+  await device('bob-phone').getByText('from the second tab', { exact: true }).waitFor({ timeout: 20_000 });
+
+  // The first one goes, one of the others owns.
+  await page.getByRole('button', { name: 'Kill Alice’s laptop' }).click();
+  const owner = page.locator('[data-pane]', { has: page.getByText('Owns storage and connection') });
+  await owner.waitFor({ timeout: 20_000 });
+  const number = Number(await owner.getAttribute('data-pane'));
+  await pane(number).getByRole('button', { name: /^Freeze/ }).click();
+  await pane(3 - number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
+  await say(inside(3 - number), 'while the other is frozen');
+  await device('bob-phone').getByText('while the other is frozen', { exact: true }).waitFor({ timeout: 20_000 });
+  await pane(number).getByRole('button', { name: /^Thaw/ }).click();
+  await inside(number).getByText('while the other is frozen', { exact: true }).waitFor({ timeout: 20_000 });
+  await pane(3 - number).getByRole('button', { name: /^Close/ }).click();
+  await pane(number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
+  assert.deepEqual(complaints, []);
+});
+
 test('on a phone nothing is wider than the screen', { timeout: 60_000 }, async (t) => {
   const { page, complaints } = await openDemo({ width: 360, height: 740 });
   t.after(() => page.close());

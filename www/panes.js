@@ -1,0 +1,111 @@
+// Two more tabs of one of the devices, side by side: which tab owns, and what becomes of the others when that one is frozen or closed.
+
+import { DEVICES } from './cast.js';
+import { el } from './dom.js';
+
+const device = DEVICES.find(({ name }) => name === 'alice-laptop');
+const ROLES = {
+  owner: 'Owns storage and connection',
+  follower: 'Works through the owner',
+  joining: 'Waits for an owner',
+  blocked: 'Waits for the storage',
+  refused: 'Cannot take part',
+};
+
+export function createPanes({ host, opener, frames, announce }) {
+  const panes = [1, 2].map(build);
+  const above = el('p', { class: 'pane-above', hidden: true });
+  opener.addEventListener('click', () => {
+    opener.hidden = true;
+    above.hidden = false;
+    host.before(above);
+    host.append(...panes.map(({ article }) => article));
+    for (const pane of panes) open(pane);
+    update();
+  });
+
+  function build(number) {
+    const title = `Tab ${number + 1} of ${device.label}`;
+    const role = el('span', { class: 'role' });
+    const freeze = el('button', { type: 'button', class: 'secondary kill', onclick: () => (pane.isFrozen ? thaw(pane) : freezeNow(pane)) });
+    const close = el('button', { type: 'button', class: 'secondary kill', onclick: () => (pane.iframe ? shut(pane) : open(pane)) });
+    const screen = el('div', { class: 'screen' });
+    const head = el('header', { class: 'device-head' }, el('h3', { id: `pane-${number}` }, title), role, freeze, close);
+    const article = el('article', { class: 'device', 'data-wallet': device.wallet, 'data-pane': number, 'aria-labelledby': `pane-${number}` }, head, screen);
+    const pane = { title, article, role, freeze, close, screen, iframe: null, isFrozen: false, report: null };
+    return pane;
+  }
+
+  function open(pane) {
+    Object.assign(pane, { iframe: frames.iframeOf(device, pane.title, { tab: '1' }), isFrozen: false, report: null });
+    pane.screen.replaceChildren(pane.iframe);
+    render(pane);
+  }
+
+  function shut(pane) {
+    pane.iframe.remove();
+    Object.assign(pane, { iframe: null, isFrozen: false, report: null });
+    render(pane);
+    announce(`${pane.title} was closed.`);
+  }
+
+  function freezeNow(pane) {
+    tell(pane, 'freeze');
+    pane.isFrozen = true;
+    pane.iframe.inert = true;
+    render(pane);
+    announce(`${pane.title} is frozen.`);
+  }
+
+  function thaw(pane) {
+    pane.isFrozen = false;
+    pane.iframe.inert = false;
+    tell(pane, 'resume');
+    render(pane);
+    announce(`${pane.title} goes on.`);
+  }
+
+  function tell(pane, command) {
+    pane.iframe.contentWindow.postMessage({ command }, location.origin);
+  }
+
+  function render(pane) {
+    const { report, iframe, isFrozen } = pane;
+    const says = !iframe ? 'Closed' : isFrozen ? 'Frozen' : roleOf(report);
+    if (pane.role.textContent !== says) pane.role.textContent = says;
+    pane.role.classList.toggle('is-owner', iframe !== null && !isFrozen && report?.role === 'owner');
+    pane.article.classList.toggle('is-frozen', isFrozen);
+    pane.article.classList.toggle('is-killed', !iframe);
+    for (const [button, label] of [[pane.freeze, isFrozen ? 'Thaw' : 'Freeze'], [pane.close, iframe ? 'Close' : 'Open']]) {
+      if (button.textContent !== label) button.textContent = label;
+      button.setAttribute('aria-label', `${label} ${pane.title}`);
+    }
+    pane.freeze.disabled = !iframe;
+  }
+
+  addEventListener('message', (event) => {
+    if (event.origin !== location.origin || event.data?.from !== 'device') return;
+    const pane = panes.find(({ iframe }) => iframe && event.source === iframe.contentWindow);
+    if (!pane) return;
+    pane.report = event.data;
+    render(pane);
+  });
+
+  function update() {
+    const { alive, report } = frames.all.get(device.name);
+    const says = `${device.label} above is tab 1: ${alive ? roleOf(report).toLowerCase() : 'killed'}.`;
+    if (above.textContent !== says) above.textContent = says;
+  }
+
+  return {
+    start: () => {
+      opener.disabled = false;
+    },
+    update,
+  };
+}
+
+function roleOf(report) {
+  const waiting = report?.waitingCalls > 0 && ['joining', 'blocked'].includes(report.role) ? `, ${report.waitingCalls} calls in memory` : '';
+  return `${ROLES[report?.role] ?? ROLES.joining}${waiting}`;
+}
