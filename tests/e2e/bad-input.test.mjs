@@ -118,17 +118,6 @@ test('what counts without init() throws SDK_NOT_INITIALIZED', { timeout: 60_000 
   assert.deepEqual(codes, Array(2).fill('SDK_NOT_INITIALIZED'));
 });
 
-test('a database is open in one tab at a time (I23)', { timeout: 60_000 }, async (t) => {
-  const { device } = cast(t, stage);
-  const first = await device('alice', { offline: true });
-  await first.send('mine');
-  await assert.rejects(device('alice', { name: first.name, offline: true }), /PROFILE_IN_USE/);
-  await first.close();
-  const second = await device('alice', { name: first.name });
-  const list = await converge([second], 1);
-  assert.equal(list[0].text, 'mine');
-});
-
 test('syncMessages without a relay fails and leaves messages queued', { timeout: 60_000 }, async (t) => {
   const wire = await startWire(stage.relay.port);
   const endpoint = wire.endpoint;

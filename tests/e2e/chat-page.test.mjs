@@ -442,14 +442,31 @@ test('a text that is too long is counted and cannot be sent', { timeout: 60_000 
   assert.deepEqual(alice.complaints, []);
 });
 
-test('a second window of the same person says why it cannot open', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop);
-  const second = await alice.context.newPage();
-  await second.goto(`${relay.url}chat.html`);
-  await second.locator('#failure').filter({ hasText: 'PROFILE_IN_USE' }).waitFor({ timeout: 20_000 });
-  await alice.page.close();
-  await second.getByRole('button', { name: 'Try again' }).click();
-  await second.locator('#copy:enabled').waitFor();
+test('many windows of one person show the same and all can write', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = [await Person.open(t, desktop), await Person.open(t, desktop)];
+  await alice.start(bob.address);
+  const windows = [alice.page];
+  for (let count = 0; count < 3; count += 1) {
+    const page = await alice.context.newPage();
+    page.on('pageerror', (error) => alice.complaints.push(error.message));
+    await page.goto(`${relay.url}chat.html`);
+    await page.locator('#copy:enabled').waitFor({ state: 'attached', timeout: 30_000 });
+    await page.locator('#conversations button').first().click();
+    windows.push(page);
+  }
+  const write = async (page, text) => {
+    await page.locator('#write').fill(text);
+    await page.locator('#write').press('Enter');
+  };
+  const seenEverywhere = async (text) => {
+    for (const page of windows) await page.locator('.row', { has: page.getByText(text, { exact: true }) }).waitFor({ timeout: 20_000 });
+  };
+  for (const [place, page] of windows.entries()) await write(page, `from window ${place}`);
+  for (const place of windows.keys()) await seenEverywhere(`from window ${place}`);
+  await windows.shift().close();
+  await write(windows[1], 'after the first was closed');
+  await seenEverywhere('after the first was closed');
+  assert.deepEqual(alice.complaints, []);
 });
 
 test('a package that is missing is told', { timeout: 60_000 }, async (t) => {

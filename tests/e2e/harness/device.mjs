@@ -17,14 +17,15 @@ export class Device {
   id = null;
   sessionId = null;
 
-  /** `endpoint` and `config` go to the SDK; `relay` serves the page. Without a `peer` it starts no session. */
-  constructor({ browser, relay, name, wallet, peer, config = {}, offline = false }) {
+  /** `endpoint` and `config` go to the SDK; `relay` serves the page. Without a `peer` it starts no session. `joins`: it is one more tab of a device. */
+  constructor({ browser, relay, name, wallet, peer, config = {}, offline = false, joins = false }) {
     this.name = name;
     this.browser = browser;
     this.relay = relay;
     this.wallet = wallet;
     this.peer = peer;
     this.offline = offline;
+    this.joins = joins;
     this.config = { relayEndpoint: relay.endpoint, databaseName: name, retryDelayMs: 50, ...config };
   }
 
@@ -45,7 +46,7 @@ export class Device {
 
   /** Starts the SDK in the page, which is loaded. */
   async start() {
-    const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline };
+    const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline, joins: this.joins };
     const opened = await within(`${this.name} opens`, this.page.evaluate((options) => globalThis.device.open(options), options));
     this.id = opened.deviceId;
     this.sessionId = opened.sessionId;

@@ -4,6 +4,7 @@ import * as sync from '/pkg/index.js';
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
   'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onStorageLost', 'onWarning',
+  'onTabChanged', 'onWalletChanged',
 ];
 
 const events = [];
@@ -67,15 +68,15 @@ globalThis.device = {
     return sessionId;
   },
 
-  /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard. */
-  async open({ config, wallet, peer, offline }) {
+  /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard; as one more tab of a device (`joins`) it leaves that as it is. */
+  async open({ config, wallet, peer, offline, joins }) {
     sdk = await sync.initializeSDK(config);
     for (const name of eventNames) sdk.on(name, (...args) => events.push([name, ...args.map(plain)]));
     must(await sdk.initialize());
-    must(sdk.setOffline(true));
+    if (!joins) must(sdk.setOffline(true));
     must(await sdk.connectWallet(await walletProvider(wallet)));
     if (peer) await this.enter(must(await sdk.startSession({ peerWallet: peer })));
-    if (!offline) must(sdk.setOffline(false));
+    if (!offline && !joins) must(sdk.setOffline(false));
     return { sessionId, deviceId: must(sdk.getDeviceId()) };
   },
 

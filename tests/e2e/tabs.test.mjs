@@ -1,0 +1,383 @@
+// All tabs of a device are one client: each has the whole API, whichever of them owns the storage, and whatever becomes of that one.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { launch } from './harness/engines.mjs';
+import { converge, duplicates, texts } from './harness/lists.mjs';
+import { startRelay } from './harness/relay.mjs';
+import { TabDevice } from './harness/tab-device.mjs';
+import { until } from './harness/wait.mjs';
+import { newWallet } from './harness/wallet.mjs';
+
+let relay;
+/** Alice's: only one of its tabs is seen at a time. */
+let browser;
+/** Bob's. */
+let elsewhere;
+
+before(async () => {
+  relay = await startRelay();
+  browser = await launch('chromium');
+  elsewhere = await launch('chromium');
+});
+
+after(async () => {
+  await elsewhere?.stop();
+  await browser?.stop();
+  await relay?.stop();
+});
+
+class OneTab extends TabDevice {
+  /** `without`: what its browser has not got. */
+  constructor({ without = [], ...options }) {
+    super(options);
+    this.without = without;
+  }
+
+  async start() {
+    await this.page.evaluate((without) => {
+      if (without.includes('locks')) Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });
+      if (without.includes('channel')) delete globalThis.BroadcastChannel;
+    }, this.without);
+    await super.start();
+  }
+
+  role() {
+    return this.call('getTabRole');
+  }
+
+  becomes(role, deadlineMs) {
+    return until(`the tab is ${role}`, async () => (await this.role()) === role, deadlineMs).catch(async (error) => {
+      throw new Error(`${error.message}; it was ${JSON.stringify(await this.events('onTabChanged'))}`);
+    });
+  }
+
+  /** Sends all at once, and does not wait for it: `sent` does. */
+  begin(texts) {
+    return this.page.evaluate((texts) => {
+      globalThis.sending = globalThis.device.sendAtOnce(texts);
+      globalThis.sending.catch(() => {});
+    }, texts);
+  }
+
+  sendings() {
+    return this.page.evaluate('globalThis.sending');
+  }
+
+  /** From now on its freezing comes without notice, as in browsers that give none. */
+  freezesSilently() {
+    return this.page.evaluate(() => addEventListener('freeze', (event) => event.stopImmediatePropagation(), { capture: true }));
+  }
+
+  /** What its list shows. */
+  shown() {
+    return this.page.evaluate(() => {
+      const { sdk, sessionId } = globalThis.device;
+      globalThis.list ??= sdk.messages(sessionId, { limit: 1_000 });
+      globalThis.endList ??= globalThis.list.subscribe(() => {});
+      return globalThis.list.getSnapshot().items.map(({ id, text, status, sequenceNumber }) => ({ id, text, status, sequenceNumber }));
+    });
+  }
+}
+
+let cases = 0;
+
+/** Alice's device, of which `open` opens one more tab, and Bob's. */
+function scene(t) {
+  cases += 1;
+  const [alice, bob] = [newWallet(), newWallet()];
+  const opened = [];
+  t.after(async () => {
+    for (const { page } of opened) if (page && !page.isGone) await page.close();
+  });
+  const open = async (options) => {
+    const tab = new OneTab(options);
+    opened.push(tab);
+    await tab.open();
+    return tab;
+  };
+  return {
+    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, config: { retryDelayMs: 50 }, ...more }),
+    openPeer: () => open({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice }),
+  };
+}
+
+const idsOf = (list) => list.map(({ id }) => id);
+
+/** All have these messages and show the same, also in their live lists; each was heard once by Bob, in the order in which it was sent. */
+async function agree(tabs, peer, ids) {
+  const list = await converge([...tabs, peer], ids.length);
+  assert.deepEqual(idsOf(list).sort(), [...ids].sort());
+  assert.deepEqual(duplicates(await peer.heardHere()), []);
+  for (const tab of tabs) {
+    let shown;
+    await until('the list shows it', async () => {
+      shown = await tab.shown();
+      return shown.length === ids.length && shown.every(({ status }) => status === 'delivered');
+    }).catch((error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(shown?.slice(-5))} of ${shown?.length}`);
+    });
+    assert.deepEqual(idsOf(shown), idsOf(list));
+  }
+  return list;
+}
+
+test('a second tab has the same API, lists and events', { timeout: 60_000 }, async (t) => {
+  const { open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const first = await open();
+  assert.equal(await first.role(), 'owner');
+  const second = await open();
+  assert.equal(second.id, first.id);
+  // The first one is hidden now, and gives way.
+  await second.becomes('owner');
+  await first.becomes('follower');
+  const { messageId } = await second.call('sendMessage', second.sessionId, 'from the second');
+  await second.call('editMessage', second.sessionId, messageId, 'edited in the second');
+  await first.call('sendMessage', first.sessionId, 'from the first');
+  await until('Bob has both', async () => (await peer.heardHere()).length === 2);
+  const [theirs] = await peer.send('from Bob');
+  for (const tab of [first, second]) {
+    await until('all has come', async () => (await tab.state()).cursor === 4 && (await tab.state()).queued === 0);
+    assert.deepEqual((await tab.list()).map(({ text }) => text), ['edited in the second', 'from the first', 'from Bob']);
+    assert.deepEqual(await tab.heardHere(), [theirs]);
+    await until('its status is told', async () => (await tab.events('onStatusChanged')).some(([, id, status]) => id === messageId && status === 'delivered'));
+    const statuses = (await tab.events('onStatusChanged')).filter(([, id, status]) => id === messageId && status === 'sent');
+    assert.equal(statuses.length, 1);
+    assert.equal((await tab.state()).connection, 'connected');
+    assert.equal((await tab.failure('sendMessage', 'no such session', 'text')).code, 'UNKNOWN_SESSION');
+    for (const getter of ['getDevices', 'getSyncStats']) {
+      assert.equal((await tab.failure(getter, 'no such session')).code, 'UNKNOWN_SESSION');
+      assert.equal((await tab.failure(getter, 5)).code, 'INVALID_ARGUMENT');
+    }
+  }
+  for (const [getter, ...args] of [['getActiveSessions'], ['getSyncStatus'], ['getDevices', first.sessionId], ['getSyncStats', first.sessionId], ['getInvitations']]) {
+    assert.deepEqual(await second.call(getter, ...args), await first.call(getter, ...args), getter);
+  }
+});
+
+test('five tabs that write at once show one list', { timeout: 120_000 }, async (t) => {
+  const { open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const tabs = [];
+  for (let count = 0; count < 5; count += 1) tabs.push(await open());
+  const sent = await Promise.all(tabs.map((tab, place) => tab.sendAtOnce(texts(`tab ${place}`, 20))));
+  const theirs = await peer.sendAtOnce(texts('Bob', 20));
+  const list = await converge([...tabs, peer], 120);
+  for (const ids of sent) assert.deepEqual(idsOf(list).filter((id) => ids.includes(id)), ids, 'each tab\'s in the order of its calls');
+  for (const tab of tabs) {
+    assert.deepEqual(await tab.heardHere(), theirs);
+    await until('the list shows it', async () => (await tab.shown()).filter(({ sequenceNumber }) => sequenceNumber).length === 120);
+  }
+  assert.deepEqual(duplicates(await peer.heardHere()), []);
+});
+
+const endings = {
+  'is closed': (owner) => owner.page.close(),
+  'crashes': (owner) => owner.crash(),
+  'is frozen': (owner) => owner.page.freeze(),
+  'goes to the bfcache': (owner) => owner.page.navigate('data:text/html,elsewhere'),
+  'is frozen without notice': async (owner) => {
+    await owner.freezesSilently();
+    await owner.page.freeze();
+  },
+};
+for (const [how, end] of Object.entries(endings)) {
+  test(`when the owner ${how}, a follower's calls are done once`, { timeout: 120_000 }, async (t) => {
+    const { open, openPeer } = scene(t);
+    const peer = await openPeer();
+    const follower = await open();
+    const owner = await open();
+    // It is seen last, so it has been given way to.
+    await owner.becomes('owner');
+    await follower.becomes('follower');
+    const before = await follower.sendAtOnce(texts('before', 20));
+    await follower.begin(texts('meanwhile', 100));
+    await end(owner);
+    const ids = [...before, ...(await follower.sendings())];
+    await follower.becomes('owner');
+    ids.push(...(await follower.sendAtOnce(texts('after', 20))));
+    const list = await agree([follower], peer, ids);
+    assert.deepEqual(idsOf(list), ids);
+    assert.deepEqual(await peer.heardHere(), ids);
+
+    if (owner.page.isGone) return;
+    if (how.includes('frozen')) await owner.page.thaw();
+    else await owner.page.back();
+    await owner.page.show();
+    // It comes back as it was left, with its handlers and lists.
+    ids.push(...(await peer.send('to all')));
+    for (const tab of [owner, follower]) {
+      await until('it has heard of it', async () => (await tab.heardHere()).includes(ids.at(-1)));
+      await until('its list shows it', async () => (await tab.shown()).length === ids.length);
+      assert.deepEqual(await tab.heardHere(), ids.slice(-1));
+    }
+    assert.deepEqual(await owner.shown(), await follower.shown());
+  });
+}
+
+test('what is written while another tab keeps the storage waits, and is told to', { timeout: 120_000 }, async (t) => {
+  const { open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const follower = await open();
+  const owner = await open();
+  await owner.becomes('owner');
+  // It is frozen in the midst of a transaction that it never ends (P5).
+  await owner.page.evaluate(async (name) => {
+    const database = await new Promise((resolve) => {
+      indexedDB.open(name).onsuccess = ({ target }) => resolve(target.result);
+    });
+    const store = database.transaction(database.objectStoreNames, 'readwrite').objectStore('meta');
+    const hold = () => {
+      store.get('nothing').onsuccess = hold;
+    };
+    hold();
+  }, owner.database);
+  await owner.freezesSilently();
+  await owner.page.freeze();
+  await follower.page.show();
+  await follower.begin(texts('while it is kept', 10));
+  await follower.becomes('blocked');
+  const said = (await follower.events('onTabChanged')).at(-1);
+  assert.deepEqual(said, ['blocked', 10]);
+  assert.ok((await follower.events('onWarning')).some(([{ code, userMessage }]) => code === 'STORAGE_BLOCKED' && userMessage));
+  await owner.page.close();
+  const ids = await follower.sendings();
+  await agree([follower], peer, ids);
+});
+
+test('what the application wished holds for the next owner', { timeout: 60_000 }, async (t) => {
+  const { open } = scene(t);
+  const follower = await open();
+  const owner = await open();
+  await owner.becomes('owner');
+  await follower.call('setOffline', true);
+  await follower.call('enableAutoSync', follower.sessionId, 250);
+  await until('it is offline', async () => (await owner.state()).connection === 'offline');
+  await owner.page.close();
+  await follower.becomes('owner');
+  await follower.send('kept');
+  assert.deepEqual(await follower.state(), { cursor: 0, queued: 1, connection: 'offline' });
+  await follower.call('setOffline', false);
+  const isSynced = async () => (await follower.events('onSyncCompleted')).length >= 3;
+  await until('it syncs by itself', isSynced);
+});
+
+for (const without of [['locks'], ['channel'], ['locks', 'channel']]) {
+  test(`without ${without.join(' and ')} nothing is lost and nothing is there twice`, { timeout: 120_000 }, async (t) => {
+    const { open, openPeer } = scene(t);
+    const peer = await openPeer();
+    const first = await open({ without });
+    const ids = await first.sendAtOnce(texts('first', 20));
+    const opening = open({ without });
+    if (without.length === 1 && without[0] === 'channel') {
+      // It waits for its turn.
+      await delay(1_000);
+      await first.page.close();
+    }
+    const second = await opening;
+    ids.push(...(await second.sendAtOnce(texts('second', 20))));
+    if (!without.includes('channel')) {
+      ids.push(...(await first.sendAtOnce(texts('first again', 20))));
+      await agree([first], peer, ids);
+      await first.crash();
+    }
+    ids.push(...(await second.sendAtOnce(texts('at last', 20))));
+    await agree([second], peer, ids);
+    assert.deepEqual(await peer.heardHere(), ids);
+  });
+}
+
+test('a tab with other settings is refused and disturbs nobody', { timeout: 60_000 }, async (t) => {
+  const { open } = scene(t);
+  const first = await open();
+  for (const config of [{ conflictResolutionStrategy: 'latest' }, { relayEndpoint: `${relay.endpoint}?other` }]) {
+    await assert.rejects(open({ config }), /CONFIG_MISMATCH/);
+  }
+  await first.becomes('owner');
+  assert.equal((await first.send('undisturbed')).length, 1);
+});
+
+test('a tab that does not understand a newer one says so', { timeout: 60_000 }, async (t) => {
+  const { open } = scene(t);
+  const tab = await open();
+  // What a newer version would say.
+  await tab.page.evaluate((database) => {
+    const channel = new BroadcastChannel(`solconnect-sync:${database}`);
+    const word = { protocol: 9, speaks: 9, from: 7, kind: 'hello', claim: 0, number: 0, doneThrough: 0, isKeyed: false, visible: true };
+    let known;
+    channel.onmessage = ({ data }) => {
+      if (data.kind === 'owner') known = data;
+    };
+    navigator.locks.request(`solconnect-sync:${database}`, () => {
+      channel.postMessage({ ...word, kind: 'owner', claim: known.claim + 1, settings: known.settings });
+      return new Promise(() => {});
+    });
+    // With other settings it is told what they are, and not given way to.
+    channel.postMessage({ ...word, settings: 'other' });
+    channel.postMessage(word);
+  }, tab.database);
+  await tab.becomes('refused');
+  const warnings = await tab.events('onWarning');
+  assert.ok(warnings.some(([{ code, userMessage }]) => code === 'TAB_OUTDATED' && userMessage), JSON.stringify(warnings));
+  assert.equal((await tab.failure('sendMessage', tab.sessionId, 'text')).code, 'TAB_OUTDATED');
+});
+
+test('leaving in one tab leaves all, disconnecting only this one', { timeout: 60_000 }, async (t) => {
+  const { open } = scene(t);
+  const [first, second, third] = [await open(), await open(), await open()];
+  await third.send('stored here');
+  await third.call('disconnectWallet');
+  assert.equal(await third.call('getCurrentWallet'), null);
+  await second.send('the others go on');
+  await second.call('logout', { wipe: true });
+  for (const tab of [first, second]) {
+    await until('its wallet is gone', async () => (await tab.call('getCurrentWallet')) === null);
+    assert.deepEqual(await tab.events('onWalletChanged').then((events) => events.at(-1)), [null]);
+  }
+  const names = await first.page.evaluate(async () => (await indexedDB.databases()).map(({ name }) => name));
+  assert.ok(!names.includes(first.database), String(names));
+});
+
+test('a page that comes back finds out that it was logged out', { timeout: 60_000 }, async (t) => {
+  const { open } = scene(t);
+  const [away, frozen, here] = [await open(), await open(), await open()];
+  await away.page.navigate('data:text/html,elsewhere');
+  await frozen.page.freeze();
+  await here.call('logout');
+  await frozen.page.thaw();
+  await away.page.back();
+  for (const tab of [away, frozen]) await until('its wallet is gone', async () => (await tab.call('getCurrentWallet')) === null);
+});
+
+test('a worker is one more tab', { timeout: 60_000 }, async (t) => {
+  const { open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const tab = await open();
+  // The page's policy forbids workers.
+  await tab.page.call('Page.setBypassCSP', { enabled: true });
+  await tab.reload();
+  const inWorker = (method, ...args) => tab.page.evaluate((method, args) => {
+    globalThis.worker ??= new Worker('worker.js', { type: 'module' });
+    globalThis.calls ??= 0;
+    const number = (globalThis.calls += 1);
+    return new Promise((resolve, reject) => {
+      const hear = ({ data: [answered, result, error] }) => {
+        if (answered !== number) return;
+        globalThis.worker.removeEventListener('message', hear);
+        if (error) reject(new Error(error));
+        else resolve(result);
+      };
+      globalThis.worker.addEventListener('message', hear);
+      globalThis.worker.postMessage([number, method, ...args]);
+    });
+  }, method, args);
+  await inWorker('open', { config: tab.config, wallet: tab.wallet, peer: tab.peer.address, joins: true });
+  const ids = await inWorker('sendAtOnce', ['from the worker']);
+  ids.push(...(await tab.send('from the page')));
+  await agree([tab], peer, ids);
+  assert.deepEqual((await inWorker('list')).map(({ id }) => id), ids);
+  await tab.call('cleanup');
+  const more = await inWorker('sendAtOnce', ['the worker owns']);
+  await until('Bob has it', async () => (await peer.heardHere()).includes(more[0]));
+});
