@@ -27,6 +27,7 @@ export interface StatusEvents {
   conflictDetected: { sessionId: string; conflicts: readonly { readonly kind: string; readonly messageId: string; readonly resolution?: string }[] };
   messageChanged: { sessionId: string; messageId: string };
   walletChanged: { address: string | null };
+  tabChanged: { role: string; waitingCallCount: number };
   warning: { error: SyncError };
 }
 

@@ -12,7 +12,8 @@ export type StatusTexts = { readonly [name in StatusName]: (state: SyncState) =>
 const count = (number: number, one: string, many: string): string => number === 1 ? `1 ${one}` : `${number} ${many}`;
 
 const TEXTS: StatusTexts = {
-  storage: ({ storageError }) => storageError?.userMessage ?? 'The storage of this device has failed.',
+  storage: ({ storageError, waitingCallCount }) =>
+    (storageError?.userMessage ?? 'The storage of this device has failed.') + (waitingCallCount ? ` ${count(waitingCallCount, 'change waits', 'changes wait')} in this tab.` : ''),
   conflict: ({ conflictCount }) => `${count(conflictCount, 'message was', 'messages were')} changed in two places`,
   'signed-out': () => 'Not signed in',
   offline: ({ queuedMessageCount }) => queuedMessageCount ? `Offline, ${queuedMessageCount} waiting` : 'Offline',

@@ -21,6 +21,8 @@ export interface SyncState {
   readonly conflictCount: number;
   /** What is wrong with the storage of this device, until a sync succeeds. */
   readonly storageError?: SyncError;
+  /** While another tab keeps the storage: calls of this one that wait in its memory. */
+  readonly waitingCallCount?: number;
 }
 
 /** The state before there is an SDK, and on a server. */
@@ -43,6 +45,7 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
   const syncs = new Map<string, SyncProgress | null>();
   const conflicts = new Set<string>();
   let storageError: SyncError | undefined;
+  let waitingCallCount = 0;
   let ends: (() => void)[] = [];
   let snapshot = IDLE;
   let told = IDLE;
@@ -56,6 +59,7 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
     const progress = sum('totalMessages') > 0 ? { messagesSynced: sum('messagesSynced'), totalMessages: sum('totalMessages') } : undefined;
     const state = {
       isSignedOut: !isSignedIn, connection, isSyncing: syncs.size > 0, queuedMessageCount, conflictCount: conflicts.size, ...(progress && { progress }), ...(storageError && { storageError }),
+      ...(waitingCallCount > 0 && { waitingCallCount }),
     };
     const isSame = JSON.stringify({ ...state, storageError: 0 }) === JSON.stringify({ ...snapshot, storageError: 0 }) && state.storageError === snapshot.storageError;
     return isSame ? snapshot : Object.freeze(state);
@@ -109,8 +113,12 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
       update();
     });
     on('walletChanged', forget);
+    on('tabChanged', ({ role, waitingCallCount: count }) => {
+      waitingCallCount = role === 'blocked' ? count : 0;
+      if (role !== 'blocked' && storageError?.code === 'STORAGE_BLOCKED') storageError = undefined;
+    });
     on('warning', ({ error }) => {
-      if (error.code.startsWith('STORAGE_') || error.code === 'PROFILE_IN_USE') storageError = error;
+      if (error.code.startsWith('STORAGE_')) storageError = error;
     });
   };
 
@@ -118,6 +126,7 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
     syncs.clear();
     conflicts.clear();
     storageError = undefined;
+    waitingCallCount = 0;
   };
 
   return {

@@ -122,7 +122,7 @@ export class Mirror implements Readable {
     const { sessions } = this.#state;
     try {
       if (Object.hasOwn(sessions, textOf('sessionId', sessionId))) return told((sessions[sessionId] as SessionState)[field]);
-      throw new SyncError('UNKNOWN_SESSION', 'the session was not started on this device');
+      throw new SyncError('UNKNOWN_SESSION', 'the session was not started on this device: call startSession, or acceptSession for an invitation');
     } catch (thrown) {
       return { success: false, error: errorOf(thrown) };
     }

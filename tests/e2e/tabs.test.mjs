@@ -29,8 +29,8 @@ after(async () => {
 
 class OneTab extends TabDevice {
   /** `without`: what its browser has not got. */
-  constructor({ without = [], ...options }) {
-    super(options);
+  constructor({ without = [], ownTransport = false, ...options }) {
+    super({ ...options, config: { ...options.config, ownTransport } });
     this.without = without;
   }
 
@@ -348,6 +348,19 @@ test('a page that comes back finds out that it was logged out', { timeout: 60_00
   await frozen.page.thaw();
   await away.page.back();
   for (const tab of [away, frozen]) await until('its wallet is gone', async () => (await tab.call('getCurrentWallet')) === null);
+});
+
+test('with a transport of its own each tab is enough for all', { timeout: 60_000 }, async (t) => {
+  const { open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const [first, second] = [await open({ ownTransport: true }), await open({ ownTransport: true })];
+  await second.becomes('owner');
+  const ids = await first.send('through the other tab');
+  await agree([first, second], peer, ids);
+  await second.page.close();
+  ids.push(...(await first.send('through its own')));
+  await agree([first], peer, ids);
+  await assert.rejects(open(), /CONFIG_MISMATCH/);
 });
 
 test('a worker is one more tab', { timeout: 60_000 }, async (t) => {

@@ -29,6 +29,7 @@ const options = {
   'bench:long': ['--messages'],
   'bench:first': ['--tries'],
   'bench:growth': ['--quick'],
+  'bench:tabs': ['--tries'],
   'pack:relay': ['--target', '--out'],
   docs: ['docs/api'],
 };

@@ -69,7 +69,11 @@ globalThis.device = {
   },
 
   /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard; as one more tab of a device (`joins`) it leaves that as it is. */
-  async open({ config, wallet, peer, offline, joins }) {
+  async open({ config: { ownTransport, ...config }, wallet, peer, offline, joins }) {
+    if (ownTransport) {
+      config.transport = new sync.WebSocketSyncTransport(config.relayEndpoint);
+      delete config.relayEndpoint;
+    }
     sdk = await sync.initializeSDK(config);
     for (const name of eventNames) sdk.on(name, (...args) => events.push([name, ...args.map(plain)]));
     must(await sdk.initialize());
