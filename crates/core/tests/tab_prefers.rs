@@ -75,6 +75,21 @@ fn a_newer_version_takes_over_at_once() {
 }
 
 #[test]
+fn a_newer_tab_that_missed_its_turn_gets_another() {
+    let mut browser = Browser::with_tabs(1);
+    browser.open_as(TabConfig { protocol: 2, ..config(2) }, true);
+    assert_eq!(browser.owners(), [2]);
+    // It stands still while the older one owns again, and gives way to it in vain.
+    browser.halt(2);
+    browser.open(3, true);
+    browser.pass(3_500);
+    assert_ne!(browser.owners(), [2]);
+    browser.thaw(2);
+    browser.pass(3_000);
+    assert_eq!(browser.owners(), [2]);
+}
+
+#[test]
 fn an_outdated_tab_says_why_it_cannot_follow() {
     let mut browser = Browser::with_tabs(1);
     browser.page_mut(1).is_engine_held = true;

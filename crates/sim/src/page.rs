@@ -92,6 +92,8 @@ pub struct Page {
     list: Option<Lists>,
     /// The call that reads it.
     reading: Option<u64>,
+    /// It is to read it.
+    wants_lists: bool,
     /// What it is.
     pub role: Role,
 }
@@ -153,6 +155,7 @@ impl World {
             last_call: 0,
             list: None,
             reading: None,
+            wants_lists: false,
             role: Role::Joining,
         };
         self.ctx.line(|| format!("page {id} opens over profile {profile}, version {protocol}"));
@@ -300,6 +303,17 @@ impl World {
             self.run_page_action(id, profile, action);
         }
         self.set_page_timer(id);
+        self.read_lists(id);
+    }
+
+    /// What the page shows is read anew, where the owner is another or news were missed.
+    fn read_lists(&mut self, id: PageId) {
+        let Some(page) = self.pages.get_mut(&id).filter(|page| page.wants_lists) else { return };
+        page.last_call += 1;
+        let call = page.last_call;
+        (page.wants_lists, page.reading) = (false, Some(call));
+        page.calls.insert(call, AppCall { number: None, has_run: false });
+        self.feed_page(id, tab::Input::Call { call, is_keyed: false, body: Body::Read });
     }
 
     fn set_page_timer(&mut self, id: PageId) {
@@ -490,13 +504,7 @@ impl World {
                 }
                 page.role = role;
             }
-            Action::Renewed => {
-                page.last_call += 1;
-                let call = page.last_call;
-                page.reading = Some(call);
-                page.calls.insert(call, AppCall { number: None, has_run: false });
-                self.ctx.agenda.after(0, Happening::Page(id, About::Ever, tab::Input::Call { call, is_keyed: false, body: Body::Read }));
-            }
+            Action::Renewed => page.wants_lists = true,
         }
     }
 

@@ -75,6 +75,7 @@ impl<P: Clone> Calls<P> {
     /// Takes a call in; `false` where there are too many.
     pub fn push(&mut self, call: u64, is_keyed: bool, body: P, now_ms: u64) -> bool {
         self.last = self.last.max(call);
+        self.passed_on = self.passed_on.min(call.saturating_sub(1));
         if self.calls.len() >= CALLS_WAITING_MAX {
             return false;
         }

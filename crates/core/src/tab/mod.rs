@@ -505,7 +505,7 @@ impl<P: Clone> Tab<P> {
         }
         let is_other = message.settings.as_ref().is_some_and(|settings| *settings != self.config.settings);
         let is_peer = !is_other && !matches!(kind, Kind::Bye | Kind::Gone);
-        let is_new = is_peer && self.peers.hear(&message);
+        let is_new = is_peer && self.peers.hear(&message, self.config.protocol);
         if kind != Kind::Owner {
             self.hear_of_claim(now_ms, claim, actions);
         }

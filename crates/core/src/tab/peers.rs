@@ -27,15 +27,17 @@ impl Peers {
         self.peers.len()
     }
 
-    /// Takes in who has said something. Says whether it is new.
-    pub fn hear<P>(&mut self, message: &Message<P>) -> bool {
+    /// Takes in who has said something to a tab of this version. Says whether it is new.
+    pub fn hear<P>(&mut self, message: &Message<P>, own_protocol: u32) -> bool {
         self.heard += 1;
         let (protocol, visible, heard) = (message.protocol, message.visible, self.heard);
         let known = self.peers.get_mut(&message.from);
         let is_new = known.is_none();
         match known {
             Some(peer) => {
-                let is_new_again = (message.kind == Kind::Hello && message.to.is_none()) || (visible && !peer.visible);
+                // A newer one says so as long as it waits, because it cannot follow.
+                let is_hello = message.kind == Kind::Hello && (message.to.is_none() || protocol > own_protocol);
+                let is_new_again = is_hello || (visible && !peer.visible);
                 peer.was_given_way &= !is_new_again;
                 (peer.protocol, peer.visible, peer.heard) = (protocol, visible, heard);
             }
