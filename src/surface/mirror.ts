@@ -1,7 +1,7 @@
 // What the owning tab tells the others of its state, and what their getters answer from it.
 
 import type {
-  ConnectionState, DeviceState, InvitationView, SdkError, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
+  ConnectionState, DeviceState, InvitationView, EngineError, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
 } from '../solconnect_sync.js';
 import { textOf } from './arguments.js';
 import { errorOf, SyncError } from './errors.js';
@@ -30,7 +30,7 @@ export interface State {
   readonly wishes: Wishes;
 }
 
-type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 /** The getters of an engine. */
 export const GETTERS = [

@@ -2,7 +2,7 @@
 // tab otherwise. It stays the same object over all takeovers.
 
 import * as wasm from '../solconnect_sync.js';
-import type { Change, MessageView, SdkConfig, SdkError, Subscription, SyncEvents, TabAction } from '../solconnect_sync.js';
+import type { Change, MessageView, SdkConfig, EngineError, Subscription, SyncEvents, TabAction } from '../solconnect_sync.js';
 import { invalid } from './arguments.js';
 import { relayOf, type Config } from './config.js';
 import { describe, errorOf, SyncError } from './errors.js';
@@ -10,7 +10,7 @@ import { GETTERS, Mirror, stateOf, type Readable, type State, type Wishes } from
 import { Tab, type PortAction } from './tab.js';
 
 type Engine = wasm.SolConnectSDK;
-type EngineResult<T> = { success: true; data: T } | { success: false; error: SdkError };
+type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 /** Methods with effects that are stored: called again after a takeover, they answer what they answered first. */
 const KEYED = [
@@ -456,7 +456,7 @@ export class Port {
 }
 
 /** Another tab has taken the store. */
-const isFence = (value: unknown): boolean => (value as SdkError | undefined)?.code === 'PROFILE_IN_USE';
+const isFence = (value: unknown): boolean => (value as EngineError | undefined)?.code === 'PROFILE_IN_USE';
 
 function must<T>(result: EngineResult<T>): T {
   if (result.success) return result.data;
