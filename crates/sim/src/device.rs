@@ -642,6 +642,7 @@ fn set_request(input: &mut Input, number: u64) {
         | Input::Disconnected { .. }
         | Input::Persisted { .. }
         | Input::PersistFailed { .. }
+        | Input::StorageLost { .. }
         | Input::Timeout => {}
     }
 }

@@ -1391,6 +1391,7 @@ fn i2_what_was_accepted_is_in_the_log_in_the_end() {
     let (session_id, fate) = ("s".into(), Fate::Accepted);
     world.checker.ledger.sent.push(Sent {
         profile: 0,
+        page: 1,
         tab: 1,
         session_id,
         id: None,

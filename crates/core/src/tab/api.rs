@@ -1,5 +1,6 @@
 //! What goes into the machine of a tab, what comes out, and what tabs say to each other.
 
+use crate::client::CallKey;
 use crate::error::SyncError;
 
 /// Names one life of one page: random, below 2^53.
@@ -18,17 +19,6 @@ pub struct TabConfig {
     pub has_locks: bool,
     /// A digest of the options that all tabs of a database must share.
     pub settings: String,
-}
-
-/// Names a call over all tabs and owners, so that it takes effect once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CallKey {
-    /// Whose call it is.
-    pub tab: TabId,
-    /// Its number there.
-    pub call: u64,
-    /// Every call of the tab with a key up to this one is answered.
-    pub done_through: u64,
 }
 
 /// Something happened. `P` is the body of calls, answers and news, which the machine does not look into.

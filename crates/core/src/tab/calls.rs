@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::api::{CallKey, TabId};
+use super::api::TabId;
+use crate::client::CallKey;
 use crate::limits::{CALLS_UNDER_WAY_MAX, CALLS_WAITING_MAX};
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,8 @@ mod peers;
 
 use std::collections::BTreeMap;
 
-pub use api::{Action, CallKey, Input, Kind, Message, Role, TabConfig, TabId};
+pub use crate::client::CallKey;
+pub use api::{Action, Input, Kind, Message, Role, TabConfig, TabId};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::limits::{CALLS_WAITING_MAX, INTEGER_MAX};
