@@ -304,6 +304,20 @@ impl World {
         let disk = &mut self.profiles[profile].disk;
         disk.delete();
         self.checker.profile_set_back(profile, disk.unsent());
+        if self.ctx.random.bool() {
+            self.tell_of_loss(profile);
+        }
+    }
+
+    /// The browser tells the tab whose database is gone.
+    pub fn tell_of_loss(&mut self, profile: ProfileId) {
+        let wait_ms = self.ctx.random.u64(0..5_000);
+        let Profile { tab: Some(id), disk, .. } = &self.profiles[profile] else { return };
+        if disk.owner() != *id
+            && let Some(tab) = self.tabs.get(id)
+        {
+            self.ctx.agenda.after(wait_ms, Happening::Page(tab.page, About::Engine(*id), tab::Input::Fenced));
+        }
     }
 
     /// The application of the page makes a call at the start of its machine.

@@ -54,6 +54,7 @@ impl Checker {
 
     /// A tab is gone; calls that it did not answer never will be.
     pub fn tab_ended(&mut self, tab: TabId) {
+        let profile = self.tabs.get(&tab).map(|view| view.profile);
         if let Some(view) = self.tabs.remove(&tab) {
             // They were refused for good, and it had no time to say so.
             for number in view.missing.into_iter().filter(|_| view.new_voids > 0) {
@@ -67,7 +68,12 @@ impl Checker {
         for call in self.calls.values().filter(|call| call.tab == tab) {
             // Whether they left is not known.
             if let CallKind::Cancel(numbers) = &call.kind {
-                numbers.iter().for_each(|number| self.ledger.sent[*number as usize].fate = Fate::Excused);
+                for number in numbers {
+                    self.ledger.sent[*number as usize].fate = Fate::Excused;
+                    if let Some(profile) = profile {
+                        self.profiles[profile].pending.remove(number);
+                    }
+                }
             }
         }
         self.calls.retain(|_, call| call.tab != tab);

@@ -588,7 +588,8 @@ impl World {
             return Some((23, format!("{owners} pages of profile {profile} own it")));
         }
         for (id, page) in pages {
-            if !matches!(page.role, Role::Owning { .. } | Role::Following { .. }) {
+            // Who cannot take part says so, as when another version has come late.
+            if !matches!(page.role, Role::Owning { .. } | Role::Following { .. } | Role::Refused { .. }) {
                 return Some((30, format!("page {id} of profile {profile} is {:?}", page.role)));
             }
             if let Some((call, _)) = page.calls.first_key_value() {

@@ -497,6 +497,7 @@ impl Scenario {
             if let Some(owner) = world.profiles[profile].tab {
                 world.feed(owner, Input::SetOffline { offline: false });
             }
+            world.tell_of_loss(profile);
             let Some(page) = pages.first().copied() else {
                 world.open_soon(profile);
                 continue;
