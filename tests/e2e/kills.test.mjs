@@ -132,7 +132,7 @@ test('a silently dead path is found and messages arrive once (F6, B20)', { timeo
   assert.deepEqual(duplicates(bob.heard), []);
 });
 
-test('sent messages return after the browser deletes the database (B3, B12, F32)', { timeout: 60_000 }, async (t) => {
+test('messages return after the browser deletes the database, also unsent ones (B3, B12, F32)', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const bob = await device('bob');
   const alice = await device('alice');
@@ -141,18 +141,60 @@ test('sent messages return after the browser deletes the database (B3, B12, F32)
   const sent = await alice.send('one', 'two');
   await converge([alice, bob], 2);
   await alice.setOffline(true);
-  await alice.send('never sent');
+  sent.push(...(await alice.send('not sent yet')));
   alice.offline = false;
+  await copied(alice, 'not sent yet');
   await deleteDatabase(alice);
   await alice.reload();
   assert.deepEqual(await warnings(), ['STORAGE_LOST']);
-  assert.deepEqual((await converge([alice, bob], 2)).map(({ id }) => id), sent);
-  await alice.send('three');
-  await converge([alice, bob], 3);
+  assert.deepEqual((await converge([alice, bob], 3)).map(({ id }) => id), sent);
+  await alice.send('four');
+  await converge([alice, bob], 4);
   await alice.reload();
   assert.deepEqual(await warnings(), []);
-  await converge([alice, bob], 3);
+  await converge([alice, bob], 4);
 });
+
+for (const [what, clear] of [
+  ['deleted', (alice) => deleteDatabase(alice)],
+  ['cleared by the person (P26)', async (alice) => {
+    const session = await alice.page.context().newCDPSession(alice.page);
+    await session.send('Storage.clearDataForOrigin', { origin: new URL(alice.page.url()).origin, storageTypes: 'all' });
+    // It is found out at once, and not with the next write.
+    await until('the page knows', async () => (await alice.events('onWarning')).length > 0);
+  }],
+]) {
+  test(`a database that is ${what} under an open tab costs nothing`, { timeout: 60_000 }, async (t) => {
+    const { device } = cast(t, stage);
+    const bob = await device('bob');
+    const alice = await device('alice');
+    const sent = await alice.send('one', 'two');
+    await converge([alice, bob], 2);
+    await alice.setOffline(true);
+    sent.push(...(await alice.send('waits in memory')));
+    await clear(alice);
+    sent.push(...(await alice.send('finds it gone')));
+    await alice.setOffline(false);
+    assert.deepEqual((await converge([alice, bob], 4)).map(({ id }) => id), sent);
+    assert.deepEqual((await alice.events('onWarning')).map(([{ code }]) => code), ['STORAGE_LOST']);
+    assert.deepEqual(await alice.events('onStorageLost'), []);
+    assert.deepEqual(duplicates(bob.heard), []);
+    await alice.reload();
+    await converge([alice, bob], 4);
+  });
+}
+
+/** Waits until the copy of the outbox has this message. */
+async function copied(device, text) {
+  await device.page.evaluate(async ([name, text]) => {
+    const { indexedDB } = (await navigator.storageBuckets?.open('solconnect-sync')) ?? globalThis;
+    const done = (request) => new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: () => reject(request.error) }));
+    const database = await done(indexedDB.open(name));
+    const holds = (bytes) => new TextDecoder().decode(bytes).includes(text);
+    while (!(await done(database.transaction('outbox').objectStore('outbox').getAll())).some(holds));
+    database.close();
+  }, [`${device.database}.spare`, text]);
+}
 
 /** As a browser does that finds it damaged: without a word to the page, whose connection it closes. */
 function deleteDatabase(device) {
