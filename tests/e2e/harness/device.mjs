@@ -13,6 +13,8 @@ export class Device {
   heard = [];
   /** Ids in the order in which its sends were confirmed, over all its lives. */
   sent = [];
+  /** When this process heard of each, in milliseconds of its monotonic clock. */
+  sentAt = [];
   page = null;
   id = null;
   sessionId = null;
@@ -39,6 +41,7 @@ export class Device {
     this.page = await this.browser.newPage();
     await this.page.exposeBinding('tell', (_source, kind, ids) => {
       this[kind].push(...ids);
+      if (kind === 'sent') this.sentAt.push(...ids.map(() => performance.now()));
     });
     await this.page.goto(this.relay.url);
     await this.start();
