@@ -77,6 +77,9 @@ extern "C" {
     fn transaction(this: &DurableDatabase, stores: &Array, mode: &str, options: &JsValue) -> Result<IdbTransaction, JsValue>;
 }
 
+/// What hears that the browser has closed a database.
+pub type Watcher = Rc<dyn Fn()>;
+
 /// An open database; closed when dropped, after what is under way.
 pub struct Connection {
     database: DurableDatabase,
@@ -84,7 +87,7 @@ pub struct Connection {
     /// The transaction that was begun last.
     under_way: RefCell<Option<IdbTransaction>>,
     /// Hears that the browser has closed it.
-    watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>>,
+    watcher: Rc<RefCell<Option<Watcher>>>,
     _on_end: Closure<dyn Fn()>,
     _on_close: Closure<dyn Fn()>,
 }
@@ -116,7 +119,7 @@ impl Connection {
             is_ending.set(false);
         });
         database.set_onversionchange(Some(on_end.as_ref().unchecked_ref()));
-        let watcher: Rc<RefCell<Option<Rc<dyn Fn()>>>> = Rc::default();
+        let watcher: Rc<RefCell<Option<Watcher>>> = Rc::default();
         let (is_closing, watching) = (is_open.clone(), watcher.clone());
         // The browser has closed it: it failed, or what the site has stored is cleared (P26).
         let on_close = Closure::<dyn Fn()>::new(move || {
@@ -131,7 +134,7 @@ impl Connection {
     }
 
     /// Says who hears that the browser has closed it.
-    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+    pub fn watch(&self, watcher: Watcher) {
         self.watcher.replace(Some(watcher));
     }
 

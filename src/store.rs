@@ -22,8 +22,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange};
 
 use crate::connection::{
-    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, result_of,
-    to_error,
+    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, Watcher,
+    result_of, to_error,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -51,7 +51,7 @@ pub struct Store {
     is_abandoned: Cell<bool>,
     connection: RefCell<Option<Rc<Connection>>>,
     /// Hears that the browser has closed the connection.
-    watcher: RefCell<Option<Rc<dyn Fn()>>>,
+    watcher: RefCell<Option<Watcher>>,
 }
 
 /// A request of a commit, ready to be issued.
@@ -202,7 +202,7 @@ impl Store {
     }
 
     /// Says who hears that the browser has closed the connection.
-    pub fn watch(&self, watcher: Rc<dyn Fn()>) {
+    pub fn watch(&self, watcher: Watcher) {
         if let Some(connection) = &*self.connection.borrow() {
             connection.watch(watcher.clone());
         }
