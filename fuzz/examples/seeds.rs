@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     Answer, CallRecord, DeliveryReceipt, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, MessageStatus, NameRecord,
-    OutboxRecord, ReadMark, SessionRecord, StoredReply, VersionsRecord,
+    OutboxRecord, ReadMark, SessionRecord, SpareRecord, StoredReply, VersionsRecord,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -134,7 +134,10 @@ fn records(folder: &Path, entries: &[Entry]) {
     write(folder, "session_record", "heads", &heads_record.to_bytes());
     write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
     write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }.to_bytes());
-    write(folder, "outbox_record", "outbox", &OutboxRecord { session_id: session_id.clone(), entries: unsent }.to_bytes());
+    let outbox = OutboxRecord { session_id: session_id.clone(), entries: unsent };
+    write(folder, "outbox_record", "outbox", &outbox.to_bytes());
+    let spare = SpareRecord { wallet: WALLET.into(), peer_wallet: PEER.into(), open: true, outbox };
+    write(folder, "outbox_record", "spare", &spare.to_bytes());
     let invitation = InvitationRecord {
         session_id: session_id.clone(),
         wallet: WALLET.into(),

@@ -279,8 +279,8 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
 
 /** The engine's copy of the outbox (`src/spare.rs`). */
 async function deleteSpare(name: string): Promise<void> {
-  const { storageBuckets } = navigator as { storageBuckets?: { open(name: string): Promise<{ indexedDB: IDBFactory }> } };
-  const { indexedDB } = (await storageBuckets?.open('solconnect-sync')) ?? globalThis;
+  const navigator = globalThis.navigator as { storageBuckets?: { open(name: string): Promise<{ indexedDB: IDBFactory }> } } | undefined;
+  const { indexedDB } = (await navigator?.storageBuckets?.open('solconnect-sync')) ?? globalThis;
   await result(indexedDB.deleteDatabase(`${name}.spare`));
 }
 
