@@ -14,8 +14,7 @@ export interface KnownWallet {
 }
 
 interface StoredWallet extends KnownWallet {
-  lastUsedMs: number;
-  /** How often it was logged out: a page that comes back asks whether it was while it was away. */
+  /** How often it was logged out, once it was remembered: a page that comes back asks whether it was while it was away. */
   logouts?: number;
   /** Of a local wallet. The private one cannot be read by scripts. */
   keys?: CryptoKeyPair;
@@ -81,34 +80,24 @@ export class Directory {
     return this.#run(async ({ wallets, state }) => {
       const known = await result<StoredWallet | undefined>(wallets.get(address));
       // Whoever hands the local wallet over.
-      const wallet: StoredWallet = { ...known, address, kind: known?.keys ? 'local' : kind, lastUsedMs: Date.now() };
+      const wallet: StoredWallet = { ...known, address, kind: known?.keys ? 'local' : kind, logouts: known?.logouts ?? 0 };
       wallets.put(wallet, address);
       state.put(address, LAST);
-      return known?.logouts ?? 0;
+      return wallet.logouts as number;
     });
   }
 
   /** How often a wallet was logged out; `undefined` for one that is not known, or no longer. */
   logouts(address: string): Promise<number | undefined> {
-    return this.#run(async ({ wallets }) => {
-      const known = await result<StoredWallet | undefined>(wallets.get(address));
-      return known && (known.logouts ?? 0);
-    });
+    return this.#run(async ({ wallets }) => (await result<StoredWallet | undefined>(wallets.get(address)))?.logouts);
   }
 
-  /** No wallet is the last one any more, and this one is logged out. */
-  logout(address: string): Promise<void> {
+  /** No wallet is the last one any more, and one may be logged out. What is stored of them stays. */
+  forgetLast(loggedOut = ''): Promise<void> {
     return this.#run(async ({ wallets, state }) => {
       state.delete(LAST);
-      const known = await result<StoredWallet | undefined>(wallets.get(address));
-      if (known) wallets.put({ ...known, logouts: (known.logouts ?? 0) + 1 }, address);
-    });
-  }
-
-  /** No wallet is the last one any more. What is stored of it stays. */
-  forgetLast(): Promise<void> {
-    return this.#run(async ({ state }) => {
-      state.delete(LAST);
+      const known = await result<StoredWallet | undefined>(wallets.get(loggedOut));
+      if (known) wallets.put({ ...known, logouts: (known.logouts as number) + 1 }, loggedOut);
     });
   }
 
@@ -164,7 +153,7 @@ export class Directory {
     try {
       const keys = (await subtle.generateKey(ALGORITHM, false, ['sign', 'verify'])) as CryptoKeyPair;
       const address = this.#addressOf(new Uint8Array(await subtle.exportKey('raw', keys.publicKey)));
-      return { address, kind: 'local', keys, lastUsedMs: Date.now() };
+      return { address, kind: 'local', keys };
     } catch (thrown) {
       return cryptoFailed(thrown);
     }
@@ -183,7 +172,7 @@ export class Directory {
   }
 }
 
-const late = (): SyncError => new SyncError('STORAGE_ERROR', `IndexedDB did not answer within ${CALL_TIMEOUT_MS} ms; another tab may hold it up`);
+const late = (): SyncError => new SyncError('STORAGE_ERROR', `IndexedDB did not answer within ${CALL_TIMEOUT_MS} ms; another tab may hold it`);
 
 /**
  * Does it once more after a failure that may lie in the connection, and after no answer: all here can be done twice. A request that
@@ -257,14 +246,10 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
   }).catch((thrown: unknown) => {
     if (!isAbsent) throw thrown;
   });
-  if (!database) {
-    await deleteSpare(name);
-    return unmark(name);
-  }
+  if (!database) return deleteSpare(name);
   try {
     if (!isEngine([...database.objectStoreNames])) throw foreign(name);
     if (isOver()) throw late();
-    unmark(name);
     // First: without the mark it is not looked for, and where the database is gone nobody would delete it.
     await deleteSpare(name);
     if (isOver()) throw late();
@@ -277,10 +262,11 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
   }
 }
 
-/** The engine's copy of the outbox (`src/spare.rs`). */
+/** The engine's copy of the outbox (`src/spare.rs`), and its mark. */
 async function deleteSpare(name: string): Promise<void> {
-  const navigator = globalThis.navigator as { storageBuckets?: { open(name: string): Promise<{ indexedDB: IDBFactory }> } } | undefined;
-  const { indexedDB } = (await navigator?.storageBuckets?.open('solconnect-sync')) ?? globalThis;
+  unmark(name);
+  const browser = globalThis.navigator as { storageBuckets?: { open(name: string): Promise<{ indexedDB: IDBFactory }> } } | undefined;
+  const { indexedDB } = (await browser?.storageBuckets?.open('solconnect-sync')) ?? globalThis;
   await result(indexedDB.deleteDatabase(`${name}.spare`));
 }
 
