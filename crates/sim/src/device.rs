@@ -303,6 +303,10 @@ impl World {
         self.ctx.line(|| format!("the database of profile {profile} is deleted"));
         let disk = &mut self.profiles[profile].disk;
         disk.delete();
+        for page in self.pages_of(profile) {
+            self.checker.forgot(&self.pages[&page].calls);
+        }
+        let disk = &mut self.profiles[profile].disk;
         self.checker.profile_set_back(profile, disk.unsent());
         if self.ctx.random.bool() {
             self.tell_of_loss(profile);

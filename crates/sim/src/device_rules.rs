@@ -96,13 +96,21 @@ impl Checker {
         }
     }
 
+    /// The database of a page is deleted while these calls are under way.
+    pub(crate) fn forgot(&mut self, calls: &BTreeMap<u64, AppCall>) {
+        for number in calls.values().filter(|call| call.has_run).filter_map(|call| call.number) {
+            let sent = &mut self.ledger.sent[number as usize];
+            (sent.forgotten, sent.again) = (true, true);
+        }
+    }
+
     /// A page answers a call of its application. An error says that nothing has been done, and that stays so.
     pub(crate) fn answered(&mut self, page: PageId, call: u64, made: Option<AppCall>, error: Option<&SyncError>) {
         self.require(30, made.is_some(), || format!("page {page} answers call {call}, which was answered or not made"));
         let (Some(AppCall { number: Some(number), has_run }), Some(error)) = (made, error) else { return };
         let leaves_open = [ErrorCode::TabOutdated, ErrorCode::ConfigMismatch, ErrorCode::SdkNotInitialized].contains(&error.code);
         let sent = &self.ledger.sent[number as usize];
-        if sent.again || (has_run && leaves_open) {
+        if sent.again || sent.forgotten || (has_run && leaves_open) {
             return;
         }
         self.denied.insert(number);
@@ -303,6 +311,7 @@ impl Checker {
                 id,
                 replaces: replaces.cloned(),
                 again: false,
+                forgotten: false,
                 copied: false,
                 seen: None,
                 fate: Fate::Pending,
@@ -447,13 +456,14 @@ impl Checker {
         let Some(view) = self.tabs.get(&tab) else { return };
         let sent = &mut self.ledger.sent[number as usize];
         sent.fate = Fate::Accepted;
+        let forgotten = sent.forgotten;
         let told_before = sent.id.get_or_insert_with(|| id.to_owned()).clone();
         let profile = &mut self.profiles[view.profile];
         profile.ids.insert(id.to_owned(), number);
         if !logged {
             profile.pending.insert(number);
         }
-        self.require(3, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));
+        self.require_where(3, !forgotten, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));
     }
 
     /// A tab gives a frame to its socket.

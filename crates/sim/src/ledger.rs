@@ -185,6 +185,8 @@ pub struct Sent {
     pub replaces: Option<MessageId>,
     /// It was sent more than once under its id, perhaps on several devices: it stands where the first of them came to.
     pub again: bool,
+    /// Its database was deleted while its call was under way, and with it the memory of whether it was done: it may be done again.
+    pub forgotten: bool,
     /// It was in a profile that was copied.
     pub copied: bool,
     /// The entries that its device had stored when it wrote it.

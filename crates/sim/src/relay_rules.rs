@@ -75,14 +75,17 @@ impl Checker {
             }
         }
         if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
-            let (fits, again, id, page) = (sent.session_id == session_id, sent.again, sent.id.clone(), sent.page);
+            let (fits, again, id) = (sent.session_id == session_id, sent.again, sent.id.clone());
+            let (page, forgotten) = (sent.page, sent.forgotten);
             let (cancelled, alone) = (sent.fate == Fate::Cancelled, !again && !sent.copied && !self.set_back);
             // What several devices were given to send knows what one of them had.
             let seen = sent.seen.filter(|_| !again);
             self.require_where(2, alone, !cancelled, || format!("s{number} was cancelled, and stands in the log at {sequence}"));
             self.require(5, fits, || format!("message s{number} stands in another session than it was sent to"));
             let named = id.is_none_or(|id| id == entry.message.id);
-            self.require(3, named, || format!("s{number} stands in the log as {}, which is not what it was called", entry.message.id));
+            self.require_where(3, !forgotten, named, || {
+                format!("s{number} stands in the log as {}, which is not what it was called", entry.message.id)
+            });
             self.require_where(10, seen.is_some(), seen.is_none_or(|seen| seen < sequence), || {
                 format!("s{number} stands at {sequence} of {session_id}, its device had stored {seen:?} when it wrote it")
             });
@@ -101,7 +104,9 @@ impl Checker {
             let places = &mut self.ledger.sent[number as usize].places;
             places.push((sequence, device));
             let places = places.clone();
-            self.require(3, places.len() == 1, || format!("message s{number} stands in the log more than once: {places:?}"));
+            self.require_where(3, !forgotten, places.len() == 1, || {
+                format!("message s{number} stands in the log more than once: {places:?}")
+            });
         }
         if queued_again {
             self.mark(Mark::HostileTaken);

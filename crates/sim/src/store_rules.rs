@@ -227,8 +227,9 @@ impl Checker {
                 self.require(30, !is_denied, || format!("s{number} is stored, and its application was told that it is not"));
                 let sent = &mut self.ledger.sent[number as usize];
                 sent.seen.get_or_insert(cursor);
+                let forgotten = sent.forgotten;
                 let told = sent.id.get_or_insert_with(|| name.clone()).clone();
-                self.require(3, told == *name, || format!("s{number} is stored as {name}, and was {told}"));
+                self.require_where(3, !forgotten, told == *name, || format!("s{number} is stored as {name}, and was {told}"));
             }
             let kept = before.entries.get(&(id.to_owned(), name.clone()));
             if let Some(kept) = kept.filter(|_| entry.message.kind != Kind::VOID) {
