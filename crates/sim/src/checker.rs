@@ -21,7 +21,7 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{PageId, ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 27] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32];
+pub const INVARIANTS: [u8; 28] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
 
 /// How often each invariant was put to the test, by number.
 #[derive(Clone, Copy)]
@@ -245,11 +245,15 @@ pub enum Mark {
     Accepted,
     /// One was declined, or its wallet was blocked.
     Declined,
+    /// A call was given to a machine a second time, because who had it first is no longer the owner.
+    CallRepeated,
+    /// A tab tried to write after another had claimed its database.
+    Fenced,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 10] = [
+    pub const ALL: [Mark; 12] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -260,6 +264,8 @@ impl Mark {
         Mark::Cancelled,
         Mark::Accepted,
         Mark::Declined,
+        Mark::CallRepeated,
+        Mark::Fenced,
     ];
 
     /// For people.
@@ -275,6 +281,8 @@ impl Mark {
             Mark::Cancelled => "messages that were cancelled before they were sent",
             Mark::Accepted => "invitations that were accepted",
             Mark::Declined => "invitations that were declined, or whose wallets were blocked",
+            Mark::CallRepeated => "calls that were given to another owner again",
+            Mark::Fenced => "commits that came after another claim",
         }
     }
 }

@@ -12,6 +12,7 @@ use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::tab;
 use solconnect_sync_core::time::Now;
 
+use crate::checker::Mark;
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
 use crate::lines::{brief, describe, writes};
@@ -588,7 +589,7 @@ impl World {
             }
             Err(error) => {
                 if error.code == ErrorCode::ProfileInUse {
-                    self.ctx.faults.count(Fault::DuplicatedTab);
+                    self.checker.mark(Mark::Fenced);
                 } else if fails.is_none() {
                     // It is the machine that is to blame: it wrote what cannot be read back.
                     return self.checker.violate(22, error.message);

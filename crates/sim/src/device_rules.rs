@@ -107,7 +107,7 @@ impl Checker {
     /// A page answers a call of its application. An error says that nothing has been done, and that stays so.
     pub(crate) fn answered(&mut self, page: PageId, call: u64, made: Option<AppCall>, error: Option<&SyncError>) {
         self.require(30, made.is_some(), || format!("page {page} answers call {call}, which was answered or not made"));
-        let (Some(AppCall { number: Some(number), has_run }), Some(error)) = (made, error) else { return };
+        let (Some(AppCall { number: Some(number), has_run, .. }), Some(error)) = (made, error) else { return };
         let leaves_open = [ErrorCode::TabOutdated, ErrorCode::ConfigMismatch, ErrorCode::SdkNotInitialized].contains(&error.code);
         let sent = &self.ledger.sent[number as usize];
         if sent.again || sent.forgotten || (has_run && leaves_open) {

@@ -72,7 +72,7 @@ faults! {
     /// The tab is killed.
     TabKilled = "F36 tab killed", 30;
     /// The tab is frozen and thaws.
-    Frozen = "F37 frozen tab", 12;
+    Frozen = "F37 frozen tab", 20;
     /// The tab's timers run once a minute.
     SlowTimers = "F38 timers once a minute", 80;
     /// A second tab opens the same profile.

@@ -9,12 +9,16 @@ use solconnect_sync_core::client::{Input, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::tab::{self, Action, Kind, Message, Role, TabConfig};
 
+use crate::checker::Mark;
 use crate::faults::Fault;
 use crate::list::{Lists, Update};
 use crate::world::{Happening, PageId, ProfileId, TabId, World};
 
 /// Pages of one profile, at most.
 pub const PAGES_MAX: usize = 4;
+
+/// A call with effects of a page that is seen and runs is answered within so long, unless something keeps the store.
+const ANSWER_MS_MAX: u64 = 45_000;
 
 /// So long a frozen page may keep its profile's store from all others (P5).
 const BLOCKED_MS_MAX: u64 = 60_000;
@@ -66,12 +70,19 @@ pub(crate) struct AppCall {
     pub number: Option<u64>,
     /// A machine has had it.
     pub has_run: bool,
+    /// When it was made, where it has effects.
+    pub made_ms: Option<u64>,
 }
 
 /// A page.
 pub struct Page {
     /// Over which profile.
     pub profile: ProfileId,
+    protocol: u32,
+    speaks: u32,
+    settings: String,
+    /// Since when it is seen and runs.
+    well_since_ms: u64,
     machine: tab::Tab<Body>,
     /// How often its channel was opened; it hears while that is so.
     opening: u64,
@@ -140,6 +151,10 @@ impl World {
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
         let page = Page {
             profile,
+            protocol,
+            speaks,
+            settings: settings.clone(),
+            well_since_ms: self.ctx.agenda.now_ms(),
             machine: tab::Tab::new(TabConfig { id, protocol, speaks, has_locks, settings }),
             opening: 1,
             is_open: true,
@@ -195,6 +210,7 @@ impl World {
     pub fn reopen_page(&mut self, id: PageId) {
         let Some(page) = self.pages.get_mut(&id).filter(|page| page.frozen.is_none() && !page.is_open) else { return };
         (page.is_open, page.opening) = (true, page.opening + 1);
+        page.well_since_ms = self.ctx.agenda.now_ms();
         let visible = page.visible;
         self.feed_page(id, tab::Input::Open { visible });
     }
@@ -203,6 +219,7 @@ impl World {
     pub fn show_page(&mut self, id: PageId, visible: bool) {
         let Some(page) = self.pages.get_mut(&id).filter(|page| page.frozen.is_none()) else { return };
         page.visible = visible;
+        page.well_since_ms = self.ctx.agenda.now_ms();
         self.feed_page(id, tab::Input::Visible { visible });
     }
 
@@ -260,7 +277,8 @@ impl World {
                 | Input::DisconnectWallet { .. }
                 | Input::Import { .. }
         );
-        page.calls.insert(call, AppCall { number, has_run: false });
+        let made_ms = is_keyed.then_some(self.ctx.agenda.now_ms());
+        page.calls.insert(call, AppCall { number, has_run: false, made_ms });
         self.feed_page(id, tab::Input::Call { call, is_keyed, body: Body::Call(Rc::new(input)) });
     }
 
@@ -312,7 +330,7 @@ impl World {
         page.last_call += 1;
         let call = page.last_call;
         (page.wants_lists, page.reading) = (false, Some(call));
-        page.calls.insert(call, AppCall { number: None, has_run: false });
+        page.calls.insert(call, AppCall { number: None, has_run: false, made_ms: None });
         self.feed_page(id, tab::Input::Call { call, is_keyed: false, body: Body::Read });
     }
 
@@ -383,7 +401,7 @@ impl World {
             self.page_input(id, about, input);
         }
         if let Some(page) = self.pages.get_mut(&id) {
-            page.timer_ms = None;
+            (page.timer_ms, page.well_since_ms) = (None, self.ctx.agenda.now_ms());
             if !page.is_open {
                 self.reopen_page(id);
             }
@@ -483,7 +501,9 @@ impl World {
                 }
                 (Some(engine), Body::Call(input)) => {
                     if let Some(made) = self.pages.get_mut(&from).and_then(|page| page.calls.get_mut(&call)) {
-                        made.has_run = true;
+                        if std::mem::replace(&mut made.has_run, true) {
+                            self.checker.mark(Mark::CallRepeated);
+                        }
                     }
                     self.run_call(engine, (from, call), key, Input::clone(&input));
                 }
@@ -503,6 +523,7 @@ impl World {
                     (page.list, page.reading) = (None, None);
                 }
                 page.role = role;
+                self.look_at_role(id);
             }
             Action::Renewed => page.wants_lists = true,
         }
@@ -605,6 +626,14 @@ impl World {
     /// The user looks at a page: it shows what the page that owns shows.
     pub fn look_at_page(&mut self, id: PageId) {
         let Some(page) = self.pages.get(&id).filter(|page| page.frozen.is_none() && page.is_open) else { return };
+        let now_ms = self.ctx.agenda.now_ms();
+        let well_since_ms = page.well_since_ms.max(self.profiles[page.profile].shared.blocked_until_ms);
+        let oldest = page.calls.iter().find_map(|(call, made)| Some((*call, made.made_ms?))).filter(|_| page.visible);
+        if let Some((call, made_ms)) = oldest {
+            self.checker.require(30, now_ms <= made_ms.max(well_since_ms) + ANSWER_MS_MAX, || {
+                format!("call {call} of page {id}, which is seen, is not answered in {} s", ANSWER_MS_MAX / 1_000)
+            });
+        }
         let Role::Following { claim } = page.role else { return };
         let owner = self.pages.iter().find(|(_, other)| other.profile == page.profile && other.role_claim() == Some(claim));
         let Some((owner_id, owner)) = owner else { return };
@@ -620,6 +649,16 @@ impl World {
         let difference = list.difference(&tab.lists);
         self.checker
             .require(31, difference.is_none(), || format!("the list of page {id} is not what page {owner_id} shows: {difference:?}"));
+    }
+
+    /// A page follows another: both have the same settings, and understand each other.
+    fn look_at_role(&mut self, id: PageId) {
+        let Some(page) = self.pages.get(&id) else { return };
+        let Role::Following { claim } = page.role else { return };
+        let is_owner = |other: &&Page| other.profile == page.profile && other.role_claim() == Some(claim);
+        let Some(owner) = self.pages.values().find(is_owner) else { return };
+        let fits = page.settings == owner.settings && (owner.speaks..=owner.protocol).contains(&page.protocol);
+        self.checker.require(33, fits, || format!("page {id} follows one of other settings, or that does not understand it"));
     }
 
     /// Whether news wait to be passed on by a page.

@@ -195,6 +195,13 @@ impl Scenario {
             let profile = self.world.add_profile(WALLETS[wallet], peers, config.clone());
             self.world.profiles[profile].shy = self.world.ctx.random.u8(0..3) == 0;
         }
+        // In some seeds every profile has several tabs from the beginning.
+        for profile in 0..if self.world.ctx.random.u8(0..3) == 0 { devices } else { 0 } {
+            for _ in 0..self.world.ctx.random.u8(1..3) {
+                let wait_ms = self.world.ctx.random.u64(0..3_000);
+                self.world.ctx.agenda.after(wait_ms, Happening::OpenPage(profile));
+            }
+        }
         self.wordy = self.world.ctx.random.u8(0..20) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
         if self.world.ctx.random.u8(0..10) < 4 {
@@ -230,6 +237,7 @@ impl Scenario {
         }
         let (profile, page) = self.someone();
         self.fail(profile, page);
+        page.into_iter().for_each(|page| self.world.look_at_page(page));
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
         let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
