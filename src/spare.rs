@@ -10,9 +10,9 @@ use solconnect_sync_core::client::SpareRecord;
 use solconnect_sync_core::error::SyncError;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::IdbFactory;
+use web_sys::{IdbFactory, IdbObjectStore};
 
-use crate::connection::{Connection, OUTBOX, Transaction, factory, result_of, to_error};
+use crate::connection::{Connection, OUTBOX, Transaction, factory, to_error};
 use crate::platform::navigator;
 use crate::store::{Step, records};
 
@@ -53,7 +53,7 @@ impl Spare {
     pub async fn read(&self) -> Vec<SpareRecord> {
         let read = async || {
             let connection = self.connected().await?;
-            let all = result_of(connection.read(OUTBOX)?.get_all()).await?;
+            let all = connection.read(OUTBOX, IdbObjectStore::get_all).await?;
             records(all, SpareRecord::from_bytes)
         };
         read().await.unwrap_or_default()

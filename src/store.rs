@@ -225,11 +225,11 @@ impl Store {
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
         self.run(false, async |connection| {
             let range = log_range(session_id, before_sequence)?;
-            let log = connection.read(LOG)?;
-            let walk = log.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
-            let walk = walk.map_err(|exception| to_error(&exception))?;
+            let log = connection.walk(LOG)?;
+            let batches = log.store.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
+            let batches = batches.map_err(|exception| to_error(&exception))?;
             let (mut records, mut entries) = (Vec::<LogRecord>::new(), 0);
-            while let Ok(cursor) = result_of(Ok(walk.clone())).await?.dyn_into::<IdbCursorWithValue>() {
+            while let Ok(cursor) = result_of(Ok(batches.clone())).await?.dyn_into::<IdbCursorWithValue>() {
                 let value = cursor.value().map_err(|exception| to_error(&exception))?;
                 let record = LogRecord::from_bytes(session_id, &bytes_of(&value)?)?;
                 entries += record.last.saturating_sub(record.first) + 1;
@@ -284,7 +284,7 @@ impl Store {
     /// `STORAGE_ERROR`.
     pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
         self.run(false, async |connection| {
-            let value = result_of(connection.read(NAMES)?.get(&key(session_id, &message_id.into()))).await?;
+            let value = connection.read(NAMES, |names| names.get(&key(session_id, &message_id.into()))).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
         })
         .await
@@ -444,7 +444,7 @@ fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRan
 async fn join(connection: &Connection, session_id: &str, (first, last): (u64, u64), earlier: &[Write]) -> Result<Vec<Step>, SyncError> {
     let number = |number: u64| JsValue::from(number as f64);
     let range = range(&key(session_id, &number(first)), &key(session_id, &number(last)))?;
-    let stored = list(result_of(connection.read(LOG)?.get_all_with_key(&range)).await?);
+    let stored = list(connection.read(LOG, |log| log.get_all_with_key(&range)).await?);
     let Ok(mut small) = read_all(stored, |value| LogRecord::from_bytes(session_id, &bytes_of(value)?)) else { return Ok(Vec::new()) };
     for write in earlier {
         match write {

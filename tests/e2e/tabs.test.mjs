@@ -6,7 +6,7 @@ import { launch } from './harness/engines.mjs';
 import { converge, duplicates, texts } from './harness/lists.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { TabDevice } from './harness/tab-device.mjs';
-import { until } from './harness/wait.mjs';
+import { until, within } from './harness/wait.mjs';
 import { newWallet } from './harness/wallet.mjs';
 
 let relay;
@@ -215,6 +215,29 @@ for (const [how, end] of Object.entries(endings)) {
     assert.deepEqual(await owner.shown(), await follower.shown());
   });
 }
+
+test('a tab that is frozen while it reads keeps nobody waiting', { timeout: 120_000 }, async (t) => {
+  const { open } = scene(t);
+  const follower = await open();
+  const [id] = await follower.send('read all the time');
+  for (let count = 0; count < 5; count += 1) {
+    const owner = await open();
+    await owner.becomes('owner');
+    await owner.page.evaluate((id) => {
+      const { sdk, sessionId } = globalThis.device;
+      const read = async () => {
+        const { success } = await sdk.getStoredMessages(sessionId, 50);
+        if (!success || !(await sdk.getMessage(id)).success) await new Promise((resolve) => setTimeout(resolve, 5));
+        void read();
+      };
+      for (let reader = 0; reader < 4; reader += 1) void read();
+    }, id);
+    await owner.page.freeze();
+    await follower.page.show();
+    // The browser itself ends what a frozen page reads, after a minute.
+    await within('a call is answered', follower.send(`while ${count} are frozen`), 20_000);
+  }
+});
 
 test('what is written while another tab keeps the storage waits, and is told to', { timeout: 120_000 }, async (t) => {
   const { open, openPeer } = scene(t);
