@@ -132,7 +132,15 @@ impl Connection {
             }
         });
         database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Connection { database, is_open, under_way: RefCell::default(), walks: RefCell::default(), watcher, _on_end: on_end, _on_close: on_close }
+        Connection {
+            database,
+            is_open,
+            under_way: RefCell::default(),
+            walks: RefCell::default(),
+            watcher,
+            _on_end: on_end,
+            _on_close: on_close,
+        }
     }
 
     /// Says who hears that the browser has closed it.

@@ -136,7 +136,7 @@ async fn a_transaction_dropped_half_way_is_aborted_b8() {
     let half = JsValue::from("half");
     result_of(transaction.store(META).unwrap().put_with_key(&half, &half)).await.unwrap();
     drop(transaction);
-    assert_eq!(result_of(connection.read(META).unwrap().get(&half)).await.unwrap(), JsValue::UNDEFINED);
+    assert_eq!(connection.read(META, |meta| meta.get(&half)).await.unwrap(), JsValue::UNDEFINED);
     store.write(&commit(true, vec![device("a")])).await.unwrap();
 }
 
