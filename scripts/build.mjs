@@ -113,7 +113,7 @@ async function bindAndShrink(module, folder, ...options) {
 }
 
 /** Entries of the package beside its root, in `src/bindings`. */
-export const bindings = ['react', 'status', 'svelte', 'vue'];
+export const bindings = ['background', 'react', 'status', 'svelte', 'sw', 'vue'];
 
 /** The package's root and the generated JavaScript in one file, so that a page waits for one; each binding as a file of its own; types. */
 async function compileTypeScript() {
@@ -132,7 +132,12 @@ async function compileTypeScript() {
   mkdirSync(join(folder, 'json'), { recursive: true });
   copyFileSync(jsonCode(), join(folder, 'json', `${json.name}.js`));
   await bundle(join(folder, 'index.js'), 'index', ['inlined.js']);
-  for (const binding of bindings) await bundle(join(folder, 'bindings', `${binding}.js`), binding, ['index.js'], '--packages=external');
+  for (const binding of bindings) {
+    const entry = join(folder, 'bindings', `${binding}.js`);
+    // The service worker has the engine and not what pages show; and it may not have the `import()` that a build of Vite is without.
+    if (binding === 'sw') await bundle(entry, binding, ['inlined.js'], '--define:import.meta.env.PROD=true');
+    else await bundle(entry, binding, ['index.js'], '--packages=external');
+  }
   copyTypes(folder, pkg);
   for (const room of ['surface', 'bindings']) copyTypes(join(folder, room), join(pkg, room));
   writeFileSync(join(pkg, 'inline.js'), inlineRoot);

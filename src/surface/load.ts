@@ -27,11 +27,10 @@ const jsonBesideThis = (): Promise<Wasm> => fetchWasm(new URL('./json/solconnect
 
 // Some bundlers leave such an expression alone (esbuild, Bun, Deno, Rollup; Vite below 8 when it prepares dependencies for its
 // dev server), and then there is no file at that address. All of them follow an import. Production builds of Vite (`PROD`) copy
-// the file, and are without this import: below 8 they cannot build a worker with one.
-const isViteBuild = (import.meta as { env?: { PROD?: boolean } }).env?.PROD;
+// the file, and are without this import: below 8 they cannot build a worker with one. So is our service worker, which may not import.
 const inlined = (): Promise<Wasm> => import('../inlined.js').then(({ bytes }) => bytes());
 
-let sources: (() => Promise<Wasm>)[] = isViteBuild ? [besideThis] : [besideThis, inlined];
+let sources: (() => Promise<Wasm>)[] = (import.meta as { env?: { PROD?: boolean } }).env?.PROD ? [besideThis] : [besideThis, inlined];
 
 /** Where `load` takes the wasm from in place of the package's file: `solconnect-sync/inline` calls it. */
 export function setWasmSource(source: () => Promise<BufferSource>): void {

@@ -137,8 +137,8 @@ export class Port {
     }
   }
 
-  /** Joins the tabs of a wallet. */
-  constructor(config: Config, address: string, isOffline: boolean, host: PortHost) {
+  /** Joins the tabs of a wallet; with `isBackground` from a service worker. */
+  constructor(config: Config, address: string, isOffline: boolean, host: PortHost, isBackground?: boolean) {
     this.#config = { ...config, databaseName: `${config.databaseName}/${address}` };
     this.#address = address;
     this.#host = host;
@@ -154,6 +154,7 @@ export class Port {
       },
       awake: () => this.#engine?.awake(),
       returns: () => host.returns(),
+      isBackground,
     });
     if (isOffline) this.setOffline(true);
   }

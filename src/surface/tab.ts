@@ -22,6 +22,8 @@ export interface TabOptions {
   readonly awake: () => void;
   /** The page is back: whether it is still to take part. */
   readonly returns: () => Promise<boolean>;
+  /** It is no page: nobody sees it, and it takes the lock only where no tab holds or wants it. */
+  readonly isBackground?: boolean | undefined;
 }
 
 /** The longest wait that timers take. */
@@ -100,13 +102,16 @@ export class Tab {
       waiting.abort();
       release();
     };
-    const granted = (): Promise<void> => {
+    const granted = (lock?: Lock | null): Promise<void> | undefined => {
+      // The tab that holds it does the work.
+      if (lock === null) return undefined;
       if (!isOver) this.feed({ type: 'locked' });
       return held;
     };
     const manager = locks();
     if (!manager) return void granted();
-    manager.request(`solconnect-sync:${this.#options.name}`, steal ? { steal } : { signal: waiting.signal }, granted).catch(() => {
+    const how = this.#options.isBackground ? { ifAvailable: true } : steal ? { steal } : { signal: waiting.signal };
+    manager.request(`solconnect-sync:${this.#options.name}`, how, granted).catch(() => {
       if (!isOver) this.feed({ type: 'unlocked' });
     });
   }
@@ -118,7 +123,7 @@ export class Tab {
       this.#channel = new BroadcastChannel(`solconnect-sync:${this.#options.name}`);
       this.#channel.onmessage = ({ data }: MessageEvent) => this.feed({ type: 'heard', message: data });
     }
-    this.feed({ type: 'open', visible: isVisible() });
+    this.feed({ type: 'open', visible: !this.#options.isBackground && isVisible() });
   }
 
   /** Gives everything up, for a while or for good. A page that still listened would not be kept for going back to it (P23). */
