@@ -1,0 +1,13 @@
+// The service worker of the devices under test. It notes how its deliveries ended.
+import { deliverInBackground } from '/pkg/sw.js';
+
+globalThis.outcomes = [];
+const { waitUntil } = ExtendableEvent.prototype;
+ExtendableEvent.prototype.waitUntil = function (work) {
+  work.then(() => globalThis.outcomes.push('done'), (error) => globalThis.outcomes.push(`${error.code}: ${error.message}`));
+  return waitUntil.call(this, work);
+};
+
+globalThis.isPossible = deliverInBackground({
+  relayEndpoint: `ws://${location.host}/`, databaseName: new URL(location).searchParams.get('database'), retryDelayMs: 50, maxRetries: 2,
+});
