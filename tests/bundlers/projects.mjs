@@ -53,6 +53,7 @@ export const projects = {
   'Vite 6': vite('6.4.6'),
   'Vite 7': vite('7.3.8'),
   'Vite 8': vite('8.3.8', { isEveryday: true }),
+  'Vite 8, service worker': vite('8.3.8', { files: ['app', 'sw'], isEveryday: true }),
   'webpack 5': {
     packages: { webpack: '5.113.0', 'webpack-cli': '7.3.1', 'webpack-dev-server': '5.2.7' },
     files: ['app', 'webpack'],
@@ -92,6 +93,12 @@ export const projects = {
     packages: { esbuild: '0.28.2' },
     files: ['app'],
     build: [['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--splitting', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist']],
+    folder: 'dist',
+  },
+  'esbuild, service worker': {
+    packages: { esbuild: '0.28.2' },
+    files: ['app', 'sw'],
+    build: [['esbuild', 'main.js', 'sw.js', '--bundle', '--minify', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist']],
     folder: 'dist',
   },
   Bun: {

@@ -9,7 +9,9 @@ import type {
   VersionView, WalletInfo, WalletSource,
 } from 'solconnect-sync';
 import { useConversations, useMessages, useSyncStatus } from 'solconnect-sync/react';
+import { deliverAfterClosing } from 'solconnect-sync/background';
 import type { SolconnectSyncStatus } from 'solconnect-sync/status';
+import { type BackgroundConfig, deliverInBackground } from 'solconnect-sync/sw';
 import initInline, { initializeSDK as initializeInline } from 'solconnect-sync/inline';
 
 function must<T>(result: Result<T>): T {
@@ -71,6 +73,17 @@ export function useBindings(sdk: SolConnectSDK, element: SolconnectSyncStatus): 
   const { connection, queuedMessageCount } = useSyncStatus(sdk);
   const { items } = useMessages(sdk, 'id');
   console.log(connection, queuedMessageCount, items.length, useConversations(sdk).items.length);
+}
+
+export function useServiceWorker(): boolean {
+  const background: BackgroundConfig = { ...config, wasmUrl: new URL('https://example.org/x.wasm') };
+  // @ts-expect-error a transport cannot be handed to a service worker
+  deliverInBackground({ transport });
+  return deliverInBackground(background) && deliverInBackground();
+}
+
+export async function useBackground(sdk: SolConnectSDK, registration: ServiceWorkerRegistration): Promise<boolean> {
+  return deliverAfterClosing(sdk, registration);
 }
 
 export async function useSdk(): Promise<void> {
