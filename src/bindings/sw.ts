@@ -67,6 +67,7 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
     tabChanged: () => {},
     warn: (error) => console.warn(error),
     renewed: () => {},
+    returns: async () => true,
     gone: () => void port.cleanup(),
   }, true);
   try {
