@@ -86,16 +86,17 @@ class LeavingTab extends TabDevice {
     return `${this.relay.url}${this.name}/`;
   }
 
-  /** Installs the service worker, and has it deliver what is queued later. */
-  async install() {
+  /** Installs the service worker, and has it deliver what is queued later, `limitMs` at most. */
+  async install(options) {
     // The policy of the relay's pages forbids workers.
     await this.page.call('Page.setBypassCSP', { enabled: true });
     await this.reload();
-    return this.page.evaluate(async (name) => {
+    return this.page.evaluate(async (name, options) => {
       const { deliverAfterClosing } = await import('/pkg/background.js');
-      globalThis.registration = await navigator.serviceWorker.register(`/sw.js?database=${name}`, { type: 'module', scope: `/${name}/` });
+      const address = `/sw.js?${new URLSearchParams({ database: name, ...options })}`;
+      globalThis.registration = await navigator.serviceWorker.register(address, { type: 'module', scope: `/${name}/` });
       return deliverAfterClosing(globalThis.device.sdk, globalThis.registration);
-    }, this.name);
+    }, this.name, options);
   }
 
   /** What its page has asked the browser to wake the worker for. */
@@ -111,7 +112,7 @@ class LeavingTab extends TabDevice {
 let cases = 0;
 
 /** Alice's device, of which `open` opens one more tab, and Bob's. */
-async function scene(t) {
+async function scene(t, options) {
   cases += 1;
   const [alice, bob] = [newWallet(), newWallet()];
   const opened = [];
@@ -128,7 +129,7 @@ async function scene(t) {
   const open = () => openTab({ browser, name, wallet: alice, peer: bob, joins: true });
   const peer = await openTab({ browser: elsewhere, name: `peer-${cases}`, wallet: bob, peer: alice });
   const tab = await open();
-  assert.equal(await tab.install(), true);
+  assert.equal(await tab.install(options), true);
   await until('it is connected', async () => (await tab.state()).connection === 'connected');
   return { tab, peer, open };
 }
@@ -197,12 +198,12 @@ async function freeze(tab, texts) {
   return ids;
 }
 
-test('the worker takes nothing from a frozen tab', { timeout: 120_000 }, async (t) => {
-  const { tab, peer } = await scene(t);
+test('the worker takes nothing from a frozen tab, and gives up in time', { timeout: 120_000 }, async (t) => {
+  // In that time another tab would have taken it (a second until it asks, and one for the answer).
+  const { tab, peer } = await scene(t, { limitMs: 5_000 });
   const ids = await freeze(tab, texts('frozen', 20));
   await workers.sync(tab.scope);
-  // In that time another tab would have taken it (a second until it asks, and one for the answer).
-  await delay(5_000);
+  await until('the worker gives up', async () => /^CALL_ABORTED/.test((await tab.outcomes()).at(-1)));
   assert.deepEqual(await peer.heardHere(), []);
   await tab.page.thaw();
   await heardOnce(peer, ids);

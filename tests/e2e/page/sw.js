@@ -8,6 +8,10 @@ ExtendableEvent.prototype.waitUntil = function (work) {
   return waitUntil.call(this, work);
 };
 
-globalThis.isPossible = deliverInBackground({
-  relayEndpoint: `ws://${location.host}/`, databaseName: new URL(location).searchParams.get('database'), retryDelayMs: 50, maxRetries: 2,
-});
+const { database, limitMs } = Object.fromEntries(new URL(location).searchParams);
+if (limitMs) {
+  const { timeout } = AbortSignal;
+  AbortSignal.timeout = () => timeout.call(AbortSignal, Number(limitMs));
+}
+
+globalThis.isPossible = deliverInBackground({ relayEndpoint: `ws://${location.host}/`, databaseName: database, retryDelayMs: 50, maxRetries: 2 });
