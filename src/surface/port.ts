@@ -137,8 +137,8 @@ export class Port {
     }
   }
 
-  /** Joins the tabs of a wallet; with `isBackground` from a service worker. */
-  constructor(config: Config, address: string, isOffline: boolean, host: PortHost, isBackground?: boolean) {
+  /** Joins the tabs of a wallet; from a service worker with `leave`, which is called when that must end. */
+  constructor(config: Config, address: string, isOffline: boolean, host: PortHost, leave?: () => void) {
     this.#config = { ...config, databaseName: `${config.databaseName}/${address}` };
     this.#address = address;
     this.#host = host;
@@ -154,7 +154,7 @@ export class Port {
       },
       awake: () => this.#engine?.awake(),
       returns: () => host.returns(),
-      isBackground,
+      yield: leave,
     });
     if (isOffline) this.setOffline(true);
   }

@@ -1,7 +1,7 @@
 // One tab of those that share a wallet's database: the lock, the channel, the clock and the page's events, for the rules of
 // crates/core/src/tab. It decides nothing itself.
 
-import { TabMachine, type TabAction, type TabInput } from '../solconnect_sync.js';
+import { TabMachine, type TabAction, type TabInput, type TabMessage } from '../solconnect_sync.js';
 
 /** The version of what tabs say to each other (PROTOCOL.md, section 11), and the oldest one of others that is understood. */
 const PROTOCOL = { protocol: 1, speaks: 1 };
@@ -22,8 +22,11 @@ export interface TabOptions {
   readonly awake: () => void;
   /** The page is back: whether it is still to take part. */
   readonly returns: () => Promise<boolean>;
-  /** It is no page: nobody sees it, and it takes the lock only where no tab holds or wants it. */
-  readonly isBackground?: boolean | undefined;
+  /**
+   * It is no page: nobody sees it, and it takes the lock only where no tab holds or wants it. It is called when a tab comes that could
+   * not follow it, or that it could not follow: then it is to end, so that no tab is refused because of it.
+   */
+  readonly yield?: (() => void) | undefined;
 }
 
 /** The longest wait that timers take. */
@@ -110,7 +113,7 @@ export class Tab {
     };
     const manager = locks();
     if (!manager) return void granted();
-    const how = this.#options.isBackground ? { ifAvailable: true } : steal ? { steal } : { signal: waiting.signal };
+    const how = this.#options.yield ? { ifAvailable: true } : steal ? { steal } : { signal: waiting.signal };
     manager.request(`solconnect-sync:${this.#options.name}`, how, granted).catch(() => {
       if (!isOver) this.feed({ type: 'unlocked' });
     });
@@ -121,9 +124,12 @@ export class Tab {
     this.#isOpen = true;
     if (typeof BroadcastChannel !== 'undefined') {
       this.#channel = new BroadcastChannel(`solconnect-sync:${this.#options.name}`);
-      this.#channel.onmessage = ({ data }: MessageEvent) => this.feed({ type: 'heard', message: data });
+      this.#channel.onmessage = ({ data }: MessageEvent) => {
+        if (this.#options.yield && !isLike(data, this.#options.settings)) this.#options.yield();
+        else this.feed({ type: 'heard', message: data });
+      };
     }
-    this.feed({ type: 'open', visible: !this.#options.isBackground && isVisible() });
+    this.feed({ type: 'open', visible: !this.#options.yield && isVisible() });
   }
 
   /** Gives everything up, for a while or for good. A page that still listened would not be kept for going back to it (P23). */
@@ -166,6 +172,10 @@ export class Tab {
     }, Math.min(Math.max(dueMs - performance.now(), 0), TIMER_MS_MAX));
   }
 }
+
+/** Whether a message is of a tab with the same settings and version. Not all messages have settings. */
+const isLike = (message: Partial<TabMessage> | null, settings: string): boolean =>
+  (message?.settings ?? settings) === settings && (message?.protocol ?? PROTOCOL.protocol) === PROTOCOL.protocol;
 
 const locks = (): LockManager | undefined => (globalThis.navigator as Navigator | undefined)?.locks;
 

@@ -257,6 +257,19 @@ test('a tab that opens while the worker delivers takes over', { timeout: 180_000
   assert.deepEqual((await converge([again, peer], ids.length)).map(({ id }) => id), ids);
 });
 
+test('a tab with other options is not refused because of the worker', { timeout: 180_000 }, async (t) => {
+  const { tab, peer, open } = await scene(t, { relay: relay.endpoint.replace('127.0.0.1', 'localhost') });
+  const ids = await leave(tab, texts('many', 4_000));
+  await workers.sync(tab.scope);
+  await until('Bob hears something', async () => (await peer.heardHere()).length > 0, 60_000);
+  const again = await open();
+  assert.ok((await peer.heardHere()).length < ids.length, 'the worker was at it');
+  ids.push(...(await again.send('from the tab')));
+  assert.equal(await again.call('getTabRole'), 'owner');
+  await heardOnce(peer, ids);
+  await converge([again, peer], ids.length);
+});
+
 test('without the relay everything stays queued, and the browser is to try again', { timeout: 120_000 }, async (t) => {
   const { tab, peer, open } = await scene(t);
   await workers.sync(tab.scope);

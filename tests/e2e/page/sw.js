@@ -8,10 +8,10 @@ ExtendableEvent.prototype.waitUntil = function (work) {
   return waitUntil.call(this, work);
 };
 
-const { database, limitMs } = Object.fromEntries(new URL(location).searchParams);
+const { database, limitMs, relay = `ws://${location.host}/` } = Object.fromEntries(new URL(location).searchParams);
 if (limitMs) {
   const { timeout } = AbortSignal;
   AbortSignal.timeout = () => timeout.call(AbortSignal, Number(limitMs));
 }
 
-globalThis.isPossible = deliverInBackground({ relayEndpoint: `ws://${location.host}/`, databaseName: database, retryDelayMs: 50, maxRetries: 2 });
+globalThis.isPossible = deliverInBackground({ relayEndpoint: relay, databaseName: database, retryDelayMs: 50, maxRetries: 2 });
