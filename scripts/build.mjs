@@ -131,11 +131,11 @@ async function compileTypeScript() {
   await step('tsc', 'tsc', ['-p', root, '--outDir', folder]);
   mkdirSync(join(folder, 'json'), { recursive: true });
   copyFileSync(jsonCode(), join(folder, 'json', `${json.name}.js`));
-  await bundle(join(folder, 'index.js'), 'index', ['inlined.js']);
+  await bundle(join(folder, 'index.js'), 'index', ['inlined.js'], '--define:IS_BACKGROUND=false');
   for (const binding of bindings) {
     const entry = join(folder, 'bindings', `${binding}.js`);
     // The service worker has the engine and not what pages show; and it may not have the `import()` that a build of Vite is without.
-    if (binding === 'sw') await bundle(entry, binding, ['inlined.js'], '--define:import.meta.env.PROD=true');
+    if (binding === 'sw') await bundle(entry, binding, ['inlined.js'], '--define:import.meta.env.PROD=true', '--define:IS_BACKGROUND=true');
     else await bundle(entry, binding, ['index.js'], '--packages=external');
   }
   copyTypes(folder, pkg);

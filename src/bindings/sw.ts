@@ -63,9 +63,14 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
   const last = await abortable(new Directory(config.databaseName, walletAddress).last(), signal);
   // It was logged out: what is queued waits for it to come back.
   if (!last) return;
-  const leave = (): void => void port.cleanup();
-  const host = { tabChanged: () => {}, warn: (error: unknown) => console.warn(error), renewed: () => {}, returns: async () => true, gone: leave };
-  const port: Port = new Port(config, last.address, false, host, leave);
+  const port: Port = new Port(config, last.address, false, {
+    tabChanged: () => {},
+    warn: (error) => console.warn(error),
+    renewed: () => {},
+    // It was logged out, or a tab is there that could not follow.
+    gone: () => void port.cleanup(),
+    returns: async () => true,
+  });
   try {
     unwrap(adopt(await abortable(port.initialize(), signal)));
     unwrap(adopt(await abortable(port.processQueuedMessages(), signal)));

@@ -137,8 +137,8 @@ export class Port {
     }
   }
 
-  /** Joins the tabs of a wallet; from a service worker with `leave`, which is called when that must end. */
-  constructor(config: Config, address: string, isOffline: boolean, host: PortHost, leave?: () => void) {
+  /** Joins the tabs of a wallet. */
+  constructor(config: Config, address: string, isOffline: boolean, host: PortHost) {
     this.#config = { ...config, databaseName: `${config.databaseName}/${address}` };
     this.#address = address;
     this.#host = host;
@@ -154,7 +154,6 @@ export class Port {
       },
       awake: () => this.#engine?.awake(),
       returns: () => host.returns(),
-      yield: leave,
     });
     if (isOffline) this.setOffline(true);
   }

@@ -6,6 +6,12 @@ import { TabMachine, type TabAction, type TabInput, type TabMessage } from '../s
 /** The version of what tabs say to each other (PROTOCOL.md, section 11), and the oldest one of others that is understood. */
 const PROTOCOL = { protocol: 1, speaks: 1 };
 
+/**
+ * Whether this is the code of the service worker, which is no page: nobody sees it, it takes the lock only where no tab holds or wants
+ * it, and no tab is to be refused because of it. The build says so, and pages have nothing of it.
+ */
+declare const IS_BACKGROUND: boolean;
+
 /** What the machine asks of who has the engine. */
 export type PortAction = Exclude<TabAction, { type: 'lock' | 'steal' | 'unlock' | 'say' }>;
 
@@ -22,11 +28,6 @@ export interface TabOptions {
   readonly awake: () => void;
   /** The page is back: whether it is still to take part. */
   readonly returns: () => Promise<boolean>;
-  /**
-   * It is no page: nobody sees it, and it takes the lock only where no tab holds or wants it. It is called when a tab comes that could
-   * not follow it, or that it could not follow: then it is to end, so that no tab is refused because of it.
-   */
-  readonly yield?: (() => void) | undefined;
 }
 
 /** The longest wait that timers take. */
@@ -105,18 +106,18 @@ export class Tab {
       waiting.abort();
       release();
     };
-    const granted = (lock?: Lock | null): Promise<void> | undefined => {
-      // The tab that holds it does the work.
-      if (lock === null) return undefined;
+    const granted = (): Promise<void> => {
       if (!isOver) this.feed({ type: 'locked' });
       return held;
     };
+    const lost = (): void => {
+      if (!isOver) this.feed({ type: 'unlocked' });
+    };
     const manager = locks();
     if (!manager) return void granted();
-    const how = this.#options.yield ? { ifAvailable: true } : steal ? { steal } : { signal: waiting.signal };
-    manager.request(`solconnect-sync:${this.#options.name}`, how, granted).catch(() => {
-      if (!isOver) this.feed({ type: 'unlocked' });
-    });
+    const name = `solconnect-sync:${this.#options.name}`;
+    if (IS_BACKGROUND) return void manager.request(name, { ifAvailable: true }, (lock) => lock ? granted() : undefined).catch(lost);
+    manager.request(name, steal ? { steal } : { signal: waiting.signal }, granted).catch(lost);
   }
 
   #open(): void {
@@ -125,11 +126,11 @@ export class Tab {
     if (typeof BroadcastChannel !== 'undefined') {
       this.#channel = new BroadcastChannel(`solconnect-sync:${this.#options.name}`);
       this.#channel.onmessage = ({ data }: MessageEvent) => {
-        if (this.#options.yield && !isLike(data, this.#options.settings)) this.#options.yield();
+        if (IS_BACKGROUND && !isLike(data, this.#options.settings)) this.#options.act({ type: 'gone', body: null });
         else this.feed({ type: 'heard', message: data });
       };
     }
-    this.feed({ type: 'open', visible: !this.#options.yield && isVisible() });
+    this.feed({ type: 'open', visible: isVisible() });
   }
 
   /** Gives everything up, for a while or for good. A page that still listened would not be kept for going back to it (P23). */
@@ -180,7 +181,7 @@ const isLike = (message: Partial<TabMessage> | null, settings: string): boolean 
 const locks = (): LockManager | undefined => (globalThis.navigator as Navigator | undefined)?.locks;
 
 /** Workers have no document, and work for one that may be seen. */
-const isVisible = (): boolean => globalThis.document?.visibilityState !== 'hidden';
+const isVisible = (): boolean => !IS_BACKGROUND && globalThis.document?.visibilityState !== 'hidden';
 
 function randomId(): number {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number];

@@ -11,7 +11,7 @@ import { base58 } from '../e2e/harness/wallet.mjs';
 export async function bundled(options, ...names) {
   const contents = names.map((name) => `export * from './${name}';`).join('\n');
   const stdin = { contents, resolveDir: join(root, 'src', 'surface') };
-  const { outputFiles } = await build({ bundle: true, write: false, format: 'esm', target: 'es2022', logLevel: 'error', ...options, stdin });
+  const { outputFiles } = await build({ bundle: true, write: false, format: 'esm', target: 'es2022', logLevel: 'error', define: { IS_BACKGROUND: 'false' }, ...options, stdin });
   return outputFiles[0].text;
 }
 
