@@ -167,7 +167,7 @@ export class Lifecycle {
         const account = inAllTabs ? this.#account : null;
         account?.engine.tellGone();
         await leave();
-        await (account ? directory.logout(account.address) : directory.forgetLast());
+        await directory.forgetLast(account?.address);
         if (!wipe) return;
         if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
         await directory.wipe(this.#last);

@@ -1397,6 +1397,7 @@ fn i2_what_was_accepted_is_in_the_log_in_the_end() {
         id: None,
         replaces: None,
         again: false,
+        forgotten: false,
         copied: false,
         seen: None,
         fate,
