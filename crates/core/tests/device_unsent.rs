@@ -8,6 +8,7 @@ use solconnect_sync_core::client::{Change, Event, Input, MessageStatus, Reply};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
+use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
 
 fn cancel(desk: &mut Desk, message_id: &str) -> Result<Reply, ErrorCode> {
@@ -166,6 +167,26 @@ fn the_name_of_a_cancelled_message_is_free() {
     cancel(&mut desk, "x").unwrap();
     desk.send_named("x", "two").unwrap();
     assert_eq!(online(&mut desk, 0), [(1, "two".to_owned())]);
+}
+
+#[test]
+fn names_are_judged_as_the_commit_under_way_leaves_them() {
+    let mut desk = offline();
+    let other_peer = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
+    desk.call(|request| Input::OpenSession { request, peer_wallet: other_peer.into() }).unwrap();
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    let send = |desk: &mut Desk, session_id: String, text: &str| {
+        let (text, message_id) = (text.to_owned(), Some("x".to_owned()));
+        desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id, known: None })
+    };
+    let first = send(&mut desk, session(), "one");
+    let elsewhere = send(&mut desk, session_of(WALLET, other_peer), "two");
+    desk.ask(|request| Input::Cancel { request, message_id: "x".into() });
+    let again = send(&mut desk, session(), "three");
+    desk.persist();
+    desk.persist();
+    assert_eq!([first, elsewhere, again].map(|request| desk.replies[&request].is_ok()), [true; 3], "{:?}", desk.replies);
 }
 
 /// Its second message was refused with this code.
