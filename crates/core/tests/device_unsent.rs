@@ -4,7 +4,7 @@ mod desk;
 
 use desk::calls::send;
 use desk::{Desk, PEER, WALLET, foreign, session};
-use solconnect_sync_core::client::{Change, Event, Input, MessageStatus, Reply};
+use solconnect_sync_core::client::{Change, Event, Input, MessageStatus, NameRecord, Reply, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
@@ -169,24 +169,79 @@ fn the_name_of_a_cancelled_message_is_free() {
     assert_eq!(online(&mut desk, 0), [(1, "two".to_owned())]);
 }
 
+/// Its peer in a second session.
+const OTHER_PEER: &str = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
+
+fn in_two_sessions() -> Desk {
+    let mut desk = offline();
+    desk.call(|request| Input::OpenSession { request, peer_wallet: OTHER_PEER.into() }).unwrap();
+    desk
+}
+
+/// Sends under this name, with what was read of it before.
+fn ask_named(desk: &mut Desk, session_id: String, name: &str, text: &str, known: Option<NameRecord>) -> u64 {
+    let (text, message_id) = (text.to_owned(), Some(name.to_owned()));
+    desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id, known })
+}
+
 #[test]
 fn names_are_judged_as_the_commit_under_way_leaves_them() {
-    let mut desk = offline();
-    let other_peer = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
-    desk.call(|request| Input::OpenSession { request, peer_wallet: other_peer.into() }).unwrap();
+    let mut desk = in_two_sessions();
     desk.held = Some(Default::default());
     desk.send_in(&session(), "under way");
-    let send = |desk: &mut Desk, session_id: String, text: &str| {
-        let (text, message_id) = (text.to_owned(), Some("x".to_owned()));
-        desk.ask(|request| Input::Send { request, session_id, text, content_type: None, message_id, known: None })
-    };
-    let first = send(&mut desk, session(), "one");
-    let elsewhere = send(&mut desk, session_of(WALLET, other_peer), "two");
+    let mut sent = vec![
+        ask_named(&mut desk, session(), "x", "one", None),
+        ask_named(&mut desk, session_of(WALLET, OTHER_PEER), "x", "two", None),
+        ask_named(&mut desk, session(), "y", "three", None),
+    ];
     desk.ask(|request| Input::Cancel { request, message_id: "x".into() });
-    let again = send(&mut desk, session(), "three");
+    sent.push(ask_named(&mut desk, session(), "x", "four", None));
+    desk.ask(|request| Input::Cancel { request, message_id: "y".into() });
+    let taken = ask_named(&mut desk, session(), "x", "five", None);
     desk.persist();
     desk.persist();
-    assert_eq!([first, elsewhere, again].map(|request| desk.replies[&request].is_ok()), [true; 3], "{:?}", desk.replies);
+    assert!(sent.iter().all(|request| desk.replies[request].is_ok()), "{:?}", desk.replies);
+    assert_eq!(desk.replies[&taken].as_ref().map_err(|error| error.code), Err(ErrorCode::MessageIdTaken));
+    let written = desk.commits.pop().unwrap().writes.into_iter();
+    let outboxes = written.filter(|write| matches!(write, Write::Outbox(record) if record.session_id == session()));
+    assert_eq!(outboxes.count(), 1, "what is made anew is written once");
+}
+
+#[test]
+fn a_name_that_was_read_before_it_was_free_stands_no_longer() {
+    let mut desk = offline();
+    desk.send_named("x", "one").unwrap();
+    let read = desk.records.names[&(session(), "x".to_owned())].clone();
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    let cancel = |desk: &mut Desk| desk.ask(|request| Input::Cancel { request, message_id: "x".into() });
+    cancel(&mut desk);
+    ask_named(&mut desk, session(), "x", "two", None);
+    cancel(&mut desk);
+    desk.persist();
+    desk.persist();
+    let sent = ask_named(&mut desk, session(), "x", "three", Some(read));
+    desk.persist();
+    assert!(desk.replies[&sent].is_ok(), "{:?}", desk.replies[&sent]);
+}
+
+#[test]
+fn a_message_is_looked_for_in_each_session_by_its_id() {
+    let mut desk = in_two_sessions();
+    ask_named(&mut desk, session(), "x", "text", None);
+    ask_named(&mut desk, session_of(WALLET, OTHER_PEER), "y", "text", None);
+    assert_eq!(["x", "y"].map(|id| cancel(&mut desk, id)), [Ok(Reply::Done), Ok(Reply::Done)]);
+    assert_eq!(desk.queued(), 0);
+}
+
+#[test]
+fn versions_of_other_messages_stay_behind_a_cancelled_one() {
+    let mut desk = offline();
+    desk.send_named("y", "one").unwrap();
+    desk.send_named("x", "two").unwrap();
+    edit(&mut desk, "y", "three").unwrap();
+    cancel(&mut desk, "x").unwrap();
+    assert_eq!(online(&mut desk, 0), [(1, "one".to_owned()), (2, "three".to_owned())]);
 }
 
 /// Its second message was refused with this code.
@@ -228,6 +283,7 @@ fn a_retry_queues_a_failed_message_under_its_id() {
 #[test]
 fn a_message_whose_name_was_taken_fails_under_another() {
     let (mut desk, id) = refused(ErrorCode::MessageIdTaken);
+    assert_eq!((cancel(&mut desk, "nobody"), desk.status("nobody")), (Err(ErrorCode::UnknownMessage), None));
     let (_, view) = desk.client.unsent_message(&id).unwrap();
     let other = view.unwrap().id;
     assert_ne!(other, id);

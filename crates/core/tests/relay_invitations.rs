@@ -5,7 +5,7 @@ mod rooms;
 use rooms::{ROOM, Rooms, WALLETS, seed, the_error, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::entry::{Entry, first_digest};
+use solconnect_sync_core::entry::{Digest, Entry, first_digest};
 use solconnect_sync_core::ids::{session_of, wallet_address};
 use solconnect_sync_core::limits::LISTED_SESSIONS_MAX;
 use solconnect_sync_core::message::Message;
@@ -37,12 +37,16 @@ fn wallet_announce(wallet: &str) -> Value {
 
 /// The first message of a device.
 fn first_update(device: &str, wallet: &str) -> Value {
-    let message =
-        json!({ "id": format!("{}:{device}:start0:1", session()), "sender_wallet": wallet, "ciphertext": "hi", "session_id": session() });
-    let entry = json!({ "message": message, "originalDeviceId": device, "counter": 1, "knows": 0, "serverTimestamp": 7 });
-    let read: Entry = serde_json::from_value(entry.clone()).unwrap();
-    let digest = rooms::hex(&read.digest(&first_digest(&session(), device)));
-    in_session(device, "sync_update", json!({ "messages": [entry], "lastDigest": digest }))
+    next_update(device, wallet, 1, &mut first_digest(&session(), device))
+}
+
+/// A message of a device, which follows the one with this digest.
+fn next_update(device: &str, wallet: &str, counter: u64, digest: &mut Digest) -> Value {
+    let id = format!("{}:{device}:start0:{counter}", session());
+    let message = json!({ "id": id, "sender_wallet": wallet, "ciphertext": "hi", "session_id": session() });
+    let entry = json!({ "message": message, "originalDeviceId": device, "counter": counter, "knows": 0, "serverTimestamp": 7 });
+    *digest = serde_json::from_value::<Entry>(entry.clone()).unwrap().digest(digest);
+    in_session(device, "sync_update", json!({ "messages": [entry], "lastDigest": rooms::hex(digest) }))
 }
 
 /// A connection of a wallet that takes part in nothing; what it is told at once.
@@ -115,6 +119,37 @@ fn a_wallet_that_accepted_is_told_no_more() {
 }
 
 #[test]
+fn later_messages_are_told_to_who_takes_no_part() {
+    let mut rooms = Rooms::new();
+    arrive(&mut rooms, 1, BOB);
+    arrive(&mut rooms, 2, ALICE);
+    rooms.open(3);
+    rooms.say(3, &announce("a", ALICE, BOB));
+    [1, 2].iter().for_each(|connection| drop(told(&mut rooms, *connection)));
+    let mut digest = first_digest(&session(), "a");
+    rooms.say(3, &next_update("a", ALICE, 1, &mut digest));
+    assert_eq!(told(&mut rooms, 1), [(ALICE.to_owned(), 1, false)]);
+    assert_eq!(told(&mut rooms, 2), [(BOB.to_owned(), 1, true)], "it is kept from now on");
+    for counter in 2..=400 {
+        rooms.say(3, &next_update("a", ALICE, counter, &mut digest));
+        assert_eq!(told(&mut rooms, 1), [(ALICE.to_owned(), counter, false)]);
+    }
+    assert_eq!(told(&mut rooms, 2), [], "its wallet takes part");
+    assert_eq!(rooms.reading(3), Reading::Now, "only a session that begins is dear");
+}
+
+#[test]
+fn a_connection_is_one_wallets_at_a_time() {
+    let mut rooms = Rooms::new();
+    arrive(&mut rooms, 1, BOB);
+    rooms.say(1, &wallet_announce(ALICE));
+    rooms.hear(1);
+    rooms.open(2);
+    rooms.say(2, &announce("a", ALICE, BOB));
+    assert_eq!(told(&mut rooms, 1), [(BOB.to_owned(), 0, true)]);
+}
+
+#[test]
 fn a_session_of_other_wallets_is_refused() {
     let mut rooms = Rooms::new();
     arrive(&mut rooms, 1, BOB);
@@ -173,10 +208,9 @@ fn who_could_not_be_told_is_made_to_ask() {
     assert_eq!(told(&mut rooms, 1), [(ALICE.to_owned(), 1, false)]);
 }
 
-#[test]
-fn a_long_list_comes_in_parts() {
+/// A relay that has so many sessions of a wallet.
+fn with_sessions(count: usize) -> Rooms {
     let mut rooms = Rooms::new();
-    let count = LISTED_SESSIONS_MAX + 3;
     for number in 0..count {
         let mut key = [9; 32];
         key[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -188,6 +222,13 @@ fn a_long_list_comes_in_parts() {
         rows.entries.push(StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], body });
         rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, joined: false });
     }
+    rooms
+}
+
+#[test]
+fn a_long_list_comes_in_parts() {
+    let count = LISTED_SESSIONS_MAX + 3;
+    let mut rooms = with_sessions(count);
     let first = arrive(&mut rooms, 1, BOB);
     let mut next = wallet_announce(BOB);
     next["after"] = first["next"].clone();
@@ -200,6 +241,12 @@ fn a_long_list_comes_in_parts() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), count, "each once");
+}
+
+#[test]
+fn a_list_that_is_whole_names_no_next_part() {
+    let list = arrive(&mut with_sessions(LISTED_SESSIONS_MAX), 1, BOB);
+    assert_eq!((listed(&list).len(), list.get("next")), (LISTED_SESSIONS_MAX, None));
 }
 
 #[test]

@@ -42,6 +42,14 @@ impl Rows {
         clock
     }
 
+    /// The journal is told of nothing that it has.
+    fn keep_members(&mut self, members: Vec<MemberRow>) {
+        for row in members {
+            assert_ne!(self.members.get(&row.wallet), Some(&row), "it is stored already");
+            self.members.insert(row.wallet.clone(), row);
+        }
+    }
+
     /// The log that they are.
     fn log(&self) -> Log {
         let Some(last) = self.entries.last() else { return Log::new(ROOM) };
@@ -164,7 +172,7 @@ impl Rooms {
                 if rows.entries.is_empty() {
                     rows.number = number;
                 }
-                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
+                rows.keep_members(members);
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "I5");
                     rows.entries.push(entry);
@@ -201,7 +209,7 @@ impl Rooms {
             }
             JournalQuestion::Note { session_id, devices, watermarks, members } => {
                 let rows = self.journal.entry(session_id).or_default();
-                rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
+                rows.keep_members(members);
                 for row in devices {
                     let DeviceRow { last_counter, last_sequence, last_digest, .. } =
                         rows.devices.get(&row.device_id).cloned().unwrap_or_default();
