@@ -29,7 +29,9 @@ fn session_stats_show_sync_durations_and_pending_messages() {
     for duration_ms in [30, 60] {
         desk.sync(SyncScope::Everything);
         desk.wait(duration_ms);
+        assert!(desk.client.sync_status().sync_in_progress);
         desk.answer(&[], 0);
+        assert!(!desk.client.sync_status().sync_in_progress);
     }
     desk.send("one");
     let stats = desk.client.stats(&session()).unwrap();
