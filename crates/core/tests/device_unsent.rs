@@ -398,6 +398,34 @@ fn receipts_of_both_wallets_are_told_with_their_places() {
 }
 
 #[test]
+fn who_observes_is_told_of_versions_that_the_log_brings() {
+    let mut desk = Desk::new();
+    desk.push(&[foreign(1, 1, "hello")]);
+    desk.feed(Input::Observe { observed: true });
+    desk.forget();
+    let mut version = foreign(2, 2, "edited");
+    let message_id = foreign(1, 1, "hello").message.id;
+    (version.message.kind, version.message.replaces) = (Kind::EDIT, Some(message_id.clone()));
+    desk.push(&[version]);
+    assert_eq!(changes(&mut desk), [Change::Stale { session_id: session(), message_id }]);
+}
+
+#[test]
+fn who_observes_is_told_what_was_sent_and_waits_again() {
+    let mut desk = Desk::new();
+    let ids = ["one", "two"].map(|text| desk.send(text));
+    desk.acknowledge(&[(1, 5), (2, 6)]);
+    desk.feed(Input::Observe { observed: true });
+    desk.forget();
+    desk.refuse(ErrorCode::CounterGap, |error| error.expected_counter = Some(1));
+    let told = changes(&mut desk).into_iter().filter_map(|change| match change {
+        Change::Status { message_id, status: MessageStatus::Queued, .. } => Some(message_id),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ids, "the relay has lost them");
+}
+
+#[test]
 fn a_receipt_of_an_own_message_is_one_change() {
     let mut desk = Desk::new();
     let id = desk.send("mine");
