@@ -64,11 +64,12 @@ impl Engine {
     pub async fn start(store: Rc<Store>, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
         let (claim, mut snapshot) = store.claim().await?;
         let is_new = snapshot.device.is_none();
-        let is_lost = is_new && mark::take(&store.name);
         let spare = Rc::new(Spare::of(&store.name));
-        if is_lost || (is_new && !mark::is_known()) {
+        if is_new {
             snapshot.spare = spare.read().await;
         }
+        // The mark may have been set too late to be kept.
+        let is_lost = is_new && (mark::take(&store.name) || !snapshot.spare.is_empty());
         let outbox = snapshot.outbox.clone();
         let client = Client::new(config, snapshot, u64::from_le_bytes(random()?));
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();

@@ -14,11 +14,6 @@ pub fn set(database: &str) {
     }
 }
 
-/// Whether there are marks at all.
-pub fn is_known() -> bool {
-    storage().is_some()
-}
-
 /// Whether the mark was there; it no longer is.
 pub fn take(database: &str) -> bool {
     storage().is_some_and(|storage| {
