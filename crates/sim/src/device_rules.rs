@@ -14,7 +14,7 @@ use crate::checker::{Call, CallKind, Checker, LostStore, Mark, TabView};
 use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
-use crate::page::AppCall;
+use crate::page::{AppCall, Terms};
 use crate::world::{PageId, ProfileId, TabId};
 
 impl TabView {
@@ -87,7 +87,7 @@ impl Checker {
     }
 
     /// A page is gone; of calls that no machine has had nothing will be heard.
-    pub(crate) fn page_ended(&mut self, calls: &BTreeMap<u64, AppCall>) {
+    pub fn page_ended(&mut self, calls: &BTreeMap<u64, AppCall>) {
         for number in calls.values().filter_map(|call| call.number) {
             let sent = &mut self.ledger.sent[number as usize];
             if (sent.tab, sent.fate) == (0, Fate::Pending) {
@@ -96,8 +96,14 @@ impl Checker {
         }
     }
 
+    /// A page follows another.
+    pub fn follows(&mut self, page: PageId, own: &Terms, owner: &Terms) {
+        let fits = own.settings == owner.settings && (owner.speaks..=owner.protocol).contains(&own.protocol);
+        self.require(33, fits, || format!("page {page} follows one of other settings, or that does not understand it"));
+    }
+
     /// The database of a page is deleted while these calls are under way.
-    pub(crate) fn forgot(&mut self, calls: &BTreeMap<u64, AppCall>) {
+    pub fn forgot(&mut self, calls: &BTreeMap<u64, AppCall>) {
         for number in calls.values().filter(|call| call.has_run).filter_map(|call| call.number) {
             let sent = &mut self.ledger.sent[number as usize];
             (sent.forgotten, sent.again) = (true, true);
@@ -105,7 +111,7 @@ impl Checker {
     }
 
     /// A page answers a call of its application. An error says that nothing has been done, and that stays so.
-    pub(crate) fn answered(&mut self, page: PageId, call: u64, made: Option<AppCall>, error: Option<&SyncError>) {
+    pub fn answered(&mut self, page: PageId, call: u64, made: Option<AppCall>, error: Option<&SyncError>) {
         self.require(30, made.is_some(), || format!("page {page} answers call {call}, which was answered or not made"));
         let (Some(AppCall { number: Some(number), has_run, .. }), Some(error)) = (made, error) else { return };
         let leaves_open = [ErrorCode::TabOutdated, ErrorCode::ConfigMismatch, ErrorCode::SdkNotInitialized].contains(&error.code);

@@ -64,8 +64,20 @@ pub struct Letter {
     message: Message<Body>,
 }
 
+/// What tabs that share a database must agree on.
+#[derive(Clone)]
+pub struct Terms {
+    /// The version that it speaks.
+    pub protocol: u32,
+    /// The oldest one that it understands.
+    pub speaks: u32,
+    /// Its settings.
+    pub settings: String,
+}
+
 /// A call that its application awaits the answer of.
-pub(crate) struct AppCall {
+#[derive(Default)]
+pub struct AppCall {
     /// The message that it sends.
     pub number: Option<u64>,
     /// A machine has had it.
@@ -78,9 +90,7 @@ pub(crate) struct AppCall {
 pub struct Page {
     /// Over which profile.
     pub profile: ProfileId,
-    protocol: u32,
-    speaks: u32,
-    settings: String,
+    terms: Terms,
     /// Since when it is seen and runs.
     well_since_ms: u64,
     machine: tab::Tab<Body>,
@@ -97,7 +107,7 @@ pub struct Page {
     pub engine: Option<TabId>,
     start: u64,
     lock_request: u64,
-    pub(crate) calls: BTreeMap<u64, AppCall>,
+    pub calls: BTreeMap<u64, AppCall>,
     last_call: u64,
     /// What it shows while another owns, when it has read it.
     list: Option<Lists>,
@@ -151,9 +161,7 @@ impl World {
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
         let page = Page {
             profile,
-            protocol,
-            speaks,
-            settings: settings.clone(),
+            terms: Terms { protocol, speaks, settings: settings.clone() },
             well_since_ms: self.ctx.agenda.now_ms(),
             machine: tab::Tab::new(TabConfig { id, protocol, speaks, has_locks, settings }),
             opening: 1,
@@ -657,8 +665,7 @@ impl World {
         let Role::Following { claim } = page.role else { return };
         let is_owner = |other: &&Page| other.profile == page.profile && other.role_claim() == Some(claim);
         let Some(owner) = self.pages.values().find(is_owner) else { return };
-        let fits = page.settings == owner.settings && (owner.speaks..=owner.protocol).contains(&page.protocol);
-        self.checker.require(33, fits, || format!("page {id} follows one of other settings, or that does not understand it"));
+        self.checker.follows(id, &page.terms, &owner.terms);
     }
 
     /// Whether news wait to be passed on by a page.

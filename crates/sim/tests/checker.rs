@@ -8,6 +8,7 @@ use solconnect_sim::client_disk::ClientDisk;
 use solconnect_sim::hostile::QUEUED_AGAIN;
 use solconnect_sim::ledger::{Fate, Log as LoggedEntries, Sent};
 use solconnect_sim::list::Lists;
+use solconnect_sim::page::{AppCall, Terms};
 use solconnect_sim::relay_disk::Journal;
 use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
@@ -278,6 +279,50 @@ fn each_invariant_has_a_history_here() {
     let text = include_str!("checker.rs");
     for number in INVARIANTS {
         assert!(text.contains(&format!(" i{number}_")) || text.contains(&format!("_i{number}_")), "no history breaks I{number}");
+    }
+}
+
+#[test]
+fn i23_only_who_claimed_last_writes() {
+    let mut history = History::new();
+    history.checker().claimed(0, TAB + 1);
+    history.commit(true, vec![Write::Session(session(&[]))]);
+    assert_eq!(history.broken(), Some(23));
+}
+
+#[test]
+fn i30_what_is_said_not_to_be_done_is_not_stored() {
+    let full = SyncError::new(ErrorCode::OutboxFull, "");
+    let call = |has_run| Some(AppCall { number: Some(0), has_run, made_ms: None });
+    let mut history = History::new();
+    history.send(0);
+    history.checker().answered(1, 1, call(true), Some(&full));
+    history.store_unsent(true, 0, 1, 0);
+    assert_eq!(history.broken(), Some(30), "another owner has done it since");
+    let mut history = History::with_unsent();
+    history.checker().answered(1, 1, call(true), Some(&full));
+    assert_eq!(history.broken(), Some(30), "it was done before");
+    let mut history = History::with_unsent();
+    let ended = SyncError::new(ErrorCode::SdkNotInitialized, "");
+    history.checker().answered(1, 1, call(true), Some(&ended));
+    assert_eq!(history.broken(), None, "who ends does not know");
+    history.checker().answered(1, 1, None, None);
+    assert_eq!(history.broken(), Some(30), "a second answer");
+}
+
+#[test]
+fn i33_who_follows_has_the_same_terms() {
+    let terms = |protocol, speaks, settings: &str| Terms { protocol, speaks, settings: settings.into() };
+    let owner = terms(2, 2, "one relay");
+    for (own, broken) in [
+        (terms(2, 1, "one relay"), None),
+        (terms(2, 1, "another relay"), Some(33)),
+        (terms(1, 1, "one relay"), Some(33)),
+        (terms(3, 1, "one relay"), Some(33)),
+    ] {
+        let mut history = History::new();
+        history.checker().follows(1, &own, &owner);
+        assert_eq!(history.broken(), broken);
     }
 }
 
