@@ -8,18 +8,22 @@
 //! their applications and 10 faults, rates drawn by seed (`faults`: each kind is absent from some seeds and frequent in
 //! others). Then nothing fails any more, and everything must have converged within 240 seconds of virtual time.
 //!
-//! **What is real**: `client::Client` and `relay::Relay` as they ship, every frame and every stored record in its bytes.
+//! **What is real**: `client::Client`, `relay::Relay` and `tab::Tab` as they ship, every frame and every stored record in its bytes.
 //!
 //! **What is simulated**
 //! - `network`: sockets in both directions, each in order. Latency, clogging, partitions one way or both, half-open paths
 //!   without any event, suffixes lost at a break, frames of an older socket that come late, refused handshakes, captive
 //!   portals, a socket buffer that fills where nobody reads.
 //! - `client_disk`: a database of transactions, strict or relaxed: latency, aborts after success, a power cut that takes
-//!   relaxed commits back, older states put back, copies, eviction; an owner token that fences older tabs.
+//!   relaxed commits back, older states put back, copies, eviction; a claim that fences older tabs.
 //! - `relay_disk`, `relay_node`: a journal with a write-ahead log: group commit, failed writes, failed syncs whose writes
 //!   are found after a crash all the same, slowness; processes killed between any two actions, with their machine or
 //!   without, pauses, jumps of the clock, an older journal put back.
-//! - `device`: tabs: killed between any two actions, frozen, with timers once a minute, two over one profile; wall clocks
+//! - `page`: what users see as tabs: up to four over one profile, with its lock or without one, and a channel that is in order
+//!   for each pair and loses the last words of who ends; hidden, put aside and back, frozen between any two actions with or without
+//!   hearing the channel, robbed of the lock before or after they know it, of two versions, with other settings; a store that a frozen one
+//!   keeps from the others.
+//! - `device`: the machines of those that own: killed between any two actions, given up with a commit under way, frozen, with timers once a minute; wall clocks
 //!   that jump by years; databases that are deleted, or claimed by another tab, while calls are under way and before others
 //!   are made.
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
@@ -27,11 +31,11 @@
 //!
 //! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `conflict_rules`, `final_rules`): knows
 //! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
-//! I25 to I27, I30 and I32 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
+//! I25 to I27 and I30 to I33 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
-//! the operating system's sockets (tests of the relay), bit rot (F15), several versions side by side (F20), several relays
+//! the operating system's sockets (tests of the relay), bit rot (F15), devices and relay of several versions (F20), several relays
 //! (F21 to F26), a relay that lies (F48), a wasm trap or memory that does not grow (F43, F44), storage that is lost in
 //! part only.
 //!
