@@ -36,7 +36,9 @@ export class Firefox extends Browser {
   }
 
   async open(url) {
-    const { context } = await this.rpc.call('browsingContext.create', { type: 'tab' });
+    const create = () => this.rpc.call('browsingContext.create', { type: 'tab' });
+    // It fails where a tab is closed meanwhile.
+    const { context } = await create().catch(create);
     const tab = new FirefoxTab(this, context);
     await tab.navigate(url);
     return tab;
