@@ -3,7 +3,7 @@
 mod tabs;
 
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::tab::{Action, Input, Kind, Role, TabConfig};
+use solconnect_sync_core::tab::{Action, Input, Kind, Message, Role, TabConfig};
 use tabs::{Browser, config, message};
 
 #[test]
@@ -42,6 +42,21 @@ fn a_dead_visible_tab_is_given_way_to_once() {
         assert_eq!(browser.owners(), [1]);
         assert!(browser.claim <= 3, "{} starts", browser.claim);
     }
+}
+
+#[test]
+fn a_visible_tab_whose_lock_request_came_late_gets_another_turn() {
+    let mut browser = Browser::new();
+    browser.open(1, false);
+    browser.pass(2_000);
+    let given_way = |browser: &Browser| browser.did(1, |action| *action == Action::Unlock);
+    // It says hello, and its request for the lock is not in the queue yet when it is given way to.
+    browser.hear(1, message(2, Kind::Hello, 0));
+    assert_eq!((browser.owners(), given_way(&browser)), (vec![1], 1));
+    // It follows, so it lives, and by now the request is there.
+    let claim = browser.claim;
+    browser.hear(1, Message { to: Some(1), ..message(2, Kind::Seen, claim) });
+    assert_eq!(given_way(&browser), 2);
 }
 
 #[test]

@@ -523,6 +523,8 @@ impl<P: Clone> Tab<P> {
             Kind::Pong => self.hear_pong(now_ms, from, actions),
             Kind::Bye | Kind::Free => self.hear_free(now_ms, from, kind, actions),
             Kind::Gone => actions.extend(message.body.map(Action::Gone)),
+            // It was given way to, and follows: the lock came here before its own request did. It lives and can have another turn.
+            Kind::Seen if to.is_some() => self.peers.give_another_turn(from),
             Kind::Ping | Kind::Seen => {}
         }
         // It has missed what this tab said when it began to own.

@@ -10,6 +10,8 @@ struct Peer {
     visible: bool,
     /// This tab has let go of the lock for its sake.
     was_given_way: bool,
+    /// And may do so once more: a frozen tab, which hears and says that it follows, would have it do so for ever.
+    had_another_turn: bool,
     /// Grows with each message.
     heard: u64,
 }
@@ -39,9 +41,10 @@ impl Peers {
                 let is_hello = message.kind == Kind::Hello && (message.to.is_none() || protocol > own_protocol);
                 let is_new_again = is_hello || (visible && !peer.visible);
                 peer.was_given_way &= !is_new_again;
+                peer.had_another_turn &= !is_new_again;
                 (peer.protocol, peer.visible, peer.heard) = (protocol, visible, heard);
             }
-            None => drop(self.peers.insert(message.from, Peer { protocol, visible, was_given_way: false, heard })),
+            None => drop(self.peers.insert(message.from, Peer { protocol, visible, was_given_way: false, had_another_turn: false, heard })),
         }
         if self.peers.len() > TABS_KNOWN_MAX
             && let Some((oldest, _)) = self.peers.iter().min_by_key(|(_, peer)| peer.heard).map(|(id, peer)| (*id, peer.heard))
@@ -65,6 +68,13 @@ impl Peers {
     pub fn better(&self, protocol: u32, visible: bool) -> Option<(TabId, u32)> {
         let better = self.peers.iter().filter(|(_, peer)| !peer.was_given_way && (peer.protocol, peer.visible) > (protocol, visible));
         better.max_by_key(|(_, peer)| (peer.protocol, peer.visible)).map(|(id, peer)| (*id, peer.protocol))
+    }
+
+    /// That one can be given way to again, but not for ever.
+    pub fn give_another_turn(&mut self, id: TabId) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.was_given_way && !peer.had_another_turn) {
+            (peer.was_given_way, peer.had_another_turn) = (false, true);
+        }
     }
 
     /// This tab lets go of the lock for the sake of that one.
