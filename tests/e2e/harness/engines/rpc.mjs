@@ -30,7 +30,9 @@ class Rpc {
     return new Promise((resolve, reject) => {
       this.#count += 1;
       this.#calls.set(this.#count, { resolve, reject, method });
-      this.#socket.send(JSON.stringify({ id: this.#count, method, params, ...more }));
+      this.#socket.send(JSON.stringify({ id: this.#count, method, params, ...more }), (error) => {
+        if (error) reject(new Error(`${method}: the browser is gone`));
+      });
     });
   }
 
