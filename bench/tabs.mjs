@@ -17,7 +17,11 @@ const endings = {
   'goes to the bfcache': (owner) => owner.navigate('data:text/html,elsewhere'),
   'is frozen': (owner) => owner.freeze(),
   'is frozen without notice': async (owner) => {
-    await owner.evaluate(() => addEventListener('freeze', (event) => event.stopImmediatePropagation(), { capture: true }));
+    // The driver alone hears of it.
+    await owner.evaluate(() => addEventListener('freeze', (event) => {
+      globalThis[Symbol.for('is frozen')] = true;
+      event.stopImmediatePropagation();
+    }, { capture: true }));
     await owner.freeze();
   },
 };

@@ -64,9 +64,12 @@ class OneTab extends TabDevice {
     return this.page.evaluate('globalThis.sending');
   }
 
-  /** From now on its freezing comes without notice, as in browsers that give none. */
+  /** From now on its freezing comes without notice, as in browsers that give none; but for the driver, which waits for it. */
   freezesSilently() {
-    return this.page.evaluate(() => addEventListener('freeze', (event) => event.stopImmediatePropagation(), { capture: true }));
+    return this.page.evaluate(() => addEventListener('freeze', (event) => {
+      globalThis[Symbol.for('is frozen')] = true;
+      event.stopImmediatePropagation();
+    }, { capture: true }));
   }
 
   /** What its list shows. */
