@@ -17,6 +17,8 @@ import { elapsed, progress } from './shell.mjs';
 const burstMessages = 400;
 const lifeMs = { min: 20, max: 600 };
 const peerMs = 10;
+// It does so once in some 60 kills; we do it more often.
+const killsPerDeletion = 5;
 // How far behind the copy may be.
 const copyLagMs = 50;
 
@@ -51,6 +53,7 @@ export async function soakBrowser(kills, random) {
         confirmedAt.set(id, device.sentAt[before + index]);
       });
       const deleted = browser.deletedDatabases;
+      if (kill % killsPerDeletion === 0) browser.deleteDatabases();
       await browser.start();
       await device.open();
       if (browser.deletedDatabases > deleted) {

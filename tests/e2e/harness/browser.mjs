@@ -87,6 +87,12 @@ class Browser {
     await this.#connection.close().catch(() => {});
   }
 
+  /** While it is not running: deletes every database of pages, as it does itself where it finds them damaged. */
+  deleteDatabases() {
+    rmSync(join(this.#profile, 'Default', 'IndexedDB'), { recursive: true, force: true });
+    this.deletedDatabases += 1;
+  }
+
   /** Kills it and removes its profile. */
   async stop() {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await this.kill();
