@@ -270,17 +270,19 @@ impl Drop for Connection {
     }
 }
 
-/// Opens a database, waiting for it twice. Opening goes on when the wait is over: a request cannot be taken back. What
-/// comes late is closed.
+/// Opens a database, trying it twice: what is asked while a site's data is cleared fails then (P26), and any open may hang (B9).
+/// Opening goes on when the wait is over: a request cannot be taken back. What comes late is closed.
 async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connection>>, SyncError> {
-    for _ in 0..2 {
+    for is_last in [false, true] {
         let (sender, receiver) = oneshot::channel();
         let name = name.to_owned();
         spawn_local(async move {
             let _ = sender.send(open_once(&name, may_make).await);
         });
-        if let Some(Ok(outcome)) = within(OPEN_TIMEOUT_MS, receiver).await {
-            return outcome.map(|connection| connection.map(Rc::new));
+        match within(OPEN_TIMEOUT_MS, receiver).await {
+            Some(Ok(Err(error))) if error.code == ErrorCode::StorageError && !is_last => {}
+            Some(Ok(outcome)) => return outcome.map(|connection| connection.map(Rc::new)),
+            _ => {}
         }
     }
     let waited = (OPEN_TIMEOUT_MS / 1_000).to_string();
