@@ -68,6 +68,21 @@ fn call_whose_commit_failed_is_done_when_made_again() {
 }
 
 #[test]
+fn call_that_is_stored_is_answered_though_a_commit_fails() {
+    let mut desk = Desk::new();
+    let first = send(&mut desk, key(1), "once");
+    let mut desk = desk.reload();
+    desk.held = Some(Default::default());
+    let other = desk.ask(keyed(key(2), calls::send(&session(), "twice")));
+    let again = desk.ask(keyed(key(1), calls::send(&session(), "once")));
+    let last = desk.ask(keyed(key(3), calls::send(&session(), "thrice")));
+    desk.fail(ErrorCode::StorageFull);
+    desk.fail(ErrorCode::StorageFull);
+    assert!(desk.replies[&other].is_err() && desk.replies[&last].is_err());
+    assert_eq!(desk.replies[&again], first);
+}
+
+#[test]
 fn answer_is_stored_with_what_it_is_about() {
     let mut desk = Desk::new();
     send(&mut desk, key(1), "once").unwrap();

@@ -5,7 +5,7 @@
 //! of it. An answer is stored with what it is about, or neither is.
 
 use super::Client;
-use super::api::{CallKey, DeliveryReceipt, Reply, SessionView, Write};
+use super::api::{CallKey, DeliveryReceipt, Input, Reply, SessionView, Write};
 use super::session::Session;
 use super::sorted::Sorted;
 use super::transaction::Transaction;
@@ -140,6 +140,11 @@ impl Client {
     pub fn answer_to(&self, key: &CallKey) -> Option<Reply> {
         let record = self.answers.stored.get(&(key.tab, key.call))?;
         record.reply.shown(|session_id| self.sessions.get(session_id).map(Session::view))
+    }
+
+    /// What a call was answered, where it has a key.
+    pub(super) fn known_answer(&self, call: &Input) -> Option<Reply> {
+        if let Input::Keyed { key, .. } = call { self.answer_to(key) } else { None }
     }
 
     /// Does a call, unless it was done before.
