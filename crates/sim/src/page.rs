@@ -508,10 +508,10 @@ impl World {
                     self.ran(id, from, call, lists);
                 }
                 (Some(engine), Body::Call(input)) => {
-                    if let Some(made) = self.pages.get_mut(&from).and_then(|page| page.calls.get_mut(&call)) {
-                        if std::mem::replace(&mut made.has_run, true) {
-                            self.checker.mark(Mark::CallRepeated);
-                        }
+                    if let Some(made) = self.pages.get_mut(&from).and_then(|page| page.calls.get_mut(&call))
+                        && std::mem::replace(&mut made.has_run, true)
+                    {
+                        self.checker.mark(Mark::CallRepeated);
                     }
                     self.run_call(engine, (from, call), key, Input::clone(&input));
                 }

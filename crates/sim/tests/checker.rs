@@ -1818,7 +1818,7 @@ fn judged(mut world: World) -> Option<u8> {
 }
 
 #[test]
-fn i25_i26_i27_everything_converges() {
+fn i23_i25_i26_i27_everything_converges() {
     assert_eq!(judged(settled()), None);
     let session_id = solconnect_sync_core::ids::session_of(WALLET, PEER);
 
@@ -1836,6 +1836,11 @@ fn i25_i26_i27_everything_converges() {
     assert_eq!(judged(world), Some(26));
 
     let mut world = settled();
-    world.close_profile(0);
+    let tab = world.profiles[0].tab.unwrap();
+    world.feed(tab, Input::SetOffline { offline: true });
     assert_eq!(judged(world), Some(27));
+
+    let mut world = settled();
+    world.close_profile(0);
+    assert_eq!(judged(world), Some(23), "no tab owns it");
 }
