@@ -107,6 +107,7 @@ pub struct Page {
     pub engine: Option<TabId>,
     start: u64,
     lock_request: u64,
+    /// The calls of the application that wait for their answers, by their numbers.
     pub calls: BTreeMap<u64, AppCall>,
     last_call: u64,
     /// What it shows while another owns, when it has read it.
