@@ -18,6 +18,9 @@ pub use memory::Records;
 use crate::ledger::number_of;
 use crate::world::TabId;
 
+/// Claims begin above this one.
+const FIRST_CLAIM: u64 = 1_000_000;
+
 /// What is stored.
 #[derive(Clone, Default)]
 pub struct State {
@@ -97,8 +100,9 @@ pub struct ClientDisk {
     state: State,
     /// Whose claim is the last one.
     owner: TabId,
-    /// Its number.
+    /// Its number. A database that was made anew begins with lower ones than the one before, which open pages remember.
     claim: u64,
+    is_made_anew: bool,
     /// The numbers of the unsent messages, and whether those survive a power cut.
     unsent: BTreeMap<u64, bool>,
     unsent_count: u64,
@@ -123,7 +127,8 @@ impl ClientDisk {
 
     /// The last claim is a tab's, under a number above this one and above all others.
     pub fn claim_above(&mut self, tab: TabId, above: u64) {
-        (self.owner, self.claim) = (tab, self.claim.max(above) + 1);
+        let first = if self.is_made_anew { 0 } else { FIRST_CLAIM };
+        (self.owner, self.claim) = (tab, self.claim.max(above).max(first) + 1);
     }
 
     /// The number of the last claim.
@@ -219,7 +224,7 @@ impl ClientDisk {
 
     /// The database is deleted under whoever has it open: nothing is left, and nobody owns what is not there.
     pub fn delete(&mut self) {
-        *self = ClientDisk::default();
+        *self = ClientDisk { is_made_anew: true, ..ClientDisk::default() };
     }
 
     /// Only the first so many commits are left.
