@@ -192,7 +192,11 @@ test('a tab that is open delivers, and stays the owner', { timeout: 120_000 }, a
 async function freeze(tab, texts) {
   await relay.kill();
   const ids = await tab.sendAtOnce(texts);
-  await tab.page.evaluate(() => addEventListener('freeze', (event) => event.stopImmediatePropagation(), { capture: true }));
+  // The driver alone hears of it.
+  await tab.page.evaluate(() => addEventListener('freeze', (event) => {
+    globalThis[Symbol.for('is frozen')] = true;
+    event.stopImmediatePropagation();
+  }, { capture: true }));
   await tab.page.freeze();
   await relay.start();
   return ids;
