@@ -63,7 +63,7 @@ pub enum Input<P> {
 pub enum Action<P> {
     /// Ask for the lock. Answer `Locked` when it is granted.
     Lock,
-    /// Take the lock from who has it, in place of a request that waits. Answer `Locked`.
+    /// Take the lock away from the tab that holds it, and withdraw our own request if one waits. Answer `Locked`.
     Steal,
     /// Give the lock back, or withdraw the request for it.
     Unlock,
