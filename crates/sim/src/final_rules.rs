@@ -49,7 +49,7 @@ impl World {
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [23, 25, 26, 27, 30, 32] {
+        for invariant in [23, 25, 26, 27, 30, 31, 32] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())

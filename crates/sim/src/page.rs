@@ -18,7 +18,7 @@ use crate::world::{Happening, PageId, ProfileId, TabId, World};
 pub const PAGES_MAX: usize = 4;
 
 /// A call with effects of a page that is seen and runs is answered within so long, unless something keeps the store.
-const ANSWER_MS_MAX: u64 = 45_000;
+const ANSWER_MS_MAX: u64 = 25_000;
 
 /// So long a frozen page may keep its profile's store from all others (P5).
 const BLOCKED_MS_MAX: u64 = 60_000;
@@ -625,8 +625,8 @@ impl World {
             if let Some((call, _)) = page.calls.first_key_value() {
                 return Some((30, format!("call {call} of page {id} is not answered")));
             }
-            if page.reading.is_some() {
-                return Some((30, format!("page {id} has not read its lists")));
+            if matches!(page.role, Role::Following { .. }) && page.list.is_none() {
+                return Some((31, format!("page {id} has not read its lists")));
             }
         }
         None
