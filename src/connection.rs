@@ -212,7 +212,12 @@ impl Connection {
     pub fn abandon(&self) {
         for transaction in self.under_way.take().into_iter().chain(self.walks.take()) {
             // Fails where it commits or has ended, as it should.
-            let _ = transaction.abort();
+            if transaction.abort().is_ok()
+                && let Some(aborted) = transaction.onabort()
+            {
+                // WebKit tells nothing of it once the connection is closed.
+                let _ = aborted.call0(&JsValue::UNDEFINED);
+            }
         }
         self.database.close();
         self.is_open.set(false);
@@ -477,8 +482,8 @@ impl Transaction {
 
     /// Waits until it has ended, and says whether it is complete.
     async fn completes(&self) -> bool {
-        let event = JsFuture::from(self.ended.clone()).await;
-        event.is_ok_and(|event| event.unchecked_into::<Event>().type_() == "complete")
+        let event = JsFuture::from(self.ended.clone()).await.and_then(JsCast::dyn_into::<Event>);
+        event.is_ok_and(|event| event.type_() == "complete")
     }
 }
 

@@ -57,12 +57,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Claims a store and starts the machine over it.
+    /// Claims a store, as [`Store::claim`] does, and starts the machine over it.
     ///
     /// # Errors
     /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
-    pub async fn start(store: Rc<Store>, config: ClientConfig, route: Route, listeners: Rc<Listeners>) -> Result<Rc<Engine>, SyncError> {
-        let (claim, mut snapshot) = store.claim().await?;
+    pub async fn start(
+        store: Rc<Store>,
+        above: u64,
+        config: ClientConfig,
+        route: Route,
+        listeners: Rc<Listeners>,
+    ) -> Result<Rc<Engine>, SyncError> {
+        let (claim, mut snapshot) = store.claim(above).await?;
         let is_new = snapshot.device.is_none();
         let spare = Rc::new(Spare::of(&store.name));
         if is_new {

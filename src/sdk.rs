@@ -34,12 +34,12 @@ impl SolConnectSDK {
     }
 
     /// Opens the database, claims it and loads it: whoever claims it last may write, and what others write fails with
-    /// `PROFILE_IN_USE`. Resolves with the claim, a number that is higher than all before it. A second call does nothing. May be
-    /// called again after `abandon` or `cleanup`.
+    /// `PROFILE_IN_USE`. Resolves with the claim, a number that is higher than all before it and than `above` (default 0). A second
+    /// call does nothing. May be called again after `abandon` or `cleanup`.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<number>>")]
-    pub fn initialize(&self) -> Promise {
-        let (shell, run) = (self.0.clone(), self.0.run());
-        settle(async move { shell.initialize(run).await.map(|claim| JsValue::from(claim as f64)) })
+    pub fn initialize(&self, above: Option<f64>) -> Promise {
+        let (shell, run, above) = (self.0.clone(), self.0.run(), above.unwrap_or_default() as u64);
+        settle(async move { shell.initialize(run, above).await.map(|claim| JsValue::from(claim as f64)) })
     }
 
     /// The next call that changes something is this one, of a tab that counts its calls from 1: made again, also of another

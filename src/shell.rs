@@ -145,7 +145,7 @@ impl Shell {
     ///
     /// # Errors
     /// As [`Engine::start`], and `SDK_NOT_INITIALIZED` where it was given up meanwhile.
-    pub async fn initialize(&self, run: u64) -> Result<u64, SyncError> {
+    pub async fn initialize(&self, run: u64, above: u64) -> Result<u64, SyncError> {
         if run != self.run.get() {
             return Err(not_initialized());
         }
@@ -156,7 +156,7 @@ impl Shell {
             return outcome.await.unwrap_or_else(|_| Err(not_initialized()));
         }
         self.starting.replace(Some(Vec::new()));
-        let outcome = self.start(run).await;
+        let outcome = self.start(run, above).await;
         if run != self.run.get() {
             // The claim may have come about: the next one takes it away again.
             let _ = outcome.map(|engine| engine.abandon());
@@ -174,7 +174,7 @@ impl Shell {
         outcome
     }
 
-    async fn start(&self, run: u64) -> Result<Rc<Engine>, SyncError> {
+    async fn start(&self, run: u64, above: u64) -> Result<Rc<Engine>, SyncError> {
         let Options { client, database_name, mut route } = self.options.clone();
         let client = match &mut route {
             Route::Relay(_) => client,
@@ -186,7 +186,7 @@ impl Shell {
             return Err(not_initialized());
         }
         self.store.replace(Some(store.clone()));
-        Engine::start(store, client, route, self.listeners.clone()).await
+        Engine::start(store, above, client, route, self.listeners.clone()).await
     }
 
     fn join_start(&self) -> Option<oneshot::Receiver<Result<u64, SyncError>>> {

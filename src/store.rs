@@ -89,21 +89,22 @@ impl Store {
     }
 
     /// Makes this the one that may write (an earlier owner's next write fails) and reads what the machine holds in memory:
-    /// everything but the log and the names. Gives the claim with it.
+    /// everything but the log and the names. Gives the claim with it, which is higher than all before it and than `above`: tabs may know
+    /// of a higher one, of a database that is gone.
     ///
     /// Relaxed: claims keep tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
     /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
-    pub async fn claim(&self) -> Result<(u64, Snapshot), SyncError> {
-        let former = self.claim.take();
+    pub async fn claim(&self, above: u64) -> Result<(u64, Snapshot), SyncError> {
+        let former = self.claim.take().max(above);
         self.run(true, async |connection| {
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             for _ in 0..CLAIM_TRIES {
                 let last = connection.last_claim().await?;
-                let claim = if last > 0 { last + 1 } else { first_claim(former) };
-                match self.claim_as(connection, claim).await {
+                let claim = if last > 0 { above.max(last) + 1 } else { first_claim(former) };
+                match self.claim_as(connection, last, claim).await {
                     Err(error) if error.code == ErrorCode::ProfileInUse => {}
                     outcome => return outcome.map(|snapshot| (claim, snapshot)),
                 }
@@ -113,13 +114,20 @@ impl Store {
         .await
     }
 
-    async fn claim_as(&self, connection: &Connection, claim: u64) -> Result<Snapshot, SyncError> {
+    async fn claim_as(&self, connection: &Connection, last: u64, claim: u64) -> Result<Snapshot, SyncError> {
         let stores = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
         let transaction = Transaction::begin(connection, &stores, false)?;
-        transaction.claim(claim)?;
-        let old = IdbKeyRange::upper_bound(&JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64));
         let claims = transaction.store(CLAIMS)?;
-        old.and_then(|old| claims.delete(&old)).map_err(|exception| to_error(&exception))?;
+        let number = JsValue::from(claim as f64);
+        if last > 0 && claim > last + 1 {
+            // The owner before notices the claim that follows its own, and no other.
+            transaction.claim(last + 1)?;
+            claims.put_with_key(&number, &number).map_err(|exception| to_error(&exception))?;
+        } else {
+            transaction.claim(claim)?;
+        }
+        let old = JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64);
+        claims.delete(&old).map_err(|exception| to_error(&exception))?;
         let device = result_of(transaction.store(META)?.get(&DEVICE.into()));
         let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);

@@ -81,7 +81,7 @@ fn sdk(database: &str) -> SolConnectSDK {
 async fn started(database: &str) -> (SolConnectSDK, JsValue) {
     delete(database).await;
     let sdk = sdk(database);
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.set_offline(true));
     data(sdk.connect_wallet(OWN.into()).await);
     let session = data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
@@ -174,7 +174,7 @@ async fn offline_messages_are_queued_and_counted_after_reopening_i2_i13() {
     data(sdk.cleanup().await);
     assert_eq!(code(sdk.get_device_id()), "SDK_NOT_INITIALIZED");
 
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     assert_eq!(data(sdk.get_device_id()), device);
     assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), 2);
     let messages = data(sdk.get_stored_messages(session.clone(), nothing(), nothing()).await);
@@ -229,7 +229,7 @@ async fn who_observes_is_told_of_every_change() {
     // It outlives the engine.
     sdk.observe(push.into()).unwrap();
     data(sdk.cleanup().await);
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.connect_wallet(OWN.into()).await);
     let view = data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     assert_eq!((get(&view, "readThrough"), get(&view, "isActive")), (0.into(), JsValue::TRUE));
@@ -271,14 +271,32 @@ async fn whoever_is_initialized_last_writes_i23() {
     let (first, session) = started("sdk-tabs").await;
     data(first.send_message(session.clone(), "first".into(), nothing()).await);
     let claim = |claim: JsValue| claim.as_f64().unwrap();
-    let former = claim(data(first.initialize().await));
+    let former = claim(data(first.initialize(None).await));
     let second = sdk("sdk-tabs");
-    assert_eq!(claim(data(second.initialize().await)), former + 1.0);
+    assert_eq!(claim(data(second.initialize(None).await)), former + 1.0);
     assert_eq!(code(first.send_message(session.clone(), "late".into(), nothing()).await), "PROFILE_IN_USE");
     data(second.connect_wallet(OWN.into()).await);
     data(second.send_message(session, "second".into(), nothing()).await);
     assert_eq!(get(&data(second.get_sync_status()), "queuedMessageCount"), 2);
     for sdk in [first, second] {
+        data(sdk.cleanup().await);
+    }
+}
+
+#[wasm_bindgen_test]
+async fn claim_above_one_remembered_still_fences_i23() {
+    let (first, session) = started("sdk-above").await;
+    let claim = |claim: JsValue| claim.as_f64().unwrap();
+    let remembered = claim(data(first.initialize(None).await)) + 1_000_000.0;
+    let second = sdk("sdk-above");
+    assert_eq!(claim(data(second.initialize(Some(remembered)).await)), remembered + 1.0);
+    assert_eq!(code(first.send_message(session.clone(), "late".into(), nothing()).await), "PROFILE_IN_USE");
+    data(second.connect_wallet(OWN.into()).await);
+    data(second.send_message(session.clone(), "second".into(), nothing()).await);
+    let third = sdk("sdk-above");
+    assert_eq!(claim(data(third.initialize(Some(remembered)).await)), remembered + 2.0);
+    assert_eq!(code(second.send_message(session, "late".into(), nothing()).await), "PROFILE_IN_USE");
+    for sdk in [first, second, third] {
         data(sdk.cleanup().await);
     }
 }
@@ -293,7 +311,7 @@ async fn call_made_again_in_another_tab_is_done_once() {
     first.keyed(tab, 2.0, 0.0);
     data(first.cancel_message(message_id.clone()).await);
     let second = sdk("sdk-keyed");
-    data(second.initialize().await);
+    data(second.initialize(None).await);
     data(second.connect_wallet(OWN.into()).await);
     second.keyed(tab, 1.0, 0.0);
     let again = data(second.send_message(session.clone(), "once".into(), nothing()).await);
@@ -347,7 +365,7 @@ async fn database_deleted_while_nobody_looks_comes_back_from_the_copy() {
     delete(database).await;
     let sdk = self::sdk(database);
     let warnings = heard(&sdk, "onWarning");
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.connect_wallet(OWN.into()).await);
     let queued = data(sdk.get_queued_messages().await);
     assert_eq!([text(&queued, "0.id"), text(&queued, "1.id")], sent[..]);
@@ -363,7 +381,7 @@ async fn database_deleted_while_nobody_looks_comes_back_from_the_copy() {
 #[wasm_bindgen_test]
 async fn initialize_called_twice_opens_once() {
     let sdk = sdk("sdk-twice");
-    let both = Promise::all(&Array::of2(&sdk.initialize(), &sdk.initialize())).await.unwrap();
+    let both = Promise::all(&Array::of2(&sdk.initialize(None), &sdk.initialize(None))).await.unwrap();
     for result in Array::from(&both).iter() {
         data(result);
     }
@@ -373,10 +391,10 @@ async fn initialize_called_twice_opens_once() {
 #[wasm_bindgen_test]
 async fn engine_that_was_given_up_can_be_initialized_again_b16() {
     let (sdk, session) = started("sdk-hidden").await;
-    let former = data(sdk.initialize().await).as_f64().unwrap();
+    let former = data(sdk.initialize(None).await).as_f64().unwrap();
     sdk.abandon();
     assert_eq!(code(sdk.send_message(session.clone(), "while it is closed".into(), nothing()).await), "SDK_NOT_INITIALIZED");
-    assert_eq!(data(sdk.initialize().await).as_f64(), Some(former + 1.0));
+    assert_eq!(data(sdk.initialize(None).await).as_f64(), Some(former + 1.0));
     data(sdk.connect_wallet(OWN.into()).await);
     data(sdk.send_message(session, "after".into(), nothing()).await);
     data(sdk.cleanup().await);
@@ -398,7 +416,7 @@ async fn calls_of_an_engine_that_is_given_up_are_answered_truly() {
         } else {
             assert_eq!(code(answer), "SDK_NOT_INITIALIZED");
         }
-        data(sdk.initialize().await);
+        data(sdk.initialize(None).await);
         assert_eq!(get(&data(sdk.get_sync_status()), "queuedMessageCount"), done, "after {turns} turns");
         data(sdk.connect_wallet(OWN.into()).await);
     }
@@ -410,7 +428,7 @@ async fn start_that_is_given_up_claims_nothing() {
     let (first, session) = started("sdk-start-given-up").await;
     for turns in 0..6 {
         let second = sdk("sdk-start-given-up");
-        let starts = [second.initialize(), second.initialize()];
+        let starts = [second.initialize(None), second.initialize(None)];
         for _ in 0..turns {
             JsFuture::from(Promise::resolve(&nothing())).await.unwrap();
         }
@@ -469,7 +487,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
     let other = "sdk-pages-imported";
     delete(other).await;
     let sdk = self::sdk(other);
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.set_offline(true));
     data(sdk.connect_wallet(wallet.into()).await);
     assert_eq!(data(sdk.import_messages(export.clone()).await), 10);
@@ -494,7 +512,7 @@ async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[u
     writes.push(Write::Session(record));
     writes.extend(more);
     let store = Store::open(database).await.unwrap();
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     store.write(&Commit { id: 1, strict: true, writes }).await.unwrap();
 }
 
@@ -526,7 +544,7 @@ async fn new_database(database: &str) -> (String, String) {
 /// A device over what a database holds, offline.
 async fn opened(database: &str) -> SolConnectSDK {
     let sdk = sdk(database);
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.set_offline(true));
     data(sdk.connect_wallet(OWN.into()).await);
     sdk
@@ -697,7 +715,7 @@ async fn an_application_transport_carries_frames_as_objects() {
     Reflect::set(&config, &"databaseName".into(), &database.into()).unwrap();
     Reflect::set(&config, &"transport".into(), &transport).unwrap();
     let sdk = SolConnectSDK::new(config.into()).unwrap();
-    data(sdk.initialize().await);
+    data(sdk.initialize(None).await);
     data(sdk.connect_wallet(OWN.into()).await);
     data(sdk.start_session(js(&format!(r#"{{"peerWallet":"{PEER}"}}"#))).await);
     assert_eq!(JsFuture::from(announced).await.unwrap(), "device_announce");

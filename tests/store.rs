@@ -38,7 +38,7 @@ async fn delete(name: &str) {
 async fn fresh(name: &str) -> Store {
     delete(name).await;
     let store = Store::open(name).await.unwrap();
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     store
 }
 
@@ -62,7 +62,7 @@ impl suite::Store for InIndexedDb {
             delete(name).await;
         }
         let store = Store::open(name).await.unwrap();
-        store.claim().await.unwrap();
+        store.claim(0).await.unwrap();
         InIndexedDb { name: name.to_owned(), store }
     }
 
@@ -74,12 +74,12 @@ impl suite::Store for InIndexedDb {
     async fn write_in_vain(&self, commit: &Commit) -> SyncError {
         Store::open(&self.name).await.unwrap().claim().await.unwrap();
         let error = self.store.write(commit).await.unwrap_err();
-        self.store.claim().await.unwrap();
+        self.store.claim(0).await.unwrap();
         error
     }
 
     async fn snapshot(&self) -> Snapshot {
-        self.store.claim().await.unwrap().1
+        self.store.claim(0).await.unwrap().1
     }
 
     async fn log(&self, session_id: &str) -> Vec<LogRecord> {
@@ -147,7 +147,7 @@ async fn a_commit_that_the_browser_refuses_is_an_error_i21() {
     let broken = Write::JoinLog { session_id: SESSION.to_owned(), first: 2, last: 1 };
     let error = store.write(&commit(true, vec![device("a"), broken])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::StorageError);
-    assert_eq!(store.claim().await.unwrap().1.device, None);
+    assert_eq!(store.claim(0).await.unwrap().1.device, None);
 }
 
 #[wasm_bindgen_test]
@@ -233,7 +233,7 @@ async fn a_name_is_found_in_its_session_alone() {
 async fn claim_is_checked_on_every_new_connection_i23() {
     let name = "store-reopened";
     let store = fresh(name).await;
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     store.write(&commit(true, vec![device("b")])).await.unwrap();
     Store::open(name).await.unwrap().claim().await.unwrap();
@@ -248,14 +248,14 @@ async fn a_lost_connection_is_opened_again_b10() {
     let store = fresh("store-lost").await;
     store.close();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
-    assert_eq!(store.claim().await.unwrap().1.device.unwrap().device_id, "a");
+    assert_eq!(store.claim(0).await.unwrap().1.device.unwrap().device_id, "a");
 }
 
 #[wasm_bindgen_test]
 async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
     let name = "store-deleted";
     let store = fresh(name).await;
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     delete(name).await;
     let error = store.write(&commit(true, vec![device("a")])).await.unwrap_err();
@@ -268,7 +268,7 @@ async fn an_open_store_does_not_block_others_from_deleting_it_b11() {
 async fn deleted_store_is_made_anew_under_a_higher_claim() {
     let name = "store-anew";
     let store = fresh(name).await;
-    let (claim, _) = store.claim().await.unwrap();
+    let (claim, _) = store.claim(0).await.unwrap();
     let late = Store::open(name).await.unwrap();
     delete(name).await;
     for code in [Err(ErrorCode::StorageLost), Err(ErrorCode::StorageLost)] {
@@ -347,7 +347,7 @@ type Held = (Snapshot, Vec<LogRecord>, Option<NameRecord>);
 async fn held(name: &str) -> Held {
     let store = Store::open(name).await.unwrap();
     let log = store.page("room", None, u64::MAX).await.unwrap();
-    (store.claim().await.unwrap().1, log, store.name("room", "m").await.unwrap())
+    (store.claim(0).await.unwrap().1, log, store.name("room", "m").await.unwrap())
 }
 
 /// What the application named a message.
@@ -358,7 +358,7 @@ fn named(session: &str, name: &str, sent_ms: u64) -> NameRecord {
 /// A database with something of everything, and nothing else of what these tests write.
 async fn filled(name: &str) -> Store {
     let store = Store::open(name).await.unwrap();
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     let mut writes = vec![Write::Device(suite::device("a"))];
     for session in ["room", "taken"] {
         writes.extend([
@@ -398,7 +398,7 @@ async fn expected(is_joined: bool) -> (Held, Held) {
     let name = "store-expected";
     let store = filled(name).await;
     let before = held(name).await;
-    store.claim().await.unwrap();
+    store.claim(0).await.unwrap();
     store.write(&commit(true, next_writes(is_joined))).await.unwrap();
     (before, held(name).await)
 }
@@ -421,7 +421,7 @@ async fn failing_request_leaves_nothing_of_its_commit_i21() {
                 let outcome = while_broken(kind, places, u32::MAX, store.write(&next)).await;
                 assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::StorageError), "{case}");
                 assert!(held(name).await == before, "nothing is there: {case}");
-                store.claim().await.unwrap();
+                store.claim(0).await.unwrap();
                 store.write(&next).await.unwrap();
                 assert!(held(name).await == after, "the same commit can be written later: {case}");
             }
@@ -497,7 +497,7 @@ async fn owner_that_is_late_at_any_step_writes_all_or_nothing_i23() {
         for place in 1.. {
             let case = format!("step {place} joined {is_joined}");
             let store = filled(name).await;
-            let (claim, _) = store.claim().await.unwrap();
+            let (claim, _) = store.claim(0).await.unwrap();
             let next = commit(place % 2 == 0, next_writes(is_joined));
             let steal = Function::new_with_args("name, place, claim", STEAL);
             let steal = steal.call3(&JsValue::NULL, &name.into(), &place.into(), &JsValue::from(claim as f64 + 1.0)).unwrap();
@@ -662,7 +662,7 @@ async fn database_made_while_ours_is_made_is_untouched() {
         // Found absent; somebody else is quicker.
         let store = Store::open(name).await.unwrap();
         let before = foreign(name, version, &["theirs"]).await;
-        assert_eq!(store.claim().await.unwrap_err().code, ErrorCode::StorageForeign);
+        assert_eq!(store.claim(0).await.unwrap_err().code, ErrorCode::StorageForeign);
         assert_eq!(foreign(name, 0, &[]).await, before);
     }
     delete(name).await;
@@ -712,7 +712,7 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
     for (place, strict) in [(0, true), (3, false), (7, true)] {
         let store = filled(name).await;
         let before = held(name).await;
-        store.claim().await.unwrap();
+        store.claim(0).await.unwrap();
         let mut writes = next_writes(false);
         writes.remove(4);
         // First, in the middle, last.
@@ -726,7 +726,7 @@ async fn full_disk_leaves_nothing_of_a_commit_b6() {
                 assert!(after == before, "{place}");
             }
         }
-        store.claim().await.unwrap();
+        store.claim(0).await.unwrap();
         store.write(&commit(strict, next_writes(false))).await.unwrap();
     }
     delete(name).await;

@@ -275,7 +275,7 @@ export class Port {
   #act(action: PortAction): void {
     switch (action.type) {
       case 'start':
-        void this.#start();
+        void this.#start(action.above);
         break;
       case 'stop':
         this.#stop();
@@ -321,7 +321,7 @@ export class Port {
 
   // Owning.
 
-  async #start(): Promise<void> {
+  async #start(above: number): Promise<void> {
     const engine = new wasm.SolConnectSDK(this.#config as SdkConfig);
     this.#engine = engine;
     this.#invited = new Set(this.#mirror?.state.invitations.map(({ session_id }) => session_id));
@@ -335,7 +335,7 @@ export class Port {
     for (const [event, handler] of this.#handlers) this.#forward(engine, event as keyof SyncEvents, handler);
     this.#observeEngine();
     try {
-      const claim = must(await engine.initialize());
+      const claim = must(await engine.initialize(above));
       if (this.#wishes.offline) engine.setOffline(true);
       must(await engine.connectWallet(this.#address));
       if (this.#engine !== engine) return;
