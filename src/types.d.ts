@@ -42,12 +42,20 @@ export type ErrorCode =
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'DEVICE_REMOVED'
+  | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'DEVICE_NOT_APPROVED'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
-  | 'WALLET_LOCKED' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
+  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
+  /**
+   * The hosts that the application's pages are served from, as `location.host` has them. With it, every device proves to the relay
+   * that it is its wallet's: the wallet signs once for each. Applications with other domains have other accounts. Not set, nobody
+   * signs in, and a relay that requires it does not serve the application.
+   */
+  domains?: readonly string[];
   /** Where the relay listens ['ws://localhost:8080']. */
   relayEndpoint?: string;
   /** The application's own way to the relay, instead of a WebSocket to `relayEndpoint`. */
@@ -190,6 +198,11 @@ export interface SyncEvents {
   /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
   onDeviceReplaced(oldId: string, newId: string): void;
   /**
+   * The relay serves this device only when its wallet has signed: it has not, or the relay did not take what it signed, for this
+   * reason. `signIn` asks the wallet.
+   */
+  onSignInNeeded(error?: SdkError): void;
+  /**
    * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
    * texts. They were not sent, as far as this device knows. An edit that was not sent is told as its message with the new text.
    */
@@ -202,6 +215,18 @@ export interface SyncEvents {
    * `RELAY_STORAGE_FAILED`.
    */
   onWarning(error: SdkError): void;
+}
+
+/** What a wallet is asked to sign so that the device may sign in: the parts of `solana:signIn`, and the text that they make. */
+export interface SignInOffer {
+  readonly domain: string;
+  readonly address: string;
+  readonly statement: string;
+  readonly version: string;
+  readonly issuedAt: string;
+  readonly expirationTime: string;
+  readonly resources: readonly string[];
+  readonly text: string;
 }
 
 /** What emits `SyncEvents`. A handler that throws is reported with `console.error` and disturbs nothing. */

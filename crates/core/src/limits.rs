@@ -176,3 +176,50 @@ pub const CALLS_UNDER_WAY_MAX: usize = 64;
 /// Calls of a tab that wait, and calls of others at an owner. They are the application's own memory; what repeats itself
 /// without end must be told.
 pub const CALLS_WAITING_MAX: usize = 100_000;
+
+/// Domains of one application: its name, those of its tests and stages.
+pub const DOMAINS_MAX: usize = 8;
+
+/// The longest domain, in bytes: a host name has 253, and a port comes behind it.
+pub const DOMAIN_BYTES_MAX: usize = 253 + 6;
+
+/// The text of a certificate, in bytes: with the longest domain ours takes 850, and a wallet may add some. With all that it is
+/// sent in, it must fit a frame of somebody who is not signed in.
+pub const CERTIFICATE_BYTES_MAX: usize = 1_536;
+
+/// How long a certificate may wait to be entered in the account log: a device may be offline when its person signs.
+pub const OFFER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// The longest wait that a certificate may ask for.
+pub const OFFER_MS_MAX: u64 = OFFER_MS + 24 * 60 * 60 * 1_000;
+
+/// How far a certificate's time may be ahead of the relay's: as far as wallets allow.
+pub const OFFER_AHEAD_MS_MAX: u64 = 10 * 60 * 1_000;
+
+/// Devices that a wallet has at once in an application.
+pub const ACCOUNT_DEVICES_MAX: usize = 32;
+
+/// Joins, approvals and successions of an account in a day. Each costs every device that follows it something. Removals are not
+/// counted: each takes something away that was added before, and nobody shall keep another from it.
+pub const ACCOUNT_CHANGES_MAX: usize = 20;
+
+/// Successors in the life of an account: half of the devices that its log may name, so that a device that makes copies of
+/// itself without end leaves room for those that the wallet certifies.
+pub const ACCOUNT_SUCCESSORS_MAX: usize = CLOCK_DEVICES_MAX / 2;
+
+/// The largest frame of somebody who has not signed in and must, in bytes: a `sign_in` in JSON with the largest certificate has
+/// less.
+pub const UNSIGNED_FRAME_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a connection may take to sign in where it must.
+pub const SIGN_IN_TIMEOUT_MS: u64 = 5_000;
+
+/// How long what a relay says to be signed may be signed.
+pub const NONCE_MS: u64 = 60_000;
+
+/// Devices of one account that wait to be signed in, while it is read from the journal or changed.
+pub const SIGN_INS_WAITING_MAX: usize = 64;
+
+/// How often one connection is told what to sign: once for its account to have moved, and some more for others that are quicker. A
+/// connection that never signs in must not stay for ever.
+pub const HELLOS_MAX: u64 = 8;

@@ -1,0 +1,265 @@
+//! The devices of a wallet: what the entries of its account log make of them.
+//!
+//! The relay and every device evaluate the same entries by this code, and come to the same list. What counts depends on the
+//! entries and on the log's id alone: no clock, no option and no order of arrival has a part in it.
+
+use std::collections::BTreeSet;
+
+use super::certificate::{Certificate, Owner, Purpose};
+use super::key::{PublicKey, device_id};
+use super::statement::{Claim, Statement};
+use crate::entry::Entry;
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::DeviceId;
+use crate::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_SUCCESSORS_MAX, CLOCK_DEVICES_MAX};
+use crate::log::{Log, LogHead, Refusal};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// A device that is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its key.
+    pub key: PublicKey,
+    /// It may approve and remove others.
+    pub is_approved: bool,
+    /// Where it was listed.
+    pub sequence: u64,
+    /// The device whose successor it is.
+    certified_by: Option<DeviceId>,
+    /// The device that approved it, or had it stay.
+    approved_by: Option<DeviceId>,
+}
+
+impl Device {
+    /// Whether one of these certified or approved it.
+    fn leans_on(&self, others: &BTreeSet<DeviceId>) -> bool {
+        [&self.certified_by, &self.approved_by].into_iter().flatten().any(|by| others.contains(by))
+    }
+}
+
+/// What an entry did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A device is listed.
+    Added(DeviceId),
+    /// It may do more now.
+    Approved(DeviceId),
+    /// It is listed no longer, and never will be again.
+    Removed(DeviceId),
+}
+
+/// A wallet's devices in an application, up to an entry of its account log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    owner: Owner,
+    log: Log,
+    /// In the order in which they were listed.
+    devices: Vec<Device>,
+    /// Every device that ever was: none is listed twice.
+    known: BTreeSet<DeviceId>,
+    /// Of these, the successors.
+    successors: usize,
+    /// When the last reset was asked for, by the clock of who asked.
+    reset_issued_ms: u64,
+    /// The day of the last change, and how many changes that can be repeated without end it had.
+    day: u64,
+    changes: usize,
+}
+
+impl Account {
+    /// An account that has no devices.
+    pub fn new(owner: Owner) -> Account {
+        let log = Log::new(&owner.account_id);
+        let (devices, known) = (Vec::new(), BTreeSet::new());
+        Account { owner, log, devices, known, successors: 0, reset_issued_ms: 0, day: 0, changes: 0 }
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// What the next entry must name.
+    pub fn head(&self) -> LogHead {
+        self.log.log_head()
+    }
+
+    /// The log up to here.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The devices, in the order in which they were listed.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// A listed device.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// Whether a device was listed once and is no longer.
+    pub fn was_removed(&self, id: &str) -> bool {
+        self.known.contains(id) && self.device(id).is_none()
+    }
+
+    /// Takes the next entry of the log. The outer error says that the log does not go on with it, and nothing is changed. The
+    /// inner one says why it does not count: then it changes nothing but the head.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`Log::take`].
+    pub fn take(&mut self, entry: &Entry) -> Result<Result<Vec<Change>, SyncError>, Refusal> {
+        let judged = self.judge(entry);
+        self.log.take(entry)?;
+        Ok(judged.map(|judged| self.apply(entry, judged)))
+    }
+
+    /// Whether an entry would count as the next one, which the relay would take at this time.
+    ///
+    /// # Errors
+    /// Why not: what a relay refuses it with.
+    pub fn check(&self, entry: &Entry) -> Result<(), SyncError> {
+        self.judge(entry).map(|_| ())
+    }
+
+    fn judge(&self, entry: &Entry) -> Result<Judged, SyncError> {
+        let refuse = |code, message: &str| Err(SyncError::new(code, message));
+        let statement = Statement::of(entry)?;
+        let Statement { after, by, claim, .. } = &statement;
+        let at_ms = entry.server_timestamp;
+        let day = at_ms / DAY_MS;
+        let changes = if day == self.day { self.changes } else { 0 };
+        // Whoever holds the wallet is not kept out by a device that is quicker with its entries.
+        if *after != self.head() && !matches!(claim, Claim::Reset(_)) {
+            return refuse(ErrorCode::AccountMoved, "the account has changed: what an entry says of it must follow its last one");
+        }
+        let author = self.device(&entry.device_id);
+        let is_new = matches!(claim, Claim::Join(_) | Claim::Reset(_) | Claim::Succeed(_));
+        if is_new && self.known.contains(&entry.device_id) {
+            return refuse(ErrorCode::DeviceRemoved, "this device's key was listed before: it takes a new one");
+        }
+        if !is_new && !author.is_some_and(|author| author.is_approved) {
+            return refuse(ErrorCode::DeviceNotApproved, "only an approved device changes others");
+        }
+        // A reset leaves one device. A removal cannot be repeated without end: something was added before.
+        let is_bounded = matches!(claim, Claim::Join(_) | Claim::Succeed(_) | Claim::Approve(_));
+        if is_bounded && changes >= ACCOUNT_CHANGES_MAX {
+            return refuse(ErrorCode::LimitReached, "the account has changed too often today");
+        }
+        if is_new && self.known.len() >= CLOCK_DEVICES_MAX {
+            return refuse(ErrorCode::LimitReached, "the account has had as many devices as a log may have");
+        }
+        if is_new && !matches!(claim, Claim::Reset(_)) && self.devices.len() >= ACCOUNT_DEVICES_MAX {
+            return refuse(ErrorCode::LimitReached, "the account has as many devices as it may have: remove one");
+        }
+        let reset_issued_ms = match claim {
+            Claim::Join(certificate) => self.check_wallet(certificate, Purpose::Join, by, at_ms).map(|_| self.reset_issued_ms)?,
+            Claim::Reset(certificate) => self.check_wallet(certificate, Purpose::Reset, by, at_ms)?,
+            Claim::Succeed(succession) => {
+                let predecessor = device_id(&succession.predecessor);
+                if self.was_removed(&predecessor) {
+                    return refuse(ErrorCode::DeviceRemoved, "the old key of this device was removed");
+                }
+                if self.device(&predecessor).is_none() {
+                    return refuse(ErrorCode::WrongKey, "the old key of this device was never listed");
+                }
+                if self.successors >= ACCOUNT_SUCCESSORS_MAX {
+                    return refuse(ErrorCode::LimitReached, "the account has had too many copies of its devices: ask the wallet");
+                }
+                succession.check(&self.owner, by)?;
+                self.reset_issued_ms
+            }
+            Claim::Approve(devices) => {
+                let may_be = |id: &DeviceId| self.device(id).is_some_and(|device| !device.is_approved);
+                if devices.is_empty() || !devices.iter().all(may_be) {
+                    return refuse(ErrorCode::InvalidArgument, "only listed devices that are not approved yet are approved");
+                }
+                self.reset_issued_ms
+            }
+            Claim::Remove { devices, kept } => {
+                let is_listed = |id: &DeviceId| self.device(id).is_some();
+                if devices.is_empty() || !devices.iter().chain(kept).all(is_listed) || devices.iter().any(|id| kept.contains(id)) {
+                    return refuse(ErrorCode::InvalidArgument, "only listed devices leave, and none both leaves and stays");
+                }
+                self.reset_issued_ms
+            }
+        };
+        statement.check_signature(&self.owner)?;
+        Ok(Judged { statement, reset_issued_ms, day, changes: changes + usize::from(is_bounded) })
+    }
+
+    /// A certificate that is older than the last reset was signed for an account that was given up then.
+    fn check_wallet(&self, certificate: &Certificate, purpose: Purpose, by: &PublicKey, at_ms: u64) -> Result<u64, SyncError> {
+        let issued_ms = certificate.check(&self.owner, purpose, by, at_ms)?;
+        if issued_ms <= self.reset_issued_ms {
+            return Err(SyncError::new(ErrorCode::CertificateExpired, "the certificate is older than the last reset of the account"));
+        }
+        Ok(issued_ms)
+    }
+
+    fn apply(&mut self, entry: &Entry, judged: Judged) -> Vec<Change> {
+        let Judged { statement: Statement { by, claim, .. }, reset_issued_ms, day, changes } = judged;
+        (self.reset_issued_ms, self.day, self.changes) = (reset_issued_ms, day, changes);
+        let author = &entry.device_id;
+        match claim {
+            Claim::Join(_) => {
+                let is_first = !self.devices.iter().any(|device| device.is_approved);
+                vec![self.list(entry, by, is_first, None)]
+            }
+            Claim::Reset(_) => {
+                let removed = self.devices.drain(..).map(|device| Change::Removed(device.id));
+                let mut changes: Vec<Change> = removed.collect();
+                changes.push(self.list(entry, by, true, None));
+                changes
+            }
+            Claim::Succeed(succession) => {
+                let predecessor = device_id(&succession.predecessor);
+                let is_approved = self.device(&predecessor).is_some_and(|device| device.is_approved);
+                self.successors += 1;
+                vec![self.list(entry, by, is_approved, Some(predecessor))]
+            }
+            Claim::Approve(ids) => {
+                for device in self.devices.iter_mut().filter(|device| ids.contains(&device.id)) {
+                    (device.is_approved, device.approved_by) = (true, Some(author.clone()));
+                }
+                ids.into_iter().map(Change::Approved).collect()
+            }
+            Claim::Remove { devices, kept } => {
+                let mut removed: BTreeSet<DeviceId> = devices.into_iter().collect();
+                let falls = |device: &&Device, removed: &BTreeSet<DeviceId>| {
+                    !removed.contains(&device.id) && !kept.contains(&device.id) && device.leans_on(removed)
+                };
+                while let Some(device) = self.devices.iter().find(|device| falls(device, &removed)) {
+                    removed.insert(device.id.clone());
+                }
+                self.devices.retain(|device| !removed.contains(&device.id));
+                // Who would have left stands by the word of who had it stay, and falls with it later. No other does: who is
+                // about to be removed must not take along whom it names.
+                let surety = Some(author).filter(|author| !removed.contains(*author));
+                for device in self.devices.iter_mut().filter(|device| device.id != *author && device.leans_on(&removed)) {
+                    (device.certified_by, device.approved_by) = (None, surety.cloned());
+                }
+                removed.into_iter().map(Change::Removed).collect()
+            }
+        }
+    }
+
+    fn list(&mut self, entry: &Entry, key: PublicKey, is_approved: bool, certified_by: Option<DeviceId>) -> Change {
+        let id = entry.device_id.clone();
+        self.known.insert(id.clone());
+        self.devices.push(Device { id: id.clone(), key, is_approved, sequence: entry.sequence_number, certified_by, approved_by: None });
+        Change::Added(id)
+    }
+}
+
+/// An entry that counts, and what follows from it for the next ones.
+struct Judged {
+    statement: Statement,
+    reset_issued_ms: u64,
+    day: u64,
+    changes: usize,
+}
