@@ -46,17 +46,17 @@ impl std::fmt::Display for LogHead {
     }
 }
 
-pub(crate) fn to_hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+pub(crate) fn to_hex<S: Serializer, const COUNT: usize>(bytes: &[u8; COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&hex)
 }
 
-pub(crate) fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+pub(crate) fn from_hex<'de, D: Deserializer<'de>, const COUNT: usize>(deserializer: D) -> Result<[u8; COUNT], D::Error> {
     let text = String::deserialize(deserializer)?;
     let digit = |byte: u8| u8::try_from((byte as char).to_digit(16)?).ok();
     let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom("a hash is 64 hex digits"))
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom(format!("it must be {} hex digits", 2 * COUNT)))
 }
 
 /// The last entry of a device in a log.

@@ -159,7 +159,9 @@ impl World {
         let Profile { disk, config, wallet, peers, offline, shy, tab, .. } = &mut self.profiles[profile];
         disk.claim_above(id, above);
         let claim = disk.last_claim();
-        let client = Client::new(config.clone(), disk.snapshot(), seed);
+        let mut snapshot = disk.snapshot();
+        snapshot.entropy = self.sign_in.entropy(&mut self.ctx.random);
+        let client = Client::new(self.sign_in.config(config.clone()), snapshot, seed);
         let (wallet, peers, offline) = (*wallet, if *shy { Vec::new() } else { peers.clone() }, *offline);
         *tab = Some(id);
         self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
@@ -190,6 +192,7 @@ impl World {
         }
         self.feed(id, Input::Observe { observed: true });
         self.engine_call(id, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+        self.sign(id);
         for peer in peers {
             self.engine_call(id, |request| Input::OpenSession { request, peer_wallet: peer.into() });
         }
@@ -334,7 +337,7 @@ impl World {
         self.feed(tab, input);
     }
 
-    fn tab_now(&self, tab: &Tab) -> Now {
+    pub(crate) fn tab_now(&self, tab: &Tab) -> Now {
         let now_ms = self.ctx.agenda.now_ms();
         let wall_ms = (WALL_MS + now_ms).saturating_add_signed(self.profiles[tab.profile].skew_ms);
         Now { monotonic_ms: tab.origin_ms + now_ms, wall_ms }
@@ -531,6 +534,11 @@ impl World {
         }
         self.ctx.line(|| format!("tab {id} tells {event:?}"));
         self.checker.told(id, event, &self.profiles[profile].disk);
+        if let Event::SignInNeeded { .. } = event {
+            // The person takes a moment.
+            let wait_ms = self.ctx.random.u64(100..2_000);
+            self.ctx.agenda.after(wait_ms, Happening::Sign(id));
+        }
     }
 
     fn connect(&mut self, id: TabId, generation: u64) {
@@ -651,6 +659,7 @@ fn set_request(input: &mut Input, number: u64) {
         | Input::Sync { request, .. }
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
+        | Input::Certify { request, .. }
         | Input::Import { request, .. } => *request = number,
         Input::Keyed { call, .. } => set_request(call, number),
         Input::SetOffline { .. }

@@ -247,6 +247,7 @@ impl Checker {
             | Input::DeclineSession { request, .. }
             | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
+            | Input::Certify { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };
@@ -699,6 +700,7 @@ fn request_of(input: &Input) -> Option<u64> {
         | Input::Sync { request, .. }
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
+        | Input::Certify { request, .. }
         | Input::Import { request, .. } => Some(*request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use solconnect_sim::checker::{Exercised, INVARIANTS, Mark, Violation};
 use solconnect_sim::faults::Fault;
-use solconnect_sim::scenario::{Outcome, run};
+use solconnect_sim::scenario::{Outcome, run_signing};
+use solconnect_sim::signers::SignIn;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,23 +37,35 @@ struct Options {
     threads: Option<usize>,
     #[arg(long)]
     seconds: Option<u64>,
+    #[arg(long, default_value = "never", value_parser = sign_in)]
+    sign_in: SignIn,
+}
+
+fn sign_in(text: &str) -> Result<SignIn, String> {
+    match text {
+        "never" => Ok(SignIn::Never),
+        "open" => Ok(SignIn::Open),
+        "required" => Ok(SignIn::Required),
+        _ => Err("it is never, open or required".into()),
+    }
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     std::panic::set_hook(Box::new(|_| {}));
     match options.seed {
-        Some(seed) => one(seed, options.lines),
+        Some(seed) => one(seed, options.lines, options.sign_in),
         None => many(&options),
     }
 }
 
 /// Runs a seed; a machine that panics violates every promise.
-fn attempt(seed: u64, lines_max: usize) -> Outcome {
-    std::panic::catch_unwind(|| run(seed, lines_max)).unwrap_or_else(|cause| {
+fn attempt(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
+    std::panic::catch_unwind(|| run_signing(seed, lines_max, sign_in)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Outcome {
             seed,
+            sign_in,
             hash: 0,
             steps: 0,
             operations: 0,
@@ -66,8 +79,8 @@ fn attempt(seed: u64, lines_max: usize) -> Outcome {
     })
 }
 
-fn one(seed: u64, lines_max: usize) -> ExitCode {
-    let outcome = attempt(seed, lines_max);
+fn one(seed: u64, lines_max: usize, sign_in: SignIn) -> ExitCode {
+    let outcome = attempt(seed, lines_max, sign_in);
     println!("seed {seed}: {} operations, {} steps, trace {:016x}", outcome.operations, outcome.steps, outcome.hash);
     println!("rates: {}", outcome.rates);
     match &outcome.violation {
@@ -139,7 +152,7 @@ fn many(options: &Options) -> ExitCode {
                 if hash != outcome.hash {
                     println!("seed {seed} gave two traces");
                     stop.store(true, Ordering::Relaxed);
-                    sum.broken.push(attempt(seed, 0));
+                    sum.broken.push(attempt(seed, 0, options.sign_in));
                 }
             }
             if let Some(violation) = &outcome.violation {
@@ -165,8 +178,8 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
         if seed >= options.first + options.seeds || late || stop.load(Ordering::Relaxed) {
             return;
         }
-        let outcome = attempt(seed, 0);
-        let again = seed.is_multiple_of(100).then(|| attempt(seed, 0).hash);
+        let outcome = attempt(seed, 0, options.sign_in);
+        let again = seed.is_multiple_of(100).then(|| attempt(seed, 0, options.sign_in).hash);
         if sender.send((outcome, again)).is_err() {
             return;
         }
@@ -177,13 +190,18 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
 fn tell_broken(broken: &Outcome, lines_max: usize) {
     if lines_max > 0 {
         println!("the end of its trace:");
-        attempt(broken.seed, lines_max).lines.iter().for_each(|line| println!("{line}"));
+        attempt(broken.seed, lines_max, broken.sign_in).lines.iter().for_each(|line| println!("{line}"));
     }
     println!("rates: {}", broken.rates);
     if let Some(violation) = &broken.violation {
         println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
     }
-    println!("run it again: npm run sim -- --seed {} --lines 300", broken.seed);
+    let sign_in = match broken.sign_in {
+        SignIn::Never => "",
+        SignIn::Open => " --sign-in open",
+        SignIn::Required => " --sign-in required",
+    };
+    println!("run it again: npm run sim -- --seed {} --lines 300{sign_in}", broken.seed);
 }
 
 fn report(sum: &Sum, elapsed: Duration, lines_max: usize) -> ExitCode {

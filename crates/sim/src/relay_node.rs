@@ -73,7 +73,7 @@ impl World {
             return;
         }
         self.relay.life += 1;
-        self.relay.machine = Some(Relay::new());
+        self.relay.machine = Some(self.sign_in.relay(&mut self.ctx.random));
         self.checker.recovered(&self.relay.journal);
         self.ctx.line(|| "the relay starts".into());
     }

@@ -14,6 +14,7 @@ use crate::hostile::Hostile;
 use crate::network::{ConnectionId, Network, Parcel, Peer, Side};
 use crate::page::{About, Body, Letter, Page};
 use crate::relay_node::RelayNode;
+use crate::signers::SignIn;
 use crate::trace::Trace;
 
 /// Names one life of a profile's machine: from a tab's claim of the database to its end.
@@ -57,6 +58,8 @@ pub enum Happening {
     Tab(TabId, client::Input),
     /// The disk gets to a tab's commit.
     Commit(TabId, Commit),
+    /// A person signs with the wallet of a tab.
+    Sign(TabId),
     /// A tab's timer.
     TabTimer(TabId),
     /// A frozen page thaws.
@@ -126,6 +129,8 @@ pub struct World {
     pub tabs: BTreeMap<TabId, Tab>,
     /// The relay.
     pub relay: RelayNode,
+    /// Whether devices sign in.
+    pub sign_in: SignIn,
     /// The hostile members.
     pub hostiles: Vec<Hostile>,
     /// The checker, which judges what is seen.
@@ -152,6 +157,7 @@ impl World {
             pages: BTreeMap::new(),
             tabs: BTreeMap::new(),
             relay: RelayNode::default(),
+            sign_in: SignIn::Never,
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,
@@ -184,6 +190,7 @@ impl World {
             Happening::Claim(page, start, above) => self.claim(page, start, above),
             Happening::Tab(tab, input) => self.feed(tab, input),
             Happening::Commit(tab, commit) => self.store(tab, commit),
+            Happening::Sign(tab) => self.sign(tab),
             Happening::TabTimer(tab) => self.tab_timer(tab),
             Happening::Thaw(page) => self.thaw(page),
             Happening::StartRelay => self.start_relay(),

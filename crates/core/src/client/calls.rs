@@ -29,6 +29,7 @@ impl Client {
             | Input::Retry { request, .. }
             | Input::MarkRead { request, .. }
             | Input::ClearLog { request, .. }
+            | Input::Certify { request, .. }
             | Input::Import { request, .. } => Some(*request),
             Input::Keyed { call, .. } => Client::writing_request(call),
             _ => None,
@@ -49,6 +50,7 @@ impl Client {
             Input::DeclineSession { session_id, .. } => self.decline(&session_id, transaction),
             Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),
             Input::UnblockWallet { peer_wallet, .. } => self.unblock(&peer_wallet, transaction),
+            Input::Certify { certificate, .. } => self.certify(now, certificate, transaction),
             Input::Import { peer_wallet, entries, .. } => {
                 if entries.len() > BATCH_MESSAGES_MAX {
                     let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");

@@ -90,6 +90,9 @@ impl Client {
             return;
         }
         match body {
+            Body::Hello(hello) => self.take_hello(now, &hello, actions),
+            Body::SignedIn(_) => self.take_signed_in(now, transaction, actions),
+            Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.
             Body::Error(error) if self.take_list_refusal(now, &error) && error.code.recoverable() => {}
             Body::Error(error) => transaction.tell(Event::Warning { error: SyncError::new(error.code, error.error) }),
@@ -106,7 +109,9 @@ impl Client {
 
     /// Hands a transaction to the store; where it writes nothing, it is done.
     pub(super) fn write(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
-        if let Some(device_id) = transaction.new_device_id.clone() {
+        if let Some(drawn) = transaction.new_device_id.take() {
+            let device_id = self.new_id_for(drawn, &mut transaction);
+            transaction.new_device_id = Some(device_id.clone());
             self.sessions.visit_all().for_each(|session| session.requeue(&device_id, &mut transaction));
             transaction.write(Write::Device(DeviceRecord { device_id }), true);
         }
@@ -117,6 +122,9 @@ impl Client {
         }
         if !self.device_stored && transaction.new_device_id.is_none() {
             writes.insert(0, Write::Device(self.device.clone()));
+            let has_identity = writes.iter().any(|write| matches!(write, Write::Identity(_)));
+            let identity = self.identity.as_ref().filter(|_| !has_identity);
+            writes.extend(identity.map(|identity| Write::Identity(identity.record())));
             strict = true;
         }
         self.last_commit += 1;
@@ -149,6 +157,9 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
+        if let Some(identity) = &mut self.identity {
+            identity.commit();
+        }
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -184,6 +195,9 @@ impl Client {
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
         self.answers.roll_back();
+        if let Some(identity) = &mut self.identity {
+            identity.roll_back();
+        }
         if error.code == ErrorCode::ProfileInUse {
             self.rebuild = None;
             self.fenced = Some(error.clone());

@@ -14,6 +14,7 @@ impl Client {
     pub(super) fn steer(&mut self, now: Now, actions: &mut Vec<Action>) {
         // Also without a session: another wallet may begin one.
         let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && self.rebuild.is_none() && self.wallet.is_some();
+        let is_wanted = is_wanted && !self.identity.as_ref().is_some_and(|identity| identity.is_shut_out);
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
@@ -24,12 +25,18 @@ impl Client {
     }
 
     pub(super) fn connected(&mut self, now: Now, generation: Generation, actions: &mut Vec<Action>) {
-        if self.link.opened(now, generation) {
-            let (sessions, mut context) = self.lend(now, actions);
-            sessions.visit_all().for_each(|session| session.advance(&mut context));
-            // Behind what the sessions say: they need not be listed.
-            self.ask_sessions(now, None, actions);
+        if self.link.opened(now, generation) && self.identity.is_none() {
+            self.begin(now, actions);
         }
+    }
+
+    /// The sessions say what they have to say to the relay.
+    pub(super) fn begin(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.link.enter(now);
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_all().for_each(|session| session.advance(&mut context));
+        // Behind what the sessions say: they need not be listed.
+        self.ask_sessions(now, None, actions);
     }
 
     pub(super) fn disconnected(&mut self, now: Now, generation: Generation, reason: &str, actions: &mut Vec<Action>) {

@@ -388,7 +388,7 @@ impl Client {
     }
 
     /// Sends a frame of no session; its id.
-    fn transmit(&mut self, now: Now, body: Body, actions: &mut Vec<Action>) -> String {
+    pub(super) fn transmit(&mut self, now: Now, body: Body, actions: &mut Vec<Action>) -> String {
         let head = Head {
             session_id: SessionId::new(),
             device_id: self.device.device_id.clone(),

@@ -11,6 +11,7 @@ mod commit;
 mod config;
 mod connection;
 mod context;
+mod identity;
 mod invitations;
 mod link;
 mod log_record;
@@ -29,8 +30,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, SpareRecord,
-    VersionsRecord, Watermarks,
+    Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
+    SpareRecord, VersionsRecord, Watermarks,
 };
 
 use crate::entry::Entry;
@@ -42,6 +43,7 @@ use crate::vector_clock::VectorClock;
 use answers::Answers;
 use commit::UnderWay;
 use context::Context;
+use identity::Identity;
 use invitations::Invitations;
 use link::Link;
 use rebuild::Rebuild;
@@ -55,6 +57,8 @@ pub struct Client {
     random: fastrand::Rng,
     device: DeviceRecord,
     device_stored: bool,
+    /// Its key and how it signs in; `None` where nobody does.
+    identity: Option<Identity>,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
@@ -90,7 +94,11 @@ impl Client {
         let device_stored = snapshot.device.is_some();
         let mut sessions = Sessions::default();
         let rebuild = Client::load_spare(&mut snapshot, &mut sessions);
-        let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
+        let identity = Identity::load(&config.domains, snapshot.identity, snapshot.entropy);
+        let device = snapshot.device.unwrap_or_else(|| {
+            let drawn = new_device_id(&mut random);
+            DeviceRecord { device_id: identity.as_ref().map_or(drawn, Identity::device_id) }
+        });
         for record in snapshot.sessions {
             sessions.insert(Session::load(record, device.device_id.clone()));
         }
@@ -121,6 +129,7 @@ impl Client {
             config,
             device,
             device_stored,
+            identity,
             start: new_start(&mut random),
             random,
             wallet: None,

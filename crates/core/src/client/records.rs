@@ -21,6 +21,39 @@ pub struct DeviceRecord {
     pub device_id: DeviceId,
 }
 
+/// The key of a device, and what makes it a device of its wallet.
+#[derive(Clone, Default, PartialEq)]
+pub struct IdentityRecord {
+    /// What the key is made of, or what a shell made of that to keep it: 32 bytes in the machine.
+    pub secret: Vec<u8>,
+    /// What lists the device in its account; empty where the wallet has not signed.
+    pub claim: Vec<u8>,
+    /// Whether the account lists it, as far as is known.
+    pub is_listed: bool,
+}
+
+/// Nobody shall find the secret in a log.
+impl std::fmt::Debug for IdentityRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdentityRecord").field("claim", &self.claim.len()).field("is_listed", &self.is_listed).finish_non_exhaustive()
+    }
+}
+
+impl IdentityRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        Self::decode(bytes).map_err(Malformed::in_store)
+    }
+}
+
 /// A session as one device has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRecord {
@@ -529,6 +562,7 @@ struct StoredWatermark {
 }
 
 record!(DeviceRecord { 1 => device_id });
+record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed });
 record!(StoredSession {
     1 => session_id,
     2 => wallet,

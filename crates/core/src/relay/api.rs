@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::frame::{Encoding, ListedSession, Payload, SyncState};
+use crate::identity::PublicKey;
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 use crate::watermark::Watermark;
@@ -14,6 +15,19 @@ pub type ConnectionId = u64;
 
 /// Names one question to the journal; its answer has the same number.
 pub type Ticket = u64;
+
+/// How a relay knows its devices.
+#[derive(Clone, PartialEq)]
+pub struct Doorkeeper {
+    /// The relay's public key: what devices sign names it.
+    pub key: PublicKey,
+    /// The relay's public names: host, and port where it is not the scheme's own.
+    pub names: Vec<String>,
+    /// Whether nothing is served before sign-in.
+    pub is_required: bool,
+    /// 32 bytes that nobody can guess, new in each life of the process: nonces are made of them.
+    pub secret: [u8; 32],
+}
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]

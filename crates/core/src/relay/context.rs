@@ -1,10 +1,12 @@
 //! What a session may do to the world: frames to sockets, questions to the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, MemberRow, Reading, Ticket, WatermarkRow};
+use super::api::{Action, ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, MemberRow, Reading, Ticket, WatermarkRow};
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
+use super::door::Door;
 use super::presence::has_written;
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
@@ -24,6 +26,8 @@ pub(super) enum Purpose {
     Read(BatchKey, u64),
     /// To write this part of the log with vector clocks, up to these places.
     Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
+    /// To sign devices in: the session is an account log.
+    Account,
     /// To answer this frame of a connection with the sessions of its wallet.
     Sessions(ConnectionId, String),
 }
@@ -43,6 +47,8 @@ pub(super) struct Socket {
     pub deflate: bool,
     /// What it may still cost.
     pub budget: Budget,
+    /// Whether it has signed in.
+    pub door: Door,
     /// Whose it is, where it said so.
     pub wallet: Option<WalletAddress>,
     /// The journal looks for the wallet's sessions.
@@ -61,6 +67,7 @@ impl Socket {
             loading_bytes: 0,
             deflate: false,
             budget: Budget::new(now),
+            door: Door::default(),
             wallet: None,
             is_listing: false,
             missed_session: false,
@@ -101,6 +108,12 @@ pub(super) struct Context {
     last_frame: u64,
     /// Connections whose sockets are full.
     full: BTreeSet<ConnectionId>,
+    /// Who may sign in, and who must; `None` where nobody can.
+    pub keeper: Option<Arc<Doorkeeper>>,
+    /// Who must sign in, and until when.
+    pub unsigned: BTreeMap<ConnectionId, u64>,
+    /// Connections to end when the input is done, with code and reason.
+    pub cut: Vec<(ConnectionId, u16, String)>,
 }
 
 impl Context {
@@ -236,12 +249,23 @@ impl Context {
     /// When the next of them will be.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let since_ms = self.full.iter().filter_map(|connection| self.sockets.get(connection)?.stalled_since_ms).min();
-        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX).into_iter().chain(self.unsigned.values().copied()).min()
+    }
+
+    /// Ends a connection when this input is done, after what was transmitted.
+    pub fn cut(&mut self, connection: ConnectionId, code: u16, reason: String) {
+        self.cut.push((connection, code, reason));
+    }
+
+    /// Who has not signed in, in the time that there was.
+    pub fn late(&self) -> Vec<ConnectionId> {
+        self.unsigned.iter().filter(|(_, deadline_ms)| self.now.monotonic_ms >= **deadline_ms).map(|(connection, _)| *connection).collect()
     }
 
     /// The connection is gone.
     pub fn remove(&mut self, connection: ConnectionId) -> Option<Socket> {
         self.full.remove(&connection);
+        self.unsigned.remove(&connection);
         self.leave_wallet(connection);
         self.sockets.remove(&connection)
     }

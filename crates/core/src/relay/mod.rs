@@ -5,6 +5,7 @@
 //! acknowledged (`append`), and everybody else is served from the log (`fanout`). What a device has been sent is a position
 //! in the log, so a slow one costs no memory.
 
+mod accounts;
 mod api;
 mod append;
 mod batch_cache;
@@ -12,6 +13,7 @@ mod budget;
 mod clocks;
 mod context;
 mod dialect;
+mod door;
 mod fanout;
 mod gate;
 mod invitations;
@@ -24,16 +26,19 @@ mod session;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
 use crate::ids::SessionId;
+use crate::limits::UNSIGNED_FRAME_BYTES_MAX;
 use crate::time::Now;
+use accounts::Accounts;
 use context::{Context, Purpose, Socket, refusal};
 use dialect::Translated;
-use gate::Verdict;
+use gate::{Signed, Verdict};
 use session::{Ask, Session};
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -66,6 +71,7 @@ pub struct Relay {
     rooms: BTreeMap<SessionId, Room>,
     /// When sessions have something to do by themselves.
     timeouts: BTreeSet<(u64, SessionId)>,
+    accounts: Accounts,
     ctx: Context,
 }
 
@@ -75,6 +81,13 @@ impl Relay {
         Relay::default()
     }
 
+    /// The same where devices can sign in.
+    pub fn with_sign_in(keeper: Doorkeeper) -> Relay {
+        let mut relay = Relay::default();
+        relay.ctx.keeper = Some(Arc::new(keeper));
+        relay
+    }
+
     /// Takes one input and returns what to do, in order.
     #[must_use]
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
@@ -82,6 +95,10 @@ impl Relay {
         match input {
             Input::Opened { connection, encoding } => {
                 self.ctx.sockets.insert(connection, Socket::new(now, encoding));
+                // Seed clients do not know it, and cannot be where it is required.
+                if let Some(keeper) = self.ctx.keeper.clone().filter(|keeper| keeper.is_required || encoding == Encoding::Binary) {
+                    self.ctx.say_hello(&keeper, connection, None);
+                }
             }
             Input::Received { connection, payload } => self.received(connection, &payload),
             Input::Sent { connection, bytes } => self.sent(connection, bytes),
@@ -91,9 +108,17 @@ impl Relay {
         }
         for connection in self.ctx.stalled() {
             // What it lacks is in the log.
-            let reason = "too slow: connect again to catch up".into();
-            self.ctx.actions.push(Action::Disconnect { connection, code: 1013, reason });
-            self.closed(connection);
+            self.ctx.cut(connection, 1013, "too slow: connect again to catch up".into());
+        }
+        for connection in self.ctx.late() {
+            self.ctx.cut(connection, 1008, "it did not sign in in time".into());
+        }
+        while let Some((connection, code, reason)) = self.ctx.cut.pop() {
+            // It may be cut for two reasons.
+            if self.ctx.sockets.contains_key(&connection) {
+                self.ctx.actions.push(Action::Disconnect { connection, code, reason });
+                self.closed(connection);
+            }
         }
         while let Some((due_ms, session_id)) = self.timeouts.first().filter(|(due_ms, _)| *due_ms <= now.monotonic_ms).cloned() {
             self.in_session(&session_id, Session::on_timeout);
@@ -117,12 +142,23 @@ impl Relay {
         // The shell may pass on what a connection said before it learned that it was cut.
         let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
         socket.budget.charge_frame(self.ctx.now, payload.len());
+        if payload.len() > UNSIGNED_FRAME_BYTES_MAX && socket.door.signed(self.ctx.keeper.as_deref()) == Signed::Required {
+            let message = format!("a frame before sign-in has at most {UNSIGNED_FRAME_BYTES_MAX} bytes");
+            self.ctx.refuse(connection, ErrorBody::new(&SyncError::new(ErrorCode::FrameTooLarge, message.clone())));
+            return self.ctx.cut(connection, 1009, message);
+        }
         let frame = match parse(socket.encoding, payload) {
             Ok(frame) => frame,
             Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),
         };
-        if matches!(frame.body, Body::WalletAnnounce(_)) {
-            return self.announce_wallet(connection, frame);
+        let verdict = gate::judge_speaker(&frame, socket.door.signed(self.ctx.keeper.as_deref()));
+        if verdict != Verdict::Allowed {
+            return refuse_by(&mut self.ctx, connection, verdict, &frame.head);
+        }
+        match &frame.body {
+            Body::SignIn(_) => return self.sign_in(connection, frame),
+            Body::WalletAnnounce(_) => return self.announce_wallet(connection, frame),
+            _ => {}
         }
         let session_id = frame.head.session_id.clone();
         if session_id.is_empty() {
@@ -159,6 +195,22 @@ impl Relay {
         self.rooms.insert(session_id, Room::Loading(VecDeque::from([arrived])));
     }
 
+    /// A connection says who it is.
+    fn sign_in(&mut self, connection: ConnectionId, frame: Frame) {
+        let verdict = gate::judge(&frame, None);
+        let keeper = self.ctx.keeper.clone();
+        match (frame.body, keeper) {
+            (Body::SignIn(said), Some(keeper)) if verdict == Verdict::Allowed => {
+                self.accounts.sign_in(&mut self.ctx, &keeper, connection, frame.head, said);
+            }
+            (_, None) => {
+                let error = SyncError::new(ErrorCode::InvalidMessageFormat, "nobody can sign in here");
+                self.ctx.refuse(connection, refusal(&error, &frame.head));
+            }
+            _ => refuse_by(&mut self.ctx, connection, verdict, &frame.head),
+        }
+    }
+
     /// A frame of the connection itself, whatever session it names.
     fn announce_wallet(&mut self, connection: ConnectionId, frame: Frame) {
         let Frame { head, body } = &frame;
@@ -184,6 +236,7 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
+            Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => self.ctx.list_sessions(connection, frame_id, answer),
         }
     }
@@ -248,6 +301,9 @@ impl Relay {
     fn closed(&mut self, connection: ConnectionId) {
         // The shell also tells of a connection that was cut.
         let Some(socket) = self.ctx.remove(connection) else { return };
+        if let Some(guest) = &socket.door.guest {
+            self.accounts.leave(&mut self.ctx, connection, guest);
+        }
         if socket.loading_bytes > 0 {
             for room in self.rooms.values_mut() {
                 if let Room::Loading(waiting) = room {

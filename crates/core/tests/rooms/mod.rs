@@ -65,6 +65,8 @@ impl Rows {
 
 pub struct Rooms {
     relay: Relay,
+    /// How one begins.
+    make: fn() -> Relay,
     pub now: Now,
     pub journal: BTreeMap<String, Rows>,
     /// Questions that wait for `answer`; others are answered at once.
@@ -83,8 +85,14 @@ pub struct Rooms {
 
 impl Rooms {
     pub fn new() -> Rooms {
+        Rooms::over(Relay::new)
+    }
+
+    /// The same over another relay.
+    pub fn over(make: fn() -> Relay) -> Rooms {
         Rooms {
-            relay: Relay::new(),
+            relay: make(),
+            make,
             now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
             journal: BTreeMap::new(),
             held: None,
@@ -100,7 +108,7 @@ impl Rooms {
 
     /// The relay dies and starts again over the same journal.
     pub fn restart(&mut self) {
-        self.relay = Relay::new();
+        self.relay = (self.make)();
         self.heard.clear();
     }
 
@@ -312,6 +320,11 @@ impl Rooms {
             Payload::Binary(bytes) => serde_json::from_str(&Frame::from_bytes(&bytes).expect("a frame").to_json()).expect("JSON"),
         };
         heard.into_iter().map(json).collect()
+    }
+
+    /// The same as it was transmitted.
+    pub fn take(&mut self, connection: ConnectionId) -> Vec<Payload> {
+        self.heard.remove(&connection).unwrap_or_default()
     }
 
     /// The frames of one type that a connection has heard; `error` and `chat` for those that have none.

@@ -1,0 +1,255 @@
+//! Who the device is to a relay: its key, what makes it a device of its wallet, and signing in.
+
+use sha2::{Digest as _, Sha256};
+
+use super::Client;
+use super::api::{Action, Event, Reply, Write};
+use super::records::IdentityRecord;
+use super::transaction::Transaction;
+use crate::batch::Batch;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, Hello, SignIn};
+use crate::identity::{Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, Succession};
+use crate::ids::DeviceId;
+use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
+use crate::time::Now;
+
+/// The device's own part of signing in.
+pub(super) struct Identity {
+    domains: DomainSet,
+    /// What keys are made of, one after the other.
+    entropy: [u8; 32],
+    drawn: u64,
+    stored: Stored,
+    /// What a transaction under way stores.
+    next: Option<Stored>,
+    /// Nothing can be said to a relay that requires sign-in: the wallet must sign, or the device was removed.
+    pub is_shut_out: bool,
+    /// The last `sign_in` of the connection had an entry that lists the device.
+    is_entering: bool,
+    /// How far the relay's clock was ahead when it last said hello.
+    ahead_ms: i64,
+}
+
+/// What is in the store.
+#[derive(Clone)]
+struct Stored {
+    key: DeviceKey,
+    /// What lists the device; `None` where the wallet must sign first.
+    claim: Option<Claim>,
+    /// A relay said that the account lists the device.
+    is_listed: bool,
+}
+
+impl Stored {
+    fn record(&self) -> IdentityRecord {
+        let claim = self.claim.as_ref().map(Claim::to_bytes).unwrap_or_default();
+        IdentityRecord { secret: self.key.secret().to_vec(), claim, is_listed: self.is_listed }
+    }
+}
+
+impl Identity {
+    /// The identity that is stored, or a new one; `None` where there is nothing to make keys of.
+    pub fn load(domains: &[String], record: Option<IdentityRecord>, entropy: Option<[u8; 32]>) -> Option<Identity> {
+        let (domains, entropy) = (DomainSet::new(domains.to_vec()).ok()?, entropy?);
+        let mut drawn = 0;
+        let stored = record.and_then(|IdentityRecord { secret, claim, is_listed }| {
+            let key = DeviceKey::from_secret(&secret.try_into().ok()?);
+            Some(Stored { key, claim: Claim::from_bytes(&claim).ok(), is_listed })
+        });
+        let stored = stored.unwrap_or_else(|| Stored { key: draw(&entropy, &mut drawn), claim: None, is_listed: false });
+        Some(Identity { domains, entropy, drawn, stored, next: None, is_shut_out: false, is_entering: false, ahead_ms: 0 })
+    }
+
+    pub fn device_id(&self) -> DeviceId {
+        self.stored.key.device_id()
+    }
+
+    /// What a new store begins with.
+    pub fn record(&self) -> IdentityRecord {
+        self.stored.record()
+    }
+
+    fn owner(&self, wallet: &str) -> Option<Owner> {
+        Owner::new(wallet, self.domains.clone()).ok()
+    }
+
+    /// The device goes on under a new key, which the old one names where it is listed.
+    fn replace_key(&mut self, wallet: Option<&str>, transaction: &mut Transaction) -> DeviceId {
+        let key = draw(&self.entropy, &mut self.drawn);
+        let owner = wallet.and_then(|wallet| self.owner(wallet)).filter(|_| self.stored.is_listed);
+        let claim = owner.map(|owner| Claim::Succeed(Succession::sign(&self.stored.key, &owner, &key.public())));
+        let device_id = key.device_id();
+        self.store(Stored { key, claim, is_listed: false }, true, transaction);
+        device_id
+    }
+
+    fn store(&mut self, stored: Stored, strict: bool, transaction: &mut Transaction) {
+        transaction.write(Write::Identity(stored.record()), strict);
+        self.next = Some(stored);
+    }
+
+    /// What was to be stored is stored.
+    pub fn commit(&mut self) {
+        if let Some(stored) = self.next.take() {
+            self.is_shut_out &= stored.claim.is_none();
+            self.stored = stored;
+        }
+    }
+
+    /// It is not.
+    pub fn roll_back(&mut self) {
+        self.next = None;
+    }
+}
+
+/// Keys are made of what nobody can guess and of how many were.
+fn draw(entropy: &[u8; 32], drawn: &mut u64) -> DeviceKey {
+    *drawn += 1;
+    let secret =
+        Sha256::new().chain_update(b"solconnect.device-key.v1\0").chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize();
+    DeviceKey::from_secret(&secret.into())
+}
+
+impl Client {
+    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need
+    /// not: it has, or nobody signs in here.
+    pub fn offer(&self, now: Now, domain: &str, purpose: Purpose) -> Option<Offer> {
+        let identity = self.identity.as_ref().filter(|identity| identity.domains.has(domain))?;
+        if identity.stored.claim.is_some() || identity.stored.is_listed {
+            return None;
+        }
+        let owner = identity.owner(self.wallet.as_deref()?)?;
+        // A wallet that looks at the time looks at this device's clock, which only then is not asked where it is far off.
+        let is_off = identity.ahead_ms.unsigned_abs() > OFFER_AHEAD_MS_MAX;
+        let issued_ms = if is_off { now.wall_ms.saturating_add_signed(identity.ahead_ms) } else { now.wall_ms };
+        let (device, expires_ms) = (identity.stored.key.public(), issued_ms + OFFER_MS);
+        Some(Offer {
+            domain: domain.to_owned(),
+            wallet: owner.wallet,
+            account_id: owner.account_id,
+            device,
+            purpose,
+            issued_ms,
+            expires_ms,
+        })
+    }
+
+    /// The wallet has signed.
+    pub(super) fn certify(&mut self, now: Now, certificate: Certificate, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        let wallet = self.wallet_for_call()?.clone();
+        let wrong = || SyncError::new(ErrorCode::InvalidArgument, "nobody signs in here: the option `domains` is missing");
+        let identity = self.identity.as_mut().ok_or_else(wrong)?;
+        let owner = Owner::new(&wallet, identity.domains.clone())?;
+        let at_ms = now.wall_ms.saturating_add_signed(identity.ahead_ms);
+        let device = identity.stored.key.public();
+        let claim = match certificate.check(&owner, Purpose::Join, &device, at_ms) {
+            Err(error) if error.code == ErrorCode::WrongPurpose => {
+                certificate.check(&owner, Purpose::Reset, &device, at_ms)?;
+                Claim::Reset(certificate)
+            }
+            joins => {
+                joins?;
+                Claim::Join(certificate)
+            }
+        };
+        let stored = Stored { claim: Some(claim), ..identity.stored.clone() };
+        identity.store(stored, true, transaction);
+        Ok(Reply::Done)
+    }
+
+    /// The device of a transaction takes a new id; the one that it gets.
+    pub(super) fn new_id_for(&mut self, drawn: DeviceId, transaction: &mut Transaction) -> DeviceId {
+        match &mut self.identity {
+            Some(identity) => identity.replace_key(self.wallet.as_deref(), transaction),
+            None => drawn,
+        }
+    }
+
+    /// The relay says what to sign.
+    pub(super) fn take_hello(&mut self, now: Now, hello: &Hello, actions: &mut Vec<Action>) {
+        if !self.link.is_greeting() {
+            return;
+        }
+        let Some(identity) = &mut self.identity else { return };
+        identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
+        let Stored { key, claim, is_listed } = &identity.stored;
+        let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
+        let can_prove = claim.is_some() || (*is_listed && hello.account.is_none());
+        let Some(owner) = owner.filter(|_| can_prove) else {
+            if hello.sign_in_required {
+                identity.is_shut_out = true;
+                actions.push(Action::Notify(Event::SignInNeeded { error: None }));
+            } else {
+                self.begin(now, actions);
+            }
+            return;
+        };
+        let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
+        let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
+        identity.is_entering = !is_listed || hello.account.is_some();
+        let entry = claim
+            .clone()
+            .filter(|_| identity.is_entering)
+            .map(|claim| Statement::sign(key, &owner, after, claim).entry(&owner, 1, now.wall_ms));
+        let said = SignIn {
+            proof: challenge.prove(&owner.account_id, key),
+            wallet: owner.wallet,
+            domains: identity.domains.iter().map(str::to_owned).collect(),
+            key: key.public(),
+            relay: challenge.relay,
+            nonce: challenge.nonce,
+            messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
+        };
+        self.transmit(now, Body::SignIn(said), actions);
+    }
+
+    /// The relay knows the device.
+    pub(super) fn take_signed_in(&mut self, now: Now, transaction: &mut Transaction, actions: &mut Vec<Action>) {
+        if !self.link.is_greeting() {
+            return;
+        }
+        if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.stored.is_listed && identity.next.is_none()) {
+            let stored = Stored { is_listed: true, ..identity.stored.clone() };
+            // The relay would say it again.
+            identity.store(stored, false, transaction);
+        }
+        self.link.prove();
+        self.begin(now, actions);
+    }
+
+    /// The relay refuses the device; says whether that is what it refuses.
+    pub(super) fn take_sign_in_refusal(&mut self, refusal: &ErrorBody, transaction: &mut Transaction) -> bool {
+        let is_greeting = self.link.is_greeting();
+        let Some(identity) = self.identity.as_mut().filter(|_| is_greeting || refusal.code == ErrorCode::DeviceRemoved) else {
+            return false;
+        };
+        let error = SyncError::new(refusal.code, refusal.error.clone());
+        match refusal.code {
+            // It says what to sign once more.
+            ErrorCode::NonceExpired => return true,
+            ErrorCode::DeviceRemoved => identity.is_shut_out = true,
+            ErrorCode::InvalidCertificate
+            | ErrorCode::WrongKey
+            | ErrorCode::WrongDomain
+            | ErrorCode::WrongPurpose
+            | ErrorCode::CertificateExpired
+            | ErrorCode::InvalidKey
+            | ErrorCode::InvalidSignature
+                if identity.is_entering =>
+            {
+                // Another certificate may be taken.
+                let stored = Stored { claim: None, is_listed: false, ..identity.stored.clone() };
+                identity.store(stored, false, transaction);
+                identity.is_shut_out = true;
+                transaction.tell(Event::SignInNeeded { error: Some(error) });
+                transaction.reconnect("the relay did not take the certificate".into());
+                return true;
+            }
+            _ => {}
+        }
+        transaction.reconnect(error.message.clone());
+        transaction.tell(Event::Warning { error });
+        true
+    }
+}
