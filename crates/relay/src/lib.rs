@@ -5,6 +5,7 @@
 
 pub mod driver;
 pub mod journal;
+pub mod key;
 mod linger;
 pub mod log;
 mod notes;

@@ -9,10 +9,11 @@ use clap::Parser;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use solconnect_relay::driver::{Driver, EVENTS_MAX, Event};
 use solconnect_relay::journal::Journal;
+use solconnect_relay::key;
 use solconnect_relay::log::Log;
-use solconnect_relay::options;
+use solconnect_relay::options::{self, Auth};
 use solconnect_relay::server::{self, ServerConfig};
-use solconnect_sync_core::relay::Relay;
+use solconnect_sync_core::relay::{Doorkeeper, Relay};
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +39,12 @@ struct Options {
 
     #[arg(long, value_parser = options::origin)]
     allow_origin: Vec<String>,
+
+    #[arg(long, default_value = "open", value_enum)]
+    auth: Auth,
+
+    #[arg(long, value_parser = options::public_url)]
+    public_url: Option<String>,
 
     #[arg(long)]
     insecure_open: bool,
@@ -90,14 +97,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Failure> {
-    if !options.listen.ip().is_loopback() && !options.insecure_open {
-        let message = format!(
-            "{} can be reached by other machines, and this relay has no sign-in: whoever reaches it can read and write every session \
-             whose id they know. Listen on 127.0.0.1, or say --insecure-open if that is what you want",
-            options.listen
-        );
-        return Err(Failure { code: 2, message });
-    }
+    check_auth(&options).map_err(|message| Failure { code: 2, message })?;
     for (option, folder) in [("--www", &options.www), ("--pkg", &options.pkg)] {
         if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
             return Err(failure(format!("{option}: there is no folder {}", folder.display())));
@@ -119,11 +119,19 @@ async fn run(options: Options) -> Result<(), Failure> {
     let (answers_in, answers) = mpsc::unbounded_channel();
     let journal = Journal::open(&options.journal, answers_in).map_err(failure)?;
     log_start(address, &options.journal, &journal);
+    if options.auth == Auth::Open {
+        info!("--auth open: nobody has to sign in. Whoever reaches this relay and knows a session's id can read it and write to it");
+    }
 
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let (stop, stop_asked) = oneshot::channel();
     let trouble = journal.trouble();
-    let driver = Driver::new(Relay::new(), journal);
+    // Behind the journal, which says where it cannot be.
+    let key = key::relay_key(&options.journal).map_err(failure)?;
+    let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
+    let is_required = options.auth == Auth::Wallet;
+    let keeper = Doorkeeper { key: key.public(), names, is_required, secret: key::random().map_err(failure)? };
+    let driver = Driver::new(Relay::with_sign_in(keeper), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
@@ -137,6 +145,26 @@ async fn run(options: Options) -> Result<(), Failure> {
     tokio::task::spawn_blocking(|| journal.close()).await.map_err(|error| failure(format!("closing the journal failed: {error}")))?;
     info!("stopped");
     Ok(())
+}
+
+/// Checks who is served against where that is.
+fn check_auth(options: &Options) -> Result<(), String> {
+    let Options { listen, auth, public_url, insecure_open, .. } = options;
+    match (auth, public_url) {
+        (Auth::Open, Some(name)) => Err(format!(
+            "--public-url says that others know this relay as {name}, and --auth open that nobody has to sign in: say --auth wallet, or leave the \
+             address out"
+        )),
+        (Auth::Open, None) if !listen.ip().is_loopback() && !insecure_open => Err(format!(
+            "{listen} can be reached by other machines, and nobody has to sign in: whoever reaches it can read and write every session \
+             whose id they know. Listen on 127.0.0.1, or say --insecure-open if that is what you want"
+        )),
+        (Auth::Wallet, None) if !listen.ip().is_loopback() => Err(format!(
+            "devices sign in to a relay by its name, and what they call the one that listens on {listen} is not known: name the address \
+             that they connect to with --public-url wss://..."
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn stopped(terminate: &mut Signal, interrupt: &mut Signal, events: mpsc::Sender<Event>) {

@@ -19,6 +19,38 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     is_one.then_some(address).ok_or_else(|| "nobody can connect to a multicast or broadcast address".to_owned())
 }
 
+/// Who is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Auth {
+    /// Devices that have signed in.
+    Wallet,
+    /// Everybody.
+    Open,
+}
+
+/// The name that devices know a relay by, given the address that they connect to: the host, and the port where it is not the
+/// scheme's own.
+///
+/// # Errors
+/// Says the right form.
+pub fn public_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "it must be the address that devices connect to, such as wss://relay.example.org";
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    let scheme = match &*scheme.to_ascii_lowercase() {
+        "wss" | "https" => "https",
+        "ws" | "http" => "http",
+        _ => return Err(FORM.to_owned()),
+    };
+    let origin = origin(&format!("{scheme}://{rest}")).map_err(|_| FORM)?;
+    let name = origin.split_once("://").map(|(_, name)| name.to_owned());
+    name.ok_or_else(|| FORM.to_owned())
+}
+
+/// What devices of this machine may call a relay that listens here.
+pub fn loopback_names(port: u16) -> Vec<String> {
+    ["localhost", "127.0.0.1", "[::1]"].map(|host| if port == 80 { host.to_owned() } else { format!("{host}:{port}") }).to_vec()
+}
+
 /// An origin, written as browsers write it in `Origin`: in lower case, without the scheme's own port, without a path.
 ///
 /// # Errors
@@ -122,6 +154,27 @@ mod tests {
             let error = origin(given).unwrap_err();
             assert!(error.contains(why) && error.contains("https://chat.example.org"), "{given}: {error}");
         }
+    }
+
+    #[test]
+    fn a_public_url_names_host_and_port() {
+        for (given, name) in [
+            ("wss://relay.example.org", "relay.example.org"),
+            ("WSS://Relay.Example.ORG/", "relay.example.org"),
+            ("wss://relay.example.org:443", "relay.example.org"),
+            ("https://relay.example.org:8443", "relay.example.org:8443"),
+            ("ws://192.0.2.1:80", "192.0.2.1"),
+            ("ws://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+        ] {
+            assert_eq!(public_url(given).as_deref(), Ok(name), "{given}");
+        }
+        for given in
+            ["", "relay.example.org", "ftp://relay.example.org", "wss://relay.example.org/path", "wss://user@relay.example.org", "wss://"]
+        {
+            assert!(public_url(given).unwrap_err().contains("wss://relay.example.org"), "{given}");
+        }
+        assert_eq!(loopback_names(8080), ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
+        assert_eq!(loopback_names(80)[0], "localhost");
     }
 
     #[test]

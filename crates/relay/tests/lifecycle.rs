@@ -97,7 +97,7 @@ async fn addresses_that_others_reach_are_refused_unless_asked_for() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let (code, words) = refusal(&["--listen", address]).await;
         assert_eq!(code, 2, "{words}");
-        assert!(words.contains("--insecure-open") && words.contains("no sign-in"), "{words}");
+        assert!(words.contains("--insecure-open") && words.contains("nobody has to sign in"), "{words}");
     }
     let relay = RelayProcess::start_with(&["--listen", "0.0.0.0:0", "--insecure-open"]).await;
     relay.device(SESSION, "device-a").await;

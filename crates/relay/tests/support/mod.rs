@@ -99,10 +99,15 @@ impl RelayProcess {
     }
 
     /// SIGKILL, then start again on the same journal.
-    pub async fn kill_and_restart(mut self) -> Self {
+    pub async fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_with(&[]).await
+    }
+
+    /// The same with these options.
+    pub async fn kill_and_restart_with(mut self, options: &[&str]) -> Self {
         self.child.kill().await.unwrap();
         check_integrity(&self.journal());
-        Self::start_in(self.folder, &[]).await
+        Self::start_in(self.folder, options).await
     }
 
     /// Start again on the same journal, after it has ended.
