@@ -69,6 +69,12 @@ impl Engine {
         listeners: Rc<Listeners>,
     ) -> Result<Rc<Engine>, SyncError> {
         let (claim, mut snapshot) = store.claim(above).await?;
+        if !config.domains.is_empty() {
+            snapshot.entropy = Some(random()?);
+            if let Some(record) = snapshot.identity.take() {
+                snapshot.identity = Some(store.unsealed(record).await?);
+            }
+        }
         let is_new = snapshot.device.is_none();
         let spare = Rc::new(Spare::of(&store.name));
         if is_new {

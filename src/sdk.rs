@@ -2,14 +2,17 @@
 
 use std::rc::Rc;
 
-use js_sys::{Date, Function, Promise};
+use js_sys::{Array, Date, Function, Promise};
 use solconnect_sync_core::client::{CallKey, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::identity::{Certificate, Offer, Purpose};
 use solconnect_sync_core::ids::check_wallet;
+use solconnect_sync_core::time::iso_from_ms;
 use wasm_bindgen::prelude::*;
 
 use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
+use crate::platform::now;
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
 use crate::types::{object, result, to_js, with_clocks};
@@ -66,6 +69,30 @@ impl SolConnectSDK {
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] address: JsValue) -> Promise {
         let wallet = text("address", &address).and_then(|wallet| check_wallet(&wallet).map(|()| wallet));
         self.ask(wallet, |request, wallet| Input::ConnectWallet { request, wallet })
+    }
+
+    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not. The
+    /// parts are those of `solana:signIn`, and `text` is what they make.
+    ///
+    /// Errors: `INVALID_ARGUMENT`, `SDK_NOT_INITIALIZED`.
+    #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<SignInOffer | null>>")]
+    pub fn get_offer(&self, #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue) -> Promise {
+        let offer = text("domain", &domain).and_then(|domain| {
+            Ok(self
+                .0
+                .engine()?
+                .read(|client| client.offer(now(), &domain, Purpose::Join))
+                .map_or(JsValue::NULL, |offer| offer_to_js(&offer)))
+        });
+        settle(async move { offer })
+    }
+
+    /// The wallet has signed this text.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
+    pub fn certify(&self, #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] signed: JsValue, signature: Vec<u8>) -> Promise {
+        let signature = signature.try_into().map_err(|_| invalid_argument("a signature has 64 bytes"));
+        let certificate = text("text", &signed).and_then(|text| signature.map(|signature| Certificate { text, signature }));
+        self.ask(certificate, |request, certificate| Input::Certify { request, certificate })
     }
 
     /// Disconnects it: nothing syncs until the next.
@@ -488,4 +515,19 @@ impl SolConnectSDK {
         engine.session(&session_id)?;
         engine.read(|client| read(client, &session_id))
     }
+}
+
+/// `SignInOffer`.
+fn offer_to_js(offer: &Offer) -> JsValue {
+    let resources: Array = offer.resources().iter().map(JsValue::from).collect();
+    object(&[
+        ("domain", (&offer.domain).into()),
+        ("address", (&offer.wallet).into()),
+        ("statement", offer.purpose.statement().into()),
+        ("version", "1".into()),
+        ("issuedAt", iso_from_ms(offer.issued_ms).into()),
+        ("expirationTime", iso_from_ms(offer.expires_ms).into()),
+        ("resources", resources.into()),
+        ("text", offer.text().into()),
+    ])
 }

@@ -13,13 +13,13 @@ use std::rc::Rc;
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord,
-    Snapshot, VersionsRecord, Write,
+    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
+    SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange};
+use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange};
 
 use crate::connection::{
     CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, Watcher,
@@ -28,9 +28,12 @@ use crate::connection::{
 use crate::errors::not_initialized;
 use crate::platform::now;
 use crate::types::read_all;
+use crate::vault;
 
-/// A key of `meta`.
+/// Keys of `meta`: the device record, that of its key, and what seals this.
 const DEVICE: &str = "device";
+const IDENTITY: &str = "identity";
+const VAULT: &str = "vault";
 
 /// Claims that are kept: a page that was frozen while so many others claimed the database is still kept out.
 const CLAIMS_KEPT: u64 = 4_096;
@@ -49,6 +52,8 @@ pub struct Store {
     /// 0: not claimed.
     claim: Cell<u64>,
     is_abandoned: Cell<bool>,
+    /// What seals the device's key, where there is one.
+    vault: RefCell<Option<CryptoKey>>,
     connection: RefCell<Option<Rc<Connection>>>,
     /// Hears that the browser has closed the connection.
     watcher: RefCell<Option<Watcher>>,
@@ -83,6 +88,7 @@ impl Store {
             name: name.to_owned(),
             claim: Cell::new(0),
             is_abandoned: Cell::new(false),
+            vault: RefCell::default(),
             connection: RefCell::new(connection),
             watcher: RefCell::default(),
         })
@@ -128,7 +134,8 @@ impl Store {
         }
         let old = JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64);
         claims.delete(&old).map_err(|exception| to_error(&exception))?;
-        let device = result_of(transaction.store(META)?.get(&DEVICE.into()));
+        let meta = transaction.store(META)?;
+        let [device, identity, vault] = [DEVICE, IDENTITY, VAULT].map(|name| result_of(meta.get(&name.into())));
         let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
@@ -136,10 +143,15 @@ impl Store {
         transaction.commit().await?;
         self.claim.set(claim);
         let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
+        self.vault.replace(vault.await?.dyn_into().ok());
+        let identity = identity.await?;
         let (outbox, versions) = (outbox.await?, versions.await?);
         let (failed, invitations, calls) = (failed.await?, invitations.await?, calls.await?);
         Ok(Snapshot {
             device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
+            // It is sealed: see `Store::unsealed`.
+            identity: if identity.is_undefined() { None } else { Some(IdentityRecord::from_bytes(&bytes_of(&identity)?)?) },
+            entropy: None,
             sessions: records(sessions, SessionRecord::from_bytes)?,
             heads: records(heads, HeadsRecord::from_bytes)?,
             outbox: records(outbox, OutboxRecord::from_bytes)?,
@@ -149,6 +161,29 @@ impl Store {
             calls: records(calls, CallRecord::from_bytes)?,
             spare: Vec::new(),
         })
+    }
+
+    /// The record of a device's key as the machine has it.
+    ///
+    /// # Errors
+    /// `CRYPTO_ERROR`.
+    pub async fn unsealed(&self, record: IdentityRecord) -> Result<IdentityRecord, SyncError> {
+        let vault = self.vault.borrow().clone();
+        let vault = vault.ok_or_else(|| SyncError::new(ErrorCode::CryptoError, "what sealed the device's key is gone"))?;
+        Ok(IdentityRecord { secret: vault::open(&vault, &record.secret).await?, ..record })
+    }
+
+    /// The requests that write it. With what seals it, in one transaction: neither is of use without the other.
+    async fn sealed(&self, record: &IdentityRecord) -> Result<[Step; 2], SyncError> {
+        let vault = self.vault.borrow().clone();
+        let vault = match vault {
+            Some(vault) => vault,
+            None => vault::make().await?,
+        };
+        self.vault.replace(Some(vault.clone()));
+        let record = IdentityRecord { secret: vault::seal(&vault, &record.secret).await?, ..record.clone() };
+        let put = |key: &str, value| Step::Put { store: META, key: key.into(), value };
+        Ok([put(VAULT, vault.into()), put(IDENTITY, Uint8Array::from(record.to_bytes().as_slice()).into())])
     }
 
     /// Writes all of a commit, or nothing.
@@ -182,6 +217,7 @@ impl Store {
                     Write::JoinLog { session_id, first, last } => {
                         steps.extend(join(connection, session_id, (*first, *last), &commit.writes[..place]).await?);
                     }
+                    Write::Identity(record) => steps.extend(self.sealed(record).await?),
                     write => steps.push(step(write)?),
                 }
             }
@@ -422,6 +458,7 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
             let (first, last) = (Array::of1(&number(*tab)), Array::of2(&number(*tab), &number(*through)));
             Ok(Step::Delete { store: CALLS, key: range(&first, &last)?.into() })
         }
+        Write::Identity(_) => Err(SyncError::new(ErrorCode::StorageError, "the device's key was not sealed")),
         Write::JoinLog { .. } => Err(SyncError::new(ErrorCode::StorageError, "what is to be joined was not read")),
         Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, None)?.into() }),
     }

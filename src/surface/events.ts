@@ -41,6 +41,12 @@ export interface SdkEvents {
   /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
   deviceReplaced: { oldId: string; newId: string };
   /**
+   * The relay serves this device only when its wallet has signed: it has not, could not or would not (`WALLET_REJECTED`,
+   * `WALLET_CANNOT_SIGN` and other codes of the wallet), or the relay did not take what it signed (`CERTIFICATE_EXPIRED` and others).
+   * What is stored can be read, and what is written waits. `signIn` asks again.
+   */
+  signInNeeded: { error?: SyncError };
+  /**
    * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
    * texts, or show them to the person. They were not sent, as far as this device knows. An edit that was not sent is told as its
    * message with the new text. Where the storage could be made again nothing is lost, and `warning` alone tells of it.
@@ -76,6 +82,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   connectionChanged: ['state'],
   queueChanged: ['queuedMessageCount'],
   deviceReplaced: ['oldId', 'newId'],
+  signInNeeded: ['error'],
   storageLost: ['lost'],
   warning: ['error'],
   sessionInvited: ['sessionId', 'peerWallet'],

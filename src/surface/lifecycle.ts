@@ -1,7 +1,7 @@
 // Which wallet's engine runs. The last call wins: what an earlier one was waiting for changes nothing any more.
 
 import * as wasm from '../solconnect_sync.js';
-import type { SdkConfig, WalletInfo } from '../solconnect_sync.js';
+import type { SdkConfig, SignInOffer, WalletInfo } from '../solconnect_sync.js';
 import { abortable } from './arguments.js';
 import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
 import { Directory } from './directory.js';
@@ -9,7 +9,7 @@ import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
 import { load } from './load.js';
 import { Port, type PortHost } from './port.js';
-import { openWallet, type OpenWallet } from './wallets.js';
+import { openWallet, type OpenWallet, type Signed } from './wallets.js';
 
 /** A wallet with its engine, in this tab or another. */
 export interface Account {
@@ -52,6 +52,8 @@ export class Lifecycle {
   #prompts = new Map<unknown, Promise<OpenWallet>>();
   /** Wallets that are being opened. */
   #opening: { readonly directory: Directory | null; readonly calls: Map<unknown, Promise<Opened>> } = { directory: null, calls: new Map() };
+  /** Signatures that persons are asked for. */
+  #signatures = new Map<Port, Promise<void>>();
   #isOffline = false;
   /** How often the wallet that is connected was logged out before. */
   #logouts: Promise<number> = Promise.resolve(0);
@@ -267,6 +269,31 @@ export class Lifecycle {
     }
     this.#logouts = directory.remember(address, kind);
     this.#logouts.catch((thrown: unknown) => this.#warn(thrown));
+    // Nobody waits for it: what is stored can be read and written to meanwhile.
+    if (wallet) {
+      this.signIn(account).catch((thrown: unknown) => {
+        if (this.#account === account) this.#audience[0].emit('signInNeeded', { error: errorOf(thrown) });
+      });
+    }
+  }
+
+  /** Has the wallet sign for this device, where that is needed and was not done yet. Asks the person once at a time. */
+  signIn(account: Account): Promise<void> {
+    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account).finally(() => this.#signatures.delete(account.engine));
+    this.#signatures.set(account.engine, asked);
+    return asked;
+  }
+
+  async #signIn({ engine, wallet }: Account): Promise<void> {
+    if (!this.#config.domains) return;
+    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '')));
+    if (!offer) return;
+    const { message, signature } = await signed(wallet, offer);
+    const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));
+    // It did not sign what it was asked for.
+    const { error } = certified;
+    if (error?.code === 'INVALID_CERTIFICATE' || error?.code === 'INVALID_SIGNATURE') throw cannotSign(error);
+    unwrap(certified);
   }
 
   async #start(address: string, directory: Directory): Promise<Port> {
@@ -351,6 +378,26 @@ export function checkValues(config: Config): void {
     throw errorOf(thrown);
   }
 }
+
+/** The wallet's signature under an offer: by `signIn`, which knows the page; else under the text. */
+async function signed(wallet: OpenWallet | null, offer: SignInOffer): Promise<Signed> {
+  if (!wallet) throw new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
+  const message = new TextEncoder().encode(offer.text);
+  try {
+    if (wallet.signIn) return await wallet.signIn(offer);
+  } catch (thrown) {
+    // Some have the method and cannot.
+    if (!wallet.signMessage || errorOf(thrown).code !== 'WALLET_CONNECTION_FAILED') throw thrown;
+  }
+  if (!wallet.signMessage) throw cannotSign(undefined);
+  try {
+    return { message, signature: await wallet.signMessage(message) };
+  } catch (thrown) {
+    throw errorOf(thrown).code === 'WALLET_CONNECTION_FAILED' ? cannotSign(thrown) : thrown;
+  }
+}
+
+const cannotSign = (cause: unknown): SyncError => new SyncError('WALLET_CANNOT_SIGN', 'the wallet does not sign the text of Sign-In With Solana', { cause });
 
 interface Opened {
   readonly address: string;

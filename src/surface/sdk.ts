@@ -147,6 +147,27 @@ export class SolConnectSDK {
   }
 
   /**
+   * Has the wallet sign for this device, so that it can sign in to the relay: once in the device's life. `connectWallet` asks by
+   * itself; this asks again where the person declined, or `signInNeeded` says so. Does nothing where it is not needed.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`, `WALLET_NOT_CONNECTED`, also where only the address is known since the last visit;
+   * `WALLET_CANNOT_SIGN`, `WALLET_REJECTED`, `WALLET_LOCKED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`; `CERTIFICATE_EXPIRED` where this
+   * device's clock is wrong; `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
+   *
+   * @example
+   * ```ts
+   * sdk.on('signInNeeded', () => (button.hidden = false));
+   * button.onclick = () => sdk.signIn();
+   * ```
+   */
+  signIn(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.signIn(this.#account());
+      return null;
+    });
+  }
+
+  /**
    * Disconnects it in this tab: from the call on nothing can be read or written until the next, and lists are empty. What is stored stays.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.
