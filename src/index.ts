@@ -12,7 +12,7 @@ import type { OpenWallet } from './surface/wallets.js';
 
 export type {
   Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
-  InvitationView, LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, SignInOffer, Strategy, Subscription,
+  InvitationView, LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';
 export type { InitOptions } from './surface/load.js';

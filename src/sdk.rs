@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Date, Function, Promise};
+use js_sys::{Date, Function, Promise};
 use solconnect_sync_core::client::{CallKey, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
-use solconnect_sync_core::identity::{Certificate, Offer, Purpose};
+use solconnect_sync_core::identity::{Certificate, Purpose};
 use solconnect_sync_core::ids::check_wallet;
-use solconnect_sync_core::time::iso_from_ms;
 use wasm_bindgen::prelude::*;
 
 use crate::arguments::{field, optional_count, optional_text, text, text_field};
@@ -71,18 +70,17 @@ impl SolConnectSDK {
         self.ask(wallet, |request, wallet| Input::ConnectWallet { request, wallet })
     }
 
-    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not. The
-    /// parts are those of `solana:signIn`, and `text` is what they make.
+    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not.
     ///
     /// Errors: `INVALID_ARGUMENT`, `SDK_NOT_INITIALIZED`.
-    #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<SignInOffer | null>>")]
+    #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<string | null>>")]
     pub fn get_offer(&self, #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue) -> Promise {
         let offer = text("domain", &domain).and_then(|domain| {
             Ok(self
                 .0
                 .engine()?
                 .read(|client| client.offer(now(), &domain, Purpose::Join))
-                .map_or(JsValue::NULL, |offer| offer_to_js(&offer)))
+                .map_or(JsValue::NULL, |offer| offer.text().into()))
         });
         settle(async move { offer })
     }
@@ -515,19 +513,4 @@ impl SolConnectSDK {
         engine.session(&session_id)?;
         engine.read(|client| read(client, &session_id))
     }
-}
-
-/// `SignInOffer`.
-fn offer_to_js(offer: &Offer) -> JsValue {
-    let resources: Array = offer.resources().iter().map(JsValue::from).collect();
-    object(&[
-        ("domain", (&offer.domain).into()),
-        ("address", (&offer.wallet).into()),
-        ("statement", offer.purpose.statement().into()),
-        ("version", "1".into()),
-        ("issuedAt", iso_from_ms(offer.issued_ms).into()),
-        ("expirationTime", iso_from_ms(offer.expires_ms).into()),
-        ("resources", resources.into()),
-        ("text", offer.text().into()),
-    ])
 }

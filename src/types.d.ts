@@ -217,18 +217,6 @@ export interface SyncEvents {
   onWarning(error: SdkError): void;
 }
 
-/** What a wallet is asked to sign so that the device may sign in: the parts of `solana:signIn`, and the text that they make. */
-export interface SignInOffer {
-  readonly domain: string;
-  readonly address: string;
-  readonly statement: string;
-  readonly version: string;
-  readonly issuedAt: string;
-  readonly expirationTime: string;
-  readonly resources: readonly string[];
-  readonly text: string;
-}
-
 /** What emits `SyncEvents`. A handler that throws is reported with `console.error` and disturbs nothing. */
 export interface SyncEmitter {
   /** Has the handler called at each such event from now on. */

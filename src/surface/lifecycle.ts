@@ -1,7 +1,7 @@
 // Which wallet's engine runs. The last call wins: what an earlier one was waiting for changes nothing any more.
 
 import * as wasm from '../solconnect_sync.js';
-import type { SdkConfig, SignInOffer, WalletInfo } from '../solconnect_sync.js';
+import type { SdkConfig, WalletInfo } from '../solconnect_sync.js';
 import { abortable } from './arguments.js';
 import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
 import { Directory } from './directory.js';
@@ -287,7 +287,7 @@ export class Lifecycle {
   async #signIn({ engine, wallet }: Account): Promise<void> {
     if (!this.#config.domains) return;
     const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '')));
-    if (!offer) return;
+    if (offer === null) return;
     const { message, signature } = await signed(wallet, offer);
     const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));
     // It did not sign what it was asked for.
@@ -380,11 +380,11 @@ export function checkValues(config: Config): void {
 }
 
 /** The wallet's signature under an offer: by `signIn`, which knows the page; else under the text. */
-async function signed(wallet: OpenWallet | null, offer: SignInOffer): Promise<Signed> {
+async function signed(wallet: OpenWallet | null, text: string): Promise<Signed> {
   if (!wallet) throw new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
-  const message = new TextEncoder().encode(offer.text);
+  const message = new TextEncoder().encode(text);
   try {
-    if (wallet.signIn) return await wallet.signIn(offer);
+    if (wallet.signIn) return await wallet.signIn(text);
   } catch (thrown) {
     // Some have the method and cannot.
     if (!wallet.signMessage || errorOf(thrown).code !== 'WALLET_CONNECTION_FAILED') throw thrown;

@@ -3,7 +3,6 @@
 // What comes from a wallet is another party's: its getters may throw, its promises may never settle, and it may come from
 // another realm. So nothing here asks `instanceof`, all that it throws becomes a `SyncError`, and every wait for it ends.
 
-import type { SignInOffer } from '../solconnect_sync.js';
 import { functionOf } from './arguments.js';
 import { describe, SyncError } from './errors.js';
 
@@ -58,12 +57,11 @@ export interface OpenWallet {
    */
   signMessage?(message: Uint8Array): Promise<Uint8Array>;
   /**
-   * Signs the text of Sign-In With Solana that these parts make, and compares the domain with the page. Absent where the wallet
-   * cannot.
+   * Signs this text of Sign-In With Solana, and compares its domain with the page. Absent where the wallet cannot.
    *
    * Errors, rejected with: as of `signMessage`.
    */
-  signIn?(parts: SignInOffer): Promise<Signed>;
+  signIn?(text: string): Promise<Signed>;
   /**
    * Calls the handler when the wallet has another account; with `null` when it has none any more: it was locked or disconnected, or
    * shows this page no account. Also when that was so before this call. Returns a function that ends it.
@@ -327,6 +325,21 @@ interface Source {
   listen(tell: (key: unknown) => void): () => void;
 }
 
+/** What a wallet makes such a text of again. */
+function partsOf(text: string): object {
+  const [first = '', address, , statement, , ...fields] = text.split('\n');
+  const field = (label: string): string | undefined => fields.find((line) => line.startsWith(`${label}: `))?.slice(label.length + 2);
+  return {
+    domain: first.split(' ')[0],
+    address,
+    statement,
+    version: field('Version'),
+    issuedAt: field('Issued At'),
+    expirationTime: field('Expiration Time'),
+    resources: fields.filter((line) => line.startsWith('- ')).map((line) => line.slice(2)),
+  };
+}
+
 /** How a wallet signs. */
 interface Signs {
   readonly message: ((message: Uint8Array) => unknown) | undefined;
@@ -384,8 +397,8 @@ function opened(address: string, signs: Signs, options: OpenOptions, source: Sou
   const { message: sign, in: signIn } = signs;
   if (sign) wallet.signMessage = async (message) => (await signed(() => sign(message))).signature;
   if (signIn) {
-    wallet.signIn = async ({ text, ...parts }) => {
-      const { answer, signature } = await signed(() => signIn(parts));
+    wallet.signIn = async (text) => {
+      const { answer, signature } = await signed(() => signIn(partsOf(text)));
       return { message: bytesOf(get(answer, 'signedMessage')) ?? new TextEncoder().encode(text), signature };
     };
   }

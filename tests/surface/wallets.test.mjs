@@ -332,7 +332,7 @@ describe('signing', () => {
 
 describe('signing in', () => {
   const parts = { domain: 'chat.example', address, statement: 'S', version: '1', issuedAt: 'I', expirationTime: 'E', resources: ['a:b'] };
-  const offer = { ...parts, text: 'the text that they make' };
+  const offer = `chat.example wants you to sign in with your Solana account:\n${address}\n\nS\n\nVersion: 1\nIssued At: I\nExpiration Time: E\nResources:\n- a:b`;
 
   test('a provider is given the parts, and what it signed is taken as it signed it', async () => {
     const signedMessage = new Uint8Array([1, 2, 3]);
@@ -342,7 +342,7 @@ describe('signing in', () => {
 
   test('a wallet that does not say what it signed has signed the text', async () => {
     const wallet = await open({ ...accepted, signIn: async () => ({ signature }) });
-    assert.equal(new TextDecoder().decode((await wallet.signIn(offer)).message), offer.text);
+    assert.equal(new TextDecoder().decode((await wallet.signIn(offer)).message), offer);
   });
 
   test('a wallet of the Wallet Standard answers with a list', async () => {

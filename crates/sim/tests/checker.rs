@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use solconnect_sim::checker::{Checker, INVARIANTS};
 use solconnect_sim::client_disk::ClientDisk;
+use solconnect_sim::device::request_of;
 use solconnect_sim::hostile::QUEUED_AGAIN;
 use solconnect_sim::ledger::{Fate, Log as LoggedEntries, Sent};
 use solconnect_sim::list::Lists;
@@ -159,9 +160,9 @@ impl History {
     }
 
     /// The application makes a call, and the machine is given it.
-    fn call(&mut self, input: Input) {
+    fn call(&mut self, mut input: Input) {
         self.world.checker.called(TAB, &input, &self.disk);
-        self.world.checker.fed(&input);
+        request_of(&mut input).into_iter().for_each(|request| self.world.checker.fed(*request));
     }
 
     /// The application sends the message of this number.

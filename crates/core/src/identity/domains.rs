@@ -23,20 +23,22 @@ impl DomainSet {
     /// # Errors
     /// `INVALID_ARGUMENT` for none, for more than [`DOMAINS_MAX`], for one that is named twice, and for one that no browser
     /// writes so.
-    pub fn new(mut domains: Vec<String>) -> Result<DomainSet, SyncError> {
-        let wrong = |why: String| Err(SyncError::new(ErrorCode::InvalidArgument, why));
+    pub fn new(domains: Vec<String>) -> Result<DomainSet, SyncError> {
+        let wrong = |why: &str| Err(SyncError::new(ErrorCode::InvalidArgument, why));
         if domains.is_empty() || domains.len() > DOMAINS_MAX {
-            return wrong(format!("an application has 1 to {DOMAINS_MAX} domains, not {}", domains.len()));
+            return wrong("an application has 1 to 8 domains");
         }
-        if let Some(domain) = domains.iter().find(|domain| !is_domain(domain)) {
-            let shown: String = domain.chars().take(60).collect();
-            return wrong(format!("{shown:?} is no domain: it must be as browsers write a host in lower case, such as chat.example.org"));
+        let mut sorted: Vec<String> = Vec::with_capacity(domains.len());
+        for domain in domains {
+            if !is_domain(&domain) {
+                return wrong("each domain must be as browsers write a host, in lower case, such as chat.example.org");
+            }
+            match sorted.binary_search(&domain) {
+                Ok(_) => return wrong("a domain is named twice"),
+                Err(place) => sorted.insert(place, domain),
+            }
         }
-        domains.sort_unstable();
-        if domains.windows(2).any(|pair| pair[0] == pair[1]) {
-            return wrong("a domain is named twice".into());
-        }
-        Ok(DomainSet(domains))
+        Ok(DomainSet(sorted))
     }
 
     /// Whether a wallet that signed for this domain signed for the application.

@@ -66,11 +66,15 @@ pub fn device_id(key: &PublicKey) -> DeviceId {
 /// Base58 as wallets are written in, of 16 bytes.
 fn base58(bytes: &[u8; 16]) -> String {
     const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut number = u128::from_be_bytes(*bytes);
+    let mut number = *bytes;
     let mut text = Vec::with_capacity(22);
-    while number > 0 {
-        text.push(DIGITS[(number % 58) as usize]);
-        number /= 58;
+    while number.iter().any(|byte| *byte > 0) {
+        let mut rest = 0;
+        for byte in &mut number {
+            let dividend = rest << 8 | u32::from(*byte);
+            (*byte, rest) = ((dividend / 58) as u8, dividend % 58);
+        }
+        text.push(DIGITS[rest as usize]);
     }
     text.extend(bytes.iter().take_while(|byte| **byte == 0).map(|_| DIGITS[0]));
     text.reverse();
