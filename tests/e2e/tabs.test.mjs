@@ -29,7 +29,7 @@ after(async () => {
 
 let cases = 0;
 
-/** Alice's device, of which `open` opens one more tab, and Bob's. */
+/** Alice's device, of which `another` makes one more tab and `open` opens it, and Bob's. */
 function scene(t) {
   cases += 1;
   const [alice, bob] = [newWallet(), newWallet()];
@@ -37,15 +37,21 @@ function scene(t) {
   t.after(async () => {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
-  const open = async (options) => {
+  const make = (options) => {
     const tab = new TabDevice(options);
     opened.push(tab);
+    return tab;
+  };
+  const open = async (tab) => {
     await tab.open();
     return tab;
   };
+  const name = `tabs-${cases}`;
+  const another = (more = {}) => make({ browser, relay, name, wallet: alice, peer: bob, joins: true, ...more });
   return {
-    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, ...more }),
-    openPeer: () => open({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice }),
+    another,
+    open: (more) => open(another(more)),
+    openPeer: () => open(make({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice })),
   };
 }
 
@@ -81,6 +87,36 @@ test('a second tab has the same API, lists and events', { timeout: 60_000 }, asy
   for (const [getter, ...args] of [['getActiveSessions'], ['getSyncStatus'], ['getDevices', first.sessionId], ['getSyncStats', first.sessionId], ['getInvitations']]) {
     assert.deepEqual(await second.call(getter, ...args), await first.call(getter, ...args), getter);
   }
+});
+
+test('a tab that is seen owns, also where its request for the lock comes late', { timeout: 60_000 }, async (t) => {
+  const { another, open } = scene(t);
+  const hidden = await open();
+  const seen = another();
+  await seen.load();
+  await seen.page.evaluate(() => {
+    const { request } = LockManager.prototype;
+    const { postMessage } = BroadcastChannel.prototype;
+    let late = null;
+    LockManager.prototype.request = function (name, options, granted) {
+      if (!name.startsWith('solconnect-sync:') || late?.isOver) return request.call(this, name, options, granted);
+      return new Promise((resolve, reject) => {
+        late = { isOver: false, begin: () => request.call(this, name, options, granted).then(resolve, reject) };
+      });
+    };
+    // By its answer to who owns again it has been given way to in vain: now the request is there.
+    BroadcastChannel.prototype.postMessage = async function (message) {
+      if (message.kind === 'seen' && message.to !== undefined && late && !late.isOver) {
+        late.isOver = true;
+        late.begin();
+        while ((await navigator.locks.query()).pending.length === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      postMessage.call(this, message);
+    };
+  });
+  await seen.start();
+  await seen.becomes('owner');
+  await hidden.becomes('follower');
 });
 
 test('five tabs that write at once show one list', { timeout: 120_000 }, async (t) => {
