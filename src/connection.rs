@@ -213,7 +213,7 @@ impl Connection {
         self.is_open.set(false);
     }
 
-    /// The result of one request to a store. The browser ends its transaction by itself: a page that is frozen meanwhile keeps nobody
+    /// The result of one request to a store. Chromium ends its transaction by itself: a page that is frozen meanwhile keeps nobody
     /// from the store, as it would between two requests (P5).
     ///
     /// # Errors

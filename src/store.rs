@@ -436,8 +436,7 @@ fn log_range(session_id: &str, from: u64, before_sequence: Option<u64>) -> Resul
 
 /// See [`Store::page`]. `None` where the owner has joined batches meanwhile.
 ///
-/// Each request is a transaction of its own, which the browser ends by itself: a page that is frozen between two steps of a cursor
-/// keeps others from writing (P5). In turns it reads the last batch, however large that is, and all those that begin within the
+/// Each request is a transaction of its own: a page that is frozen between two steps of a cursor keeps others from writing (P5). In turns it reads the last batch, however large that is, and all those that begin within the
 /// sequence numbers that are still wanted.
 async fn read_page(
     connection: &Connection,
