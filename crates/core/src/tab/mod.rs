@@ -8,13 +8,12 @@ mod api;
 mod calls;
 mod peers;
 
-use std::collections::BTreeMap;
-
 pub use crate::client::CallKey;
 pub use api::{Action, Input, Kind, Message, Role, TabConfig, TabId};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::limits::{CALLS_WAITING_MAX, INTEGER_MAX};
+use crate::sorted::Sorted;
 use calls::{Calls, Outgoing};
 use peers::Peers;
 
@@ -97,7 +96,7 @@ pub struct Tab<P> {
     peers: Peers,
     calls: Calls<P>,
     /// The calls of other tabs that the engine has, and the claim that they came under.
-    runs: BTreeMap<(TabId, u64), u64>,
+    runs: Sorted<(TabId, u64), u64>,
     /// Since when there is no owner.
     ownerless_since_ms: u64,
     /// When the holder last showed life, or the wait for one began.
@@ -132,7 +131,7 @@ impl<P: Clone> Tab<P> {
             news: 0,
             peers: Peers::default(),
             calls: Calls::new(),
-            runs: BTreeMap::new(),
+            runs: Sorted::default(),
             ownerless_since_ms: 0,
             sign_ms: 0,
             asked_ms: None,
