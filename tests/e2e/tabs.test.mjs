@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { launch } from './harness/engines.mjs';
-import { converge, duplicates, texts } from './harness/lists.mjs';
+import { agree, converge, duplicates, idsOf, texts } from './harness/lists.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { TabDevice } from './harness/tab-device.mjs';
 import { until, within } from './harness/wait.mjs';
@@ -27,62 +27,6 @@ after(async () => {
   await relay?.stop();
 });
 
-class OneTab extends TabDevice {
-  /** `without`: what its browser has not got. */
-  constructor({ without = [], ownTransport = false, ...options }) {
-    super({ ...options, config: { ...options.config, ownTransport } });
-    this.without = without;
-  }
-
-  async start() {
-    await this.page.evaluate((without) => {
-      if (without.includes('locks')) Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });
-      if (without.includes('channel')) delete globalThis.BroadcastChannel;
-    }, this.without);
-    await super.start();
-  }
-
-  role() {
-    return this.call('getTabRole');
-  }
-
-  becomes(role, deadlineMs) {
-    return until(`the tab is ${role}`, async () => (await this.role()) === role, deadlineMs).catch(async (error) => {
-      throw new Error(`${error.message}; it was ${JSON.stringify(await this.events('onTabChanged'))}`);
-    });
-  }
-
-  /** Sends all at once, and does not wait for it: `sent` does. */
-  begin(texts) {
-    return this.page.evaluate((texts) => {
-      globalThis.sending = globalThis.device.sendAtOnce(texts);
-      globalThis.sending.catch(() => {});
-    }, texts);
-  }
-
-  sendings() {
-    return this.page.evaluate('globalThis.sending');
-  }
-
-  /** From now on its freezing comes without notice, as in browsers that give none; but for the driver, which waits for it. */
-  freezesSilently() {
-    return this.page.evaluate(() => addEventListener('freeze', (event) => {
-      globalThis[Symbol.for('is frozen')] = true;
-      event.stopImmediatePropagation();
-    }, { capture: true }));
-  }
-
-  /** What its list shows. */
-  shown() {
-    return this.page.evaluate(() => {
-      const { sdk, sessionId } = globalThis.device;
-      globalThis.list ??= sdk.messages(sessionId, { limit: 1_000 });
-      globalThis.endList ??= globalThis.list.subscribe(() => {});
-      return globalThis.list.getSnapshot().items.map(({ id, text, status, sequenceNumber }) => ({ id, text, status, sequenceNumber }));
-    });
-  }
-}
-
 let cases = 0;
 
 /** Alice's device, of which `open` opens one more tab, and Bob's. */
@@ -94,35 +38,15 @@ function scene(t) {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
   const open = async (options) => {
-    const tab = new OneTab(options);
+    const tab = new TabDevice(options);
     opened.push(tab);
     await tab.open();
     return tab;
   };
   return {
-    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, config: { retryDelayMs: 50 }, ...more }),
+    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, ...more }),
     openPeer: () => open({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice }),
   };
-}
-
-const idsOf = (list) => list.map(({ id }) => id);
-
-/** All have these messages and show the same, also in their live lists; each was heard once by Bob, in the order in which it was sent. */
-async function agree(tabs, peer, ids) {
-  const list = await converge([...tabs, peer], ids.length);
-  assert.deepEqual(idsOf(list).sort(), [...ids].sort());
-  assert.deepEqual(duplicates(await peer.heardHere()), []);
-  for (const tab of tabs) {
-    let shown;
-    await until('the list shows it', async () => {
-      shown = await tab.shown();
-      return shown.length === ids.length && shown.every(({ status }) => status === 'delivered');
-    }).catch((error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(shown?.slice(-5))} of ${shown?.length}`);
-    });
-    assert.deepEqual(idsOf(shown), idsOf(list));
-  }
-  return list;
 }
 
 test('a second tab has the same API, lists and events', { timeout: 60_000 }, async (t) => {
@@ -219,28 +143,32 @@ for (const [how, end] of Object.entries(endings)) {
   });
 }
 
-test('a tab that is frozen while it reads keeps nobody waiting', { timeout: 120_000 }, async (t) => {
-  const { open } = scene(t);
-  const follower = await open();
-  const [id] = await follower.send('read all the time');
-  for (let count = 0; count < 5; count += 1) {
-    const owner = await open();
-    await owner.becomes('owner');
-    await owner.page.evaluate((id) => {
-      const { sdk, sessionId } = globalThis.device;
-      const read = async () => {
-        const { success } = await sdk.getStoredMessages(sessionId, 50);
-        if (!success || !(await sdk.getMessage(id)).success) await new Promise((resolve) => setTimeout(resolve, 5));
-        void read();
-      };
-      for (let reader = 0; reader < 4; reader += 1) void read();
-    }, id);
-    await owner.page.freeze();
-    await follower.page.show();
-    // The browser itself ends what a frozen page reads, after a minute.
-    await within('a call is answered', follower.send(`while ${count} are frozen`), 20_000);
-  }
-});
+for (const notice of ['', ' without notice']) {
+  test(`a tab that is frozen${notice} while it reads keeps nobody waiting`, { timeout: 120_000 }, async (t) => {
+    const { open } = scene(t);
+    const follower = await open();
+    // In batches of their own, which are read one after the other.
+    const [id] = await follower.send(...texts('read all the time', 20));
+    for (let count = 0; count < 4; count += 1) {
+      const owner = await open();
+      await owner.becomes('owner');
+      if (notice) await owner.freezesSilently();
+      await owner.page.evaluate((id) => {
+        const { sdk, sessionId } = globalThis.device;
+        const read = async () => {
+          const { success } = await sdk.getStoredMessages(sessionId, 50);
+          if (!success || !(await sdk.getMessage(id)).success) await new Promise((resolve) => setTimeout(resolve, 5));
+          void read();
+        };
+        for (let reader = 0; reader < 4; reader += 1) void read();
+      }, id);
+      await owner.page.freeze();
+      await follower.page.show();
+      // The browser itself ends what a frozen page reads, after a minute.
+      await within('a call is answered', follower.send(`while ${count} are frozen`), 20_000);
+    }
+  });
+}
 
 test('what is written while another tab keeps the storage waits, and is told to', { timeout: 120_000 }, async (t) => {
   const { open, openPeer } = scene(t);
@@ -379,7 +307,7 @@ test('a page that comes back finds out that it was logged out', { timeout: 60_00
 test('with a transport of its own each tab is enough for all', { timeout: 60_000 }, async (t) => {
   const { open, openPeer } = scene(t);
   const peer = await openPeer();
-  const [first, second] = [await open({ ownTransport: true }), await open({ ownTransport: true })];
+  const [first, second] = [await open({ config: { ownTransport: true } }), await open({ config: { ownTransport: true } })];
   await second.becomes('owner');
   const ids = await first.send('through the other tab');
   await agree([first, second], peer, ids);

@@ -260,7 +260,7 @@ async fn refused_origins_are_logged_with_what_to_do() {
     }
     relay.signal("TERM");
     let (_, log) = relay.ended().await;
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("403")).collect();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("(403)")).collect();
     assert_eq!(lines.len(), 1, "one line, however often it is refused: {log}");
     for part in ["WARN", "origin=https://chat.example.org", "--allow-origin"] {
         assert!(lines[0].contains(part), "{part} in {}", lines[0]);

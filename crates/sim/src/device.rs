@@ -232,7 +232,7 @@ impl World {
     pub fn run_call(&mut self, id: TabId, run: (PageId, u64), key: Option<CallKey>, mut input: Input) {
         let Some(profile) = self.profile_of(id) else { return };
         self.last_request += 1;
-        set_request(&mut input, self.last_request);
+        request_of(&mut input).into_iter().for_each(|request| *request = self.last_request);
         if let Some(tab) = self.tabs.get_mut(&id) {
             tab.runs.insert(self.last_request, run);
         }
@@ -375,7 +375,7 @@ impl World {
         {
             self.checker.reached(id, &Payload::Binary(frame.clone()));
         }
-        self.checker.fed(&input);
+        request_of(&mut input).into_iter().for_each(|request| self.checker.fed(*request));
         let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
         for action in actions {
@@ -632,8 +632,8 @@ impl World {
     }
 }
 
-/// Numbers a call.
-fn set_request(input: &mut Input, number: u64) {
+/// The number of a call; `None` for all other inputs.
+fn request_of(input: &mut Input) -> Option<&mut u64> {
     match input {
         Input::ConnectWallet { request, .. }
         | Input::DisconnectWallet { request }
@@ -651,8 +651,8 @@ fn set_request(input: &mut Input, number: u64) {
         | Input::Sync { request, .. }
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
-        | Input::Import { request, .. } => *request = number,
-        Input::Keyed { call, .. } => set_request(call, number),
+        | Input::Import { request, .. } => Some(request),
+        Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }
         | Input::Observe { .. }
         | Input::Awake
@@ -662,6 +662,6 @@ fn set_request(input: &mut Input, number: u64) {
         | Input::Persisted { .. }
         | Input::PersistFailed { .. }
         | Input::StorageLost { .. }
-        | Input::Timeout => {}
+        | Input::Timeout => None,
     }
 }

@@ -137,9 +137,9 @@ impl Checker {
         lost.deleted |= deleted;
     }
 
-    /// The machine of a tab is given an input. From now on it owes the answer, where that is a call.
-    pub fn fed(&mut self, input: &Input) {
-        if let Some(call) = request_of(input).and_then(|request| self.calls.get_mut(&request)) {
+    /// The machine of a tab is given a call. From now on it owes the answer.
+    pub fn fed(&mut self, request: u64) {
+        if let Some(call) = self.calls.get_mut(&request) {
             call.fed = true;
         }
     }
@@ -677,39 +677,5 @@ impl Checker {
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.fenced = true;
         }
-    }
-}
-
-/// The request of a call; `None` for all other inputs.
-fn request_of(input: &Input) -> Option<u64> {
-    match input {
-        Input::ConnectWallet { request, .. }
-        | Input::DisconnectWallet { request }
-        | Input::OpenSession { request, .. }
-        | Input::AcceptSession { request, .. }
-        | Input::DeclineSession { request, .. }
-        | Input::BlockWallet { request, .. }
-        | Input::UnblockWallet { request, .. }
-        | Input::CloseSession { request, .. }
-        | Input::Send { request, .. }
-        | Input::Edit { request, .. }
-        | Input::Cancel { request, .. }
-        | Input::Retry { request, .. }
-        | Input::MarkRead { request, .. }
-        | Input::Sync { request, .. }
-        | Input::AutoSync { request, .. }
-        | Input::ClearLog { request, .. }
-        | Input::Import { request, .. } => Some(*request),
-        Input::Keyed { call, .. } => request_of(call),
-        Input::SetOffline { .. }
-        | Input::Observe { .. }
-        | Input::Awake
-        | Input::Connected { .. }
-        | Input::Received { .. }
-        | Input::Disconnected { .. }
-        | Input::StorageLost { .. }
-        | Input::Persisted { .. }
-        | Input::PersistFailed { .. }
-        | Input::Timeout => None,
     }
 }

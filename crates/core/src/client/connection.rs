@@ -3,7 +3,7 @@
 use super::Client;
 use super::api::{Action, Generation, Input};
 use super::calls::offline_by_wish;
-use super::link::Due;
+use super::link::{Due, SLEPT};
 use super::transaction::Transaction;
 use crate::error::SyncError;
 use crate::ids::SessionId;
@@ -74,8 +74,11 @@ impl Client {
     }
 
     /// The page is seen again or the network is said to be back: an open path must prove itself (B17, B20), a waiting
-    /// attempt is made.
+    /// attempt is made. One that the relay has ended in a long sleep is made anew at once.
     pub(super) fn awake(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.link.has_slept(now, &self.config) {
+            self.drop_connection(now, SLEPT, actions);
+        }
         self.link.hurry(now);
         if self.link.may_ask() {
             self.send_heartbeat(now, actions);

@@ -4,6 +4,7 @@
 
 mod calls;
 mod failed;
+mod flow;
 mod frames;
 mod log;
 mod outbox;
@@ -11,23 +12,22 @@ mod requeue;
 mod sync;
 mod view;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::client::api::{Change, Event, MessageStatus, SyncStats, Write};
+use crate::client::api::{Change, SyncStats, Write};
 use crate::client::context::Context;
 use crate::client::rebuild::renumbered;
 use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::SyncError;
-use crate::frame::{Body, DeviceState, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
+use crate::frame::DeviceState;
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
-use crate::log::{DeviceHead, Log, LogHead};
-use crate::message::Stamp;
+use crate::log::{DeviceHead, Log};
 use crate::sorted::Sorted;
 use crate::time::Now;
+use flow::Flow;
 use outbox::Outbox;
 use sync::Operation;
 use sync::Totals;
@@ -103,48 +103,6 @@ pub(super) struct Session {
     told_through: u64,
     /// How many messages of it wait, as stored: what it was counted for when the application was last told.
     told_queue: u64,
-}
-
-/// What is under way on the present connection.
-#[derive(Default)]
-struct Flow {
-    /// The relay was told that this device is in the session.
-    joined: bool,
-    /// The frame that said so: what answers an earlier one is about what was said before all was said again.
-    announced_frame: u64,
-    /// Update frames that are not acknowledged, oldest first.
-    updates: VecDeque<Update>,
-    /// Messages wait to be sent that are stored as ones that can be cancelled: that they no longer can be is stored first.
-    marks_sent: bool,
-    /// Own messages with their places in the log, behind its stored end, that are to be stored then.
-    acknowledged: Vec<Entry>,
-    store_at_ms: Option<u64>,
-    /// The time has come, and another transaction was under way.
-    is_overdue: bool,
-    /// What the relay says of its log behind them.
-    acknowledged_log: Option<LogHead>,
-    /// The relay could not take messages: the next attempt.
-    retry_at_ms: Option<u64>,
-    /// Refusals in a row.
-    refusals: u32,
-    /// The `sync_request` that is not fully answered.
-    request: Option<Request>,
-    /// The cursor when it first joined on this connection: a relay that has less was set back. What is imported since does
-    /// not count, because the relay may have spoken before.
-    floor: Option<u64>,
-}
-
-struct Update {
-    first_counter: u64,
-    last_counter: u64,
-    deadline_ms: u64,
-}
-
-struct Request {
-    frame_id: String,
-    deadline_ms: u64,
-    /// The relay's head when it answered first.
-    head: Option<u64>,
 }
 
 struct AutoSync {
@@ -439,33 +397,6 @@ impl Session {
         self.outbox.forget_records(last);
     }
 
-    /// The connection is lost: what was sent on it and not acknowledged is queued again.
-    pub fn on_disconnect(&mut self, context: &mut Context<'_>) {
-        self.tell_waiting(context);
-        self.flow = Flow::default();
-    }
-
-    /// Tells that what was sent and not acknowledged is queued again.
-    fn tell_waiting(&self, context: &mut Context<'_>) {
-        if self.flow.updates.is_empty() {
-            return;
-        }
-        for entry in self.outbox.on_disk().into_iter().filter(|entry| self.status_of(entry) == MessageStatus::Sending) {
-            context.tell(Event::StatusChanged {
-                session_id: entry.message.session_id.clone(),
-                message_id: entry.message.id.clone(),
-                status: MessageStatus::Queued,
-                error: None,
-            });
-        }
-    }
-
-    /// Asks the relay for a sign of life, and where its log ends.
-    pub fn send_heartbeat(&self, context: &mut Context<'_>) {
-        let heartbeat = SyncHeartbeat { sequence_number: self.cursor(), ..SyncHeartbeat::default() };
-        self.transmit(context, Body::SyncHeartbeat(heartbeat));
-    }
-
     /// Whether acknowledged messages have waited to be stored for as long as they may.
     pub fn is_overdue(&self) -> bool {
         self.flow.is_overdue
@@ -488,45 +419,5 @@ impl Session {
         let others = self.next.watermarks.iter().filter(|(wallet, _)| *wallet != self.next.wallet);
         let read = others.map(|(_, watermark)| watermark.read).max().unwrap_or(0);
         self.awaited_receipts.remove_through(&read);
-    }
-
-    /// What was said on this connection may not have been taken: all of it is to be said again, and asked again.
-    pub fn start_over(&mut self, context: &mut Context<'_>) {
-        self.tell_waiting(context);
-        self.flow = Flow { floor: self.flow.floor, ..Flow::default() };
-        if let Some(operation) = &mut self.operation {
-            operation.ask_again();
-        }
-    }
-
-    /// It syncs again, where it had stopped: on the present connection too everything is said again.
-    fn resume(&mut self, context: &mut Context<'_>) {
-        if self.halted.take().is_some() {
-            self.start_over(context);
-        }
-    }
-
-    fn head(&self, context: &mut Context<'_>) -> Head {
-        Head {
-            session_id: self.id().to_owned(),
-            device_id: self.device.clone(),
-            timestamp: Stamp::Millis(context.now.wall_ms),
-            message_id: context.link.next_frame_id(),
-            protocol_version: Some(PROTOCOL_VERSION),
-        }
-    }
-
-    /// A frame's id and its bytes.
-    fn frame(&self, context: &mut Context<'_>, body: Body) -> (String, Arc<[u8]>) {
-        let frame = Frame { head: self.head(context), body };
-        // Only frames that clients never send have no binary form.
-        let bytes = frame.to_bytes().unwrap_or_default();
-        (frame.head.message_id, bytes.into())
-    }
-
-    fn transmit(&self, context: &mut Context<'_>, body: Body) -> String {
-        let (frame_id, frame) = self.frame(context, body);
-        context.transmit(frame);
-        frame_id
     }
 }

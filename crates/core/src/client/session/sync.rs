@@ -1,6 +1,7 @@
 //! Syncs: sending what is queued and asking for what is missing, with progress, results and retries.
 
-use super::{Request, Session, Update};
+use super::Session;
+use super::flow::{Request, Update};
 use crate::batch::{Batch, Encoder};
 use crate::client::ClientConfig;
 use crate::client::api::{Event, MessageStatus, RequestId, SyncScope};
