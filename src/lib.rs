@@ -23,6 +23,7 @@ mod types;
 mod vault;
 
 pub use clock::{check_address, session_id_of, version, wallet_of};
+pub use connection::delete_database;
 pub use sdk::SolConnectSDK;
 pub use tab::TabMachine;
 pub use transport::set_frame_codec_loader;

@@ -19,7 +19,6 @@ mod rebuild;
 mod records;
 mod session;
 mod sessions;
-mod sorted;
 mod sync_calls;
 mod transaction;
 
