@@ -69,10 +69,15 @@ impl Engine {
         listeners: Rc<Listeners>,
     ) -> Result<Rc<Engine>, SyncError> {
         let (claim, mut snapshot) = store.claim(above).await?;
+        let mut unreadable = None;
         if !config.domains.is_empty() {
             snapshot.entropy = Some(random()?);
             if let Some(record) = snapshot.identity.take() {
-                snapshot.identity = Some(store.unsealed(record).await?);
+                // Without its key the device goes on under a new one: what it has stored stays readable.
+                match store.unsealed(record).await {
+                    Ok(record) => snapshot.identity = Some(record),
+                    Err(error) => unreadable = Some(error),
+                }
             }
         }
         let is_new = snapshot.device.is_none();
@@ -119,8 +124,8 @@ impl Engine {
             // It may be behind, or of another life.
             engine.spare_begins_with(&outbox);
         }
-        if is_lost {
-            let error = SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database");
+        let lost = is_lost.then(|| SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database"));
+        for error in lost.into_iter().chain(unreadable) {
             engine.run(Action::Notify(Event::Warning { error }));
         }
         Ok(engine)

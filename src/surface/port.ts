@@ -147,7 +147,7 @@ export class Port {
     const relay = relayOf(config);
     this.#tab = new Tab({
       name: this.#config.databaseName,
-      settings: `${relay ? new URL(relay).href : 'application'} ${config.conflictResolutionStrategy ?? 'vector_clock'}`,
+      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort()].join(' '),
       act: (action) => this.#act(action),
       mirror: () => {
         this.#collect(true);

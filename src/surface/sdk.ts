@@ -130,7 +130,7 @@ export class SolConnectSDK {
    * `WALLET_LOCKED`, `WALLET_UNSUPPORTED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, with the
    * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `STORAGE_FOREIGN`,
    * `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`; of other tabs `CONFIG_MISMATCH` where one has the wallet
-   * open with another relay, transport or strategy, `TAB_OUTDATED` where one runs a newer version that does not understand this
+   * open with another relay, transport, strategy or other domains, `TAB_OUTDATED` where one runs a newer version that does not understand this
    * one; `CALL_SUPERSEDED`, `CALL_ABORTED`.
    *
    * @example

@@ -352,6 +352,26 @@ fn a_copied_database_goes_on_under_a_key_that_the_old_one_names() {
 }
 
 #[test]
+fn a_database_without_a_key_goes_on_under_a_new_id() {
+    let mut open = Rooms::over(|| relay(false));
+    let mut before = Device::over(Records::default(), ClientConfig::default(), 1);
+    before.send("sent");
+    before.talk(&mut open);
+    before.is_connected = false;
+    before.feed(Input::SetOffline { offline: true });
+    before.send("kept");
+    let mut device = Device::over(drawing(before.records, 7), config(), 2);
+    device.talk(&mut open);
+    device.again(&mut open);
+    assert_ne!(device.client.device_id(), before.client.device_id());
+    assert_eq!((device.state(), device.queued()), (ConnectionState::Connected, 0));
+    device.sign();
+    device.again(&mut open);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
 fn a_key_that_could_not_be_stored_is_not_used() {
     let mut rooms = strict();
     let mut device = Device::new(1);

@@ -90,7 +90,7 @@ impl Client {
             return;
         }
         match body {
-            Body::Hello(hello) => self.take_hello(now, &hello, actions),
+            Body::Hello(hello) => self.take_hello(now, &hello, transaction, actions),
             Body::SignedIn(_) => self.take_signed_in(now, transaction, actions),
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.

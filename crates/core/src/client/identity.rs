@@ -167,11 +167,15 @@ impl Client {
     }
 
     /// The relay says what to sign.
-    pub(super) fn take_hello(&mut self, now: Now, hello: &Hello, actions: &mut Vec<Action>) {
+    pub(super) fn take_hello(&mut self, now: Now, hello: &Hello, transaction: &mut Transaction, actions: &mut Vec<Action>) {
         if !self.link.is_greeting() {
             return;
         }
         let Some(identity) = &mut self.identity else { return };
+        if identity.device_id() != self.device.device_id {
+            // The database is older than its key, or has lost it.
+            return transaction.replace_device(identity.device_id());
+        }
         identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
         let Stored { key, claim, is_listed } = &identity.stored;
         let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
