@@ -19,11 +19,11 @@ use solconnect_sync_core::client::{
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore};
+use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
     CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, Watcher,
-    result_of, to_error,
+    to_error,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -134,27 +134,26 @@ impl Store {
         }
         let old = JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64);
         claims.delete(&old).map_err(|exception| to_error(&exception))?;
-        let device = result_of(transaction.store(META)?.get(&DEVICE.into()));
-        let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
+        let device = transaction.store(META)?.get(&DEVICE.into()).map_err(|exception| to_error(&exception))?;
+        let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
-        // It knows why, where a request failed.
+        // All requests are done then.
         transaction.commit().await?;
         self.claim.set(claim);
-        let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
-        let (outbox, versions) = (outbox.await?, versions.await?);
-        let (failed, invitations, calls) = (failed.await?, invitations.await?, calls.await?);
-        Ok(Snapshot {
-            device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
-            sessions: records(sessions, SessionRecord::from_bytes)?,
-            heads: records(heads, HeadsRecord::from_bytes)?,
-            outbox: records(outbox, OutboxRecord::from_bytes)?,
-            versions: records(versions, VersionsRecord::from_bytes)?,
-            failed: records(failed, FailedRecord::from_bytes)?,
-            invitations: records(invitations, InvitationRecord::from_bytes)?,
-            calls: records(calls, CallRecord::from_bytes)?,
-            spare: Vec::new(),
-        })
+        let mut snapshot = Snapshot::default();
+        let device = result_now(&device)?;
+        if !device.is_undefined() {
+            snapshot.device = Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?);
+        }
+        snapshot.sessions = records(result_now(&sessions)?, SessionRecord::from_bytes)?;
+        snapshot.heads = records(result_now(&heads)?, HeadsRecord::from_bytes)?;
+        snapshot.outbox = records(result_now(&outbox)?, OutboxRecord::from_bytes)?;
+        snapshot.versions = records(result_now(&versions)?, VersionsRecord::from_bytes)?;
+        snapshot.failed = records(result_now(&failed)?, FailedRecord::from_bytes)?;
+        snapshot.invitations = records(result_now(&invitations)?, InvitationRecord::from_bytes)?;
+        snapshot.calls = records(result_now(&calls)?, CallRecord::from_bytes)?;
+        Ok(snapshot)
     }
 
     /// Writes all of a commit, or nothing.
@@ -516,6 +515,11 @@ async fn join(connection: &Connection, session_id: &str, (first, last): (u64, u6
 
 fn list(values: JsValue) -> Array {
     values.unchecked_into()
+}
+
+/// The result of a request that is done.
+fn result_now(request: &IdbRequest) -> Result<JsValue, SyncError> {
+    request.result().map_err(|exception| to_error(&exception))
 }
 
 /// Stored records, in the order of their keys.

@@ -18,7 +18,6 @@ mod rebuild;
 mod records;
 mod session;
 mod sessions;
-mod sorted;
 mod sync_calls;
 mod transaction;
 
