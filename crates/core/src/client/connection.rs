@@ -92,7 +92,8 @@ impl Client {
         }
     }
 
-    fn renew(&mut self, now: Now, actions: &mut Vec<Action>) {
+    /// The page slept: the present socket is given up, and another one made at once.
+    pub(super) fn renew(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.drop_connection(now, "nothing was heard for longer than the relay waits", actions);
         self.link.hurry(now);
         self.link.connect(now, actions);
