@@ -19,10 +19,14 @@ use crate::lines::{brief, describe, writes};
 use crate::list::{Lists, Update};
 use crate::network::{ConnectionId, Parcel, Peer, Side};
 use crate::page::{About, Body, Shared};
+use crate::signers::SignIn;
 use crate::world::{Happening, PageId, ProfileId, TabId, WALL_MS, World};
 
 /// Every so many milliseconds the timers of a hidden tab run.
 const SLOW_TIMER_MS: u64 = 60_000;
+
+/// How long a person waits before the wallet is asked again.
+const SIGN_AGAIN_MS: u64 = 1_000;
 
 /// A browser profile.
 pub struct Profile {
@@ -471,6 +475,10 @@ impl World {
         let (profile, page, run) = (tab.profile, tab.page, tab.runs.remove(&request));
         self.ctx.line(|| format!("tab {id} answers {request}: {result:?}"));
         self.checker.replied(id, request, &result, &self.profiles[profile].disk);
+        if result.is_err() && self.sign_in != SignIn::Never {
+            // It may be that what the wallet signed was not stored: the person tries again.
+            self.ctx.agenda.after(SIGN_AGAIN_MS, Happening::Sign(id));
+        }
         if let Some((from, call)) = run {
             // Nothing of it has happened, and another owner may do it.
             let is_undone = matches!(&result, Err(error) if error.code == ErrorCode::ProfileInUse);
