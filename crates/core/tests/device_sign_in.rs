@@ -310,6 +310,32 @@ fn a_certificate_that_the_relay_finds_late_is_asked_for_again() {
 }
 
 #[test]
+fn a_refusal_that_could_not_be_stored_is_heard_again() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    rooms.now.wall_ms += OFFER_MS + 1;
+    device.fails = true;
+    device.talk(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![], ConnectionState::Waiting));
+    device.fails = false;
+    device.again(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![Some(ErrorCode::CertificateExpired)], ConnectionState::Offline));
+}
+
+#[test]
+fn an_open_relay_serves_whose_certificate_it_refused() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.sign();
+    rooms.now.wall_ms += OFFER_MS + 1;
+    device.talk(&mut rooms);
+    assert_eq!(device.needed(), [Some(ErrorCode::CertificateExpired)]);
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
 fn a_device_that_another_reset_leaves_keeps_what_it_has() {
     let mut rooms = strict();
     let (mut old, mut new) = (Device::new(1), Device::new(2));

@@ -23,6 +23,10 @@ pub(super) struct Identity {
     stored: Stored,
     /// What a transaction under way stores.
     next: Option<Stored>,
+    /// Whether that leaves nothing to say to a relay that requires sign-in.
+    shuts_out: bool,
+    /// The relay of this connection requires sign-in.
+    is_required: bool,
     /// Nothing can be said to a relay that requires sign-in: the wallet must sign, or the device was removed.
     pub is_shut_out: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
@@ -58,7 +62,18 @@ impl Identity {
             Some(Stored { key, claim: Claim::from_bytes(&claim).ok(), is_listed })
         });
         let stored = stored.unwrap_or_else(|| Stored { key: draw(&entropy, &mut drawn), claim: None, is_listed: false });
-        Some(Identity { domains, entropy, drawn, stored, next: None, is_shut_out: false, is_entering: false, ahead_ms: 0 })
+        Some(Identity {
+            domains,
+            entropy,
+            drawn,
+            stored,
+            next: None,
+            shuts_out: false,
+            is_required: false,
+            is_shut_out: false,
+            is_entering: false,
+            ahead_ms: 0,
+        })
     }
 
     pub fn device_id(&self) -> DeviceId {
@@ -92,14 +107,14 @@ impl Identity {
     /// What was to be stored is stored.
     pub fn commit(&mut self) {
         if let Some(stored) = self.next.take() {
-            self.is_shut_out &= stored.claim.is_none();
+            self.is_shut_out = std::mem::take(&mut self.shuts_out) || self.is_shut_out && stored.claim.is_none();
             self.stored = stored;
         }
     }
 
     /// It is not.
     pub fn roll_back(&mut self) {
-        self.next = None;
+        (self.next, self.shuts_out) = (None, false);
     }
 }
 
@@ -176,6 +191,7 @@ impl Client {
             // The database is older than its key, or has lost it.
             return transaction.replace_device(identity.device_id());
         }
+        identity.is_required = hello.sign_in_required;
         identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
         let Stored { key, claim, is_listed } = &identity.stored;
         let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
@@ -245,7 +261,8 @@ impl Client {
                 // Another certificate may be taken.
                 let stored = Stored { claim: None, is_listed: false, ..identity.stored.clone() };
                 identity.store(stored, false, transaction);
-                identity.is_shut_out = true;
+                // Only when that is stored and told: otherwise the relay refuses it once more.
+                identity.shuts_out = identity.is_required;
                 transaction.tell(Event::SignInNeeded { error: Some(error) });
                 transaction.reconnect("the relay did not take the certificate".into());
                 return true;
