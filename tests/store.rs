@@ -691,7 +691,7 @@ async fn failing_claim_leaves_the_earlier_owner_i23() {
     let name = "store-failing-claim";
     let first = filled(name).await;
     let second = Store::open(name).await.unwrap();
-    assert!(while_broken("claim", &[], u32::MAX, second.claim()).await.is_err());
+    assert!(while_broken("claim", &[], u32::MAX, second.claim(0)).await.is_err());
     first.write(&commit(true, next_writes(false))).await.unwrap();
 }
 
