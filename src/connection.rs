@@ -88,8 +88,6 @@ pub struct Connection {
     is_open: Rc<Cell<bool>>,
     /// The transaction that was begun last to write.
     under_way: RefCell<Option<IdbTransaction>>,
-    /// Those that read one record after the other.
-    walks: RefCell<Vec<IdbTransaction>>,
     /// Hears that the browser has closed it.
     watcher: Rc<RefCell<Option<Watcher>>>,
     _on_end: Closure<dyn Fn()>,
@@ -133,15 +131,7 @@ impl Connection {
             }
         });
         database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Connection {
-            database,
-            is_open,
-            under_way: RefCell::default(),
-            walks: RefCell::default(),
-            watcher,
-            _on_end: on_end,
-            _on_close: on_close,
-        }
+        Connection { database, is_open, under_way: RefCell::default(), watcher, _on_end: on_end, _on_close: on_close }
     }
 
     /// Says who hears that the browser has closed it.
@@ -198,10 +188,10 @@ impl Connection {
         claim.map(|claim| claim as u64).ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a claim is no number"))
     }
 
-    /// Closes it at once. What is under way is aborted, unless it commits already: in a page that is frozen it would not end, and
-    /// reading keeps others from writing too (P5).
+    /// Closes it at once. What is being written is aborted, unless it commits already: in a page that is frozen it would not end
+    /// (P5).
     pub fn abandon(&self) {
-        for transaction in self.under_way.take().into_iter().chain(self.walks.take()) {
+        if let Some(transaction) = self.under_way.take() {
             // Fails where it commits or has ended, as it should.
             if transaction.abort().is_ok()
                 && let Some(aborted) = transaction.onabort()
@@ -214,47 +204,19 @@ impl Connection {
         self.is_open.set(false);
     }
 
-    /// The result of one request to a store. A page that is frozen meanwhile keeps nobody from it.
+    /// The result of one request to a store. Chromium ends its transaction by itself: a page that is frozen meanwhile keeps nobody
+    /// from the store, as it would between two requests (P5).
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn read(&self, store: &str, ask: impl FnOnce(&IdbObjectStore) -> Result<IdbRequest, JsValue>) -> Result<JsValue, SyncError> {
-        let (transaction, store) = self.begin_to_read(store)?;
+        let transaction = self.database.transaction_with_str(store).map_err(|exception| to_error(&exception))?;
+        let store = transaction.object_store(store).map_err(|exception| to_error(&exception))?;
         let result = result_of(ask(&store));
         // See `commit_early`.
         #[allow(deprecated)]
         let _ = transaction.commit();
         result.await
-    }
-
-    /// One store, to read one record after the other.
-    ///
-    /// # Errors
-    /// `STORAGE_ERROR` where the connection is dead.
-    pub fn walk(&self, store: &str) -> Result<Walk<'_>, SyncError> {
-        let (transaction, store) = self.begin_to_read(store)?;
-        self.walks.borrow_mut().push(transaction.clone());
-        Ok(Walk { connection: self, transaction, store })
-    }
-
-    fn begin_to_read(&self, store: &str) -> Result<(IdbTransaction, IdbObjectStore), SyncError> {
-        let transaction = self.database.transaction_with_str(store).map_err(|exception| to_error(&exception))?;
-        let store = transaction.object_store(store).map_err(|exception| to_error(&exception))?;
-        Ok((transaction, store))
-    }
-}
-
-/// A store that is being read.
-pub struct Walk<'a> {
-    connection: &'a Connection,
-    transaction: IdbTransaction,
-    /// The store.
-    pub store: IdbObjectStore,
-}
-
-impl Drop for Walk<'_> {
-    fn drop(&mut self) {
-        self.connection.walks.borrow_mut().retain(|walk| *walk != self.transaction);
     }
 }
 

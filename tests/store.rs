@@ -177,6 +177,31 @@ async fn pages_go_backwards_and_hold_no_more_than_needed_b28() {
     assert!(store.page("other", None, 1).await.unwrap().is_empty());
 }
 
+/// A page is read by several requests.
+#[wasm_bindgen_test]
+async fn a_page_read_while_batches_are_joined_fits_together() {
+    for waits in 0..8 {
+        let store = fresh("store-page-joined").await;
+        store.write(&commit(false, batches(1))).await.unwrap();
+        let mut reading = Box::pin(store.page(SESSION, None, 12));
+        let early = after_waits(&mut reading, waits).await;
+        store.write(&commit(false, vec![Write::JoinLog { session_id: SESSION.to_owned(), first: 1, last: 12 }])).await.unwrap();
+        let page = match early {
+            Some(page) => page,
+            None => reading.await,
+        };
+        let places: Vec<u64> = page.unwrap().iter().rev().flat_map(|record| record.first..=record.last).collect();
+        assert_eq!(places, (1..=12).collect::<Vec<_>>(), "after {waits} waits");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn batches_that_overlap_are_an_error() {
+    let store = fresh("store-overlap").await;
+    store.write(&commit(false, vec![Write::Log(suite::batch(SESSION, 1, 3)), Write::Log(suite::batch(SESSION, 2, 2))])).await.unwrap();
+    assert_eq!(store.page(SESSION, None, 100).await.unwrap_err().code, ErrorCode::StorageError);
+}
+
 #[wasm_bindgen_test]
 async fn a_message_is_found_by_device_and_counter() {
     for size in [1, 3, 4, 12] {

@@ -29,7 +29,7 @@ after(async () => {
 
 let cases = 0;
 
-/** Alice's device, of which `open` opens one more tab, and Bob's. */
+/** Alice's device, of which `another` makes one more tab and `open` opens it, and Bob's. */
 function scene(t) {
   cases += 1;
   const [alice, bob] = [newWallet(), newWallet()];
@@ -37,15 +37,21 @@ function scene(t) {
   t.after(async () => {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
-  const open = async (options) => {
+  const make = (options) => {
     const tab = new TabDevice(options);
     opened.push(tab);
+    return tab;
+  };
+  const open = async (tab) => {
     await tab.open();
     return tab;
   };
+  const name = `tabs-${cases}`;
+  const another = (more = {}) => make({ browser, relay, name, wallet: alice, peer: bob, joins: true, ...more });
   return {
-    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, ...more }),
-    openPeer: () => open({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice }),
+    another,
+    open: (more) => open(another(more)),
+    openPeer: () => open(make({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice })),
   };
 }
 
@@ -81,6 +87,36 @@ test('a second tab has the same API, lists and events', { timeout: 60_000 }, asy
   for (const [getter, ...args] of [['getActiveSessions'], ['getSyncStatus'], ['getDevices', first.sessionId], ['getSyncStats', first.sessionId], ['getInvitations']]) {
     assert.deepEqual(await second.call(getter, ...args), await first.call(getter, ...args), getter);
   }
+});
+
+test('a tab that is seen owns, also where its request for the lock comes late', { timeout: 60_000 }, async (t) => {
+  const { another, open } = scene(t);
+  const hidden = await open();
+  const seen = another();
+  await seen.load();
+  await seen.page.evaluate(() => {
+    const { request } = LockManager.prototype;
+    const { postMessage } = BroadcastChannel.prototype;
+    let late = null;
+    LockManager.prototype.request = function (name, options, granted) {
+      if (!name.startsWith('solconnect-sync:') || late?.isOver) return request.call(this, name, options, granted);
+      return new Promise((resolve, reject) => {
+        late = { isOver: false, begin: () => request.call(this, name, options, granted).then(resolve, reject) };
+      });
+    };
+    // By its answer to who owns again it has been given way to in vain: now the request is there.
+    BroadcastChannel.prototype.postMessage = async function (message) {
+      if (message.kind === 'seen' && message.to !== undefined && late && !late.isOver) {
+        late.isOver = true;
+        late.begin();
+        while ((await navigator.locks.query()).pending.length === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      postMessage.call(this, message);
+    };
+  });
+  await seen.start();
+  await seen.becomes('owner');
+  await hidden.becomes('follower');
 });
 
 test('five tabs that write at once show one list', { timeout: 120_000 }, async (t) => {
@@ -122,8 +158,9 @@ for (const [how, end] of Object.entries(endings)) {
     await follower.begin(texts('meanwhile', 100));
     await end(owner);
     const ids = [...before, ...(await follower.sendings())];
-    await follower.becomes('owner');
+    // One that is hidden notices a frozen owner by its own calls alone.
     ids.push(...(await follower.sendAtOnce(texts('after', 20))));
+    await follower.becomes('owner');
     const list = await agree([follower], peer, ids);
     assert.deepEqual(idsOf(list), ids);
     assert.deepEqual(await peer.heardHere(), ids);
@@ -146,27 +183,47 @@ for (const [how, end] of Object.entries(endings)) {
 for (const notice of ['', ' without notice']) {
   test(`a tab that is frozen${notice} while it reads keeps nobody waiting`, { timeout: 120_000 }, async (t) => {
     const { open } = scene(t);
-    const follower = await open();
-    // In batches of their own, which are read one after the other.
-    const [id] = await follower.send(...texts('read all the time', 20));
-    for (let count = 0; count < 4; count += 1) {
-      const owner = await open();
-      await owner.becomes('owner');
-      if (notice) await owner.freezesSilently();
-      await owner.page.evaluate((id) => {
-        const { sdk, sessionId } = globalThis.device;
-        const read = async () => {
-          const { success } = await sdk.getStoredMessages(sessionId, 50);
-          if (!success || !(await sdk.getMessage(id)).success) await new Promise((resolve) => setTimeout(resolve, 5));
-          void read();
-        };
-        for (let reader = 0; reader < 4; reader += 1) void read();
-      }, id);
-      await owner.page.freeze();
-      await follower.page.show();
-      // The browser itself ends what a frozen page reads, after a minute.
-      await within('a call is answered', follower.send(`while ${count} are frozen`), 20_000);
+    const reader = await open();
+    // In batches of their own, which stand one after the other.
+    for (const text of texts('message', 10)) {
+      await reader.send(text);
+      await reader.call('syncMessages');
     }
+    await reader.page.evaluate(() => {
+      // One that goes from record to record is frozen in the midst of that.
+      IDBCursor.prototype.continue = function () {
+        const { source } = this;
+        const hold = () => {
+          source.get('nothing').onsuccess = hold;
+        };
+        hold();
+        globalThis.isReading = true;
+      };
+      const { sdk, sessionId } = globalThis.device;
+      const read = async () => {
+        await sdk.getStoredMessages(sessionId, 50);
+        globalThis.isReading = true;
+        void read();
+      };
+      for (let count = 0; count < 4; count += 1) void read();
+    });
+    await until('it reads', () => reader.page.evaluate('globalThis.isReading'));
+    if (notice) await reader.freezesSilently();
+    // Nothing of ours, which would have the frozen tab give the database up.
+    const other = await browser.open(relay.url);
+    t.after(() => other.close());
+    await reader.page.freeze();
+    // The browser itself ends what a frozen page reads, after a minute.
+    await within('another page writes', other.evaluate(async (name) => {
+      const database = await new Promise((resolve) => {
+        indexedDB.open(name).onsuccess = ({ target }) => resolve(target.result);
+      });
+      const transaction = database.transaction('log', 'readwrite');
+      transaction.objectStore('log').delete('nothing');
+      await new Promise((resolve) => {
+        transaction.oncomplete = resolve;
+      });
+    }, reader.database), 20_000);
   });
 }
 

@@ -169,6 +169,9 @@ pub const CALLS_MAX: usize = 4_096;
 /// seconds with the usual waits, in which a browser that has just cleared its storage is ready again.
 pub const REBUILD_FAILURES_MAX: u32 = 5;
 
+/// The longest wait between two attempts to make a store anew: calls wait for the next one, and a person for the call.
+pub const REBUILD_WAIT_MS_MAX: u64 = 10_000;
+
 /// Tabs that a tab knows of. Nobody has more open of one application; what pretends to must not fill the memory.
 pub const TABS_KNOWN_MAX: usize = 256;
 

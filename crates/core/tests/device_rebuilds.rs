@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use desk::{Desk, PEER, WALLET, calls, foreign, session};
 use solconnect_sync_core::client::{Change, Client, ClientConfig, Event, Input, Reply, SpareRecord};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::limits::REBUILD_FAILURES_MAX;
+use solconnect_sync_core::limits::{REBUILD_FAILURES_MAX, REBUILD_WAIT_MS_MAX};
 
 /// The store is gone when the next commit comes.
 fn lose(desk: &mut Desk) {
@@ -216,4 +216,22 @@ fn another_owner_keeps_a_lost_store() {
     assert!(desk.held.as_ref().is_some_and(VecDeque::is_empty), "it writes no more");
     let call = desk.ask(calls::send(&session(), "late"));
     assert_eq!(desk.replies[&call].as_ref().map_err(|error| error.code), Err(ErrorCode::ProfileInUse));
+}
+
+#[test]
+fn call_waits_ten_seconds_at_most_for_the_next_attempt() {
+    let mut desk = Desk::new();
+    desk.lose();
+    desk.send("waiting");
+    lose(&mut desk);
+    for _ in 0..20 {
+        while fail_when_written(&mut desk) == 0 {}
+        let call = desk.ask(calls::send(&session(), "now"));
+        let asked_ms = desk.now.monotonic_ms;
+        while desk.held.as_ref().is_some_and(VecDeque::is_empty) {
+            pass(&mut desk);
+        }
+        assert!(desk.now.monotonic_ms - asked_ms <= REBUILD_WAIT_MS_MAX + 100);
+        assert_eq!(desk.replies.get(&call), None);
+    }
 }

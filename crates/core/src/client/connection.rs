@@ -3,7 +3,7 @@
 use super::Client;
 use super::api::{Action, Generation, Input};
 use super::calls::offline_by_wish;
-use super::link::{Due, SLEPT};
+use super::link::Due;
 use super::transaction::Transaction;
 use crate::error::SyncError;
 use crate::ids::SessionId;
@@ -77,12 +77,19 @@ impl Client {
     /// attempt is made. One that the relay has ended in a long sleep is made anew at once.
     pub(super) fn awake(&mut self, now: Now, actions: &mut Vec<Action>) {
         if self.link.has_slept(now, &self.config) {
-            self.drop_connection(now, SLEPT, actions);
+            return self.renew(now, actions);
         }
         self.link.hurry(now);
         if self.link.may_ask() {
             self.send_heartbeat(now, actions);
         }
+    }
+
+    /// The page slept: the present socket is given up, and another one made at once.
+    pub(super) fn renew(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.drop_connection(now, "nothing was heard for longer than the relay waits", actions);
+        self.link.hurry(now);
+        self.link.connect(now, actions);
     }
 
     /// Sends a heartbeat. Sessions take turns, because the answer also tells whether one missed something.
@@ -104,6 +111,7 @@ impl Client {
         match self.link.due(now, &self.config) {
             Some(Due::Connect) => self.link.connect(now, actions),
             Some(Due::GiveUp(reason)) => self.drop_connection(now, reason, actions),
+            Some(Due::Renew) => self.renew(now, actions),
             Some(Due::Heartbeat) => self.send_heartbeat(now, actions),
             None => {}
         }

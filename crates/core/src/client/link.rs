@@ -41,10 +41,9 @@ pub(super) enum Due {
     Heartbeat,
     /// The socket is given up, and why.
     GiveUp(&'static str),
+    /// The page slept: the socket is given up, and another one made at once, because nobody did anything wrong.
+    Renew,
 }
-
-/// Why a connection is given up without being asked.
-pub(super) const SLEPT: &str = "nothing was heard for longer than the relay waits";
 
 impl Link {
     pub fn generation(&self) -> Generation {
@@ -205,7 +204,7 @@ impl Link {
             Phase::Idle => None,
             Phase::Waiting { .. } => Some(Due::Connect),
             Phase::Connecting { .. } => Some(Due::GiveUp("the relay did not open the connection in time")),
-            Phase::Open { .. } if self.has_slept(now, config) => Some(Due::GiveUp(SLEPT)),
+            Phase::Open { .. } if self.has_slept(now, config) => Some(Due::Renew),
             Phase::Open { asked_ms: Some(_), .. } => Some(Due::GiveUp("the relay did not answer a heartbeat in time")),
             Phase::Open { asked_ms: None, .. } => Some(Due::Heartbeat),
         }

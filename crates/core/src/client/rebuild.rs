@@ -14,7 +14,7 @@ use crate::backoff::delay_ms;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::ids::{SessionId, new_device_id};
-use crate::limits::{INTEGER_MAX, REBUILD_FAILURES_MAX};
+use crate::limits::{INTEGER_MAX, REBUILD_FAILURES_MAX, REBUILD_WAIT_MS_MAX};
 use crate::time::Now;
 
 /// The store is gone, and is not made anew yet.
@@ -92,7 +92,7 @@ impl Client {
     /// It could not be made anew. After some failures the application is told which messages nobody keeps any more.
     pub(super) fn rebuild_failed(&mut self, now: Now, error: &SyncError, actions: &mut Vec<Action>) {
         let Some(rebuild) = &mut self.rebuild else { return };
-        let wait_ms = delay_ms(self.config.retry_delay_ms, rebuild.failures, &mut self.random);
+        let wait_ms = delay_ms(self.config.retry_delay_ms, rebuild.failures, &mut self.random).min(REBUILD_WAIT_MS_MAX);
         rebuild.failures = rebuild.failures.saturating_add(1);
         rebuild.retry_at_ms = now.monotonic_ms + wait_ms;
         let gives_up = rebuild.failures == REBUILD_FAILURES_MAX;
