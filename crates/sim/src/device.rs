@@ -51,6 +51,8 @@ pub struct Profile {
     pub shy: bool,
     /// The tab that has in memory what was in the database that was deleted.
     pub remembered_by: Option<TabId>,
+    /// The unsent messages of those that it has.
+    remembered: Vec<Entry>,
     /// So many attempts to make that anew will fail.
     refusals: u32,
     /// The second copy of its outbox, which is kept elsewhere.
@@ -101,6 +103,7 @@ impl World {
             opening: false,
             shy: false,
             remembered_by: None,
+            remembered: Vec::new(),
             refusals: 0,
             spare: BTreeMap::new(),
         })
@@ -122,6 +125,7 @@ impl World {
             opening: false,
             shy,
             remembered_by: None,
+            remembered: Vec::new(),
             refusals: 0,
             spare: spare.clone(),
         };
@@ -177,7 +181,7 @@ impl World {
         let seed = self.ctx.random.u64(..);
         let origin_ms = self.ctx.random.u64(0..1_000_000_000);
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
-        let Profile { disk, config, wallet, peers, offline, shy, tab, spare, remembered_by, .. } = &mut self.profiles[profile];
+        let Profile { disk, config, wallet, peers, offline, shy, tab, spare, remembered_by, remembered, .. } = &mut self.profiles[profile];
         disk.claim_above(id, above);
         let claim = disk.last_claim();
         let mut snapshot = disk.snapshot();
@@ -193,6 +197,7 @@ impl World {
         }
         if client.is_rebuilding() {
             *remembered_by = Some(id);
+            *remembered = spare.values().flat_map(|record| record.outbox.entries.clone()).collect();
         }
         let (wallet, peers, offline) = (*wallet, if *shy { Vec::new() } else { peers.clone() }, *offline);
         *tab = Some(id);
@@ -364,7 +369,12 @@ impl World {
             self.checker.lost_store(tab, &self.profiles[profile].disk, loss);
         }
         self.ctx.line(|| format!("the database of profile {profile} is deleted"));
-        self.profiles[profile].disk.delete();
+        let Profile { disk, remembered_by, remembered, .. } = &mut self.profiles[profile];
+        if remembered_by.is_none() {
+            let state = disk.state();
+            *remembered = state.records.sessions.keys().flat_map(|id| state.unsent(id)).cloned().collect();
+        }
+        disk.delete();
         self.lose_copy(profile);
         self.profiles[profile].remembered_by = owner;
         if self.ctx.strikes(Fault::NotMadeAnew) {
@@ -691,15 +701,11 @@ impl World {
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || {
             format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
         });
-        let Profile { disk, spare, remembered_by, .. } = &self.profiles[profile];
+        let Profile { disk, remembered_by, remembered, .. } = &self.profiles[profile];
         let is_anew = self.tabs.get(&id).is_some_and(|tab| tab.client.is_rebuilding());
         // One that was asleep makes it anew before the one that owned it.
-        let is_stale = is_anew && disk.lost().is_some() && *remembered_by != Some(id);
-        let remembered: Option<Vec<Entry>> = is_anew.then(|| match disk.lost() {
-            Some(_) if is_stale => unsent_of(&commit).cloned().collect(),
-            Some(lost) => lost.records.sessions.keys().flat_map(|id| lost.unsent(id)).cloned().collect(),
-            None => spare.values().flat_map(|record| record.outbox.entries.clone()).collect(),
-        });
+        let is_stale = is_anew && *remembered_by != Some(id);
+        let remembered = is_anew.then(|| if is_stale { unsent_of(&commit).cloned().collect() } else { remembered.clone() });
         let lost = disk.lost().filter(|_| is_anew && !is_stale);
         let mut before = self.checker.commit_begins(&commit.writes, disk, remembered);
         before.lost = lost.map(|lost| lost.records.clone());
