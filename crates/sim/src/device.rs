@@ -710,33 +710,10 @@ impl World {
         let mut before = self.checker.commit_begins(&commit.writes, disk, remembered);
         before.lost = lost.map(|lost| lost.records.clone());
         let commit = Rc::new(commit);
-        let Profile { disk, remembered_by, refusals, .. } = &mut self.profiles[profile];
-        if disk.lost().is_some() {
-            match self.tabs.get(&id).filter(|_| is_anew) {
-                None => fails = None,
-                Some(_) if *refusals > 0 && self.ctx.faults.active() => {
-                    *refusals -= 1;
-                    fails = Some(ErrorCode::StorageFull);
-                }
-                Some(tab) if fails.is_none() => {
-                    if is_stale {
-                        let numbers = unsent_of(&commit).filter_map(|entry| number_of(&entry.message.ciphertext));
-                        self.checker.profile_set_back(profile, &numbers.map(|number| (number, true)).collect());
-                        self.checker.mark(Mark::MadeAnewByAnother);
-                        for page in self.pages.values().filter(|page| page.profile == profile) {
-                            self.checker.forgot(&page.calls);
-                        }
-                    }
-                    // Who makes it anew has claimed it, also where another had claimed the one that was deleted.
-                    disk.claim_above(id, tab.claim);
-                    self.checker.claimed(profile, id);
-                    for other in self.tabs.iter().filter(|(other, tab)| tab.profile == profile && **other != id).map(|(other, _)| *other) {
-                        self.checker.lost_store(other, disk, Loss::Claimed);
-                    }
-                }
-                Some(_) => {}
-            }
+        if self.profiles[profile].disk.lost().is_some() {
+            fails = self.make_anew(id, profile, &commit, fails);
         }
+        let Profile { disk, remembered_by, .. } = &mut self.profiles[profile];
         let input = match disk.write(id, Rc::clone(&commit), fails) {
             Ok(()) => {
                 if is_anew {
@@ -760,6 +737,32 @@ impl World {
         };
         let wait_ms = self.ctx.random.u64(0..3);
         self.ctx.agenda.after(wait_ms, Happening::Tab(id, input));
+    }
+
+    /// The database is gone: a machine that makes it anew claims it with its commit. Gives what fails all the same.
+    fn make_anew(&mut self, id: TabId, profile: ProfileId, commit: &Commit, fails: Option<ErrorCode>) -> Option<ErrorCode> {
+        let tab = self.tabs.get(&id).filter(|tab| tab.client.is_rebuilding())?;
+        let Profile { disk, remembered_by, refusals, .. } = &mut self.profiles[profile];
+        if *refusals > 0 && self.ctx.faults.active() {
+            *refusals -= 1;
+            return Some(ErrorCode::StorageFull);
+        }
+        if fails.is_some() {
+            return fails;
+        }
+        if *remembered_by != Some(id) {
+            let numbers = unsent_of(commit).filter_map(|entry| number_of(&entry.message.ciphertext));
+            self.checker.profile_set_back(profile, &numbers.map(|number| (number, true)).collect());
+            self.checker.mark(Mark::MadeAnewByAnother);
+            self.pages.values().filter(|page| page.profile == profile).for_each(|page| self.checker.forgot(&page.calls));
+        }
+        // Who makes it anew has claimed it, also where another had claimed the one that was deleted.
+        disk.claim_above(id, tab.claim);
+        self.checker.claimed(profile, id);
+        for other in self.tabs.iter().filter(|(other, tab)| tab.profile == profile && **other != id).map(|(other, _)| *other) {
+            self.checker.lost_store(other, disk, Loss::Claimed);
+        }
+        None
     }
 
     /// The application looks at what the tab shows.
