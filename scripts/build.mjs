@@ -7,13 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { main, output, root, say, step } from './shell.mjs';
 import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
-import { cutLoading, cutPanics, shrink } from './shrink.mjs';
+import { cutLoading, shrink } from './shrink.mjs';
+import { sweepPanics } from './sweep.mjs';
 import { relayTarget } from './tools.mjs';
 
 const pkg = join(root, 'pkg');
 const name = 'solconnect_sync';
 // What makes the package: it is made again when they change.
-const scripts = [import.meta.url, new URL('shrink.mjs', import.meta.url)].map((url) => fileURLToPath(url));
+const scripts = ['build.mjs', 'shrink.mjs', 'sweep.mjs'].map((script) => fileURLToPath(new URL(script, import.meta.url)));
 
 // A rough life of four devices in one page takes 7 KiB of stack, deeply nested JSON 26 KiB. An overflow traps.
 const stackBytes = 128 * 1024;
@@ -58,7 +59,9 @@ export async function buildSdk() {
 async function buildModule(module) {
   // Only as what is loaded: cargo optimizes across crates where a library is built as nothing else.
   const only = ['--lib', '--crate-type', 'cdylib'];
-  const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate];
+  // What the sweep reads.
+  const relocations = module === sdk ? ['--', '-Clink-arg=--emit-relocs'] : [];
+  const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate, ...relocations];
   // Names of functions tell what they are made for: `npm run size` reads them. The package has none.
   // SHA-256 of a few lines at a time: its loop need not be unrolled.
   const flags = [...remap(), '-Csymbol-mangling-version=v0', `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
@@ -105,9 +108,12 @@ export async function buildNamedWasm() {
 
 async function bindAndShrink(module, folder, ...options) {
   rmSync(folder, { recursive: true, force: true });
-  await step('wasm-bindgen', 'wasm-bindgen', [builtWasm(module), '--target', 'web', '--out-dir', folder, '--out-name', module.name, '--omit-default-module-path']);
+  mkdirSync(folder, { recursive: true });
+  const linked = join(folder, 'linked.wasm');
   // The other module says with `Debug` what is wrong with a frame.
-  if (module === sdk) await cutPanics(join(folder, `${module.name}_bg.wasm`));
+  if (module === sdk) sweepPanics(builtWasm(module), linked);
+  else copyFileSync(builtWasm(module), linked);
+  await step('wasm-bindgen', 'wasm-bindgen', [linked, '--target', 'web', '--out-dir', folder, '--out-name', module.name, '--omit-default-module-path']);
   await shrink(join(folder, `${module.name}_bg.wasm`), join(folder, `${module.name}.js`), ...options);
   cutLoading(join(folder, `${module.name}.js`));
 }

@@ -1,4 +1,4 @@
-// Makes the bound wasm small: where it is the SDK's without the texts of panics, optimized, and with short names between it and its JavaScript.
+// Makes the bound wasm small: optimized, and with short names between it and its JavaScript.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Problem, step } from './shell.mjs';
 
@@ -17,30 +17,6 @@ const passes = [
 export async function shrink(wasm, glue, ...options) {
   await step('wasm-opt', 'wasm-opt', [wasm, ...passes, ...features, ...options, '-o', wasm]);
   await shortenNames(wasm, glue, ...options);
-}
-
-/**
- * A panic ends in a trap, and its text goes nowhere: a browser has no stderr. So whatever leads to one traps at once, and
- * `Debug`, which nothing else here writes with, writes nothing. The compiler would do the same with an option that is not
- * stable (`-Cpanic=immediate-abort`).
- */
-export async function cutPanics(path) {
-  const { default: binaryen } = await import('binaryen');
-  binaryen.setDebugInfo(true);
-  const wasm = binaryen.readBinary(readFileSync(path));
-  for (let index = 0; index < wasm.getNumFunctions(); index++) {
-    const ref = wasm.getFunctionByIndex(index);
-    const { name, module: isImport, results } = binaryen.getFunctionInfo(ref);
-    const plain = name.replace(/\[[0-9a-f]{16}\]/g, '');
-    if (isImport) continue;
-    if (/^(core|std|alloc)::[\w:]*(panic|_fail|rust_oom)|^__rustc::rust_begin_unwind/.test(plain)) {
-      binaryen.Function.setBody(ref, wasm.unreachable());
-    } else if (/ as core::fmt::Debug>::fmt/.test(plain) && results === binaryen.i32) {
-      binaryen.Function.setBody(ref, wasm.i32.const(0));
-    }
-  }
-  writeFileSync(path, wasm.emitBinary());
-  wasm.dispose();
 }
 
 /** Imports and exports have names with hashes in them, which do not compress: they get short ones, in both files. */

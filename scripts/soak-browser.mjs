@@ -17,6 +17,8 @@ import { elapsed, progress } from './shell.mjs';
 const burstMessages = 400;
 const lifeMs = { min: 20, max: 600 };
 const peerMs = 10;
+// In each life of the browser: otherwise a slow machine has more of them to read at each start, and is slower still.
+const peerMessages = 60;
 // It does so once in some 60 kills; we do it more often.
 const killsPerDeletion = 5;
 // How far behind the copy may be.
@@ -37,13 +39,15 @@ export async function soakBrowser(kills, random) {
     const texts = new Map();
     const confirmedAt = new Map();
     let struck = 0;
-    const writing = writeAsPeer(peer, ended.signal);
+    const peerMay = { write: 0 };
+    const writing = writeAsPeer(peer, peerMay, ended.signal);
     for (let kill = 1; kill <= kills; kill += 1) {
+      peerMay.write = peerMessages;
       const written = Array.from({ length: burstMessages }, (_, index) => `life ${kill}, message ${index + 1}`);
       const before = device.sent.length;
       // Ends in an error when the browser dies; what was confirmed until then is in `sent`.
       const sending = device.send(...written).then(() => false, () => true);
-      await until('the first is confirmed', () => device.sent.length > before);
+      await until('the first is confirmed', () => device.sent.length > before, 60_000);
       await delay(lifeMs.min + random() * (lifeMs.max - lifeMs.min));
       const killedAt = performance.now();
       await browser.kill();
@@ -98,12 +102,13 @@ async function refill({ relay, device, wallet, texts }) {
   return [...texts.keys()].filter((id) => !known.has(id));
 }
 
-/** The other wallet writes all the while, so that the page also stores what arrives; what it wrote. */
-async function writeAsPeer(peer, signal) {
+/** The other wallet writes what it may, so that the page also stores what arrives; what it wrote. */
+async function writeAsPeer(peer, may, signal) {
   const written = [];
   while (!signal.aborted) {
     await delay(peerMs);
-    if (peer.outbox.length > 20) continue;
+    if (may.write === 0 || peer.outbox.length > 20) continue;
+    may.write -= 1;
     const text = `peer writes ${written.length + 1}`;
     written.push({ id: peer.write(text), text });
   }

@@ -19,7 +19,10 @@ const denyWarnings = ['--', '-D', 'warnings'];
 // Private items are documented too, so links to them are no dead ends.
 const docFlags = { RUSTDOCFLAGS: '-D warnings -A rustdoc::private_intra_doc_links' };
 
-/** Runs of one program each; a suite passes when all of its runs do. `counts` finds the number of cases in what a runner prints. */
+/**
+ * Runs of one program each; a suite passes when all of its runs do. `counts` finds the number of cases in what a runner prints.
+ * `lanes`: so many runs at a time, where they mostly wait for their browsers.
+ */
 const suites = {
   lint: {
     needs: ['wasm', 'lint'],
@@ -41,7 +44,7 @@ const suites = {
   scripts: { needs: [], runs: () => nodeTests('scripts') },
   relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },
-  surface: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('surface') },
+  surface: { needs: ['npm', 'wasm'], build: [buildSdk], lanes: 2, runs: () => nodeTests('surface') },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
   bundlers: {
     needs: ['npm', 'wasm', 'browser'],
@@ -54,7 +57,7 @@ const suites = {
     // The one that needs no tools is part of everyday.
     runs: ({ isEveryday }) => nodeTests('examples').filter(({ title }) => !isEveryday || title === 'examples/plain'),
   },
-  e2e: { needs: ['npm', 'wasm', 'browser', 'engines'], build: [buildSdk, buildRelay], runs: () => nodeTests('e2e') },
+  e2e: { needs: ['npm', 'wasm', 'browser', 'engines'], build: [buildSdk, buildRelay], lanes: 2, runs: () => nodeTests('e2e') },
   deploy: {
     needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
     build: [buildSdk, () => packRelay()],
@@ -149,11 +152,15 @@ main(import.meta.url, async () => {
   await setup(...names.flatMap((name) => suites[name].needs));
   const total = { passed: 0, failed: 0 };
   for (const name of names) {
-    for (const one of await prepare(suites[name], !only)) {
-      const { passed, failed } = await runOne(one);
-      total.passed += passed;
-      total.failed += failed;
-    }
+    const waiting = await prepare(suites[name], !only);
+    const lane = async () => {
+      for (let one; (one = waiting.shift()); ) {
+        const { passed, failed } = await runOne(one);
+        total.passed += passed;
+        total.failed += failed;
+      }
+    };
+    await Promise.all(Array.from({ length: suites[name].lanes ?? 1 }, lane));
   }
   console.log(`\nin ${elapsed(start)}\n${total.passed} passed, ${total.failed} failed`);
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);

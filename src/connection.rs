@@ -9,7 +9,7 @@ use std::task::Poll;
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Promise, Reflect};
-use rexie::{ObjectStore, Rexie};
+use rexie::Rexie;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -17,6 +17,7 @@ use web_sys::{Event, IdbCursorDirection, IdbCursorWithValue, IdbDatabase, IdbFac
 
 use crate::errors::{from_exception, name_of};
 use crate::platform::scope;
+use crate::promises::settle;
 use crate::types::object;
 
 /// The device record and the local wallet's key pair, by name.
@@ -86,8 +87,6 @@ pub struct Connection {
     is_open: Rc<Cell<bool>>,
     /// The transaction that was begun last to write.
     under_way: RefCell<Option<IdbTransaction>>,
-    /// Those that read one record after the other.
-    walks: RefCell<Vec<IdbTransaction>>,
     /// Hears that the browser has closed it.
     watcher: Rc<RefCell<Option<Watcher>>>,
     _on_end: Closure<dyn Fn()>,
@@ -100,8 +99,7 @@ impl Connection {
     /// # Errors
     /// `STORAGE_FOREIGN` for one that something else made, `STORAGE_VERSION` for one of another format, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`.
     pub async fn open(name: &str) -> Result<Rc<Connection>, SyncError> {
-        let opened = open_patiently(name, true).await?;
-        opened.ok_or_else(|| SyncError::new(ErrorCode::StorageError, "the database was deleted while it was opened"))
+        open_patiently(name, true).await?.ok_or_else(vanished)
     }
 
     /// Opens a database; `None` where there is none. Disturbs no tab that has it open.
@@ -132,15 +130,7 @@ impl Connection {
             }
         });
         database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Connection {
-            database,
-            is_open,
-            under_way: RefCell::default(),
-            walks: RefCell::default(),
-            watcher,
-            _on_end: on_end,
-            _on_close: on_close,
-        }
+        Connection { database, is_open, under_way: RefCell::default(), watcher, _on_end: on_end, _on_close: on_close }
     }
 
     /// Says who hears that the browser has closed it.
@@ -152,18 +142,8 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub async fn open_spare(factory: &Result<IdbFactory, JsValue>, name: &str) -> Result<Connection, SyncError> {
-        let opened = factory.as_ref().map_err(JsValue::clone).and_then(|factory| factory.open_with_u32(name, 1));
-        let request = opened.map_err(|exception| to_open_error(&exception))?;
-        let making = request.clone();
-        let on_upgrade = Closure::<dyn Fn()>::new(move || {
-            let made = making.result().map(|database| database.unchecked_into::<IdbDatabase>().create_object_store(OUTBOX));
-            // Where it fails, so does opening it.
-            let _ = made;
-        });
-        request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
-        let database = settled(&request).await.map_err(|exception| to_open_error(&exception))?;
-        Ok(Connection::over(database.unchecked_into()))
+    pub async fn open_spare(factory: Result<IdbFactory, JsValue>, name: &str) -> Result<Connection, SyncError> {
+        open_as_it_is(factory, name, &[OUTBOX]).await?.ok_or_else(vanished)
     }
 
     /// Whether the browser has not closed it.
@@ -207,10 +187,10 @@ impl Connection {
         claim.map(|claim| claim as u64).ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a claim is no number"))
     }
 
-    /// Closes it at once. What is under way is aborted, unless it commits already: in a page that is frozen it would not end, and
-    /// reading keeps others from writing too (P5).
+    /// Closes it at once. What is being written is aborted, unless it commits already: in a page that is frozen it would not end
+    /// (P5).
     pub fn abandon(&self) {
-        for transaction in self.under_way.take().into_iter().chain(self.walks.take()) {
+        if let Some(transaction) = self.under_way.take() {
             // Fails where it commits or has ended, as it should.
             if transaction.abort().is_ok()
                 && let Some(aborted) = transaction.onabort()
@@ -223,47 +203,19 @@ impl Connection {
         self.is_open.set(false);
     }
 
-    /// The result of one request to a store. A page that is frozen meanwhile keeps nobody from it.
+    /// The result of one request to a store. Chromium ends its transaction by itself: a page that is frozen meanwhile keeps nobody
+    /// from the store, as it would between two requests (P5).
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn read(&self, store: &str, ask: impl FnOnce(&IdbObjectStore) -> Result<IdbRequest, JsValue>) -> Result<JsValue, SyncError> {
-        let (transaction, store) = self.begin_to_read(store)?;
+        let transaction = self.database.transaction_with_str(store).map_err(|exception| to_error(&exception))?;
+        let store = transaction.object_store(store).map_err(|exception| to_error(&exception))?;
         let result = result_of(ask(&store));
         // See `commit_early`.
         #[allow(deprecated)]
         let _ = transaction.commit();
         result.await
-    }
-
-    /// One store, to read one record after the other.
-    ///
-    /// # Errors
-    /// `STORAGE_ERROR` where the connection is dead.
-    pub fn walk(&self, store: &str) -> Result<Walk<'_>, SyncError> {
-        let (transaction, store) = self.begin_to_read(store)?;
-        self.walks.borrow_mut().push(transaction.clone());
-        Ok(Walk { connection: self, transaction, store })
-    }
-
-    fn begin_to_read(&self, store: &str) -> Result<(IdbTransaction, IdbObjectStore), SyncError> {
-        let transaction = self.database.transaction_with_str(store).map_err(|exception| to_error(&exception))?;
-        let store = transaction.object_store(store).map_err(|exception| to_error(&exception))?;
-        Ok((transaction, store))
-    }
-}
-
-/// A store that is being read.
-pub struct Walk<'a> {
-    connection: &'a Connection,
-    transaction: IdbTransaction,
-    /// The store.
-    pub store: IdbObjectStore,
-}
-
-impl Drop for Walk<'_> {
-    fn drop(&mut self) {
-        self.connection.walks.borrow_mut().retain(|walk| *walk != self.transaction);
     }
 }
 
@@ -295,19 +247,13 @@ async fn open_patiently(name: &str, may_make: bool) -> Result<Option<Rc<Connecti
     Err(SyncError::new(ErrorCode::StorageError, message.concat()))
 }
 
-/// No version is ever asked for: that would close a lower one for other tabs, and raise it. Only a new database is upgraded then,
-/// in one transaction with its making, so rexie, which deletes the stores that it does not know, never finds any.
 async fn open_once(name: &str, may_make: bool) -> Result<Option<Connection>, SyncError> {
-    let found = look(name).await?;
-    if found.is_some() || !may_make {
-        return Ok(found);
-    }
-    let made = make(name).await;
-    // Whoever made it: what is there now is of our format or refused.
-    match look(name).await? {
-        None => made.map(|()| None),
-        found => Ok(found),
-    }
+    let opened = open_as_it_is(factory(), name, if may_make { &STORES } else { &[] }).await?;
+    opened.map(|connection| check(connection, name)).transpose()
+}
+
+fn vanished() -> SyncError {
+    SyncError::new(ErrorCode::StorageError, "the database was deleted while it was opened")
 }
 
 /// The databases of the page.
@@ -318,49 +264,60 @@ pub fn factory() -> Result<IdbFactory, JsValue> {
     Reflect::get(&scope(), &"indexedDB".into()).and_then(JsCast::dyn_into::<IdbFactory>)
 }
 
-/// Opens a database of our format; `None` where there is none. One that is there is never changed.
-async fn look(name: &str) -> Result<Option<Connection>, SyncError> {
-    let request = factory().and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
+/// Opens a database as it is. One that is not there is made with these stores, in the transaction that makes it; `None` where there
+/// are no stores. No version is ever asked for: that would close a lower one for other tabs, and raise it.
+async fn open_as_it_is(
+    factory: Result<IdbFactory, JsValue>,
+    name: &str,
+    stores: &'static [&'static str],
+) -> Result<Option<Connection>, SyncError> {
+    let request = factory.and_then(|factory| factory.open(name)).map_err(|exception| to_open_error(&exception))?;
     let is_absent = Rc::new(Cell::new(false));
     let (making, found) = (request.clone(), is_absent.clone());
-    // Without a version only a new database is upgraded: it shall not come to be.
+    // Without a version only a new database is upgraded.
     let on_upgrade = Closure::<dyn Fn()>::new(move || {
-        found.set(true);
-        if let Some(transaction) = making.transaction() {
+        let database = making.result().map(JsCast::unchecked_into::<IdbDatabase>);
+        let made = database.and_then(|database| stores.iter().try_for_each(|store| database.create_object_store(store).map(drop)));
+        found.set(stores.is_empty());
+        // It shall not come to be.
+        if (stores.is_empty() || made.is_err())
+            && let Some(transaction) = making.transaction()
+        {
             let _ = transaction.abort();
         }
     });
     request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
-    let database: DurableDatabase = match settled(&request).await {
-        Ok(database) => database.unchecked_into(),
-        Err(_) if is_absent.get() => return Ok(None),
-        Err(exception) => return Err(to_open_error(&exception)),
-    };
-    let connection = Connection::over(database);
+    match settled(&request).await {
+        Ok(database) => Ok(Some(Connection::over(database.unchecked_into()))),
+        Err(_) if is_absent.get() => Ok(None),
+        Err(exception) => Err(to_open_error(&exception)),
+    }
+}
+
+/// Passes on a connection to a database of our format.
+fn check(connection: Connection, name: &str) -> Result<Connection, SyncError> {
     let version = connection.database.version() as u32;
     let names = connection.database.object_store_names();
     let found: Vec<String> = (0..names.length()).filter_map(|place| names.get(place)).collect();
     let has = |store: &&str| found.iter().any(|name| name == store);
     if found.len() == STORES.len() && STORES.iter().all(has) {
-        return Ok(Some(connection));
+        return Ok(connection);
     }
     let is_earlier = version <= EARLIER_FORMAT_VERSION_MAX && EARLIER_STORES.iter().all(has);
     let is_ours = is_earlier || found.iter().any(|name| name.starts_with(FORMAT_PREFIX));
     Err(if is_ours { other_format(name) } else { foreign(name) })
 }
 
-/// Makes a database with our stores; opens one that is there already.
-async fn make(name: &str) -> Result<(), SyncError> {
-    let builder = Rexie::builder(name);
-    let builder = STORES.into_iter().fold(builder, |builder, store| builder.add_object_store(ObjectStore::new(store)));
-    match builder.build().await {
-        Ok(database) => {
-            database.close();
-            Ok(())
+/// Deletes a database. Resolves when it is gone, which other tabs can delay by keeping it open.
+#[wasm_bindgen(js_name = deleteDatabase, unchecked_return_type = "Promise<Result<null>>")]
+pub fn delete_database(name: String) -> Promise {
+    settle(async move {
+        match Rexie::delete(&name).await {
+            Ok(()) => Ok(JsValue::NULL),
+            Err(rexie::Error::IdbError(idb::Error::DomException(exception))) => Err(to_error(&exception)),
+            Err(_) => Err(SyncError::new(ErrorCode::StorageError, "IndexedDB: the database could not be deleted")),
         }
-        Err(rexie::Error::IdbError(idb::Error::DomException(exception))) => Err(to_open_error(&exception)),
-        Err(_) => Err(SyncError::new(ErrorCode::StorageError, "IndexedDB: the stores could not be made")),
-    }
+    })
 }
 
 fn other_format(name: &str) -> SyncError {

@@ -315,20 +315,6 @@ impl Engine {
         )
     }
 
-    /// What a look-up gave that a call begins with; where it failed because the call was done before, its answer.
-    ///
-    /// # Errors
-    /// Those of the look-up.
-    pub fn looked_up<T>(&self, key: Option<CallKey>, found: Result<T, SyncError>) -> Result<Result<T, Reply>, SyncError> {
-        match found {
-            Ok(found) => Ok(Ok(found)),
-            Err(error) => match key.and_then(|key| self.read(|client| client.answer_to(&key))) {
-                Some(reply) => Ok(Err(reply)),
-                None => Err(error),
-            },
-        }
-    }
-
     fn ask(self: &Rc<Self>, request: RequestId, input: Input) -> Answer {
         let (sender, reply) = oneshot::channel();
         if !self.is_stopped.get() {

@@ -3,17 +3,18 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, SessionView};
+use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, RequestId, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
 use solconnect_sync_core::limits::BATCH_MESSAGES_MAX;
 use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::vector_clock::VectorClock;
+use wasm_bindgen::JsValue;
 
 use crate::engine::Engine;
 use crate::exports;
-use crate::types::read_all;
+use crate::types::{read_all, to_js, with_clocks};
 
 /// Entries read at once where the whole log is walked through.
 const WALK_ENTRIES: u64 = 1_000;
@@ -26,6 +27,28 @@ pub struct Found {
     pub status: MessageStatus,
     /// Its session and its place in the log; `None` while it is queued.
     pub place: Option<(String, u64)>,
+}
+
+/// What is wished of a message that has to be looked up.
+pub enum Wish {
+    /// `getMessage`.
+    View,
+    /// `getMessageStatus`.
+    Status,
+    /// It and all before it were read. One that is queued is not to be read yet.
+    MarkRead,
+    /// Nothing: that is told by itself.
+    MarkDelivered,
+    /// `None`: it is deleted.
+    #[allow(missing_docs, reason = "the fields are named after what they are")]
+    Edit { session_id: String, text: Option<String> },
+    /// `cancelMessage`.
+    Cancel,
+}
+
+enum Granted {
+    Value(JsValue),
+    Call(Box<dyn FnOnce(RequestId) -> Input>),
 }
 
 impl Engine {
@@ -187,65 +210,62 @@ impl Engine {
         Ok(void)
     }
 
-    /// `getMessage`.
+    /// Does what is wished of a message. One future for all wishes: a page loads a fraction of the code that one for each takes.
     ///
     /// # Errors
-    /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
-    pub async fn message(&self, message_id: &str) -> Result<MessageView, SyncError> {
-        let view = self.find(message_id).await?.view;
-        view.ok_or_else(|| SyncError::new(ErrorCode::UnknownMessage, "what has this id is not shown by itself"))
-    }
-
-    /// `getMessageStatus`.
-    ///
-    /// # Errors
-    /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
-    pub async fn status(&self, message_id: &str) -> Result<MessageStatus, SyncError> {
-        Ok(self.find(message_id).await?.status)
-    }
-
-    /// Marks a message and all before it as read. One that is queued is not to be read yet.
-    ///
-    /// # Errors
-    /// `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
-    pub async fn mark_read(self: &Rc<Self>, key: Option<CallKey>, message_id: String) -> Result<(), SyncError> {
-        if let Ok(Found { place: Some((session_id, sequence_number)), .. }) = self.looked_up(key, self.find(&message_id).await)? {
-            self.call(key, |request| Input::MarkRead { request, session_id, message_id, sequence_number }).await?;
+    /// `UNKNOWN_SESSION`, `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE`, `MESSAGE_SENT`, `STORAGE_ERROR`, and what the machine answers.
+    pub async fn of_message(self: Rc<Self>, key: Option<CallKey>, message_id: String, wish: Wish) -> Result<JsValue, SyncError> {
+        if let Wish::Edit { session_id, .. } = &wish {
+            self.session(session_id)?;
         }
-        Ok(())
+        if let Wish::Cancel = wish {
+            let message_id = message_id.clone();
+            match self.call(key, |request| Input::Cancel { request, message_id }).await {
+                // One that was sent has left the outbox.
+                Err(error) if error.code == ErrorCode::UnknownMessage => {}
+                answer => return self.shown(answer?),
+            }
+        }
+        let found = self.find(&message_id).await;
+        match found.and_then(|found| self.grant(wish, message_id, found)) {
+            Ok(Granted::Value(value)) => Ok(value),
+            Ok(Granted::Call(input)) => self.shown(self.call(key, input).await?),
+            // It may have been done before.
+            Err(error) => match key.and_then(|key| self.read(|client| client.answer_to(&key))) {
+                Some(reply) => self.shown(reply),
+                None => Err(error),
+            },
+        }
     }
 
-    /// Checks that a message is one that this wallet may change.
-    ///
-    /// # Errors
-    /// `UNKNOWN_MESSAGE`, `NOT_YOUR_MESSAGE` for one that someone else wrote, `STORAGE_ERROR`.
-    pub async fn check_own(&self, session_id: &str, message_id: &str) -> Result<(), SyncError> {
-        match self.find(message_id).await? {
-            Found { view: Some(view), .. } if view.session_id == session_id => {
-                if self.read(|client| client.wallet() == Some(&view.sender_wallet)) {
-                    return Ok(());
+    /// What a wish comes to, for the message that was found.
+    fn grant(&self, wish: Wish, message_id: String, Found { view, status, place }: Found) -> Result<Granted, SyncError> {
+        let is_own = view.as_ref().is_some_and(|view| self.read(|client| client.wallet() == Some(&view.sender_wallet)));
+        let unknown = |why| SyncError::new(ErrorCode::UnknownMessage, why);
+        match wish {
+            Wish::Edit { session_id, text } => {
+                if view.is_none_or(|view| view.session_id != session_id) {
+                    return Err(unknown("the message is not one of this session"));
                 }
-                Err(not_yours())
+                if !is_own {
+                    return Err(not_yours());
+                }
+                Ok(Granted::Call(Box::new(|request| Input::Edit { request, session_id, message_id, text })))
             }
-            _ => Err(SyncError::new(ErrorCode::UnknownMessage, "the message is not one of this session")),
-        }
-    }
-
-    /// `cancelMessage`: one that was sent has left the outbox, or has not yet.
-    ///
-    /// # Errors
-    /// `MESSAGE_SENT`, `NOT_YOUR_MESSAGE`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`, and what the machine answers.
-    pub async fn cancel(self: &Rc<Self>, key: Option<CallKey>, message_id: String) -> Result<(), SyncError> {
-        let named = message_id.clone();
-        match self.call(key, |request| Input::Cancel { request, message_id }).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code == ErrorCode::UnknownMessage => {
-                let sender = self.message(&named).await?.sender_wallet;
-                let is_own = self.read(|client| client.wallet() == Some(&sender));
-                let sent = || SyncError::new(ErrorCode::MessageSent, "the message was sent already; delete it instead");
-                Err(if is_own { sent() } else { not_yours() })
-            }
-            Err(error) => Err(error),
+            Wish::MarkRead => Ok(match place {
+                Some((session_id, sequence_number)) => {
+                    Granted::Call(Box::new(move |request| Input::MarkRead { request, session_id, message_id, sequence_number }))
+                }
+                None => Granted::Value(JsValue::NULL),
+            }),
+            Wish::MarkDelivered => Ok(Granted::Value(JsValue::NULL)),
+            Wish::Status => to_js(&status).map(Granted::Value),
+            Wish::Cancel | Wish::View => match view {
+                None => Err(unknown("what has this id is not shown by itself")),
+                Some(view) if matches!(wish, Wish::View) => with_clocks(&view).map(Granted::Value),
+                Some(_) if is_own => Err(SyncError::new(ErrorCode::MessageSent, "the message was sent already; delete it instead")),
+                Some(_) => Err(not_yours()),
+            },
         }
     }
 

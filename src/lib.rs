@@ -22,6 +22,7 @@ mod transport;
 mod types;
 
 pub use clock::{check_address, session_id_of, version, wallet_of};
+pub use connection::delete_database;
 pub use sdk::SolConnectSDK;
 pub use tab::TabMachine;
 pub use transport::set_frame_codec_loader;

@@ -10,6 +10,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
+use crate::history::Wish;
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
 use crate::types::{object, result, to_js, with_clocks};
@@ -144,7 +145,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, text("text", &content).map(Some)))
+        self.edit(&session_id, &message_id, text("text", &content).map(Some))
     }
 
     /// Queues the deletion of an own message. One that failed leaves at once.
@@ -154,7 +155,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, Ok(None)))
+        self.edit(&session_id, &message_id, Ok(None))
     }
 
     /// Settles a conflict of versions with one that supersedes all that this device knows.
@@ -165,7 +166,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] content: JsValue,
     ) -> Promise {
-        settle(edit(self.0.clone(), self.0.take_key(), session_id, message_id, text("text", &content).map(Some)))
+        self.edit(&session_id, &message_id, text("text", &content).map(Some))
     }
 
     /// Takes back a message of this device that was never on its way to the relay: it leaves the outbox for good, with its queued
@@ -173,8 +174,7 @@ impl SolConnectSDK {
     /// was queued while the relay could be reached counts as sent.
     #[wasm_bindgen(js_name = cancelMessage, unchecked_return_type = "Promise<Result<null>>")]
     pub fn cancel_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
-        let (shell, key) = (self.0.clone(), self.0.take_key());
-        settle(async move { shell.engine()?.cancel(key, text("messageId", &message_id)?).await.map(|()| JsValue::NULL) })
+        self.of_message(self.0.take_key(), &message_id, Ok(Wish::Cancel))
     }
 
     /// Queues a message that failed once more, behind all that waits. It keeps its id, but for one that was refused because its
@@ -191,8 +191,7 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
         #[wasm_bindgen(unchecked_param_type = "(message: MessageView) => void")] handler: JsValue,
     ) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { shell.subscribe(text("sessionId", &session_id)?, handler) })
+        Promise::resolve(&result(text("sessionId", &session_id).and_then(|session_id| self.0.subscribe(session_id, handler))))
     }
 
     /// The last messages, oldest first: `limit` of them (100 by default), before a place in the log (`beforeSequence`) or of all with
@@ -363,7 +362,12 @@ impl SolConnectSDK {
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
         #[wasm_bindgen(unchecked_param_type = "'delivered' | 'read'")] status: JsValue,
     ) -> Promise {
-        settle(mark(self.0.clone(), self.0.take_key(), message_id, text("status", &status)))
+        let wish = text("status", &status).and_then(|status| match status.as_str() {
+            "read" => Ok(Wish::MarkRead),
+            "delivered" => Ok(Wish::MarkDelivered),
+            _ => Err(invalid_argument("a status to set is delivered or read")),
+        });
+        self.of_message(self.0.take_key(), &message_id, wish)
     }
 
     /// The user saw this message and all before it in its session. One that is still queued is left as it is.
@@ -372,21 +376,19 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue,
     ) -> Promise {
-        settle(mark(self.0.clone(), self.0.take_key(), message_id, Ok("read".to_owned())))
+        self.of_message(self.0.take_key(), &message_id, Ok(Wish::MarkRead))
     }
 
     /// How far a message is: `failed` where the relay refused it for good. Of an edit or a deletion at most `sent`.
     #[wasm_bindgen(js_name = getMessageStatus, unchecked_return_type = "Promise<Result<MessageStatus>>")]
     pub fn get_message_status(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { to_js(&shell.engine()?.status(&text("messageId", &message_id)?).await?) })
+        self.of_message(None, &message_id, Ok(Wish::Status))
     }
 
     /// A message that is stored here, as `getStoredMessages` shows it. The id is enough, as for `getMessageStatus`.
     #[wasm_bindgen(js_name = getMessage, unchecked_return_type = "Promise<Result<MessageView>>")]
     pub fn get_message(&self, #[wasm_bindgen(js_name = messageId, unchecked_param_type = "string")] message_id: JsValue) -> Promise {
-        let shell = self.0.clone();
-        settle(async move { with_clocks(&shell.engine()?.message(&text("messageId", &message_id)?).await?) })
+        self.of_message(None, &message_id, Ok(Wish::View))
     }
 
     /// Sets the one handler that is told of every change in what is stored and shown, in order, before the handlers of `on` are
@@ -436,42 +438,22 @@ async fn ask(
     engine.shown(engine.call(key, input?).await?)
 }
 
-async fn edit(
-    shell: Rc<Shell>,
-    key: Option<CallKey>,
-    session_id: JsValue,
-    message_id: JsValue,
-    text: Result<Option<String>, SyncError>,
-) -> Result<JsValue, SyncError> {
-    let engine = shell.engine()?;
-    let (session_id, message_id, text) = (self::text("sessionId", &session_id)?, self::text("messageId", &message_id)?, text?);
-    engine.session(&session_id)?;
-    if let Err(reply) = engine.looked_up(key, engine.check_own(&session_id, &message_id).await)? {
-        return engine.shown(reply);
-    }
-    engine.shown(engine.call(key, |request| Input::Edit { request, session_id, message_id, text }).await?)
-}
-
-async fn mark(
-    shell: Rc<Shell>,
-    key: Option<CallKey>,
-    message_id: JsValue,
-    status: Result<String, SyncError>,
-) -> Result<JsValue, SyncError> {
-    let (engine, message_id) = (shell.engine()?, text("messageId", &message_id)?);
-    match status?.as_str() {
-        "read" => engine.mark_read(key, message_id).await?,
-        "delivered" => drop(engine.find(&message_id).await?),
-        _ => return Err(invalid_argument("a status to set is delivered or read")),
-    }
-    Ok(JsValue::NULL)
-}
-
 impl SolConnectSDK {
     /// Asks the machine, unless an argument is wrong. One future for many methods, because each takes its part of a page.
     fn ask<T: 'static>(&self, argument: Result<T, SyncError>, input: fn(RequestId, T) -> Input) -> Promise {
         let input = argument.map(|argument| Box::new(move |request| input(request, argument)) as Box<dyn FnOnce(RequestId) -> Input>);
         settle(ask(self.0.clone(), self.0.take_key(), input))
+    }
+
+    fn of_message(&self, key: Option<CallKey>, message_id: &JsValue, wish: Result<Wish, SyncError>) -> Promise {
+        let shell = self.0.clone();
+        let message_id = text("messageId", message_id);
+        settle(async move { shell.engine()?.of_message(key, message_id?, wish?).await })
+    }
+
+    fn edit(&self, session_id: &JsValue, message_id: &JsValue, text: Result<Option<String>, SyncError>) -> Promise {
+        let wish = self::text("sessionId", session_id).and_then(|session_id| Ok(Wish::Edit { session_id, text: text? }));
+        self.of_message(self.0.take_key(), message_id, wish)
     }
 
     fn auto_sync(&self, session_id: &JsValue, interval_ms: Result<Option<u64>, SyncError>) -> Promise {

@@ -100,7 +100,7 @@ impl Spare {
         if let Some(connection) = open {
             return Ok(connection);
         }
-        let connection = Rc::new(Connection::open_spare(&bucket().await, &self.name).await?);
+        let connection = Rc::new(Connection::open_spare(bucket().await, &self.name).await?);
         if !self.is_closed.get() {
             self.connection.replace(Some(connection.clone()));
         }

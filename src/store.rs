@@ -19,11 +19,11 @@ use solconnect_sync_core::client::{
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange};
+use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
     CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, Watcher,
-    result_of, to_error,
+    to_error,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -38,6 +38,12 @@ const CLAIMS_KEPT: u64 = 4_096;
 /// The first claim of a database is the time, in so many parts of a millisecond: one that was deleted and made again has higher
 /// ones than before.
 const CLAIMS_PER_MS: u64 = 1_024;
+
+/// Sequence numbers that are looked through at once for batches that tell the heads: those that do not stand in rows.
+const PAGE_MIN: u64 = 32;
+
+/// How often a page is read where batches are joined meanwhile, which happens once in many of them.
+const PAGE_TRIES: u32 = 10;
 
 /// How often a claim is tried where others are quicker.
 const CLAIM_TRIES: u32 = 100;
@@ -128,27 +134,26 @@ impl Store {
         }
         let old = JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64);
         claims.delete(&old).map_err(|exception| to_error(&exception))?;
-        let device = result_of(transaction.store(META)?.get(&DEVICE.into()));
-        let all = |store| Ok::<_, SyncError>(result_of(transaction.store(store)?.get_all()));
+        let device = transaction.store(META)?.get(&DEVICE.into()).map_err(|exception| to_error(&exception))?;
+        let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
-        // It knows why, where a request failed.
+        // All requests are done then.
         transaction.commit().await?;
         self.claim.set(claim);
-        let (device, sessions, heads) = (device.await?, sessions.await?, heads.await?);
-        let (outbox, versions) = (outbox.await?, versions.await?);
-        let (failed, invitations, calls) = (failed.await?, invitations.await?, calls.await?);
-        Ok(Snapshot {
-            device: if device.is_undefined() { None } else { Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?) },
-            sessions: records(sessions, SessionRecord::from_bytes)?,
-            heads: records(heads, HeadsRecord::from_bytes)?,
-            outbox: records(outbox, OutboxRecord::from_bytes)?,
-            versions: records(versions, VersionsRecord::from_bytes)?,
-            failed: records(failed, FailedRecord::from_bytes)?,
-            invitations: records(invitations, InvitationRecord::from_bytes)?,
-            calls: records(calls, CallRecord::from_bytes)?,
-            spare: Vec::new(),
-        })
+        let mut snapshot = Snapshot::default();
+        let device = result_now(&device)?;
+        if !device.is_undefined() {
+            snapshot.device = Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?);
+        }
+        snapshot.sessions = records(result_now(&sessions)?, SessionRecord::from_bytes)?;
+        snapshot.heads = records(result_now(&heads)?, HeadsRecord::from_bytes)?;
+        snapshot.outbox = records(result_now(&outbox)?, OutboxRecord::from_bytes)?;
+        snapshot.versions = records(result_now(&versions)?, VersionsRecord::from_bytes)?;
+        snapshot.failed = records(result_now(&failed)?, FailedRecord::from_bytes)?;
+        snapshot.invitations = records(result_now(&invitations)?, InvitationRecord::from_bytes)?;
+        snapshot.calls = records(result_now(&calls)?, CallRecord::from_bytes)?;
+        Ok(snapshot)
     }
 
     /// Writes all of a commit, or nothing.
@@ -232,29 +237,12 @@ impl Store {
     /// `STORAGE_ERROR`.
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
         self.run(false, async |connection| {
-            let range = log_range(session_id, before_sequence)?;
-            let log = connection.walk(LOG)?;
-            let batches = log.store.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
-            let batches = batches.map_err(|exception| to_error(&exception))?;
-            let (mut records, mut entries) = (Vec::<LogRecord>::new(), 0);
-            while let Ok(cursor) = result_of(Ok(batches.clone())).await?.dyn_into::<IdbCursorWithValue>() {
-                let value = cursor.value().map_err(|exception| to_error(&exception))?;
-                let record = LogRecord::from_bytes(session_id, &bytes_of(&value)?)?;
-                entries += record.last.saturating_sub(record.first) + 1;
-                let has_heads = record.heads_before.is_some();
-                records.push(record);
-                if entries >= limit && has_heads {
-                    break;
-                }
-                cursor.continue_().map_err(|exception| to_error(&exception))?;
-            }
-            for place in (1..records.len()).rev() {
-                let (after, before) = records.split_at_mut(place);
-                if let (Some(record), Some(before)) = (after.last_mut(), before.first()) {
-                    record.follow(before)?;
+            for _ in 0..PAGE_TRIES {
+                if let Some(records) = read_page(connection, session_id, before_sequence, limit).await? {
+                    return Ok(records);
                 }
             }
-            Ok(records)
+            Err(SyncError::new(ErrorCode::StorageError, "stored batches overlap"))
         })
         .await
     }
@@ -423,7 +411,7 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
             Ok(Step::Delete { store: CALLS, key: range(&first, &last)?.into() })
         }
         Write::JoinLog { .. } => Err(SyncError::new(ErrorCode::StorageError, "what is to be joined was not read")),
-        Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, None)?.into() }),
+        Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, 0, None)?.into() }),
     }
 }
 
@@ -436,13 +424,59 @@ fn range(first: &JsValue, last: &JsValue) -> Result<IdbKeyRange, SyncError> {
     IdbKeyRange::bound(first, last).map_err(|exception| to_error(&exception))
 }
 
-/// Batches of a session whose first sequence number is lower than `before_sequence`.
-fn log_range(session_id: &str, before_sequence: Option<u64>) -> Result<IdbKeyRange, SyncError> {
+/// Batches of a session whose first sequence number is at least `from` and lower than `before_sequence`.
+fn log_range(session_id: &str, from: u64, before_sequence: Option<u64>) -> Result<IdbKeyRange, SyncError> {
     // An array sorts after every number.
     let end = before_sequence.map_or_else(|| Array::new().into(), |sequence| JsValue::from(sequence as f64));
-    let start = Array::of1(&session_id.into());
+    let start = key(session_id, &JsValue::from(from as f64));
     let range = IdbKeyRange::bound_with_lower_open_and_upper_open(&start, &key(session_id, &end), false, true);
     range.map_err(|exception| to_error(&exception))
+}
+
+/// See [`Store::page`]. `None` where the owner has joined batches meanwhile.
+///
+/// Each request is a transaction of its own: a page that is frozen between two steps of a cursor keeps others from writing (P5). In turns it reads the last batch, however large that is, and all those that begin within the
+/// sequence numbers that are still wanted.
+async fn read_page(
+    connection: &Connection,
+    session_id: &str,
+    before_sequence: Option<u64>,
+    limit: u64,
+) -> Result<Option<Vec<LogRecord>>, SyncError> {
+    let (mut records, mut entries, mut is_complete) = (Vec::<LogRecord>::new(), 0, false);
+    let mut is_last_alone = true;
+    while !is_complete {
+        let end = records.last().map(|record| record.first).or(before_sequence);
+        let found = if is_last_alone {
+            let range = log_range(session_id, 0, end)?;
+            let last = |log: &IdbObjectStore| log.open_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev);
+            let Ok(cursor) = connection.read(LOG, last).await?.dyn_into::<IdbCursorWithValue>() else { break };
+            Array::of1(&cursor.value().map_err(|exception| to_error(&exception))?)
+        } else {
+            let wanted = limit.saturating_sub(entries).max(PAGE_MIN);
+            let range = log_range(session_id, end.unwrap_or(u64::MAX).saturating_sub(wanted), end)?;
+            list(connection.read(LOG, |log| log.get_all_with_key(&range)).await?).reverse()
+        };
+        is_last_alone = !is_last_alone;
+        for record in read_all(found, |value| LogRecord::from_bytes(session_id, &bytes_of(value)?))? {
+            if records.last().is_some_and(|after| record.last >= after.first) {
+                return Ok(None);
+            }
+            entries += record.last.saturating_sub(record.first) + 1;
+            is_complete = entries >= limit && record.heads_before.is_some();
+            records.push(record);
+            if is_complete {
+                break;
+            }
+        }
+    }
+    for place in (1..records.len()).rev() {
+        let (after, before) = records.split_at_mut(place);
+        if let (Some(record), Some(before)) = (after.last_mut(), before.first()) {
+            record.follow(before)?;
+        }
+    }
+    Ok(Some(records))
 }
 
 /// The steps that put fewer batches in the place of small ones: those that are stored, and what the commit has made of them
@@ -481,6 +515,11 @@ async fn join(connection: &Connection, session_id: &str, (first, last): (u64, u6
 
 fn list(values: JsValue) -> Array {
     values.unchecked_into()
+}
+
+/// The result of a request that is done.
+fn result_now(request: &IdbRequest) -> Result<JsValue, SyncError> {
+    request.result().map_err(|exception| to_error(&exception))
 }
 
 /// Stored records, in the order of their keys.

@@ -72,7 +72,7 @@ impl suite::Store for InIndexedDb {
 
     /// Another claims the database: that is found out when all is issued.
     async fn write_in_vain(&self, commit: &Commit) -> SyncError {
-        Store::open(&self.name).await.unwrap().claim().await.unwrap();
+        Store::open(&self.name).await.unwrap().claim(0).await.unwrap();
         let error = self.store.write(commit).await.unwrap_err();
         self.store.claim(0).await.unwrap();
         error
@@ -155,12 +155,12 @@ async fn reopening_a_connection_does_not_claim_the_profile_i23() {
     let name = "store-fenced";
     let first = fresh(name).await;
     let second = Store::open(name).await.unwrap();
-    second.claim().await.unwrap();
+    second.claim(0).await.unwrap();
     first.close();
     let error = first.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
     second.write(&commit(true, vec![device("second")])).await.unwrap();
-    assert_eq!(second.claim().await.unwrap().1.device.unwrap().device_id, "second");
+    assert_eq!(second.claim(0).await.unwrap().1.device.unwrap().device_id, "second");
 }
 
 #[wasm_bindgen_test]
@@ -175,6 +175,31 @@ async fn pages_go_backwards_and_hold_no_more_than_needed_b28() {
     assert_eq!(firsts(Some(9), 100).await, [7, 4, 1]);
     assert_eq!(firsts(Some(1), 1).await, [] as [u64; 0]);
     assert!(store.page("other", None, 1).await.unwrap().is_empty());
+}
+
+/// A page is read by several requests.
+#[wasm_bindgen_test]
+async fn a_page_read_while_batches_are_joined_fits_together() {
+    for waits in 0..8 {
+        let store = fresh("store-page-joined").await;
+        store.write(&commit(false, batches(1))).await.unwrap();
+        let mut reading = Box::pin(store.page(SESSION, None, 12));
+        let early = after_waits(&mut reading, waits).await;
+        store.write(&commit(false, vec![Write::JoinLog { session_id: SESSION.to_owned(), first: 1, last: 12 }])).await.unwrap();
+        let page = match early {
+            Some(page) => page,
+            None => reading.await,
+        };
+        let places: Vec<u64> = page.unwrap().iter().rev().flat_map(|record| record.first..=record.last).collect();
+        assert_eq!(places, (1..=12).collect::<Vec<_>>(), "after {waits} waits");
+    }
+}
+
+#[wasm_bindgen_test]
+async fn batches_that_overlap_are_an_error() {
+    let store = fresh("store-overlap").await;
+    store.write(&commit(false, vec![Write::Log(suite::batch(SESSION, 1, 3)), Write::Log(suite::batch(SESSION, 2, 2))])).await.unwrap();
+    assert_eq!(store.page(SESSION, None, 100).await.unwrap_err().code, ErrorCode::StorageError);
 }
 
 #[wasm_bindgen_test]
@@ -236,11 +261,11 @@ async fn claim_is_checked_on_every_new_connection_i23() {
     store.claim(0).await.unwrap();
     store.write(&commit(true, vec![device("a")])).await.unwrap();
     store.write(&commit(true, vec![device("b")])).await.unwrap();
-    Store::open(name).await.unwrap().claim().await.unwrap();
+    Store::open(name).await.unwrap().claim(0).await.unwrap();
     store.close();
     let error = store.write(&commit(true, vec![device("late")])).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ProfileInUse);
-    assert_eq!(Store::open(name).await.unwrap().claim().await.unwrap().1.device.unwrap().device_id, "b");
+    assert_eq!(Store::open(name).await.unwrap().claim(0).await.unwrap().1.device.unwrap().device_id, "b");
 }
 
 #[wasm_bindgen_test]
@@ -276,7 +301,7 @@ async fn deleted_store_is_made_anew_under_a_higher_claim() {
     }
     store.write_anew(&commit(true, vec![device("anew")])).await.unwrap();
     store.write(&commit(true, vec![Write::Outbox(suite::outbox("room", &[1]))])).await.unwrap();
-    let (next, snapshot) = late.claim().await.unwrap();
+    let (next, snapshot) = late.claim(0).await.unwrap();
     assert_eq!((snapshot.device.unwrap().device_id.as_str(), snapshot.outbox.len()), ("anew", 1));
     assert!(next > claim + 1);
     assert_eq!(store.write(&commit(true, vec![device("b")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
@@ -288,7 +313,7 @@ async fn deleted_store_that_another_has_made_is_the_others_i23() {
     let first = fresh(name).await;
     delete(name).await;
     let second = Store::open(name).await.unwrap();
-    second.claim().await.unwrap();
+    second.claim(0).await.unwrap();
     for _ in 0..2 {
         assert_eq!(first.write(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
         assert_eq!(first.write_anew(&commit(true, vec![device("late")])).await.unwrap_err().code, ErrorCode::ProfileInUse);
@@ -541,7 +566,7 @@ async fn owner_that_is_late_at_any_wait_writes_all_or_nothing_i23() {
             let mut writing = Box::pin(store.write(&next));
             let early = after_waits(&mut writing, waits).await;
             let other = Store::open(name).await.unwrap();
-            other.claim().await.unwrap();
+            other.claim(0).await.unwrap();
             let outcome = match early {
                 Some(outcome) => outcome,
                 None => writing.await,
@@ -691,7 +716,7 @@ async fn failing_claim_leaves_the_earlier_owner_i23() {
     let name = "store-failing-claim";
     let first = filled(name).await;
     let second = Store::open(name).await.unwrap();
-    assert!(while_broken("claim", &[], u32::MAX, second.claim()).await.is_err());
+    assert!(while_broken("claim", &[], u32::MAX, second.claim(0)).await.is_err());
     first.write(&commit(true, next_writes(false))).await.unwrap();
 }
 

@@ -1,5 +1,7 @@
 // One device: one SDK, one database. Reports its state to the page around it and takes a few commands from there.
 
+// Before all else: it stands between the browser and all other code.
+import { freeze, thaw } from './hold.js';
 import { DEVICES, WALLETS, strategyNamed } from './cast.js';
 import { counterOf } from './causality.js';
 import { snippet, throttled } from './dom.js';
@@ -244,9 +246,10 @@ async function act(name, ...args) {
 addEventListener('message', async (event) => {
   if (event.origin !== location.origin || event.source !== parent) return;
   const { command, args = [] } = event.data ?? {};
-  if (command === 'freeze' || command === 'resume') {
-    // What a browser tells a page before it freezes it, and when it goes on.
-    document.dispatchEvent(new Event(command));
+  if (command === 'freeze') {
+    freeze(...args);
+  } else if (command === 'thaw') {
+    thaw(...args);
   } else if (command === 'names') {
     state.names = args[0];
     changed();

@@ -14,11 +14,13 @@ const ROLES = {
 
 export function createPanes({ host, opener, frames, announce }) {
   const panes = [1, 2].map(build);
-  const above = el('p', { class: 'pane-above', hidden: true });
+  const above = el('p', {});
+  const silently = el('input', { type: 'checkbox' });
+  const bar = el('div', { class: 'pane-bar', hidden: true }, above, el('label', {}, silently, 'Freeze without notice'));
   opener.addEventListener('click', () => {
     opener.hidden = true;
-    above.hidden = false;
-    host.before(above);
+    bar.hidden = false;
+    host.before(bar);
     host.append(...panes.map(({ article }) => article));
     for (const pane of panes) open(pane);
     update();
@@ -30,9 +32,9 @@ export function createPanes({ host, opener, frames, announce }) {
     const freeze = el('button', { type: 'button', class: 'secondary kill', onclick: () => (pane.isFrozen ? thaw(pane) : freezeNow(pane)) });
     const close = el('button', { type: 'button', class: 'secondary kill', onclick: () => (pane.iframe ? shut(pane) : open(pane)) });
     const screen = el('div', { class: 'screen' });
-    const head = el('header', { class: 'device-head' }, el('h3', { id: `pane-${number}` }, title), role, freeze, close);
+    const head = el('header', { class: 'device-head' }, el('h3', { id: `pane-${number}` }, title), el('div', { class: 'pane-state' }, role, freeze, close));
     const article = el('article', { class: 'device', 'data-wallet': device.wallet, 'data-pane': number, 'aria-labelledby': `pane-${number}` }, head, screen);
-    const pane = { title, article, role, freeze, close, screen, iframe: null, isFrozen: false, report: null };
+    const pane = { title, article, role, freeze, close, screen, iframe: null, isFrozen: false, hasNotice: true, report: null };
     return pane;
   }
 
@@ -50,28 +52,29 @@ export function createPanes({ host, opener, frames, announce }) {
   }
 
   function freezeNow(pane) {
-    tell(pane, 'freeze');
+    pane.hasNotice = !silently.checked;
+    tell(pane, 'freeze', pane.hasNotice);
     pane.isFrozen = true;
     pane.iframe.inert = true;
     render(pane);
-    announce(`${pane.title} is frozen.`);
+    announce(`${pane.title} is frozen${pane.hasNotice ? '' : ' without notice'}.`);
   }
 
   function thaw(pane) {
     pane.isFrozen = false;
     pane.iframe.inert = false;
-    tell(pane, 'resume');
+    tell(pane, 'thaw', pane.hasNotice);
     render(pane);
     announce(`${pane.title} goes on.`);
   }
 
-  function tell(pane, command) {
-    pane.iframe.contentWindow.postMessage({ command }, location.origin);
+  function tell(pane, command, ...args) {
+    pane.iframe.contentWindow.postMessage({ command, args }, location.origin);
   }
 
   function render(pane) {
     const { report, iframe, isFrozen } = pane;
-    const says = !iframe ? 'Closed' : isFrozen ? 'Frozen' : roleOf(report);
+    const says = !iframe ? 'Closed' : isFrozen ? `Frozen${pane.hasNotice ? '' : ' without notice'}` : roleOf(report);
     if (pane.role.textContent !== says) pane.role.textContent = says;
     pane.role.classList.toggle('is-owner', iframe !== null && !isFrozen && report?.role === 'owner');
     pane.article.classList.toggle('is-frozen', isFrozen);

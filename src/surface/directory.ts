@@ -107,9 +107,9 @@ export class Directory {
    * Also rejects with STORAGE_ERROR where another tab keeps the database open for too long. The browser deletes it as soon as
    * that tab lets go; call it again to be told.
    */
-  async wipe(address: string): Promise<void> {
+  async wipe(address: string, deleteDatabase: (name: string) => Promise<unknown>): Promise<void> {
     const name = `${this.#name}/${address}`;
-    await patiently((isOver) => deleteData(name, isOver));
+    await patiently((isOver) => deleteData(name, isOver, deleteDatabase));
     await this.#run(async ({ wallets, state }) => {
       const last: unknown = await result(state.get(LAST));
       if (last === address) state.delete(LAST);
@@ -238,7 +238,7 @@ const otherVersion = (name: string): SyncError => new SyncError('STORAGE_VERSION
 const foreign = (name: string): SyncError => new SyncError('STORAGE_FOREIGN', `the database "${name}" is none of this SDK. It is left as it is: choose another databaseName`);
 
 /** Deletes a wallet's database, and nothing else that has its name. */
-async function deleteData(name: string, isOver: () => boolean): Promise<void> {
+async function deleteData(name: string, isOver: () => boolean, deleteDatabase: (name: string) => Promise<unknown>): Promise<void> {
   let isAbsent = false;
   const database = await open(name, (_, transaction) => {
     isAbsent = true;
@@ -253,10 +253,8 @@ async function deleteData(name: string, isOver: () => boolean): Promise<void> {
     // First: without the mark it is not looked for, and where the database is gone nobody would delete it.
     await deleteSpare(name);
     if (isOver()) throw late();
-    // Asked for while it is open: nobody can put another one in its place before.
-    const deleted = result(globalThis.indexedDB.deleteDatabase(name));
-    database.close();
-    await deleted;
+    // Asked for while it is open, so that nobody can put another one in its place before. It closes when it hears of it.
+    await deleteDatabase(name);
   } finally {
     database.close();
   }

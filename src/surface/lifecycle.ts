@@ -170,7 +170,7 @@ export class Lifecycle {
         await directory.forgetLast(account?.address);
         if (!wipe) return;
         if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
-        await directory.wipe(this.#last);
+        await directory.wipe(this.#last, async (name) => unwrap(adopt(await wasm.deleteDatabase(name))));
       });
     });
   }

@@ -94,14 +94,22 @@ test('two more tabs of a device go on when their owner is frozen or closed', { t
   // The first one goes, one of the others owns.
   await page.getByRole('button', { name: 'Kill Alice’s laptop' }).click();
   const owner = page.locator('[data-pane]', { has: page.getByText('Owns storage and connection') });
-  await owner.waitFor({ timeout: 20_000 });
-  const number = Number(await owner.getAttribute('data-pane'));
-  await pane(number).getByRole('button', { name: /^Freeze/ }).click();
-  await pane(3 - number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
-  await say(inside(3 - number), 'while the other is frozen');
-  await device('bob-phone').getByText('while the other is frozen', { exact: true }).waitFor({ timeout: 20_000 });
-  await pane(number).getByRole('button', { name: /^Thaw/ }).click();
-  await inside(number).getByText('while the other is frozen', { exact: true }).waitFor({ timeout: 20_000 });
+  const silently = page.getByLabel('Freeze without notice');
+  let number;
+  for (const notice of ['with notice', 'without notice']) {
+    await owner.waitFor({ timeout: 20_000 });
+    number = Number(await owner.getAttribute('data-pane'));
+    await silently.setChecked(notice === 'without notice');
+    await pane(number).getByRole('button', { name: /^Freeze/ }).click();
+    await pane(3 - number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
+    const text = `while the other is frozen ${notice}`;
+    await say(inside(3 - number), text);
+    await device('bob-phone').getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+    await inside(3 - number).getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+    assert.equal(await inside(number).getByText(text, { exact: true }).count(), 0);
+    await pane(number).getByRole('button', { name: /^Thaw/ }).click();
+    await inside(number).getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+  }
   await pane(3 - number).getByRole('button', { name: /^Close/ }).click();
   await pane(number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
   assert.deepEqual(complaints, []);

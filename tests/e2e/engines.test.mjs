@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { engines, launch } from './harness/engines.mjs';
-import { converge, texts } from './harness/lists.mjs';
+import { startGate } from './harness/gate.mjs';
+import { agree, converge, idsOf, texts } from './harness/lists.mjs';
+import { PlainDevice } from './harness/plain-device.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { TabDevice } from './harness/tab-device.mjs';
 import { until, within } from './harness/wait.mjs';
@@ -180,18 +182,41 @@ for (const engine of engines) {
       assert.deepEqual(list.map(({ id }) => id), ids);
     });
 
-    test('a second tab of the profile takes over from one that is killed (I2, I3)', limit, async (t) => {
-      const { device, make } = cast(t);
-      const bob = await device('bob');
-      const alice = await device('alice', { offline: true });
-      const ids = await alice.sendAtOnce(texts('message', 100));
-      const second = make('alice', { name: alice.name });
-      const opened = second.open();
-      await until('it waits for the profile', () => second.page?.evaluate(async () => (await navigator.locks.query()).pending.length > 0));
-      await alice.crash();
-      await opened;
-      await deliveredOnce(second, bob, ids);
-    });
+    const endings = {
+      'is closed': (owner) => owner.close(),
+      'crashes': (owner) => owner.crash(),
+      'is stopped': (owner) => owner.page.freeze(),
+    };
+    // Those of Chromium are in tabs.test.mjs.
+    for (const [how, end] of engine === 'chromium' ? [] : Object.entries(endings)) {
+      test(`when the owner ${how}, a follower's calls are done once (I2, I3, I23)`, limit, async (t) => {
+        const { device } = cast(t);
+        const bob = await device('bob');
+        const first = await device('alice', { joins: true });
+        const second = await device('alice', { joins: true, name: first.name });
+        // All windows of WebKitGTK are seen: who came first owns. In a browser with tabs the last one is seen, and is given way to.
+        const [owner, follower] = engine === 'webkit' ? [first, second] : [second, first];
+        await owner.becomes('owner');
+        await follower.becomes('follower');
+        const ids = await follower.sendAtOnce(texts('before', 20));
+        await agree([owner, follower], bob, ids);
+        const isStopped = how === 'is stopped';
+        if (isStopped) {
+          await end(owner);
+          await follower.page.show();
+        }
+        await follower.begin(texts('meanwhile', 50));
+        if (!isStopped) await end(owner);
+        ids.push(...(await follower.sendings()));
+        await follower.becomes('owner');
+        const list = await agree([follower], bob, ids);
+        assert.deepEqual(idsOf(list), ids, 'in the order of the calls');
+        if (!isStopped) return;
+        await owner.page.thaw();
+        ids.push(...(await owner.send('after')));
+        await agree([owner, follower], bob, ids);
+      });
+    }
 
     test('catching up on 1,000 messages gives the same list (I26)', limit, async (t) => {
       const { device } = cast(t);
@@ -244,6 +269,64 @@ for (const engine of engines) {
       for (const each of both) await until(`${each.name} shows the resolution`, async () => (await shown(each)).text === 'from both');
     });
 
+    test('an owner stopped at any point of a commit writes all or nothing (P22, I23)', limit, async (t) => {
+      const gate = await startGate(relay.port);
+      t.after(() => gate.close());
+      const { device, make } = cast(t);
+      const places = [];
+      for (;;) {
+        const options = { wire: gate, offline: true, without: ['locks', 'channel'], name: `fence-${places.length}-${t.name}` };
+        const owner = await device('alice', options);
+        await owner.send('before');
+        const thief = make('alice', options);
+        await thief.load();
+        await owner.page.evaluate(stopAt, places.length, owner.database);
+        assert.equal(await gate.next(), 'ready');
+        gate.open();
+        const place = await gate.next();
+        if (place === 'over') break;
+        places.push(place);
+        // Its code stands still; but Firefox goes on with other things meanwhile.
+        if (engine === 'firefox') await owner.page.freeze();
+        const taken = thief.start().then(() => thief.send('from the other'));
+        taken.catch(() => {});
+        if (keepsNobody(place)) await within(`the other writes while one stands ${place}`, taken);
+        if (engine === 'firefox') await owner.page.thaw();
+        gate.open();
+        await taken;
+        const { end, code } = await until('its call is answered', () => owner.page.evaluate('globalThis.stopped'));
+        assert.equal(code, undefined, 'it is the owner again in the end, because nobody is to know of the other');
+        await thief.reload();
+        const list = (await thief.list()).map(({ text }) => text);
+        const isFenced = place === 'before the transaction';
+        assert.equal(end, isFenced ? 'abort' : 'complete', place);
+        assert.deepEqual(list, isFenced ? ['before', 'from the other', 'stopped'] : ['before', 'stopped', 'from the other'], place);
+        for (const { page } of [owner, thief]) await page.close();
+      }
+      gate.open();
+      t.diagnostic(places.join(', '));
+      assert.ok(places.length >= 5);
+    });
+
+    test('a browser that slept past the end of its connection catches up (F6)', limit, async (t) => {
+      const { device } = cast(t);
+      const alice = await device('alice');
+      const peer = new PlainDevice({ relay, sessionId: alice.sessionId, deviceId: 'peer', wallet: alice.peer.address });
+      t.after(() => peer.close());
+      peer.connect();
+      browser.suspend();
+      try {
+        await relay.kill();
+        await relay.start();
+        for (const text of texts('meanwhile', 20)) peer.write(text);
+        await until('the relay has them', () => peer.isConnected && peer.outbox.length === 0);
+      } finally {
+        browser.resume();
+      }
+      const list = await converge([alice], 20);
+      assert.deepEqual(await alice.heardHere(), idsOf(list));
+    });
+
     test('a tab that was frozen catches up when it is thawed (F6)', limit, async (t) => {
       const { device } = cast(t);
       const alice = await device('alice');
@@ -257,5 +340,55 @@ for (const engine of engines) {
       await converge([alice, bob], 21);
       assert.deepEqual(await alice.heardHere(), ids);
     });
+  });
+}
+
+/** Whether a page that stands there keeps the storage from nobody. */
+const keepsNobody = (place) => ['before the transaction', 'after commit()', 'before it hears that it is complete'].includes(place);
+
+/**
+ * In a page: makes a call, and stands at the gate at that point of its first transaction that writes to this database. Where there are
+ * not so many, the gate hears that it is over.
+ */
+function stopAt(place, database) {
+  let [passed, watched] = [0, null];
+  const ends = [];
+  const pass = (what) => {
+    passed += 1;
+    if (passed !== place + 1) return;
+    const gate = new XMLHttpRequest();
+    gate.open('GET', `/gate?${what}`, false);
+    gate.send();
+  };
+  const wrap = (prototype, method, around) => {
+    const original = prototype[method];
+    prototype[method] = function (...args) {
+      return around.call(this, () => original.apply(this, args), args);
+    };
+  };
+  wrap(IDBDatabase.prototype, 'transaction', function (begin, [, mode]) {
+    if (watched || this.name !== database || mode !== 'readwrite') return begin();
+    pass('before the transaction');
+    watched = begin();
+    watched.addEventListener('complete', () => pass('before it hears that it is complete'));
+    for (const end of ['complete', 'abort']) watched.addEventListener(end, () => ends.push(end));
+    return watched;
+  });
+  for (const method of ['add', 'put', 'delete']) {
+    wrap(IDBObjectStore.prototype, method, function (issue) {
+      if (this.transaction === watched) pass(`before ${method} in ${this.name}`);
+      return issue();
+    });
+  }
+  wrap(IDBTransaction.prototype, 'commit', function (commit) {
+    if (this !== watched) return commit();
+    pass('before commit()');
+    commit();
+    pass('after commit()');
+  });
+  void fetch('/gate?ready').then(async () => {
+    const { error } = await globalThis.device.call('sendMessage', globalThis.device.sessionId, 'stopped');
+    globalThis.stopped = { end: ends[0], code: error?.code };
+    if (passed <= place) void fetch('/gate?over');
   });
 }

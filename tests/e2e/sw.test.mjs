@@ -263,7 +263,7 @@ test('a tab that opens while the worker delivers takes over', { timeout: 180_000
 
 test('a tab with other options is not refused because of the worker', { timeout: 180_000 }, async (t) => {
   const { tab, peer, open } = await scene(t, { relay: relay.endpoint.replace('127.0.0.1', 'localhost') });
-  const ids = await leave(tab, texts('many', 4_000));
+  const ids = await leave(tab, texts('many', 9_000));
   await workers.sync(tab.scope);
   await until('Bob hears something', async () => (await peer.heardHere()).length > 0, 60_000);
   const again = await open();

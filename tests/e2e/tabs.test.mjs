@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { launch } from './harness/engines.mjs';
-import { converge, duplicates, texts } from './harness/lists.mjs';
+import { agree, converge, duplicates, idsOf, texts } from './harness/lists.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { TabDevice } from './harness/tab-device.mjs';
 import { until, within } from './harness/wait.mjs';
@@ -27,65 +27,9 @@ after(async () => {
   await relay?.stop();
 });
 
-class OneTab extends TabDevice {
-  /** `without`: what its browser has not got. */
-  constructor({ without = [], ownTransport = false, ...options }) {
-    super({ ...options, config: { ...options.config, ownTransport } });
-    this.without = without;
-  }
-
-  async start() {
-    await this.page.evaluate((without) => {
-      if (without.includes('locks')) Object.defineProperty(Navigator.prototype, 'locks', { value: undefined });
-      if (without.includes('channel')) delete globalThis.BroadcastChannel;
-    }, this.without);
-    await super.start();
-  }
-
-  role() {
-    return this.call('getTabRole');
-  }
-
-  becomes(role, deadlineMs) {
-    return until(`the tab is ${role}`, async () => (await this.role()) === role, deadlineMs).catch(async (error) => {
-      throw new Error(`${error.message}; it was ${JSON.stringify(await this.events('onTabChanged'))}`);
-    });
-  }
-
-  /** Sends all at once, and does not wait for it: `sent` does. */
-  begin(texts) {
-    return this.page.evaluate((texts) => {
-      globalThis.sending = globalThis.device.sendAtOnce(texts);
-      globalThis.sending.catch(() => {});
-    }, texts);
-  }
-
-  sendings() {
-    return this.page.evaluate('globalThis.sending');
-  }
-
-  /** From now on its freezing comes without notice, as in browsers that give none; but for the driver, which waits for it. */
-  freezesSilently() {
-    return this.page.evaluate(() => addEventListener('freeze', (event) => {
-      globalThis[Symbol.for('is frozen')] = true;
-      event.stopImmediatePropagation();
-    }, { capture: true }));
-  }
-
-  /** What its list shows. */
-  shown() {
-    return this.page.evaluate(() => {
-      const { sdk, sessionId } = globalThis.device;
-      globalThis.list ??= sdk.messages(sessionId, { limit: 1_000 });
-      globalThis.endList ??= globalThis.list.subscribe(() => {});
-      return globalThis.list.getSnapshot().items.map(({ id, text, status, sequenceNumber }) => ({ id, text, status, sequenceNumber }));
-    });
-  }
-}
-
 let cases = 0;
 
-/** Alice's device, of which `open` opens one more tab, and Bob's. */
+/** Alice's device, of which `another` makes one more tab and `open` opens it, and Bob's. */
 function scene(t) {
   cases += 1;
   const [alice, bob] = [newWallet(), newWallet()];
@@ -93,36 +37,22 @@ function scene(t) {
   t.after(async () => {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
-  const open = async (options) => {
-    const tab = new OneTab(options);
+  const make = (options) => {
+    const tab = new TabDevice(options);
     opened.push(tab);
+    return tab;
+  };
+  const open = async (tab) => {
     await tab.open();
     return tab;
   };
+  const name = `tabs-${cases}`;
+  const another = (more = {}) => make({ browser, relay, name, wallet: alice, peer: bob, joins: true, ...more });
   return {
-    open: (more = {}) => open({ browser, relay, name: `tabs-${cases}`, wallet: alice, peer: bob, joins: true, config: { retryDelayMs: 50 }, ...more }),
-    openPeer: () => open({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice }),
+    another,
+    open: (more) => open(another(more)),
+    openPeer: () => open(make({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice })),
   };
-}
-
-const idsOf = (list) => list.map(({ id }) => id);
-
-/** All have these messages and show the same, also in their live lists; each was heard once by Bob, in the order in which it was sent. */
-async function agree(tabs, peer, ids) {
-  const list = await converge([...tabs, peer], ids.length);
-  assert.deepEqual(idsOf(list).sort(), [...ids].sort());
-  assert.deepEqual(duplicates(await peer.heardHere()), []);
-  for (const tab of tabs) {
-    let shown;
-    await until('the list shows it', async () => {
-      shown = await tab.shown();
-      return shown.length === ids.length && shown.every(({ status }) => status === 'delivered');
-    }).catch((error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(shown?.slice(-5))} of ${shown?.length}`);
-    });
-    assert.deepEqual(idsOf(shown), idsOf(list));
-  }
-  return list;
 }
 
 test('a second tab has the same API, lists and events', { timeout: 60_000 }, async (t) => {
@@ -157,6 +87,36 @@ test('a second tab has the same API, lists and events', { timeout: 60_000 }, asy
   for (const [getter, ...args] of [['getActiveSessions'], ['getSyncStatus'], ['getDevices', first.sessionId], ['getSyncStats', first.sessionId], ['getInvitations']]) {
     assert.deepEqual(await second.call(getter, ...args), await first.call(getter, ...args), getter);
   }
+});
+
+test('a tab that is seen owns, also where its request for the lock comes late', { timeout: 60_000 }, async (t) => {
+  const { another, open } = scene(t);
+  const hidden = await open();
+  const seen = another();
+  await seen.load();
+  await seen.page.evaluate(() => {
+    const { request } = LockManager.prototype;
+    const { postMessage } = BroadcastChannel.prototype;
+    let late = null;
+    LockManager.prototype.request = function (name, options, granted) {
+      if (!name.startsWith('solconnect-sync:') || late?.isOver) return request.call(this, name, options, granted);
+      return new Promise((resolve, reject) => {
+        late = { isOver: false, begin: () => request.call(this, name, options, granted).then(resolve, reject) };
+      });
+    };
+    // By its answer to who owns again it has been given way to in vain: now the request is there.
+    BroadcastChannel.prototype.postMessage = async function (message) {
+      if (message.kind === 'seen' && message.to !== undefined && late && !late.isOver) {
+        late.isOver = true;
+        late.begin();
+        while ((await navigator.locks.query()).pending.length === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      postMessage.call(this, message);
+    };
+  });
+  await seen.start();
+  await seen.becomes('owner');
+  await hidden.becomes('follower');
 });
 
 test('five tabs that write at once show one list', { timeout: 120_000 }, async (t) => {
@@ -198,8 +158,9 @@ for (const [how, end] of Object.entries(endings)) {
     await follower.begin(texts('meanwhile', 100));
     await end(owner);
     const ids = [...before, ...(await follower.sendings())];
-    await follower.becomes('owner');
+    // One that is hidden notices a frozen owner by its own calls alone.
     ids.push(...(await follower.sendAtOnce(texts('after', 20))));
+    await follower.becomes('owner');
     const list = await agree([follower], peer, ids);
     assert.deepEqual(idsOf(list), ids);
     assert.deepEqual(await peer.heardHere(), ids);
@@ -219,28 +180,52 @@ for (const [how, end] of Object.entries(endings)) {
   });
 }
 
-test('a tab that is frozen while it reads keeps nobody waiting', { timeout: 120_000 }, async (t) => {
-  const { open } = scene(t);
-  const follower = await open();
-  const [id] = await follower.send('read all the time');
-  for (let count = 0; count < 5; count += 1) {
-    const owner = await open();
-    await owner.becomes('owner');
-    await owner.page.evaluate((id) => {
+for (const notice of ['', ' without notice']) {
+  test(`a tab that is frozen${notice} while it reads keeps nobody waiting`, { timeout: 120_000 }, async (t) => {
+    const { open } = scene(t);
+    const reader = await open();
+    // In batches of their own, which stand one after the other.
+    for (const text of texts('message', 10)) {
+      await reader.send(text);
+      await reader.call('syncMessages');
+    }
+    await reader.page.evaluate(() => {
+      // One that goes from record to record is frozen in the midst of that.
+      IDBCursor.prototype.continue = function () {
+        const { source } = this;
+        const hold = () => {
+          source.get('nothing').onsuccess = hold;
+        };
+        hold();
+        globalThis.isReading = true;
+      };
       const { sdk, sessionId } = globalThis.device;
       const read = async () => {
-        const { success } = await sdk.getStoredMessages(sessionId, 50);
-        if (!success || !(await sdk.getMessage(id)).success) await new Promise((resolve) => setTimeout(resolve, 5));
+        await sdk.getStoredMessages(sessionId, 50);
+        globalThis.isReading = true;
         void read();
       };
-      for (let reader = 0; reader < 4; reader += 1) void read();
-    }, id);
-    await owner.page.freeze();
-    await follower.page.show();
+      for (let count = 0; count < 4; count += 1) void read();
+    });
+    await until('it reads', () => reader.page.evaluate('globalThis.isReading'));
+    if (notice) await reader.freezesSilently();
+    // Nothing of ours, which would have the frozen tab give the database up.
+    const other = await browser.open(relay.url);
+    t.after(() => other.close());
+    await reader.page.freeze();
     // The browser itself ends what a frozen page reads, after a minute.
-    await within('a call is answered', follower.send(`while ${count} are frozen`), 20_000);
-  }
-});
+    await within('another page writes', other.evaluate(async (name) => {
+      const database = await new Promise((resolve) => {
+        indexedDB.open(name).onsuccess = ({ target }) => resolve(target.result);
+      });
+      const transaction = database.transaction('log', 'readwrite');
+      transaction.objectStore('log').delete('nothing');
+      await new Promise((resolve) => {
+        transaction.oncomplete = resolve;
+      });
+    }, reader.database), 20_000);
+  });
+}
 
 test('what is written while another tab keeps the storage waits, and is told to', { timeout: 120_000 }, async (t) => {
   const { open, openPeer } = scene(t);
@@ -379,7 +364,7 @@ test('a page that comes back finds out that it was logged out', { timeout: 60_00
 test('with a transport of its own each tab is enough for all', { timeout: 60_000 }, async (t) => {
   const { open, openPeer } = scene(t);
   const peer = await openPeer();
-  const [first, second] = [await open({ ownTransport: true }), await open({ ownTransport: true })];
+  const [first, second] = [await open({ config: { ownTransport: true } }), await open({ config: { ownTransport: true } })];
   await second.becomes('owner');
   const ids = await first.send('through the other tab');
   await agree([first, second], peer, ids);

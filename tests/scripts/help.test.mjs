@@ -30,6 +30,7 @@ const options = {
   'bench:first': ['--tries'],
   'bench:growth': ['--quick'],
   'bench:tabs': ['--tries'],
+  'bench:wake': ['--tries', '--asleep', '--hidden'],
   'pack:relay': ['--target', '--out'],
   docs: ['docs/api'],
 };

@@ -29,6 +29,8 @@ function make(database, version, stores, value = 'theirs') {
   return settled(request);
 }
 
+const deleteDatabase = (name) => settled(indexedDB.deleteDatabase(name));
+
 /** All that can be seen of a database. */
 async function contents(database) {
   const open = await settled(indexedDB.open(database));
@@ -67,7 +69,7 @@ describe('wallets that were used', () => {
     await directory().forgetLast();
     await directory().forgetLast();
     assert.equal(await directory().last(), null);
-    await directory().wipe(alice);
+    await directory().wipe(alice, deleteDatabase);
   });
 
   test('calls that overlap are done in their order', async () => {
@@ -94,8 +96,8 @@ describe('wallets that were used', () => {
     await directory().localWallet();
     await directory().remember(alice, 'provider');
     await assert.rejects(directory().remember(alice, () => {}), coded('STORAGE_ERROR'));
-    await directory().wipe(alice);
-    await assert.rejects(directory().wipe(bob), coded('STORAGE_FOREIGN'));
+    await directory().wipe(alice, deleteDatabase);
+    await assert.rejects(directory().wipe(bob, deleteDatabase), coded('STORAGE_FOREIGN'));
     assert.equal(open, 0);
   });
 
@@ -139,7 +141,7 @@ describe('the local wallet', () => {
   test('is another one after it was wiped', async () => {
     const first = await directory().localWallet();
     await directory().remember(first.address, 'local');
-    await directory().wipe(first.address);
+    await directory().wipe(first.address, deleteDatabase);
     assert.equal(await directory().last(), null);
     assert.notEqual((await directory().localWallet()).address, first.address);
   });
@@ -176,7 +178,7 @@ describe('what is not ours', () => {
       const holder = await make(name, version, stores, value);
       holder.onversionchange = () => assert.fail('it was asked to close');
       const before = await contents(name);
-      const calls = [(own) => own.last(), (own) => own.remember(alice, 'local'), (own) => own.forgetLast(), (own) => own.localWallet(), (own) => own.wipe(alice)];
+      const calls = [(own) => own.last(), (own) => own.remember(alice, 'local'), (own) => own.forgetLast(), (own) => own.localWallet(), (own) => own.wipe(alice, deleteDatabase)];
       for (const call of calls) await assert.rejects(call(directory()), coded(what.split(' ')[0]));
       assert.deepEqual(await contents(name), before);
       assert.deepEqual(await names(), [name]);
@@ -190,7 +192,7 @@ describe('what is not ours', () => {
     await directory().remember(alice, 'provider');
     const holder = await make(`${name}/${alice}`, 1, ['todos']);
     holder.onversionchange = () => assert.fail('it was asked to close');
-    await assert.rejects(directory().wipe(alice), coded('STORAGE_FOREIGN'));
+    await assert.rejects(directory().wipe(alice, deleteDatabase), coded('STORAGE_FOREIGN'));
     assert.deepEqual(await contents(`${name}/${alice}`), { version: 1, records: [['todos', ['theirs']]] });
     assert.deepEqual(await directory().last(), { address: alice, kind: 'provider' });
   });
@@ -213,17 +215,17 @@ describe('wiping', () => {
     await directory().remember(alice, 'provider');
     await directory().remember(bob, 'provider');
     for (const wallet of [alice, bob]) (await make(`${name}/${wallet}`, 4, engineStores)).close();
-    await directory().wipe(alice);
+    await directory().wipe(alice, deleteDatabase);
     assert.deepEqual(await names(), [name, `${name}/${bob}`].sort());
     assert.deepEqual([...marks.keys()], [`${name}/${bob}.stored`]);
     assert.deepEqual(await directory().last(), { address: bob, kind: 'provider' });
-    await directory().wipe(bob);
+    await directory().wipe(bob, deleteDatabase);
     assert.deepEqual(await directory().last(), null);
     assert.deepEqual(await contents(name), { version: 1, records: [['state', ['solconnect-sync directory 1']], ['wallets', []]] });
   });
 
   test('makes nothing of a wallet that is not there', async () => {
-    await directory().wipe(alice);
+    await directory().wipe(alice, deleteDatabase);
     assert.deepEqual(await names(), [name]);
   });
 
@@ -234,7 +236,7 @@ describe('wiping', () => {
     for (const storage of [{ value: undefined }, { value: null }, { get: refuse }, { value: { removeItem: refuse } }]) {
       put('localStorage', storage);
       (await make(`${name}/${alice}`, 4, engineStores)).close();
-      await directory().wipe(alice);
+      await directory().wipe(alice, deleteDatabase);
       assert.deepEqual(await names(), [name]);
     }
   });
@@ -242,7 +244,7 @@ describe('wiping', () => {
   test('asks tabs that hold the database open to close it', async () => {
     const holder = await make(`${name}/${alice}`, 4, engineStores);
     holder.onversionchange = () => holder.close();
-    await directory().wipe(alice);
+    await directory().wipe(alice, deleteDatabase);
     assert.deepEqual(await names(), [name]);
   });
 
@@ -250,7 +252,7 @@ describe('wiping', () => {
     const holder = await make(`${name}/${alice}`, 4, engineStores);
     await directory().remember(alice, 'provider');
     mock.timers.enable({ apis: ['setTimeout'] });
-    const failing = assert.rejects(directory().wipe(alice), coded('STORAGE_ERROR'));
+    const failing = assert.rejects(directory().wipe(alice, deleteDatabase), coded('STORAGE_ERROR'));
     for (let attempt = 1; attempt <= 2; attempt += 1) {
       for (let turns = 0; turns < 20; turns += 1) await turn();
       mock.timers.tick(5_000);
@@ -259,7 +261,7 @@ describe('wiping', () => {
     mock.timers.reset();
     assert.deepEqual(await names(), [name, `${name}/${alice}`]);
     holder.close();
-    await directory().wipe(alice);
+    await directory().wipe(alice, deleteDatabase);
     assert.deepEqual(await names(), [name]);
   });
 });
@@ -285,7 +287,7 @@ describe('IndexedDB that is not as it should be', () => {
   for (const [what, global] of Object.entries(cases)) {
     test(what, async () => {
       put('indexedDB', global);
-      const calls = [(own) => own.last(), (own) => own.remember(alice, 'local'), (own) => own.forgetLast(), (own) => own.localWallet(), (own) => own.wipe(alice)];
+      const calls = [(own) => own.last(), (own) => own.remember(alice, 'local'), (own) => own.forgetLast(), (own) => own.localWallet(), (own) => own.wipe(alice, deleteDatabase)];
       for (const call of calls) await assert.rejects(call(directory()), coded(what.split(' ')[0]));
     });
   }

@@ -19,6 +19,7 @@ pub mod message;
 #[cfg(feature = "relay")]
 pub mod relay;
 mod scalar;
+mod sorted;
 #[cfg(feature = "json")]
 mod surrogates;
 pub mod tab;

@@ -155,6 +155,9 @@ pub const CONNECT_TIMEOUT_MS: u64 = 8_000;
 /// A dead path shows no event at all, so this is what finds it.
 pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
 
+/// How long a peer may be silent before the relay ends its connection: two of its pings went by, whatever TCP believes (F6).
+pub const SILENCE_MS_MAX: u64 = 75_000;
+
 /// The longest wait between two attempts to connect or to store.
 pub const BACKOFF_MS_MAX: u64 = 60_000;
 

@@ -280,6 +280,26 @@ fn a_dead_path_is_found_by_silence_alone() {
 }
 
 #[test]
+fn eight_hours_of_sleep_are_caught_up_within_2_seconds() {
+    let mut world = healthy(3);
+    send(&mut world, 0, "before");
+    world.run_for(1_000);
+    // The path dies, which neither side is told, and the device runs nothing.
+    world.deaden(1);
+    let asleep = world.devices[1].client.take();
+    for hour in 0..8 {
+        (0..20).for_each(|place| drop(send(&mut world, 2 * (place % 2), &format!("hour {hour}, {place}"))));
+        world.run_for(60 * MINUTE_MS);
+    }
+    assert_eq!(world.devices[1].heard.len(), 1);
+    world.devices[1].client = asleep;
+    world.feed(1, Input::Timeout);
+    world.run_for(2_000);
+    assert_eq!(world.devices[1].heard.len(), 161);
+    assert!(shown(&world, 1) == shown(&world, 0));
+}
+
+#[test]
 fn a_sync_without_a_relay_fails_and_keeps_the_queue() {
     let mut world = healthy(1);
     world.feed(0, Input::SetOffline { offline: true });

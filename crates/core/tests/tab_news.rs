@@ -69,6 +69,25 @@ fn another_owner_has_everything_read_again() {
 }
 
 #[test]
+fn news_are_counted_anew_under_each_owner() {
+    let mut browser = Browser::with_tabs(3);
+    ["a", "b", "c"].iter().for_each(|news| browser.feed(1, Input::Told((*news).to_owned())));
+    browser.kill(1);
+    browser.done.clear();
+    ["d", "e"].iter().for_each(|news| browser.feed(2, Input::Told((*news).to_owned())));
+    let numbers = browser.done.iter().filter_map(|(id, action)| match action {
+        Action::Say(said) if (*id, said.kind) == (2, Kind::News) => Some(said.number),
+        _ => None,
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        (&browser.page(3).heard[..], browser.page(3).renewed),
+        (&["a", "b", "c", "d", "e"].map(String::from)[..], 2),
+        "none is missing"
+    );
+}
+
+#[test]
 fn an_owner_learns_who_follows_from_those_that_it_never_heard() {
     let mut browser = Browser::with_tabs(3);
     browser.kill(1);

@@ -11,7 +11,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload};
-use solconnect_sync_core::limits::FRAME_BYTES_MAX;
+use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SILENCE_MS_MAX};
 use solconnect_sync_core::relay::{ConnectionId, Input};
 use tokio::select;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,9 +23,6 @@ use crate::driver::{CLOSE_SERVICE_RESTART, Event, Goodbye, Outbox};
 
 /// How often the relay pings. Browsers answer by themselves, also for hidden and frozen pages.
 const PING_INTERVAL_MS: u64 = 30_000;
-
-/// A peer that let two pings pass in silence is gone, whatever TCP believes (F6).
-const SILENCE_MS_MAX: u64 = 75_000;
 
 /// How long a peer is not read after a ping, or another frame that says nothing: nobody needs more than a hundred a second,
 /// and a million would have all of a processor.

@@ -28,6 +28,26 @@ export async function converge(devices, count, deadlineMs = 30_000) {
   return first;
 }
 
+export const idsOf = (list) => list.map(({ id }) => id);
+
+/** All tabs (tab-device.mjs) and the peer have these messages and show the same, also in their live lists; each was heard once by the peer, in the order in which it was sent. */
+export async function agree(tabs, peer, ids) {
+  const list = await converge([...tabs, peer], ids.length);
+  assert.deepEqual(idsOf(list).sort(), [...ids].sort());
+  assert.deepEqual(duplicates(await peer.heardHere()), []);
+  for (const tab of tabs) {
+    let shown;
+    await until('the list shows it', async () => {
+      shown = await tab.shown();
+      return shown.length === ids.length && shown.every(({ status }) => status === 'delivered');
+    }).catch((error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(shown?.slice(-5))} of ${shown?.length}`);
+    });
+    assert.deepEqual(idsOf(shown), idsOf(list));
+  }
+  return list;
+}
+
 export function duplicates(ids) {
   const seen = new Set();
   return ids.filter((id) => seen.size === seen.add(id).size);

@@ -35,6 +35,11 @@ class Wire {
     for (const gate of Object.values(this.#gates)) gate.release();
   }
 
+  /** From now on nothing comes through the connections that are open, and neither end is told. New ones pass. */
+  deaden() {
+    for (const socket of this.#sockets) socket.removeAllListeners('data').removeAllListeners('close').resume();
+  }
+
   /** Cuts every connection and forgets what was held back. New ones pass. */
   cut() {
     for (const gate of Object.values(this.#gates)) gate.forget();

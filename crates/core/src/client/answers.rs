@@ -7,11 +7,11 @@
 use super::Client;
 use super::api::{CallKey, DeliveryReceipt, Input, Reply, SessionView, Write};
 use super::session::Session;
-use super::sorted::Sorted;
 use super::transaction::Transaction;
 use crate::error::SyncError;
 use crate::ids::SessionId;
 use crate::limits::CALLS_MAX;
+use crate::sorted::Sorted;
 
 /// The answer to a keyed call that changed what is stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -74,12 +74,22 @@ impl Client {
     }
 
     /// The page is seen again or the network is said to be back: an open path must prove itself (B17, B20), a waiting
-    /// attempt is made.
+    /// attempt is made. One that the relay has ended in a long sleep is made anew at once.
     pub(super) fn awake(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.link.has_slept(now, &self.config) {
+            return self.renew(now, actions);
+        }
         self.link.hurry(now);
         if self.link.may_ask() {
             self.send_heartbeat(now, actions);
         }
+    }
+
+    /// The page slept: the present socket is given up, and another one made at once.
+    pub(super) fn renew(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.drop_connection(now, "nothing was heard for longer than the relay waits", actions);
+        self.link.hurry(now);
+        self.link.connect(now, actions);
     }
 
     /// Sends a heartbeat. Sessions take turns, because the answer also tells whether one missed something.
@@ -101,6 +111,7 @@ impl Client {
         match self.link.due(now, &self.config) {
             Some(Due::Connect) => self.link.connect(now, actions),
             Some(Due::GiveUp(reason)) => self.drop_connection(now, reason, actions),
+            Some(Due::Renew) => self.renew(now, actions),
             Some(Due::Heartbeat) => self.send_heartbeat(now, actions),
             None => {}
         }

@@ -6,7 +6,6 @@
 use super::Client;
 use super::api::{Action, Change, Event, InvitationView, Reply, Write};
 use super::records::{Answer, InvitationRecord};
-use super::sorted::Sorted;
 use super::transaction::Transaction;
 use crate::backoff::delay_ms;
 use crate::error::{ErrorCode, SyncError};
@@ -14,6 +13,7 @@ use crate::frame::{Body, ErrorBody, Frame, Head, ListedSession, PROTOCOL_VERSION
 use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
 use crate::limits::{INVITATIONS_MAX, SESSION_LISTS_MAX, SESSIONS_MAX};
 use crate::message::Stamp;
+use crate::sorted::Sorted;
 use crate::time::Now;
 
 /// The invitations of a database, and what is under way to hear of more.

@@ -4,7 +4,7 @@ use super::ClientConfig;
 use super::api::{Action, ConnectionState, Event, Generation};
 use crate::backoff::delay_ms;
 use crate::error::ErrorCode;
-use crate::limits::{ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS};
+use crate::limits::{ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, SILENCE_MS_MAX};
 use crate::time::Now;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ enum Phase {
         deadline_ms: u64,
     },
     Open {
-        heard_ms: u64,
+        heard: Now,
         /// A heartbeat was sent and nothing was heard since.
         asked_ms: Option<u64>,
     },
@@ -41,6 +41,8 @@ pub(super) enum Due {
     Heartbeat,
     /// The socket is given up, and why.
     GiveUp(&'static str),
+    /// The page slept: the socket is given up, and another one made at once, because nobody did anything wrong.
+    Renew,
 }
 
 impl Link {
@@ -92,7 +94,7 @@ impl Link {
     pub fn opened(&mut self, now: Now, generation: Generation) -> bool {
         let expected = generation == self.generation && matches!(self.phase, Phase::Connecting { .. });
         if expected {
-            self.phase = Phase::Open { heard_ms: now.monotonic_ms, asked_ms: None };
+            self.phase = Phase::Open { heard: now, asked_ms: None };
         }
         expected
     }
@@ -102,7 +104,7 @@ impl Link {
         if !self.is_current(generation) {
             return false;
         }
-        self.phase = Phase::Open { heard_ms: now.monotonic_ms, asked_ms: None };
+        self.phase = Phase::Open { heard: now, asked_ms: None };
         true
     }
 
@@ -148,6 +150,14 @@ impl Link {
         }
     }
 
+    /// Whether the page slept for so long that the relay has ended the connection, and nothing came of that: asking would only
+    /// cost the wait for an answer. By either clock: some browsers stop the monotonic one while the machine sleeps.
+    pub fn has_slept(&self, now: Now, config: &ClientConfig) -> bool {
+        let Phase::Open { heard, .. } = self.phase else { return false };
+        let silent_ms = now.monotonic_ms.saturating_sub(heard.monotonic_ms).max(now.wall_ms.saturating_sub(heard.wall_ms));
+        silent_ms >= config.heartbeat_interval_ms + SILENCE_MS_MAX
+    }
+
     /// Whether it is open and no heartbeat is on its way.
     pub fn may_ask(&self) -> bool {
         matches!(self.phase, Phase::Open { asked_ms: None, .. })
@@ -183,7 +193,7 @@ impl Link {
             Phase::Waiting { until_ms } => Some(until_ms),
             Phase::Connecting { deadline_ms } => Some(deadline_ms),
             Phase::Open { asked_ms: Some(asked_ms), .. } => Some(asked_ms + ANSWER_TIMEOUT_MS),
-            Phase::Open { heard_ms, asked_ms: None } => Some(heard_ms + config.heartbeat_interval_ms),
+            Phase::Open { heard, asked_ms: None } => Some(heard.monotonic_ms + config.heartbeat_interval_ms),
         }
     }
 
@@ -194,6 +204,7 @@ impl Link {
             Phase::Idle => None,
             Phase::Waiting { .. } => Some(Due::Connect),
             Phase::Connecting { .. } => Some(Due::GiveUp("the relay did not open the connection in time")),
+            Phase::Open { .. } if self.has_slept(now, config) => Some(Due::Renew),
             Phase::Open { asked_ms: Some(_), .. } => Some(Due::GiveUp("the relay did not answer a heartbeat in time")),
             Phase::Open { asked_ms: None, .. } => Some(Due::Heartbeat),
         }

@@ -18,7 +18,6 @@ mod rebuild;
 mod records;
 mod session;
 mod sessions;
-mod sorted;
 mod sync_calls;
 mod transaction;
 
@@ -166,7 +165,10 @@ impl Client {
             Input::Connected { generation } => self.connected(now, generation, &mut actions),
             Input::Disconnected { generation, reason } => self.disconnected(now, generation, &reason, &mut actions),
             Input::Received { generation, frame } => {
-                if self.link.hear(now, generation) {
+                // What is heard first after a sleep may have come before it.
+                if self.link.is_current(generation) && self.link.has_slept(now, &self.config) {
+                    self.renew(now, &mut actions);
+                } else if self.link.hear(now, generation) {
                     self.take_turn(now, Input::Received { generation, frame }, &mut actions);
                 }
             }

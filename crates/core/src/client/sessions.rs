@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 
 use super::session::Session;
-use super::sorted::Sorted;
 use crate::ids::SessionId;
+use crate::sorted::Sorted;
 
 /// Walking through all sessions at every input would cost sessions times frames. So the earliest moment at which one may
 /// be due is kept, and lowered by every session that was handed out.

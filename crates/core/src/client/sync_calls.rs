@@ -1,8 +1,8 @@
 //! Calls that wait for the syncs of several sessions.
 
 use super::api::{Action, Reply, RequestId};
-use super::sorted::Sorted;
 use crate::error::SyncError;
+use crate::sorted::Sorted;
 
 /// What the syncs of a call that have ended came to. A call of one sync is not kept: the end of that answers it.
 #[derive(Default)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::api::{Action, Change, Event, Generation, Input, Reply, RequestId, Write};
 use super::context::change_of;
 use super::records::{NameRecord, OutboxRecord};
-use super::sorted::Sorted;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::BATCH_MESSAGES_MAX;
+use crate::sorted::Sorted;
 
 /// Collects the writes of many inputs. Every change of what is stored goes through one; what sessions make of it is their
 /// next state until it is on disk.

@@ -1,11 +1,9 @@
 //! The calls of this tab's application that are not answered yet.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Unbounded};
-
 use super::api::TabId;
 use crate::client::CallKey;
 use crate::limits::{CALLS_UNDER_WAY_MAX, CALLS_WAITING_MAX};
+use crate::sorted::Sorted;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -41,9 +39,9 @@ impl<P> Call<P> {
 
 /// See the module's description.
 pub struct Calls<P> {
-    calls: BTreeMap<u64, Call<P>>,
+    calls: Sorted<u64, Call<P>>,
     /// Those of them that have keys.
-    keyed: BTreeSet<u64>,
+    keyed: Sorted<u64, ()>,
     /// The highest number there was.
     last: u64,
     /// Up to here none waits, so that many calls do not cost a walk each.
@@ -70,7 +68,7 @@ impl<P> Outgoing<P> {
 
 impl<P: Clone> Calls<P> {
     pub fn new() -> Self {
-        Calls { calls: BTreeMap::new(), keyed: BTreeSet::new(), last: 0, passed_on: 0, sent_keyed: 0, running: 0 }
+        Calls { calls: Sorted::default(), keyed: Sorted::default(), last: 0, passed_on: 0, sent_keyed: 0, running: 0 }
     }
 
     /// Takes a call in; `false` where there are too many.
@@ -82,7 +80,7 @@ impl<P: Clone> Calls<P> {
         }
         self.calls.insert(call, Call { body, is_keyed, made_ms: now_ms, state: State::Waiting { was_sent: false } });
         if is_keyed {
-            self.keyed.insert(call);
+            self.keyed.insert(call, ());
         }
         true
     }
@@ -101,7 +99,7 @@ impl<P: Clone> Calls<P> {
     pub fn send_next(&mut self, claim: u64) -> Option<Outgoing<P>> {
         // What this tab's engine has not answered since it was stopped may be next.
         let number = self.next_waiting().filter(|_| self.running == 0)?;
-        let is_keyed = self.keyed.contains(&number);
+        let is_keyed = self.keyed.contains_key(&number);
         if is_keyed && self.sent_keyed >= CALLS_UNDER_WAY_MAX {
             return None;
         }
@@ -117,12 +115,12 @@ impl<P: Clone> Calls<P> {
     }
 
     fn next_waiting(&self) -> Option<u64> {
-        let behind = self.calls.range((Excluded(self.passed_on), Unbounded));
+        let behind = self.calls.after(&self.passed_on);
         behind.filter(|(_, call)| call.is_waiting()).map(|(number, _)| *number).next()
     }
 
     fn take(&mut self, number: u64, next: impl FnOnce(bool) -> State) -> Option<Outgoing<P>> {
-        let done_through = self.keyed.first().map_or(self.last, |first| first - 1);
+        let done_through = self.keyed.keys().next().map_or(self.last, |first| first - 1);
         let call = self.calls.get_mut(&number)?;
         let was_sent = call.state == State::Waiting { was_sent: true };
         call.state = next(was_sent);
@@ -145,7 +143,7 @@ impl<P: Clone> Calls<P> {
         let counts = self.calls.get(&call).is_some_and(|call| call.state == State::Sent { claim });
         if counts {
             self.calls.remove(&call);
-            self.sent_keyed -= usize::from(self.keyed.remove(&call));
+            self.sent_keyed -= usize::from(self.keyed.remove(&call).is_some());
         }
         counts
     }
@@ -205,7 +203,7 @@ impl<P: Clone> Calls<P> {
             }
             !leaves
         });
-        self.keyed.retain(|number| self.calls.contains_key(number));
+        self.keyed.retain(|number, ()| self.calls.contains_key(number));
         out
     }
 }

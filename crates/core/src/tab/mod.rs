@@ -11,12 +11,11 @@ mod lock;
 mod peers;
 mod time;
 
-use std::collections::BTreeMap;
-
 pub use crate::client::CallKey;
 pub use api::{Action, Input, Kind, Message, Role, TabConfig, TabId};
 
 use crate::error::{ErrorCode, SyncError};
+use crate::sorted::Sorted;
 use calls::{Calls, Outgoing};
 use peers::Peers;
 
@@ -74,7 +73,7 @@ pub struct Tab<P> {
     peers: Peers,
     calls: Calls<P>,
     /// The calls of other tabs that the engine has, and the claim that they came under.
-    runs: BTreeMap<(TabId, u64), u64>,
+    runs: Sorted<(TabId, u64), u64>,
     /// Since when there is no owner.
     ownerless_since_ms: u64,
     /// When the holder last showed life, or the wait for one began.
@@ -109,7 +108,7 @@ impl<P: Clone> Tab<P> {
             news: 0,
             peers: Peers::default(),
             calls: Calls::new(),
-            runs: BTreeMap::new(),
+            runs: Sorted::default(),
             ownerless_since_ms: 0,
             sign_ms: 0,
             asked_ms: None,

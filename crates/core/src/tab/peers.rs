@@ -1,9 +1,8 @@
 //! The other tabs that this one has heard of.
 
-use std::collections::BTreeMap;
-
 use super::api::{Kind, Message, TabId};
 use crate::limits::TABS_KNOWN_MAX;
+use crate::sorted::Sorted;
 
 struct Peer {
     protocol: u32,
@@ -19,7 +18,7 @@ struct Peer {
 /// See the module's description.
 #[derive(Default)]
 pub struct Peers {
-    peers: BTreeMap<TabId, Peer>,
+    peers: Sorted<TabId, Peer>,
     heard: u64,
 }
 
@@ -61,7 +60,7 @@ impl Peers {
 
     /// All are forgotten: what they are is heard again.
     pub fn clear(&mut self) {
-        self.peers.clear();
+        self.peers = Sorted::default();
     }
 
     /// The best tab that should own rather than one of these properties and that it has not given way to yet.

@@ -305,6 +305,11 @@ impl World {
         }
     }
 
+    /// From now on nothing comes through its connection, and nobody is told (F6).
+    pub fn deaden(&mut self, index: usize) {
+        self.half_open.extend(self.devices[index].link.map(|(connection, _)| connection));
+    }
+
     /// A suffix of what is under way is lost on both sides (F1).
     pub fn cut(&mut self, connection: u64) {
         let Some((index, life, generation)) = self.connections.remove(&connection) else {

@@ -86,7 +86,9 @@ class FirefoxTab extends Tab {
   async back() {
     const left = await this.evaluate('location.href');
     await this.#call('browsingContext.traverseHistory', { delta: -1 });
-    const isThere = () => this.evaluate(`location.href !== ${JSON.stringify(left)} && document.readyState === 'complete'`).catch(() => false);
+    // In between there may be an empty document, where the page gets another process.
+    const isElsewhere = `![${JSON.stringify(left)}, 'about:blank'].includes(location.href)`;
+    const isThere = () => this.evaluate(`${isElsewhere} && document.readyState === 'complete'`).catch(() => false);
     await until('the page before is there', isThere, 30_000);
   }
 

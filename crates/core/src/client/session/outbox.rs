@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 
 use crate::client::records::OutboxRecord;
-use crate::client::sorted::Sorted;
 use crate::entry::{Digest, Entry};
 use crate::ids::start_of;
 use crate::message::Kind;
+use crate::sorted::Sorted;
 
 /// A message that waits, and its digest, which the next one's follows.
 struct Queued {
