@@ -545,6 +545,16 @@ fn i4_a_refusal_has_the_reason_that_it_names() {
 }
 
 #[test]
+fn i4_a_refusal_is_about_one_message_of_its_name() {
+    let (one, two) = (entry(0, "d", 1, 0, "x"), named(entry(0, "d", 2, 0, "y"), &id_of("d", 1)));
+    let mut history = History::with_log(&[Entry { message: one.message.clone(), ..entry(1, "e", 1, 0, "") }]);
+    history.relay_is_sent(&one, digest_of(&one));
+    history.relay_hears(update(&two, [9; 32]));
+    history.relay_says(refusal(ErrorCode::AlreadyStored, None, Some(1)));
+    assert_eq!(history.broken(), None);
+}
+
+#[test]
 fn i4_a_name_is_taken_only_by_another_message() {
     for (names, broken) in [(["name", "name"], None), (["name", "other"], Some(4))] {
         let mut history = History::new();
