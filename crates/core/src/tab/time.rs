@@ -29,7 +29,7 @@ pub(super) const START_MS_MAX: u64 = 1_000;
 const CALL_WAIT_MS_MAX: u64 = 120_000;
 
 impl<P: Clone> Tab<P> {
-    /// When [`Input::Timeout`] is due; `None` while nothing waits for time.
+    /// When [`Input::Timeout`](super::Input::Timeout) is due; `None` while nothing waits for time.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         if !self.is_open || self.refusal.is_some() {
             return None;
