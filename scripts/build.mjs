@@ -14,7 +14,7 @@ import { relayTarget } from './tools.mjs';
 const pkg = join(root, 'pkg');
 const name = 'solconnect_sync';
 // What makes the package: it is made again when they change.
-const scripts = ['build.mjs', 'shrink.mjs', 'sweep.mjs'].map((script) => fileURLToPath(new URL(script, import.meta.url)));
+const scripts = ['build.mjs', 'order.mjs', 'shrink.mjs', 'sweep.mjs', 'wasm.mjs'].map((script) => fileURLToPath(new URL(script, import.meta.url)));
 
 // A rough life of four devices in one page takes 7 KiB of stack, deeply nested JSON 26 KiB. An overflow traps.
 const stackBytes = 128 * 1024;

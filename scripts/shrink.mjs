@@ -1,5 +1,6 @@
 // Makes the bound wasm small: optimized, and with short names between it and its JavaScript.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { nameInOrder } from './order.mjs';
 import { Problem, step } from './shell.mjs';
 
 // What rustc emits for wasm32-unknown-unknown. `--all-features` would let wasm-opt write what browsers refuse.
@@ -7,21 +8,23 @@ const features = ['bulk-memory', 'nontrapping-float-to-int', 'sign-ext', 'mutabl
   .map((feature) => `--enable-${feature}`);
 
 // Only a stack that is about to overflow reaches the first KiB of memory, so loads and stores may take up to as much of their
-// address as an offset. Functions whose names are alike stand beside each other, because they compress better there.
+// address as an offset. Zeros between data compress better than the addresses of what is between them.
 const passes = [
-  '--low-memory-unused', '-Oz', '--optimize-added-constants-propagate', '-Oz', '--flatten', '--rereloop', '-Oz', '-Oz', '--reorder-functions-by-name',
+  '--skip-pass=memory-packing', '--low-memory-unused', '-Oz', '--optimize-added-constants-propagate', '-Oz', '--flatten', '--rereloop', '-Oz', '-Oz',
   '--reorder-locals',
 ];
 
 /** Shrinks a wasm in place, and the generated JavaScript beside it. `options` are more of wasm-opt's. */
 export async function shrink(wasm, glue, ...options) {
   await step('wasm-opt', 'wasm-opt', [wasm, ...passes, ...features, ...options, '-o', wasm]);
+  // The names of what has some tell what it is.
+  if (!options.includes('-g')) nameInOrder(wasm);
   await shortenNames(wasm, glue, ...options);
 }
 
 /** Imports and exports have names with hashes in them, which do not compress: they get short ones, in both files. */
 async function shortenNames(path, glue, ...options) {
-  const short = ['--minify-imports-and-exports-and-modules', '--strip-producers', '--strip-target-features'];
+  const short = ['--reorder-functions-by-name', '--minify-imports-and-exports-and-modules', '--strip-producers', '--strip-target-features'];
   const renamed = JSON.parse(await step('short names', 'wasm-opt', [path, ...short, ...features, ...options, '-o', path]));
   const [imports, exports] = [new Map(renamed.imports.map(([, long, short]) => [long, short])), new Map(renamed.exports)];
   const [[module]] = renamed.imports;

@@ -6,8 +6,8 @@ import { commandLine } from './options.mjs';
 import { setup } from './setup.mjs';
 import { main, output, Problem, say } from './shell.mjs';
 
-/** What a page may load, in bytes of brotli: wasm and JavaScript. The aim is 125 KiB; this is what is reached, 30 KiB of it with tabs. */
-const BUDGET_BYTES = 201 * 1024;
+/** What a page may load, in bytes of brotli: wasm and JavaScript. The aim is 140 KiB; this is what is reached. */
+const BUDGET_BYTES = 177 * 1024;
 
 /** Fails above the budget. */
 export async function checkBudget() {

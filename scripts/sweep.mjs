@@ -1,9 +1,9 @@
 // Takes out of a linked wasm what only panics lead to.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Problem } from './shell.mjs';
+import { FUNCTION, Wasm } from './wasm.mjs';
 
-// Of symbols, exports and imports.
-const [FUNCTION, DATA] = [0, 1];
+// Of symbols.
+const [DATA, SECTION] = [1, 3];
 const [UNDEFINED, EXPLICIT_NAME] = [0x10, 0x40];
 
 // Relocations that name a type and no symbol, and those with an addend.
@@ -41,26 +41,16 @@ export function sweepPanics(from, to) {
 }
 
 /** A wasm with the linker's symbols and relocations. Ranges are places in its bytes. */
-class LinkedWasm {
+class LinkedWasm extends Wasm {
   /** The bodies, by the functions' numbers. */
   functions = new Map();
   /** The data of every symbol. */
   data = [];
   /** Where something is named, and what. */
   relocations = [];
-  #sections = [];
-  #at = 8;
 
   constructor(bytes) {
-    this.bytes = bytes;
-    while (this.#at < bytes.length) {
-      const header = this.#at;
-      const id = this.#byte();
-      const size = this.#number();
-      const [start, end] = [this.#at, this.#at + size];
-      this.#sections.push({ name: id === 0 ? this.#text() : id, header, content: this.#at, start, end });
-      this.#at = end;
-    }
+    super(bytes);
     this.#readFunctions();
     const symbols = this.#readSymbols();
     for (const name of ['reloc.CODE', 'reloc.DATA']) this.#readRelocations(name, symbols);
@@ -69,8 +59,8 @@ class LinkedWasm {
 
   /** What JavaScript calls. */
   exported() {
-    this.#enter(7);
-    const exports = this.#list(() => [this.#text(), this.#byte(), this.#number()]);
+    this.enter(7);
+    const exports = this.list(() => [this.text(), this.byte(), this.number()]);
     return exports.filter(([, kind, index]) => kind === FUNCTION && this.functions.has(index)).map(([, , index]) => this.functions.get(index));
   }
 
@@ -106,48 +96,37 @@ class LinkedWasm {
   }
 
   withoutRelocations() {
-    const kept = this.#sections.filter(({ name }) => !/^(linking$|reloc\.)/.test(name));
+    const kept = this.sections.filter(({ name }) => !/^(linking$|reloc\.)/.test(name));
     return Buffer.concat([this.bytes.subarray(0, 8), ...kept.map(({ header, end }) => this.bytes.subarray(header, end))]);
   }
 
   #readFunctions() {
-    this.#enter(1);
-    const resultsOfTypes = this.#list(() => {
-      this.#byte();
-      this.#list(() => this.#byte());
-      return this.#list(() => this.#byte());
+    this.enter(1);
+    const resultsOfTypes = this.list(() => {
+      this.byte();
+      this.list(() => this.byte());
+      return this.list(() => this.byte());
     });
-    this.#enter(2);
-    const imports = this.#list(() => {
-      this.#text();
-      this.#text();
-      if (this.#byte() !== FUNCTION) throw new Problem('The linked wasm imports something else than functions.');
-      return this.#number();
-    });
-    this.#enter(3);
-    const results = this.#list(() => resultsOfTypes[this.#number()]);
+    const imported = this.importedFunctions();
+    this.enter(3);
+    const results = this.list(() => resultsOfTypes[this.number()]);
     const names = this.#readNames();
-    this.#enter(10);
-    this.#list((place) => {
-      const size = this.#number();
-      const [start, end] = [this.#at, this.#at + size];
-      this.#at = end;
-      const index = imports.length + place;
-      const name = names.get(index) ?? '';
+    this.bodies().forEach((range, place) => {
+      const name = names.get(imported + place) ?? '';
       const isPanic = PANIC.test(name);
       const isDebug = DEBUG.test(name) && results[place][0] === I32;
-      this.functions.set(index, { start, end, isDebug, isCut: isPanic || isDebug });
+      this.functions.set(imported + place, { ...range, isDebug, isCut: isPanic || isDebug });
     });
   }
 
   #readNames() {
-    const { end } = this.#enter('name');
+    const { end } = this.enter('name');
     const names = new Map();
-    while (this.#at < end) {
-      const part = this.#byte();
-      const partEnd = this.#number() + this.#at;
-      if (part === 1) this.#list(() => names.set(this.#number(), this.#text()));
-      this.#at = partEnd;
+    while (this.at < end) {
+      const part = this.byte();
+      const partEnd = this.number() + this.at;
+      if (part === 1) this.list(() => names.set(this.number(), this.text()));
+      this.at = partEnd;
     }
     return names;
   }
@@ -155,86 +134,54 @@ class LinkedWasm {
   /** What each symbol stands for: a body, data, or nothing of both. */
   #readSymbols() {
     const segments = this.#readSegments();
-    const { end } = this.#enter('linking');
+    const { end } = this.enter('linking');
     // The version.
-    this.#number();
-    while (this.#at < end) {
-      const part = this.#byte();
-      const partEnd = this.#number() + this.#at;
-      if (part === 8) return this.#list(() => this.#readSymbol(segments));
-      this.#at = partEnd;
+    this.number();
+    while (this.at < end) {
+      const part = this.byte();
+      const partEnd = this.number() + this.at;
+      if (part === 8) return this.list(() => this.#readSymbol(segments));
+      this.at = partEnd;
     }
-    throw new Problem('The linked wasm has no symbols.');
+    throw new Error('the linked wasm has no symbols');
   }
 
   #readSymbol(segments) {
-    const [kind, flags] = [this.#byte(), this.#number()];
+    const [kind, flags] = [this.byte(), this.number()];
     if (kind === DATA) {
-      this.#text();
+      this.text();
       if (flags & UNDEFINED) return null;
-      const [segment, offset, size] = [this.#number(), this.#number(), this.#number()];
+      const [segment, offset, size] = [this.number(), this.number(), this.number()];
       const range = { start: segments[segment] + offset, end: segments[segment] + offset + size };
       this.data.push(range);
       return range;
     }
-    const index = this.#number();
+    const index = this.number();
     // Symbols of sections have no names.
-    if (kind !== 3 && (!(flags & UNDEFINED) || flags & EXPLICIT_NAME)) this.#text();
+    if (kind !== SECTION && (!(flags & UNDEFINED) || flags & EXPLICIT_NAME)) this.text();
     return kind === FUNCTION ? this.functions.get(index) ?? null : null;
   }
 
   /** Where each segment of the data begins. */
   #readSegments() {
-    this.#enter(11);
-    return this.#list(() => {
-      if (this.#number() !== 0) throw new Problem('The linked wasm has data that is not there from the start.');
+    this.enter(11);
+    return this.list(() => {
+      if (this.number() !== 0) throw new Error('the linked wasm has data that is not there from the start');
       // The address: a constant.
-      const [, , , size] = [this.#byte(), this.#number(), this.#byte(), this.#number()];
-      const start = this.#at;
-      this.#at += size;
+      const [, , , size] = [this.byte(), this.number(), this.byte(), this.number()];
+      const start = this.at;
+      this.at += size;
       return start;
     });
   }
 
   #readRelocations(name, symbols) {
-    this.#enter(name);
-    const { start } = this.#sections[this.#number()];
-    this.#list(() => {
-      const [kind, at, index] = [this.#byte(), start + this.#number(), this.#number()];
-      if (WITH_ADDEND.includes(kind)) this.#number();
+    this.enter(name);
+    const { start } = this.sections[this.number()];
+    this.list(() => {
+      const [kind, at, index] = [this.byte(), start + this.number(), this.number()];
+      if (WITH_ADDEND.includes(kind)) this.number();
       if (kind !== TYPE_INDEX) this.relocations.push({ at, target: symbols[index] });
     });
-  }
-
-  #enter(name) {
-    const section = this.#sections.find((other) => other.name === name);
-    if (!section) throw new Problem(`The linked wasm has no section ${name}.`);
-    this.#at = section.content;
-    return section;
-  }
-
-  #list(read) {
-    return Array.from({ length: this.#number() }, (_, place) => read(place));
-  }
-
-  #byte() {
-    return this.bytes[this.#at++];
-  }
-
-  /** Of signed ones only the length is of interest. */
-  #number() {
-    let [value, bits, byte] = [0, 1, 0];
-    do {
-      byte = this.#byte();
-      value += (byte & 0x7f) * bits;
-      bits *= 128;
-    } while (byte & 0x80);
-    return value;
-  }
-
-  #text() {
-    const size = this.#number();
-    this.#at += size;
-    return this.bytes.toString('utf8', this.#at - size, this.#at);
   }
 }

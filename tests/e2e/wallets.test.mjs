@@ -280,7 +280,11 @@ describe('the directory', { timeout: 60_000 }, () => {
     });
     const left = await tab.evaluate(async () => {
       await globalThis.surface.directory('wiped').remember('a', 'provider');
-      await globalThis.surface.directory('wiped').wipe('a');
+      await globalThis.surface.directory('wiped').wipe('a', (name) => new Promise((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(name);
+        request.onsuccess = resolve;
+        request.onerror = () => reject(request.error);
+      }));
       const names = (await indexedDB.databases()).map(({ name }) => name).filter((name) => name.startsWith('wiped'));
       return [names, localStorage.getItem('wiped/a.stored'), await globalThis.surface.directory('wiped').last()];
     });

@@ -119,6 +119,21 @@ fn a_wallet_that_accepted_is_told_no_more() {
 }
 
 #[test]
+fn who_takes_part_is_listed_so_though_the_journal_lost_it() {
+    let mut rooms = Rooms::new();
+    rooms.open(1);
+    rooms.say(1, &announce("a", ALICE, BOB));
+    rooms.say(1, &first_update("a", ALICE));
+    rooms.open(2);
+    rooms.say(2, &announce("b", BOB, ALICE));
+    rooms.journal.get_mut(&session()).unwrap().members.get_mut(BOB).unwrap().joined = false;
+    assert_eq!(listed(&arrive(&mut rooms, 3, BOB)), [(ALICE.to_owned(), 1, true)]);
+    let mut digest = first_digest(&session(), "b");
+    rooms.say(2, &next_update("b", BOB, 1, &mut digest));
+    assert_eq!(told(&mut rooms, 3), [], "as a session that it takes part in");
+}
+
+#[test]
 fn later_messages_are_told_to_who_takes_no_part() {
     let mut rooms = Rooms::new();
     arrive(&mut rooms, 1, BOB);

@@ -98,6 +98,8 @@ pub(crate) struct TabView {
     pub is_abandoned: bool,
     /// The database is another tab's, or gone.
     pub lost_store: Option<LostStore>,
+    /// What it may have told of before its database was deleted, by session: it is not told again.
+    pub heard_before: BTreeMap<SessionId, u64>,
     /// It has told that the relay was set back, or that its log is another one.
     pub rolled_back: bool,
     /// Messages that a void has taken the place of since the last commit, and those that were said to have failed.
@@ -124,12 +126,22 @@ pub(crate) struct TabView {
     pub whole: BTreeSet<SessionId>,
 }
 
-/// What a tab had stored when it lost its database. It shows this from then on, because it can store nothing more.
+/// What a tab had stored when it lost its database. It shows this until it has made the database anew, if it does.
 #[derive(Clone, Copy)]
 pub(crate) struct LostStore {
     pub unsent_count: u64,
-    /// The database was deleted, and was not only claimed by another tab.
-    pub deleted: bool,
+    pub loss: Loss,
+}
+
+/// How a tab lost its database.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// It was deleted, and the tab has in memory what was in it.
+    Remembered,
+    /// It was deleted, and the tab is not the one that makes it anew.
+    Deleted,
+    /// Another tab has claimed it.
+    Claimed,
 }
 
 pub(crate) struct Sync {
@@ -249,11 +261,19 @@ pub enum Mark {
     CallRepeated,
     /// A tab tried to write after another had claimed its database.
     Fenced,
+    /// A database that was deleted was made anew of what its tab had in memory, with unsent messages.
+    MadeAnew,
+    /// It was made anew by a tab that had been asleep, and not by the one that owned it.
+    MadeAnewByAnother,
+    /// A database that was gone was begun with the second copy of its outbox.
+    Copied,
+    /// It could not be made anew, and the application was told of messages that nobody keeps.
+    ToldLost,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 12] = [
+    pub const ALL: [Mark; 16] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -266,6 +286,10 @@ impl Mark {
         Mark::Declined,
         Mark::CallRepeated,
         Mark::Fenced,
+        Mark::MadeAnew,
+        Mark::MadeAnewByAnother,
+        Mark::Copied,
+        Mark::ToldLost,
     ];
 
     /// For people.
@@ -283,6 +307,10 @@ impl Mark {
             Mark::Declined => "invitations that were declined, or whose wallets were blocked",
             Mark::CallRepeated => "calls that were given to another owner again",
             Mark::Fenced => "commits that came after another claim",
+            Mark::MadeAnew => "databases with unsent messages that were deleted and made anew",
+            Mark::MadeAnewByAnother => "databases that were deleted and made anew by a tab that had been asleep",
+            Mark::Copied => "databases that were gone and begun with the second copy of their outbox",
+            Mark::ToldLost => "losses of messages that were told",
         }
     }
 }

@@ -103,6 +103,8 @@ pub struct ClientDisk {
     /// Its number. A database that was made anew begins with lower ones than the one before, which open pages remember.
     claim: u64,
     is_made_anew: bool,
+    /// What was stored when it was deleted; `None` while it is there.
+    lost: Option<State>,
     /// The numbers of the unsent messages, and whether those survive a power cut.
     unsent: BTreeMap<u64, bool>,
     unsent_count: u64,
@@ -125,8 +127,9 @@ impl ClientDisk {
         self.state.records.snapshot()
     }
 
-    /// The last claim is a tab's, under a number above this one and above all others.
+    /// The last claim is a tab's, under a number above this one and above all others. A database that is not there is made.
     pub fn claim_above(&mut self, tab: TabId, above: u64) {
+        self.lost = None;
         let first = if self.is_made_anew { 0 } else { FIRST_CLAIM };
         (self.owner, self.claim) = (tab, self.claim.max(above).max(first) + 1);
     }
@@ -145,8 +148,12 @@ impl ClientDisk {
     /// it. `fails` is a fault of the disk, with which nothing of it is stored.
     ///
     /// # Errors
-    /// `PROFILE_IN_USE` where another tab has claimed it since, the fault, and what cannot be read back.
+    /// `STORAGE_LOST` where it was deleted, `PROFILE_IN_USE` where another tab has claimed it since, the fault, and what cannot be
+    /// read back.
     pub fn write(&mut self, tab: TabId, commit: Rc<Commit>, fails: Option<ErrorCode>) -> Result<(), SyncError> {
+        if self.lost.is_some() {
+            return Err(SyncError::new(fails.unwrap_or(ErrorCode::StorageLost), "the database is gone"));
+        }
         if tab != self.owner {
             return Err(SyncError::new(ErrorCode::ProfileInUse, "another tab has claimed the database"));
         }
@@ -224,7 +231,13 @@ impl ClientDisk {
 
     /// The database is deleted under whoever has it open: nothing is left, and nobody owns what is not there.
     pub fn delete(&mut self) {
-        *self = ClientDisk { is_made_anew: true, ..ClientDisk::default() };
+        let lost = self.lost.take().unwrap_or_else(|| std::mem::take(&mut self.state));
+        *self = ClientDisk { is_made_anew: true, lost: Some(lost), ..ClientDisk::default() };
+    }
+
+    /// What was stored when it was deleted; `None` while it is there.
+    pub fn lost(&self) -> Option<&State> {
+        self.lost.as_ref()
     }
 
     /// Only the first so many commits are left.

@@ -6,15 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Commit, Event, Input, Reply};
+use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Commit, Event, Input, OutboxRecord, Reply, SpareRecord, Write};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Encoding, Payload};
+use solconnect_sync_core::ids::SessionId;
 use solconnect_sync_core::tab;
 use solconnect_sync_core::time::Now;
 
-use crate::checker::Mark;
+use crate::checker::{Loss, Mark};
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
+use crate::ledger::number_of;
 use crate::lines::{brief, describe, writes};
 use crate::list::{Lists, Update};
 use crate::network::{ConnectionId, Parcel, Peer, Side};
@@ -50,6 +53,14 @@ pub struct Profile {
     pub opening: bool,
     /// Its user begins no session: it has those that others begin with it, and that it accepts.
     pub shy: bool,
+    /// The tab that has in memory what was in the database that was deleted.
+    pub remembered_by: Option<TabId>,
+    /// The unsent messages of those that it has.
+    remembered: Vec<Entry>,
+    /// So many attempts to make that anew will fail.
+    refusals: u32,
+    /// The second copy of its outbox, which is kept elsewhere.
+    spare: BTreeMap<(SessionId, u64), SpareRecord>,
 }
 
 /// A tab.
@@ -72,6 +83,9 @@ pub struct Tab {
     /// Where its monotonic clock begins.
     origin_ms: u64,
     commit_waits: bool,
+    /// What is stored of which it has not heard.
+    stored: Option<Rc<Commit>>,
+    claim: u64,
     /// What its application keeps of its sessions.
     pub lists: Lists,
 }
@@ -92,13 +106,17 @@ impl World {
             offline: false,
             opening: false,
             shy: false,
+            remembered_by: None,
+            remembered: Vec::new(),
+            refusals: 0,
+            spare: BTreeMap::new(),
         })
     }
 
     /// A copy of a profile, as it is on the disk now (F41).
     pub fn copy_profile(&mut self, source: ProfileId) -> ProfileId {
         let no_locks = self.ctx.strikes(Fault::NoLocks);
-        let Profile { wallet, ref peers, ref disk, ref config, shy, .. } = self.profiles[source];
+        let Profile { wallet, ref peers, ref disk, ref config, shy, ref spare, .. } = self.profiles[source];
         let copy = Profile {
             wallet,
             peers: peers.clone(),
@@ -110,6 +128,10 @@ impl World {
             offline: false,
             opening: false,
             shy,
+            remembered_by: None,
+            remembered: Vec::new(),
+            refusals: 0,
+            spare: spare.clone(),
         };
         self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
         self.push_profile(copy)
@@ -139,8 +161,11 @@ impl World {
                 self.store(tab, commit);
             }
         }
+        if self.profiles[profile].remembered_by.is_some() {
+            self.forget_database(profile);
+        }
         for tab in older {
-            self.checker.lost_store(tab, &self.profiles[profile].disk, false);
+            self.checker.lost_store(tab, &self.profiles[profile].disk, Loss::Claimed);
         }
         self.last_tab += 1;
     }
@@ -160,15 +185,29 @@ impl World {
         let seed = self.ctx.random.u64(..);
         let origin_ms = self.ctx.random.u64(0..1_000_000_000);
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
-        let Profile { disk, config, wallet, peers, offline, shy, tab, .. } = &mut self.profiles[profile];
+        let Profile { disk, config, wallet, peers, offline, shy, tab, spare, remembered_by, remembered, .. } = &mut self.profiles[profile];
         disk.claim_above(id, above);
         let claim = disk.last_claim();
         let mut snapshot = disk.snapshot();
+        let (is_new, outbox) = (snapshot.device.is_none(), snapshot.outbox.clone());
+        if is_new {
+            snapshot.spare = spare.values().cloned().collect();
+        }
         snapshot.entropy = self.sign_in.entropy(&mut self.ctx.random);
         let client = Client::new(self.sign_in.config(config.clone()), snapshot, seed);
+        if !is_new {
+            // It may be behind, or of another life.
+            spare.clear();
+            outbox.iter().for_each(|record| copy_record(spare, &client, record));
+        }
+        if client.is_rebuilding() {
+            *remembered_by = Some(id);
+            *remembered = spare.values().flat_map(|record| record.outbox.entries.clone()).collect();
+        }
         let (wallet, peers, offline) = (*wallet, if *shy { Vec::new() } else { peers.clone() }, *offline);
         *tab = Some(id);
-        self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions());
+        let is_copied = client.is_rebuilding();
+        self.checker.tab_started(id, profile, &self.profiles[profile].disk, client.sync_status(), &client.stored_sessions(), is_copied);
         self.ctx.line(|| format!("tab {id} opens profile {profile} in page {page} with claim {claim}, device {}", client.device_id()));
         let lists = Lists::read(&client, self.profiles[profile].disk.state());
         let tab = Tab {
@@ -183,6 +222,8 @@ impl World {
             slow_timers,
             origin_ms,
             commit_waits: false,
+            stored: None,
+            claim,
             lists,
         };
         self.tabs.insert(id, tab);
@@ -230,6 +271,7 @@ impl World {
     fn forget_tab(&mut self, id: TabId) {
         let Some(tab) = self.tabs.remove(&id) else { return };
         self.checker.tab_ended(id);
+        self.forget_with(tab.profile, id);
         for (from, call) in tab.runs.into_values() {
             self.ran(tab.page, from, call, None);
         }
@@ -267,6 +309,7 @@ impl World {
             self.network.vanish(&mut self.ctx, connection, Side::Peer);
         }
         self.checker.tab_ended(id);
+        self.forget_with(tab.profile, id);
         let current = &mut self.profiles[tab.profile].tab;
         if *current == Some(id) {
             *current = None;
@@ -290,7 +333,7 @@ impl World {
         }
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("power cut at profile {profile}: {left} of {} commits", disk.commits()));
         disk.go_back(left);
-        self.checker.power_cut(profile, self.profiles[profile].disk.unsent());
+        self.checker.power_cut(profile, &self.kept(profile));
     }
 
     /// An older state of a profile is put back (F42), or nothing at all (F31).
@@ -299,36 +342,107 @@ impl World {
         let disk = &mut self.profiles[profile].disk;
         disk.go_back(left);
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || format!("profile {profile} goes back to commit {left}"));
-        self.checker.profile_set_back(profile, disk.unsent());
+        self.lose_copy(profile);
+        self.checker.profile_set_back(profile, &self.kept(profile));
     }
 
-    /// The database of a profile is deleted while its tabs run (F32): what they write from now on fails.
+    /// What kept a profile's database from being found may have met the second copy of its outbox too.
+    fn lose_copy(&mut self, profile: ProfileId) {
+        if self.ctx.random.u8(0..4) == 0 {
+            self.profiles[profile].spare.clear();
+        }
+    }
+
+    /// The numbers of the unsent messages that a profile begins with when it is opened next.
+    fn kept(&self, profile: ProfileId) -> BTreeMap<u64, bool> {
+        let Profile { disk, spare, .. } = &self.profiles[profile];
+        if disk.state().records.device.is_some() {
+            return disk.unsent().clone();
+        }
+        let entries = spare.values().flat_map(|record| &record.outbox.entries);
+        entries.filter_map(|entry| number_of(&entry.message.ciphertext)).map(|number| (number, true)).collect()
+    }
+
+    /// The database of a profile is deleted while its tabs run (F32). The one that owned it has all but the log in memory, and
+    /// makes it anew.
     pub fn delete_database(&mut self, profile: ProfileId) {
+        let owner = self.profiles[profile].remembered_by.unwrap_or(self.profiles[profile].disk.owner());
+        let remembers = |id: &TabId| self.tabs.get(id).is_some_and(|tab| tab.profile == profile && !tab.is_abandoned);
+        let owner = Some(owner).filter(remembers);
         let tabs: Vec<TabId> = self.tabs.iter().filter(|(_, tab)| tab.profile == profile).map(|(id, _)| *id).collect();
         for tab in tabs {
-            self.checker.lost_store(tab, &self.profiles[profile].disk, true);
+            let loss = if owner == Some(tab) { Loss::Remembered } else { Loss::Deleted };
+            self.checker.lost_store(tab, &self.profiles[profile].disk, loss);
         }
         self.ctx.line(|| format!("the database of profile {profile} is deleted"));
-        let disk = &mut self.profiles[profile].disk;
-        disk.delete();
-        for page in self.pages_of(profile) {
-            self.checker.forgot(&self.pages[&page].calls);
+        let Profile { disk, remembered_by, remembered, .. } = &mut self.profiles[profile];
+        if remembered_by.is_none() {
+            let state = disk.state();
+            *remembered = state.records.sessions.keys().flat_map(|id| state.unsent(id)).cloned().collect();
         }
-        let disk = &mut self.profiles[profile].disk;
-        self.checker.profile_set_back(profile, disk.unsent());
+        disk.delete();
+        self.lose_copy(profile);
+        self.profiles[profile].remembered_by = owner;
+        if self.ctx.strikes(Fault::NotMadeAnew) {
+            self.profiles[profile].refusals = self.ctx.random.u32(1..=8);
+        }
+        if owner.is_none() {
+            self.forget_database(profile);
+        }
         if self.ctx.random.bool() {
             self.tell_of_loss(profile);
         }
     }
 
-    /// The browser tells the tab whose database is gone.
+    /// A tab is gone: what it alone had in memory is gone with it.
+    fn forget_with(&mut self, profile: ProfileId, tab: TabId) {
+        if self.profiles[profile].remembered_by == Some(tab) {
+            self.forget_database(profile);
+        }
+    }
+
+    /// What was in a database that was deleted is in no memory either.
+    fn forget_database(&mut self, profile: ProfileId) {
+        self.profiles[profile].remembered_by = None;
+        for page in self.pages_of(profile) {
+            self.checker.forgot(&self.pages[&page].calls);
+        }
+        self.checker.profile_set_back(profile, &self.kept(profile));
+    }
+
+    /// The second copy of the outbox follows what a tab has stored.
+    fn copy_outbox(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        let Some(commit) = tab.stored.take() else { return };
+        let spare = &mut self.profiles[tab.profile].spare;
+        if commit.writes.iter().any(|write| matches!(write, Write::Device(_))) {
+            spare.clear();
+        }
+        for write in &commit.writes {
+            match write {
+                Write::Outbox(record) => copy_record(spare, &tab.client, record),
+                Write::DeleteOutbox { session_id, first, last } => {
+                    spare.retain(|(id, place), _| id != session_id || !(first..=last).contains(&place));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The browser tells those whose database is gone, or another's.
     pub fn tell_of_loss(&mut self, profile: ProfileId) {
-        let wait_ms = self.ctx.random.u64(0..5_000);
-        let Profile { tab: Some(id), disk, .. } = &self.profiles[profile] else { return };
-        if disk.owner() != *id
-            && let Some(tab) = self.tabs.get(id)
-        {
-            self.ctx.agenda.after(wait_ms, Happening::Page(tab.page, About::Engine(*id), tab::Input::Fenced));
+        let tabs = self.tabs.iter().filter(|(_, tab)| tab.profile == profile && !tab.is_abandoned);
+        let tabs: Vec<(TabId, PageId)> = tabs.map(|(id, tab)| (*id, tab.page)).collect();
+        for (id, page) in tabs {
+            // By then it has heard of commits that were stored before.
+            let wait_ms = self.ctx.random.u64(5..5_000);
+            let disk = &self.profiles[profile].disk;
+            if disk.lost().is_some() {
+                let error = SyncError::new(ErrorCode::StorageLost, "the database is gone");
+                self.ctx.agenda.after(wait_ms, Happening::Tab(id, Input::StorageLost { error }));
+            } else if disk.owner() != id {
+                self.ctx.agenda.after(wait_ms, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
+            }
         }
     }
 
@@ -360,6 +474,10 @@ impl World {
         let now = self.tab_now(&self.tabs[&id]);
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         let profile = tab.profile;
+        if matches!(input, Input::StorageLost { .. }) && self.profiles[profile].disk.lost().is_none() {
+            // It looks whether that is so, and it is there again.
+            return;
+        }
         let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if tab.is_abandoned {
             if knows {
@@ -385,6 +503,9 @@ impl World {
         request_of(&mut input).into_iter().for_each(|request| self.checker.fed(*request));
         let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
         let actions = tab.client.handle(now, input);
+        if fenced {
+            self.checker.fenced(id);
+        }
         for action in actions {
             if self.ctx.faults.active() && self.ctx.random.u32(0..6_000) == 0 {
                 self.ctx.faults.count(Fault::TabKilled);
@@ -393,11 +514,11 @@ impl World {
             }
             self.run_action(id, profile, action);
         }
-        if fenced {
-            self.checker.fenced(id);
-            if let Some(page) = self.tabs.get(&id).map(|tab| tab.page) {
-                self.ctx.agenda.after(0, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
-            }
+        if fenced && let Some(page) = self.tabs.get(&id).map(|tab| tab.page) {
+            self.ctx.agenda.after(0, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
+        }
+        if knows {
+            self.copy_outbox(id);
         }
         self.checker.handled(id, knows, &self.profiles[profile].disk);
         if self.tabs.get(&id).is_some_and(|tab| !tab.commit_waits) {
@@ -591,22 +712,38 @@ impl World {
         let Some(profile) = self.profile_of(id) else { return };
         let number = commit.id;
         let faults = [(Fault::QuotaAbort, ErrorCode::StorageFull), (Fault::StorageLost, ErrorCode::StorageError)];
-        let fails = faults.into_iter().find(|(fault, _)| self.ctx.strikes(*fault)).map(|(_, code)| code);
+        let mut fails = faults.into_iter().find(|(fault, _)| self.ctx.strikes(*fault)).map(|(_, code)| code);
         self.ctx.trace.line(self.ctx.agenda.now_ms(), || {
             format!("tab {id} commits {number}{}: {}", if commit.strict { " strictly" } else { "" }, writes(&commit))
         });
-        let before = self.checker.commit_begins(&commit.writes, &self.profiles[profile].disk);
+        let Profile { disk, remembered_by, remembered, .. } = &self.profiles[profile];
+        let is_anew = self.tabs.get(&id).is_some_and(|tab| tab.client.is_rebuilding());
+        // One that was asleep makes it anew before the one that owned it.
+        let is_stale = is_anew && *remembered_by != Some(id);
+        let remembered = is_anew.then(|| if is_stale { unsent_of(&commit).cloned().collect() } else { remembered.clone() });
+        let lost = disk.lost().filter(|_| is_anew && !is_stale);
+        let mut before = self.checker.commit_begins(&commit.writes, disk, remembered);
+        before.lost = lost.map(|lost| lost.records.clone());
         let commit = Rc::new(commit);
-        let disk = &mut self.profiles[profile].disk;
+        if self.profiles[profile].disk.lost().is_some() {
+            fails = self.make_anew(id, profile, &commit, fails);
+        }
+        let Profile { disk, remembered_by, .. } = &mut self.profiles[profile];
         let input = match disk.write(id, Rc::clone(&commit), fails) {
             Ok(()) => {
+                if is_anew {
+                    *remembered_by = None;
+                }
+                if let Some(tab) = self.tabs.get_mut(&id) {
+                    tab.stored = Some(Rc::clone(&commit));
+                }
                 self.checker.committed(id, profile, &commit.writes, &before, disk);
                 Input::Persisted { commit: number }
             }
             Err(error) => {
                 if error.code == ErrorCode::ProfileInUse {
                     self.checker.mark(Mark::Fenced);
-                } else if fails.is_none() {
+                } else if fails.is_none() && error.code != ErrorCode::StorageLost {
                     // It is the machine that is to blame: it wrote what cannot be read back.
                     return self.checker.violate(22, error.message);
                 }
@@ -615,6 +752,32 @@ impl World {
         };
         let wait_ms = self.ctx.random.u64(0..3);
         self.ctx.agenda.after(wait_ms, Happening::Tab(id, input));
+    }
+
+    /// The database is gone: a machine that makes it anew claims it with its commit. Gives what fails all the same.
+    fn make_anew(&mut self, id: TabId, profile: ProfileId, commit: &Commit, fails: Option<ErrorCode>) -> Option<ErrorCode> {
+        let tab = self.tabs.get(&id).filter(|tab| tab.client.is_rebuilding())?;
+        let Profile { disk, remembered_by, refusals, .. } = &mut self.profiles[profile];
+        if *refusals > 0 && self.ctx.faults.active() {
+            *refusals -= 1;
+            return Some(ErrorCode::StorageFull);
+        }
+        if fails.is_some() {
+            return fails;
+        }
+        if *remembered_by != Some(id) {
+            let numbers = unsent_of(commit).filter_map(|entry| number_of(&entry.message.ciphertext));
+            self.checker.profile_set_back(profile, &numbers.map(|number| (number, true)).collect());
+            self.checker.mark(Mark::MadeAnewByAnother);
+            self.pages.values().filter(|page| page.profile == profile).for_each(|page| self.checker.forgot(&page.calls));
+        }
+        // Who makes it anew has claimed it, also where another had claimed the one that was deleted.
+        disk.claim_above(id, tab.claim);
+        self.checker.claimed(profile, id);
+        for other in self.tabs.iter().filter(|(other, tab)| tab.profile == profile && **other != id).map(|(other, _)| *other) {
+            self.checker.lost_store(other, disk, Loss::Claimed);
+        }
+        None
     }
 
     /// The application looks at what the tab shows.
@@ -645,6 +808,18 @@ impl World {
                 self.checker.shown(id, session, &shown, &known, cleared + 1, &unsent);
             }
         }
+    }
+}
+
+/// The messages that a commit puts into the outbox.
+fn unsent_of(commit: &Commit) -> impl Iterator<Item = &Entry> {
+    commit.writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None }).flatten()
+}
+
+/// A record of the outbox is copied.
+fn copy_record(spare: &mut BTreeMap<(SessionId, u64), SpareRecord>, client: &Client, record: &OutboxRecord) {
+    if let Some(copy) = client.spare_of(record) {
+        spare.insert((record.session_id.clone(), record.first()), copy);
     }
 }
 

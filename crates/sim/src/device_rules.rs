@@ -10,7 +10,7 @@ use solconnect_sync_core::ids::{MessageId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Kind;
 
-use crate::checker::{Call, CallKind, Checker, LostStore, Mark, TabView};
+use crate::checker::{Call, CallKind, Checker, Loss, LostStore, Mark, TabView};
 use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
@@ -36,10 +36,23 @@ impl TabView {
 }
 
 impl Checker {
-    /// A tab was opened over what its profile stores.
-    pub fn tab_started(&mut self, tab: TabId, profile: ProfileId, disk: &ClientDisk, status: SyncStatusView, sessions: &[SessionView]) {
+    /// A tab was opened over what its profile stores, or with the second copy of an outbox (`is_copied`), which is stored next.
+    pub fn tab_started(
+        &mut self,
+        tab: TabId,
+        profile: ProfileId,
+        disk: &ClientDisk,
+        status: SyncStatusView,
+        sessions: &[SessionView],
+        is_copied: bool,
+    ) {
         self.claimed(profile, tab);
-        self.tabs.insert(tab, TabView { profile, told_queue: status.queued_message_count, ..TabView::default() });
+        let unsent_count = status.queued_message_count;
+        let lost_store = is_copied.then_some(LostStore { unsent_count, loss: Loss::Remembered });
+        self.tabs.insert(tab, TabView { profile, told_queue: unsent_count, lost_store, ..TabView::default() });
+        if is_copied {
+            return self.mark(Mark::Copied);
+        }
         let stored = disk.unsent_count();
         let records = &disk.state().records;
         let shown = sessions.iter().map(|view| (&view.session_id, view.last_synced_sequence));
@@ -131,10 +144,17 @@ impl Checker {
     }
 
     /// Another tab claims the database of this one, or it is deleted.
-    pub fn lost_store(&mut self, tab: TabId, disk: &ClientDisk, deleted: bool) {
+    pub fn lost_store(&mut self, tab: TabId, disk: &ClientDisk, loss: Loss) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        let lost = view.lost_store.get_or_insert(LostStore { unsent_count: disk.unsent_count(), deleted });
-        lost.deleted |= deleted;
+        if view.lost_store.is_none() {
+            for (id, session) in &disk.state().records.sessions {
+                let heard = view.heard_before.entry(id.clone()).or_default();
+                *heard = session.log.end().max(*heard);
+            }
+        }
+        let lost = view.lost_store.get_or_insert(LostStore { unsent_count: disk.unsent_count(), loss });
+        // What was deleted stays so, whoever claims what is made in its place.
+        lost.loss = if lost.loss == Loss::Remembered && loss == Loss::Claimed { Loss::Deleted } else { lost.loss.min(loss) };
     }
 
     /// The machine of a tab is given a call. From now on it owes the answer.
@@ -367,13 +387,15 @@ impl Checker {
             false => format!("tab {tab} answers call {request}, which was not made"),
         });
         let Some(call) = call else { return };
-        if result.is_ok() && self.tabs.get(&tab).is_some_and(|view| view.lost_store.is_some_and(|lost| lost.deleted)) {
+        let loss = self.tabs.get(&tab).and_then(|view| view.lost_store).map(|lost| lost.loss);
+        if result.is_ok() && loss == Some(Loss::Deleted) {
             // What it says was stored, and has been deleted since.
             if let CallKind::Send(_, Some(number), _) = call.kind {
                 self.ledger.sent[number as usize].fate = Fate::Excused;
             }
             return;
         }
+        let is_there = loss != Some(Loss::Remembered);
         let state = disk.state();
         let session = |id: &str| state.records.sessions.get(id);
         match (call.kind, result) {
@@ -412,7 +434,7 @@ impl Checker {
                     None => {
                         let logged = self.ledger.log(&session_id).place_of_id(id).is_some();
                         let stored = logged || state.unsent(&session_id).any(|entry| entry.message.id == *id);
-                        self.require(21, stored, || format!("deletion {id} is said to be stored, and is not"));
+                        self.require_where(21, is_there, stored, || format!("deletion {id} is said to be stored, and is not"));
                     }
                 }
                 let queued = receipt.status == MessageStatus::Queued;
@@ -424,16 +446,16 @@ impl Checker {
             // Whether it is open may have changed again in the same commit.
             (CallKind::Open(id) | CallKind::Close(id) | CallKind::ClearLog(id), Ok(_)) => {
                 let known = session(&id).is_some();
-                self.require(21, known, || format!("session {id} is said to be stored and is not"));
+                self.require_where(21, is_there, known, || format!("session {id} is said to be stored and is not"));
             }
             (CallKind::MarkRead(id, sequence), Ok(_)) => {
                 let marked = session(&id).is_some_and(|session| session.read_mark.sequence_number >= sequence);
-                self.require(21, marked, || format!("{sequence} of {id} is said to be read and is not stored so"));
+                self.require_where(21, is_there, marked, || format!("{sequence} of {id} is said to be read and is not stored so"));
             }
             (CallKind::Sync(targets), Ok(_)) => {
                 for (id, unsent, head) in targets {
                     let cursor = session(&id).map_or(0, |session| session.log.end());
-                    self.require_where(21, !self.set_back, cursor >= head, || {
+                    self.require_where(21, !self.set_back && is_there, cursor >= head, || {
                         format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
                     });
                     let count = unsent.len();
@@ -446,7 +468,7 @@ impl Checker {
     }
 
     /// Whether a message has not come to the log, and should.
-    fn is_unsent(&self, number: u64) -> bool {
+    pub(crate) fn is_unsent(&self, number: u64) -> bool {
         let sent = &self.ledger.sent[number as usize];
         sent.places.is_empty() && sent.fate == Fate::Accepted && !self.set_back
     }
@@ -454,20 +476,27 @@ impl Checker {
     fn accepted(&mut self, tab: TabId, number: u64, id: &str, disk: &ClientDisk) {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
+        let Some(view) = self.tabs.get(&tab) else { return };
         // It may have left in the commit that it came with.
         let is_kept = durable.is_some() || logged || self.cancelled.contains(&number);
-        self.require(21, is_kept, || format!("s{number} is said to be stored, and is not"));
+        self.require_where(21, view.lost_store.is_none_or(|lost| lost.loss != Loss::Remembered), is_kept, || {
+            format!("s{number} is said to be stored, and is not")
+        });
         self.require_where(2, durable.is_some(), durable == Some(true), || {
             format!("s{number} is said to be stored, and a power cut would lose it")
         });
         let Some(view) = self.tabs.get(&tab) else { return };
         let sent = &mut self.ledger.sent[number as usize];
-        sent.fate = Fate::Accepted;
+        // One that was frozen says so after another has cancelled it.
+        let is_cancelled = sent.fate == Fate::Cancelled && self.cancelled.contains(&number);
+        if !is_cancelled {
+            sent.fate = Fate::Accepted;
+        }
         let forgotten = sent.forgotten;
         let told_before = sent.id.get_or_insert_with(|| id.to_owned()).clone();
         let profile = &mut self.profiles[view.profile];
         profile.ids.insert(id.to_owned(), number);
-        if !logged {
+        if !logged && !is_cancelled {
             profile.pending.insert(number);
         }
         self.require_where(3, !forgotten, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));

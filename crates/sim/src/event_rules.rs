@@ -1,11 +1,13 @@
 //! What devices tell their applications: events, and how far messages are.
 
-use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus};
+use std::collections::BTreeSet;
+
+use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus, MessageView};
 use solconnect_sync_core::error::ErrorCode;
 
-use crate::checker::{CallKind, Checker, Mark, Sync};
+use crate::checker::{CallKind, Checker, Loss, Mark, Sync};
 use crate::client_disk::ClientDisk;
-use crate::ledger::Fate;
+use crate::ledger::{Fate, number_of};
 use crate::world::TabId;
 
 impl Checker {
@@ -61,7 +63,7 @@ impl Checker {
                     return self.violate(14, format!("{session_id} is complete without a sync"));
                 };
                 let known = !view.disk_ahead && view.lost_store.is_none();
-                let deleted = view.lost_store.is_some_and(|lost| lost.deleted);
+                let deleted = view.lost_store.is_some_and(|lost| lost.loss != Loss::Claimed);
                 let cursor = disk.state().cursor(session_id);
                 let at_end = sync.progress.is_none_or(|(synced, total)| synced == total);
                 self.require_where(14, sync.progress.is_some(), at_end, || format!("a sync of {session_id} ends at {:?}", sync.progress));
@@ -91,9 +93,27 @@ impl Checker {
                 self.require(19, self.set_back, || format!("tab {tab} says of a relay that was not set back: {text}"));
             }
             Event::SessionInvited { session_id, .. } => self.told_invitation(tab, session_id, disk),
+            Event::StorageLost { lost } => self.told_lost(tab, lost),
             Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
             _ => {}
         }
+    }
+
+    /// Nobody keeps these messages any more: they are all that the tab remembered of a database that was deleted.
+    fn told_lost(&mut self, tab: TabId, lost: &[MessageView]) {
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
+        view.lost_store.iter_mut().for_each(|store| store.unsent_count = 0);
+        let profile = view.profile;
+        let told: BTreeSet<u64> = lost.iter().filter_map(|message| number_of(&message.text)).collect();
+        let pending = std::mem::take(&mut self.profiles[profile].pending);
+        let untold = pending.difference(&self.cancelled).copied().find(|number| !told.contains(number) && self.is_unsent(*number));
+        self.require_none(2, pending.len(), untold, |number| {
+            format!("s{number} is in no store any more, and tab {tab} does not tell its application")
+        });
+        for number in pending {
+            self.ledger.sent[number as usize].fate = Fate::Excused;
+        }
+        self.mark(Mark::ToldLost);
     }
 
     fn is_logged(&self, session_id: &str, message_id: &str) -> bool {

@@ -66,7 +66,7 @@ faults! {
     /// Everything stored is gone.
     Evicted = "F31 evicted", 3;
     /// The database is deleted under an open tab.
-    DatabaseDeleted = "F32 database deleted under a tab", 6;
+    DatabaseDeleted = "F32 database deleted under a tab", 12;
     /// The device's machine goes down with what was stored relaxed.
     RelaxedLost = "F33 relaxed writes lost", 10;
     /// The tab is killed.
@@ -109,6 +109,8 @@ faults! {
     OtherSettings = "F59 other settings in a tab", 30;
     /// A tab is hidden or shown.
     Hidden = "F60 tab hidden or shown", 60;
+    /// A database that was deleted cannot be made anew at first.
+    NotMadeAnew = "F61 database not made anew", 250;
 }
 
 impl Fault {

@@ -15,7 +15,8 @@
 //!   without any event, suffixes lost at a break, frames of an older socket that come late, refused handshakes, captive
 //!   portals, a socket buffer that fills where nobody reads.
 //! - `client_disk`: a database of transactions, strict or relaxed: latency, aborts after success, a power cut that takes
-//!   relaxed commits back, older states put back, copies, eviction; a claim that fences older tabs.
+//!   relaxed commits back, older states put back, copies, eviction; a claim that fences older tabs; deleted under a tab, which makes
+//!   it anew of what it has in memory, at once or after failures; a second copy of the outbox, with which a database begins that is gone.
 //! - `relay_disk`, `relay_node`: a journal with a write-ahead log: group commit, failed writes, failed syncs whose writes
 //!   are found after a crash all the same, slowness; processes killed between any two actions, with their machine or
 //!   without, pauses, jumps of the clock, an older journal put back.

@@ -392,25 +392,29 @@ impl Checker {
         let log = self.ledger.log(session_id);
         let is_meant = |waiting: &&Waiting| Some(&waiting.entry.message.id) == error.refused_message_id.as_ref();
         let sent: Vec<&Waiting> = view.unanswered.iter().filter(|((id, _), _)| id == session_id).flat_map(|(_, sent)| sent).collect();
-        let mut meant = sent.into_iter().filter(is_meant).filter(|_| view.honest);
+        let meant: Vec<&Waiting> = sent.into_iter().filter(is_meant).filter(|_| view.honest).collect();
+        // A copy of an outbox may have several messages of one name: it is about one of them.
+        let unless = |fits: &dyn Fn(&Waiting) -> bool, what: &'static str| {
+            (!meant.is_empty() && !meant.iter().any(|sent| fits(sent))).then_some(what)
+        };
         let wrong = match error.code {
             // Something else stands there, or what the device wrote before is not what the relay has.
-            ErrorCode::CounterReused => meant.find(|sent| !is_other(session_id, log, sent)).map(|_| "nothing else stands under it"),
+            ErrorCode::CounterReused => unless(&|sent| is_other(session_id, log, sent), "nothing else stands under it"),
             ErrorCode::MessageIdTaken => {
                 let named = |sent: &Waiting| log.place_of_name(&sent.entry.message.sender_wallet, &sent.entry.message.id);
                 let taken =
                     |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
-                meant.find(|sent| !taken(sent)).map(|_| "nobody has this name")
+                unless(&taken, "nobody has this name")
             }
             ErrorCode::AlreadyStored => {
                 let stored = error.stored_sequence.and_then(|sequence| log.entry(sequence));
-                meant.find(|sent| !stored.is_some_and(|stored| stored.says_the_same(&sent.entry))).map(|_| "it does not stand there")
+                unless(&|sent| stored.is_some_and(|stored| stored.says_the_same(&sent.entry)), "it does not stand there")
             }
             ErrorCode::CounterGap => {
                 let expected = error.expected_counter.unwrap_or(0);
-                meant.find(|sent| sent.entry.counter <= expected).map(|_| "it does not lie behind what is expected")
+                unless(&|sent| sent.entry.counter > expected, "it does not lie behind what is expected")
             }
-            ErrorCode::RelayRolledBack => meant.find(|sent| sent.entry.knows <= log.head()).map(|_| "it knows no more than there is"),
+            ErrorCode::RelayRolledBack => unless(&|sent| sent.entry.knows > log.head(), "it knows no more than there is"),
             _ => None,
         };
         let honest = view.honest;

@@ -68,8 +68,18 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
 pub fn run_signing(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
     let mut world = World::new(seed, lines_max);
     world.sign_in = sign_in;
-    let mut scenario =
-        Scenario { world, operations: 0, pace_ms: 0, stormy: false, backup: None, takes_backup: false, wordy: false, named: Vec::new() };
+    let mut scenario = Scenario {
+        world,
+        operations: 0,
+        pace_ms: 0,
+        stormy: false,
+        backup: None,
+        takes_backup: false,
+        wordy: false,
+        fickle: false,
+        hasty: None,
+        named: Vec::new(),
+    };
     scenario.run();
     let Scenario { world, operations, .. } = scenario;
     Outcome {
@@ -108,6 +118,11 @@ struct Scenario {
     named: Vec<Named>,
     /// Many long texts: frames and queues are filled.
     wordy: bool,
+    /// People go offline and back, load pages again and take back what they wrote, all the time: so what is on its way is taken
+    /// back too.
+    fickle: bool,
+    /// Where somebody is who has just gone online: there the page is loaded again at once, offline.
+    hasty: Option<ProfileId>,
 }
 
 impl Scenario {
@@ -210,6 +225,7 @@ impl Scenario {
             }
         }
         self.wordy = self.world.ctx.random.u8(0..20) == 0;
+        self.fickle = self.world.ctx.random.u8(0..8) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
         if self.world.ctx.random.u8(0..10) < 4 {
             self.world.add_hostile(wallets[0]);
@@ -242,6 +258,11 @@ impl Scenario {
         if self.takes_backup && self.world.ctx.random.u8(0..100) == 0 {
             self.backup = Some(self.world.relay.journal().backup());
         }
+        if let Some(profile) = self.hasty.take_if(|_| self.world.ctx.random.bool()) {
+            self.world.profiles[profile].offline = true;
+            self.world.close_profile(profile);
+            self.world.open_soon(profile);
+        }
         let (profile, page) = self.someone();
         self.fail(profile, page);
         page.into_iter().for_each(|page| self.world.look_at_page(page));
@@ -251,6 +272,9 @@ impl Scenario {
         let shy = self.world.profiles[profile].shy;
         if shy && self.world.ctx.random.u8(0..8) == 0 {
             return self.answer_invitation(profile, page, peer);
+        }
+        if self.fickle && self.world.ctx.random.u8(0..3) == 0 {
+            return self.waver(profile, page, &session_id);
         }
         match self.world.ctx.random.u8(0..100) {
             0..45 => self.send(page, &session_id),
@@ -270,8 +294,7 @@ impl Scenario {
             }
             80..86 => {
                 let offline = !self.world.profiles[profile].offline && self.world.ctx.random.bool();
-                self.world.profiles[profile].offline = offline;
-                owner.into_iter().for_each(|owner| self.world.feed(owner, Input::SetOffline { offline }));
+                self.set_offline(profile, offline);
             }
             86 => {
                 let interval_ms = self.world.ctx.random.bool().then(|| self.world.ctx.random.u64(1_000..20_000));
@@ -339,6 +362,28 @@ impl Scenario {
         self.named.push(named.clone());
         let Named { session_id, name, text, .. } = named;
         self.world.call(page, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
+    }
+
+    fn set_offline(&mut self, profile: ProfileId, offline: bool) {
+        self.world.profiles[profile].offline = offline;
+        let owner = self.world.profiles[profile].tab;
+        owner.into_iter().for_each(|owner| self.world.feed(owner, Input::SetOffline { offline }));
+    }
+
+    /// Somebody goes offline or back, loads the page again, or takes back what is not sent.
+    fn waver(&mut self, profile: ProfileId, page: PageId, session_id: &str) {
+        match self.world.ctx.random.u8(0..5) {
+            0..2 => {
+                let offline = !self.world.profiles[profile].offline;
+                self.set_offline(profile, offline);
+                self.hasty = (!offline).then_some(profile);
+            }
+            2 => {
+                self.world.kill_page(page);
+                self.world.open_soon(profile);
+            }
+            _ => self.cancel(profile, page, session_id),
+        }
     }
 
     /// A message that waits is taken back, mostly the last one, which is the most likely not to be on its way.

@@ -8,7 +8,7 @@ use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
 use solconnect_sync_core::message::Kind;
 
 use crate::checker::{Checker, Mark};
-use crate::client_disk::{ClientDisk, State};
+use crate::client_disk::{ClientDisk, Records, State};
 use crate::ledger::number_of;
 use crate::world::{ProfileId, TabId};
 
@@ -20,16 +20,24 @@ pub struct Before {
     sessions: BTreeMap<SessionId, u64>,
     /// The numbers of the unsent messages, where the commit may take some of them.
     unsent: Vec<u64>,
+    /// The ids of those of them whose calls were done twice, because their database was deleted.
+    done_again: BTreeMap<u64, MessageId>,
     /// The unsent messages of sessions whose outbox is made anew, by id.
     entries: BTreeMap<(SessionId, MessageId), Entry>,
+    /// How much of the log the newest of them knows, by session.
+    known: BTreeMap<SessionId, u64>,
     voids: BTreeSet<(SessionId, MessageId)>,
+    /// The database was deleted: it is made anew.
+    is_anew: bool,
+    /// What was in it, where its tab has that in memory.
+    pub lost: Option<Records>,
     /// The sessions whose wallets are blocked, where the commit writes invitations.
     pub(crate) blocked: BTreeSet<SessionId>,
 }
 
 impl Checker {
-    /// A commit is about to be stored.
-    pub fn commit_begins(&self, writes: &[Write], disk: &ClientDisk) -> Before {
+    /// A commit is about to be stored; with one that makes a database anew, the unsent messages that its tab remembers.
+    pub fn commit_begins(&self, writes: &[Write], disk: &ClientDisk, remembered: Option<Vec<Entry>>) -> Before {
         let state = disk.state();
         let touched = writes.iter().filter_map(|write| match write {
             Write::Session(record) => Some(&record.session_id),
@@ -39,19 +47,49 @@ impl Checker {
         let sessions = touched.map(|id| (id.clone(), state.cursor(id))).collect();
         let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
+        let is_done_again = |number: &u64| self.ledger.sent[*number as usize].forgotten;
+        let mut done_again = BTreeMap::new();
+        if unsent.iter().any(is_done_again) {
+            for entry in state.records.sessions.keys().flat_map(|id| state.unsent(id)) {
+                let number = number_of(&entry.message.ciphertext).filter(is_done_again);
+                number.into_iter().for_each(|number| drop(done_again.insert(number, entry.message.id.clone())));
+            }
+        }
         let swept =
             writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
         // What has the name of one whose name is forgotten here is another message, which the application has sent since.
         let forgotten = forgotten_names(writes);
-        let kept = swept.flat_map(|id| state.unsent(id).map(move |entry| (id, entry)));
+        let is_anew = remembered.is_some();
+        let mut kept: Vec<Entry> = swept.flat_map(|id| state.unsent(id)).cloned().collect();
+        kept.extend(remembered.into_iter().flatten());
+        let remembered_voids = kept.iter().filter(|entry| is_anew && entry.message.kind == Kind::VOID);
+        let remembered_voids = remembered_voids.map(|entry| (entry.message.session_id.clone(), entry.message.id.clone()));
+        let voids = voids(state).into_iter().chain(remembered_voids).collect();
+        let mut known = BTreeMap::new();
+        for entry in &kept {
+            let most: &mut u64 = known.entry(entry.message.session_id.clone()).or_default();
+            *most = entry.knows.max(*most);
+        }
         let entries = kept
-            .filter(|(id, entry)| !forgotten.contains(&(*id, &entry.message.id)))
-            .map(|(id, entry)| ((id.clone(), entry.message.id.clone()), entry.clone()))
+            .into_iter()
+            .filter(|entry| !forgotten.contains(&(&entry.message.session_id, &entry.message.id)))
+            .map(|entry| ((entry.message.session_id.clone(), entry.message.id.clone()), entry))
             .collect();
         let invites = writes.iter().any(|write| matches!(write, Write::Invitation(_)));
         let blocked = state.records.invitations.values().filter(|record| invites && record.answer == Answer::Blocked);
         let blocked = blocked.map(|record| record.session_id.clone()).collect();
-        Before { device_id: state.device_id().to_owned(), sessions, unsent, entries, voids: voids(state), blocked }
+        Before {
+            device_id: state.device_id().to_owned(),
+            sessions,
+            unsent,
+            done_again,
+            entries,
+            known,
+            voids,
+            is_anew,
+            lost: None,
+            blocked,
+        }
     }
 
     /// It is stored.
@@ -78,11 +116,12 @@ impl Checker {
                 format!("the log of {id} is stored with another hash at {cursor} than the relay's")
             });
             let log = self.ledger.log(id);
+            let heard_before = self.tabs.get(&tab).and_then(|view| view.heard_before.get(id)).copied().unwrap_or(0);
             let mut due = Vec::new();
             let mut conflicts = Vec::new();
             for sequence in cursor_before + 1..=cursor {
                 let Some(entry) = log.entry(sequence) else { continue };
-                if entry.message.kind == Kind::MESSAGE {
+                if entry.message.kind == Kind::MESSAGE && sequence > heard_before {
                     // What was in the outbox is its own, whatever it is called in the log.
                     let number = number_of(&entry.message.ciphertext);
                     // What was queued in the same transaction and waits still was queued behind it.
@@ -98,7 +137,9 @@ impl Checker {
                     let was_queued = |number: &u64| staged.contains(number) || (is_own && writes.iter().any(is_named));
                     let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
                     // What the application took back before the log brought it, which a copy had sent, is no longer its own.
-                    let was_unsent = |number: &u64| before.unsent.contains(number) && !forgotten.contains(&(id, &entry.message.id));
+                    let is_same = |number: &u64| before.done_again.get(number).is_none_or(|name| *name == entry.message.id);
+                    let is_forgotten = forgotten.contains(&(id, &entry.message.id));
+                    let was_unsent = |number: &u64| before.unsent.contains(number) && is_same(number) && !is_forgotten;
                     if !number.is_some_and(|number| was_unsent(&number) || is_staged(&number)) {
                         due.push((id.clone(), sequence));
                     }
@@ -119,11 +160,14 @@ impl Checker {
                 write => self.stored_invitation(tab, write, before, writes),
             }
         }
+        if let Some(lost) = &before.lost {
+            self.made_anew(tab, lost, &state.records);
+        }
         let new_voids = voids(state).difference(&before.voids).count();
         if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
             self.outboxes_follow(state);
         }
-        if writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
+        if before.is_anew || writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
             self.left_with_their_places(before, new_voids, disk);
             let missing: BTreeSet<u64> = self.profiles[profile]
                 .pending
@@ -137,10 +181,34 @@ impl Checker {
                 self.violate(2, format!("messages {missing:?} left the store, and no log has them"));
             }
         }
+        if before.is_anew && disk.unsent_count() > 0 {
+            self.mark(Mark::MadeAnew);
+        }
         if let Some(view) = self.tabs.get_mut(&tab) {
+            if before.is_anew {
+                view.lost_store = None;
+            }
             view.disk_ahead = true;
             (view.new_voids, view.told_failed) = (new_voids, 0);
         }
+    }
+
+    /// What a tab had in memory of its database is in the new one, beside what waits: answers to calls, messages that failed,
+    /// what is known of invitations, and that a session goes on.
+    fn made_anew(&mut self, tab: TabId, lost: &Records, stored: &Records) {
+        let call = lost.calls.iter().find(|(key, record)| stored.calls.get(key) != Some(record)).map(|(key, _)| *key);
+        self.require_none(30, lost.calls.len(), call, |call| format!("tab {tab} makes its database anew without the answer to {call:?}"));
+        let failed = lost.failed.iter().find(|(key, record)| stored.failed.get(key) != Some(record)).map(|(key, _)| key.clone());
+        self.require_none(2, lost.failed.len(), failed, |key| format!("tab {tab} makes its database anew without failed message {key:?}"));
+        let invitation = lost.invitations.iter().find(|(id, record)| stored.invitations.get(*id) != Some(record)).map(|(id, _)| id);
+        self.require_none(32, lost.invitations.len(), invitation, |id| {
+            format!("tab {tab} makes its database anew without invitation {id}")
+        });
+        let is_other = |id: &SessionId, record: &SessionRecord| {
+            stored.sessions.get(id).is_none_or(|stored| (stored.open, &stored.read_mark) != (record.open, &record.read_mark))
+        };
+        let session = lost.sessions.iter().find(|(id, record)| is_other(id, record)).map(|(id, _)| id);
+        self.require_none(22, lost.sessions.len(), session, |id| format!("tab {tab} makes its database anew with another state of {id}"));
     }
 
     /// All that waits is written by the one device that this is, in every session, and its counters follow what is in the
@@ -240,10 +308,14 @@ impl Checker {
                 let place = log.place_of_name(&kept.message.sender_wallet, name).filter(|place| (cursor + 1..=reached).contains(place));
                 let has_left = place.and_then(|place| log.entry(place)).is_some_and(|logged| kept.says_the_same(logged));
                 let is_again = has_left && knows == cursor;
-                self.require(3, same || is_again, || format!("{name} was made anew, and is another message: {entry:?}"));
+                // A copy of an outbox may have two messages that the application sent under one name: it lacks the names.
+                let is_one = !self.ledger.contested.contains(name) || kept.says_the_same(entry);
+                self.require_where(3, is_one, same || is_again, || format!("{name} was made anew, and is another message: {entry:?}"));
             } else if entry.message.kind == Kind::VOID {
+                // Its message may know what its device has lost since.
+                let known = cursor.max(before.known.get(id).copied().unwrap_or(0));
                 self.voided.insert((id.to_owned(), entry.device_id.clone(), entry.counter));
-                self.require(11, knows <= cursor, || format!("void {name} knows {knows} entries, {cursor} were stored"));
+                self.require(11, knows <= known, || format!("void {name} knows {knows} entries, {known} were known"));
             } else {
                 self.require(11, knows == cursor, || format!("unsent {name} knows {knows} entries, {cursor} were stored"));
             }

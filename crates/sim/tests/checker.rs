@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use solconnect_sim::checker::{Checker, INVARIANTS};
+use solconnect_sim::checker::{Checker, INVARIANTS, Loss};
 use solconnect_sim::client_disk::ClientDisk;
 use solconnect_sim::device::request_of;
 use solconnect_sim::hostile::QUEUED_AGAIN;
@@ -14,9 +14,9 @@ use solconnect_sim::relay_disk::Journal;
 use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Answer, Change, Client, ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, Input, InvitationRecord,
-    LogRecord, MessageStatus, MessageView, NameRecord, OutboxRecord, Reply, SessionRecord, SessionView, SyncScope, SyncStats,
-    SyncStatusView, Write,
+    Answer, CallRecord, Change, Client, ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, FailedRecord, Input,
+    InvitationRecord, LogRecord, MessageStatus, MessageView, NameRecord, OutboxRecord, Reply, SessionRecord, SessionView, StoredReply,
+    SyncScope, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind, ConflictingVersion, LogRange};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
@@ -94,7 +94,7 @@ impl History {
         world.checker.profile_made(WALLET, Default::default(), None);
         let mut disk = ClientDisk::default();
         let _ = disk.claim(TAB);
-        world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default(), &[]);
+        world.checker.tab_started(TAB, 0, &disk, SyncStatusView::default(), &[], false);
         world.checker.relay_opened(1, Encoding::Binary, true);
         world.checker.relay_opened(2, Encoding::Json, true);
         let mut history = History { world, disk, commits: 0 };
@@ -139,7 +139,7 @@ impl History {
     }
 
     fn commit(&mut self, strict: bool, writes: Vec<Write>) {
-        let before = self.world.checker.commit_begins(&writes, &self.disk);
+        let before = self.world.checker.commit_begins(&writes, &self.disk, None);
         self.commits += 1;
         self.disk.write(TAB, Commit { id: self.commits, strict, writes: writes.clone() }.into(), None).unwrap();
         self.world.checker.committed(TAB, 0, &writes, &before, &self.disk);
@@ -163,6 +163,26 @@ impl History {
     fn call(&mut self, mut input: Input) {
         self.world.checker.called(TAB, &input, &self.disk);
         request_of(&mut input).into_iter().for_each(|request| self.world.checker.fed(*request));
+    }
+
+    /// The database is deleted under the tab, which goes on.
+    fn delete_database(&mut self) {
+        let disk = self.disk.clone();
+        self.checker().lost_store(TAB, &disk, Loss::Remembered);
+        self.disk.delete();
+    }
+
+    /// The tab makes it anew, under another id.
+    fn make_anew(&mut self, writes: Vec<Write>) {
+        let device = Write::Device(DeviceRecord { device_id: "d2".into() });
+        let writes: Vec<Write> = [device, Write::Session(session(&[]))].into_iter().chain(writes).collect();
+        let mut before = self.world.checker.commit_begins(&writes, &self.disk, Some(Vec::new()));
+        before.lost = self.disk.lost().map(|lost| lost.records.clone());
+        self.disk.claim_above(TAB, 1);
+        self.disk.write(TAB, Commit { id: 99, strict: true, writes: writes.clone() }.into(), None).unwrap();
+        self.world.checker.committed(TAB, 0, &writes, &before, &self.disk);
+        self.world.checker.disk_is_known(TAB);
+        self.handled();
     }
 
     /// The application sends the message of this number.
@@ -522,6 +542,16 @@ fn i4_a_refusal_has_the_reason_that_it_names() {
 
     assert_eq!(refused(&[], 1, None, refusal(ErrorCode::RelayRolledBack, None, None)), None);
     assert_eq!(refused(&[], 0, None, refusal(ErrorCode::RelayRolledBack, None, None)), Some(4));
+}
+
+#[test]
+fn i4_a_refusal_is_about_one_message_of_its_name() {
+    let (one, two) = (entry(0, "d", 1, 0, "x"), named(entry(0, "d", 2, 0, "y"), &id_of("d", 1)));
+    let mut history = History::with_log(&[Entry { message: one.message.clone(), ..entry(1, "e", 1, 0, "") }]);
+    history.relay_is_sent(&one, digest_of(&one));
+    history.relay_hears(update(&two, [9; 32]));
+    history.relay_says(refusal(ErrorCode::AlreadyStored, None, Some(1)));
+    assert_eq!(history.broken(), None);
 }
 
 #[test]
@@ -1182,7 +1212,7 @@ fn i20_a_device_has_few_updates_under_way() {
 #[test]
 fn i22_nothing_is_stored_without_who_the_device_is() {
     let mut history = History::new();
-    let before = history.world.checker.commit_begins(&[], &history.disk);
+    let before = history.world.checker.commit_begins(&[], &history.disk, None);
     history.world.checker.committed(TAB, 0, &[], &before, &ClientDisk::default());
     assert_eq!(history.broken(), Some(22));
 }
@@ -1293,7 +1323,7 @@ fn i21_a_sync_waits_for_no_session_that_is_blocked_before() {
 fn i22_a_tab_opens_its_store_with_all_its_sessions() {
     let mut history = History::new();
     let disk = history.disk.clone();
-    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[]);
+    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[], false);
     assert_eq!(history.broken(), Some(22));
 }
 
@@ -1306,7 +1336,7 @@ fn i13_a_tab_remembers_its_queue_without_its_database() {
         history.accept(0);
         history.tell(Event::QueueChanged { queued_message_count: queued });
         let disk = history.disk.clone();
-        history.checker().lost_store(TAB, &disk, true);
+        history.checker().lost_store(TAB, &disk, Loss::Deleted);
         history.checker().handled(TAB, false, &ClientDisk::default());
         assert_eq!(history.broken(), broken);
     }
@@ -1405,6 +1435,113 @@ fn i2_what_is_said_to_be_cancelled_has_left() {
             assert_eq!(history.broken(), Some(2), "it was not cancelled");
         }
     }
+}
+
+#[test]
+fn i2_who_thaws_may_say_that_a_cancelled_message_is_stored() {
+    let mut history = History::new();
+    history.send(0);
+    history.store_unsent(true, 0, 1, 0);
+    let (disk, page) = (history.disk.clone(), 2);
+    history.checker().tab_started(
+        page,
+        0,
+        &disk,
+        SyncStatusView { queued_message_count: 1, ..Default::default() },
+        &[session_view(0, "s")],
+        false,
+    );
+    history.checker().runs(page, &Input::Cancel { request: 1, message_id: id_of("d", 1) }, &disk);
+    history.checker().fed(1);
+    let _ = history.disk.claim(page);
+    history.disk.write(page, Commit { id: 99, strict: true, writes: vec![delete_outbox()] }.into(), None).unwrap();
+    history.world.checker.replied(page, 1, &Ok(Reply::Done), &history.disk);
+    history.accept(0);
+    assert_eq!((history.broken(), history.checker().ledger.sent[0].fate), (None, Fate::Cancelled));
+}
+
+#[test]
+fn i2_what_a_tab_remembers_of_its_database_is_written_anew() {
+    for (is_written, broken) in [(true, None), (false, Some(2))] {
+        let mut history = History::with_unsent();
+        history.delete_database();
+        let unsent = Entry { device_id: "d2".into(), ..entry(0, "d", 1, 0, "s0 text") };
+        history.make_anew(if is_written { vec![outbox(&[unsent])] } else { vec![] });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i2_what_was_stored_before_the_loss_is_accepted_after_it() {
+    let mut history = History::new();
+    history.send(0);
+    history.store_unsent(true, 0, 1, 0);
+    history.delete_database();
+    history.accept(0);
+    assert_eq!(history.broken(), None);
+    history.make_anew(vec![]);
+    assert_eq!(history.broken(), Some(2));
+}
+
+#[test]
+fn i2_messages_that_nobody_keeps_are_told() {
+    for (text, broken) in [("s0 text", None), ("another", Some(2))] {
+        let mut history = History::with_unsent();
+        history.delete_database();
+        history.tell(Event::StorageLost { lost: vec![shown(&entry(0, "d", 1, 0, "s0 text"), text, "{}")] });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
+fn i2_i22_i30_i32_a_new_database_has_what_its_tab_remembers() {
+    let (session_id, message) = ("s".to_owned(), entry(0, "d", 1, 0, "x"));
+    let refused_id = message.message.id.clone();
+    let error = SyncError::new(ErrorCode::MessageTooLarge, "");
+    let invitation = InvitationRecord { session_id: "t".into(), ..InvitationRecord::default() };
+    for (write, broken) in [
+        (Write::Call(CallRecord { tab: 1, call: 2, number: 1, reply: StoredReply::Done }), 30),
+        (Write::Failed(FailedRecord { session_id, number: 1, entry: message, refused_id, error }), 2),
+        (Write::Invitation(invitation), 32),
+        (Write::Session(SessionRecord { open: false, ..session(&[]) }), 22),
+    ] {
+        for is_written in [true, false] {
+            let mut history = History::new();
+            history.commit(true, vec![write.clone()]);
+            history.delete_database();
+            history.make_anew(if is_written { vec![write.clone()] } else { vec![] });
+            assert_eq!(history.broken(), (!is_written).then_some(broken));
+        }
+    }
+}
+
+#[test]
+fn i6_nothing_is_told_again_after_a_loss() {
+    let logged = [entry(1, "e", 1, 0, "x")];
+    let mut history = History::with_stored_log(&logged);
+    history.hear(&logged[0]);
+    history.delete_database();
+    history.make_anew(vec![]);
+    history.commit(false, vec![batch(&logged), Write::Session(session(&logged))]);
+    history.handled();
+    assert_eq!(history.broken(), None);
+    history.hear(&logged[0]);
+    assert_eq!(history.broken(), Some(6));
+}
+
+#[test]
+fn i6_a_call_that_was_done_twice_is_two_messages() {
+    let done_before = Entry { device_id: "b".into(), ..entry(1, "d", 1, 0, "s0 text") };
+    let mut history = History::new();
+    history.send(0);
+    let calls = [(1, AppCall { number: Some(0), has_run: true, made_ms: None })].into();
+    history.checker().forgot(&calls);
+    history.commit(true, vec![outbox(&[named(entry(0, "d", 1, 0, "s0 text"), "its other name")])]);
+    history.log(done_before.clone());
+    let logged = [done_before];
+    history.commit(false, vec![batch(&logged), Write::Session(session(&logged))]);
+    history.hear(&logged[0]);
+    assert_eq!(history.broken(), None);
 }
 
 #[test]
@@ -1529,7 +1666,7 @@ fn i13_a_tab_begins_with_what_is_stored() {
     for (queued, broken) in [(0, None), (1, Some(13))] {
         let mut history = History::new();
         let (disk, status) = (history.disk.clone(), SyncStatusView { queued_message_count: queued, ..SyncStatusView::default() });
-        history.checker().tab_started(2, 0, &disk, status, &[session_view(0, "s")]);
+        history.checker().tab_started(2, 0, &disk, status, &[session_view(0, "s")], false);
         assert_eq!(history.broken(), broken);
     }
 }
@@ -1540,7 +1677,7 @@ fn i13_a_tab_lists_what_is_stored_with_or_without_its_database() {
         let mut history = History::with_unsent();
         let disk = history.disk.clone();
         if is_lost {
-            history.checker().lost_store(TAB, &disk, true);
+            history.checker().lost_store(TAB, &disk, Loss::Deleted);
         }
         let status = SyncStatusView { queued_message_count: 1, ..SyncStatusView::default() };
         history.checker().looked(TAB, status, 0, &[session_view(0, "s")], ConnectionState::Connected, &disk);
@@ -1746,7 +1883,7 @@ fn i22_every_batch_can_be_read() {
     let mut history = History::new();
     let mut disk = history.disk.clone();
     disk.write(TAB, Commit { id: 99, strict: true, writes: vec![write] }.into(), None).unwrap();
-    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[session_view(0, "s")]);
+    history.checker().tab_started(2, 0, &disk, SyncStatusView::default(), &[session_view(0, "s")], false);
     assert_eq!(history.broken(), Some(22), "when it is opened");
     let mut history = History::new();
     history.relay_says(Body::SyncResponse(SyncResponse { messages: unreadable(), ..SyncResponse::default() }));

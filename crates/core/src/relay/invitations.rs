@@ -42,6 +42,11 @@ impl Members {
         self.rows.iter_mut().filter(|row| row.wallet == wallet).any(|row| !std::mem::replace(&mut row.joined, true))
     }
 
+    /// Whether a device of a wallet has taken part.
+    pub fn has_joined(&self, wallet: &str) -> bool {
+        self.rows.iter().any(|row| row.wallet == wallet && row.joined)
+    }
+
     /// What the journal does not have of them.
     pub fn unstored(&self) -> Vec<MemberRow> {
         self.rows.iter().filter(|row| !self.stored.contains(row)).cloned().collect()
@@ -129,12 +134,19 @@ impl Context {
         Ok(())
     }
 
-    /// The journal has found sessions of a connection's wallet, or not.
-    pub(super) fn list_sessions(&mut self, connection: ConnectionId, frame_id: String, answer: JournalAnswer) {
+    /// The journal has found sessions of a connection's wallet, or not. `has_joined` tells of a session whether a wallet has taken
+    /// part, as is known here: the journal may have lost it.
+    pub(super) fn list_sessions(
+        &mut self,
+        connection: ConnectionId,
+        frame_id: String,
+        answer: JournalAnswer,
+        has_joined: impl Fn(&str, &str) -> bool,
+    ) {
         // It may have left meanwhile.
         let Some(socket) = self.sockets.get_mut(&connection) else { return };
         socket.is_listing = false;
-        let attached = socket.attached.clone();
+        let (attached, wallet) = (socket.attached.clone(), socket.wallet.clone().unwrap_or_default());
         let in_reply_to = Some(frame_id).filter(|id| !id.is_empty());
         match answer {
             JournalAnswer::Sessions(mut sessions) => {
@@ -142,6 +154,7 @@ impl Context {
                 sessions.truncate(LISTED_SESSIONS_MAX);
                 let next = sessions.last().filter(|_| has_more).map(|session| session.session_id.clone());
                 sessions.retain(|session| !attached.contains(&session.session_id));
+                sessions.iter_mut().for_each(|session| session.joined |= has_joined(&session.session_id, &wallet));
                 self.transmit(connection, "", Body::SessionList(SessionList { sessions, next, in_reply_to }));
             }
             other => {

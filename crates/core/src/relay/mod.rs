@@ -237,7 +237,11 @@ impl Relay {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
             Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
-            Purpose::Sessions(connection, frame_id) => self.ctx.list_sessions(connection, frame_id, answer),
+            Purpose::Sessions(connection, frame_id) => {
+                let rooms = &self.rooms;
+                let has_joined = |session_id: &str, wallet: &str| matches!(rooms.get(session_id), Some(Room::Open(session)) if session.members.has_joined(wallet));
+                self.ctx.list_sessions(connection, frame_id, answer, has_joined);
+            }
         }
     }
 
