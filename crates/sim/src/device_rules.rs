@@ -421,6 +421,12 @@ impl Checker {
                         self.profiles[view.profile].pending.remove(number);
                     }
                 }
+                // Another device may send one of them again, which syncs that wait here do not wait for.
+                for call in self.calls.values_mut().filter(|call| call.tab == tab) {
+                    if let CallKind::Sync(targets) = &mut call.kind {
+                        targets.iter_mut().for_each(|(_, unsent, _)| unsent.retain(|number| !numbers.contains(number)));
+                    }
+                }
                 if !numbers.is_empty() {
                     self.mark(Mark::Cancelled);
                 }
