@@ -226,7 +226,7 @@ impl Checker {
                 }
                 number.iter().for_each(|number| {
                     self.denied.remove(number);
-                    self.sent_again(*number);
+                    self.not_cancelled(*number);
                 });
                 self.ledger.contested.insert(message_id.clone());
                 match record.zip(number) {
@@ -305,8 +305,8 @@ impl Checker {
         CallKind::Cancel(numbers)
     }
 
-    /// What is sent again is cancelled no more, unless it may be on its way out.
-    fn sent_again(&mut self, number: u64) {
+    /// What is sent again, or said to be sent already, is cancelled no more, unless it may be on its way out, of a copy too.
+    fn not_cancelled(&mut self, number: u64) {
         let leaves = |call: &Call| matches!(&call.kind, CallKind::Cancel(numbers) if numbers.contains(&number));
         if !self.calls.values().any(leaves) {
             self.cancelled.remove(&number);
@@ -371,7 +371,7 @@ impl Checker {
             }
         }
         if let Some(number) = number.filter(|number| self.ledger.sent[*number as usize].again) {
-            self.sent_again(number);
+            self.not_cancelled(number);
         }
         CallKind::Send(session_id.to_owned(), number, name.cloned())
     }
@@ -431,7 +431,7 @@ impl Checker {
                     self.mark(Mark::Cancelled);
                 }
             }
-            (CallKind::Cancel(numbers), Err(_)) => self.cancelled.retain(|number| !numbers.contains(number)),
+            (CallKind::Cancel(numbers), Err(_)) => numbers.into_iter().for_each(|number| self.not_cancelled(number)),
             (CallKind::Send(session_id, number, _), Ok(Reply::Receipt(receipt))) => {
                 let id = &receipt.message_id;
                 match number {
