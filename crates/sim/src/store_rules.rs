@@ -310,7 +310,12 @@ impl Checker {
                 let is_again = has_left && knows == cursor;
                 // A copy of an outbox may have two messages that the application sent under one name: it lacks the names.
                 let is_one = !self.ledger.contested.contains(name) || kept.says_the_same(entry);
-                self.require_where(3, is_one, same || is_again, || format!("{name} was made anew, and is another message: {entry:?}"));
+                // Or one message as it was first sent, and as it was sent again.
+                let number = number_of(&entry.message.ciphertext);
+                let was_again = number.is_some_and(|number| self.ledger.sent[number as usize].again) && kept.says_the_same(entry);
+                self.require_where(3, is_one, same || is_again || was_again, || {
+                    format!("{name} was made anew, and is another message: {entry:?}")
+                });
             } else if entry.message.kind == Kind::VOID {
                 // Its message may know what its device has lost since.
                 let known = cursor.max(before.known.get(id).copied().unwrap_or(0));
