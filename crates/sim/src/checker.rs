@@ -440,6 +440,10 @@ impl Checker {
             self.profiles[profile].pending.remove(&number);
             self.ledger.sent[number as usize].fate = Fate::Excused;
         }
+        // It does not know which of these were sent since.
+        for number in unsent.keys() {
+            self.ledger.sent[*number as usize].copied = true;
+        }
         // What was cancelled since waits again.
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.profile == profile && sent.fate == Fate::Cancelled) {
             sent.fate = Fate::Excused;

@@ -482,8 +482,10 @@ impl Checker {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
         let Some(view) = self.tabs.get(&tab) else { return };
+        // A call that is answered again was stored once, and its message may have been refused for good since.
+        let has_failed = self.ledger.sent[number as usize].fate == Fate::Refused && durable.is_none() && !logged;
         // It may have left in the commit that it came with.
-        let is_kept = durable.is_some() || logged || self.cancelled.contains(&number);
+        let is_kept = durable.is_some() || logged || has_failed || self.cancelled.contains(&number);
         self.require_where(21, view.lost_store.is_none_or(|lost| lost.loss != Loss::Remembered), is_kept, || {
             format!("s{number} is said to be stored, and is not")
         });
@@ -494,14 +496,14 @@ impl Checker {
         let sent = &mut self.ledger.sent[number as usize];
         // One that was frozen says so after another has cancelled it.
         let is_cancelled = sent.fate == Fate::Cancelled && self.cancelled.contains(&number);
-        if !is_cancelled {
+        if !is_cancelled && !has_failed {
             sent.fate = Fate::Accepted;
         }
         let forgotten = sent.forgotten;
         let told_before = sent.id.get_or_insert_with(|| id.to_owned()).clone();
         let profile = &mut self.profiles[view.profile];
         profile.ids.insert(id.to_owned(), number);
-        if !logged && !is_cancelled {
+        if !logged && !is_cancelled && !has_failed {
             profile.pending.insert(number);
         }
         self.require_where(3, !forgotten, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));
