@@ -130,6 +130,7 @@ impl World {
             spare: spare.clone(),
         };
         self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
+        self.checker.wait_elsewhere(copy.disk.unsent().keys());
         self.push_profile(copy)
     }
 
