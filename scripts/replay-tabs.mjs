@@ -157,6 +157,11 @@ class Writer {
     return Promise.race([asked.catch((error) => error.message), delay(2_000, 'it does not answer')]);
   }
 
+  /** Whether its list shows all that its device sent as delivered. */
+  showsDelivered() {
+    return this.#page.evaluate((id) => globalThis.replay.view().shown.every(({ deviceId, status }) => deviceId !== id || status === 'delivered'), this.#device.id);
+  }
+
   /** What there is to see in it. */
   async view() {
     const list = await this.#device.list();
@@ -270,7 +275,7 @@ function prepare(name, shownMessages) {
       return sending;
     },
     view: () => ({
-      shown: list.getSnapshot().items.map(({ id, text, sequenceNumber, status }) => ({ id, text, sequenceNumber, status })),
+      shown: list.getSnapshot().items.map(({ id, deviceId, text, sequenceNumber, status }) => ({ id, deviceId, text, sequenceNumber, status })),
       sessions: sdk.getActiveSessions().data,
       unread,
     }),
@@ -353,6 +358,8 @@ async function heal({ tabs, others, deeds }) {
       states = await Promise.all(writers.map((writer) => writer.deviceState()));
       return states.every(({ queued, cursor }) => queued === 0 && cursor === states[0].cursor);
     }, convergeDeadlineMs);
+    // The others' word that they have it comes behind it.
+    await until('all is delivered', async () => (await Promise.all(writers.map((writer) => writer.showsDelivered()))).every(Boolean), convergeDeadlineMs);
     return true;
   } catch (error) {
     say(`${error.message}: ${JSON.stringify(states)}`);

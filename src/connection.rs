@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
-use js_sys::{Array, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect};
 use rexie::Rexie;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
@@ -57,7 +57,7 @@ const EARLIER_FORMAT_VERSION_MAX: u32 = 4;
 const EARLIER_STORES: [&str; 4] = [META, SESSIONS, OUTBOX, LOG];
 
 /// How long a database may take to open (B9, B11).
-const OPEN_TIMEOUT_MS: u32 = 5_000;
+pub const OPEN_TIMEOUT_MS: u32 = 5_000;
 
 /// A key of `meta` that is only ever there within a transaction.
 const PROBE: &str = "probe";
@@ -82,12 +82,38 @@ extern "C" {
 /// What hears that the browser has closed a database.
 pub type Watcher = Rc<dyn Fn()>;
 
+/// What waits for the browser's answer. Chromium gives none when it closes a database because the site's data is cleared, and WebKit
+/// gives none for a transaction that is aborted before it began: then this answers.
+#[derive(Default)]
+struct UnderWay {
+    /// The transaction that was begun last to write.
+    transaction: RefCell<Option<IdbTransaction>>,
+    reads: RefCell<Vec<IdbRequest>>,
+}
+
+impl UnderWay {
+    /// The browser has closed the database.
+    fn closed(&self) {
+        if let Some(transaction) = self.transaction.take() {
+            answer(transaction.onabort());
+        }
+        for request in self.reads.take() {
+            answer(request.onerror());
+        }
+    }
+}
+
+fn answer(handler: Option<Function>) {
+    if let Some(handler) = handler {
+        let _ = handler.call0(&JsValue::UNDEFINED);
+    }
+}
+
 /// An open database; closed when dropped, after what is under way.
 pub struct Connection {
     database: DurableDatabase,
     is_open: Rc<Cell<bool>>,
-    /// The transaction that was begun last to write.
-    under_way: RefCell<Option<IdbTransaction>>,
+    under_way: Rc<UnderWay>,
     /// Hears that the browser has closed it.
     watcher: Rc<RefCell<Option<Watcher>>>,
     _on_end: Closure<dyn Fn()>,
@@ -121,17 +147,19 @@ impl Connection {
         });
         database.set_onversionchange(Some(on_end.as_ref().unchecked_ref()));
         let watcher: Rc<RefCell<Option<Watcher>>> = Rc::default();
-        let (is_closing, watching) = (is_open.clone(), watcher.clone());
+        let under_way: Rc<UnderWay> = Rc::default();
+        let (is_closing, watching, waiting) = (is_open.clone(), watcher.clone(), under_way.clone());
         // The browser has closed it: it failed, or what the site has stored is cleared (P26).
         let on_close = Closure::<dyn Fn()>::new(move || {
             is_closing.set(false);
+            waiting.closed();
             let watcher = watching.borrow().clone();
             if let Some(watcher) = watcher {
                 watcher();
             }
         });
         database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Connection { database, is_open, under_way: RefCell::default(), watcher, _on_end: on_end, _on_close: on_close }
+        Connection { database, is_open, under_way, watcher, _on_end: on_end, _on_close: on_close }
     }
 
     /// Says who hears that the browser has closed it.
@@ -191,13 +219,10 @@ impl Connection {
     /// Closes it at once. What is being written is aborted, unless it commits already: in a page that is frozen it would not end
     /// (P5).
     pub fn abandon(&self) {
-        if let Some(transaction) = self.under_way.take() {
+        if let Some(transaction) = self.under_way.transaction.take() {
             // Fails where it commits or has ended, as it should.
-            if transaction.abort().is_ok()
-                && let Some(aborted) = transaction.onabort()
-            {
-                // WebKit tells nothing of it once the connection is closed.
-                let _ = aborted.call0(&JsValue::UNDEFINED);
+            if transaction.abort().is_ok() {
+                answer(transaction.onabort());
             }
         }
         self.database.close();
@@ -212,11 +237,15 @@ impl Connection {
     pub async fn read(&self, store: &str, ask: impl FnOnce(&IdbObjectStore) -> Result<IdbRequest, JsValue>) -> Result<JsValue, SyncError> {
         let transaction = self.database.transaction_with_str(store).map_err(|exception| to_error(&exception))?;
         let store = transaction.object_store(store).map_err(|exception| to_error(&exception))?;
-        let result = result_of(ask(&store));
+        let request = ask(&store).map_err(|exception| to_error(&exception))?;
+        self.under_way.reads.borrow_mut().push(request.clone());
+        let result = result_of(Ok(request.clone()));
         // See `commit_early`.
         #[allow(deprecated)]
         let _ = transaction.commit();
-        result.await
+        let result = result.await;
+        self.under_way.reads.borrow_mut().retain(|read| *read != request);
+        result
     }
 }
 
@@ -362,7 +391,7 @@ impl Transaction {
             inner.set_oncomplete(Some(&resolve));
             inner.set_onabort(Some(&resolve));
         });
-        connection.under_way.replace(Some(inner.clone()));
+        connection.under_way.transaction.replace(Some(inner.clone()));
         let failure = Rc::new(RefCell::new(None));
         let claim: Rc<RefCell<Option<IdbRequest>>> = Rc::default();
         let (failing, failed, claiming) = (inner.clone(), failure.clone(), claim.clone());
@@ -510,7 +539,7 @@ pub fn to_error(exception: &JsValue) -> SyncError {
 }
 
 /// What a future gives, or `None` after so many milliseconds. The future is dropped then.
-async fn within<F: Future + Unpin>(ms: u32, mut future: F) -> Option<F::Output> {
+pub async fn within<F: Future + Unpin>(ms: u32, mut future: F) -> Option<F::Output> {
     let mut timeout = TimeoutFuture::new(ms);
     poll_fn(|context| match Pin::new(&mut future).poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

@@ -253,16 +253,17 @@ impl Engine {
         }
     }
 
-    /// Where the browser closes the database, it may be gone: that is found out now, and not with the next write.
+    /// Where the browser closes the database, it may be gone, or another's by now: that is found out now, and not with the next
+    /// write, which may be long in coming.
     fn watch_store(self: &Rc<Self>) {
         let engine = Rc::downgrade(self);
         self.store.watch(Rc::new(move || {
             let Some(engine) = engine.upgrade() else { return };
             spawn_local(async move {
                 if let Err(error) = engine.store.check().await
-                    && error.code == ErrorCode::StorageLost
+                    && [ErrorCode::StorageLost, ErrorCode::ProfileInUse].contains(&error.code)
                 {
-                    engine.feed(Input::StorageLost { error });
+                    engine.feed(Input::StoreClosed { error });
                 }
             });
         }));

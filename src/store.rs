@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
     CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
@@ -22,8 +23,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
-    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OUTBOX, SESSIONS, STORES, Transaction, VERSIONS, Watcher,
-    to_error,
+    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES, Transaction,
+    VERSIONS, Watcher, to_error, within,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -63,6 +64,8 @@ pub struct Store {
     connection: RefCell<Option<Rc<Connection>>>,
     /// Hears that the browser has closed the connection.
     watcher: RefCell<Option<Watcher>>,
+    /// Those that wait until the database is made anew.
+    readers: RefCell<Vec<oneshot::Sender<()>>>,
 }
 
 /// A request of a commit, ready to be issued.
@@ -97,6 +100,7 @@ impl Store {
             vault: RefCell::default(),
             connection: RefCell::new(connection),
             watcher: RefCell::default(),
+            readers: RefCell::default(),
         })
     }
 
@@ -246,6 +250,9 @@ impl Store {
             transaction.commit().await?;
             if last == 0 {
                 self.claim.set(next_claim);
+                for reader in self.readers.take() {
+                    let _ = reader.send(());
+                }
             }
             Ok(())
         })
@@ -274,7 +281,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn page(&self, session_id: &str, before_sequence: Option<u64>, limit: u64) -> Result<Vec<LogRecord>, SyncError> {
-        self.run(false, async |connection| {
+        self.read(async |connection| {
             for _ in 0..PAGE_TRIES {
                 if let Some(records) = read_page(connection, session_id, before_sequence, limit).await? {
                     return Ok(records);
@@ -317,7 +324,7 @@ impl Store {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
-        self.run(false, async |connection| {
+        self.read(async |connection| {
             let value = connection.read(NAMES, |names| names.get(&key(session_id, &message_id.into()))).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
         })
@@ -333,6 +340,7 @@ impl Store {
     /// waits for it is told when the page hears of it.
     pub fn abandon(&self) {
         self.is_abandoned.set(true);
+        self.readers.take();
         if let Some(connection) = self.connection.take() {
             connection.abandon();
         }
@@ -359,6 +367,22 @@ impl Store {
             }
             is_repeated = true;
         }
+    }
+
+    /// Runs one transaction that reads. Where the database is gone, it waits until it is made anew, and reads that.
+    async fn read<T>(&self, work: impl AsyncFn(&Connection) -> Result<T, SyncError>) -> Result<T, SyncError> {
+        match self.run(false, &work).await {
+            Err(error) if error.code == ErrorCode::StorageLost && self.is_made_anew().await => self.run(false, &work).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn is_made_anew(&self) -> bool {
+        let (sender, made) = oneshot::channel();
+        self.readers.borrow_mut().push(sender);
+        let watcher = self.watcher.borrow().clone();
+        watcher.into_iter().for_each(|watcher| watcher());
+        matches!(within(OPEN_TIMEOUT_MS, made).await, Some(Ok(())))
     }
 
     /// The open connection, or a new one.

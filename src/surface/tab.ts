@@ -63,7 +63,14 @@ export class Tab {
     if (this.#isRunning) return;
     this.#isRunning = true;
     for (let next; (next = this.#inputs.shift());) {
-      for (const action of this.#machine.handle(performance.now(), next)) this.#do(action);
+      for (const action of this.#machine.handle(performance.now(), next)) {
+        try {
+          this.#do(action);
+        } catch (thrown) {
+          // What another tab says may be of no form that this one knows. The next message is.
+          console.error(thrown);
+        }
+      }
     }
     this.#isRunning = false;
     this.#arm();

@@ -466,6 +466,11 @@ test('many windows of one person show the same and all can write', { timeout: 12
   await windows.shift().close();
   await write(windows[1], 'after the first was closed');
   await seenEverywhere('after the first was closed');
+  // They are one device: what one switches, all show, and any can switch back.
+  for (const [place, checked] of ['true', 'false'].entries()) {
+    await windows[place].locator('#offline').click();
+    for (const page of windows) await page.locator(`#offline[aria-checked="${checked}"]`).waitFor({ timeout: 20_000 });
+  }
   assert.deepEqual(alice.complaints, []);
 });
 

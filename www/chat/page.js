@@ -67,6 +67,10 @@ async function start() {
   sdk.on('warning', ({ error }) => notice(error.userMessage));
   sdk.on('walletChanged', showWallet);
   showWallet();
+  // Also where another tab has switched it: all tabs are one device.
+  sdk.on('connectionChanged', ({ state }) => {
+    if (sdk.getCurrentWallet().data) $('offline').setAttribute('aria-checked', String(state === 'offline'));
+  });
   for (const id of ['offline', 'new', 'copy', 'sign-out']) $(id).disabled = false;
   const list = sdk.conversations();
   list.subscribe(() => takeConversations(list.getSnapshot()));

@@ -166,12 +166,25 @@ fn store_that_is_found_gone_is_made_anew_at_once() {
     desk.feed(Input::Observe { observed: true });
     desk.records = Default::default();
     desk.events();
-    desk.feed(Input::StorageLost { error: SyncError::new(ErrorCode::StorageLost, "cleared") });
+    desk.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::StorageLost, "cleared") });
     assert_eq!(stored_texts(&desk), ["waiting"]);
     let events = desk.events();
     let is_told = |is: fn(&Event) -> bool| events.iter().any(is);
     assert!(is_told(|event| matches!(event, Event::Changed(Change::Missed))), "lists are read again");
     assert!(is_told(|event| matches!(event, Event::DeviceReplaced { .. })));
+}
+
+#[test]
+fn store_that_another_made_anew_is_left_to_it() {
+    let mut desk = Desk::new();
+    desk.feed(Input::Observe { observed: true });
+    desk.events();
+    for _ in 0..2 {
+        desk.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::ProfileInUse, "another has claimed it") });
+    }
+    assert_eq!(desk.warnings(), [ErrorCode::ProfileInUse], "it is told once");
+    let call = desk.ask(calls::send(&session(), "not here"));
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
 }
 
 /// The copy that a shell has made of everything that was written to the outbox.

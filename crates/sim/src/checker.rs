@@ -426,11 +426,15 @@ impl Checker {
     /// A new profile; a copy knows its source's messages by their ids.
     pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<ProfileId>) {
         let ids: BTreeMap<MessageId, u64> = copy_of.map(|source| self.profiles[source].ids.clone()).unwrap_or_default();
-        // Either may send what waits in both.
-        for number in ids.values().filter(|_| copy_of.is_some()) {
+        self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, ..ProfileView::default() });
+    }
+
+    /// Messages wait in a copy of their profile too, or in an older state of it: it may send what was cancelled since, and does
+    /// not know which of them were sent.
+    pub fn wait_elsewhere<'a>(&mut self, numbers: impl IntoIterator<Item = &'a u64>) {
+        for number in numbers {
             self.ledger.sent[*number as usize].copied = true;
         }
-        self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, ..ProfileView::default() });
     }
 
     /// The storage of a profile went back to an older state.
@@ -440,6 +444,7 @@ impl Checker {
             self.profiles[profile].pending.remove(&number);
             self.ledger.sent[number as usize].fate = Fate::Excused;
         }
+        self.wait_elsewhere(unsent.keys());
         // What was cancelled since waits again.
         for sent in self.ledger.sent.iter_mut().filter(|sent| sent.profile == profile && sent.fate == Fate::Cancelled) {
             sent.fate = Fate::Excused;

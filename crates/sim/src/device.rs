@@ -134,6 +134,7 @@ impl World {
             spare: spare.clone(),
         };
         self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
+        self.checker.wait_elsewhere(copy.disk.unsent().keys());
         self.push_profile(copy)
     }
 
@@ -432,17 +433,12 @@ impl World {
     /// The browser tells those whose database is gone, or another's.
     pub fn tell_of_loss(&mut self, profile: ProfileId) {
         let tabs = self.tabs.iter().filter(|(_, tab)| tab.profile == profile && !tab.is_abandoned);
-        let tabs: Vec<(TabId, PageId)> = tabs.map(|(id, tab)| (*id, tab.page)).collect();
-        for (id, page) in tabs {
+        let tabs: Vec<TabId> = tabs.map(|(id, _)| *id).collect();
+        for id in tabs {
+            let error = SyncError::new(ErrorCode::StorageLost, "the database is gone");
             // By then it has heard of commits that were stored before.
             let wait_ms = self.ctx.random.u64(5..5_000);
-            let disk = &self.profiles[profile].disk;
-            if disk.lost().is_some() {
-                let error = SyncError::new(ErrorCode::StorageLost, "the database is gone");
-                self.ctx.agenda.after(wait_ms, Happening::Tab(id, Input::StorageLost { error }));
-            } else if disk.owner() != id {
-                self.ctx.agenda.after(wait_ms, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
-            }
+            self.ctx.agenda.after(wait_ms, Happening::Tab(id, Input::StoreClosed { error }));
         }
     }
 
@@ -474,9 +470,14 @@ impl World {
         let now = self.tab_now(&self.tabs[&id]);
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         let profile = tab.profile;
-        if matches!(input, Input::StorageLost { .. }) && self.profiles[profile].disk.lost().is_none() {
-            // It looks whether that is so, and it is there again.
-            return;
+        if let Input::StoreClosed { error } = &mut input
+            && self.profiles[profile].disk.lost().is_none()
+        {
+            // It looks whether that is so, and it is there again. Where a commit is under way, that finds out.
+            if self.profiles[profile].disk.owner() == id || tab.commit_waits {
+                return;
+            }
+            *error = SyncError::new(ErrorCode::ProfileInUse, "another tab has made the database anew");
         }
         let knows = matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         if tab.is_abandoned {
@@ -501,7 +502,10 @@ impl World {
             self.checker.reached(id, &Payload::Binary(frame.clone()));
         }
         request_of(&mut input).into_iter().for_each(|request| self.checker.fed(*request));
-        let fenced = matches!(&input, Input::PersistFailed { error, .. } if error.code == ErrorCode::ProfileInUse);
+        let fenced = match &input {
+            Input::PersistFailed { error, .. } | Input::StoreClosed { error } => error.code == ErrorCode::ProfileInUse,
+            _ => false,
+        };
         let actions = tab.client.handle(now, input);
         if fenced {
             self.checker.fenced(id);
@@ -853,7 +857,7 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::Disconnected { .. }
         | Input::Persisted { .. }
         | Input::PersistFailed { .. }
-        | Input::StorageLost { .. }
+        | Input::StoreClosed { .. }
         | Input::Timeout => None,
     }
 }

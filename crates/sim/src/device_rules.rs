@@ -226,7 +226,7 @@ impl Checker {
                 }
                 number.iter().for_each(|number| {
                     self.denied.remove(number);
-                    self.sent_again(*number);
+                    self.not_cancelled(*number);
                 });
                 self.ledger.contested.insert(message_id.clone());
                 match record.zip(number) {
@@ -306,8 +306,8 @@ impl Checker {
         CallKind::Cancel(numbers)
     }
 
-    /// What is sent again is cancelled no more, unless it may be on its way out.
-    fn sent_again(&mut self, number: u64) {
+    /// What is sent again, or said to be sent already, is cancelled no more, unless it may be on its way out, of a copy too.
+    fn not_cancelled(&mut self, number: u64) {
         let leaves = |call: &Call| matches!(&call.kind, CallKind::Cancel(numbers) if numbers.contains(&number));
         if !self.calls.values().any(leaves) {
             self.cancelled.remove(&number);
@@ -372,7 +372,7 @@ impl Checker {
             }
         }
         if let Some(number) = number.filter(|number| self.ledger.sent[*number as usize].again) {
-            self.sent_again(number);
+            self.not_cancelled(number);
         }
         CallKind::Send(session_id.to_owned(), number, name.cloned())
     }
@@ -422,11 +422,17 @@ impl Checker {
                         self.profiles[view.profile].pending.remove(number);
                     }
                 }
+                // Another device may send one of them again, which syncs that wait here do not wait for.
+                for call in self.calls.values_mut().filter(|call| call.tab == tab) {
+                    if let CallKind::Sync(targets) = &mut call.kind {
+                        targets.iter_mut().for_each(|(_, unsent, _)| unsent.retain(|number| !numbers.contains(number)));
+                    }
+                }
                 if !numbers.is_empty() {
                     self.mark(Mark::Cancelled);
                 }
             }
-            (CallKind::Cancel(numbers), Err(_)) => self.cancelled.retain(|number| !numbers.contains(number)),
+            (CallKind::Cancel(numbers), Err(_)) => numbers.into_iter().for_each(|number| self.not_cancelled(number)),
             (CallKind::Send(session_id, number, _), Ok(Reply::Receipt(receipt))) => {
                 let id = &receipt.message_id;
                 match number {
@@ -477,8 +483,10 @@ impl Checker {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
         let Some(view) = self.tabs.get(&tab) else { return };
+        // A call that is answered again was stored once, and its message may have been refused for good since.
+        let has_failed = self.ledger.sent[number as usize].fate == Fate::Refused && durable.is_none() && !logged;
         // It may have left in the commit that it came with.
-        let is_kept = durable.is_some() || logged || self.cancelled.contains(&number);
+        let is_kept = durable.is_some() || logged || has_failed || self.cancelled.contains(&number);
         self.require_where(21, view.lost_store.is_none_or(|lost| lost.loss != Loss::Remembered), is_kept, || {
             format!("s{number} is said to be stored, and is not")
         });
@@ -489,14 +497,14 @@ impl Checker {
         let sent = &mut self.ledger.sent[number as usize];
         // One that was frozen says so after another has cancelled it.
         let is_cancelled = sent.fate == Fate::Cancelled && self.cancelled.contains(&number);
-        if !is_cancelled {
+        if !is_cancelled && !has_failed {
             sent.fate = Fate::Accepted;
         }
         let forgotten = sent.forgotten;
         let told_before = sent.id.get_or_insert_with(|| id.to_owned()).clone();
         let profile = &mut self.profiles[view.profile];
         profile.ids.insert(id.to_owned(), number);
-        if !logged && !is_cancelled {
+        if !logged && !is_cancelled && !has_failed {
             profile.pending.insert(number);
         }
         self.require_where(3, !forgotten, told_before == *id, || format!("s{number} is {id} now, and was {told_before}"));

@@ -187,7 +187,7 @@ pub struct Sent {
     pub again: bool,
     /// Its database was deleted while its call was under way, and with it the memory of whether it was done: it may be done again.
     pub forgotten: bool,
-    /// It was in a profile that was copied.
+    /// It waited in a profile that was copied or set back.
     pub copied: bool,
     /// The entries that its device had stored when it wrote it.
     pub seen: Option<u64>,

@@ -21,7 +21,7 @@ pub struct Before {
     /// The numbers of the unsent messages, where the commit may take some of them.
     unsent: Vec<u64>,
     /// The ids of those of them whose calls were done twice, because their database was deleted.
-    done_again: BTreeMap<u64, MessageId>,
+    done_again: BTreeSet<(u64, MessageId)>,
     /// The unsent messages of sessions whose outbox is made anew, by id.
     entries: BTreeMap<(SessionId, MessageId), Entry>,
     /// How much of the log the newest of them knows, by session.
@@ -48,11 +48,11 @@ impl Checker {
         let takes = writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_)));
         let unsent = if takes { disk.unsent().keys().copied().collect() } else { Vec::new() };
         let is_done_again = |number: &u64| self.ledger.sent[*number as usize].forgotten;
-        let mut done_again = BTreeMap::new();
+        let mut done_again = BTreeSet::new();
         if unsent.iter().any(is_done_again) {
             for entry in state.records.sessions.keys().flat_map(|id| state.unsent(id)) {
                 let number = number_of(&entry.message.ciphertext).filter(is_done_again);
-                number.into_iter().for_each(|number| drop(done_again.insert(number, entry.message.id.clone())));
+                done_again.extend(number.map(|number| (number, entry.message.id.clone())));
             }
         }
         let swept =
@@ -137,7 +137,10 @@ impl Checker {
                     let was_queued = |number: &u64| staged.contains(number) || (is_own && writes.iter().any(is_named));
                     let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
                     // What the application took back before the log brought it, which a copy had sent, is no longer its own.
-                    let is_same = |number: &u64| before.done_again.get(number).is_none_or(|name| *name == entry.message.id);
+                    let is_same = |number: &u64| {
+                        let mut names = before.done_again.iter().filter(|(again, _)| again == number).peekable();
+                        names.peek().is_none() || names.any(|(_, name)| *name == entry.message.id)
+                    };
                     let is_forgotten = forgotten.contains(&(id, &entry.message.id));
                     let was_unsent = |number: &u64| before.unsent.contains(number) && is_same(number) && !is_forgotten;
                     if !number.is_some_and(|number| was_unsent(&number) || is_staged(&number)) {
@@ -310,7 +313,12 @@ impl Checker {
                 let is_again = has_left && knows == cursor;
                 // A copy of an outbox may have two messages that the application sent under one name: it lacks the names.
                 let is_one = !self.ledger.contested.contains(name) || kept.says_the_same(entry);
-                self.require_where(3, is_one, same || is_again, || format!("{name} was made anew, and is another message: {entry:?}"));
+                // Or one message as it was first sent, and as it was sent again.
+                let number = number_of(&entry.message.ciphertext);
+                let was_again = number.is_some_and(|number| self.ledger.sent[number as usize].again) && kept.says_the_same(entry);
+                self.require_where(3, is_one, same || is_again || was_again, || {
+                    format!("{name} was made anew, and is another message: {entry:?}")
+                });
             } else if entry.message.kind == Kind::VOID {
                 // Its message may know what its device has lost since.
                 let known = cursor.max(before.known.get(id).copied().unwrap_or(0));

@@ -1424,6 +1424,16 @@ fn i2_versions_leave_with_the_message_in_front_of_them() {
 }
 
 #[test]
+fn i2_a_refused_cancel_ends_no_other_that_is_under_way() {
+    let mut history = cancelling(1, 2);
+    history.call(Input::Cancel { request: 3, message_id: id_of("d", 1) });
+    history.world.checker.replied(TAB, 3, &Err(SyncError::new(ErrorCode::MessageSent, "")), &history.disk);
+    history.commit(true, vec![delete_outbox()]);
+    history.world.checker.replied(TAB, 2, &Ok(Reply::Done), &history.disk);
+    assert_eq!(history.broken(), None);
+}
+
+#[test]
 fn i2_what_is_said_to_be_cancelled_has_left() {
     for (result, broken) in [(Ok(Reply::Done), Some(2)), (Err(SyncError::new(ErrorCode::MessageSent, "")), None)] {
         let mut history = cancelling(1, 2);

@@ -106,8 +106,9 @@ pub enum Input {
     Received { generation: Generation, frame: Arc<[u8]> },
     /// A socket closed, failed or could not be opened.
     Disconnected { generation: Generation, reason: String },
-    /// The store is found to be gone, with all that was in it. A commit that finds it fails with this error.
-    StorageLost { error: SyncError },
+    /// The browser has closed the store: it is gone with all that was in it (`STORAGE_LOST`), or it was made anew and is
+    /// another's (`PROFILE_IN_USE`). A commit that finds that fails with this error.
+    StoreClosed { error: SyncError },
     /// A commit is on disk.
     Persisted { commit: CommitId },
     /// A commit is not on disk, and nothing of it is.

@@ -199,10 +199,7 @@ impl Client {
             identity.roll_back();
         }
         if error.code == ErrorCode::ProfileInUse {
-            self.rebuild = None;
-            self.fenced = Some(error.clone());
-            self.drop_connection(now, "another client has taken the store", actions);
-            self.fail_syncs(now, &error, actions);
+            self.fence(now, &error, actions);
         }
         if self.rebuild.is_some() {
             return self.rebuild_failed(now, &error, actions);
@@ -232,6 +229,24 @@ impl Client {
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
         self.collect(now, actions);
+    }
+
+    /// The store is closed while nothing is written.
+    pub(super) fn store_closed(&mut self, now: Now, error: SyncError, actions: &mut Vec<Action>) {
+        if error.code == ErrorCode::StorageLost {
+            self.store_lost(now, &error, actions);
+        } else if self.fenced.is_none() {
+            self.fence(now, &error, actions);
+            actions.push(Action::Notify(Event::Warning { error }));
+        }
+    }
+
+    /// The store is another's.
+    fn fence(&mut self, now: Now, error: &SyncError, actions: &mut Vec<Action>) {
+        self.rebuild = None;
+        self.fenced = Some(error.clone());
+        self.drop_connection(now, "another client has taken the store", actions);
+        self.fail_syncs(now, error, actions);
     }
 
     fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {

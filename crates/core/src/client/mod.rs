@@ -167,8 +167,8 @@ impl Client {
             Input::SetOffline { offline } => self.set_offline(now, offline, &mut actions),
             Input::Awake => self.awake(now, &mut actions),
             // Where a commit is under way, that finds out.
-            Input::StorageLost { error } if self.under_way.is_none() => self.store_lost(now, &error, &mut actions),
-            Input::StorageLost { .. } => {}
+            Input::StoreClosed { error } if self.under_way.is_none() => self.store_closed(now, error, &mut actions),
+            Input::StoreClosed { .. } => {}
             // At once, also while a commit is under way: the shell reads what is stored next.
             Input::Observe { observed } => self.observed = observed,
             Input::Connected { generation } => self.connected(now, generation, &mut actions),
