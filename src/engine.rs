@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
 use js_sys::Uint8Array;
-use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Event, Input, OutboxRecord, Reply, RequestId, Write};
+use solconnect_sync_core::client::{
+    Action, CallKey, Client, ClientConfig, Event, IdentityRecord, Input, OutboxRecord, Reply, RequestId, Write,
+};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
@@ -74,10 +76,11 @@ impl Engine {
             snapshot.entropy = Some(random()?);
             if let Some(record) = snapshot.identity.take() {
                 // Without its key the device goes on under a new one: what it has stored stays readable.
-                match store.unsealed(record).await {
-                    Ok(record) => snapshot.identity = Some(record),
-                    Err(error) => unreadable = Some(error),
-                }
+                let without = IdentityRecord { secret: Vec::new(), ..record.clone() };
+                snapshot.identity = Some(store.unsealed(record).await.unwrap_or_else(|error| {
+                    unreadable = Some(error);
+                    without
+                }));
             }
         }
         let is_new = snapshot.device.is_none();

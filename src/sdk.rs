@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{CallKey, Input, RequestId, SyncScope};
+use solconnect_sync_core::client::{CallKey, Client, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::identity::{Certificate, Purpose};
 use solconnect_sync_core::ids::check_wallet;
@@ -72,18 +72,38 @@ impl SolConnectSDK {
     }
 
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not.
+    /// After a removal it is asked only where the person wants it: `isWanted`.
     ///
     /// Errors: `INVALID_ARGUMENT`, `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<string | null>>")]
-    pub fn get_offer(&self, #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue) -> Promise {
+    pub fn get_offer(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue,
+        #[wasm_bindgen(js_name = isWanted)] is_wanted: bool,
+    ) -> Promise {
         let offer = text("domain", &domain).and_then(|domain| {
-            Ok(self
-                .0
-                .engine()?
-                .read(|client| client.offer(now(), &domain, Purpose::Join))
-                .map_or(JsValue::NULL, |offer| offer.text().into()))
+            let offer = |client: &Client| client.offer(now(), &domain, Purpose::Join).filter(|_| is_wanted || !client.was_removed());
+            Ok(self.0.engine()?.read(offer).map_or(JsValue::NULL, |offer| offer.text().into()))
         });
         settle(async move { offer })
+    }
+
+    /// The devices of the connected wallet, as its account is known here.
+    #[wasm_bindgen(js_name = getAccountDevices, unchecked_return_type = "Result<DeviceView[]>")]
+    pub fn get_account_devices(&self) -> JsValue {
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.account_devices()))))
+    }
+
+    /// Removes a device of the wallet, with all that it certified or approved.
+    #[wasm_bindgen(js_name = removeDevice, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn remove_device(&self, #[wasm_bindgen(js_name = deviceId, unchecked_param_type = "string")] device_id: JsValue) -> Promise {
+        self.ask(text("deviceId", &device_id), |request, device_id| Input::RemoveDevice { request, device_id })
+    }
+
+    /// Approves a device of the wallet that waits for it.
+    #[wasm_bindgen(js_name = approveDevice, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn approve_device(&self, #[wasm_bindgen(js_name = deviceId, unchecked_param_type = "string")] device_id: JsValue) -> Promise {
+        self.ask(text("deviceId", &device_id), |request, device_id| Input::ApproveDevice { request, device_id })
     }
 
     /// The wallet has signed this text.

@@ -8,6 +8,7 @@ use js_sys::{Array, Function};
 use solconnect_sync_core::client::{CallKey, ClientConfig, Input};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::public_key;
 use wasm_bindgen::prelude::*;
 use web_sys::Url;
 
@@ -59,6 +60,13 @@ impl Options {
                 Some(domains) => {
                     let list: Array = domains.dyn_into().map_err(|_| invalid_argument("domains must be a list"))?;
                     list.iter().map(|domain| text("each of the domains", &domain)).collect::<Result<_, _>>()?
+                }
+            },
+            relay_key: match given("relayKey") {
+                None => None,
+                Some(key) => {
+                    let key = public_key(&text("relayKey", &key)?);
+                    Some(key.ok_or_else(|| invalid_argument("relayKey must be 32 bytes in base58, as the relay tells it when it starts"))?)
                 }
             },
             relay_name: String::new(),

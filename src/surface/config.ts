@@ -7,7 +7,7 @@ import { SyncError } from './errors.js';
 /** Every option, in the order of the documentation. */
 const NAMES = [
   'relayEndpoint', 'transport', 'databaseName', 'maxBatchSize', 'syncIntervalMs', 'heartbeatIntervalMs', 'conflictResolutionStrategy',
-  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains',
+  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey',
 ] as const satisfies readonly (keyof SdkConfig)[];
 
 const DATABASE_NAME = 'solconnect-sync';

@@ -271,22 +271,25 @@ export class Lifecycle {
     this.#logouts.catch((thrown: unknown) => this.#warn(thrown));
     // Nobody waits for it: what is stored can be read and written to meanwhile.
     if (wallet) {
-      this.signIn(account).catch((thrown: unknown) => {
+      this.signIn(account, false).catch((thrown: unknown) => {
         if (this.#account === account) this.#audience[0].emit('signInNeeded', { error: errorOf(thrown) });
       });
     }
   }
 
-  /** Has the wallet sign for this device, where that is needed and was not done yet. Asks the person once at a time. */
-  signIn(account: Account): Promise<void> {
-    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account).finally(() => this.#signatures.delete(account.engine));
+  /**
+   * Has the wallet sign for this device, where that is needed and was not done yet. Asks the person once at a time; where the device was
+   * removed, only who wants it.
+   */
+  signIn(account: Account, isWanted: boolean): Promise<void> {
+    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account, isWanted).finally(() => this.#signatures.delete(account.engine));
     this.#signatures.set(account.engine, asked);
     return asked;
   }
 
-  async #signIn({ engine, wallet }: Account): Promise<void> {
+  async #signIn({ engine, wallet }: Account, isWanted: boolean): Promise<void> {
     if (!this.#config.domains) return;
-    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '')));
+    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted)));
     if (offer === null) return;
     const { message, signature } = await signed(wallet, offer);
     const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));

@@ -170,6 +170,10 @@ codes! {
     NonceExpired = "NONCE_EXPIRED", true;
     /// What was signed to sign in is for another relay.
     WrongRelay = "WRONG_RELAY", false;
+    /// The relay has another key than this device knows.
+    RelayKeyChanged = "RELAY_KEY_CHANGED", false;
+    /// The wallet has no such device.
+    UnknownDevice = "UNKNOWN_DEVICE", false;
     /// Only an approved device may do this.
     DeviceNotApproved = "DEVICE_NOT_APPROVED", false;
     /// Anything else.

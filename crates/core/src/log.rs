@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash, short_hex};
+use crate::ids::DeviceId;
 use crate::limits::{CLOCK_DEVICES_MAX, RECENT_ENTRIES_MAX};
 use crate::vector_clock::VectorClock;
+use crate::wire::{Field, Malformed, Record as _, Value, bytes_of, digest_of, put_block, record};
 
 /// Why entries do not follow what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,35 @@ pub struct DeviceHead {
     pub sequence: u64,
     /// Its digest, and so that of all that the device wrote.
     pub digest: Digest,
+}
+
+/// The heads of a log in a stored record.
+#[derive(Default)]
+pub(crate) struct StoredHeads(pub Vec<DeviceHead>);
+
+#[derive(Default)]
+struct StoredHead {
+    device_id: DeviceId,
+    counter: u64,
+    sequence: u64,
+    digest: Vec<u8>,
+}
+
+record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
+
+impl Field for StoredHeads {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        for DeviceHead { device_id, counter, sequence, digest } in &self.0 {
+            let head = StoredHead { device_id: (**device_id).to_owned(), counter: *counter, sequence: *sequence, digest: digest.to_vec() };
+            put_block(number, &head.encode(), out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
+        self.0.push(DeviceHead { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
+        Ok(())
+    }
 }
 
 /// A session's log up to its end. Cheap to clone: what is long is shared until it changes.

@@ -5,196 +5,18 @@ mod account;
 #[path = "conformance/memory.rs"]
 mod memory;
 mod rooms;
+mod signer;
 
-use std::collections::VecDeque;
-
-use account::{DOMAIN, certificate, owner, wallet};
+use account::{DOMAIN, certificate, owner};
 use memory::Records;
 use rooms::Rooms;
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, ConnectionState, Event, Input, MessageStatus, Reply};
-use solconnect_sync_core::error::{ErrorCode, SyncError};
+use signer::{Device, config, drawing, relay, strict};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input};
+use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Frame, Payload};
-use solconnect_sync_core::identity::{Certificate, Purpose};
-use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::limits::OFFER_MS;
-use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
-use solconnect_sync_core::time::Now;
-
-const RELAY: &str = "relay.example";
-const PEER: &str = rooms::WALLETS[0];
-
-fn config() -> ClientConfig {
-    ClientConfig { domains: vec![DOMAIN.into()], relay_name: RELAY.into(), ..ClientConfig::default() }
-}
-
-fn relay(is_required: bool) -> Relay {
-    Relay::with_sign_in(Doorkeeper { key: account::key(100).public(), names: vec![RELAY.into()], is_required, secret: [3; 32] })
-}
-
-/// Records whose machine makes its keys of this.
-fn drawing(records: Records, number: u8) -> Records {
-    let mut records = records;
-    records.entropy = Some([number; 32]);
-    records
-}
-
-fn strict() -> Rooms {
-    Rooms::over(|| relay(true))
-}
-
-/// A device whose commits are written at once, or fail, and its socket.
-struct Device {
-    client: Client,
-    records: Records,
-    now: Now,
-    /// The connection at the relay; none before the socket is opened.
-    connection: u64,
-    generation: u64,
-    wants_socket: bool,
-    is_connected: bool,
-    sent: VecDeque<Vec<u8>>,
-    events: Vec<Event>,
-    replies: Vec<Result<Reply, SyncError>>,
-    fails: bool,
-}
-
-impl Device {
-    fn new(number: u8) -> Device {
-        Device::over(drawing(Records::default(), number), config(), number)
-    }
-
-    fn over(records: Records, config: ClientConfig, number: u8) -> Device {
-        let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
-        let client = Client::new(config, records.snapshot(), u64::from(number));
-        let mut device = Device {
-            client,
-            records,
-            now,
-            connection: u64::from(number) * 100,
-            generation: 0,
-            wants_socket: false,
-            is_connected: false,
-            sent: VecDeque::new(),
-            events: Vec::new(),
-            replies: Vec::new(),
-            fails: false,
-        };
-        device.feed(Input::ConnectWallet { request: 1, wallet: wallet_address(&wallet().public()) });
-        device.feed(Input::OpenSession { request: 2, peer_wallet: PEER.into() });
-        device
-    }
-
-    fn feed(&mut self, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            for action in self.client.handle(self.now, input) {
-                match action {
-                    Action::Persist(Commit { id, writes, .. }) => {
-                        if self.fails {
-                            let error = SyncError::new(ErrorCode::StorageFull, "full");
-                            inputs.push_back(Input::PersistFailed { commit: id, error });
-                            continue;
-                        }
-                        writes.iter().for_each(|write| self.records.apply(write).unwrap());
-                        inputs.push_back(Input::Persisted { commit: id });
-                    }
-                    Action::Connect { generation } => {
-                        (self.generation, self.wants_socket) = (generation, true);
-                    }
-                    Action::Disconnect { .. } => self.is_connected = false,
-                    Action::Transmit { frame, .. } => self.sent.push_back(frame.to_vec()),
-                    Action::Reply { result, .. } => self.replies.push(result),
-                    Action::Notify(event) => self.events.push(event),
-                }
-            }
-        }
-    }
-
-    /// Until nobody has anything to say. What the relay closes is closed.
-    fn talk(&mut self, rooms: &mut Rooms) {
-        loop {
-            if self.wants_socket {
-                (self.wants_socket, self.is_connected) = (false, true);
-                self.connection += 1;
-                self.sent.clear();
-                rooms.open_binary(self.connection);
-                self.feed(Input::Connected { generation: self.generation });
-            }
-            if !self.is_connected {
-                return;
-            }
-            let (connection, generation) = (self.connection, self.generation);
-            let said: Vec<Vec<u8>> = self.sent.drain(..).collect();
-            let is_silent = said.is_empty();
-            for frame in said {
-                rooms.feed(RelayInput::Received { connection, payload: Payload::Binary(frame.into()) });
-            }
-            let heard = rooms.take(connection);
-            if heard.is_empty() && is_silent {
-                return;
-            }
-            for payload in heard {
-                let Payload::Binary(frame) = payload else { panic!("binary") };
-                self.feed(Input::Received { generation, frame });
-            }
-            if rooms.closed.iter().any(|(closed, _)| *closed == connection) {
-                self.is_connected = false;
-                self.feed(Input::Disconnected { generation, reason: "closed".into() });
-            }
-        }
-    }
-
-    /// The socket is lost, and time passes until it is tried again.
-    fn again(&mut self, rooms: &mut Rooms) {
-        if self.is_connected {
-            rooms.feed(RelayInput::Closed { connection: self.connection });
-            self.is_connected = false;
-            self.feed(Input::Disconnected { generation: self.generation, reason: "lost".into() });
-        }
-        self.now.monotonic_ms += 70_000;
-        self.now.wall_ms += 70_000;
-        rooms.timeout(70_000);
-        self.feed(Input::Timeout);
-        self.talk(rooms);
-    }
-
-    fn signed(&self, purpose: Purpose) -> Certificate {
-        let offer = self.client.offer(self.now, DOMAIN, purpose).expect("it is asked for");
-        Certificate { text: offer.text(), signature: wallet().sign(offer.text().as_bytes()) }
-    }
-
-    /// The wallet signs.
-    fn sign(&mut self) {
-        let certificate = self.signed(Purpose::Join);
-        self.feed(Input::Certify { request: 3, certificate });
-        assert_eq!(self.replies.pop(), Some(Ok(Reply::Done)));
-    }
-
-    fn send(&mut self, text: &str) {
-        let session_id = self.client.sessions()[0].session_id.clone();
-        let (content_type, message_id, known) = (None, None, None);
-        self.feed(Input::Send { request: 4, session_id, text: text.into(), content_type, message_id, known });
-    }
-
-    fn queued(&self) -> usize {
-        // What is acknowledged leaves the outbox with the next commit.
-        self.client.queued().iter().filter(|message| message.status < MessageStatus::Sent).count()
-    }
-
-    fn needed(&mut self) -> Vec<Option<ErrorCode>> {
-        let events = std::mem::take(&mut self.events);
-        let code = |event| if let Event::SignInNeeded { error } = event { Some(error.map(|error: SyncError| error.code)) } else { None };
-        events.into_iter().filter_map(code).collect()
-    }
-
-    fn warnings(&self) -> Vec<ErrorCode> {
-        self.events.iter().filter_map(|event| if let Event::Warning { error } = event { Some(error.code) } else { None }).collect()
-    }
-
-    fn state(&self) -> ConnectionState {
-        self.client.connection()
-    }
-}
+use solconnect_sync_core::relay::Input as RelayInput;
 
 #[test]
 fn a_new_device_asks_the_wallet_once_and_never_again() {
@@ -342,15 +164,17 @@ fn a_device_that_another_reset_leaves_keeps_what_it_has() {
     old.talk(&mut rooms);
     old.sign();
     old.talk(&mut rooms);
+    old.feed(Input::SetOffline { offline: true });
+    old.send("kept");
     new.now.wall_ms += 1;
     rooms.timeout(1);
     let certificate = new.signed(Purpose::Reset);
     new.feed(Input::Certify { request: 3, certificate });
     new.talk(&mut rooms);
     assert_eq!(new.state(), ConnectionState::Connected);
+    old.feed(Input::SetOffline { offline: false });
     old.talk(&mut rooms);
-    assert_eq!((old.state(), old.warnings()), (ConnectionState::Offline, vec![ErrorCode::DeviceRemoved]));
-    old.send("kept");
+    assert_eq!((old.state(), old.needed()), (ConnectionState::Offline, vec![Some(ErrorCode::DeviceRemoved)]));
     old.again(&mut rooms);
     assert_eq!((old.state(), old.queued()), (ConnectionState::Offline, 1));
 }

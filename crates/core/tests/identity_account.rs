@@ -386,3 +386,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_account_that_was_stored_goes_on_as_it_was() {
+    let steps = ["join 1", "join 2", "approve 1 2", "succeed 2 3", "join 4", "remove 1 4", "reset 5", "join 6", "succeed 5 7"];
+    let desk = Desk::of(steps);
+    let domains = &desk.account.owner().domains;
+    let stored = desk.account.to_bytes();
+    let read = Account::from_bytes(&stored, domains).unwrap();
+    assert_eq!(read, desk.account);
+    let mut desk = Desk { account: read, ..desk };
+    assert_eq!(desk.join(1), Err(ErrorCode::DeviceRemoved));
+    desk.remove(5, [5], []).unwrap();
+    assert_eq!(desk.shown(), "6", "what the removed certified is known");
+    assert_eq!(Account::from_bytes(&stored, &account::owner("other.example").domains), None);
+    assert_eq!(Account::from_bytes(b"", domains), None);
+    assert_eq!(Account::from_bytes(&stored[..stored.len() - 1], domains), None);
+}

@@ -7,11 +7,13 @@ use account::{DOMAIN, certificate, key, owner};
 use rooms::{Rooms, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn};
+use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SyncUpdate};
 use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession};
 use solconnect_sync_core::ids::{session_of, wallet_address};
 use solconnect_sync_core::limits::{HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
 use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::{Doorkeeper, Input, Relay};
 
 const RELAY: &str = "relay.example";
@@ -406,25 +408,126 @@ fn who_has_signed_in_speaks_for_itself_alone() {
     assert_eq!(rooms.hear_only(1, "device_list").len(), 1);
 }
 
+/// A frame about the account.
+fn of_account(device: &DeviceKey, body: Body) -> Value {
+    let head = Head {
+        session_id: owner(DOMAIN).account_id,
+        device_id: device.device_id(),
+        message_id: "f".into(),
+        protocol_version: Some(PROTOCOL_VERSION),
+        ..Head::default()
+    };
+    serde_json::from_str(&Frame { head, body }.to_json()).unwrap()
+}
+
+/// What a device says of others, behind this place.
+fn change(device: &DeviceKey, after: LogHead, counter: u64, claim: Claim) -> Entry {
+    Statement::sign(device, &owner(DOMAIN), after, claim).entry(&owner(DOMAIN), counter, account::NOW_MS)
+}
+
+fn update(entries: &[Entry]) -> Body {
+    Body::SyncUpdate(SyncUpdate { messages: Batch::of(entries).unwrap(), ..SyncUpdate::default() })
+}
+
+fn remove(numbers: &[u8]) -> Claim {
+    Claim::Remove { devices: account::names(numbers), kept: vec![] }
+}
+
+fn account_head(rooms: &Rooms) -> LogHead {
+    let last = rooms.journal[&owner(DOMAIN).account_id].entries.last().unwrap();
+    LogHead { sequence: last.sequence, hash: last.log_hash }
+}
+
 #[test]
-fn nobody_writes_to_an_account_log_but_by_signing_in() {
+fn of_an_account_only_its_own_devices_speak() {
     let mut rooms = rooms();
     enter(&mut rooms, 1, &key(1));
     let mut open = Rooms::over(|| Relay::with_sign_in(keeper(false)));
     open.open(1);
-    let (account_id, wallet) = (owner(DOMAIN).account_id, wallet_address(&account::wallet().public()));
-    for rooms in [&mut rooms, &mut open] {
-        for kind in ["device_announce", "sync_request"] {
-            let frame = session_frame(&key(1), &wallet, kind, json!({ "sessionId": account_id }));
-            rooms.say(1, &frame);
+    let (mine, others) = (owner(DOMAIN).account_id, owner("other.example").account_id);
+    let wallet = wallet_address(&account::wallet().public());
+    let request = |session_id: &str, device: &DeviceKey| session_frame(device, &wallet, "sync_request", json!({ "sessionId": session_id }));
+    let mut bare = request(&mine, &key(1));
+    bare.as_object_mut().unwrap().remove("protocolVersion");
+    let mut chat = rooms::chat("w", "x");
+    (chat["roomId"], chat["deviceId"]) = (json!(mine), json!(key(1).device_id()));
+    let foreign = [request(&others, &key(1)), request(&mine, &key(2)), bare, chat];
+    let kinds = ["device_announce", "sync_heartbeat", "sync_ack", "read_receipt"];
+    let odd = kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
+    for frame in foreign.iter().chain(&odd) {
+        for rooms in [&mut rooms, &mut open] {
+            rooms.say(1, frame);
             assert_eq!(the_error(rooms, 1)["code"], "NOT_A_MEMBER", "{frame}");
         }
-        let mut chat = rooms::chat("w", "x");
-        chat["roomId"] = json!(account_id);
-        chat["deviceId"] = json!(key(1).device_id());
-        rooms.say(1, &chat);
-        assert!(["NOT_A_MEMBER", "WRONG_KEY"].contains(&the_error(rooms, 1)["code"].as_str().unwrap()));
     }
+    rooms.say(1, &request(&mine, &key(1)));
+    let heard = rooms.hear_only(1, "sync_response");
+    assert_eq!((heard.len(), &heard[0]["latestSequence"], &heard[0]["inReplyTo"]), (1, &json!(1), &json!("f")));
+    assert_eq!((heard[0]["messages"].as_array().map(Vec::len), &heard[0]["log"]["sequence"]), (Some(1), &json!(1)));
+    rooms.say(1, &session_frame(&key(1), &wallet, "sync_request", json!({ "sessionId": mine, "lastSyncedSequence": 1 })));
+    assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"], json!([]));
+    open.say(1, &request(&mine, &key(1)));
+    assert_eq!(the_error(&mut open, 1)["code"], "NOT_A_MEMBER", "nobody has signed in");
+}
+
+#[test]
+fn a_removed_device_is_cut_and_knows_why() {
+    let mut rooms = rooms();
+    (1..=3).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));
+    (1..=3).for_each(|connection| drop(rooms.hear(connection)));
+    let entry = change(&key(1), account_head(&rooms), 2, remove(&[2]));
+    rooms.say(1, &of_account(&key(1), update(&[entry])));
+    for connection in 1..=3 {
+        let heard = rooms.hear(connection);
+        let kinds: Vec<_> = heard.iter().map(|frame| frame["type"].as_str().or(frame["code"].as_str()).unwrap().to_owned()).collect();
+        let expected: &[&str] = if connection == 2 { &["sync_response", "DEVICE_REMOVED"] } else { &["sync_response"] };
+        assert_eq!(kinds, expected);
+        assert_eq!((&heard[0]["latestSequence"], &heard[0]["messages"][0]["message"]["kind"]), (&json!(4), &json!(5)));
+    }
+    assert_eq!(rooms.closed, [(2, 1008)]);
+    // What it still says is not heard, and it does not come back.
+    let wallet = wallet_address(&account::wallet().public());
+    rooms.say(2, &session_frame(&key(2), &wallet, "device_announce", json!({})));
+    assert_eq!(rooms.hear(2), [] as [Value; 0]);
+    let said = open(&mut rooms, 4);
+    say(4, &key(2), answer(&said, &key(2), None), &mut rooms);
+    rooms.closed.clear();
+}
+
+#[test]
+fn a_change_that_does_not_count_is_refused_by_its_code() {
+    let mut rooms = rooms();
+    (1..=2).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));
+    (1..=2).for_each(|connection| drop(rooms.hear(connection)));
+    let head = account_head(&rooms);
+    let good = change(&key(1), head, 2, remove(&[2]));
+    let mut forged = good.clone();
+    forged.message.ciphertext = change(&key(2), head, 2, remove(&[2])).message.ciphertext;
+    let other_kind = Entry { message: Message { kind: Kind::MESSAGE, ..good.message.clone() }, ..good.clone() };
+    let join = Claim::Join(certificate(&owner(DOMAIN), &key(1), Purpose::Join, rooms.now.wall_ms));
+    let cases = [
+        (2, update(&[change(&key(2), head, 2, remove(&[1]))]), "DEVICE_NOT_APPROVED"),
+        (1, update(&[change(&key(1), Account::new(owner(DOMAIN)).head(), 2, remove(&[2]))]), "ACCOUNT_MOVED"),
+        (1, update(&[change(&key(1), head, 3, remove(&[2]))]), "ACCOUNT_MOVED"),
+        (1, update(&[change(&key(1), head, 2, remove(&[9]))]), "INVALID_ARGUMENT"),
+        (1, update(&[change(&key(1), head, 2, join)]), "DEVICE_REMOVED"),
+        (1, update(&[change(&key(2), head, 2, remove(&[1]))]), "INVALID_MESSAGE_FORMAT"),
+        (1, update(&[good.clone(), change(&key(1), head, 3, remove(&[2]))]), "INVALID_MESSAGE_FORMAT"),
+        (1, update(&[]), "INVALID_MESSAGE_FORMAT"),
+        (1, update(&[forged]), "WRONG_KEY"),
+        (1, update(&[other_kind]), "INVALID_MESSAGE_FORMAT"),
+    ];
+    for (connection, body, code) in cases {
+        rooms.say(connection, &of_account(&key(connection as u8), body));
+        let error = the_error(&mut rooms, connection);
+        assert_eq!((&error["code"], &error["inReplyTo"]), (&json!(code), &json!("f")));
+    }
+    assert_eq!((account_head(&rooms), rooms.closed.len()), (head, 0), "who has signed in stays");
+    // The same entry twice: the second names a place that is taken.
+    let frame = of_account(&key(1), update(&[good]));
+    rooms.say(1, &frame);
+    rooms.say(1, &frame);
+    assert_eq!(the_error(&mut rooms, 1)["code"], "ACCOUNT_MOVED");
 }
 
 #[test]

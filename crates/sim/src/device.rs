@@ -847,6 +847,8 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
         | Input::Certify { request, .. }
+        | Input::RemoveDevice { request, .. }
+        | Input::ApproveDevice { request, .. }
         | Input::Import { request, .. } => Some(request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }

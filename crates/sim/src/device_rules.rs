@@ -268,6 +268,8 @@ impl Checker {
             | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
             | Input::Certify { request, .. }
+            | Input::RemoveDevice { request, .. }
+            | Input::ApproveDevice { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };

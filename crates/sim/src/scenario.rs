@@ -267,6 +267,9 @@ impl Scenario {
         self.fail(profile, page);
         page.into_iter().for_each(|page| self.world.look_at_page(page));
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
+        if self.world.sign_in != SignIn::Never && self.world.ctx.random.u8(0..30) == 0 {
+            return self.world.manage_devices(profile, page);
+        }
         let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
         let shy = self.world.profiles[profile].shy;

@@ -2,12 +2,13 @@
 
 use std::sync::LazyLock;
 
-use solconnect_sync_core::client::{ClientConfig, Input};
-use solconnect_sync_core::identity::{Certificate, DeviceKey, Purpose};
+use solconnect_sync_core::client::{ClientConfig, DeviceView, Input};
+use solconnect_sync_core::identity::{Account, Certificate, DeviceKey, DomainSet, Owner, Purpose};
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 
-use crate::world::{TabId, World};
+use crate::relay_disk::Rows;
+use crate::world::{PageId, ProfileId, TabId, World};
 
 /// The application's domain, and the relay's name.
 const DOMAIN: &str = "chat.example";
@@ -63,7 +64,74 @@ fn drawn(random: &mut fastrand::Rng) -> [u8; 32] {
     std::array::from_fn(|_| random.u8(..))
 }
 
+/// The application's.
+fn domains() -> DomainSet {
+    DomainSet::new(vec![DOMAIN.into()]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A wallet's account as its log stands here.
+fn account_of(wallet: &str, rows: Option<&Rows>) -> Option<Account> {
+    let mut account = Account::new(Owner::new(wallet, domains()).ok()?);
+    for stored in rows.map(|rows| rows.entries.as_slice()).unwrap_or_default() {
+        let entry = stored.body.entries().ok()?.pop()?;
+        // The relay stores what counts, and nothing else.
+        account.take(&entry).ok()?.ok()?;
+    }
+    Some(account)
+}
+
 impl World {
+    /// Somebody has another device of the wallet approved or removed. Few do, because an account has few changes in a day.
+    pub fn manage_devices(&mut self, profile: ProfileId, page: PageId) {
+        const CHANGES_MAX: u8 = 4;
+        let Some(tab) = self.profiles[profile].tab.and_then(|tab| self.tabs.get(&tab)) else { return };
+        let others: Vec<DeviceView> = tab.client.account_devices().into_iter().filter(|device| !device.is_this_device).collect();
+        if others.is_empty() || self.device_changes >= CHANGES_MAX {
+            return;
+        }
+        self.device_changes += 1;
+        let DeviceView { id: device_id, is_approved, .. } = self.ctx.pick(&others).clone();
+        if is_approved || self.ctx.random.bool() {
+            self.call(page, |request| Input::RemoveDevice { request, device_id });
+        } else {
+            self.call(page, |request| Input::ApproveDevice { request, device_id });
+        }
+    }
+
+    /// Which profile knows other devices of its wallet than the relay has stored (I16); `None` where all know the same, and each is
+    /// one of them.
+    pub fn devices_unsettled(&self) -> Option<(u8, String)> {
+        if self.sign_in == SignIn::Never {
+            return None;
+        }
+        for (index, profile) in self.profiles.iter().enumerate() {
+            let client = &self.tabs.get(&profile.tab?)?.client;
+            let account_id = Owner::new(profile.wallet, domains()).ok()?.account_id;
+            let Some(account) = account_of(profile.wallet, self.relay.journal().sessions().get(&account_id)) else {
+                return Some((16, format!("the relay has stored an entry of {account_id} that does not count")));
+            };
+            let known: Vec<_> = client.account_devices().into_iter().map(|device| (device.id, device.is_approved)).collect();
+            let stored: Vec<_> = account.devices().iter().map(|device| (device.id.clone(), device.is_approved)).collect();
+            if known != stored {
+                return Some((16, format!("profile {index} knows the devices {known:?}, and the relay has {stored:?}")));
+            }
+            if account.device(client.device_id()).is_none() {
+                return Some((16, format!("profile {index} is served, and is none of {stored:?}")));
+            }
+        }
+        None
+    }
+
+    /// Whether the account that a profile has stored is another than the relay's, which was set back.
+    pub fn account_is_other(&self, profile: ProfileId) -> bool {
+        let records = &self.profiles[profile].disk.state().records;
+        let stored = records.identity.as_ref().and_then(|identity| Account::from_bytes(&identity.account, &domains()));
+        let Some(stored) = stored.filter(|account| account.head().sequence > 0) else { return false };
+        let rows = self.relay.journal().sessions().get(&stored.owner().account_id);
+        let at = rows.and_then(|rows| rows.entries.get(stored.head().sequence as usize - 1));
+        at.is_none_or(|row| row.log_hash != stored.head().hash)
+    }
+
     /// The wallet of a tab signs what is asked for, where something is.
     pub fn sign(&mut self, id: TabId) {
         let Some(tab) = self.tabs.get(&id) else { return };

@@ -141,6 +141,8 @@ pub struct World {
     pub(crate) frozen_pages_hear: bool,
     steps_at_once: u64,
     pub(crate) last_request: u64,
+    /// How often somebody asked for a device to be approved or removed.
+    pub(crate) device_changes: u8,
 }
 
 impl World {
@@ -165,6 +167,7 @@ impl World {
             frozen_pages_hear,
             steps_at_once: 0,
             last_request: 0,
+            device_changes: 0,
         }
     }
 

@@ -61,6 +61,11 @@ pub enum Input {
     UnblockWallet { request: RequestId, peer_wallet: WalletAddress },
     /// The wallet has signed what [`offer`](super::Client::offer) asked for. Replies [`Reply::Done`].
     Certify { request: RequestId, certificate: Certificate },
+    /// `removeDevice`: it is no device of the wallet any more, nor is what it certified or approved. Replies [`Reply::Done`] once the
+    /// account says so.
+    RemoveDevice { request: RequestId, device_id: DeviceId },
+    /// `approveDevice`: it may do all that approved devices may. Replies [`Reply::Done`] once the account says so.
+    ApproveDevice { request: RequestId, device_id: DeviceId },
     /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
     /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
     /// is refused.
@@ -305,6 +310,21 @@ impl InvitationView {
     }
 }
 
+/// A device of the connected wallet as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct DeviceView {
+    /// Its id.
+    pub id: DeviceId,
+    /// Whether it is this one.
+    pub is_this_device: bool,
+    /// Whether it may approve and remove devices. The first one may; the others are approved by one that may.
+    pub is_approved: bool,
+    /// When it was added, by the relay's time, in milliseconds since 1970.
+    pub added_at: u64,
+}
+
 /// How far a message is. Only moves forward, except from `sending` back to `queued`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -423,6 +443,14 @@ pub enum Event {
     QueueChanged { queued_message_count: u64 },
     /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// The wallet has one more device.
+    DeviceAdded { device: DeviceView },
+    /// It waits for this device, or another that is approved, to approve it. Told behind `DeviceAdded`.
+    DeviceRequest { device: DeviceView },
+    /// A device is approved.
+    DeviceApproved { device_id: DeviceId },
+    /// The wallet has it no longer, and never will again.
+    DeviceRemoved { device_id: DeviceId },
     /// The wallet must sign before the relay serves this device: it has not, or the relay did not take what it signed, for this
     /// reason. [`offer`](super::Client::offer) says what it must sign.
     SignInNeeded { error: Option<SyncError> },

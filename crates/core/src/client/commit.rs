@@ -75,9 +75,9 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
-        let session_id = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
+        let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
-        if let Some(mut session) = session_id.and_then(|session_id| sessions.visit(&session_id)) {
+        if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {
             match body {
                 body @ Body::Error(_) => session.on_frame(&mut context, body, transaction),
                 // A session that takes no part is told something: when it takes part again, it joins and asks anew.
@@ -89,9 +89,12 @@ impl Client {
             }
             return;
         }
+        let is_account = of_session.is_some_and(|session_id| self.is_account(&session_id));
         match body {
             Body::Hello(hello) => self.take_hello(now, &hello, transaction, actions),
-            Body::SignedIn(_) => self.take_signed_in(now, transaction, actions),
+            Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
+            Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
+            Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.
             Body::Error(error) if self.take_list_refusal(now, &error) && error.code.recoverable() => {}
@@ -182,6 +185,7 @@ impl Client {
         let catch_up: Vec<SessionId> = transaction.catch_up.keys().cloned().collect();
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
+        self.advance_devices(now, actions);
     }
 
     /// Nothing of the transaction is on disk. Calls are answered with the error; what the relay sent is thrown away and

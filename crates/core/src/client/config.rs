@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conflict::Strategy;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::DomainSet;
+use crate::identity::{DomainSet, PublicKey};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX};
 
 /// The seed's options, with its names in JavaScript and its defaults.
@@ -28,6 +28,9 @@ pub struct ClientConfig {
     pub enable_compression: bool,
     /// The application's domains. Where there are some, devices sign in.
     pub domains: Vec<String>,
+    /// The relay's key; `None` for the first that it shows.
+    #[serde(skip)]
+    pub relay_key: Option<PublicKey>,
     /// What the relay is called: host, and port where it is not the scheme's own. Not an option of the application.
     #[serde(skip)]
     pub relay_name: String,
@@ -47,6 +50,7 @@ impl Default for ClientConfig {
             retry_delay_ms: 1_000,
             enable_compression: true,
             domains: Vec::new(),
+            relay_key: None,
             relay_name: String::new(),
             frames_in_json: false,
         }

@@ -11,6 +11,7 @@ mod commit;
 mod config;
 mod connection;
 mod context;
+mod devices;
 mod identity;
 mod invitations;
 mod link;
@@ -42,6 +43,7 @@ use crate::vector_clock::VectorClock;
 use answers::Answers;
 use commit::UnderWay;
 use context::Context;
+use devices::Devices;
 use identity::Identity;
 use invitations::Invitations;
 use link::Link;
@@ -58,6 +60,8 @@ pub struct Client {
     device_stored: bool,
     /// Its key and how it signs in; `None` where nobody does.
     identity: Option<Identity>,
+    /// What it and the relay have to say of the devices of its wallet.
+    devices: Devices,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
@@ -129,6 +133,7 @@ impl Client {
             device,
             device_stored,
             identity,
+            devices: Devices::default(),
             start: new_start(&mut random),
             random,
             wallet: None,

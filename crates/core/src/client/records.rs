@@ -28,6 +28,12 @@ pub struct IdentityRecord {
     pub claim: Vec<u8>,
     /// Whether the account lists it, as far as is known.
     pub is_listed: bool,
+    /// The account, as far as its log is known here; empty where it is not.
+    pub account: Vec<u8>,
+    /// The device before this one was removed from the account, and the wallet has not signed since.
+    pub was_removed: bool,
+    /// The key of the relay that this device knows; empty where it knows none.
+    pub relay_key: Vec<u8>,
 }
 
 /// Nobody shall find the secret in a log.

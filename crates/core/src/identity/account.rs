@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use super::certificate::{Certificate, Owner, Purpose};
+use super::domains::DomainSet;
 use super::key::{PublicKey, device_id};
 use super::statement::{Claim, Statement};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_SUCCESSORS_MAX, CLOCK_DEVICES_MAX};
-use crate::log::{Log, LogHead, Refusal};
+use crate::log::{Log, LogHead, Refusal, StoredHeads};
+use crate::wire::{Field, Malformed, Record as _, Value, bytes_of, digest_of, put_block, record};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -27,6 +29,8 @@ pub struct Device {
     pub is_approved: bool,
     /// Where it was listed.
     pub sequence: u64,
+    /// When, by the relay's time.
+    pub listed_ms: u64,
     /// The device whose successor it is.
     certified_by: Option<DeviceId>,
     /// The device that approved it, or had it stay.
@@ -251,8 +255,104 @@ impl Account {
     fn list(&mut self, entry: &Entry, key: PublicKey, is_approved: bool, certified_by: Option<DeviceId>) -> Change {
         let id = entry.device_id.clone();
         self.known.insert(id.clone());
-        self.devices.push(Device { id: id.clone(), key, is_approved, sequence: entry.sequence_number, certified_by, approved_by: None });
+        let (sequence, listed_ms) = (entry.sequence_number, entry.server_timestamp);
+        self.devices.push(Device { id: id.clone(), key, is_approved, sequence, listed_ms, certified_by, approved_by: None });
         Change::Added(id)
+    }
+
+    /// What a device stores of it: enough to take the next entry.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Account { owner, log, devices, known, successors, reset_issued_ms, day, changes } = self;
+        StoredAccount {
+            wallet: owner.wallet.clone(),
+            account_id: owner.account_id.clone(),
+            end: log.end(),
+            hash: log.hash().to_vec(),
+            heads: StoredHeads(log.heads().to_vec()),
+            devices: StoredDevices(devices.clone()),
+            // No id has a space.
+            known: known.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+            successors: *successors as u64,
+            reset_issued_ms: *reset_issued_ms,
+            day: *day,
+            changes: *changes as u64,
+        }
+        .encode()
+    }
+
+    /// Reads that; `None` where it is of an application with other domains, or of nothing that `to_bytes` made.
+    pub fn from_bytes(bytes: &[u8], domains: &DomainSet) -> Option<Account> {
+        let stored = StoredAccount::decode(bytes).ok()?;
+        let owner = Owner::new(&stored.wallet, domains.clone()).ok().filter(|owner| owner.account_id == stored.account_id)?;
+        Some(Account {
+            owner,
+            log: Log::restore(stored.end, digest_of(&stored.hash).ok()?, stored.heads.0),
+            devices: stored.devices.0,
+            known: stored.known.split_ascii_whitespace().map(str::to_owned).collect(),
+            successors: stored.successors as usize,
+            reset_issued_ms: stored.reset_issued_ms,
+            day: stored.day,
+            changes: stored.changes as usize,
+        })
+    }
+}
+
+#[derive(Default)]
+struct StoredAccount {
+    wallet: WalletAddress,
+    account_id: SessionId,
+    end: u64,
+    hash: Vec<u8>,
+    heads: StoredHeads,
+    devices: StoredDevices,
+    known: String,
+    successors: u64,
+    reset_issued_ms: u64,
+    day: u64,
+    changes: u64,
+}
+
+#[derive(Default)]
+struct StoredDevices(Vec<Device>);
+
+#[derive(Default)]
+struct StoredDevice {
+    key: Vec<u8>,
+    is_approved: bool,
+    sequence: u64,
+    listed_ms: u64,
+    certified_by: Option<DeviceId>,
+    approved_by: Option<DeviceId>,
+}
+
+record!(StoredAccount {
+    1 => wallet,
+    2 => account_id,
+    3 => end,
+    4 => hash,
+    5 => heads,
+    6 => devices,
+    7 => known,
+    8 => successors,
+    9 => reset_issued_ms,
+    10 => day,
+    11 => changes,
+});
+record!(StoredDevice { 1 => key, 2 => is_approved, 3 => sequence, 4 => listed_ms, 5 => certified_by, 6 => approved_by });
+
+impl Field for StoredDevices {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        for Device { key, is_approved, sequence, listed_ms, certified_by, approved_by, .. } in self.0.clone() {
+            let stored = StoredDevice { key: key.to_vec(), is_approved, sequence, listed_ms, certified_by, approved_by };
+            put_block(number, &stored.encode(), out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let StoredDevice { key, is_approved, sequence, listed_ms, certified_by, approved_by } = StoredDevice::decode(bytes_of(value)?)?;
+        let key = digest_of(&key)?;
+        self.0.push(Device { id: device_id(&key), key, is_approved, sequence, listed_ms, certified_by, approved_by });
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
-//! Signing in: the accounts of who is there, read from their logs, and what a `sign_in` makes of them.
+//! Signing in: the accounts of who is there, read from their logs, and what their devices make of them.
 //!
 //! An account is in memory while a connection of one of its devices is open. Its log is in the journal like that of any
-//! session, and is written here alone: by the first `sign_in` of a device.
+//! session, and is written here alone: by the first `sign_in` of a device, and by what devices that have signed in say of others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,7 +12,7 @@ use super::door::Guest;
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Head, SignIn, SignedIn};
+use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncRequest, SyncResponse};
 use crate::identity::{Account, Challenge, Change, DomainSet, Owner, device_id};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
@@ -25,12 +25,15 @@ const CLOSE_REFUSED: u16 = 1008;
 const READ_COUNT_MAX: usize = 1_000;
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
-/// Somebody whose proof is right, and whose account is asked about the device.
+/// Bytes of entries that one frame takes to a device: in JSON they are twice as many.
+const SENT_BYTES_MAX: usize = 24 * 1024;
+
+/// Somebody whose proof is right, and whose account is asked about the device; or who has signed in, and says something of others.
 struct Asker {
     connection: ConnectionId,
     head: Head,
     device_id: DeviceId,
-    /// The entry that lists the device, where it sent one.
+    /// The entry that lists the device, where it sent one, or the one that it says.
     entry: Option<Entry>,
 }
 
@@ -45,7 +48,7 @@ enum Step {
     /// Nothing, and it must be asked again: what it has is not known.
     Unknown,
     /// To store an entry, by which the account becomes this one.
-    Storing(Box<(Asker, Account, Vec<Change>)>),
+    Storing(Box<(Asker, StoredEntry, Account, Vec<Change>)>),
 }
 
 struct Room {
@@ -89,8 +92,8 @@ impl Accounts {
             guests: BTreeMap::new(),
         });
         if room.askers.len() >= SIGN_INS_WAITING_MAX {
-            let error = SyncError::new(ErrorCode::RelayBusy, "too many devices of this account sign in at once; connect again");
-            return turn_away(ctx, asker.connection, &asker.head, &error);
+            let error = SyncError::new(ErrorCode::RelayBusy, "too many devices of this account ask for something at once; connect again");
+            return room.refuse(ctx, &asker, &error);
         }
         room.askers.push_back(asker);
         if matches!(room.step, Step::Unknown) {
@@ -99,6 +102,50 @@ impl Accounts {
             ctx.ask(&account_id, Purpose::Account, JournalQuestion::Load { session_id: account_id.clone() });
         }
         self.go_on(ctx, &account_id);
+    }
+
+    /// A device that has signed in speaks of its account.
+    pub fn receive(&mut self, ctx: &mut Context, connection: ConnectionId, frame: Frame) {
+        let Some(guest) = ctx.sockets.get(&connection).and_then(|socket| socket.door.guest.clone()) else { return };
+        let Some(room) = self.0.get(&guest.account_id) else { return };
+        let owner = room.account.owner().clone();
+        let said = match frame.body {
+            Body::SyncRequest(request) => return ask_entries(ctx, connection, guest.account_id, &frame.head, &request),
+            Body::SyncUpdate(update) => update.messages.entries().map_err(crate::wire::Malformed::in_frame),
+            _ => Err(SyncError::new(ErrorCode::InvalidMessageFormat, "an account log takes no such frame")),
+        };
+        ctx.charge(connection, budget::SIGN_IN_US);
+        match said.and_then(|entries| own_entry(entries, &owner, &guest.device_id)) {
+            Ok(Some(entry)) => {
+                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, entry: Some(entry) };
+                self.ask(ctx, owner, asker);
+            }
+            Ok(None) => {
+                let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the update says nothing");
+                ctx.refuse(connection, refusal(&error, &frame.head));
+            }
+            Err(error) => ctx.refuse(connection, refusal(&error, &frame.head)),
+        }
+    }
+
+    /// Entries that a device has asked for.
+    pub fn on_read(&mut self, ctx: &mut Context, account_id: &str, connection: ConnectionId, frame_id: String, answer: JournalAnswer) {
+        let head = Head { session_id: account_id.to_owned(), message_id: frame_id, ..Head::default() };
+        let JournalAnswer::Entries(stored) = answer else {
+            let error = ctx.journal_failed(account_id, &answer);
+            return ctx.refuse(connection, refusal(&error, &head));
+        };
+        // It may be of an account that is being read.
+        let known = self.0.get(account_id).map_or(0, |room| room.account.head().sequence);
+        let entries: Vec<Entry> = stored.iter().filter_map(|stored| stored.body.entries().ok()?.pop()).collect();
+        let last = stored.last().filter(|_| entries.len() == stored.len());
+        let response = SyncResponse {
+            messages: Batch::of(&entries).unwrap_or_default(),
+            latest_sequence: known.max(last.map_or(0, |last| last.sequence)),
+            in_reply_to: Some(head.message_id),
+            log: last.map(|last| LogHead { sequence: last.sequence, hash: last.log_hash }),
+        };
+        ctx.transmit(connection, account_id, Body::SyncResponse(response));
     }
 
     /// The journal has read or stored, or not.
@@ -112,10 +159,13 @@ impl Accounts {
                 room.read_on(ctx, through)
             }
             (Step::Storing(stored), JournalAnswer::Appended) => {
-                let (asker, account, changes) = *stored;
+                let (asker, entry, account, changes) = *stored;
                 room.account = account;
+                room.tell(ctx, &entry);
                 room.tell_removed(ctx, &changes);
-                room.welcome(ctx, asker);
+                if !room.guests.contains_key(&asker.connection) {
+                    room.welcome(ctx, asker);
+                }
             }
             (step, answer) => {
                 let error = ctx.journal_failed(account_id, &answer);
@@ -124,7 +174,7 @@ impl Accounts {
                 }
                 (room.account, room.step) = (Account::new(room.account.owner().clone()), Step::Unknown);
                 for asker in std::mem::take(&mut room.askers) {
-                    turn_away(ctx, asker.connection, &asker.head, &error);
+                    room.refuse(ctx, &asker, &error);
                 }
             }
         }
@@ -183,7 +233,8 @@ impl Room {
         if !ctx.sockets.contains_key(&asker.connection) {
             return;
         }
-        if self.account.device(&asker.device_id).is_some() {
+        let is_guest = self.guests.contains_key(&asker.connection);
+        if self.account.device(&asker.device_id).is_some() && !is_guest {
             return self.welcome(ctx, asker);
         }
         if self.account.was_removed(&asker.device_id) {
@@ -191,14 +242,23 @@ impl Room {
             return turn_away(ctx, asker.connection, &asker.head, &error);
         }
         let head = self.account.head();
-        let Some(entry) = asker.entry.clone().filter(|entry| entry.knows <= head.sequence) else {
-            return ctx.ask_for_entry(asker.connection, head);
-        };
-        let entry = Entry { sequence_number: head.sequence + 1, server_timestamp: ctx.now.wall_ms, ..entry };
-        match self.account.check(&entry) {
-            Ok(()) => self.store(ctx, asker, entry),
-            Err(error) if error.code == ErrorCode::AccountMoved => ctx.ask_for_entry(asker.connection, head),
-            Err(error) => turn_away(ctx, asker.connection, &asker.head, &error),
+        let counter = self.account.log().counter(&asker.device_id) + 1;
+        let moved = || SyncError::new(ErrorCode::AccountMoved, "the account is another than the entry names");
+        let entry = asker.entry.clone().filter(|entry| entry.knows <= head.sequence && entry.counter == counter);
+        let entry = entry.map(|entry| Entry { sequence_number: head.sequence + 1, server_timestamp: ctx.now.wall_ms, ..entry });
+        match entry.ok_or_else(moved).and_then(|entry| self.account.check(&entry).map(|()| entry)) {
+            Ok(entry) => self.store(ctx, asker, entry),
+            Err(error) if error.code == ErrorCode::AccountMoved && !is_guest => ctx.ask_for_entry(asker.connection, head),
+            Err(error) => self.refuse(ctx, &asker, &error),
+        }
+    }
+
+    /// Says why. Who has signed in stays.
+    fn refuse(&self, ctx: &mut Context, asker: &Asker, error: &SyncError) {
+        if self.guests.contains_key(&asker.connection) {
+            ctx.refuse(asker.connection, refusal(error, &asker.head));
+        } else {
+            turn_away(ctx, asker.connection, &asker.head, error);
         }
     }
 
@@ -207,7 +267,7 @@ impl Room {
         let account_id = account.owner().account_id.clone();
         let (Ok(Ok(changes)), Ok(body)) = (account.take(&entry), Batch::of(std::slice::from_ref(&entry))) else {
             let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the entry cannot be stored");
-            return turn_away(ctx, asker.connection, &asker.head, &error);
+            return self.refuse(ctx, &asker, &error);
         };
         let Entry { sequence_number: sequence, device_id, counter, .. } = entry;
         let last_digest = account.log().digest(&account_id, &device_id);
@@ -222,7 +282,7 @@ impl Room {
         };
         let stored = StoredEntry { sequence, device_id, counter, key: None, log_hash: account.log().hash(), body };
         ctx.charge(asker.connection, budget::APPEND_US);
-        self.step = Step::Storing(Box::new((asker, account, changes)));
+        self.step = Step::Storing(Box::new((asker, stored.clone(), account, changes)));
         let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
         let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members };
         ctx.ask(&account_id, Purpose::Account, question);
@@ -237,6 +297,14 @@ impl Room {
         socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id });
         self.guests.insert(connection, device_id);
         ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()) }));
+    }
+
+    /// Every device hears of an entry, also those that it removes: it is why.
+    fn tell(&self, ctx: &mut Context, stored: &StoredEntry) {
+        let response = SyncResponse { messages: stored.body.clone(), latest_sequence: stored.sequence, in_reply_to: None, log: None };
+        for connection in self.guests.keys() {
+            ctx.transmit(*connection, &self.account.owner().account_id, Body::SyncResponse(response.clone()));
+        }
     }
 
     /// Devices that are listed no longer are cut at once.
@@ -295,19 +363,32 @@ fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said:
     let owner = Owner::new(&said.wallet, DomainSet::new(said.domains.clone())?)?;
     let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key, nonce: said.nonce };
     challenge.check(&owner.account_id, &said.key, &said.proof)?;
-    let mut entries = said.messages.entries().map_err(crate::wire::Malformed::in_frame)?;
+    let entries = said.messages.entries().map_err(crate::wire::Malformed::in_frame)?;
+    let entry = own_entry(entries, &owner, &device_id(&said.key))?;
+    if entry.as_ref().is_some_and(|entry| entry.counter != 1) {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a device lists itself by its first entry"));
+    }
+    Ok((owner, entry))
+}
+
+/// The one entry, where there is one, that a device says in its account.
+fn own_entry(mut entries: Vec<Entry>, owner: &Owner, device_id: &str) -> Result<Option<Entry>, SyncError> {
     let entry = entries.pop();
     if let Some(entry) = &entry {
         let Entry { message, device_id: author, counter, .. } = entry;
-        let is_own = *author == device_id(&said.key)
-            && *counter == 1
-            && message.sender_wallet == owner.wallet
-            && message.session_id == owner.account_id;
-        if !is_own || !entries.is_empty() || start_of(&message.id, &message.session_id, author, 1).is_none() {
-            let text = "a device lists itself by one entry, its first, under its own id";
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, text));
+        let is_own = author == device_id && message.sender_wallet == owner.wallet && message.session_id == owner.account_id;
+        if !is_own || !entries.is_empty() || start_of(&message.id, &message.session_id, author, *counter).is_none() {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a device says one entry of its account at once, under its own id"));
         }
         entry.check()?;
     }
-    Ok((owner, entry))
+    Ok(entry)
+}
+
+/// A device asks for what follows its cursor.
+fn ask_entries(ctx: &mut Context, connection: ConnectionId, account_id: SessionId, head: &Head, request: &SyncRequest) {
+    ctx.charge(connection, budget::LOAD_US);
+    let from = request.last_synced_sequence.saturating_add(1);
+    let question = JournalQuestion::Read { session_id: account_id.clone(), from, count_max: READ_COUNT_MAX, bytes_max: SENT_BYTES_MAX };
+    ctx.ask(&account_id, Purpose::AccountEntries(connection, head.message_id.clone()), question);
 }

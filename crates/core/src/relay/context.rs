@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
     /// To sign devices in: the session is an account log.
     Account,
+    /// To answer this frame of a connection with entries of its account.
+    AccountEntries(ConnectionId, String),
     /// To answer this frame of a connection with the sessions of its wallet.
     Sessions(ConnectionId, String),
 }

@@ -56,7 +56,7 @@ impl Door {
     /// What it has proved.
     pub fn signed(&self, keeper: Option<&Doorkeeper>) -> Signed<'_> {
         match &self.guest {
-            Some(Guest { wallet, device_id, .. }) => Signed::In { wallet, device_id },
+            Some(Guest { wallet, device_id, account_id }) => Signed::In { wallet, device_id, account_id },
             None if keeper.is_some_and(|keeper| keeper.is_required) => Signed::Required,
             None => Signed::Open,
         }

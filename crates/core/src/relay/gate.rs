@@ -95,7 +95,7 @@ pub(super) enum Verdict {
     NotSignedIn,
     /// The connection has signed in as another device, or wallet.
     SignedInOtherwise,
-    /// The frame is about an account log, which is written by signing in.
+    /// The frame is about an account log, which only its devices speak of, and not so.
     OfAnAccount,
 }
 
@@ -107,7 +107,7 @@ pub(super) enum Signed<'a> {
     /// Nothing, and it need not.
     Open,
     /// That it is this device of this wallet.
-    In { wallet: &'a str, device_id: &'a str },
+    In { wallet: &'a str, device_id: &'a str, account_id: &'a str },
 }
 
 /// Whether a connection may speak at all, before it is asked what it is in a session.
@@ -116,8 +116,13 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
     match (Kind::of(body), signed) {
         (Kind::SignIn, _) => Allowed,
         (_, Signed::Required) => Verdict::NotSignedIn,
+        (Kind::Request | Kind::Update, Signed::In { device_id, account_id, .. })
+            if head.session_id == account_id && head.device_id == device_id && speaks_v1(head) =>
+        {
+            Allowed
+        }
         _ if is_account_id(&head.session_id) => Verdict::OfAnAccount,
-        (_, Signed::In { wallet, device_id }) if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) => {
+        (_, Signed::In { wallet, device_id, .. }) if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) => {
             Verdict::SignedInOtherwise
         }
         _ => Allowed,
@@ -175,7 +180,7 @@ impl Verdict {
             Verdict::SignedInOtherwise => {
                 Some(SyncError::new(ErrorCode::WrongKey, "the connection has signed in as another device or wallet"))
             }
-            Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "an account log is written by signing in")),
+            Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "of an account its own devices speak, who have signed in")),
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }

@@ -32,6 +32,7 @@ pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
+use crate::identity::is_account_id;
 use crate::ids::SessionId;
 use crate::limits::UNSIGNED_FRAME_BYTES_MAX;
 use crate::time::Now;
@@ -158,6 +159,7 @@ impl Relay {
         match &frame.body {
             Body::SignIn(_) => return self.sign_in(connection, frame),
             Body::WalletAnnounce(_) => return self.announce_wallet(connection, frame),
+            _ if is_account_id(&frame.head.session_id) => return self.accounts.receive(&mut self.ctx, connection, frame),
             _ => {}
         }
         let session_id = frame.head.session_id.clone();
@@ -236,6 +238,7 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
+            Purpose::AccountEntries(connection, frame_id) => self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer),
             Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => {
                 let rooms = &self.rooms;
