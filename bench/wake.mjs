@@ -32,7 +32,7 @@ main(import.meta.url, async () => {
   const { until } = await import('../tests/e2e/harness/wait.mjs');
   const { newWallet } = await import('../tests/e2e/harness/wallet.mjs');
   const { startWire } = await import('../tests/e2e/harness/wire.mjs');
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const load = loadavg()[0];
   let count = 0;
 

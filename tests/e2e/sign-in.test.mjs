@@ -5,7 +5,7 @@ import { converge } from './harness/lists.mjs';
 import { cast, scene } from './harness/scene.mjs';
 import { until } from './harness/wait.mjs';
 
-const stage = scene({ options: ['--auth', 'wallet'] });
+const stage = scene({ auth: 'wallet' });
 
 const config = () => ({ domains: [new URL(stage.relay.url).host] });
 const signatures = (device) => device.page.evaluate(() => globalThis.device.signatures);

@@ -229,3 +229,33 @@ pub const SIGN_INS_WAITING_MAX: usize = 64;
 /// How often one connection is told what to sign: once for its account to have moved, and some more for others that are quicker. A
 /// connection that never signs in must not stay for ever.
 pub const HELLOS_MAX: u64 = 8;
+
+/// Open connections of one wallet that have signed in: one of each device that it may have, and for each one that is lost and of
+/// which the relay has not heard yet.
+pub const WALLET_CONNECTIONS_MAX: usize = 2 * ACCOUNT_DEVICES_MAX;
+
+/// Sessions that all connections of a wallet together take part in: eight devices that keep as many as they may are more than
+/// people have open at once, and a hostile wallet takes some megabytes of the relay's memory with them.
+pub const WALLET_ATTACHMENTS_MAX: usize = 8 * SESSIONS_MAX;
+
+/// Sessions that one wallet begins, at once and in an hour. Each stands in the list of the wallet that it is with for ever: more
+/// than a person begins, and so few that a list of [`INVITATIONS_MAX`] takes a hostile wallet half a day.
+pub const WALLET_CONVERSATIONS_PER_HOUR: u64 = 100;
+
+/// Open connections from one address: those of an office or a dormitory behind one. With nothing of theirs taken they keep
+/// 64 MiB of the relay's memory at most.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 256;
+
+/// TCP connections from one address beside those: each that has asked for nothing yet is given up after 5 seconds. Who is at the
+/// limit must still be told so.
+pub const ADDRESS_REQUESTS_MAX: usize = 64;
+
+/// Sessions that all connections from one address together take part in: some 60 for each that it may have.
+pub const ADDRESS_ATTACHMENTS_MAX: usize = 16 * SESSIONS_MAX;
+
+/// Devices that are listed from one address, at once and in an hour. Wallets cost nothing to make, and each writes to the disk
+/// when its first device is listed.
+pub const ADDRESS_DEVICES_PER_HOUR: u64 = 200;
+
+/// Sessions that are begun from one address, at once and in an hour, by whatever wallets.
+pub const ADDRESS_CONVERSATIONS_PER_HOUR: u64 = 1_000;

@@ -303,6 +303,37 @@ fn a_proof_by_another_key_is_refused() {
 }
 
 #[test]
+fn a_proof_in_another_form_is_refused() {
+    /// The order of the group, the least byte first: a signature with it added to its second half is one to lenient libraries.
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0x10,
+    ];
+    let mut rooms = rooms();
+    enter(&mut rooms, 1, &key(1));
+    let said = open(&mut rooms, 2);
+    let mut second = answer(&said, &key(1), None);
+    let mut carry = 0;
+    for (byte, add) in second.proof[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+    say(2, &key(1), second, &mut rooms);
+    assert_eq!(refused(&mut rooms, 2), "INVALID_SIGNATURE");
+    // A key and a first half of low order, in whatever form.
+    for (connection, first) in (3..).zip([0x00, 0x01, 0xec, 0xed, 0xee]) {
+        let said = open(&mut rooms, connection);
+        let mut low = answer(&said, &key(1), None);
+        low.key = [if first > 1 { 0xff } else { 0 }; 32];
+        (low.key[0], low.key[31]) = (first, if first > 1 { 0x7f } else { 0 });
+        low.proof = [0; 64];
+        low.proof[..32].copy_from_slice(&low.key);
+        say(connection, &key(1), low, &mut rooms);
+        assert_eq!(refused(&mut rooms, connection), "INVALID_KEY", "{first:x}");
+    }
+}
+
+#[test]
 fn a_certificate_with_a_fault_is_refused_by_its_code() {
     let mut rooms = rooms();
     let now_ms = rooms.now.wall_ms;
@@ -453,7 +484,8 @@ fn of_an_account_only_its_own_devices_speak() {
     (chat["roomId"], chat["deviceId"]) = (json!(mine), json!(key(1).device_id()));
     let foreign = [request(&others, &key(1)), request(&mine, &key(2)), bare, chat];
     let kinds = ["device_announce", "sync_heartbeat", "sync_ack", "read_receipt"];
-    let odd = kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
+    let odd =
+        kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
     for frame in foreign.iter().chain(&odd) {
         for rooms in [&mut rooms, &mut open] {
             rooms.say(1, frame);

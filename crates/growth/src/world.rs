@@ -354,7 +354,7 @@ impl World {
                     let connection = self.last_connection;
                     device.connection = Some((connection, generation));
                     self.places.insert(connection, place);
-                    self.queue.push_back(Happening::Relay(relay::Input::Opened { connection, encoding: Encoding::Binary }));
+                    self.queue.push_back(Happening::Relay(relay::Input::Opened { connection, encoding: Encoding::Binary, source: None }));
                     self.queue.push_back(Happening::Device(place, client::Input::Connected { generation }));
                 }
                 client::Action::Transmit { frame, .. } => {

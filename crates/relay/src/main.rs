@@ -4,13 +4,18 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use ipnet::IpNet;
 use solconnect_relay::driver::{Driver, EVENTS_MAX, Event};
+use solconnect_relay::erase::{self, Erased};
 use solconnect_relay::journal::Journal;
 use solconnect_relay::key;
 use solconnect_relay::log::Log;
+use solconnect_relay::metrics::{Metrics, Refused};
 use solconnect_relay::options::{self, Auth};
 use solconnect_relay::server::{self, ServerConfig};
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
@@ -23,8 +28,11 @@ use tracing::level_filters::LevelFilter;
 /// The options. The help is written by hand in a file of its own: `npm run relay -- --help` prints that file before
 /// anything is built.
 #[derive(Parser)]
-#[command(version, override_help = include_str!("help.txt"))]
+#[command(version, override_help = include_str!("help.txt"), args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[arg(long, default_value = "127.0.0.1:8080", value_parser = options::listen_address)]
     listen: SocketAddr,
 
@@ -40,7 +48,7 @@ struct Options {
     #[arg(long, value_parser = options::origin)]
     allow_origin: Vec<String>,
 
-    #[arg(long, default_value = "open", value_enum)]
+    #[arg(long, default_value = "wallet", value_enum)]
     auth: Auth,
 
     #[arg(long, value_parser = options::public_url)]
@@ -49,9 +57,36 @@ struct Options {
     #[arg(long)]
     insecure_open: bool,
 
+    #[arg(long, value_parser = options::network)]
+    trusted_proxy: Vec<IpNet>,
+
+    #[arg(long, value_parser = options::listen_address)]
+    metrics: Option<SocketAddr>,
+
     #[arg(long, default_value = "info", value_parser = NonEmptyStringValueParser::new().try_map(|level| level.parse::<LevelFilter>()))]
     log: LevelFilter,
 }
+
+/// What is done instead of serving.
+#[derive(clap::Subcommand)]
+enum Command {
+    #[command(override_help = include_str!("help.txt"))]
+    Erase {
+        journal: PathBuf,
+
+        #[arg(long, value_parser = options::wallet)]
+        wallet: String,
+    },
+}
+
+/// What is said at a start with `--auth open`.
+const OPEN_MEANS: &str = "
+solconnect-relay: WARNING: --auth open: nobody has to sign in to this relay.
+solconnect-relay: Anybody who reaches it can say to be any wallet and any device, can see who writes to whom,
+solconnect-relay: and can read and write every session that was begun without signing in.
+solconnect-relay: It is for clients that cannot sign in, on this machine. For anything else say --auth wallet.
+
+";
 
 /// Why the program ends: a sentence for the operator, and its exit code.
 struct Failure {
@@ -81,7 +116,7 @@ fn main() -> ExitCode {
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(options)),
+        Ok(runtime) => runtime.block_on(run(options, log.clone())),
         Err(error) => Err(failure(format!("the runtime cannot be started: {error}"))),
     };
     let code = match result {
@@ -96,7 +131,10 @@ fn main() -> ExitCode {
     code
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
+async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
+    if let Some(Command::Erase { journal, wallet }) = &options.command {
+        return erase(journal, wallet);
+    }
     check_auth(&options).map_err(|message| Failure { code: 2, message })?;
     for (option, folder) in [("--www", &options.www), ("--pkg", &options.pkg)] {
         if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
@@ -114,13 +152,21 @@ async fn run(options: Options) -> Result<(), Failure> {
     let [Ok(terminate), Ok(interrupt)] = &mut signals else {
         return Err(failure("signals cannot be awaited here"));
     };
-    let listener = server::listen(options.listen).map_err(|error| failure(explain_listen(options.listen, &error)))?;
-    let address = listener.local_addr().map_err(|error| failure(explain_listen(options.listen, &error)))?;
+    let listener = server::listen(options.listen).map_err(|error| failure(explain_listen("--listen", options.listen, &error)))?;
+    let address = listener.local_addr().map_err(|error| failure(explain_listen("--listen", options.listen, &error)))?;
+    let metrics_listener = match options.metrics {
+        Some(address) => Some(server::listen(address).map_err(|error| failure(explain_listen("--metrics", address, &error)))?),
+        None => None,
+    };
     let (answers_in, answers) = mpsc::unbounded_channel();
     let journal = Journal::open(&options.journal, answers_in).map_err(failure)?;
     log_start(address, &options.journal, &journal);
+    if let Some(metrics) = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        info!("numbers for the operator are at http://{metrics}/metrics");
+    }
     if options.auth == Auth::Open {
-        info!("--auth open: nobody has to sign in. Whoever reaches this relay and knows a session's id can read it and write to it");
+        // Not by the log's level: whoever starts it so is told in any case.
+        let _ = log.write_all(OPEN_MEANS.as_bytes());
     }
 
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
@@ -135,7 +181,20 @@ async fn run(options: Options) -> Result<(), Failure> {
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
-    let config = ServerConfig { www: options.www, pkg: options.pkg, allow_origin: options.allow_origin };
+    let refused = Arc::new(Refused::default());
+    let config = ServerConfig {
+        www: options.www,
+        pkg: options.pkg,
+        allow_origin: options.allow_origin,
+        trusted_proxy: options.trusted_proxy,
+        refused: refused.clone(),
+    };
+    if let Some(metrics_listener) = metrics_listener {
+        let started_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let metrics = Metrics { events: events_in.clone(), trouble: trouble.clone(), refused, started_s };
+        // It ends with the program.
+        tokio::spawn(server::serve_metrics(metrics_listener, metrics, std::future::pending()));
+    }
     let stopped = stopped(terminate, interrupt, events_in.clone());
     server::serve(listener, config, events_in, trouble, stopped).await.map_err(|error| failure(error.to_string()))?;
 
@@ -144,6 +203,17 @@ async fn run(options: Options) -> Result<(), Failure> {
     let journal = driver.await.map_err(|error| failure(format!("the relay failed: {error}")))?;
     tokio::task::spawn_blocking(|| journal.close()).await.map_err(|error| failure(format!("closing the journal failed: {error}")))?;
     info!("stopped");
+    Ok(())
+}
+
+fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
+    let Erased { entries, accounts, sessions } = erase::erase(journal, wallet).map_err(failure)?;
+    // Nobody may be reading what is printed; it is erased all the same.
+    let _ = writeln!(
+        io::stdout(),
+        "erased: {entries} entries and what was known of the wallet in {sessions} sessions, {accounts} account logs. What others wrote is \
+         there as it was, and so are backups, and what devices have received"
+    );
     Ok(())
 }
 
@@ -189,10 +259,10 @@ fn log_start(address: SocketAddr, path: &Path, journal: &Journal) {
     info!(version, %address, journal = %path.display(), sessions, entries, "started");
 }
 
-fn explain_listen(address: SocketAddr, error: &io::Error) -> String {
+fn explain_listen(option: &str, address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another port with --listen"),
-        _ => format!("cannot listen on {address} ({error}): choose another address or port with --listen"),
+        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another port with {option}"),
+        _ => format!("cannot listen on {address} ({error}): choose another address or port with {option}"),
     }
 }
 

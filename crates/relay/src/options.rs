@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::uri::Uri;
+use ipnet::IpNet;
 
 /// An address to listen on.
 ///
@@ -26,6 +27,30 @@ pub enum Auth {
     Wallet,
     /// Everybody.
     Open,
+}
+
+/// The address of a wallet.
+///
+/// # Errors
+/// Says the right form.
+pub fn wallet(text: &str) -> Result<String, String> {
+    // That of a seed client may be any text.
+    if text.is_empty() { Err("it must be the address of a wallet".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Addresses of proxies that are believed: an address, or a network in CIDR form.
+///
+/// # Errors
+/// Says the right form.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "it must be an IP address or a network, such as 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
+    if network.prefix_len() == 0 {
+        return Err("that is everybody, and so everybody could say any address: name the proxies".to_owned());
+    }
+    Ok(network)
 }
 
 /// The name that devices know a relay by, given the address that they connect to: the host, and the port where it is not the
@@ -175,6 +200,21 @@ mod tests {
         }
         assert_eq!(loopback_names(8080), ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
         assert_eq!(loopback_names(80)[0], "localhost");
+    }
+
+    #[test]
+    fn a_network_of_proxies_is_an_address_or_cidr() {
+        for (given, network) in
+            [("127.0.0.1", "127.0.0.1/32"), ("10.1.2.3/8", "10.1.2.3/8"), ("::1", "::1/128"), ("2001:db8::/32", "2001:db8::/32")]
+        {
+            assert_eq!(super::network(given).map(|network| network.to_string()).as_deref(), Ok(network));
+        }
+        for given in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "proxy.example/8"] {
+            assert!(super::network(given).unwrap_err().contains("10.0.0.0/8"), "{given}");
+        }
+        for given in ["0.0.0.0/0", "::/0"] {
+            assert!(super::network(given).unwrap_err().contains("everybody"), "{given}");
+        }
     }
 
     #[test]

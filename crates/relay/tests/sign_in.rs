@@ -100,9 +100,9 @@ async fn a_relay_with_a_public_name_is_called_nothing_else() {
 #[tokio::test]
 async fn options_that_leave_the_door_open_are_refused() {
     for (options, words) in [
-        (&["--public-url", "wss://relay.example.org"][..], "say --auth wallet"),
+        (&["--auth", "open", "--public-url", "wss://relay.example.org"][..], "say --auth wallet"),
         (&["--auth", "open", "--public-url", "wss://relay.example.org", "--insecure-open"], "say --auth wallet"),
-        (&["--auth", "wallet", "--listen", "0.0.0.0:0"], "--public-url wss://"),
+        (&["--listen", "0.0.0.0:0"], "--public-url wss://"),
         (&["--auth", "wallet", "--public-url", "relay.example.org"], "wss://relay.example.org"),
         (&["--auth", "none"], "possible values: wallet, open"),
     ] {

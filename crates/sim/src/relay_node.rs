@@ -172,7 +172,7 @@ impl World {
         }
         let now = self.relay_now();
         match &input {
-            Input::Opened { connection, encoding } => {
+            Input::Opened { connection, encoding, .. } => {
                 let honest = self.network.link(*connection).is_some_and(|link| matches!(link.peer, Peer::Tab(..)));
                 self.checker.relay_opened(*connection, *encoding, honest);
             }

@@ -224,7 +224,7 @@ impl World {
         }
         if side == Side::Relay {
             let input = match parcel {
-                Parcel::Opened => relay::Input::Opened { connection, encoding },
+                Parcel::Opened => relay::Input::Opened { connection, encoding, source: None },
                 Parcel::Frame(payload) => {
                     let same = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
                     if self.network.has_newer(connection, same) {

@@ -57,15 +57,9 @@ impl Client {
     }
 
     /// `removeDevice` and `approveDevice`.
-    pub(super) fn change_devices(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        device_id: DeviceId,
-        removes: bool,
-        actions: &mut Vec<Action>,
-    ) {
-        let refusal = self.wallet_for_call().err().or_else(|| self.offline_reason()).or_else(|| self.identity.is_none().then(nobody_signs_in));
+    pub(super) fn change_devices(&mut self, now: Now, request: RequestId, device_id: DeviceId, removes: bool, actions: &mut Vec<Action>) {
+        let refusal =
+            self.wallet_for_call().err().or_else(|| self.offline_reason()).or_else(|| self.identity.is_none().then(nobody_signs_in));
         if let Some(error) = refusal {
             return actions.push(Action::Reply { request, result: Err(error) });
         }

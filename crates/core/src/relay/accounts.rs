@@ -21,6 +21,9 @@ use crate::log::LogHead;
 /// The close code of a connection that may not go on: a violation of the relay's policy (RFC 6455).
 const CLOSE_REFUSED: u16 = 1008;
 
+/// The close code of a connection that may come again later (IANA registry).
+const CLOSE_TRY_LATER: u16 = 1013;
+
 /// Entries of an account log that are read at once.
 const READ_COUNT_MAX: usize = 1_000;
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -160,6 +163,7 @@ impl Accounts {
             }
             (Step::Storing(stored), JournalAnswer::Appended) => {
                 let (asker, entry, account, changes) = *stored;
+                ctx.totals.entries += 1;
                 room.account = account;
                 room.tell(ctx, &entry);
                 room.tell_removed(ctx, &changes);
@@ -263,6 +267,11 @@ impl Room {
     }
 
     fn store(&mut self, ctx: &mut Context, asker: Asker, entry: Entry) {
+        if !self.guests.contains_key(&asker.connection)
+            && let Err(error) = ctx.list_device(asker.connection)
+        {
+            return put_off(ctx, asker.connection, &asker.head, &error);
+        }
         let mut account = self.account.clone();
         let account_id = account.owner().account_id.clone();
         let (Ok(Ok(changes)), Ok(body)) = (account.take(&entry), Batch::of(std::slice::from_ref(&entry))) else {
@@ -290,12 +299,19 @@ impl Room {
 
     /// The connection is one of the account from now on.
     fn welcome(&mut self, ctx: &mut Context, asker: Asker) {
-        let Asker { connection, device_id, .. } = asker;
+        let Asker { connection, ref device_id, .. } = asker;
         let Owner { wallet, account_id, .. } = self.account.owner().clone();
         // It may have left meanwhile.
-        let Some(socket) = ctx.sockets.get_mut(&connection) else { return };
-        socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id });
-        self.guests.insert(connection, device_id);
+        let Some(attached) = ctx.sockets.get(&connection).map(|socket| socket.attached.len()) else { return };
+        if let Err(cap) = ctx.caps.enter(ctx.now.monotonic_ms, &wallet, attached) {
+            let error = ctx.capped(cap);
+            return put_off(ctx, connection, &asker.head, &error);
+        }
+        if let Some(socket) = ctx.sockets.get_mut(&connection) {
+            socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id });
+        }
+        ctx.totals.sign_ins += 1;
+        self.guests.insert(connection, device_id.clone());
         ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()) }));
     }
 
@@ -347,6 +363,12 @@ fn turn_away(ctx: &mut Context, connection: ConnectionId, head: &Head, error: &S
     ctx.cut(connection, CLOSE_REFUSED, error.message.clone());
 }
 
+/// The same where it may come again.
+fn put_off(ctx: &mut Context, connection: ConnectionId, head: &Head, error: &SyncError) {
+    ctx.refuse(connection, refusal(error, head));
+    ctx.cut(connection, CLOSE_TRY_LATER, error.message.clone());
+}
+
 /// Checks all of a `sign_in` that does not depend on the account.
 fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said: &SignIn) -> Result<(Owner, Option<Entry>), SyncError> {
     let now = ctx.now;
@@ -378,7 +400,10 @@ fn own_entry(mut entries: Vec<Entry>, owner: &Owner, device_id: &str) -> Result<
         let Entry { message, device_id: author, counter, .. } = entry;
         let is_own = author == device_id && message.sender_wallet == owner.wallet && message.session_id == owner.account_id;
         if !is_own || !entries.is_empty() || start_of(&message.id, &message.session_id, author, *counter).is_none() {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a device says one entry of its account at once, under its own id"));
+            return Err(SyncError::new(
+                ErrorCode::InvalidMessageFormat,
+                "a device says one entry of its account at once, under its own id",
+            ));
         }
         entry.check()?;
     }

@@ -97,6 +97,8 @@ pub(super) enum Verdict {
     SignedInOtherwise,
     /// The frame is about an account log, which only its devices speak of, and not so.
     OfAnAccount,
+    /// The session is closed to all but devices that have signed in as one of its wallets.
+    NotAMember,
 }
 
 /// What a connection has proved.
@@ -122,9 +124,15 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
             Allowed
         }
         _ if is_account_id(&head.session_id) => Verdict::OfAnAccount,
-        (_, Signed::In { wallet, device_id, .. }) if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) => {
+        (_, Signed::In { wallet, device_id, .. })
+            if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) =>
+        {
             Verdict::SignedInOtherwise
         }
+        (Kind::Error, _) => Allowed,
+        (_, Signed::In { .. }) if !speaks_v1(head) => NamesNoVersion,
+        // A wallet that has signed in is a member of the sessions whose ids are made of it.
+        (_, Signed::In { .. }) if matches!(body, Body::DeviceAnnounce(said) if said.peer_wallet.is_none()) => Verdict::NotAMember,
         _ => Allowed,
     }
 }
@@ -180,10 +188,15 @@ impl Verdict {
             Verdict::SignedInOtherwise => {
                 Some(SyncError::new(ErrorCode::WrongKey, "the connection has signed in as another device or wallet"))
             }
+            Verdict::NotAMember => Some(not_a_member()),
             Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "of an account its own devices speak, who have signed in")),
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }
+}
+
+pub(super) fn not_a_member() -> SyncError {
+    SyncError::new(ErrorCode::NotAMember, "the session is closed to all but devices that have signed in as one of its two wallets")
 }
 
 pub(super) fn refused_before() -> SyncError {
@@ -252,7 +265,9 @@ mod tests {
                     Allowed | Ignored => None,
                     NotAnnounced | RefusedBefore => Some(ErrorCode::NotAnnounced),
                     OnlyTheRelay | NamesNoVersion => Some(ErrorCode::InvalidMessageFormat),
-                    Verdict::NotSignedIn | Verdict::SignedInOtherwise | Verdict::OfAnAccount => unreachable!("they are of the speaker"),
+                    Verdict::NotSignedIn | Verdict::SignedInOtherwise | Verdict::OfAnAccount | Verdict::NotAMember => {
+                        unreachable!("they are of the speaker")
+                    }
                 };
                 assert_eq!(code, expected, "{kind:?}");
             }

@@ -10,6 +10,7 @@ mod api;
 mod append;
 mod batch_cache;
 mod budget;
+mod caps;
 mod clocks;
 mod context;
 mod dialect;
@@ -94,8 +95,9 @@ impl Relay {
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
         self.ctx.now = now;
         match input {
-            Input::Opened { connection, encoding } => {
-                self.ctx.sockets.insert(connection, Socket::new(now, encoding));
+            Input::Opened { connection, encoding, source } => {
+                self.ctx.totals.connections += 1;
+                self.ctx.sockets.insert(connection, Socket::new(now, encoding, source));
                 // Seed clients do not know it, and cannot be where it is required.
                 if let Some(keeper) = self.ctx.keeper.clone().filter(|keeper| keeper.is_required || encoding == Encoding::Binary) {
                     self.ctx.say_hello(&keeper, connection, None);
@@ -117,6 +119,7 @@ impl Relay {
         while let Some((connection, code, reason)) = self.ctx.cut.pop() {
             // It may be cut for two reasons.
             if self.ctx.sockets.contains_key(&connection) {
+                self.ctx.totals.cut += 1;
                 self.ctx.actions.push(Action::Disconnect { connection, code, reason });
                 self.closed(connection);
             }
@@ -139,9 +142,23 @@ impl Relay {
         self.ctx.sockets.get(&connection).map_or(Reading::Now, Socket::reading)
     }
 
+    /// How it stands.
+    pub fn counts(&self) -> Counts {
+        let sockets = self.ctx.sockets.values();
+        Counts {
+            connections: self.ctx.sockets.len(),
+            signed_in: sockets.clone().filter(|socket| socket.door.guest.is_some()).count(),
+            sessions: self.rooms.len(),
+            attachments: sockets.map(|socket| socket.attached.len()).sum(),
+            totals: self.ctx.totals.clone(),
+            capped: self.ctx.caps.refused().clone(),
+        }
+    }
+
     fn received(&mut self, connection: ConnectionId, payload: &Payload) {
         // The shell may pass on what a connection said before it learned that it was cut.
         let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
+        self.ctx.totals.frames_received += 1;
         socket.budget.charge_frame(self.ctx.now, payload.len());
         if payload.len() > UNSIGNED_FRAME_BYTES_MAX && socket.door.signed(self.ctx.keeper.as_deref()) == Signed::Required {
             let message = format!("a frame before sign-in has at most {UNSIGNED_FRAME_BYTES_MAX} bytes");
@@ -238,7 +255,9 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
-            Purpose::AccountEntries(connection, frame_id) => self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer),
+            Purpose::AccountEntries(connection, frame_id) => {
+                self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer)
+            }
             Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => {
                 let rooms = &self.rooms;
@@ -327,7 +346,11 @@ impl Relay {
 /// The one gate: who is this connection in this session, and may it say that?
 fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, frame: Frame) {
     let attachment = session.attachments.get(&connection);
-    let verdict = gate::judge(&frame, attachment);
+    let verdict = match gate::judge(&frame, attachment) {
+        Verdict::Ignored => Verdict::Ignored,
+        _ if !session.members.admit(ctx.signed_in_as(connection)) => Verdict::NotAMember,
+        verdict => verdict,
+    };
     if verdict != Verdict::Allowed {
         return refuse_by(ctx, connection, verdict, &frame.head);
     }

@@ -12,8 +12,8 @@ use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, StoredEntry, StoredSession, Ticket,
-    WatermarkRow,
+    Action, ConnectionId, Counts, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, Source, StoredEntry,
+    StoredSession, Ticket, WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -113,13 +113,18 @@ impl Rooms {
     }
 
     pub fn open(&mut self, connection: ConnectionId) {
-        self.feed(Input::Opened { connection, encoding: Encoding::Json });
+        self.feed(Input::Opened { connection, encoding: Encoding::Json, source: None });
+    }
+
+    /// The same from an address that is counted.
+    pub fn open_from(&mut self, connection: ConnectionId, source: u128) {
+        self.feed(Input::Opened { connection, encoding: Encoding::Json, source: Some(Source(source)) });
     }
 
     /// A connection that speaks the binary form; what it says and hears is shown as JSON all the same.
     pub fn open_binary(&mut self, connection: ConnectionId) {
         self.binary.push(connection);
-        self.feed(Input::Opened { connection, encoding: Encoding::Binary });
+        self.feed(Input::Opened { connection, encoding: Encoding::Binary, source: None });
     }
 
     pub fn feed(&mut self, input: Input) {
@@ -203,8 +208,9 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
             }
-            JournalQuestion::Sessions { wallet, after, count_max } => {
+            JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
                 let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
+                found.retain(|(.., member)| with_closed || !member.closed);
                 found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
                 let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {
@@ -242,6 +248,10 @@ impl Rooms {
 
     pub fn reading(&self, connection: ConnectionId) -> Reading {
         self.relay.reading(connection)
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.relay.counts()
     }
 
     pub fn next_timeout_ms(&self) -> Option<u64> {
