@@ -263,7 +263,11 @@ fn claim_of(wish: &Wish, account: &Account, own: &str) -> Result<Option<Claim>, 
         Some(_) if !account.device(own).is_some_and(|own| own.is_approved) => {
             Err(SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device approves and removes others"))
         }
-        Some(_) if *removes => Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept: Vec::new() })),
+        Some(_) if *removes => {
+            // Who removes the device that approved it does not mean to leave too.
+            let kept = if device_id == own { Vec::new() } else { vec![own.to_owned()] };
+            Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept }))
+        }
         Some(_) => Ok(Some(Claim::Approve(vec![device_id.clone()]))),
     }
 }
