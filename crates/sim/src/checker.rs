@@ -180,6 +180,8 @@ pub(crate) struct ConnectionView {
     pub honest: bool,
     /// Messages that the relay has received and not answered; a hostile member sends several under one name.
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
+    /// The account log that it says it is of, and whether the relay has answered that it is.
+    pub account: Option<(SessionId, bool)>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
 }
