@@ -5,7 +5,7 @@ use std::rc::Rc;
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
-use solconnect_sync_core::identity::{DomainSet, Owner, is_account_id};
+use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement, is_account_id};
 use solconnect_sync_core::ids::{SessionId, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
@@ -36,6 +36,9 @@ impl Checker {
     }
 
     fn log_goes_on(&mut self, session_id: &str, entry: Entry, stored: &StoredEntry) {
+        if let Ok(Statement { claim: Claim::Succeed(_), .. }) = Statement::of(&entry) {
+            self.mark(Mark::Succeeded);
+        }
         let log = self.ledger.log(session_id);
         let (device, counter, sequence) = (entry.device_id.clone(), entry.counter, entry.sequence_number);
         let follows = sequence == log.head() + 1 && sequence == stored.sequence;
