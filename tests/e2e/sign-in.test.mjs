@@ -1,7 +1,9 @@
 // Signing in: a relay that serves only devices whose wallets have signed for them, and wallets that do or do not.
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { test } from 'node:test';
 import { converge } from './harness/lists.mjs';
+import { startRelay } from './harness/relay.mjs';
 import { cast, scene } from './harness/scene.mjs';
 import { until } from './harness/wait.mjs';
 
@@ -80,4 +82,92 @@ test('a page of another domain than the application has is asked for nothing', {
   await alice.send('Kept');
   await until('the application is told', async () => (await needed(alice)).length > 0);
   assert.equal(await signatures(alice), 0);
+});
+
+const devices = (device) => device.call('getDevices');
+const listed = async (device) => (await devices(device)).map(({ id, isApproved }) => `${id}${isApproved ? '!' : ''}`).sort();
+const same = (one, others) => JSON.stringify(one) === JSON.stringify(others);
+const knows = (device, expected) => until(`${device.name} knows the devices`, async () => same(await listed(device), [...expected].sort()));
+const reads = (device) => until(`${device.name} is not connected`, async () => (await state(device)) === 'offline');
+
+test('a device removes another, from any of its tabs', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const phone = await device('alice', { config: config() });
+  await knows(phone, [`${phone.id}!`]);
+  const laptop = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  await laptop.send('From the laptop');
+  await converge([phone, laptop, bob], 1);
+  for (const one of [phone, laptop]) await knows(one, [`${phone.id}!`, laptop.id]);
+  const [first, second] = await devices(phone);
+  assert.deepEqual([first.isThisDevice, second.isThisDevice, Math.abs(Date.now() - second.addedAt) < 60_000], [true, false, true]);
+  assert.deepEqual((await phone.events('onDeviceRequest')).map(([{ id }]) => id), [laptop.id]);
+  assert.equal((await laptop.failure('removeDevice', phone.id)).code, 'DEVICE_NOT_APPROVED');
+  assert.equal((await phone.failure('removeDevice', 'nobody')).code, 'UNKNOWN_DEVICE');
+  assert.equal((await phone.failure('approveDevice', 7)).code, 'INVALID_ARGUMENT');
+
+  const tab = await device('alice', { config: config(), name: phone.name, joins: true });
+  assert.equal(await tab.call('getTabRole'), 'follower');
+  await tab.call('approveDevice', laptop.id);
+  for (const one of [phone, tab, laptop]) await knows(one, [`${phone.id}!`, `${laptop.id}!`]);
+  assert.deepEqual(await tab.events('onDeviceApproved'), [[laptop.id]]);
+  const removed = laptop.id;
+  await tab.call('removeDevice', removed);
+  for (const one of [phone, tab]) await knows(one, [`${phone.id}!`]);
+  await until('the laptop is told', async () => (await needed(laptop)).includes('DEVICE_REMOVED'));
+  await reads(laptop);
+  assert.deepEqual(await laptop.events('onDeviceRemoved'), [[removed]]);
+  assert.equal((await laptop.failure('sendMessage', laptop.sessionId, 'No')).code, 'DEVICE_REMOVED');
+  assert.equal((await laptop.failure('syncMessages')).code, 'DEVICE_REMOVED');
+  assert.equal((await laptop.list()).length, 1);
+
+  // Nobody is asked before the person wants it; then once, and it is a new device with all that it had.
+  await laptop.reload();
+  await until('the laptop is told again', async () => (await needed(laptop)).includes('DEVICE_REMOVED'));
+  assert.deepEqual([await signatures(laptop), (await laptop.list()).length], [0, 1]);
+  await laptop.call('signIn');
+  await laptop.send('Back');
+  await converge([phone, laptop, bob], 2);
+  assert.equal(await signatures(laptop), 1);
+  const now = await laptop.call('getDeviceId');
+  assert.notEqual(now, removed);
+  await knows(phone, [`${phone.id}!`, now]);
+  const queued = await bob.failure('removeDevice', now);
+  assert.equal(queued.code, 'UNKNOWN_DEVICE', 'of another wallet');
+});
+
+test('devices are known offline, and changed only with the relay', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const phone = await device('alice', { config: config() });
+  const laptop = await device('alice', { config: config() });
+  await knows(phone, [`${phone.id}!`, laptop.id]);
+  phone.offline = true;
+  await phone.reload();
+  assert.deepEqual(await listed(phone), [`${phone.id}!`, laptop.id].sort());
+  assert.equal((await phone.failure('removeDevice', laptop.id)).code, 'RELAY_DISCONNECTED');
+  await phone.setOffline(false);
+  await phone.call('removeDevice', laptop.id);
+  await reads(laptop);
+});
+
+test('a relay of another key is told nothing until the application says so', { timeout: 60_000 }, async (t) => {
+  const relay = await startRelay({ options: ['--auth', 'wallet'] });
+  t.after(() => relay.stop());
+  const { device } = cast(t, { relay, browser: stage.browser });
+  const alice = await device('alice', { config: { domains: [new URL(relay.url).host] } });
+  await alice.send('Hello');
+  await converge([alice], 1);
+  await relay.kill();
+  rmSync(`${relay.journal}-key`);
+  await relay.start();
+  await until('it is told', async () => (await alice.events('onWarning')).some(([{ code }]) => code === 'RELAY_KEY_CHANGED'));
+  await reads(alice);
+  await alice.send('Kept');
+  assert.equal((await alice.failure('syncMessages')).code, 'RELAY_KEY_CHANGED');
+  const { message } = (await alice.events('onWarning')).map(([error]) => error).find(({ code }) => code === 'RELAY_KEY_CHANGED');
+  const relayKey = /relayKey to (\w+)/.exec(message)[1];
+  assert.ok(relay.log.includes(relayKey), 'the relay tells its operator the same key');
+  alice.config = { ...alice.config, relayKey };
+  await alice.reload();
+  await converge([alice], 2);
 });

@@ -160,10 +160,7 @@ fn an_open_relay_serves_whose_certificate_it_refused() {
 #[test]
 fn a_device_that_another_reset_leaves_keeps_what_it_has() {
     let mut rooms = strict();
-    let (mut old, mut new) = (Device::new(1), Device::new(2));
-    old.talk(&mut rooms);
-    old.sign();
-    old.talk(&mut rooms);
+    let (mut old, mut new) = (Device::joined(1, &mut rooms), Device::new(2));
     old.feed(Input::SetOffline { offline: true });
     old.send("kept");
     new.now.wall_ms += 1;

@@ -18,6 +18,7 @@ use solconnect_relay::log::Log;
 use solconnect_relay::metrics::{Metrics, Refused};
 use solconnect_relay::options::{self, Auth};
 use solconnect_relay::server::{self, ServerConfig};
+use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -174,6 +175,7 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
     let trouble = journal.trouble();
     // Behind the journal, which says where it cannot be.
     let key = key::relay_key(&options.journal).map_err(failure)?;
+    info!(key = wallet_address(&key.public()), "this relay's key, which clients may name (relayKey)");
     let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
     let is_required = options.auth == Auth::Wallet;
     let keeper = Doorkeeper { key: key.public(), names, is_required, secret: key::random().map_err(failure)? };

@@ -240,7 +240,7 @@ fn report(sum: &Sum, elapsed: Duration, options: &Options) -> ExitCode {
     println!("and:");
     for (mark, count) in Mark::ALL.iter().zip(&sum.marks) {
         println!("  {count:>9}  {}", mark.label());
-        if *count == 0 {
+        if *count == 0 && !(mark.needs_sign_in() && options.sign_in == SignIn::Never) {
             missing.push(mark.label().to_owned());
         }
     }

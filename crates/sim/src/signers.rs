@@ -69,6 +69,11 @@ fn domains() -> DomainSet {
     DomainSet::new(vec![DOMAIN.into()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Up to where a device has stored the log of its account.
+pub fn account_end(stored: &[u8]) -> u64 {
+    Account::from_bytes(stored, &domains()).map_or(0, |account| account.head().sequence)
+}
+
 /// A wallet's account as its log stands here.
 fn account_of(wallet: &str, rows: Option<&Rows>) -> Option<Account> {
     let mut account = Account::new(Owner::new(wallet, domains()).ok()?);

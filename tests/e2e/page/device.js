@@ -3,7 +3,8 @@ import * as sync from '/pkg/index.js';
 
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onSignInNeeded', 'onStorageLost', 'onWarning',
+  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved',
+  'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
   'onTabChanged', 'onWalletChanged',
 ];
 

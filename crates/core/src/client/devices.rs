@@ -158,8 +158,7 @@ impl Client {
 
     /// Says all that the present state allows: asks for what is missing, then does what the application asks for.
     pub(super) fn advance_devices(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let account = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.latest_account(wallet));
-        let Some(account) = account.filter(|_| self.link.is_open()) else { return };
+        let Some(account) = self.stored_account().filter(|_| self.link.is_open()) else { return };
         let (account_id, head) = (&account.owner().account_id, account.head());
         let is_behind = match (&self.devices.end, &self.devices.halted) {
             (Some(end), None) => head.sequence < *end,
@@ -197,6 +196,12 @@ impl Client {
         }
     }
 
+    /// The account as it is stored, or an empty one.
+    fn stored_account(&self) -> Option<Account> {
+        let (identity, wallet) = (self.identity.as_ref()?, self.wallet.as_deref()?);
+        identity.account(wallet).cloned().or_else(|| identity.owner(wallet).map(Account::new))
+    }
+
     fn ask_account(&mut self, now: Now, account: &Account, actions: &mut Vec<Action>) {
         let head = account.head();
         let request = SyncRequest { last_synced_sequence: head.sequence, log: Some(head), ..SyncRequest::default() };
@@ -222,8 +227,7 @@ impl Client {
         wish.said = None;
         if refusal.code == ErrorCode::AccountMoved && wish.tries < TRIES_MAX {
             // It is said again behind what came first.
-            let account = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.latest_account(wallet));
-            if let Some(account) = account.filter(|_| self.devices.asked.is_none()) {
+            if let Some(account) = self.stored_account().filter(|_| self.devices.asked.is_none()) {
                 self.ask_account(now, &account, actions);
             }
             return true;
@@ -257,7 +261,11 @@ fn claim_of(wish: &Wish, account: &Account, own: &str) -> Result<Option<Claim>, 
         Some(_) if !account.device(own).is_some_and(|own| own.is_approved) => {
             Err(SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device approves and removes others"))
         }
-        Some(_) if *removes => Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept: Vec::new() })),
+        Some(_) if *removes => {
+            // Who removes the device that approved it does not mean to leave too.
+            let kept = if device_id == own { Vec::new() } else { vec![own.to_owned()] };
+            Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept }))
+        }
         Some(_) => Ok(Some(Claim::Approve(vec![device_id.clone()]))),
     }
 }

@@ -201,6 +201,7 @@ impl Device {
         device.sign();
         device.talk(rooms);
         assert_eq!(device.state(), ConnectionState::Connected);
+        device.events.retain(|event| !matches!(event, Event::SignInNeeded { .. }));
         device
     }
 

@@ -1,0 +1,63 @@
+// The devices of the one who is signed in here: a list in a dialog, in which they are approved and removed.
+
+import { el } from '../dom.js';
+import { wholeTimeOf } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** `ask` asks before something that cannot be undone; `act` does something and says what went wrong. */
+export function createDevices({ approve, remove, ask, act, say }) {
+  let shown = [];
+
+  function row(device, mayManage) {
+    const { id, isThisDevice, isApproved, addedAt } = device;
+    const name = isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`;
+    const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
+    const isWaiting = !isApproved && !isThisDevice && mayManage;
+    return el(
+      'li', { class: 'device', 'data-id': id },
+      el('p', {}, el('strong', {}, name), ' ', isApproved ? null : el('span', { class: 'device-state' }, 'Not approved')),
+      el('p', { class: 'device-added' }, `Added ${wholeTimeOf(addedAt)}`),
+      el(
+        'div', { class: 'device-buttons' },
+        isWaiting && button('Approve', () => approves(device), 'secondary'),
+        mayManage && !isThisDevice && button('Remove', () => removes(device, name), 'danger'),
+      ),
+    );
+  }
+
+  async function approves({ id }) {
+    const result = await act(approve(id));
+    if (result.success) say('The device is approved.');
+  }
+
+  async function removes({ id }, name) {
+    const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
+    if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
+    const result = await act(remove(id));
+    if (result.success) say(`${name} is removed.`);
+  }
+
+  return {
+    /** Shows the devices as they are now; where there are none, nobody signs in here. */
+    render(devices) {
+      $('devices').hidden = devices.length === 0;
+      if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
+      const mayManage = devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved);
+      const key = JSON.stringify([devices, mayManage]);
+      if (shown === key) return;
+      shown = key;
+      const had = document.activeElement?.closest?.('#devices-list') ? document.activeElement.closest('li')?.dataset.id : null;
+      $('devices-list').replaceChildren(...devices.map((device) => row(device, mayManage)));
+      // What had the focus may be gone: it stays in the list.
+      if (had !== null) ($('devices-list').querySelector(`[data-id="${CSS.escape(had)}"] button`) ?? $('devices-close')).focus();
+      const own = devices.find(({ isThisDevice }) => isThisDevice);
+      $('devices-says').textContent = mayManage
+        ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
+        : own ? 'This device is not approved yet: approve it on another one, to manage your devices here.' : 'As this device last heard.';
+    },
+  };
+}
+
+$('devices').addEventListener('click', () => $('devices-dialog').showModal());
+$('devices-close').addEventListener('click', () => $('devices-dialog').close());
