@@ -287,9 +287,16 @@ export class Lifecycle {
     return asked;
   }
 
-  async #signIn({ engine, wallet }: Account, isWanted: boolean): Promise<void> {
+  /** Has the wallet sign that this device is the only one. */
+  async signOutOthers(account: Account): Promise<void> {
+    if (!this.#config.domains) throw new SyncError('INVALID_ARGUMENT', 'nobody signs in here: the option `domains` is missing');
+    await this.#signatures.get(account.engine)?.catch(() => {});
+    await this.#signIn(account, true, true);
+  }
+
+  async #signIn({ engine, wallet }: Account, isWanted: boolean, resets = false): Promise<void> {
     if (!this.#config.domains) return;
-    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted)));
+    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted, resets)));
     if (offer === null) return;
     const { message, signature } = await signed(wallet, offer);
     const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));

@@ -169,6 +169,20 @@ export class SolConnectSDK {
   }
 
   /**
+   * Has the wallet sign that this device is its only one in this application: all others are removed, whatever they do meanwhile, and
+   * this one goes on as a new, approved one (`deviceReplaced`). The way on where no device that is left is approved, and where somebody else may
+   * have one. Resolves when the wallet has signed; the relay removes them when it is reached (`deviceRemoved`).
+   *
+   * Errors: as `signIn`, and `INVALID_ARGUMENT` without the option `domains`.
+   */
+  signOutOtherDevices(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.signOutOthers(this.#account());
+      return null;
+    });
+  }
+
+  /**
    * Disconnects it in this tab: from the call on nothing can be read or written until the next, and lists are empty. What is stored stays.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `STORAGE_ERROR`.

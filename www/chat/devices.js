@@ -6,7 +6,7 @@ import { wholeTimeOf } from './words.js';
 const $ = (id) => document.getElementById(id);
 
 /** `ask` asks before something that cannot be undone; `act` does something and says what went wrong. */
-export function createDevices({ approve, remove, ask, act, say }) {
+export function createDevices({ approve, remove, reset, ask, act, say }) {
   let shown = [];
 
   function row(device, mayManage) {
@@ -38,11 +38,18 @@ export function createDevices({ approve, remove, ask, act, say }) {
     if (result.success) say(`${name} is removed.`);
   }
 
+  $('devices-reset').addEventListener('click', async () => {
+    const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices.';
+    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(reset())).success) return;
+    say('All other devices are signed out.');
+  });
+
   return {
     /** Shows the devices as they are now; where there are none, nobody signs in here. */
     render(devices) {
       $('devices').hidden = devices.length === 0;
       if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
+      $('devices-reset').hidden = devices.length < 2;
       const mayManage = devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved);
       const key = JSON.stringify([devices, mayManage]);
       if (shown === key) return;

@@ -45,7 +45,7 @@ const composer = createComposer({
   sent: () => thread.toEnd(),
 });
 const inbox = createInbox({ open: choose, answer });
-const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), ask, act, say });
+const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), reset: () => sdk.signOutOtherDevices(), ask, act, say });
 
 // Starting.
 

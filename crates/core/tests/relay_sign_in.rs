@@ -453,7 +453,8 @@ fn of_an_account_only_its_own_devices_speak() {
     (chat["roomId"], chat["deviceId"]) = (json!(mine), json!(key(1).device_id()));
     let foreign = [request(&others, &key(1)), request(&mine, &key(2)), bare, chat];
     let kinds = ["device_announce", "sync_heartbeat", "sync_ack", "read_receipt"];
-    let odd = kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
+    let odd =
+        kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
     for frame in foreign.iter().chain(&odd) {
         for rooms in [&mut rooms, &mut open] {
             rooms.say(1, frame);

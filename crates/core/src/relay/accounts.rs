@@ -378,7 +378,10 @@ fn own_entry(mut entries: Vec<Entry>, owner: &Owner, device_id: &str) -> Result<
         let Entry { message, device_id: author, counter, .. } = entry;
         let is_own = author == device_id && message.sender_wallet == owner.wallet && message.session_id == owner.account_id;
         if !is_own || !entries.is_empty() || start_of(&message.id, &message.session_id, author, *counter).is_none() {
-            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a device says one entry of its account at once, under its own id"));
+            return Err(SyncError::new(
+                ErrorCode::InvalidMessageFormat,
+                "a device says one entry of its account at once, under its own id",
+            ));
         }
         entry.check()?;
     }

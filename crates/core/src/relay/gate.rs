@@ -122,7 +122,9 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
             Allowed
         }
         _ if is_account_id(&head.session_id) => Verdict::OfAnAccount,
-        (_, Signed::In { wallet, device_id, .. }) if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) => {
+        (_, Signed::In { wallet, device_id, .. })
+            if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) =>
+        {
             Verdict::SignedInOtherwise
         }
         _ => Allowed,

@@ -238,7 +238,9 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
-            Purpose::AccountEntries(connection, frame_id) => self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer),
+            Purpose::AccountEntries(connection, frame_id) => {
+                self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer)
+            }
             Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => {
                 let rooms = &self.rooms;
