@@ -339,7 +339,12 @@ function ask(title, says, yes) {
       dialog.close();
     };
     $('ask-no').onclick = () => dialog.close();
-    dialog.addEventListener('close', () => resolve(answer), { once: true });
+    dialog.addEventListener('close', function closed() {
+      // That of the question before may come when this one is on the screen.
+      if (dialog.open) return;
+      dialog.removeEventListener('close', closed);
+      resolve(answer);
+    });
     dialog.showModal();
     $('ask-no').focus();
   });

@@ -248,6 +248,10 @@ impl Client {
         };
         let stored = Stored { key, claim: Some(claim), is_listed: false, was_removed: false, ..identity.latest().clone() };
         identity.store(stored, true, transaction);
+        if self.link.is_open() {
+            // It went on without, and signs in now.
+            transaction.reconnect("the wallet has signed".into());
+        }
         Ok(Reply::Done)
     }
 
