@@ -33,8 +33,8 @@ export interface TabOptions {
 /** The longest wait that timers take. */
 const TIMER_MS_MAX = 0x7fffffff;
 
-/** How long tabs that are told to leave are waited for. One that lives leaves at once. */
-const LEAVE_MS_MAX = 1_000;
+/** How long tabs that are told to leave are waited for. One that lives leaves at once; a frozen one would keep the database anyway. */
+const LEAVE_MS_MAX = 5_000;
 
 export class Tab {
   readonly #machine: TabMachine;
@@ -204,21 +204,16 @@ export function tellGone(database: string): void {
 }
 
 /**
- * Keeps other tabs from a database from when those that have it now let go of it: tabs that come after this call wait. A tab that does
- * not let go in time loses its lock. Gives what ends it; where the browser has no Web Locks it keeps nobody away.
+ * Keeps other tabs from a database from when those that have it now have let go of it: tabs that come after this call wait. Gives what
+ * ends that. Where the browser has no Web Locks, or a tab does not let go in time, it keeps nobody away.
  */
 export function reserve(database: string): Promise<() => void> {
   return new Promise((resolve) => {
-    let isHeld = false;
-    const hold = (): Promise<void> => {
-      isHeld = true;
-      return new Promise((release) => resolve(release));
-    };
-    const open = (): void => resolve(() => {});
-    const manager = locks();
-    if (!manager) return open();
-    const steal = (): Promise<void> | undefined => isHeld ? undefined : manager.request(nameOf(database), { steal: true }, hold);
-    manager.request(nameOf(database), { signal: AbortSignal.timeout(LEAVE_MS_MAX) }, hold).catch(steal).catch(open);
+    const hold = (): Promise<void> => new Promise((release) => resolve(release));
+    const giveUp = (): void => resolve(() => {});
+    const asked = locks()?.request(nameOf(database), { signal: AbortSignal.timeout(LEAVE_MS_MAX) }, hold);
+    if (asked) asked.catch(giveUp);
+    else giveUp();
   });
 }
 
