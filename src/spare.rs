@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use gloo_timers::future::TimeoutFuture;
 use js_sys::{Function, Promise, Reflect};
 use solconnect_sync_core::client::SpareRecord;
 use solconnect_sync_core::error::SyncError;
@@ -13,11 +14,15 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{IdbFactory, IdbObjectStore};
 
 use crate::connection::{Connection, OUTBOX, Transaction, factory, to_error};
-use crate::platform::navigator;
+use crate::platform::{is_hidden, navigator};
 use crate::store::{Step, records};
 
 /// The bucket.
 const BUCKET: &str = "solconnect-sync";
+
+/// How long what was written waits for its copy: as long as a few messages take, and well below the 50 ms after which it must be
+/// there.
+const WAIT_MS: u32 = 20;
 
 /// What is written next.
 pub enum SpareStep {
@@ -76,6 +81,11 @@ impl Spare {
         let spare = self.clone();
         spawn_local(async move {
             loop {
+                // Whatever is sent next comes first, and what is sent in quick succession is copied at once. Timers of a page
+                // that nobody sees are late.
+                if !is_hidden() {
+                    TimeoutFuture::new(WAIT_MS).await;
+                }
                 let steps = spare.waiting.take();
                 // What fails is in the database itself all the same.
                 if steps.is_empty() || spare.write_now(steps).await.is_err() {

@@ -22,7 +22,7 @@ export interface TabOptions {
   readonly settings: string;
   /** Does what the machine asks for. */
   readonly act: (action: PortAction) => void;
-  /** What all getters show, to be told with `owner`. */
+  /** What all getters show, to be told with `owner`. Where somebody follows, the role has said so before. */
   readonly mirror: () => unknown;
   /** The page may have been away: the connection is to be looked at. */
   readonly awake: () => void;
