@@ -176,7 +176,7 @@ export class Lifecycle {
           await leave();
           await directory.forgetLast(account?.address);
           if (!wipe) return;
-          if (wiped === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
+          if (wiped === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet to be wiped first');
           await reserved;
           await directory.wipe(wiped, async (name) => unwrap(adopt(await wasm.deleteDatabase(name))));
         } finally {

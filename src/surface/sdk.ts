@@ -648,7 +648,7 @@ export class SolConnectSDK {
       const result = adopt(await call(this.#account().engine));
       // The engine knows that it has ended, and not that the wallet has left.
       if (result.error?.code !== 'SDK_NOT_INITIALIZED' || !this.#lifecycle.isRunning) return result;
-      return failed(new SyncError('WALLET_NOT_CONNECTED', `the wallet was disconnected before this call was answered: ${result.error.message}`, { cause: result.error }));
+      return failed(new SyncError('WALLET_NOT_CONNECTED', `the wallet left before the answer: ${result.error.message}`));
     } catch (thrown) {
       return failed(errorOf(thrown));
     }

@@ -195,11 +195,9 @@ const nameOf = (database: string): string => `solconnect-sync:${database}`;
 export function tellGone(database: string): void {
   if (typeof BroadcastChannel === 'undefined') return;
   const channel = new BroadcastChannel(nameOf(database));
-  const word: TabMessage = {
-    ...PROTOCOL, from: randomId(), to: undefined, kind: 'gone', claim: 0, number: 0, doneThrough: 0, isKeyed: false, visible: false, settings: undefined,
-    error: undefined, body: null,
-  };
-  channel.postMessage(word);
+  channel.postMessage({
+    ...PROTOCOL, from: randomId(), kind: 'gone', claim: 0, number: 0, doneThrough: 0, isKeyed: false, visible: false, body: null,
+  } satisfies Partial<TabMessage>);
   channel.close();
 }
 
@@ -209,11 +207,12 @@ export function tellGone(database: string): void {
  */
 export function reserve(database: string): Promise<() => void> {
   return new Promise((resolve) => {
-    const hold = (): Promise<void> => new Promise((release) => resolve(release));
     const giveUp = (): void => resolve(() => {});
-    const asked = locks()?.request(nameOf(database), { signal: AbortSignal.timeout(LEAVE_MS_MAX) }, hold);
-    if (asked) asked.catch(giveUp);
-    else giveUp();
+    const manager = locks();
+    if (!manager) return giveUp();
+    // Held until that is called which this gives.
+    const hold = (): Promise<void> => new Promise(resolve);
+    manager.request(nameOf(database), { signal: AbortSignal.timeout(LEAVE_MS_MAX) }, hold).catch(giveUp);
   });
 }
 

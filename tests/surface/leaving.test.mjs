@@ -53,7 +53,7 @@ for (const [name, leave] of Object.entries(ways)) {
     const errors = (await Promise.all(sends)).flatMap(({ error }) => error ?? []);
     const codes = new Set(errors.map(({ code }) => code));
     assert.deepEqual([...codes], [name === 'cleanup' ? 'SDK_NOT_INITIALIZED' : 'WALLET_NOT_CONNECTED']);
-    if (name !== 'cleanup') assert.match(errors[0].message, /disconnected before this call was answered/);
+    if (name !== 'cleanup') assert.match(errors[0].message, /the wallet left before the answer/);
   });
 }
 
