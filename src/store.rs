@@ -432,7 +432,8 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
     }
 }
 
-fn key(session_id: &str, second: &JsValue) -> JsValue {
+/// A key of two parts, of which the first is the session.
+pub fn key(session_id: &str, second: &JsValue) -> JsValue {
     Array::of2(&session_id.into(), second).into()
 }
 

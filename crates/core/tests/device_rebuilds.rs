@@ -187,6 +187,21 @@ fn store_that_another_made_anew_is_left_to_it() {
     assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
 }
 
+#[test]
+fn call_that_waits_for_a_store_is_answered_when_another_has_it() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.held = Some(VecDeque::new());
+    desk.ask(calls::send(&session(), "two"));
+    desk.records = Default::default();
+    desk.fail(ErrorCode::StorageLost);
+    desk.fail(ErrorCode::StorageFull);
+    let call = desk.ask(calls::send(&session(), "three"));
+    assert_eq!(desk.replies.get(&call), None, "it waits for the next attempt");
+    desk.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::ProfileInUse, "another has claimed it") });
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
+}
+
 /// The copy that a shell has made of everything that was written to the outbox.
 fn spare(desk: &Desk) -> Vec<SpareRecord> {
     let outbox = desk.records.snapshot().outbox;

@@ -57,6 +57,8 @@ pub enum Happening {
     Tab(TabId, client::Input),
     /// The disk gets to a tab's commit.
     Commit(TabId, Commit),
+    /// A tab copies what it has stored of its outbox.
+    Copy(TabId),
     /// A tab's timer.
     TabTimer(TabId),
     /// A frozen page thaws.
@@ -184,6 +186,7 @@ impl World {
             Happening::Claim(page, start, above) => self.claim(page, start, above),
             Happening::Tab(tab, input) => self.feed(tab, input),
             Happening::Commit(tab, commit) => self.store(tab, commit),
+            Happening::Copy(tab) => self.copy_outbox(tab),
             Happening::TabTimer(tab) => self.tab_timer(tab),
             Happening::Thaw(page) => self.thaw(page),
             Happening::StartRelay => self.start_relay(),

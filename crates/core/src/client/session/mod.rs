@@ -211,6 +211,11 @@ impl Session {
         &self.stored.peer_wallet
     }
 
+    /// The relay has said of all own messages up to this counter that it has them.
+    pub fn answered_counter(&self) -> u64 {
+        self.outbox.answered_counter()
+    }
+
     pub fn devices(&self) -> &[DeviceState] {
         &self.devices
     }
