@@ -42,7 +42,8 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  *
  * Asynchronous methods resolve with a `Result` and never reject; what a method calls its errors are the `code`s of `error`
  * there. Every method that needs a wallet answers `SDK_NOT_INITIALIZED` before `initialize` and `WALLET_NOT_CONNECTED` before
- * a wallet is connected, and `STORAGE_BLOCKED` where no tab could open the storage for two minutes: then nothing of it was done.
+ * a wallet is connected and where the wallet leaves before the answer, and `STORAGE_BLOCKED` where no tab could open the storage for
+ * two minutes: then nothing of it was done.
  *
  * All tabs and workers of an origin that connect a wallet are one device: whatever the methods below say of this device holds in
  * each of them, and events, lists and getters tell the same everywhere. Methods may be taken off the object (`const { sendMessage } = sdk`). Overlapping calls of
@@ -720,7 +721,10 @@ export class SolConnectSDK {
   /** A call of the connected wallet's engine. */
   async #call<T>(call: (engine: Engine) => Promise<EngineResult<T>>): Promise<Result<T>> {
     try {
-      return adopt(await call(this.#account().engine));
+      const result = adopt(await call(this.#account().engine));
+      // The engine knows that it has ended, and not that the wallet has left.
+      if (result.error?.code !== 'SDK_NOT_INITIALIZED' || !this.#lifecycle.isRunning) return result;
+      return failed(new SyncError('WALLET_NOT_CONNECTED', `the wallet left before the answer: ${result.error.message}`));
     } catch (thrown) {
       return failed(errorOf(thrown));
     }

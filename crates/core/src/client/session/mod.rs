@@ -169,8 +169,13 @@ impl Session {
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
     }
 
-    /// Messages of a copy of the outbox, behind those that are there.
-    pub fn load_spare(&mut self, record: OutboxRecord) {
+    /// Messages of a copy of the outbox, behind those that are there. It may have a message as it was first sent and as it was
+    /// sent again under its name.
+    pub fn load_spare(&mut self, mut record: OutboxRecord) {
+        record.entries.retain(|entry| self.outbox.named(&entry.message.id).is_none());
+        if record.entries.is_empty() {
+            return;
+        }
         let entries = renumbered(record.entries, &self.device, self.outbox.counter());
         self.load_outbox(OutboxRecord { entries, ..record });
     }
