@@ -1,11 +1,10 @@
 // npm run bench:first: how long somebody new waits for the first message, in the example app with React as its production build.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildRelay, buildSdk } from '../scripts/build.mjs';
 import { commandLine } from '../scripts/options.mjs';
-import { setup } from '../scripts/setup.mjs';
 import { main, output, progress } from '../scripts/shell.mjs';
+import { load, machine, prepare, timeAt } from './pages.mjs';
 
 const about = `Measures the time from navigation to the first message that the relay has, in the example app with React, as its production
 build, from the packed package: each try in a new profile, which has no wallet, no database and nothing in its cache.`;
@@ -15,9 +14,7 @@ const aimMs = 2_000;
 
 main(import.meta.url, async () => {
   const { tries } = commandLine('npm run bench:first --', about, { tries: { value: 'N', from: 1, default: 50, means: 'how often' } });
-  await setup('npm', 'wasm', 'browser');
-  await buildSdk();
-  await buildRelay();
+  await prepare();
   // What these import may only now be installed.
   const { Example } = await import('../tests/examples/apps.mjs');
   const { pack } = await import('../tests/bundlers/project.mjs');
@@ -35,9 +32,9 @@ main(import.meta.url, async () => {
       }
     });
     await app.install();
-    const load = loadavg()[0];
+    const start = machine();
     await new Map(app.ways(browser, relay)).get('build')();
-    report(times, load, browser.context.browser().version(), app.settings.packages);
+    report(times, start, browser.context.browser().version(), app.settings.packages);
   } finally {
     await browser.stop();
     await relay.stop();
@@ -75,12 +72,11 @@ function writeFirst(somebody) {
   }).observe(document, { subtree: true, childList: true, characterData: true });
 }
 
-function report(times, load, chromium, packages) {
-  const sorted = [...times].sort((one, other) => one - other);
-  const at = (share) => `${Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))])} ms`;
+function report(times, start, chromium, packages) {
+  const at = (share) => `${Math.round(timeAt(times, share))} ms`;
   const versions = ['react', 'vite'].map((name) => `${name} ${packages[name]}`).join(', ');
   console.log(`from navigation to the first message that the relay has, ${times.length} tries, each in a new profile`);
   console.log(`median ${at(0.5)}, p90 ${at(0.9)}, most ${at(1)}   aim: a median of less than ${aimMs} ms`);
   console.log(`commit ${output('git', ['rev-parse', '--short', 'HEAD']) ?? 'unknown'}, ${versions}, Chromium ${chromium}, Node.js ${process.version}`);
-  console.log(`${cpus().length} cores (${cpus()[0].model}), load ${load.toFixed(1)} before and ${loadavg()[0].toFixed(1)} after`);
+  console.log(`${start} before and ${load()} after`);
 }

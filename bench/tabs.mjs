@@ -1,10 +1,8 @@
 // npm run bench:tabs: what several tabs of one device cost, and how long the others wait when the one that owns ends.
-import { cpus, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { buildRelay, buildSdk } from '../scripts/build.mjs';
 import { commandLine } from '../scripts/options.mjs';
-import { setup } from '../scripts/setup.mjs';
 import { main, progress } from '../scripts/shell.mjs';
+import { machine, prepare, printTimes } from './pages.mjs';
 
 const about = `Measures in Chromium, with two tabs of one device, of which one is seen: how long a second tab takes to be usable, how much later than
 the owner a follower hears of a message, and the longest time without an answer in a tab that asks on and on, when the owner is closed, crashes, is
@@ -28,9 +26,7 @@ const endings = {
 
 main(import.meta.url, async () => {
   const { tries } = commandLine('npm run bench:tabs --', about, { tries: { value: 'N', from: 1, default: 50, means: 'how often' } });
-  await setup('npm', 'wasm', 'browser');
-  await buildSdk();
-  await buildRelay();
+  await prepare();
   // What these import may only now be installed.
   const { launch } = await import('../tests/e2e/harness/engines.mjs');
   const { startRelay } = await import('../tests/e2e/harness/relay.mjs');
@@ -38,7 +34,7 @@ main(import.meta.url, async () => {
   const { until } = await import('../tests/e2e/harness/wait.mjs');
   const relay = await startRelay({ auth: 'open' });
   const browser = await launch('chromium');
-  const load = loadavg()[0];
+  const start = machine();
   const rows = { 'a second tab is usable': [], 'a follower hears later by': [] };
   for (const how of Object.keys(endings)) rows[`no answer when the owner ${how}`] = [];
   let count = 0;
@@ -126,10 +122,5 @@ main(import.meta.url, async () => {
     await browser.stop();
     await relay.stop();
   }
-  console.log(`\nChromium, ${cpus().length} cores, load ${load.toFixed(1)} at the start; ms\n`);
-  for (const [title, times] of Object.entries(rows)) {
-    const sorted = times.sort((one, other) => one - other);
-    const at = (share) => (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN).toFixed(1).padStart(9);
-    console.log(`${title.padEnd(48)} median ${at(0.5)}  p99 ${at(0.99)}  of ${times.length}`);
-  }
+  printTimes(start, rows, { median: 0.5, p99: 0.99 });
 });

@@ -1,10 +1,8 @@
 // npm run bench:wake: how soon a browser that slept has caught up, and how soon a path is given up that carries nothing any more.
-import { cpus, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { buildRelay, buildSdk } from '../scripts/build.mjs';
 import { commandLine } from '../scripts/options.mjs';
-import { setup } from '../scripts/setup.mjs';
 import { main, progress } from '../scripts/shell.mjs';
+import { machine, prepare, printTimes } from './pages.mjs';
 
 const about = `Stops the whole of Chromium (SIGSTOP) for longer than the relay keeps a silent connection, and measures how long after it goes on (SIGCONT) a
 page has all that was written meanwhile: where it hears that its connection has ended, and where the path is dead and nobody hears anything. Then has the
@@ -21,9 +19,7 @@ const deadlineMs = 180_000;
 
 main(import.meta.url, async () => {
   const { tries, asleep, hidden } = commandLine('npm run bench:wake --', about, options);
-  await setup('npm', 'wasm', 'browser');
-  await buildSdk();
-  await buildRelay();
+  await prepare();
   // What these import may only now be installed.
   const { launch } = await import('../tests/e2e/harness/engines.mjs');
   const { PlainDevice } = await import('../tests/e2e/harness/plain-device.mjs');
@@ -33,7 +29,7 @@ main(import.meta.url, async () => {
   const { newWallet } = await import('../tests/e2e/harness/wallet.mjs');
   const { startWire } = await import('../tests/e2e/harness/wire.mjs');
   const relay = await startRelay({ auth: 'open' });
-  const load = loadavg()[0];
+  const start = machine();
   let count = 0;
 
   /** A page of its own browser, on a cable, and somebody who writes to it. */
@@ -112,9 +108,5 @@ main(import.meta.url, async () => {
   } finally {
     await relay.stop();
   }
-  console.log(`\nChromium, ${cpus().length} cores, load ${load.toFixed(1)} at the start; ms\n`);
-  for (const [title, times] of Object.entries(measured)) {
-    times.sort((one, other) => one - other);
-    console.log(`${title.padEnd(64)} median ${String(times[Math.floor(times.length / 2)]).padStart(7)}  most ${String(times.at(-1)).padStart(7)}  of ${times.length}`);
-  }
+  printTimes(start, measured, { median: 0.5, most: 1 });
 });

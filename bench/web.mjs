@@ -17,18 +17,21 @@ export async function buildPage({ name, folder: source, assets }) {
   const folder = join(built, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  await bundle(`import * as contender from ${contender}; import { drive } from './page.js'; drive(contender);`, join(folder, 'page.js'));
+  await bundle(`import * as contender from ${contender}; import { drive } from './page.js'; drive(contender);`, folder);
   writeFileSync(join(folder, 'index.html'), html);
   for (const asset of assets) copyFileSync(asset, join(folder, basename(asset)));
-  const alone = join(built, `${name}-alone.js`);
-  await bundle(`export * from ${contender};`, alone);
-  return Object.fromEntries([alone, ...assets].map((file) => [basename(file), brotliBytes(readFileSync(file))]));
+  const loaded = await bundle(`export * from ${contender};`, join(built, `${name}-alone`));
+  return Object.fromEntries([...loaded, ...assets].map((file) => [basename(file), brotliBytes(readFileSync(file))]));
 }
 
-async function bundle(contents, outfile) {
-  await build({
+/** Bundles a script as `page.js`, in parts as applications do, so that what is imported on demand is in another; the files that it loads at once. */
+async function bundle(contents, outdir) {
+  const { metafile } = await build({
     stdin: { contents, resolveDir: here },
-    outfile,
+    outdir,
+    entryNames: 'page',
+    splitting: true,
+    metafile: true,
     bundle: true,
     minify: true,
     format: 'esm',
@@ -36,6 +39,12 @@ async function bundle(contents, outfile) {
     define: { 'process.env.NODE_ENV': '"production"', global: 'globalThis' },
     logLevel: 'error',
   });
+  const isEntry = ([, { entryPoint }]) => entryPoint === '<stdin>';
+  const loaded = new Set([Object.entries(metafile.outputs).find(isEntry)[0]]);
+  for (const file of loaded) {
+    for (const { path, kind } of metafile.outputs[file].imports) if (kind === 'import-statement') loaded.add(path);
+  }
+  return [...loaded];
 }
 
 const brotliBytes = (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length;

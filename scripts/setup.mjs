@@ -74,8 +74,7 @@ async function npm(folder = root, why = 'for building and testing') {
   const installed = existsSync(installedPath) ? JSON.parse(readFileSync(installedPath, 'utf8')).packages : {};
   const missing = Object.entries(wanted).filter(([path, { version, optional }]) => path && !optional && installed[path]?.version !== version);
   if (missing.length === 0) return;
-  const names = missing.map(([path]) => path.replace('node_modules/', '')).join(', ');
-  say(`Installing npm packages, ${why}: ${names}`);
+  say(`Installing npm packages (${missing.length} are missing), ${why}`);
   await step('npm ci', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { cwd: folder });
 }
 

@@ -16,9 +16,8 @@ main(import.meta.url, async () => {
   });
   // Asked first: nobody wants to hear of it after minutes of building.
   await checkPort(port);
-  say('Setting up (what is there already is not installed again) …');
+  say('Installing what is missing, and building: that takes some minutes the first time …');
   await setup('npm', 'wasm');
-  say('Building …');
   await buildSdk();
   await buildRelay();
   // The pages do not sign in, and other machines do not reach it.

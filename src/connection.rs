@@ -13,7 +13,7 @@ use rexie::Rexie;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Event, IdbCursorDirection, IdbCursorWithValue, IdbDatabase, IdbFactory, IdbObjectStore, IdbRequest, IdbTransaction};
+use web_sys::{Event, IdbDatabase, IdbFactory, IdbIndexParameters, IdbObjectStore, IdbRequest, IdbTransaction};
 
 use crate::arguments::field;
 use crate::errors::{from_exception, name_of};
@@ -23,8 +23,10 @@ use crate::types::object;
 
 /// The device record and the local wallet's key pair, by name.
 pub const META: &str = "meta";
-/// Claims of the database, by their own number: the last one writes.
+/// The claim of who may write, as [`WRITER`], and all that are over, each by its own number. No two of them can be the same: an
+/// index keeps a claim that is over from being written once more as the writer's.
 pub const CLAIMS: &str = "claims";
+const WRITER: f64 = 0.0;
 /// Answers to keyed calls, by tab and call.
 pub const CALLS: &str = "calls";
 /// Sessions, by id.
@@ -45,7 +47,7 @@ pub const NAMES: &str = "names";
 pub const INVITATIONS: &str = "invitations";
 /// Nothing is in it: its name says who made the database, and in which format the others are. The version of the database says
 /// neither, because only who names none to open it changes nothing that is there.
-pub const FORMAT: &str = "solconnect-sync-6";
+pub const FORMAT: &str = "solconnect-sync-7";
 /// All of them.
 pub const STORES: [&str; 12] = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, CALLS, FORMAT];
 
@@ -210,10 +212,11 @@ impl Connection {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn last_claim(&self) -> Result<u64, SyncError> {
-        let last = |claims: &IdbObjectStore| claims.open_cursor_with_range_and_direction(&JsValue::UNDEFINED, IdbCursorDirection::Prev);
-        let Ok(cursor) = self.read(CLAIMS, last).await?.dyn_into::<IdbCursorWithValue>() else { return Ok(0) };
-        let claim = cursor.value().map_err(|exception| to_error(&exception))?.as_f64();
-        claim.map(|claim| claim as u64).ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a claim is no number"))
+        let last = self.read(CLAIMS, |claims| claims.get(&WRITER.into())).await?;
+        if last.is_undefined() {
+            return Ok(0);
+        }
+        last.as_f64().map(|claim| claim as u64).ok_or_else(|| SyncError::new(ErrorCode::StorageError, "a claim is no number"))
     }
 
     /// Closes it at once. What is being written is aborted, unless it commits already: in a page that is frozen it would not end
@@ -307,7 +310,7 @@ async fn open_as_it_is(
     // Without a version only a new database is upgraded.
     let on_upgrade = Closure::<dyn Fn()>::new(move || {
         let database = making.result().map(JsCast::unchecked_into::<IdbDatabase>);
-        let made = database.and_then(|database| stores.iter().try_for_each(|store| database.create_object_store(store).map(drop)));
+        let made = database.and_then(|database| stores.iter().try_for_each(|store| make_store(&database, store)));
         found.set(stores.is_empty());
         // It shall not come to be.
         if (stores.is_empty() || made.is_err())
@@ -322,6 +325,16 @@ async fn open_as_it_is(
         Err(_) if is_absent.get() => Ok(None),
         Err(exception) => Err(to_open_error(&exception)),
     }
+}
+
+fn make_store(database: &IdbDatabase, name: &str) -> Result<(), JsValue> {
+    let store = database.create_object_store(name)?;
+    if name == CLAIMS {
+        let is_unique = IdbIndexParameters::new();
+        is_unique.set_unique(true);
+        store.create_index_with_str_and_optional_parameters("claim", "", &is_unique)?;
+    }
+    Ok(())
 }
 
 /// Passes on a connection to a database of our format.
@@ -362,6 +375,11 @@ fn other_format(name: &str) -> SyncError {
 fn foreign(name: &str) -> SyncError {
     let message = ["something else made the database \"", name, "\". It is left as it is: choose another databaseName"];
     SyncError::new(ErrorCode::StorageForeign, message.concat())
+}
+
+/// A number as a key or a value.
+pub fn number(number: u64) -> JsValue {
+    JsValue::from(number as f64)
 }
 
 /// A transaction that writes. Dropped before `commit`, it is aborted: by itself a browser would commit what was issued.
@@ -420,14 +438,29 @@ impl Transaction {
         self.inner.object_store(name).map_err(|exception| to_error(&exception))
     }
 
-    /// Adds a claim. Where it is there already, the transaction fails as a whole, with `PROFILE_IN_USE`.
+    /// Writes under a claim. Where another has claimed the database since, the transaction fails as a whole, with `PROFILE_IN_USE`.
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
-    pub fn claim(&self, claim: u64) -> Result<(), SyncError> {
-        let number = JsValue::from(claim as f64);
-        let request = self.store(CLAIMS)?.add_with_key(&number, &number).map_err(|exception| to_error(&exception))?;
-        self.claim.replace(Some(request));
+    pub fn write_under(&self, claim: u64) -> Result<(), SyncError> {
+        self.fence(self.store(CLAIMS)?.put_with_key(&number(claim), &WRITER.into()))
+    }
+
+    /// Claims the database after the last claim (0: the first time). Where that is no longer the last one, fails alike.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn claim(&self, last: u64, claim: u64) -> Result<(), SyncError> {
+        let claims = self.store(CLAIMS)?;
+        if last == 0 {
+            return self.fence(claims.add_with_key(&number(claim), &WRITER.into()));
+        }
+        claims.put_with_key(&number(claim), &WRITER.into()).map_err(|exception| to_error(&exception))?;
+        self.fence(claims.add_with_key(&number(last), &number(last)))
+    }
+
+    fn fence(&self, request: Result<IdbRequest, JsValue>) -> Result<(), SyncError> {
+        self.claim.replace(Some(request.map_err(|exception| to_error(&exception))?));
         Ok(())
     }
 

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use js_sys::Uint8Array;
 use solconnect_sync_core::client::{
     Action, CallKey, Client, ClientConfig, Event, IdentityRecord, Input, OutboxRecord, Reply, RequestId, Write,
 };
@@ -23,7 +22,7 @@ use crate::events::Listeners;
 use crate::mark;
 use crate::platform::{is_storage_persistent, now, random};
 use crate::spare::{Spare, SpareStep};
-use crate::store::{Step, Store, step};
+use crate::store::Store;
 use crate::transport::{Link, Route};
 use crate::types::{to_js, with_clocks};
 
@@ -125,7 +124,7 @@ impl Engine {
         engine.watch_store();
         if !is_new {
             // It may be behind, or of another life.
-            engine.spare_begins_with(&outbox);
+            engine.spare_begins_with(outbox);
         }
         let lost = is_lost.then(|| SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database"));
         for error in lost.into_iter().chain(unreadable) {
@@ -233,7 +232,7 @@ impl Engine {
                         engine.writing.take();
                         engine.feed(outcome);
                         if is_written {
-                            engine.spare_follows(&commit.writes);
+                            engine.spare_follows(commit.writes);
                         }
                     }
                     let _ = done.send(());
@@ -272,29 +271,24 @@ impl Engine {
         }));
     }
 
-    fn spare_begins_with(&self, outbox: &[OutboxRecord]) {
-        self.spare.prepend(SpareStep::Clear);
-        self.spare.write(outbox.iter().filter_map(|record| self.spare_step(&Write::Outbox(record.clone()))).collect());
+    /// The copy begins anew with these records.
+    fn spare_begins_with(self: &Rc<Self>, outbox: Vec<OutboxRecord>) {
+        self.copy(
+            std::iter::once(SpareStep::Clear).chain(outbox.into_iter().map(Write::Outbox).map(Box::new).map(SpareStep::Write)).collect(),
+        );
     }
 
     /// The copy follows what was written to the outbox. With the device's record all of it was written anew.
-    fn spare_follows(&self, writes: &[Write]) {
+    fn spare_follows(self: &Rc<Self>, writes: Vec<Write>) {
         let is_anew = writes.iter().any(|write| matches!(write, Write::Device(_)));
         let clear = is_anew.then_some(SpareStep::Clear);
-        self.spare.write(clear.into_iter().chain(writes.iter().filter_map(|write| self.spare_step(write))).collect());
+        let is_copied = |write: &Write| matches!(write, Write::Outbox(_) | Write::DeleteOutbox { .. });
+        self.copy(clear.into_iter().chain(writes.into_iter().filter(is_copied).map(Box::new).map(SpareStep::Write)).collect());
     }
 
-    fn spare_step(&self, write: &Write) -> Option<SpareStep> {
-        let Write::Outbox(record) = write else {
-            return if let Write::DeleteOutbox { .. } = write { step(write).ok().map(SpareStep::Step) } else { None };
-        };
-        let bytes = self.read(|client| client.spare_of(record))?.to_bytes();
-        match step(write).ok()? {
-            Step::Put { store, key, .. } => {
-                Some(SpareStep::Step(Step::Put { store, key, value: Uint8Array::from(bytes.as_slice()).into() }))
-            }
-            Step::Delete { .. } => None,
-        }
+    fn copy(self: &Rc<Self>, steps: Vec<SpareStep>) {
+        let engine = Rc::downgrade(self);
+        self.spare.write(steps, move |record| engine.upgrade()?.read(|client| client.spare_of(record)));
     }
 
     fn arm_timer(self: &Rc<Self>) {

@@ -45,6 +45,12 @@ pub fn random<const N: usize>() -> Result<[u8; N], SyncError> {
     Ok(bytes)
 }
 
+/// Whether this is a page that nobody sees.
+pub fn is_hidden() -> bool {
+    let document = Reflect::get(&scope(), &"document".into()).unwrap_or_default();
+    Reflect::get(&document, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy())
+}
+
 /// A property of `navigator`; `undefined` where there is none.
 pub fn navigator(name: &str) -> JsValue {
     let navigator = Reflect::get(&scope(), &"navigator".into()).unwrap_or_default();

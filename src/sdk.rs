@@ -72,7 +72,7 @@ impl SolConnectSDK {
     }
 
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not.
-    /// After a removal it is asked only where the person wants it: `isWanted`.
+    /// After a removal it is asked only where the person wants it: `isWanted`. With `resets` it is what signs out all other devices.
     ///
     /// Errors: `INVALID_ARGUMENT`, `SDK_NOT_INITIALIZED`.
     #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<string | null>>")]
@@ -80,9 +80,11 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue,
         #[wasm_bindgen(js_name = isWanted)] is_wanted: bool,
+        resets: bool,
     ) -> Promise {
+        let purpose = if resets { Purpose::Reset } else { Purpose::Join };
         let offer = text("domain", &domain).and_then(|domain| {
-            let offer = |client: &Client| client.offer(now(), &domain, Purpose::Join).filter(|_| is_wanted || !client.was_removed());
+            let offer = |client: &Client| client.offer(now(), &domain, purpose).filter(|_| is_wanted || !client.was_removed());
             Ok(self.0.engine()?.read(offer).map_or(JsValue::NULL, |offer| offer.text().into()))
         });
         settle(async move { offer })

@@ -5,26 +5,39 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Function, Promise, Reflect};
-use solconnect_sync_core::client::SpareRecord;
+use gloo_timers::future::TimeoutFuture;
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use solconnect_sync_core::client::{OutboxRecord, SpareRecord, Write};
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::SessionId;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{IdbFactory, IdbObjectStore};
 
-use crate::connection::{Connection, OUTBOX, Transaction, factory, to_error};
-use crate::platform::navigator;
-use crate::store::{Step, records};
+use crate::connection::{Connection, OUTBOX, Transaction, factory, number, to_error};
+use crate::platform::{is_hidden, navigator};
+use crate::store::{Step, key, records, step as step_of};
 
 /// The bucket.
 const BUCKET: &str = "solconnect-sync";
+
+/// How long what was written waits for its copy: as long as a few messages take, and well below the 50 ms after which it must be
+/// there.
+const WAIT_MS: u32 = 20;
 
 /// What is written next.
 pub enum SpareStep {
     /// All leaves.
     Clear,
-    /// Messages come or leave.
-    Step(Step),
+    /// Messages come to the outbox or leave it.
+    Write(Box<Write>),
+}
+
+/// A request to the copy.
+enum Request {
+    Clear,
+    Put(JsValue, JsValue),
+    Delete(JsValue),
 }
 
 /// The copy of one database.
@@ -32,6 +45,8 @@ pub struct Spare {
     name: String,
     connection: RefCell<Option<Rc<Connection>>>,
     waiting: RefCell<Vec<SpareStep>>,
+    /// The records that were written since all left.
+    held: RefCell<Vec<(SessionId, u64)>>,
     is_writing: Cell<bool>,
     is_closed: Cell<bool>,
 }
@@ -44,6 +59,7 @@ impl Spare {
             name,
             connection: RefCell::default(),
             waiting: RefCell::default(),
+            held: RefCell::default(),
             is_writing: Cell::new(false),
             is_closed: Cell::new(false),
         }
@@ -59,13 +75,9 @@ impl Spare {
         read().await.unwrap_or_default()
     }
 
-    /// Writes this with the next steps: it is not worth opening the copy for it.
-    pub fn prepend(&self, step: SpareStep) {
-        self.waiting.borrow_mut().push(step);
-    }
-
-    /// Writes these after all that waits already.
-    pub fn write(self: &Rc<Self>, steps: Vec<SpareStep>) {
+    /// Writes these after all that waits already. `copy` is what to keep of messages by then, if anything: what the relay has
+    /// meanwhile is not worth it.
+    pub fn write(self: &Rc<Self>, steps: Vec<SpareStep>, copy: impl Fn(&OutboxRecord) -> Option<SpareRecord> + 'static) {
         if steps.is_empty() || self.is_closed.get() {
             return;
         }
@@ -76,9 +88,14 @@ impl Spare {
         let spare = self.clone();
         spawn_local(async move {
             loop {
-                let steps = spare.waiting.take();
+                // Whatever is sent next comes first, and what is sent in quick succession is copied at once. Timers of a page
+                // that nobody sees are late.
+                if !is_hidden() {
+                    TimeoutFuture::new(WAIT_MS).await;
+                }
+                let requests = spare.requests(&copy);
                 // What fails is in the database itself all the same.
-                if steps.is_empty() || spare.write_now(steps).await.is_err() {
+                if requests.is_empty() || spare.write_now(&requests).await.is_err() {
                     break;
                 }
             }
@@ -86,9 +103,49 @@ impl Spare {
         });
     }
 
-    async fn write_now(&self, steps: Vec<SpareStep>) -> Result<(), SyncError> {
+    /// What there is to write now. That all leaves waits for something that comes: it is not worth opening the copy for it.
+    fn requests(&self, copy: &impl Fn(&OutboxRecord) -> Option<SpareRecord>) -> Vec<Request> {
+        let mut held = self.held.borrow_mut();
+        let (mut clears, mut requests) = (false, Vec::new());
+        for step in self.waiting.take() {
+            match step {
+                SpareStep::Clear => {
+                    held.clear();
+                    requests.clear();
+                    clears = true;
+                }
+                SpareStep::Write(write) => match &*write {
+                    Write::Outbox(record) => {
+                        let Some(copy) = copy(record) else { continue };
+                        let place = number(record.first());
+                        let value = Uint8Array::from(copy.to_bytes().as_slice());
+                        requests.push(Request::Put(key(&record.session_id, &place), value.into()));
+                        held.push((record.session_id.clone(), record.first()));
+                    }
+                    Write::DeleteOutbox { session_id, first, last } => {
+                        let count = held.len();
+                        held.retain(|(id, place)| id != session_id || !(first..=last).contains(&place));
+                        if held.len() < count
+                            && let Ok(Step::Delete { key, .. }) = step_of(&write)
+                        {
+                            requests.push(Request::Delete(key));
+                        }
+                    }
+                    _ => {}
+                },
+            }
+        }
+        if clears && requests.is_empty() {
+            self.waiting.borrow_mut().push(SpareStep::Clear);
+        } else if clears {
+            requests.insert(0, Request::Clear);
+        }
+        requests
+    }
+
+    async fn write_now(&self, requests: &[Request]) -> Result<(), SyncError> {
         let connection = self.connected().await?;
-        let outcome = write(&connection, &steps).await;
+        let outcome = write(&connection, requests).await;
         if outcome.is_err() {
             self.connection.take();
         }
@@ -115,14 +172,14 @@ impl Spare {
     }
 }
 
-async fn write(connection: &Connection, steps: &[SpareStep]) -> Result<(), SyncError> {
+async fn write(connection: &Connection, requests: &[Request]) -> Result<(), SyncError> {
     let transaction = Transaction::begin(connection, &[OUTBOX], false)?;
     let outbox = transaction.store(OUTBOX)?;
-    for step in steps {
-        let issued = match step {
-            SpareStep::Clear => outbox.clear(),
-            SpareStep::Step(Step::Put { key, value, .. }) => outbox.put_with_key(value, key),
-            SpareStep::Step(Step::Delete { key, .. }) => outbox.delete(key),
+    for request in requests {
+        let issued = match request {
+            Request::Clear => outbox.clear(),
+            Request::Put(key, value) => outbox.put_with_key(value, key),
+            Request::Delete(key) => outbox.delete(key),
         };
         issued.map_err(|exception| to_error(&exception))?;
     }

@@ -24,7 +24,7 @@ use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, Id
 
 use crate::connection::{
     CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES, Transaction,
-    VERSIONS, Watcher, to_error, within,
+    VERSIONS, Watcher, number, to_error, within,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -133,17 +133,9 @@ impl Store {
     async fn claim_as(&self, connection: &Connection, last: u64, claim: u64) -> Result<Snapshot, SyncError> {
         let stores = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
         let transaction = Transaction::begin(connection, &stores, false)?;
-        let claims = transaction.store(CLAIMS)?;
-        let number = JsValue::from(claim as f64);
-        if last > 0 && claim > last + 1 {
-            // The owner before notices the claim that follows its own, and no other.
-            transaction.claim(last + 1)?;
-            claims.put_with_key(&number, &number).map_err(|exception| to_error(&exception))?;
-        } else {
-            transaction.claim(claim)?;
-        }
-        let old = JsValue::from(claim.saturating_sub(CLAIMS_KEPT) as f64);
-        claims.delete(&old).map_err(|exception| to_error(&exception))?;
+        transaction.claim(last, claim)?;
+        let old = number(claim.saturating_sub(CLAIMS_KEPT).max(1));
+        transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
         let meta = transaction.store(META)?;
         let of = |name: &str| meta.get(&name.into()).map_err(|exception| to_error(&exception));
         let (device, identity, vault) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?);
@@ -236,10 +228,12 @@ impl Store {
             let is_written = |name: &&str| *name == CLAIMS || steps.iter().any(|step| step.store() == *name);
             let stores: Vec<&str> = STORES.into_iter().filter(is_written).collect();
             let transaction = Transaction::begin(connection, &stores, commit.strict)?;
-            let next_claim = if last > 0 { claim + 1 } else { first_claim(claim) };
-            transaction.claim(next_claim)?;
-            let passed = (last > 0).then(|| Step::Delete { store: CLAIMS, key: JsValue::from(next_claim as f64) });
-            for step in passed.iter().chain(&steps) {
+            let first_claim = (last == 0).then(|| first_claim(claim));
+            match first_claim {
+                Some(first) => transaction.claim(0, first)?,
+                None => transaction.write_under(claim)?,
+            }
+            for step in &steps {
                 let store = transaction.store(step.store())?;
                 let issued = match step {
                     Step::Put { key, value, .. } => store.put_with_key(value, key),
@@ -248,8 +242,8 @@ impl Store {
                 issued.map_err(|exception| to_error(&exception))?;
             }
             transaction.commit().await?;
-            if last == 0 {
-                self.claim.set(next_claim);
+            if let Some(first) = first_claim {
+                self.claim.set(first);
                 for reader in self.readers.take() {
                     let _ = reader.send(());
                 }
@@ -447,7 +441,6 @@ fn first_claim(former: u64) -> u64 {
 /// `STORAGE_ERROR` for one that is none by itself.
 pub fn step(write: &Write) -> Result<Step, SyncError> {
     let put = |store, key: JsValue, value: Vec<u8>| Ok(Step::Put { store, key, value: Uint8Array::from(value.as_slice()).into() });
-    let number = |number: u64| JsValue::from(number as f64);
     match write {
         Write::Device(record) => put(META, DEVICE.into(), record.to_bytes()),
         Write::Session(record) => put(SESSIONS, record.session_id.as_str().into(), record.to_bytes()),
@@ -478,7 +471,8 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
     }
 }
 
-fn key(session_id: &str, second: &JsValue) -> JsValue {
+/// A key of two parts, of which the first is the session.
+pub fn key(session_id: &str, second: &JsValue) -> JsValue {
     Array::of2(&session_id.into(), second).into()
 }
 

@@ -332,7 +332,7 @@ const BREAK_REQUESTS: &str = r#"
     let transaction = null, count = 0, place = 0;
     const breaking = (request) => function (...values) {
         if (this.name === 'claims') {
-            if (kind === 'claim' && request === add) throw new DOMException('it cannot be cloned', 'DataCloneError');
+            if (kind === 'claim' && request === put) throw new DOMException('it cannot be cloned', 'DataCloneError');
             return request.apply(this, values);
         }
         if (request === add) return add.apply(this, values);
@@ -481,8 +481,9 @@ const STEAL: &str = r#"
         let count = 0, stolen;
         const step = () => {
             if (++count !== place) return;
-            const theirs = transaction.call(database, ['claims'], 'readwrite');
-            add.call(theirs.objectStore('claims'), claim, claim);
+            const theirs = transaction.call(database, ['claims'], 'readwrite'), claims = theirs.objectStore('claims');
+            put.call(claims, claim, 0);
+            add.call(claims, claim - 1, claim - 1);
             stolen = new Promise((resolve) => { theirs.oncomplete = theirs.onabort = ({ type }) => resolve(type); });
         };
         const around = (work) => function (...values) {

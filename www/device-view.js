@@ -7,6 +7,7 @@ const MANY = 200;
 const WAITING_SHOWN = 5;
 const UNREACHABLE_AFTER_MS = 1500;
 const CONNECTION = { connected: 'Connected', connecting: 'Connecting…', waiting: 'No relay, trying again', offline: 'Offline' };
+const PHASE = { starting: 'Starting…', stopped: 'Stopped', frozen: 'Frozen' };
 
 const ADVICE = {
   PROFILE_IN_USE: [
@@ -90,10 +91,10 @@ export function createView(state, act) {
   }
 
   function renderConnection() {
-    const { connection, phase } = shown;
-    const label = phase === 'starting' ? 'Starting…' : phase === 'stopped' ? 'Stopped' : CONNECTION[connection];
-    $('connection').className = `connection is-${phase === 'ready' ? connection : phase}`;
-    $('connection').replaceChildren(icon(phase === 'ready' ? connection : 'queued'), label);
+    const { connection, phase, isFrozen } = shown;
+    const now = isFrozen ? 'frozen' : phase === 'ready' ? connection : phase;
+    $('connection').className = `connection is-${now}`;
+    $('connection').replaceChildren(icon(now === connection ? connection : 'queued'), CONNECTION[now] ?? PHASE[now]);
     $('offline').setAttribute('aria-checked', String(shown.offline));
   }
 

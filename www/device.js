@@ -32,6 +32,7 @@ const state = {
   warning: null,
   role: 'joining', // among the tabs of this device
   waitingCalls: 0,
+  isFrozen: false,
   deviceId: null,
   wallet: null,
   sessionId: null,
@@ -247,8 +248,13 @@ addEventListener('message', async (event) => {
   if (event.origin !== location.origin || event.source !== parent) return;
   const { command, args = [] } = event.data ?? {};
   if (command === 'freeze') {
+    // Drawn before: once it stands still, nothing is.
+    state.isFrozen = true;
+    changed();
     freeze(...args);
   } else if (command === 'thaw') {
+    state.isFrozen = false;
+    changed();
     thaw(...args);
   } else if (command === 'names') {
     state.names = args[0];

@@ -6,7 +6,7 @@ import { el } from './dom.js';
 const device = DEVICES.find(({ name }) => name === 'alice-laptop');
 const ROLES = {
   owner: 'Owns storage and connection',
-  follower: 'Works through the owner',
+  follower: 'Works through another tab',
   joining: 'Waits for an owner',
   blocked: 'Waits for the storage',
   refused: 'Cannot take part',
@@ -23,7 +23,6 @@ export function createPanes({ host, opener, frames, announce }) {
     host.before(bar);
     host.append(...panes.map(({ article }) => article));
     for (const pane of panes) open(pane);
-    update();
   });
 
   function build(number) {
@@ -41,13 +40,13 @@ export function createPanes({ host, opener, frames, announce }) {
   function open(pane) {
     Object.assign(pane, { iframe: frames.iframeOf(device, pane.title, { tab: '1' }), isFrozen: false, report: null });
     pane.screen.replaceChildren(pane.iframe);
-    render(pane);
+    update();
   }
 
   function shut(pane) {
     pane.iframe.remove();
     Object.assign(pane, { iframe: null, isFrozen: false, report: null });
-    render(pane);
+    update();
     announce(`${pane.title} was closed.`);
   }
 
@@ -56,15 +55,16 @@ export function createPanes({ host, opener, frames, announce }) {
     tell(pane, 'freeze', pane.hasNotice);
     pane.isFrozen = true;
     pane.iframe.inert = true;
-    render(pane);
+    update();
     announce(`${pane.title} is frozen${pane.hasNotice ? '' : ' without notice'}.`);
   }
 
   function thaw(pane) {
-    pane.isFrozen = false;
+    // What it told last is of before.
+    Object.assign(pane, { isFrozen: false, report: null });
     pane.iframe.inert = false;
     tell(pane, 'thaw', pane.hasNotice);
-    render(pane);
+    update();
     announce(`${pane.title} goes on.`);
   }
 
@@ -74,7 +74,9 @@ export function createPanes({ host, opener, frames, announce }) {
 
   function render(pane) {
     const { report, iframe, isFrozen } = pane;
-    const says = !iframe ? 'Closed' : isFrozen ? `Frozen${pane.hasNotice ? '' : ' without notice'}` : roleOf(report);
+    const owner = ownerName();
+    const owns = owner ? `; ${owner} owns` : '';
+    const says = !iframe ? `Closed${owns}` : isFrozen ? `Frozen${pane.hasNotice ? '' : ' without notice'}${owns}` : roleOf(report, owner);
     if (pane.role.textContent !== says) pane.role.textContent = says;
     pane.role.classList.toggle('is-owner', iframe !== null && !isFrozen && report?.role === 'owner');
     pane.article.classList.toggle('is-frozen', isFrozen);
@@ -91,13 +93,22 @@ export function createPanes({ host, opener, frames, announce }) {
     const pane = panes.find(({ iframe }) => iframe && event.source === iframe.contentWindow);
     if (!pane) return;
     pane.report = event.data;
-    render(pane);
+    update();
   });
+
+  /** The tab that owns, by what all of them say: whoever acts on one tab need not see the others. */
+  function ownerName() {
+    const { alive, report } = frames.all.get(device.name);
+    if (alive && report?.role === 'owner') return 'tab 1';
+    const owner = panes.findIndex((pane) => pane.iframe && !pane.isFrozen && pane.report?.role === 'owner');
+    return owner < 0 ? null : `tab ${owner + 2}`;
+  }
 
   function update() {
     const { alive, report } = frames.all.get(device.name);
-    const says = `${device.label} above is tab 1: ${alive ? roleOf(report).toLowerCase() : 'killed'}.`;
+    const says = `${device.label} above is tab 1: ${alive ? roleOf(report, ownerName()).toLowerCase() : 'killed'}.`;
     if (above.textContent !== says) above.textContent = says;
+    for (const pane of panes) render(pane);
   }
 
   return {
@@ -108,7 +119,8 @@ export function createPanes({ host, opener, frames, announce }) {
   };
 }
 
-function roleOf(report) {
+function roleOf(report, owner) {
+  if (report?.role === 'follower' && owner) return `Works through ${owner}`;
   const waiting = report?.waitingCalls > 0 && ['joining', 'blocked'].includes(report.role) ? `, ${report.waitingCalls} calls in memory` : '';
   return `${ROLES[report?.role] ?? ROLES.joining}${waiting}`;
 }

@@ -255,6 +255,8 @@ async function deleteData(name: string, isOver: () => boolean, deleteDatabase: (
     if (isOver()) throw late();
     // Asked for while it is open, so that nobody can put another one in its place before. It closes when it hears of it.
     await deleteDatabase(name);
+    // A tab that was told to leave may have set it once more, with what it was writing.
+    unmark(name);
   } finally {
     database.close();
   }

@@ -23,17 +23,18 @@ export class SyncError extends Error implements SdkError {
   }
 }
 
-// What follows from each code: what it is about, whether trying again unchanged can succeed, and what to tell a person.
+// What follows from each code: what it is about, whether trying again unchanged can succeed, and what to tell a person. Codes that no
+// application gets any more have the text of the one that took their place.
 const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string]>> = {
   CONNECTION_FAILED: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
-  NETWORK_TIMEOUT: ['network', true, 'The relay did not answer in time. Your messages are kept and will be sent later.'],
+  NETWORK_TIMEOUT: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
   RELAY_DISCONNECTED: ['network', true, 'The connection to the relay was lost. It will be made again by itself.'],
   MESSAGE_DELIVERY_FAILED: ['relay', false, 'This message was refused and will not be sent.'],
   CRYPTO_ERROR: ['crypto', false, 'A cryptographic operation failed in this browser.'],
-  ENCRYPTION_FAILED: ['crypto', false, 'The message could not be encrypted.'],
-  DECRYPTION_FAILED: ['crypto', false, 'The message could not be decrypted.'],
-  INVALID_KEY: ['crypto', false, 'A key has the wrong form.'],
-  KEY_DERIVATION_FAILED: ['crypto', false, 'A key could not be derived.'],
+  ENCRYPTION_FAILED: ['crypto', false, 'A cryptographic operation failed in this browser.'],
+  DECRYPTION_FAILED: ['crypto', false, 'A cryptographic operation failed in this browser.'],
+  INVALID_KEY: ['crypto', false, 'A cryptographic operation failed in this browser.'],
+  KEY_DERIVATION_FAILED: ['crypto', false, 'A cryptographic operation failed in this browser.'],
   SESSION_CREATION_FAILED: ['validation', false, 'The conversation could not be started.'],
   UNKNOWN_SESSION: ['validation', false, 'This conversation is not open on this device. If you were invited to it, accept first; otherwise start it.'],
   UNKNOWN_MESSAGE: ['validation', false, 'This message is not known on this device.'],
@@ -50,13 +51,13 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WALLET_NOT_CONNECTED: ['auth', true, 'Connect a wallet first.'],
   WALLET_BLOCKED: ['validation', false, 'You have blocked this person. Unblock them first.'],
   WALLET_CONNECTION_FAILED: ['auth', true, 'The wallet could not be connected.'],
-  INVALID_SIGNATURE: ['auth', false, 'A signature is not valid.'],
-  SESSION_EXPIRED: ['auth', true, 'Please sign in again.'],
+  INVALID_SIGNATURE: ['auth', false, 'A cryptographic operation failed in this browser.'],
+  SESSION_EXPIRED: ['auth', true, 'Connect a wallet first.'],
   NOT_A_MEMBER: ['auth', false, 'You are not part of this conversation.'],
   STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
   STORAGE_FULL: ['system', true, 'There is no space left to store messages. Free some and try again.'],
   STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],
-  STORAGE_LOST: ['system', false, 'The browser has deleted what was stored here. What was sent comes back from the relay when the same wallet is connected; what was not is sent as far as there is a copy of it.'],
+  STORAGE_LOST: ['system', false, 'The browser has deleted what was stored here. What was sent comes back from the relay, and what was not is sent where a copy of it is left.'],
   STORAGE_FOREIGN: ['system', false, 'What is stored in this browser under this name belongs to something else. Nothing was changed.'],
   STORAGE_VERSION: ['system', false, 'What is stored in this browser belongs to another version of this app. Nothing was changed.'],
   STORAGE_BLOCKED: ['system', true, "The browser's storage is kept by another tab that does not answer. Close the other tabs of this app."],

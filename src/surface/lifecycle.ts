@@ -9,6 +9,7 @@ import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
 import { load } from './load.js';
 import { Port, type PortHost } from './port.js';
+import { reserve, tellGone } from './tab.js';
 import { openWallet, type OpenWallet, type Signed } from './wallets.js';
 
 /** A wallet with its engine, in this tab or another. */
@@ -167,12 +168,22 @@ export class Lifecycle {
       const directory = await ready;
       await this.#enqueue(async () => {
         const account = inAllTabs ? this.#account : null;
-        account?.engine.tellGone();
-        await leave();
-        await directory.forgetLast(account?.address);
-        if (!wipe) return;
-        if (this.#last === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet that is to be wiped first');
-        await directory.wipe(this.#last, async (name) => unwrap(adopt(await wasm.deleteDatabase(name))));
+        const wiped = wipe ? this.#last : null;
+        const database = `${this.#config.databaseName}/${wiped}`;
+        // Asked for before the others leave: a tab that comes meanwhile waits behind it, and takes nothing up that is to be deleted.
+        const reserved = wiped === null ? null : reserve(database);
+        if (account) account.engine.tellGone();
+        else if (wiped !== null) tellGone(database);
+        try {
+          await leave();
+          await directory.forgetLast(account?.address);
+          if (!wipe) return;
+          if (wiped === null) throw new SyncError('WALLET_NOT_CONNECTED', 'nothing was deleted: connect the wallet to be wiped first');
+          await reserved;
+          await directory.wipe(wiped, async (name) => unwrap(adopt(await wasm.deleteDatabase(name))));
+        } finally {
+          void reserved?.then((release) => release());
+        }
       });
     });
   }
@@ -287,9 +298,16 @@ export class Lifecycle {
     return asked;
   }
 
-  async #signIn({ engine, wallet }: Account, isWanted: boolean): Promise<void> {
+  /** Has the wallet sign that this device is the only one. */
+  async signOutOthers(account: Account): Promise<void> {
+    if (!this.#config.domains) throw new SyncError('INVALID_ARGUMENT', 'nobody signs in here: the option `domains` is missing');
+    await this.#signatures.get(account.engine)?.catch(() => {});
+    await this.#signIn(account, true, true);
+  }
+
+  async #signIn({ engine, wallet }: Account, isWanted: boolean, resets = false): Promise<void> {
     if (!this.#config.domains) return;
-    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted)));
+    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted, resets)));
     if (offer === null) return;
     const { message, signature } = await signed(wallet, offer);
     const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));
@@ -328,7 +346,8 @@ export class Lifecycle {
     } catch (thrown) {
       this.#attach(null);
       await port.cleanup();
-      throw thrown;
+      // It ends by itself where it hears of a logout.
+      throw errorOf(thrown).code === 'SDK_NOT_INITIALIZED' ? superseded('logout in another tab') : thrown;
     }
   }
 

@@ -149,10 +149,7 @@ export class Port {
       name: this.#config.databaseName,
       settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort()].join(' '),
       act: (action) => this.#act(action),
-      mirror: () => {
-        this.#collect(true);
-        return stateOf(this.#engine as Engine, this.#wishes);
-      },
+      mirror: () => stateOf(this.#engine as Engine, this.#wishes),
       awake: () => this.#engine?.awake(),
       returns: () => host.returns(),
     });

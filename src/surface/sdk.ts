@@ -42,7 +42,8 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  *
  * Asynchronous methods resolve with a `Result` and never reject; what a method calls its errors are the `code`s of `error`
  * there. Every method that needs a wallet answers `SDK_NOT_INITIALIZED` before `initialize` and `WALLET_NOT_CONNECTED` before
- * a wallet is connected, and `STORAGE_BLOCKED` where no tab could open the storage for two minutes: then nothing of it was done.
+ * a wallet is connected and where the wallet leaves before the answer, and `STORAGE_BLOCKED` where no tab could open the storage for
+ * two minutes: then nothing of it was done.
  *
  * All tabs and workers of an origin that connect a wallet are one device: whatever the methods below say of this device holds in
  * each of them, and events, lists and getters tell the same everywhere. Methods may be taken off the object (`const { sendMessage } = sdk`). Overlapping calls of
@@ -164,6 +165,20 @@ export class SolConnectSDK {
   signIn(): Promise<Result<null>> {
     return settle(async () => {
       await this.#lifecycle.signIn(this.#account(), true);
+      return null;
+    });
+  }
+
+  /**
+   * Has the wallet sign that this device is its only one in this application: all others are removed, whatever they do meanwhile, and
+   * this one goes on as a new, approved one (`deviceReplaced`). The way on where no device that is left is approved, and where somebody else may
+   * have one. Resolves when the wallet has signed; the relay removes them when it is reached (`deviceRemoved`).
+   *
+   * Errors: as `signIn`, and `INVALID_ARGUMENT` without the option `domains`.
+   */
+  signOutOtherDevices(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.signOutOthers(this.#account());
       return null;
     });
   }
@@ -706,7 +721,10 @@ export class SolConnectSDK {
   /** A call of the connected wallet's engine. */
   async #call<T>(call: (engine: Engine) => Promise<EngineResult<T>>): Promise<Result<T>> {
     try {
-      return adopt(await call(this.#account().engine));
+      const result = adopt(await call(this.#account().engine));
+      // The engine knows that it has ended, and not that the wallet has left.
+      if (result.error?.code !== 'SDK_NOT_INITIALIZED' || !this.#lifecycle.isRunning) return result;
+      return failed(new SyncError('WALLET_NOT_CONNECTED', `the wallet left before the answer: ${result.error.message}`));
     } catch (thrown) {
       return failed(errorOf(thrown));
     }

@@ -22,7 +22,7 @@ export interface TabOptions {
   readonly settings: string;
   /** Does what the machine asks for. */
   readonly act: (action: PortAction) => void;
-  /** What all getters show, to be told with `owner`. */
+  /** What all getters show, to be told with `owner`. Where somebody follows, the role has said so before. */
   readonly mirror: () => unknown;
   /** The page may have been away: the connection is to be looked at. */
   readonly awake: () => void;
@@ -32,6 +32,9 @@ export interface TabOptions {
 
 /** The longest wait that timers take. */
 const TIMER_MS_MAX = 0x7fffffff;
+
+/** How long tabs that are told to leave are waited for. One that lives leaves at once; a frozen one would keep the database anyway. */
+const LEAVE_MS_MAX = 5_000;
 
 export class Tab {
   readonly #machine: TabMachine;
@@ -122,7 +125,7 @@ export class Tab {
     };
     const manager = locks();
     if (!manager) return void granted();
-    const name = `solconnect-sync:${this.#options.name}`;
+    const name = nameOf(this.#options.name);
     if (IS_BACKGROUND) return void manager.request(name, { ifAvailable: true }, (lock) => lock ? granted() : undefined).catch(lost);
     manager.request(name, steal ? { steal } : { signal: waiting.signal }, granted).catch(lost);
   }
@@ -131,7 +134,7 @@ export class Tab {
     if (this.#isOpen) return;
     this.#isOpen = true;
     if (typeof BroadcastChannel !== 'undefined') {
-      this.#channel = new BroadcastChannel(`solconnect-sync:${this.#options.name}`);
+      this.#channel = new BroadcastChannel(nameOf(this.#options.name));
       this.#channel.onmessage = ({ data }: MessageEvent) => {
         if (IS_BACKGROUND && !isLike(data, this.#options.settings)) this.#options.act({ type: 'gone', body: null });
         else this.feed({ type: 'heard', message: data });
@@ -184,6 +187,34 @@ export class Tab {
 /** Whether a message is of a tab with the same settings and version. Not all messages have settings. */
 const isLike = (message: Partial<TabMessage> | null, settings: string): boolean =>
   (message?.settings ?? settings) === settings && (message?.protocol ?? PROTOCOL.protocol) === PROTOCOL.protocol;
+
+/** The name of its lock, and of its channel. */
+const nameOf = (database: string): string => `solconnect-sync:${database}`;
+
+/** Has the tabs of a database leave it for good that hear of it; the wallet was logged out. */
+export function tellGone(database: string): void {
+  if (typeof BroadcastChannel === 'undefined') return;
+  const channel = new BroadcastChannel(nameOf(database));
+  channel.postMessage({
+    ...PROTOCOL, from: randomId(), kind: 'gone', claim: 0, number: 0, doneThrough: 0, isKeyed: false, visible: false, body: null,
+  } satisfies Partial<TabMessage>);
+  channel.close();
+}
+
+/**
+ * Keeps other tabs from a database from when those that have it now have let go of it: tabs that come after this call wait. Gives what
+ * ends that. Where the browser has no Web Locks, or a tab does not let go in time, it keeps nobody away.
+ */
+export function reserve(database: string): Promise<() => void> {
+  return new Promise((resolve) => {
+    const giveUp = (): void => resolve(() => {});
+    const manager = locks();
+    if (!manager) return giveUp();
+    // Held until that is called which this gives.
+    const hold = (): Promise<void> => new Promise(resolve);
+    manager.request(nameOf(database), { signal: AbortSignal.timeout(LEAVE_MS_MAX) }, hold).catch(giveUp);
+  });
+}
 
 const locks = (): LockManager | undefined => (globalThis.navigator as Navigator | undefined)?.locks;
 

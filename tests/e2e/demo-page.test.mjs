@@ -81,7 +81,7 @@ test('two more tabs of a device go on when their owner is frozen or closed', { t
   await page.getByRole('button', { name: 'Open two more tabs of Alice’s laptop' }).click();
   const pane = (number) => page.locator(`[data-pane="${number}"]`);
   const inside = (number) => page.frameLocator(`[data-pane="${number}"] iframe`);
-  for (const number of [1, 2]) await pane(number).getByText('Works through the owner').waitFor({ timeout: 20_000 });
+  for (const number of [1, 2]) await pane(number).getByText('Works through tab 1').waitFor({ timeout: 20_000 });
   await page.getByText('Alice’s laptop above is tab 1: owns storage and connection.').waitFor();
   const say = async (where, text) => {
     await where.locator('#text').fill(text);
@@ -102,6 +102,9 @@ test('two more tabs of a device go on when their owner is frozen or closed', { t
     await silently.setChecked(notice === 'without notice');
     await pane(number).getByRole('button', { name: /^Freeze/ }).click();
     await pane(3 - number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });
+    // Where the button is it is said too, because the other one may be out of sight.
+    await pane(number).getByText(`Frozen${notice === 'without notice' ? ' without notice' : ''}; tab ${4 - number} owns`).waitFor();
+    assert.equal(await inside(number).locator('#connection').textContent(), 'Frozen');
     const text = `while the other is frozen ${notice}`;
     await say(inside(3 - number), text);
     await device('bob-phone').getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
@@ -109,6 +112,7 @@ test('two more tabs of a device go on when their owner is frozen or closed', { t
     assert.equal(await inside(number).getByText(text, { exact: true }).count(), 0);
     await pane(number).getByRole('button', { name: /^Thaw/ }).click();
     await inside(number).getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+    await inside(number).getByText('Connected', { exact: true }).waitFor({ timeout: 20_000 });
   }
   await pane(3 - number).getByRole('button', { name: /^Close/ }).click();
   await pane(number).getByText('Owns storage and connection').waitFor({ timeout: 20_000 });

@@ -305,7 +305,9 @@ for (const engine of engines) {
       }
       gate.open();
       t.diagnostic(places.join(', '));
-      assert.ok(places.length >= 5);
+      const requests = ['before the transaction', 'before put in claims', 'before put in outbox'];
+      const ends = places.includes('before commit()') ? ['before commit()', 'after commit()', 'before it hears that it is complete'] : ['before it hears that it is complete'];
+      assert.deepEqual(places, [...requests, ...ends]);
     });
 
     test('a browser that slept past the end of its connection catches up (F6)', limit, async (t) => {

@@ -150,6 +150,29 @@ test('devices are known offline, and changed only with the relay', { timeout: 60
   await reads(laptop);
 });
 
+test('the wallet signs all other devices out', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const lost = await device('alice', { config: config() });
+  const laptop = await device('alice', { config: config() });
+  await knows(laptop, [`${lost.id}!`, laptop.id]);
+  await laptop.page.evaluate(() => {
+    globalThis.device.answer = 'declines';
+  });
+  assert.equal((await laptop.failure('signOutOtherDevices')).code, 'WALLET_REJECTED');
+  await laptop.send('Still here');
+  await converge([lost, laptop], 1);
+  await laptop.page.evaluate(() => {
+    globalThis.device.answer = 'signs';
+  });
+  await laptop.call('signOutOtherDevices');
+  await reads(lost);
+  const now = await laptop.call('getDeviceId');
+  assert.notEqual(now, laptop.id);
+  await knows(laptop, [`${now}!`]);
+  await laptop.send('Alone');
+  await converge([laptop], 2);
+});
+
 test('a relay of another key is told nothing until the application says so', { timeout: 60_000 }, async (t) => {
   const relay = await startRelay({ options: ['--auth', 'wallet'] });
   t.after(() => relay.stop());

@@ -51,6 +51,13 @@ function scene(t) {
   return {
     another,
     open: (more) => open(another(more)),
+    /** Two tabs, of which the one that is seen owns. */
+    openTwo: async () => {
+      const [follower, owner] = [await open(another()), await open(another())];
+      await owner.becomes('owner');
+      await follower.becomes('follower');
+      return { follower, owner };
+    },
     openPeer: () => open(make({ browser: elsewhere, relay, name: `peer-${cases}`, wallet: bob, peer: alice })),
   };
 }
@@ -147,13 +154,9 @@ const endings = {
 };
 for (const [how, end] of Object.entries(endings)) {
   test(`when the owner ${how}, a follower's calls are done once`, { timeout: 120_000 }, async (t) => {
-    const { open, openPeer } = scene(t);
+    const { openTwo, openPeer } = scene(t);
     const peer = await openPeer();
-    const follower = await open();
-    const owner = await open();
-    // It is seen last, so it has been given way to.
-    await owner.becomes('owner');
-    await follower.becomes('follower');
+    const { follower, owner } = await openTwo();
     const before = await follower.sendAtOnce(texts('before', 20));
     await follower.begin(texts('meanwhile', 100));
     await end(owner);
@@ -228,11 +231,9 @@ for (const notice of ['', ' without notice']) {
 }
 
 test('what is written while another tab keeps the storage waits, and is told to', { timeout: 120_000 }, async (t) => {
-  const { open, openPeer } = scene(t);
+  const { openTwo, openPeer } = scene(t);
   const peer = await openPeer();
-  const follower = await open();
-  const owner = await open();
-  await owner.becomes('owner');
+  const { follower, owner } = await openTwo();
   // It is frozen in the midst of a transaction that it never ends (P5).
   await owner.page.evaluate(async (name) => {
     const database = await new Promise((resolve) => {
@@ -260,12 +261,9 @@ test('what is written while another tab keeps the storage waits, and is told to'
 });
 
 test('clearing what the site stores in the midst of writing loses nothing (P26)', { timeout: 120_000 }, async (t) => {
-  const { open, openPeer } = scene(t);
+  const { openTwo, openPeer } = scene(t);
   const peer = await openPeer();
-  const follower = await open();
-  const owner = await open();
-  await owner.becomes('owner');
-  await follower.becomes('follower');
+  const { follower, owner } = await openTwo();
   await owner.call('setOffline', true);
   const ids = await follower.sendAtOnce(texts('kept', 20));
   await owner.page.evaluate(() => {
@@ -292,10 +290,8 @@ test('clearing what the site stores in the midst of writing loses nothing (P26)'
 });
 
 test('what the application wished holds for the next owner', { timeout: 60_000 }, async (t) => {
-  const { open } = scene(t);
-  const follower = await open();
-  const owner = await open();
-  await owner.becomes('owner');
+  const { openTwo } = scene(t);
+  const { follower, owner } = await openTwo();
   await follower.call('setOffline', true);
   await follower.call('enableAutoSync', follower.sessionId, 250);
   await until('it is offline', async () => (await owner.state()).connection === 'offline');
@@ -382,6 +378,41 @@ test('leaving in one tab leaves all, disconnecting only this one', { timeout: 60
   }
   const names = await first.page.evaluate(async () => (await indexedDB.databases()).map(({ name }) => name));
   assert.ok(!names.includes(first.database), String(names));
+});
+
+test('a tab that opens while another wipes finds nothing and warns of nothing', { timeout: 60_000 }, async (t) => {
+  const { another, open, openPeer } = scene(t);
+  const peer = await openPeer();
+  const first = await open();
+  await first.call('setOffline', true);
+  await first.send('never sent');
+  const late = another();
+  await late.load();
+  // Wiping waits where it is about to delete.
+  await first.page.evaluate(() => {
+    const { open } = StorageBucketManager.prototype;
+    const going = new Promise((resolve) => {
+      globalThis.goOn = resolve;
+    });
+    StorageBucketManager.prototype.open = async function (...args) {
+      globalThis.isWiping = true;
+      await going;
+      return open.apply(this, args);
+    };
+  });
+  const wiping = first.call('logout', { wipe: true });
+  await until('it is about to delete', () => first.page.evaluate('globalThis.isWiping'));
+  const starting = late.start();
+  const isWaiting = () => late.page.evaluate(async () => (await navigator.locks.query()).pending.length > 0);
+  await Promise.race([starting, until('it waits', isWaiting)]);
+  await first.page.evaluate('globalThis.goOn()');
+  await wiping;
+  await starting;
+  assert.deepEqual(await late.list(), []);
+  const ids = await late.send('after it');
+  await until('Bob has it', async () => (await peer.heardHere()).length > 0);
+  assert.deepEqual(await peer.heardHere(), ids);
+  assert.deepEqual(await late.events('onWarning'), []);
 });
 
 test('a page that comes back finds out that it was logged out', { timeout: 60_000 }, async (t) => {

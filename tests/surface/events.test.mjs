@@ -1,9 +1,27 @@
-// Who hears an event when handlers come and go while it is told: as with an EventTarget.
+// Who hears an event when handlers come and go while it is told: as with an EventTarget. And docs/events.md against the types.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { root } from '../../scripts/shell.mjs';
 import { load } from './modules.mjs';
 
 const { Listeners } = await load('events');
+const read = (...path) => readFileSync(join(root, ...path), 'utf8');
+const withoutComments = (text) => text.replace(/\/\*[^]*?\*\//g, '');
+/** The fields of an interface, in its order: name and type. */
+const fieldsOf = (text, name) => [...new RegExp(`export interface ${name} \\{\n([^]*?)\n\\}`).exec(withoutComments(text))[1].matchAll(/^ {2}(\w+): (.+);$/gm)].map(([, field, type]) => [field, type]);
+
+test('the document has every event with its type, once', () => {
+  const typed = fieldsOf(read('src', 'surface', 'events.ts'), 'SdkEvents').map(([name, type]) => {
+    if (type !== 'TabState') return [name, type];
+    return [name, `{ ${fieldsOf(read('src', 'surface', 'port.ts'), type).map(([field, type]) => `${field}: ${type}`).join('; ')} }`];
+  });
+  assert.ok(typed.length > 15, `${typed.length} events are found`);
+  const documented = [...read('docs', 'events.md').matchAll(/^\| `(\w+)` \| `(\{.*?\})` \|/gm)].map(([, name, type]) => [name, type.replaceAll('\\|', '|')]);
+  const byName = ([one], [other]) => one.localeCompare(other);
+  assert.deepEqual(documented.sort(byName), typed.sort(byName));
+});
 
 test('a handler that is removed while an event is told does not hear it', () => {
   const listeners = new Listeners();

@@ -23,12 +23,13 @@ async function scene(t) {
   return { sdk, sessionId, lists, shown };
 }
 
-for (const [name, leave] of [
-  ['disconnectWallet', (sdk) => sdk.disconnectWallet()],
-  ['logout', (sdk) => sdk.logout()],
-  ['logout with wipe', (sdk) => sdk.logout({ wipe: true })],
-  ['cleanup', (sdk) => sdk.cleanup()],
-]) {
+const ways = {
+  'disconnectWallet': (sdk) => sdk.disconnectWallet(),
+  'logout': (sdk) => sdk.logout(),
+  'logout with wipe': (sdk) => sdk.logout({ wipe: true }),
+  'cleanup': (sdk) => sdk.cleanup(),
+};
+for (const [name, leave] of Object.entries(ways)) {
   test(`lists are empty as soon as ${name} is called`, async (t) => {
     const { sdk, sessionId, shown } = await scene(t);
     // Its turn comes later: something else is being done before it.
@@ -41,6 +42,18 @@ for (const [name, leave] of [
     unwrap(await left);
     assert.equal((await earlier).error?.code, 'CALL_SUPERSEDED');
     assert.equal(shown(), 0);
+  });
+}
+
+for (const [name, leave] of Object.entries(ways)) {
+  test(`calls that ${name} ends say what ended them`, async (t) => {
+    const { sdk, sessionId } = await scene(t);
+    const sends = Array.from({ length: 100 }, (_, place) => sdk.sendMessage(sessionId, `message ${place}`));
+    unwrap(await leave(sdk));
+    const errors = (await Promise.all(sends)).flatMap(({ error }) => error ?? []);
+    const codes = new Set(errors.map(({ code }) => code));
+    assert.deepEqual([...codes], [name === 'cleanup' ? 'SDK_NOT_INITIALIZED' : 'WALLET_NOT_CONNECTED']);
+    if (name !== 'cleanup') assert.match(errors[0].message, /the wallet left before the answer/);
   });
 }
 

@@ -129,3 +129,42 @@ test('an owner that is alone makes nothing for others', async (t) => {
   await delay(20);
   assert.deepEqual(said, []);
 });
+
+test('a logout ends the calls of other tabs, and says so', async (t) => {
+  const { open, peerWallet } = scene(t);
+  const [first, second] = [await open(), await open()];
+  const { sessionId } = unwrap(await first.startSession({ peerWallet }));
+  const sends = Array.from({ length: 100 }, (_, place) => second.sendMessage(sessionId, `message ${place}`));
+  unwrap(await first.logout());
+  const errors = (await Promise.all(sends)).flatMap(({ error }) => error ?? []);
+  assert.deepEqual([...new Set(errors.map(({ code }) => code))], ['WALLET_NOT_CONNECTED']);
+  assert.match(errors[0].message, /another tab had the call, and may have done it/);
+});
+
+test('a tab that opens during a logout is told so', async (t) => {
+  const { open, channel: name } = scene(t);
+  const first = await open();
+  const channel = new BroadcastChannel(name);
+  t.after(() => channel.close());
+  let leaving;
+  channel.onmessage = ({ data }) => {
+    if (data.kind === 'hello') leaving ??= first.logout();
+  };
+  await assert.rejects(open(), { code: 'CALL_SUPERSEDED', message: /logout in another tab/ });
+  unwrap(await leaving);
+});
+
+test('a wipe reaches all tabs, also after its own has left', async (t) => {
+  const { open, peerWallet } = scene(t);
+  const [first, second] = [await open(), await open()];
+  const { sessionId } = unwrap(await second.startSession({ peerWallet }));
+  unwrap(await second.sendMessage(sessionId, 'to be wiped'));
+  unwrap(await first.disconnectWallet());
+  unwrap(await first.logout({ wipe: true }));
+  await delay(20);
+  assert.equal(unwrap(second.getCurrentWallet()), null);
+  assert.deepEqual(second.told.filter(([event]) => event === 'warning'), []);
+  const third = await open();
+  assert.deepEqual(unwrap(third.getActiveSessions()), []);
+  assert.deepEqual(third.told.filter(([event]) => event === 'warning'), []);
+});

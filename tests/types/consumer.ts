@@ -135,6 +135,7 @@ export async function useSdk(): Promise<void> {
     console.log(new Date(addedAt));
   }
   must(await sdk.signIn());
+  must(await sdk.signOutOtherDevices());
   const stats: SyncStats = must(sdk.getSyncStats(session_id));
   must(sdk.setOffline(true));
   must(await sdk.updateMessageStatus(receipt.messageId, 'read'));

@@ -45,7 +45,7 @@ const composer = createComposer({
   sent: () => thread.toEnd(),
 });
 const inbox = createInbox({ open: choose, answer });
-const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), ask, act, say });
+const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), reset: () => sdk.signOutOtherDevices(), ask, act, say });
 
 // Starting.
 
@@ -339,7 +339,12 @@ function ask(title, says, yes) {
       dialog.close();
     };
     $('ask-no').onclick = () => dialog.close();
-    dialog.addEventListener('close', () => resolve(answer), { once: true });
+    dialog.addEventListener('close', function closed() {
+      // That of the question before may come when this one is on the screen.
+      if (dialog.open) return;
+      dialog.removeEventListener('close', closed);
+      resolve(answer);
+    });
     dialog.showModal();
     $('ask-no').focus();
   });

@@ -82,7 +82,8 @@ fn an_approved_device_approves_another() {
     assert_eq!(other.refused(), Some(ErrorCode::DeviceNotApproved));
     other.remove(&first);
     assert_eq!(other.refused(), Some(ErrorCode::DeviceNotApproved));
-    (one.told(), other.told());
+    one.events.clear();
+    other.events.clear();
     one.approve(&second);
     all_talk(&mut rooms, &mut [&mut one, &mut other]);
     assert_eq!((one.refused(), one.listed(&[&other]), other.listed(&[&one])), (None, "me! 0!".into(), "0! me!".into()));
@@ -104,7 +105,9 @@ fn a_removed_device_is_told_and_keeps_what_it_has() {
     other.talk(&mut rooms);
     other.again(&mut rooms);
     let removed = other.id();
-    (one.told(), other.events.clear(), rooms.closed.clear());
+    one.events.clear();
+    other.events.clear();
+    rooms.closed.clear();
     one.remove(&removed);
     one.talk(&mut rooms);
     assert_eq!((one.refused(), one.listed(&[])), (None, "me!".into()));
@@ -132,6 +135,61 @@ fn a_removed_device_is_told_and_keeps_what_it_has() {
     assert_eq!(one.refused(), Some(ErrorCode::UnknownDevice));
     one.remove("nobody");
     assert_eq!(one.refused(), Some(ErrorCode::UnknownDevice));
+}
+
+#[test]
+fn the_wallet_signs_all_others_out() {
+    let mut rooms = strict();
+    let [mut lost, mut one] = pair(&mut rooms);
+    one.send("before");
+    one.talk(&mut rooms);
+    // The only approved device is lost: no other one may do anything.
+    one.remove(&lost.id());
+    assert_eq!(one.refused(), Some(ErrorCode::DeviceNotApproved));
+    let before = one.id();
+    let declined = one.signed(Purpose::Reset);
+    one.send("meanwhile");
+    one.talk(&mut rooms);
+    assert_eq!((one.id(), one.state(), one.queued()), (before.clone(), ConnectionState::Connected, 0), "nothing is so before it is signed");
+    assert_eq!(one.client.offer(one.now, DOMAIN, Purpose::Join), None);
+    one.now.wall_ms += 1;
+    rooms.timeout(1);
+    let reset = one.signed(Purpose::Reset);
+    assert_ne!(reset, declined);
+    one.events.clear();
+    one.feed(Input::Certify { request: 3, certificate: reset });
+    assert_eq!(one.refused(), None);
+    one.send("after");
+    one.again(&mut rooms);
+    assert_eq!((one.state(), one.queued(), one.listed(&[])), (ConnectionState::Connected, 0, "me!".into()));
+    assert_ne!(one.id(), before);
+    assert_eq!(one.told(), [format!("removed {}", lost.id()), format!("removed {before}"), format!("added {}", one.id())]);
+    lost.talk(&mut rooms);
+    assert_eq!(lost.needed(), [Some(ErrorCode::DeviceRemoved)]);
+    let again = Device::over(drawing(one.records.clone(), 90), config(), 3);
+    assert_eq!(again.id(), one.id());
+    // Also of one that was removed, or is new.
+    lost.now.wall_ms = rooms.now.wall_ms + 1;
+    rooms.timeout(1);
+    let reset = lost.signed(Purpose::Reset);
+    lost.feed(Input::Certify { request: 3, certificate: reset });
+    lost.talk(&mut rooms);
+    assert_eq!(lost.listed(&[]), "me!");
+}
+
+#[test]
+fn a_device_may_remove_itself() {
+    let mut rooms = strict();
+    let [mut one, mut other] = pair(&mut rooms);
+    let id = one.id();
+    one.remove(&id);
+    one.approve(&other.id());
+    one.talk(&mut rooms);
+    let last = one.refused();
+    assert_eq!((one.refused(), last), (None, Some(ErrorCode::DeviceRemoved)), "what comes behind is not done");
+    assert_eq!((one.needed(), one.state()), (vec![Some(ErrorCode::DeviceRemoved)], ConnectionState::Offline));
+    other.talk(&mut rooms);
+    assert_eq!(other.listed(&[]), "me");
 }
 
 #[test]
@@ -200,7 +258,8 @@ fn a_change_that_comes_second_is_said_again() {
     let mut more: Vec<Device> = (3..6).map(|number| Device::joined(number, &mut rooms)).collect();
     one.approve(&other.id());
     all_talk(&mut rooms, &mut [&mut one, &mut other]);
-    (one.replies.clear(), other.replies.clear());
+    one.replies.clear();
+    other.replies.clear();
     // Both speak before either has heard the other.
     one.remove(&more[0].id());
     one.remove(&more[1].id());

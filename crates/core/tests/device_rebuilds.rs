@@ -5,7 +5,7 @@ mod desk;
 use std::collections::VecDeque;
 
 use desk::{Desk, PEER, WALLET, calls, foreign, session};
-use solconnect_sync_core::client::{Change, Client, ClientConfig, Event, Input, Reply, SpareRecord};
+use solconnect_sync_core::client::{Change, Client, ClientConfig, Event, Input, OutboxRecord, Reply, SpareRecord};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::{REBUILD_FAILURES_MAX, REBUILD_WAIT_MS_MAX};
 
@@ -187,11 +187,40 @@ fn store_that_another_made_anew_is_left_to_it() {
     assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
 }
 
+#[test]
+fn call_that_waits_for_a_store_is_answered_when_another_has_it() {
+    let mut desk = Desk::new();
+    desk.send("one");
+    desk.held = Some(VecDeque::new());
+    desk.ask(calls::send(&session(), "two"));
+    desk.records = Default::default();
+    desk.fail(ErrorCode::StorageLost);
+    desk.fail(ErrorCode::StorageFull);
+    let call = desk.ask(calls::send(&session(), "three"));
+    assert_eq!(desk.replies.get(&call), None, "it waits for the next attempt");
+    desk.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::ProfileInUse, "another has claimed it") });
+    assert_eq!(desk.replies[&call].as_ref().unwrap_err().code, ErrorCode::ProfileInUse);
+}
+
 /// The copy that a shell has made of everything that was written to the outbox.
 fn spare(desk: &Desk) -> Vec<SpareRecord> {
     let outbox = desk.records.snapshot().outbox;
     let spare: Vec<SpareRecord> = outbox.iter().map(|record| desk.client.spare_of(record).unwrap()).collect();
     spare.iter().map(|record| SpareRecord::from_bytes(&record.to_bytes()).unwrap()).collect()
+}
+
+#[test]
+fn copy_of_the_outbox_leaves_out_what_the_relay_has() {
+    let mut desk = Desk::new();
+    desk.connect();
+    desk.send("one");
+    let first = desk.records.snapshot().outbox[0].clone();
+    assert!(desk.client.spare_of(&first).is_some());
+    desk.acknowledge(&[(1, 1)]);
+    assert!(desk.client.spare_of(&first).is_none(), "nothing of it is lost with the store");
+    desk.send("two");
+    let both = OutboxRecord { entries: [first.entries.clone(), desk.records.snapshot().outbox[1].entries.clone()].concat(), ..first };
+    assert!(desk.client.spare_of(&both).is_some(), "one of them is not there yet");
 }
 
 #[test]
@@ -204,7 +233,8 @@ fn new_store_begins_with_the_copy_of_the_outbox() {
     let (queued, spare) = (texts_and_ids(&desk), spare(&desk));
     desk.records = Default::default();
     let mut snapshot = desk.records.snapshot();
-    snapshot.spare = spare.clone();
+    // It had one as it was first sent, and as it was sent again under its name.
+    snapshot.spare = spare.iter().chain(&spare[..1]).cloned().collect();
     desk.client = Client::new(ClientConfig::default(), snapshot, 2);
     desk.call(|request| Input::ConnectWallet { request, wallet: WALLET.into() }).unwrap();
     assert_eq!(texts_and_ids(&desk), queued);

@@ -74,6 +74,7 @@ fn where_sign_in_is_not_required_a_device_goes_on_without() {
     device.talk(&mut rooms);
     assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
     device.sign();
+    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
     device.again(&mut rooms);
     assert_eq!(device.state(), ConnectionState::Connected);
     assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));

@@ -30,6 +30,8 @@ const SLOW_TIMER_MS: u64 = 60_000;
 
 /// How long a person waits before the wallet is asked again.
 const SIGN_AGAIN_MS: u64 = 1_000;
+/// How long what is stored waits for its copy.
+const COPY_WAIT_MS: u64 = 20;
 
 /// A browser profile.
 pub struct Profile {
@@ -85,6 +87,8 @@ pub struct Tab {
     commit_waits: bool,
     /// What is stored of which it has not heard.
     stored: Option<Rc<Commit>>,
+    /// What it has stored and not copied.
+    uncopied: Vec<Rc<Commit>>,
     claim: u64,
     /// What its application keeps of its sessions.
     pub lists: Lists,
@@ -134,7 +138,7 @@ impl World {
             spare: spare.clone(),
         };
         self.checker.profile_made(wallet, copy.config.conflict_resolution_strategy, Some(source));
-        self.checker.wait_elsewhere(copy.disk.unsent().keys());
+        self.checker.wait_elsewhere(self.kept(source).keys());
         self.push_profile(copy)
     }
 
@@ -224,6 +228,7 @@ impl World {
             origin_ms,
             commit_waits: false,
             stored: None,
+            uncopied: Vec::new(),
             claim,
             lists,
         };
@@ -411,21 +416,36 @@ impl World {
         self.checker.profile_set_back(profile, &self.kept(profile));
     }
 
-    /// The second copy of the outbox follows what a tab has stored.
-    fn copy_outbox(&mut self, id: TabId) {
+    /// What a tab has stored is copied soon.
+    fn wait_for_copy(&mut self, id: TabId) {
         let Some(tab) = self.tabs.get_mut(&id) else { return };
         let Some(commit) = tab.stored.take() else { return };
-        let spare = &mut self.profiles[tab.profile].spare;
-        if commit.writes.iter().any(|write| matches!(write, Write::Device(_))) {
-            spare.clear();
+        tab.uncopied.push(commit);
+        if tab.uncopied.len() == 1 {
+            self.ctx.agenda.after(COPY_WAIT_MS, Happening::Copy(id));
         }
-        for write in &commit.writes {
-            match write {
-                Write::Outbox(record) => copy_record(spare, &tab.client, record),
-                Write::DeleteOutbox { session_id, first, last } => {
-                    spare.retain(|(id, place), _| id != session_id || !(first..=last).contains(&place));
+    }
+
+    /// The second copy of the outbox follows what a tab has stored.
+    pub fn copy_outbox(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get_mut(&id) else { return };
+        if tab.frozen.is_some() {
+            return self.ctx.agenda.after(1_000, Happening::Copy(id));
+        }
+        let commits = std::mem::take(&mut tab.uncopied);
+        let spare = &mut self.profiles[tab.profile].spare;
+        for commit in commits {
+            if commit.writes.iter().any(|write| matches!(write, Write::Device(_))) {
+                spare.clear();
+            }
+            for write in &commit.writes {
+                match write {
+                    Write::Outbox(record) => copy_record(spare, &tab.client, record),
+                    Write::DeleteOutbox { session_id, first, last } => {
+                        spare.retain(|(id, place), _| id != session_id || !(first..=last).contains(&place));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
     }
@@ -522,7 +542,7 @@ impl World {
             self.ctx.agenda.after(0, Happening::Page(page, About::Engine(id), tab::Input::Fenced));
         }
         if knows {
-            self.copy_outbox(id);
+            self.wait_for_copy(id);
         }
         self.checker.handled(id, knows, &self.profiles[profile].disk);
         if self.tabs.get(&id).is_some_and(|tab| !tab.commit_waits) {

@@ -110,17 +110,23 @@ impl World {
             return None;
         }
         for (index, profile) in self.profiles.iter().enumerate() {
-            let client = &self.tabs.get(&profile.tab?)?.client;
+            let tab = self.tabs.get(&profile.tab?)?;
+            let client = &tab.client;
             let account_id = Owner::new(profile.wallet, domains()).ok()?.account_id;
             let Some(account) = account_of(profile.wallet, self.relay.journal().sessions().get(&account_id)) else {
                 return Some((16, format!("the relay has stored an entry of {account_id} that does not count")));
             };
+            let is_in = account.device(client.device_id()).is_some();
+            if self.sign_in == SignIn::Open && client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some() {
+                // Its wallet has not signed, and it is served without.
+                continue;
+            }
             let known: Vec<_> = client.account_devices().into_iter().map(|device| (device.id, device.is_approved)).collect();
             let stored: Vec<_> = account.devices().iter().map(|device| (device.id.clone(), device.is_approved)).collect();
             if known != stored {
                 return Some((16, format!("profile {index} knows the devices {known:?}, and the relay has {stored:?}")));
             }
-            if account.device(client.device_id()).is_none() {
+            if !is_in {
                 return Some((16, format!("profile {index} is served, and is none of {stored:?}")));
             }
         }

@@ -60,6 +60,8 @@ pub enum Happening {
     Commit(TabId, Commit),
     /// A person signs with the wallet of a tab.
     Sign(TabId),
+    /// A tab copies what it has stored of its outbox.
+    Copy(TabId),
     /// A tab's timer.
     TabTimer(TabId),
     /// A frozen page thaws.
@@ -194,6 +196,7 @@ impl World {
             Happening::Tab(tab, input) => self.feed(tab, input),
             Happening::Commit(tab, commit) => self.store(tab, commit),
             Happening::Sign(tab) => self.sign(tab),
+            Happening::Copy(tab) => self.copy_outbox(tab),
             Happening::TabTimer(tab) => self.tab_timer(tab),
             Happening::Thaw(page) => self.thaw(page),
             Happening::StartRelay => self.start_relay(),

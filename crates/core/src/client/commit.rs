@@ -242,6 +242,8 @@ impl Client {
         } else if self.fenced.is_none() {
             self.fence(now, &error, actions);
             actions.push(Action::Notify(Event::Warning { error }));
+            // What waited to be done is answered.
+            self.collect(now, actions);
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::Client;
 use super::api::{Action, DeviceView, Event, Reply, RequestId};
-use super::identity::nobody_signs_in;
+use super::identity::{nobody_signs_in, removed};
 use super::transaction::Transaction;
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
@@ -134,6 +134,10 @@ impl Client {
             && let Some(identity) = &mut self.identity
             && identity.follow(account, transaction)
         {
+            for wish in std::mem::take(&mut self.devices.wishes) {
+                let is_done = wish.removes && wish.device_id == own;
+                transaction.reply(wish.request, if is_done { Ok(Reply::Done) } else { Err(removed()) });
+            }
             self.leave_account(transaction);
         }
     }

@@ -144,6 +144,11 @@ impl Identity {
         device_id
     }
 
+    /// The key that is drawn next.
+    fn next_key(&self) -> DeviceKey {
+        draw(&self.entropy, &mut { self.drawn })
+    }
+
     /// A statement of this device behind the head of its account, as its next entry.
     pub fn say(&self, account: &Account, claim: Claim, now: Now) -> Entry {
         let counter = account.log().counter(&self.device_id()) + 1;
@@ -188,24 +193,26 @@ fn unsigned() -> SyncError {
     SyncError::new(ErrorCode::SignInRequired, "the wallet must sign for this device first: call signIn()")
 }
 
-fn removed() -> SyncError {
+pub(super) fn removed() -> SyncError {
     let message = "this device was removed from the account: call signIn(), and it goes on as a new one when the wallet has signed";
     SyncError::new(ErrorCode::DeviceRemoved, message)
 }
 
 impl Client {
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need
-    /// not: it has, or nobody signs in here.
+    /// not: it has, or nobody signs in here. It may sign a reset at any time: where the device is known, that is for its next key.
     pub fn offer(&self, now: Now, domain: &str, purpose: Purpose) -> Option<Offer> {
         let identity = self.identity.as_ref().filter(|identity| identity.domains.has(domain))?;
-        if identity.stored.claim.is_some() || identity.stored.is_listed {
+        let is_known = identity.stored.claim.is_some() || identity.stored.is_listed;
+        if is_known && purpose == Purpose::Join {
             return None;
         }
+        let key = if is_known { identity.next_key() } else { identity.stored.key.clone() };
         let owner = identity.owner(self.wallet.as_deref()?)?;
         // A wallet that looks at the time looks at this device's clock, which only then is not asked where it is far off.
         let is_off = identity.ahead_ms.unsigned_abs() > OFFER_AHEAD_MS_MAX;
         let issued_ms = if is_off { now.wall_ms.saturating_add_signed(identity.ahead_ms) } else { now.wall_ms };
-        let (device, expires_ms) = (identity.stored.key.public(), issued_ms + OFFER_MS);
+        let (device, expires_ms) = (key.public(), issued_ms + OFFER_MS);
         Some(Offer {
             domain: domain.to_owned(),
             wallet: owner.wallet,
@@ -223,27 +230,36 @@ impl Client {
         let identity = self.identity.as_mut().ok_or_else(nobody_signs_in)?;
         let owner = Owner::new(&wallet, identity.domains.clone())?;
         let at_ms = now.wall_ms.saturating_add_signed(identity.ahead_ms);
-        let device = identity.stored.key.public();
-        let claim = match certificate.check(&owner, Purpose::Join, &device, at_ms) {
-            Err(error) if error.code == ErrorCode::WrongPurpose => {
-                certificate.check(&owner, Purpose::Reset, &device, at_ms)?;
+        let (mut key, next) = (identity.latest().key.clone(), identity.next_key());
+        let claim = match certificate.check(&owner, Purpose::Join, &key.public(), at_ms) {
+            Ok(_) => Claim::Join(certificate),
+            Err(error) => {
+                if error.code == ErrorCode::WrongKey && certificate.check(&owner, Purpose::Reset, &next.public(), at_ms).is_ok() {
+                    // It goes on under the key that the wallet has signed for.
+                    key = draw(&identity.entropy, &mut identity.drawn);
+                    transaction.replace_device(key.device_id());
+                } else if error.code == ErrorCode::WrongPurpose {
+                    certificate.check(&owner, Purpose::Reset, &key.public(), at_ms)?;
+                } else {
+                    return Err(error);
+                }
                 Claim::Reset(certificate)
             }
-            joins => {
-                joins?;
-                Claim::Join(certificate)
-            }
         };
-        let stored = Stored { claim: Some(claim), was_removed: false, ..identity.latest().clone() };
+        let stored = Stored { key, claim: Some(claim), is_listed: false, was_removed: false, ..identity.latest().clone() };
         identity.store(stored, true, transaction);
+        if self.link.is_open() {
+            // It went on without, and signs in now.
+            transaction.reconnect("the wallet has signed".into());
+        }
         Ok(Reply::Done)
     }
 
     /// The device of a transaction takes a new id; the one that it gets.
     pub(super) fn new_id_for(&mut self, drawn: DeviceId, transaction: &mut Transaction) -> DeviceId {
         match &mut self.identity {
-            // The key may have been there before: then it is the id that follows.
-            Some(identity) if identity.device_id() != drawn => identity.replace_key(self.wallet.as_deref(), transaction),
+            // The key may have been there before, or was signed for: then it is the id that follows.
+            Some(identity) if identity.latest().key.device_id() != drawn => identity.replace_key(self.wallet.as_deref(), transaction),
             Some(identity) => {
                 identity.store(identity.latest().clone(), true, transaction);
                 drawn

@@ -26,9 +26,14 @@ pub(super) struct Rebuild {
 }
 
 impl Client {
-    /// What a copy of the outbox keeps of these messages; `None` where their session is not known.
+    /// What a copy of the outbox keeps of these messages; `None` where the relay has all of them already, or their session is not
+    /// known.
     pub fn spare_of(&self, record: &OutboxRecord) -> Option<SpareRecord> {
         let session = self.sessions.get(&record.session_id)?;
+        let is_answered = |entry: &Entry| entry.device_id == self.device.device_id && entry.counter <= session.answered_counter();
+        if record.entries.iter().all(is_answered) {
+            return None;
+        }
         let (wallet, peer_wallet) = (session.wallet().to_owned(), session.peer_wallet().to_owned());
         Some(SpareRecord { wallet, peer_wallet, open: session.is_open(), outbox: record.clone() })
     }

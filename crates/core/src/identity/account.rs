@@ -3,8 +3,6 @@
 //! The relay and every device evaluate the same entries by this code, and come to the same list. What counts depends on the
 //! entries and on the log's id alone: no clock, no option and no order of arrival has a part in it.
 
-use std::collections::BTreeSet;
-
 use super::certificate::{Certificate, Owner, Purpose};
 use super::domains::DomainSet;
 use super::key::{PublicKey, device_id};
@@ -39,7 +37,7 @@ pub struct Device {
 
 impl Device {
     /// Whether one of these certified or approved it.
-    fn leans_on(&self, others: &BTreeSet<DeviceId>) -> bool {
+    fn leans_on(&self, others: &[DeviceId]) -> bool {
         [&self.certified_by, &self.approved_by].into_iter().flatten().any(|by| others.contains(by))
     }
 }
@@ -62,8 +60,8 @@ pub struct Account {
     log: Log,
     /// In the order in which they were listed.
     devices: Vec<Device>,
-    /// Every device that ever was: none is listed twice.
-    known: BTreeSet<DeviceId>,
+    /// Every device that ever was: none is listed twice. A list, because there are few and a page loads less code for it.
+    known: Vec<DeviceId>,
     /// Of these, the successors.
     successors: usize,
     /// When the last reset was asked for, by the clock of who asked.
@@ -77,8 +75,7 @@ impl Account {
     /// An account that has no devices.
     pub fn new(owner: Owner) -> Account {
         let log = Log::new(&owner.account_id);
-        let (devices, known) = (Vec::new(), BTreeSet::new());
-        Account { owner, log, devices, known, successors: 0, reset_issued_ms: 0, day: 0, changes: 0 }
+        Account { owner, log, devices: Vec::new(), known: Vec::new(), successors: 0, reset_issued_ms: 0, day: 0, changes: 0 }
     }
 
     /// Whose it is.
@@ -108,7 +105,11 @@ impl Account {
 
     /// Whether a device was listed once and is no longer.
     pub fn was_removed(&self, id: &str) -> bool {
-        self.known.contains(id) && self.device(id).is_none()
+        self.was_listed(id) && self.device(id).is_none()
+    }
+
+    fn was_listed(&self, id: &str) -> bool {
+        self.known.iter().any(|known| known == id)
     }
 
     /// Takes the next entry of the log. The outer error says that the log does not go on with it, and nothing is changed. The
@@ -131,7 +132,7 @@ impl Account {
     }
 
     fn judge(&self, entry: &Entry) -> Result<Judged, SyncError> {
-        let refuse = |code, message: &str| Err(SyncError::new(code, message));
+        let refuse = |code, message| Err(refusal(code, message));
         let statement = Statement::of(entry)?;
         let Statement { after, by, claim, .. } = &statement;
         let at_ms = entry.server_timestamp;
@@ -143,7 +144,7 @@ impl Account {
         }
         let author = self.device(&entry.device_id);
         let is_new = matches!(claim, Claim::Join(_) | Claim::Reset(_) | Claim::Succeed(_));
-        if is_new && self.known.contains(&entry.device_id) {
+        if is_new && self.was_listed(&entry.device_id) {
             return refuse(ErrorCode::DeviceRemoved, "this device's key was listed before: it takes a new one");
         }
         if !is_new && !author.is_some_and(|author| author.is_approved) {
@@ -200,7 +201,7 @@ impl Account {
     fn check_wallet(&self, certificate: &Certificate, purpose: Purpose, by: &PublicKey, at_ms: u64) -> Result<u64, SyncError> {
         let issued_ms = certificate.check(&self.owner, purpose, by, at_ms)?;
         if issued_ms <= self.reset_issued_ms {
-            return Err(SyncError::new(ErrorCode::CertificateExpired, "the certificate is older than the last reset of the account"));
+            return Err(refusal(ErrorCode::CertificateExpired, "the certificate is older than the last reset of the account"));
         }
         Ok(issued_ms)
     }
@@ -233,17 +234,17 @@ impl Account {
                 ids.into_iter().map(Change::Approved).collect()
             }
             Claim::Remove { devices, kept } => {
-                let mut removed: BTreeSet<DeviceId> = devices.into_iter().collect();
-                let falls = |device: &&Device, removed: &BTreeSet<DeviceId>| {
+                let mut removed = devices;
+                let falls = |device: &&Device, removed: &[DeviceId]| {
                     !removed.contains(&device.id) && !kept.contains(&device.id) && device.leans_on(removed)
                 };
                 while let Some(device) = self.devices.iter().find(|device| falls(device, &removed)) {
-                    removed.insert(device.id.clone());
+                    removed.push(device.id.clone());
                 }
                 self.devices.retain(|device| !removed.contains(&device.id));
                 // Who would have left stands by the word of who had it stay, and falls with it later. No other does: who is
                 // about to be removed must not take along whom it names.
-                let surety = Some(author).filter(|author| !removed.contains(*author));
+                let surety = Some(author).filter(|author| !removed.contains(author));
                 for device in self.devices.iter_mut().filter(|device| device.id != *author && device.leans_on(&removed)) {
                     (device.certified_by, device.approved_by) = (None, surety.cloned());
                 }
@@ -254,7 +255,7 @@ impl Account {
 
     fn list(&mut self, entry: &Entry, key: PublicKey, is_approved: bool, certified_by: Option<DeviceId>) -> Change {
         let id = entry.device_id.clone();
-        self.known.insert(id.clone());
+        self.known.push(id.clone());
         let (sequence, listed_ms) = (entry.sequence_number, entry.server_timestamp);
         self.devices.push(Device { id: id.clone(), key, is_approved, sequence, listed_ms, certified_by, approved_by: None });
         Change::Added(id)
@@ -271,7 +272,7 @@ impl Account {
             heads: StoredHeads(log.heads().to_vec()),
             devices: StoredDevices(devices.clone()),
             // No id has a space.
-            known: known.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+            known: known.join(" "),
             successors: *successors as u64,
             reset_issued_ms: *reset_issued_ms,
             day: *day,
@@ -354,6 +355,11 @@ impl Field for StoredDevices {
         self.0.push(Device { id: device_id(&key), key, is_approved, sequence, listed_ms, certified_by, approved_by });
         Ok(())
     }
+}
+
+/// Why an entry does not count. A device that reads the log tells nobody why, and a page loads no words for it.
+fn refusal(code: ErrorCode, message: &str) -> SyncError {
+    SyncError::new(code, if cfg!(feature = "relay") { message } else { "" })
 }
 
 /// An entry that counts, and what follows from it for the next ones.

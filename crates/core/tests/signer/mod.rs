@@ -5,9 +5,7 @@
 
 use std::collections::VecDeque;
 
-use solconnect_sync_core::client::{
-    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply,
-};
+use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Certificate, Purpose};

@@ -169,8 +169,13 @@ impl Session {
         self.sweep_at_ms = self.outbox.has_logged_records(self.logged_counter()).then_some(0);
     }
 
-    /// Messages of a copy of the outbox, behind those that are there.
-    pub fn load_spare(&mut self, record: OutboxRecord) {
+    /// Messages of a copy of the outbox, behind those that are there. It may have a message as it was first sent and as it was
+    /// sent again under its name.
+    pub fn load_spare(&mut self, mut record: OutboxRecord) {
+        record.entries.retain(|entry| self.outbox.named(&entry.message.id).is_none());
+        if record.entries.is_empty() {
+            return;
+        }
         let entries = renumbered(record.entries, &self.device, self.outbox.counter());
         self.load_outbox(OutboxRecord { entries, ..record });
     }
@@ -209,6 +214,11 @@ impl Session {
 
     pub fn peer_wallet(&self) -> &str {
         &self.stored.peer_wallet
+    }
+
+    /// The relay has said of all own messages up to this counter that it has them.
+    pub fn answered_counter(&self) -> u64 {
+        self.outbox.answered_counter()
     }
 
     pub fn devices(&self) -> &[DeviceState] {
