@@ -174,7 +174,7 @@ test('the wallet signs all other devices out', { timeout: 60_000 }, async (t) =>
 });
 
 test('a relay of another key is told nothing until the application says so', { timeout: 60_000 }, async (t) => {
-  const relay = await startRelay({ options: ['--auth', 'wallet'] });
+  const relay = await startRelay({ auth: 'wallet' });
   t.after(() => relay.stop());
   const { device } = cast(t, { relay, browser: stage.browser });
   const alice = await device('alice', { config: { domains: [new URL(relay.url).host] } });
