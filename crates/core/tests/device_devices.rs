@@ -360,6 +360,25 @@ fn an_account_that_was_set_back_is_followed_no_further() {
 }
 
 #[test]
+fn an_account_that_was_set_back_and_has_grown_is_noticed() {
+    let mut rooms = strict();
+    let [mut one, mut other] = pair(&mut rooms);
+    let rows = rooms.journal.get_mut(&owner(DOMAIN).account_id).unwrap();
+    rows.entries.clear();
+    rows.devices.clear();
+    rooms.restart();
+    // The others come first, and then the log is longer than what this one has.
+    other.again(&mut rooms);
+    Device::joined(3, &mut rooms);
+    Device::joined(4, &mut rooms);
+    one.events.clear();
+    one.again(&mut rooms);
+    assert_eq!((one.warnings(), one.state()), (vec![ErrorCode::RelayForked], ConnectionState::Connected));
+    one.remove(&other.id());
+    assert_eq!(one.refused(), Some(ErrorCode::RelayForked));
+}
+
+#[test]
 fn a_copy_is_listed_as_the_successor_of_its_key() {
     let mut rooms = strict();
     let mut device = Device::joined(1, &mut rooms);

@@ -121,7 +121,8 @@ impl Client {
                 Ok(Ok(changes)) if was_there || account.device(&own).is_some() => self.tell_changes(&account, changes, transaction),
                 // One that does not count changes nothing, here as everywhere.
                 Ok(_) => {}
-                Err(refusal) => return transaction.distrust(refusal.to_string()),
+                // It goes on from something else than what is stored here.
+                Err(refusal) => return self.halt_devices(ErrorCode::RelayForked, refusal.to_string(), transaction),
             }
         }
         if let Err(Refusal::Forked(message)) = account.log().compare(response.log) {
