@@ -393,9 +393,12 @@ impl Checker {
         let is_meant = |waiting: &&Waiting| Some(&waiting.entry.message.id) == error.refused_message_id.as_ref();
         let sent: Vec<&Waiting> = view.unanswered.iter().filter(|((id, _), _)| id == session_id).flat_map(|(_, sent)| sent).collect();
         let meant: Vec<&Waiting> = sent.into_iter().filter(is_meant).filter(|_| view.honest).collect();
-        // A copy of an outbox may have several messages of one name: it is about one of them.
+        // A copy of an outbox may have several messages of one name: it is about one of them. So may a database that has forgotten
+        // its names, and then it may be about one that was found in the log meanwhile.
+        let name = error.refused_message_id.clone().map(|name| (session_id.to_owned(), name));
+        let is_shared = name.and_then(|name| self.ledger.names.get(&name)).is_some_and(|numbers| numbers.len() > 1);
         let unless = |fits: &dyn Fn(&Waiting) -> bool, what: &'static str| {
-            (!meant.is_empty() && !meant.iter().any(|sent| fits(sent))).then_some(what)
+            (!meant.is_empty() && !is_shared && !meant.iter().any(|sent| fits(sent))).then_some(what)
         };
         let wrong = match error.code {
             // Something else stands there, or what the device wrote before is not what the relay has.
