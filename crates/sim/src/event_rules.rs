@@ -94,7 +94,14 @@ impl Checker {
             }
             Event::SessionInvited { session_id, .. } => self.told_invitation(tab, session_id, disk),
             Event::StorageLost { lost } => self.told_lost(tab, lost),
-            Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
+            Event::QueueChanged { queued_message_count } => {
+                view.told_queue = *queued_message_count;
+                let mut pending = self.profiles[view.profile].pending.difference(&self.cancelled);
+                if *queued_message_count == 0 && pending.next().is_none() {
+                    // Of a database that is given up: what waited stood for messages that had failed, and is no message to be told of.
+                    view.lost_store.iter_mut().for_each(|store| store.unsent_count = 0);
+                }
+            }
             _ => {}
         }
     }
