@@ -114,11 +114,24 @@ impl Checker {
         self.require_where(3, queued_again, !twice, || {
             format!("the log of {session_id} has what was queued again a second time, at {sequence}")
         });
+        self.knows_as_sent(session_id, &entry);
         self.knows_as_said(session_id, &entry);
         let log = self.ledger.log_mut(session_id);
         log.push(session_id, entry);
         let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
         self.require(5, same, || format!("entry {sequence} of {session_id} is stored with another hash of the log than it has"));
+    }
+
+    /// What a message knows is what its device has sent, whoever that is: the relay mends nothing.
+    fn knows_as_sent(&mut self, session_id: &str, entry: &Entry) {
+        let key = (session_id.to_owned(), Named::Counter(entry.counter));
+        let waiting = self.connections.values().filter_map(|view| view.unanswered.get(&key)).flatten();
+        let alike = |waiting: &&Waiting| waiting.entry.device_id == entry.device_id && waiting.entry.says_the_same(entry);
+        let said: Vec<u64> = waiting.filter(alike).map(|waiting| waiting.entry.knows).collect();
+        let (knows, sequence) = (entry.knows, self.ledger.log(session_id).head() + 1);
+        self.require_where(11, !said.is_empty(), said.contains(&knows), || {
+            format!("entry {sequence} of {session_id} knows the log up to {knows}, its device said {said:?}")
+        });
     }
 
     /// What a message of a seed client knows is what its clock said of each device, so far as that is in the log.
