@@ -140,7 +140,7 @@ impl Engine {
         self.timer.take();
         self.link.close();
         self.store.abandon();
-        self.spare.close();
+        self.spare.close(|record| self.read(|client| client.spare_of(record)));
         if self.writing.borrow().is_none() {
             self.replies.take();
         }

@@ -15,6 +15,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{IdbFactory, IdbObjectStore};
 
 use crate::connection::{Connection, OUTBOX, Transaction, factory, number, to_error};
+use crate::errors::not_initialized;
 use crate::platform::{is_hidden, navigator};
 use crate::store::{Step, key, records, step as step_of};
 
@@ -94,8 +95,14 @@ impl Spare {
                     TimeoutFuture::new(WAIT_MS).await;
                 }
                 let requests = spare.requests(&copy);
-                // What fails is in the database itself all the same.
-                if requests.is_empty() || spare.write_now(&requests).await.is_err() {
+                if requests.is_empty() {
+                    break;
+                }
+                // What fails is in the database itself all the same; what is to leave still is.
+                if spare.write_now(&requests).await.is_err() {
+                    if matches!(requests[0], Request::Clear) {
+                        spare.waiting.borrow_mut().insert(0, SpareStep::Clear);
+                    }
                     break;
                 }
             }
@@ -157,18 +164,30 @@ impl Spare {
         if let Some(connection) = open {
             return Ok(connection);
         }
-        let connection = Rc::new(Connection::open_spare(bucket().await, &self.name).await?);
-        if !self.is_closed.get() {
-            self.connection.replace(Some(connection.clone()));
-        }
+        // What a tab that wipes everything has deleted is not to be made again.
+        let factory = bucket().await;
+        self.check_open()?;
+        let connection = Rc::new(Connection::open_spare(factory, &self.name).await?);
+        self.check_open()?;
+        self.connection.replace(Some(connection.clone()));
         Ok(connection)
     }
 
-    /// Closes it for good once what is under way is done.
-    pub fn close(&self) {
+    fn check_open(&self) -> Result<(), SyncError> {
+        if self.is_closed.get() { Err(not_initialized()) } else { Ok(()) }
+    }
+
+    /// Closes it for good once what is under way is done. What waits is written at once, where it is open: there is no later in
+    /// a page that goes away.
+    pub fn close(&self, copy: impl Fn(&OutboxRecord) -> Option<SpareRecord>) {
         self.is_closed.set(true);
-        self.waiting.take();
-        self.connection.take();
+        let Some(connection) = self.connection.take() else { return };
+        let requests = self.requests(&copy);
+        if !requests.is_empty() {
+            spawn_local(async move {
+                let _ = write(&connection, &requests).await;
+            });
+        }
     }
 }
 

@@ -134,7 +134,8 @@ impl Store {
         let stores = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
         let transaction = Transaction::begin(connection, &stores, false)?;
         transaction.claim(last, claim)?;
-        let old = number(claim.saturating_sub(CLAIMS_KEPT).max(1));
+        // Of those that are over, never the last.
+        let old = number(last.saturating_sub(CLAIMS_KEPT).max(1));
         transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
         let meta = transaction.store(META)?;
         let of = |name: &str| meta.get(&name.into()).map_err(|exception| to_error(&exception));

@@ -263,11 +263,22 @@ test('a tab that opens while the worker delivers takes over', { timeout: 180_000
 
 test('a tab with other options is not refused because of the worker', { timeout: 180_000 }, async (t) => {
   const { tab, peer, open } = await scene(t, { relay: relay.endpoint.replace('127.0.0.1', 'localhost') });
-  const ids = await leave(tab, texts('many', 9_000));
+  const ids = await leave(tab, texts('many', 1_000));
+  // It is stopped in the midst of what it delivers.
+  await workers.evaluate(tab.scope, `{
+    const { send } = WebSocket.prototype;
+    let bytes = 0;
+    WebSocket.prototype.send = function (data) {
+      bytes += data.byteLength ?? data.length;
+      globalThis.isHeld = bytes > 5_000;
+      if (!globalThis.isHeld) send.call(this, data);
+    };
+  }`);
   await workers.sync(tab.scope);
-  await until('Bob hears something', async () => (await peer.heardHere()).length > 0, 60_000);
+  await until('the worker is at it', () => workers.evaluate(tab.scope, 'globalThis.isHeld'), 60_000);
+  await until('Bob hears something', async () => (await peer.heardHere()).length > 0);
+  assert.ok((await peer.heardHere()).length < ids.length, 'the worker is in the midst of it');
   const again = await open();
-  assert.ok((await peer.heardHere()).length < ids.length, 'the worker was at it');
   ids.push(...(await again.send('from the tab')));
   assert.equal(await again.call('getTabRole'), 'owner');
   await heardOnce(peer, ids);

@@ -415,6 +415,63 @@ test('a tab that opens while another wipes finds nothing and warns of nothing', 
   assert.deepEqual(await late.events('onWarning'), []);
 });
 
+/** In a page: how many records the copy of a database's outbox has; `null` where there is no copy. */
+const copied = async (database) => {
+  const bucket = await navigator.storageBuckets.open('solconnect-sync');
+  return new Promise((resolve, reject) => {
+    const request = bucket.indexedDB.open(`${database}.spare`);
+    request.onupgradeneeded = () => request.transaction.abort();
+    request.onerror = () => resolve(null);
+    request.onsuccess = () => {
+      const count = request.result.transaction('outbox').objectStore('outbox').count();
+      count.onsuccess = () => resolve(count.result);
+      count.onerror = () => reject(count.error);
+      request.result.close();
+    };
+  });
+};
+
+test('what a tab is about to copy while another wipes stays gone (B3)', { timeout: 60_000 }, async (t) => {
+  const { openTwo } = scene(t);
+  const { follower, owner } = await openTwo();
+  await owner.call('setOffline', true);
+  await owner.page.evaluate(() => {
+    const { open } = StorageBucketManager.prototype;
+    const going = new Promise((resolve) => {
+      globalThis.goOn = resolve;
+    });
+    StorageBucketManager.prototype.open = async function (...args) {
+      globalThis.isCopying = true;
+      await going;
+      return open.apply(this, args);
+    };
+  });
+  await owner.send('wiped');
+  await until('it is about to be copied', () => owner.page.evaluate('globalThis.isCopying'));
+  await follower.call('logout', { wipe: true });
+  await owner.page.evaluate('globalThis.goOn()');
+  // Asked for after what it would be copied with.
+  assert.equal(await owner.page.evaluate(copied, owner.database), null);
+});
+
+test('what was sent as its page goes away is copied (B3)', { timeout: 60_000 }, async (t) => {
+  const { another, open } = scene(t);
+  const watching = another();
+  await watching.load();
+  // The one that is seen: another does not wait.
+  const tab = await open();
+  const count = () => watching.page.evaluate(copied, tab.database);
+  await tab.call('setOffline', true);
+  await tab.send('before');
+  await until('it is copied', async () => (await count()) === 1);
+  // At once: what is sent is copied 20 ms later.
+  await tab.page.evaluate(async (sessionId) => {
+    await globalThis.device.sdk.sendMessage(sessionId, 'at last');
+    globalThis.dispatchEvent(new PageTransitionEvent('pagehide', { persisted: false }));
+  }, tab.sessionId);
+  await until('it is copied too', async () => (await count()) === 2);
+});
+
 test('a page that comes back finds out that it was logged out', { timeout: 60_000 }, async (t) => {
   const { open } = scene(t);
   const [away, frozen, here] = [await open(), await open(), await open()];

@@ -801,6 +801,7 @@ impl World {
         for other in self.tabs.iter().filter(|(other, tab)| tab.profile == profile && **other != id).map(|(other, _)| *other) {
             self.checker.lost_store(other, disk, Loss::Claimed);
         }
+        self.profiles[profile].tab = Some(id);
         None
     }
 

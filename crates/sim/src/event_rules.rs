@@ -96,7 +96,14 @@ impl Checker {
             Event::StorageLost { lost } => self.told_lost(tab, lost),
             Event::DeviceApproved { .. } => self.mark(Mark::Approved),
             Event::SignInNeeded { error: Some(error) } if error.code == ErrorCode::DeviceRemoved => self.mark(Mark::Removed),
-            Event::QueueChanged { queued_message_count } => view.told_queue = *queued_message_count,
+            Event::QueueChanged { queued_message_count } => {
+                view.told_queue = *queued_message_count;
+                let mut pending = self.profiles[view.profile].pending.difference(&self.cancelled);
+                if *queued_message_count == 0 && pending.next().is_none() {
+                    // Of a database that is given up: what waited stood for messages that had failed, and is no message to be told of.
+                    view.lost_store.iter_mut().for_each(|store| store.unsent_count = 0);
+                }
+            }
             _ => {}
         }
     }

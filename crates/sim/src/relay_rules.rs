@@ -118,11 +118,24 @@ impl Checker {
         self.require_where(3, queued_again, !twice, || {
             format!("the log of {session_id} has what was queued again a second time, at {sequence}")
         });
+        self.knows_as_sent(session_id, &entry);
         self.knows_as_said(session_id, &entry);
         let log = self.ledger.log_mut(session_id);
         log.push(session_id, entry);
         let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
         self.require(5, same, || format!("entry {sequence} of {session_id} is stored with another hash of the log than it has"));
+    }
+
+    /// What a message knows is what its device has sent, whoever that is: the relay mends nothing.
+    fn knows_as_sent(&mut self, session_id: &str, entry: &Entry) {
+        let key = (session_id.to_owned(), Named::Counter(entry.counter));
+        let waiting = self.connections.values().filter_map(|view| view.unanswered.get(&key)).flatten();
+        let alike = |waiting: &&Waiting| waiting.entry.device_id == entry.device_id && waiting.entry.says_the_same(entry);
+        let said: Vec<u64> = waiting.filter(alike).map(|waiting| waiting.entry.knows).collect();
+        let (knows, sequence) = (entry.knows, self.ledger.log(session_id).head() + 1);
+        self.require_where(11, !said.is_empty(), said.contains(&knows), || {
+            format!("entry {sequence} of {session_id} knows the log up to {knows}, its device said {said:?}")
+        });
     }
 
     /// What a message of a seed client knows is what its clock said of each device, so far as that is in the log.
@@ -415,9 +428,12 @@ impl Checker {
         let is_meant = |waiting: &&Waiting| Some(&waiting.entry.message.id) == error.refused_message_id.as_ref();
         let sent: Vec<&Waiting> = view.unanswered.iter().filter(|((id, _), _)| id == session_id).flat_map(|(_, sent)| sent).collect();
         let meant: Vec<&Waiting> = sent.into_iter().filter(is_meant).filter(|_| view.honest).collect();
-        // A copy of an outbox may have several messages of one name: it is about one of them.
+        // A copy of an outbox may have several messages of one name: it is about one of them. So may a database that has forgotten
+        // its names, and then it may be about one that was found in the log meanwhile.
+        let name = error.refused_message_id.clone().map(|name| (session_id.to_owned(), name));
+        let is_shared = name.and_then(|name| self.ledger.names.get(&name)).is_some_and(|numbers| numbers.len() > 1);
         let unless = |fits: &dyn Fn(&Waiting) -> bool, what: &'static str| {
-            (!meant.is_empty() && !meant.iter().any(|sent| fits(sent))).then_some(what)
+            (!meant.is_empty() && !is_shared && !meant.iter().any(|sent| fits(sent))).then_some(what)
         };
         let wrong = match error.code {
             // Something else stands there, or what the device wrote before is not what the relay has.

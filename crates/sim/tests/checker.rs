@@ -873,6 +873,17 @@ fn i11_messages_are_sent_with_their_digest() {
 }
 
 #[test]
+fn i11_the_relay_cuts_nothing_off_that_a_message_knows() {
+    for (knows, broken) in [(1, None), (0, Some(11))] {
+        let sent = entry(0, "d", 1, 1, "x");
+        let mut history = History::with_log(&[entry(1, "e", 1, 0, "y")]);
+        history.relay_is_sent(&sent, digest_of(&sent));
+        history.log(entry(2, "d", 1, knows, "x"));
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i11_the_relay_acknowledges_only_what_its_chain_leads_to() {
     let sent = entry(0, "d", 1, 0, "x");
     for (last_digest, broken) in [(digest_of(&sent), None), ([9; 32], Some(11))] {
