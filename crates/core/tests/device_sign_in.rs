@@ -81,6 +81,23 @@ fn where_sign_in_is_not_required_a_device_goes_on_without() {
 }
 
 #[test]
+fn who_signs_while_the_relay_says_hello_signs_in() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.is_slow = true;
+    device.send("one");
+    // Both wait for the message, and share the next transaction.
+    let certificate = device.signed(Purpose::Join);
+    device.feed(Input::Certify { request: 3, certificate });
+    device.talk(&mut rooms);
+    device.write();
+    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+}
+
+#[test]
 fn a_device_without_domains_waits_for_no_hello() {
     let mut rooms = Rooms::new();
     let mut device = Device::over(Records::default(), ClientConfig::default(), 1);

@@ -2,6 +2,7 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
+use super::identity::Identity;
 use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
@@ -160,9 +161,7 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
-        if let Some(identity) = &mut self.identity {
-            identity.commit();
-        }
+        let has_signed = self.identity.as_mut().is_some_and(Identity::commit);
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -175,6 +174,9 @@ impl Client {
         self.tell_queue(&session_ids, actions);
         if let Some(reason) = &transaction.reconnect {
             self.drop_connection(now, reason, actions);
+        } else if has_signed && self.link.is_open() {
+            // It went on without, and signs in now.
+            self.drop_connection(now, "the wallet has signed", actions);
         }
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in transaction.failed {

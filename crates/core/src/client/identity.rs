@@ -160,15 +160,15 @@ impl Identity {
         self.next = Some(stored);
     }
 
-    /// What was to be stored is stored.
-    pub fn commit(&mut self) {
-        if let Some(stored) = self.next.take() {
-            if std::mem::take(&mut self.shuts_out) {
-                self.shut_out = Some(unsigned());
-            }
-            self.shut_out.take_if(|error| error.code == ErrorCode::SignInRequired && stored.claim.is_some());
-            self.stored = stored;
+    /// What was to be stored is stored; says whether the device has something to sign in with that it had not before.
+    pub fn commit(&mut self) -> bool {
+        let Some(stored) = self.next.take() else { return false };
+        if std::mem::take(&mut self.shuts_out) {
+            self.shut_out = Some(unsigned());
         }
+        self.shut_out.take_if(|error| error.code == ErrorCode::SignInRequired && stored.claim.is_some());
+        let before = std::mem::replace(&mut self.stored, stored);
+        self.stored.claim.is_some() && self.stored.claim != before.claim
     }
 
     /// It is not.
@@ -248,10 +248,6 @@ impl Client {
         };
         let stored = Stored { key, claim: Some(claim), is_listed: false, was_removed: false, ..identity.latest().clone() };
         identity.store(stored, true, transaction);
-        if self.link.is_open() {
-            // It went on without, and signs in now.
-            transaction.reconnect("the wallet has signed".into());
-        }
         Ok(Reply::Done)
     }
 

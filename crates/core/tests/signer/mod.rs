@@ -53,6 +53,9 @@ pub struct Device {
     pub events: Vec<Event>,
     pub replies: Vec<Result<Reply, SyncError>>,
     pub fails: bool,
+    /// Commits take time: they are not written before `write`.
+    pub is_slow: bool,
+    pub unwritten: Vec<Commit>,
 }
 
 impl Device {
@@ -75,6 +78,8 @@ impl Device {
             events: Vec::new(),
             replies: Vec::new(),
             fails: false,
+            is_slow: false,
+            unwritten: Vec::new(),
         };
         device.feed(Input::ConnectWallet { request: 1, wallet: wallet_address(&wallet().public()) });
         device.feed(Input::OpenSession { request: 2, peer_wallet: PEER.into() });
@@ -86,6 +91,7 @@ impl Device {
         while let Some(input) = inputs.pop_front() {
             for action in self.client.handle(self.now, input) {
                 match action {
+                    Action::Persist(commit) if self.is_slow => self.unwritten.push(commit),
                     Action::Persist(Commit { id, writes, .. }) => {
                         if self.fails {
                             let error = SyncError::new(ErrorCode::StorageFull, "full");
@@ -104,6 +110,15 @@ impl Device {
                     Action::Notify(event) => self.events.push(event),
                 }
             }
+        }
+    }
+
+    /// What is under way is written.
+    pub fn write(&mut self) {
+        self.is_slow = false;
+        for Commit { id, writes, .. } in std::mem::take(&mut self.unwritten) {
+            writes.iter().for_each(|write| self.records.apply(write).unwrap());
+            self.feed(Input::Persisted { commit: id });
         }
     }
 
