@@ -6,7 +6,7 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
 use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement, is_account_id};
-use solconnect_sync_core::ids::{SessionId, start_of};
+use solconnect_sync_core::ids::{SessionId, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
@@ -442,7 +442,13 @@ impl Checker {
                 let named = |sent: &Waiting| log.place_of_name(&sent.entry.message.sender_wallet, &sent.entry.message.id);
                 let taken =
                     |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
-                unless(&taken, "nobody has this name")
+                let in_place = |sent: &Waiting| {
+                    let device = parse_message_id(&sent.entry.message.id).map(|(_, device, _)| device);
+                    let other = named(sent).and_then(|place| log.entry(place)).map(|entry| &*entry.device_id);
+                    device == Some(&sent.entry.device_id) && other != device
+                };
+                let nobodys = unless(&taken, "nobody has this name");
+                nobodys.or_else(|| unless(&|sent| !in_place(sent), "another device was let take a name that this one gives"))
             }
             ErrorCode::AlreadyStored => {
                 let stored = error.stored_sequence.and_then(|sequence| log.entry(sequence));

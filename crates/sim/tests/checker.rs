@@ -529,7 +529,6 @@ fn i4_a_refusal_has_the_reason_that_it_names() {
     assert_eq!(refused(&[], 0, None, reused()), Some(4));
 
     let taken = || refusal(ErrorCode::MessageIdTaken, None, None);
-    assert_eq!(refused(&namesake, 0, None, taken()), None);
     assert_eq!(refused(&[], 0, None, taken()), Some(4));
     assert_eq!(refused(&same, 0, None, taken()), Some(4), "it is the same message");
 
@@ -542,6 +541,19 @@ fn i4_a_refusal_has_the_reason_that_it_names() {
 
     assert_eq!(refused(&[], 1, None, refusal(ErrorCode::RelayRolledBack, None, None)), None);
     assert_eq!(refused(&[], 0, None, refusal(ErrorCode::RelayRolledBack, None, None)), Some(4));
+}
+
+#[test]
+fn i4_a_name_that_a_device_gives_is_let_to_nobody_else() {
+    for (name, broken) in [(id_of("d", 1), Some(4)), (id_of("e", 1), None), ("app".to_owned(), None)] {
+        let namesake = named(Entry { message: entry(1, "d", 1, 0, "other").message, ..entry(1, "e", 1, 0, "") }, &name);
+        let sent = named(entry(0, "d", 1, 0, "x"), &name);
+        let mut history = History::with_log(&[namesake]);
+        history.relay_is_sent(&sent, digest_of(&sent));
+        let Body::Error(refusal) = refusal(ErrorCode::MessageIdTaken, None, None) else { unreachable!() };
+        history.relay_says(Body::Error(ErrorBody { refused_message_id: Some(name.clone()), ..refusal }));
+        assert_eq!(history.broken(), broken, "{name}");
+    }
 }
 
 #[test]
