@@ -21,7 +21,7 @@ main(import.meta.url, async () => {
   const { startBrowser } = await import('../tests/e2e/harness/browser.mjs');
   const { startRelay } = await import('../tests/e2e/harness/relay.mjs');
   const folder = mkdtempSync(join(tmpdir(), 'solconnect-packed-'));
-  const relay = await startRelay({ www: null });
+  const relay = await startRelay({ auth: 'open', www: null });
   const browser = await startBrowser();
   try {
     const times = [];

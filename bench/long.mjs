@@ -52,7 +52,7 @@ main(import.meta.url, async () => {
   const { until } = await import('../tests/e2e/harness/wait.mjs');
   await buildSdk();
   await buildRelay();
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const browser = await startBrowser();
   try {
     const [wallet, peer] = [newWallet(), newWallet()];

@@ -28,7 +28,7 @@ main(import.meta.url, async () => {
   const { until } = await import('../tests/e2e/harness/wait.mjs');
   const { newWallet } = await import('../tests/e2e/harness/wallet.mjs');
   const { startWire } = await import('../tests/e2e/harness/wire.mjs');
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const start = machine();
   let count = 0;
 

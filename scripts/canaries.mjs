@@ -1,5 +1,6 @@
 // npm run sim -- --canaries: breaks one rule of the machines at a time, as crates/sim/canaries.json says, and has the
-// simulated world find it. Proves that the checker sees what it should. `--canaries --check` only looks whether the texts
+// simulated world find it, or the core's test that it names (`test`). With `sign_in`, devices of the world sign in so. Proves that
+// the checker sees what it should. `--canaries --check` only looks whether the texts
 // that they replace still stand in the core; `--canaries 12` begins at the 12th, `--canaries words` runs those so named.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +66,7 @@ export async function runCanaries(wanted = '1') {
     const start = performance.now();
     const before = canary.edits.map(({ file }) => [file, readFileSync(sourceOf(file))]);
     for (const { file, old, new: broken } of canary.edits) replace(file, old, broken);
-    const { built, found, text } = await attempt(secondsMax);
+    const { built, found, text } = canary.test ? await attemptTest(canary.test) : await attempt(secondsMax, canary.sign_in);
     for (const [file, source] of before) writeFileSync(sourceOf(file), source);
     const verdict = !built ? `does not build:\n${text}` : found ?? 'NOT FOUND';
     if (!built || !found) missed.push(canary.name);
@@ -93,16 +94,28 @@ function replace(file, old, broken) {
   writeFileSync(sourceOf(file), readFileSync(sourceOf(file), 'utf8').replace(old, () => broken));
 }
 
+/** Quick to build again rather than fast. */
+const profile = { OPT_LEVEL: '1', LTO: 'off', CODEGEN_UNITS: '16', INCREMENTAL: 'true' };
+const env = {
+  CARGO_TARGET_DIR: join(folder, 'target'), RUSTFLAGS: '-A warnings', RUST_BACKTRACE: '0',
+  ...Object.fromEntries(Object.entries(profile).map(([name, value]) => [`CARGO_PROFILE_RELEASE_${name}`, value])),
+};
+
+/** Has a test of the core find what is broken. */
+async function attemptTest(name) {
+  const test = ['test', '--quiet', '--release', '-p', 'solconnect-sync-core', '--test', name];
+  const build = await run('cargo', [...test, '--no-run'], { cwd: folder, env });
+  if (!build.ok) return { built: false, text: build.text };
+  const { ok, text } = await run('cargo', test, { cwd: folder, env });
+  return { built: true, found: ok ? undefined : /^---- (.*) stdout ----$/m.exec(text)?.[1] };
+}
+
 /** Builds the world over the machines as they are now, and runs it until something is found or the time is over. */
-async function attempt(seconds) {
-  // Quick to build again rather than fast.
-  const profile = { OPT_LEVEL: '1', LTO: 'off', CODEGEN_UNITS: '16', INCREMENTAL: 'true' };
-  const options = Object.entries(profile).map(([name, value]) => [`CARGO_PROFILE_RELEASE_${name}`, value]);
-  const env = { CARGO_TARGET_DIR: join(folder, 'target'), RUSTFLAGS: '-A warnings', ...Object.fromEntries(options) };
+async function attempt(seconds, signIn = 'never') {
   const program = ['--quiet', '--release', '-p', 'solconnect-sim'];
   const build = await run('cargo', ['build', ...program], { cwd: folder, env });
   if (!build.ok) return { built: false, text: build.text };
-  const args = ['--seeds', '1000000', '--seconds', String(seconds), '--lines', '0'];
+  const args = ['--seeds', '1000000', '--seconds', String(seconds), '--lines', '0', '--sign-in', signIn];
   const { text } = await run('cargo', ['run', ...program, '--', ...args], { cwd: folder, env, timeoutMs: (seconds + 60) * 1_000 });
   return { built: true, found: /^seed \d+, step .*/m.exec(text)?.[0], seeds: /^(\d+) seeds in/m.exec(text)?.[1], text };
 }

@@ -11,7 +11,7 @@ const [bold, dim, plain] = process.stdout.isTTY ? ['\x1b[1m', '\x1b[2m', '\x1b[0
 
 /** Tells the story; true if every device ends with the same list. */
 export async function demo() {
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const browser = await startBrowser();
   try {
     return await tell(relay, browser);

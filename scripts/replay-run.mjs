@@ -30,7 +30,7 @@ export async function replay(messages, deviceCount, kills, random) {
 
 /** A relay and devices of two wallets, each in a browser of its own. */
 async function openWorld(count) {
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const wallets = [newWallet(), newWallet()];
   const devices = [];
   for (let index = 0; index < count; index += 1) {

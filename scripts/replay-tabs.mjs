@@ -47,7 +47,7 @@ export async function replayTabs(messages, tabCount, engine, random) {
 
 /** Tabs that share a profile, and two devices in another browser: one of the same wallet and one of the other. */
 async function openWorld(tabCount, engine) {
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const [alice, bob] = [newWallet(), newWallet()];
   const [browser, elsewhere] = [await launch(engine), await launch(engine)];
   const shared = { browser, relay, name: 'shared', wallet: alice, peer: bob, joins: true, openDeadlineMs };

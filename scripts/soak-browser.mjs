@@ -26,7 +26,7 @@ const copyLagMs = 50;
 
 export async function soakBrowser(kills, random) {
   const start = performance.now();
-  const relay = await startRelay();
+  const relay = await startRelay({ auth: 'open' });
   const browser = await startBrowser();
   const wallets = [newWallet(), newWallet()];
   let peer = null;

@@ -14,7 +14,7 @@ const lifeMs = { min: 30, max: 400 };
 
 export async function soakRelay(kills, random) {
   const start = performance.now();
-  const relay = await startRelay({ www: null });
+  const relay = await startRelay({ auth: 'open', www: null });
   const sessions = Array.from({ length: sessionCount }, (_, index) => openSession(relay, index));
   const devices = sessions.flatMap((session) => session.devices);
   const ended = new AbortController();

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use gloo_timers::callback::Timeout;
-use solconnect_sync_core::client::{Action, CallKey, Client, ClientConfig, Event, Input, OutboxRecord, Reply, RequestId, Write};
+use solconnect_sync_core::client::{
+    Action, CallKey, Client, ClientConfig, Event, IdentityRecord, Input, OutboxRecord, Reply, RequestId, Write,
+};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
@@ -68,6 +70,18 @@ impl Engine {
         listeners: Rc<Listeners>,
     ) -> Result<Rc<Engine>, SyncError> {
         let (claim, mut snapshot) = store.claim(above).await?;
+        let mut unreadable = None;
+        if !config.domains.is_empty() {
+            snapshot.entropy = Some(random()?);
+            if let Some(record) = snapshot.identity.take() {
+                // Without its key the device goes on under a new one: what it has stored stays readable.
+                let without = IdentityRecord { secret: Vec::new(), ..record.clone() };
+                snapshot.identity = Some(store.unsealed(record).await.unwrap_or_else(|error| {
+                    unreadable = Some(error);
+                    without
+                }));
+            }
+        }
         let is_new = snapshot.device.is_none();
         let spare = Rc::new(Spare::of(&store.name));
         if is_new {
@@ -112,8 +126,8 @@ impl Engine {
             // It may be behind, or of another life.
             engine.spare_begins_with(outbox);
         }
-        if is_lost {
-            let error = SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database");
+        let lost = is_lost.then(|| SyncError::new(ErrorCode::StorageLost, "the browser has deleted the database"));
+        for error in lost.into_iter().chain(unreadable) {
             engine.run(Action::Notify(Event::Warning { error }));
         }
         Ok(engine)

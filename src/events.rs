@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 20] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -27,6 +27,11 @@ const NAMES: [&str; 15] = [
     "onConnectionChanged",
     "onQueueChanged",
     "onDeviceReplaced",
+    "onDeviceAdded",
+    "onDeviceRequest",
+    "onDeviceApproved",
+    "onDeviceRemoved",
+    "onSignInNeeded",
     "onStorageLost",
     "onWarning",
 ];
@@ -138,6 +143,11 @@ fn name_of(event: &Event) -> &'static str {
         Event::ConnectionChanged { .. } => "onConnectionChanged",
         Event::QueueChanged { .. } => "onQueueChanged",
         Event::DeviceReplaced { .. } => "onDeviceReplaced",
+        Event::DeviceAdded { .. } => "onDeviceAdded",
+        Event::DeviceRequest { .. } => "onDeviceRequest",
+        Event::DeviceApproved { .. } => "onDeviceApproved",
+        Event::DeviceRemoved { .. } => "onDeviceRemoved",
+        Event::SignInNeeded { .. } => "onSignInNeeded",
         Event::StorageLost { .. } => "onStorageLost",
         Event::Warning { .. } => "onWarning",
     }
@@ -169,6 +179,9 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
+        Event::DeviceAdded { device } | Event::DeviceRequest { device } => vec![js(device)],
+        Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
+        Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),
         Event::StorageLost { lost } => vec![clocked(lost)],
         Event::Warning { error } => vec![to_plain(error)],
     }

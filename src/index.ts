@@ -11,7 +11,7 @@ import { SolConnectSDK } from './surface/sdk.js';
 import type { OpenWallet } from './surface/wallets.js';
 
 export type {
-  Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, Durability, ErrorCategory, ErrorCode,
+  Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability, ErrorCategory, ErrorCode,
   InvitationView, LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';

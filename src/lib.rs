@@ -20,6 +20,7 @@ pub mod store;
 mod tab;
 mod transport;
 mod types;
+mod vault;
 
 pub use clock::{check_address, session_id_of, version, wallet_of};
 pub use connection::delete_database;

@@ -3,14 +3,16 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{CallKey, Input, RequestId, SyncScope};
+use solconnect_sync_core::client::{CallKey, Client, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::identity::{Certificate, Purpose};
 use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
 
 use crate::arguments::{field, optional_count, optional_text, text, text_field};
 use crate::errors::{invalid_argument, to_thrown};
 use crate::history::Wish;
+use crate::platform::now;
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
 use crate::types::{object, result, to_js, with_clocks};
@@ -67,6 +69,51 @@ impl SolConnectSDK {
     pub fn connect_wallet(&self, #[wasm_bindgen(unchecked_param_type = "string")] address: JsValue) -> Promise {
         let wallet = text("address", &address).and_then(|wallet| check_wallet(&wallet).map(|()| wallet));
         self.ask(wallet, |request, wallet| Input::ConnectWallet { request, wallet })
+    }
+
+    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `null` where it need not.
+    /// After a removal it is asked only where the person wants it: `isWanted`. With `resets` it is what signs out all other devices.
+    ///
+    /// Errors: `INVALID_ARGUMENT`, `SDK_NOT_INITIALIZED`.
+    #[wasm_bindgen(js_name = getOffer, unchecked_return_type = "Promise<Result<string | null>>")]
+    pub fn get_offer(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] domain: JsValue,
+        #[wasm_bindgen(js_name = isWanted)] is_wanted: bool,
+        resets: bool,
+    ) -> Promise {
+        let purpose = if resets { Purpose::Reset } else { Purpose::Join };
+        let offer = text("domain", &domain).and_then(|domain| {
+            let offer = |client: &Client| client.offer(now(), &domain, purpose).filter(|_| is_wanted || !client.was_removed());
+            Ok(self.0.engine()?.read(offer).map_or(JsValue::NULL, |offer| offer.text().into()))
+        });
+        settle(async move { offer })
+    }
+
+    /// The devices of the connected wallet, as its account is known here.
+    #[wasm_bindgen(js_name = getAccountDevices, unchecked_return_type = "Result<DeviceView[]>")]
+    pub fn get_account_devices(&self) -> JsValue {
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.account_devices()))))
+    }
+
+    /// Removes a device of the wallet, with all that it certified or approved.
+    #[wasm_bindgen(js_name = removeDevice, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn remove_device(&self, #[wasm_bindgen(js_name = deviceId, unchecked_param_type = "string")] device_id: JsValue) -> Promise {
+        self.ask(text("deviceId", &device_id), |request, device_id| Input::RemoveDevice { request, device_id })
+    }
+
+    /// Approves a device of the wallet that waits for it.
+    #[wasm_bindgen(js_name = approveDevice, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn approve_device(&self, #[wasm_bindgen(js_name = deviceId, unchecked_param_type = "string")] device_id: JsValue) -> Promise {
+        self.ask(text("deviceId", &device_id), |request, device_id| Input::ApproveDevice { request, device_id })
+    }
+
+    /// The wallet has signed this text.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
+    pub fn certify(&self, #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] signed: JsValue, signature: Vec<u8>) -> Promise {
+        let signature = signature.try_into().map_err(|_| invalid_argument("a signature has 64 bytes"));
+        let certificate = text("text", &signed).and_then(|text| signature.map(|signature| Certificate { text, signature }));
+        self.ask(certificate, |request, certificate| Input::Certify { request, certificate })
     }
 
     /// Disconnects it: nothing syncs until the next.

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use js_sys::Function;
+use js_sys::{Array, Function};
 use solconnect_sync_core::client::{CallKey, ClientConfig, Input};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::error::SyncError;
+use solconnect_sync_core::ids::public_key;
 use wasm_bindgen::prelude::*;
+use web_sys::Url;
 
 use crate::arguments::{count, field, is_left_out, text};
 use crate::engine::Engine;
@@ -53,10 +55,27 @@ impl Options {
                 None => defaults.enable_compression,
                 Some(flag) => flag.as_bool().ok_or_else(|| invalid_argument("enableCompression must be true or false"))?,
             },
+            domains: match given("domains") {
+                None => Vec::new(),
+                Some(domains) => {
+                    let list: Array = domains.dyn_into().map_err(|_| invalid_argument("domains must be a list"))?;
+                    list.iter().map(|domain| text("each of the domains", &domain)).collect::<Result<_, _>>()?
+                }
+            },
+            relay_key: match given("relayKey") {
+                None => None,
+                Some(key) => {
+                    let key = public_key(&text("relayKey", &key)?);
+                    Some(key.ok_or_else(|| invalid_argument("relayKey must be 32 bytes in base58, as the relay tells it when it starts"))?)
+                }
+            },
+            relay_name: String::new(),
         };
         client.check()?;
         let relay = given("relayEndpoint").unwrap_or_else(|| "ws://localhost:8080".into());
-        text("relayEndpoint", &relay)?;
+        let address = text("relayEndpoint", &relay)?;
+        // What is no URL is refused where it is connected to.
+        let client = ClientConfig { relay_name: Url::new(&address).map(|url| url.host()).unwrap_or_default(), ..client };
         let route = Route::of(&given("transport").unwrap_or(relay))?;
         let database_name = given("databaseName").map_or_else(|| Ok("solconnect-sync".to_owned()), |name| text("databaseName", &name))?;
         if database_name.is_empty() {

@@ -14,13 +14,13 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord,
-    Snapshot, VersionsRecord, Write,
+    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
+    SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
+use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
     CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES, Transaction,
@@ -29,9 +29,12 @@ use crate::connection::{
 use crate::errors::not_initialized;
 use crate::platform::now;
 use crate::types::read_all;
+use crate::vault;
 
-/// A key of `meta`.
+/// Keys of `meta`: the device record, that of its key, and what seals this.
 const DEVICE: &str = "device";
+const IDENTITY: &str = "identity";
+const VAULT: &str = "vault";
 
 /// Claims that are kept: a page that was frozen while so many others claimed the database is still kept out.
 const CLAIMS_KEPT: u64 = 4_096;
@@ -56,6 +59,8 @@ pub struct Store {
     /// 0: not claimed.
     claim: Cell<u64>,
     is_abandoned: Cell<bool>,
+    /// What seals the device's key, where there is one.
+    vault: RefCell<Option<CryptoKey>>,
     connection: RefCell<Option<Rc<Connection>>>,
     /// Hears that the browser has closed the connection.
     watcher: RefCell<Option<Watcher>>,
@@ -92,6 +97,7 @@ impl Store {
             name: name.to_owned(),
             claim: Cell::new(0),
             is_abandoned: Cell::new(false),
+            vault: RefCell::default(),
             connection: RefCell::new(connection),
             watcher: RefCell::default(),
             readers: RefCell::default(),
@@ -131,7 +137,9 @@ impl Store {
         // Of those that are over, never the last.
         let old = number(last.saturating_sub(CLAIMS_KEPT).max(1));
         transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
-        let device = transaction.store(META)?.get(&DEVICE.into()).map_err(|exception| to_error(&exception))?;
+        let meta = transaction.store(META)?;
+        let of = |name: &str| meta.get(&name.into()).map_err(|exception| to_error(&exception));
+        let (device, identity, vault) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?);
         let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
@@ -143,6 +151,12 @@ impl Store {
         if !device.is_undefined() {
             snapshot.device = Some(DeviceRecord::from_bytes(&bytes_of(&device)?)?);
         }
+        // It is sealed: see `Store::unsealed`.
+        let identity = result_now(&identity)?;
+        if !identity.is_undefined() {
+            snapshot.identity = Some(IdentityRecord::from_bytes(&bytes_of(&identity)?)?);
+        }
+        self.vault.replace(result_now(&vault)?.dyn_into().ok());
         snapshot.sessions = records(result_now(&sessions)?, SessionRecord::from_bytes)?;
         snapshot.heads = records(result_now(&heads)?, HeadsRecord::from_bytes)?;
         snapshot.outbox = records(result_now(&outbox)?, OutboxRecord::from_bytes)?;
@@ -151,6 +165,29 @@ impl Store {
         snapshot.invitations = records(result_now(&invitations)?, InvitationRecord::from_bytes)?;
         snapshot.calls = records(result_now(&calls)?, CallRecord::from_bytes)?;
         Ok(snapshot)
+    }
+
+    /// The record of a device's key as the machine has it.
+    ///
+    /// # Errors
+    /// `CRYPTO_ERROR`.
+    pub async fn unsealed(&self, record: IdentityRecord) -> Result<IdentityRecord, SyncError> {
+        let vault = self.vault.borrow().clone();
+        let vault = vault.ok_or_else(|| SyncError::new(ErrorCode::CryptoError, "what sealed the device's key is gone"))?;
+        Ok(IdentityRecord { secret: vault::open(&vault, &record.secret).await?, ..record })
+    }
+
+    /// The requests that write it. With what seals it, in one transaction: neither is of use without the other.
+    async fn sealed(&self, record: &IdentityRecord) -> Result<[Step; 2], SyncError> {
+        let vault = self.vault.borrow().clone();
+        let vault = match vault {
+            Some(vault) => vault,
+            None => vault::make().await?,
+        };
+        self.vault.replace(Some(vault.clone()));
+        let record = IdentityRecord { secret: vault::seal(&vault, &record.secret).await?, ..record.clone() };
+        let put = |key: &str, value| Step::Put { store: META, key: key.into(), value };
+        Ok([put(VAULT, vault.into()), put(IDENTITY, Uint8Array::from(record.to_bytes().as_slice()).into())])
     }
 
     /// Writes all of a commit, or nothing.
@@ -184,6 +221,7 @@ impl Store {
                     Write::JoinLog { session_id, first, last } => {
                         steps.extend(join(connection, session_id, (*first, *last), &commit.writes[..place]).await?);
                     }
+                    Write::Identity(record) => steps.extend(self.sealed(record).await?),
                     write => steps.push(step(write)?),
                 }
             }
@@ -428,6 +466,7 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
             let (first, last) = (Array::of1(&number(*tab)), Array::of2(&number(*tab), &number(*through)));
             Ok(Step::Delete { store: CALLS, key: range(&first, &last)?.into() })
         }
+        Write::Identity(_) => Err(SyncError::new(ErrorCode::StorageError, "the device's key was not sealed")),
         Write::JoinLog { .. } => Err(SyncError::new(ErrorCode::StorageError, "what is to be joined was not read")),
         Write::ClearLog { session_id } => Ok(Step::Delete { store: LOG, key: log_range(session_id, 0, None)?.into() }),
     }

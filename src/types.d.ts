@@ -42,12 +42,25 @@ export type ErrorCode =
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'DEVICE_REMOVED'
+  | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
-  | 'WALLET_LOCKED' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
+  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
+  /**
+   * The hosts that the application's pages are served from, as `location.host` has them. With it, every device proves to the relay
+   * that it is its wallet's: the wallet signs once for each. Applications with other domains have other accounts. Not set, nobody
+   * signs in, and a relay that requires it does not serve the application.
+   */
+  domains?: readonly string[];
+  /**
+   * The relay's key, which it tells when it starts. Not set, it is the first that the relay shows to this device. With `domains`, a relay
+   * of another key is told nothing (`RELAY_KEY_CHANGED`) until this option names that one.
+   */
+  relayKey?: string;
   /** Where the relay listens ['ws://localhost:8080']. */
   relayEndpoint?: string;
   /** The application's own way to the relay, instead of a WebSocket to `relayEndpoint`. */
@@ -187,8 +200,24 @@ export interface SyncEvents {
   onConnectionChanged(state: ConnectionState): void;
   /** So many messages wait now. */
   onQueueChanged(queuedMessageCount: number): void;
-  /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
+  /**
+   * This device goes on under a new id in all sessions, because its storage was copied or set back, or because it was removed from the
+   * account. Messages keep their ids.
+   */
   onDeviceReplaced(oldId: string, newId: string): void;
+  /** The connected wallet has one more device; also this one, when it has signed in for the first time. */
+  onDeviceAdded(device: DeviceView): void;
+  /** That device waits to be approved, and this one may do it (`approveDevice`). */
+  onDeviceRequest(device: DeviceView): void;
+  /** A device of the connected wallet was approved. */
+  onDeviceApproved(deviceId: string): void;
+  /** A device is none of the connected wallet's any more. */
+  onDeviceRemoved(deviceId: string): void;
+  /**
+   * The relay serves this device only when its wallet has signed: it has not, or the relay did not take what it signed, or the device
+   * was removed (`DEVICE_REMOVED`), for this reason. `signIn` asks the wallet.
+   */
+  onSignInNeeded(error?: SdkError): void;
   /**
    * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
    * texts. They were not sent, as far as this device knows. An edit that was not sent is told as its message with the new text.
@@ -196,7 +225,8 @@ export interface SyncEvents {
   onStorageLost(lost: MessageView[]): void;
   /**
    * Something is wrong that no call can be blamed for. `STORAGE_LOST`; where a session has stopped `RELAY_ROLLED_BACK`,
-   * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
+   * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`, of which the first two are also told where the relay's log of the wallet's devices is
+   * not that of before; `RELAY_KEY_CHANGED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
    * `STORAGE_FULL` or `STORAGE_ERROR`; `STORAGE_BLOCKED` where another tab keeps the storage from opening; where this tab can no
    * longer follow another `CONFIG_MISMATCH` or `TAB_OUTDATED`; and other refusals of the relay, such as `RELAY_BUSY` and
    * `RELAY_STORAGE_FAILED`.

@@ -72,7 +72,7 @@ impl World {
     /// A socket opens.
     pub fn open(&mut self, connection: ConnectionId, encoding: Encoding) {
         if self.open.insert(connection, encoding).is_none() {
-            self.feed(Input::Opened { connection, encoding });
+            self.feed(Input::Opened { connection, encoding, source: None });
         }
     }
 
@@ -144,9 +144,9 @@ impl World {
                 };
                 JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
             }
-            JournalQuestion::Sessions { wallet, count_max, .. } => {
+            JournalQuestion::Sessions { wallet, count_max, with_closed, .. } => {
                 let listed = |(id, rows): (&String, &Rows)| {
-                    let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet)?.clone();
+                    let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(|row| with_closed || !row.closed)?.clone();
                     Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined })
                 };
                 JournalAnswer::Sessions(self.sessions.iter().filter_map(listed).take(count_max).collect())

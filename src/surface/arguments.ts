@@ -49,14 +49,18 @@ export function reading<T>(what: string, read: () => T): T {
   }
 }
 
-/** An error that suggests the likely name. */
+/** An error that suggests up to three likely names: the nearest one, and those that begin with the same word. */
 export function unknownName(what: string, kind: string, name: string, names: readonly string[]): SyncError {
-  const likely = names.map((known) => ({ known, distance: distance(name.toLowerCase(), known.toLowerCase()) }))
-    .sort((one, other) => one.distance - other.distance)[0];
-  const isLikely = likely !== undefined && likely.distance <= Math.max(2, name.length / 2);
-  const advice = isLikely ? `did you mean ${likely.known}?` : `there are ${names.join(', ')}`;
+  const near = names.map((known) => ({ known, distance: distance(name.toLowerCase(), known.toLowerCase()) }))
+    .sort((one, other) => one.distance - other.distance);
+  const isLikely = ({ known, distance }: { known: string; distance: number }, place: number): boolean =>
+    (place === 0 && distance <= Math.max(2, name.length / 2)) || (distance > 0 && firstWord(known) === firstWord(name));
+  const likely = near.filter(isLikely).slice(0, 3).map(({ known }) => known);
+  const advice = likely.length > 0 ? `did you mean ${likely.join(' or ')}?` : `there are ${names.join(', ')}`;
   return invalid(`${what} has no ${kind} ${name.slice(0, 100)}; ${advice}`);
 }
+
+const firstWord = (name: string): string => /^[a-z]*/.exec(name)?.[0] ?? '';
 
 /** How many letters one must insert, remove or change (Levenshtein, row by row). */
 function distance(one: string, other: string): number {

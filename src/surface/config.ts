@@ -7,7 +7,7 @@ import { SyncError } from './errors.js';
 /** Every option, in the order of the documentation. */
 const NAMES = [
   'relayEndpoint', 'transport', 'databaseName', 'maxBatchSize', 'syncIntervalMs', 'heartbeatIntervalMs', 'conflictResolutionStrategy',
-  'maxRetries', 'retryDelayMs', 'enableCompression',
+  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey',
 ] as const satisfies readonly (keyof SdkConfig)[];
 
 const DATABASE_NAME = 'solconnect-sync';
@@ -50,12 +50,15 @@ export function relayOf(config: Config): string | null {
 /**
  * What can be known before anything is opened to be in the way of working here.
  *
- * Errors, thrown: `STORAGE_MISSING`, `CONNECTION_BLOCKED`.
+ * Errors, thrown: `STORAGE_MISSING`, `INSECURE_CONTEXT`, `CONNECTION_BLOCKED`.
  */
 export function checkEnvironment(config: Config): void {
   if (typeof indexedDB === 'undefined' || indexedDB === null) {
     const message = 'there is no IndexedDB: in Node, import fake-indexeddb/auto first; during server-side rendering, call this in the browser only';
     throw new SyncError('STORAGE_MISSING', message);
+  }
+  if (config.domains && !(globalThis.crypto?.subtle as SubtleCrypto | undefined)) {
+    throw new SyncError('INSECURE_CONTEXT', "a device's key is kept by WebCrypto, which only pages from https or localhost have: with `domains`, the page must be one");
   }
   const relay = relayOf(config);
   if (relay?.startsWith('ws:') && globalThis.location?.protocol === 'https:' && !isLoopback(relay)) {

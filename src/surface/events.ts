@@ -1,7 +1,7 @@
 // Who is told what. Handlers outlive engines: each engine that starts tells those events that somebody listens to.
 
 import type {
-  Conflict, ConnectionState, DeviceState, MessageStatus, MessageView, SyncEvents, SyncProgress, SyncStats,
+  Conflict, ConnectionState, DeviceState, DeviceView, MessageStatus, MessageView, SyncEvents, SyncProgress, SyncStats,
 } from '../solconnect_sync.js';
 import { functionOf, unknownName } from './arguments.js';
 import { errorOf, type SyncError } from './errors.js';
@@ -38,8 +38,26 @@ export interface SdkEvents {
   connectionChanged: { state: ConnectionState };
   /** So many messages wait now. */
   queueChanged: { queuedMessageCount: number };
-  /** This device goes on under a new id in all sessions, because its storage was copied or set back. Messages keep their ids. */
+  /**
+   * This device goes on under a new id in all sessions, because its storage was copied or set back, or because it was removed from the
+   * account. Messages keep their ids.
+   */
   deviceReplaced: { oldId: string; newId: string };
+  /** The connected wallet has one more device; also this one, when it has signed in for the first time. `getDevices()` has them all. */
+  deviceAdded: { device: DeviceView };
+  /** That device waits to be approved, and this one may do it: `approveDevice`. */
+  deviceRequest: { device: DeviceView };
+  /** A device of the connected wallet was approved. */
+  deviceApproved: { deviceId: string };
+  /** A device is none of the connected wallet's any more, and its key never will be again. Of this device itself `signInNeeded` tells too. */
+  deviceRemoved: { deviceId: string };
+  /**
+   * The relay serves this device only when its wallet has signed: it has not, could not or would not (`WALLET_REJECTED`,
+   * `WALLET_CANNOT_SIGN` and other codes of the wallet), the relay did not take what it signed (`CERTIFICATE_EXPIRED` and others), or the
+   * device was removed (`DEVICE_REMOVED`). What is stored can be read, and what is written waits; a device that was removed refuses to write.
+   * `signIn` asks again.
+   */
+  signInNeeded: { error?: SyncError };
   /**
    * The browser has deleted what was stored, it could not be made again, and nobody keeps these messages any more: keep their
    * texts, or show them to the person. They were not sent, as far as this device knows. An edit that was not sent is told as its
@@ -76,6 +94,11 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   connectionChanged: ['state'],
   queueChanged: ['queuedMessageCount'],
   deviceReplaced: ['oldId', 'newId'],
+  deviceAdded: ['device'],
+  deviceRequest: ['device'],
+  deviceApproved: ['deviceId'],
+  deviceRemoved: ['deviceId'],
+  signInNeeded: ['error'],
   storageLost: ['lost'],
   warning: ['error'],
   sessionInvited: ['sessionId', 'peerWallet'],

@@ -10,7 +10,7 @@ import type { Listeners } from './events.js';
 import { load } from './load.js';
 import { Port, type PortHost } from './port.js';
 import { reserve, tellGone } from './tab.js';
-import { openWallet, type OpenWallet } from './wallets.js';
+import { openWallet, type OpenWallet, type Signed } from './wallets.js';
 
 /** A wallet with its engine, in this tab or another. */
 export interface Account {
@@ -53,6 +53,8 @@ export class Lifecycle {
   #prompts = new Map<unknown, Promise<OpenWallet>>();
   /** Wallets that are being opened. */
   #opening: { readonly directory: Directory | null; readonly calls: Map<unknown, Promise<Opened>> } = { directory: null, calls: new Map() };
+  /** Signatures that persons are asked for. */
+  #signatures = new Map<Port, Promise<void>>();
   #isOffline = false;
   /** How often the wallet that is connected was logged out before. */
   #logouts: Promise<number> = Promise.resolve(0);
@@ -278,6 +280,41 @@ export class Lifecycle {
     }
     this.#logouts = directory.remember(address, kind);
     this.#logouts.catch((thrown: unknown) => this.#warn(thrown));
+    // Nobody waits for it: what is stored can be read and written to meanwhile.
+    if (wallet) {
+      this.signIn(account, false).catch((thrown: unknown) => {
+        if (this.#account === account) this.#audience[0].emit('signInNeeded', { error: errorOf(thrown) });
+      });
+    }
+  }
+
+  /**
+   * Has the wallet sign for this device, where that is needed and was not done yet. Asks the person once at a time; where the device was
+   * removed, only who wants it.
+   */
+  signIn(account: Account, isWanted: boolean): Promise<void> {
+    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account, isWanted).finally(() => this.#signatures.delete(account.engine));
+    this.#signatures.set(account.engine, asked);
+    return asked;
+  }
+
+  /** Has the wallet sign that this device is the only one. */
+  async signOutOthers(account: Account): Promise<void> {
+    if (!this.#config.domains) throw new SyncError('INVALID_ARGUMENT', 'nobody signs in here: the option `domains` is missing');
+    await this.#signatures.get(account.engine)?.catch(() => {});
+    await this.#signIn(account, true, true);
+  }
+
+  async #signIn({ engine, wallet }: Account, isWanted: boolean, resets = false): Promise<void> {
+    if (!this.#config.domains) return;
+    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted, resets)));
+    if (offer === null) return;
+    const { message, signature } = await signed(wallet, offer);
+    const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));
+    // It did not sign what it was asked for.
+    const { error } = certified;
+    if (error?.code === 'INVALID_CERTIFICATE' || error?.code === 'INVALID_SIGNATURE') throw cannotSign(error);
+    unwrap(certified);
   }
 
   async #start(address: string, directory: Directory): Promise<Port> {
@@ -363,6 +400,26 @@ export function checkValues(config: Config): void {
     throw errorOf(thrown);
   }
 }
+
+/** The wallet's signature under an offer: by `signIn`, which knows the page; else under the text. */
+async function signed(wallet: OpenWallet | null, text: string): Promise<Signed> {
+  if (!wallet) throw new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
+  const message = new TextEncoder().encode(text);
+  try {
+    if (wallet.signIn) return await wallet.signIn(text);
+  } catch (thrown) {
+    // Some have the method and cannot.
+    if (!wallet.signMessage || errorOf(thrown).code !== 'WALLET_CONNECTION_FAILED') throw thrown;
+  }
+  if (!wallet.signMessage) throw cannotSign(undefined);
+  try {
+    return { message, signature: await wallet.signMessage(message) };
+  } catch (thrown) {
+    throw errorOf(thrown).code === 'WALLET_CONNECTION_FAILED' ? cannotSign(thrown) : thrown;
+  }
+}
+
+const cannotSign = (cause: unknown): SyncError => new SyncError('WALLET_CANNOT_SIGN', 'the wallet does not sign the text of Sign-In With Solana', { cause });
 
 interface Opened {
   readonly address: string;

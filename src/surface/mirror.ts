@@ -1,7 +1,7 @@
 // What the owning tab tells the others of its state, and what their getters answer from it.
 
 import type {
-  ConnectionState, DeviceState, InvitationView, EngineError, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
+  ConnectionState, DeviceState, DeviceView, InvitationView, EngineError, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
 } from '../solconnect_sync.js';
 import { textOf } from './arguments.js';
 import { errorOf, SyncError } from './errors.js';
@@ -25,6 +25,8 @@ export interface State {
   readonly status: SyncStatus;
   readonly connection: ConnectionState;
   readonly deviceId: string;
+  /** Of the wallet. An owner of an earlier version tells none. */
+  readonly accountDevices?: DeviceView[];
   readonly invitations: InvitationView[];
   readonly sessions: { readonly [sessionId: string]: SessionState };
   readonly wishes: Wishes;
@@ -34,7 +36,7 @@ type EngineResult<T> = { success: true; data: T } | { success: false; error: Eng
 
 /** The getters of an engine. */
 export const GETTERS = [
-  'getSyncStatus', 'getConnectionStatus', 'getActiveSessions', 'getStoredSessions', 'getInvitations', 'getDeviceId', 'getDevices', 'getSyncStats',
+  'getSyncStatus', 'getConnectionStatus', 'getActiveSessions', 'getStoredSessions', 'getInvitations', 'getDeviceId', 'getDevices', 'getAccountDevices', 'getSyncStats',
 ] as const;
 
 export type Readable = Pick<Engine, (typeof GETTERS)[number]>;
@@ -59,6 +61,7 @@ export function stateOf(engine: Engine, wishes: Wishes, sessionIds?: ReadonlySet
   }
   return {
     status: must(engine.getSyncStatus()), connection: must(engine.getConnectionStatus()), deviceId: must(engine.getDeviceId()),
+    accountDevices: must(engine.getAccountDevices()),
     invitations: must(engine.getInvitations()), sessions, wishes,
   };
 }
@@ -102,6 +105,10 @@ export class Mirror implements Readable {
 
   getDeviceId(): EngineResult<string> {
     return told(this.#state.deviceId);
+  }
+
+  getAccountDevices(): EngineResult<DeviceView[]> {
+    return told(this.#state.accountDevices ?? []);
   }
 
   getDevices(sessionId: string): EngineResult<DeviceState[]> {

@@ -19,11 +19,12 @@ const KEYED = [
 ] as const;
 
 /** Methods with effects that may be called twice. */
-const REPEATABLE = ['importMessages', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
+const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'importMessages', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
 
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
   'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
+  'getOffer',
 ] as const;
 
 const METHODS = [...KEYED, ...REPEATABLE, ...READING];
@@ -33,7 +34,7 @@ type Method = (typeof METHODS)[number];
 const EVENTS: readonly (keyof SyncEvents)[] = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
   'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
-  'onStorageLost', 'onWarning',
+  'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
 ];
 
 type Handler = (...values: unknown[]) => void;
@@ -146,7 +147,7 @@ export class Port {
     const relay = relayOf(config);
     this.#tab = new Tab({
       name: this.#config.databaseName,
-      settings: `${relay ? new URL(relay).href : 'application'} ${config.conflictResolutionStrategy ?? 'vector_clock'}`,
+      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort()].join(' '),
       act: (action) => this.#act(action),
       mirror: () => stateOf(this.#engine as Engine, this.#wishes),
       awake: () => this.#engine?.awake(),

@@ -2,7 +2,7 @@
 
 import type * as wasm from '../solconnect_sync.js';
 import type {
-  ConnectionState, DeliveryReceipt, DeviceState, EngineError, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
+  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EngineError, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
   SyncStatus, WalletInfo,
 } from '../solconnect_sync.js';
 import { abortable, flagOf, functionOf, optionsOf, signalOf } from './arguments.js';
@@ -131,7 +131,7 @@ export class SolConnectSDK {
    * `WALLET_LOCKED`, `WALLET_UNSUPPORTED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, with the
    * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `STORAGE_FOREIGN`,
    * `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`; of other tabs `CONFIG_MISMATCH` where one has the wallet
-   * open with another relay, transport or strategy, `TAB_OUTDATED` where one runs a newer version that does not understand this
+   * open with another relay, transport, strategy or other domains, `TAB_OUTDATED` where one runs a newer version that does not understand this
    * one; `CALL_SUPERSEDED`, `CALL_ABORTED`.
    *
    * @example
@@ -144,6 +144,42 @@ export class SolConnectSDK {
     return settle(() => {
       const signal = abortSignalOf(wallet[1]);
       return this.#lifecycle.connect(wallet.length === 0 ? 'local' : { given: wallet[0] }, signal);
+    });
+  }
+
+  /**
+   * Has the wallet sign for this device, so that it can sign in to the relay: once in the device's life. `connectWallet` asks by
+   * itself; this asks again where the person declined, or `signInNeeded` says so. A device that was removed goes on as a new one. Does
+   * nothing where it is not needed.
+   *
+   * Errors: `SDK_NOT_INITIALIZED`, `WALLET_NOT_CONNECTED`, also where only the address is known since the last visit;
+   * `WALLET_CANNOT_SIGN`, `WALLET_REJECTED`, `WALLET_LOCKED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`; `CERTIFICATE_EXPIRED` where this
+   * device's clock is wrong; `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
+   *
+   * @example
+   * ```ts
+   * sdk.on('signInNeeded', () => (button.hidden = false));
+   * button.onclick = () => sdk.signIn();
+   * ```
+   */
+  signIn(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.signIn(this.#account(), true);
+      return null;
+    });
+  }
+
+  /**
+   * Has the wallet sign that this device is its only one in this application: all others are removed, whatever they do meanwhile, and
+   * this one goes on as a new, approved one (`deviceReplaced`). The way on where no device that is left is approved, and where somebody else may
+   * have one. Resolves when the wallet has signed; the relay removes them when it is reached (`deviceRemoved`).
+   *
+   * Errors: as `signIn`, and `INVALID_ARGUMENT` without the option `domains`.
+   */
+  signOutOtherDevices(): Promise<Result<null>> {
+    return settle(async () => {
+      await this.#lifecycle.signOutOthers(this.#account());
+      return null;
     });
   }
 
@@ -267,7 +303,7 @@ export class SolConnectSDK {
    *
    * Errors: `INVALID_ARGUMENT` (also for an `id` of the form that the SDK gives in this session), `UNKNOWN_SESSION`,
    * `INVALID_MESSAGE_FORMAT` (an empty text, an id or media type of the wrong length), `MESSAGE_TOO_LARGE`, `MESSAGE_ID_TAKEN`
-   * where other content has this id, `OUTBOX_FULL` at 10,000 waiting messages, `LIMIT_REACHED`, `STORAGE_FULL`,
+   * where other content has this id, `OUTBOX_FULL` at 10,000 waiting messages, `LIMIT_REACHED`, `DEVICE_REMOVED`, `STORAGE_FULL`,
    * `STORAGE_ERROR`. What the relay refuses later is told by `statusChanged`, as `failed` with the error.
    *
    * @example
@@ -431,7 +467,8 @@ export class SolConnectSDK {
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`; after one failed attempt and `maxRetries` more `CONNECTION_FAILED`,
    * `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`,
    * `NOT_ANNOUNCED`; at once where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
-   * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where this device took a new id meanwhile
+   * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where the relay is told nothing `SIGN_IN_REQUIRED`,
+   * `DEVICE_REMOVED`, `RELAY_KEY_CHANGED`; where this device took a new id meanwhile
    * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`. What is queued stays queued.
    */
   syncMessages(sessionId?: string, options?: Abortable): Promise<Result<number>> {
@@ -510,12 +547,51 @@ export class SolConnectSDK {
   }
 
   /**
-   * The devices of a session, as the relay last told.
+   * Without an argument, the devices of the connected wallet in this application, those that were added first before the others; also
+   * offline, as this device last heard. None before it has signed in (option `domains`). With a session, the devices that take part in
+   * it, as the relay last told.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
+   *
+   * @example
+   * ```ts
+   * for (const { id, isThisDevice, isApproved, addedAt } of unwrap(sdk.getDevices())) console.log(id, isThisDevice, isApproved, new Date(addedAt));
+   * ```
    */
-  getDevices(sessionId: string): Result<DeviceState[]> {
-    return this.#read((engine) => engine.getDevices(sessionId));
+  getDevices(): Result<DeviceView[]>;
+  getDevices(sessionId: string): Result<DeviceState[]>;
+  getDevices(...session: [] | [sessionId: string]): Result<DeviceView[] | DeviceState[]> {
+    return this.#read<DeviceView[] | DeviceState[]>((engine) => (session.length === 0 ? engine.getAccountDevices() : engine.getDevices(session[0])));
+  }
+
+  /**
+   * Removes a device of the connected wallet, and with it all that it certified or approved. The relay cuts it at once and takes nothing
+   * of it any more; its key never returns. What it has stored it keeps. Resolves when the account says so; a device that was removed
+   * before is removed. Only an approved device may. This one may remove itself.
+   *
+   * Errors: `INVALID_ARGUMENT` (also without the option `domains`), `UNKNOWN_DEVICE`, `DEVICE_NOT_APPROVED`; it needs the relay, and is not
+   * queued: `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (then it may be done or not: `getDevices` tells), `SIGN_IN_REQUIRED`, `DEVICE_REMOVED`,
+   * `RELAY_KEY_CHANGED`, `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `ACCOUNT_MOVED` where others are quicker
+   * each time.
+   *
+   * @example
+   * ```ts
+   * const removed = await sdk.removeDevice(device.id);
+   * if (removed.error) alert(removed.error.userMessage);
+   * ```
+   */
+  removeDevice(deviceId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.removeDevice(deviceId));
+  }
+
+  /**
+   * Approves a device of the connected wallet that waits for it (`deviceRequest`): from then on it may approve and remove others too. The
+   * first device is approved by itself, and only an approved one may approve. One that is approved already stays so.
+   *
+   * Errors: as `removeDevice`, and `LIMIT_REACHED` at 20 changes a day.
+   */
+  approveDevice(deviceId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.approveDevice(deviceId));
   }
 
   /**

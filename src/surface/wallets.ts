@@ -39,6 +39,12 @@ export interface StandardWallet {
   readonly accounts: readonly object[];
 }
 
+/** What a wallet has signed, as it signed it. */
+export interface Signed {
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 /** A connected wallet. */
 export interface OpenWallet {
   /** The account that it was opened with. */
@@ -50,6 +56,12 @@ export interface OpenWallet {
    * Errors, rejected with: those of `openWallet` but INVALID_WALLET_ADDRESS; CRYPTO_ERROR of the local wallet.
    */
   signMessage?(message: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Signs this text of Sign-In With Solana, and compares its domain with the page. Absent where the wallet cannot.
+   *
+   * Errors, rejected with: as of `signMessage`.
+   */
+  signIn?(text: string): Promise<Signed>;
   /**
    * Calls the handler when the wallet has another account; with `null` when it has none any more: it was locked or disconnected, or
    * shows this page no account. Also when that was so before this call. Returns a function that ends it.
@@ -234,7 +246,8 @@ async function openProvider(provider: object, options: OpenOptions): Promise<Ope
   const address = addressFrom(key, options);
   if (hasKey && addressFrom(ownKey(), options) !== address) throw new SyncError('INVALID_WALLET_ADDRESS', 'the publicKey changes while it is read');
   const sign = method(provider, 'signMessage');
-  return opened(address, sign && ((message) => sign(message)), options, {
+  const signIn = method(provider, 'signIn');
+  return opened(address, { message: sign && ((message) => sign(message)), in: signIn }, options, {
     now: () => (hasKey ? ownKey() : address),
     listen: (tell) => listen(provider, { accountChanged: tell, connect: (key) => tell(ownKey() ?? key), disconnect: () => tell(null) }),
   });
@@ -280,7 +293,12 @@ async function openStandard(wallet: object | undefined, given: object | undefine
   const address = addressFrom(keyOf(account), options);
   if (get(account, 'address') !== address) throw new SyncError('INVALID_WALLET_ADDRESS', "the account's address is not that of its public key");
   const sign = listOf(account, 'features').includes('solana:signMessage') ? feature('solana:signMessage', 'signMessage') : undefined;
-  return opened(address, sign && (async (message) => get(await sign({ account, message }), '0')), options, {
+  const signIn = feature('solana:signIn', 'signIn');
+  const signs: Signs = {
+    message: sign && (async (message) => get(await sign({ account, message }), '0')),
+    in: signIn && (async (parts) => get(await signIn(parts), '0')),
+  };
+  return opened(address, signs, options, {
     // An account that was chosen stays, for as long as the wallet shares it.
     now: () => (!wallet || (given && listOf(wallet, 'accounts').some((one) => get(one, 'address') === address)) ? address : keyOf(first(wallet))),
     listen: (tell) => {
@@ -307,7 +325,28 @@ interface Source {
   listen(tell: (key: unknown) => void): () => void;
 }
 
-function opened(address: string, sign: ((message: Uint8Array) => unknown) | undefined, options: OpenOptions, source: Source): OpenWallet {
+/** What a wallet makes such a text of again. */
+function partsOf(text: string): object {
+  const [first = '', address, , statement, , ...fields] = text.split('\n');
+  const field = (label: string): string | undefined => fields.find((line) => line.startsWith(`${label}: `))?.slice(label.length + 2);
+  return {
+    domain: first.split(' ')[0],
+    address,
+    statement,
+    version: field('Version'),
+    issuedAt: field('Issued At'),
+    expirationTime: field('Expiration Time'),
+    resources: fields.filter((line) => line.startsWith('- ')).map((line) => line.slice(2)),
+  };
+}
+
+/** How a wallet signs. */
+interface Signs {
+  readonly message: ((message: Uint8Array) => unknown) | undefined;
+  readonly in: ((parts: object) => unknown) | undefined;
+}
+
+function opened(address: string, signs: Signs, options: OpenOptions, source: Source): OpenWallet {
   // What a handler was told last.
   let current: string | null = address;
   const wallet: OpenWallet = {
@@ -345,16 +384,22 @@ function opened(address: string, sign: ((message: Uint8Array) => unknown) | unde
       }
     },
   };
-  if (sign) {
-    wallet.signMessage = async (message) => {
-      try {
-        const { answer } = await ask(() => sign(message), { timeoutMs: options.timeoutMs });
-        const signature = bytesOf(answer) ?? bytesOf(get(answer, 'signature'));
-        if (signature?.length !== 64) throw new SyncError('WALLET_CONNECTION_FAILED', 'the wallet gave no signature of 64 bytes');
-        return signature;
-      } catch (thrown) {
-        throw errorOf(thrown);
-      }
+  const signed = async (call: () => unknown): Promise<{ readonly answer: unknown; readonly signature: Uint8Array }> => {
+    try {
+      const { answer } = await ask(call, { timeoutMs: options.timeoutMs });
+      const signature = bytesOf(answer) ?? bytesOf(get(answer, 'signature'));
+      if (signature?.length !== 64) throw new SyncError('WALLET_CONNECTION_FAILED', 'the wallet gave no signature of 64 bytes');
+      return { answer, signature };
+    } catch (thrown) {
+      throw errorOf(thrown);
+    }
+  };
+  const { message: sign, in: signIn } = signs;
+  if (sign) wallet.signMessage = async (message) => (await signed(() => sign(message))).signature;
+  if (signIn) {
+    wallet.signIn = async (text) => {
+      const { answer, signature } = await signed(() => signIn(partsOf(text)));
+      return { message: bytesOf(get(answer, 'signedMessage')) ?? new TextEncoder().encode(text), signature };
     };
   }
   return wallet;

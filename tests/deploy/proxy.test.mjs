@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { get } from 'node:https';
 import { after, before, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { startBrowser } from '../e2e/harness/browser.mjs';
 import { Device } from '../e2e/harness/device.mjs';
 import { converge } from '../e2e/harness/lists.mjs';
@@ -32,8 +33,9 @@ let browser;
 
 before(async () => {
   project = installRelay();
-  const options = ['chat', ...Object.keys(variants)].flatMap((name) => ['--allow-origin', `https://${name}.example.org`]);
-  relay = await startRelay({ www: null, program: programIn(project), options });
+  const origins = ['chat', ...Object.keys(variants)].flatMap((name) => ['--allow-origin', `https://${name}.example.org`]);
+  const options = ['--public-url', relayEndpoint, '--trusted-proxy', '127.0.0.1', ...origins];
+  relay = await startRelay({ www: null, program: programIn(project), auth: 'wallet', options });
   const pages = Object.entries(variants).map(([name, [from, to]]) => replaced(replaced(pageServer, 'server_name chat.', `server_name ${name}.`), from, to));
   const refused = replaced(pageServer, 'server_name chat.', 'server_name refused.');
   nginx = await startNginx(relay.port, [...pages, refused].join('\n'));
@@ -66,7 +68,7 @@ async function open(name) {
 /** Starts the SDK up to its local wallet; the code of the error that ends that, or null. */
 const start = (page) => page.evaluate(async (relayEndpoint) => {
   try {
-    globalThis.sdk = await globalThis.device.sync.initializeSDK({ relayEndpoint, retryDelayMs: 50 });
+    globalThis.sdk = await globalThis.device.sync.initializeSDK({ relayEndpoint, retryDelayMs: 50, domains: [location.host] });
   } catch (error) {
     return error.code;
   }
@@ -86,11 +88,12 @@ const ask = (page) => page.evaluate(async () => {
   return response.json();
 });
 
-test('devices sync through the proxy under the printed headers', { timeout: 120_000 }, async () => {
+test('devices sign in and sync through the proxy under the printed headers', { timeout: 120_000 }, async () => {
   const at = { url: 'https://chat.example.org/', endpoint: relayEndpoint };
   const [alice, bob] = [newWallet(), newWallet()];
-  const a = new Device({ browser: strict, relay: at, name: 'a', wallet: alice, peer: bob });
-  const b = new Device({ browser: strict, relay: at, name: 'b', wallet: bob, peer: alice });
+  const config = { domains: ['chat.example.org'] };
+  const a = new Device({ browser: strict, relay: at, name: 'a', wallet: alice, peer: bob, config });
+  const b = new Device({ browser: strict, relay: at, name: 'b', wallet: bob, peer: alice, config });
   await a.open();
   await b.open();
   assert.equal(await a.page.evaluate(() => isSecureContext), true);
@@ -168,4 +171,39 @@ test('the proxy passes on nothing but the path of the WebSocket', async () => {
   };
   assert.deepEqual([await status('/?solconnect-origin=null'), await status('/healthz')], [200, 404]);
   assert.equal((await fetch(`${relay.url}healthz`)).status, 200, 'inside it is there');
+});
+
+/** Opens a WebSocket through the proxy from an address of this machine; the status that it is refused with, or the socket. */
+function socketFrom(localAddress, headers = {}) {
+  const socket = new WebSocket(`wss://127.0.0.1:${nginx.port}/`, 'solconnect.sync.v1', {
+    localAddress, servername: 'relay.example.org', headers: { host: 'relay.example.org', ...headers }, rejectUnauthorized: false,
+  });
+  return new Promise((resolve, reject) => {
+    socket.on('open', () => resolve(socket));
+    socket.on('unexpected-response', (request, response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    socket.on('error', reject);
+  });
+}
+
+test('addresses behind the proxy have their own limits', { timeout: 60_000 }, async () => {
+  const sockets = [];
+  // Who has not signed in is sent away after five seconds: they come as fast as they can.
+  let refused;
+  while (refused === undefined && sockets.length < 1_000) {
+    const opened = await Promise.all(Array.from({ length: 32 }, () => socketFrom('127.0.0.2')));
+    sockets.push(...opened.filter((one) => one instanceof WebSocket));
+    refused = opened.find((one) => typeof one === 'number');
+  }
+  assert.equal(refused, 429);
+  assert.equal(sockets.length, 256);
+  // Neither header gives a client another address than the one that the proxy saw.
+  for (const headers of [{ 'x-forwarded-for': '203.0.113.7' }, { forwarded: 'for=203.0.113.7' }]) {
+    assert.equal(await socketFrom('127.0.0.2', headers), 429, JSON.stringify(headers));
+  }
+  const other = await socketFrom('127.0.0.3');
+  assert.ok(other instanceof WebSocket, 'another address is served');
+  for (const socket of [other, ...sockets]) socket.terminate();
 });

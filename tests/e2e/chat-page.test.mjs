@@ -78,7 +78,7 @@ class Person {
     return this.page.evaluate(async (texts) => {
       const { connect } = await import('/pkg/index.js');
       const profile = new URLSearchParams(location.search).get('profile');
-      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}` });
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host] });
       const [{ sessionId }] = sdk.getActiveSessions().data;
       const results = await Promise.all(texts.map((text) => sdk.sendMessage(sessionId, text)));
       return results.filter((result) => result.error).length;
@@ -608,6 +608,51 @@ test('a press that a change falls into does what it was meant for', { timeout: 6
   await alice.sees('Message 3', 'Read');
   await page.mouse.up();
   await page.getByText('Delete this message?').waitFor();
+});
+
+test('the devices of a person are listed, approved and removed', { timeout: 60_000 }, async (t) => {
+  for (const viewport of [desktop, phone]) {
+    const alice = await Person.open(t, viewport, 'chat.html', { standIn });
+    const { page } = alice;
+    assert.equal(await page.locator('#devices').isVisible(), false, 'where nobody signs in there is nothing to list');
+    const of = (id, more) => ({ id: `${id}`.repeat(22), isThisDevice: false, isApproved: true, addedAt: Date.UTC(2026, 5, id), ...more });
+    const show = (devices) => page.evaluate((devices) => globalThis.standIn.setDevices(devices), devices);
+    const own = of(1, { isThisDevice: true });
+    await show([own, of(2), of(3, { isApproved: false })]);
+    await page.locator('#devices').focus();
+    await page.keyboard.press('Enter');
+    assert.deepEqual(await barriersOf(page), []);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'devices-close', 'nothing is lost by a press too many');
+    await page.getByRole('button', { name: 'Approve: Device 333333' }).focus();
+    await page.keyboard.press('Enter');
+    await until('it is approved', async () => (await page.locator('#announcer').textContent()).includes('approved'));
+    await page.getByRole('button', { name: 'Remove: Device 222222' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByText('Remove Device 222222?').waitFor();
+    await page.keyboard.press('Enter');
+    assert.deepEqual(await callsOf(alice), [['approveDevice', '3'.repeat(22)]], 'it asks first, and no is the answer at hand');
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Remove: Device 222222');
+    await page.keyboard.press('Enter');
+    await page.locator('#ask-yes').click();
+    await until('it is removed', async () => (await page.evaluate(() => globalThis.standIn.calls)).length > 0);
+    assert.deepEqual(await callsOf(alice), [['removeDevice', '2'.repeat(22)]]);
+    await show([own, of(3)]);
+    assert.equal(await page.evaluate(() => document.activeElement.closest('dialog')?.id), 'devices-dialog', 'the focus stays in the list');
+    await page.getByRole('button', { name: 'Sign out all others' }).click();
+    await page.locator('#ask-yes').click();
+    await until('the wallet is asked', async () => (await page.evaluate(() => globalThis.standIn.calls)).length > 0);
+    assert.deepEqual(await callsOf(alice), [['signOutOtherDevices']]);
+    await show([{ ...own, isApproved: false }, of(3)]);
+    assert.equal(await page.getByRole('button', { name: 'Remove: Device 333333' }).count(), 0, 'only an approved device removes');
+    await page.locator('#devices-close').click();
+    await page.evaluate(() => globalThis.standIn.emit('signInNeeded', { error: { userMessage: 'This device was removed.' } }));
+    await page.getByText('This device was removed.').waitFor();
+    await page.locator('#sign-again').click();
+    await page.locator('#sign-again').waitFor({ state: 'hidden' });
+    assert.deepEqual(await callsOf(alice), [['signIn']]);
+    assert.deepEqual(alice.complaints, []);
+  }
 });
 
 test('ten thousand messages keep the page small, and a change touches its row only', { timeout: 60_000 }, async (t) => {

@@ -6,7 +6,7 @@ import { converge, texts } from './harness/lists.mjs';
 import { SeedClient } from './harness/seed-client.mjs';
 import { until } from './harness/wait.mjs';
 
-const stage = scene();
+const stage = scene({ auth: 'open' });
 
 /** A seed client in the session of `device`. */
 async function seedClient(t, device, deviceId) {

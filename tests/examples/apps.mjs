@@ -36,7 +36,7 @@ export class Example extends Project {
 
 /** Tells the story with an app in its dev server and as its production build. */
 export function tellItWith(name) {
-  const stage = scene({ www: null });
+  const stage = scene({ auth: 'open', www: null });
   const folder = mkdtempSync(join(tmpdir(), 'solconnect-packed-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
   let app;

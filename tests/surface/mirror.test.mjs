@@ -36,6 +36,12 @@ test('what a caller does to an answer changes no other answer', () => {
   assert.deepEqual(mirror.getInvitations().data, []);
 });
 
+test('an owner of an earlier version tells of no devices of the wallet', () => {
+  const devices = [{ id: 'a', isThisDevice: true, isApproved: true, addedAt: 5 }];
+  assert.deepEqual(new Mirror(state({ accountDevices: devices })).getAccountDevices().data, devices);
+  assert.deepEqual(new Mirror(state()).getAccountDevices().data, []);
+});
+
 test('errors are those of the engine', () => {
   const mirror = new Mirror(state());
   for (const getter of ['getDevices', 'getSyncStats']) {

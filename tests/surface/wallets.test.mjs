@@ -326,7 +326,42 @@ describe('signing', () => {
   test('a wallet that cannot sign says so by having no method', async () => {
     assert.equal((await open(accepted)).signMessage, undefined);
     assert.equal((await open({ ...accepted, signMessage: null })).signMessage, undefined);
+    assert.equal((await open(accepted)).signIn, undefined);
   });
+});
+
+describe('signing in', () => {
+  const parts = { domain: 'chat.example', address, statement: 'S', version: '1', issuedAt: 'I', expirationTime: 'E', resources: ['a:b'] };
+  const offer = `chat.example wants you to sign in with your Solana account:\n${address}\n\nS\n\nVersion: 1\nIssued At: I\nExpiration Time: E\nResources:\n- a:b`;
+
+  test('a provider is given the parts, and what it signed is taken as it signed it', async () => {
+    const signedMessage = new Uint8Array([1, 2, 3]);
+    const wallet = await open({ ...accepted, signIn: async (given) => (assert.deepEqual(given, parts), { address: key, signedMessage, signature }) });
+    assert.deepEqual(await wallet.signIn(offer), { message: signedMessage, signature });
+  });
+
+  test('a wallet that does not say what it signed has signed the text', async () => {
+    const wallet = await open({ ...accepted, signIn: async () => ({ signature }) });
+    assert.equal(new TextDecoder().decode((await wallet.signIn(offer)).message), offer);
+  });
+
+  test('a wallet of the Wallet Standard answers with a list', async () => {
+    const signedMessage = new Uint8Array([1, 2, 3]);
+    const signIn = async (...inputs) => inputs.map((given) => (assert.deepEqual(given, parts), { account: account(bytes), signedMessage, signature }));
+    class SigningIn extends Standard {
+      get features() {
+        return { ...super.features, 'solana:signIn': { version: '1.0.0', signIn } };
+      }
+    }
+    const wallet = await open(new SigningIn());
+    assert.deepEqual(await wallet.signIn(offer), { message: signedMessage, signature });
+  });
+
+  for (const [code, signIn] of Object.entries({ WALLET_REJECTED: throwing({ code: 4001 }), WALLET_TIMEOUT: never, WALLET_CONNECTION_FAILED: async () => ({}) })) {
+    test(`it fails with ${code}`, async () => {
+      await assert.rejects((await open({ ...accepted, signIn })).signIn(offer), coded(code));
+    });
+  }
 });
 
 /** The accounts that a wallet tells of, and how to end that. */

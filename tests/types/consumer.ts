@@ -4,7 +4,7 @@ import init, {
   unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, ErrorCategory, ErrorCode, InvitationView, LogRange, Message, MessageList, MessageStatus, Result,
+  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, DeviceView, ErrorCategory, ErrorCode, InvitationView, LogRange, Message, MessageList, MessageStatus, Result,
   SdkConfig, SdkError, SdkEvents, Session, SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport,
   VersionView, WalletInfo, WalletSource,
 } from 'solconnect-sync';
@@ -35,7 +35,7 @@ const provider: WalletSource = {
 const strategy: Strategy = 'manual';
 const config: SdkConfig = {
   relayEndpoint: 'ws://localhost:8080', databaseName: 'solconnect-sync', maxBatchSize: 100, syncIntervalMs: 5000, heartbeatIntervalMs: 30000,
-  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true,
+  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true, domains: ['localhost:8080'], relayKey: '4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM',
 };
 
 export async function useConnect(signal: AbortSignal): Promise<string> {
@@ -128,6 +128,14 @@ export async function useSdk(): Promise<void> {
   must(await sdk.unblockWallet(accepted.peer_wallet));
   const deviceId: string = must(sdk.getDeviceId());
   const devices: DeviceState[] = must(sdk.getDevices(session_id));
+  const own: DeviceView[] = must(sdk.getDevices());
+  for (const { id, isThisDevice, isApproved, addedAt } of own) {
+    if (isThisDevice) continue;
+    must(isApproved ? await sdk.removeDevice(id) : await sdk.approveDevice(id));
+    console.log(new Date(addedAt));
+  }
+  must(await sdk.signIn());
+  must(await sdk.signOutOtherDevices());
   const stats: SyncStats = must(sdk.getSyncStats(session_id));
   must(sdk.setOffline(true));
   must(await sdk.updateMessageStatus(receipt.messageId, 'read'));
@@ -170,6 +178,11 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onQueueChanged', onQueue);
   sdk.off('onQueueChanged', onQueue);
   sdk.on('onDeviceReplaced', (oldId: string, newId: string) => console.log(oldId, newId));
+  sdk.on('onDeviceAdded', ({ id }: DeviceView) => console.log(id));
+  sdk.on('onDeviceRequest', ({ id, isApproved }: DeviceView) => isApproved || void sdk.approveDevice(id));
+  sdk.on('onDeviceApproved', (deviceId: string) => console.log(deviceId));
+  sdk.on('onDeviceRemoved', (deviceId: string) => console.log(deviceId));
+  sdk.on('deviceAdded', ({ device }) => console.log(device.addedAt));
   sdk.on('onWarning', (error: SdkError) => console.log(error.userMessage));
 }
 
@@ -236,6 +249,8 @@ export async function wrong(sdk: SolConnectSDK): Promise<void> {
   sdk.on('onEverything', () => {});
   // @ts-expect-error: the first argument of this event is a text
   sdk.on('onSyncStarted', (sessionId: number) => console.log(sessionId));
+  // @ts-expect-error: the id of a device is a text
+  await sdk.removeDevice(7);
   // @ts-expect-error: no such status
   await sdk.updateMessageStatus('id', 'eaten');
   // @ts-expect-error: a transport needs isConnected

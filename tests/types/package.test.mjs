@@ -37,7 +37,7 @@ test('every binding is exported', () => {
 test('npm pack has wasm, types and licences and nothing else', (t) => {
   const files = packed.files.map(({ path }) => path).sort();
   const wanted = [
-    'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'docs/deploy.md', 'docs/errors.md', 'docs/events.md', 'docs/guide.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
+    'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'docs/deploy.md', 'docs/errors.md', 'docs/events.md', 'docs/guide.md', 'docs/security.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
     'pkg/inlined.d.ts', 'pkg/inlined.js', 'pkg/json/inlined.d.ts', 'pkg/json/inlined.js', 'pkg/json/solconnect_sync_json_bg.wasm',
     'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm', ...bindings.map((name) => `pkg/${name}.js`),
   ];

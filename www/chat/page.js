@@ -2,6 +2,7 @@
 
 import { count, icon, snippet, throttled } from '../dom.js';
 import { createComposer } from './composer.js';
+import { createDevices } from './devices.js';
 import { createInbox } from './inbox.js';
 import { createThread } from './thread.js';
 import { picture, short } from './words.js';
@@ -44,6 +45,7 @@ const composer = createComposer({
   sent: () => thread.toEnd(),
 });
 const inbox = createInbox({ open: choose, answer });
+const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), reset: () => sdk.signOutOtherDevices(), ask, act, say });
 
 // Starting.
 
@@ -55,7 +57,7 @@ async function start() {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await connect({ relayEndpoint, databaseName });
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
   } catch (error) {
     fail(error);
     return;
@@ -67,6 +69,13 @@ async function start() {
   sdk.on('warning', ({ error }) => notice(error.userMessage));
   sdk.on('walletChanged', showWallet);
   showWallet();
+  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
+  sdk.on('deviceRequest', () => notice('A new device of yours waits to be approved. If you do not know it, remove it: Devices.'));
+  sdk.on('signInNeeded', ({ error }) => {
+    $('sign-again').hidden = false;
+    if (error) notice(error.userMessage);
+  });
+  showDevices();
   // Also where another tab has switched it: all tabs are one device.
   sdk.on('connectionChanged', ({ state }) => {
     if (sdk.getCurrentWallet().data) $('offline').setAttribute('aria-checked', String(state === 'offline'));
@@ -104,6 +113,17 @@ function showWallet() {
   $('second').href = `${location.pathname}?${there}`;
   $('second').textContent = profile ? 'Open the first person in another window' : 'Open a second person in another window';
   $('second').classList.remove('waits');
+}
+
+function showDevices() {
+  devices.render(sdk.getDevices().data ?? []);
+}
+
+async function signAgain() {
+  $('sign-again').disabled = true;
+  const result = await act(sdk.signIn());
+  $('sign-again').disabled = false;
+  if (result.success) $('sign-again').hidden = true;
 }
 
 async function signOut(wipe) {
@@ -319,7 +339,12 @@ function ask(title, says, yes) {
       dialog.close();
     };
     $('ask-no').onclick = () => dialog.close();
-    dialog.addEventListener('close', () => resolve(answer), { once: true });
+    dialog.addEventListener('close', function closed() {
+      // That of the question before may come when this one is on the screen.
+      if (dialog.open) return;
+      dialog.removeEventListener('close', closed);
+      resolve(answer);
+    });
     dialog.showModal();
     $('ask-no').focus();
   });
@@ -392,6 +417,7 @@ $('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
 $('sign-out-yes').addEventListener('click', () => signOut(false));
 $('sign-out-wipe').addEventListener('click', () => signOut(true));
 $('sign-in').addEventListener('click', signIn);
+$('sign-again').addEventListener('click', signAgain);
 $('new').addEventListener('click', () => {
   $('new-address').value = '';
   $('new-error').textContent = '';

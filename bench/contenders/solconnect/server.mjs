@@ -10,7 +10,7 @@ import { digestOf, firstDigest } from '../../../tests/e2e/harness/digest.mjs';
 import { historyRecord } from '../../records.mjs';
 
 export async function start(folder) {
-  const relay = spawn(relayBinary(), ['--listen', '127.0.0.1:0', '--journal', join(folder, 'journal.db'), '--log', 'warn'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const relay = spawn(relayBinary(), ['--listen', '127.0.0.1:0', '--journal', join(folder, 'journal.db'), '--log', 'warn', '--auth', 'open'], { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => relay.kill('SIGKILL'));
   const port = await new Promise((resolve, reject) => {
     createInterface({ input: relay.stdout }).on('line', (line) => {

@@ -10,12 +10,13 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, start_of};
 use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, SEQUENCE_MAX};
-use crate::message::{Message, Stamp};
+use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;
 use crate::wire::{put_bytes, put_name, put_varint};
 
 /// Numbered fields that a reader may skip: for each a varint with its number and its bytes, behind a varint with their
-/// length. No version has one yet; whoever meets them keeps them and passes them on. In JSON they are in base64.
+/// length. One has a meaning yet, that of erased entries; whoever meets others keeps them and passes them on. In JSON they
+/// are in base64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extensions(Vec<u8>);
 
@@ -30,6 +31,9 @@ impl Extensions {
         self.0.is_empty()
     }
 }
+
+/// How the extensions of an entry begin whose content was erased: the field's number and its length. Its bytes are the digest.
+const ERASED: [u8; 2] = [1, 32];
 
 impl From<&[u8]> for Extensions {
     fn from(block: &[u8]) -> Self {
@@ -100,10 +104,30 @@ mod field {
 }
 
 impl Entry {
+    /// The same place without what was written there: a void that keeps its digest, so that the chains of its device and of the
+    /// log go on as they are. Only who holds the log can make one: nothing proves that its digest was the entry's.
+    pub fn erased(&self, digest: &Digest) -> Entry {
+        Entry {
+            message: Message { kind: Kind::VOID, session_id: self.message.session_id.clone(), ..Message::default() },
+            also: VectorClock::new(),
+            extensions: Extensions([&ERASED[..], digest].concat()),
+            ..self.clone()
+        }
+    }
+
+    /// The digest that an entry had before its content was erased.
+    pub fn erased_digest(&self) -> Option<Digest> {
+        let field = self.extensions.0.strip_prefix(&ERASED).filter(|_| self.message.kind == Kind::VOID)?;
+        field.try_into().ok()
+    }
+
     /// The digest of this entry, given that of the entry which its device wrote before it in this session, or
     /// [`first_digest`]. It covers all that the author fixed, in the canonical form of PROTOCOL.md, and so by the chain all
     /// that the device wrote before. Neither the order of a struct's fields nor JSON has a part in it.
     pub fn digest(&self, previous: &Digest) -> Digest {
+        if let Some(digest) = self.erased_digest() {
+            return digest;
+        }
         let message = &self.message;
         let start = start_of(&message.id, &message.session_id, &self.device_id, self.counter);
         let mut fields = 0;
@@ -252,4 +276,60 @@ pub fn next_log_hash(before: &Digest, digest: &Digest, server_timestamp: u64) ->
 /// The first characters of a digest in hex: enough to tell two apart in a message for people.
 pub fn short_hex(digest: &Digest) -> String {
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::log::Log;
+
+    fn entry(sequence_number: u64, device: &str, counter: u64, text: &str) -> Entry {
+        let message = Message {
+            id: format!("named-{sequence_number}"),
+            session_id: "s".into(),
+            sender_wallet: format!("wallet of {device}"),
+            ciphertext: text.into(),
+            ..Message::default()
+        };
+        Entry { message, device_id: device.into(), counter, sequence_number, server_timestamp: sequence_number, ..Entry::default() }
+    }
+
+    #[test]
+    fn a_log_with_erased_entries_has_the_same_hash_and_goes_on() {
+        let mut entries = vec![entry(1, "a", 1, "one"), entry(2, "b", 1, "two"), entry(3, "a", 2, "three"), entry(4, "b", 2, "four")];
+        let mut log = Log::new("s");
+        for entry in &entries {
+            log.take(entry).unwrap();
+        }
+        let mut walked = Log::new("s");
+        for entry in &mut entries {
+            walked.take(entry).unwrap();
+            if entry.device_id == "a" {
+                *entry = entry.erased(&walked.digest("s", "a"));
+                assert_eq!(entry.erased_digest(), Some(walked.digest("s", "a")));
+                assert!(entry.message.ciphertext.is_empty() && entry.message.sender_wallet.is_empty() && entry.message.id.is_empty());
+            }
+        }
+        // As it is stored and sent.
+        let read = Batch::of(&entries).unwrap().entries().unwrap();
+        assert_eq!(read, entries);
+        let mut again = Log::new("s");
+        read.iter().for_each(|entry| again.take(entry).unwrap());
+        assert_eq!(again, log);
+        assert_eq!(entry(5, "a", 3, "five").digest(&again.digest("s", "a")), entry(5, "a", 3, "five").digest(&log.digest("s", "a")));
+    }
+
+    #[test]
+    fn what_only_looks_erased_has_a_digest_of_its_own() {
+        let erased = entry(1, "a", 1, "one").erased(&[7; 32]);
+        assert_eq!(erased.digest(&[0; 32]), [7; 32]);
+        let said = Entry { message: Message { kind: Kind::MESSAGE, ..erased.message.clone() }, ..erased.clone() };
+        let longer = Entry { extensions: Extensions([erased.extensions.bytes(), &[2, 0]].concat()), ..erased.clone() };
+        let shorter = Entry { extensions: Extensions(erased.extensions.bytes()[..33].to_vec()), ..erased.clone() };
+        for other in [said, longer, shorter] {
+            assert_eq!(other.erased_digest(), None);
+            assert_ne!(other.digest(&[0; 32]), [7; 32]);
+        }
+    }
 }

@@ -44,8 +44,8 @@ impl ErrorCode {
     }
 }
 
-// Nothing raises NETWORK_TIMEOUT, MESSAGE_DELIVERY_FAILED, ENCRYPTION_FAILED, DECRYPTION_FAILED, INVALID_KEY,
-// KEY_DERIVATION_FAILED, INVALID_SIGNATURE and SESSION_EXPIRED. They are of the original protocol's list and stay for
+// Nothing raises NETWORK_TIMEOUT, MESSAGE_DELIVERY_FAILED, ENCRYPTION_FAILED, DECRYPTION_FAILED,
+// KEY_DERIVATION_FAILED and SESSION_EXPIRED. They are of the original protocol's list and stay for
 // applications that handle them. SDK_INITIALIZATION_FAILED is raised where the wasm is loaded (`src/index.ts`).
 codes! {
     /// The relay could not be reached.
@@ -150,6 +150,32 @@ codes! {
     AlreadyStored = "ALREADY_STORED", true;
     /// A frame's `type` is not known.
     UnknownFrame = "UNKNOWN_FRAME", false;
+    /// The signed text is no certificate of this protocol.
+    InvalidCertificate = "INVALID_CERTIFICATE", false;
+    /// A certificate or signature is another wallet's or device's.
+    WrongKey = "WRONG_KEY", false;
+    /// The certificate was signed for another application.
+    WrongDomain = "WRONG_DOMAIN", false;
+    /// The certificate was signed for something else.
+    WrongPurpose = "WRONG_PURPOSE", false;
+    /// The certificate may not be used at this time: the wallet must sign another one.
+    CertificateExpired = "CERTIFICATE_EXPIRED", false;
+    /// The account has changed meanwhile.
+    AccountMoved = "ACCOUNT_MOVED", true;
+    /// The device was removed from the account.
+    DeviceRemoved = "DEVICE_REMOVED", false;
+    /// The relay serves only who has signed in.
+    SignInRequired = "SIGN_IN_REQUIRED", true;
+    /// What was signed to sign in is over, or was used.
+    NonceExpired = "NONCE_EXPIRED", true;
+    /// What was signed to sign in is for another relay.
+    WrongRelay = "WRONG_RELAY", false;
+    /// The relay has another key than this device knows.
+    RelayKeyChanged = "RELAY_KEY_CHANGED", false;
+    /// The wallet has no such device.
+    UnknownDevice = "UNKNOWN_DEVICE", false;
+    /// Only an approved device may do this.
+    DeviceNotApproved = "DEVICE_NOT_APPROVED", false;
     /// Anything else.
     UnknownError = "UNKNOWN_ERROR", true;
 }

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use bodies::{
-    Chat, ConflictReport, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, ListedSession, Progress, ReadReceipt,
-    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncConflict, SyncHeartbeat, SyncPhase, SyncRequest,
-    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
+    Chat, ConflictReport, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Hello, ListedSession, Progress, ReadReceipt,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncConflict, SyncHeartbeat, SyncPhase,
+    SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 pub use seed::{SeedEntry, SeedResponse, SeedUpdate, Unsent};
 
@@ -185,6 +185,12 @@ frames! {
     WalletAnnounce(WalletAnnounce) = "wallet_announce",
     /// Sessions of the wallet in which the connection takes no part.
     SessionList(SessionList) = "session_list",
+    /// The relay says what is to be signed.
+    Hello(Hello) = "hello",
+    /// A device proves who it is.
+    SignIn(SignIn) = "sign_in",
+    /// The relay knows it.
+    SignedIn(SignedIn) = "signed_in",
 }
 
 impl Frame {
@@ -264,6 +270,7 @@ impl Frame {
                 let named = [("wallet", &announce.wallet), ("peerWallet", &announce.peer_wallet)];
                 named.into_iter().filter_map(|(field, name)| name.as_deref().map(|name| (field, name))).collect()
             }
+            Body::SignIn(said) => vec![("wallet", &said.wallet), ("relay", &said.relay)],
             Body::WalletAnnounce(said) => vec![("wallet", &said.wallet), ("after", said.after.as_deref().unwrap_or_default())],
             _ => Vec::new(),
         };

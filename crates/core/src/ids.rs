@@ -58,6 +58,11 @@ pub fn session_of(one: &str, other: &str) -> SessionId {
     let (first, second) = if one <= other { (one, other) } else { (other, one) };
     let digest =
         Sha256::new().chain_update(b"solconnect.session.v1\0").chain_update(first).chain_update(b"\0").chain_update(second).finalize();
+    uuid_from(&digest.into())
+}
+
+/// A version 8 UUID of a SHA-256.
+pub(crate) fn uuid_from(digest: &[u8; 32]) -> String {
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = 0x80 | (bytes[6] & 0x0f);

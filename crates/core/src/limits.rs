@@ -182,3 +182,80 @@ pub const CALLS_UNDER_WAY_MAX: usize = 64;
 /// Calls of a tab that wait, and calls of others at an owner. They are the application's own memory; what repeats itself
 /// without end must be told.
 pub const CALLS_WAITING_MAX: usize = 100_000;
+
+/// Domains of one application: its name, those of its tests and stages.
+pub const DOMAINS_MAX: usize = 8;
+
+/// The longest domain, in bytes: a host name has 253, and a port comes behind it.
+pub const DOMAIN_BYTES_MAX: usize = 253 + 6;
+
+/// The text of a certificate, in bytes: with the longest domain ours takes 850, and a wallet may add some. With all that it is
+/// sent in, it must fit a frame of somebody who is not signed in.
+pub const CERTIFICATE_BYTES_MAX: usize = 1_536;
+
+/// How long a certificate may wait to be entered in the account log: a device may be offline when its person signs.
+pub const OFFER_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// The longest wait that a certificate may ask for.
+pub const OFFER_MS_MAX: u64 = OFFER_MS + 24 * 60 * 60 * 1_000;
+
+/// How far a certificate's time may be ahead of the relay's: as far as wallets allow.
+pub const OFFER_AHEAD_MS_MAX: u64 = 10 * 60 * 1_000;
+
+/// Devices that a wallet has at once in an application.
+pub const ACCOUNT_DEVICES_MAX: usize = 32;
+
+/// Joins, approvals and successions of an account in a day. Each costs every device that follows it something. Removals are not
+/// counted: each takes something away that was added before, and nobody shall keep another from it.
+pub const ACCOUNT_CHANGES_MAX: usize = 20;
+
+/// Successors in the life of an account: half of the devices that its log may name, so that a device that makes copies of
+/// itself without end leaves room for those that the wallet certifies.
+pub const ACCOUNT_SUCCESSORS_MAX: usize = CLOCK_DEVICES_MAX / 2;
+
+/// The largest frame of somebody who has not signed in and must, in bytes: a `sign_in` in JSON with the largest certificate has
+/// less.
+pub const UNSIGNED_FRAME_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a connection may take to sign in where it must.
+pub const SIGN_IN_TIMEOUT_MS: u64 = 5_000;
+
+/// How long what a relay says to be signed may be signed.
+pub const NONCE_MS: u64 = 60_000;
+
+/// Devices of one account that wait to be signed in, while it is read from the journal or changed.
+pub const SIGN_INS_WAITING_MAX: usize = 64;
+
+/// How often one connection is told what to sign: once for its account to have moved, and some more for others that are quicker. A
+/// connection that never signs in must not stay for ever.
+pub const HELLOS_MAX: u64 = 8;
+
+/// Open connections of one wallet that have signed in: one of each device that it may have, and for each one that is lost and of
+/// which the relay has not heard yet.
+pub const WALLET_CONNECTIONS_MAX: usize = 2 * ACCOUNT_DEVICES_MAX;
+
+/// Sessions that all connections of a wallet together take part in: eight devices that keep as many as they may are more than
+/// people have open at once, and a hostile wallet takes some megabytes of the relay's memory with them.
+pub const WALLET_ATTACHMENTS_MAX: usize = 8 * SESSIONS_MAX;
+
+/// Sessions that one wallet begins, at once and in an hour. Each stands in the list of the wallet that it is with for ever: more
+/// than a person begins, and so few that a list of [`INVITATIONS_MAX`] takes a hostile wallet half a day.
+pub const WALLET_CONVERSATIONS_PER_HOUR: u64 = 100;
+
+/// Open connections from one address: those of an office or a dormitory behind one. With nothing of theirs taken they keep
+/// 64 MiB of the relay's memory at most.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 256;
+
+/// TCP connections from one address beside those: each that has asked for nothing yet is given up after 5 seconds. Who is at the
+/// limit must still be told so.
+pub const ADDRESS_REQUESTS_MAX: usize = 64;
+
+/// Sessions that all connections from one address together take part in: some 60 for each that it may have.
+pub const ADDRESS_ATTACHMENTS_MAX: usize = 16 * SESSIONS_MAX;
+
+/// Devices that are listed from one address, at once and in an hour. Wallets cost nothing to make, and each writes to the disk
+/// when its first device is listed.
+pub const ADDRESS_DEVICES_PER_HOUR: u64 = 200;
+
+/// Sessions that are begun from one address, at once and in an hour, by whatever wallets.
+pub const ADDRESS_CONVERSATIONS_PER_HOUR: u64 = 1_000;

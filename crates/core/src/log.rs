@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash, short_hex};
+use crate::ids::DeviceId;
 use crate::limits::{CLOCK_DEVICES_MAX, RECENT_ENTRIES_MAX};
 use crate::vector_clock::VectorClock;
+use crate::wire::{Field, Malformed, Record as _, Value, bytes_of, digest_of, put_block, record};
 
 /// Why entries do not follow what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +48,17 @@ impl std::fmt::Display for LogHead {
     }
 }
 
-pub(crate) fn to_hex<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+pub(crate) fn to_hex<S: Serializer, const COUNT: usize>(bytes: &[u8; COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&hex)
 }
 
-pub(crate) fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+pub(crate) fn from_hex<'de, D: Deserializer<'de>, const COUNT: usize>(deserializer: D) -> Result<[u8; COUNT], D::Error> {
     let text = String::deserialize(deserializer)?;
     let digit = |byte: u8| u8::try_from((byte as char).to_digit(16)?).ok();
     let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom("a hash is 64 hex digits"))
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom(format!("it must be {} hex digits", 2 * COUNT)))
 }
 
 /// The last entry of a device in a log.
@@ -70,6 +72,35 @@ pub struct DeviceHead {
     pub sequence: u64,
     /// Its digest, and so that of all that the device wrote.
     pub digest: Digest,
+}
+
+/// The heads of a log in a stored record.
+#[derive(Default)]
+pub(crate) struct StoredHeads(pub Vec<DeviceHead>);
+
+#[derive(Default)]
+struct StoredHead {
+    device_id: DeviceId,
+    counter: u64,
+    sequence: u64,
+    digest: Vec<u8>,
+}
+
+record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
+
+impl Field for StoredHeads {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        for DeviceHead { device_id, counter, sequence, digest } in &self.0 {
+            let head = StoredHead { device_id: (**device_id).to_owned(), counter: *counter, sequence: *sequence, digest: digest.to_vec() };
+            put_block(number, &head.encode(), out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
+        self.0.push(DeviceHead { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
+        Ok(())
+    }
 }
 
 /// A session's log up to its end. Cheap to clone: what is long is shared until it changes.

@@ -173,6 +173,8 @@ impl Kind {
     pub const DELETION: Kind = Kind(2);
     /// In the place of a message that was refused for good: the messages behind it go on.
     pub const VOID: Kind = Kind(4);
+    /// What a device says of the devices of its wallet, in an account log.
+    pub const ACCOUNT: Kind = Kind(5);
 
     /// Whether it is a version of another message.
     pub fn is_version(self) -> bool {

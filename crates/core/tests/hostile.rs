@@ -15,8 +15,8 @@ struct Two {
 impl Two {
     fn new() -> Two {
         let mut two = Two { relay: Relay::new() };
-        two.handle(Input::Opened { connection: 1, encoding: Encoding::Binary });
-        two.handle(Input::Opened { connection: 2, encoding: Encoding::Json });
+        two.handle(Input::Opened { connection: 1, encoding: Encoding::Binary, source: None });
+        two.handle(Input::Opened { connection: 2, encoding: Encoding::Json, source: None });
         let announce = json!({ "type": "device_announce", "sessionId": "s", "deviceId": "d", "protocolVersion": 1, "wallet": "w" });
         let frame = Frame::parse(&announce.to_string()).unwrap().to_bytes().unwrap();
         two.handle(Input::Received { connection: 1, payload: Payload::Binary(frame.into()) });

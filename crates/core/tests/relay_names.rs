@@ -134,7 +134,7 @@ fn other_content_under_a_name_that_is_given_is_refused() {
         say(&mut rooms, 3, "n", &[named("n", 1, "mine", "said"), again("n", 2, ("a", 2), "moved")]);
         if restarts {
             rooms = restarted(rooms);
-            rooms.feed(Input::Opened { connection: 3, encoding: Default::default() });
+            rooms.feed(Input::Opened { connection: 3, encoding: Default::default(), source: None });
         }
         for id in ["mine".to_owned(), id_of("a", 1), id_of("a", 2)] {
             rooms.say(3, &announce("n", WALLETS[0]));

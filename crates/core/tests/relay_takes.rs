@@ -587,3 +587,16 @@ fn a_seed_client_cannot_delete_what_v1_devices_wrote() {
     assert_eq!(rooms.log()[1].message.kind, Kind::MESSAGE, "and what is ours is not theirs to say");
     assert!(rooms.log()[1].extensions.is_empty());
 }
+
+#[test]
+fn only_the_relay_erases() {
+    let mut rooms = two();
+    rooms.say(1, &update("a", WALLETS[0], 1, "one"));
+    assert_eq!(rooms.hear_only(1, "sync_ack").len(), 1);
+    let written: Entry = serde_json::from_value(unsent("a", WALLETS[0], 2, "two", 0)).unwrap();
+    let erased = serde_json::to_value(written.erased(&[7; 32])).unwrap();
+    let last_digest = rooms::hex(&[7; 32]);
+    rooms.say(1, &v1("a", "sync_update", json!({ "messages": [erased], "lastDigest": last_digest })));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "INVALID_MESSAGE_FORMAT");
+    assert_eq!(rooms.texts(), ["one"]);
+}

@@ -7,9 +7,9 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ListedSession, Progress, ReadReceipt,
-    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse,
-    SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Hello, ListedSession, Progress, ReadReceipt,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
+    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::LogHead;
@@ -113,6 +113,9 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 }),
             },
         ),
+        ("hello", Frame { head: Head::default(), body: Body::Hello(hello()) }),
+        ("sign_in", Frame { head: Head { session_id: String::new(), ..head() }, body: Body::SignIn(sign_in()) }),
+        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { account: Some(LOG) }) }),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
             "sync_request",
@@ -186,6 +189,22 @@ fn frames() -> Vec<(&'static str, Frame)> {
             })),
         ),
     ]
+}
+
+fn hello() -> Hello {
+    Hello { nonce: [1; 16], relay_key: [2; 32], time: 1_700_000_000_000, sign_in_required: true, account: Some(LOG) }
+}
+
+fn sign_in() -> SignIn {
+    SignIn {
+        wallet: WALLET.into(),
+        domains: vec!["a.example".into(), "b.example:8080".into()],
+        key: [3; 32],
+        relay: "relay.example".into(),
+        nonce: [4; 16],
+        proof: [5; 64],
+        messages: Batch::of(&entries(0)[..1]).unwrap(),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -327,7 +346,8 @@ fn the_schema_of_the_protocol_reads_our_frames() {
     for (name, frame) in frames() {
         let read = schema::Frame::decode(frame.to_bytes().unwrap().as_slice()).unwrap();
         // A batch names its session itself; a frame of the connection has none.
-        let names_none = name.starts_with("sync_response") || ["wallet_announce", "session_list"].contains(&name);
+        let names_none =
+            name.starts_with("sync_response") || ["wallet_announce", "session_list", "hello", "sign_in", "signed_in"].contains(&name);
         assert_eq!(hex(&read.session_uuid), if names_none { String::new() } else { SESSION.replace('-', "") }, "{name}");
         match (name, read) {
             ("device_announce", schema::Frame { device_announce: Some(announce), device_id, timestamp, protocol_version, .. }) => {
@@ -348,6 +368,19 @@ fn the_schema_of_the_protocol_reads_our_frames() {
                 assert_eq!(named, (SESSION, WALLET, 9, true));
                 assert_eq!((list.next.as_str(), list.in_reply_to.as_str()), (SESSION, "1-1"));
             }
+            ("hello", schema::Frame { hello: Some(said), .. }) => {
+                assert_eq!((said.nonce, said.relay_key, said.time), (vec![1; 16], vec![2; 32], 1_700_000_000_000));
+                assert_eq!((said.sign_in_required, said.account.map(log)), (true, Some(LOG)));
+            }
+            ("sign_in", schema::Frame { sign_in: Some(said), .. }) => {
+                assert_eq!((said.wallet.as_str(), said.domains), (WALLET, sign_in().domains));
+                assert_eq!(
+                    (said.key, said.relay.as_str(), said.nonce, said.proof),
+                    (vec![3; 32], "relay.example", vec![4; 16], vec![5; 64])
+                );
+                assert_eq!(Batch::from_bytes(&said.batch), sign_in().messages);
+            }
+            ("signed_in", schema::Frame { signed_in: Some(said), .. }) => assert_eq!(said.account.map(log), Some(LOG)),
             ("device_list", schema::Frame { device_list: Some(list), .. }) => {
                 assert_eq!(list.wallets, [WALLET]);
                 assert_eq!(
@@ -436,6 +469,50 @@ mod schema {
         pub wallet_announce: Option<WalletAnnounce>,
         #[prost(message, tag = "28")]
         pub session_list: Option<SessionList>,
+        #[prost(message, tag = "29")]
+        pub hello: Option<Hello>,
+        #[prost(message, tag = "30")]
+        pub sign_in: Option<SignIn>,
+        #[prost(message, tag = "31")]
+        pub signed_in: Option<SignedIn>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct Hello {
+        #[prost(bytes, tag = "1")]
+        pub nonce: Vec<u8>,
+        #[prost(bytes, tag = "2")]
+        pub relay_key: Vec<u8>,
+        #[prost(uint64, tag = "3")]
+        pub time: u64,
+        #[prost(bool, tag = "4")]
+        pub sign_in_required: bool,
+        #[prost(message, tag = "5")]
+        pub account: Option<LogHead>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SignIn {
+        #[prost(string, tag = "1")]
+        pub wallet: String,
+        #[prost(string, repeated, tag = "2")]
+        pub domains: Vec<String>,
+        #[prost(bytes, tag = "3")]
+        pub key: Vec<u8>,
+        #[prost(string, tag = "4")]
+        pub relay: String,
+        #[prost(bytes, tag = "5")]
+        pub nonce: Vec<u8>,
+        #[prost(bytes, tag = "6")]
+        pub proof: Vec<u8>,
+        #[prost(bytes, tag = "7")]
+        pub batch: Vec<u8>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct SignedIn {
+        #[prost(message, tag = "1")]
+        pub account: Option<LogHead>,
     }
 
     #[derive(prost::Message)]

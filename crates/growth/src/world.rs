@@ -75,6 +75,8 @@ impl Store {
     fn write(&mut self, write: Write) -> u64 {
         let bytes = match &write {
             Write::Device(record) => record.to_bytes(),
+            // No device signs in here.
+            Write::Identity(record) => record.to_bytes(),
             Write::Session(record) => record.to_bytes(),
             Write::Heads(record) => record.to_bytes(),
             Write::Outbox(record) => record.to_bytes(),
@@ -109,7 +111,8 @@ impl Store {
                 let range = (session_id.clone(), first)..=(session_id, last);
                 self.outbox.retain(|key, _| !range.contains(key));
             }
-            Write::Log(_)
+            Write::Identity(_)
+            | Write::Log(_)
             | Write::JoinLog { .. }
             | Write::ClearLog { .. }
             | Write::Versions(_)
@@ -210,6 +213,8 @@ impl World {
         let Store { device, sessions, heads, outbox } = &self.devices[place].store;
         Snapshot {
             device: device.as_ref().map(|bytes| DeviceRecord::from_bytes(bytes).expect("it was written so")),
+            identity: None,
+            entropy: None,
             sessions: sessions.values().map(|bytes| SessionRecord::from_bytes(bytes).expect("it was written so")).collect(),
             heads: heads.values().map(|bytes| HeadsRecord::from_bytes(bytes).expect("it was written so")).collect(),
             outbox: outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("it was written so")).collect(),
@@ -349,7 +354,7 @@ impl World {
                     let connection = self.last_connection;
                     device.connection = Some((connection, generation));
                     self.places.insert(connection, place);
-                    self.queue.push_back(Happening::Relay(relay::Input::Opened { connection, encoding: Encoding::Binary }));
+                    self.queue.push_back(Happening::Relay(relay::Input::Opened { connection, encoding: Encoding::Binary, source: None }));
                     self.queue.push_back(Happening::Device(place, client::Input::Connected { generation }));
                 }
                 client::Action::Transmit { frame, .. } => {

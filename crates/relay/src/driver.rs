@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use solconnect_sync_core::frame::{Encoding, Payload};
-use solconnect_sync_core::relay::{Action, ConnectionId, Input, JournalQuestion, Reading, Relay};
+use solconnect_sync_core::relay::{Action, ConnectionId, Counts, Input, JournalQuestion, Reading, Relay, Source};
 use solconnect_sync_core::time::Now;
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -38,6 +38,8 @@ pub enum Event {
         connection: ConnectionId,
         /// How its frames are written.
         encoding: Encoding,
+        /// Where it comes from, where that counts.
+        source: Option<Source>,
         /// Its way out.
         outbox: Outbox,
     },
@@ -52,6 +54,8 @@ pub enum Event {
     },
     /// Something else happened on a socket that was opened. The last is [`Input::Closed`].
     Input(Input),
+    /// Somebody asks how the relay stands.
+    Counts(oneshot::Sender<Counts>),
 }
 
 /// The way to one socket.
@@ -150,9 +154,13 @@ impl Driver {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Opened { connection, encoding, outbox } => {
+            Event::Counts(answer) => {
+                // Who asked may have gone.
+                let _ = answer.send(self.relay.counts());
+            }
+            Event::Opened { connection, encoding, source, outbox } => {
                 self.sockets.insert(connection, Socket { outbox: Some(outbox), turn: None });
-                self.handle(Input::Opened { connection, encoding });
+                self.handle(Input::Opened { connection, encoding, source });
             }
             Event::Received { connection, payload, turn } => {
                 self.handle(Input::Received { connection, payload });
@@ -182,7 +190,7 @@ impl Driver {
             Event::Input(Input::Closed { connection }) => {
                 self.sockets.remove(&connection);
             }
-            Event::Received { .. } | Event::Input(_) => {}
+            Event::Received { .. } | Event::Input(_) | Event::Counts(_) => {}
         }
     }
 

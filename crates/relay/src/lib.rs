@@ -3,10 +3,14 @@
 //! A frame's way in: [`socket`] reads it, [`driver`] hands it to the machine, [`journal`] puts what the machine asks on
 //! the disk, and its answer lets the machine acknowledge. [`server`] accepts connections and serves the page.
 
+mod address;
 pub mod driver;
+pub mod erase;
 pub mod journal;
+pub mod key;
 mod linger;
 pub mod log;
+pub mod metrics;
 mod notes;
 pub mod options;
 mod origin;

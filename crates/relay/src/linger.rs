@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use crate::address::Entered;
+
 /// How long a peer may go on sending into a closed connection.
 const LINGER_MS_MAX: u64 = 2_000;
 
@@ -60,11 +62,13 @@ pub(crate) struct Linger {
     /// There until it is dropped.
     stream: Option<TcpStream>,
     pace: Pace,
+    /// It counts for its address as long as it is open.
+    _entered: Option<Entered>,
 }
 
 impl Linger {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Linger { stream: Some(stream), pace: Pace::new() }
+    pub(crate) fn new(stream: TcpStream, entered: Option<Entered>) -> Self {
+        Linger { stream: Some(stream), pace: Pace::new(), _entered: entered }
     }
 
     fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {

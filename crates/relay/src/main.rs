@@ -4,15 +4,22 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use ipnet::IpNet;
 use solconnect_relay::driver::{Driver, EVENTS_MAX, Event};
+use solconnect_relay::erase::{self, Erased};
 use solconnect_relay::journal::Journal;
+use solconnect_relay::key;
 use solconnect_relay::log::Log;
-use solconnect_relay::options;
+use solconnect_relay::metrics::{Metrics, Refused};
+use solconnect_relay::options::{self, Auth};
 use solconnect_relay::server::{self, ServerConfig};
-use solconnect_sync_core::relay::Relay;
+use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::relay::{Doorkeeper, Relay};
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,8 +29,11 @@ use tracing::level_filters::LevelFilter;
 /// The options. The help is written by hand in a file of its own: `npm run relay -- --help` prints that file before
 /// anything is built.
 #[derive(Parser)]
-#[command(version, override_help = include_str!("help.txt"))]
+#[command(version, override_help = include_str!("help.txt"), args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[arg(long, default_value = "127.0.0.1:8080", value_parser = options::listen_address)]
     listen: SocketAddr,
 
@@ -39,12 +49,45 @@ struct Options {
     #[arg(long, value_parser = options::origin)]
     allow_origin: Vec<String>,
 
+    #[arg(long, default_value = "wallet", value_enum)]
+    auth: Auth,
+
+    #[arg(long, value_parser = options::public_url)]
+    public_url: Option<String>,
+
     #[arg(long)]
     insecure_open: bool,
+
+    #[arg(long, value_parser = options::network)]
+    trusted_proxy: Vec<IpNet>,
+
+    #[arg(long, value_parser = options::listen_address)]
+    metrics: Option<SocketAddr>,
 
     #[arg(long, default_value = "info", value_parser = NonEmptyStringValueParser::new().try_map(|level| level.parse::<LevelFilter>()))]
     log: LevelFilter,
 }
+
+/// What is done instead of serving.
+#[derive(clap::Subcommand)]
+enum Command {
+    #[command(override_help = include_str!("help.txt"))]
+    Erase {
+        journal: PathBuf,
+
+        #[arg(long, value_parser = options::wallet)]
+        wallet: String,
+    },
+}
+
+/// What is said at a start with `--auth open`.
+const OPEN_MEANS: &str = "
+solconnect-relay: WARNING: --auth open: nobody has to sign in to this relay.
+solconnect-relay: Anybody who reaches it can say to be any wallet and any device, can see who writes to whom,
+solconnect-relay: and can read and write every session that was begun without signing in.
+solconnect-relay: It is for clients that cannot sign in, on this machine. For anything else say --auth wallet.
+
+";
 
 /// Why the program ends: a sentence for the operator, and its exit code.
 struct Failure {
@@ -74,7 +117,7 @@ fn main() -> ExitCode {
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(options)),
+        Ok(runtime) => runtime.block_on(run(options, log.clone())),
         Err(error) => Err(failure(format!("the runtime cannot be started: {error}"))),
     };
     let code = match result {
@@ -89,15 +132,11 @@ fn main() -> ExitCode {
     code
 }
 
-async fn run(options: Options) -> Result<(), Failure> {
-    if !options.listen.ip().is_loopback() && !options.insecure_open {
-        let message = format!(
-            "{} can be reached by other machines, and this relay has no sign-in: whoever reaches it can read and write every session \
-             whose id they know. Listen on 127.0.0.1, or say --insecure-open if that is what you want",
-            options.listen
-        );
-        return Err(Failure { code: 2, message });
+async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
+    if let Some(Command::Erase { journal, wallet }) = &options.command {
+        return erase(journal, wallet);
     }
+    check_auth(&options).map_err(|message| Failure { code: 2, message })?;
     for (option, folder) in [("--www", &options.www), ("--pkg", &options.pkg)] {
         if let Some(folder) = folder.as_deref().filter(|folder| !folder.is_dir()) {
             return Err(failure(format!("{option}: there is no folder {}", folder.display())));
@@ -114,20 +153,50 @@ async fn run(options: Options) -> Result<(), Failure> {
     let [Ok(terminate), Ok(interrupt)] = &mut signals else {
         return Err(failure("signals cannot be awaited here"));
     };
-    let listener = server::listen(options.listen).map_err(|error| failure(explain_listen(options.listen, &error)))?;
-    let address = listener.local_addr().map_err(|error| failure(explain_listen(options.listen, &error)))?;
+    let listener = server::listen(options.listen).map_err(|error| failure(explain_listen("--listen", options.listen, &error)))?;
+    let address = listener.local_addr().map_err(|error| failure(explain_listen("--listen", options.listen, &error)))?;
+    let metrics_listener = match options.metrics {
+        Some(address) => Some(server::listen(address).map_err(|error| failure(explain_listen("--metrics", address, &error)))?),
+        None => None,
+    };
     let (answers_in, answers) = mpsc::unbounded_channel();
     let journal = Journal::open(&options.journal, answers_in).map_err(failure)?;
     log_start(address, &options.journal, &journal);
+    if let Some(metrics) = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        info!("numbers for the operator are at http://{metrics}/metrics");
+    }
+    if options.auth == Auth::Open {
+        // Not by the log's level: whoever starts it so is told in any case.
+        let _ = log.write_all(OPEN_MEANS.as_bytes());
+    }
 
     let (events_in, events) = mpsc::channel(EVENTS_MAX);
     let (stop, stop_asked) = oneshot::channel();
     let trouble = journal.trouble();
-    let driver = Driver::new(Relay::new(), journal);
+    // Behind the journal, which says where it cannot be.
+    let key = key::relay_key(&options.journal).map_err(failure)?;
+    info!(key = wallet_address(&key.public()), "this relay's key, which clients may name (relayKey)");
+    let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
+    let is_required = options.auth == Auth::Wallet;
+    let keeper = Doorkeeper { key: key.public(), names, is_required, secret: key::random().map_err(failure)? };
+    let driver = Driver::new(Relay::with_sign_in(keeper), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
     let _ = writeln!(io::stdout(), "listening on http://{address}").and_then(|()| io::stdout().flush());
-    let config = ServerConfig { www: options.www, pkg: options.pkg, allow_origin: options.allow_origin };
+    let refused = Arc::new(Refused::default());
+    let config = ServerConfig {
+        www: options.www,
+        pkg: options.pkg,
+        allow_origin: options.allow_origin,
+        trusted_proxy: options.trusted_proxy,
+        refused: refused.clone(),
+    };
+    if let Some(metrics_listener) = metrics_listener {
+        let started_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let metrics = Metrics { events: events_in.clone(), trouble: trouble.clone(), refused, started_s };
+        // It ends with the program.
+        tokio::spawn(server::serve_metrics(metrics_listener, metrics, std::future::pending()));
+    }
     let stopped = stopped(terminate, interrupt, events_in.clone());
     server::serve(listener, config, events_in, trouble, stopped).await.map_err(|error| failure(error.to_string()))?;
 
@@ -137,6 +206,37 @@ async fn run(options: Options) -> Result<(), Failure> {
     tokio::task::spawn_blocking(|| journal.close()).await.map_err(|error| failure(format!("closing the journal failed: {error}")))?;
     info!("stopped");
     Ok(())
+}
+
+fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
+    let Erased { entries, accounts, sessions } = erase::erase(journal, wallet).map_err(failure)?;
+    // Nobody may be reading what is printed; it is erased all the same.
+    let _ = writeln!(
+        io::stdout(),
+        "erased: {entries} entries and what was known of the wallet in {sessions} sessions, {accounts} account logs. What others wrote is \
+         there as it was, and so are backups, and what devices have received"
+    );
+    Ok(())
+}
+
+/// Checks who is served against where that is.
+fn check_auth(options: &Options) -> Result<(), String> {
+    let Options { listen, auth, public_url, insecure_open, .. } = options;
+    match (auth, public_url) {
+        (Auth::Open, Some(name)) => Err(format!(
+            "--public-url says that others know this relay as {name}, and --auth open that nobody has to sign in: say --auth wallet, or leave the \
+             address out"
+        )),
+        (Auth::Open, None) if !listen.ip().is_loopback() && !insecure_open => Err(format!(
+            "{listen} can be reached by other machines, and nobody has to sign in: whoever reaches it can read and write every session \
+             whose id they know. Listen on 127.0.0.1, or say --insecure-open if that is what you want"
+        )),
+        (Auth::Wallet, None) if !listen.ip().is_loopback() => Err(format!(
+            "devices sign in to a relay by its name, and what they call the one that listens on {listen} is not known: name the address \
+             that they connect to with --public-url wss://..."
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn stopped(terminate: &mut Signal, interrupt: &mut Signal, events: mpsc::Sender<Event>) {
@@ -161,10 +261,10 @@ fn log_start(address: SocketAddr, path: &Path, journal: &Journal) {
     info!(version, %address, journal = %path.display(), sessions, entries, "started");
 }
 
-fn explain_listen(address: SocketAddr, error: &io::Error) -> String {
+fn explain_listen(option: &str, address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another port with --listen"),
-        _ => format!("cannot listen on {address} ({error}): choose another address or port with --listen"),
+        io::ErrorKind::AddrInUse => format!("{address} is in use: stop the program that has it, or choose another port with {option}"),
+        _ => format!("cannot listen on {address} ({error}): choose another address or port with {option}"),
     }
 }
 

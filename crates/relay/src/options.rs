@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::uri::Uri;
+use ipnet::IpNet;
 
 /// An address to listen on.
 ///
@@ -17,6 +18,62 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         IpAddr::V6(ip) => !ip.is_multicast(),
     };
     is_one.then_some(address).ok_or_else(|| "nobody can connect to a multicast or broadcast address".to_owned())
+}
+
+/// Who is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Auth {
+    /// Devices that have signed in.
+    Wallet,
+    /// Everybody.
+    Open,
+}
+
+/// The address of a wallet.
+///
+/// # Errors
+/// Says the right form.
+pub fn wallet(text: &str) -> Result<String, String> {
+    // That of a seed client may be any text.
+    if text.is_empty() { Err("it must be the address of a wallet".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Addresses of proxies that are believed: an address, or a network in CIDR form.
+///
+/// # Errors
+/// Says the right form.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "it must be an IP address or a network, such as 127.0.0.1, 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
+    if network.prefix_len() == 0 {
+        return Err("that is everybody, and so everybody could say any address: name the proxies".to_owned());
+    }
+    Ok(network)
+}
+
+/// The name that devices know a relay by, given the address that they connect to: the host, and the port where it is not the
+/// scheme's own.
+///
+/// # Errors
+/// Says the right form.
+pub fn public_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "it must be the address that devices connect to, such as wss://relay.example.org";
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    let scheme = match &*scheme.to_ascii_lowercase() {
+        "wss" | "https" => "https",
+        "ws" | "http" => "http",
+        _ => return Err(FORM.to_owned()),
+    };
+    let origin = origin(&format!("{scheme}://{rest}")).map_err(|_| FORM)?;
+    let name = origin.split_once("://").map(|(_, name)| name.to_owned());
+    name.ok_or_else(|| FORM.to_owned())
+}
+
+/// What devices of this machine may call a relay that listens here.
+pub fn loopback_names(port: u16) -> Vec<String> {
+    ["localhost", "127.0.0.1", "[::1]"].map(|host| if port == 80 { host.to_owned() } else { format!("{host}:{port}") }).to_vec()
 }
 
 /// An origin, written as browsers write it in `Origin`: in lower case, without the scheme's own port, without a path.
@@ -121,6 +178,42 @@ mod tests {
         ] {
             let error = origin(given).unwrap_err();
             assert!(error.contains(why) && error.contains("https://chat.example.org"), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_names_host_and_port() {
+        for (given, name) in [
+            ("wss://relay.example.org", "relay.example.org"),
+            ("WSS://Relay.Example.ORG/", "relay.example.org"),
+            ("wss://relay.example.org:443", "relay.example.org"),
+            ("https://relay.example.org:8443", "relay.example.org:8443"),
+            ("ws://192.0.2.1:80", "192.0.2.1"),
+            ("ws://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+        ] {
+            assert_eq!(public_url(given).as_deref(), Ok(name), "{given}");
+        }
+        for given in
+            ["", "relay.example.org", "ftp://relay.example.org", "wss://relay.example.org/path", "wss://user@relay.example.org", "wss://"]
+        {
+            assert!(public_url(given).unwrap_err().contains("wss://relay.example.org"), "{given}");
+        }
+        assert_eq!(loopback_names(8080), ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);
+        assert_eq!(loopback_names(80)[0], "localhost");
+    }
+
+    #[test]
+    fn a_network_of_proxies_is_an_address_or_cidr() {
+        for (given, network) in
+            [("127.0.0.1", "127.0.0.1/32"), ("10.1.2.3/8", "10.1.2.3/8"), ("::1", "::1/128"), ("2001:db8::/32", "2001:db8::/32")]
+        {
+            assert_eq!(super::network(given).map(|network| network.to_string()).as_deref(), Ok(network));
+        }
+        for given in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "proxy.example/8"] {
+            assert!(super::network(given).unwrap_err().contains("10.0.0.0/8"), "{given}");
+        }
+        for given in ["0.0.0.0/0", "::/0"] {
+            assert!(super::network(given).unwrap_err().contains("everybody"), "{given}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,16 +18,21 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
+use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Encoding, PROTOCOL_VERSION};
-use solconnect_sync_core::limits::FRAME_BYTES_MAX;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use solconnect_sync_core::limits::{ADDRESS_CONNECTIONS_MAX, ADDRESS_REQUESTS_MAX, FRAME_BYTES_MAX};
+use solconnect_sync_core::relay::Source;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
+use crate::address::{Client, Connections, Entered, Proxies, is_forwarded};
 use crate::driver::Event;
 use crate::linger::Linger;
+use crate::metrics::{Metrics, Refused};
 use crate::origin::{OriginRule, content_security_policy, origin_asked_about};
 use crate::pages::Pages;
 use crate::refusals::{Refusals, Shown};
@@ -67,6 +72,10 @@ pub struct ServerConfig {
     pub pkg: Option<PathBuf>,
     /// Origins of pages that may connect, beside those of this machine.
     pub allow_origin: Vec<String>,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxy: Vec<IpNet>,
+    /// Counts what is refused before the machine hears of it.
+    pub refused: Arc<Refused>,
 }
 
 #[derive(Clone)]
@@ -75,8 +84,59 @@ struct Context {
     last_connection: Arc<AtomicU64>,
     rule: Arc<OriginRule>,
     refusals: Arc<Refusals>,
+    door: Arc<Door>,
+    refused: Arc<Refused>,
     page: Option<Pages>,
     port: u16,
+}
+
+/// Whom connections come from, and how many there are of each.
+#[derive(Default)]
+struct Door {
+    proxies: Proxies,
+    /// TCP connections, by their peers.
+    streams: Connections,
+    /// WebSockets, by whom they come from.
+    sockets: Connections,
+    refusals: Refusals,
+    /// It was said that a proxy is not believed.
+    told_of_proxy: AtomicBool,
+}
+
+impl Door {
+    /// A TCP connection comes in; an error where its address has as many as it may have. Those that proxies pass on are
+    /// counted when it is known whose they are.
+    fn stream(&self, peer: IpAddr) -> Result<Option<Entered>, ()> {
+        let peer = peer.to_canonical();
+        if peer.is_loopback() || self.proxies.has(peer) {
+            return Ok(None);
+        }
+        let Some(source) = Client::At(peer).source() else { return Ok(None) };
+        self.streams.enter(source, ADDRESS_CONNECTIONS_MAX + ADDRESS_REQUESTS_MAX).map(Some).ok_or(())
+    }
+
+    /// A WebSocket is asked for: where it comes from, and what counts it.
+    fn socket(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(Option<Source>, Option<Entered>), ()> {
+        let client = self.proxies.client(peer.ip(), headers);
+        if client == Client::Local && is_forwarded(headers) && !self.told_of_proxy.swap(true, Ordering::Relaxed) {
+            warn!(
+                peer = %peer.ip(),
+                "a proxy on this machine says whose connections it passes on, and is not believed: all of them are served without limits \
+                 by address. To have their addresses counted, give the relay --trusted-proxy with this peer"
+            );
+        }
+        let Some(source) = client.source() else { return Ok((None, None)) };
+        match self.sockets.enter(source, ADDRESS_CONNECTIONS_MAX) {
+            Some(entered) => Ok((Some(source), Some(entered))),
+            None => {
+                match self.refusals.count(Instant::now()) {
+                    Some(unlogged) => warn!(unlogged, "an address has as many connections as it may have (429)"),
+                    None => debug!(?client, "an address has as many connections as it may have (429)"),
+                }
+                Err(())
+            }
+        }
+    }
 }
 
 /// Who is at the other end.
@@ -111,7 +171,28 @@ pub async fn serve(
     trouble: watch::Receiver<Option<String>>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let router = router(listener.local_addr()?, config, events, trouble);
+    let door = Arc::new(Door { proxies: Proxies(config.trusted_proxy.clone()), ..Door::default() });
+    let refused = config.refused.clone();
+    let router = router(listener.local_addr()?, config, door.clone(), events, trouble);
+    accept(listener, router, |peer| door.stream(peer).inspect_err(|()| refused.count(&refused.streams)), stop).await;
+    Ok(())
+}
+
+/// Serves the numbers of a relay until `stop` resolves.
+pub async fn serve_metrics(listener: TcpListener, metrics: Metrics, stop: impl Future<Output = ()>) {
+    let trouble = metrics.trouble.clone();
+    let router =
+        Router::new().route("/metrics", get(move || metrics.clone().answer())).route("/healthz", get(move || health(trouble.clone())));
+    accept(listener, router, |_| Ok(None), stop).await;
+}
+
+/// Accepts connections that `enters` lets in, until `stop` resolves, and then lets running requests end.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    enters: impl Fn(IpAddr) -> Result<Option<Entered>, ()>,
+    stop: impl Future<Output = ()>,
+) {
     let (stopping, requests) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
@@ -120,8 +201,13 @@ pub async fn serve(
             () = &mut stop => break,
         };
         match accepted {
+            // Who has too many is told nothing: that would cost more than the next attempt does.
             Ok((stream, peer)) => {
-                tokio::spawn(answer_requests(stream, peer, router.clone(), requests.clone()));
+                if let Ok(entered) = enters(peer.ip()) {
+                    // Frames are small and awaited. Where this fails the socket is gone, and the first read says so.
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(answer_requests(Linger::new(stream, entered), peer, router.clone(), requests.clone()));
+                }
             }
             Err(error) => {
                 error!("a connection could not be accepted: {error}");
@@ -133,20 +219,17 @@ pub async fn serve(
     let _ = stopping.send(());
     // Those that take longer end with the process.
     let _ = timeout(Duration::from_millis(REQUESTS_TIMEOUT_MS), stopping.closed()).await;
-    Ok(())
 }
 
 /// Answers the requests of one TCP connection, until one makes it a WebSocket or the relay stops.
-async fn answer_requests(stream: TcpStream, peer: SocketAddr, router: Router, mut stopping: watch::Receiver<()>) {
-    // Frames are small and awaited. Where this fails the socket is gone, and the first read says so.
-    let _ = stream.set_nodelay(true);
+async fn answer_requests(stream: Linger, peer: SocketAddr, router: Router, mut stopping: watch::Receiver<()>) {
     let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Linger::new(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = select! {
@@ -161,13 +244,21 @@ async fn answer_requests(stream: TcpStream, peer: SocketAddr, router: Router, mu
     }
 }
 
-fn router(address: SocketAddr, config: ServerConfig, events: mpsc::Sender<Event>, trouble: watch::Receiver<Option<String>>) -> Router {
+fn router(
+    address: SocketAddr,
+    config: ServerConfig,
+    door: Arc<Door>,
+    events: mpsc::Sender<Event>,
+    trouble: watch::Receiver<Option<String>>,
+) -> Router {
     let page = config.www.map(Pages::new);
     let context = Context {
         events,
         last_connection: Arc::default(),
         rule: Arc::new(OriginRule { listed: config.allow_origin, loopback_only: address.ip().is_loopback() }),
         refusals: Arc::default(),
+        door,
+        refused: config.refused,
         page: page.clone(),
         port: address.port(),
     };
@@ -213,6 +304,7 @@ async fn root(
     if let Some(origin) = origin
         && !origin.to_str().is_ok_and(|origin| context.rule.allows(origin, host(request.headers())))
     {
+        context.refused.count(&context.refused.origins);
         match context.refusals.count(Instant::now()) {
             Some(unlogged) => warn!(
                 origin = %Shown(origin),
@@ -227,6 +319,11 @@ async fn root(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
+    let Ok((source, entered)) = context.door.socket(peer, request.headers()) else {
+        context.refused.count(&context.refused.sockets);
+        let text = format!("{}: an address has at most {ADDRESS_CONNECTIONS_MAX} connections here\n", ErrorCode::RelayBusy.as_str());
+        return (StatusCode::TOO_MANY_REQUESTS, text).into_response();
+    };
     let connection = context.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
     upgrade
         .max_message_size(FRAME_BYTES_MAX)
@@ -237,7 +334,10 @@ async fn root(
         .max_write_buffer_size(2 * (WRITE_BUFFER_BYTES + FRAME_BYTES_MAX))
         // A client that offers none of them is taken too, and speaks JSON.
         .protocols([Encoding::Binary.subprotocol(), Encoding::Json.subprotocol()])
-        .on_upgrade(move |socket| socket::run(socket, connection, peer, context.events))
+        .on_upgrade(async move |socket| {
+            socket::run(socket, connection, peer, source, context.events).await;
+            drop(entered);
+        })
 }
 
 /// Tells a page what its browser does not: that this is a relay, and whether the page's origin may connect. Any page may read it.
@@ -270,4 +370,24 @@ async fn add_headers(State(context): State<Context>, request: Request, next: Nex
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_only_so_many_tcp_connections() {
+        let door = Door { proxies: Proxies(vec!["10.0.0.0/8".parse().unwrap()]), ..Door::default() };
+        let most = ADDRESS_CONNECTIONS_MAX + ADDRESS_REQUESTS_MAX;
+        let stream = |address: &str| door.stream(address.parse().unwrap());
+        let held: Vec<_> = (0..most).map(|_| stream("192.0.2.1").unwrap()).collect();
+        assert!(stream("192.0.2.1").is_err() && stream("::ffff:192.0.2.1").is_err());
+        assert!(stream("192.0.2.2").is_ok_and(|entered| entered.is_some()), "others are not hurt");
+        for uncounted in ["127.0.0.1", "::1", "10.1.2.3"] {
+            assert!((0..=most).all(|_| stream(uncounted).is_ok_and(|entered| entered.is_none())), "{uncounted}");
+        }
+        drop(held);
+        assert!(stream("192.0.2.1").is_ok());
+    }
 }

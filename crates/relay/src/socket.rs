@@ -12,7 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, SILENCE_MS_MAX};
-use solconnect_sync_core::relay::{ConnectionId, Input};
+use solconnect_sync_core::relay::{ConnectionId, Input, Source};
 use tokio::select;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
@@ -46,12 +46,18 @@ enum End {
 }
 
 /// Runs a connection until it is closed. Tells the driver of its beginning, its frames and its end.
-pub(crate) async fn run(socket: WebSocket, connection: ConnectionId, peer: SocketAddr, events: mpsc::Sender<Event>) {
+pub(crate) async fn run(
+    socket: WebSocket,
+    connection: ConnectionId,
+    peer: SocketAddr,
+    source: Option<Source>,
+    events: mpsc::Sender<Event>,
+) {
     let asked_binary = socket.protocol().is_some_and(|protocol| protocol == Encoding::Binary.subprotocol());
     let encoding = if asked_binary { Encoding::Binary } else { Encoding::Json };
     let (frames, outgoing) = mpsc::unbounded_channel();
     let (close, mut close_asked) = oneshot::channel();
-    if events.send(Event::Opened { connection, encoding, outbox: Outbox { frames, close } }).await.is_err() {
+    if events.send(Event::Opened { connection, encoding, source, outbox: Outbox { frames, close } }).await.is_err() {
         return;
     }
     debug!(connection, %peer, "opened");

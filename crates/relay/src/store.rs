@@ -17,7 +17,7 @@ use solconnect_sync_core::watermark::Watermark;
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -64,6 +64,7 @@ CREATE TABLE members (
     wallet  TEXT    NOT NULL,
     peer    TEXT    NOT NULL,
     joined  INTEGER NOT NULL,
+    closed  INTEGER NOT NULL,
     PRIMARY KEY (session, wallet)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
@@ -145,6 +146,13 @@ pub(crate) fn count(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     connection.query_row("SELECT count(*), coalesce(sum(head), 0) FROM sessions", [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// Every session, by its number and its id.
+pub(crate) fn sessions(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut statement = connection.prepare_cached("SELECT id, session_id FROM sessions ORDER BY id")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
 /// Everything of a session but its entries.
 pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSession, Reason> {
     let Some((id, head)) = find_session(connection, session_id).map_err(reason)? else {
@@ -198,9 +206,10 @@ fn watermarks(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Wat
 }
 
 fn members(connection: &Connection, session: i64) -> rusqlite::Result<Vec<MemberRow>> {
-    let mut statement = connection.prepare_cached("SELECT wallet, peer, joined FROM members WHERE session = ?1")?;
-    let rows =
-        statement.query_map([session], |row| Ok(MemberRow { wallet: row.get(0)?, peer_wallet: row.get(1)?, joined: row.get(2)? }))?;
+    let mut statement = connection.prepare_cached("SELECT wallet, peer, joined, closed FROM members WHERE session = ?1")?;
+    let rows = statement.query_map([session], |row| {
+        Ok(MemberRow { wallet: row.get(0)?, peer_wallet: row.get(1)?, joined: row.get(2)?, closed: row.get(3)? })
+    })?;
     rows.collect()
 }
 
@@ -210,6 +219,7 @@ pub(crate) fn sessions_of(
     wallet: &str,
     after: Option<&str>,
     count_max: usize,
+    with_closed: bool,
 ) -> Result<Vec<ListedSession>, Reason> {
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
     let select = || -> rusqlite::Result<Vec<ListedSession>> {
@@ -224,9 +234,9 @@ pub(crate) fn sessions_of(
         }
         let mut statement = connection.prepare_cached(
             "SELECT session_id, peer, head, joined FROM members JOIN sessions ON id = session
-             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) ORDER BY joined DESC, session DESC LIMIT ?4",
+             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND closed <= ?5 ORDER BY joined DESC, session DESC LIMIT ?4",
         )?;
-        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit], |row| {
+        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, with_closed], |row| {
             Ok(ListedSession { session_id: row.get(0)?, peer_wallet: row.get(1)?, latest_sequence: row.get(2)?, joined: row.get(3)? })
         })?;
         rows.collect()
@@ -236,11 +246,11 @@ pub(crate) fn sessions_of(
 
 fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterator<Item = &'a MemberRow>) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO members (session, wallet, peer, joined) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (session, wallet) DO UPDATE SET joined = max(joined, excluded.joined)",
+        "INSERT INTO members (session, wallet, peer, joined, closed) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (session, wallet) DO UPDATE SET joined = max(joined, excluded.joined), closed = max(closed, excluded.closed)",
     )?;
-    for MemberRow { wallet, peer_wallet, joined } in members {
-        statement.execute(params![session, wallet, peer_wallet, joined])?;
+    for MemberRow { wallet, peer_wallet, joined, closed } in members {
+        statement.execute(params![session, wallet, peer_wallet, joined, closed])?;
     }
     Ok(())
 }

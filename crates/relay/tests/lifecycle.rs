@@ -95,9 +95,12 @@ async fn a_signal_stops_the_relay_in_order() {
 #[tokio::test]
 async fn addresses_that_others_reach_are_refused_unless_asked_for() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let (code, words) = refusal(&["--auth", "open", "--listen", address]).await;
+        assert_eq!(code, 2, "{words}");
+        assert!(words.contains("--insecure-open") && words.contains("nobody has to sign in"), "{words}");
         let (code, words) = refusal(&["--listen", address]).await;
         assert_eq!(code, 2, "{words}");
-        assert!(words.contains("--insecure-open") && words.contains("no sign-in"), "{words}");
+        assert!(words.contains("--public-url wss://"), "who signs in has to know what it is called: {words}");
     }
     let relay = RelayProcess::start_with(&["--listen", "0.0.0.0:0", "--insecure-open"]).await;
     relay.device(SESSION, "device-a").await;
@@ -118,7 +121,15 @@ async fn a_relay_that_cannot_start_says_why() {
     }
     for (options, code, words) in [
         (vec!["--listen", address.as_str(), "--journal", journal], 1, "another port with --listen"),
-        (vec!["--listen", "192.0.2.1:0", "--insecure-open", "--journal", journal], 1, "another address or port with --listen"),
+        (
+            vec!["--auth", "open", "--listen", "192.0.2.1:0", "--insecure-open", "--journal", journal],
+            1,
+            "another address or port with --listen",
+        ),
+        (vec!["--listen", "127.0.0.1:0", "--metrics", address.as_str(), "--journal", journal], 1, "another port with --metrics"),
+        (vec!["--metrics", "localhost"], 2, "127.0.0.1:8080"),
+        (vec!["--trusted-proxy", "proxy.example"], 2, "10.0.0.0/8"),
+        (vec!["--trusted-proxy", "0.0.0.0/0"], 2, "everybody"),
         (
             vec!["--listen", "127.0.0.1:0", "--journal", in_use.to_str().unwrap()],
             1,

@@ -180,6 +180,8 @@ pub(crate) struct ConnectionView {
     pub honest: bool,
     /// Messages that the relay has received and not answered; a hostile member sends several under one name.
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
+    /// The account log that it says it is of, and whether the relay has answered that it is.
+    pub account: Option<(SessionId, bool)>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
 }
@@ -269,11 +271,17 @@ pub enum Mark {
     Copied,
     /// It could not be made anew, and the application was told of messages that nobody keeps.
     ToldLost,
+    /// Where devices sign in: a device was approved by another.
+    Approved,
+    /// A device was removed, and heard of it.
+    Removed,
+    /// A device took a key that its old one named.
+    Succeeded,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 16] = [
+    pub const ALL: [Mark; 19] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -290,7 +298,15 @@ impl Mark {
         Mark::MadeAnewByAnother,
         Mark::Copied,
         Mark::ToldLost,
+        Mark::Approved,
+        Mark::Removed,
+        Mark::Succeeded,
     ];
+
+    /// Whether it only comes up where devices sign in.
+    pub fn needs_sign_in(self) -> bool {
+        matches!(self, Mark::Approved | Mark::Removed | Mark::Succeeded)
+    }
 
     /// For people.
     pub fn label(self) -> &'static str {
@@ -311,6 +327,9 @@ impl Mark {
             Mark::MadeAnewByAnother => "databases that were deleted and made anew by a tab that had been asleep",
             Mark::Copied => "databases that were gone and begun with the second copy of their outbox",
             Mark::ToldLost => "losses of messages that were told",
+            Mark::Approved => "devices that were approved by another",
+            Mark::Removed => "devices that were removed and heard of it",
+            Mark::Succeeded => "devices that were certified by their old keys",
         }
     }
 }

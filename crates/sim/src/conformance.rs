@@ -36,6 +36,7 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
     sessions_do_not_touch_each_other(&mut ask);
     drop(ask);
     a_wallets_sessions_are_listed_those_it_took_part_in_first(open);
+    a_closed_session_stays_closed_and_is_told_to_members(open);
     what_was_stored_and_noted_is_there_after_a_restart(open);
     what_was_answered_survives_a_kill(open, crash);
     a_torn_tail_takes_its_whole_write_and_no_other(open, crash);
@@ -73,13 +74,19 @@ fn append_for(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>, members: 
 
 /// Both wallets of a session; the first has taken part.
 fn members(wallet: &str, peer_wallet: &str) -> Vec<MemberRow> {
-    let row = |wallet: &str, peer_wallet: &str, joined| MemberRow { wallet: wallet.into(), peer_wallet: peer_wallet.into(), joined };
+    let row = |wallet: &str, peer_wallet: &str, joined| MemberRow {
+        wallet: wallet.into(),
+        peer_wallet: peer_wallet.into(),
+        joined,
+        closed: false,
+    };
     vec![row(wallet, peer_wallet, true), row(peer_wallet, wallet, false)]
 }
 
 /// The sessions of a wallet, with what is told of each: the other wallet, the end of the log, whether it has taken part.
 fn sessions_of(ask: &mut Ask, wallet: &str, after: Option<&str>, count_max: usize) -> Vec<(String, String, u64, bool)> {
-    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after: after.map(str::to_owned), count_max }) {
+    let after = after.map(str::to_owned);
+    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after, count_max, with_closed: true }) {
         Some(JournalAnswer::Sessions(sessions)) => {
             sessions.into_iter().map(|found| (found.session_id, found.peer_wallet, found.latest_sequence, found.joined)).collect()
         }
@@ -271,6 +278,32 @@ fn a_wallets_sessions_are_listed_those_it_took_part_in_first(open: &dyn Fn() -> 
     assert_eq!(sessions_of(&mut ask, "nobody", None, 9), []);
     drop(ask);
     assert_eq!(sessions_of(&mut open(), "ann", None, 9), all, "after a restart");
+}
+
+fn a_closed_session_stays_closed_and_is_told_to_members(open: &dyn Fn() -> Ask) {
+    let closed = |closed| members("joe", "kim").into_iter().map(|row| MemberRow { closed, ..row }).collect::<Vec<_>>();
+    let told = |ask: &mut Ask, with_closed| {
+        let question = JournalQuestion::Sessions { wallet: "joe".to_owned(), after: None, count_max: 9, with_closed };
+        let Some(JournalAnswer::Sessions(sessions)) = ask(question) else { panic!() };
+        sessions.len()
+    };
+    let mut ask = open();
+    assert_eq!(append_for(&mut ask, "closed-1", vec![entry(1, "d", None)], closed(true)), JournalAnswer::Appended);
+    assert_eq!(append_for(&mut ask, "closed-2", vec![entry(1, "d", None)], closed(false)), JournalAnswer::Appended);
+    assert_eq!((told(&mut ask, false), told(&mut ask, true)), (1, 2));
+    let note = |session: &str, members| JournalQuestion::Note {
+        session_id: session.to_owned(),
+        devices: Vec::new(),
+        watermarks: Vec::new(),
+        members,
+    };
+    assert_eq!(ask(note("closed-2", closed(true))), None);
+    drop(ask);
+    let mut ask = open();
+    assert_eq!((told(&mut ask, false), told(&mut ask, true)), (0, 2), "after a restart");
+    for session in ["closed-1", "closed-2"] {
+        assert_eq!(load(&mut ask, session).members, closed(true));
+    }
 }
 
 fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {

@@ -22,11 +22,14 @@ use crate::lines::{brief, describe, writes};
 use crate::list::{Lists, Update};
 use crate::network::{ConnectionId, Parcel, Peer, Side};
 use crate::page::{About, Body, Shared};
+use crate::signers::SignIn;
 use crate::world::{Happening, PageId, ProfileId, TabId, WALL_MS, World};
 
 /// Every so many milliseconds the timers of a hidden tab run.
 const SLOW_TIMER_MS: u64 = 60_000;
 
+/// How long a person waits before the wallet is asked again.
+const SIGN_AGAIN_MS: u64 = 1_000;
 /// How long what is stored waits for its copy.
 const COPY_WAIT_MS: u64 = 20;
 
@@ -195,7 +198,8 @@ impl World {
         if is_new {
             snapshot.spare = spare.values().cloned().collect();
         }
-        let client = Client::new(config.clone(), snapshot, seed);
+        snapshot.entropy = self.sign_in.entropy(&mut self.ctx.random);
+        let client = Client::new(self.sign_in.config(config.clone()), snapshot, seed);
         if !is_new {
             // It may be behind, or of another life.
             spare.clear();
@@ -239,6 +243,7 @@ impl World {
         }
         self.feed(id, Input::Observe { observed: true });
         self.engine_call(id, |request| Input::ConnectWallet { request, wallet: wallet.into() });
+        self.sign(id);
         for peer in peers {
             self.engine_call(id, |request| Input::OpenSession { request, peer_wallet: peer.into() });
         }
@@ -466,7 +471,7 @@ impl World {
         self.feed(tab, input);
     }
 
-    fn tab_now(&self, tab: &Tab) -> Now {
+    pub(crate) fn tab_now(&self, tab: &Tab) -> Now {
         let now_ms = self.ctx.agenda.now_ms();
         let wall_ms = (WALL_MS + now_ms).saturating_add_signed(self.profiles[tab.profile].skew_ms);
         Now { monotonic_ms: tab.origin_ms + now_ms, wall_ms }
@@ -615,6 +620,10 @@ impl World {
         let (profile, page, run) = (tab.profile, tab.page, tab.runs.remove(&request));
         self.ctx.line(|| format!("tab {id} answers {request}: {result:?}"));
         self.checker.replied(id, request, &result, &self.profiles[profile].disk);
+        if result.is_err() && self.sign_in != SignIn::Never {
+            // It may be that what the wallet signed was not stored: the person tries again.
+            self.ctx.agenda.after(SIGN_AGAIN_MS, Happening::Sign(id));
+        }
         if let Some((from, call)) = run {
             // Nothing of it has happened, and another owner may do it.
             let is_undone = matches!(&result, Err(error) if error.code == ErrorCode::ProfileInUse);
@@ -678,6 +687,11 @@ impl World {
         }
         self.ctx.line(|| format!("tab {id} tells {event:?}"));
         self.checker.told(id, event, &self.profiles[profile].disk);
+        if let Event::SignInNeeded { .. } = event {
+            // The person takes a moment.
+            let wait_ms = self.ctx.random.u64(100..2_000);
+            self.ctx.agenda.after(wait_ms, Happening::Sign(id));
+        }
     }
 
     fn connect(&mut self, id: TabId, generation: u64) {
@@ -853,6 +867,9 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::Sync { request, .. }
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
+        | Input::Certify { request, .. }
+        | Input::RemoveDevice { request, .. }
+        | Input::ApproveDevice { request, .. }
         | Input::Import { request, .. } => Some(request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }

@@ -6,6 +6,7 @@ use solconnect_sync_core::client::{ConnectionState, Input, MessageStatus, Messag
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
+use solconnect_sync_core::identity::is_account_id;
 use solconnect_sync_core::ids::{MessageId, SessionId, session_of};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Kind;
@@ -15,6 +16,7 @@ use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
 use crate::page::{AppCall, Terms};
+use crate::signers::account_end;
 use crate::world::{PageId, ProfileId, TabId};
 
 impl TabView {
@@ -267,6 +269,9 @@ impl Checker {
             | Input::DeclineSession { request, .. }
             | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
+            | Input::Certify { request, .. }
+            | Input::RemoveDevice { request, .. }
+            | Input::ApproveDevice { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };
@@ -539,7 +544,9 @@ impl Checker {
         };
         let is_owner = disk.owner() == tab;
         let stored = disk.state().records.sessions.get(id);
-        let cursor = stored.map_or(0, |record| record.log.end());
+        let account = disk.state().records.identity.as_ref().filter(|_| is_account_id(id));
+        let account = account.map_or(0, |identity| account_end(&identity.account));
+        let cursor = stored.map_or(account, |record| record.log.end());
         self.require_where(7, is_owner && !what.is_empty(), said <= cursor, || {
             format!("tab {tab} {what} {said} of {id}, it has stored {cursor}")
         });
@@ -560,7 +567,7 @@ impl Checker {
                 let marked = stored.map_or(0, |record| record.read_mark.sequence_number);
                 self.require_where(21, is_owner, read <= marked, || format!("tab {tab} has read {read} of {id}, it has stored {marked}"));
             }
-            Body::SyncUpdate(update) => {
+            Body::SyncUpdate(update) if !is_account_id(id) => {
                 let entries = reading.entries.as_deref().unwrap_or_default();
                 let last = entries.last().map_or(0, |entry| entry.counter);
                 let under_way = view.under_way.entry(id.clone()).or_default();

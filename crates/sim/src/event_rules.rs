@@ -94,6 +94,8 @@ impl Checker {
             }
             Event::SessionInvited { session_id, .. } => self.told_invitation(tab, session_id, disk),
             Event::StorageLost { lost } => self.told_lost(tab, lost),
+            Event::DeviceApproved { .. } => self.mark(Mark::Approved),
+            Event::SignInNeeded { error: Some(error) } if error.code == ErrorCode::DeviceRemoved => self.mark(Mark::Removed),
             Event::QueueChanged { queued_message_count } => {
                 view.told_queue = *queued_message_count;
                 let mut pending = self.profiles[view.profile].pending.difference(&self.cancelled);

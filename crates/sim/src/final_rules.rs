@@ -43,13 +43,13 @@ impl World {
                 }
             }
         }
-        self.checker.unanswered().map(|call| (30, call))
+        self.devices_unsettled().or_else(|| self.checker.unanswered().map(|call| (30, call)))
     }
 
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [23, 25, 26, 27, 30, 31, 32] {
+        for invariant in [16, 23, 25, 26, 27, 30, 31, 32] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
@@ -86,11 +86,12 @@ impl World {
             };
             let sessions = before.state().records.sessions.iter();
             let others: Vec<(&String, &SessionRecord)> = sessions.filter(|(id, session)| is_other(id, session)).collect();
+            let account_is_other = self.account_is_other(index);
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
             let kept = others.iter().all(|(id, _)| before.state().entries(id) == state.entries(id));
             // A session that has ended takes no part, and hears nothing of the relay's log.
             let heard: Vec<&String> = others.iter().filter(|(_, session)| session.open).map(|(id, _)| *id).collect();
-            let some = !heard.is_empty();
+            let some = !heard.is_empty() || account_is_other;
             self.checker.require(19, told == some, || match some {
                 true => format!("the relay has another log than profile {index}, which does not say so: {heard:?}"),
                 false => format!("profile {index} says that the relay was set back, and the relay has all that it has"),

@@ -27,6 +27,7 @@
 //! - `device`: the machines of those that own: killed between any two actions, given up with a commit under way, frozen, with timers once a minute; wall clocks
 //!   that jump by years; databases that are deleted, or claimed by another tab, while calls are under way and before others
 //!   are made.
+//! - `signers`: wallets that sign, where the world is one in which devices sign in.
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
@@ -65,6 +66,7 @@ pub mod relay_disk;
 pub mod relay_node;
 pub mod relay_rules;
 pub mod scenario;
+pub mod signers;
 pub mod store_rules;
 pub mod trace;
 pub mod world;

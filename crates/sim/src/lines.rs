@@ -27,6 +27,7 @@ pub fn brief(input: &Input) -> String {
 pub fn writes(commit: &Commit) -> String {
     let name = |write: &Write| match write {
         Write::Device(record) => format!("device {}", record.device_id),
+        Write::Identity(record) => format!("identity {record:?}"),
         Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.log.end(), record.counter),
         Write::Heads(record) => format!("heads of {}", record.session_id),
         Write::Outbox(record) => format!("outbox {} +{}", record.first(), record.entries.len()),

@@ -284,6 +284,8 @@ impl World {
                 | Input::AutoSync { .. }
                 | Input::ConnectWallet { .. }
                 | Input::DisconnectWallet { .. }
+                | Input::RemoveDevice { .. }
+                | Input::ApproveDevice { .. }
                 | Input::Import { .. }
         );
         let made_ms = is_keyed.then_some(self.ctx.agenda.now_ms());

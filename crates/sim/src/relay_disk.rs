@@ -111,8 +111,9 @@ impl Rows {
 
     fn put_member(&mut self, row: MemberRow, undo: &mut Undo) {
         let wallet = row.wallet.clone();
-        let joined = row.joined || self.members.get(&wallet).is_some_and(|known| known.joined);
-        undo.members.push((wallet.clone(), self.members.insert(wallet, MemberRow { joined, ..row })));
+        let known = self.members.get(&wallet).cloned().unwrap_or_default();
+        let row = MemberRow { joined: row.joined || known.joined, closed: row.closed || known.closed, ..row };
+        undo.members.push((wallet.clone(), self.members.insert(wallet, row)));
     }
 }
 
@@ -142,9 +143,10 @@ impl Journal {
                 Ok(()) => JournalAnswer::Appended,
                 Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
             },
-            JournalQuestion::Sessions { wallet, after, count_max } => {
+            JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
                 let mut found: Vec<(&SessionId, &Rows, &MemberRow)> =
                     self.sessions.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(wallet)?))).collect();
+                found.retain(|(.., member)| *with_closed || !member.closed);
                 found.sort_by_key(|(_, rows, member)| Reverse((member.joined, rows.number)));
                 let place = |after: &SessionId| found.iter().position(|(id, ..)| *id == after).map_or(found.len(), |place| place + 1);
                 let start = after.as_ref().map_or(0, place);

@@ -73,7 +73,7 @@ impl World {
             return;
         }
         self.relay.life += 1;
-        self.relay.machine = Some(Relay::new());
+        self.relay.machine = Some(self.sign_in.relay(&mut self.ctx.random));
         self.checker.recovered(&self.relay.journal);
         self.ctx.line(|| "the relay starts".into());
     }
@@ -172,7 +172,7 @@ impl World {
         }
         let now = self.relay_now();
         match &input {
-            Input::Opened { connection, encoding } => {
+            Input::Opened { connection, encoding, .. } => {
                 let honest = self.network.link(*connection).is_some_and(|link| matches!(link.peer, Peer::Tab(..)));
                 self.checker.relay_opened(*connection, *encoding, honest);
             }

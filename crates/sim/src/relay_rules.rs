@@ -5,6 +5,7 @@ use std::rc::Rc;
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
+use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement, is_account_id};
 use solconnect_sync_core::ids::{SessionId, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
@@ -35,6 +36,9 @@ impl Checker {
     }
 
     fn log_goes_on(&mut self, session_id: &str, entry: Entry, stored: &StoredEntry) {
+        if let Ok(Statement { claim: Claim::Succeed(_), .. }) = Statement::of(&entry) {
+            self.mark(Mark::Succeeded);
+        }
         let log = self.ledger.log(session_id);
         let (device, counter, sequence) = (entry.device_id.clone(), entry.counter, entry.sequence_number);
         let follows = sequence == log.head() + 1 && sequence == stored.sequence;
@@ -204,7 +208,11 @@ impl Checker {
             // Of the connection, whatever session it names.
             view.wallets.insert(said.wallet.clone());
         }
-        if session_id.is_empty() {
+        if let Body::SignIn(said) = &frame.body {
+            let domains = DomainSet::new(said.domains.clone());
+            view.account = domains.and_then(|domains| Owner::new(&said.wallet, domains)).ok().map(|owner| (owner.account_id, false));
+        }
+        if session_id.is_empty() || is_account_id(&session_id) {
             // Nothing of it is held, and its refusal names no session either.
             return;
         }
@@ -273,6 +281,20 @@ impl Checker {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };
         let session_id = &reading.frame.head.session_id;
+        if let Body::SignedIn(_) = &reading.frame.body {
+            let account = self.connections.get_mut(&connection).and_then(|view| view.account.as_mut());
+            account.into_iter().for_each(|(_, is_in)| *is_in = true);
+        }
+        if is_account_id(session_id) {
+            let account = self.connections.get(&connection).and_then(|view| view.account.as_ref());
+            let is_own = account.is_some_and(|(account_id, is_in)| *is_in && account_id == session_id);
+            self.require(16, is_own, || format!("connection {connection} is told of {session_id}, and is of no device of it"));
+            if let (Body::SyncResponse(response), Some(entries)) = (&reading.frame.body, &reading.entries) {
+                self.served(connection, session_id, entries, response.latest_sequence);
+                self.names_log(session_id, response.log);
+            }
+            return;
+        }
         self.told_after_announcement(connection, session_id, &reading.frame.body);
         match &reading.frame.body {
             Body::SessionList(list) => self.listed(connection, list),

@@ -17,6 +17,7 @@ use crate::ledger::text_of;
 use crate::network::Peer;
 use crate::relay_disk::Rows;
 use crate::relay_node::jump_ms;
+use crate::signers::{SIGNERS, SignIn};
 use crate::world::{Happening, PageId, ProfileId, Step, TabId, World};
 
 /// Three wallets, who talk pairwise.
@@ -36,6 +37,8 @@ const PROFILES_MAX: usize = 8;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// Whether devices signed in.
+    pub sign_in: SignIn,
     /// The hash of its whole trace.
     pub hash: u64,
     /// How many things happened.
@@ -58,8 +61,15 @@ pub struct Outcome {
 
 /// Runs a seed; so many of the last lines of its trace are kept.
 pub fn run(seed: u64, lines_max: usize) -> Outcome {
+    run_signing(seed, lines_max, SignIn::Never)
+}
+
+/// The same in a world in which devices sign in.
+pub fn run_signing(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
+    let mut world = World::new(seed, lines_max);
+    world.sign_in = sign_in;
     let mut scenario = Scenario {
-        world: World::new(seed, lines_max),
+        world,
         operations: 0,
         pace_ms: 0,
         stormy: false,
@@ -74,6 +84,7 @@ pub fn run(seed: u64, lines_max: usize) -> Outcome {
     let Scenario { world, operations, .. } = scenario;
     Outcome {
         seed,
+        sign_in,
         hash: world.ctx.trace.hash(),
         steps: world.ctx.trace.steps(),
         operations,
@@ -196,10 +207,14 @@ impl Scenario {
             frames_in_json: random.bool(),
             ..ClientConfig::default()
         };
+        let wallets: [&'static str; 3] = match self.world.sign_in {
+            SignIn::Never => WALLETS,
+            SignIn::Open | SignIn::Required => std::array::from_fn(|place| &*SIGNERS[place]),
+        };
         for index in 0..devices {
-            let wallet = index % WALLETS.len();
-            let peers = (0..WALLETS.len()).filter(|other| *other != wallet).map(|other| WALLETS[other]).collect();
-            let profile = self.world.add_profile(WALLETS[wallet], peers, config.clone());
+            let wallet = index % wallets.len();
+            let peers = (0..wallets.len()).filter(|other| *other != wallet).map(|other| wallets[other]).collect();
+            let profile = self.world.add_profile(wallets[wallet], peers, config.clone());
             self.world.profiles[profile].shy = self.world.ctx.random.u8(0..3) == 0;
         }
         // In some seeds every profile has several tabs from the beginning.
@@ -213,7 +228,7 @@ impl Scenario {
         self.fickle = self.world.ctx.random.u8(0..8) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
         if self.world.ctx.random.u8(0..10) < 4 {
-            self.world.add_hostile(WALLETS[0]);
+            self.world.add_hostile(wallets[0]);
         }
         self.world.start_relay();
         self.world.ctx.agenda.after(0, Happening::Operation);
@@ -252,6 +267,9 @@ impl Scenario {
         self.fail(profile, page);
         page.into_iter().for_each(|page| self.world.look_at_page(page));
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
+        if self.world.sign_in != SignIn::Never && self.world.ctx.random.u8(0..30) == 0 {
+            return self.world.manage_devices(profile, page);
+        }
         let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
         let shy = self.world.profiles[profile].shy;

@@ -14,6 +14,7 @@ use crate::hostile::Hostile;
 use crate::network::{ConnectionId, Network, Parcel, Peer, Side};
 use crate::page::{About, Body, Letter, Page};
 use crate::relay_node::RelayNode;
+use crate::signers::SignIn;
 use crate::trace::Trace;
 
 /// Names one life of a profile's machine: from a tab's claim of the database to its end.
@@ -57,6 +58,8 @@ pub enum Happening {
     Tab(TabId, client::Input),
     /// The disk gets to a tab's commit.
     Commit(TabId, Commit),
+    /// A person signs with the wallet of a tab.
+    Sign(TabId),
     /// A tab copies what it has stored of its outbox.
     Copy(TabId),
     /// A tab's timer.
@@ -128,6 +131,8 @@ pub struct World {
     pub tabs: BTreeMap<TabId, Tab>,
     /// The relay.
     pub relay: RelayNode,
+    /// Whether devices sign in.
+    pub sign_in: SignIn,
     /// The hostile members.
     pub hostiles: Vec<Hostile>,
     /// The checker, which judges what is seen.
@@ -138,6 +143,8 @@ pub struct World {
     pub(crate) frozen_pages_hear: bool,
     steps_at_once: u64,
     pub(crate) last_request: u64,
+    /// How often somebody asked for a device to be approved or removed.
+    pub(crate) device_changes: u8,
 }
 
 impl World {
@@ -154,6 +161,7 @@ impl World {
             pages: BTreeMap::new(),
             tabs: BTreeMap::new(),
             relay: RelayNode::default(),
+            sign_in: SignIn::Never,
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,
@@ -161,6 +169,7 @@ impl World {
             frozen_pages_hear,
             steps_at_once: 0,
             last_request: 0,
+            device_changes: 0,
         }
     }
 
@@ -186,6 +195,7 @@ impl World {
             Happening::Claim(page, start, above) => self.claim(page, start, above),
             Happening::Tab(tab, input) => self.feed(tab, input),
             Happening::Commit(tab, commit) => self.store(tab, commit),
+            Happening::Sign(tab) => self.sign(tab),
             Happening::Copy(tab) => self.copy_outbox(tab),
             Happening::TabTimer(tab) => self.tab_timer(tab),
             Happening::Thaw(page) => self.thaw(page),
@@ -217,7 +227,7 @@ impl World {
         }
         if side == Side::Relay {
             let input = match parcel {
-                Parcel::Opened => relay::Input::Opened { connection, encoding },
+                Parcel::Opened => relay::Input::Opened { connection, encoding, source: None },
                 Parcel::Frame(payload) => {
                     let same = |other: Peer| matches!((other, peer), (Peer::Tab(a, _), Peer::Tab(b, _)) if self.profile_of(a) == self.profile_of(b));
                     if self.network.has_newer(connection, same) {

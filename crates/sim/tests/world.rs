@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use solconnect_sim::scenario::run;
+use solconnect_sim::scenario::{run, run_signing};
+use solconnect_sim::signers::SignIn;
 
 #[test]
 fn a_trace_depends_on_its_seed_alone() {
@@ -42,4 +43,12 @@ fn every_canary_edit_matches_the_core_exactly_once() {
         }
     }
     assert!(misplaced.is_empty(), "{}", misplaced.join("\n"));
+}
+
+#[test]
+fn devices_that_sign_in_keep_every_promise() {
+    for (seed, sign_in) in (0..6).zip([SignIn::Required, SignIn::Open].into_iter().cycle()) {
+        let outcome = run_signing(seed, 0, sign_in);
+        assert_eq!(outcome.violation.map(|violation| violation.text), None, "seed {seed} {sign_in:?}");
+    }
 }

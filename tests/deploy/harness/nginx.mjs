@@ -39,7 +39,7 @@ export async function startNginx(relayPort, moreServers = '') {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${join(folder, kind)};`);
   // Only root may change to another user, and does where nothing else is said: to one who cannot read this folder.
   const user = process.getuid() === 0 ? 'user root;' : '';
-  const main = `${user} daemon off; pid ${join(folder, 'pid')}; error_log stderr notice; events {}`;
+  const main = `${user} daemon off; pid ${join(folder, 'pid')}; error_log stderr notice; events { worker_connections 2048; }`;
   writeFileSync(join(folder, 'nginx.conf'), `${main}\nhttp {\naccess_log off;\n${temporary.join('\n')}\n${servers}\n}\n`);
   const child = spawn(findNginx(), ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'pipe'] });
   const kill = () => child.kill('SIGTERM');

@@ -20,7 +20,7 @@ export class Device {
   sessionId = null;
 
   /** `endpoint` and `config` go to the SDK; `relay` serves the page. Without a `peer` it starts no session. `joins`: it is one more tab of a device. */
-  constructor({ browser, relay, name, wallet, peer, config = {}, offline = false, joins = false, openDeadlineMs = 15_000 }) {
+  constructor({ browser, relay, name, wallet, peer, config = {}, offline = false, joins = false, answer, openDeadlineMs = 15_000 }) {
     this.name = name;
     this.browser = browser;
     this.relay = relay;
@@ -28,6 +28,7 @@ export class Device {
     this.peer = peer;
     this.offline = offline;
     this.joins = joins;
+    this.answer = answer;
     this.openDeadlineMs = openDeadlineMs;
     this.config = { relayEndpoint: relay.endpoint, databaseName: name, retryDelayMs: 50, ...config };
   }
@@ -50,7 +51,7 @@ export class Device {
 
   /** Starts the SDK in the page, which is loaded. */
   async start() {
-    const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline, joins: this.joins };
+    const options = { config: this.config, wallet: this.wallet, peer: this.peer?.address, offline: this.offline, joins: this.joins, answer: this.answer };
     const opened = await within(`${this.name} opens`, this.page.evaluate((options) => globalThis.device.open(options), options), this.openDeadlineMs);
     this.id = opened.deviceId;
     this.sessionId = opened.sessionId;

@@ -11,9 +11,12 @@ import { within } from './wait.mjs';
 
 const binary = relayBinary();
 
-/** Starts a relay that also serves the page of the devices under test, or none (`www: null`); `options` are more of its own. */
-export async function startRelay({ www = join(root, 'tests', 'e2e', 'page'), program = binary, options = [] } = {}) {
-  const relay = new Relay(www, program, options);
+/**
+ * Starts a relay that also serves the page of the devices under test, or none (`www: null`); `options` are more of its own.
+ * Devices sign in to it with `auth: 'wallet'`; most of those under test do not, and neither can seed clients.
+ */
+export async function startRelay({ www = join(root, 'tests', 'e2e', 'page'), program = binary, auth = 'open', options = [] } = {}) {
+  const relay = new Relay(www, program, ['--auth', auth, ...options]);
   await relay.start();
   return relay;
 }

@@ -23,6 +23,8 @@ const handlers = [];
 const calls = [];
 /** Errors that methods answer with, by name. */
 const failures = {};
+/** The devices of the wallet. */
+let devices = [];
 
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {
@@ -33,6 +35,7 @@ const asked = (name) => async (...args) => {
 const sdk = {
   getCurrentWallet: () => done('Me11111111111111111111111111111111111111111'),
   getConnectionStatus: () => done('connected'),
+  getDevices: () => done(devices),
   getSyncStatus: () => done({ syncInProgress: false, queuedMessageCount: 0, durability: 'persistent' }),
   conversations: () => conversations,
   messages: () => messages,
@@ -44,6 +47,7 @@ const sdk = {
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
   'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
+  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn',
 ];
 for (const name of methods) sdk[name] = asked(name);
 
@@ -52,6 +56,10 @@ globalThis.standIn = {
   messages,
   calls,
   failures,
+  setDevices(now) {
+    devices = now;
+    this.emit('deviceAdded', {});
+  },
   emit(event, value) {
     for (const [name, handler] of handlers) if (name === event) handler(value);
   },

@@ -3,7 +3,8 @@ import * as sync from '/pkg/index.js';
 
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onStorageLost', 'onWarning',
+  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved',
+  'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
   'onTabChanged', 'onWalletChanged',
 ];
 
@@ -27,7 +28,14 @@ async function walletProvider({ address, pkcs8 }) {
   const key = await crypto.subtle.importKey('pkcs8', bytes, 'Ed25519', false, ['sign']);
   return {
     publicKey: address,
-    signMessage: async (message) => new Uint8Array(await crypto.subtle.sign('Ed25519', key, message)),
+    signMessage: async (message) => {
+      const { answer } = globalThis.device;
+      if (answer === 'declines') throw Object.assign(new Error('User rejected the request.'), { code: 4001 });
+      if (answer === 'cannot') throw new Error('the hardware wallet signs no messages');
+      globalThis.device.signatures += 1;
+      const signed = answer === 'another text' ? Uint8Array.of(0xff, ...message) : message;
+      return new Uint8Array(await crypto.subtle.sign('Ed25519', key, signed));
+    },
   };
 }
 
@@ -60,6 +68,9 @@ globalThis.device = {
   sync,
   events,
   must,
+  /** What the person and the wallet answer, and how often they signed. */
+  answer: 'signs',
+  signatures: 0,
   walletProvider,
   get sdk() {
     return sdk;
@@ -69,7 +80,8 @@ globalThis.device = {
   },
 
   /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard; as one more tab of a device (`joins`) it leaves that as it is. */
-  async open({ config: { ownTransport, ...config }, wallet, peer, offline, joins }) {
+  async open({ config: { ownTransport, ...config }, wallet, peer, offline, joins, answer = 'signs' }) {
+    this.answer = answer;
     if (ownTransport) {
       config.transport = new sync.WebSocketSyncTransport(config.relayEndpoint);
       delete config.relayEndpoint;

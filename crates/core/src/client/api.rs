@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::answers::CallRecord;
 use super::log_record::LogRecord;
 use super::records::{
-    DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord, VersionsRecord,
+    DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord,
+    VersionsRecord,
 };
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::ReceiptStatus;
+use crate::identity::Certificate;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 
@@ -57,6 +59,13 @@ pub enum Input {
     BlockWallet { request: RequestId, peer_wallet: WalletAddress },
     /// `unblockWallet`. Replies [`Reply::Done`].
     UnblockWallet { request: RequestId, peer_wallet: WalletAddress },
+    /// The wallet has signed what [`offer`](super::Client::offer) asked for. Replies [`Reply::Done`].
+    Certify { request: RequestId, certificate: Certificate },
+    /// `removeDevice`: it is no device of the wallet any more, nor is what it certified or approved. Replies [`Reply::Done`] once the
+    /// account says so.
+    RemoveDevice { request: RequestId, device_id: DeviceId },
+    /// `approveDevice`: it may do all that approved devices may. Replies [`Reply::Done`] once the account says so.
+    ApproveDevice { request: RequestId, device_id: DeviceId },
     /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
     /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
     /// is refused.
@@ -158,6 +167,8 @@ pub struct Commit {
 pub enum Write {
     /// The one device record.
     Device(DeviceRecord),
+    /// The one record of its key. Whoever has it is the device: it must not be kept in clear.
+    Identity(IdentityRecord),
     /// A session, by its id.
     Session(SessionRecord),
     /// The heads of a session of many devices, by its id.
@@ -200,6 +211,10 @@ pub enum Write {
 pub struct Snapshot {
     /// The device; `None` in a new database.
     pub device: Option<DeviceRecord>,
+    /// Its key; `None` where it has none.
+    pub identity: Option<IdentityRecord>,
+    /// 32 bytes that nobody can guess and that are nowhere stored, for new keys; `None` where no device signs in.
+    pub entropy: Option<[u8; 32]>,
     /// Every session.
     pub sessions: Vec<SessionRecord>,
     /// Every record of heads.
@@ -293,6 +308,21 @@ impl InvitationView {
         let InvitationRecord { session_id, peer_wallet, received_ms, .. } = record.clone();
         InvitationView { session_id, peer_wallet, received_at: received_ms }
     }
+}
+
+/// A device of the connected wallet as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct DeviceView {
+    /// Its id.
+    pub id: DeviceId,
+    /// Whether it is this one.
+    pub is_this_device: bool,
+    /// Whether it may approve and remove devices. The first one may; the others are approved by one that may.
+    pub is_approved: bool,
+    /// When it was added, by the relay's time, in milliseconds since 1970.
+    pub added_at: u64,
 }
 
 /// How far a message is. Only moves forward, except from `sending` back to `queued`.
@@ -413,6 +443,17 @@ pub enum Event {
     QueueChanged { queued_message_count: u64 },
     /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// The wallet has one more device.
+    DeviceAdded { device: DeviceView },
+    /// It waits for this device, or another that is approved, to approve it. Told behind `DeviceAdded`.
+    DeviceRequest { device: DeviceView },
+    /// A device is approved.
+    DeviceApproved { device_id: DeviceId },
+    /// The wallet has it no longer, and never will again.
+    DeviceRemoved { device_id: DeviceId },
+    /// The wallet must sign before the relay serves this device: it has not, or the relay did not take what it signed, for this
+    /// reason. [`offer`](super::Client::offer) says what it must sign.
+    SignInNeeded { error: Option<SyncError> },
     /// The store is gone and could not be made anew: nobody keeps these messages any more. They were not sent, as far as this
     /// device knows. An edit that was not sent is told as its message with that text.
     StorageLost { lost: Vec<MessageView> },

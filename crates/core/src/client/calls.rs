@@ -1,9 +1,10 @@
 //! What the application asks of the client, and of which session.
 
 use super::Client;
-use super::api::{Action, Input, Reply, RequestId, SyncScope};
+use super::api::{Action, Event, Input, Reply, RequestId, SyncScope};
 use super::config::check_interval;
 use super::context::Context;
+use super::identity::Identity;
 use super::records::SessionRecord;
 use super::session::Session;
 use super::sessions::Visit;
@@ -29,6 +30,7 @@ impl Client {
             | Input::Retry { request, .. }
             | Input::MarkRead { request, .. }
             | Input::ClearLog { request, .. }
+            | Input::Certify { request, .. }
             | Input::Import { request, .. } => Some(*request),
             Input::Keyed { call, .. } => Client::writing_request(call),
             _ => None,
@@ -43,12 +45,17 @@ impl Client {
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
+        let writes = matches!(call, Input::Send { .. } | Input::Edit { .. } | Input::Retry { .. });
+        if let Some(error) = self.writing_refusal().filter(|_| writes) {
+            return Err(error);
+        }
         match call {
             Input::OpenSession { peer_wallet, .. } => self.open(now, &peer_wallet, transaction, actions),
             Input::AcceptSession { session_id, .. } => self.accept(now, &session_id, transaction, actions),
             Input::DeclineSession { session_id, .. } => self.decline(&session_id, transaction),
             Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),
             Input::UnblockWallet { peer_wallet, .. } => self.unblock(&peer_wallet, transaction),
+            Input::Certify { certificate, .. } => self.certify(now, certificate, transaction),
             Input::Import { peer_wallet, entries, .. } => {
                 if entries.len() > BATCH_MESSAGES_MAX {
                     let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");
@@ -93,6 +100,8 @@ impl Client {
                     self.wallet = Some(wallet);
                 }
                 actions.push(Action::Reply { request, result });
+                let refusal = self.writing_refusal();
+                actions.extend(refusal.map(|error| Action::Notify(Event::SignInNeeded { error: Some(error) })));
                 self.tell_invitations(actions);
             }
             Input::DisconnectWallet { request } => {
@@ -112,10 +121,18 @@ impl Client {
                 let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
+            Input::RemoveDevice { request, device_id } => self.change_devices(now, request, device_id, true, actions),
+            Input::ApproveDevice { request, device_id } => self.change_devices(now, request, device_id, false, actions),
             Input::Keyed { call, .. } => self.run_call(now, *call, actions),
             // Not calls.
             _ => {}
         }
+    }
+
+    /// Why no connection is wanted; `None` where one is.
+    pub(super) fn offline_reason(&self) -> Option<SyncError> {
+        let by_wish = self.is_offline_by_wish.then(offline_by_wish);
+        by_wish.or_else(|| self.identity.as_ref().and_then(Identity::refusal))
     }
 
     fn leave_wallet(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -192,10 +209,10 @@ impl Client {
         scope: SyncScope,
         actions: &mut Vec<Action>,
     ) -> Result<(), SyncError> {
-        let is_offline = self.is_offline_by_wish;
+        let refusal = self.offline_reason();
         let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
-        if is_offline {
-            return Err(offline_by_wish());
+        if let Some(error) = refusal {
+            return Err(error);
         }
         context.link.hurry(now);
         session.sync(&mut context, request, scope);
@@ -205,7 +222,7 @@ impl Client {
     /// Of all sessions that have something to sync.
     fn sync_all(&mut self, now: Now, request: RequestId, scope: SyncScope, actions: &mut Vec<Action>) -> Result<(), SyncError> {
         self.wallet_for_call()?;
-        let is_offline = self.is_offline_by_wish;
+        let refusal = self.offline_reason();
         let (sessions, mut context) = self.lend(now, actions);
         let wallet = context.wallet;
         let is_meant = |session: &Session| wallet == Some(session.wallet()) && session.has_work();
@@ -215,8 +232,8 @@ impl Client {
             context.actions.push(Action::Reply { request, result: Ok(Reply::Count(0)) });
             return Ok(());
         }
-        if is_offline {
-            return Err(offline_by_wish());
+        if let Some(error) = refusal {
+            return Err(error);
         }
         context.calls.insert(request, count);
         for session in sessions.visit_all().filter(|session| is_meant(session)) {

@@ -2,6 +2,7 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
+use super::identity::Identity;
 use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
@@ -75,9 +76,9 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
-        let session_id = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
+        let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
-        if let Some(mut session) = session_id.and_then(|session_id| sessions.visit(&session_id)) {
+        if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {
             match body {
                 body @ Body::Error(_) => session.on_frame(&mut context, body, transaction),
                 // A session that takes no part is told something: when it takes part again, it joins and asks anew.
@@ -89,7 +90,13 @@ impl Client {
             }
             return;
         }
+        let is_account = of_session.is_some_and(|session_id| self.is_account(&session_id));
         match body {
+            Body::Hello(hello) => self.take_hello(now, &hello, transaction, actions),
+            Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
+            Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
+            Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
+            Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.
             Body::Error(error) if self.take_list_refusal(now, &error) && error.code.recoverable() => {}
             Body::Error(error) => transaction.tell(Event::Warning { error: SyncError::new(error.code, error.error) }),
@@ -106,7 +113,9 @@ impl Client {
 
     /// Hands a transaction to the store; where it writes nothing, it is done.
     pub(super) fn write(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
-        if let Some(device_id) = transaction.new_device_id.clone() {
+        if let Some(drawn) = transaction.new_device_id.take() {
+            let device_id = self.new_id_for(drawn, &mut transaction);
+            transaction.new_device_id = Some(device_id.clone());
             self.sessions.visit_all().for_each(|session| session.requeue(&device_id, &mut transaction));
             transaction.write(Write::Device(DeviceRecord { device_id }), true);
         }
@@ -117,6 +126,9 @@ impl Client {
         }
         if !self.device_stored && transaction.new_device_id.is_none() {
             writes.insert(0, Write::Device(self.device.clone()));
+            let has_identity = writes.iter().any(|write| matches!(write, Write::Identity(_)));
+            let identity = self.identity.as_ref().filter(|_| !has_identity);
+            writes.extend(identity.map(|identity| Write::Identity(identity.record())));
             strict = true;
         }
         self.last_commit += 1;
@@ -149,6 +161,7 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
+        let has_signed = self.identity.as_mut().is_some_and(Identity::commit);
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -161,6 +174,9 @@ impl Client {
         self.tell_queue(&session_ids, actions);
         if let Some(reason) = &transaction.reconnect {
             self.drop_connection(now, reason, actions);
+        } else if has_signed && self.link.is_open() {
+            // It went on without, and signs in now.
+            self.drop_connection(now, "the wallet has signed", actions);
         }
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in transaction.failed {
@@ -171,6 +187,7 @@ impl Client {
         let catch_up: Vec<SessionId> = transaction.catch_up.keys().cloned().collect();
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
+        self.advance_devices(now, actions);
     }
 
     /// Nothing of the transaction is on disk. Calls are answered with the error; what the relay sent is thrown away and
@@ -184,6 +201,9 @@ impl Client {
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
         self.answers.roll_back();
+        if let Some(identity) = &mut self.identity {
+            identity.roll_back();
+        }
         if error.code == ErrorCode::ProfileInUse {
             self.fence(now, &error, actions);
         }

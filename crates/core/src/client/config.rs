@@ -1,9 +1,10 @@
-//! The options of the client machine: the seed's seven.
+//! The options of the client machine: the seed's seven, and the application's domains.
 
 use serde::{Deserialize, Serialize};
 
 use crate::conflict::Strategy;
 use crate::error::{ErrorCode, SyncError};
+use crate::identity::{DomainSet, PublicKey};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX};
 
 /// The seed's options, with its names in JavaScript and its defaults.
@@ -25,6 +26,14 @@ pub struct ClientConfig {
     pub retry_delay_ms: u64,
     /// Whether batches of the log may travel compressed, where that pays.
     pub enable_compression: bool,
+    /// The application's domains. Where there are some, devices sign in.
+    pub domains: Vec<String>,
+    /// The relay's key; `None` for the first that it shows.
+    #[serde(skip)]
+    pub relay_key: Option<PublicKey>,
+    /// What the relay is called: host, and port where it is not the scheme's own. Not an option of the application.
+    #[serde(skip)]
+    pub relay_name: String,
     /// The shell turns frames into JSON, so they must fit the limit in that form too. Not an option of the application.
     #[serde(skip)]
     pub frames_in_json: bool,
@@ -40,6 +49,9 @@ impl Default for ClientConfig {
             max_retries: 3,
             retry_delay_ms: 1_000,
             enable_compression: true,
+            domains: Vec::new(),
+            relay_key: None,
+            relay_name: String::new(),
             frames_in_json: false,
         }
     }
@@ -65,6 +77,9 @@ impl ClientConfig {
         check_range("maxBatchSize", self.max_batch_size as u64, 1, BATCH_MESSAGES_MAX as u64)?;
         check_interval("syncIntervalMs", self.sync_interval_ms)?;
         check_interval("heartbeatIntervalMs", self.heartbeat_interval_ms)?;
+        if !self.domains.is_empty() {
+            DomainSet::new(self.domains.clone())?;
+        }
         check_range("maxRetries", u64::from(self.max_retries), 0, 100)?;
         check_range("retryDelayMs", self.retry_delay_ms, RETRY_DELAY_MS_MIN, INTERVAL_MS_MAX)
     }

@@ -3,6 +3,7 @@
 use super::Client;
 use super::api::{Action, Generation, Input};
 use super::calls::offline_by_wish;
+use super::identity::Identity;
 use super::link::Due;
 use super::transaction::Transaction;
 use crate::error::SyncError;
@@ -14,22 +15,33 @@ impl Client {
     pub(super) fn steer(&mut self, now: Now, actions: &mut Vec<Action>) {
         // Also without a session: another wallet may begin one.
         let is_wanted = !self.is_offline_by_wish && self.fenced.is_none() && self.rebuild.is_none() && self.wallet.is_some();
+        let refusal = self.identity.as_ref().and_then(Identity::refusal);
+        let is_wanted = is_wanted && refusal.is_none();
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
             self.drop_connection(now, "no connection is wanted", actions);
             self.link.rest();
+            if let Some(error) = refusal {
+                self.fail_syncs(now, &error, actions);
+            }
         }
         self.link.tell_state(actions);
     }
 
     pub(super) fn connected(&mut self, now: Now, generation: Generation, actions: &mut Vec<Action>) {
-        if self.link.opened(now, generation) {
-            let (sessions, mut context) = self.lend(now, actions);
-            sessions.visit_all().for_each(|session| session.advance(&mut context));
-            // Behind what the sessions say: they need not be listed.
-            self.ask_sessions(now, None, actions);
+        if self.link.opened(now, generation) && self.identity.is_none() {
+            self.begin(now, actions);
         }
+    }
+
+    /// The sessions say what they have to say to the relay.
+    pub(super) fn begin(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.link.enter(now);
+        let (sessions, mut context) = self.lend(now, actions);
+        sessions.visit_all().for_each(|session| session.advance(&mut context));
+        // Behind what the sessions say: they need not be listed.
+        self.ask_sessions(now, None, actions);
     }
 
     pub(super) fn disconnected(&mut self, now: Now, generation: Generation, reason: &str, actions: &mut Vec<Action>) {
@@ -50,6 +62,7 @@ impl Client {
         let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
         let error = SyncError::new(code, reason);
         self.invitations.on_disconnect();
+        self.lose_devices(&error, actions);
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.on_disconnect(&mut context));
         for session in sessions.visit_all() {

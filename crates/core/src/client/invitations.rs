@@ -388,9 +388,14 @@ impl Client {
     }
 
     /// Sends a frame of no session; its id.
-    fn transmit(&mut self, now: Now, body: Body, actions: &mut Vec<Action>) -> String {
+    pub(super) fn transmit(&mut self, now: Now, body: Body, actions: &mut Vec<Action>) -> String {
+        self.transmit_in(now, "", body, actions)
+    }
+
+    /// Sends a frame of this session; its id.
+    pub(super) fn transmit_in(&mut self, now: Now, session_id: &str, body: Body, actions: &mut Vec<Action>) -> String {
         let head = Head {
-            session_id: SessionId::new(),
+            session_id: session_id.to_owned(),
             device_id: self.device.device_id.clone(),
             timestamp: Stamp::Millis(now.wall_ms),
             message_id: self.link.next_frame_id(),

@@ -27,6 +27,10 @@ enum Phase {
     Connecting {
         deadline_ms: u64,
     },
+    /// The socket is open, and the relay and the device find out who they are.
+    Greeting {
+        deadline_ms: u64,
+    },
     Open {
         heard: Now,
         /// A heartbeat was sent and nothing was heard since.
@@ -54,17 +58,22 @@ impl Link {
         matches!(self.phase, Phase::Open { .. })
     }
 
+    /// Whether the relay and the device find out who they are.
+    pub fn is_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting { .. })
+    }
+
     /// Whether there is neither a socket nor an attempt to come.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
     }
 
     fn has_socket(&self) -> bool {
-        matches!(self.phase, Phase::Connecting { .. } | Phase::Open { .. })
+        matches!(self.phase, Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Open { .. })
     }
 
     pub fn is_current(&self, generation: Generation) -> bool {
-        generation == self.generation && self.is_open()
+        generation == self.generation && (self.is_open() || self.is_greeting())
     }
 
     /// A name for the next frame, of which the relay may speak.
@@ -90,13 +99,18 @@ impl Link {
         actions.push(Action::Connect { generation: self.generation });
     }
 
-    /// A socket is open; says whether it is the one that was asked for.
+    /// A socket is open; says whether it is the one that was asked for. The relay speaks first.
     pub fn opened(&mut self, now: Now, generation: Generation) -> bool {
         let expected = generation == self.generation && matches!(self.phase, Phase::Connecting { .. });
         if expected {
-            self.phase = Phase::Open { heard: now, asked_ms: None };
+            self.phase = Phase::Greeting { deadline_ms: now.monotonic_ms + ANSWER_TIMEOUT_MS };
         }
         expected
+    }
+
+    /// Sessions may speak.
+    pub fn enter(&mut self, now: Now) {
+        self.phase = Phase::Open { heard: now, asked_ms: None };
     }
 
     /// Something arrived: the path is alive. Says whether it came over the present socket (B21).
@@ -104,7 +118,9 @@ impl Link {
         if !self.is_current(generation) {
             return false;
         }
-        self.phase = Phase::Open { heard: now, asked_ms: None };
+        if self.is_open() {
+            self.enter(now);
+        }
         true
     }
 
@@ -128,7 +144,7 @@ impl Link {
 
     /// The socket is gone: the next is made after a wait. Says what that was.
     pub fn back_off(&mut self, now: Now, config: &ClientConfig, storage_failures: u32, random: &mut fastrand::Rng) -> ErrorCode {
-        let code = if self.is_open() { ErrorCode::RelayDisconnected } else { ErrorCode::ConnectionFailed };
+        let code = if self.is_open() || self.is_greeting() { ErrorCode::RelayDisconnected } else { ErrorCode::ConnectionFailed };
         let wait_ms = delay_ms(config.retry_delay_ms, self.failures.max(storage_failures), random);
         self.phase = Phase::Waiting { until_ms: now.monotonic_ms + wait_ms };
         self.failures = self.failures.saturating_add(1);
@@ -174,7 +190,7 @@ impl Link {
         match self.phase {
             Phase::Idle => ConnectionState::Offline,
             Phase::Waiting { .. } => ConnectionState::Waiting,
-            Phase::Connecting { .. } => ConnectionState::Connecting,
+            Phase::Connecting { .. } | Phase::Greeting { .. } => ConnectionState::Connecting,
             Phase::Open { .. } => ConnectionState::Connected,
         }
     }
@@ -191,7 +207,7 @@ impl Link {
         match self.phase {
             Phase::Idle => None,
             Phase::Waiting { until_ms } => Some(until_ms),
-            Phase::Connecting { deadline_ms } => Some(deadline_ms),
+            Phase::Connecting { deadline_ms } | Phase::Greeting { deadline_ms } => Some(deadline_ms),
             Phase::Open { asked_ms: Some(asked_ms), .. } => Some(asked_ms + ANSWER_TIMEOUT_MS),
             Phase::Open { heard, asked_ms: None } => Some(heard.monotonic_ms + config.heartbeat_interval_ms),
         }
@@ -204,6 +220,7 @@ impl Link {
             Phase::Idle => None,
             Phase::Waiting { .. } => Some(Due::Connect),
             Phase::Connecting { .. } => Some(Due::GiveUp("the relay did not open the connection in time")),
+            Phase::Greeting { .. } => Some(Due::GiveUp("the relay did not sign the device in in time")),
             Phase::Open { .. } if self.has_slept(now, config) => Some(Due::Renew),
             Phase::Open { asked_ms: Some(_), .. } => Some(Due::GiveUp("the relay did not answer a heartbeat in time")),
             Phase::Open { asked_ms: None, .. } => Some(Due::Heartbeat),

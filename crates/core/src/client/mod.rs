@@ -11,6 +11,8 @@ mod commit;
 mod config;
 mod connection;
 mod context;
+mod devices;
+mod identity;
 mod invitations;
 mod link;
 mod log_record;
@@ -28,8 +30,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord, SpareRecord,
-    VersionsRecord, Watermarks,
+    Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
+    SpareRecord, VersionsRecord, Watermarks,
 };
 
 use crate::entry::Entry;
@@ -41,6 +43,8 @@ use crate::vector_clock::VectorClock;
 use answers::Answers;
 use commit::UnderWay;
 use context::Context;
+use devices::Devices;
+use identity::Identity;
 use invitations::Invitations;
 use link::Link;
 use rebuild::Rebuild;
@@ -54,6 +58,10 @@ pub struct Client {
     random: fastrand::Rng,
     device: DeviceRecord,
     device_stored: bool,
+    /// Its key and how it signs in; `None` where nobody does.
+    identity: Option<Identity>,
+    /// What it and the relay have to say of the devices of its wallet.
+    devices: Devices,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
@@ -89,7 +97,11 @@ impl Client {
         let device_stored = snapshot.device.is_some();
         let mut sessions = Sessions::default();
         let rebuild = Client::load_spare(&mut snapshot, &mut sessions);
-        let device = snapshot.device.unwrap_or_else(|| DeviceRecord { device_id: new_device_id(&mut random) });
+        let identity = Identity::load(&config.domains, snapshot.identity, snapshot.entropy);
+        let device = snapshot.device.unwrap_or_else(|| {
+            let drawn = new_device_id(&mut random);
+            DeviceRecord { device_id: identity.as_ref().map_or(drawn, Identity::device_id) }
+        });
         for record in snapshot.sessions {
             sessions.insert(Session::load(record, device.device_id.clone()));
         }
@@ -120,6 +132,8 @@ impl Client {
             config,
             device,
             device_stored,
+            identity,
+            devices: Devices::default(),
             start: new_start(&mut random),
             random,
             wallet: None,

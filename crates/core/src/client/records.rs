@@ -19,6 +19,30 @@ pub struct DeviceRecord {
     pub device_id: DeviceId,
 }
 
+/// The key of a device, and what makes it a device of its wallet.
+#[derive(Clone, Default, PartialEq)]
+pub struct IdentityRecord {
+    /// What the key is made of, or what a shell made of that to keep it: 32 bytes in the machine.
+    pub secret: Vec<u8>,
+    /// What lists the device in its account; empty where the wallet has not signed.
+    pub claim: Vec<u8>,
+    /// Whether the account lists it, as far as is known.
+    pub is_listed: bool,
+    /// The account, as far as its log is known here; empty where it is not.
+    pub account: Vec<u8>,
+    /// The device before this one was removed from the account, and the wallet has not signed since.
+    pub was_removed: bool,
+    /// The key of the relay that this device knows; empty where it knows none.
+    pub relay_key: Vec<u8>,
+}
+
+/// Nobody shall find the secret in a log.
+impl std::fmt::Debug for IdentityRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdentityRecord").field("claim", &self.claim.len()).field("is_listed", &self.is_listed).finish_non_exhaustive()
+    }
+}
+
 /// A session as one device has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRecord {

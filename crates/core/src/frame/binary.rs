@@ -1,9 +1,9 @@
 //! Frames in their binary form: messages of Protocol Buffers (see `wire.rs`), whose messages stand in batches.
 
 use super::{
-    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, ListedSession, Progress, RELAY_DEVICE_ID,
-    ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
-    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce, check_frame_bytes,
+    Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Hello, ListedSession, Progress, RELAY_DEVICE_ID,
+    ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase,
+    SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce, check_frame_bytes,
 };
 use crate::batch::Batch;
 use crate::entry::Digest;
@@ -12,9 +12,7 @@ use crate::ids::{DeviceId, WalletAddress, uuid_bytes, uuid_text};
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
 use crate::log::LogHead;
 use crate::message::Stamp;
-use crate::wire::{
-    Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, digest_of, nested, number_of, put_block, put_signed, record,
-};
+use crate::wire::{Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, nested, number_of, put_block, put_signed, record};
 
 impl Frame {
     /// Reads a frame in the binary form.
@@ -58,6 +56,9 @@ impl Frame {
             Body::Error(body) => body.put(number::ERROR, &mut out),
             Body::WalletAnnounce(body) => body.put(number::WALLET_ANNOUNCE, &mut out),
             Body::SessionList(body) => body.put(number::SESSION_LIST, &mut out),
+            Body::Hello(body) => body.put(number::HELLO, &mut out),
+            Body::SignIn(body) => body.put(number::SIGN_IN, &mut out),
+            Body::SignedIn(body) => body.put(number::SIGNED_IN, &mut out),
             Body::SyncConflict(_) | Body::Chat(_) | Body::SeedUpdate(_) | Body::SeedResponse(_) => return None,
         }
         Some(out)
@@ -85,6 +86,9 @@ mod number {
     pub const ERROR: u64 = 26;
     pub const WALLET_ANNOUNCE: u64 = 27;
     pub const SESSION_LIST: u64 = 28;
+    pub const HELLO: u64 = 29;
+    pub const SIGN_IN: u64 = 30;
+    pub const SIGNED_IN: u64 = 31;
 }
 
 fn put_session(head: &Head, out: &mut Vec<u8>) {
@@ -116,7 +120,7 @@ impl Record for Envelope {
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
         let Envelope { head, body } = self;
-        if (number::DEVICE_ANNOUNCE..=number::SESSION_LIST).contains(&number) && body.is_some() {
+        if (number::DEVICE_ANNOUNCE..=number::SIGNED_IN).contains(&number) && body.is_some() {
             // Reading a short frame must not be the work of many.
             return Err(Malformed("a frame says two things"));
         }
@@ -140,6 +144,9 @@ impl Record for Envelope {
             number::ERROR => *body = Some(Body::Error(record_of(value)?)),
             number::WALLET_ANNOUNCE => *body = Some(Body::WalletAnnounce(record_of(value)?)),
             number::SESSION_LIST => *body = Some(Body::SessionList(record_of(value)?)),
+            number::HELLO => *body = Some(Body::Hello(record_of(value)?)),
+            number::SIGN_IN => *body = Some(Body::SignIn(record_of(value)?)),
+            number::SIGNED_IN => *body = Some(Body::SignedIn(record_of(value)?)),
             _ => {}
         }
         Ok(())
@@ -168,6 +175,9 @@ record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wall
 record!(WalletAnnounce { 1 => wallet, 2 => after });
 record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
 record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined });
+record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account });
+record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages });
+record!(SignedIn { 1 => account });
 record!(ErrorBody {
     1 => error,
     2 => code,
@@ -197,6 +207,9 @@ nested!(
     WalletAnnounce,
     SessionList,
     ListedSession,
+    Hello,
+    SignIn,
+    SignedIn,
     ErrorBody,
 );
 
@@ -330,16 +343,16 @@ impl Field for Option<Progress> {
     }
 }
 
-/// 32 bytes; all of them 0 where there is none.
-impl Field for Digest {
+/// A digest, a key, a signature or a nonce; all of its bytes 0 where there is none.
+impl<const COUNT: usize> Field for [u8; COUNT] {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
-        if *self != Digest::default() {
+        if *self != [0; COUNT] {
             put_block(number, self, out);
         }
     }
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        *self = digest_of(bytes_of(value)?)?;
+        *self = bytes_of(value)?.try_into().map_err(|_| Malformed("a digest, key, signature or nonce has another length"))?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::conflict::ConflictingVersion;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
+use crate::identity::{Nonce, PublicKey, Signature};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::NAME_BYTES_MAX;
 use crate::list::list;
@@ -428,6 +429,69 @@ fn short_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Strin
     let end = (0..=NAME_BYTES_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     name.truncate(end);
     Ok(name)
+}
+
+/// `hello`: what the relay says first. A client that has a device key answers with `sign_in`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    /// To be signed, once.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub nonce: Nonce,
+    /// The relay's key.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub relay_key: PublicKey,
+    /// The relay's time, in milliseconds since 1970.
+    #[serde(default, deserialize_with = "floor")]
+    pub time: u64,
+    /// Whether nothing is served before sign-in.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub sign_in_required: bool,
+    /// Where a `sign_in` was right, but the account does not list the device: its log, behind which the device may enter it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<LogHead>,
+}
+
+/// `sign_in`: whose device this is, and the proof.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignIn {
+    /// The wallet.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub wallet: WalletAddress,
+    /// The application's domains.
+    #[serde(default, deserialize_with = "list")]
+    pub domains: Vec<String>,
+    /// The device's key.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub key: PublicKey,
+    /// The relay's name, as the device knows it.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub relay: String,
+    /// The nonce of the last `hello`.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub nonce: Nonce,
+    /// The device's signature.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub proof: Signature,
+    /// The entry of the account log that lists the device, where it may not be listed yet.
+    #[serde(default)]
+    pub messages: Batch,
+}
+
+impl Default for SignIn {
+    fn default() -> Self {
+        let (wallet, domains, relay, messages) = Default::default();
+        SignIn { wallet, domains, key: PublicKey::default(), relay, nonce: Nonce::default(), proof: [0; 64], messages }
+    }
+}
+
+/// `signed_in`: the relay knows the device, and that it is its wallet's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SignedIn {
+    /// The account log's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<LogHead>,
 }
 
 /// Something was refused. Seed clients know only `error`.

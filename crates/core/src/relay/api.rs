@@ -1,11 +1,19 @@
 //! What goes into the relay machine, what comes out, and what its journal keeps.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::entry::Digest;
+use crate::error::ErrorCode;
 use crate::frame::{Encoding, ListedSession, Payload, SyncState};
+use crate::identity::PublicKey;
 use crate::ids::{DeviceId, SessionId, WalletAddress};
+use crate::limits::{
+    ADDRESS_ATTACHMENTS_MAX, ADDRESS_CONVERSATIONS_PER_HOUR, ADDRESS_DEVICES_PER_HOUR, WALLET_ATTACHMENTS_MAX, WALLET_CONNECTIONS_MAX,
+    WALLET_CONVERSATIONS_PER_HOUR,
+};
 use crate::vector_clock::VectorClock;
 use crate::watermark::Watermark;
 
@@ -15,12 +23,29 @@ pub type ConnectionId = u64;
 /// Names one question to the journal; its answer has the same number.
 pub type Ticket = u64;
 
+/// How a relay knows its devices.
+#[derive(Clone, PartialEq)]
+pub struct Doorkeeper {
+    /// The relay's public key: what devices sign names it.
+    pub key: PublicKey,
+    /// The relay's public names: host, and port where it is not the scheme's own.
+    pub names: Vec<String>,
+    /// Whether nothing is served before sign-in.
+    pub is_required: bool,
+    /// 32 bytes that nobody can guess, new in each life of the process: nonces are made of them.
+    pub secret: [u8; 32],
+}
+
+/// Where connections come from, as the shell tells places apart: all from one share what an address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(pub u128);
+
 /// Something happened.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
 pub enum Input {
-    /// A socket is open, and its frames are written so.
-    Opened { connection: ConnectionId, encoding: Encoding },
+    /// A socket is open, and its frames are written so. It comes from there, where that counts.
+    Opened { connection: ConnectionId, encoding: Encoding, source: Option<Source> },
     /// A frame arrived.
     Received { connection: ConnectionId, payload: Payload },
     /// The socket took `bytes` of what was transmitted.
@@ -45,6 +70,99 @@ pub enum Action {
     Journal { ticket: Ticket, question: JournalQuestion },
     /// Something an operator wants to know. Never the content of a message.
     Log { text: String },
+}
+
+/// What a wallet or an address has so much of, and no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cap {
+    /// Connections that have signed in as one wallet.
+    WalletConnections,
+    /// Sessions that those take part in.
+    WalletAttachments,
+    /// Sessions that a wallet begins in an hour.
+    WalletConversations,
+    /// Sessions that connections from one address take part in.
+    AddressAttachments,
+    /// Sessions that are begun from an address in an hour.
+    AddressConversations,
+    /// Devices that are listed from an address in an hour.
+    AddressDevices,
+}
+
+impl Cap {
+    /// All of them.
+    pub const ALL: [Cap; 6] = [
+        Cap::WalletConnections,
+        Cap::WalletAttachments,
+        Cap::WalletConversations,
+        Cap::AddressAttachments,
+        Cap::AddressConversations,
+        Cap::AddressDevices,
+    ];
+
+    /// Its name among the numbers of a relay.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cap::WalletConnections => "wallet_connections",
+            Cap::WalletAttachments => "wallet_attachments",
+            Cap::WalletConversations => "wallet_conversations_per_hour",
+            Cap::AddressAttachments => "address_attachments",
+            Cap::AddressConversations => "address_conversations_per_hour",
+            Cap::AddressDevices => "address_devices_per_hour",
+        }
+    }
+}
+
+/// In words, for whoever reaches it.
+impl std::fmt::Display for Cap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cap::WalletConnections => write!(f, "a wallet has at most {WALLET_CONNECTIONS_MAX} connections"),
+            Cap::WalletAttachments => write!(f, "the connections of a wallet take part in at most {WALLET_ATTACHMENTS_MAX} sessions"),
+            Cap::WalletConversations => write!(f, "a wallet begins at most {WALLET_CONVERSATIONS_PER_HOUR} sessions in an hour"),
+            Cap::AddressAttachments => write!(f, "the connections of an address take part in at most {ADDRESS_ATTACHMENTS_MAX} sessions"),
+            Cap::AddressConversations => {
+                write!(f, "from an address at most {ADDRESS_CONVERSATIONS_PER_HOUR} sessions are begun in an hour")
+            }
+            Cap::AddressDevices => write!(f, "from an address at most {ADDRESS_DEVICES_PER_HOUR} devices are listed in an hour"),
+        }
+    }
+}
+
+/// What a relay is doing and has done since it began, in numbers: no names and no content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Open connections.
+    pub connections: usize,
+    /// Those that have signed in.
+    pub signed_in: usize,
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Sessions that connections take part in, each counted as often as it is.
+    pub attachments: usize,
+    /// What is counted up.
+    pub totals: Totals,
+    /// How often a wallet or an address was at its limit.
+    pub capped: BTreeMap<Cap, u64>,
+}
+
+/// What a relay has done since it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Connections that signed in.
+    pub sign_ins: u64,
+    /// Frames that arrived.
+    pub frames_received: u64,
+    /// Frames that were queued for sockets.
+    pub frames_sent: u64,
+    /// Entries that were stored, those of account logs included.
+    pub entries: u64,
+    /// Error frames, by their codes.
+    pub errors: BTreeMap<ErrorCode, u64>,
+    /// Connections that the relay ended.
+    pub cut: u64,
 }
 
 /// The beginning of a SHA-256: what the journal finds an entry by.
@@ -79,8 +197,9 @@ pub enum JournalQuestion {
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
     /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
-    /// first; from the beginning, or after this one. Answered with `Sessions`, empty where there is no such session.
-    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize },
+    /// first; from the beginning, or after this one; closed ones only where `with_closed` says so. Answered with `Sessions`,
+    /// empty where there is no such session.
+    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, with_closed: bool },
     /// State that may be lost in a crash: devices as last seen, receipts, and who has taken part. May wait for the next append, and never
     /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, members: Vec<MemberRow> },
@@ -179,4 +298,7 @@ pub struct MemberRow {
     pub peer_wallet: WalletAddress,
     /// Whether a device of it has taken part. That is never taken back.
     pub joined: bool,
+    /// Whether the session is closed to all but devices that have signed in as one of its wallets. It is so for both, and never
+    /// taken back.
+    pub closed: bool,
 }

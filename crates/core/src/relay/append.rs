@@ -70,6 +70,13 @@ impl Session {
             self.refuse_rest(&update);
             return Err(SyncError::new(ErrorCode::RelayBusy, "too many messages wait to be stored; send them again"));
         }
+        if self.is_unbegun()
+            && !update.messages.is_empty()
+            && let Err(error) = ctx.begin_session(update.connection)
+        {
+            self.refuse_rest(&update);
+            return Err(error);
+        }
         self.updates.push_back(update);
         self.start_append(ctx);
         Ok(())
@@ -148,6 +155,7 @@ impl Session {
         self.has_keys |= numbered.entries.iter().any(|entry| entry.stored.key.is_some());
         let hears_conflicts = self.attachments.values().any(|attachment| attachment.dialect.hears_conflicts());
         let reports = if hears_conflicts { self.reports(&numbered.entries) } else { Vec::new() };
+        ctx.totals.entries += numbered.entries.len() as u64;
         let (before, writer) = (self.log.head(), updates.first().map(|update| update.connection));
         self.log.state = numbered.log;
         self.log.extend_tail(numbered.entries);

@@ -1,10 +1,16 @@
 //! What a session may do to the world: frames to sockets, questions to the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::api::{Action, ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, MemberRow, Reading, Ticket, WatermarkRow};
+use super::api::{
+    Action, Cap, ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, MemberRow, Reading, Source, Ticket, Totals,
+    WatermarkRow,
+};
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
+use super::caps::{Caps, Payer};
+use super::door::Door;
 use super::presence::has_written;
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
@@ -24,6 +30,10 @@ pub(super) enum Purpose {
     Read(BatchKey, u64),
     /// To write this part of the log with vector clocks, up to these places.
     Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
+    /// To sign devices in: the session is an account log.
+    Account,
+    /// To answer this frame of a connection with entries of its account.
+    AccountEntries(ConnectionId, String),
     /// To answer this frame of a connection with the sessions of its wallet.
     Sessions(ConnectionId, String),
 }
@@ -37,12 +47,16 @@ pub(super) struct Socket {
     /// The sessions that it takes part in.
     pub attached: BTreeSet<SessionId>,
     pub encoding: Encoding,
+    /// Where it comes from, where that counts.
+    source: Option<Source>,
     /// What of it waits for sessions to be read.
     pub loading_bytes: usize,
     /// It takes compressed batches.
     pub deflate: bool,
     /// What it may still cost.
     pub budget: Budget,
+    /// Whether it has signed in.
+    pub door: Door,
     /// Whose it is, where it said so.
     pub wallet: Option<WalletAddress>,
     /// The journal looks for the wallet's sessions.
@@ -52,15 +66,17 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub fn new(now: Now, encoding: Encoding) -> Self {
+    pub fn new(now: Now, encoding: Encoding, source: Option<Source>) -> Self {
         Socket {
             queued_bytes: 0,
             stalled_since_ms: None,
             attached: BTreeSet::new(),
             encoding,
+            source,
             loading_bytes: 0,
             deflate: false,
             budget: Budget::new(now),
+            door: Door::default(),
             wallet: None,
             is_listing: false,
             missed_session: false,
@@ -76,6 +92,11 @@ impl Socket {
             return Reading::NotBeforeSent;
         }
         self.budget.spent_until_ms().map_or(Reading::Now, Reading::NotBefore)
+    }
+
+    /// Who pays for what it does.
+    fn payer(&self) -> Payer {
+        Payer { wallet: self.door.guest.as_ref().map(|guest| guest.wallet.clone()), source: self.source }
     }
 
     fn form(&self) -> Form {
@@ -96,11 +117,19 @@ pub(super) struct Context {
     /// The connections that said whose they are, by wallet.
     pub wallets: BTreeMap<WalletAddress, BTreeSet<ConnectionId>>,
     pub cache: BatchCache,
+    pub caps: Caps,
+    pub totals: Totals,
     tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
     last_ticket: Ticket,
     last_frame: u64,
     /// Connections whose sockets are full.
     full: BTreeSet<ConnectionId>,
+    /// Who may sign in, and who must; `None` where nobody can.
+    pub keeper: Option<Arc<Doorkeeper>>,
+    /// Who must sign in, and until when.
+    pub unsigned: BTreeMap<ConnectionId, u64>,
+    /// Connections to end when the input is done, with code and reason.
+    pub cut: Vec<(ConnectionId, u16, String)>,
 }
 
 impl Context {
@@ -149,6 +178,7 @@ impl Context {
     }
 
     pub fn refuse(&mut self, connection: ConnectionId, error: ErrorBody) {
+        *self.totals.errors.entry(error.code).or_default() += 1;
         self.transmit_frame(connection, &Frame { head: Head::default(), body: Body::Error(error) });
     }
 
@@ -162,6 +192,7 @@ impl Context {
     /// A connection that is gone takes nothing: who sent an update may leave before it is stored.
     pub fn transmit_payload(&mut self, connection: ConnectionId, payload: Payload) {
         let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        self.totals.frames_sent += 1;
         socket.queued_bytes += payload.len();
         if socket.is_full() {
             socket.stalled_since_ms.get_or_insert(self.now.monotonic_ms);
@@ -170,20 +201,55 @@ impl Context {
         self.actions.push(Action::Transmit { connection, payload });
     }
 
-    /// A connection may take part in so many sessions.
-    pub fn check_may_join(&self, connection: ConnectionId, session_id: &str) -> Result<(), SyncError> {
-        let is_full = |socket: &Socket| socket.attached.len() >= ATTACHMENTS_MAX && !socket.attached.contains(session_id);
-        if self.sockets.get(&connection).is_some_and(is_full) {
+    /// A connection may take part in so many sessions, and so may its wallet and all from its address.
+    pub fn check_may_join(&mut self, connection: ConnectionId, session_id: &str) -> Result<(), SyncError> {
+        let Some(socket) = self.sockets.get(&connection).filter(|socket| !socket.attached.contains(session_id)) else { return Ok(()) };
+        if socket.attached.len() >= ATTACHMENTS_MAX {
             return Err(SyncError::new(ErrorCode::LimitReached, format!("a connection takes part in at most {ATTACHMENTS_MAX} sessions")));
         }
-        Ok(())
+        let verdict = self.caps.may_attach(self.now.monotonic_ms, &socket.payer());
+        verdict.map_err(|cap| self.capped(cap))
+    }
+
+    /// A connection begins a session, if it may.
+    pub fn begin_session(&mut self, connection: ConnectionId) -> Result<(), SyncError> {
+        // Who has left has begun it all the same.
+        let payer = self.sockets.get(&connection).map(Socket::payer).unwrap_or_default();
+        self.caps.begin(self.now.monotonic_ms, &payer).map_err(|cap| self.capped(cap))
+    }
+
+    /// A connection has its device listed, if it may.
+    pub fn list_device(&mut self, connection: ConnectionId) -> Result<(), SyncError> {
+        let payer = self.sockets.get(&connection).map(Socket::payer).unwrap_or_default();
+        self.caps.list_device(self.now.monotonic_ms, &payer).map_err(|cap| self.capped(cap))
+    }
+
+    /// Something is too much for a wallet or an address: what is answered.
+    pub fn capped(&mut self, cap: Cap) -> SyncError {
+        let (error, line) = self.caps.refuse(self.now.monotonic_ms, cap);
+        self.actions.extend(line.map(|text| Action::Log { text }));
+        error
     }
 
     /// A connection, which is open, takes part in this session.
     pub fn joined(&mut self, connection: ConnectionId, session_id: &str) {
         if let Some(socket) = self.sockets.get_mut(&connection).filter(|socket| !socket.attached.contains(session_id)) {
             socket.attached.insert(session_id.to_owned());
+            self.caps.attach(self.now.monotonic_ms, &socket.payer());
         }
+    }
+
+    /// A connection takes no part in it any more.
+    pub fn left(&mut self, connection: ConnectionId, session_id: &str) {
+        if let Some(socket) = self.sockets.get_mut(&connection).filter(|socket| socket.attached.contains(session_id)) {
+            socket.attached.remove(session_id);
+            self.caps.detach(self.now.monotonic_ms, &socket.payer(), 1);
+        }
+    }
+
+    /// The wallet that a connection has signed in as, where it has.
+    pub fn signed_in_as(&self, connection: ConnectionId) -> Option<&str> {
+        self.sockets.get(&connection)?.door.guest.as_ref().map(|guest| guest.wallet.as_str())
     }
 
     /// What a frame to say has beside its body.
@@ -236,14 +302,27 @@ impl Context {
     /// When the next of them will be.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let since_ms = self.full.iter().filter_map(|connection| self.sockets.get(connection)?.stalled_since_ms).min();
-        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX)
+        since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX).into_iter().chain(self.unsigned.values().copied()).min()
+    }
+
+    /// Ends a connection when this input is done, after what was transmitted.
+    pub fn cut(&mut self, connection: ConnectionId, code: u16, reason: String) {
+        self.cut.push((connection, code, reason));
+    }
+
+    /// Who has not signed in, in the time that there was.
+    pub fn late(&self) -> Vec<ConnectionId> {
+        self.unsigned.iter().filter(|(_, deadline_ms)| self.now.monotonic_ms >= **deadline_ms).map(|(connection, _)| *connection).collect()
     }
 
     /// The connection is gone.
     pub fn remove(&mut self, connection: ConnectionId) -> Option<Socket> {
         self.full.remove(&connection);
+        self.unsigned.remove(&connection);
         self.leave_wallet(connection);
-        self.sockets.remove(&connection)
+        let socket = self.sockets.remove(&connection)?;
+        self.caps.leave(self.now.monotonic_ms, &socket.payer(), socket.attached.len());
+        Some(socket)
     }
 
     pub fn ask(&mut self, session_id: &str, purpose: Purpose, question: JournalQuestion) {

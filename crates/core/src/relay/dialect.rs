@@ -86,6 +86,9 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
         | Body::ReadReceiptSync(_)
         | Body::WalletAnnounce(_)
         | Body::SessionList(_)
+        | Body::Hello(_)
+        | Body::SignIn(_)
+        | Body::SignedIn(_)
         | Body::Error(_) => {
             return Ok(None);
         }

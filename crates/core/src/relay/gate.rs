@@ -4,6 +4,7 @@ use super::api::ConnectionId;
 use super::session::{Attachment, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION};
+use crate::identity::is_account_id;
 
 /// The kinds of frames that arrive, as the table knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ enum Kind {
     Receipt,
     /// Of the connection and not of a session.
     Wallet,
+    /// Of the connection too.
+    SignIn,
     Error,
     /// What only the relay says.
     Relays,
@@ -33,6 +36,7 @@ impl Kind {
             Body::SyncHeartbeat(_) => Kind::Heartbeat,
             Body::ReadReceipt(_) => Kind::Receipt,
             Body::WalletAnnounce(_) => Kind::Wallet,
+            Body::SignIn(_) => Kind::SignIn,
             Body::Error(_) => Kind::Error,
             Body::DeviceList(_)
             | Body::SyncResponse(_)
@@ -40,7 +44,9 @@ impl Kind {
             | Body::SyncStatus(_)
             | Body::SyncConflict(_)
             | Body::ReadReceiptSync(_)
-            | Body::SessionList(_) => Kind::Relays,
+            | Body::SessionList(_)
+            | Body::Hello(_)
+            | Body::SignedIn(_) => Kind::Relays,
         }
     }
 }
@@ -85,12 +91,65 @@ pub(super) enum Verdict {
     OnlyTheRelay,
     /// A connection speaks one dialect in a session: a bare frame would speak in its device's name by other rules.
     NamesNoVersion,
+    /// The relay serves only who has signed in.
+    NotSignedIn,
+    /// The connection has signed in as another device, or wallet.
+    SignedInOtherwise,
+    /// The frame is about an account log, which only its devices speak of, and not so.
+    OfAnAccount,
+    /// The session is closed to all but devices that have signed in as one of its wallets.
+    NotAMember,
+}
+
+/// What a connection has proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signed<'a> {
+    /// Nothing, and the relay requires that it does.
+    Required,
+    /// Nothing, and it need not.
+    Open,
+    /// That it is this device of this wallet.
+    In { wallet: &'a str, device_id: &'a str, account_id: &'a str },
+}
+
+/// Whether a connection may speak at all, before it is asked what it is in a session.
+pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
+    let Frame { head, body } = frame;
+    match (Kind::of(body), signed) {
+        (Kind::SignIn, _) => Allowed,
+        (_, Signed::Required) => Verdict::NotSignedIn,
+        (Kind::Request | Kind::Update, Signed::In { device_id, account_id, .. })
+            if head.session_id == account_id && head.device_id == device_id && speaks_v1(head) =>
+        {
+            Allowed
+        }
+        _ if is_account_id(&head.session_id) => Verdict::OfAnAccount,
+        (_, Signed::In { wallet, device_id, .. })
+            if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) =>
+        {
+            Verdict::SignedInOtherwise
+        }
+        (Kind::Error, _) => Allowed,
+        (_, Signed::In { .. }) if !speaks_v1(head) => NamesNoVersion,
+        // A wallet that has signed in is a member of the sessions whose ids are made of it.
+        (_, Signed::In { .. }) if matches!(body, Body::DeviceAnnounce(said) if said.peer_wallet.is_none()) => Verdict::NotAMember,
+        _ => Allowed,
+    }
+}
+
+/// Whose a frame says that its device is.
+fn said_wallet(body: &Body) -> Option<&str> {
+    match body {
+        Body::DeviceAnnounce(announce) => announce.wallet.as_deref(),
+        Body::WalletAnnounce(said) => Some(&said.wallet),
+        _ => None,
+    }
 }
 
 use Verdict::{Allowed, Ignored, NamesNoVersion, NotAnnounced, OnlyTheRelay, RefusedBefore};
 
 /// One row a kind; the columns are unannounced, announced, refused, seed, bare. A chat frame has no `protocolVersion`.
-const TABLE: [(Kind, [Verdict; 5]); 10] = [
+const TABLE: [(Kind, [Verdict; 5]); 11] = [
     (Kind::Announce, [Allowed, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Request, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Update, [NotAnnounced, Allowed, RefusedBefore, Allowed, NamesNoVersion]),
@@ -99,6 +158,7 @@ const TABLE: [(Kind, [Verdict; 5]); 10] = [
     (Kind::Heartbeat, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Receipt, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Wallet, [Allowed, Allowed, Allowed, NamesNoVersion, NamesNoVersion]),
+    (Kind::SignIn, [Allowed, Allowed, Allowed, NamesNoVersion, NamesNoVersion]),
     (Kind::Error, [Ignored; 5]),
     (Kind::Relays, [OnlyTheRelay; 5]),
 ];
@@ -124,9 +184,19 @@ impl Verdict {
                 let message = "frames of this kind, and those of a device of protocolVersion 1, name that version";
                 Some(SyncError::new(ErrorCode::InvalidMessageFormat, message))
             }
+            Verdict::NotSignedIn => Some(SyncError::new(ErrorCode::SignInRequired, "this relay serves only devices that have signed in")),
+            Verdict::SignedInOtherwise => {
+                Some(SyncError::new(ErrorCode::WrongKey, "the connection has signed in as another device or wallet"))
+            }
+            Verdict::NotAMember => Some(not_a_member()),
+            Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "of an account its own devices speak, who have signed in")),
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }
+}
+
+pub(super) fn not_a_member() -> SyncError {
+    SyncError::new(ErrorCode::NotAMember, "the session is closed to all but devices that have signed in as one of its two wallets")
 }
 
 pub(super) fn refused_before() -> SyncError {
@@ -179,11 +249,11 @@ mod tests {
     #[test]
     fn an_unannounced_sender_may_only_announce_itself_and_its_wallet() {
         let allowed = |sender| TABLE.map(|(kind, _)| kind).into_iter().filter(|kind| verdict(*kind, sender) == Allowed).collect::<Vec<_>>();
-        assert_eq!(allowed(Sender::Unannounced), [Kind::Announce, Kind::Wallet]);
+        assert_eq!(allowed(Sender::Unannounced), [Kind::Announce, Kind::Wallet, Kind::SignIn]);
         assert_eq!(allowed(Sender::Bare), []);
         assert!(!allowed(Sender::Refused).contains(&Kind::Update));
         assert!(!allowed(Sender::Seed).contains(&Kind::Ack));
-        assert!(!allowed(Sender::Seed).contains(&Kind::Wallet));
+        assert!(!allowed(Sender::Seed).contains(&Kind::Wallet) && !allowed(Sender::Seed).contains(&Kind::SignIn));
     }
 
     #[test]
@@ -195,6 +265,9 @@ mod tests {
                     Allowed | Ignored => None,
                     NotAnnounced | RefusedBefore => Some(ErrorCode::NotAnnounced),
                     OnlyTheRelay | NamesNoVersion => Some(ErrorCode::InvalidMessageFormat),
+                    Verdict::NotSignedIn | Verdict::SignedInOtherwise | Verdict::OfAnAccount | Verdict::NotAMember => {
+                        unreachable!("they are of the speaker")
+                    }
                 };
                 assert_eq!(code, expected, "{kind:?}");
             }

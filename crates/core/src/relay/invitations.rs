@@ -6,7 +6,8 @@
 
 use super::api::{ConnectionId, JournalAnswer, JournalQuestion, MemberRow};
 use super::budget::{LIST_US, MEMBER_US, SESSION_US};
-use super::context::{Context, Purpose};
+use super::context::{Context, Purpose, refusal};
+use super::gate::not_a_member;
 use super::session::Session;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Head, ListedSession, SessionList, WalletAnnounce};
@@ -28,18 +29,28 @@ impl Members {
 
     /// A device of a wallet takes part, and names the other one; says whether that is news.
     fn join(&mut self, wallet: &str, peer_wallet: &str) -> bool {
-        if self.rows.is_empty() {
-            let row = |wallet: &str, peer_wallet: &str| MemberRow {
-                wallet: wallet.to_owned(),
-                peer_wallet: peer_wallet.to_owned(),
-                joined: false,
-            };
-            self.rows.push(row(wallet, peer_wallet));
-            if wallet != peer_wallet {
-                self.rows.push(row(peer_wallet, wallet));
+        let closed = self.are_closed();
+        for (wallet, peer_wallet) in [(wallet, peer_wallet), (peer_wallet, wallet)] {
+            if self.rows.iter().all(|row| row.wallet != wallet) {
+                let (wallet, peer_wallet) = (wallet.to_owned(), peer_wallet.to_owned());
+                self.rows.push(MemberRow { wallet, peer_wallet, joined: false, closed });
             }
         }
         self.rows.iter_mut().filter(|row| row.wallet == wallet).any(|row| !std::mem::replace(&mut row.joined, true))
+    }
+
+    /// Whether the session is closed to all but its members.
+    fn are_closed(&self) -> bool {
+        self.rows.iter().any(|row| row.closed)
+    }
+
+    fn close(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.closed = true);
+    }
+
+    /// Whether a connection may take part that has signed in as this wallet, or has not.
+    pub fn admit(&self, signed_in: Option<&str>) -> bool {
+        !self.are_closed() || self.rows.iter().any(|row| signed_in.is_some_and(|wallet| row.wallet == wallet || row.peer_wallet == wallet))
     }
 
     /// Whether a device of a wallet has taken part.
@@ -60,12 +71,37 @@ impl Members {
 }
 
 impl Session {
-    /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once.
+    /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once. A session
+    /// that a device begins which has signed in is closed to all others from then on.
     pub(super) fn join(&mut self, ctx: &mut Context, connection: ConnectionId, wallet: &str, peer_wallet: &str) {
-        if self.members.join(wallet, peer_wallet) {
+        let closes = self.is_unbegun() && ctx.signed_in_as(connection).is_some() && !self.members.are_closed();
+        if closes {
+            // What strangers said of who takes part is no proof.
+            self.members = Members::default();
+        }
+        let is_news = self.members.join(wallet, peer_wallet);
+        if closes {
+            self.members.close();
+            self.send_away_strangers(ctx);
+        }
+        if is_news {
             self.tell_members(ctx, connection, |_| true);
         }
         self.note_members(ctx);
+    }
+
+    /// Who is no member hears nothing of a session any more that was closed.
+    fn send_away_strangers(&mut self, ctx: &mut Context) {
+        let is_stranger = |connection: &ConnectionId| !self.members.admit(ctx.signed_in_as(*connection));
+        let strangers: Vec<ConnectionId> = self.attachments.keys().copied().filter(is_stranger).collect();
+        for stranger in strangers {
+            let device_id = self.attachments.get(&stranger).map(|attachment| attachment.device_id.clone());
+            self.on_leave(ctx, stranger);
+            device_id.iter().for_each(|device_id| self.devices.forget_visitor(device_id));
+            ctx.left(stranger, &self.log.session_id);
+            let head = Head { session_id: self.log.session_id.clone(), ..Head::default() };
+            ctx.refuse(stranger, refusal(&not_a_member(), &head));
+        }
     }
 
     /// The log has grown. Who has not taken part hears of each message, and of the first one everybody: from now on the
@@ -90,8 +126,9 @@ impl Session {
 
     /// Tells of the session whoever of these wallets is there and takes no part, at the cost of one connection.
     fn tell_members(&self, ctx: &mut Context, by: ConnectionId, hears: impl Fn(&MemberRow) -> bool) {
-        for MemberRow { wallet, peer_wallet, joined } in self.members.rows.iter().filter(|row| hears(row)).cloned() {
+        for MemberRow { wallet, peer_wallet, joined, .. } in self.members.rows.iter().filter(|row| hears(row)).cloned() {
             let connections = ctx.wallets.get(&wallet).into_iter().flatten().copied();
+            let connections = connections.filter(|connection| self.members.admit(ctx.signed_in_as(*connection)));
             let absent: Vec<ConnectionId> = connections.filter(|connection| !self.attachments.contains_key(connection)).collect();
             if absent.is_empty() {
                 continue;
@@ -128,8 +165,9 @@ impl Context {
                 socket.wallet = Some(wallet.clone());
             }
         }
+        let with_closed = self.signed_in_as(connection).is_some();
         // One more tells whether that is all.
-        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1 };
+        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1, with_closed };
         self.ask("", Purpose::Sessions(connection, head.message_id.clone()), question);
         Ok(())
     }

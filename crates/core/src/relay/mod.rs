@@ -5,13 +5,16 @@
 //! acknowledged (`append`), and everybody else is served from the log (`fanout`). What a device has been sent is a position
 //! in the log, so a slow one costs no memory.
 
+mod accounts;
 mod api;
 mod append;
 mod batch_cache;
 mod budget;
+mod caps;
 mod clocks;
 mod context;
 mod dialect;
+mod door;
 mod fanout;
 mod gate;
 mod invitations;
@@ -24,16 +27,20 @@ mod session;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
+use crate::identity::is_account_id;
 use crate::ids::SessionId;
+use crate::limits::UNSIGNED_FRAME_BYTES_MAX;
 use crate::time::Now;
+use accounts::Accounts;
 use context::{Context, Purpose, Socket, refusal};
 use dialect::Translated;
-use gate::Verdict;
+use gate::{Signed, Verdict};
 use session::{Ask, Session};
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -66,6 +73,7 @@ pub struct Relay {
     rooms: BTreeMap<SessionId, Room>,
     /// When sessions have something to do by themselves.
     timeouts: BTreeSet<(u64, SessionId)>,
+    accounts: Accounts,
     ctx: Context,
 }
 
@@ -75,13 +83,25 @@ impl Relay {
         Relay::default()
     }
 
+    /// The same where devices can sign in.
+    pub fn with_sign_in(keeper: Doorkeeper) -> Relay {
+        let mut relay = Relay::default();
+        relay.ctx.keeper = Some(Arc::new(keeper));
+        relay
+    }
+
     /// Takes one input and returns what to do, in order.
     #[must_use]
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Action> {
         self.ctx.now = now;
         match input {
-            Input::Opened { connection, encoding } => {
-                self.ctx.sockets.insert(connection, Socket::new(now, encoding));
+            Input::Opened { connection, encoding, source } => {
+                self.ctx.totals.connections += 1;
+                self.ctx.sockets.insert(connection, Socket::new(now, encoding, source));
+                // Seed clients do not know it, and cannot be where it is required.
+                if let Some(keeper) = self.ctx.keeper.clone().filter(|keeper| keeper.is_required || encoding == Encoding::Binary) {
+                    self.ctx.say_hello(&keeper, connection, None);
+                }
             }
             Input::Received { connection, payload } => self.received(connection, &payload),
             Input::Sent { connection, bytes } => self.sent(connection, bytes),
@@ -91,9 +111,18 @@ impl Relay {
         }
         for connection in self.ctx.stalled() {
             // What it lacks is in the log.
-            let reason = "too slow: connect again to catch up".into();
-            self.ctx.actions.push(Action::Disconnect { connection, code: 1013, reason });
-            self.closed(connection);
+            self.ctx.cut(connection, 1013, "too slow: connect again to catch up".into());
+        }
+        for connection in self.ctx.late() {
+            self.ctx.cut(connection, 1008, "it did not sign in in time".into());
+        }
+        while let Some((connection, code, reason)) = self.ctx.cut.pop() {
+            // It may be cut for two reasons.
+            if self.ctx.sockets.contains_key(&connection) {
+                self.ctx.totals.cut += 1;
+                self.ctx.actions.push(Action::Disconnect { connection, code, reason });
+                self.closed(connection);
+            }
         }
         while let Some((due_ms, session_id)) = self.timeouts.first().filter(|(due_ms, _)| *due_ms <= now.monotonic_ms).cloned() {
             self.in_session(&session_id, Session::on_timeout);
@@ -113,16 +142,42 @@ impl Relay {
         self.ctx.sockets.get(&connection).map_or(Reading::Now, Socket::reading)
     }
 
+    /// How it stands.
+    pub fn counts(&self) -> Counts {
+        let sockets = self.ctx.sockets.values();
+        Counts {
+            connections: self.ctx.sockets.len(),
+            signed_in: sockets.clone().filter(|socket| socket.door.guest.is_some()).count(),
+            sessions: self.rooms.len(),
+            attachments: sockets.map(|socket| socket.attached.len()).sum(),
+            totals: self.ctx.totals.clone(),
+            capped: self.ctx.caps.refused().clone(),
+        }
+    }
+
     fn received(&mut self, connection: ConnectionId, payload: &Payload) {
         // The shell may pass on what a connection said before it learned that it was cut.
         let Some(socket) = self.ctx.sockets.get_mut(&connection) else { return };
+        self.ctx.totals.frames_received += 1;
         socket.budget.charge_frame(self.ctx.now, payload.len());
+        if payload.len() > UNSIGNED_FRAME_BYTES_MAX && socket.door.signed(self.ctx.keeper.as_deref()) == Signed::Required {
+            let message = format!("a frame before sign-in has at most {UNSIGNED_FRAME_BYTES_MAX} bytes");
+            self.ctx.refuse(connection, ErrorBody::new(&SyncError::new(ErrorCode::FrameTooLarge, message.clone())));
+            return self.ctx.cut(connection, 1009, message);
+        }
         let frame = match parse(socket.encoding, payload) {
             Ok(frame) => frame,
             Err(error) => return self.ctx.refuse(connection, ErrorBody::new(&error)),
         };
-        if matches!(frame.body, Body::WalletAnnounce(_)) {
-            return self.announce_wallet(connection, frame);
+        let verdict = gate::judge_speaker(&frame, socket.door.signed(self.ctx.keeper.as_deref()));
+        if verdict != Verdict::Allowed {
+            return refuse_by(&mut self.ctx, connection, verdict, &frame.head);
+        }
+        match &frame.body {
+            Body::SignIn(_) => return self.sign_in(connection, frame),
+            Body::WalletAnnounce(_) => return self.announce_wallet(connection, frame),
+            _ if is_account_id(&frame.head.session_id) => return self.accounts.receive(&mut self.ctx, connection, frame),
+            _ => {}
         }
         let session_id = frame.head.session_id.clone();
         if session_id.is_empty() {
@@ -159,6 +214,22 @@ impl Relay {
         self.rooms.insert(session_id, Room::Loading(VecDeque::from([arrived])));
     }
 
+    /// A connection says who it is.
+    fn sign_in(&mut self, connection: ConnectionId, frame: Frame) {
+        let verdict = gate::judge(&frame, None);
+        let keeper = self.ctx.keeper.clone();
+        match (frame.body, keeper) {
+            (Body::SignIn(said), Some(keeper)) if verdict == Verdict::Allowed => {
+                self.accounts.sign_in(&mut self.ctx, &keeper, connection, frame.head, said);
+            }
+            (_, None) => {
+                let error = SyncError::new(ErrorCode::InvalidMessageFormat, "nobody can sign in here");
+                self.ctx.refuse(connection, refusal(&error, &frame.head));
+            }
+            _ => refuse_by(&mut self.ctx, connection, verdict, &frame.head),
+        }
+    }
+
     /// A frame of the connection itself, whatever session it names.
     fn announce_wallet(&mut self, connection: ConnectionId, frame: Frame) {
         let Frame { head, body } = &frame;
@@ -184,6 +255,10 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
+            Purpose::AccountEntries(connection, frame_id) => {
+                self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer)
+            }
+            Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => {
                 let rooms = &self.rooms;
                 let has_joined = |session_id: &str, wallet: &str| matches!(rooms.get(session_id), Some(Room::Open(session)) if session.members.has_joined(wallet));
@@ -252,6 +327,9 @@ impl Relay {
     fn closed(&mut self, connection: ConnectionId) {
         // The shell also tells of a connection that was cut.
         let Some(socket) = self.ctx.remove(connection) else { return };
+        if let Some(guest) = &socket.door.guest {
+            self.accounts.leave(&mut self.ctx, connection, guest);
+        }
         if socket.loading_bytes > 0 {
             for room in self.rooms.values_mut() {
                 if let Room::Loading(waiting) = room {
@@ -268,7 +346,11 @@ impl Relay {
 /// The one gate: who is this connection in this session, and may it say that?
 fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, frame: Frame) {
     let attachment = session.attachments.get(&connection);
-    let verdict = gate::judge(&frame, attachment);
+    let verdict = match gate::judge(&frame, attachment) {
+        Verdict::Ignored => Verdict::Ignored,
+        _ if !session.members.admit(ctx.signed_in_as(connection)) => Verdict::NotAMember,
+        verdict => verdict,
+    };
     if verdict != Verdict::Allowed {
         return refuse_by(ctx, connection, verdict, &frame.head);
     }

@@ -99,6 +99,9 @@ impl<'a> Sequencer<'a> {
         if messages.iter().any(|draft| draft.entry.message.session_id != update.head.session_id) {
             return invalid("the message belongs to another session");
         }
+        if messages.iter().any(|draft| draft.entry.erased_digest().is_some()) {
+            return invalid("only who keeps the log erases what is in it");
+        }
         let last = self.log.counter(&update.device_id);
         let mut digest = self.log.digest(&update.head.session_id, &update.device_id);
         let fresh = messages.iter().map(|draft| &draft.entry).filter(|entry| entry.counter > last);

@@ -141,6 +141,11 @@ impl Session {
         }
     }
 
+    /// Nobody has written to it.
+    pub fn is_unbegun(&self) -> bool {
+        self.log.head() == 0 && self.append.is_none() && self.updates.is_empty()
+    }
+
     /// Nobody takes part in it and nothing is under way: the journal has it.
     pub fn is_idle(&self) -> bool {
         let works = !self.updates.is_empty() || self.append.is_some() || !self.log.reads.is_empty();

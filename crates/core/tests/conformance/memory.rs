@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{
-    CallRecord, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, SessionRecord, Snapshot,
-    VersionsRecord, Write,
+    CallRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
+    SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::{MessageId, SessionId};
@@ -15,6 +15,10 @@ use solconnect_sync_core::ids::{MessageId, SessionId};
 pub struct Records {
     /// The device record.
     pub device: Option<DeviceRecord>,
+    /// The record of its key.
+    pub identity: Option<IdentityRecord>,
+    /// What the next machine makes keys of.
+    pub entropy: Option<[u8; 32]>,
     /// Sessions by id, with all their heads.
     pub sessions: BTreeMap<SessionId, SessionRecord>,
     /// The same as they are stored, and heads by session.
@@ -44,6 +48,7 @@ impl Records {
     pub fn apply(&mut self, write: &Write) -> Result<(), String> {
         match write {
             Write::Device(record) => self.device = Some(same(record, DeviceRecord::from_bytes(&record.to_bytes()))?),
+            Write::Identity(record) => self.identity = Some(same(record, IdentityRecord::from_bytes(&record.to_bytes()))?),
             Write::Session(record) => {
                 let stored = same(record, SessionRecord::from_bytes(&record.to_bytes()))?;
                 let heads = self.heads.get(&record.session_id).map(|record| record.heads.clone()).unwrap_or_default();
@@ -113,6 +118,8 @@ impl Records {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             device: self.device.clone(),
+            identity: self.identity.clone(),
+            entropy: self.entropy,
             sessions: self.stored.values().cloned().collect(),
             heads: self.heads.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),

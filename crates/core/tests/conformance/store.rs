@@ -179,6 +179,8 @@ async fn what_is_written_is_read_back<S: Store>() {
     write(&store, writes).await;
     let expected = Snapshot {
         device: Some(device("a")),
+        identity: None,
+        entropy: None,
         sessions: vec![session("room", 4)],
         heads: vec![heads("room", 4)],
         outbox: vec![outbox("room", &[3, 4, 5])],

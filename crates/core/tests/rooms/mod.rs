@@ -12,8 +12,8 @@ use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, StoredEntry, StoredSession, Ticket,
-    WatermarkRow,
+    Action, ConnectionId, Counts, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, Source, StoredEntry,
+    StoredSession, Ticket, WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -65,6 +65,8 @@ impl Rows {
 
 pub struct Rooms {
     relay: Relay,
+    /// How one begins.
+    make: fn() -> Relay,
     pub now: Now,
     pub journal: BTreeMap<String, Rows>,
     /// Questions that wait for `answer`; others are answered at once.
@@ -83,8 +85,14 @@ pub struct Rooms {
 
 impl Rooms {
     pub fn new() -> Rooms {
+        Rooms::over(Relay::new)
+    }
+
+    /// The same over another relay.
+    pub fn over(make: fn() -> Relay) -> Rooms {
         Rooms {
-            relay: Relay::new(),
+            relay: make(),
+            make,
             now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
             journal: BTreeMap::new(),
             held: None,
@@ -100,18 +108,23 @@ impl Rooms {
 
     /// The relay dies and starts again over the same journal.
     pub fn restart(&mut self) {
-        self.relay = Relay::new();
+        self.relay = (self.make)();
         self.heard.clear();
     }
 
     pub fn open(&mut self, connection: ConnectionId) {
-        self.feed(Input::Opened { connection, encoding: Encoding::Json });
+        self.feed(Input::Opened { connection, encoding: Encoding::Json, source: None });
+    }
+
+    /// The same from an address that is counted.
+    pub fn open_from(&mut self, connection: ConnectionId, source: u128) {
+        self.feed(Input::Opened { connection, encoding: Encoding::Json, source: Some(Source(source)) });
     }
 
     /// A connection that speaks the binary form; what it says and hears is shown as JSON all the same.
     pub fn open_binary(&mut self, connection: ConnectionId) {
         self.binary.push(connection);
-        self.feed(Input::Opened { connection, encoding: Encoding::Binary });
+        self.feed(Input::Opened { connection, encoding: Encoding::Binary, source: None });
     }
 
     pub fn feed(&mut self, input: Input) {
@@ -195,8 +208,9 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
             }
-            JournalQuestion::Sessions { wallet, after, count_max } => {
+            JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
                 let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
+                found.retain(|(.., member)| with_closed || !member.closed);
                 found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
                 let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {
@@ -234,6 +248,10 @@ impl Rooms {
 
     pub fn reading(&self, connection: ConnectionId) -> Reading {
         self.relay.reading(connection)
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.relay.counts()
     }
 
     pub fn next_timeout_ms(&self) -> Option<u64> {
@@ -312,6 +330,11 @@ impl Rooms {
             Payload::Binary(bytes) => serde_json::from_str(&Frame::from_bytes(&bytes).expect("a frame").to_json()).expect("JSON"),
         };
         heard.into_iter().map(json).collect()
+    }
+
+    /// The same as it was transmitted.
+    pub fn take(&mut self, connection: ConnectionId) -> Vec<Payload> {
+        self.heard.remove(&connection).unwrap_or_default()
     }
 
     /// The frames of one type that a connection has heard; `error` and `chat` for those that have none.

@@ -238,7 +238,7 @@ impl World {
                 self.deliver(
                     connection,
                     true,
-                    Happening::RelayInput(self.relay_life, relay::Input::Opened { connection, encoding: Encoding::Binary }),
+                    Happening::RelayInput(self.relay_life, relay::Input::Opened { connection, encoding: Encoding::Binary, source: None }),
                 );
                 self.deliver(connection, false, Happening::DeviceInput(index, life, client::Input::Connected { generation }));
             }

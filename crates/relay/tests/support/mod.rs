@@ -51,7 +51,7 @@ pub struct RelayProcess {
 }
 
 impl RelayProcess {
-    /// Starts one with an empty journal.
+    /// Starts one with an empty journal, for seed clients: they cannot sign in.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
@@ -65,7 +65,9 @@ impl RelayProcess {
         let journal = journal_in(&folder);
         std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
         let mut all = Vec::new();
-        for (option, value) in [("--journal", journal.to_str().unwrap()), ("--log", "debug"), ("--listen", "127.0.0.1:0")] {
+        for (option, value) in
+            [("--journal", journal.to_str().unwrap()), ("--log", "debug"), ("--listen", "127.0.0.1:0"), ("--auth", "open")]
+        {
             if !options.contains(&option) {
                 all.extend([option, value]);
             }
@@ -99,15 +101,26 @@ impl RelayProcess {
     }
 
     /// SIGKILL, then start again on the same journal.
-    pub async fn kill_and_restart(mut self) -> Self {
+    pub async fn kill_and_restart(self) -> Self {
+        self.kill_and_restart_with(&[]).await
+    }
+
+    /// The same with these options.
+    pub async fn kill_and_restart_with(mut self, options: &[&str]) -> Self {
         self.child.kill().await.unwrap();
         check_integrity(&self.journal());
-        Self::start_in(self.folder, &[]).await
+        Self::start_in(self.folder, options).await
     }
 
     /// Start again on the same journal, after it has ended.
     pub async fn restart(self) -> Self {
         Self::start_in(self.folder, &[]).await
+    }
+
+    /// The same at the address that it had.
+    pub async fn restart_in_place(self) -> Self {
+        let address = self.address.to_string();
+        Self::start_in(self.folder, &["--listen", &address]).await
     }
 
     /// Starts another on the same journal, while this one runs.
@@ -141,8 +154,13 @@ impl RelayProcess {
 
     /// The same by another method.
     pub async fn request(&self, method: &str, path: &str, headers: &str) -> (String, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let host = if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
+        Self::request_at(self.address, method, path, headers).await
+    }
+
+    /// The same of another address.
+    pub async fn request_at(address: SocketAddr, method: &str, path: &str, headers: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let host = if headers.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
         stream.write_all(format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{host}{headers}\r\n").as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         soon("a page", stream.read_to_end(&mut answer)).await.unwrap();
@@ -288,14 +306,22 @@ pub fn unsent(session: &str, device: &str, count: u64, text: &str) -> Value {
 
 /// The status with which the relay refuses a handshake with these header fields, or the response it accepts it with.
 pub async fn handshake(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<tungstenite::handshake::client::Response, u16> {
+    open(address, headers).await.map(|(_, response)| response).map_err(|refused| refused.status().as_u16())
+}
+
+/// The same with the socket that was opened, or the whole answer.
+pub async fn open(
+    address: SocketAddr,
+    headers: &[(&'static str, &str)],
+) -> Result<(Client, tungstenite::handshake::client::Response), tungstenite::http::Response<Option<Vec<u8>>>> {
     use tungstenite::client::IntoClientRequest;
     let mut request = format!("ws://{address}/").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
     match soon("a handshake", connect_async(request)).await {
-        Ok((_, response)) => Ok(response),
-        Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+        Ok((socket, response)) => Ok((Client { socket }, response)),
+        Err(tungstenite::Error::Http(response)) => Err(*response),
         Err(error) => panic!("{error}"),
     }
 }

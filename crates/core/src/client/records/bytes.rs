@@ -1,16 +1,16 @@
 //! The bytes that records are stored as.
 
 use super::{
-    Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
-    SpareRecord, VersionsRecord, Watermarks,
+    Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
+    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
 use crate::client::api::{DeliveryReceipt, MessageStatus};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use crate::log::{DeviceHead, Log};
+use crate::ids::{MessageId, SessionId, WalletAddress};
+use crate::log::{Log, StoredHeads};
 use crate::watermark::Watermark;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, number_of, put_block, record};
 
@@ -24,6 +24,21 @@ impl DeviceRecord {
     ///
     /// # Errors
     /// `STORAGE_ERROR` for bytes that were not written by `to_bytes`; so for all records.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        Self::decode(bytes).map_err(Malformed::in_store)
+    }
+}
+
+impl IdentityRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
         Self::decode(bytes).map_err(Malformed::in_store)
     }
@@ -271,17 +286,6 @@ struct StoredSession {
 }
 
 #[derive(Default)]
-struct StoredHeads(Vec<DeviceHead>);
-
-#[derive(Default)]
-struct StoredHead {
-    device_id: DeviceId,
-    counter: u64,
-    sequence: u64,
-    digest: Vec<u8>,
-}
-
-#[derive(Default)]
 struct StoredOutbox {
     batches: Vec<Batch>,
 }
@@ -329,6 +333,7 @@ struct StoredWatermark {
 }
 
 record!(DeviceRecord { 1 => device_id });
+record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key });
 record!(StoredSession {
     1 => session_id,
     2 => wallet,
@@ -346,7 +351,6 @@ record!(StoredSession {
     14 => heads_through,
     15 => sent_through,
 });
-record!(StoredHead { 1 => device_id, 2 => counter, 3 => sequence, 4 => digest });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {
     1 => session_id,
@@ -387,21 +391,6 @@ impl Field for Answer {
             1 => Answer::Declined,
             _ => Answer::Blocked,
         };
-        Ok(())
-    }
-}
-
-impl Field for StoredHeads {
-    fn put(&self, number: u64, out: &mut Vec<u8>) {
-        for DeviceHead { device_id, counter, sequence, digest } in &self.0 {
-            let head = StoredHead { device_id: (**device_id).to_owned(), counter: *counter, sequence: *sequence, digest: digest.to_vec() };
-            put_block(number, &head.encode(), out);
-        }
-    }
-
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
-        self.0.push(DeviceHead { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
         Ok(())
     }
 }

@@ -1,0 +1,276 @@
+//! The devices of the connected wallet: its account log is followed, and changed where the application asks for it.
+//!
+//! The log comes in the frames of any session. The relay says where it ends when the device has signed in, and passes on what
+//! comes then; what is missing is asked for. What the entries make of the account is found out here, by the same code as there.
+
+use std::collections::VecDeque;
+
+use super::Client;
+use super::api::{Action, DeviceView, Event, Reply, RequestId};
+use super::identity::{nobody_signs_in, removed};
+use super::transaction::Transaction;
+use crate::batch::Batch;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};
+use crate::identity::{Account, Change, Claim, Device};
+use crate::ids::DeviceId;
+use crate::log::{LogHead, Refusal};
+use crate::time::Now;
+
+/// What the relay and this device have to say to each other of the account, on one connection.
+#[derive(Default)]
+pub(super) struct Devices {
+    /// The relay's log of the account ends here; `None` where the device has not signed in.
+    end: Option<u64>,
+    /// The request that is under way.
+    asked: Option<String>,
+    /// Why the account can be followed no further.
+    halted: Option<SyncError>,
+    /// What the application asks for, one after the other: each statement names the one before it.
+    wishes: VecDeque<Wish>,
+}
+
+/// A device is to be approved, or removed.
+struct Wish {
+    request: RequestId,
+    device_id: DeviceId,
+    removes: bool,
+    /// The frame that says so.
+    said: Option<String>,
+    /// How often it was said.
+    tries: u8,
+}
+
+/// How often something is said of an account that has moved each time: a relay that is honest has it at the second.
+const TRIES_MAX: u8 = 8;
+
+impl Client {
+    /// The devices of the connected wallet, in the order in which they were listed; none before this one has signed in.
+    pub fn account_devices(&self) -> Vec<DeviceView> {
+        let account = self.identity.as_ref().and_then(|identity| identity.account(self.wallet.as_deref()?));
+        account.map(|account| account.devices().iter().map(|device| self.view(device)).collect()).unwrap_or_default()
+    }
+
+    fn view(&self, device: &Device) -> DeviceView {
+        let Device { id, is_approved, listed_ms, .. } = device.clone();
+        DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms }
+    }
+
+    /// `removeDevice` and `approveDevice`.
+    pub(super) fn change_devices(&mut self, now: Now, request: RequestId, device_id: DeviceId, removes: bool, actions: &mut Vec<Action>) {
+        let refusal =
+            self.wallet_for_call().err().or_else(|| self.offline_reason()).or_else(|| self.identity.is_none().then(nobody_signs_in));
+        if let Some(error) = refusal {
+            return actions.push(Action::Reply { request, result: Err(error) });
+        }
+        self.devices.wishes.push_back(Wish { request, device_id, removes, said: None, tries: 0 });
+        self.link.hurry(now);
+        self.advance_devices(now, actions);
+    }
+
+    /// The relay says where the account's log ends.
+    pub(super) fn hear_of_account(&mut self, head: Option<LogHead>, transaction: &mut Transaction) {
+        let known = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.latest_account(wallet));
+        let (Some(head), Some(known)) = (head, known) else { return };
+        self.devices.end = Some(head.sequence);
+        if head.sequence < known.head().sequence {
+            let message = format!("the relay's log of the account ends at {head}, and this device has it up to {}", known.head());
+            self.halt_devices(ErrorCode::RelayRolledBack, message, transaction);
+        } else if let Err(refusal) = known.log().compare(Some(head)) {
+            self.halt_devices(ErrorCode::RelayForked, refusal.to_string(), transaction);
+        }
+    }
+
+    /// The account is followed no further on this connection.
+    fn halt_devices(&mut self, code: ErrorCode, message: String, transaction: &mut Transaction) {
+        let error = SyncError::new(code, message);
+        self.devices.halted = Some(error.clone());
+        transaction.tell(Event::Warning { error });
+    }
+
+    /// Whether a session is the account of the connected wallet, which this device follows.
+    pub(super) fn is_account(&self, session_id: &str) -> bool {
+        let account = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.owner(wallet));
+        self.devices.end.is_some() && account.is_some_and(|owner| owner.account_id == session_id)
+    }
+
+    /// Entries of the account's log.
+    pub(super) fn take_account(&mut self, response: SyncResponse, transaction: &mut Transaction) {
+        let devices = &mut self.devices;
+        let is_answer = response.in_reply_to.is_some() && response.in_reply_to == devices.asked;
+        devices.asked.take_if(|_| is_answer);
+        devices.end = devices.end.max(Some(response.latest_sequence));
+        let (Some(identity), Some(wallet), None) = (&self.identity, self.wallet.as_deref(), &devices.halted) else { return };
+        let Some(mut account) = identity.latest_account(wallet) else { return };
+        let entries = match response.messages.entries() {
+            Ok(entries) => entries,
+            Err(malformed) => return transaction.distrust(malformed.0.into()),
+        };
+        let (before, own) = (account.head(), identity.device_id());
+        for entry in entries {
+            if entry.sequence_number <= account.head().sequence {
+                continue;
+            }
+            // What is before it was asked for, or will be.
+            if entry.sequence_number > account.head().sequence + 1 {
+                break;
+            }
+            // What was so before this device came is no news to it.
+            let was_there = account.device(&own).is_some();
+            match account.take(&entry) {
+                Ok(Ok(changes)) if was_there || account.device(&own).is_some() => self.tell_changes(&account, changes, transaction),
+                // One that does not count changes nothing, here as everywhere.
+                Ok(_) => {}
+                // It goes on from something else than what is stored here.
+                Err(refusal) => return self.halt_devices(ErrorCode::RelayForked, refusal.to_string(), transaction),
+            }
+        }
+        if let Err(Refusal::Forked(message)) = account.log().compare(response.log) {
+            return self.halt_devices(ErrorCode::RelayForked, message, transaction);
+        }
+        if is_answer && account.head() == before && Some(before.sequence) < self.devices.end {
+            return transaction.distrust("the relay has less of the account's log than it said".into());
+        }
+        if account.head() != before
+            && let Some(identity) = &mut self.identity
+            && identity.follow(account, transaction)
+        {
+            for wish in std::mem::take(&mut self.devices.wishes) {
+                let is_done = wish.removes && wish.device_id == own;
+                transaction.reply(wish.request, if is_done { Ok(Reply::Done) } else { Err(removed()) });
+            }
+            self.leave_account(transaction);
+        }
+    }
+
+    fn tell_changes(&self, account: &Account, changes: Vec<Change>, transaction: &mut Transaction) {
+        let may_approve = account.device(&self.device.device_id).is_some_and(|own| own.is_approved);
+        for change in changes {
+            match change {
+                Change::Added(id) => {
+                    let Some(device) = account.device(&id).map(|device| self.view(device)) else { continue };
+                    let waits = !device.is_approved && may_approve;
+                    transaction.tell(Event::DeviceAdded { device: device.clone() });
+                    if waits {
+                        transaction.tell(Event::DeviceRequest { device });
+                    }
+                }
+                Change::Approved(device_id) => transaction.tell(Event::DeviceApproved { device_id }),
+                Change::Removed(device_id) => transaction.tell(Event::DeviceRemoved { device_id }),
+            }
+        }
+    }
+
+    /// Says all that the present state allows: asks for what is missing, then does what the application asks for.
+    pub(super) fn advance_devices(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Some(account) = self.stored_account().filter(|_| self.link.is_open()) else { return };
+        let (account_id, head) = (&account.owner().account_id, account.head());
+        let is_behind = match (&self.devices.end, &self.devices.halted) {
+            (Some(end), None) => head.sequence < *end,
+            (_, halted) => {
+                let unsigned = || SyncError::new(ErrorCode::SignInRequired, "this device has not signed in: call signIn()");
+                let error = halted.clone().unwrap_or_else(unsigned);
+                return self.fail_wishes(&error, actions);
+            }
+        };
+        if is_behind && self.devices.asked.is_none() {
+            self.ask_account(now, &account, actions);
+        }
+        if is_behind || self.devices.asked.is_some() {
+            return;
+        }
+        while let Some(wish) = self.devices.wishes.front() {
+            match claim_of(wish, &account, &self.device.device_id) {
+                Ok(Some(_)) if wish.said.is_some() => return,
+                Ok(Some(claim)) => {
+                    let entry = self.identity.as_ref().map(|identity| identity.say(&account, claim, now));
+                    let messages = entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default();
+                    let update = SyncUpdate { messages, ..SyncUpdate::default() };
+                    let said = self.transmit_in(now, account_id, Body::SyncUpdate(update), actions);
+                    if let Some(wish) = self.devices.wishes.front_mut() {
+                        (wish.said, wish.tries) = (Some(said), wish.tries + 1);
+                    }
+                    return;
+                }
+                answer => {
+                    let (request, result) = (wish.request, answer.map(|_| Reply::Done));
+                    self.devices.wishes.pop_front();
+                    actions.push(Action::Reply { request, result });
+                }
+            }
+        }
+    }
+
+    /// The account as it is stored, or an empty one.
+    fn stored_account(&self) -> Option<Account> {
+        let (identity, wallet) = (self.identity.as_ref()?, self.wallet.as_deref()?);
+        identity.account(wallet).cloned().or_else(|| identity.owner(wallet).map(Account::new))
+    }
+
+    fn ask_account(&mut self, now: Now, account: &Account, actions: &mut Vec<Action>) {
+        let head = account.head();
+        let request = SyncRequest { last_synced_sequence: head.sequence, log: Some(head), ..SyncRequest::default() };
+        self.devices.asked = Some(self.transmit_in(now, &account.owner().account_id, Body::SyncRequest(request), actions));
+    }
+
+    /// The relay refuses what was said of the account; says whether that is what it refuses.
+    pub(super) fn take_account_refusal(
+        &mut self,
+        now: Now,
+        refusal: &ErrorBody,
+        transaction: &mut Transaction,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let is_meant = |frame: &Option<String>| frame.is_some() && *frame == refusal.in_reply_to;
+        let error = SyncError::new(refusal.code, refusal.error.clone());
+        if is_meant(&self.devices.asked) {
+            transaction.reconnect(error.message.clone());
+            transaction.tell(Event::Warning { error });
+            return true;
+        }
+        let Some(wish) = self.devices.wishes.front_mut().filter(|wish| is_meant(&wish.said)) else { return false };
+        wish.said = None;
+        if refusal.code == ErrorCode::AccountMoved && wish.tries < TRIES_MAX {
+            // It is said again behind what came first.
+            if let Some(account) = self.stored_account().filter(|_| self.devices.asked.is_none()) {
+                self.ask_account(now, &account, actions);
+            }
+            return true;
+        }
+        let request = wish.request;
+        self.devices.wishes.pop_front();
+        transaction.reply(request, Err(error));
+        true
+    }
+
+    /// Nothing more of what was asked for is done.
+    pub(super) fn fail_wishes(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
+        let wishes = std::mem::take(&mut self.devices.wishes);
+        actions.extend(wishes.into_iter().map(|wish| Action::Reply { request: wish.request, result: Err(error.clone()) }));
+    }
+
+    /// The connection is lost: what was said on it may have been done or not.
+    pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
+        self.fail_wishes(error, actions);
+        self.devices = Devices::default();
+    }
+}
+
+/// What is to be said for a wish; `None` where the account is so already.
+fn claim_of(wish: &Wish, account: &Account, own: &str) -> Result<Option<Claim>, SyncError> {
+    let Wish { device_id, removes, .. } = wish;
+    match account.device(device_id) {
+        None if *removes && account.was_removed(device_id) => Ok(None),
+        None => Err(SyncError::new(ErrorCode::UnknownDevice, "the wallet has no device of this id: getDevices() lists them")),
+        Some(device) if !removes && device.is_approved => Ok(None),
+        Some(_) if !account.device(own).is_some_and(|own| own.is_approved) => {
+            Err(SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device approves and removes others"))
+        }
+        Some(_) if *removes => {
+            // Who removes the device that approved it does not mean to leave too.
+            let kept = if device_id == own { Vec::new() } else { vec![own.to_owned()] };
+            Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept }))
+        }
+        Some(_) => Ok(Some(Claim::Approve(vec![device_id.clone()]))),
+    }
+}

@@ -1,0 +1,395 @@
+//! Who the device is to a relay: its key, what makes it a device of its wallet, and signing in.
+
+use sha2::{Digest as _, Sha256};
+
+use super::Client;
+use super::api::{Action, Event, Reply, Write};
+use super::records::IdentityRecord;
+use super::transaction::Transaction;
+use crate::batch::Batch;
+use crate::entry::Entry;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
+use crate::identity::{
+    Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Statement, Succession,
+};
+use crate::ids::{DeviceId, new_device_id, wallet_address};
+use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
+use crate::time::Now;
+
+/// The device's own part of signing in.
+pub(super) struct Identity {
+    domains: DomainSet,
+    /// What keys are made of, one after the other.
+    entropy: [u8; 32],
+    drawn: u64,
+    stored: Stored,
+    /// What a transaction under way stores.
+    next: Option<Stored>,
+    /// Whether that leaves nothing to say to a relay that requires sign-in.
+    shuts_out: bool,
+    /// The relay of this connection requires sign-in.
+    is_required: bool,
+    /// Why nothing is said to the relay until somebody does something.
+    shut_out: Option<SyncError>,
+    /// The last `sign_in` of the connection had an entry that lists the device.
+    is_entering: bool,
+    /// How far the relay's clock was ahead when it last said hello.
+    ahead_ms: i64,
+}
+
+/// What is in the store.
+#[derive(Clone)]
+struct Stored {
+    key: DeviceKey,
+    /// What lists the device; `None` where the wallet must sign first.
+    claim: Option<Claim>,
+    /// A relay said that the account lists the device.
+    is_listed: bool,
+    /// The account, as far as its log is known here.
+    account: Option<Account>,
+    /// The device before this one was removed from the account, and the wallet has not signed since.
+    was_removed: bool,
+    /// The relay's.
+    relay_key: Option<PublicKey>,
+}
+
+impl Stored {
+    fn record(&self) -> IdentityRecord {
+        let claim = self.claim.as_ref().map(Claim::to_bytes).unwrap_or_default();
+        let account = self.account.as_ref().map(Account::to_bytes).unwrap_or_default();
+        let relay_key = self.relay_key.map(Vec::from).unwrap_or_default();
+        let Stored { is_listed, was_removed, .. } = *self;
+        IdentityRecord { secret: self.key.secret().to_vec(), claim, is_listed, account, was_removed, relay_key }
+    }
+}
+
+impl Identity {
+    /// The identity that is stored, or a new one; `None` where there is nothing to make keys of. One whose secret is lost goes on
+    /// under a new key, and keeps what it knows of others.
+    pub fn load(domains: &[String], record: Option<IdentityRecord>, entropy: Option<[u8; 32]>) -> Option<Identity> {
+        let (domains, entropy) = (DomainSet::new(domains.to_vec()).ok()?, entropy?);
+        let mut drawn = 0;
+        let IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key } = record.unwrap_or_default();
+        let (account, relay_key) = (Account::from_bytes(&account, &domains), relay_key.try_into().ok());
+        let (key, claim, is_listed) = match secret.try_into() {
+            Ok(secret) => (DeviceKey::from_secret(&secret), Claim::from_bytes(&claim).ok(), is_listed),
+            Err(_) => (draw(&entropy, &mut drawn), None, false),
+        };
+        Some(Identity {
+            domains,
+            entropy,
+            drawn,
+            stored: Stored { key, claim, is_listed, account, was_removed, relay_key },
+            next: None,
+            shuts_out: false,
+            is_required: false,
+            shut_out: None,
+            is_entering: false,
+            ahead_ms: 0,
+        })
+    }
+
+    pub fn device_id(&self) -> DeviceId {
+        self.stored.key.device_id()
+    }
+
+    /// What a new store begins with.
+    pub fn record(&self) -> IdentityRecord {
+        self.stored.record()
+    }
+
+    pub fn owner(&self, wallet: &str) -> Option<Owner> {
+        Owner::new(wallet, self.domains.clone()).ok()
+    }
+
+    /// As the transaction leaves it.
+    fn latest(&self) -> &Stored {
+        self.next.as_ref().unwrap_or(&self.stored)
+    }
+
+    /// The wallet's account as it is stored here; `None` where nothing of its log is.
+    pub fn account(&self, wallet: &str) -> Option<&Account> {
+        self.stored.account.as_ref().filter(|account| account.owner().wallet == wallet)
+    }
+
+    /// The same as the transaction leaves it.
+    pub fn latest_account(&self, wallet: &str) -> Option<Account> {
+        let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
+        known.cloned().or_else(|| self.owner(wallet).map(Account::new))
+    }
+
+    /// The account has gone on; says whether it lists this device no longer.
+    pub fn follow(&mut self, account: Account, transaction: &mut Transaction) -> bool {
+        let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
+        let stored = Stored { account: Some(account), ..self.latest().clone() };
+        // The relay would tell it again.
+        self.store(stored, false, transaction);
+        is_out
+    }
+
+    /// Why nothing is said to the relay until the wallet signs, or the application says something; `None` where nothing is in the way.
+    pub fn refusal(&self) -> Option<SyncError> {
+        if self.stored.was_removed { Some(removed()) } else { self.shut_out.clone() }
+    }
+
+    /// The device goes on under a new key, which the old one names where it is listed.
+    fn replace_key(&mut self, wallet: Option<&str>, transaction: &mut Transaction) -> DeviceId {
+        let key = draw(&self.entropy, &mut self.drawn);
+        let before = self.latest().clone();
+        let owner = wallet.and_then(|wallet| self.owner(wallet)).filter(|_| before.is_listed);
+        let claim = owner.map(|owner| Claim::Succeed(Succession::sign(&before.key, &owner, &key.public())));
+        let device_id = key.device_id();
+        self.store(Stored { key, claim, is_listed: false, ..before }, true, transaction);
+        device_id
+    }
+
+    /// The key that is drawn next.
+    fn next_key(&self) -> DeviceKey {
+        draw(&self.entropy, &mut { self.drawn })
+    }
+
+    /// A statement of this device behind the head of its account, as its next entry.
+    pub fn say(&self, account: &Account, claim: Claim, now: Now) -> Entry {
+        let counter = account.log().counter(&self.device_id()) + 1;
+        Statement::sign(&self.stored.key, account.owner(), account.head(), claim).entry(account.owner(), counter, now.wall_ms)
+    }
+
+    fn store(&mut self, stored: Stored, strict: bool, transaction: &mut Transaction) {
+        transaction.write(Write::Identity(stored.record()), strict);
+        self.next = Some(stored);
+    }
+
+    /// What was to be stored is stored; says whether the device has something to sign in with that it had not before.
+    pub fn commit(&mut self) -> bool {
+        let Some(stored) = self.next.take() else { return false };
+        if std::mem::take(&mut self.shuts_out) {
+            self.shut_out = Some(unsigned());
+        }
+        self.shut_out.take_if(|error| error.code == ErrorCode::SignInRequired && stored.claim.is_some());
+        let before = std::mem::replace(&mut self.stored, stored);
+        self.stored.claim.is_some() && self.stored.claim != before.claim
+    }
+
+    /// It is not.
+    pub fn roll_back(&mut self) {
+        (self.next, self.shuts_out) = (None, false);
+    }
+}
+
+/// Keys are made of what nobody can guess and of how many were.
+fn draw(entropy: &[u8; 32], drawn: &mut u64) -> DeviceKey {
+    *drawn += 1;
+    let secret =
+        Sha256::new().chain_update(b"solconnect.device-key.v1\0").chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize();
+    DeviceKey::from_secret(&secret.into())
+}
+
+pub(super) fn nobody_signs_in() -> SyncError {
+    SyncError::new(ErrorCode::InvalidArgument, "nobody signs in here: the option `domains` is missing")
+}
+
+fn unsigned() -> SyncError {
+    SyncError::new(ErrorCode::SignInRequired, "the wallet must sign for this device first: call signIn()")
+}
+
+pub(super) fn removed() -> SyncError {
+    let message = "this device was removed from the account: call signIn(), and it goes on as a new one when the wallet has signed";
+    SyncError::new(ErrorCode::DeviceRemoved, message)
+}
+
+impl Client {
+    /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need
+    /// not: it has, or nobody signs in here. It may sign a reset at any time: where the device is known, that is for its next key.
+    pub fn offer(&self, now: Now, domain: &str, purpose: Purpose) -> Option<Offer> {
+        let identity = self.identity.as_ref().filter(|identity| identity.domains.has(domain))?;
+        let is_known = identity.stored.claim.is_some() || identity.stored.is_listed;
+        if is_known && purpose == Purpose::Join {
+            return None;
+        }
+        let key = if is_known { identity.next_key() } else { identity.stored.key.clone() };
+        let owner = identity.owner(self.wallet.as_deref()?)?;
+        // A wallet that looks at the time looks at this device's clock, which only then is not asked where it is far off.
+        let is_off = identity.ahead_ms.unsigned_abs() > OFFER_AHEAD_MS_MAX;
+        let issued_ms = if is_off { now.wall_ms.saturating_add_signed(identity.ahead_ms) } else { now.wall_ms };
+        let (device, expires_ms) = (key.public(), issued_ms + OFFER_MS);
+        Some(Offer {
+            domain: domain.to_owned(),
+            wallet: owner.wallet,
+            account_id: owner.account_id,
+            device,
+            purpose,
+            issued_ms,
+            expires_ms,
+        })
+    }
+
+    /// The wallet has signed.
+    pub(super) fn certify(&mut self, now: Now, certificate: Certificate, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        let wallet = self.wallet_for_call()?.clone();
+        let identity = self.identity.as_mut().ok_or_else(nobody_signs_in)?;
+        let owner = Owner::new(&wallet, identity.domains.clone())?;
+        let at_ms = now.wall_ms.saturating_add_signed(identity.ahead_ms);
+        let (mut key, next) = (identity.latest().key.clone(), identity.next_key());
+        let claim = match certificate.check(&owner, Purpose::Join, &key.public(), at_ms) {
+            Ok(_) => Claim::Join(certificate),
+            Err(error) => {
+                if error.code == ErrorCode::WrongKey && certificate.check(&owner, Purpose::Reset, &next.public(), at_ms).is_ok() {
+                    // It goes on under the key that the wallet has signed for.
+                    key = draw(&identity.entropy, &mut identity.drawn);
+                    transaction.replace_device(key.device_id());
+                } else if error.code == ErrorCode::WrongPurpose {
+                    certificate.check(&owner, Purpose::Reset, &key.public(), at_ms)?;
+                } else {
+                    return Err(error);
+                }
+                Claim::Reset(certificate)
+            }
+        };
+        let stored = Stored { key, claim: Some(claim), is_listed: false, was_removed: false, ..identity.latest().clone() };
+        identity.store(stored, true, transaction);
+        Ok(Reply::Done)
+    }
+
+    /// The device of a transaction takes a new id; the one that it gets.
+    pub(super) fn new_id_for(&mut self, drawn: DeviceId, transaction: &mut Transaction) -> DeviceId {
+        match &mut self.identity {
+            // The key may have been there before, or was signed for: then it is the id that follows.
+            Some(identity) if identity.latest().key.device_id() != drawn => identity.replace_key(self.wallet.as_deref(), transaction),
+            Some(identity) => {
+                identity.store(identity.latest().clone(), true, transaction);
+                drawn
+            }
+            None => drawn,
+        }
+    }
+
+    /// Whether the device before this one was removed from the account, and the wallet has not signed since.
+    pub fn was_removed(&self) -> bool {
+        self.writing_refusal().is_some()
+    }
+
+    /// Why a device that was removed writes nothing: nobody shall wait for what it says. `None` where it may.
+    pub(super) fn writing_refusal(&self) -> Option<SyncError> {
+        self.identity.as_ref().and_then(Identity::refusal).filter(|error| error.code == ErrorCode::DeviceRemoved)
+    }
+
+    /// The account lists this device no longer, and never will again. It goes on as a new one, which the wallet must sign for.
+    pub(super) fn leave_account(&mut self, transaction: &mut Transaction) {
+        if let Some(identity) = &mut self.identity {
+            let stored = Stored { claim: None, is_listed: false, was_removed: true, ..identity.latest().clone() };
+            identity.store(stored, true, transaction);
+            transaction.replace_device(new_device_id(&mut self.random));
+            transaction.tell(Event::SignInNeeded { error: Some(removed()) });
+        }
+    }
+
+    /// The relay says what to sign.
+    pub(super) fn take_hello(&mut self, now: Now, hello: &Hello, transaction: &mut Transaction, actions: &mut Vec<Action>) {
+        if !self.link.is_greeting() {
+            return;
+        }
+        let Some(identity) = &mut self.identity else { return };
+        if identity.device_id() != self.device.device_id {
+            // The database is older than its key, or has lost it.
+            return transaction.replace_device(identity.device_id());
+        }
+        let known = self.config.relay_key.or(identity.latest().relay_key);
+        if known.is_some_and(|known| known != hello.relay_key) {
+            let key = wallet_address(&hello.relay_key);
+            let message = format!("the relay has another key than it had: if its operator says so, set the option relayKey to {key}");
+            let error = SyncError::new(ErrorCode::RelayKeyChanged, message);
+            identity.shut_out = Some(error.clone());
+            return actions.push(Action::Notify(Event::Warning { error }));
+        }
+        if identity.latest().relay_key != Some(hello.relay_key) {
+            let stored = Stored { relay_key: Some(hello.relay_key), ..identity.latest().clone() };
+            identity.store(stored, false, transaction);
+        }
+        identity.is_required = hello.sign_in_required;
+        identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
+        let Stored { key, claim, is_listed, .. } = &identity.stored;
+        let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
+        let can_prove = claim.is_some() || (*is_listed && hello.account.is_none());
+        let Some(owner) = owner.filter(|_| can_prove) else {
+            if hello.sign_in_required {
+                identity.shut_out = Some(unsigned());
+                actions.push(Action::Notify(Event::SignInNeeded { error: None }));
+            } else {
+                self.begin(now, actions);
+            }
+            return;
+        };
+        let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
+        let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
+        identity.is_entering = !is_listed || hello.account.is_some();
+        let entry = claim
+            .clone()
+            .filter(|_| identity.is_entering)
+            .map(|claim| Statement::sign(key, &owner, after, claim).entry(&owner, 1, now.wall_ms));
+        let said = SignIn {
+            proof: challenge.prove(&owner.account_id, key),
+            wallet: owner.wallet,
+            domains: identity.domains.iter().map(str::to_owned).collect(),
+            key: key.public(),
+            relay: challenge.relay,
+            nonce: challenge.nonce,
+            messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
+        };
+        self.transmit(now, Body::SignIn(said), actions);
+    }
+
+    /// The relay knows the device.
+    pub(super) fn take_signed_in(&mut self, now: Now, said: &SignedIn, transaction: &mut Transaction, actions: &mut Vec<Action>) {
+        if !self.link.is_greeting() {
+            return;
+        }
+        if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed) {
+            let stored = Stored { is_listed: true, ..identity.latest().clone() };
+            // The relay would say it again.
+            identity.store(stored, false, transaction);
+        }
+        self.hear_of_account(said.account, transaction);
+        self.link.prove();
+        self.begin(now, actions);
+    }
+
+    /// The relay refuses the device; says whether that is what it refuses.
+    pub(super) fn take_sign_in_refusal(&mut self, refusal: &ErrorBody, transaction: &mut Transaction) -> bool {
+        let is_greeting = self.link.is_greeting();
+        let Some(identity) = self.identity.as_mut().filter(|_| is_greeting || refusal.code == ErrorCode::DeviceRemoved) else {
+            return false;
+        };
+        let error = SyncError::new(refusal.code, refusal.error.clone());
+        match refusal.code {
+            // It says what to sign once more.
+            ErrorCode::NonceExpired => return true,
+            ErrorCode::DeviceRemoved => {
+                self.leave_account(transaction);
+                return true;
+            }
+            ErrorCode::InvalidCertificate
+            | ErrorCode::WrongKey
+            | ErrorCode::WrongDomain
+            | ErrorCode::WrongPurpose
+            | ErrorCode::CertificateExpired
+            | ErrorCode::InvalidKey
+            | ErrorCode::InvalidSignature
+                if identity.is_entering =>
+            {
+                // Another certificate may be taken.
+                let stored = Stored { claim: None, is_listed: false, ..identity.latest().clone() };
+                identity.store(stored, false, transaction);
+                // Only when that is stored and told: otherwise the relay refuses it once more.
+                identity.shuts_out = identity.is_required;
+                transaction.tell(Event::SignInNeeded { error: Some(error) });
+                transaction.reconnect("the relay did not take the certificate".into());
+                return true;
+            }
+            _ => {}
+        }
+        transaction.reconnect(error.message.clone());
+        transaction.tell(Event::Warning { error });
+        true
+    }
+}

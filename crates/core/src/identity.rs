@@ -1,0 +1,32 @@
+//! Who a device is, and whose: keys, certificates of a wallet, and the log of a wallet's devices.
+//!
+//! Everything here is a pure function of its arguments. `docs/security.md` says against whom each part stands and has the
+//! byte formats.
+
+mod account;
+mod certificate;
+mod domains;
+mod key;
+mod proof;
+mod siws;
+mod statement;
+
+pub use account::{Account, Change, Device};
+pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
+pub use domains::{DomainSet, is_account_id};
+pub use key::{DeviceKey, PublicKey, Signature, device_id, verify};
+pub use proof::{Challenge, Nonce};
+pub use statement::{Claim, Statement};
+
+#[cfg(test)]
+mod hex {
+    /// The bytes that hex digits stand for.
+    pub fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len() / 2).map(|place| u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).unwrap()).collect()
+    }
+
+    /// Bytes as hex digits.
+    pub fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

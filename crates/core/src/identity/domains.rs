@@ -1,0 +1,115 @@
+//! The domains of an application: what a wallet may have signed for.
+
+use sha2::{Digest as _, Sha256};
+
+use super::key::PublicKey;
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::{SessionId, uuid_from};
+use crate::limits::{DOMAIN_BYTES_MAX, DOMAINS_MAX};
+use crate::wire::{put_bytes, put_varint};
+
+/// What the id of every account log begins with. A session of two wallets is never called so.
+const ACCOUNT: &str = "account:";
+
+/// The domains of one application, as browsers and wallets write them: `chat.example.org`, `localhost:8080`. An account log's
+/// id is made of them, so an application with other domains has other account logs, and no option of a client changes
+/// which certificates count in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainSet(Vec<String>);
+
+impl DomainSet {
+    /// The set of these domains, in whatever order they come.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for none, for more than [`DOMAINS_MAX`], for one that is named twice, and for one that no browser
+    /// writes so.
+    pub fn new(domains: Vec<String>) -> Result<DomainSet, SyncError> {
+        let wrong = |why: &str| Err(SyncError::new(ErrorCode::InvalidArgument, why));
+        if domains.is_empty() || domains.len() > DOMAINS_MAX {
+            return wrong("an application has 1 to 8 domains");
+        }
+        let mut sorted: Vec<String> = Vec::with_capacity(domains.len());
+        for domain in domains {
+            if !is_domain(&domain) {
+                return wrong("each domain must be as browsers write a host, in lower case, such as chat.example.org");
+            }
+            match sorted.binary_search(&domain) {
+                Ok(_) => return wrong("a domain is named twice"),
+                Err(place) => sorted.insert(place, domain),
+            }
+        }
+        Ok(DomainSet(sorted))
+    }
+
+    /// Whether a wallet that signed for this domain signed for the application.
+    pub fn has(&self, domain: &str) -> bool {
+        self.0.iter().any(|own| own == domain)
+    }
+
+    /// The domains, in the order of their bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// The id of a wallet's account log in this application.
+    pub fn account_id(&self, wallet: &PublicKey) -> SessionId {
+        let mut bytes = b"solconnect.account-id.v1\0".to_vec();
+        bytes.extend_from_slice(wallet);
+        put_varint(&mut bytes, self.0.len() as u64);
+        for domain in &self.0 {
+            put_bytes(&mut bytes, domain.as_bytes());
+        }
+        [ACCOUNT, &uuid_from(&Sha256::digest(&bytes).into())].concat()
+    }
+}
+
+/// Whether a session is an account log: they are written by other rules.
+pub fn is_account_id(session_id: &str) -> bool {
+    session_id.starts_with(ACCOUNT)
+}
+
+/// A host with a port where it is not the scheme's own. Whatever else a wallet shows as the domain is none: a text with a
+/// space or a line break could look like more than it is.
+fn is_domain(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]_".contains(&byte);
+    !text.is_empty() && text.len() <= DOMAIN_BYTES_MAX && text.bytes().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(domains: &[&str]) -> Result<DomainSet, SyncError> {
+        DomainSet::new(domains.iter().map(|domain| (*domain).to_owned()).collect())
+    }
+
+    #[test]
+    fn an_account_id_depends_on_wallet_and_domains_alone() {
+        let id = set(&["b.example", "a.example"]).unwrap().account_id(&[7; 32]);
+        assert_eq!(set(&["a.example", "b.example"]).unwrap().account_id(&[7; 32]), id, "their order is no part of it");
+        assert_eq!(id, "account:fb13702a-fff9-8bb9-ab7b-fa1a97ff3f26", "by another language");
+        for other in [&["a.example"][..], &["a.example", "b.example", "c.example"], &["a.exampleb.example"]] {
+            assert_ne!(set(other).unwrap().account_id(&[7; 32]), id);
+        }
+        assert_ne!(set(&["a.example", "b.example"]).unwrap().account_id(&[8; 32]), id);
+        assert!(is_account_id(&id) && !is_account_id(&crate::ids::session_of("a", "b")));
+    }
+
+    #[test]
+    fn what_no_browser_writes_as_a_host_is_no_domain() {
+        for domain in ["localhost:8080", "[::1]:3000", "xn--mnchen-3ya.example", "192.0.2.1"] {
+            set(&[domain]).unwrap();
+        }
+        let long = "a".repeat(DOMAIN_BYTES_MAX + 1);
+        for domain in
+            ["", "Chat.example", "https://chat.example", "chat.example/", "a b", "a\nb", "münchen.example", "user@chat.example", &long]
+        {
+            assert_eq!(set(&[domain]).unwrap_err().code, ErrorCode::InvalidArgument, "{domain:?}");
+        }
+        let many: Vec<String> = (0..=DOMAINS_MAX).map(|number| format!("{number}.example")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for domains in [&[][..], &["a.example", "a.example"], &many] {
+            assert_eq!(set(domains).unwrap_err().code, ErrorCode::InvalidArgument);
+        }
+    }
+}

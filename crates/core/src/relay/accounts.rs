@@ -1,0 +1,419 @@
+//! Signing in: the accounts of who is there, read from their logs, and what their devices make of them.
+//!
+//! An account is in memory while a connection of one of its devices is open. Its log is in the journal like that of any
+//! session, and is written here alone: by the first `sign_in` of a device, and by what devices that have signed in say of others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
+use super::budget;
+use super::context::{Context, Purpose, refusal};
+use super::door::Guest;
+use crate::batch::Batch;
+use crate::entry::Entry;
+use crate::error::{ErrorCode, SyncError};
+use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncRequest, SyncResponse};
+use crate::identity::{Account, Challenge, Change, DomainSet, Owner, device_id};
+use crate::ids::{DeviceId, SessionId, start_of};
+use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
+use crate::log::LogHead;
+
+/// The close code of a connection that may not go on: a violation of the relay's policy (RFC 6455).
+const CLOSE_REFUSED: u16 = 1008;
+
+/// The close code of a connection that may come again later (IANA registry).
+const CLOSE_TRY_LATER: u16 = 1013;
+
+/// Entries of an account log that are read at once.
+const READ_COUNT_MAX: usize = 1_000;
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of entries that one frame takes to a device: in JSON they are twice as many.
+const SENT_BYTES_MAX: usize = 24 * 1024;
+
+/// Somebody whose proof is right, and whose account is asked about the device; or who has signed in, and says something of others.
+struct Asker {
+    connection: ConnectionId,
+    head: Head,
+    device_id: DeviceId,
+    /// The entry that lists the device, where it sent one, or the one that it says.
+    entry: Option<Entry>,
+}
+
+/// What the journal is asked about an account.
+enum Step {
+    /// To say how long its log is.
+    Loading,
+    /// To read it, up to there.
+    Reading(u64),
+    /// Nothing.
+    Ready,
+    /// Nothing, and it must be asked again: what it has is not known.
+    Unknown,
+    /// To store an entry, by which the account becomes this one.
+    Storing(Box<(Asker, StoredEntry, Account, Vec<Change>)>),
+}
+
+struct Room {
+    account: Account,
+    step: Step,
+    askers: VecDeque<Asker>,
+    /// Who has signed in.
+    guests: BTreeMap<ConnectionId, DeviceId>,
+}
+
+/// The accounts of who is there.
+#[derive(Default)]
+pub(super) struct Accounts(BTreeMap<SessionId, Room>);
+
+impl Accounts {
+    /// A connection says who it is. Its proof is checked now; whether the account lists it, where the account is known.
+    pub fn sign_in(&mut self, ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, head: Head, said: SignIn) {
+        ctx.charge(connection, budget::SIGN_IN_US);
+        match check(ctx, keeper, connection, &said) {
+            Ok((owner, entry)) => {
+                let asker = Asker { connection, head, device_id: device_id(&said.key), entry };
+                self.ask(ctx, owner, asker);
+            }
+            // It may be signed again.
+            Err(error) if error.code == ErrorCode::NonceExpired => {
+                ctx.refuse(connection, refusal(&error, &head));
+                ctx.say_hello(keeper, connection, None);
+            }
+            Err(error) => turn_away(ctx, connection, &head, &error),
+        }
+    }
+
+    fn ask(&mut self, ctx: &mut Context, owner: Owner, asker: Asker) {
+        // The relay's own disk is not what it is late for.
+        ctx.unsigned.remove(&asker.connection);
+        let (account_id, connection) = (owner.account_id.clone(), asker.connection);
+        let room = self.0.entry(account_id.clone()).or_insert_with(|| Room {
+            account: Account::new(owner),
+            step: Step::Unknown,
+            askers: VecDeque::new(),
+            guests: BTreeMap::new(),
+        });
+        if room.askers.len() >= SIGN_INS_WAITING_MAX {
+            let error = SyncError::new(ErrorCode::RelayBusy, "too many devices of this account ask for something at once; connect again");
+            return room.refuse(ctx, &asker, &error);
+        }
+        room.askers.push_back(asker);
+        if matches!(room.step, Step::Unknown) {
+            room.step = Step::Loading;
+            ctx.charge(connection, budget::LOAD_US);
+            ctx.ask(&account_id, Purpose::Account, JournalQuestion::Load { session_id: account_id.clone() });
+        }
+        self.go_on(ctx, &account_id);
+    }
+
+    /// A device that has signed in speaks of its account.
+    pub fn receive(&mut self, ctx: &mut Context, connection: ConnectionId, frame: Frame) {
+        let Some(guest) = ctx.sockets.get(&connection).and_then(|socket| socket.door.guest.clone()) else { return };
+        let Some(room) = self.0.get(&guest.account_id) else { return };
+        let owner = room.account.owner().clone();
+        let said = match frame.body {
+            Body::SyncRequest(request) => return ask_entries(ctx, connection, guest.account_id, &frame.head, &request),
+            Body::SyncUpdate(update) => update.messages.entries().map_err(crate::wire::Malformed::in_frame),
+            _ => Err(SyncError::new(ErrorCode::InvalidMessageFormat, "an account log takes no such frame")),
+        };
+        ctx.charge(connection, budget::SIGN_IN_US);
+        match said.and_then(|entries| own_entry(entries, &owner, &guest.device_id)) {
+            Ok(Some(entry)) => {
+                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, entry: Some(entry) };
+                self.ask(ctx, owner, asker);
+            }
+            Ok(None) => {
+                let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the update says nothing");
+                ctx.refuse(connection, refusal(&error, &frame.head));
+            }
+            Err(error) => ctx.refuse(connection, refusal(&error, &frame.head)),
+        }
+    }
+
+    /// Entries that a device has asked for.
+    pub fn on_read(&mut self, ctx: &mut Context, account_id: &str, connection: ConnectionId, frame_id: String, answer: JournalAnswer) {
+        let head = Head { session_id: account_id.to_owned(), message_id: frame_id, ..Head::default() };
+        let JournalAnswer::Entries(stored) = answer else {
+            let error = ctx.journal_failed(account_id, &answer);
+            return ctx.refuse(connection, refusal(&error, &head));
+        };
+        // It may be of an account that is being read.
+        let known = self.0.get(account_id).map_or(0, |room| room.account.head().sequence);
+        let entries: Vec<Entry> = stored.iter().filter_map(|stored| stored.body.entries().ok()?.pop()).collect();
+        let last = stored.last().filter(|_| entries.len() == stored.len());
+        let response = SyncResponse {
+            messages: Batch::of(&entries).unwrap_or_default(),
+            latest_sequence: known.max(last.map_or(0, |last| last.sequence)),
+            in_reply_to: Some(head.message_id),
+            log: last.map(|last| LogHead { sequence: last.sequence, hash: last.log_hash }),
+        };
+        ctx.transmit(connection, account_id, Body::SyncResponse(response));
+    }
+
+    /// The journal has read or stored, or not.
+    pub fn on_answer(&mut self, ctx: &mut Context, account_id: &str, answer: JournalAnswer) {
+        let Some(room) = self.0.get_mut(account_id) else {
+            return ctx.log(format!("{account_id:?} is not open: a fault of the relay"));
+        };
+        match (std::mem::replace(&mut room.step, Step::Ready), answer) {
+            (Step::Loading, JournalAnswer::Session(stored)) => room.read_on(ctx, stored.head),
+            (Step::Reading(through), JournalAnswer::Entries(entries)) if !entries.is_empty() && room.take(ctx, &entries) => {
+                room.read_on(ctx, through)
+            }
+            (Step::Storing(stored), JournalAnswer::Appended) => {
+                let (asker, entry, account, changes) = *stored;
+                ctx.totals.entries += 1;
+                room.account = account;
+                room.tell(ctx, &entry);
+                room.tell_removed(ctx, &changes);
+                if !room.guests.contains_key(&asker.connection) {
+                    room.welcome(ctx, asker);
+                }
+            }
+            (step, answer) => {
+                let error = ctx.journal_failed(account_id, &answer);
+                if let Step::Storing(stored) = step {
+                    room.askers.push_front(stored.0);
+                }
+                (room.account, room.step) = (Account::new(room.account.owner().clone()), Step::Unknown);
+                for asker in std::mem::take(&mut room.askers) {
+                    room.refuse(ctx, &asker, &error);
+                }
+            }
+        }
+        self.go_on(ctx, account_id);
+    }
+
+    /// Answers who waits, and forgets the account where nobody needs it.
+    fn go_on(&mut self, ctx: &mut Context, account_id: &str) {
+        let Some(room) = self.0.get_mut(account_id) else { return };
+        while matches!(room.step, Step::Ready) {
+            let Some(asker) = room.askers.pop_front() else { break };
+            room.answer(ctx, asker);
+        }
+        if matches!(room.step, Step::Ready | Step::Unknown) && room.guests.is_empty() {
+            self.0.remove(account_id);
+        }
+    }
+
+    /// A connection has left.
+    pub fn leave(&mut self, ctx: &mut Context, connection: ConnectionId, guest: &Guest) {
+        if let Some(room) = self.0.get_mut(&guest.account_id) {
+            room.guests.remove(&connection);
+            self.go_on(ctx, &guest.account_id);
+        }
+    }
+}
+
+impl Room {
+    fn read_on(&mut self, ctx: &mut Context, through: u64) {
+        let from = self.account.head().sequence + 1;
+        if from > through {
+            return;
+        }
+        self.step = Step::Reading(through);
+        let account_id = &self.account.owner().account_id;
+        let question = JournalQuestion::Read { session_id: account_id.clone(), from, count_max: READ_COUNT_MAX, bytes_max: READ_BYTES_MAX };
+        ctx.ask(account_id, Purpose::Account, question);
+    }
+
+    /// Evaluates what the journal has. Says whether it can be read.
+    fn take(&mut self, ctx: &mut Context, stored: &[StoredEntry]) -> bool {
+        for stored in stored {
+            let entry = stored.body.entries().ok().and_then(|mut entries| entries.pop());
+            // What does not count changes nothing, here as everywhere.
+            let taken = entry.is_some_and(|entry| self.account.take(&entry).is_ok());
+            if !taken {
+                ctx.log(format!("entry {} of {:?} cannot be read", stored.sequence, self.account.owner().account_id));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What becomes of somebody whose proof is right.
+    fn answer(&mut self, ctx: &mut Context, asker: Asker) {
+        if !ctx.sockets.contains_key(&asker.connection) {
+            return;
+        }
+        let is_guest = self.guests.contains_key(&asker.connection);
+        if self.account.device(&asker.device_id).is_some() && !is_guest {
+            return self.welcome(ctx, asker);
+        }
+        if self.account.was_removed(&asker.device_id) {
+            let error = SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account");
+            return turn_away(ctx, asker.connection, &asker.head, &error);
+        }
+        let head = self.account.head();
+        let counter = self.account.log().counter(&asker.device_id) + 1;
+        let moved = || SyncError::new(ErrorCode::AccountMoved, "the account is another than the entry names");
+        let entry = asker.entry.clone().filter(|entry| entry.knows <= head.sequence && entry.counter == counter);
+        let entry = entry.map(|entry| Entry { sequence_number: head.sequence + 1, server_timestamp: ctx.now.wall_ms, ..entry });
+        match entry.ok_or_else(moved).and_then(|entry| self.account.check(&entry).map(|()| entry)) {
+            Ok(entry) => self.store(ctx, asker, entry),
+            Err(error) if error.code == ErrorCode::AccountMoved && !is_guest => ctx.ask_for_entry(asker.connection, head),
+            Err(error) => self.refuse(ctx, &asker, &error),
+        }
+    }
+
+    /// Says why. Who has signed in stays.
+    fn refuse(&self, ctx: &mut Context, asker: &Asker, error: &SyncError) {
+        if self.guests.contains_key(&asker.connection) {
+            ctx.refuse(asker.connection, refusal(error, &asker.head));
+        } else {
+            turn_away(ctx, asker.connection, &asker.head, error);
+        }
+    }
+
+    fn store(&mut self, ctx: &mut Context, asker: Asker, entry: Entry) {
+        if !self.guests.contains_key(&asker.connection)
+            && let Err(error) = ctx.list_device(asker.connection)
+        {
+            return put_off(ctx, asker.connection, &asker.head, &error);
+        }
+        let mut account = self.account.clone();
+        let account_id = account.owner().account_id.clone();
+        let (Ok(Ok(changes)), Ok(body)) = (account.take(&entry), Batch::of(std::slice::from_ref(&entry))) else {
+            let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the entry cannot be stored");
+            return self.refuse(ctx, &asker, &error);
+        };
+        let Entry { sequence_number: sequence, device_id, counter, .. } = entry;
+        let last_digest = account.log().digest(&account_id, &device_id);
+        let device = DeviceRow {
+            device_id: device_id.clone(),
+            wallet: Some(account.owner().wallet.clone()),
+            last_counter: counter,
+            last_sequence: sequence,
+            last_digest,
+            last_seen_ms: ctx.now.wall_ms,
+            ..DeviceRow::default()
+        };
+        let stored = StoredEntry { sequence, device_id, counter, key: None, log_hash: account.log().hash(), body };
+        ctx.charge(asker.connection, budget::APPEND_US);
+        self.step = Step::Storing(Box::new((asker, stored.clone(), account, changes)));
+        let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
+        let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members };
+        ctx.ask(&account_id, Purpose::Account, question);
+    }
+
+    /// The connection is one of the account from now on.
+    fn welcome(&mut self, ctx: &mut Context, asker: Asker) {
+        let Asker { connection, ref device_id, .. } = asker;
+        let Owner { wallet, account_id, .. } = self.account.owner().clone();
+        // It may have left meanwhile.
+        let Some(attached) = ctx.sockets.get(&connection).map(|socket| socket.attached.len()) else { return };
+        if let Err(cap) = ctx.caps.enter(ctx.now.monotonic_ms, &wallet, attached) {
+            let error = ctx.capped(cap);
+            return put_off(ctx, connection, &asker.head, &error);
+        }
+        if let Some(socket) = ctx.sockets.get_mut(&connection) {
+            socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id });
+        }
+        ctx.totals.sign_ins += 1;
+        self.guests.insert(connection, device_id.clone());
+        ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()) }));
+    }
+
+    /// Every device hears of an entry, also those that it removes: it is why.
+    fn tell(&self, ctx: &mut Context, stored: &StoredEntry) {
+        let response = SyncResponse { messages: stored.body.clone(), latest_sequence: stored.sequence, in_reply_to: None, log: None };
+        for connection in self.guests.keys() {
+            ctx.transmit(*connection, &self.account.owner().account_id, Body::SyncResponse(response.clone()));
+        }
+    }
+
+    /// Devices that are listed no longer are cut at once.
+    fn tell_removed(&mut self, ctx: &mut Context, changes: &[Change]) {
+        let removed: BTreeSet<&DeviceId> =
+            changes.iter().filter_map(|change| if let Change::Removed(id) = change { Some(id) } else { None }).collect();
+        let error = SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account");
+        for (connection, _) in self.guests.iter().filter(|(_, device_id)| removed.contains(device_id)) {
+            turn_away(ctx, *connection, &Head::default(), &error);
+        }
+    }
+}
+
+impl Context {
+    /// A connection hears what it may sign.
+    pub(super) fn say_hello(&mut self, keeper: &Doorkeeper, connection: ConnectionId, account: Option<LogHead>) {
+        let now = self.now;
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            let Some(hello) = socket.door.hello(now, keeper, connection, account) else {
+                return self.cut(connection, CLOSE_REFUSED, "it has tried to sign in too often; connect again".into());
+            };
+            if keeper.is_required {
+                self.unsigned.insert(connection, now.monotonic_ms + SIGN_IN_TIMEOUT_MS);
+            }
+            self.transmit(connection, "", Body::Hello(hello));
+        }
+    }
+
+    /// A device that is not listed hears behind which entry it may enter the account.
+    fn ask_for_entry(&mut self, connection: ConnectionId, head: LogHead) {
+        if let Some(keeper) = self.keeper.clone() {
+            self.say_hello(&keeper, connection, Some(head));
+        }
+    }
+}
+
+/// Says why, and ends the connection.
+fn turn_away(ctx: &mut Context, connection: ConnectionId, head: &Head, error: &SyncError) {
+    ctx.refuse(connection, refusal(error, head));
+    ctx.cut(connection, CLOSE_REFUSED, error.message.clone());
+}
+
+/// The same where it may come again.
+fn put_off(ctx: &mut Context, connection: ConnectionId, head: &Head, error: &SyncError) {
+    ctx.refuse(connection, refusal(error, head));
+    ctx.cut(connection, CLOSE_TRY_LATER, error.message.clone());
+}
+
+/// Checks all of a `sign_in` that does not depend on the account.
+fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said: &SignIn) -> Result<(Owner, Option<Entry>), SyncError> {
+    let now = ctx.now;
+    let door = ctx.sockets.get_mut(&connection).map(|socket| &mut socket.door);
+    if door.as_ref().is_some_and(|door| door.guest.is_some()) {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the connection has signed in already"));
+    }
+    if !door.is_some_and(|door| door.take_nonce(now, &said.nonce)) {
+        return Err(SyncError::new(ErrorCode::NonceExpired, "the nonce is over, was used, or is another connection's"));
+    }
+    if !keeper.names.contains(&said.relay) {
+        return Err(SyncError::new(ErrorCode::WrongRelay, format!("this relay is not called {:?}", said.relay)));
+    }
+    let owner = Owner::new(&said.wallet, DomainSet::new(said.domains.clone())?)?;
+    let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key, nonce: said.nonce };
+    challenge.check(&owner.account_id, &said.key, &said.proof)?;
+    let entries = said.messages.entries().map_err(crate::wire::Malformed::in_frame)?;
+    let entry = own_entry(entries, &owner, &device_id(&said.key))?;
+    if entry.as_ref().is_some_and(|entry| entry.counter != 1) {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a device lists itself by its first entry"));
+    }
+    Ok((owner, entry))
+}
+
+/// The one entry, where there is one, that a device says in its account.
+fn own_entry(mut entries: Vec<Entry>, owner: &Owner, device_id: &str) -> Result<Option<Entry>, SyncError> {
+    let entry = entries.pop();
+    if let Some(entry) = &entry {
+        let Entry { message, device_id: author, counter, .. } = entry;
+        let is_own = author == device_id && message.sender_wallet == owner.wallet && message.session_id == owner.account_id;
+        if !is_own || !entries.is_empty() || start_of(&message.id, &message.session_id, author, *counter).is_none() {
+            return Err(SyncError::new(
+                ErrorCode::InvalidMessageFormat,
+                "a device says one entry of its account at once, under its own id",
+            ));
+        }
+        entry.check()?;
+    }
+    Ok(entry)
+}
+
+/// A device asks for what follows its cursor.
+fn ask_entries(ctx: &mut Context, connection: ConnectionId, account_id: SessionId, head: &Head, request: &SyncRequest) {
+    ctx.charge(connection, budget::LOAD_US);
+    let from = request.last_synced_sequence.saturating_add(1);
+    let question = JournalQuestion::Read { session_id: account_id.clone(), from, count_max: READ_COUNT_MAX, bytes_max: SENT_BYTES_MAX };
+    ctx.ask(&account_id, Purpose::AccountEntries(connection, head.message_id.clone()), question);
+}

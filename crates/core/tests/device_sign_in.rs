@@ -1,0 +1,298 @@
+//! A device and a relay that find out who they are: the machines of both, over stores in memory.
+
+mod account;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod signer;
+
+use account::{DOMAIN, certificate, owner};
+use memory::Records;
+use rooms::Rooms;
+use signer::{Device, config, drawing, relay, strict};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Frame, Payload};
+use solconnect_sync_core::identity::Purpose;
+use solconnect_sync_core::limits::OFFER_MS;
+use solconnect_sync_core::relay::Input as RelayInput;
+
+#[test]
+fn a_new_device_asks_the_wallet_once_and_never_again() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.talk(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![None], ConnectionState::Offline));
+    device.send("before");
+    device.sign();
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+    assert_eq!(device.client.offer(device.now, DOMAIN, Purpose::Join), None);
+    let id = device.client.device_id().to_owned();
+
+    let mut device = Device::over(drawing(device.records, 77), config(), 2);
+    device.talk(&mut rooms);
+    device.send("after");
+    device.talk(&mut rooms);
+    assert_eq!((device.needed(), device.queued(), device.client.device_id()), (vec![], 0, &*id));
+    assert_eq!(rooms.journal[&owner(DOMAIN).account_id].entries.len(), 1);
+}
+
+#[test]
+fn without_a_signature_what_is_written_waits() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.talk(&mut rooms);
+    device.send("one");
+    device.again(&mut rooms);
+    assert_eq!((device.state(), device.queued()), (ConnectionState::Offline, 1));
+    assert_eq!(device.connection, 101, "the relay is not asked again and again");
+}
+
+#[test]
+fn a_second_device_enters_behind_the_first() {
+    let mut rooms = strict();
+    let mut devices = [Device::new(1), Device::new(2)];
+    for device in &mut devices {
+        device.talk(&mut rooms);
+        device.sign();
+        device.talk(&mut rooms);
+        assert_eq!(device.state(), ConnectionState::Connected);
+    }
+    assert_eq!(rooms.journal[&owner(DOMAIN).account_id].entries.len(), 2);
+    let [one, other] = &devices;
+    assert_ne!(one.client.device_id(), other.client.device_id());
+}
+
+#[test]
+fn where_sign_in_is_not_required_a_device_goes_on_without() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.send("one");
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
+    device.sign();
+    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+}
+
+#[test]
+fn who_signs_while_the_relay_says_hello_signs_in() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.is_slow = true;
+    device.send("one");
+    // Both wait for the message, and share the next transaction.
+    let certificate = device.signed(Purpose::Join);
+    device.feed(Input::Certify { request: 3, certificate });
+    device.talk(&mut rooms);
+    device.write();
+    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+}
+
+#[test]
+fn a_device_without_domains_waits_for_no_hello() {
+    let mut rooms = Rooms::new();
+    let mut device = Device::over(Records::default(), ClientConfig::default(), 1);
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.client.offer(device.now, DOMAIN, Purpose::Join)), (ConnectionState::Connected, None));
+    let certificate = certificate(&owner(DOMAIN), &account::key(1), Purpose::Join, device.now.wall_ms);
+    device.feed(Input::Certify { request: 3, certificate });
+    assert_eq!(device.replies.pop().unwrap().unwrap_err().code, ErrorCode::InvalidArgument);
+}
+
+#[test]
+fn a_relay_that_says_nothing_is_given_up() {
+    let mut rooms = Rooms::new();
+    let mut device = Device::new(1);
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.connection), (ConnectionState::Connecting, 101));
+    device.now.monotonic_ms += 10_000;
+    device.feed(Input::Timeout);
+    assert_eq!(device.state(), ConnectionState::Waiting);
+}
+
+#[test]
+fn what_the_wallet_signed_wrongly_is_refused_at_once() {
+    let mut device = Device::new(1);
+    let mut wrong = device.signed(Purpose::Join);
+    wrong.signature[0] ^= 1;
+    device.feed(Input::Certify { request: 3, certificate: wrong });
+    let mut other_text = device.signed(Purpose::Join);
+    other_text.text.push('\n');
+    device.feed(Input::Certify { request: 3, certificate: other_text });
+    let codes: Vec<_> = device.replies.drain(2..).map(|reply| reply.unwrap_err().code).collect();
+    assert_eq!(codes, [ErrorCode::InvalidSignature, ErrorCode::InvalidCertificate]);
+    assert!(device.client.offer(device.now, DOMAIN, Purpose::Join).is_some(), "it may try again");
+    assert_eq!(device.client.offer(device.now, "evil.example", Purpose::Join), None);
+}
+
+#[test]
+fn a_certificate_that_the_relay_finds_late_is_asked_for_again() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    // The relay cannot be reached for long; or the device's clock was wrong.
+    device.sign();
+    rooms.now.wall_ms += OFFER_MS + 1;
+    device.talk(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![Some(ErrorCode::CertificateExpired)], ConnectionState::Offline));
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.claim.is_empty()));
+    device.sign();
+    device.talk(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected, "the relay's time is known by now");
+}
+
+#[test]
+fn a_refusal_that_could_not_be_stored_is_heard_again() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    rooms.now.wall_ms += OFFER_MS + 1;
+    device.fails = true;
+    device.talk(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![], ConnectionState::Waiting));
+    device.fails = false;
+    device.again(&mut rooms);
+    assert_eq!((device.needed(), device.state()), (vec![Some(ErrorCode::CertificateExpired)], ConnectionState::Offline));
+}
+
+#[test]
+fn an_open_relay_serves_whose_certificate_it_refused() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.sign();
+    rooms.now.wall_ms += OFFER_MS + 1;
+    device.talk(&mut rooms);
+    assert_eq!(device.needed(), [Some(ErrorCode::CertificateExpired)]);
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_device_that_another_reset_leaves_keeps_what_it_has() {
+    let mut rooms = strict();
+    let (mut old, mut new) = (Device::joined(1, &mut rooms), Device::new(2));
+    old.feed(Input::SetOffline { offline: true });
+    old.send("kept");
+    new.now.wall_ms += 1;
+    rooms.timeout(1);
+    let certificate = new.signed(Purpose::Reset);
+    new.feed(Input::Certify { request: 3, certificate });
+    new.talk(&mut rooms);
+    assert_eq!(new.state(), ConnectionState::Connected);
+    old.feed(Input::SetOffline { offline: false });
+    old.talk(&mut rooms);
+    assert_eq!((old.state(), old.needed()), (ConnectionState::Offline, vec![Some(ErrorCode::DeviceRemoved)]));
+    old.again(&mut rooms);
+    assert_eq!((old.state(), old.queued()), (ConnectionState::Offline, 1));
+}
+
+#[test]
+fn a_copied_database_goes_on_under_a_key_that_the_old_one_names() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.talk(&mut rooms);
+    device.sign();
+    device.send("one");
+    device.talk(&mut rooms);
+    let copy = drawing(device.records.clone(), 9);
+    device.send("two");
+    device.talk(&mut rooms);
+    let mut copy = Device::over(copy, config(), 2);
+    copy.send("two of the copy");
+    copy.talk(&mut rooms);
+    copy.again(&mut rooms);
+    assert_ne!(copy.client.device_id(), device.client.device_id());
+    assert_eq!((copy.state(), copy.queued(), copy.needed()), (ConnectionState::Connected, 0, vec![]));
+    assert_eq!(rooms.journal[&owner(DOMAIN).account_id].entries.len(), 2, "nobody was asked");
+    let again = Device::over(copy.records.clone(), config(), 3);
+    assert_eq!(again.client.device_id(), copy.client.device_id());
+}
+
+#[test]
+fn a_database_without_a_key_goes_on_under_a_new_id() {
+    let mut open = Rooms::over(|| relay(false));
+    let mut before = Device::over(Records::default(), ClientConfig::default(), 1);
+    before.send("sent");
+    before.talk(&mut open);
+    before.is_connected = false;
+    before.feed(Input::SetOffline { offline: true });
+    before.send("kept");
+    let mut device = Device::over(drawing(before.records, 7), config(), 2);
+    device.talk(&mut open);
+    device.again(&mut open);
+    assert_ne!(device.client.device_id(), before.client.device_id());
+    assert_eq!((device.state(), device.queued()), (ConnectionState::Connected, 0));
+    device.sign();
+    device.again(&mut open);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_key_that_could_not_be_stored_is_not_used() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.talk(&mut rooms);
+    device.fails = true;
+    let certificate = device.signed(Purpose::Join);
+    device.feed(Input::Certify { request: 3, certificate });
+    assert_eq!(device.replies.pop().unwrap().unwrap_err().code, ErrorCode::StorageFull);
+    assert!(device.client.offer(device.now, DOMAIN, Purpose::Join).is_some());
+    device.fails = false;
+    device.sign();
+    device.talk(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_relay_of_another_name_is_told_and_tried_again() {
+    let mut rooms = strict();
+    let mut device = Device::over(drawing(Records::default(), 1), ClientConfig { relay_name: "other.example".into(), ..config() }, 1);
+    device.sign();
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![ErrorCode::WrongRelay]));
+    assert!(device.records.identity.as_ref().is_some_and(|identity| !identity.claim.is_empty()), "the certificate stays");
+}
+
+#[test]
+fn a_relay_that_lost_the_account_is_given_the_device_again() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    device.talk(&mut rooms);
+    rooms.feed(RelayInput::Closed { connection: device.connection });
+    rooms.journal.clear();
+    rooms.restart();
+    device.is_connected = false;
+    device.feed(Input::Disconnected { generation: device.generation, reason: "lost".into() });
+    device.again(&mut rooms);
+    assert_eq!((device.state(), rooms.journal[&owner(DOMAIN).account_id].entries.len()), (ConnectionState::Connected, 1));
+}
+
+#[test]
+fn the_secret_is_in_no_frame_and_no_debug_text() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    let secret = device.records.identity.as_ref().unwrap().secret.clone();
+    device.wants_socket = false;
+    rooms.open_binary(1);
+    device.feed(Input::Connected { generation: device.generation });
+    for payload in rooms.take(1) {
+        let Payload::Binary(frame) = payload else { panic!("binary") };
+        device.feed(Input::Received { generation: device.generation, frame });
+    }
+    assert_eq!(device.sent.len(), 1);
+    let frame = device.sent.pop_front().unwrap();
+    assert!(!frame.windows(32).any(|window| window == secret));
+    let shown = format!("{:?} {:?}", device.records.identity, Frame::from_bytes(&frame));
+    assert!(!shown.contains(&format!("{:?}", secret)));
+}

@@ -1,0 +1,158 @@
+//! Wallets that sign, and a relay to which devices sign in.
+
+use std::sync::LazyLock;
+
+use solconnect_sync_core::client::{ClientConfig, DeviceView, Input};
+use solconnect_sync_core::identity::{Account, Certificate, DeviceKey, DomainSet, Owner, Purpose};
+use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::relay::{Doorkeeper, Relay};
+
+use crate::relay_disk::Rows;
+use crate::world::{PageId, ProfileId, TabId, World};
+
+/// The application's domain, and the relay's name.
+const DOMAIN: &str = "chat.example";
+const RELAY: &str = "relay.example";
+
+/// The keys of the wallets, by what they are made of.
+const SECRETS: [u8; 3] = [101, 102, 103];
+
+/// Their addresses.
+pub static SIGNERS: LazyLock<[String; 3]> = LazyLock::new(|| SECRETS.map(|secret| wallet_address(&key(secret).public())));
+
+fn key(secret: u8) -> DeviceKey {
+    DeviceKey::from_secret(&[secret; 32])
+}
+
+/// Whether devices sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignIn {
+    /// Nobody does.
+    #[default]
+    Never,
+    /// Devices do; hostile members and what they pretend to be need not.
+    Open,
+    /// Nobody is served who has not.
+    Required,
+}
+
+impl SignIn {
+    /// The relay of such a world.
+    pub fn relay(self, random: &mut fastrand::Rng) -> Relay {
+        if self == SignIn::Never {
+            return Relay::new();
+        }
+        let is_required = self == SignIn::Required;
+        Relay::with_sign_in(Doorkeeper { key: key(1).public(), names: vec![RELAY.into()], is_required, secret: drawn(random) })
+    }
+
+    /// What its devices know.
+    pub fn config(self, config: ClientConfig) -> ClientConfig {
+        if self == SignIn::Never {
+            return config;
+        }
+        ClientConfig { domains: vec![DOMAIN.into()], relay_name: RELAY.into(), ..config }
+    }
+
+    /// What a new machine makes keys of.
+    pub fn entropy(self, random: &mut fastrand::Rng) -> Option<[u8; 32]> {
+        (self != SignIn::Never).then(|| drawn(random))
+    }
+}
+
+fn drawn(random: &mut fastrand::Rng) -> [u8; 32] {
+    std::array::from_fn(|_| random.u8(..))
+}
+
+/// The application's.
+fn domains() -> DomainSet {
+    DomainSet::new(vec![DOMAIN.into()]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Up to where a device has stored the log of its account.
+pub fn account_end(stored: &[u8]) -> u64 {
+    Account::from_bytes(stored, &domains()).map_or(0, |account| account.head().sequence)
+}
+
+/// A wallet's account as its log stands here.
+fn account_of(wallet: &str, rows: Option<&Rows>) -> Option<Account> {
+    let mut account = Account::new(Owner::new(wallet, domains()).ok()?);
+    for stored in rows.map(|rows| rows.entries.as_slice()).unwrap_or_default() {
+        let entry = stored.body.entries().ok()?.pop()?;
+        // The relay stores what counts, and nothing else.
+        account.take(&entry).ok()?.ok()?;
+    }
+    Some(account)
+}
+
+impl World {
+    /// Somebody has another device of the wallet approved or removed. Few do, because an account has few changes in a day.
+    pub fn manage_devices(&mut self, profile: ProfileId, page: PageId) {
+        const CHANGES_MAX: u8 = 4;
+        let Some(tab) = self.profiles[profile].tab.and_then(|tab| self.tabs.get(&tab)) else { return };
+        let others: Vec<DeviceView> = tab.client.account_devices().into_iter().filter(|device| !device.is_this_device).collect();
+        if others.is_empty() || self.device_changes >= CHANGES_MAX {
+            return;
+        }
+        self.device_changes += 1;
+        let DeviceView { id: device_id, is_approved, .. } = self.ctx.pick(&others).clone();
+        if is_approved || self.ctx.random.bool() {
+            self.call(page, |request| Input::RemoveDevice { request, device_id });
+        } else {
+            self.call(page, |request| Input::ApproveDevice { request, device_id });
+        }
+    }
+
+    /// Which profile knows other devices of its wallet than the relay has stored (I16); `None` where all know the same, and each is
+    /// one of them.
+    pub fn devices_unsettled(&self) -> Option<(u8, String)> {
+        if self.sign_in == SignIn::Never {
+            return None;
+        }
+        for (index, profile) in self.profiles.iter().enumerate() {
+            let tab = self.tabs.get(&profile.tab?)?;
+            let client = &tab.client;
+            let account_id = Owner::new(profile.wallet, domains()).ok()?.account_id;
+            let Some(account) = account_of(profile.wallet, self.relay.journal().sessions().get(&account_id)) else {
+                return Some((16, format!("the relay has stored an entry of {account_id} that does not count")));
+            };
+            let is_in = account.device(client.device_id()).is_some();
+            if self.sign_in == SignIn::Open && client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some() {
+                // Its wallet has not signed, and it is served without.
+                continue;
+            }
+            let known: Vec<_> = client.account_devices().into_iter().map(|device| (device.id, device.is_approved)).collect();
+            let stored: Vec<_> = account.devices().iter().map(|device| (device.id.clone(), device.is_approved)).collect();
+            if known != stored {
+                return Some((16, format!("profile {index} knows the devices {known:?}, and the relay has {stored:?}")));
+            }
+            if !is_in {
+                return Some((16, format!("profile {index} is served, and is none of {stored:?}")));
+            }
+        }
+        None
+    }
+
+    /// Whether the account that a profile has stored is another than the relay's, which was set back.
+    pub fn account_is_other(&self, profile: ProfileId) -> bool {
+        let records = &self.profiles[profile].disk.state().records;
+        let stored = records.identity.as_ref().and_then(|identity| Account::from_bytes(&identity.account, &domains()));
+        let Some(stored) = stored.filter(|account| account.head().sequence > 0) else { return false };
+        let rows = self.relay.journal().sessions().get(&stored.owner().account_id);
+        let at = rows.and_then(|rows| rows.entries.get(stored.head().sequence as usize - 1));
+        at.is_none_or(|row| row.log_hash != stored.head().hash)
+    }
+
+    /// The wallet of a tab signs what is asked for, where something is.
+    pub fn sign(&mut self, id: TabId) {
+        let Some(tab) = self.tabs.get(&id) else { return };
+        let wallet = self.profiles[tab.profile].wallet;
+        let place = SIGNERS.iter().position(|signer| signer == wallet);
+        let offer = tab.client.offer(self.tab_now(tab), DOMAIN, Purpose::Join);
+        if let (Some(offer), Some(place)) = (offer, place) {
+            let text = offer.text();
+            let signature = key(SECRETS[place]).sign(text.as_bytes());
+            self.engine_call(id, |request| Input::Certify { request, certificate: Certificate { text, signature } });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// Signing in: a relay that serves only devices whose wallets have signed for them, and wallets that do or do not.
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { test } from 'node:test';
+import { converge } from './harness/lists.mjs';
+import { startRelay } from './harness/relay.mjs';
+import { cast, scene } from './harness/scene.mjs';
+import { until } from './harness/wait.mjs';
+
+const stage = scene({ auth: 'wallet' });
+
+const config = () => ({ domains: [new URL(stage.relay.url).host] });
+const signatures = (device) => device.page.evaluate(() => globalThis.device.signatures);
+const needed = async (device) => (await device.events('onSignInNeeded')).map(([error]) => error?.code ?? null);
+const state = async (device) => (await device.state()).connection;
+
+test('each device has its wallet sign once, and talks', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  const laptop = await device('bob', { config: config() });
+  await alice.send('Hello');
+  await bob.send('Hello back');
+  await converge([alice, bob, laptop], 2);
+  for (const one of [alice, bob, laptop]) assert.equal(await signatures(one), 1, one.name);
+
+  const { id } = alice;
+  await alice.reload();
+  await alice.send('Again');
+  await converge([alice, bob, laptop], 3);
+  assert.deepEqual([await signatures(alice), alice.id], [0, id], 'it is the same device, and nobody was asked');
+});
+
+test('who declines reads and writes here, and may sign later', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config(), answer: 'declines' });
+  await alice.send('Kept');
+  await until('the application is told', async () => (await needed(alice)).includes('WALLET_REJECTED'));
+  assert.equal((await alice.list()).length, 1);
+  await until('nothing is sent', async () => (await state(alice)) === 'offline');
+  await alice.page.evaluate(() => {
+    globalThis.device.answer = 'signs';
+  });
+  await alice.call('signIn');
+  await converge([alice], 1);
+});
+
+test('a wallet that cannot sign is told apart', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  for (const answer of ['cannot', 'another text']) {
+    const alice = await device('alice', { config: config(), answer });
+    assert.equal((await alice.failure('signIn')).code, 'WALLET_CANNOT_SIGN', answer);
+    await alice.send('Kept');
+    assert.equal((await alice.state()).queued, 1);
+    await alice.close();
+  }
+});
+
+test('the key of a device is nowhere in clear', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  await alice.send('Hello');
+  await converge([alice], 1);
+  const stored = await alice.page.evaluate(async (name) => {
+    const result = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const database = await result(indexedDB.open(name));
+    const meta = database.transaction('meta').objectStore('meta');
+    const [vault, identity] = await Promise.all([result(meta.get('vault')), result(meta.get('identity'))]);
+    database.close();
+    // The record's first field is what was sealed: 12 bytes, 32 of the key, 16 that prove it.
+    return { extractable: vault.extractable, usages: vault.usages, first: [...new Uint8Array(identity)].slice(0, 2) };
+  }, alice.database);
+  assert.deepEqual(stored, { extractable: false, usages: ['encrypt', 'decrypt'], first: [0x0a, 60] });
+});
+
+test('a page of another domain than the application has is asked for nothing', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: { domains: ['elsewhere.example'] } });
+  await alice.send('Kept');
+  await until('the application is told', async () => (await needed(alice)).length > 0);
+  assert.equal(await signatures(alice), 0);
+});
+
+const devices = (device) => device.call('getDevices');
+const listed = async (device) => (await devices(device)).map(({ id, isApproved }) => `${id}${isApproved ? '!' : ''}`).sort();
+const same = (one, others) => JSON.stringify(one) === JSON.stringify(others);
+const knows = (device, expected) => until(`${device.name} knows the devices`, async () => same(await listed(device), [...expected].sort()));
+const reads = (device) => until(`${device.name} is not connected`, async () => (await state(device)) === 'offline');
+
+test('a device removes another, from any of its tabs', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const phone = await device('alice', { config: config() });
+  await knows(phone, [`${phone.id}!`]);
+  const laptop = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  await laptop.send('From the laptop');
+  await converge([phone, laptop, bob], 1);
+  for (const one of [phone, laptop]) await knows(one, [`${phone.id}!`, laptop.id]);
+  const [first, second] = await devices(phone);
+  assert.deepEqual([first.isThisDevice, second.isThisDevice, Math.abs(Date.now() - second.addedAt) < 60_000], [true, false, true]);
+  assert.deepEqual((await phone.events('onDeviceRequest')).map(([{ id }]) => id), [laptop.id]);
+  assert.equal((await laptop.failure('removeDevice', phone.id)).code, 'DEVICE_NOT_APPROVED');
+  assert.equal((await phone.failure('removeDevice', 'nobody')).code, 'UNKNOWN_DEVICE');
+  assert.equal((await phone.failure('approveDevice', 7)).code, 'INVALID_ARGUMENT');
+
+  const tab = await device('alice', { config: config(), name: phone.name, joins: true });
+  assert.equal(await tab.call('getTabRole'), 'follower');
+  await tab.call('approveDevice', laptop.id);
+  for (const one of [phone, tab, laptop]) await knows(one, [`${phone.id}!`, `${laptop.id}!`]);
+  assert.deepEqual(await tab.events('onDeviceApproved'), [[laptop.id]]);
+  const removed = laptop.id;
+  await tab.call('removeDevice', removed);
+  for (const one of [phone, tab]) await knows(one, [`${phone.id}!`]);
+  await until('the laptop is told', async () => (await needed(laptop)).includes('DEVICE_REMOVED'));
+  await reads(laptop);
+  assert.deepEqual(await laptop.events('onDeviceRemoved'), [[removed]]);
+  assert.equal((await laptop.failure('sendMessage', laptop.sessionId, 'No')).code, 'DEVICE_REMOVED');
+  assert.equal((await laptop.failure('syncMessages')).code, 'DEVICE_REMOVED');
+  assert.equal((await laptop.list()).length, 1);
+
+  // Nobody is asked before the person wants it; then once, and it is a new device with all that it had.
+  await laptop.reload();
+  await until('the laptop is told again', async () => (await needed(laptop)).includes('DEVICE_REMOVED'));
+  assert.deepEqual([await signatures(laptop), (await laptop.list()).length], [0, 1]);
+  await laptop.call('signIn');
+  await laptop.send('Back');
+  await converge([phone, laptop, bob], 2);
+  assert.equal(await signatures(laptop), 1);
+  const now = await laptop.call('getDeviceId');
+  assert.notEqual(now, removed);
+  await knows(phone, [`${phone.id}!`, now]);
+  const queued = await bob.failure('removeDevice', now);
+  assert.equal(queued.code, 'UNKNOWN_DEVICE', 'of another wallet');
+});
+
+test('devices are known offline, and changed only with the relay', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const phone = await device('alice', { config: config() });
+  const laptop = await device('alice', { config: config() });
+  await knows(phone, [`${phone.id}!`, laptop.id]);
+  phone.offline = true;
+  await phone.reload();
+  assert.deepEqual(await listed(phone), [`${phone.id}!`, laptop.id].sort());
+  assert.equal((await phone.failure('removeDevice', laptop.id)).code, 'RELAY_DISCONNECTED');
+  await phone.setOffline(false);
+  await phone.call('removeDevice', laptop.id);
+  await reads(laptop);
+});
+
+test('the wallet signs all other devices out', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const lost = await device('alice', { config: config() });
+  const laptop = await device('alice', { config: config() });
+  await knows(laptop, [`${lost.id}!`, laptop.id]);
+  await laptop.page.evaluate(() => {
+    globalThis.device.answer = 'declines';
+  });
+  assert.equal((await laptop.failure('signOutOtherDevices')).code, 'WALLET_REJECTED');
+  await laptop.send('Still here');
+  await converge([lost, laptop], 1);
+  await laptop.page.evaluate(() => {
+    globalThis.device.answer = 'signs';
+  });
+  await laptop.call('signOutOtherDevices');
+  await reads(lost);
+  const now = await laptop.call('getDeviceId');
+  assert.notEqual(now, laptop.id);
+  await knows(laptop, [`${now}!`]);
+  await laptop.send('Alone');
+  await converge([laptop], 2);
+});
+
+test('a relay of another key is told nothing until the application says so', { timeout: 60_000 }, async (t) => {
+  const relay = await startRelay({ auth: 'wallet' });
+  t.after(() => relay.stop());
+  const { device } = cast(t, { relay, browser: stage.browser });
+  const alice = await device('alice', { config: { domains: [new URL(relay.url).host] } });
+  await alice.send('Hello');
+  await converge([alice], 1);
+  await relay.kill();
+  rmSync(`${relay.journal}-key`);
+  await relay.start();
+  await until('it is told', async () => (await alice.events('onWarning')).some(([{ code }]) => code === 'RELAY_KEY_CHANGED'));
+  await reads(alice);
+  await alice.send('Kept');
+  assert.equal((await alice.failure('syncMessages')).code, 'RELAY_KEY_CHANGED');
+  const { message } = (await alice.events('onWarning')).map(([error]) => error).find(({ code }) => code === 'RELAY_KEY_CHANGED');
+  const relayKey = /relayKey to (\w+)/.exec(message)[1];
+  assert.ok(relay.log.includes(relayKey), 'the relay tells its operator the same key');
+  alice.config = { ...alice.config, relayKey };
+  await alice.reload();
+  await converge([alice], 2);
+});

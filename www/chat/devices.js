@@ -1,0 +1,73 @@
+// The devices of the one who is signed in here: a list in a dialog, in which they are approved and removed.
+
+import { el } from '../dom.js';
+import { roving } from './roving.js';
+import { wholeTimeOf } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** `ask` asks before something that cannot be undone; `act` does something and says what went wrong. */
+export function createDevices({ approve, remove, reset, ask, act, say }) {
+  let shown = '';
+  const keys = roving($('devices-list'), '.device');
+
+  function row(device, mayManage) {
+    const { id, isThisDevice, isApproved, addedAt } = device;
+    const name = isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`;
+    const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
+    const isWaiting = !isApproved && !isThisDevice && mayManage;
+    return el(
+      'li', { class: 'device', 'data-id': id, 'aria-label': `${name}${isApproved ? '' : ', not approved'}, added ${wholeTimeOf(addedAt)}` },
+      el('p', {}, el('strong', {}, name), ' ', isApproved ? null : el('span', { class: 'device-state' }, 'Not approved')),
+      el('p', { class: 'device-added' }, `Added ${wholeTimeOf(addedAt)}`),
+      el(
+        'div', { class: 'device-buttons' },
+        isWaiting && button('Approve', () => approves(device), 'secondary'),
+        mayManage && !isThisDevice && button('Remove', () => removes(device, name), 'danger'),
+      ),
+    );
+  }
+
+  async function approves({ id }) {
+    const result = await act(approve(id));
+    if (result.success) say('The device is approved.');
+  }
+
+  async function removes({ id }, name) {
+    const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
+    if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
+    const result = await act(remove(id));
+    if (result.success) say(`${name} is removed.`);
+  }
+
+  $('devices-reset').addEventListener('click', async () => {
+    const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices.';
+    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(reset())).success) return;
+    say('All other devices are signed out.');
+  });
+
+  return {
+    /** Shows the devices as they are now; where there are none, nobody signs in here. */
+    render(devices) {
+      $('devices').hidden = devices.length === 0;
+      if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
+      $('devices-reset').hidden = devices.length < 2;
+      const mayManage = devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved);
+      const key = JSON.stringify([devices, mayManage]);
+      if (shown === key) return;
+      shown = key;
+      const had = document.activeElement?.closest?.('#devices-list') ? document.activeElement.closest('li')?.dataset.id : null;
+      $('devices-list').replaceChildren(...devices.map((device) => row(device, mayManage)));
+      keys.update();
+      // What had the focus may be gone.
+      if (had !== null) ($('devices-list').querySelector(`[data-id="${CSS.escape(had)}"]`) ?? $('devices-close')).focus();
+      const own = devices.find(({ isThisDevice }) => isThisDevice);
+      $('devices-says').textContent = mayManage
+        ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
+        : own ? 'This device is not approved yet: approve it on another one, to manage your devices here.' : 'As this device last heard.';
+    },
+  };
+}
+
+$('devices').addEventListener('click', () => $('devices-dialog').showModal());
+$('devices-close').addEventListener('click', () => $('devices-dialog').close());
