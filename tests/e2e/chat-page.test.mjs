@@ -623,6 +623,8 @@ test('the devices of a person are listed, approved and removed', { timeout: 60_0
     await page.keyboard.press('Enter');
     assert.deepEqual(await barriersOf(page), []);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    const names = await page.locator('.device strong').evaluateAll((names) => names.map((name) => name.getClientRects().length));
+    assert.deepEqual(names, [1, 1, 1], 'a name is one line');
     assert.equal(await page.evaluate(() => document.activeElement.id), 'devices-close', 'nothing is lost by a press too many');
     await page.getByRole('button', { name: 'Approve: Device 333333' }).focus();
     await page.keyboard.press('Enter');
