@@ -311,6 +311,9 @@ impl SolConnectSDK {
                 ("queuedMessageCount", JsValue::from(status.queued_message_count as f64)),
                 ("durability", durability.into()),
             ];
+            if let Some(code) = engine.read(|client| client.sign_in_needed()) {
+                fields.push(("signInNeeded", code.as_str().into()));
+            }
             if let Some(ms) = status.last_sync_ms {
                 fields.push(("lastSyncAt", Date::new(&JsValue::from(ms as f64)).into()));
             }

@@ -117,6 +117,8 @@ export interface SyncStatus {
   lastSyncAt?: Date;
   /** Messages that the relay has not acknowledged. */
   queuedMessageCount: number;
+  /** Why the relay does not serve this device until its wallet signs (`signIn`): it has not, or the device was removed. */
+  signInNeeded?: 'SIGN_IN_REQUIRED' | 'DEVICE_REMOVED';
   /** Whether the browser may evict what is stored. */
   durability: Durability;
 }

@@ -19,6 +19,7 @@ export interface ConversationsSdk {
 /** The events that `useSyncStatus` listens to. */
 export interface StatusEvents {
   connectionChanged: { state: ConnectionState };
+  signInNeeded: { error?: SyncError };
   queueChanged: { queuedMessageCount: number };
   syncStarted: { sessionId: string };
   syncProgress: { sessionId: string; progress: SyncProgress };
@@ -35,7 +36,7 @@ export interface StatusEvents {
 export interface StatusSdk {
   on<E extends keyof StatusEvents>(event: E, handler: (event: StatusEvents[E]) => void): () => void;
   getConnectionStatus(): Result<ConnectionState>;
-  getSyncStatus(): Result<{ queuedMessageCount: number }>;
+  getSyncStatus(): Result<{ queuedMessageCount: number; signInNeeded?: string }>;
   getMessage(messageId: string): Promise<Result<{ readonly versions: readonly object[] }>>;
 }
 

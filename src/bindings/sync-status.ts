@@ -7,7 +7,7 @@ import type { StatusEvents, StatusSdk } from './sdk.js';
 
 /** Where syncing stands at one moment. It is frozen. */
 export interface SyncState {
-  /** Whether no wallet is connected. */
+  /** Whether no wallet is connected, or it must sign before the relay serves this device (`signIn`). */
   readonly isSignedOut: boolean;
   /** The connection to the relay. */
   readonly connection: ConnectionState;
@@ -53,12 +53,12 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
 
   const read = (): SyncState => {
     const { data: connection = 'offline', success: isSignedIn } = sdk.getConnectionStatus();
-    const queuedMessageCount = sdk.getSyncStatus().data?.queuedMessageCount ?? 0;
+    const { queuedMessageCount = 0, signInNeeded } = sdk.getSyncStatus().data ?? {};
     const known = [...syncs.values()].filter((one) => one !== null);
     const sum = (name: keyof SyncProgress): number => known.reduce((total, one) => total + one[name], 0);
     const progress = sum('totalMessages') > 0 ? { messagesSynced: sum('messagesSynced'), totalMessages: sum('totalMessages') } : undefined;
     const state = {
-      isSignedOut: !isSignedIn, connection, isSyncing: syncs.size > 0, queuedMessageCount, conflictCount: conflicts.size, ...(progress && { progress }), ...(storageError && { storageError }),
+      isSignedOut: !isSignedIn || signInNeeded !== undefined, connection, isSyncing: syncs.size > 0, queuedMessageCount, conflictCount: conflicts.size, ...(progress && { progress }), ...(storageError && { storageError }),
       ...(waitingCallCount > 0 && { waitingCallCount }),
     };
     const isSame = JSON.stringify({ ...state, storageError: 0 }) === JSON.stringify({ ...snapshot, storageError: 0 }) && state.storageError === snapshot.storageError;
@@ -94,6 +94,7 @@ function makeState(sdk: StatusSdk): Live<SyncState> {
 
   const start = (): void => {
     on('connectionChanged', () => {});
+    on('signInNeeded', () => {});
     on('queueChanged', () => {});
     on('syncStarted', ({ sessionId }) => syncs.set(sessionId, null));
     on('syncProgress', ({ sessionId, progress }) => syncs.set(sessionId, progress));

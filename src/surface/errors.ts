@@ -79,7 +79,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   UNKNOWN_FRAME: ['relay', false, 'The other side uses a newer version of this app. Reload the page.'],
   INVALID_CERTIFICATE: ['auth', false, 'The wallet signed something else than it was asked for. Try again.'],
   WRONG_KEY: ['auth', false, 'The signature is that of another wallet or device.'],
-  WRONG_DOMAIN: ['auth', false, 'The wallet signed for another website.'],
+  WRONG_DOMAIN: ['auth', false, 'The wallet signed for another website, or this page is at an address that the app does not name as its own.'],
   WRONG_PURPOSE: ['auth', false, 'The wallet signed for something else.'],
   CERTIFICATE_EXPIRED: ['auth', false, 'Your wallet must sign again for this device. Check that its clock is right.'],
   ACCOUNT_MOVED: ['auth', true, 'Your account was changed on another device. It will be tried again.'],

@@ -55,7 +55,7 @@ export interface SdkEvents {
    * The relay serves this device only when its wallet has signed: it has not, could not or would not (`WALLET_REJECTED`,
    * `WALLET_CANNOT_SIGN` and other codes of the wallet), the relay did not take what it signed (`CERTIFICATE_EXPIRED` and others), or the
    * device was removed (`DEVICE_REMOVED`). What is stored can be read, and what is written waits; a device that was removed refuses to write.
-   * `signIn` asks again.
+   * `signIn` asks again. A handler that is added while it is so hears it at once.
    */
   signInNeeded: { error?: SyncError };
   /**
@@ -67,7 +67,7 @@ export interface SdkEvents {
   /** Something is wrong that no call can be blamed for; see `onWarning` for the codes. */
   warning: { error: SyncError };
   /**
-   * Another wallet has begun a session with this one: once in each life of a page, until the user answers (`acceptSession`,
+   * Another wallet has begun a session with this one: once for each handler, also one that is added later, until the user answers (`acceptSession`,
    * `declineSession`, `blockWallet`), also offline. A session that another device of this wallet began or accepted is no
    * invitation: it is simply there.
    */
@@ -116,15 +116,25 @@ interface Listener {
 
 const oldName = (name: EventName): string => `on${name[0]?.toUpperCase()}${name.slice(1)}`;
 
+/** What is so now: what events would have told whoever listens from now on. */
+type Standing = (name: EventName) => readonly SdkEvents[EventName][];
+
 /** Adds, removes and tells the handlers of an SDK. */
 export class Listeners {
+  readonly #standing: Standing;
   #listeners: readonly Listener[] = [];
   #engine: Port | null = null;
   /** What the engine tells already. */
   #forwarded = new Set<EventName>();
+  /** Why the wallet of this engine did not sign, as the surface told it: the engine does not know. */
+  #signInError: SyncError | undefined;
+
+  constructor(standing: Standing) {
+    this.#standing = standing;
+  }
 
   /**
-   * Adds a handler; the same one of the same event is added once.
+   * Adds a handler; the same one of the same event is added once. What is so already it is told behind the present turn.
    *
    * Errors, thrown: `INVALID_ARGUMENT` for an event that there is not, and for a handler that is no function.
    */
@@ -132,7 +142,12 @@ export class Listeners {
     const name = nameOf(event);
     functionOf('the handler', handler);
     const isThere = this.#listeners.some((listener) => listener.event === event && listener.handler === handler);
-    if (!isThere) this.#listeners = [...this.#listeners, { event: event as string, handler }];
+    if (!isThere) {
+      const listener = { event: event as string, handler };
+      this.#listeners = [...this.#listeners, listener];
+      const standing = this.#standing(name);
+      if (standing.length > 0) queueMicrotask(() => standing.forEach((event) => this.#tellOne(listener, name, valuesOf(name, event))));
+    }
     this.#forward(name);
     return () => this.remove(event, handler);
   }
@@ -146,6 +161,7 @@ export class Listeners {
   attach(engine: Port | null): void {
     this.#engine = engine;
     this.#forwarded = new Set();
+    this.#signInError = undefined;
     for (const { event } of this.#listeners) this.#forward(nameOf(event));
   }
 
@@ -165,23 +181,31 @@ export class Listeners {
 
   /** Tells of an event that the surface makes. */
   emit<E extends EventName>(name: E, event: SdkEvents[E]): void {
-    this.#tell(name, FIELDS[name].map((field) => event[field]));
+    if (name === 'signInNeeded') this.#signInError = (event as SdkEvents['signInNeeded']).error;
+    this.#tell(name, valuesOf(name, event));
   }
 
   /** A handler that throws is reported and disturbs nobody. As of an `EventTarget`: one that was removed meanwhile does not hear it, nor one that was added. */
   #tell(name: EventName, values: readonly unknown[]): void {
-    for (const listener of this.#listeners) {
-      const { event, handler } = listener;
-      if ((event !== name && event !== oldName(name)) || !this.#listeners.includes(listener)) continue;
-      const fields = FIELDS[name].map((field, place) => [field, values[place]] as const).filter(([, value]) => value !== undefined);
-      try {
-        if (event === name) (handler as (event: object) => void)(Object.fromEntries(fields));
-        else (handler as (...values: readonly unknown[]) => void)(...values);
-      } catch (thrown) {
-        console.error(thrown);
-      }
+    for (const listener of this.#listeners) if (listener.event === name || listener.event === oldName(name)) this.#tellOne(listener, name, values);
+  }
+
+  #tellOne(listener: Listener, name: EventName, values: readonly unknown[]): void {
+    const { event, handler } = listener;
+    if (!this.#listeners.includes(listener)) return;
+    if (name === 'signInNeeded') values = [values[0] ?? this.#signInError];
+    const fields = FIELDS[name].map((field, place) => [field, values[place]] as const).filter(([, value]) => value !== undefined);
+    try {
+      if (event === name) (handler as (event: object) => void)(Object.fromEntries(fields));
+      else (handler as (...values: readonly unknown[]) => void)(...values);
+    } catch (thrown) {
+      console.error(thrown);
     }
   }
+}
+
+function valuesOf<E extends EventName>(name: E, event: SdkEvents[E]): readonly unknown[] {
+  return FIELDS[name].map((field) => event[field]);
 }
 
 function nameOf(event: unknown): EventName {

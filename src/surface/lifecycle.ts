@@ -300,14 +300,22 @@ export class Lifecycle {
 
   /** Has the wallet sign that this device is the only one. */
   async signOutOthers(account: Account): Promise<void> {
-    if (!this.#config.domains) throw new SyncError('INVALID_ARGUMENT', 'nobody signs in here: the option `domains` is missing');
+    if (!this.#config.domains) throw nobodySignsIn();
     await this.#signatures.get(account.engine)?.catch(() => {});
     await this.#signIn(account, true, true);
   }
 
   async #signIn({ engine, wallet }: Account, isWanted: boolean, resets = false): Promise<void> {
-    if (!this.#config.domains) return;
-    const offer = unwrap(adopt(await engine.getOffer(globalThis.location?.host ?? '', isWanted, resets)));
+    const { domains } = this.#config;
+    if (!domains) {
+      if (isWanted) throw nobodySignsIn();
+      return;
+    }
+    const host = globalThis.location?.host ?? '';
+    if (!domains.includes(host)) {
+      throw new SyncError('WRONG_DOMAIN', `this page is at ${host || 'no host'}, and the option \`domains\` has ${domains.join(', ')}: name all hosts of the application's pages`);
+    }
+    const offer = unwrap(adopt(await engine.getOffer(host, isWanted, resets)));
     if (offer === null) return;
     const { message, signature } = await signed(wallet, offer);
     const certified = adopt(await engine.certify(new TextDecoder().decode(message), signature));
@@ -433,3 +441,5 @@ const isSameChoice = (one: Choice, other: Choice): boolean =>
 export const notInitialized = (): SyncError => new SyncError('SDK_NOT_INITIALIZED', 'call initialize() first');
 
 const superseded = (by: string): SyncError => new SyncError('CALL_SUPERSEDED', `${by} came meanwhile, and the last one wins`);
+
+const nobodySignsIn = (): SyncError => new SyncError('INVALID_ARGUMENT', 'nobody signs in here: the option `domains` is missing');

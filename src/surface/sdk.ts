@@ -62,7 +62,12 @@ export class SolConnectSDK {
     configure = (sdk, options) => sdk.#lifecycle.configure(options);
   }
 
-  #listeners = new Listeners();
+  #listeners = new Listeners((name) => {
+    if (name === 'sessionInvited') return this.getInvitations().data ?? [];
+    const code = name === 'signInNeeded' ? this.getSyncStatus().data?.signInNeeded : undefined;
+    if (!code) return [];
+    return [code === 'DEVICE_REMOVED' ? { error: new SyncError(code, 'this device was removed from the account: call signIn()') } : {}];
+  });
   #changes = new Changes();
   #subscriptions = new Subscriptions(this.#changes, (error) => this.#listeners.emit('warning', { error }));
   #lifecycle: Lifecycle;

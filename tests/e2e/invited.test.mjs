@@ -44,6 +44,25 @@ test('a wallet that was away is told who wrote first, accepts, reads and answers
   assert.deepEqual(await invitations(alice), [], 'who wrote first is not invited');
 });
 
+test('who listens late is told of what waits for an answer', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const alice = await device('alice');
+  await alice.send('Hello?');
+  const bob = await device('bob', { peer: null });
+  await until('bob is told', async () => (await invitations(bob)).length > 0);
+  const late = () => bob.page.evaluate(async () => {
+    const told = [];
+    const end = globalThis.device.sdk.on('sessionInvited', (event) => told.push({ ...event }));
+    const inTheSameTurn = told.length;
+    await Promise.resolve();
+    end();
+    return [inTheSameTurn, told];
+  });
+  assert.deepEqual(await late(), [0, [{ sessionId: alice.sessionId, peerWallet: wallets.alice.address }]]);
+  await bob.accept(alice.sessionId);
+  assert.deepEqual(await late(), [0, []]);
+});
+
 test('an invitation comes live, and another device of the wallet has what one accepted', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const phone = await device('bob', { peer: null });

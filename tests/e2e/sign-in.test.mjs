@@ -45,6 +45,39 @@ test('who declines reads and writes here, and may sign later', { timeout: 60_000
   await converge([alice], 1);
 });
 
+test('who listens late is told that the wallet must sign', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const late = (one) => one.page.evaluate(async () => {
+    const told = [];
+    const end = globalThis.device.sdk.on('signInNeeded', ({ error }) => told.push(error?.code ?? null));
+    await Promise.resolve();
+    end();
+    return [told, globalThis.device.must(globalThis.device.sdk.getSyncStatus()).signInNeeded ?? null];
+  });
+  const alice = await device('alice', { config: config(), answer: 'declines' });
+  await until('the relay does not serve it', async () => (await late(alice))[1] === 'SIGN_IN_REQUIRED');
+  assert.deepEqual(await late(alice), [['WALLET_REJECTED'], 'SIGN_IN_REQUIRED'], 'with the reason');
+  await until('the relay has said so', async () => (await needed(alice)).length > 1);
+  assert.deepEqual([...new Set(await needed(alice))], ['WALLET_REJECTED'], 'no second word takes the reason away');
+  await alice.page.evaluate(() => {
+    globalThis.device.answer = 'signs';
+  });
+  await alice.call('signIn');
+  await until('it is served', async () => (await state(alice)) === 'connected');
+  assert.deepEqual(await late(alice), [[], null]);
+});
+
+test('signing in where nobody can is refused with the reason', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const elsewhere = await device('alice', { config: { domains: ['chat.example.org'] } });
+  const refused = await elsewhere.failure('signIn');
+  assert.equal(refused.code, 'WRONG_DOMAIN');
+  assert.ok(refused.message.includes('chat.example.org') && refused.message.includes(new URL(stage.relay.url).host), refused.message);
+  assert.ok((await needed(elsewhere)).includes('WRONG_DOMAIN'));
+  const nobody = await device('bob', { config: {} });
+  assert.equal((await nobody.failure('signIn')).code, 'INVALID_ARGUMENT');
+});
+
 test('a wallet that cannot sign is told apart', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   for (const answer of ['cannot', 'another text']) {

@@ -24,7 +24,7 @@ test('the document has every event with its type, once', () => {
 });
 
 test('a handler that is removed while an event is told does not hear it', () => {
-  const listeners = new Listeners();
+  const listeners = new Listeners(() => []);
   const heard = [];
   const ends = [];
   listeners.add('queueChanged', () => {
@@ -41,7 +41,7 @@ test('a handler that is removed while an event is told does not hear it', () => 
 });
 
 test('a handler that is added while an event is told hears the next one', () => {
-  const listeners = new Listeners();
+  const listeners = new Listeners(() => []);
   const heard = [];
   const again = () => heard.push('there before');
   listeners.add('queueChanged', () => {

@@ -209,7 +209,11 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
 }
 
 fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
-    let Erased { entries, accounts, sessions } = erase::erase(journal, wallet).map_err(failure)?;
+    let erased = erase::erase(journal, wallet).map_err(failure)?;
+    if erased == Erased::default() {
+        return Err(failure(format!("the journal {} has nothing of the wallet {wallet}: is that its whole address?", journal.display())));
+    }
+    let Erased { entries, accounts, sessions } = erased;
     // Nobody may be reading what is printed; it is erased all the same.
     let _ = writeln!(
         io::stdout(),

@@ -66,7 +66,9 @@ pub fn public_url(text: &str) -> Result<String, String> {
         "ws" | "http" => "http",
         _ => return Err(FORM.to_owned()),
     };
-    let origin = origin(&format!("{scheme}://{rest}")).map_err(|_| FORM)?;
+    // A path leads a proxy to the relay, and is no part of its name.
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    let origin = origin(&format!("{scheme}://{host}")).map_err(|_| FORM)?;
     let name = origin.split_once("://").map(|(_, name)| name.to_owned());
     name.ok_or_else(|| FORM.to_owned())
 }
@@ -187,15 +189,14 @@ mod tests {
             ("wss://relay.example.org", "relay.example.org"),
             ("WSS://Relay.Example.ORG/", "relay.example.org"),
             ("wss://relay.example.org:443", "relay.example.org"),
+            ("wss://relay.example.org/relay?x", "relay.example.org"),
             ("https://relay.example.org:8443", "relay.example.org:8443"),
             ("ws://192.0.2.1:80", "192.0.2.1"),
             ("ws://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
         ] {
             assert_eq!(public_url(given).as_deref(), Ok(name), "{given}");
         }
-        for given in
-            ["", "relay.example.org", "ftp://relay.example.org", "wss://relay.example.org/path", "wss://user@relay.example.org", "wss://"]
-        {
+        for given in ["", "relay.example.org", "ftp://relay.example.org", "wss://user@relay.example.org", "wss://"] {
             assert!(public_url(given).unwrap_err().contains("wss://relay.example.org"), "{given}");
         }
         assert_eq!(loopback_names(8080), ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]);

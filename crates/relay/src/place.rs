@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::store::Reason;
@@ -37,19 +37,33 @@ impl Place {
             ));
         }
         let file = resolve(named)?;
-        let cannot = |error: io::Error| match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                format!("the journal {shown} cannot be written ({error}): let the relay's user write to it and to its folder")
-            }
-            _ => format!("the journal {shown} cannot be opened: {error}"),
+        let of = |path: &Path| match path == file {
+            true => String::new(),
+            false => format!(", because of {}", path.display()),
         };
+        let cannot = |path: &Path, error: io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                format!("the journal {shown} cannot be written{} ({error}): let the relay's user write to it and to its folder", of(path))
+            }
+            _ => format!("the journal {shown} cannot be opened{}: {error}", of(path)),
+        };
+        // Nobody else on the machine reads what people write to each other.
+        let open = |path: &Path| File::options().create(true).append(true).mode(0o600).open(path).map_err(|error| cannot(path, error));
         // The lock first: a file that another relay has open is not touched.
-        let lock = File::options().create(true).append(true).open(beside(&file, "-lock")).map_err(cannot)?;
+        let lock_path = beside(&file, "-lock");
+        let lock = open(&lock_path)?;
+        // Where root looks after a journal, the lock stays the relay's, as SQLite has it with its own files.
+        if let (Ok(journal), Ok(own)) = (fs::metadata(&file), lock.metadata())
+            && own.uid() == 0
+            && journal.uid() != 0
+        {
+            fchown(&lock, Some(journal.uid()), Some(journal.gid())).map_err(|error| cannot(&lock_path, error))?;
+        }
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => in_use(named),
-            TryLockError::Error(error) => cannot(error),
+            TryLockError::Error(error) => cannot(&lock_path, error),
         })?;
-        let made = File::options().create(true).append(true).open(&file).and_then(|file| file.metadata()).map_err(cannot)?;
+        let made = open(&file)?.metadata().map_err(|error| cannot(&file, error))?;
         if made.nlink() > 1 {
             return Err(format!(
                 "the journal {shown} has {} names (hard links), and its log would be found beside one of them only: remove the others, \

@@ -269,6 +269,13 @@ impl Client {
         self.writing_refusal().is_some()
     }
 
+    /// Why the relay does not serve this device until its wallet signs: it has not (`SIGN_IN_REQUIRED`), or the device was removed
+    /// (`DEVICE_REMOVED`). `None` where it need not.
+    pub fn sign_in_needed(&self) -> Option<ErrorCode> {
+        let refusal = self.identity.as_ref().filter(|_| self.wallet.is_some()).and_then(Identity::refusal)?;
+        Some(refusal.code).filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved))
+    }
+
     /// Why a device that was removed writes nothing: nobody shall wait for what it says. `None` where it may.
     pub(super) fn writing_refusal(&self) -> Option<SyncError> {
         self.identity.as_ref().and_then(Identity::refusal).filter(|error| error.code == ErrorCode::DeviceRemoved)

@@ -184,7 +184,10 @@ impl Verdict {
                 let message = "frames of this kind, and those of a device of protocolVersion 1, name that version";
                 Some(SyncError::new(ErrorCode::InvalidMessageFormat, message))
             }
-            Verdict::NotSignedIn => Some(SyncError::new(ErrorCode::SignInRequired, "this relay serves only devices that have signed in")),
+            Verdict::NotSignedIn => Some(SyncError::new(
+                ErrorCode::SignInRequired,
+                "this relay serves only devices that have signed in: the application must name its `domains`",
+            )),
             Verdict::SignedInOtherwise => {
                 Some(SyncError::new(ErrorCode::WrongKey, "the connection has signed in as another device or wallet"))
             }
