@@ -40,7 +40,7 @@ const WASM_OPTIONS = ['wasmUrl', 'module', 'bytes'] as const;
  * @example
  * ```ts
  * import { deliverInBackground } from 'solconnect-sync/sw';
- * deliverInBackground({ relayEndpoint: 'wss://relay.example.org' });
+ * deliverInBackground({ relayEndpoint: 'wss://relay.example.org', domains: ['chat.example.org'] });
  * ```
  */
 export function deliverInBackground(options?: BackgroundConfig): boolean {

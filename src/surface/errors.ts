@@ -28,7 +28,7 @@ export class SyncError extends Error implements SdkError {
 const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string]>> = {
   CONNECTION_FAILED: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
   NETWORK_TIMEOUT: ['network', true, 'The relay cannot be reached. Your messages are kept and will be sent when it is.'],
-  RELAY_DISCONNECTED: ['network', true, 'The connection to the relay was lost. It will be made again by itself.'],
+  RELAY_DISCONNECTED: ['network', true, 'There is no connection to the relay. What you write is kept, and sent when there is one.'],
   MESSAGE_DELIVERY_FAILED: ['relay', false, 'This message was refused and will not be sent.'],
   CRYPTO_ERROR: ['crypto', false, 'A cryptographic operation failed in this browser.'],
   ENCRYPTION_FAILED: ['crypto', false, 'A cryptographic operation failed in this browser.'],

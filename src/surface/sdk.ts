@@ -52,7 +52,8 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  *
  * @example
  * ```ts
- * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: window.solana });
+ * const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };  // what the wallet's extension puts there
+ * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: phantom?.solana });
  * ```
  */
 export class SolConnectSDK {
@@ -141,7 +142,7 @@ export class SolConnectSDK {
    *
    * @example
    * ```ts
-   * const connected = await sdk.connectWallet(window.solana);
+   * const connected = await sdk.connectWallet(phantom?.solana);
    * if (connected.error?.code === 'WALLET_REJECTED') show('You declined.');
    * ```
    */

@@ -27,6 +27,9 @@ const transport: SyncTransport = {
   isConnected: (): boolean => true,
 };
 
+// What an extension puts there, as the README has it.
+const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };
+export const injected = (): Promise<unknown> => connect({ wallet: phantom?.solana });
 const provider: WalletSource = {
   publicKey: new Uint8Array(32),
   connect: async () => undefined,
