@@ -214,7 +214,7 @@ test('the status element: every state, accessible, themed, under a strict policy
   await change(() => document.querySelector('#app').append(document.querySelector('solconnect-sync-status')));
   const handlers = await run(page, () => globalThis.page.sdk.handlerCount);
   await change(() => document.querySelector('solconnect-sync-status').remove());
-  assert.deepEqual([handlers, await run(page, () => globalThis.page.sdk.handlerCount)], [11, 0]);
+  assert.deepEqual([handlers, await run(page, () => globalThis.page.sdk.handlerCount)], [12, 0]);
 });
 
 test('the status element holds a state before a less important one, and says only what lasts', { timeout: 60_000 }, async (t) => {

@@ -98,6 +98,22 @@ fn who_signs_while_the_relay_says_hello_signs_in() {
 }
 
 #[test]
+fn who_finds_a_session_closed_is_asked_to_sign_and_comes_in() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut first = Device::new(1);
+    first.sign();
+    first.talk(&mut rooms);
+    let mut device = Device::new(2);
+    device.send("kept");
+    device.talk(&mut rooms);
+    assert_eq!((device.queued(), device.needed()), (1, vec![None]), "the relay serves others without");
+    assert_eq!(device.client.sign_in_needed(), Some(ErrorCode::SignInRequired));
+    device.sign();
+    device.again(&mut rooms);
+    assert_eq!((device.queued(), device.needed(), device.client.sign_in_needed()), (0, vec![], None));
+}
+
+#[test]
 fn a_device_without_domains_waits_for_no_hello() {
     let mut rooms = Rooms::new();
     let mut device = Device::over(Records::default(), ClientConfig::default(), 1);

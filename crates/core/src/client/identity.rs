@@ -32,6 +32,8 @@ pub(super) struct Identity {
     is_required: bool,
     /// Why nothing is said to the relay until somebody does something.
     shut_out: Option<SyncError>,
+    /// A session is closed to this device, which has nothing to sign in with.
+    is_missed: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
     /// How far the relay's clock was ahead when it last said hello.
@@ -85,6 +87,7 @@ impl Identity {
             shuts_out: false,
             is_required: false,
             shut_out: None,
+            is_missed: false,
             is_entering: false,
             ahead_ms: 0,
         })
@@ -167,6 +170,7 @@ impl Identity {
             self.shut_out = Some(unsigned());
         }
         self.shut_out.take_if(|error| error.code == ErrorCode::SignInRequired && stored.claim.is_some());
+        self.is_missed &= stored.claim.is_none();
         let before = std::mem::replace(&mut self.stored, stored);
         self.stored.claim.is_some() && self.stored.claim != before.claim
     }
@@ -272,8 +276,19 @@ impl Client {
     /// Why the relay does not serve this device until its wallet signs: it has not (`SIGN_IN_REQUIRED`), or the device was removed
     /// (`DEVICE_REMOVED`). `None` where it need not.
     pub fn sign_in_needed(&self) -> Option<ErrorCode> {
-        let refusal = self.identity.as_ref().filter(|_| self.wallet.is_some()).and_then(Identity::refusal)?;
-        Some(refusal.code).filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved))
+        let identity = self.identity.as_ref().filter(|_| self.wallet.is_some())?;
+        let missed = identity.is_missed.then_some(ErrorCode::SignInRequired);
+        let refusal = identity.refusal().map(|refusal| refusal.code);
+        refusal.filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved)).or(missed)
+    }
+
+    /// A relay that serves others too does not serve this device in a session that is closed: it tells of that once.
+    pub(super) fn miss_signature(&mut self, transaction: &mut Transaction) {
+        let missed = |identity: &&mut Identity| !identity.is_missed && identity.latest().claim.is_none() && !identity.latest().is_listed;
+        if let Some(identity) = self.identity.as_mut().filter(missed) {
+            identity.is_missed = true;
+            transaction.tell(Event::SignInNeeded { error: None });
+        }
     }
 
     /// Why a device that was removed writes nothing: nobody shall wait for what it says. `None` where it may.
@@ -357,6 +372,7 @@ impl Client {
             identity.store(stored, false, transaction);
         }
         self.hear_of_account(said.account, transaction);
+        self.sessions.visit_all().for_each(|session| session.admit());
         self.link.prove();
         self.begin(now, actions);
     }
