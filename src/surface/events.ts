@@ -185,6 +185,11 @@ export class Listeners {
     this.#tell(name, valuesOf(name, event));
   }
 
+  /** The wallet has signed: what kept it from that before is no reason any more. */
+  signed(): void {
+    this.#signInError = undefined;
+  }
+
   /** A handler that throws is reported and disturbs nobody. As of an `EventTarget`: one that was removed meanwhile does not hear it, nor one that was added. */
   #tell(name: EventName, values: readonly unknown[]): void {
     for (const listener of this.#listeners) if (listener.event === name || listener.event === oldName(name)) this.#tellOne(listener, name, values);

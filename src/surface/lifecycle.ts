@@ -323,6 +323,7 @@ export class Lifecycle {
     const { error } = certified;
     if (error?.code === 'INVALID_CERTIFICATE' || error?.code === 'INVALID_SIGNATURE') throw cannotSign(error);
     unwrap(certified);
+    this.#audience[0].signed();
   }
 
   async #start(address: string, directory: Directory): Promise<Port> {

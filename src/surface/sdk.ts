@@ -142,6 +142,7 @@ export class SolConnectSDK {
    *
    * @example
    * ```ts
+   * const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };  // what the wallet's extension puts there
    * const connected = await sdk.connectWallet(phantom?.solana);
    * if (connected.error?.code === 'WALLET_REJECTED') show('You declined.');
    * ```
@@ -156,9 +157,9 @@ export class SolConnectSDK {
   /**
    * Has the wallet sign for this device, so that it can sign in to the relay: once in the device's life. `connectWallet` asks by
    * itself; this asks again where the person declined, or `signInNeeded` says so. A device that was removed goes on as a new one. Does
-   * nothing where it is not needed.
+   * nothing where the wallet has signed.
    *
-   * Errors: `SDK_NOT_INITIALIZED`, `WALLET_NOT_CONNECTED`, also where only the address is known since the last visit;
+   * Errors: `INVALID_ARGUMENT` without the option `domains`, `WRONG_DOMAIN` where it does not have this page's host; `SDK_NOT_INITIALIZED`, `WALLET_NOT_CONNECTED`, also where only the address is known since the last visit;
    * `WALLET_CANNOT_SIGN`, `WALLET_REJECTED`, `WALLET_LOCKED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`; `CERTIFICATE_EXPIRED` where this
    * device's clock is wrong; `STORAGE_FULL`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
    *
@@ -180,7 +181,7 @@ export class SolConnectSDK {
    * this one goes on as a new, approved one (`deviceReplaced`). The way on where no device that is left is approved, and where somebody else may
    * have one. Resolves when the wallet has signed; the relay removes them when it is reached (`deviceRemoved`).
    *
-   * Errors: as `signIn`, and `INVALID_ARGUMENT` without the option `domains`.
+   * Errors: as `signIn`.
    */
   signOutOtherDevices(): Promise<Result<null>> {
     return settle(async () => {

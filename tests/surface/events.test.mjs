@@ -55,3 +55,17 @@ test('a handler that is added while an event is told hears the next one', () => 
   listeners.emit('queueChanged', { queuedMessageCount: 2 });
   assert.deepEqual(heard, ['there before', 'there before', 'added'], 'each once');
 });
+
+test('why the wallet did not sign is told until it has', async () => {
+  const told = [];
+  const heard = async (listeners) => {
+    listeners.add('signInNeeded', ({ error }) => told.push(error?.code ?? null));
+    await Promise.resolve();
+  };
+  const listeners = new Listeners((name) => (name === 'signInNeeded' ? [{}] : []));
+  listeners.emit('signInNeeded', { error: Object.assign(new Error(), { code: 'WALLET_REJECTED' }) });
+  await heard(listeners);
+  listeners.signed();
+  await heard(listeners);
+  assert.deepEqual(told, ['WALLET_REJECTED', null]);
+});

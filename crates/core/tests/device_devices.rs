@@ -381,16 +381,7 @@ fn an_account_that_was_set_back_and_has_grown_is_noticed() {
 #[test]
 fn a_copy_is_listed_as_the_successor_of_its_key() {
     let mut rooms = strict();
-    let mut device = Device::joined(1, &mut rooms);
-    device.send("one");
-    device.talk(&mut rooms);
-    let copy = drawing(device.records.clone(), 9);
-    device.send("two");
-    device.talk(&mut rooms);
-    let mut copy = Device::over(copy, config(), 2);
-    copy.send("two of the copy");
-    copy.talk(&mut rooms);
-    copy.again(&mut rooms);
+    let [mut device, mut copy] = Device::copied(&mut rooms);
     all_talk(&mut rooms, &mut [&mut device, &mut copy]);
     assert_eq!((copy.listed(&[&device]), device.listed(&[&copy])), ("0! me!".into(), "me! 0!".into()), "nobody was asked");
     // Both fall together.

@@ -213,18 +213,7 @@ fn a_device_that_another_reset_leaves_keeps_what_it_has() {
 #[test]
 fn a_copied_database_goes_on_under_a_key_that_the_old_one_names() {
     let mut rooms = strict();
-    let mut device = Device::new(1);
-    device.talk(&mut rooms);
-    device.sign();
-    device.send("one");
-    device.talk(&mut rooms);
-    let copy = drawing(device.records.clone(), 9);
-    device.send("two");
-    device.talk(&mut rooms);
-    let mut copy = Device::over(copy, config(), 2);
-    copy.send("two of the copy");
-    copy.talk(&mut rooms);
-    copy.again(&mut rooms);
+    let [device, mut copy] = Device::copied(&mut rooms);
     assert_ne!(copy.client.device_id(), device.client.device_id());
     assert_eq!((copy.state(), copy.queued(), copy.needed()), (ConnectionState::Connected, 0, vec![]));
     assert_eq!(rooms.journal[&owner(DOMAIN).account_id].entries.len(), 2, "nobody was asked");

@@ -218,6 +218,21 @@ impl Device {
         device
     }
 
+    /// A device and a copy of its database, which both went on: the copy has taken another key.
+    pub fn copied(rooms: &mut Rooms) -> [Device; 2] {
+        let mut device = Device::joined(1, rooms);
+        device.send("one");
+        device.talk(rooms);
+        let records = drawing(device.records.clone(), 9);
+        device.send("two");
+        device.talk(rooms);
+        let mut copy = Device::over(records, config(), 2);
+        copy.send("two of the copy");
+        copy.talk(rooms);
+        copy.again(rooms);
+        [device, copy]
+    }
+
     pub fn id(&self) -> String {
         self.client.device_id().to_owned()
     }
