@@ -38,6 +38,9 @@ const CALL_TIMEOUT_MS = 5_000;
 
 const ALGORITHM = 'Ed25519';
 
+/** How often a key pair is tried for: each try fails once in 170 in WebKitGTK (P31). */
+const KEY_ATTEMPTS = 5;
+
 type Code = ConstructorParameters<typeof SyncError>[0];
 type Stores = { readonly wallets: IDBObjectStore; readonly state: IDBObjectStore };
 
@@ -150,12 +153,15 @@ export class Directory {
   }
 
   async #makeLocal(subtle: SubtleCrypto): Promise<StoredWallet> {
-    try {
-      const keys = (await subtle.generateKey(ALGORITHM, false, ['sign', 'verify'])) as CryptoKeyPair;
-      const address = this.#addressOf(new Uint8Array(await subtle.exportKey('raw', keys.publicKey)));
-      return { address, kind: 'local', keys };
-    } catch (thrown) {
-      return cryptoFailed(thrown);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const keys = (await subtle.generateKey(ALGORITHM, false, ['sign', 'verify'])) as CryptoKeyPair;
+        const address = this.#addressOf(new Uint8Array(await subtle.exportKey('raw', keys.publicKey)));
+        return { address, kind: 'local', keys };
+      } catch (thrown) {
+        const isChance = (thrown as { name?: unknown } | null)?.name === 'OperationError';
+        if (!isChance || attempt === KEY_ATTEMPTS) return cryptoFailed(thrown);
+      }
     }
   }
 

@@ -146,7 +146,14 @@ describe('the local wallet', () => {
     assert.notEqual((await directory().localWallet()).address, first.address);
   });
 
+  test('is made at another try where the first fails by chance', async (t) => {
+    const byChance = async () => Promise.reject(new DOMException('by chance', 'OperationError'));
+    t.mock.method(webcrypto.subtle, 'generateKey', byChance, { times: 2 });
+    check((await directory().localWallet()).address);
+  });
+
   const without = {
+    'CRYPTO_ERROR always by chance': { crypto: { subtle: { generateKey: async () => Promise.reject(new DOMException('by chance', 'OperationError')) } } },
     'CRYPTO_ERROR no Ed25519': { crypto: { subtle: { generateKey: async () => Promise.reject(new DOMException('no such algorithm', 'NotSupportedError')) } } },
     'CRYPTO_ERROR a generateKey that throws': { crypto: { subtle: { generateKey: () => { throw new TypeError('no'); } } } },
     'CRYPTO_ERROR no WebCrypto': { crypto: {} },

@@ -5,10 +5,10 @@ const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 
 export function newWallet() {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  return {
-    address: base58(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)),
-    pkcs8: privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
-  };
+  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
+  // WebKitGTK does not import it (P31).
+  if (pkcs8.at(-32) === 0) return newWallet();
+  return { address: base58(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)), pkcs8: pkcs8.toString('base64') };
 }
 
 export function base58(bytes) {
