@@ -162,6 +162,20 @@ test('a refused page learns the reason and the log names it', async () => {
   await served.close();
 });
 
+test('the page\'s wasm comes compressed', async () => {
+  const page = await open('chat');
+  const sizes = await page.evaluate(async () => {
+    const [{ name }] = performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.wasm'));
+    const response = await fetch(name, { cache: 'reload' });
+    const bytes = (await response.arrayBuffer()).byteLength;
+    const { encodedBodySize } = performance.getEntriesByName(response.url).at(-1);
+    return { type: response.headers.get('content-type'), bytes, encodedBodySize };
+  });
+  assert.equal(sizes.type, 'application/wasm');
+  assert.ok(sizes.encodedBodySize < 0.6 * sizes.bytes, JSON.stringify(sizes));
+  await page.close();
+});
+
 test('the proxy passes on nothing but the path of the WebSocket', async () => {
   const status = async (path) => {
     const request = get({ host: '127.0.0.1', port: nginx.port, path, servername: 'relay.example.org', headers: { host: 'relay.example.org' }, rejectUnauthorized: false });
