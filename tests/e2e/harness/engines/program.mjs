@@ -6,6 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { within } from '../wait.mjs';
 
+/** Those whose programs run: they end with this process. */
+const running = new Set();
+process.once('exit', () => running.forEach((browser) => browser.killGroup()));
+
 /** A browser with all its processes, and a profile that outlives them. */
 export class Browser {
   profile = mkdtempSync(join(tmpdir(), 'solconnect-engine-'));
@@ -20,7 +24,7 @@ export class Browser {
   spawn(path, args, env = {}) {
     const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { ...process.env, ...env } });
     this.#child = child;
-    process.once('exit', this.#killGroup);
+    running.add(this);
     return child;
   }
 
@@ -47,9 +51,9 @@ export class Browser {
     for (const tab of this.tabs) tab.end('its browser was killed');
     const hasEnded = this.#child.exitCode !== null || this.#child.signalCode !== null;
     const exit = hasEnded ? null : once(this.#child, 'exit');
-    this.#killGroup();
+    this.killGroup();
     await within('the browser ends on SIGKILL', exit);
-    process.removeListener('exit', this.#killGroup);
+    running.delete(this);
     this.#child = null;
   }
 
@@ -68,13 +72,13 @@ export class Browser {
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 
-  #killGroup = () => {
+  killGroup() {
     try {
       process.kill(-this.#child.pid, 'SIGKILL');
     } catch {
       // It has ended by itself.
     }
-  };
+  }
 }
 
 /** A tab. Its kinds have `run`, which gives what the promise of an expression comes to, and what the driver's interface names. */
