@@ -64,7 +64,10 @@ fn changed(text: &str, script: &mut Script<'_>) -> String {
         match script.below(8) {
             0 => drop(lines.remove(place)),
             1 => lines.insert(place, lines[place].clone()),
-            2 => lines.swap(place, script.below(lines.len())),
+            2 => {
+                let other = script.below(lines.len());
+                lines.swap(place, other);
+            }
             3 => lines.insert(place, String::from_utf8_lossy(script.bytes()).into_owned()),
             4 => lines[place].push(char::from(script.below(128) as u8)),
             5 => lines.insert(

@@ -61,6 +61,7 @@ pub fn check_binary_frame(frame: &Frame) {
     let batch = match &frame.body {
         Body::SyncResponse(response) => Some(&response.messages),
         Body::SyncUpdate(update) => Some(&update.messages),
+        Body::SignIn(said) => Some(&said.messages),
         _ => None,
     };
     if let Some(batch) = batch {
