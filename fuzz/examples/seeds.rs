@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use solconnect_fuzz::people::{DOMAIN, NOW_MS, certificate, first_entry, key, owner, succession};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     Answer, CallRecord, DeliveryReceipt, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, MessageStatus, NameRecord,
@@ -10,6 +11,7 @@ use solconnect_sync_core::client::{
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
+use solconnect_sync_core::identity::{Account, Claim, Purpose, Statement};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::log::Log;
 
@@ -25,6 +27,11 @@ fn main() {
         let bytes = bytes_of(hex);
         write(&folder, "binary_frame", name, &bytes);
         write(&folder, "json_frame", name, json.as_bytes());
+        if ["hello", "sign_in", "signed_in"].contains(&name) {
+            write(&folder, "sign_in_frame", name, &bytes);
+            write(&folder, "sign_in_frame", &format!("{name}_json"), json.as_bytes());
+            write(&folder, "door_machine", name, &[&[1, 0x00, 0x06], &length(&bytes)[..], &bytes].concat());
+        }
         write(&folder, "relay_machine", name, &[&[0x00, 0x07, 0, 1, 1, 2, 0x01], &length(&bytes)[..], &bytes, &[2, 2]].concat());
         write(
             &folder,
@@ -43,6 +50,7 @@ fn main() {
     greedy(&folder, &entries);
     records(&folder, &entries);
     scripts(&folder);
+    accounts(&folder);
 }
 
 /// The pinned entries as batches: in a log, unsent, and many of them, compressed.
@@ -188,6 +196,65 @@ fn scripts(folder: &Path) {
         &[&[0, 5, 12, 0, 6, 12, 24, 0, 7, 0, 12][..], &receive, &[9, 15, 40, 0, 8, 26, 0, 12]].concat(),
     );
     write(folder, "client_machine", "refusals", &[0, 5, 12, 30, 0, 0, 1, 0, 2, 12, 31, 2, 0, 0, 15, 30, 0, 12, 16, 8, 12]);
+}
+
+/// What is said and stored of a wallet's devices, and the ways into the relay.
+fn accounts(folder: &Path) {
+    let owner = owner(0, DOMAIN);
+    let mut account = Account::new(owner.clone());
+    let signed = |purpose| certificate(&owner, key(1).public(), purpose, NOW_MS);
+    let claims = [
+        ("join", Claim::Join(signed(Purpose::Join))),
+        ("reset", Claim::Reset(signed(Purpose::Reset))),
+        ("succeed", succession(&owner, 1, 2)),
+        ("approve", Claim::Approve(vec![key(2).device_id()])),
+        ("remove", Claim::Remove { devices: vec![key(2).device_id()], kept: vec![key(1).device_id()] }),
+    ];
+    for (name, claim) in claims {
+        write(folder, "account_record", name, &claim.to_bytes());
+        let entry = first_entry(&owner, 1, account.head(), claim, NOW_MS);
+        let statement = Statement::of(&entry).expect("it says something");
+        write(folder, "account_record", &format!("{name}_said"), &statement.to_bytes());
+        write(folder, "account_record", &format!("{name}_text"), entry.message.ciphertext.as_bytes());
+        let entry = Entry { sequence_number: account.head().sequence + 1, server_timestamp: NOW_MS, ..entry };
+        if account.check(&entry).is_ok() {
+            let _ = account.take(&entry).expect("it goes on");
+        }
+    }
+    write(folder, "account_record", "stored", &account.to_bytes());
+    // Each as it was signed, asked for the one purpose and the other; and with a line that is another.
+    for (name, kind) in [("join", 4), ("reset", 7), ("join_as_reset", 6), ("reset_as_join", 5)] {
+        write(folder, "certificate", name, &[kind, 0, 0, 0]);
+        write(folder, "certificate", &format!("{name}_changed"), &[kind, 0, 0, 1, 7, 5, 0]);
+    }
+    write(folder, "certificate", "text", &[&[0, 0, 0], signed(Purpose::Join).text.as_bytes()].concat());
+    let join = |device: u8| [0, device, 0, 0];
+    let [first, second, third] = [1, 2, 3].map(join);
+    let approve = [6, 1, 0, 1, 2, 0];
+    let remove = [8, 1, 0, 1, 2, 0, 0];
+    write(folder, "account_machine", "all", &[&first[..], &second, &approve, &[13, 0, 0, 9], &[4, 4, 0, 2, 0], &remove, &third].concat());
+    write(folder, "account_machine", "many", &[12, 0, 0, 11, 0, 0, 12, 20, 0, 11, 0, 0, 12, 28, 0, 3, 47, 0, 0, 15, 0, 0, 13, 0, 0, 63]);
+    write(
+        folder,
+        "account_machine",
+        "moved",
+        &[&first[..], &[0, 2, 0, 6], &[28, 0, 0, 0, 2], &[28, 0, 0, 0, 4, 0, 1], &[13, 0, 0, 9]].concat(),
+    );
+    let enter = |place: u8, device: u8| [place << 4, place << 4 | 1, device, 9, 3, 7, 7, 7];
+    let twice = [0x01, 0, 9, 3, 7, 7];
+    write(
+        folder,
+        "door_machine",
+        "enter",
+        &[&[1][..], &enter(0, 0), &enter(2, 1), &[0x21, 1, 9, 3, 7, 7, 0x0f, 0, 0, 0, 7, 0x05, 0, 0]].concat(),
+    );
+    write(
+        folder,
+        "door_machine",
+        "remove",
+        &[&[1][..], &enter(0, 0), &enter(2, 1), &[0x21, 1, 9, 3, 7, 7, 12, 1, 1, 1, 7, 0x20, 0x21, 1, 9, 0]].concat(),
+    );
+    write(folder, "door_machine", "twice", &[&[1, 0][..], &twice, &twice, &[9, 7, 7]].concat());
 }
 
 fn write(folder: &Path, target: &str, name: &str, bytes: &[u8]) {

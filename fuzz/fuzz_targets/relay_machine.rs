@@ -25,6 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut script = Script(bytes);
     while let Some(step) = script.step() {
         take_step(&mut world, step, &mut script);
+        world.heard.clear();
     }
 });
 

@@ -37,21 +37,29 @@ pub struct World {
     pub open: BTreeMap<ConnectionId, Encoding>,
     /// The present moment.
     pub now: Now,
+    /// What connections heard, oldest first, until somebody takes it.
+    pub heard: Vec<(ConnectionId, Frame)>,
 }
 
 impl Default for World {
     fn default() -> Self {
-        World {
-            relay: Relay::new(),
-            sessions: BTreeMap::new(),
-            questions: VecDeque::new(),
-            open: BTreeMap::new(),
-            now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
-        }
+        World::of(Relay::new())
     }
 }
 
 impl World {
+    /// A relay that knows nobody yet.
+    pub fn of(relay: Relay) -> World {
+        World {
+            relay,
+            sessions: BTreeMap::new(),
+            questions: VecDeque::new(),
+            open: BTreeMap::new(),
+            now: Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 },
+            heard: Vec::new(),
+        }
+    }
+
     /// One input, within the bounds.
     pub fn feed(&mut self, input: Input) {
         let actions = bounded(|| self.relay.handle(self.now, input));
@@ -59,7 +67,7 @@ impl World {
             match action {
                 Action::Transmit { connection, payload } => {
                     if let Some(encoding) = self.open.get(&connection) {
-                        check_transmitted(*encoding, &payload);
+                        self.heard.push((connection, check_transmitted(*encoding, &payload)));
                     }
                 }
                 Action::Disconnect { connection, .. } => drop(self.open.remove(&connection)),
@@ -166,8 +174,8 @@ impl World {
     }
 }
 
-/// A device must be able to read it.
-fn check_transmitted(encoding: Encoding, payload: &Payload) {
+/// A device must be able to read it: so it does.
+fn check_transmitted(encoding: Encoding, payload: &Payload) -> Frame {
     assert!(payload.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", payload.len());
     let frame = match (encoding, payload) {
         (Encoding::Json, Payload::Text(text)) => Frame::parse(text),
@@ -175,11 +183,12 @@ fn check_transmitted(encoding: Encoding, payload: &Payload) {
         _ => panic!("a frame in the form of another connection"),
     };
     let frame = frame.unwrap_or_else(|error| panic!("the relay sends what cannot be read: {error}"));
-    if let Body::SyncResponse(response) = frame.body {
+    if let Body::SyncResponse(response) = &frame.body {
         let entries = response.messages.entries().expect("the relay sends batches that can be read");
         let first = entries.first().map_or(0, |entry| entry.sequence_number);
         assert!(entries.iter().zip(first..).all(|(entry, sequence)| entry.sequence_number == sequence), "a hole in a batch (I5)");
     }
+    frame
 }
 
 /// The head of a frame of a device that keeps the rules.

@@ -3,6 +3,7 @@
 mod bounds;
 pub mod journal;
 pub mod laws;
+pub mod people;
 pub mod script;
 pub mod store;
 

@@ -324,6 +324,9 @@ fn a_relay_that_does_not_store_a_change_refuses_it() {
     rooms.answer(true);
     one.talk(&mut rooms);
     assert_eq!((one.refused(), one.state()), (Some(ErrorCode::RelayStorageFailed), ConnectionState::Connected));
+    // What it has is read again: how much, and what.
+    rooms.answer(false);
+    rooms.answer(false);
     rooms.held = None;
     one.remove(&other.id());
     one.talk(&mut rooms);

@@ -12,8 +12,8 @@ use memory::Records;
 use rooms::Rooms;
 use signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input};
-use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Frame, Payload};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn};
 use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::relay::Input as RelayInput;
@@ -300,4 +300,47 @@ fn the_secret_is_in_no_frame_and_no_debug_text() {
     assert!(!frame.windows(32).any(|window| window == secret));
     let shown = format!("{:?} {:?}", device.records.identity, Frame::from_bytes(&frame));
     assert!(!shown.contains(&format!("{:?}", secret)));
+}
+
+/// The relay says something by itself.
+fn hear(device: &mut Device, body: Body) {
+    let frame = Frame { head: Head::default(), body }.to_bytes().unwrap().into();
+    device.feed(Input::Received { generation: device.generation, frame });
+}
+
+#[test]
+fn who_has_not_asked_is_not_signed_in() {
+    let mut device = Device::new(1);
+    device.wants_socket = false;
+    device.feed(Input::Connected { generation: device.generation });
+    hear(&mut device, Body::SignedIn(SignedIn::default()));
+    assert_eq!(device.state(), ConnectionState::Waiting);
+    assert!(device.records.identity.as_ref().is_some_and(|identity| !identity.is_listed));
+    assert!(device.client.offer(device.now, DOMAIN, Purpose::Join).is_some(), "the wallet can still sign");
+}
+
+#[test]
+fn a_relay_that_says_removed_twice_removes_once() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    let before = device.id();
+    let removed = || Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::DeviceRemoved, "no")));
+    hear(&mut device, removed());
+    let after = device.id();
+    assert_ne!(after, before);
+    hear(&mut device, removed());
+    assert_eq!((device.id(), device.needed()), (after, vec![Some(ErrorCode::DeviceRemoved)]));
+}
+
+#[test]
+fn a_relay_that_says_any_time_breaks_no_clock() {
+    for time in [0, 1, u64::MAX >> 11, i64::MAX as u64, u64::MAX] {
+        let mut device = Device::new(1);
+        device.feed(Input::Connected { generation: device.generation });
+        let hello = Hello { nonce: [1; 16], relay_key: [2; 32], time, sign_in_required: true, account: None };
+        (0..200).for_each(|_| hear(&mut device, Body::Hello(hello.clone())));
+        assert!(device.client.offer(device.now, DOMAIN, Purpose::Join).is_some());
+        let asked = device.needed().len();
+        assert!(asked <= 1, "it asks once, however often the relay says hello: {asked} times at {time}");
+    }
 }

@@ -388,6 +388,19 @@ proptest! {
 }
 
 #[test]
+fn a_statement_has_one_form() {
+    let desk = Desk::of(["join 1"]);
+    let bytes = Statement::of(&desk.entries[0]).unwrap().to_bytes();
+    assert!(Statement::from_bytes(&bytes).is_ok());
+    // The number of the entry before it, 0, in two bytes.
+    assert_eq!(bytes[..2], [1, 0]);
+    let longer = [&[1, 0x80, 0], &bytes[2..]].concat();
+    assert!(Statement::from_bytes(&longer).is_err());
+    assert!(Claim::from_bytes(&[4, 1, 1, b'a']).is_ok());
+    assert!(Claim::from_bytes(&[4, 0x81, 0, 1, b'a']).is_err());
+}
+
+#[test]
 fn an_account_that_was_stored_goes_on_as_it_was() {
     let steps = ["join 1", "join 2", "approve 1 2", "succeed 2 3", "join 4", "remove 1 4", "reset 5", "join 6", "succeed 5 7"];
     let desk = Desk::of(steps);

@@ -14,7 +14,7 @@ use solconnect_sync_core::ids::{session_of, wallet_address};
 use solconnect_sync_core::limits::{HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message};
-use solconnect_sync_core::relay::{Doorkeeper, Input, Relay};
+use solconnect_sync_core::relay::{Doorkeeper, Input, JournalAnswer, Relay};
 
 const RELAY: &str = "relay.example";
 
@@ -653,4 +653,39 @@ fn both_forms_of_the_frames_say_the_same() {
         assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
         assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap().body, frame.body);
     }
+}
+
+#[test]
+fn a_connection_asks_once_at_a_time_who_it_is() {
+    let mut rooms = rooms();
+    rooms.held = Some(Default::default());
+    let said = open(&mut rooms, 1);
+    let now_ms = rooms.now.wall_ms;
+    say(1, &key(1), answer(&said, &key(1), join(&key(1), now_ms)), &mut rooms);
+    // It would be two devices, of which the relay forgets one.
+    say(1, &key(1), answer(&said, &key(1), join(&key(1), now_ms)), &mut rooms);
+    assert_eq!(refused(&mut rooms, 1), "INVALID_MESSAGE_FORMAT");
+    rooms.answer(false);
+    rooms.held = None;
+    assert_eq!(rooms.counts().signed_in, 0);
+    enter(&mut rooms, 2, &key(1));
+}
+
+#[test]
+fn a_removal_that_was_stored_unknown_to_the_relay_cuts_too() {
+    let mut rooms = rooms();
+    (1..=2).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));
+    rooms.held = Some(Default::default());
+    let entry = change(&key(1), account_head(&rooms), 2, remove(&[2]));
+    rooms.say(1, &of_account(&key(1), update(&[entry])));
+    let (ticket, question) = rooms.held.as_mut().and_then(|held| held.pop_front()).unwrap();
+    rooms.held = None;
+    assert_eq!(rooms.ask(question), Some(JournalAnswer::Appended));
+    rooms.feed(Input::Journal { ticket, answer: JournalAnswer::Failed { reason: "disk".into() } });
+    assert_eq!(rooms.closed, [(2, 1008)], "the relay reads who is listed");
+    assert_eq!(rooms.hear(1).last().unwrap()["code"], "RELAY_STORAGE_FAILED");
+    rooms.closed.clear();
+    let said = open(&mut rooms, 3);
+    say(3, &key(2), answer(&said, &key(2), None), &mut rooms);
+    assert_eq!(refused(&mut rooms, 3), "DEVICE_REMOVED");
 }

@@ -30,8 +30,12 @@ impl Client {
     }
 
     pub(super) fn connected(&mut self, now: Now, generation: Generation, actions: &mut Vec<Action>) {
-        if self.link.opened(now, generation) && self.identity.is_none() {
-            self.begin(now, actions);
+        if !self.link.opened(now, generation) {
+            return;
+        }
+        match &mut self.identity {
+            Some(identity) => identity.meet(),
+            None => self.begin(now, actions),
         }
     }
 

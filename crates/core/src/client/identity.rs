@@ -34,6 +34,8 @@ pub(super) struct Identity {
     shut_out: Option<SyncError>,
     /// A session is closed to this device, which has nothing to sign in with.
     is_missed: bool,
+    /// The device has said `sign_in` on this connection.
+    has_asked: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
     /// How far the relay's clock was ahead when it last said hello.
@@ -88,6 +90,7 @@ impl Identity {
             is_required: false,
             shut_out: None,
             is_missed: false,
+            has_asked: false,
             is_entering: false,
             ahead_ms: 0,
         })
@@ -129,6 +132,11 @@ impl Identity {
         // The relay would tell it again.
         self.store(stored, false, transaction);
         is_out
+    }
+
+    /// A connection begins.
+    pub fn meet(&mut self) {
+        self.has_asked = false;
     }
 
     /// Why nothing is said to the relay until the wallet signs, or the application says something; `None` where nothing is in the way.
@@ -344,6 +352,7 @@ impl Client {
         };
         let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
         let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
+        identity.has_asked = true;
         identity.is_entering = !is_listed || hello.account.is_some();
         let entry = claim
             .clone()
@@ -365,6 +374,10 @@ impl Client {
     pub(super) fn take_signed_in(&mut self, now: Now, said: &SignedIn, transaction: &mut Transaction, actions: &mut Vec<Action>) {
         if !self.link.is_greeting() {
             return;
+        }
+        if self.identity.as_ref().is_some_and(|identity| !identity.has_asked) {
+            // It would be taken for listed, and the wallet would not be asked again.
+            return transaction.distrust("the relay says that this device has signed in, and it has not asked".into());
         }
         if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed) {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };

@@ -50,7 +50,11 @@ impl Claim {
     pub fn from_bytes(bytes: &[u8]) -> Result<Claim, Malformed> {
         let mut reader = Reader(bytes);
         let claim = Claim::take(&mut reader)?;
-        if reader.0.is_empty() { Ok(claim) } else { Err(Malformed("more stands behind a claim")) }
+        if !reader.0.is_empty() {
+            return Err(Malformed("more stands behind a claim"));
+        }
+        // A number can be written longer than it need be.
+        if claim.to_bytes() == bytes { Ok(claim) } else { Err(Malformed("a claim in another form")) }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -164,7 +168,9 @@ impl Statement {
         if !reader.0.is_empty() {
             return Err(Malformed("more stands behind a statement"));
         }
-        Ok(Statement { after, by, claim, signature })
+        let statement = Statement { after, by, claim, signature };
+        // A number can be written longer than it need be: then other bytes, with another digest, would say the same.
+        if statement.to_bytes() == bytes { Ok(statement) } else { Err(Malformed("a statement in another form")) }
     }
 
     /// As an entry that its device writes into the account log.

@@ -3,7 +3,7 @@
 //! An account is in memory while a connection of one of its devices is open. Its log is in the journal like that of any
 //! session, and is written here alone: by the first `sign_in` of a device, and by what devices that have signed in say of others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
 use super::budget;
@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncRequest, SyncResponse};
-use crate::identity::{Account, Challenge, Change, DomainSet, Owner, device_id};
+use crate::identity::{Account, Challenge, DomainSet, Owner, device_id};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
 use crate::log::LogHead;
@@ -51,7 +51,7 @@ enum Step {
     /// Nothing, and it must be asked again: what it has is not known.
     Unknown,
     /// To store an entry, by which the account becomes this one.
-    Storing(Box<(Asker, StoredEntry, Account, Vec<Change>)>),
+    Storing(Box<(Asker, StoredEntry, Account)>),
 }
 
 struct Room {
@@ -72,6 +72,9 @@ impl Accounts {
         ctx.charge(connection, budget::SIGN_IN_US);
         match check(ctx, keeper, connection, &said) {
             Ok((owner, entry)) => {
+                if let Some(socket) = ctx.sockets.get_mut(&connection) {
+                    socket.door.is_asking = true;
+                }
                 let asker = Asker { connection, head, device_id: device_id(&said.key), entry };
                 self.ask(ctx, owner, asker);
             }
@@ -100,9 +103,8 @@ impl Accounts {
         }
         room.askers.push_back(asker);
         if matches!(room.step, Step::Unknown) {
-            room.step = Step::Loading;
             ctx.charge(connection, budget::LOAD_US);
-            ctx.ask(&account_id, Purpose::Account, JournalQuestion::Load { session_id: account_id.clone() });
+            room.load(ctx);
         }
         self.go_on(ctx, &account_id);
     }
@@ -157,27 +159,42 @@ impl Accounts {
             return ctx.log(format!("{account_id:?} is not open: a fault of the relay"));
         };
         match (std::mem::replace(&mut room.step, Step::Ready), answer) {
-            (Step::Loading, JournalAnswer::Session(stored)) => room.read_on(ctx, stored.head),
+            (Step::Loading, JournalAnswer::Session(stored)) => {
+                room.read_on(ctx, stored.head);
+                room.cut_removed(ctx);
+            }
             (Step::Reading(through), JournalAnswer::Entries(entries)) if !entries.is_empty() && room.take(ctx, &entries) => {
-                room.read_on(ctx, through)
+                // For the first of those who wait: an account is read again and again for who is not listed in it.
+                if let Some(asker) = room.askers.front() {
+                    ctx.charge(asker.connection, budget::SIGN_IN_US * entries.len() as u64);
+                }
+                room.read_on(ctx, through);
+                room.cut_removed(ctx);
             }
             (Step::Storing(stored), JournalAnswer::Appended) => {
-                let (asker, entry, account, changes) = *stored;
+                let (asker, entry, account) = *stored;
                 ctx.totals.entries += 1;
                 room.account = account;
                 room.tell(ctx, &entry);
-                room.tell_removed(ctx, &changes);
+                room.cut_removed(ctx);
                 if !room.guests.contains_key(&asker.connection) {
                     room.welcome(ctx, asker);
                 }
             }
             (step, answer) => {
                 let error = ctx.journal_failed(account_id, &answer);
-                if let Step::Storing(stored) = step {
-                    room.askers.push_front(stored.0);
-                }
                 (room.account, room.step) = (Account::new(room.account.owner().clone()), Step::Unknown);
-                for asker in std::mem::take(&mut room.askers) {
+                let mut askers = std::mem::take(&mut room.askers);
+                if let Step::Storing(stored) = step {
+                    askers.push_front(stored.0);
+                    // It may be stored all the same, and then some of these are listed no longer.
+                    room.load(ctx);
+                } else {
+                    for connection in room.guests.keys() {
+                        ctx.cut(*connection, CLOSE_TRY_LATER, error.message.clone());
+                    }
+                }
+                for asker in askers {
                     room.refuse(ctx, &asker, &error);
                 }
             }
@@ -207,6 +224,12 @@ impl Accounts {
 }
 
 impl Room {
+    fn load(&mut self, ctx: &mut Context) {
+        self.step = Step::Loading;
+        let account_id = &self.account.owner().account_id;
+        ctx.ask(account_id, Purpose::Account, JournalQuestion::Load { session_id: account_id.clone() });
+    }
+
     fn read_on(&mut self, ctx: &mut Context, through: u64) {
         let from = self.account.head().sequence + 1;
         if from > through {
@@ -274,7 +297,7 @@ impl Room {
         }
         let mut account = self.account.clone();
         let account_id = account.owner().account_id.clone();
-        let (Ok(Ok(changes)), Ok(body)) = (account.take(&entry), Batch::of(std::slice::from_ref(&entry))) else {
+        let (Ok(Ok(_)), Ok(body)) = (account.take(&entry), Batch::of(std::slice::from_ref(&entry))) else {
             let error = SyncError::new(ErrorCode::InvalidMessageFormat, "the entry cannot be stored");
             return self.refuse(ctx, &asker, &error);
         };
@@ -291,7 +314,7 @@ impl Room {
         };
         let stored = StoredEntry { sequence, device_id, counter, key: None, log_hash: account.log().hash(), body };
         ctx.charge(asker.connection, budget::APPEND_US);
-        self.step = Step::Storing(Box::new((asker, stored.clone(), account, changes)));
+        self.step = Step::Storing(Box::new((asker, stored.clone(), account)));
         let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
         let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members };
         ctx.ask(&account_id, Purpose::Account, question);
@@ -324,11 +347,9 @@ impl Room {
     }
 
     /// Devices that are listed no longer are cut at once.
-    fn tell_removed(&mut self, ctx: &mut Context, changes: &[Change]) {
-        let removed: BTreeSet<&DeviceId> =
-            changes.iter().filter_map(|change| if let Change::Removed(id) = change { Some(id) } else { None }).collect();
+    fn cut_removed(&self, ctx: &mut Context) {
         let error = SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account");
-        for (connection, _) in self.guests.iter().filter(|(_, device_id)| removed.contains(device_id)) {
+        for (connection, _) in self.guests.iter().filter(|(_, device_id)| self.account.was_removed(device_id)) {
             turn_away(ctx, *connection, &Head::default(), &error);
         }
     }
@@ -373,8 +394,9 @@ fn put_off(ctx: &mut Context, connection: ConnectionId, head: &Head, error: &Syn
 fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said: &SignIn) -> Result<(Owner, Option<Entry>), SyncError> {
     let now = ctx.now;
     let door = ctx.sockets.get_mut(&connection).map(|socket| &mut socket.door);
-    if door.as_ref().is_some_and(|door| door.guest.is_some()) {
-        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the connection has signed in already"));
+    // Two who come in on one connection would both be guests, of whom one is forgotten when it ends.
+    if door.as_ref().is_some_and(|door| door.is_asking || door.guest.is_some()) {
+        return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the connection has signed in already, or is about to"));
     }
     if !door.is_some_and(|door| door.take_nonce(now, &said.nonce)) {
         return Err(SyncError::new(ErrorCode::NonceExpired, "the nonce is over, was used, or is another connection's"));

@@ -26,6 +26,8 @@ pub(super) struct Door {
     nonce: Option<(Nonce, u64)>,
     /// How many were said.
     said: u64,
+    /// It has answered rightly, and its account is asked about it.
+    pub is_asking: bool,
     pub guest: Option<Guest>,
 }
 
@@ -36,6 +38,7 @@ impl Door {
             return None;
         }
         self.said += 1;
+        self.is_asking = false;
         let hash = Sha256::new()
             .chain_update(b"solconnect.nonce.v1\0")
             .chain_update(keeper.secret)
