@@ -133,6 +133,12 @@ impl World {
         None
     }
 
+    /// Whether a tab's wallet has not signed, and it is served all the same.
+    pub fn is_stranger(&self, tab: TabId) -> bool {
+        let unsigned = |tab: &crate::device::Tab| tab.client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some();
+        self.sign_in == SignIn::Open && self.tabs.get(&tab).is_some_and(unsigned)
+    }
+
     /// Whether the account that a profile has stored is another than the relay's, which was set back.
     pub fn account_is_other(&self, profile: ProfileId) -> bool {
         let records = &self.profiles[profile].disk.state().records;

@@ -147,7 +147,7 @@ fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachmen
         device_id,
         messages: entries.into_iter().map(draft).collect(),
         last_digest: Some(update.last_digest),
-        signature: update.signature,
+        signature: update.signature.map(Box::new),
         is_chain: true,
         acknowledge: true,
         by_names: false,

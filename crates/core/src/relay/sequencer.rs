@@ -91,7 +91,7 @@ impl<'a> Sequencer<'a> {
             }
         }
         if let Some(last) = self.entries.last_mut().filter(|last| last.stored.sequence > log_before.end()) {
-            last.stored.signature.clone_from(&update.signature);
+            last.stored.signature = update.signature.as_deref().cloned();
         }
         outcome
     }

@@ -20,7 +20,7 @@ pub(super) struct Update {
     pub last_digest: Option<Digest>,
     /// The device's signature under that. What is signed is taken as a whole or not at all, so that what is in the log is
     /// covered by a signature there.
-    pub signature: Option<UpdateSignature>,
+    pub signature: Option<Box<UpdateSignature>>,
     /// Each message stands on the one before: what follows one that was not taken is not taken either.
     pub is_chain: bool,
     /// Its sender expects to hear that it is stored.

@@ -22,7 +22,7 @@ pub const ROOM: &str = "room";
 pub const WALLETS: [&str; 2] = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
 
 /// What the journal has of a session.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Rows {
     pub entries: Vec<StoredEntry>,
     pub devices: BTreeMap<String, DeviceRow>,

@@ -67,10 +67,10 @@ impl Session {
             Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
         };
         let is_end = response.log.is_some_and(|log| log.sequence == latest);
-        if response.log_signature.is_some() || (answers && is_end) {
-            if let Err(refusal) = self.prove(context, response.log, response.log_signature) {
-                return self.refuse_log(refusal, transaction);
-            }
+        if (response.log_signature.is_some() || (answers && is_end))
+            && let Err(refusal) = self.prove(context, response.log, response.log_signature)
+        {
+            return self.refuse_log(refusal, transaction);
         }
         let mut arrived =
             Arrived { entries, batch: Some(response.messages), head: response.log, signers: Signers::new(response.signatures) };
@@ -330,9 +330,13 @@ impl Session {
                     transaction.tell(Event::Warning { error });
                 }
             }
-            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack | ErrorCode::RelayForked => {
-                self.halt(error, transaction)
-            }
+            // The id is that of a key that this store does not have.
+            ErrorCode::InvalidSignature if context.identity.is_none() => transaction.replace_device(new_device_id(context.random)),
+            ErrorCode::NotAMember
+            | ErrorCode::LimitReached
+            | ErrorCode::RelayRolledBack
+            | ErrorCode::RelayForked
+            | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.named(&id));
                 match refused.cloned() {
