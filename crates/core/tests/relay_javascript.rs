@@ -86,7 +86,8 @@ fn taken(message: Message) -> Result<bool, String> {
     let entry = Entry { message, device_id: "d".into(), counter: 1, ..Entry::default() };
     let last_digest = entry.digest(&first_digest(ROOM, "d"));
     let head = Head { session_id: ROOM.into(), device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
-    let frame = Frame { head, body: Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest, ..SyncUpdate::default() }) };
+    let frame =
+        Frame { head, body: Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest, ..SyncUpdate::default() }) };
     rooms.feed(Input::Received { connection: 1, payload: Payload::Binary(frame.to_bytes().unwrap().into()) });
     if rooms.log().is_empty() {
         let error = the_error(&mut rooms, 1);

@@ -147,7 +147,14 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 ..SyncResponse::default()
             })),
         ),
-        ("sync_update", from_client(Body::SyncUpdate(SyncUpdate { messages: Batch::of(&unsent).unwrap(), last_digest: [0xd1; 32], signature: Some(signature(2)) }))),
+        (
+            "sync_update",
+            from_client(Body::SyncUpdate(SyncUpdate {
+                messages: Batch::of(&unsent).unwrap(),
+                last_digest: [0xd1; 32],
+                signature: Some(signature(2)),
+            })),
+        ),
         (
             "sync_ack",
             from_relay(Body::SyncAck(SyncAck {
@@ -162,7 +169,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("sync_heartbeat", from_client(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, ..SyncHeartbeat::default() }))),
         (
             "sync_heartbeat_relay",
-            from_relay(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, log: Some(LOG), log_signature: Some(SIGNED), ..SyncHeartbeat::default() })),
+            from_relay(Body::SyncHeartbeat(SyncHeartbeat {
+                sequence_number: 9,
+                log: Some(LOG),
+                log_signature: Some(SIGNED),
+                ..SyncHeartbeat::default()
+            })),
         ),
         (
             "read_receipt",

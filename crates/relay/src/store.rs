@@ -403,7 +403,8 @@ pub(crate) fn find(
                 found.insert(entry.sequence, entry);
             }
         }
-        let mut by_place = connection.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE session = ?1 AND sequence = ?2"))?;
+        let mut by_place =
+            connection.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE session = ?1 AND sequence = ?2"))?;
         for place in places {
             if let Some(entry) = by_place.query_row(params![session, place], entry_of).optional()? {
                 found.insert(entry.sequence, entry);

@@ -48,7 +48,15 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
 pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
     // The journal does not look inside.
     let body = Batch::from_bytes(format!("{sequence} \u{ff}\0 {device}").as_bytes());
-    StoredEntry { sequence, device_id: device.to_owned(), counter: sequence, key: key.map(key_of), log_hash: hash_at(sequence), signature: signature_at(sequence), body }
+    StoredEntry {
+        sequence,
+        device_id: device.to_owned(),
+        counter: sequence,
+        key: key.map(key_of),
+        log_hash: hash_at(sequence),
+        signature: signature_at(sequence),
+        body,
+    }
 }
 
 /// Every other entry has one.

@@ -143,7 +143,8 @@ fn encode<'a>(
     };
     let entries: Vec<&TailEntry> = entries.take_while(is_within).collect();
     let known = |entry: &Entry| clocks.get(&entry.knows).cloned().or_else(|| log.state.clock_at(entry.knows));
-    let with_clocks: Option<Vec<_>> = entries.iter().map(|TailEntry { entry, stored }| Some((seed_entry(entry, known(entry)?), stored.log_hash))).collect();
+    let with_clocks: Option<Vec<_>> =
+        entries.iter().map(|TailEntry { entry, stored }| Some((seed_entry(entry, known(entry)?), stored.log_hash))).collect();
     match with_clocks {
         Some(written) => Ok(key.encode_seed(written.into_iter(), through)),
         // All of them: until the journal answers, the log may go on, and memory may have lost those that it has now.

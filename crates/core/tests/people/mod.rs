@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn};
-use solconnect_sync_core::identity::{Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, UpdateSignature};
+use solconnect_sync_core::identity::{
+    Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, UpdateSignature,
+};
 use solconnect_sync_core::ids::{message_id, session_of, wallet_address};
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::log::LogHead;

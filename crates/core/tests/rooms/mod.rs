@@ -315,7 +315,15 @@ impl Rooms {
             };
             let body = Batch::of(&[entry]).expect("a batch");
             rows.devices.insert(device.clone(), row);
-            rows.entries.push(StoredEntry { sequence, device_id: device, counter: 1, key: None, log_hash: log.hash(), signature: None, body });
+            rows.entries.push(StoredEntry {
+                sequence,
+                device_id: device,
+                counter: 1,
+                key: None,
+                log_hash: log.hash(),
+                signature: None,
+                body,
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! What enters the stored log of a session: batches of the relay, acknowledged own messages, imports.
 
-use super::view::logged_status;
 use super::signatures::Signers;
+use super::view::logged_status;
 use super::{RECORD_HEADS_MAX, Session};
 use crate::batch::Batch;
 use crate::client::api::{Change, Event, MessageStatus, Write};
