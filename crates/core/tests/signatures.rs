@@ -148,7 +148,7 @@ fn what_no_signature_covers_is_not_shown() {
     rooms.restart();
     let mut reader = Device::joined(3, &mut rooms);
     reader.again(&mut rooms);
-    assert_eq!(texts(&reader), ["one"]);
+    assert_eq!((texts(&reader), reader.warnings()), (vec![], vec![ErrorCode::EntryForged]));
 }
 
 /// Five messages in one update.

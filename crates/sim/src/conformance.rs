@@ -61,7 +61,7 @@ pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
 
 /// Every other entry has one.
 fn signature_at(sequence: u64) -> Option<UpdateSignature> {
-    let seen = LogHead { sequence: sequence - 1, hash: [8; 32] };
+    let seen = LogHead { sequence: sequence.saturating_sub(1), hash: [8; 32] };
     sequence.is_multiple_of(2).then_some(UpdateSignature { key: [5; 32], counter: sequence, seen, signature: [6; 64] })
 }
 

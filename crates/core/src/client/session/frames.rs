@@ -82,8 +82,10 @@ impl Session {
             }
             return transaction.distrust(format!("the relay does not sign that it has message {sequence}"));
         }
-        if self.flow.held.len() >= BATCH_MESSAGES_MAX {
-            let what = "the relay shows messages that their device did not sign".into();
+        // What was signed at once is no more than one update has, and is in the log as a whole.
+        let is_last = |entry: &Entry| entry.sequence_number >= latest;
+        if self.flow.held.len() >= BATCH_MESSAGES_MAX || self.flow.held.last().is_some_and(is_last) {
+            let what = "the relay shows messages that no signature of their device covers".into();
             return self.refuse_log(Refusal::Forged(what), transaction);
         }
         match self.store_entries(context, arrived, transaction) {
