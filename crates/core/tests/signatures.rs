@@ -99,7 +99,8 @@ fn devices_take_what_others_signed() {
 
 #[test]
 fn a_changed_cut_or_spliced_entry_stops_the_session() {
-    let changes: [(&str, fn(&mut Vec<StoredEntry>)); 5] = [
+    type Change = fn(&mut Vec<StoredEntry>);
+    let changes: [(&str, Change); 5] = [
         ("changed", |entries| bend(&mut entries[1], |entry| entry.message.ciphertext = "forged".into())),
         ("cut", |entries| {
             entries.remove(0);
