@@ -11,7 +11,8 @@ use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
 use crate::identity::{
-    Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Statement, Succession,
+    Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Signature, Statement, Succession,
+    check_greeting,
 };
 use crate::ids::{DeviceId, new_device_id, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
@@ -34,10 +35,10 @@ pub(super) struct Identity {
     shut_out: Option<SyncError>,
     /// A session is closed to this device, which has nothing to sign in with.
     is_missed: bool,
-    /// The device has said `sign_in` on this connection.
-    has_asked: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
+    /// What this device has last signed in with on this connection.
+    proof: Option<Signature>,
     /// How far the relay's clock was ahead when it last said hello.
     ahead_ms: i64,
 }
@@ -90,14 +91,24 @@ impl Identity {
             is_required: false,
             shut_out: None,
             is_missed: false,
-            has_asked: false,
             is_entering: false,
+            proof: None,
             ahead_ms: 0,
         })
     }
 
     pub fn device_id(&self) -> DeviceId {
         self.stored.key.device_id()
+    }
+
+    /// The key of the device that has this id: the stored one, or the next.
+    pub fn key_of(&self, device_id: &str) -> Option<&DeviceKey> {
+        [&self.stored, self.latest()].into_iter().map(|stored| &stored.key).find(|key| key.device_id() == device_id)
+    }
+
+    /// The relay's key, once it has shown one, or the application has named it.
+    pub fn relay_key(&self, named: Option<PublicKey>) -> Option<PublicKey> {
+        named.or(self.latest().relay_key)
     }
 
     /// What a new store begins with.
@@ -136,7 +147,7 @@ impl Identity {
 
     /// A connection begins.
     pub fn meet(&mut self) {
-        self.has_asked = false;
+        self.proof = None;
     }
 
     /// Why nothing is said to the relay until the wallet signs, or the application says something; `None` where nothing is in the way.
@@ -324,7 +335,7 @@ impl Client {
             // The database is older than its key, or has lost it.
             return transaction.replace_device(identity.device_id());
         }
-        let known = self.config.relay_key.or(identity.latest().relay_key);
+        let known = identity.relay_key(self.config.relay_key);
         if known.is_some_and(|known| known != hello.relay_key) {
             let key = wallet_address(&hello.relay_key);
             let message = format!("the relay has another key than it had: if its operator says so, set the option relayKey to {key}");
@@ -352,7 +363,6 @@ impl Client {
         };
         let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
         let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
-        identity.has_asked = true;
         identity.is_entering = !is_listed || hello.account.is_some();
         let entry = claim
             .clone()
@@ -367,6 +377,7 @@ impl Client {
             nonce: challenge.nonce,
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
         };
+        identity.proof = Some(said.proof);
         self.transmit(now, Body::SignIn(said), actions);
     }
 
@@ -375,9 +386,9 @@ impl Client {
         if !self.link.is_greeting() {
             return;
         }
-        if self.identity.as_ref().is_some_and(|identity| !identity.has_asked) {
-            // It would be taken for listed, and the wallet would not be asked again.
-            return transaction.distrust("the relay says that this device has signed in, and it has not asked".into());
+        let known = self.identity.as_ref().and_then(|identity| identity.relay_key(self.config.relay_key).zip(identity.proof));
+        if known.is_none_or(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_err()) {
+            return transaction.distrust("the relay does not prove that it has the key that it shows".into());
         }
         if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed) {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };

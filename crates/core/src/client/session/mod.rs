@@ -9,6 +9,7 @@ mod frames;
 mod log;
 mod outbox;
 mod requeue;
+mod signatures;
 mod sync;
 mod view;
 
