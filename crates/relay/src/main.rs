@@ -85,6 +85,9 @@ enum Command {
     Verify { journal: PathBuf },
 
     #[command(override_help = include_str!("help.txt"))]
+    RenewKey { journal: PathBuf },
+
+    #[command(override_help = include_str!("help.txt"))]
     VerifyEvidence {
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -147,6 +150,7 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
     match &options.command {
         Some(Command::Erase { journal, wallet }) => return erase(journal, wallet),
         Some(Command::Verify { journal }) => return verify(journal),
+        Some(Command::RenewKey { journal }) => return renew_key(journal),
         Some(Command::VerifyEvidence { files }) => return verify_evidence(files),
         None => {}
     }
@@ -190,9 +194,10 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
     // Behind the journal, which says where it cannot be.
     let key = key::relay_key(&options.journal).map_err(failure)?;
     info!(key = wallet_address(&key.public()), "this relay's key, which clients may name (relayKey)");
+    let earlier = key::earlier_keys(&options.journal, &key).map_err(failure)?;
     let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
     let is_required = options.auth == Auth::Wallet;
-    let keeper = Doorkeeper { key, names, is_required, secret: key::random().map_err(failure)? };
+    let keeper = Doorkeeper { key, earlier, names, is_required, secret: key::random().map_err(failure)? };
     let driver = Driver::new(Relay::with_sign_in(keeper), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
@@ -240,6 +245,16 @@ fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
 fn verify(journal: &Path) -> Result<(), Failure> {
     let Verified { sessions, entries, signatures } = verify::verify(journal).map_err(failure)?;
     let _ = writeln!(io::stdout(), "right: {entries} entries in {sessions} sessions, {signatures} signatures of devices");
+    Ok(())
+}
+
+fn renew_key(journal: &Path) -> Result<(), Failure> {
+    let key = key::renew(journal).map_err(failure)?;
+    let _ = writeln!(
+        io::stdout(),
+        "the relay's key is {} now, which the one before names. Keep a copy of both files",
+        wallet_address(&key.public())
+    );
     Ok(())
 }
 

@@ -258,8 +258,13 @@ impl Client {
     /// What shows what the relay has signed of a session, without its log; `None` where nothing is known of one, or it has
     /// signed nothing.
     pub fn evidence(&self, session_id: &str) -> Option<Evidence> {
-        let heads = self.sessions.get(session_id)?.signed_heads();
-        let relay = self.identity.as_ref()?.relay_key(self.config.relay_key).filter(|_| !heads.is_empty())?;
+        let relay = self.identity.as_ref()?.relay_key(self.config.relay_key)?;
+        let mut heads = self.sessions.get(session_id)?.signed_heads();
+        // What it has signed with an earlier key shows nothing of this one.
+        heads.retain(|signed| signed.signature.check(&relay, session_id, &signed.head).is_ok());
+        if heads.is_empty() {
+            return None;
+        }
         Some(Evidence { relay, session_id: session_id.to_owned(), heads, links: Vec::new() })
     }
 
