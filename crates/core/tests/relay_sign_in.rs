@@ -640,6 +640,7 @@ fn who_leaves_while_the_journal_works_is_listed_all_the_same() {
 #[test]
 fn both_forms_of_the_frames_say_the_same() {
     let hello = Hello {
+        earlier: Vec::new(),
         nonce: [1; 16],
         relay_key: [2; 32],
         time: 5,
