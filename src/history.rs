@@ -8,6 +8,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
 use solconnect_sync_core::limits::BATCH_MESSAGES_MAX;
+use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::vector_clock::VectorClock;
 use wasm_bindgen::JsValue;
@@ -281,6 +282,24 @@ impl Engine {
             sessions.push(&exports::session_to_js(&session, &entries)?);
         }
         exports::to_text(&sessions)
+    }
+
+    /// `exportEvidence`: what the relay has signed of a session, with the digests of its log where all of that is stored.
+    ///
+    /// # Errors
+    /// `UNKNOWN_SESSION` also where the relay has signed nothing, `STORAGE_ERROR`.
+    pub async fn evidence(&self, session_id: &str) -> Result<String, SyncError> {
+        let end = self.session(session_id)?.last_synced_sequence.saturating_add(1);
+        let evidence = self.read(|client| client.evidence(session_id));
+        let nothing = || SyncError::new(ErrorCode::UnknownSession, "the relay has signed nothing of this session that this device knows");
+        let mut evidence = evidence.ok_or_else(nothing)?;
+        let entries = self.entries_before(session_id, end, u64::MAX).await?;
+        // Of a log whose beginning was cleared nothing can be computed.
+        if entries.first().is_some_and(|entry| entry.sequence_number == 1) {
+            let followed = evidence.follow(&mut Log::new(session_id), &entries);
+            followed.map_err(|refusal| SyncError::new(ErrorCode::StorageError, refusal.to_string()))?;
+        }
+        Ok(evidence.to_text())
     }
 
     /// `importMessages`: the sessions of the connected wallet, from either side's export.

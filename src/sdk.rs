@@ -396,6 +396,13 @@ impl SolConnectSDK {
         settle(async move { shell.engine()?.export().await.map(JsValue::from) })
     }
 
+    /// What the relay has signed of a session, as the text of a file that `solconnect-relay verify-evidence` judges.
+    #[wasm_bindgen(js_name = exportEvidence, unchecked_return_type = "Promise<Result<string>>")]
+    pub fn export_evidence(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
+        let shell = self.0.clone();
+        settle(async move { shell.engine()?.evidence(&text("sessionId", &session_id)?).await.map(JsValue::from) })
+    }
+
     /// Takes in what another device of a session exported; resolves with the number of entries that were new: messages,
     /// edits and deletions. Sessions of
     /// other wallets are skipped.

@@ -23,7 +23,7 @@ const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'importMessages'
 
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
-  'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
+  'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'exportEvidence', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
   'getOffer',
 ] as const;
 

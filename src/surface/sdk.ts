@@ -644,6 +644,17 @@ export class SolConnectSDK {
   }
 
   /**
+   * What the relay has signed of a session, as the text of a file: where the session stopped with `RELAY_FORKED` or
+   * `RELAY_ROLLED_BACK`, `solconnect-relay verify-evidence FILE` shows anybody what the relay did, in some cases with the file of
+   * another device of the session beside it. It has digests and no content.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION` (also where the relay has signed nothing that this device knows), `STORAGE_ERROR`.
+   */
+  exportEvidence(sessionId: string): Promise<Result<string>> {
+    return this.#call((engine) => engine.exportEvidence(sessionId));
+  }
+
+  /**
    * Takes in what another device of a session exported; resolves with the number of entries that were new: messages, edits and
    * deletions. Sessions of other wallets are skipped.
    *

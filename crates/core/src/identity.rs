@@ -6,6 +6,7 @@
 mod account;
 mod certificate;
 mod domains;
+mod evidence;
 mod head;
 mod key;
 mod proof;
@@ -16,7 +17,8 @@ mod update;
 pub use account::{Account, Change, Device};
 pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
 pub use domains::{DomainSet, is_account_id};
-pub use head::{HeadSignature, SignedHead, check_greeting, greet};
+pub use evidence::{Evidence, Verdict, judge};
+pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor};
 pub use key::{DeviceKey, PublicKey, Signature, device_id, is_key_id, verify};
 pub use proof::{Challenge, Nonce};
 pub use statement::{Claim, Statement};

@@ -122,6 +122,9 @@ pub const COST_US_PER_SECOND: u64 = 25_000;
 /// Messages of one session the relay accepts before they are on disk. Beyond it the sender is told RELAY_BUSY.
 pub const UPDATE_QUEUE_MESSAGES_MAX: usize = 4_096;
 
+/// Keys that a relay had before and tells of, in every `hello`: devices that were away for longer than so many are asked.
+pub const RELAY_KEYS_MAX: usize = 8;
+
 /// Entries of a log that its holder can look back over without reading it, for the clocks of messages whose authors did
 /// not know the newest ones.
 pub const RECENT_ENTRIES_MAX: usize = 256;

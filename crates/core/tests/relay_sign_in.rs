@@ -19,7 +19,7 @@ use solconnect_sync_core::relay::{Doorkeeper, Input, JournalAnswer, Relay};
 const RELAY: &str = "relay.example";
 
 fn keeper(is_required: bool) -> Doorkeeper {
-    Doorkeeper { key: key(100), names: vec![RELAY.into(), "localhost:8080".into()], is_required, secret: [3; 32] }
+    Doorkeeper { key: key(100), earlier: Vec::new(), names: vec![RELAY.into(), "localhost:8080".into()], is_required, secret: [3; 32] }
 }
 
 fn rooms() -> Rooms {
@@ -640,6 +640,7 @@ fn who_leaves_while_the_journal_works_is_listed_all_the_same() {
 #[test]
 fn both_forms_of_the_frames_say_the_same() {
     let hello = Hello {
+        earlier: Vec::new(),
         nonce: [1; 16],
         relay_key: [2; 32],
         time: 5,

@@ -14,14 +14,14 @@ use solconnect_sync_core::client::{ClientConfig, Event, Input};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
-use solconnect_sync_core::identity::HeadSignature;
+use solconnect_sync_core::identity::{EarlierKey, Evidence, HeadSignature, Verdict, judge};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::log::{Log, LogHead};
-use solconnect_sync_core::relay::StoredEntry;
+use solconnect_sync_core::relay::{Doorkeeper, Relay, StoredEntry};
 
 use people::{Person, closed_relay, person};
 use rooms::Rooms;
-use signer::{Device, all_talk, config, drawing, strict};
+use signer::{Device, RELAY, all_talk, config, drawing, strict};
 
 fn session(device: &Device) -> String {
     device.client.sessions()[0].session_id.clone()
@@ -307,6 +307,93 @@ fn who_was_shown_another_log_tells_by_the_next_entry() {
     settle(&mut two);
     assert_eq!(two.warnings(), [ErrorCode::RelayForked]);
     assert_eq!(texts(&two), ["one", "to the second"]);
+}
+
+/// What a device can show of the relay.
+fn evidence(device: &Device) -> Evidence {
+    let id = session(device);
+    let mut evidence = device.client.evidence(&id).expect("the relay has signed something");
+    let mut log = Log::new(&id);
+    for record in device.records.log(&id) {
+        evidence.follow(&mut log, &record.entries().unwrap()).unwrap();
+    }
+    // As it is exported.
+    Evidence::from_text(&evidence.to_text()).unwrap()
+}
+
+#[test]
+fn two_devices_show_that_a_relay_signed_two_logs() {
+    let mut rooms = strict();
+    let mut one = written(&mut rooms, 1, &["one"]);
+    let mut two = Device::joined(2, &mut rooms);
+    let id = session(&one);
+    let common = rooms.journal[&id].clone();
+    one.send("two");
+    one.talk(&mut rooms);
+    settle(&mut one);
+    assert_eq!(judge(&[evidence(&one)]), Ok(Verdict::Consistent(1)));
+    rooms.journal.insert(id, common);
+    rooms.restart();
+    two.again(&mut rooms);
+    for text in ["another", "and another"] {
+        two.send(text);
+        two.talk(&mut rooms);
+    }
+    settle(&mut two);
+    one.again(&mut rooms);
+    assert_eq!((one.warnings(), two.warnings()), (vec![ErrorCode::RelayForked], vec![]));
+    assert!(matches!(judge(&[evidence(&one), evidence(&two)]), Ok(Verdict::Forked(..))));
+}
+
+#[test]
+fn a_device_shows_that_a_relay_was_set_back() {
+    let mut rooms = strict();
+    let mut one = written(&mut rooms, 1, &["one"]);
+    let id = session(&one);
+    let before = rooms.journal[&id].clone();
+    one.send("two");
+    one.talk(&mut rooms);
+    settle(&mut one);
+    rooms.journal.insert(id, before);
+    rooms.restart();
+    one.again(&mut rooms);
+    assert_eq!(one.warnings(), [ErrorCode::RelayRolledBack]);
+    assert!(matches!(judge(&[evidence(&one)]), Ok(Verdict::SetBack(..))));
+}
+
+fn keeper(number: u8, earlier: Vec<EarlierKey>) -> Relay {
+    Relay::with_sign_in(Doorkeeper { key: account::key(number), earlier, names: vec![RELAY.into()], is_required: true, secret: [3; 32] })
+}
+
+/// The relay of [`strict`], under a key that its first one names.
+fn renewed() -> Relay {
+    keeper(101, vec![EarlierKey::succeeded_by(&account::key(100), &account::key(101).public())])
+}
+
+/// One that shows the same, and has another key than was named.
+fn usurped() -> Relay {
+    keeper(102, vec![EarlierKey::succeeded_by(&account::key(100), &account::key(101).public())])
+}
+
+#[test]
+fn a_device_goes_on_with_the_key_that_the_relays_own_names() {
+    for (make, taken) in [(renewed as fn() -> Relay, true), (usurped, false)] {
+        let mut rooms = strict();
+        let mut one = written(&mut rooms, 1, &["one"]);
+        settle(&mut one);
+        let mut next = Rooms::over(make);
+        next.journal = rooms.journal;
+        one.again(&mut next);
+        one.send("two");
+        one.talk(&mut next);
+        settle(&mut one);
+        if taken {
+            assert_eq!((texts(&one).len(), one.warnings()), (2, vec![]));
+            assert_eq!(evidence(&one).relay, account::key(101).public());
+        } else {
+            assert_eq!((texts(&one).len(), one.warnings()), (1, vec![ErrorCode::RelayKeyChanged]));
+        }
+    }
 }
 
 /// Somebody's messages in the session with another, as they come on the wire, with the digest of the last.

@@ -11,7 +11,7 @@ use solconnect_sync_core::frame::{
     ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
     SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
-use solconnect_sync_core::identity::{HeadSignature, UpdateSignature};
+use solconnect_sync_core::identity::{EarlierKey, HeadSignature, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
@@ -214,7 +214,8 @@ fn signature(counter: u64) -> UpdateSignature {
 }
 
 fn hello() -> Hello {
-    Hello { nonce: [1; 16], relay_key: [2; 32], time: 1_700_000_000_000, sign_in_required: true, account: Some(LOG) }
+    let earlier = vec![EarlierKey { key: [8; 32], signature: [9; 64] }];
+    Hello { nonce: [1; 16], relay_key: [2; 32], earlier, time: 1_700_000_000_000, sign_in_required: true, account: Some(LOG) }
 }
 
 fn sign_in() -> SignIn {

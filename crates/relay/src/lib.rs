@@ -20,3 +20,4 @@ mod refusals;
 pub mod server;
 mod socket;
 mod store;
+pub mod verify;

@@ -18,6 +18,8 @@ use solconnect_relay::log::Log;
 use solconnect_relay::metrics::{Metrics, Refused};
 use solconnect_relay::options::{self, Auth};
 use solconnect_relay::server::{self, ServerConfig};
+use solconnect_relay::verify::{self, Verified};
+use solconnect_sync_core::identity::Verdict;
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 use tokio::select;
@@ -78,6 +80,18 @@ enum Command {
         #[arg(long, value_parser = options::wallet)]
         wallet: String,
     },
+
+    #[command(override_help = include_str!("help.txt"))]
+    Verify { journal: PathBuf },
+
+    #[command(override_help = include_str!("help.txt"))]
+    RenewKey { journal: PathBuf },
+
+    #[command(override_help = include_str!("help.txt"))]
+    VerifyEvidence {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// What is said at a start with `--auth open`.
@@ -133,8 +147,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
-    if let Some(Command::Erase { journal, wallet }) = &options.command {
-        return erase(journal, wallet);
+    match &options.command {
+        Some(Command::Erase { journal, wallet }) => return erase(journal, wallet),
+        Some(Command::Verify { journal }) => return verify(journal),
+        Some(Command::RenewKey { journal }) => return renew_key(journal),
+        Some(Command::VerifyEvidence { files }) => return verify_evidence(files),
+        None => {}
     }
     check_auth(&options).map_err(|message| Failure { code: 2, message })?;
     for (option, folder) in [("--www", &options.www), ("--pkg", &options.pkg)] {
@@ -176,9 +194,10 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
     // Behind the journal, which says where it cannot be.
     let key = key::relay_key(&options.journal).map_err(failure)?;
     info!(key = wallet_address(&key.public()), "this relay's key, which clients may name (relayKey)");
+    let earlier = key::earlier_keys(&options.journal, &key).map_err(failure)?;
     let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
     let is_required = options.auth == Auth::Wallet;
-    let keeper = Doorkeeper { key, names, is_required, secret: key::random().map_err(failure)? };
+    let keeper = Doorkeeper { key, earlier, names, is_required, secret: key::random().map_err(failure)? };
     let driver = Driver::new(Relay::with_sign_in(keeper), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.
@@ -221,6 +240,34 @@ fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
          there as it was, and so are backups, and what devices have received"
     );
     Ok(())
+}
+
+fn verify(journal: &Path) -> Result<(), Failure> {
+    let Verified { sessions, entries, signatures } = verify::verify(journal).map_err(failure)?;
+    let _ = writeln!(io::stdout(), "right: {entries} entries in {sessions} sessions, {signatures} signatures of devices");
+    Ok(())
+}
+
+fn renew_key(journal: &Path) -> Result<(), Failure> {
+    let key = key::renew(journal).map_err(failure)?;
+    let _ = writeln!(
+        io::stdout(),
+        "the relay's key is {} now, which the one before names. Keep a copy of both files",
+        wallet_address(&key.public())
+    );
+    Ok(())
+}
+
+/// Says what evidence shows; with an exit code of its own where the relay contradicts itself.
+fn verify_evidence(files: &[PathBuf]) -> Result<(), Failure> {
+    let verdict = verify::verify_evidence(files).map_err(failure)?;
+    match verdict {
+        Verdict::Consistent(_) => {
+            let _ = writeln!(io::stdout(), "{verdict}");
+            Ok(())
+        }
+        Verdict::Forked(..) | Verdict::SetBack(..) => Err(Failure { code: 3, message: verdict.to_string() }),
+    }
 }
 
 /// Checks who is served against where that is.

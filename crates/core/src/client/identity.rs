@@ -12,7 +12,7 @@ use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
 use crate::identity::{
     Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Signature, Statement, Succession,
-    check_greeting,
+    check_greeting, is_successor,
 };
 use crate::ids::{DeviceId, new_device_id, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
@@ -37,6 +37,8 @@ pub(super) struct Identity {
     is_missed: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
+    /// The key of the relay that it has spoken with last: the one that was expected, or one that this names.
+    shown_key: Option<PublicKey>,
     /// What this device has last signed in with on this connection.
     proof: Option<Signature>,
     /// How far the relay's clock was ahead when it last said hello.
@@ -92,6 +94,7 @@ impl Identity {
             shut_out: None,
             is_missed: false,
             is_entering: false,
+            shown_key: None,
             proof: None,
             ahead_ms: 0,
         })
@@ -108,7 +111,7 @@ impl Identity {
 
     /// The relay's key, once it has shown one, or the application has named it.
     pub fn relay_key(&self, named: Option<PublicKey>) -> Option<PublicKey> {
-        named.or(self.latest().relay_key)
+        self.shown_key.or(named).or(self.latest().relay_key)
     }
 
     /// What a new store begins with.
@@ -335,14 +338,16 @@ impl Client {
             // The database is older than its key, or has lost it.
             return transaction.replace_device(identity.device_id());
         }
-        let known = identity.relay_key(self.config.relay_key);
-        if known.is_some_and(|known| known != hello.relay_key) {
+        let known = self.config.relay_key.or(identity.latest().relay_key);
+        let is_it = |known: PublicKey| known == hello.relay_key || is_successor(&known, &hello.relay_key, &hello.earlier);
+        if !known.is_none_or(is_it) {
             let key = wallet_address(&hello.relay_key);
             let message = format!("the relay has another key than it had: if its operator says so, set the option relayKey to {key}");
             let error = SyncError::new(ErrorCode::RelayKeyChanged, message);
             identity.shut_out = Some(error.clone());
             return actions.push(Action::Notify(Event::Warning { error }));
         }
+        identity.shown_key = Some(hello.relay_key);
         if identity.latest().relay_key != Some(hello.relay_key) {
             let stored = Stored { relay_key: Some(hello.relay_key), ..identity.latest().clone() };
             identity.store(stored, false, transaction);

@@ -37,6 +37,7 @@ pub use records::{
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::DeviceState;
+use crate::identity::Evidence;
 use crate::ids::{SessionId, WalletAddress, new_device_id, new_start};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
@@ -252,6 +253,19 @@ impl Client {
     /// Of one session, since the machine started.
     pub fn stats(&self, session_id: &str) -> Option<SyncStats> {
         self.sessions.get(session_id).map(Session::stats)
+    }
+
+    /// What shows what the relay has signed of a session, without its log; `None` where nothing is known of one, or it has
+    /// signed nothing.
+    pub fn evidence(&self, session_id: &str) -> Option<Evidence> {
+        let relay = self.identity.as_ref()?.relay_key(self.config.relay_key)?;
+        let mut heads = self.sessions.get(session_id)?.signed_heads();
+        // What it has signed with an earlier key shows nothing of this one.
+        heads.retain(|signed| signed.signature.check(&relay, session_id, &signed.head).is_ok());
+        if heads.is_empty() {
+            return None;
+        }
+        Some(Evidence { relay, session_id: session_id.to_owned(), heads, links: Vec::new() })
     }
 
     /// The devices of a session, as the relay last told.

@@ -8,7 +8,7 @@ use super::{
 use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{HeadSignature, UpdateSignature};
+use crate::identity::{EarlierKey, HeadSignature, UpdateSignature};
 use crate::ids::{DeviceId, WalletAddress, uuid_bytes, uuid_text};
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
 use crate::log::LogHead;
@@ -177,7 +177,8 @@ record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wall
 record!(WalletAnnounce { 1 => wallet, 2 => after });
 record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
 record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined });
-record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account });
+record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account, 6 => earlier });
+record!(EarlierKey { 1 => key, 2 => signature });
 record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages });
 record!(SignedIn { 1 => account, 2 => greeting });
 record!(ErrorBody {
@@ -212,6 +213,7 @@ nested!(
     SessionList,
     ListedSession,
     Hello,
+    EarlierKey,
     SignIn,
     SignedIn,
     ErrorBody,

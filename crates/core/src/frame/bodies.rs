@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::conflict::ConflictingVersion;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{HeadSignature, Nonce, PublicKey, Signature, UpdateSignature};
+use crate::identity::{EarlierKey, HeadSignature, Nonce, PublicKey, Signature, UpdateSignature};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::NAME_BYTES_MAX;
 use crate::list::list;
@@ -462,6 +462,9 @@ pub struct Hello {
     /// Whether nothing is served before sign-in.
     #[serde(default, deserialize_with = "null_as_default")]
     pub sign_in_required: bool,
+    /// The keys that the relay had before, oldest first, where it had others.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierKey>,
     /// Where a `sign_in` was right, but the account does not list the device: its log, behind which the device may enter it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LogHead>,

@@ -76,6 +76,50 @@ fn greeted_bytes(proof: &Signature) -> Vec<u8> {
     bytes
 }
 
+/// A relay's earlier key, and its signature over the key that came after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EarlierKey {
+    /// The key.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub key: PublicKey,
+    /// Its signature.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub signature: Signature,
+}
+
+impl Default for EarlierKey {
+    fn default() -> Self {
+        EarlierKey { key: PublicKey::default(), signature: [0; 64] }
+    }
+}
+
+impl EarlierKey {
+    /// A relay gives up this key for another one.
+    pub fn succeeded_by(key: &DeviceKey, next: &PublicKey) -> EarlierKey {
+        EarlierKey { key: key.public(), signature: key.sign(&successor_bytes(next)) }
+    }
+
+    /// Whether it names this key as the one after it.
+    pub fn names(&self, next: &PublicKey) -> bool {
+        verify(&self.key, &successor_bytes(next), &self.signature).is_ok()
+    }
+}
+
+fn successor_bytes(next: &PublicKey) -> Vec<u8> {
+    let mut bytes = b"solconnect.relay-successor.v1\0".to_vec();
+    bytes.extend_from_slice(next);
+    bytes
+}
+
+/// Whether a relay that has this key is the one that had the known key: that one, or each one from it on, names the next.
+/// `earlier` are its keys before, oldest first.
+pub fn is_successor(known: &PublicKey, key: &PublicKey, earlier: &[EarlierKey]) -> bool {
+    let Some(first) = earlier.iter().position(|earlier| earlier.key == *known) else { return false };
+    let after = earlier[first + 1..].iter().map(|earlier| &earlier.key).chain([key]);
+    earlier[first..].iter().zip(after).all(|(earlier, next)| earlier.names(next))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +147,19 @@ mod tests {
             signed.check(&other, "room", &HEAD),
         ];
         assert!(refused.into_iter().all(|checked| checked.unwrap_err().code == ErrorCode::InvalidSignature));
+    }
+
+    #[test]
+    fn a_key_is_followed_by_the_one_that_it_names() {
+        let keys = [1, 2, 3, 4].map(|secret| DeviceKey::from_secret(&[secret; 32]));
+        let public = keys.clone().map(|key| key.public());
+        let step = |from: usize, to: usize| EarlierKey::succeeded_by(&keys[from], &public[to]);
+        let earlier = [step(0, 1), step(1, 2)];
+        assert!(is_successor(&public[0], &public[2], &earlier) && is_successor(&public[1], &public[2], &earlier));
+        assert!(!is_successor(&public[0], &public[3], &earlier), "another took the place of the last");
+        assert!(!is_successor(&public[3], &public[2], &earlier), "of a key that nobody knows");
+        assert!(!is_successor(&public[0], &public[2], &[step(0, 3), step(1, 2)]), "the first names another");
+        assert!(!is_successor(&public[0], &public[2], &[]));
     }
 
     #[test]

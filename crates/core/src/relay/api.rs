@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::error::ErrorCode;
 use crate::frame::{Encoding, ListedSession, Payload, SyncState};
-use crate::identity::{DeviceKey, UpdateSignature};
+use crate::identity::{DeviceKey, EarlierKey, UpdateSignature};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{
     ADDRESS_ATTACHMENTS_MAX, ADDRESS_CONVERSATIONS_PER_HOUR, ADDRESS_DEVICES_PER_HOUR, WALLET_ATTACHMENTS_MAX, WALLET_CONNECTIONS_MAX,
@@ -28,6 +28,9 @@ pub type Ticket = u64;
 pub struct Doorkeeper {
     /// The relay's key: what devices sign names it, and the relay signs heads of logs with it.
     pub key: DeviceKey,
+    /// The keys that it had before, oldest first, each of which names the next one:
+    /// [`RELAY_KEYS_MAX`](crate::limits::RELAY_KEYS_MAX) at most.
+    pub earlier: Vec<EarlierKey>,
     /// The relay's public names: host, and port where it is not the scheme's own.
     pub names: Vec<String>,
     /// Whether nothing is served before sign-in.

@@ -36,7 +36,7 @@ pub fn closed_relay() -> Relay {
 }
 
 fn relay(is_required: bool) -> Relay {
-    Relay::with_sign_in(Doorkeeper { key: key(9, 0), names: vec![RELAY.into()], is_required, secret: [3; 32] })
+    Relay::with_sign_in(Doorkeeper { key: key(9, 0), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: [3; 32] })
 }
 
 /// A device of a wallet.

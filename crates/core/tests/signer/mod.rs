@@ -25,7 +25,7 @@ pub fn config() -> ClientConfig {
 }
 
 pub fn relay(is_required: bool) -> Relay {
-    Relay::with_sign_in(Doorkeeper { key: account::key(100), names: vec![RELAY.into()], is_required, secret: [3; 32] })
+    Relay::with_sign_in(Doorkeeper { key: account::key(100), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: [3; 32] })
 }
 
 /// Records whose machine makes its keys of this.

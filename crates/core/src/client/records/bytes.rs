@@ -69,6 +69,7 @@ impl SessionRecord {
             small_count,
             sent_through,
             proven: self.proven,
+            contradiction: self.contradiction,
         }
         .encode()
     }
@@ -87,6 +88,7 @@ impl SessionRecord {
             counter: stored.counter,
             sent_through: stored.sent_through,
             proven: stored.proven,
+            contradiction: stored.contradiction,
             watermarks: stored.watermarks,
             read_mark: stored.read_mark,
             last_sync_ms: stored.last_sync_ms,
@@ -287,6 +289,7 @@ struct StoredSession {
     small_count: u64,
     sent_through: u64,
     proven: Option<SignedHead>,
+    contradiction: Option<SignedHead>,
 }
 
 #[derive(Default)]
@@ -376,6 +379,7 @@ record!(StoredSession {
     14 => heads_through,
     15 => sent_through,
     16 => proven,
+    17 => contradiction,
 });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {

@@ -50,8 +50,12 @@ impl Session {
 
     fn take_batch(&mut self, context: &mut Context<'_>, response: SyncResponse, transaction: &mut Transaction) {
         let latest = response.latest_sequence;
+        let proof = response.log_signature.map_or(Ok(()), |signature| self.prove(context, response.log, Some(signature)));
         if !self.check_head(latest, transaction) {
             return;
+        }
+        if let Err(refusal) = proof {
+            return self.refuse_log(refusal, transaction);
         }
         let mut answers = false;
         if let Some(request) = self.flow.request.as_mut().filter(|request| response.in_reply_to.as_ref() == Some(&request.frame_id)) {
@@ -67,8 +71,10 @@ impl Session {
             Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
         };
         let is_end = response.log.is_some_and(|log| log.sequence == latest);
-        if (response.log_signature.is_some() || (answers && is_end))
-            && let Err(refusal) = self.prove(context, response.log, response.log_signature)
+        if answers
+            && is_end
+            && response.log_signature.is_none()
+            && let Err(refusal) = self.prove(context, response.log, None)
         {
             return self.refuse_log(refusal, transaction);
         }
@@ -126,7 +132,10 @@ impl Session {
         match refusal {
             Refusal::Gap => transaction.distrust(refusal.to_string()),
             Refusal::Broken(what) => transaction.distrust(what),
-            Refusal::Forked(what) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
+            Refusal::Forked(what) => {
+                self.keep_contradiction(transaction);
+                self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction);
+            }
             Refusal::Forged(what) => self.halt(SyncError::new(ErrorCode::EntryForged, what), transaction),
         }
     }
@@ -140,10 +149,11 @@ impl Session {
 
     fn take_heartbeat(&mut self, context: &Context<'_>, heartbeat: SyncHeartbeat, transaction: &mut Transaction) {
         let SyncHeartbeat { sequence_number: head, log, log_signature, .. } = heartbeat;
+        let proof = self.prove(context, log, log_signature);
         if !self.check_head(head, transaction) {
             return;
         }
-        if let Err(refusal) = self.prove(context, log, log_signature).and_then(|()| self.next.log.compare(log)) {
+        if let Err(refusal) = proof.and_then(|()| self.next.log.compare(log)) {
             self.refuse_log(refusal, transaction);
         } else if self.next.log.end() < head {
             self.catch_up(transaction);
@@ -155,10 +165,19 @@ impl Session {
         let floor = self.flow.floor.unwrap_or(0);
         if head < floor {
             let message = format!("the relay's log ends at {head}, this device has stored it up to {}", self.next.log.log_head());
+            self.keep_contradiction(transaction);
             self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
             return false;
         }
         true
+    }
+
+    /// What the relay has signed now, and what it had signed before, are kept: they show what it did.
+    fn keep_contradiction(&mut self, transaction: &mut Transaction) {
+        let signed = self.flow.proven.filter(|_| self.next.contradiction.is_none());
+        if signed.is_some() {
+            self.change(transaction, true).contradiction = signed;
+        }
     }
 
     /// The session syncs no more until the application starts it again.

@@ -23,6 +23,7 @@ use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::DeviceState;
+use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
 use crate::log::{DeviceHead, Log};
@@ -207,6 +208,11 @@ impl Session {
 
     pub fn id(&self) -> &str {
         &self.stored.session_id
+    }
+
+    /// What the relay has signed of its log, as far as it is kept.
+    pub fn signed_heads(&self) -> Vec<SignedHead> {
+        [self.stored.proven, self.stored.contradiction].into_iter().flatten().collect()
     }
 
     pub fn wallet(&self) -> &str {
