@@ -27,7 +27,7 @@ const DEVICES: usize = 6;
 fuzz_target!(|bytes: &[u8]| {
     let mut script = Script(bytes);
     let is_required = script.below(4) != 0;
-    let keeper = Doorkeeper { key: key(200).public(), names: vec![RELAY.into()], is_required, secret: [3; 32] };
+    let keeper = Doorkeeper { key: key(200), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: [3; 32] };
     let mut street = Street { world: World::of(Relay::with_sign_in(keeper)), is_required, ..Street::default() };
     for _ in 0..STEPS_MAX {
         let Some(step) = script.step() else { break };

@@ -337,7 +337,7 @@ fn a_relay_that_says_any_time_breaks_no_clock() {
     for time in [0, 1, u64::MAX >> 11, i64::MAX as u64, u64::MAX] {
         let mut device = Device::new(1);
         device.feed(Input::Connected { generation: device.generation });
-        let hello = Hello { nonce: [1; 16], relay_key: [2; 32], time, sign_in_required: true, account: None };
+        let hello = Hello { nonce: [1; 16], relay_key: [2; 32], time, sign_in_required: true, account: None, earlier: Vec::new() };
         (0..200).for_each(|_| hear(&mut device, Body::Hello(hello.clone())));
         assert!(device.client.offer(device.now, DOMAIN, Purpose::Join).is_some());
         let asked = device.needed().len();
