@@ -72,7 +72,7 @@ pub struct SessionRecord {
     /// The newest head of its log that the relay has signed, of those that this log agrees with: what proves that it had it.
     pub proven: Option<SignedHead>,
     /// The first head that the relay has signed and that this log, or `proven`, contradicts.
-    pub contradiction: Option<SignedHead>,
+    pub contradiction: Option<Box<SignedHead>>,
     /// When the last sync was complete, by the wall clock; 0 for never.
     pub last_sync_ms: u64,
     /// The small batches at the end of the log that are not joined yet: the first sequence number, and how many.

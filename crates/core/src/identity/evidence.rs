@@ -92,7 +92,10 @@ impl Evidence {
             let parts: Vec<&str> = said.split(' ').collect();
             let read = match (kind, &*parts) {
                 ("relay", [key]) => bytes(key).map(|key| evidence.relay = key),
-                ("session", _) => Some(evidence.session_id = said.to_owned()),
+                ("session", _) => {
+                    said.clone_into(&mut evidence.session_id);
+                    Some(())
+                }
                 ("head", [sequence, hash, time, signature]) => {
                     read_head(sequence, hash, time, signature).map(|head| evidence.heads.push(head))
                 }
@@ -150,7 +153,8 @@ pub fn judge(files: &[Evidence]) -> Result<Verdict, SyncError> {
         }
     }
     for one in &heads {
-        for other in heads.iter().filter(|other| other.signature.time > one.signature.time && other.head.sequence < one.head.sequence) {
+        let is_shorter = |other: &&SignedHead| other.signature.time > one.signature.time && other.head.sequence < one.head.sequence;
+        if let Some(other) = heads.iter().find(is_shorter) {
             return Ok(Verdict::SetBack(*one, *other));
         }
     }

@@ -69,7 +69,7 @@ impl SessionRecord {
             small_count,
             sent_through,
             proven: self.proven,
-            contradiction: self.contradiction,
+            contradiction: self.contradiction.as_deref().copied(),
         }
         .encode()
     }
@@ -88,7 +88,7 @@ impl SessionRecord {
             counter: stored.counter,
             sent_through: stored.sent_through,
             proven: stored.proven,
-            contradiction: stored.contradiction,
+            contradiction: stored.contradiction.map(Box::new),
             watermarks: stored.watermarks,
             read_mark: stored.read_mark,
             last_sync_ms: stored.last_sync_ms,

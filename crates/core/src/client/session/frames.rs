@@ -176,7 +176,7 @@ impl Session {
     fn keep_contradiction(&mut self, transaction: &mut Transaction) {
         let signed = self.flow.proven.filter(|_| self.next.contradiction.is_none());
         if signed.is_some() {
-            self.change(transaction, true).contradiction = signed;
+            self.change(transaction, true).contradiction = signed.map(Box::new);
         }
     }
 

@@ -212,7 +212,7 @@ impl Session {
 
     /// What the relay has signed of its log, as far as it is kept.
     pub fn signed_heads(&self) -> Vec<SignedHead> {
-        [self.stored.proven, self.stored.contradiction].into_iter().flatten().collect()
+        [self.stored.proven, self.stored.contradiction.as_deref().copied()].into_iter().flatten().collect()
     }
 
     pub fn wallet(&self) -> &str {
