@@ -1,24 +1,25 @@
 //! Devices that talk in one session, by chance, over a relay that has its key and rewrites its journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, Input};
-use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Frame;
-use solconnect_sync_core::log::{DeviceHead, Log};
-use solconnect_sync_core::relay::{DeviceRow, StoredEntry};
+use solconnect_sync_core::relay::StoredEntry;
 
 use crate::rooms::{Rooms, WALLETS};
 use crate::signer::{Device, strict};
 
 pub struct Scene {
     random: Rng,
+    session: String,
     rooms: Rooms,
     pub devices: Vec<Device>,
-    written: BTreeSet<String>,
+    /// Each text, and the device that wrote it.
+    written: BTreeMap<String, String>,
 }
 
 /// Changes what was written in a stored entry.
@@ -33,8 +34,9 @@ impl Scene {
     pub fn new(seed: u64) -> Scene {
         let (mut random, mut rooms) = (Rng::with_seed(seed), strict());
         let count = random.u8(2..=4);
-        let devices = (1..=count).map(|number| Device::joined(number, &mut rooms)).collect();
-        let mut scene = Scene { random, rooms, devices, written: BTreeSet::new() };
+        let devices: Vec<Device> = (1..=count).map(|number| Device::joined(number, &mut rooms)).collect();
+        let session = devices[0].client.sessions()[0].session_id.clone();
+        let mut scene = Scene { random, session, rooms, devices, written: BTreeMap::new() };
         for place in 0..scene.devices.len() {
             scene.write_alone(place);
         }
@@ -46,13 +48,13 @@ impl Scene {
         self.random.usize(..count)
     }
 
-    pub fn session(&self) -> String {
-        self.devices[0].client.sessions()[0].session_id.clone()
+    pub fn session(&self) -> &str {
+        &self.session
     }
 
     /// What the journal has of the session.
     pub fn rows(&self) -> Vec<StoredEntry> {
-        self.rooms.journal[&self.session()].entries.clone()
+        self.rooms.journal[&self.session].entries.clone()
     }
 
     /// What devices told the application.
@@ -62,8 +64,10 @@ impl Scene {
 
     fn write(&mut self, place: usize) {
         let text = format!("text {}", self.written.len());
-        self.devices[place].send(&text);
-        self.written.insert(text);
+        let (content_type, message_id, known) = (None, None, None);
+        let session_id = self.session.clone();
+        self.devices[place].feed(Input::Send { request: 4, session_id, text: text.clone(), content_type, message_id, known });
+        self.written.insert(text, self.devices[place].id());
     }
 
     pub fn write_alone(&mut self, place: usize) {
@@ -107,7 +111,7 @@ impl Scene {
     }
 
     /// What was acknowledged is stored.
-    fn settle(&mut self, place: usize) {
+    pub fn settle(&mut self, place: usize) {
         let device = &mut self.devices[place];
         device.now.monotonic_ms += 1_000;
         device.feed(Input::Timeout);
@@ -156,26 +160,22 @@ impl Scene {
         self.rooms.restart();
     }
 
-    /// The relay changes its journal, and makes log hashes and devices' rows that fit as far as its own rules allow.
+    /// The relay changes its journal, and makes log hashes and devices' rows that fit.
     pub fn rewrite(&mut self, change: impl FnOnce(&mut Vec<StoredEntry>)) {
-        let session = self.session();
-        let rows = self.rooms.journal.get_mut(&session).unwrap();
+        let rows = self.rooms.journal.get_mut(&self.session).unwrap();
         change(&mut rows.entries);
-        let mut log = Log::new(&session);
-        for (place, stored) in rows.entries.iter_mut().enumerate() {
-            let mut entry = stored.body.entries().unwrap().remove(0);
-            entry.sequence_number = place as u64 + 1;
-            log.take(&entry).unwrap();
-            (stored.sequence, stored.log_hash, stored.body) = (entry.sequence_number, log.hash(), Batch::of(&[entry]).unwrap());
-        }
+        let mut hash = first_log_hash(&self.session);
         for row in rows.devices.values_mut() {
-            let DeviceHead { counter, sequence, digest, .. } = log.head(&row.device_id).cloned().unwrap_or(DeviceHead {
-                device_id: row.device_id.as_str().into(),
-                counter: 0,
-                sequence: 0,
-                digest: [0; 32],
-            });
-            *row = DeviceRow { last_counter: counter, last_sequence: sequence, last_digest: digest, ..row.clone() };
+            (row.last_counter, row.last_sequence, row.last_digest) = (0, 0, first_digest(&self.session, &row.device_id));
+        }
+        for (sequence, stored) in (1..).zip(&mut rows.entries) {
+            let mut entry = stored.body.entries().unwrap().remove(0);
+            entry.sequence_number = sequence;
+            let row = rows.devices.get_mut(&stored.device_id).expect("a device of the session");
+            let digest = entry.digest(&row.last_digest);
+            (row.last_counter, row.last_sequence, row.last_digest) = (stored.counter, sequence, digest);
+            hash = next_log_hash(&hash, &digest, entry.server_timestamp);
+            (stored.sequence, stored.log_hash, stored.body) = (sequence, hash, Batch::of(&[entry]).unwrap());
         }
     }
 
@@ -186,9 +186,9 @@ impl Scene {
     /// What one of them writes to somebody else.
     pub fn write_elsewhere(&mut self) -> StoredEntry {
         let place = self.below(self.devices.len());
-        let (session, device) = (self.session(), &mut self.devices[place]);
+        let device = &mut self.devices[place];
         device.feed(Input::OpenSession { request: 8, peer_wallet: WALLETS[1].into() });
-        let other = device.client.sessions().into_iter().find(|found| found.session_id != session).unwrap().session_id;
+        let other = device.client.sessions().into_iter().find(|found| found.session_id != self.session).unwrap().session_id;
         let (content_type, message_id, known) = (None, None, None);
         let text = "elsewhere".into();
         device.feed(Input::Send { request: 9, session_id: other.clone(), text, content_type, message_id, known });
@@ -204,27 +204,38 @@ impl Scene {
 
     /// The texts that a device has stored, in order.
     fn texts(&self, place: usize) -> Vec<String> {
-        let records = self.devices[place].records.log(&self.session());
+        let records = self.devices[place].records.log(&self.session);
         records.into_iter().flat_map(|record| record.entries().unwrap()).map(|entry| entry.message.ciphertext).collect()
     }
 
     /// Nothing is shown that nobody wrote, nothing is shown or stored twice, and what a device wrote it has or still sends.
     pub fn check(&self, seed: u64) {
-        let session = self.session();
         for (place, device) in self.devices.iter().enumerate() {
             let mut shown = BTreeSet::new();
             for event in &device.events {
                 if let Event::MessageReceived { session_id, entry } = event
-                    && *session_id == session
+                    && *session_id == self.session
                 {
                     let text = &entry.message.ciphertext;
-                    assert!(self.written.contains(text), "seed {seed}: device {place} shows {text:?}");
+                    assert!(self.written.contains_key(text), "seed {seed}: device {place} shows {text:?}");
                     assert!(shown.insert(text), "seed {seed}: device {place} shows {text:?} twice");
                 }
             }
-            let stored = self.texts(place);
-            let once: BTreeSet<&String> = stored.iter().collect();
-            assert_eq!(once.len(), stored.len(), "seed {seed}: device {place} has stored something twice: {stored:?}");
+            let mut stored = self.texts(place);
+            let unsent = device.client.queued().into_iter().filter(|message| message.session_id == self.session);
+            let kept: BTreeSet<String> = stored.iter().cloned().chain(unsent.map(|message| message.text)).collect();
+            let lost: Vec<&String> = self
+                .written
+                .iter()
+                .filter(|(_, by)| **by == device.id())
+                .map(|(text, _)| text)
+                .filter(|text| !kept.contains(*text))
+                .collect();
+            assert!(lost.is_empty(), "seed {seed}: device {place} has lost {lost:?}");
+            let count = stored.len();
+            stored.sort();
+            stored.dedup();
+            assert_eq!(stored.len(), count, "seed {seed}: device {place} has stored something twice");
         }
     }
 
@@ -234,6 +245,6 @@ impl Scene {
             assert_eq!(self.texts(place), self.texts(0), "seed {seed}");
             assert_eq!(self.devices[place].queued(), 0, "seed {seed}");
         }
-        assert_eq!(self.texts(0).into_iter().collect::<BTreeSet<_>>(), self.written, "seed {seed}");
+        assert_eq!(self.texts(0).iter().collect::<BTreeSet<_>>(), self.written.keys().collect(), "seed {seed}");
     }
 }
