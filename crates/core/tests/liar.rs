@@ -12,8 +12,9 @@ mod signer;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, Frame, SyncUpdate};
-use solconnect_sync_core::identity::UpdateSignature;
+use solconnect_sync_core::frame::{Body, SyncUpdate};
+use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
+use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::StoredEntry;
 
 use scene::{Scene, bend};
@@ -207,38 +208,47 @@ fn what_is_acknowledged_and_not_stored_is_noticed() {
 /// An honest relay takes nothing of it, and no other device hears of it.
 #[test]
 fn who_signs_garbage_has_nobody_accuse_the_relay() {
-    let forms: [fn(&mut Frame); 5] = [
-        |frame| garbage(frame, |update| update.signature = None),
-        |frame| garbage(frame, |update| update.signature.as_mut().unwrap().signature = [7; 64]),
-        |frame| garbage(frame, |update| update.signature.as_mut().unwrap().seen.hash = [7; 32]),
-        |frame| garbage(frame, |update| update.signature.as_mut().unwrap().seen.sequence += 1_000),
-        |frame| garbage(frame, |update| update.last_digest = [7; 32]),
+    // It signs with its key what it likes.
+    type Form = fn(&mut SyncUpdate, &dyn Fn(&SyncUpdate, LogHead) -> UpdateSignature);
+    let forms: [Form; 5] = [
+        |update, _| update.signature = None,
+        |update, _| update.signature.as_mut().unwrap().signature = [7; 64],
+        |update, _| update.last_digest = [7; 32],
+        |update, sign| {
+            let seen = update.signature.as_ref().unwrap().seen;
+            update.signature = Some(sign(update, LogHead { hash: [7; 32], ..seen }));
+        },
+        |update, sign| {
+            let seen = update.signature.as_ref().unwrap().seen;
+            update.signature = Some(sign(update, LogHead { sequence: seen.sequence + 1_000, ..seen }));
+        },
     ];
-    for says in forms {
+    for form in forms {
         for seed in 0..SEEDS / 2 {
             let mut scene = Scene::new(seed);
             scene.chat();
             scene.meet();
             let (bad, _) = scene.two_of_them();
-            scene.devices[bad].says = Some(says);
+            let secret = scene.devices[bad].records.identity.as_ref().unwrap().secret.clone();
+            let (key, session) = (DeviceKey::from_secret(&secret.try_into().unwrap()), scene.session().to_owned());
+            scene.devices[bad].says = Some(Box::new(move |frame| {
+                let Body::SyncUpdate(update) = &mut frame.body else { return };
+                form(update, &|update, seen| {
+                    let counter = update.messages.entries().unwrap().last().unwrap().counter;
+                    UpdateSignature::sign(&key, &session, counter, &update.last_digest, seen)
+                });
+            }));
             let before = scene.rows().len();
             scene.write_alone(bad);
             assert_eq!(scene.rows().len(), before, "seed {seed}: it is refused");
-            let mut out = scene.devices.swap_remove(bad);
+            let out = scene.devices.swap_remove(bad);
             assert!(out.heard.iter().any(|frame| matches!(frame.body, Body::Error(_))), "seed {seed}: who said it is told");
             scene.chat();
             scene.restart();
             scene.chat();
             scene.meet();
             assert_eq!(scene.warnings(), [], "seed {seed}");
-            out.says = None;
             scene.check(seed);
         }
-    }
-}
-
-fn garbage(frame: &mut Frame, change: fn(&mut SyncUpdate)) {
-    if let Body::SyncUpdate(update) = &mut frame.body {
-        change(update);
     }
 }

@@ -56,7 +56,7 @@ pub struct Device {
     /// What becomes of each frame on its way from the relay.
     pub bends: Option<fn(&mut Frame)>,
     /// What becomes of each frame on its way to the relay.
-    pub says: Option<fn(&mut Frame)>,
+    pub says: Option<Box<dyn Fn(&mut Frame)>>,
     /// The frames that it has heard.
     pub heard: Vec<Frame>,
     /// Commits take time: they are not written before `write`.
@@ -148,7 +148,7 @@ impl Device {
             let said: Vec<Vec<u8>> = self.sent.drain(..).collect();
             let is_silent = said.is_empty();
             for mut said in said {
-                if let Some(says) = self.says {
+                if let Some(says) = &self.says {
                     let mut frame = Frame::from_bytes(&said).unwrap();
                     says(&mut frame);
                     said = frame.to_bytes().unwrap();
