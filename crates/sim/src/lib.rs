@@ -38,8 +38,8 @@
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
 //! the operating system's sockets (tests of the relay), bit rot (F15), devices and relay of several versions (F20), several relays
-//! (F21 to F26), a relay that lies (F48), a wasm trap or memory that does not grow (F43, F44), storage that is lost in
-//! part only.
+//! (F21 to F26), a relay that lies (F48: `liar.rs` among the core's tests), a wasm trap or memory that does not
+//! grow (F43, F44), storage that is lost in part only.
 //!
 //! [`conformance`] says what every journal must do; the simulated one and SQLite's are held to it. The simulated disk of a
 //! device is held to what every store must do (`tests/store.rs`), as IndexedDB is.

@@ -55,6 +55,8 @@ pub struct Device {
     pub fails: bool,
     /// What becomes of each frame on its way from the relay.
     pub bends: Option<fn(&mut Frame)>,
+    /// What becomes of each frame on its way to the relay.
+    pub says: Option<Box<dyn Fn(&mut Frame)>>,
     /// The frames that it has heard.
     pub heard: Vec<Frame>,
     /// Commits take time: they are not written before `write`.
@@ -83,6 +85,7 @@ impl Device {
             replies: Vec::new(),
             fails: false,
             bends: None,
+            says: None,
             heard: Vec::new(),
             is_slow: false,
             unwritten: Vec::new(),
@@ -144,8 +147,13 @@ impl Device {
             let (connection, generation) = (self.connection, self.generation);
             let said: Vec<Vec<u8>> = self.sent.drain(..).collect();
             let is_silent = said.is_empty();
-            for frame in said {
-                rooms.feed(RelayInput::Received { connection, payload: Payload::Binary(frame.into()) });
+            for mut said in said {
+                if let Some(says) = &self.says {
+                    let mut frame = Frame::from_bytes(&said).unwrap();
+                    says(&mut frame);
+                    said = frame.to_bytes().unwrap();
+                }
+                rooms.feed(RelayInput::Received { connection, payload: Payload::Binary(said.into()) });
             }
             let heard = rooms.take(connection);
             if heard.is_empty() && is_silent {
