@@ -18,6 +18,16 @@ pub const INFLATED_BYTES_MAX: usize = 256 * 1024;
 /// it still fits a frame beside its clock.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 
+/// Wallets of a group session. What they say of each other fits a frame: receipts of all, and one entry that names all.
+pub const GROUP_MEMBERS_MAX: usize = 256;
+
+/// Wallets that left a group, of which it is known that they were in it: as many as are. Who is forgotten is a stranger.
+pub const GROUP_FORMER_MAX: usize = GROUP_MEMBERS_MAX;
+
+/// The longest text of an entry that says who is in a group, in bytes: 256 wallets of 33 bytes each, with the longest name and
+/// eight domains, in base64.
+pub const GROUP_TEXT_BYTES_MAX: usize = 16 * 1024;
+
 /// The largest message as it stands in a frame, clock and escapes included: a frame less its own fields.
 pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 2 * 1024;
 
