@@ -108,7 +108,13 @@ impl Group {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `LIMIT_REACHED`.
-    pub fn draft(founder: &str, domains: DomainSet, nonce: GroupNonce, name: &str, others: &[WalletAddress]) -> Result<(Group, Statement), SyncError> {
+    pub fn draft(
+        founder: &str,
+        domains: DomainSet,
+        nonce: GroupNonce,
+        name: &str,
+        others: &[WalletAddress],
+    ) -> Result<(Group, Statement), SyncError> {
         let mut members = vec![(founder.to_owned(), true)];
         members.extend(others.iter().filter(|wallet| *wallet != founder).map(|wallet| (wallet.clone(), false)));
         let session_id = group_id(&domains, founder, &nonce);
@@ -125,6 +131,11 @@ impl Group {
         let session_id = group_id(&domains, founder, &nonce);
         let members = vec![Member { wallet: founder.to_owned(), is_admin: true, since: 1 }];
         Group { nonce: Some(nonce), domains: Some(domains), members, ..Group::named(&session_id, "") }
+    }
+
+    /// Its session.
+    pub fn session_id(&self) -> &str {
+        &self.session_id
     }
 
     /// Whether its first entry is in the log.

@@ -178,6 +178,11 @@ impl Kind {
     /// What a member of a group says of who is in it.
     pub const GROUP: Kind = Kind(6);
 
+    /// Whether people are told how far it is: they wrote it.
+    pub fn has_status(self) -> bool {
+        self != Kind::VOID && self != Kind::GROUP
+    }
+
     /// Whether it is a version of another message.
     pub fn is_version(self) -> bool {
         self == Kind::EDIT || self == Kind::DELETION

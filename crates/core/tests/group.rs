@@ -253,7 +253,9 @@ fn what_is_no_statement_is_refused_and_never_panics() {
 fn a_group_id_depends_on_founder_domains_and_nonce() {
     let id = group_id(&domains(), &wallet(0), &NONCE);
     let other = DomainSet::new(vec!["chat.example".into(), "www.chat.example".into()]).unwrap();
-    for another in [group_id(&other, &wallet(0), &NONCE), group_id(&domains(), &wallet(1), &NONCE), group_id(&domains(), &wallet(0), &[8; 16])] {
+    for another in
+        [group_id(&other, &wallet(0), &NONCE), group_id(&domains(), &wallet(1), &NONCE), group_id(&domains(), &wallet(0), &[8; 16])]
+    {
         assert_ne!(id, another);
     }
 }

@@ -235,7 +235,7 @@ fn with_sessions(count: usize) -> Rooms {
         let body = Batch::of(&[Entry { message, sequence_number: 1, counter: 1, device_id: "d".into(), ..Entry::default() }]).unwrap();
         let rows = rooms.journal.entry(session_id).or_default();
         rows.entries.push(StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], body });
-        rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, joined: false, closed: false });
+        rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, ..MemberRow::default() });
     }
     rooms
 }

@@ -84,11 +84,16 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 wallet: Some(WALLET.into()),
                 compression: Some("deflate".into()),
                 peer_wallet: None,
+                group_nonce: None,
             })),
         ),
         (
             "device_announce_peer",
             from_client(Body::DeviceAnnounce(DeviceAnnounce { peer_wallet: Some(WALLET.into()), ..DeviceAnnounce::default() })),
+        ),
+        (
+            "device_announce_group",
+            from_client(Body::DeviceAnnounce(DeviceAnnounce { group_nonce: Some([7; 16]), ..DeviceAnnounce::default() })),
         ),
         (
             "wallet_announce",
@@ -107,6 +112,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
                         peer_wallet: WALLET.into(),
                         latest_sequence: 9,
                         joined: true,
+                        name: Some("Walkers".into()),
                     }],
                     next: Some(SESSION.into()),
                     in_reply_to: Some("1-1".into()),
@@ -525,6 +531,8 @@ mod schema {
         pub compression: String,
         #[prost(string, tag = "5")]
         pub peer_wallet: String,
+        #[prost(bytes = "vec", tag = "6")]
+        pub group_nonce: Vec<u8>,
     }
 
     #[derive(prost::Message)]
@@ -555,6 +563,8 @@ mod schema {
         pub latest_sequence: u64,
         #[prost(bool, tag = "4")]
         pub joined: bool,
+        #[prost(string, tag = "5")]
+        pub name: String,
     }
 
     #[derive(prost::Message)]

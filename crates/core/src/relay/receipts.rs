@@ -6,6 +6,7 @@ use super::api::{ConnectionId, WatermarkRow};
 use super::context::Context;
 use super::session::{Attachment, Log};
 use crate::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
+use crate::group::Group;
 use crate::ids::{DeviceId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_MAX, RECEIPT_WALLETS_MAX};
 use crate::message::Stamp;
@@ -57,13 +58,21 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    pub fn new(rows: Vec<WatermarkRow>) -> Self {
-        let watermarks = rows.into_iter().map(|row| (row.wallet, row.watermark)).collect();
+    /// Those of a journal. Of a group, those of its members: who left has no part in them.
+    pub fn new(rows: Vec<WatermarkRow>, group: Option<&Group>) -> Self {
+        let rows = rows.into_iter().filter(|row| group.is_none_or(|group| group.member(&row.wallet).is_some()));
+        let watermarks = rows.map(|row| (row.wallet, row.watermark)).collect();
         Receipts { watermarks, untold: BTreeMap::new(), due_ms: None }
     }
 
     pub fn due_ms(&self) -> Option<u64> {
         self.due_ms
+    }
+
+    /// A wallet left the group.
+    pub fn forget(&mut self, wallet: &str) {
+        self.watermarks.remove(wallet);
+        self.untold.remove(wallet);
     }
 
     /// A device has stored the entries after `before` up to `through`: so has its wallet.
