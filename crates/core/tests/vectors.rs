@@ -365,13 +365,16 @@ fn the_schema_of_the_protocol_reads_our_frames() {
             ("device_announce_peer", schema::Frame { device_announce: Some(announce), .. }) => {
                 assert_eq!((announce.wallet.as_str(), announce.peer_wallet.as_str()), ("", WALLET));
             }
+            ("device_announce_group", schema::Frame { device_announce: Some(announce), .. }) => {
+                assert_eq!(announce.group_nonce, [7; 16]);
+            }
             ("wallet_announce", schema::Frame { wallet_announce: Some(announce), protocol_version: 1, .. }) => {
                 assert_eq!((announce.wallet.as_str(), announce.after.as_str()), (WALLET, SESSION));
             }
             ("session_list", schema::Frame { session_list: Some(list), .. }) => {
                 let listed = &list.sessions[0];
                 let named = (listed.session_id.as_str(), listed.peer_wallet.as_str(), listed.latest_sequence, listed.joined);
-                assert_eq!(named, (SESSION, WALLET, 9, true));
+                assert_eq!((named, listed.name.as_str()), ((SESSION, WALLET, 9, true), "Walkers"));
                 assert_eq!((list.next.as_str(), list.in_reply_to.as_str()), (SESSION, "1-1"));
             }
             ("hello", schema::Frame { hello: Some(said), .. }) => {

@@ -171,7 +171,7 @@ const ROLES: [(Kind, [Verdict; 4]); 11] = [
     (Kind::Announce, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Request, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Update, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
-    (Kind::Chat, [NotAMember, NoMemberAnyMore, NamesNoVersion, NamesNoVersion]),
+    (Kind::Chat, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Ack, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Heartbeat, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Receipt, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),

@@ -409,6 +409,12 @@ impl Log {
         self.tail_from(sequence)?.next().map(|(entry, _)| entry.message.id.clone())
     }
 
+    /// The same of a message that this wallet wrote.
+    pub fn own_id_at(&self, sequence: u64, wallet: Option<&str>) -> Option<String> {
+        let (entry, _) = self.tail_from(sequence)?.next()?;
+        (Some(entry.message.sender_wallet.as_str()) == wallet).then(|| entry.message.id.clone())
+    }
+
     /// The place of this message, where memory has it.
     pub fn sequence_of(&self, message_id: &str) -> Option<u64> {
         self.tail().rev().find(|entry| entry.message.id == message_id).map(|entry| entry.sequence_number)

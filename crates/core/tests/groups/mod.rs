@@ -31,6 +31,10 @@ pub fn joined(rooms: &mut Rooms, wallet_number: u8, number: u8) -> Device {
     device.talk(rooms);
     device.sign();
     device.talk(rooms);
+    if !device.records.identity.as_ref().is_some_and(|identity| identity.is_listed) {
+        // A relay that lets strangers in has served it as one.
+        device.again(rooms);
+    }
     device.events.clear();
     device
 }
