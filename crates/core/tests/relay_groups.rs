@@ -34,6 +34,7 @@ fn club() -> Club {
     let mut club = Club::new(Rooms::over(|| relay(false)), 4, &[MEMBER, FORMER]);
     club.write(FORMER, "before").unwrap();
     club.remove(ADMIN, &[FORMER]).unwrap();
+    club.rooms.timeout(2_000);
     club.people.iter().for_each(|person| drop(club.rooms.take(person.connection)));
     club
 }
