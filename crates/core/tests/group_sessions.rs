@@ -10,9 +10,15 @@ mod signer;
 use groups::{Club, address, again, begin, joined, shown};
 use rooms::Rooms;
 use signer::{Device, relay, strict};
+use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, MessageStatus, SessionKind};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::relay::Input as RelayInput;
+use solconnect_sync_core::group::Statement;
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::Log;
+use solconnect_sync_core::message::Message;
+use solconnect_sync_core::relay::{Input as RelayInput, StoredEntry};
 
 #[test]
 fn a_group_is_begun_and_its_members_are_invited() {
@@ -291,4 +297,33 @@ fn a_session_of_two_stays_of_two() {
     assert_eq!((device.client.sessions()[0].kind, shown(&device.client.sessions()[0])), (SessionKind::Pair, "0 1".into()));
     device.feed(Input::Regroup { request: 3, session_id, wish: GroupWish::Add(vec![address(2)]) });
     assert_eq!(device.refused(), Some(ErrorCode::InvalidArgument));
+}
+
+#[test]
+fn what_a_relay_took_of_no_member_is_not_shown() {
+    let mut club = Club::of(3, &[1]);
+    club.write(0, "one").unwrap();
+    // A relay that lies has an entry of wallet 2, which is not in the group, and one by which that wallet adds itself.
+    let rows = club.rooms.journal.get_mut(&club.session_id).unwrap();
+    let mut log = Log::new(&club.session_id);
+    rows.entries.iter().for_each(|stored| log.take(&stored.body.entries().unwrap()[0]).unwrap());
+    let messages = [Message { ciphertext: "hello".into(), ..Message::default() }, Statement::Add(vec![address(2)]).message()];
+    for (message, counter) in messages.into_iter().zip(1..) {
+        let id = message_id(&club.session_id, "liar", "start0", counter);
+        let message = Message { id, sender_wallet: address(2), session_id: club.session_id.clone(), ..message };
+        let entry = Entry { message, device_id: "liar".into(), counter, sequence_number: log.end() + 1, ..Entry::default() };
+        log.take(&entry).unwrap();
+        let (sequence, body) = (entry.sequence_number, Batch::of(&[entry]).unwrap());
+        rows.entries.push(StoredEntry { sequence, device_id: "liar".into(), counter, key: None, log_hash: log.hash(), body });
+    }
+    club.rooms.restart();
+    let person = &mut club.people[1];
+    person.is_connected = false;
+    let generation = person.generation;
+    person.feed(Input::Disconnected { generation, reason: "lost".into() });
+    person.again(&mut club.rooms);
+    assert_eq!(club.entries(1).len() as u64, log.end(), "it has the log as the relay has it");
+    assert_eq!((club.texts(1), club.members(1).as_str()), (vec!["one".to_owned()], "0! 1"));
+    let heard = |event: &Event| matches!(event, Event::MessageReceived { entry, .. } if entry.device_id == "liar");
+    assert!(!club.people[1].events.iter().any(heard));
 }

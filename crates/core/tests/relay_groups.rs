@@ -306,3 +306,43 @@ fn invitations_are_told_to_members_of_the_application_alone() {
     club.remove(ADMIN, &[OTHER]).unwrap();
     assert_eq!(listed(&mut club, connection, &device), Some(0));
 }
+
+#[test]
+fn what_is_numbered_with_a_removal_counts_at_its_place() {
+    let mut club = Club::of(3, &[MEMBER, FORMER]);
+    club.rooms.held = Some(Default::default());
+    // While this is stored, what comes next waits, and is numbered at once.
+    club.writes(MEMBER, "first").unwrap();
+    club.people[1].talk(&mut club.rooms);
+    club.wishes(ADMIN, GroupWish::Remove(vec![address(FORMER)])).unwrap();
+    club.people[0].talk(&mut club.rooms);
+    club.writes(FORMER, "too late").unwrap();
+    club.people[2].talk(&mut club.rooms);
+    while club.rooms.held.as_ref().is_some_and(|held| !held.is_empty()) {
+        club.rooms.answer(false);
+    }
+    club.rooms.held = None;
+    club.talk();
+    for number in [ADMIN, MEMBER, FORMER] {
+        assert_eq!(club.texts(number), ["first"], "{number}");
+    }
+    assert_eq!(club.membership(FORMER), Membership::Removed);
+}
+
+#[test]
+fn nobody_announces_a_group_that_another_begins() {
+    let mut club = Club::of(4, &[MEMBER]);
+    let (connection, device) = (club.people[usize::from(OTHER)].connection, club.people[usize::from(OTHER)].id());
+    let domains = DomainSet::new(vec![account::DOMAIN.into()]).unwrap();
+    let (group, begin) = Group::draft(&address(ADMIN), domains, [5; 16], "Theirs", &[]).unwrap();
+    club.session_id = group.session_id().to_owned();
+    club.rooms.journal.entry(club.session_id.clone()).or_default();
+    let wallet = address(OTHER);
+    for nonce in [None, Some([5; 16]), Some([6; 16])] {
+        let body = Body::DeviceAnnounce(DeviceAnnounce { wallet: Some(wallet.clone()), group_nonce: nonce, ..DeviceAnnounce::default() });
+        assert_eq!(hears(&mut club.rooms, connection, &frame(&club.session_id, &device, body)), ["NOT_A_MEMBER"], "{nonce:?}");
+    }
+    let body = update(&club, &device, &wallet, begin.message());
+    assert_eq!(hears(&mut club.rooms, connection, &frame(&club.session_id, &device, body)), ["NOT_ANNOUNCED"]);
+    assert!(club.rooms.journal[&club.session_id].entries.is_empty());
+}
