@@ -41,7 +41,7 @@ export type ErrorCode =
   | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'MEMBER_REMOVED' | 'NOT_AN_ADMIN' | 'STORAGE_ERROR' | 'STORAGE_FULL'
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
-  | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
+  | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
   | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'DEVICE_REMOVED'
   | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
@@ -230,8 +230,8 @@ export interface SyncEvents {
   onStorageLost(lost: MessageView[]): void;
   /**
    * Something is wrong that no call can be blamed for. `STORAGE_LOST`; where a session has stopped `RELAY_ROLLED_BACK`,
-   * `RELAY_FORKED`, `NOT_A_MEMBER` or `LIMIT_REACHED`, of which the first two are also told where the relay's log of the wallet's devices is
-   * not that of before; `RELAY_KEY_CHANGED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
+   * `RELAY_FORKED`, `ENTRY_FORGED`, `NOT_A_MEMBER` or `LIMIT_REACHED`, of which the first two are also told where the relay's log of the
+   * wallet's devices is not that of before; `RELAY_KEY_CHANGED`; where what the relay sent cannot be read or stored `RELAY_MISBEHAVED`,
    * `STORAGE_FULL` or `STORAGE_ERROR`; `STORAGE_BLOCKED` where another tab keeps the storage from opening; where this tab can no
    * longer follow another `CONFIG_MISMATCH` or `TAB_OUTDATED`; and other refusals of the relay, such as `RELAY_BUSY` and
    * `RELAY_STORAGE_FAILED`.

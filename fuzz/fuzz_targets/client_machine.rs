@@ -210,7 +210,8 @@ impl Device {
                 let request = format!("{}-{}", self.generation, script.below(32));
                 let in_reply_to = script.one_of(&[false, true]).then_some(request);
                 let messages = Batch::of(&entries).unwrap_or_default();
-                Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, log: self.some_head(script) })
+                let log = self.some_head(script);
+                Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, log, ..SyncResponse::default() })
             }
             24 | 25 => {
                 let entries = self.some_entries(script);

@@ -122,7 +122,7 @@ fn update(head: &Head, unsent: Vec<Unsent>, script: &mut Script<'_>) -> Body {
         .collect();
     let chain = entries.iter().fold(first_digest(&head.session_id, &head.device_id), |digest, entry| entry.digest(&digest));
     let last_digest = script.one_of(&[chain, chain, chain, [7; 32]]);
-    Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries).unwrap_or_default(), last_digest })
+    Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries).unwrap_or_default(), last_digest, ..SyncUpdate::default() })
 }
 
 fn unsent(head: &Head, counter: u64, script: &mut Script<'_>) -> Unsent {

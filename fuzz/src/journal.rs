@@ -129,10 +129,12 @@ impl World {
                 let rows = self.sessions.entry(session_id).or_default();
                 JournalAnswer::Entries(rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).cloned().collect())
             }
-            JournalQuestion::Find { session_id, counters, keys } => {
+            JournalQuestion::Find { session_id, counters, keys, places } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 let wanted = |entry: &&StoredEntry| {
-                    counters.contains(&(entry.device_id.clone(), entry.counter)) || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                    counters.contains(&(entry.device_id.clone(), entry.counter))
+                        || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                        || places.contains(&entry.sequence)
                 };
                 JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
             }
@@ -201,7 +203,7 @@ pub fn head(session_id: &str, device_id: &str) -> Head {
 /// A relay whose journal holds this as the body of an entry, and serves it: as part of the log, and to tell a repeat.
 pub fn serve_stored(body: Batch) {
     let mut world = World::default();
-    let stored = StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], body };
+    let stored = StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], signature: None, body };
     let row = DeviceRow { device_id: "d".into(), last_counter: 1, last_sequence: 1, ..DeviceRow::default() };
     world.sessions.insert("room".into(), Rows { entries: vec![stored], devices: [("d".into(), row)].into(), ..Rows::default() });
     world.open(1, Encoding::Binary);

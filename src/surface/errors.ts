@@ -70,6 +70,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   SDK_INITIALIZATION_FAILED: ['system', true, 'This app could not start. Reload the page.'],
   RELAY_ROLLED_BACK: ['relay', false, 'The relay has lost messages that it had confirmed. Ask its operator to restore them.'],
   RELAY_FORKED: ['relay', false, 'The relay shows another history than before. Nothing more is sent to it here.'],
+  ENTRY_FORGED: ['relay', false, 'The relay shows messages that their author did not write so. They are not shown, and nothing more is sent to it here.'],
   RELAY_MISBEHAVED: ['relay', true, 'The relay sent something that makes no sense. It will be tried again.'],
   RELAY_BUSY: ['relay', true, 'The relay is busy. Your messages will be sent shortly.'],
   RELAY_STORAGE_FAILED: ['relay', true, 'The relay could not store your messages. They are kept and sent again.'],

@@ -542,8 +542,8 @@ export class SolConnectSDK {
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`; after one failed attempt and `maxRetries` more `CONNECTION_FAILED`,
    * `RELAY_DISCONNECTED` (at once after `setOffline(true)`), `RELAY_MISBEHAVED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`,
    * `NOT_ANNOUNCED`; at once where the reason is known `CONNECTION_BLOCKED`, `ORIGIN_REFUSED`; where the session has stopped
-   * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where the relay is told nothing `SIGN_IN_REQUIRED`,
-   * `DEVICE_REMOVED`, `RELAY_KEY_CHANGED`; where this device took a new id meanwhile
+   * `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `ENTRY_FORGED`, `NOT_A_MEMBER`, `LIMIT_REACHED`; where the relay is told nothing
+   * `SIGN_IN_REQUIRED`, `DEVICE_REMOVED`, `RELAY_KEY_CHANGED`; where this device took a new id meanwhile
    * `COUNTER_REUSED`; and `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`. What is queued stays queued.
    */
   syncMessages(sessionId?: string, options?: Abortable): Promise<Result<number>> {

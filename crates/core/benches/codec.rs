@@ -71,7 +71,7 @@ fn frame(criterion: &mut Criterion) {
     };
     let update = |entries: &[Entry]| {
         let messages = Batch::of(entries).expect("they follow each other");
-        Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages, last_digest: [7; 32] }) }
+        Frame { head: head.clone(), body: Body::SyncUpdate(SyncUpdate { messages, last_digest: [7; 32], ..SyncUpdate::default() }) }
     };
     let write_binary = |entries: &[Entry]| update(entries).to_bytes().expect("it has a binary form");
     let frame = update(&entries);
@@ -90,7 +90,7 @@ fn digests(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(MESSAGES));
     for devices in [2, 100] {
         let entries = conversation(devices);
-        let accept = |entries: Vec<Entry>| Log::new(SESSION).accept(entries);
+        let accept = |entries: Vec<Entry>| Log::new(SESSION).accept(entries, |_, _| Ok(()));
         group.bench_function(format!("accept, {devices} devices"), |bencher| {
             bencher.iter_batched(|| entries.clone(), accept, BatchSize::SmallInput);
         });

@@ -136,6 +136,8 @@ codes! {
     RelayRolledBack = "RELAY_ROLLED_BACK", false;
     /// The relay's log is another than the one that this device has stored: it was changed, or is shown to others otherwise.
     RelayForked = "RELAY_FORKED", false;
+    /// The relay shows messages of a device that the device did not sign so.
+    EntryForged = "ENTRY_FORGED", false;
     /// The relay sent what the protocol does not allow.
     RelayMisbehaved = "RELAY_MISBEHAVED", true;
     /// The relay cannot take more at the moment.

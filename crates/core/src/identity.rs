@@ -6,17 +6,21 @@
 mod account;
 mod certificate;
 mod domains;
+mod head;
 mod key;
 mod proof;
 mod siws;
 mod statement;
+mod update;
 
 pub use account::{Account, Change, Device};
 pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
 pub use domains::{DomainSet, is_account_id};
-pub use key::{DeviceKey, PublicKey, Signature, device_id, verify};
+pub use head::{HeadSignature, SignedHead, check_greeting, greet};
+pub use key::{DeviceKey, PublicKey, Signature, device_id, is_key_id, verify};
 pub use proof::{Challenge, Nonce};
 pub use statement::{Claim, Statement};
+pub use update::UpdateSignature;
 
 #[cfg(test)]
 mod hex {

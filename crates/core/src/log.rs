@@ -21,13 +21,15 @@ pub enum Refusal {
     Broken(String),
     /// The relay names the hash of another log.
     Forked(String),
+    /// An entry is not as its device signed it.
+    Forged(String),
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Refusal::Gap => "entries are missing before them",
-            Refusal::Broken(what) | Refusal::Forked(what) => what,
+            Refusal::Broken(what) | Refusal::Forked(what) | Refusal::Forged(what) => what,
         })
     }
 }
@@ -114,8 +116,18 @@ pub struct Log {
     /// a device has to know beside its own is found by these two alone.
     last_device: Arc<str>,
     other_end: u64,
-    /// The last entries that were taken, newest last: the device of each, and its counter before.
-    recent: Arc<VecDeque<(Arc<str>, u64)>>,
+    /// The last entries that were taken, newest last.
+    recent: Arc<VecDeque<Recent>>,
+}
+
+/// An entry that was taken, to look back.
+#[derive(Debug, Clone)]
+struct Recent {
+    device: Arc<str>,
+    /// The device's counter before it.
+    before: u64,
+    /// The hash of the log before it.
+    hash: Digest,
 }
 
 /// Two logs are the same where their ends, hashes and heads are: what was taken recently only helps to look back.
@@ -181,6 +193,15 @@ impl Log {
                 Err(Refusal::Forked(format!("the relay's log up to {other} is another than the stored one, {}", self.log_head())))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The running hash up to a sequence number; `None` where that is behind the end, or further back than what was taken
+    /// recently ([`RECENT_ENTRIES_MAX`]).
+    pub fn hash_at(&self, sequence: u64) -> Option<Digest> {
+        match usize::try_from(self.end.checked_sub(sequence)?).ok()? {
+            0 => Some(self.hash),
+            back => Some(self.recent.get(self.recent.len().checked_sub(back)?)?.hash),
         }
     }
 
@@ -260,18 +281,22 @@ impl Log {
         if recent.len() >= RECENT_ENTRIES_MAX {
             recent.pop_front();
         }
-        recent.push_back((device, before));
+        recent.push_back(Recent { device, before, hash: self.hash });
         self.end = *sequence;
         self.hash = next_log_hash(&self.hash, &digest, entry.server_timestamp);
         Ok(())
     }
 
     /// Takes the entries that continue the log, and leaves out those that it has. Gives each that is new, and whether it
-    /// is concurrent with entries before it.
+    /// is concurrent with entries before it. `check` sees each that is new, and the log with it.
     ///
     /// # Errors
     /// [`Refusal`]; the log may have moved on then and must be thrown away.
-    pub fn accept(&mut self, entries: Vec<Entry>) -> Result<Vec<(Entry, bool)>, Refusal> {
+    pub fn accept(
+        &mut self,
+        entries: Vec<Entry>,
+        mut check: impl FnMut(&Entry, &Log) -> Result<(), Refusal>,
+    ) -> Result<Vec<(Entry, bool)>, Refusal> {
         let mut fresh: Vec<(Entry, bool)> = Vec::new();
         let mut last = None;
         for entry in entries {
@@ -288,6 +313,7 @@ impl Log {
             }
             let is_concurrent = self.is_concurrent(&entry);
             self.take(&entry)?;
+            check(&entry, self)?;
             fresh.push((entry, is_concurrent));
         }
         Ok(fresh)
@@ -303,7 +329,7 @@ impl Log {
     pub fn clock_at(&self, sequence: u64) -> Option<VectorClock> {
         let back = usize::try_from(self.end.saturating_sub(sequence)).ok().filter(|back| *back <= self.recent.len())?;
         let mut counters: Vec<u64> = self.heads.iter().map(|head| head.counter).collect();
-        for (device, before) in self.recent.iter().rev().take(back) {
+        for Recent { device, before, .. } in self.recent.iter().rev().take(back) {
             if let Ok(place) = self.place(device) {
                 counters[place] = *before;
             }
@@ -348,10 +374,10 @@ mod tests {
     fn a_log_accepts_only_entries_that_leave_no_gap() {
         let batch = || vec![entry(2, "a", 2, 1), entry(3, "b", 1, 2)];
         let mut one = log(&[entry(1, "a", 1, 0)]);
-        assert_eq!(one.accept(batch()).unwrap().len(), 2);
+        assert_eq!(one.accept(batch(), |_, _| Ok(())).unwrap().len(), 2);
         assert_eq!((one.end(), one.counter("a"), one.counter("b"), one.counter("c")), (3, 2, 1, 0));
-        assert_eq!(one.accept(batch()).unwrap(), []);
-        assert_eq!(Log::new("s").accept(batch()), Err(Refusal::Gap));
+        assert_eq!(one.accept(batch(), |_, _| Ok(())).unwrap(), []);
+        assert_eq!(Log::new("s").accept(batch(), |_, _| Ok(())), Err(Refusal::Gap));
     }
 
     #[test]
@@ -364,7 +390,7 @@ mod tests {
             vec![entry(1, "a", 0, 0)],
         ];
         for batch in broken {
-            assert!(matches!(Log::new("s").accept(batch.clone()), Err(Refusal::Broken(_))), "{batch:?}");
+            assert!(matches!(Log::new("s").accept(batch.clone(), |_, _| Ok(())), Err(Refusal::Broken(_))), "{batch:?}");
         }
     }
 

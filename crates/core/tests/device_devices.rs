@@ -442,9 +442,7 @@ fn a_database_from_before_sign_in_asks_the_wallet_once() {
 }
 
 fn other_key() -> Rooms {
-    Rooms::over(|| {
-        Relay::with_sign_in(Doorkeeper { key: key(101).public(), names: vec![signer::RELAY.into()], is_required: true, secret: [3; 32] })
-    })
+    Rooms::over(|| Relay::with_sign_in(Doorkeeper { key: key(101), names: vec![signer::RELAY.into()], is_required: true, secret: [3; 32] }))
 }
 
 #[test]

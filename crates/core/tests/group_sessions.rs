@@ -314,7 +314,15 @@ fn what_a_relay_took_of_no_member_is_not_shown() {
         let entry = Entry { message, device_id: "liar".into(), counter, sequence_number: log.end() + 1, ..Entry::default() };
         log.take(&entry).unwrap();
         let (sequence, body) = (entry.sequence_number, Batch::of(&[entry]).unwrap());
-        rows.entries.push(StoredEntry { sequence, device_id: "liar".into(), counter, key: None, log_hash: log.hash(), body });
+        rows.entries.push(StoredEntry {
+            sequence,
+            device_id: "liar".into(),
+            counter,
+            key: None,
+            log_hash: log.hash(),
+            signature: None,
+            body,
+        });
     }
     club.rooms.restart();
     let person = &mut club.people[1];

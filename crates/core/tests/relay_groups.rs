@@ -13,14 +13,15 @@ use serde_json::Value;
 use signer::relay;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{GroupWish, Input, Membership};
-use solconnect_sync_core::entry::{Entry, first_digest};
+use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash};
 use solconnect_sync_core::frame::{
     Body, DeviceAnnounce, Frame, Head, PROTOCOL_VERSION, Payload, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncRequest,
     SyncResponse, SyncUpdate, WalletAnnounce,
 };
 use solconnect_sync_core::group::{Group, Statement};
-use solconnect_sync_core::identity::DomainSet;
+use solconnect_sync_core::identity::{DeviceKey, DomainSet, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::Input as RelayInput;
 
@@ -53,7 +54,17 @@ fn update(club: &Club, device_id: &str, wallet: &str, message: Message) -> Body 
     let (id, session_id) = (message_id(&club.session_id, device_id, "start0", counter), club.session_id.clone());
     let message = Message { id, sender_wallet: wallet.into(), session_id, ..message };
     let entry = Entry { message, device_id: device_id.into(), counter, ..Entry::default() };
-    Body::SyncUpdate(SyncUpdate { last_digest: entry.digest(&before), messages: Batch::of(&[entry]).unwrap(), ..SyncUpdate::default() })
+    let last_digest = entry.digest(&before);
+    // By the device's own key, where it is somebody's here.
+    let secret =
+        club.people.iter().find(|person| person.id() == device_id).map(|person| person.records.identity.as_ref().unwrap().secret.clone());
+    let seen = LogHead { sequence: 0, hash: first_log_hash(&club.session_id) };
+    let sign = |secret: Vec<u8>| {
+        let key = DeviceKey::from_secret(&secret.try_into().unwrap());
+        UpdateSignature::sign(&key, &club.session_id, counter, &last_digest, seen)
+    };
+    let messages = Batch::of(&[entry]).unwrap();
+    Body::SyncUpdate(SyncUpdate { last_digest, messages, signature: secret.map(sign) })
 }
 
 fn text(text: &str) -> Message {

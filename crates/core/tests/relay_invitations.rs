@@ -234,7 +234,15 @@ fn with_sessions(count: usize) -> Rooms {
         let message = Message { id: "m".into(), session_id: session_id.clone(), ..Message::default() };
         let body = Batch::of(&[Entry { message, sequence_number: 1, counter: 1, device_id: "d".into(), ..Entry::default() }]).unwrap();
         let rows = rooms.journal.entry(session_id).or_default();
-        rows.entries.push(StoredEntry { sequence: 1, device_id: "d".into(), counter: 1, key: None, log_hash: [0; 32], body });
+        rows.entries.push(StoredEntry {
+            sequence: 1,
+            device_id: "d".into(),
+            counter: 1,
+            key: None,
+            log_hash: [0; 32],
+            signature: None,
+            body,
+        });
         rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, ..MemberRow::default() });
     }
     rooms

@@ -38,7 +38,7 @@ fn agrees(rooms: &mut Rooms) -> bool {
     let heard = by_javascript(&rooms.hear_only(2, "sync_response").remove(0));
     let Body::SyncResponse(response) = Frame::parse(&heard.to_string()).unwrap().body else { panic!("{heard}") };
     let mut log = Log::new(ROOM);
-    assert_eq!(log.accept(response.messages.entries().unwrap()).unwrap().len(), 1);
+    assert_eq!(log.accept(response.messages.entries().unwrap(), |_, _| Ok(())).unwrap().len(), 1);
     log.compare(response.log).is_ok()
 }
 
@@ -86,7 +86,8 @@ fn taken(message: Message) -> Result<bool, String> {
     let entry = Entry { message, device_id: "d".into(), counter: 1, ..Entry::default() };
     let last_digest = entry.digest(&first_digest(ROOM, "d"));
     let head = Head { session_id: ROOM.into(), device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
-    let frame = Frame { head, body: Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest }) };
+    let frame =
+        Frame { head, body: Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest, ..SyncUpdate::default() }) };
     rooms.feed(Input::Received { connection: 1, payload: Payload::Binary(frame.to_bytes().unwrap().into()) });
     if rooms.log().is_empty() {
         let error = the_error(&mut rooms, 1);

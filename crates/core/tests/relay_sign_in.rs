@@ -19,7 +19,7 @@ use solconnect_sync_core::relay::{Doorkeeper, Input, Relay};
 const RELAY: &str = "relay.example";
 
 fn keeper(is_required: bool) -> Doorkeeper {
-    Doorkeeper { key: key(100).public(), names: vec![RELAY.into(), "localhost:8080".into()], is_required, secret: [3; 32] }
+    Doorkeeper { key: key(100), names: vec![RELAY.into(), "localhost:8080".into()], is_required, secret: [3; 32] }
 }
 
 fn rooms() -> Rooms {

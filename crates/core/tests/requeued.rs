@@ -474,7 +474,7 @@ fn a_repeat_is_the_same_bytes_after_a_reconnect_and_a_restart() {
 /// The head that the log has with these entries.
 fn head_of(entries: &[Entry]) -> LogHead {
     let mut log = Log::new(&session());
-    log.accept(entries.to_vec()).unwrap();
+    log.accept(entries.to_vec(), |_, _| Ok(())).unwrap();
     log.log_head()
 }
 

@@ -11,6 +11,7 @@ use solconnect_sync_core::frame::{
     ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
     SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
+use solconnect_sync_core::identity::{HeadSignature, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
@@ -121,7 +122,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ),
         ("hello", Frame { head: Head::default(), body: Body::Hello(hello()) }),
         ("sign_in", Frame { head: Head { session_id: String::new(), ..head() }, body: Body::SignIn(sign_in()) }),
-        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { account: Some(LOG) }) }),
+        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { account: Some(LOG), greeting: [9; 64] }) }),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
             "sync_request",
@@ -140,6 +141,8 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 latest_sequence: 9,
                 in_reply_to: Some("1-1".into()),
                 log: Some(LOG),
+                log_signature: Some(SIGNED),
+                signatures: vec![signature(8), signature(9)],
             })),
         ),
         (
@@ -150,13 +153,21 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 ..SyncResponse::default()
             })),
         ),
-        ("sync_update", from_client(Body::SyncUpdate(SyncUpdate { messages: Batch::of(&unsent).unwrap(), last_digest: [0xd1; 32] }))),
+        (
+            "sync_update",
+            from_client(Body::SyncUpdate(SyncUpdate {
+                messages: Batch::of(&unsent).unwrap(),
+                last_digest: [0xd1; 32],
+                signature: Some(signature(2)),
+            })),
+        ),
         (
             "sync_ack",
             from_relay(Body::SyncAck(SyncAck {
                 acknowledged_sequences: vec![9, 10],
                 acknowledged_counters: vec![1, 2],
                 log: Some(LOG),
+                log_signature: Some(SIGNED),
                 server_timestamps: vec![1_700_000_000_100, 1_700_000_000_100],
                 ..SyncAck::default()
             })),
@@ -164,7 +175,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("sync_heartbeat", from_client(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, ..SyncHeartbeat::default() }))),
         (
             "sync_heartbeat_relay",
-            from_relay(Body::SyncHeartbeat(SyncHeartbeat { sequence_number: 9, log: Some(LOG), ..SyncHeartbeat::default() })),
+            from_relay(Body::SyncHeartbeat(SyncHeartbeat {
+                sequence_number: 9,
+                log: Some(LOG),
+                log_signature: Some(SIGNED),
+                ..SyncHeartbeat::default()
+            })),
         ),
         (
             "read_receipt",
@@ -195,6 +211,12 @@ fn frames() -> Vec<(&'static str, Frame)> {
             })),
         ),
     ]
+}
+
+const SIGNED: HeadSignature = HeadSignature { time: 1_700_000_000_200, signature: [7; 64] };
+
+fn signature(counter: u64) -> UpdateSignature {
+    UpdateSignature { key: [5; 32], counter, seen: LOG, signature: [6; 64] }
 }
 
 fn hello() -> Hello {
@@ -309,7 +331,7 @@ fn every_field_comes_back_from_the_binary_form() {
         Body::SyncAck(ack(Some(LOG))),
         Body::SyncAck(ack(None)),
         Body::SyncAck(SyncAck { acknowledged_sequences: vec![9], ..SyncAck::default() }),
-        Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries(0)[..1]).unwrap(), last_digest: [3; 32] }),
+        Body::SyncUpdate(SyncUpdate { messages: Batch::of(&entries(0)[..1]).unwrap(), last_digest: [3; 32], signature: None }),
         Body::SyncUpdate(SyncUpdate::default()),
         Body::SyncHeartbeat(SyncHeartbeat { log: Some(LOG), ..SyncHeartbeat::default() }),
         Body::ReadReceipt(ReadReceipt { receipts: receipts.clone(), ..ReadReceipt::default() }),
@@ -389,7 +411,9 @@ fn the_schema_of_the_protocol_reads_our_frames() {
                 );
                 assert_eq!(Batch::from_bytes(&said.batch), sign_in().messages);
             }
-            ("signed_in", schema::Frame { signed_in: Some(said), .. }) => assert_eq!(said.account.map(log), Some(LOG)),
+            ("signed_in", schema::Frame { signed_in: Some(said), .. }) => {
+                assert_eq!((said.account.map(log), said.greeting), (Some(LOG), vec![9; 64]));
+            }
             ("device_list", schema::Frame { device_list: Some(list), .. }) => {
                 assert_eq!(list.wallets, [WALLET]);
                 assert_eq!(
@@ -522,6 +546,8 @@ mod schema {
     pub struct SignedIn {
         #[prost(message, tag = "1")]
         pub account: Option<LogHead>,
+        #[prost(bytes, tag = "2")]
+        pub greeting: Vec<u8>,
     }
 
     #[derive(prost::Message)]
@@ -632,6 +658,32 @@ mod schema {
         pub in_reply_to: String,
         #[prost(message, tag = "5")]
         pub log: Option<LogHead>,
+        #[prost(message, tag = "6")]
+        pub log_signature: Option<HeadSignature>,
+        #[prost(message, repeated, tag = "7")]
+        pub signatures: Vec<UpdateSignature>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct HeadSignature {
+        #[prost(uint64, tag = "1")]
+        pub time: u64,
+        #[prost(bytes, tag = "2")]
+        pub signature: Vec<u8>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct UpdateSignature {
+        #[prost(bytes, tag = "1")]
+        pub key: Vec<u8>,
+        #[prost(uint64, tag = "2")]
+        pub counter: u64,
+        #[prost(uint64, tag = "3")]
+        pub seen_sequence: u64,
+        #[prost(bytes, tag = "4")]
+        pub seen_hash: Vec<u8>,
+        #[prost(bytes, tag = "5")]
+        pub signature: Vec<u8>,
     }
 
     #[derive(prost::Message)]
@@ -640,6 +692,8 @@ mod schema {
         pub batch: Vec<u8>,
         #[prost(bytes, tag = "2")]
         pub last_digest: Vec<u8>,
+        #[prost(message, tag = "3")]
+        pub signature: Option<UpdateSignature>,
     }
 
     #[derive(prost::Message)]
@@ -652,6 +706,8 @@ mod schema {
         pub server_timestamps: Vec<i64>,
         #[prost(message, tag = "8")]
         pub log: Option<LogHead>,
+        #[prost(message, tag = "9")]
+        pub log_signature: Option<HeadSignature>,
     }
 
     #[derive(prost::Message)]
@@ -660,6 +716,8 @@ mod schema {
         pub sequence_number: u64,
         #[prost(message, tag = "3")]
         pub log: Option<LogHead>,
+        #[prost(message, tag = "4")]
+        pub log_signature: Option<HeadSignature>,
     }
 
     #[derive(prost::Message)]

@@ -42,6 +42,7 @@ impl Bench {
             counter: sequence.div_ceil(devices),
             key: None,
             log_hash: [7; 32],
+            signature: None,
             body: Batch::from_bytes(&[7; BODY_BYTES]),
         };
         let entries = (*head + 1..=*head + count).map(entry).collect();

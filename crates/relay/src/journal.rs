@@ -281,8 +281,8 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
         JournalQuestion::Read { session_id, from, count_max, bytes_max } => {
             store::read(connection, session_id, *from, *count_max, *bytes_max).map(JournalAnswer::Entries)
         }
-        JournalQuestion::Find { session_id, counters, keys } => {
-            store::find(connection, session_id, counters, keys).map(JournalAnswer::Entries)
+        JournalQuestion::Find { session_id, counters, keys, places } => {
+            store::find(connection, session_id, counters, keys, places).map(JournalAnswer::Entries)
         }
         JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
         JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
@@ -303,7 +303,7 @@ mod tests {
 
     fn entry(sequence: u64, body_bytes: usize) -> StoredEntry {
         let body = solconnect_sync_core::batch::Batch::from_bytes(&vec![7; body_bytes]);
-        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, log_hash: [7; 32], body }
+        StoredEntry { sequence, device_id: "d".to_owned(), counter: sequence, key: None, log_hash: [7; 32], signature: None, body }
     }
 
     fn row(sequence: u64) -> DeviceRow {

@@ -178,7 +178,7 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
     info!(key = wallet_address(&key.public()), "this relay's key, which clients may name (relayKey)");
     let names = options.public_url.map_or_else(|| options::loopback_names(address.port()), |name| vec![name]);
     let is_required = options.auth == Auth::Wallet;
-    let keeper = Doorkeeper { key: key.public(), names, is_required, secret: key::random().map_err(failure)? };
+    let keeper = Doorkeeper { key, names, is_required, secret: key::random().map_err(failure)? };
     let driver = Driver::new(Relay::with_sign_in(keeper), journal);
     let driver = tokio::spawn(driver.run(events, answers, stop_asked));
     // Nobody may be reading what is printed; the relay serves all the same.

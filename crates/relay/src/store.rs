@@ -7,7 +7,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Digest;
+use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::frame::{ListedSession, SyncState};
+use solconnect_sync_core::identity::UpdateSignature;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::limits::INTEGER_MAX;
 use solconnect_sync_core::relay::{DeviceRow, GroupRow, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
@@ -37,6 +39,7 @@ CREATE TABLE entries (
     counter  INTEGER NOT NULL,
     key      BLOB,
     log_hash BLOB    NOT NULL,
+    signature BLOB,
     body     BLOB    NOT NULL,
     PRIMARY KEY (session, sequence)
 ) STRICT, WITHOUT ROWID;
@@ -75,7 +78,7 @@ CREATE TABLE members (
 CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
 ";
 
-const ENTRY_COLUMNS: &str = "sequence, device, counter, key, log_hash, body";
+const ENTRY_COLUMNS: &str = "sequence, device, counter, key, log_hash, signature, body";
 
 /// Why something was not stored or read. A sentence for the operator.
 pub(crate) type Reason = String;
@@ -343,10 +346,11 @@ pub(crate) fn append(
 
 fn insert_entry(connection: &Connection, session: i64, entry: &StoredEntry) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO entries (session, sequence, device, counter, key, log_hash, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO entries (session, sequence, device, counter, key, log_hash, signature, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    let StoredEntry { sequence, device_id, counter, key, log_hash, body } = entry;
-    statement.execute(params![session, sequence, device_id, counter, key, log_hash, body.bytes()])?;
+    let StoredEntry { sequence, device_id, counter, key, log_hash, signature, body } = entry;
+    let signature = signature.as_ref().map(UpdateSignature::to_bytes);
+    statement.execute(params![session, sequence, device_id, counter, key, log_hash, signature, body.bytes()])?;
     Ok(())
 }
 
@@ -419,12 +423,13 @@ pub(crate) fn read(
     select().map_err(reason)
 }
 
-/// The entries of these (device, counter) pairs and keys that exist, each once.
+/// The entries of these (device, counter) pairs, keys and places that exist, each once.
 pub(crate) fn find(
     connection: &Connection,
     session_id: &str,
     counters: &[(DeviceId, u64)],
     keys: &[Key],
+    places: &[u64],
 ) -> Result<Vec<StoredEntry>, Reason> {
     let Some((session, _)) = find_session(connection, session_id).map_err(reason)? else {
         return Ok(Vec::new());
@@ -441,6 +446,13 @@ pub(crate) fn find(
         let mut by_key = connection.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE session = ?1 AND key = ?2"))?;
         for key in keys {
             if let Some(entry) = by_key.query_row(params![session, key], entry_of).optional()? {
+                found.insert(entry.sequence, entry);
+            }
+        }
+        let mut by_place =
+            connection.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE session = ?1 AND sequence = ?2"))?;
+        for place in places {
+            if let Some(entry) = by_place.query_row(params![session, place], entry_of).optional()? {
                 found.insert(entry.sequence, entry);
             }
         }
@@ -536,8 +548,14 @@ fn entry_of(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
         counter: row.get(2)?,
         key: row.get(3)?,
         log_hash: row.get(4)?,
-        body: Batch::from_bytes(row.get_ref(5)?.as_blob()?),
+        signature: row.get_ref(5)?.as_blob_or_null()?.map(signature_of).transpose()?,
+        body: Batch::from_bytes(row.get_ref(6)?.as_blob()?),
     })
+}
+
+fn signature_of(bytes: &[u8]) -> rusqlite::Result<UpdateSignature> {
+    let unreadable = |error: SyncError| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Blob, Box::new(error));
+    UpdateSignature::from_bytes(bytes).map_err(unreadable)
 }
 
 fn find_session(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<(i64, u64)>> {

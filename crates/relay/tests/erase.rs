@@ -49,7 +49,7 @@ async fn checked(relay: &RelayProcess) -> (Vec<Entry>, LogHead) {
     let answer = client.expect("sync_response").await;
     let entries: Vec<Entry> = serde_json::from_value(answer["messages"].clone()).unwrap();
     let mut log = Log::new(SESSION);
-    log.accept(entries.clone()).unwrap();
+    log.accept(entries.clone(), |_, _| Ok(())).unwrap();
     let head: LogHead = serde_json::from_value(answer["log"].clone()).unwrap();
     log.compare(Some(head)).unwrap();
     assert_eq!((log.end(), head.sequence), (entries.len() as u64, entries.len() as u64));

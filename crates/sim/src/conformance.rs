@@ -2,6 +2,8 @@
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::SyncState;
+use solconnect_sync_core::identity::UpdateSignature;
+use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::{
     DeviceRow, GroupRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow,
 };
@@ -49,7 +51,21 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
 pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
     // The journal does not look inside.
     let body = Batch::from_bytes(format!("{sequence} \u{ff}\0 {device}").as_bytes());
-    StoredEntry { sequence, device_id: device.to_owned(), counter: sequence, key: key.map(key_of), log_hash: hash_at(sequence), body }
+    StoredEntry {
+        sequence,
+        device_id: device.to_owned(),
+        counter: sequence,
+        key: key.map(key_of),
+        log_hash: hash_at(sequence),
+        signature: signature_at(sequence),
+        body,
+    }
+}
+
+/// Every other entry has one.
+fn signature_at(sequence: u64) -> Option<UpdateSignature> {
+    let seen = LogHead { sequence: sequence.saturating_sub(1), hash: [8; 32] };
+    sequence.is_multiple_of(2).then_some(UpdateSignature { key: [5; 32], counter: sequence, seen, signature: [6; 64] })
 }
 
 /// The hash of the log up to an entry that [`entry`] makes.
@@ -118,10 +134,10 @@ fn read(ask: &mut Ask, session: &str, from: u64, count_max: usize, bytes_max: us
     }
 }
 
-fn find(ask: &mut Ask, session: &str, counters: &[(&str, u64)], keys: &[&str]) -> Vec<u64> {
+fn find(ask: &mut Ask, session: &str, counters: &[(&str, u64)], keys: &[&str], places: &[u64]) -> Vec<u64> {
     let counters = counters.iter().map(|(device, counter)| ((*device).to_owned(), *counter)).collect();
     let keys = keys.iter().map(|key| key_of(key)).collect();
-    match ask(JournalQuestion::Find { session_id: session.to_owned(), counters, keys }) {
+    match ask(JournalQuestion::Find { session_id: session.to_owned(), counters, keys, places: places.to_vec() }) {
         Some(JournalAnswer::Entries(entries)) => {
             let mut sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
             sequences.sort_unstable();
@@ -145,7 +161,7 @@ fn assert_failed(answer: &JournalAnswer) {
 fn a_session_never_seen_is_empty(ask: &mut Ask) {
     assert_eq!(load(ask, "never"), StoredSession::default());
     assert_eq!(read_all(ask, "never"), []);
-    assert!(find(ask, "never", &[("d", 1)], &["k"]).is_empty());
+    assert!(find(ask, "never", &[("d", 1)], &["k"], &[1]).is_empty());
     assert_eq!(clocks(ask, "never", &[0, 5]), [VectorClock::new(), VectorClock::new()]);
 }
 
@@ -202,10 +218,11 @@ fn entries_are_found_by_counter_and_by_key(ask: &mut Ask) {
     let session = "find";
     let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None), entry(3, "d", Some("l"))];
     assert_eq!(append(ask, session, entries), JournalAnswer::Appended);
-    assert_eq!(find(ask, session, &[("d", 3), ("e", 2), ("e", 3), ("f", 1)], &[]), [2, 3]);
-    assert_eq!(find(ask, session, &[], &["k", "m"]), [1]);
-    assert_eq!(find(ask, session, &[("d", 1)], &["k", "l"]), [1, 3], "each once");
-    assert!(find(ask, session, &[], &[]).is_empty());
+    assert_eq!(find(ask, session, &[("d", 3), ("e", 2), ("e", 3), ("f", 1)], &[], &[]), [2, 3]);
+    assert_eq!(find(ask, session, &[], &["k", "m"], &[]), [1]);
+    assert_eq!(find(ask, session, &[("d", 1)], &["k", "l"], &[3, 2]), [1, 2, 3], "each once");
+    assert_eq!(find(ask, session, &[], &[], &[0, 2, 9]), [2], "those that are there");
+    assert!(find(ask, session, &[], &[], &[]).is_empty());
 }
 
 fn a_session_knows_its_hash_and_whether_it_has_keys(ask: &mut Ask) {
@@ -254,7 +271,7 @@ fn sessions_do_not_touch_each_other(ask: &mut Ask) {
         assert_eq!(append(ask, session, vec![entry(1, "d", Some("k"))]), JournalAnswer::Appended);
     }
     assert_eq!(append(ask, "other", vec![entry(2, "e", None)]), JournalAnswer::Appended);
-    assert_eq!(find(ask, "one", &[("d", 1), ("e", 2)], &["k"]), [1]);
+    assert_eq!(find(ask, "one", &[("d", 1), ("e", 2)], &["k"], &[]), [1]);
     assert_eq!(clocks(ask, "one", &[2])[0].get("e"), 0);
     assert_eq!((load(ask, "one").head, load(ask, "other").head), (1, 2));
 }

@@ -31,6 +31,10 @@ impl World {
                 let session = profile.disk.state().records.sessions.get(&session_id);
                 if session.is_none() && profile.shy {
                     let tab = profile.tab.unwrap_or_default();
+                    if self.is_stranger(tab) {
+                        // It is told of no session that signed devices began.
+                        continue;
+                    }
                     match self.checker.invitation_missed(index, tab, &session_id, &profile.disk) {
                         Some(what) => return Some((32, what)),
                         None => continue,

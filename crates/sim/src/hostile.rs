@@ -448,5 +448,5 @@ impl Hostile {
 /// An update of messages that may be such as no batch takes: then one that cannot be read.
 fn update_of(entries: &[Entry], last_digest: Digest) -> Body {
     let messages = Batch::of(entries).unwrap_or_else(|_| Batch::from_bytes(b"no batch"));
-    Body::SyncUpdate(SyncUpdate { messages, last_digest })
+    Body::SyncUpdate(SyncUpdate { messages, last_digest, ..SyncUpdate::default() })
 }

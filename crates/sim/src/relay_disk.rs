@@ -178,11 +178,13 @@ impl Journal {
                 });
                 JournalAnswer::Entries(read.cloned().collect())
             }
-            JournalQuestion::Find { session_id, counters, keys } => {
+            JournalQuestion::Find { session_id, counters, keys, places } => {
                 let Some(rows) = self.sessions.get(session_id) else { return Some(JournalAnswer::Entries(Vec::new())) };
                 let by_counter = counters.iter().filter_map(|counter| rows.counters.get(counter));
                 let by_key = keys.iter().filter_map(|key| rows.keys.get(key));
-                let mut places: Vec<usize> = by_counter.chain(by_key).copied().collect();
+                let by_place = places.iter().filter_map(|place| usize::try_from(*place).ok()?.checked_sub(1));
+                let by_place = by_place.filter(|place| *place < rows.entries.len());
+                let mut places: Vec<usize> = by_counter.chain(by_key).copied().chain(by_place).collect();
                 places.sort_unstable();
                 places.dedup();
                 JournalAnswer::Entries(places.into_iter().map(|place| rows.entries[place].clone()).collect())

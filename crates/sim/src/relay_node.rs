@@ -333,7 +333,7 @@ fn ask(question: &JournalQuestion) -> String {
         }
         JournalQuestion::Load { session_id } => format!("load {}", &session_id[..session_id.len().min(4)]),
         JournalQuestion::Read { from, count_max, .. } => format!("read {count_max} from {from}"),
-        JournalQuestion::Find { counters, keys, .. } => format!("find {counters:?} {keys:?}"),
+        JournalQuestion::Find { counters, keys, places, .. } => format!("find {counters:?} {keys:?} {places:?}"),
         JournalQuestion::Clocks { at, .. } => format!("clocks at {at:?}"),
         JournalQuestion::Sessions { wallet, .. } => format!("sessions of {}", &wallet[..wallet.len().min(4)]),
         JournalQuestion::Note { .. } => "note".into(),

@@ -43,7 +43,7 @@ impl SignIn {
             return Relay::new();
         }
         let is_required = self == SignIn::Required;
-        Relay::with_sign_in(Doorkeeper { key: key(1).public(), names: vec![RELAY.into()], is_required, secret: drawn(random) })
+        Relay::with_sign_in(Doorkeeper { key: key(1), names: vec![RELAY.into()], is_required, secret: drawn(random) })
     }
 
     /// What its devices know.
@@ -131,6 +131,12 @@ impl World {
             }
         }
         None
+    }
+
+    /// Whether a tab's wallet has not signed, and it is served all the same.
+    pub fn is_stranger(&self, tab: TabId) -> bool {
+        let unsigned = |tab: &crate::device::Tab| tab.client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some();
+        self.sign_in == SignIn::Open && self.tabs.get(&tab).is_some_and(unsigned)
     }
 
     /// Whether the account that a profile has stored is another than the relay's, which was set back.

@@ -252,7 +252,7 @@ impl History {
 
 fn stored(entry: Entry, log_hash: Digest) -> StoredEntry {
     let (device_id, counter, sequence) = (entry.device_id.clone(), entry.counter, entry.sequence_number);
-    StoredEntry { sequence, device_id, counter, key: None, log_hash, body: Batch::of(&[entry]).unwrap() }
+    StoredEntry { sequence, device_id, counter, key: None, log_hash, signature: None, body: Batch::of(&[entry]).unwrap() }
 }
 
 /// The record of the session whose log these entries are.
@@ -287,7 +287,7 @@ fn ack(counter: u64, sequence: u64) -> Body {
 }
 
 fn update(entry: &Entry, last_digest: Digest) -> Body {
-    Body::SyncUpdate(SyncUpdate { messages: Batch::of(std::slice::from_ref(entry)).unwrap(), last_digest })
+    Body::SyncUpdate(SyncUpdate { messages: Batch::of(std::slice::from_ref(entry)).unwrap(), last_digest, ..SyncUpdate::default() })
 }
 
 /// The digest of the first entry that its device wrote.

@@ -87,6 +87,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// So many bytes of the frame are for something else.
+    #[cfg(feature = "relay")]
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes_max = self.bytes_max.saturating_sub(bytes);
+    }
+
     /// Adds an entry. `false`, and nothing has changed: it does not follow the one before, no reader would take it, or
     /// the batch would have more than [`BATCH_MESSAGES_MAX`] entries or the bytes it may have (the first entry fits in any
     /// case).

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::ClientConfig;
 use super::api::{Action, Change, Event, MessageStatus, RequestId};
+use super::identity::Identity;
 use super::link::Link;
 use super::sync_calls::SyncCalls;
 use crate::error::SyncError;
+use crate::identity::PublicKey;
 use crate::time::Now;
 
 /// Lent to a session for one input.
@@ -15,6 +17,8 @@ pub(super) struct Context<'a> {
     pub config: &'a ClientConfig,
     pub random: &'a mut fastrand::Rng,
     pub wallet: Option<&'a str>,
+    /// The device's key, and the relay's; `None` where nobody signs.
+    pub identity: Option<&'a Identity>,
     /// What keeps apart the ids that are made of equal counters.
     pub start: &'a mut String,
     pub link: &'a mut Link,
@@ -41,6 +45,11 @@ impl Context<'_> {
 
     pub fn transmit(&mut self, frame: Arc<[u8]>) {
         self.actions.push(Action::Transmit { generation: self.link.generation(), frame });
+    }
+
+    /// The relay's key, where this device knows it: then what the relay says of its log is signed.
+    pub fn relay_key(&self) -> Option<PublicKey> {
+        self.identity?.relay_key(self.config.relay_key)
     }
 
     /// One sync of a call has ended.

@@ -11,7 +11,8 @@ use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
 use crate::identity::{
-    Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Statement, Succession,
+    Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Signature, Statement, Succession,
+    check_greeting,
 };
 use crate::ids::{DeviceId, new_device_id, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
@@ -36,6 +37,8 @@ pub(super) struct Identity {
     is_missed: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
+    /// What this device has last signed in with.
+    proof: Option<Signature>,
     /// How far the relay's clock was ahead when it last said hello.
     ahead_ms: i64,
 }
@@ -89,12 +92,23 @@ impl Identity {
             shut_out: None,
             is_missed: false,
             is_entering: false,
+            proof: None,
             ahead_ms: 0,
         })
     }
 
     pub fn device_id(&self) -> DeviceId {
         self.stored.key.device_id()
+    }
+
+    /// The key of the device that has this id: the stored one, or the next.
+    pub fn key_of(&self, device_id: &str) -> Option<&DeviceKey> {
+        [&self.stored, self.latest()].into_iter().map(|stored| &stored.key).find(|key| key.device_id() == device_id)
+    }
+
+    /// The relay's key, once it has shown one, or the application has named it.
+    pub fn relay_key(&self, named: Option<PublicKey>) -> Option<PublicKey> {
+        named.or(self.latest().relay_key)
     }
 
     /// What a new store begins with.
@@ -316,7 +330,7 @@ impl Client {
             // The database is older than its key, or has lost it.
             return transaction.replace_device(identity.device_id());
         }
-        let known = self.config.relay_key.or(identity.latest().relay_key);
+        let known = identity.relay_key(self.config.relay_key);
         if known.is_some_and(|known| known != hello.relay_key) {
             let key = wallet_address(&hello.relay_key);
             let message = format!("the relay has another key than it had: if its operator says so, set the option relayKey to {key}");
@@ -358,6 +372,7 @@ impl Client {
             nonce: challenge.nonce,
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
         };
+        identity.proof = Some(said.proof);
         self.transmit(now, Body::SignIn(said), actions);
     }
 
@@ -365,6 +380,10 @@ impl Client {
     pub(super) fn take_signed_in(&mut self, now: Now, said: &SignedIn, transaction: &mut Transaction, actions: &mut Vec<Action>) {
         if !self.link.is_greeting() {
             return;
+        }
+        let known = self.identity.as_ref().and_then(|identity| identity.relay_key(self.config.relay_key).zip(identity.proof));
+        if known.is_none_or(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_err()) {
+            return transaction.distrust("the relay does not prove that it has the key that it shows".into());
         }
         if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed) {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };

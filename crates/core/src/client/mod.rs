@@ -158,9 +158,10 @@ impl Client {
 
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, start, sessions, link, calls, observed, .. } = self;
+        let Client { config, random, wallet, identity, start, sessions, link, calls, observed, .. } = self;
         let observed = *observed;
-        (sessions, Context { now, config, random, wallet: wallet.as_deref(), start, link, calls, actions, observed })
+        let (wallet, identity) = (wallet.as_deref(), identity.as_ref());
+        (sessions, Context { now, config, random, wallet, identity, start, link, calls, actions, observed })
     }
 
     /// Takes one input and returns what to do, in order.

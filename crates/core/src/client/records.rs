@@ -6,6 +6,7 @@ use crate::client::api::Membership;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::group::Group;
+use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
 use crate::log::{DeviceHead, Log};
@@ -76,6 +77,8 @@ pub struct SessionRecord {
     pub watermarks: Watermarks,
     /// The last message that the user has seen here: told to the relay at every connection.
     pub read_mark: ReadMark,
+    /// The newest head of its log that the relay has signed, of those that this log agrees with: what proves that it had it.
+    pub proven: Option<SignedHead>,
     /// When the last sync was complete, by the wall clock; 0 for never.
     pub last_sync_ms: u64,
     /// The small batches at the end of the log that are not joined yet: the first sequence number, and how many.
@@ -101,6 +104,7 @@ impl SessionRecord {
             sent_through: 0,
             watermarks: Watermarks::default(),
             read_mark: ReadMark::default(),
+            proven: None,
             last_sync_ms: 0,
             small_first: 0,
             small_count: 0,

@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::GroupNonce;
+use crate::identity::{HeadSignature, UpdateSignature};
 use crate::ids::{DeviceId, WalletAddress, uuid_bytes, uuid_text};
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
 use crate::log::LogHead;
@@ -165,11 +166,12 @@ record!(ListedDevices { 1 => wallets, 2 => devices });
 record!(ListedDevice { 1 => device_id, 2 => platform, 3 => last_seen_at, 4 => is_online, 5 => sync_state, 6 => wallet });
 record!(SyncRequest { 1 => last_synced_sequence, 3 => missing_ranges, 4 => max_batch_size, 5 => log });
 record!(SequenceRange { 1 => start, 2 => end });
-record!(SyncResponse { 1 => messages, 2 => latest_sequence, 3 => in_reply_to, 5 => log });
-record!(SyncUpdate { 1 => messages, 2 => last_digest });
+record!(SyncResponse { 1 => messages, 2 => latest_sequence, 3 => in_reply_to, 5 => log, 6 => log_signature, 7 => signatures });
+record!(SyncUpdate { 1 => messages, 2 => last_digest, 3 => signature });
 record!(SyncStatus { 1 => status, 2 => progress, 3 => error });
 record!(Progress { 1 => messages_synced, 2 => total_messages, 3 => conflicts_resolved });
-record!(SyncHeartbeat { 1 => sequence_number, 3 => log });
+record!(SyncHeartbeat { 1 => sequence_number, 3 => log, 4 => log_signature });
+record!(HeadSignature { 1 => time, 2 => signature });
 record!(ReadReceipt { 1 => receipts });
 record!(ReadReceiptSync { 1 => receipts });
 record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
@@ -178,7 +180,7 @@ record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
 record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined, 5 => name });
 record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account });
 record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages });
-record!(SignedIn { 1 => account });
+record!(SignedIn { 1 => account, 2 => greeting });
 record!(ErrorBody {
     1 => error,
     2 => code,
@@ -202,6 +204,8 @@ nested!(
     SyncUpdate,
     SyncAck,
     SyncHeartbeat,
+    HeadSignature,
+    UpdateSignature,
     ReadReceipt,
     ReadReceiptSync,
     Receipt,
@@ -332,17 +336,24 @@ impl Field for ErrorCode {
     }
 }
 
-impl Field for Option<Progress> {
-    fn put(&self, number: u64, out: &mut Vec<u8>) {
-        if let Some(progress) = self {
-            progress.put(number, out);
-        }
-    }
+/// A record that may be missing.
+macro_rules! optional {
+    ($($record:ty),+) => {$(
+        impl Field for Option<$record> {
+            fn put(&self, number: u64, out: &mut Vec<u8>) {
+                if let Some(record) = self {
+                    record.put(number, out);
+                }
+            }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        self.get_or_insert_default().take(value)
-    }
+            fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+                self.get_or_insert_default().take(value)
+            }
+        }
+    )+};
 }
+
+optional!(Progress, HeadSignature, UpdateSignature);
 
 /// A digest, a key, a signature or a nonce; all of its bytes 0 where there is none.
 impl<const COUNT: usize> Field for [u8; COUNT] {
@@ -403,6 +414,7 @@ impl Record for SyncAck {
         put_differences(5, self.acknowledged_sequences.iter().copied(), out);
         put_differences(6, self.server_timestamps.iter().copied(), out);
         self.log.put(8, out);
+        self.log_signature.put(9, out);
     }
 
     fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
@@ -411,6 +423,7 @@ impl Record for SyncAck {
             5 => self.acknowledged_sequences = take_differences(value)?,
             6 => self.server_timestamps = take_differences(value)?,
             8 => Field::take(&mut self.log, value)?,
+            9 => Field::take(&mut self.log_signature, value)?,
             _ => {}
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::conflict::ConflictingVersion;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::GroupNonce;
-use crate::identity::{Nonce, PublicKey, Signature};
+use crate::identity::{HeadSignature, Nonce, PublicKey, Signature, UpdateSignature};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::NAME_BYTES_MAX;
 use crate::list::list;
@@ -200,6 +200,12 @@ pub struct SyncResponse {
     /// compare. Left out in a live push, to keep that short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
+    /// Ours: the relay's signature under that, where the answer ends or has entries of the device itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_signature: Option<HeadSignature>,
+    /// Ours: of each device that signs, its last signature under one of these entries.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<UpdateSignature>,
 }
 
 /// `sync_status`.
@@ -256,6 +262,9 @@ pub struct SyncUpdate {
     /// The digest of the last of them, and so of all that the device wrote in the session.
     #[serde(default, serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub last_digest: Digest,
+    /// The device's signature under that, where its id is that of a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<UpdateSignature>,
 }
 
 /// `sync_ack`. The relay's names stored messages, list beside list; a v1 client's names the last entry it stored.
@@ -280,6 +289,9 @@ pub struct SyncAck {
     /// Ours, from the relay: its log when it had taken them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
+    /// Ours, from a relay that has a key: its signature under that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_signature: Option<HeadSignature>,
 }
 
 /// `sync_conflict`.
@@ -317,6 +329,9 @@ pub struct SyncHeartbeat {
     /// Ours, from the relay: its log up to there, for the device to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
+    /// Ours, from a relay that has a key: its signature under that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_signature: Option<HeadSignature>,
 }
 
 /// `read_receipt`.
@@ -502,11 +517,20 @@ impl Default for SignIn {
 }
 
 /// `signed_in`: the relay knows the device, and that it is its wallet's.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedIn {
+    /// The relay's signature over the device's proof: it has the key that it shows.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub greeting: Signature,
     /// The account log's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LogHead>,
+}
+
+impl Default for SignedIn {
+    fn default() -> Self {
+        SignedIn { greeting: [0; 64], account: None }
+    }
 }
 
 /// Something was refused. Seed clients know only `error`.

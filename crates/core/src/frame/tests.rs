@@ -196,7 +196,7 @@ fn names_of_javascript_builtins_are_ordinary_names() {
         assert_eq!((frame.head.device_id.as_str(), update.messages[0].vector_clock.get(name)), (name, 1));
         assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);
         let entry = Entry { message: update.messages[0].message.clone(), device_id: name.into(), counter: 1, ..Entry::default() };
-        let body = Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest: [1; 32] });
+        let body = Body::SyncUpdate(SyncUpdate { messages: Batch::of(&[entry]).unwrap(), last_digest: [1; 32], ..SyncUpdate::default() });
         let frame = Frame { head: Head { protocol_version: Some(PROTOCOL_VERSION), ..frame.head.clone() }, body };
         assert_eq!(Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap().body, frame.body);
         assert_eq!(Frame::parse(&frame.to_json()).unwrap(), frame);

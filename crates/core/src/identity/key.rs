@@ -63,9 +63,25 @@ pub fn device_id(key: &PublicKey) -> DeviceId {
     hash.first_chunk().map(base58).unwrap_or_default()
 }
 
+/// Whether an id has the form of one that is made of a key. Who writes under such an id signs; the ids that the relay's other
+/// clients take have another form, unless they are made to look so.
+pub fn is_key_id(id: &str) -> bool {
+    // The longest that 16 bytes give; what is longer is not worth counting.
+    if id.len() > 22 {
+        return false;
+    }
+    let next = |number: u128, byte: u8| {
+        let digit = DIGITS.iter().position(|digit| *digit == byte)?;
+        number.checked_mul(58)?.checked_add(digit as u128)
+    };
+    let number = id.bytes().try_fold(0, next);
+    number.is_some_and(|number| base58(&number.to_be_bytes()) == id)
+}
+
+const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
 /// Base58 as wallets are written in, of 16 bytes.
 fn base58(bytes: &[u8; 16]) -> String {
-    const DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut number = *bytes;
     let mut text = Vec::with_capacity(22);
     while number.iter().any(|byte| *byte > 0) {
@@ -212,5 +228,17 @@ mod tests {
         assert_eq!(base58(&[0; 16]), "1111111111111111");
         assert_eq!(base58(&[0xff; 16]), "YcVfxkQb6JRzqk5kF2tNLv");
         assert_eq!(base58(&1u128.to_be_bytes()), "1111111111111112");
+    }
+
+    #[test]
+    fn only_ids_of_sixteen_bytes_look_like_those_of_keys() {
+        for secret in 0..100 {
+            assert!(is_key_id(&DeviceKey::from_secret(&[secret; 32]).device_id()));
+        }
+        assert!(is_key_id("1111111111111111") && is_key_id("YcVfxkQb6JRzqk5kF2tNLv"));
+        let drawn = crate::ids::new_device_id(&mut fastrand::Rng::with_seed(1));
+        for other in ["", "d", "1", "111111111111111", "YcVfxkQb6JRzqk5kF2tNLw", "0l0l0l0l0l0l0l0l0l0l", &drawn, &"1".repeat(40)] {
+            assert!(!is_key_id(other), "{other}");
+        }
     }
 }

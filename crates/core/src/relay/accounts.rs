@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncRequest, SyncResponse};
-use crate::identity::{Account, Challenge, Change, DomainSet, Owner, device_id};
+use crate::identity::{Account, Challenge, Change, DomainSet, Owner, Signature, device_id, greet};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
 use crate::log::LogHead;
@@ -36,6 +36,8 @@ struct Asker {
     connection: ConnectionId,
     head: Head,
     device_id: DeviceId,
+    /// What it has proved who it is with, where it signs in.
+    proof: Option<Signature>,
     /// The entry that lists the device, where it sent one, or the one that it says.
     entry: Option<Entry>,
 }
@@ -72,7 +74,7 @@ impl Accounts {
         ctx.charge(connection, budget::SIGN_IN_US);
         match check(ctx, keeper, connection, &said) {
             Ok((owner, entry)) => {
-                let asker = Asker { connection, head, device_id: device_id(&said.key), entry };
+                let asker = Asker { connection, head, device_id: device_id(&said.key), proof: Some(said.proof), entry };
                 self.ask(ctx, owner, asker);
             }
             // It may be signed again.
@@ -120,7 +122,7 @@ impl Accounts {
         ctx.charge(connection, budget::SIGN_IN_US);
         match said.and_then(|entries| own_entry(entries, &owner, &guest.device_id)) {
             Ok(Some(entry)) => {
-                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, entry: Some(entry) };
+                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, proof: None, entry: Some(entry) };
                 self.ask(ctx, owner, asker);
             }
             Ok(None) => {
@@ -147,6 +149,7 @@ impl Accounts {
             latest_sequence: known.max(last.map_or(0, |last| last.sequence)),
             in_reply_to: Some(head.message_id),
             log: last.map(|last| LogHead { sequence: last.sequence, hash: last.log_hash }),
+            ..SyncResponse::default()
         };
         ctx.transmit(connection, account_id, Body::SyncResponse(response));
     }
@@ -289,7 +292,7 @@ impl Room {
             last_seen_ms: ctx.now.wall_ms,
             ..DeviceRow::default()
         };
-        let stored = StoredEntry { sequence, device_id, counter, key: None, log_hash: account.log().hash(), body };
+        let stored = StoredEntry { sequence, device_id, counter, key: None, log_hash: account.log().hash(), signature: None, body };
         ctx.charge(asker.connection, budget::APPEND_US);
         self.step = Step::Storing(Box::new((asker, stored.clone(), account, changes)));
         let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
@@ -312,12 +315,15 @@ impl Room {
         }
         ctx.totals.sign_ins += 1;
         self.guests.insert(connection, device_id.clone());
-        ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()) }));
+        if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
+            let greeting = greet(&keeper.key, &proof);
+            ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()), greeting }));
+        }
     }
 
     /// Every device hears of an entry, also those that it removes: it is why.
     fn tell(&self, ctx: &mut Context, stored: &StoredEntry) {
-        let response = SyncResponse { messages: stored.body.clone(), latest_sequence: stored.sequence, in_reply_to: None, log: None };
+        let response = SyncResponse { messages: stored.body.clone(), latest_sequence: stored.sequence, ..SyncResponse::default() };
         for connection in self.guests.keys() {
             ctx.transmit(*connection, &self.account.owner().account_id, Body::SyncResponse(response.clone()));
         }
@@ -383,7 +389,7 @@ fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said:
         return Err(SyncError::new(ErrorCode::WrongRelay, format!("this relay is not called {:?}", said.relay)));
     }
     let owner = Owner::new(&said.wallet, DomainSet::new(said.domains.clone())?)?;
-    let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key, nonce: said.nonce };
+    let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key.public(), nonce: said.nonce };
     challenge.check(&owner.account_id, &said.key, &said.proof)?;
     let entries = said.messages.entries().map_err(crate::wire::Malformed::in_frame)?;
     let entry = own_entry(entries, &owner, &device_id(&said.key))?;

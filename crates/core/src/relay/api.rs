@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::error::ErrorCode;
 use crate::frame::{Encoding, ListedSession, Payload, SyncState};
-use crate::identity::PublicKey;
+use crate::identity::{DeviceKey, UpdateSignature};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{
     ADDRESS_ATTACHMENTS_MAX, ADDRESS_CONVERSATIONS_PER_HOUR, ADDRESS_DEVICES_PER_HOUR, WALLET_ATTACHMENTS_MAX, WALLET_CONNECTIONS_MAX,
@@ -26,8 +26,8 @@ pub type Ticket = u64;
 /// How a relay knows its devices.
 #[derive(Clone, PartialEq)]
 pub struct Doorkeeper {
-    /// The relay's public key: what devices sign names it.
-    pub key: PublicKey,
+    /// The relay's key: what devices sign names it, and the relay signs heads of logs with it.
+    pub key: DeviceKey,
     /// The relay's public names: host, and port where it is not the scheme's own.
     pub names: Vec<String>,
     /// Whether nothing is served before sign-in.
@@ -192,8 +192,8 @@ pub enum JournalQuestion {
     /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies (but at least one).
     /// Answered with `Entries`.
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
-    /// Entries of `(device, counter)` pairs and of keys, those that exist, in any order. Answered with `Entries`.
-    Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<Key> },
+    /// Entries of `(device, counter)` pairs, of keys and of places, those that exist, in any order. Answered with `Entries`.
+    Find { session_id: SessionId, counters: Vec<(DeviceId, u64)>, keys: Vec<Key>, places: Vec<u64> },
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
     /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
@@ -265,6 +265,8 @@ pub struct StoredEntry {
     pub key: Option<Key>,
     /// The running hash of the log up to this entry.
     pub log_hash: Digest,
+    /// Its device's signature under it, where it is the last of an update of a device that signs.
+    pub signature: Option<UpdateSignature>,
     /// The entry, as a batch of one.
     pub body: Batch,
 }

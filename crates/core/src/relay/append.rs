@@ -98,12 +98,13 @@ impl Session {
             updates.push(update);
         }
         let (counters, keys) = self.possible_repeats(&updates);
-        if counters.is_empty() && keys.is_empty() {
+        let places = self.places_seen(&updates);
+        if counters.is_empty() && keys.is_empty() && places.is_empty() {
             self.number(ctx, updates, refused, Vec::new());
         } else {
             self.append = Some(Append { updates, refused, step: Step::Finding });
             let session_id = self.log.session_id.clone();
-            ctx.ask(&self.log.session_id, Purpose::Find, JournalQuestion::Find { session_id, counters, keys });
+            ctx.ask(&self.log.session_id, Purpose::Find, JournalQuestion::Find { session_id, counters, keys, places });
         }
     }
 
@@ -193,7 +194,8 @@ impl Session {
                 let vector_clock = self.log.state.clock().informing();
                 SyncAck { vector_clock, acknowledged_counters: Vec::new(), ..outcome.ack }
             } else {
-                SyncAck { acknowledged_message_ids: Vec::new(), log: Some(self.log.state.log_head()), ..outcome.ack }
+                let (log, log_signature) = (Some(self.log.state.log_head()), self.log.signed_head(ctx));
+                SyncAck { acknowledged_message_ids: Vec::new(), log, log_signature, ..outcome.ack }
             };
             ctx.transmit(update.connection, &self.log.session_id, Body::SyncAck(ack));
         }
@@ -259,6 +261,13 @@ impl Session {
         }
         counters.extend(behind.into_iter().take(BEHIND_MAX));
         (counters.into_iter().collect(), keys.into_iter().collect())
+    }
+
+    /// The places of which devices say that they have seen the log up to there, and whose hash memory does not have.
+    fn places_seen(&self, updates: &[Update]) -> Vec<u64> {
+        let seen = updates.iter().filter_map(|update| update.signature.as_ref()).map(|signature| signature.seen.sequence);
+        let unknown = seen.filter(|place| *place <= self.log.head() && self.log.hash_at(*place).is_none());
+        unknown.collect::<BTreeSet<u64>>().into_iter().collect()
     }
 
     /// The rows of the devices that wrote these entries, with their last ones. Only who writes by our rules has a wallet there,

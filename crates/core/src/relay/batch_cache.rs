@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::session::TailEntry;
 use crate::batch::{Batch, Encoder};
-use crate::entry::{Digest, Entry};
+use crate::entry::Digest;
 use crate::frame::{Encoding, Payload, SeedEntry};
-use crate::ids::SessionId;
+use crate::identity::UpdateSignature;
+use crate::ids::{DeviceId, SessionId};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::log::LogHead;
 
@@ -18,6 +20,10 @@ const PART_BYTES: usize = 1_024;
 
 /// Messages in one frame: the rest is for its own fields.
 const MESSAGES_BYTES_MAX: usize = FRAME_BYTES_MAX - 8 * 1024;
+
+/// What a device's signature takes in a frame at most.
+const SIGNATURE_BYTES: usize = 160;
+const SIGNATURE_JSON_BYTES: usize = 420;
 
 /// Which part, for whom. Parts end at multiples of the batch size, so that devices which began at different places soon
 /// ask for the same ones.
@@ -55,26 +61,37 @@ impl BatchKey {
         (self.from - 1) / size * size + size
     }
 
-    /// Encodes the part from its entries, of which there may be more than fit, each with the hash of the log up to it.
-    pub fn encode<'a>(&self, entries: impl Iterator<Item = (&'a Entry, &'a Digest)>, through: u64) -> Option<Part> {
-        let mut entries = entries.take_while(|(entry, _)| entry.sequence_number <= through).peekable();
-        let mut encoder = Encoder::new(entries.peek()?.0, MESSAGES_BYTES_MAX);
+    /// Encodes the part from its entries, of which there may be more than fit. Of each device that signs it has the last
+    /// signature, which covers all that the device wrote before.
+    pub fn encode<'a>(&self, entries: impl Iterator<Item = &'a TailEntry>, through: u64) -> Option<Part> {
+        let mut entries = entries.take_while(|entry| entry.stored.sequence <= through).peekable();
+        let mut encoder = Encoder::new(&entries.peek()?.entry, MESSAGES_BYTES_MAX);
         let (mut last, mut json_bytes) = (None, 0);
-        for (entry, hash) in entries {
+        let mut writers: BTreeMap<&str, Option<&UpdateSignature>> = BTreeMap::new();
+        for TailEntry { stored, entry } in entries {
+            let is_signer = stored.signature.is_some() && writers.get(&*entry.device_id).is_none_or(|signature| signature.is_none());
             if self.form == Form::Json {
                 json_bytes += serde_json::to_string(entry).map_or(0, |json| json.len() + 1);
+                json_bytes += if is_signer { SIGNATURE_JSON_BYTES } else { 0 };
                 if json_bytes > MESSAGES_BYTES_MAX && last.is_some() {
                     break;
                 }
             }
+            if is_signer {
+                encoder.reserve(SIGNATURE_BYTES);
+            }
             if !encoder.push(entry) {
                 break;
             }
-            last = Some(LogHead { sequence: entry.sequence_number, hash: *hash });
+            let signature = writers.entry(&entry.device_id).or_default();
+            *signature = stored.signature.as_ref().or(*signature);
+            last = Some(LogHead { sequence: entry.sequence_number, hash: stored.log_hash });
         }
         let batch = encoder.finish();
         let batch = if self.form == Form::Deflated { batch.deflate() } else { batch };
-        Some(self.part(last?, through, Content::Batch(batch)))
+        let signatures = writers.values().copied().flatten().cloned().collect();
+        let writers = writers.into_keys().map(str::to_owned).collect();
+        Some(Part { signatures, writers, ..self.part(last?, through, Content::Batch(batch)) })
     }
 
     /// Writes the part in the form of seed clients, from entries that are in it.
@@ -93,7 +110,7 @@ impl BatchKey {
 
     fn part(&self, log: LogHead, through: u64, content: Content) -> Part {
         let is_closed = log.sequence < through || log.sequence == self.boundary();
-        Part { through: log.sequence, is_closed, content, log, push: None }
+        Part { through: log.sequence, is_closed, content, signatures: [].into(), writers: [].into(), log, push: None }
     }
 }
 
@@ -111,6 +128,10 @@ pub(super) struct Part {
     /// It will not grow with the log: it is as large as it may be.
     pub is_closed: bool,
     pub content: Content,
+    /// The last signature of each device that signs.
+    pub signatures: Arc<[UpdateSignature]>,
+    /// The devices that wrote it.
+    pub writers: Arc<[DeviceId]>,
     /// The log up to its last entry.
     pub log: LogHead,
     /// The frame of a live push of it, the same for everybody, and the head of the log that it names.
@@ -123,7 +144,7 @@ impl Part {
             Content::Batch(batch) => batch.bytes().len(),
             Content::Seed(entries) => entries.iter().map(|entry| PART_BYTES / 4 + entry.message.ciphertext.len()).sum(),
         };
-        bytes + PART_BYTES
+        bytes + PART_BYTES + self.signatures.len() * SIGNATURE_BYTES
     }
 }
 
@@ -168,7 +189,9 @@ impl BatchCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
     use crate::message::Message;
+    use crate::relay::StoredEntry;
 
     fn key(from: u64, count_max: usize, form: Form) -> BatchKey {
         BatchKey { session_id: "room".into(), from, count_max, form }
@@ -186,18 +209,18 @@ mod tests {
         (1..).zip(texts).map(entry).collect()
     }
 
-    /// Each with a hash that tells its place.
-    fn hashed(entries: &[Entry]) -> impl Iterator<Item = (&Entry, &Digest)> {
-        static HASHES: [Digest; 200] = {
-            let mut hashes = [[0; 32]; 200];
-            let mut place = 0;
-            while place < hashes.len() {
-                hashes[place] = [place as u8; 32];
-                place += 1;
-            }
-            hashes
+    /// As they are stored, each with a hash that tells its place.
+    fn stored(entries: &[Entry]) -> Vec<TailEntry> {
+        let stored = |entry: &Entry| StoredEntry {
+            sequence: entry.sequence_number,
+            device_id: entry.device_id.clone(),
+            counter: entry.counter,
+            key: None,
+            log_hash: [entry.sequence_number as u8; 32],
+            signature: None,
+            body: Batch::default(),
         };
-        entries.iter().map(|entry| (entry, &HASHES[entry.sequence_number as usize]))
+        entries.iter().map(|entry| TailEntry { stored: stored(entry), entry: entry.clone() }).collect()
     }
 
     /// How many entries a part has.
@@ -215,7 +238,8 @@ mod tests {
     /// A part that takes so many bytes; what they say does not matter.
     fn part(through: u64, is_closed: bool, bytes: usize) -> Part {
         let content = Content::Batch(Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]));
-        Part { through, is_closed, content, log: LogHead { sequence: through, hash: Digest::default() }, push: None }
+        let log = LogHead { sequence: through, hash: Digest::default() };
+        Part { through, is_closed, content, signatures: [].into(), writers: [].into(), log, push: None }
     }
 
     #[test]
@@ -228,7 +252,7 @@ mod tests {
     fn a_part_is_closed_once_it_cannot_grow_further() {
         let long: &str = &"~".repeat(8 * 1024);
         let encode = |size: usize, through: u64, texts: &[&str]| {
-            let part = key(1, size, Form::Binary).encode(hashed(&log(texts)), through).unwrap();
+            let part = key(1, size, Form::Binary).encode(stored(&log(texts)).iter(), through).unwrap();
             assert_eq!(part.log, LogHead { sequence: part.through, hash: [part.through as u8; 32] });
             (part.through, part.is_closed, count(&part))
         };
@@ -236,13 +260,13 @@ mod tests {
         assert_eq!(encode(10, 3, &["x"; 5]), (3, false, 3), "no more is asked for");
         assert_eq!(encode(5, 5, &["x"; 5]), (5, true, 5), "it has all that it may have");
         assert_eq!(encode(10, 8, &[long; 8]), (6, true, 6), "more do not fit a frame beside its own fields");
-        assert!(key(6, 10, Form::Binary).encode(hashed(&log(&["x"; 5])).skip(5), 6).is_none(), "there is nothing");
+        assert!(key(6, 10, Form::Binary).encode(stored(&log(&["x"; 5])).iter().skip(5), 6).is_none(), "there is nothing");
     }
 
     #[test]
     fn a_json_part_fills_a_frame_up_to_its_limit() {
         let encode = |entries: &[Entry]| {
-            let part = key(1, 100, Form::Json).encode(hashed(entries), 9).unwrap();
+            let part = key(1, 100, Form::Json).encode(stored(entries).iter(), 9).unwrap();
             assert_eq!(count(&part), part.through);
             part.through
         };
@@ -254,7 +278,7 @@ mod tests {
         assert_eq!(encode(&entries), 2);
         let largest = log(&["\u{1}".repeat(10_000).as_str(), "x"]);
         assert_eq!(encode(&largest), 1, "one goes in any case, or the log would end there");
-        let binary = key(1, 100, Form::Binary).encode(hashed(&entries), 9).unwrap();
+        let binary = key(1, 100, Form::Binary).encode(stored(&entries).iter(), 9).unwrap();
         assert_eq!(binary.through, 4, "only JSON is so long");
     }
 
@@ -284,7 +308,7 @@ mod tests {
     fn only_parts_in_deflated_form_are_compressed() {
         let texts = ["the same words again and again"; 100];
         let bytes = |form| {
-            let part = key(1, 100, form).encode(hashed(&log(&texts)), 100).unwrap();
+            let part = key(1, 100, form).encode(stored(&log(&texts)).iter(), 100).unwrap();
             let Content::Batch(batch) = part.content else { panic!() };
             batch.bytes().len()
         };

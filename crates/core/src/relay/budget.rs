@@ -20,6 +20,9 @@ pub(super) const LOAD_US: u64 = 100;
 /// To check a proof and a certificate: two signatures, at 60 each, and what is hashed for them.
 pub(super) const SIGN_IN_US: u64 = 200;
 
+/// To check a device's signature under what it wrote.
+pub(super) const VERIFY_US: u64 = 60;
+
 /// A transaction of the journal, where nothing else waits to share it. Who says many messages in one frame pays it once.
 pub(super) const APPEND_US: u64 = 90;
 

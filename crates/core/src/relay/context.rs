@@ -12,11 +12,13 @@ use super::budget::Budget;
 use super::caps::{Caps, Payer};
 use super::door::{Door, Guest};
 use super::presence::has_written;
-use crate::entry::{Digest, Entry};
+use super::session::TailEntry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
+use crate::identity::HeadSignature;
 use crate::ids::{SessionId, WalletAddress};
 use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_HEARD, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
+use crate::log::LogHead;
 use crate::message::Stamp;
 use crate::time::Now;
 
@@ -29,7 +31,7 @@ pub(super) enum Purpose {
     /// To serve every connection that waits for this part of the log.
     Read(BatchKey, u64),
     /// To write this part of the log with vector clocks, up to these places.
-    Clocks(BatchKey, u64, Vec<(Entry, Digest)>, Vec<u64>),
+    Clocks(BatchKey, u64, Vec<TailEntry>, Vec<u64>),
     /// To sign devices in: the session is an account log.
     Account,
     /// To answer this frame of a connection with entries of its account.
@@ -122,6 +124,7 @@ pub(super) struct Context {
     tickets: BTreeMap<Ticket, (SessionId, Purpose)>,
     last_ticket: Ticket,
     last_frame: u64,
+    last_signed_ms: u64,
     /// Connections whose sockets are full.
     full: BTreeSet<ConnectionId>,
     /// Who may sign in, and who must; `None` where nobody can.
@@ -250,6 +253,14 @@ impl Context {
     /// Who a connection has signed in as, where it has.
     pub fn guest(&self, connection: ConnectionId) -> Option<&Guest> {
         self.sockets.get(&connection)?.door.guest.as_ref()
+    }
+
+    /// The relay's signature under a head of a log, which is on disk; none where the relay has no key. No later head is signed
+    /// with an earlier time, wherever the clock goes.
+    pub fn sign_head(&mut self, session_id: &str, head: &LogHead) -> Option<HeadSignature> {
+        let keeper = self.keeper.as_ref()?;
+        self.last_signed_ms = self.last_signed_ms.max(self.now.wall_ms);
+        Some(HeadSignature::sign(&keeper.key, session_id, head, self.last_signed_ms))
     }
 
     /// What a frame to say has beside its body.

@@ -22,7 +22,7 @@ use crate::frame::{
 };
 use crate::ids::{DeviceId, check_id, check_wallet, session_of};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX, UNACKNOWLEDGED_MESSAGES_MAX};
-use crate::log::{LogHead, clock_from};
+use crate::log::clock_from;
 use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
 use crate::wire::Malformed;
@@ -147,6 +147,7 @@ fn v1_update(connection: ConnectionId, head: Head, update: SyncUpdate, attachmen
         device_id,
         messages: entries.into_iter().map(draft).collect(),
         last_digest: Some(update.last_digest),
+        signature: update.signature.map(Box::new),
         is_chain: true,
         acknowledge: true,
         by_names: false,
@@ -178,6 +179,7 @@ fn seed_update(connection: ConnectionId, head: Head, update: SeedUpdate) -> Resu
         head,
         messages,
         last_digest: None,
+        signature: None,
         is_chain: false,
         acknowledge: true,
         by_names: true,
@@ -207,6 +209,7 @@ fn seed_chat(connection: ConnectionId, head: Head, chat: Chat, attachment: Optio
         device_id: device_id.clone(),
         messages: vec![seed_draft(message, chat.vector_clock.unwrap_or_default(), key)],
         last_digest: None,
+        signature: None,
         is_chain: false,
         acknowledge: false,
         by_names: true,
@@ -319,39 +322,35 @@ impl Attachment {
     }
 
     /// A part of an answer. Devices of our rules see by the sequence numbers how far they are.
-    pub fn tell_batch(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, answer: &Answer, part: &Part, more: bool) {
-        let in_reply_to = Some(answer.request_id.clone());
-        self.tell_content(ctx, log, connection, in_reply_to, part.content.clone(), part.log);
+    pub fn tell_batch(&self, ctx: &mut Context, log: &mut Log, connection: ConnectionId, answer: &Answer, part: &Part, more: bool) {
+        let log_signature = if part.through == log.head() {
+            log.signed_head(ctx)
+        } else if part.writers.contains(&self.device_id) {
+            // What a device finds of its own leaves its outbox.
+            ctx.sign_head(&log.session_id, &part.log)
+        } else {
+            None
+        };
+        let said = SyncResponse {
+            log: Some(part.log),
+            log_signature,
+            signatures: part.signatures.to_vec(),
+            in_reply_to: Some(answer.request_id.clone()),
+            ..SyncResponse::default()
+        };
+        tell_content(ctx, log, connection, part.content.clone(), said);
         if more && !self.dialect.is_v1() {
             tell_status(ctx, log, connection, SyncPhase::InProgress, answer);
         }
     }
 
-    fn tell_content(
-        &self,
-        ctx: &mut Context,
-        log: &Log,
-        connection: ConnectionId,
-        in_reply_to: Option<String>,
-        content: Content,
-        head: LogHead,
-    ) {
-        let latest_sequence = log.head();
-        let body = match content {
-            Content::Batch(messages) => Body::SyncResponse(SyncResponse { messages, latest_sequence, in_reply_to, log: Some(head) }),
-            Content::Seed(messages) => {
-                let server_vector_clock = log.state.clock().informing();
-                Body::SeedResponse(SeedResponse { messages, latest_sequence, server_vector_clock, in_reply_to })
-            }
-        };
-        ctx.transmit(connection, &log.session_id, body);
-    }
-
     /// Nothing is left of an answer; one that had nothing at all still gets an empty batch.
-    pub fn tell_end(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, answer: &Answer) {
+    pub fn tell_end(&self, ctx: &mut Context, log: &mut Log, connection: ConnectionId, answer: &Answer) {
         if !answer.begun {
             let nothing = if self.dialect.is_v1() { Content::Batch(Batch::default()) } else { Content::Seed(Vec::new().into()) };
-            self.tell_content(ctx, log, connection, Some(answer.request_id.clone()), nothing, log.state.log_head());
+            let (head, log_signature) = (Some(log.state.log_head()), log.signed_head(ctx));
+            let in_reply_to = Some(answer.request_id.clone());
+            tell_content(ctx, log, connection, nothing, SyncResponse { log: head, log_signature, in_reply_to, ..SyncResponse::default() });
         }
         if !self.dialect.is_v1() {
             tell_status(ctx, log, connection, SyncPhase::Completed, answer);
@@ -393,11 +392,25 @@ impl Attachment {
     }
 }
 
+/// A part of an answer, which says this beside it.
+fn tell_content(ctx: &mut Context, log: &Log, connection: ConnectionId, content: Content, said: SyncResponse) {
+    let latest_sequence = log.head();
+    let body = match content {
+        Content::Batch(messages) => Body::SyncResponse(SyncResponse { messages, latest_sequence, ..said }),
+        Content::Seed(messages) => {
+            let server_vector_clock = log.state.clock().informing();
+            Body::SeedResponse(SeedResponse { messages, latest_sequence, server_vector_clock, in_reply_to: said.in_reply_to })
+        }
+    };
+    ctx.transmit(connection, &log.session_id, body);
+}
+
 fn push(ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
     let head = ctx.head(&log.session_id);
     let Content::Batch(messages) = part.content.clone() else { return };
     let payload = part.push.take_if(|(head, _)| *head == log.head()).map(|(_, payload)| payload).or_else(|| {
-        let response = SyncResponse { messages, latest_sequence: log.head(), ..SyncResponse::default() };
+        let signatures = part.signatures.to_vec();
+        let response = SyncResponse { messages, latest_sequence: log.head(), signatures, ..SyncResponse::default() };
         print(key.form.encoding(), &Frame { head, body: Body::SyncResponse(response) })
     });
     part.push = payload.clone().map(|payload| (log.head(), payload));

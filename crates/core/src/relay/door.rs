@@ -47,7 +47,7 @@ impl Door {
         let mut nonce = Nonce::default();
         nonce.copy_from_slice(&hash[..16]);
         self.nonce = Some((nonce, now.monotonic_ms + NONCE_MS));
-        Some(Hello { nonce, relay_key: keeper.key, time: now.wall_ms, sign_in_required: keeper.is_required, account })
+        Some(Hello { nonce, relay_key: keeper.key.public(), time: now.wall_ms, sign_in_required: keeper.is_required, account })
     }
 
     /// Uses up what was said; says whether this is it, in time.

@@ -8,7 +8,7 @@ use super::budget::BATCH_AGAIN_US;
 use super::context::{Context, Purpose};
 use super::dialect::seed_entry;
 use super::session::{Attachment, Fetch, Log, Session, TailEntry};
-use crate::entry::{Digest, Entry};
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, SyncPhase, SyncStatus};
 use crate::limits::{CLOCK_PLACES_MAX, INFLATED_BYTES_MAX, RANGES_MAX, REQUESTS_WAITING_MAX};
@@ -129,7 +129,7 @@ enum Missing {
 fn encode<'a>(
     log: &Log,
     key: &BatchKey,
-    entries: impl Iterator<Item = (&'a Entry, &'a Digest)>,
+    entries: impl Iterator<Item = &'a TailEntry>,
     through: u64,
     clocks: &BTreeMap<u64, VectorClock>,
 ) -> Result<Option<Part>, Missing> {
@@ -137,17 +137,18 @@ fn encode<'a>(
         return Ok(key.encode(entries, through));
     }
     let mut places = BTreeSet::new();
-    let is_within = |(entry, _): &(&Entry, &Digest)| {
+    let is_within = |TailEntry { entry, .. }: &&TailEntry| {
         places.insert(entry.knows);
         entry.sequence_number <= through && places.len() <= CLOCK_PLACES_MAX
     };
-    let entries: Vec<(&Entry, &Digest)> = entries.take_while(is_within).collect();
+    let entries: Vec<&TailEntry> = entries.take_while(is_within).collect();
     let known = |entry: &Entry| clocks.get(&entry.knows).cloned().or_else(|| log.state.clock_at(entry.knows));
-    let with_clocks: Option<Vec<_>> = entries.iter().map(|(entry, hash)| Some((seed_entry(entry, known(entry)?), **hash))).collect();
+    let with_clocks: Option<Vec<_>> =
+        entries.iter().map(|TailEntry { entry, stored }| Some((seed_entry(entry, known(entry)?), stored.log_hash))).collect();
     match with_clocks {
         Some(written) => Ok(key.encode_seed(written.into_iter(), through)),
         // All of them: until the journal answers, the log may go on, and memory may have lost those that it has now.
-        None => Err(Missing::Clocks(entries.iter().map(|(entry, _)| entry.knows).collect::<BTreeSet<u64>>().into_iter().collect())),
+        None => Err(Missing::Clocks(entries.iter().map(|entry| entry.entry.knows).collect::<BTreeSet<u64>>().into_iter().collect())),
     }
 }
 
@@ -177,7 +178,6 @@ impl Session {
             _ => None,
         };
         let Some(entries) = entries else { return self.read_failed(ctx, &key, &answer) };
-        let entries = entries.into_iter().map(|entry| (entry.entry, entry.stored.log_hash)).collect();
         self.encode_read(ctx, key, through, entries, &BTreeMap::new());
     }
 
@@ -187,7 +187,7 @@ impl Session {
         ctx: &mut Context,
         key: BatchKey,
         through: u64,
-        entries: Vec<(Entry, Digest)>,
+        entries: Vec<TailEntry>,
         at: Vec<u64>,
         answer: JournalAnswer,
     ) {
@@ -204,11 +204,10 @@ impl Session {
         ctx: &mut Context,
         key: BatchKey,
         through: u64,
-        entries: Vec<(Entry, Digest)>,
+        entries: Vec<TailEntry>,
         clocks: &BTreeMap<u64, VectorClock>,
     ) {
-        let read = entries.iter().map(|(entry, hash)| (entry, hash));
-        match encode(&self.log, &key, read, through, clocks) {
+        match encode(&self.log, &key, entries.iter(), through, clocks) {
             Ok(Some(part)) => {
                 ctx.cache.insert(key.clone(), part.clone());
                 for connection in self.log.reads.remove(&key).unwrap_or_default() {
@@ -217,7 +216,7 @@ impl Session {
                     attachment.reading = false;
                     // Where the log has gone on since, it would be asked for again, and while others write without end.
                     if attachment.waits_for(ctx, &self.log, connection, &key, &part) {
-                        attachment.send(ctx, &self.log, connection, &key, &mut part.clone());
+                        attachment.send(ctx, &mut self.log, connection, &key, &mut part.clone());
                     }
                     serve(ctx, &mut self.log, connection, attachment);
                 }
@@ -275,7 +274,7 @@ impl Attachment {
     }
 
     /// Sends a part that is at hand: of the first answer or, where there is none, of what happens live.
-    fn send(&mut self, ctx: &mut Context, log: &Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
+    fn send(&mut self, ctx: &mut Context, log: &mut Log, connection: ConnectionId, key: &BatchKey, part: &mut Part) {
         self.sent_through = self.sent_through.max(part.through);
         if part.through <= self.farthest {
             ctx.charge(connection, BATCH_AGAIN_US);

@@ -1,21 +1,17 @@
 //! Group sessions at the relay: who begins one, who is in it by its log, and what becomes of who is added and removed.
 
 use super::api::{ConnectionId, GroupRow, MemberRow};
+use super::batch_cache::{BatchKey, Content, Part};
 use super::context::Context;
 use super::door::Guest;
 use super::gate::{Verdict, judge_role};
 use super::invitations::Members;
 use super::session::{Attachment, Log, Session};
-use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::frame::{Body, SyncResponse};
 use crate::group::{Group, GroupChange, Role, group_id};
 use crate::ids::WalletAddress;
-use crate::limits::FRAME_BYTES_MAX;
 use crate::message::Kind;
-
-/// Bytes of entries in one frame, in JSON at most.
-const FAREWELL_BYTES_MAX: usize = FRAME_BYTES_MAX - 1_024;
 
 /// An entry that says something of a group, and what it did.
 #[derive(Clone)]
@@ -158,23 +154,15 @@ impl Session {
 /// The last that a connection hears of a group: the entries that it lacks up to the one that removes its wallet. One that is not
 /// that far hears only that it is no member any more.
 fn say_farewell(ctx: &mut Context, log: &Log, connection: ConnectionId, attachment: &Attachment, through: u64) {
-    let Some(from) = attachment.live.filter(|from| *from <= through && attachment.answers.is_empty()) else { return };
-    let Some(lacking) = log.tail_from(from).filter(|_| !attachment.reading && ctx.has_room(connection)) else { return };
-    let mut frames: Vec<(usize, Vec<Entry>)> = Vec::new();
-    for (entry, _) in lacking.take_while(|(entry, _)| entry.sequence_number <= through) {
-        let bytes = entry.json_bytes_max();
-        match frames.last_mut().filter(|(before, _)| before + bytes <= FAREWELL_BYTES_MAX) {
-            Some((before, entries)) => {
-                *before += bytes;
-                entries.push(entry.clone());
-            }
-            None => frames.push((bytes, vec![entry.clone()])),
-        }
-    }
-    for (_, entries) in frames {
-        // They are in the log, so they can be written.
-        let Ok(messages) = Batch::of(&entries) else { return };
-        let response = SyncResponse { messages, latest_sequence: through, ..SyncResponse::default() };
+    let Some(mut from) = attachment.live.filter(|_| attachment.answers.is_empty() && !attachment.reading) else { return };
+    while let (true, Some(form)) = (from <= through, ctx.reads(connection)) {
+        let form = attachment.dialect.form(form);
+        let key = BatchKey { session_id: log.session_id.clone(), from, count_max: attachment.batch_max, form };
+        let part = log.tail_from(from).and_then(|entries| key.encode(entries, through));
+        let Some(Part { content: Content::Batch(messages), signatures, through: last, .. }) = part else { return };
+        let signatures = signatures.to_vec();
+        let response = SyncResponse { messages, latest_sequence: through, signatures, ..SyncResponse::default() };
         ctx.transmit(connection, &log.session_id, Body::SyncResponse(response));
+        from = last + 1;
     }
 }

@@ -13,13 +13,14 @@ use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
 use crate::batch::Batch;
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::ErrorBody;
+use crate::frame::{ErrorBody, SyncAck};
 use crate::group::Group;
+use crate::identity::{UpdateSignature, is_key_id};
 use crate::ids::{DeviceId, check_id, message_id, parse_message_id, start_of};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
-use crate::log::Log;
+use crate::log::{Log, LogHead};
 use crate::message::{Kind, Message, Stamp};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
@@ -58,6 +59,7 @@ impl<'a> Sequencer<'a> {
         let mut outcome = Outcome::default();
         let messages = std::mem::take(&mut update.messages);
         let chain = self.check_chain(update, &messages);
+        let (log_before, had_keys) = (self.log.clone(), self.has_keys);
         for Draft { entry, knowledge, unreadable } in messages {
             let id = entry.message.id.clone();
             let taken = match (unreadable, knowledge) {
@@ -83,10 +85,19 @@ impl<'a> Sequencer<'a> {
                         if expected_counter.is_none() {
                             self.refused.insert(update.connection);
                         }
+                        if update.signature.is_some() {
+                            let end = log_before.end();
+                            self.entries.retain(|entry| entry.stored.sequence <= end);
+                            (self.log, self.has_keys, self.places) = (log_before.clone(), had_keys, None);
+                            outcome.ack = SyncAck::default();
+                        }
                         break;
                     }
                 }
             }
+        }
+        if let Some(last) = self.entries.last_mut().filter(|last| last.stored.sequence > log_before.end()) {
+            last.stored.signature = update.signature.as_deref().cloned();
         }
         outcome
     }
@@ -108,6 +119,10 @@ impl<'a> Sequencer<'a> {
         if messages.iter().any(|draft| draft.entry.erased_digest().is_some()) {
             return invalid("only who keeps the log erases what is in it");
         }
+        if update.signature.is_none() && is_key_id(&update.device_id) {
+            let message = "a device whose id is made of a key signs what it writes";
+            return Err(SyncError::new(ErrorCode::InvalidSignature, message).into());
+        }
         let last = self.log.counter(&update.device_id);
         let mut digest = self.log.digest(&update.head.session_id, &update.device_id);
         let fresh = messages.iter().map(|draft| &draft.entry).filter(|entry| entry.counter > last);
@@ -115,7 +130,7 @@ impl<'a> Sequencer<'a> {
         for entry in fresh {
             next += 1;
             if entry.counter != next {
-                // It will be refused for that.
+                // It will be refused for that, and where the update is signed, so will be all of it.
                 return Ok(());
             }
             digest = entry.digest(&digest);
@@ -124,7 +139,44 @@ impl<'a> Sequencer<'a> {
             let message = "the messages do not follow those that the relay has of this device";
             return Err(SyncError::new(ErrorCode::CounterReused, message).into());
         }
-        Ok(())
+        match &update.signature {
+            Some(signature) if next > last => self.check_signature(update, signature, next, &digest),
+            _ => Ok(()),
+        }
+    }
+
+    /// The device has signed the digest of its last message, and a log that is this one: what another device finds in it
+    /// can be told to nobody but this relay.
+    fn check_signature(&self, update: &Update, signature: &UpdateSignature, counter: u64, digest: &Digest) -> Result<(), Refused> {
+        let wrong = |message: &str| Err(SyncError::new(ErrorCode::InvalidSignature, message).into());
+        if signature.device_id() != update.device_id {
+            return wrong("the signature is by another key than the one that the device's id is made of");
+        }
+        if signature.counter != counter {
+            return wrong("the signature is not under the last message of the update");
+        }
+        signature.check(&update.head.session_id, digest)?;
+        let seen = signature.seen;
+        if seen.sequence > self.log.end() {
+            let message = format!("the device has the log up to {seen}, this relay has it up to {}", self.log.log_head());
+            return Err(SyncError::new(ErrorCode::RelayRolledBack, message).into());
+        }
+        match self.hash_at(seen.sequence) {
+            Some(hash) if hash == seen.hash => Ok(()),
+            Some(hash) => {
+                let own = LogHead { sequence: seen.sequence, hash };
+                let message = format!("the log of the device, up to {seen}, is another than that of this relay, {own}");
+                Err(SyncError::new(ErrorCode::RelayForked, message).into())
+            }
+            // It was looked for.
+            None => Err(SyncError::new(ErrorCode::RelayStorageFailed, "the relay could not read its log; nothing was taken").into()),
+        }
+    }
+
+    /// The hash of the log up to a place, in memory or as the journal found it.
+    fn hash_at(&self, sequence: u64) -> Option<Digest> {
+        let found = self.found.iter().find(|found| found.stored.sequence == sequence).map(|found| found.stored.log_hash);
+        found.or_else(|| self.session.log.hash_at(sequence)).or_else(|| self.log.hash_at(sequence))
     }
 
     /// Exactly its device's next counter, by an author who knows nothing that is not in the log.
@@ -248,7 +300,7 @@ impl<'a> Sequencer<'a> {
         self.log.take(&entry).map_err(|refusal| SyncError::new(ErrorCode::InvalidMessageFormat, refusal.to_string()))?;
         self.steps.extend(self.group.as_mut().and_then(|group| GroupStep::of(group, &entry)));
         let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
-        let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), body };
+        let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), signature: None, body };
         let place = Place::of(&entry);
         if let Some(places) = &mut self.places {
             places.entry(entry.device_id.clone()).or_default().insert(entry.counter, entry.sequence_number);

@@ -16,14 +16,14 @@ use super::invitations::Members;
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
 use super::update::{Knowledge, Update};
-use crate::entry::{Digest, Entry};
+use crate::entry::{Digest, Entry, first_log_hash};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Receipt, SyncHeartbeat};
 use crate::group::Group;
+use crate::identity::HeadSignature;
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
 use crate::log::{self, DeviceHead, LogHead};
-use crate::vector_clock::VectorClock;
 
 /// What a member asks for, whichever dialect it speaks.
 pub(super) enum Ask {
@@ -80,10 +80,13 @@ pub(super) struct Log {
     pub state: log::Log,
     /// The last entries, up to its end.
     tail: VecDeque<Arc<TailEntry>>,
+    /// The last head that was signed.
+    signed: Option<(LogHead, HeadSignature)>,
     /// Parts that the journal is reading, and who waits for each.
     pub reads: BTreeMap<BatchKey, Vec<ConnectionId>>,
 }
 
+#[derive(Clone)]
 pub(super) struct TailEntry {
     pub stored: StoredEntry,
     pub entry: Entry,
@@ -136,7 +139,7 @@ impl Session {
         Session {
             receipts: Receipts::new(stored.watermarks, group.as_ref()),
             group,
-            log: Log { session_id, state, tail: VecDeque::new(), reads: BTreeMap::new() },
+            log: Log { session_id, state, tail: VecDeque::new(), signed: None, reads: BTreeMap::new() },
             has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
             members: Members::new(stored.members),
@@ -199,11 +202,14 @@ impl Session {
                 if let Some(attachment) = self.attachments.get(&connection) {
                     self.devices.heard_of(ctx.now, &attachment.device_id, heartbeat);
                 }
-                let (vector_clock, log) = match wants_clock {
-                    true => (self.log.state.clock().informing(), None),
-                    false => (VectorClock::new(), Some(self.log.state.log_head())),
+                let sequence_number = self.log.head();
+                let answer = match wants_clock {
+                    true => SyncHeartbeat { sequence_number, vector_clock: self.log.state.clock().informing(), ..SyncHeartbeat::default() },
+                    false => {
+                        let (log, log_signature) = (Some(self.log.state.log_head()), self.log.signed_head(ctx));
+                        SyncHeartbeat { sequence_number, log, log_signature, ..SyncHeartbeat::default() }
+                    }
                 };
-                let answer = SyncHeartbeat { sequence_number: self.log.head(), vector_clock, log };
                 ctx.transmit(connection, &self.log.session_id, Body::SyncHeartbeat(answer));
             }
             Ask::Receipts { receipts, unreadable } => {
@@ -230,7 +236,9 @@ impl Session {
                 // Seed clients are told of each message by itself.
                 let seeds = self.attachments.values().filter(|attachment| !attachment.dialect.is_v1()).count() as u64;
                 let told_us = (members + seeds * messages) * budget::MEMBER_US + members * (bytes / budget::TOLD_BYTES_PER_US) as u64;
+                let signatures = u64::from(update.signature.is_some());
                 budget::APPEND_US
+                    + signatures * budget::VERIFY_US
                     + messages * budget::MESSAGE_US
                     + finds * budget::FIND_US
                     + (bytes / budget::STORED_BYTES_PER_US) as u64
@@ -364,7 +372,7 @@ impl Log {
     /// Compares with what a device says of its log, where memory knows of that place. The device compares at every place.
     fn compare(&self, other: Option<LogHead>) -> Result<(), SyncError> {
         let Some(other) = other else { return Ok(()) };
-        let own = if other.sequence == self.head() { Some(self.state.log_head()) } else { self.head_at(other.sequence) };
+        let own = self.hash_at(other.sequence).map(|hash| LogHead { sequence: other.sequence, hash });
         match own {
             Some(own) if own != other => {
                 let message = format!("the log of the device, up to {other}, is another than that of this relay, {own}");
@@ -374,9 +382,21 @@ impl Log {
         }
     }
 
-    /// The log up to this place, where memory has it.
-    pub fn head_at(&self, sequence: u64) -> Option<LogHead> {
-        self.tail_from(sequence)?.next().map(|(_, hash)| LogHead { sequence, hash: *hash })
+    /// The hash of the log up to this place, where memory has it.
+    pub fn hash_at(&self, sequence: u64) -> Option<Digest> {
+        if sequence == 0 {
+            return Some(first_log_hash(&self.session_id));
+        }
+        self.state.hash_at(sequence).or_else(|| self.tail_from(sequence)?.next().map(|entry| entry.stored.log_hash))
+    }
+
+    /// Where the log ends, signed by the relay, where it has a key. Signed once, whoever is told.
+    pub fn signed_head(&mut self, ctx: &mut Context) -> Option<HeadSignature> {
+        let head = self.state.log_head();
+        if self.signed.is_none_or(|(signed, _)| signed != head) {
+            self.signed = ctx.sign_head(&self.session_id, &head).map(|signature| (head, signature));
+        }
+        self.signed.map(|(_, signature)| signature)
     }
 
     pub fn extend_tail(&mut self, entries: Vec<TailEntry>) {
@@ -391,11 +411,11 @@ impl Log {
         self.tail.iter().map(|entry| &entry.entry)
     }
 
-    /// The entries from `from` on, each with the hash of the log up to it, where the tail holds that one.
-    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = (&Entry, &Digest)>> {
+    /// The entries from `from` on, where the tail holds that one.
+    pub fn tail_from(&self, from: u64) -> Option<impl Iterator<Item = &TailEntry>> {
         let first = self.tail.front()?.stored.sequence;
         let start = usize::try_from(from.checked_sub(first)?).ok().filter(|start| *start < self.tail.len())?;
-        Some(self.tail.range(start..).map(|entry| (&entry.entry, &entry.stored.log_hash)))
+        Some(self.tail.range(start..).map(|entry| &**entry))
     }
 
     /// Whether any of these entries was written by another wallet; the tail tells, and beyond it one is assumed.
@@ -406,12 +426,12 @@ impl Log {
 
     /// The id of the message at this place, where memory has it.
     pub fn id_at(&self, sequence: u64) -> Option<String> {
-        self.tail_from(sequence)?.next().map(|(entry, _)| entry.message.id.clone())
+        self.tail_from(sequence)?.next().map(|entry| entry.entry.message.id.clone())
     }
 
     /// The same of a message that this wallet wrote.
     pub fn own_id_at(&self, sequence: u64, wallet: Option<&str>) -> Option<String> {
-        let (entry, _) = self.tail_from(sequence)?.next()?;
+        let entry = &self.tail_from(sequence)?.next()?.entry;
         (Some(entry.message.sender_wallet.as_str()) == wallet).then(|| entry.message.id.clone())
     }
 

@@ -4,6 +4,7 @@ use super::api::{ConnectionId, Key};
 use crate::entry::{Digest, Entry};
 use crate::error::SyncError;
 use crate::frame::Head;
+use crate::identity::UpdateSignature;
 use crate::ids::{DeviceId, WalletAddress};
 use crate::vector_clock::VectorClock;
 
@@ -17,6 +18,9 @@ pub(super) struct Update {
     pub messages: Vec<Draft>,
     /// The digest that the last message must have.
     pub last_digest: Option<Digest>,
+    /// The device's signature under that. What is signed is taken as a whole or not at all, so that what is in the log is
+    /// covered by a signature there.
+    pub signature: Option<Box<UpdateSignature>>,
     /// Each message stands on the one before: what follows one that was not taken is not taken either.
     pub is_chain: bool,
     /// Its sender expects to hear that it is stored.

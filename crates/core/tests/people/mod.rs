@@ -4,11 +4,14 @@
 
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::entry::{Entry, first_digest};
+use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn};
-use solconnect_sync_core::identity::{Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement};
+use solconnect_sync_core::identity::{
+    Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, UpdateSignature,
+};
 use solconnect_sync_core::ids::{message_id, session_of, wallet_address};
 use solconnect_sync_core::limits::OFFER_MS;
+use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 
 use crate::rooms::{Rooms, hex};
@@ -33,7 +36,7 @@ pub fn closed_relay() -> Relay {
 }
 
 fn relay(is_required: bool) -> Relay {
-    Relay::with_sign_in(Doorkeeper { key: key(9, 0).public(), names: vec![RELAY.into()], is_required, secret: [3; 32] })
+    Relay::with_sign_in(Doorkeeper { key: key(9, 0), names: vec![RELAY.into()], is_required, secret: [3; 32] })
 }
 
 /// A device of a wallet.
@@ -129,6 +132,13 @@ impl Person {
             "session_id": session, "timestamp": "2023-11-14T22:13:20.000Z" });
         let entry = json!({ "message": message, "originalDeviceId": device, "counter": 1, "knows": 0, "serverTimestamp": 7 });
         let digest = serde_json::from_value::<Entry>(entry.clone()).unwrap().digest(&first_digest(&session, &device));
-        self.frame(peer, "sync_update", json!({ "messages": [entry], "lastDigest": hex(&digest) }))
+        self.update(peer, &[entry], 1, &digest, LogHead { sequence: 0, hash: first_log_hash(&session) })
+    }
+
+    /// An update of these messages, signed under the last of them as who has seen the log up to there.
+    pub fn update(&self, peer: &str, messages: &[Value], counter: u64, digest: &Digest, seen: LogHead) -> Value {
+        let session = session_of(&self.address(), peer);
+        let signature = UpdateSignature::sign(&self.device, &session, counter, digest, seen);
+        self.frame(peer, "sync_update", json!({ "messages": messages, "lastDigest": hex(digest), "signature": signature }))
     }
 }

@@ -22,7 +22,7 @@ pub const ROOM: &str = "room";
 pub const WALLETS: [&str; 2] = ["So11111111111111111111111111111111111111112", "11111111111111111111111111111111"];
 
 /// What the journal has of a session.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Rows {
     pub entries: Vec<StoredEntry>,
     pub devices: BTreeMap<String, DeviceRow>,
@@ -200,10 +200,12 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Entries(rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).cloned().collect())
             }
-            JournalQuestion::Find { session_id, counters, keys } => {
+            JournalQuestion::Find { session_id, counters, keys, places } => {
                 let rows = self.journal.entry(session_id).or_default();
                 let wanted = |entry: &&StoredEntry| {
-                    counters.contains(&(entry.device_id.clone(), entry.counter)) || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                    counters.contains(&(entry.device_id.clone(), entry.counter))
+                        || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                        || places.contains(&entry.sequence)
                 };
                 JournalAnswer::Entries(rows.entries.iter().filter(wanted).cloned().collect())
             }
@@ -318,7 +320,15 @@ impl Rooms {
             };
             let body = Batch::of(&[entry]).expect("a batch");
             rows.devices.insert(device.clone(), row);
-            rows.entries.push(StoredEntry { sequence, device_id: device, counter: 1, key: None, log_hash: log.hash(), body });
+            rows.entries.push(StoredEntry {
+                sequence,
+                device_id: device,
+                counter: 1,
+                key: None,
+                log_hash: log.hash(),
+                signature: None,
+                body,
+            });
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::Payload;
+use solconnect_sync_core::frame::{Frame, Payload};
 use solconnect_sync_core::identity::{Certificate, DeviceKey, Purpose};
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
@@ -25,7 +25,7 @@ pub fn config() -> ClientConfig {
 }
 
 pub fn relay(is_required: bool) -> Relay {
-    Relay::with_sign_in(Doorkeeper { key: account::key(100).public(), names: vec![RELAY.into()], is_required, secret: [3; 32] })
+    Relay::with_sign_in(Doorkeeper { key: account::key(100), names: vec![RELAY.into()], is_required, secret: [3; 32] })
 }
 
 /// Records whose machine makes its keys of this.
@@ -54,6 +54,10 @@ pub struct Device {
     pub events: Vec<Event>,
     pub replies: Vec<Result<Reply, SyncError>>,
     pub fails: bool,
+    /// What becomes of each frame on its way from the relay.
+    pub bends: Option<fn(&mut Frame)>,
+    /// The frames that it has heard.
+    pub heard: Vec<Frame>,
     /// Commits take time: they are not written before `write`.
     pub is_slow: bool,
     pub unwritten: Vec<Commit>,
@@ -87,6 +91,8 @@ impl Device {
             events: Vec::new(),
             replies: Vec::new(),
             fails: false,
+            bends: None,
+            heard: Vec::new(),
             is_slow: false,
             unwritten: Vec::new(),
         };
@@ -159,8 +165,12 @@ impl Device {
                 return;
             }
             for payload in heard {
-                let Payload::Binary(frame) = payload else { panic!("binary") };
-                self.feed(Input::Received { generation, frame });
+                let Payload::Binary(bytes) = payload else { panic!("binary") };
+                let mut frame = Frame::from_bytes(&bytes).unwrap();
+                self.bends.iter().for_each(|bend| bend(&mut frame));
+                let bytes = frame.to_bytes().unwrap();
+                self.heard.push(frame);
+                self.feed(Input::Received { generation, frame: bytes.into() });
             }
             if rooms.closed.iter().any(|(closed, _)| *closed == connection) {
                 self.is_connected = false;

@@ -405,10 +405,12 @@ impl World {
                 });
                 JournalAnswer::Entries(read.cloned().collect())
             }
-            JournalQuestion::Find { session_id, counters, keys } => {
+            JournalQuestion::Find { session_id, counters, keys, places } => {
                 let (entries, ..) = self.journal.entry(session_id).or_default();
                 let wanted = |entry: &&StoredEntry| {
-                    counters.contains(&(entry.device_id.clone(), entry.counter)) || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                    counters.contains(&(entry.device_id.clone(), entry.counter))
+                        || entry.key.as_ref().is_some_and(|key| keys.contains(key))
+                        || places.contains(&entry.sequence)
                 };
                 JournalAnswer::Entries(entries.iter().filter(wanted).cloned().collect())
             }

@@ -7,11 +7,12 @@ use super::{
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
 use crate::client::api::{DeliveryReceipt, Membership, MessageStatus};
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;
+use crate::identity::{HeadSignature, SignedHead};
 use crate::ids::{MessageId, SessionId, WalletAddress};
-use crate::log::{Log, StoredHeads};
+use crate::log::{Log, LogHead, StoredHeads};
 use crate::watermark::Watermark;
 use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, number_of, put_block, record};
 
@@ -73,6 +74,7 @@ impl SessionRecord {
             small_first,
             small_count,
             sent_through,
+            proven: self.proven,
         }
         .encode()
     }
@@ -94,6 +96,7 @@ impl SessionRecord {
             open: stored.open,
             counter: stored.counter,
             sent_through: stored.sent_through,
+            proven: stored.proven,
             watermarks: stored.watermarks,
             read_mark: stored.read_mark,
             last_sync_ms: stored.last_sync_ms,
@@ -297,6 +300,28 @@ struct StoredSession {
     group: Vec<u8>,
     membership: Membership,
     uncounted: Vec<u64>,
+    proven: Option<SignedHead>,
+}
+
+#[derive(Default)]
+struct StoredHead {
+    sequence: u64,
+    hash: Digest,
+    signature: HeadSignature,
+}
+
+impl Field for Option<SignedHead> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if let Some(SignedHead { head: LogHead { sequence, hash }, signature }) = *self {
+            StoredHead { sequence, hash, signature }.put(number, out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let StoredHead { sequence, hash, signature } = StoredHead::decode(bytes_of(value)?)?;
+        *self = Some(SignedHead { head: LogHead { sequence, hash }, signature });
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -365,9 +390,10 @@ record!(StoredSession {
     13 => small_count,
     14 => heads_through,
     15 => sent_through,
-    16 => group,
-    17 => membership,
-    18 => uncounted,
+    16 => proven,
+    17 => group,
+    18 => membership,
+    19 => uncounted,
 });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {
@@ -380,13 +406,14 @@ record!(InvitationRecord {
     7 => name,
 });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
+record!(StoredHead { 1 => sequence, 2 => hash, 3 => signature });
 record!(StoredOutbox { 1 => batches });
 record!(StoredSpare { 1 => wallet, 2 => peer_wallet, 3 => open, 4 => batches, 5 => is_group });
 record!(StoredFailed { 1 => number, 2 => refused_id, 3 => code, 4 => message, 5 => batches });
 record!(StoredCall { 1 => tab, 2 => call, 3 => number, 4 => kind, 5 => count, 6 => id, 7 => timestamp, 8 => has_failed });
 record!(StoredVersions { 1 => message_id, 2 => batches });
 record!(StoredWatermark { 1 => wallet, 2 => delivered, 3 => read });
-nested!(ReadMark);
+nested!(ReadMark, StoredHead);
 
 impl Field for Vec<Batch> {
     fn put(&self, number: u64, out: &mut Vec<u8>) {

@@ -1,5 +1,6 @@
 //! What the application asks of a session.
 
+use super::log::Arrived;
 use super::{AutoSync, Session};
 use crate::client::api::{Change, DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
 use crate::client::context::Context;
@@ -236,7 +237,7 @@ impl Session {
             entry.check()?;
         }
         self.store_acknowledged(context, transaction);
-        let stored = self.store_entries(context, entries, None, None, transaction);
+        let stored = self.store_entries(context, Arrived { entries, ..Arrived::default() }, transaction);
         stored.map(Reply::Count).map_err(|refusal| {
             SyncError::new(ErrorCode::InvalidMessageFormat, format!("the messages do not follow what is stored: {refusal}"))
         })

@@ -9,6 +9,7 @@ use crate::client::context::Context;
 use crate::entry::Entry;
 use crate::error::ErrorCode;
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
+use crate::identity::SignedHead;
 use crate::log::LogHead;
 use crate::message::Stamp;
 
@@ -34,6 +35,10 @@ pub(super) struct Flow {
     pub retry_at_ms: Option<u64>,
     /// Refusals in a row.
     pub refusals: u32,
+    /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
+    pub held: Vec<Entry>,
+    /// The newest head of its log that the relay has signed on this connection.
+    pub proven: Option<SignedHead>,
     /// The `sync_request` that is not fully answered.
     pub request: Option<Request>,
     /// The cursor when it first joined on this connection: a relay that has less was set back. What is imported since does

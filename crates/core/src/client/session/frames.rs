@@ -1,5 +1,7 @@
 //! What the relay says in a session.
 
+use super::log::Arrived;
+use super::signatures::Signers;
 use super::view::logged_status;
 use super::{STORE_DELAY_MS, Session};
 use crate::backoff::delay_ms;
@@ -9,10 +11,10 @@ use crate::client::records::ReadMark;
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncResponse};
+use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncResponse};
 use crate::ids::{new_device_id, parse_message_id};
-use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX, INTEGER_MAX};
-use crate::log::{LogHead, Refusal};
+use crate::limits::{ANSWER_TIMEOUT_MS, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX};
+use crate::log::Refusal;
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::wire::Malformed;
@@ -26,7 +28,7 @@ impl Session {
             Body::Error(error) => self.take_refusal(context, error, transaction),
             Body::SyncResponse(response) => self.take_batch(context, response, transaction),
             Body::SyncAck(ack) => self.take_ack(context, ack, transaction),
-            Body::SyncHeartbeat(heartbeat) => self.compare_heads(heartbeat.sequence_number, heartbeat.log, transaction),
+            Body::SyncHeartbeat(heartbeat) => self.take_heartbeat(context, heartbeat, transaction),
             Body::DeviceList(list) => self.take_devices(list, transaction),
             Body::ReadReceiptSync(receipts) => self.take_receipts(receipts.receipts, transaction),
             // Counted by this side; and frames that only clients send.
@@ -64,7 +66,29 @@ impl Session {
             Ok(entries) => entries,
             Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
         };
-        match self.store_entries(context, entries, Some(response.messages), response.log, transaction) {
+        let is_end = response.log.is_some_and(|log| log.sequence == latest);
+        if (response.log_signature.is_some() || (answers && is_end))
+            && let Err(refusal) = self.prove(context, response.log, response.log_signature)
+        {
+            return self.refuse_log(refusal, transaction);
+        }
+        let mut arrived =
+            Arrived { entries, batch: Some(response.messages), head: response.log, signers: Signers::new(response.signatures) };
+        self.hold_back(&mut arrived);
+        if let Some(sequence) = self.last_own(&arrived.entries).filter(|sequence| !self.is_proven(context, *sequence)) {
+            if !answers {
+                // The answer to what is asked for then is signed.
+                return self.catch_up(transaction);
+            }
+            return transaction.distrust(format!("the relay does not sign that it has message {sequence}"));
+        }
+        // What was signed at once is no more than one update has, and is in the log as a whole.
+        let is_last = |entry: &Entry| entry.sequence_number >= latest;
+        if self.flow.held.len() >= BATCH_MESSAGES_MAX || self.flow.held.last().is_some_and(is_last) {
+            let what = "the relay shows messages that no signature of their device covers".into();
+            return self.refuse_log(Refusal::Forged(what), transaction);
+        }
+        match self.store_entries(context, arrived, transaction) {
             Ok(_) => {
                 let ack = SyncAck { acknowledged_sequences: vec![self.next.log.end()], ..SyncAck::default() };
                 let (_, frame) = self.frame(context, Body::SyncAck(ack));
@@ -74,8 +98,36 @@ impl Session {
             // What is missing was asked for already, or is now: a push is only a hint.
             Err(Refusal::Gap) if !answers => self.catch_up(transaction),
             Err(Refusal::Gap) => transaction.distrust("an answer does not follow what was asked for".into()),
-            Err(Refusal::Broken(what)) => transaction.distrust(what),
-            Err(Refusal::Forked(what)) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
+            Err(refusal) => self.refuse_log(refusal, transaction),
+        }
+    }
+
+    /// Goes on with what was held back, and holds back what no signature covers yet: a batch may end within what a device
+    /// has signed at once.
+    fn hold_back(&mut self, arrived: &mut Arrived) {
+        let Some(first) = arrived.entries.first().map(|entry| entry.sequence_number) else { return };
+        let mut entries = std::mem::take(&mut self.flow.held);
+        if entries.last().is_some_and(|last| last.sequence_number + 1 == first) {
+            arrived.batch = None;
+            entries.append(&mut arrived.entries);
+            arrived.entries = entries;
+        }
+        let end = self.next.log.end();
+        let known = arrived.entries.iter().take_while(|entry| entry.sequence_number <= end).count();
+        let covered = known + arrived.signers.covered(&arrived.entries[known..]);
+        if covered < arrived.entries.len() {
+            self.flow.held = arrived.entries.split_off(covered);
+            arrived.batch = None;
+        }
+    }
+
+    /// The relay's log is not taken.
+    fn refuse_log(&mut self, refusal: Refusal, transaction: &mut Transaction) {
+        match refusal {
+            Refusal::Gap => transaction.distrust(refusal.to_string()),
+            Refusal::Broken(what) => transaction.distrust(what),
+            Refusal::Forked(what) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
+            Refusal::Forged(what) => self.halt(SyncError::new(ErrorCode::EntryForged, what), transaction),
         }
     }
 
@@ -86,12 +138,13 @@ impl Session {
         }
     }
 
-    fn compare_heads(&mut self, head: u64, log: Option<LogHead>, transaction: &mut Transaction) {
+    fn take_heartbeat(&mut self, context: &Context<'_>, heartbeat: SyncHeartbeat, transaction: &mut Transaction) {
+        let SyncHeartbeat { sequence_number: head, log, log_signature, .. } = heartbeat;
         if !self.check_head(head, transaction) {
             return;
         }
-        if let Err(refusal) = self.next.log.compare(log) {
-            self.halt(SyncError::new(ErrorCode::RelayForked, refusal.to_string()), transaction);
+        if let Err(refusal) = self.prove(context, log, log_signature).and_then(|()| self.next.log.compare(log)) {
+            self.refuse_log(refusal, transaction);
         } else if self.next.log.end() < head {
             self.catch_up(transaction);
         }
@@ -119,6 +172,12 @@ impl Session {
     fn take_ack(&mut self, context: &mut Context<'_>, ack: SyncAck, transaction: &mut Transaction) {
         let session_id = self.id().to_owned();
         self.flow.refusals = 0;
+        if let Err(refusal) = self.prove(context, ack.log, ack.log_signature) {
+            return self.refuse_log(refusal, transaction);
+        }
+        if let Some(sequence) = ack.acknowledged_sequences.iter().max().filter(|sequence| !self.is_proven(context, **sequence)) {
+            return transaction.distrust(format!("the relay does not sign that it has message {sequence}"));
+        }
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
         for (index, (counter, sequence)) in places.enumerate() {
             let is_replaced = self.outbox.is_replaced();
@@ -170,9 +229,9 @@ impl Session {
         // Where it cannot be stored, the relay is asked for it again.
         transaction.from_relay = true;
         self.enlist(transaction, false);
-        match self.store_entries(context, entries, None, head, transaction) {
+        match self.store_entries(context, Arrived { entries, head, ..Arrived::default() }, transaction) {
             Ok(_) => {}
-            Err(Refusal::Forked(what)) => self.halt(SyncError::new(ErrorCode::RelayForked, what), transaction),
+            Err(refusal @ Refusal::Forked(_)) => self.refuse_log(refusal, transaction),
             Err(refusal) => transaction.distrust(format!("an acknowledgement does not fit the log: {refusal}")),
         }
     }
@@ -275,9 +334,13 @@ impl Session {
                 }
             }
             ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
-            ErrorCode::NotAMember | ErrorCode::LimitReached | ErrorCode::RelayRolledBack | ErrorCode::RelayForked => {
-                self.halt(error, transaction)
-            }
+            // The id is that of a key that this store does not have.
+            ErrorCode::InvalidSignature if context.identity.is_none() => transaction.replace_device(new_device_id(context.random)),
+            ErrorCode::NotAMember
+            | ErrorCode::LimitReached
+            | ErrorCode::RelayRolledBack
+            | ErrorCode::RelayForked
+            | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => {
                 let refused = refusal.refused_message_id.and_then(|id| self.outbox.named(&id));
                 match refused.cloned() {

@@ -1,5 +1,6 @@
 //! What enters the stored log of a session: batches of the relay, acknowledged own messages, imports.
 
+use super::signatures::Signers;
 use super::view::logged_status;
 use super::{RECORD_HEADS_MAX, Session};
 use crate::batch::Batch;
@@ -22,6 +23,18 @@ const SMALL_BYTES_MAX: usize = 8 * 1024;
 /// Small batches in a row that are joined: as many records as a page of the list may have to read, and 256 KiB at most.
 const SMALL_BATCHES_MAX: u64 = 32;
 
+/// Entries that are to be stored.
+#[derive(Default)]
+pub(super) struct Arrived {
+    pub entries: Vec<Entry>,
+    /// The form in which they came, where they are all of it.
+    pub batch: Option<Batch>,
+    /// What the relay says of its log behind them.
+    pub head: Option<LogHead>,
+    /// What their devices signed.
+    pub signers: Signers,
+}
+
 /// Own messages that enter the log in one transaction.
 pub(super) struct OwnLog {
     heads_before: VectorClock,
@@ -30,16 +43,14 @@ pub(super) struct OwnLog {
 
 impl Session {
     /// Stores the entries that follow what is stored, and returns how many. Own messages leave the outbox in the same
-    /// transaction (I2), and the cursor moves with them (I7). `batch` is the form in which they came, `head` what the
-    /// relay says of its log behind them.
+    /// transaction (I2), and the cursor moves with them (I7).
     pub(super) fn store_entries(
         &mut self,
         context: &mut Context<'_>,
-        entries: Vec<Entry>,
-        batch: Option<Batch>,
-        head: Option<LogHead>,
+        arrived: Arrived,
         transaction: &mut Transaction,
     ) -> Result<u64, Refusal> {
+        let Arrived { entries, batch, head, signers } = arrived;
         let strategy = context.config.conflict_resolution_strategy;
         if batch.is_some() {
             self.flush_own_log(transaction);
@@ -51,14 +62,21 @@ impl Session {
         let came = entries.len();
         let heads_before = self.next.log.clock();
         let mut log = self.next.log.clone();
-        let fresh = log.accept(entries)?;
+        let proven = self.flow.proven.map(|proven| proven.head);
+        let fresh = log.accept(entries, |entry, log| {
+            signers.check(entry, log)?;
+            log.compare(proven)
+        })?;
         log.compare(head)?;
         let (Some((first, _)), Some((last, _))) = (fresh.first(), fresh.last()) else {
             return Ok(0);
         };
         let (first, last) = (first.sequence_number, last.sequence_number);
 
-        self.change(transaction, false).log = log;
+        let proven = self.flow.proven.filter(|proven| proven.head.sequence <= log.end());
+        let next = self.change(transaction, false);
+        next.log = log;
+        next.proven = proven.or(next.proven);
         let (fresh, concurrent): (Vec<Entry>, Vec<bool>) = fresh.into_iter().unzip();
         let mut conflicts = Vec::new();
         // The places of messages that were in the outbox, whether one of them was written by another device, and whether

@@ -10,6 +10,7 @@ mod groups;
 mod log;
 mod outbox;
 mod requeue;
+mod signatures;
 mod sync;
 mod view;
 

@@ -8,6 +8,7 @@ use crate::client::api::{Event, MessageStatus, RequestId, SyncScope};
 use crate::client::context::Context;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
+use crate::identity::UpdateSignature;
 use crate::limits::{ANSWER_TIMEOUT_MS, FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use crate::time::Now;
 
@@ -242,7 +243,10 @@ impl Session {
                     error: None,
                 });
             }
-            self.transmit(context, Body::SyncUpdate(SyncUpdate { messages, last_digest }));
+            let key = context.identity.and_then(|identity| identity.key_of(&self.device));
+            let seen = self.stored.log.log_head();
+            let signature = key.map(|key| UpdateSignature::sign(key, self.id(), last_counter, &last_digest, seen));
+            self.transmit(context, Body::SyncUpdate(SyncUpdate { messages, last_digest, signature }));
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
             self.flow.updates.push_back(Update { first_counter: sent + 1, last_counter, deadline_ms });
         }
