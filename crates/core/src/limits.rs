@@ -34,8 +34,8 @@ pub const UNCOUNTED_MAX: usize = 100;
 /// The largest message as it stands in a frame, clock and escapes included: a frame less its own fields.
 pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 2 * 1024;
 
-/// Devices in one session, and so entries in one vector clock.
-pub const CLOCK_DEVICES_MAX: usize = 1_024;
+/// Devices in one session, and so entries in one vector clock: eight of each wallet of a full group.
+pub const CLOCK_DEVICES_MAX: usize = 8 * GROUP_MEMBERS_MAX;
 
 /// The longest session, device or message id, in bytes.
 pub const ID_BYTES_MAX: usize = 200;

@@ -2,6 +2,7 @@
 
 use super::api::{ConnectionId, GroupRow, MemberRow};
 use super::batch_cache::{BatchKey, Content, Part};
+use super::budget::MEMBER_US;
 use super::context::Context;
 use super::door::Guest;
 use super::gate::{Verdict, judge_role};
@@ -146,6 +147,7 @@ impl Session {
     pub(super) fn tell_added(&self, ctx: &mut Context, writer: ConnectionId, steps: &[GroupStep]) {
         let changes = || steps.iter().flat_map(|step| &step.changes);
         if changes().next().is_some() {
+            ctx.charge(writer, changes().count() as u64 * MEMBER_US);
             self.tell_members(ctx, writer, |row| changes().any(|change| *change == GroupChange::Added(row.wallet.clone())));
         }
     }

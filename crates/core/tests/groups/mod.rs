@@ -14,7 +14,7 @@ use crate::signer::{Device, config, drawing};
 
 /// The key of a wallet by its number.
 pub fn wallet(number: u8) -> DeviceKey {
-    DeviceKey::from_secret(&[number + 100; 32])
+    DeviceKey::from_secret(&[number.wrapping_add(100); 32])
 }
 
 pub fn address(number: u8) -> String {

@@ -10,6 +10,7 @@ use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
 use solconnect_sync_core::identity::{Certificate, DeviceKey, Purpose};
 use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
 use solconnect_sync_core::time::Now;
 
@@ -158,6 +159,7 @@ impl Device {
             let said: Vec<Vec<u8>> = self.sent.drain(..).collect();
             let is_silent = said.is_empty();
             for frame in said {
+                assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
                 rooms.feed(RelayInput::Received { connection, payload: Payload::Binary(frame.into()) });
             }
             let heard = rooms.take(connection);

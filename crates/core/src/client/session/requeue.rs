@@ -30,7 +30,9 @@ impl Session {
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
     /// go on.
     pub(super) fn void(&mut self, context: &mut Context<'_>, refused: &Entry, error: SyncError, transaction: &mut Transaction) {
-        if refused.message.kind == Kind::VOID || self.next.group.as_ref().is_some_and(|group| !group.has_begun()) {
+        // A group that does not begin has nothing behind that either.
+        let begins = refused.message.kind == Kind::GROUP && self.next.group.as_ref().is_some_and(|group| !group.has_begun());
+        if refused.message.kind == Kind::VOID || begins {
             return self.halt(error, transaction);
         }
         // A name that belongs to another message is not the void's either.
