@@ -76,7 +76,8 @@ impl Notes {
     pub(crate) fn complete_list(&self, wallet: &str, mut sessions: Vec<ListedSession>) -> Vec<ListedSession> {
         for session in &mut sessions {
             let noted = self.sessions.get(&session.session_id).and_then(|notes| notes.members.get(wallet));
-            session.joined |= noted.is_some_and(|row| row.joined);
+            // Of a group the place tells whether it is about the wallet's present membership.
+            session.joined |= noted.is_some_and(|row| row.joined && [0, session.latest_sequence].contains(&row.since));
         }
         sessions
     }
