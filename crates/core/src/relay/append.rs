@@ -41,7 +41,7 @@ enum Step {
     /// The journal looks for repeats.
     Finding,
     /// The journal stores.
-    Storing(Numbered),
+    Storing(Box<Numbered>),
 }
 
 /// What the sequencer made of the updates.
@@ -117,7 +117,7 @@ impl Session {
                     None => self.append_failed(ctx, updates, &JournalAnswer::Failed { reason: "an entry cannot be read".into() }),
                 }
             }
-            (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, numbered),
+            (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, *numbered),
             (append, answer) => self.append_failed(ctx, append.map(|append| append.updates).unwrap_or_default(), &answer),
         }
     }
@@ -150,7 +150,7 @@ impl Session {
         if entries.is_empty() {
             return self.stored(ctx, updates, numbered);
         }
-        self.append = Some(Append { updates, refused, step: Step::Storing(numbered) });
+        self.append = Some(Append { updates, refused, step: Step::Storing(Box::new(numbered)) });
         let session_id = self.log.session_id.clone();
         ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members, group });
     }
