@@ -1,9 +1,9 @@
 //! Reading what JavaScript gives: arguments, options, parsed JSON. Every error is `INVALID_ARGUMENT` and names the value.
 
-use js_sys::Reflect;
+use js_sys::{Array, Reflect};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::limits::INTEGER_MAX;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::errors::invalid_argument;
 
@@ -18,6 +18,18 @@ pub fn field(object: &JsValue, name: &str) -> JsValue {
 /// `INVALID_ARGUMENT`.
 pub fn text(name: &str, value: &JsValue) -> Result<String, SyncError> {
     value.as_string().ok_or_else(|| invalid_argument([name, " must be a text"].concat()))
+}
+
+/// A list of texts.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub fn texts(name: &str, value: &JsValue) -> Result<Vec<String>, SyncError> {
+    let wrong = || invalid_argument([name, " must be a list of texts"].concat());
+    if !Array::is_array(value) {
+        return Err(wrong());
+    }
+    value.unchecked_ref::<Array>().iter().map(|item| item.as_string().ok_or_else(wrong)).collect()
 }
 
 /// A text field of an object.

@@ -131,6 +131,7 @@ fn name_of(event: &Event) -> &'static str {
     match event {
         Event::MessageReceived { .. } | Event::Changed(_) => "",
         Event::SessionInvited { .. } => "onSessionInvited",
+        Event::MembersChanged { .. } => "onMembersChanged",
         Event::SyncStarted { .. } => "onSyncStarted",
         Event::SyncProgress { .. } => "onSyncProgress",
         Event::SyncCompleted { .. } => "onSyncCompleted",
@@ -159,8 +160,12 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
             client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(clocked).collect()
         }
         Event::Changed(change) => change_to_js(change, client).into_iter().collect(),
-        Event::SyncStarted { session_id } => vec![session_id.into()],
-        Event::SessionInvited { session_id, peer_wallet } => vec![session_id.into(), peer_wallet.into()],
+        Event::SyncStarted { session_id } | Event::MembersChanged { session_id } => vec![session_id.into()],
+        Event::SessionInvited { session_id, peer_wallet, name } => {
+            let mut values = vec![session_id.into(), peer_wallet.into()];
+            values.extend(name.as_ref().map(JsValue::from));
+            values
+        }
         Event::SyncProgress { session_id, messages_synced, total_messages } => {
             let progress = [("messagesSynced", *messages_synced), ("totalMessages", *total_messages)];
             vec![session_id.into(), object(&progress.map(|(name, count)| (name, JsValue::from(count as f64))))]
@@ -205,9 +210,10 @@ fn change_to_js(change: &Change, client: &Client) -> Option<JsValue> {
             more.extend(error.as_ref().map(|error| ("error", to_plain(error))));
             of("status", session_id, &more)
         }
-        Change::Receipt { session_id, wallet, status, through } => {
-            let through = JsValue::from(*through as f64);
-            of("receipt", session_id, &[("wallet", wallet.into()), ("status", js(status)), ("through", through)])
+        Change::Receipt { session_id, wallet, status, through, all_through } => {
+            let (through, all_through) = (JsValue::from(*through as f64), JsValue::from(*all_through as f64));
+            let more = [("wallet", wallet.into()), ("status", js(status)), ("through", through), ("allThrough", all_through)];
+            of("receipt", session_id, &more)
         }
         Change::Removed { session_id, message_id } => of("removed", session_id, &[("messageId", message_id.into())]),
         Change::Cleared { session_id } => of("cleared", session_id, &[]),

@@ -319,6 +319,10 @@ impl Engine {
                 [peer, wallet] if *wallet == own => peer.clone(),
                 _ => continue,
             };
+            // Of a group its log says who is in it, and the relay has that.
+            if peer_wallet.is_empty() {
+                continue;
+            }
             let mut entries = session.entries.into_iter().peekable();
             while entries.peek().is_some() {
                 let (peer_wallet, entries) = (peer_wallet.clone(), entries.by_ref().take(BATCH_MESSAGES_MAX).collect());

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
-use solconnect_sync_core::client::{CallKey, Client, Input, RequestId, SyncScope};
+use solconnect_sync_core::client::{CallKey, Client, GroupWish, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::identity::{Certificate, Purpose};
 use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
 
-use crate::arguments::{field, optional_count, optional_text, text, text_field};
+use crate::arguments::{field, is_left_out, optional_count, optional_text, text, text_field, texts};
 use crate::errors::{invalid_argument, to_thrown};
 use crate::history::Wish;
 use crate::platform::now;
@@ -122,10 +122,38 @@ impl SolConnectSDK {
         self.ask(Ok(()), |request, ()| Input::DisconnectWallet { request })
     }
 
-    /// Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices.
+    /// Starts the session with a peer, new or stored: its id is the same for both peers and all their devices. Or, with
+    /// `members` and a `name`, a new group.
     #[wasm_bindgen(js_name = startSession, unchecked_return_type = "Promise<Result<SessionView>>")]
-    pub fn start_session(&self, #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string }")] options: JsValue) -> Promise {
-        self.ask(text_field(&options, "peerWallet"), |request, peer_wallet| Input::OpenSession { request, peer_wallet })
+    pub fn start_session(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string } | { members: readonly string[]; name: string }")] options: JsValue,
+    ) -> Promise {
+        let members = field(&options, "members");
+        if is_left_out(&members) {
+            return self.ask(text_field(&options, "peerWallet"), |request, peer_wallet| Input::OpenSession { request, peer_wallet });
+        }
+        let group = texts("members", &members).and_then(|members| Ok((members, text_field(&options, "name")?)));
+        self.ask(group, |request, (members, name)| Input::OpenGroup { request, name, members })
+    }
+
+    /// Changes who is in a group, or what it is called. Resolves when that is stored here; the relay hears it like a message.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
+    pub fn regroup(
+        &self,
+        #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "'add' | 'remove' | 'leave' | 'rename' | 'promote' | 'demote'")] wish: &str,
+        #[wasm_bindgen(unchecked_optional_param_type = "readonly string[] | string")] value: JsValue,
+    ) -> Promise {
+        let wish = match wish {
+            "add" => texts("wallets", &value).map(GroupWish::Add),
+            "remove" => texts("wallets", &value).map(GroupWish::Remove),
+            "leave" => Ok(GroupWish::Leave),
+            "rename" => text("name", &value).map(GroupWish::Rename),
+            _ => text("wallet", &value).map(|wallet| GroupWish::SetAdmin(wallet, wish == "promote")),
+        };
+        let regroup = text("sessionId", &session_id).and_then(|session_id| Ok((session_id, wish?)));
+        self.ask(regroup, |request, (session_id, wish)| Input::Regroup { request, session_id, wish })
     }
 
     /// Ends a session and its auto-sync. What is queued is still sent.

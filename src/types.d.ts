@@ -38,7 +38,7 @@ export type ErrorCode =
   | 'SESSION_CREATION_FAILED' | 'UNKNOWN_SESSION' | 'UNKNOWN_MESSAGE' | 'MESSAGE_SENT' | 'NOT_YOUR_MESSAGE' | 'INVALID_MESSAGE_FORMAT'
   | 'INVALID_WALLET_ADDRESS' | 'INVALID_ARGUMENT' | 'INVALID_VECTOR_CLOCK' | 'MESSAGE_TOO_LARGE'
   | 'FRAME_TOO_LARGE' | 'OUTBOX_FULL' | 'LIMIT_REACHED' | 'WALLET_NOT_CONNECTED' | 'WALLET_BLOCKED' | 'WALLET_CONNECTION_FAILED'
-  | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'STORAGE_ERROR' | 'STORAGE_FULL'
+  | 'INVALID_SIGNATURE' | 'SESSION_EXPIRED' | 'NOT_A_MEMBER' | 'MEMBER_REMOVED' | 'NOT_AN_ADMIN' | 'STORAGE_ERROR' | 'STORAGE_FULL'
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
@@ -146,7 +146,8 @@ export interface Subscription {
  * - `stale`: its text or its versions are others: ask `getMessage` for it.
  * - `status`: the message of this id that has no sequence number is so far. How far others are, receipts tell.
  * - `receipt`: a wallet has everything up to a place, or has read it, which raises the status of what other wallets wrote up to there.
- *   That of the own wallet tells what is read on any of its devices.
+ *   That of the own wallet tells what is read on any of its devices. In a group own messages are so far up to `allThrough`, which all
+ *   others have; elsewhere the two are one.
  * - `removed`: the message of this id that has no sequence number is no longer there.
  * - `cleared`: nothing that had a sequence number is there any more.
  * - `missed`: what was on its way to disk when the handler was set is stored: what was read before may lack it, and is to be read again.
@@ -156,7 +157,7 @@ export type Change =
   | { type: 'message'; sessionId: string; message: MessageView }
   | { type: 'stale'; sessionId: string; messageId: string }
   | { type: 'status'; sessionId: string; messageId: string; status: MessageStatus; error?: EngineError }
-  | { type: 'receipt'; sessionId: string; wallet: string; status: 'delivered' | 'read'; through: number }
+  | { type: 'receipt'; sessionId: string; wallet: string; status: 'delivered' | 'read'; through: number; allThrough: number }
   | { type: 'removed'; sessionId: string; messageId: string }
   | { type: 'cleared'; sessionId: string }
   | { type: 'session'; sessionId: string }
@@ -191,11 +192,13 @@ export interface SyncEvents {
   /** A message has another winning version, or its versions are in conflict. */
   onMessageChanged(sessionId: string, messageId: string): void;
   /**
-   * Another wallet has begun a session with this one. Told once in each page until it is answered (`acceptSession`,
+   * Another wallet has begun a session with this one, or added it to a group, which has a name. Told once in each page until it is answered (`acceptSession`,
    * `declineSession`, `blockWallet`), from when the wallet is connected, also offline; `getInvitations` lists them. A session
    * that another device of the wallet began or accepted is no invitation: it is simply among `getActiveSessions`.
    */
-  onSessionInvited(sessionId: string, peerWallet: string): void;
+  onSessionInvited(sessionId: string, peerWallet: string, name?: string): void;
+  /** Who is in a group, who may change it, or what it is called is otherwise: `getSession` tells. */
+  onMembersChanged(sessionId: string): void;
   /** Devices of a session came, left or went on. */
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
   /** The connection to the relay changed. */

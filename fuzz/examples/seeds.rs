@@ -144,7 +144,7 @@ fn records(folder: &Path, entries: &[Entry]) {
     write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }.to_bytes());
     let outbox = OutboxRecord { session_id: session_id.clone(), entries: unsent };
     write(folder, "outbox_record", "outbox", &outbox.to_bytes());
-    let spare = SpareRecord { wallet: WALLET.into(), peer_wallet: PEER.into(), open: true, outbox };
+    let spare = SpareRecord { wallet: WALLET.into(), peer_wallet: PEER.into(), is_group: false, open: true, outbox };
     write(folder, "outbox_record", "spare", &spare.to_bytes());
     let invitation = InvitationRecord {
         session_id: session_id.clone(),

@@ -10,7 +10,7 @@ use solconnect_sync_core::frame::{
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Relay, StoredEntry, StoredSession, Ticket,
+    Action, ConnectionId, DeviceRow, GroupRow, Input, JournalAnswer, JournalQuestion, MemberRow, Relay, StoredEntry, StoredSession, Ticket,
     WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
@@ -25,6 +25,7 @@ struct Rows {
     devices: BTreeMap<String, DeviceRow>,
     watermarks: BTreeMap<String, WatermarkRow>,
     members: BTreeMap<String, MemberRow>,
+    group: Option<GroupRow>,
 }
 
 /// The machine, its journal, and the questions that are not answered yet.
@@ -113,10 +114,11 @@ impl World {
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
-                    members: rows.members.values().cloned().collect(),
+                    members: rows.members.values().filter(|row| !row.left).cloned().collect(),
+                    group: rows.group.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members } => {
+            JournalQuestion::Append { session_id, entries, devices, members, group } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "sequences follow each other (I5)");
@@ -128,6 +130,7 @@ impl World {
                 }
                 rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
                 rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
+                rows.group = group.or_else(|| rows.group.take());
                 JournalAnswer::Appended
             }
             JournalQuestion::Read { session_id, from, count_max, .. } => {
@@ -154,10 +157,12 @@ impl World {
                 };
                 JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
             }
-            JournalQuestion::Sessions { wallet, count_max, with_closed, .. } => {
+            JournalQuestion::Sessions { wallet, count_max, account_id, .. } => {
                 let listed = |(id, rows): (&String, &Rows)| {
-                    let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(|row| with_closed || !row.closed)?.clone();
-                    Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined })
+                    let is_told = |row: &&MemberRow| !row.left && (account_id.is_some() || !row.closed);
+                    let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(is_told)?.clone();
+                    let name = rows.group.as_ref().map(|group| group.name.clone());
+                    Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined, name })
                 };
                 JournalAnswer::Sessions(self.sessions.iter().filter_map(listed).take(count_max).collect())
             }

@@ -3,17 +3,18 @@
 // The newest page of each session is read once, and as much before it as it takes to count the unread messages. From then on
 // changes are enough. Where reads and changes cross, the same holds as for one session (thread.ts).
 
+import type { Membership, MemberView, SessionKind } from '../solconnect_sync.js';
 import { errorOf, type Result, type SyncError } from './errors.js';
 import { Live, type Content, type LiveList } from './live.js';
 import { furthest, isOneMessage, isSame, keyOf, messageOf, Receipts, withStatus, type Message } from './message.js';
 import { sessionOf, type Change, type SessionState, type Source, type StoredMessage, type StoredSession } from './source.js';
 import { Unsent } from './unsent.js';
 
-/** One session with another wallet. It is frozen: a change makes another object. */
+/** One session, with another wallet or of a group. It is frozen: a change makes another object. */
 export interface Conversation {
   /** The session. */
   readonly sessionId: string;
-  /** The other wallet. */
+  /** The other wallet; of an invitation to a group the one that invites, and empty in a group. */
   readonly peerWallet: string;
   /** The newest message: of those that are queued the last one, otherwise the last one of the log; also one that was deleted. */
   readonly lastMessage?: Message;
@@ -21,6 +22,14 @@ export interface Conversation {
   readonly unreadCount: number;
   /** Whether it is started, waits to be accepted, or was ended. */
   readonly state: SessionState;
+  /** Whether it is a session of two wallets or a group. */
+  readonly kind: SessionKind;
+  /** What a group is called. */
+  readonly name?: string;
+  /** The wallets that are in it, as far as is known here; of an invitation to a group none are. */
+  readonly members: readonly Readonly<MemberView>[];
+  /** Whether this wallet is in it, has left it, or was removed. */
+  readonly membership: Membership;
   /** How many own messages are not in the log yet. Those that failed do not count. */
   readonly queuedMessageCount: number;
 }
@@ -94,6 +103,13 @@ class Row {
     return this.isRead || this.#isInvitation || this.error !== undefined || this.#shown !== null;
   }
 
+  /** Whose messages may be among those that are known here. */
+  get #writers(): Set<string> {
+    const { wallet, peer_wallet, members } = this.session;
+    const last = this.#last ? [this.#last.senderWallet] : [];
+    return new Set([wallet, peer_wallet, ...last, ...(members ?? []).map((member) => member.wallet)]);
+  }
+
   get #isInvitation(): boolean {
     return this.session.state === 'invited';
   }
@@ -142,6 +158,10 @@ class Row {
       peerWallet: this.session.peer_wallet,
       ...(lastMessage && { lastMessage }),
       unreadCount: this.#unreadCount,
+      kind: this.session.kind ?? 'pair',
+      ...(this.session.name !== undefined && { name: this.session.name }),
+      members: Object.freeze((this.session.members ?? []).map((member) => Object.freeze({ ...member }))),
+      membership: this.session.membership ?? 'member',
       state: this.session.state ?? (this.session.isActive === false ? 'ended' : 'active'),
       queuedMessageCount,
     });
@@ -234,7 +254,7 @@ class Row {
         this.#put(change.message);
         break;
       case 'stale':
-        for (const wallet of [this.session.wallet, this.session.peer_wallet]) {
+        for (const wallet of this.#writers) {
           const key = keyOf(wallet, change.messageId);
           if (this.#knows(key)) this.#stale.set(key, { id: change.messageId, sequenceNumber: this.#placeOf(key) });
         }
@@ -243,8 +263,8 @@ class Row {
         this.#setStatus(change);
         break;
       case 'receipt':
-        this.#receipts.take(change.wallet, change.status, change.through);
-        if (this.#last) this.#last = this.#receipts.raise(this.#last);
+        this.#receipts.take(change, this.session.wallet);
+        if (this.#last) this.#last = this.#receipts.raise(this.#last, this.session.wallet);
         if (change.wallet === this.session.wallet && change.status === 'read') this.#readUpTo(change.through);
         break;
       case 'removed':
@@ -264,7 +284,7 @@ class Row {
   }
 
   #put(view: StoredMessage): void {
-    const message = this.#receipts.raise(messageOf(view, this.session.wallet));
+    const message = this.#receipts.raise(messageOf(view, this.session.wallet), this.session.wallet);
     const key = keyOf(message.senderWallet, message.id);
     const { sequenceNumber } = message;
     if (sequenceNumber === undefined) {

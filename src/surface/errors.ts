@@ -54,6 +54,8 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   INVALID_SIGNATURE: ['auth', false, 'A signature is not right. Sign in again with your wallet.'],
   SESSION_EXPIRED: ['auth', true, 'Connect a wallet first.'],
   NOT_A_MEMBER: ['auth', false, 'You are not part of this conversation.'],
+  MEMBER_REMOVED: ['auth', false, 'You are no longer part of this conversation. You can still read it.'],
+  NOT_AN_ADMIN: ['auth', false, 'Only an admin of the group can do this.'],
   STORAGE_ERROR: ['system', true, "The browser's storage failed. Nothing that was confirmed is lost."],
   STORAGE_FULL: ['system', true, 'There is no space left to store messages. Free some and try again.'],
   STORAGE_REFUSED: ['system', false, 'The browser does not let this page store anything.'],

@@ -67,11 +67,16 @@ export interface SdkEvents {
   /** Something is wrong that no call can be blamed for; see `onWarning` for the codes. */
   warning: { error: SyncError };
   /**
-   * Another wallet has begun a session with this one: once for each handler, also one that is added later, until the user answers (`acceptSession`,
+   * Another wallet has begun a session with this one, or added it to a group, which has a `name`: once for each handler, also one that is added later, until the user answers (`acceptSession`,
    * `declineSession`, `blockWallet`), also offline. A session that another device of this wallet began or accepted is no
    * invitation: it is simply there.
    */
-  sessionInvited: { sessionId: string; peerWallet: string };
+  sessionInvited: { sessionId: string; peerWallet: string; name?: string };
+  /**
+   * Who is in a group, who may change it, or what it is called is otherwise, or this wallet is in it no more: `getMembers`,
+   * `conversations`. Also told when this device has queued such a change.
+   */
+  membersChanged: { sessionId: string };
   /** Another wallet is connected now, or none (`null`): by a call, or because the person switched in the wallet itself. */
   walletChanged: { address: string | null };
   /** This tab has another role among those of its wallet, or, while it waits for its turn, another number of calls that wait with it. See `getTabRole`. */
@@ -101,7 +106,8 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   signInNeeded: ['error'],
   storageLost: ['lost'],
   warning: ['error'],
-  sessionInvited: ['sessionId', 'peerWallet'],
+  sessionInvited: ['sessionId', 'peerWallet', 'name'],
+  membersChanged: ['sessionId'],
   walletChanged: ['address'],
   tabChanged: ['role', 'waitingCallCount'],
 };

@@ -2,7 +2,7 @@
 
 import type { MessageStatus, VersionView } from '../solconnect_sync.js';
 import { errorOf, type SyncError } from './errors.js';
-import type { StoredMessage } from './source.js';
+import type { Change, StoredMessage } from './source.js';
 
 /**
  * A message of a live list. It is frozen: a change makes another object, and a message that did not change stays the same object.
@@ -35,6 +35,8 @@ export interface Message {
   readonly vectorClock: Readonly<Record<string, number>>;
   /** How far it is. */
   readonly status: MessageStatus;
+  /** Of an own message in a group: the members that have read it. It is `delivered`, and `read`, when all others have it. */
+  readonly readBy?: readonly string[];
   /** With `failed`: why. */
   readonly error?: SyncError;
   /** Whether a later version is shown. */
@@ -67,6 +69,7 @@ export function messageOf(view: StoredMessage, wallet: string | null): Message {
     ...(view.sequenceNumber !== undefined && { sequenceNumber: view.sequenceNumber }),
     vectorClock: Object.freeze({ ...view.vectorClock }),
     status: view.status,
+    ...(view.readBy && { readBy: Object.freeze([...view.readBy]) }),
     ...(view.error && { error: errorOf(view.error) }),
     edited: view.edited,
     deleted: view.deleted,
@@ -107,29 +110,41 @@ export function isSame(one: unknown, other: unknown): boolean {
     && names.every((name) => Object.hasOwn(other, name) && isSame((one as { [name: string]: unknown })[name], (other as { [name: string]: unknown })[name]));
 }
 
+/** What a receipt says, as the engine tells it. */
+type Receipt = Change & { type: 'receipt' };
+
 /** How far the wallets of a session are, as receipts told. */
 export class Receipts {
-  readonly #wallets = new Map<string, { delivered: number; read: number }>();
+  readonly #wallets = new Map<string, Marks>();
+  /** How far all other wallets are: what own messages go by. */
+  readonly #all: Marks = { delivered: 0, read: 0 };
 
-  /** Takes a receipt; returns the sequence number up to which it was known already. */
-  take(wallet: string, status: 'delivered' | 'read', through: number): number {
+  /** Takes a receipt, where this wallet is connected; returns the sequence number up to which all that it says was known already. */
+  take({ wallet, status, through, allThrough }: Receipt, own: string | null): number {
     const known = this.#wallets.get(wallet) ?? { delivered: 0, read: 0 };
     this.#wallets.set(wallet, known);
-    const before = known[status];
-    known[status] = Math.max(before, through);
+    const before = Math.min(known[status], wallet === own ? Infinity : this.#all[status]);
+    known[status] = Math.max(known[status], through);
+    if (wallet !== own) this.#all[status] = Math.max(this.#all[status], allThrough);
     return before;
   }
 
-  /** How far a message of the log is at least, by what the wallets that did not write it have. */
-  raise(message: Message): Message {
-    const { sequenceNumber, senderWallet } = message;
+  /** How far a message of the log is at least: an own one by what all others have, another one by what this wallet has. */
+  raise(message: Message, own: string | null): Message {
+    const { sequenceNumber, isOwn, readBy } = message;
     if (sequenceNumber === undefined) return message;
+    const { delivered, read } = isOwn ? this.#all : this.#wallets.get(own ?? '') ?? { delivered: 0, read: 0 };
     let status = message.status;
-    for (const [wallet, { delivered, read }] of this.#wallets) {
-      if (wallet === senderWallet) continue;
-      if (read >= sequenceNumber) status = furthest(status, 'read');
-      else if (delivered >= sequenceNumber) status = furthest(status, 'delivered');
-    }
-    return status === message.status ? message : withStatus(message, status);
+    if (read >= sequenceNumber) status = furthest(status, 'read');
+    else if (delivered >= sequenceNumber) status = furthest(status, 'delivered');
+    const raised = status === message.status ? message : withStatus(message, status);
+    if (!readBy) return raised;
+    const others = [...this.#wallets].filter(([wallet, marks]) => wallet !== own && marks.read >= sequenceNumber && !readBy.includes(wallet));
+    return others.length === 0 ? raised : Object.freeze({ ...raised, readBy: Object.freeze([...readBy, ...others.map(([wallet]) => wallet)]) });
   }
+}
+
+interface Marks {
+  delivered: number;
+  read: number;
 }

@@ -14,7 +14,7 @@ type EngineResult<T> = { success: true; data: T } | { success: false; error: Eng
 
 /** Methods with effects that are stored: called again after a takeover, they answer what they answered first. */
 const KEYED = [
-  'startSession', 'endSession', 'acceptSession', 'declineSession', 'blockWallet', 'unblockWallet', 'sendMessage', 'editMessage',
+  'startSession', 'regroup', 'endSession', 'acceptSession', 'declineSession', 'blockWallet', 'unblockWallet', 'sendMessage', 'editMessage',
   'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage', 'clearStoredMessages', 'updateMessageStatus', 'markMessageAsRead',
 ] as const;
 
@@ -33,7 +33,7 @@ type Method = (typeof METHODS)[number];
 
 const EVENTS: readonly (keyof SyncEvents)[] = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onSessionInvited', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
+  'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
   'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
 ];
 
@@ -432,8 +432,8 @@ export class Port {
     const count = state.status.queuedMessageCount;
     if (before?.status.queuedMessageCount !== count) this.#handlers.get('onQueueChanged')?.(count);
     const known = new Set(before?.invitations.map(({ session_id }) => session_id));
-    for (const { session_id, peer_wallet } of state.invitations) {
-      if (!known.has(session_id)) this.#handlers.get('onSessionInvited')?.(session_id, peer_wallet);
+    for (const { session_id, peer_wallet, name } of state.invitations) {
+      if (!known.has(session_id)) this.#handlers.get('onSessionInvited')?.(session_id, peer_wallet, name);
     }
   }
 

@@ -2,12 +2,12 @@
 
 import type * as wasm from '../solconnect_sync.js';
 import type {
-  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EngineError, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
+  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EngineError, MemberView, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
   SyncStatus, WalletInfo,
 } from '../solconnect_sync.js';
-import { abortable, flagOf, functionOf, optionsOf, signalOf } from './arguments.js';
+import { abortable, flagOf, functionOf, optionsOf, signalOf, textOf } from './arguments.js';
 import { configOf } from './config.js';
-import { adopt, errorOf, failed, type Result, settle, SyncError } from './errors.js';
+import { adopt, errorOf, failed, type Result, settle, SyncError, unwrap } from './errors.js';
 import { Listeners, type SdkEvents } from './events.js';
 import { type Choice, Lifecycle, notInitialized } from './lifecycle.js';
 import { Changes } from './changes.js';
@@ -226,16 +226,84 @@ export class SolConnectSDK {
    * Starts the session with a peer, new or stored. Its id is the same for both peers and all their devices. The wallet itself
    * may be the peer: a session of notes.
    *
-   * Errors: `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED`, `LIMIT_REACHED` at 1,000 sessions,
-   * `STORAGE_FULL`, `STORAGE_ERROR`.
+   * With `members` and a `name` it starts a new group, also offline: of these wallets and this one, which is its admin, 256 at
+   * most. Who is added is invited (`sessionInvited`). Groups are of devices that sign in (option `domains`).
+   *
+   * Errors: `INVALID_ARGUMENT` (also for a name that is empty or has more than 128 bytes, and a wallet that is named twice),
+   * `INVALID_WALLET_ADDRESS`, `SESSION_CREATION_FAILED`, `LIMIT_REACHED` at 1,000 sessions and at 256 members, `MEMBER_REMOVED`,
+   * `SIGN_IN_REQUIRED` for a group without the option `domains`, `DEVICE_REMOVED`, `STORAGE_FULL`, `STORAGE_ERROR`.
    *
    * @example
    * ```ts
    * const { sessionId } = unwrap(await sdk.startSession({ peerWallet }));
+   * const group = unwrap(await sdk.startSession({ members: [anna, ben], name: 'Walkers' }));
    * ```
    */
-  async startSession(options: { peerWallet: string }): Promise<Result<Session>> {
+  async startSession(options: { peerWallet: string } | { members: readonly string[]; name: string }): Promise<Result<Session>> {
     return map(await this.#call((engine) => engine.startSession(options)), sessionOf);
+  }
+
+  /**
+   * Adds wallets to a group: they are invited, and read all of it from the beginning. Who is in it already stays. As `sendMessage` it
+   * is done when it is stored here, also offline. What the relay refuses later, because another admin was quicker, is told by
+   * `warning`, and `getMembers` has what is so.
+   *
+   * Errors: `INVALID_ARGUMENT` (also for a session of two wallets), `INVALID_WALLET_ADDRESS`, `UNKNOWN_SESSION`, `NOT_AN_ADMIN`,
+   * `MEMBER_REMOVED` where this wallet is in it no more, `LIMIT_REACHED` at 256 members, `OUTBOX_FULL`, `DEVICE_REMOVED`,
+   * `STORAGE_FULL`, `STORAGE_ERROR`.
+   */
+  addMembers(sessionId: string, wallets: readonly string[]): Promise<Result<null>> {
+    return this.#call((engine) => engine.regroup(sessionId, 'add', wallets));
+  }
+
+  /**
+   * Removes wallets from a group: they read nothing that comes behind that, and keep what they have. Who is not in it is left out.
+   *
+   * Errors: as `addMembers`.
+   */
+  removeMembers(sessionId: string, wallets: readonly string[]): Promise<Result<null>> {
+    return this.#call((engine) => engine.regroup(sessionId, 'remove', wallets));
+  }
+
+  /**
+   * Leaves a group. What is stored here can still be read. Where its last admin leaves, the wallet that has been in it longest is one.
+   *
+   * Errors: as `addMembers`, but for `NOT_AN_ADMIN`.
+   */
+  leaveSession(sessionId: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.regroup(sessionId, 'leave'));
+  }
+
+  /**
+   * Calls a group otherwise: 1 to 128 bytes, no control characters.
+   *
+   * Errors: as `addMembers`.
+   */
+  renameSession(sessionId: string, name: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.regroup(sessionId, 'rename', name));
+  }
+
+  /**
+   * Makes a member of a group one of its admins, or no longer. A group always has one: where the last admin gives that up, the wallet
+   * that has been in it longest follows.
+   *
+   * Errors: as `addMembers`, and `NOT_A_MEMBER` for a wallet that is not in it.
+   */
+  setAdmin(sessionId: string, wallet: string, isAdmin: boolean): Promise<Result<null>> {
+    return settle(async () => unwrap(await this.#call((engine) => engine.regroup(sessionId, flagOf('isAdmin', isAdmin) ? 'promote' : 'demote', wallet))));
+  }
+
+  /**
+   * The wallets of a session in the order in which they came, as far as is known here; of a group with who may change it. What this
+   * device has queued counts. No further errors than `INVALID_ARGUMENT` and `UNKNOWN_SESSION`.
+   */
+  getMembers(sessionId: string): Result<MemberView[]> {
+    return this.#read((engine) => {
+      const id = textOf('sessionId', sessionId);
+      const found = unwrap(adopt(engine.getStoredSessions())).find((session) => session.session_id === id);
+      if (!found) throw new SyncError('UNKNOWN_SESSION', `session ${id} is not stored here`);
+      return { success: true, data: found.members };
+    });
   }
 
   /**
@@ -754,7 +822,7 @@ export class SolConnectSDK {
     const invited = this.#read((engine) => engine.getInvitations()).data ?? [];
     return [
       ...stored.map((session) => ({ ...session, state: session.isActive ? ('active' as const) : ('ended' as const) })),
-      ...invited.map(({ session_id, peer_wallet }) => invitedSession(session_id, peer_wallet, this.#lifecycle.account?.address ?? '')),
+      ...invited.map((invitation) => invitedSession(invitation, this.#lifecycle.account?.address ?? '')),
     ];
   }
 
@@ -781,9 +849,10 @@ export class SolConnectSDK {
 }
 
 /** A session of which nothing is stored yet. */
-function invitedSession(session_id: string, peer_wallet: string, wallet: string): StoredSession {
+function invitedSession({ session_id, peer_wallet, name }: wasm.InvitationView, wallet: string): StoredSession {
   const nothing = { deviceId: '', lastSyncedSequence: 0, queuedMessageCount: 0, vectorClock: {}, readThrough: 0, isActive: false };
-  return { session_id, wallet, peer_wallet, ...nothing, state: 'invited' };
+  const group = name === undefined ? { kind: 'pair' as const } : { kind: 'group' as const, name };
+  return { session_id, wallet, peer_wallet, ...group, members: [], membership: 'member', ...nothing, state: 'invited' };
 }
 
 function map<T, U>(result: Result<T>, of: (data: T) => U): Result<U> {

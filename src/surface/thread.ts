@@ -286,7 +286,7 @@ export class Thread implements Content<MessagesSnapshot> {
         this.#setStatus(change);
         break;
       case 'receipt':
-        this.#raise(change.wallet, change.status, change.through);
+        this.#raise(change);
         break;
       case 'removed':
         this.#touch(this.#ownKey(change.messageId));
@@ -343,16 +343,14 @@ export class Thread implements Content<MessagesSnapshot> {
     this.#replace(key, withStatus(message, next, error && errorOf(error)));
   }
 
-  #raise(wallet: string, status: 'delivered' | 'read', through: number): void {
-    const known = this.#receipts.take(wallet, status, through);
-    const end = this.#indexOf(through + 1);
+  #raise(change: Change & { type: 'receipt' }): void {
+    const own = this.source.wallet();
+    const known = this.#receipts.take(change, own);
+    const end = this.#indexOf(Math.max(change.through, change.allThrough) + 1);
     for (let index = this.#indexOf(known + 1); index < end; index += 1) {
       const message = this.#log[index];
-      if (!message || message.senderWallet === wallet) continue;
-      const raised = furthest(message.status, status);
-      if (raised === message.status) continue;
       // It never comes back to what it was.
-      this.#log[index] = withStatus(message, raised);
+      if (message) this.#log[index] = this.#receipts.raise(message, own);
     }
   }
 
@@ -368,7 +366,7 @@ export class Thread implements Content<MessagesSnapshot> {
 
   #messageOf(view: StoredMessage): Message {
     this.#wallets.add(view.sender_wallet);
-    return this.#receipts.raise(messageOf(view, this.source.wallet()));
+    return this.#receipts.raise(messageOf(view, this.source.wallet()), this.source.wallet());
   }
 
   #ownKey(messageId: string): string {

@@ -222,7 +222,7 @@ export class Model {
     const watermark = this.session(sessionId).watermarks[wallet];
     if (through <= watermark[status]) return;
     watermark[status] = through;
-    this.tell({ type: 'receipt', sessionId, wallet, status, through });
+    this.tell({ type: 'receipt', sessionId, wallet, status, through, allThrough: through });
   }
 
   clear(sessionId) {

@@ -104,6 +104,10 @@ codes! {
     SessionExpired = "SESSION_EXPIRED", true;
     /// The connection may not read or write this session.
     NotAMember = "NOT_A_MEMBER", false;
+    /// The wallet was a member of the group, and is none any more.
+    MemberRemoved = "MEMBER_REMOVED", false;
+    /// Only an admin of the group may do this.
+    NotAnAdmin = "NOT_AN_ADMIN", false;
     /// Reading or writing the database failed.
     StorageError = "STORAGE_ERROR", true;
     /// The disk or the origin's quota is full.

@@ -11,6 +11,7 @@ pub mod conflict;
 pub mod entry;
 pub mod error;
 pub mod frame;
+pub mod group;
 pub mod identity;
 pub mod ids;
 pub mod limits;

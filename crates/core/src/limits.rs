@@ -18,11 +18,24 @@ pub const INFLATED_BYTES_MAX: usize = 256 * 1024;
 /// it still fits a frame beside its clock.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
 
+/// Wallets of a group session. What they say of each other fits a frame: receipts of all, and one entry that names all.
+pub const GROUP_MEMBERS_MAX: usize = 256;
+
+/// Wallets that left a group, of which it is known that they were in it: as many as are. Who is forgotten is a stranger.
+pub const GROUP_FORMER_MAX: usize = GROUP_MEMBERS_MAX;
+
+/// The longest text of an entry that says who is in a group, in bytes: 256 wallets of 33 bytes each, with the longest name and
+/// eight domains, in base64.
+pub const GROUP_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Entries of a group's log that a device keeps out of what it shows, because they do not count. An honest relay takes none.
+pub const UNCOUNTED_MAX: usize = 100;
+
 /// The largest message as it stands in a frame, clock and escapes included: a frame less its own fields.
 pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX - 2 * 1024;
 
-/// Devices in one session, and so entries in one vector clock.
-pub const CLOCK_DEVICES_MAX: usize = 1_024;
+/// Devices in one session, and so entries in one vector clock: eight of each wallet of a full group.
+pub const CLOCK_DEVICES_MAX: usize = 8 * GROUP_MEMBERS_MAX;
 
 /// The longest session, device or message id, in bytes.
 pub const ID_BYTES_MAX: usize = 200;
@@ -56,8 +69,8 @@ pub const FAILED_MESSAGES_MAX: usize = 100;
 /// Sessions one device keeps. Each costs memory and a frame at every reconnect.
 pub const SESSIONS_MAX: usize = 1_000;
 
-/// Sessions in one `session_list`. In JSON, with their ids and wallets, they take half a frame.
-pub const LISTED_SESSIONS_MAX: usize = 200;
+/// Sessions in one `session_list`. In JSON, with their ids, wallets and the longest names, they fit a frame.
+pub const LISTED_SESSIONS_MAX: usize = 100;
 
 /// Parts of such a list that a device asks for on one connection: of all the sessions that it may keep, of as many invitations, and
 /// of as many again that it has ended, declined or blocked. What is older is not told.
@@ -147,9 +160,9 @@ pub const CONFLICT_VERSIONS_MAX: usize = 8;
 /// know of a few long ones must not stand for thousands of copies of those.
 pub const CONFLICT_TEXT_BYTES_MAX: usize = 8 * 1024;
 
-/// Wallets whose receipts are kept in one session. The SDK's sessions have two; in those of seed clients any name may be
-/// one, and a member could give itself a new one with every receipt.
-pub const RECEIPT_WALLETS_MAX: usize = 64;
+/// Wallets whose receipts are kept in one session: those of a full group. In sessions of seed clients any name may be one, and a
+/// member could give itself a new one with every receipt.
+pub const RECEIPT_WALLETS_MAX: usize = GROUP_MEMBERS_MAX;
 
 /// How long a socket may take to open.
 pub const CONNECT_TIMEOUT_MS: u64 = 8_000;

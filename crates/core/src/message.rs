@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{INTEGER_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{GROUP_TEXT_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::scalar::{Scalar, whole_of};
 use crate::time::{ISO_MS_MAX, iso_from_ms, ms_from_iso};
 
@@ -175,10 +175,22 @@ impl Kind {
     pub const VOID: Kind = Kind(4);
     /// What a device says of the devices of its wallet, in an account log.
     pub const ACCOUNT: Kind = Kind(5);
+    /// What a member of a group says of who is in it.
+    pub const GROUP: Kind = Kind(6);
+
+    /// Whether people are told how far it is: they wrote it.
+    pub fn has_status(self) -> bool {
+        self != Kind::VOID && self != Kind::GROUP
+    }
 
     /// Whether it is a version of another message.
     pub fn is_version(self) -> bool {
         self == Kind::EDIT || self == Kind::DELETION
+    }
+
+    /// The longest text of an entry of this kind, in bytes.
+    pub fn text_bytes_max(self) -> usize {
+        if self == Kind::GROUP { GROUP_TEXT_BYTES_MAX } else { TEXT_BYTES_MAX }
     }
 
     /// Whether it is a message, as it is left out in JSON.
@@ -232,8 +244,9 @@ impl Message {
     /// # Errors
     /// `MESSAGE_TOO_LARGE`, `INVALID_MESSAGE_FORMAT`.
     pub fn check(&self) -> Result<(), SyncError> {
-        if self.ciphertext.len() > TEXT_BYTES_MAX {
-            let message = format!("the text has {} bytes, the limit is {TEXT_BYTES_MAX}", self.ciphertext.len());
+        let bytes_max = self.kind.text_bytes_max();
+        if self.ciphertext.len() > bytes_max {
+            let message = format!("the text has {} bytes, the limit is {bytes_max}", self.ciphertext.len());
             return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
         }
         let content_type = self.content_type.as_deref().unwrap_or("text/plain");

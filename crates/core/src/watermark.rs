@@ -14,6 +14,14 @@ pub struct Watermark {
 }
 
 impl Watermark {
+    /// How far it is.
+    pub fn of(&self, status: ReceiptStatus) -> u64 {
+        match status {
+            ReceiptStatus::Delivered => self.delivered,
+            ReceiptStatus::Read => self.read,
+        }
+    }
+
     /// Takes in a receipt; says whether it was news.
     pub fn raise(&mut self, status: ReceiptStatus, sequence: u64) -> bool {
         let before = *self;

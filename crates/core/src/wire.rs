@@ -274,6 +274,17 @@ impl Field for Option<String> {
     }
 }
 
+impl Field for Vec<u64> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        self.iter().for_each(|item| put_number(number, *item, out));
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        self.push(number_of(value)?);
+        Ok(())
+    }
+}
+
 impl Field for Vec<String> {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
         for text in self {

@@ -41,7 +41,7 @@ fn stranger(number: usize) -> String {
 }
 
 fn listed(peer_wallet: &str, latest_sequence: u64, joined: bool) -> ListedSession {
-    ListedSession { session_id: session_of(WALLET, peer_wallet), peer_wallet: peer_wallet.into(), latest_sequence, joined }
+    ListedSession { session_id: session_of(WALLET, peer_wallet), peer_wallet: peer_wallet.into(), latest_sequence, joined, name: None }
 }
 
 /// The relay tells of sessions.
@@ -57,7 +57,7 @@ fn invite(desk: &mut Desk, latest_sequence: u64) {
 fn invited(desk: &mut Desk) -> Vec<(String, String)> {
     let told = desk.events().into_iter();
     told.filter_map(
-        |event| if let Event::SessionInvited { session_id, peer_wallet } = event { Some((session_id, peer_wallet)) } else { None },
+        |event| if let Event::SessionInvited { session_id, peer_wallet, .. } = event { Some((session_id, peer_wallet)) } else { None },
     )
     .collect()
 }
@@ -413,7 +413,7 @@ fn a_relay_that_lists_what_is_not_the_wallets_is_left() {
     for wrong in [
         ListedSession { session_id: "room".into(), ..listed(PEER, 1, false) },
         ListedSession { peer_wallet: stranger(1), ..listed(PEER, 1, false) },
-        ListedSession { session_id: session_of(WALLET, "<b>"), peer_wallet: "<b>".into(), latest_sequence: 1, joined: false },
+        ListedSession { session_id: session_of(WALLET, "<b>"), peer_wallet: "<b>".into(), ..listed(PEER, 1, false) },
     ] {
         let mut desk = alone();
         desk.forget();

@@ -243,7 +243,7 @@ fn with_sessions(count: usize) -> Rooms {
             signature: None,
             body,
         });
-        rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, joined: false, closed: false });
+        rows.members.insert(BOB.into(), MemberRow { wallet: BOB.into(), peer_wallet: peer, ..MemberRow::default() });
     }
     rooms
 }

@@ -67,8 +67,8 @@ fn receipts_are_kept_for_a_limited_number_of_wallets() {
     assert_eq!(rooms.journal[ROOM].watermarks.len(), RECEIPT_WALLETS_MAX);
     rooms.open(3);
     rooms.say(3, &announce("late", WALLETS[0]));
-    let told = rooms.hear_only(3, "read_receipt_sync").remove(0);
-    assert_eq!(told["receipts"].as_array().map(Vec::len), Some(RECEIPT_WALLETS_MAX));
+    let told = rooms.hear_only(3, "read_receipt_sync");
+    assert_eq!(told.iter().filter_map(|told| told["receipts"].as_array()).map(Vec::len).sum::<usize>(), RECEIPT_WALLETS_MAX);
 }
 
 #[test]

@@ -85,11 +85,16 @@ fn frames() -> Vec<(&'static str, Frame)> {
                 wallet: Some(WALLET.into()),
                 compression: Some("deflate".into()),
                 peer_wallet: None,
+                group_nonce: None,
             })),
         ),
         (
             "device_announce_peer",
             from_client(Body::DeviceAnnounce(DeviceAnnounce { peer_wallet: Some(WALLET.into()), ..DeviceAnnounce::default() })),
+        ),
+        (
+            "device_announce_group",
+            from_client(Body::DeviceAnnounce(DeviceAnnounce { group_nonce: Some([7; 16]), ..DeviceAnnounce::default() })),
         ),
         (
             "wallet_announce",
@@ -108,6 +113,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
                         peer_wallet: WALLET.into(),
                         latest_sequence: 9,
                         joined: true,
+                        name: Some("Walkers".into()),
                     }],
                     next: Some(SESSION.into()),
                     in_reply_to: Some("1-1".into()),
@@ -382,13 +388,16 @@ fn the_schema_of_the_protocol_reads_our_frames() {
             ("device_announce_peer", schema::Frame { device_announce: Some(announce), .. }) => {
                 assert_eq!((announce.wallet.as_str(), announce.peer_wallet.as_str()), ("", WALLET));
             }
+            ("device_announce_group", schema::Frame { device_announce: Some(announce), .. }) => {
+                assert_eq!(announce.group_nonce, [7; 16]);
+            }
             ("wallet_announce", schema::Frame { wallet_announce: Some(announce), protocol_version: 1, .. }) => {
                 assert_eq!((announce.wallet.as_str(), announce.after.as_str()), (WALLET, SESSION));
             }
             ("session_list", schema::Frame { session_list: Some(list), .. }) => {
                 let listed = &list.sessions[0];
                 let named = (listed.session_id.as_str(), listed.peer_wallet.as_str(), listed.latest_sequence, listed.joined);
-                assert_eq!(named, (SESSION, WALLET, 9, true));
+                assert_eq!((named, listed.name.as_str()), ((SESSION, WALLET, 9, true), "Walkers"));
                 assert_eq!((list.next.as_str(), list.in_reply_to.as_str()), (SESSION, "1-1"));
             }
             ("hello", schema::Frame { hello: Some(said), .. }) => {
@@ -552,6 +561,8 @@ mod schema {
         pub compression: String,
         #[prost(string, tag = "5")]
         pub peer_wallet: String,
+        #[prost(bytes = "vec", tag = "6")]
+        pub group_nonce: Vec<u8>,
     }
 
     #[derive(prost::Message)]
@@ -582,6 +593,8 @@ mod schema {
         pub latest_sequence: u64,
         #[prost(bool, tag = "4")]
         pub joined: bool,
+        #[prost(string, tag = "5")]
+        pub name: String,
     }
 
     #[derive(prost::Message)]

@@ -48,7 +48,7 @@ impl Bench {
         let entries = (*head + 1..=*head + count).map(entry).collect();
         *head += count;
         let device = DeviceRow { device_id: device_id(*head), last_counter: head.div_ceil(devices), ..DeviceRow::default() };
-        JournalQuestion::Append { session_id: session.to_owned(), entries, devices: vec![device], members: Vec::new() }
+        JournalQuestion::Append { session_id: session.to_owned(), entries, devices: vec![device], members: Vec::new(), group: None }
     }
 
     /// Asks all at once and waits for all answers.

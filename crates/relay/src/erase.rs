@@ -9,6 +9,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::identity::is_account_id;
 use solconnect_sync_core::log::Log;
+use solconnect_sync_core::message::Kind;
 
 use crate::place::Place;
 use crate::store::{self, Reason, reason};
@@ -91,7 +92,8 @@ fn erase_entries(connection: &Connection, session: i64, session_id: &str, wallet
             if log.hash() != stored.log_hash {
                 return Err(format!("{} (its hash is another)", unreadable()));
             }
-            if entry.message.sender_wallet == wallet {
+            // What it said of who is in a group holds for all others.
+            if entry.message.sender_wallet == wallet && entry.message.kind != Kind::GROUP {
                 let erased = entry.erased(&log.digest(session_id, &entry.device_id));
                 let body = Batch::of(std::slice::from_ref(&erased)).map_err(|_| unreadable())?;
                 let mut statement = connection

@@ -198,10 +198,10 @@ impl Writer {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store::reason)?;
         for (ticket, question) in group {
             let answer = match question {
-                JournalQuestion::Append { session_id, entries, devices, members } => {
+                JournalQuestion::Append { session_id, entries, devices, members, group } => {
                     // Its own savepoint, so that it fails alone.
                     let savepoint = transaction.savepoint().map_err(store::reason)?;
-                    let done = store::append(&savepoint, session_id, entries, devices, members)
+                    let done = store::append(&savepoint, session_id, entries, devices, members, group.as_ref())
                         .and_then(|()| savepoint.commit().map_err(store::reason));
                     if let Err(reason) = &done {
                         error!("an append failed: {reason}");
@@ -210,7 +210,7 @@ impl Writer {
                             return Err(reason.clone());
                         }
                     }
-                    self.notes.supersede(session_id, devices);
+                    self.notes.supersede(session_id, devices, members);
                     Some(done.map_or_else(|reason| JournalAnswer::Failed { reason }, |()| JournalAnswer::Appended))
                 }
                 other => look_up(&transaction, &mut self.notes, other),
@@ -285,8 +285,8 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
             store::find(connection, session_id, counters, keys, places).map(JournalAnswer::Entries)
         }
         JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
-        JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
-            let sessions = store::sessions_of(connection, wallet, after.as_deref(), *count_max, *with_closed);
+        JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
+            let sessions = store::sessions_of(connection, wallet, after.as_deref(), *count_max, account_id.as_deref());
             sessions.map(|sessions| JournalAnswer::Sessions(notes.complete_list(wallet, sessions)))
         }
     };
@@ -318,6 +318,7 @@ mod tests {
             entries: vec![entry(sequence, body_bytes)],
             devices: vec![device],
             members: Vec::new(),
+            group: None,
         }
     }
 

@@ -38,10 +38,11 @@ impl Notes {
         self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(NOTE_DELAY_MS_MAX));
     }
 
-    /// An append brought newer rows of these devices.
-    pub(crate) fn supersede(&mut self, session_id: &str, devices: &[DeviceRow]) {
+    /// An append brought newer rows of these devices and wallets.
+    pub(crate) fn supersede(&mut self, session_id: &str, devices: &[DeviceRow], members: &[MemberRow]) {
         if let Some(notes) = self.sessions.get_mut(session_id) {
             notes.devices.retain(|id, _| devices.iter().all(|device| device.device_id != *id));
+            notes.members.retain(|wallet, noted| members.iter().all(|row| row.wallet != *wallet || row.since < noted.since));
         }
     }
 
@@ -59,7 +60,10 @@ impl Notes {
         let mut watermarks: BTreeMap<_, _> = stored.watermarks.into_iter().map(|row| (row.wallet.clone(), row)).collect();
         watermarks.extend(notes.watermarks.clone());
         let mut members: BTreeMap<_, _> = stored.members.into_iter().map(|row| (row.wallet.clone(), row)).collect();
-        members.extend(notes.members.clone());
+        for (wallet, noted) in &notes.members {
+            let known = members.get(wallet).cloned().unwrap_or_default();
+            members.insert(wallet.clone(), noted.clone().behind(&known));
+        }
         StoredSession {
             devices: devices.into_values().collect(),
             watermarks: watermarks.into_values().collect(),
@@ -72,7 +76,8 @@ impl Notes {
     pub(crate) fn complete_list(&self, wallet: &str, mut sessions: Vec<ListedSession>) -> Vec<ListedSession> {
         for session in &mut sessions {
             let noted = self.sessions.get(&session.session_id).and_then(|notes| notes.members.get(wallet));
-            session.joined |= noted.is_some_and(|row| row.joined);
+            // Of a group the place tells whether it is about the wallet's present membership.
+            session.joined |= noted.is_some_and(|row| row.joined && [0, session.latest_sequence].contains(&row.since));
         }
         sessions
     }

@@ -12,7 +12,7 @@ use solconnect_sync_core::frame::{ListedSession, SyncState};
 use solconnect_sync_core::identity::UpdateSignature;
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::limits::INTEGER_MAX;
-use solconnect_sync_core::relay::{DeviceRow, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{DeviceRow, GroupRow, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
 use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
@@ -28,7 +28,9 @@ const SCHEMA: &str = "
 CREATE TABLE sessions (
     id         INTEGER PRIMARY KEY,
     session_id TEXT    NOT NULL UNIQUE,
-    head       INTEGER NOT NULL
+    head       INTEGER NOT NULL,
+    group_name TEXT,
+    group_state BLOB
 ) STRICT;
 CREATE TABLE entries (
     session  INTEGER NOT NULL REFERENCES sessions (id),
@@ -68,6 +70,9 @@ CREATE TABLE members (
     peer    TEXT    NOT NULL,
     joined  INTEGER NOT NULL,
     closed  INTEGER NOT NULL,
+    account TEXT,
+    since   INTEGER NOT NULL,
+    gone    INTEGER NOT NULL,
     PRIMARY KEY (session, wallet)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
@@ -166,7 +171,8 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
     let devices = devices(connection, id).map_err(reason)?;
     let watermarks = watermarks(connection, id).map_err(reason)?;
     let members = members(connection, id).map_err(reason)?;
-    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members })
+    let group = group(connection, id).map_err(reason)?;
+    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members, group })
 }
 
 /// The hash of the last entry; anything where there is none.
@@ -209,11 +215,30 @@ fn watermarks(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Wat
 }
 
 fn members(connection: &Connection, session: i64) -> rusqlite::Result<Vec<MemberRow>> {
-    let mut statement = connection.prepare_cached("SELECT wallet, peer, joined, closed FROM members WHERE session = ?1")?;
-    let rows = statement.query_map([session], |row| {
-        Ok(MemberRow { wallet: row.get(0)?, peer_wallet: row.get(1)?, joined: row.get(2)?, closed: row.get(3)? })
-    })?;
+    let mut statement = connection
+        .prepare_cached("SELECT wallet, peer, joined, closed, account, since, gone FROM members WHERE session = ?1 AND gone = 0")?;
+    let rows = statement.query_map([session], member_of)?;
     rows.collect()
+}
+
+fn member_of(row: &Row<'_>) -> rusqlite::Result<MemberRow> {
+    Ok(MemberRow {
+        wallet: row.get(0)?,
+        peer_wallet: row.get(1)?,
+        joined: row.get(2)?,
+        closed: row.get(3)?,
+        account_id: row.get(4)?,
+        since: row.get(5)?,
+        left: row.get(6)?,
+    })
+}
+
+fn group(connection: &Connection, session: i64) -> rusqlite::Result<Option<GroupRow>> {
+    let mut statement = connection.prepare_cached("SELECT group_name, group_state FROM sessions WHERE id = ?1")?;
+    statement.query_row([session], |row| {
+        let (name, state): (Option<String>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+        Ok(name.zip(state).map(|(name, state)| GroupRow { name, state }))
+    })
 }
 
 /// Sessions of a wallet: those in which it has taken part first, and of both kinds the newest first.
@@ -222,7 +247,7 @@ pub(crate) fn sessions_of(
     wallet: &str,
     after: Option<&str>,
     count_max: usize,
-    with_closed: bool,
+    account_id: Option<&str>,
 ) -> Result<Vec<ListedSession>, Reason> {
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
     let select = || -> rusqlite::Result<Vec<ListedSession>> {
@@ -236,11 +261,20 @@ pub(crate) fn sessions_of(
             begin = (joined, session);
         }
         let mut statement = connection.prepare_cached(
-            "SELECT session_id, peer, head, joined FROM members JOIN sessions ON id = session
-             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND closed <= ?5 ORDER BY joined DESC, session DESC LIMIT ?4",
+            "SELECT session_id, peer, CASE WHEN since > 0 THEN since ELSE head END, joined, group_name
+             FROM members JOIN sessions ON id = session
+             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND closed <= (?5 IS NOT NULL) AND coalesce(account = ?5, TRUE)
+                AND gone = 0
+             ORDER BY joined DESC, session DESC LIMIT ?4",
         )?;
-        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, with_closed], |row| {
-            Ok(ListedSession { session_id: row.get(0)?, peer_wallet: row.get(1)?, latest_sequence: row.get(2)?, joined: row.get(3)? })
+        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id], |row| {
+            Ok(ListedSession {
+                session_id: row.get(0)?,
+                peer_wallet: row.get(1)?,
+                latest_sequence: row.get(2)?,
+                joined: row.get(3)?,
+                name: row.get(4)?,
+            })
         })?;
         rows.collect()
     };
@@ -248,17 +282,22 @@ pub(crate) fn sessions_of(
 }
 
 fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterator<Item = &'a MemberRow>) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO members (session, wallet, peer, joined, closed) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (session, wallet) DO UPDATE SET joined = max(joined, excluded.joined), closed = max(closed, excluded.closed)",
+    let mut read = connection
+        .prepare_cached("SELECT wallet, peer, joined, closed, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
+    let mut write = connection.prepare_cached(
+        "INSERT OR REPLACE INTO members (session, wallet, peer, joined, closed, account, since, gone)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    for MemberRow { wallet, peer_wallet, joined, closed } in members {
-        statement.execute(params![session, wallet, peer_wallet, joined, closed])?;
+    for row in members {
+        let known = read.query_row(params![session, row.wallet], member_of).optional()?;
+        let row = known.map_or_else(|| row.clone(), |known| row.clone().behind(&known));
+        let MemberRow { wallet, peer_wallet, joined, closed, account_id, since, left } = row;
+        write.execute(params![session, wallet, peer_wallet, joined, closed, account_id, since, left])?;
     }
     Ok(())
 }
 
-/// Stores entries, the devices that wrote them, and wallets of the session. Call it within a savepoint: on an error part of it may be written.
+/// Stores entries, the devices that wrote them, wallets of the session, and what it is as a group. Call it within a savepoint: on an error part of it may be written.
 ///
 /// # Errors
 /// Entries that do not follow the head without holes, a (device, counter) or key that is there already, a failing disk.
@@ -268,6 +307,7 @@ pub(crate) fn append(
     entries: &[StoredEntry],
     devices: &[DeviceRow],
     members: &[MemberRow],
+    group: Option<&GroupRow>,
 ) -> Result<(), Reason> {
     let (session, head) = find_or_make_session(connection, session_id).map_err(reason)?;
     let mut next = head;
@@ -285,6 +325,12 @@ pub(crate) fn append(
         .prepare_cached("UPDATE sessions SET head = ?2 WHERE id = ?1")
         .and_then(|mut statement| statement.execute(params![session, next]))
         .map_err(reason)?;
+    if let Some(GroupRow { name, state }) = group {
+        connection
+            .prepare_cached("UPDATE sessions SET group_name = ?2, group_state = ?3 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![session, name, state]))
+            .map_err(reason)?;
+    }
     for device in devices {
         write_device(connection, session, device).map_err(reason)?;
         connection

@@ -4,7 +4,9 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::SyncState;
 use solconnect_sync_core::identity::UpdateSignature;
 use solconnect_sync_core::log::LogHead;
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{
+    DeviceRow, GroupRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow,
+};
 use solconnect_sync_core::vector_clock::VectorClock;
 use solconnect_sync_core::watermark::Watermark;
 
@@ -39,6 +41,7 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
     drop(ask);
     a_wallets_sessions_are_listed_those_it_took_part_in_first(open);
     a_closed_session_stays_closed_and_is_told_to_members(open);
+    a_group_is_listed_to_who_is_in_it(open);
     what_was_stored_and_noted_is_there_after_a_restart(open);
     what_was_answered_survives_a_kill(open, crash);
     a_torn_tail_takes_its_whole_write_and_no_other(open, crash);
@@ -85,7 +88,8 @@ pub fn append(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>) -> Journa
 }
 
 fn append_for(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>, members: Vec<MemberRow>) -> JournalAnswer {
-    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new(), members }).expect("appends are answered")
+    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new(), members, group: None })
+        .expect("appends are answered")
 }
 
 /// Both wallets of a session; the first has taken part.
@@ -94,7 +98,7 @@ fn members(wallet: &str, peer_wallet: &str) -> Vec<MemberRow> {
         wallet: wallet.into(),
         peer_wallet: peer_wallet.into(),
         joined,
-        closed: false,
+        ..MemberRow::default()
     };
     vec![row(wallet, peer_wallet, true), row(peer_wallet, wallet, false)]
 }
@@ -102,7 +106,7 @@ fn members(wallet: &str, peer_wallet: &str) -> Vec<MemberRow> {
 /// The sessions of a wallet, with what is told of each: the other wallet, the end of the log, whether it has taken part.
 fn sessions_of(ask: &mut Ask, wallet: &str, after: Option<&str>, count_max: usize) -> Vec<(String, String, u64, bool)> {
     let after = after.map(str::to_owned);
-    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after, count_max, with_closed: true }) {
+    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after, count_max, account_id: Some("account:a".to_owned()) }) {
         Some(JournalAnswer::Sessions(sessions)) => {
             sessions.into_iter().map(|found| (found.session_id, found.peer_wallet, found.latest_sequence, found.joined)).collect()
         }
@@ -299,8 +303,9 @@ fn a_wallets_sessions_are_listed_those_it_took_part_in_first(open: &dyn Fn() -> 
 
 fn a_closed_session_stays_closed_and_is_told_to_members(open: &dyn Fn() -> Ask) {
     let closed = |closed| members("joe", "kim").into_iter().map(|row| MemberRow { closed, ..row }).collect::<Vec<_>>();
-    let told = |ask: &mut Ask, with_closed| {
-        let question = JournalQuestion::Sessions { wallet: "joe".to_owned(), after: None, count_max: 9, with_closed };
+    let told = |ask: &mut Ask, with_closed: bool| {
+        let account_id = with_closed.then(|| "account:a".to_owned());
+        let question = JournalQuestion::Sessions { wallet: "joe".to_owned(), after: None, count_max: 9, account_id };
         let Some(JournalAnswer::Sessions(sessions)) = ask(question) else { panic!() };
         sessions.len()
     };
@@ -323,6 +328,57 @@ fn a_closed_session_stays_closed_and_is_told_to_members(open: &dyn Fn() -> Ask) 
     }
 }
 
+fn a_group_is_listed_to_who_is_in_it(open: &dyn Fn() -> Ask) {
+    let session = "group";
+    let row = |wallet: &str, since, joined, left| MemberRow {
+        wallet: wallet.to_owned(),
+        peer_wallet: "eve".to_owned(),
+        joined,
+        closed: true,
+        account_id: Some(format!("account:{wallet}")),
+        since,
+        left,
+    };
+    let state = |name: &str| GroupRow { name: name.to_owned(), state: name.as_bytes().to_vec() };
+    let append = |ask: &mut Ask, sequence, members, group| {
+        let (session_id, entries, devices) = (session.to_owned(), vec![entry(sequence, "d", None)], Vec::new());
+        assert_eq!(ask(JournalQuestion::Append { session_id, entries, devices, members, group }), Some(JournalAnswer::Appended));
+    };
+    let listed = |ask: &mut Ask, account_id: Option<&str>| {
+        let (wallet, account_id) = ("fay".to_owned(), account_id.map(str::to_owned));
+        let Some(JournalAnswer::Sessions(found)) = ask(JournalQuestion::Sessions { wallet, after: None, count_max: 9, account_id }) else {
+            panic!()
+        };
+        found.into_iter().map(|found| (found.latest_sequence, found.joined, found.name.unwrap())).collect::<Vec<_>>()
+    };
+    let note = |ask: &mut Ask, members| {
+        let (devices, watermarks) = (Vec::new(), Vec::new());
+        assert_eq!(ask(JournalQuestion::Note { session_id: session.to_owned(), devices, watermarks, members }), None);
+    };
+    let (own, nothing) = (Some("account:fay"), Vec::<(u64, bool, String)>::new());
+    let mut ask = open();
+    append(&mut ask, 1, vec![row("eve", 1, true, false), row("fay", 1, false, false)], Some(state("one")));
+    append(&mut ask, 2, Vec::new(), Some(state("two")));
+    append(&mut ask, 3, Vec::new(), None);
+    assert_eq!(listed(&mut ask, own), [(1, false, "two".to_owned())]);
+    assert_eq!((listed(&mut ask, None), listed(&mut ask, Some("account:other"))), (nothing.clone(), nothing.clone()));
+    note(&mut ask, vec![row("fay", 1, true, false)]);
+    assert_eq!(listed(&mut ask, own), [(1, true, "two".to_owned())]);
+    append(&mut ask, 4, vec![row("fay", 1, true, true)], Some(state("two")));
+    assert_eq!(listed(&mut ask, own), nothing);
+    // What was noted before is late.
+    note(&mut ask, vec![row("fay", 1, true, false)]);
+    drop(ask);
+    let mut ask = open();
+    assert_eq!(listed(&mut ask, own), nothing, "after a restart");
+    let stored = load(&mut ask, session);
+    assert_eq!((stored.group, stored.members), (Some(state("two")), vec![row("eve", 1, true, false)]));
+    append(&mut ask, 5, vec![row("fay", 5, false, false)], Some(state("two")));
+    assert_eq!(listed(&mut ask, own), [(5, false, "two".to_owned())], "who comes again is asked again");
+    note(&mut ask, vec![row("fay", 1, true, true)]);
+    assert_eq!(listed(&mut ask, own), [(5, false, "two".to_owned())]);
+}
+
 fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     let session = "restart";
     let entries = vec![entry(1, "d", Some("k")), entry(2, "e", None)];
@@ -341,8 +397,13 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
 
     let mut ask = open();
     let devices = vec![device("d", 1, 10), device("e", 2, 10)];
-    let question =
-        JournalQuestion::Append { session_id: session.to_owned(), entries: entries.clone(), devices, members: members("w", "p") };
+    let question = JournalQuestion::Append {
+        session_id: session.to_owned(),
+        entries: entries.clone(),
+        devices,
+        members: members("w", "p"),
+        group: None,
+    };
     assert_eq!(ask(question), Some(JournalAnswer::Appended));
     // Notes change nothing of what the log says of a device, whatever they have there.
     assert_eq!(ask(note(vec![device("d", 1, 20), device("f", 7, 20)], vec![watermark(0)], Vec::new())), None);
@@ -355,6 +416,7 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
         devices: vec![device("d", 1, 30), device("e", 2, 30), device("f", 0, 20)],
         watermarks: vec![watermark(1)],
         members: joined.into_iter().chain(members("w", "p").into_iter().take(1)).collect(),
+        group: None,
     };
     assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");
     assert_eq!(sessions_of(&mut ask, "p", None, 9), [(session.to_owned(), "w".to_owned(), 2, true)]);

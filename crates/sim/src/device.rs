@@ -854,6 +854,8 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         Input::ConnectWallet { request, .. }
         | Input::DisconnectWallet { request }
         | Input::OpenSession { request, .. }
+        | Input::OpenGroup { request, .. }
+        | Input::Regroup { request, .. }
         | Input::AcceptSession { request, .. }
         | Input::DeclineSession { request, .. }
         | Input::BlockWallet { request, .. }

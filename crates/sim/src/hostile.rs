@@ -151,6 +151,7 @@ impl World {
             sync_state: SyncState { last_synced_sequence: any_number(&mut self.ctx.random), vector_clock: VectorClock::new() },
             wallet: self.ctx.random.bool().then(|| hostile.wallet.into()),
             peer_wallet: (self.ctx.random.u8(0..4) == 0).then(|| self.ctx.pick(&self.profiles).wallet.into()),
+            group_nonce: None,
             compression: self.ctx.random.bool().then(|| "deflate".into()),
         };
         hostile.frame(&mut self.ctx, session_id, Body::DeviceAnnounce(announce))

@@ -160,10 +160,10 @@ impl Lists {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.unsent.iter_mut().filter(|view| view.id == *message_id).for_each(|view| view.status = *status);
             }
-            Change::Receipt { session_id, wallet, status, through } => {
+            Change::Receipt { session_id, wallet, status, all_through, .. } => {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 let reached = if *status == ReceiptStatus::Read { MessageStatus::Read } else { MessageStatus::Delivered };
-                let others = list.logged.range_mut(..=through).filter(|(_, view)| view.sender_wallet != *wallet);
+                let others = list.logged.range_mut(..=all_through).filter(|(_, view)| view.sender_wallet != *wallet);
                 others.for_each(|(_, view)| view.status = view.status.max(reached));
             }
             Change::Removed { session_id, message_id } => {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use solconnect_sync_core::entry::Digest;
 use solconnect_sync_core::frame::ListedSession;
 use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
-use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow};
+use solconnect_sync_core::relay::{
+    DeviceRow, GroupRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow,
+};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 /// What the journal has of one session.
@@ -18,6 +20,7 @@ pub struct Rows {
     devices: BTreeMap<DeviceId, DeviceRow>,
     watermarks: BTreeMap<WalletAddress, WatermarkRow>,
     members: BTreeMap<WalletAddress, MemberRow>,
+    group: Option<GroupRow>,
     /// The session's place in the order in which sessions were made.
     number: usize,
     counters: HashMap<(DeviceId, u64), usize>,
@@ -31,6 +34,8 @@ struct Undo {
     devices: Vec<(DeviceId, Option<DeviceRow>)>,
     watermarks: Vec<(WalletAddress, Option<WatermarkRow>)>,
     members: Vec<(WalletAddress, Option<MemberRow>)>,
+    /// What it was as a group before, where that was changed.
+    group: Option<Option<GroupRow>>,
 }
 
 /// The journal's file.
@@ -111,8 +116,7 @@ impl Rows {
 
     fn put_member(&mut self, row: MemberRow, undo: &mut Undo) {
         let wallet = row.wallet.clone();
-        let known = self.members.get(&wallet).cloned().unwrap_or_default();
-        let row = MemberRow { joined: row.joined || known.joined, closed: row.closed || known.closed, ..row };
+        let row = self.members.get(&wallet).map_or_else(|| row.clone(), |known| row.clone().behind(known));
         undo.members.push((wallet.clone(), self.members.insert(wallet, row)));
     }
 }
@@ -136,25 +140,30 @@ impl Journal {
                     has_keys: !rows.keys.is_empty(),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
-                    members: rows.members.values().cloned().collect(),
+                    members: rows.members.values().filter(|row| !row.left).cloned().collect(),
+                    group: rows.group.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members } => match self.append(session_id, entries, devices, members) {
-                Ok(()) => JournalAnswer::Appended,
-                Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
-            },
-            JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
+            JournalQuestion::Append { session_id, entries, devices, members, group } => {
+                match self.append(session_id, entries, devices, members, group.as_ref()) {
+                    Ok(()) => JournalAnswer::Appended,
+                    Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
+                }
+            }
+            JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
                 let mut found: Vec<(&SessionId, &Rows, &MemberRow)> =
                     self.sessions.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(wallet)?))).collect();
-                found.retain(|(.., member)| *with_closed || !member.closed);
+                let is_own = |member: &MemberRow| member.account_id.is_none() || member.account_id == *account_id;
+                found.retain(|(.., member)| !member.left && (account_id.is_some() || !member.closed) && is_own(member));
                 found.sort_by_key(|(_, rows, member)| Reverse((member.joined, rows.number)));
                 let place = |after: &SessionId| found.iter().position(|(id, ..)| *id == after).map_or(found.len(), |place| place + 1);
                 let start = after.as_ref().map_or(0, place);
                 let listed = |(id, rows, member): (&SessionId, &Rows, &MemberRow)| ListedSession {
                     session_id: id.clone(),
                     peer_wallet: member.peer_wallet.clone(),
-                    latest_sequence: rows.entries.len() as u64,
+                    latest_sequence: if member.since > 0 { member.since } else { rows.entries.len() as u64 },
                     joined: member.joined,
+                    name: rows.group.as_ref().map(|group| group.name.clone()),
                 };
                 JournalAnswer::Sessions(found.into_iter().skip(start).take(*count_max).map(listed).collect())
             }
@@ -217,6 +226,7 @@ impl Journal {
         entries: &[StoredEntry],
         devices: &[DeviceRow],
         members: &[MemberRow],
+        group: Option<&GroupRow>,
     ) -> Result<(), &'static str> {
         if entries.is_empty() {
             return Err("there is nothing to append");
@@ -229,6 +239,9 @@ impl Journal {
         }
         for row in members {
             rows.put_member(row.clone(), &mut undo);
+        }
+        if let Some(group) = group {
+            undo.group = Some(rows.group.replace(group.clone()));
         }
         self.undo.push(undo);
         self.ghost.clear();
@@ -257,6 +270,9 @@ impl Journal {
     fn undo(&mut self, undo: Undo) {
         let Some(rows) = self.sessions.get_mut(&undo.session_id) else { return };
         rows.truncate(undo.count);
+        if let Some(group) = undo.group {
+            rows.group = group;
+        }
         for (id, row) in undo.devices.into_iter().rev() {
             match row {
                 Some(row) => rows.devices.insert(id, row),
@@ -305,7 +321,7 @@ impl Journal {
 impl Undo {
     fn new(session_id: &str, rows: &Rows) -> Undo {
         let (devices, watermarks, members) = (Vec::new(), Vec::new(), Vec::new());
-        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices, watermarks, members }
+        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices, watermarks, members, group: None }
     }
 }
 
@@ -352,6 +368,7 @@ mod tests {
                 entries: vec![entry(1, text, None)],
                 devices: Vec::new(),
                 members: Vec::new(),
+                group: None,
             };
             assert_eq!(journal.answer(&question("first")), Some(JournalAnswer::Appended));
             journal.fail_sync(vec![question("first")]);

@@ -15,8 +15,8 @@ use solconnect_sim::world::{Step, World};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     Answer, CallRecord, Change, Client, ClientConfig, Commit, ConnectionState, DeliveryReceipt, DeviceRecord, Event, FailedRecord, Input,
-    InvitationRecord, LogRecord, MessageStatus, MessageView, NameRecord, OutboxRecord, Reply, SessionRecord, SessionView, StoredReply,
-    SyncScope, SyncStats, SyncStatusView, Write,
+    InvitationRecord, LogRecord, Membership, MessageStatus, MessageView, NameRecord, OutboxRecord, Reply, SessionKind, SessionRecord,
+    SessionView, StoredReply, SyncScope, SyncStats, SyncStatusView, Write,
 };
 use solconnect_sync_core::conflict::{Conflict, ConflictKind, ConflictingVersion, LogRange};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
@@ -942,6 +942,7 @@ fn shown(entry: &Entry, text: &str, clock: &str) -> MessageView {
         sequence_number: Some(entry.sequence_number),
         vector_clock: clock.parse().unwrap(),
         status: MessageStatus::Sent,
+        read_by: None,
         error: None,
         edited: false,
         deleted: false,
@@ -1139,6 +1140,7 @@ fn i20_the_journal_has_no_visitor() {
             entries: vec![stored],
             devices: vec![row],
             members: Vec::new(),
+            group: None,
         });
         history.checker().recovered(&journal);
         assert_eq!(history.broken(), broken);
@@ -1158,6 +1160,10 @@ fn session_view(last_synced_sequence: u64, session_id: &str) -> SessionView {
         session_id: session_id.into(),
         wallet: WALLET.into(),
         peer_wallet: String::new(),
+        kind: SessionKind::Pair,
+        name: None,
+        members: Vec::new(),
+        membership: Membership::Member,
         device_id: "d".into(),
         last_synced_sequence,
         queued_message_count: 0,
@@ -1271,7 +1277,7 @@ fn i16_i32_the_relay_lists_what_a_wallet_has() {
         let said = Payload::Binary(Frame { head, body: said }.to_bytes().unwrap().into());
         let World { ctx, checker, .. } = &mut history.world;
         checker.relay_received(ctx, 1, &said);
-        let listed = ListedSession { session_id: id.clone(), peer_wallet: PEER.into(), latest_sequence, joined: false };
+        let listed = ListedSession { session_id: id.clone(), peer_wallet: PEER.into(), latest_sequence, ..ListedSession::default() };
         history.relay_says(Body::SessionList(SessionList { sessions: vec![listed], ..SessionList::default() }));
         assert_eq!(history.broken(), broken);
     }
@@ -1288,7 +1294,7 @@ fn i32_an_invitation_is_told_once_while_it_waits() {
         let mut history = History::new();
         history.commit(true, vec![invitation(answer)]);
         for _ in 0..times {
-            history.tell(Event::SessionInvited { session_id: "t".into(), peer_wallet: PEER.into() });
+            history.tell(Event::SessionInvited { session_id: "t".into(), peer_wallet: PEER.into(), name: None });
         }
         assert_eq!(history.broken(), broken);
     }

@@ -49,6 +49,11 @@ pub enum Input {
     DisconnectWallet { request: RequestId },
     /// `startSession`. Replies [`Reply::Session`].
     OpenSession { request: RequestId, peer_wallet: WalletAddress },
+    /// `startSession` of a group: with these wallets and this one, which is its admin. Replies [`Reply::Session`].
+    OpenGroup { request: RequestId, name: String, members: Vec<WalletAddress> },
+    /// `addMembers`, `removeMembers`, `leaveSession`, `renameSession`, `setAdmin`: what is to be different in a group. Replies
+    /// [`Reply::Done`] once it is stored; the relay hears it like a message.
+    Regroup { request: RequestId, session_id: SessionId, wish: GroupWish },
     /// `endSession`: stops its auto-sync and pushes; what is queued is still sent. Replies [`Reply::Done`].
     CloseSession { request: RequestId, session_id: SessionId },
     /// `acceptSession`: starts a session that another wallet began. Replies [`Reply::Session`].
@@ -120,6 +125,21 @@ pub enum Input {
     PersistFailed { commit: CommitId, error: SyncError },
     /// The time that `next_timeout_ms` named has come. Harmless at any other time.
     Timeout,
+}
+
+/// What a member of a group wants different in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupWish {
+    /// These come in.
+    Add(Vec<WalletAddress>),
+    /// These leave.
+    Remove(Vec<WalletAddress>),
+    /// It leaves itself.
+    Leave,
+    /// It is called so.
+    Rename(String),
+    /// This one may do more, or may not.
+    SetAdmin(WalletAddress, bool),
 }
 
 /// What a [`Input::Sync`] waits for.
@@ -267,8 +287,18 @@ pub struct SessionView {
     pub session_id: SessionId,
     /// The wallet of this device.
     pub wallet: WalletAddress,
-    /// The other one.
+    /// The other one; empty for a group.
     pub peer_wallet: WalletAddress,
+    /// Whether it is of two wallets, or a group.
+    pub kind: SessionKind,
+    /// What a group is called, as far as is known here: what this device has queued included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub name: Option<String>,
+    /// The wallets that are in it, in the order in which they came, as far as is known here.
+    pub members: Vec<MemberView>,
+    /// Whether this wallet is one of them.
+    pub membership: Membership,
     /// This device. It changes where a copy of its database was found (`DeviceReplaced`).
     #[serde(rename = "deviceId")]
     pub device_id: DeviceId,
@@ -290,14 +320,55 @@ pub struct SessionView {
     pub vector_clock: VectorClock,
 }
 
+/// What a session is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum SessionKind {
+    /// Of two wallets, or of one with itself.
+    #[default]
+    Pair,
+    /// Of wallets that its admins name.
+    Group,
+}
+
+/// A wallet of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct MemberView {
+    /// Its address.
+    pub wallet: WalletAddress,
+    /// Whether it may add, remove and rename. In a session of two nobody may.
+    pub is_admin: bool,
+}
+
+/// Whether a wallet is in a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum Membership {
+    /// It is.
+    #[default]
+    Member,
+    /// It left. What is stored here can be read.
+    Left,
+    /// It was removed. What is stored here can be read.
+    Removed,
+}
+
 /// An invitation as the application sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "ts", derive(tsify::Tsify))]
 pub struct InvitationView {
     /// The session.
     pub session_id: SessionId,
-    /// The wallet that began it.
+    /// The wallet that began it, or added this one to a group.
     pub peer_wallet: WalletAddress,
+    /// What it is called, where it is a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub name: Option<String>,
     /// When this device heard of it, in milliseconds since 1970.
     #[serde(rename = "receivedAt")]
     pub received_at: u64,
@@ -305,8 +376,8 @@ pub struct InvitationView {
 
 impl InvitationView {
     pub(super) fn of(record: &InvitationRecord) -> InvitationView {
-        let InvitationRecord { session_id, peer_wallet, received_ms, .. } = record.clone();
-        InvitationView { session_id, peer_wallet, received_at: received_ms }
+        let InvitationRecord { session_id, peer_wallet, received_ms, name, .. } = record.clone();
+        InvitationView { session_id, peer_wallet, name: Some(name).filter(|name| !name.is_empty()), received_at: received_ms }
     }
 }
 
@@ -373,8 +444,12 @@ pub struct MessageView {
     #[serde(rename = "vectorClock")]
     #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
     pub vector_clock: VectorClock,
-    /// How far it is.
+    /// How far it is. In a group an own message is delivered, and read, when all other members have it.
     pub status: MessageStatus,
+    /// Of an own message in a group: the members that have read it.
+    #[serde(rename = "readBy", skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub read_by: Option<Vec<WalletAddress>>,
     /// Why it failed.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "ts", tsify(optional, type = "SdkError"))]
@@ -432,9 +507,11 @@ pub enum Event {
     SyncFailed { session_id: SessionId, error: SyncError },
     /// Messages that did not know of each other.
     ConflictDetected { session_id: SessionId, conflicts: Vec<Conflict> },
-    /// Another wallet has begun a session with this one. Once in each life of the machine, until it is answered, from when the
+    /// Another wallet has begun a session with this one, or added it to a group, which has a name. Once in each life of the machine, until it is answered, from when the
     /// wallet is connected.
-    SessionInvited { session_id: SessionId, peer_wallet: WalletAddress },
+    SessionInvited { session_id: SessionId, peer_wallet: WalletAddress, name: Option<String> },
+    /// Who is in a group, who its admins are, or what it is called is otherwise: ask for the session.
+    MembersChanged { session_id: SessionId },
     /// The devices of a session are others, or are known better: ask for them.
     DevicesChanged { session_id: SessionId },
     /// The connection changed.
@@ -475,8 +552,9 @@ pub enum Change {
     /// The message of this id that has no sequence number is so far.
     Status { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
     /// A wallet has everything up to this place, or has read it: what other wallets wrote there is at least so far. What is
-    /// read is delivered.
-    Receipt { session_id: SessionId, wallet: WalletAddress, status: ReceiptStatus, through: u64 },
+    /// read is delivered. In a group what this wallet wrote is so far only up to `all_through`, which all others have; without a
+    /// group the two are one.
+    Receipt { session_id: SessionId, wallet: WalletAddress, status: ReceiptStatus, through: u64, all_through: u64 },
     /// The message of this id that has no sequence number is no longer there.
     Removed { session_id: SessionId, message_id: MessageId },
     /// What had a sequence number is no longer there.

@@ -19,6 +19,8 @@ impl Client {
     pub(super) fn writing_request(call: &Input) -> Option<RequestId> {
         match call {
             Input::OpenSession { request, .. }
+            | Input::OpenGroup { request, .. }
+            | Input::Regroup { request, .. }
             | Input::AcceptSession { request, .. }
             | Input::DeclineSession { request, .. }
             | Input::BlockWallet { request, .. }
@@ -45,12 +47,18 @@ impl Client {
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
-        let writes = matches!(call, Input::Send { .. } | Input::Edit { .. } | Input::Retry { .. });
+        let writes =
+            matches!(call, Input::Send { .. } | Input::Edit { .. } | Input::Retry { .. } | Input::OpenGroup { .. } | Input::Regroup { .. });
         if let Some(error) = self.writing_refusal().filter(|_| writes) {
             return Err(error);
         }
         match call {
             Input::OpenSession { peer_wallet, .. } => self.open(now, &peer_wallet, transaction, actions),
+            Input::OpenGroup { name, members, .. } => self.open_group(now, &name, &members, transaction, actions),
+            Input::Regroup { session_id, wish, .. } => {
+                let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
+                session.regroup(&mut context, wish, transaction)
+            }
             Input::AcceptSession { session_id, .. } => self.accept(now, &session_id, transaction, actions),
             Input::DeclineSession { session_id, .. } => self.decline(&session_id, transaction),
             Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),

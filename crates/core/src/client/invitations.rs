@@ -131,7 +131,7 @@ impl Invitations {
 
     /// The wallet is written to, or has not answered yet; says whether that is news.
     fn invite(&mut self, now: Now, wallet: &str, listed: &ListedSession, transaction: &mut Transaction) -> bool {
-        let ListedSession { session_id, peer_wallet, latest_sequence, .. } = listed;
+        let ListedSession { session_id, peer_wallet, latest_sequence, name, .. } = listed;
         let is_new = match self.get(session_id) {
             None => true,
             Some(InvitationRecord { answer: Answer::Declined, declined_through, .. }) => latest_sequence > declined_through,
@@ -154,6 +154,7 @@ impl Invitations {
             received_ms: now.wall_ms,
             answer: Answer::None,
             declined_through: 0,
+            name: name.clone().unwrap_or_default(),
         };
         self.put(record, transaction);
         true
@@ -188,9 +189,9 @@ impl Client {
         let told = &self.invitations.told;
         let untold = self.invitations.pending(&wallet).filter(|record| !told.contains_key(&record.session_id));
         let untold: Vec<InvitationRecord> = untold.cloned().collect();
-        for InvitationRecord { session_id, peer_wallet, .. } in untold {
-            self.invitations.told.insert(session_id.clone(), ());
-            actions.push(Action::Notify(Event::SessionInvited { session_id, peer_wallet }));
+        for record in untold {
+            self.invitations.told.insert(record.session_id.clone(), ());
+            actions.push(Action::Notify(invited(&record)));
         }
     }
 
@@ -202,15 +203,18 @@ impl Client {
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
-        let peer_wallet = match self.invitation(session_id)? {
-            Some(record) => record.peer_wallet.clone(),
+        let (peer_wallet, name) = match self.invitation(session_id)? {
+            Some(record) => (record.peer_wallet.clone(), Some(record.name.clone()).filter(|name| !name.is_empty())),
             // Accepted before, here or on another device of the wallet.
             None => {
                 let (session, _) = self.session_for_call(now, session_id, actions)?;
-                session.peer_wallet().to_owned()
+                (session.peer_wallet().to_owned(), session.is_group().then(String::new))
             }
         };
-        self.open(now, &peer_wallet, transaction, actions)
+        match name {
+            Some(name) => self.join_group(now, session_id, &name, transaction, actions),
+            None => self.open(now, &peer_wallet, transaction, actions),
+        }
     }
 
     /// Opens the session with a peer, new or stored. It is no invitation any more.
@@ -227,11 +231,22 @@ impl Client {
             return Err(blocked(peer_wallet));
         }
         let session_id = self.session_with(peer_wallet, transaction)?;
-        if self.invitations.get(&session_id).is_some() {
-            self.invitations.forget(&session_id, transaction);
+        self.open_stored(now, &session_id, transaction, actions)
+    }
+
+    /// Opens a session that is stored, or is with this transaction. It is no invitation any more.
+    pub(super) fn open_stored(
+        &mut self,
+        now: Now,
+        session_id: &str,
+        transaction: &mut Transaction,
+        actions: &mut Vec<Action>,
+    ) -> Result<Reply, SyncError> {
+        if self.invitations.get(session_id).is_some() {
+            self.invitations.forget(session_id, transaction);
         }
-        let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
-        Ok(session.open(&mut context, transaction))
+        let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
+        session.open(&mut context, transaction)
     }
 
     /// `declineSession`.
@@ -271,6 +286,7 @@ impl Client {
             received_ms: now.wall_ms,
             answer: Answer::Blocked,
             declined_through: 0,
+            name: String::new(),
         };
         self.invitations.put(record, transaction);
         if let Some(mut session) = self.sessions.visit(&session_id) {
@@ -303,7 +319,9 @@ impl Client {
     pub(super) fn take_list(&mut self, now: Now, list: SessionList, transaction: &mut Transaction, actions: &mut Vec<Action>) {
         let Some(wallet) = self.wallet.clone() else { return };
         for listed in &list.sessions {
-            if check_wallet(&listed.peer_wallet).is_err() || session_of(&wallet, &listed.peer_wallet) != listed.session_id {
+            // Of a group the first entry proves it.
+            let is_right = || listed.name.is_some() || session_of(&wallet, &listed.peer_wallet) == listed.session_id;
+            if check_wallet(&listed.peer_wallet).is_err() || !is_right() {
                 return transaction.distrust("a session of another wallet is listed".into());
             }
             if let Err(error) = self.take_listed(now, &wallet, listed, transaction, actions) {
@@ -331,30 +349,36 @@ impl Client {
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<(), SyncError> {
-        let ListedSession { session_id, peer_wallet, joined, .. } = listed;
-        // One that was ended here stays so.
-        if self.sessions.get(session_id).is_some() || self.invitations.is_blocked(wallet, peer_wallet) {
+        let ListedSession { session_id, peer_wallet, joined, name, .. } = listed;
+        // One that was ended here stays so, but for a group that this wallet was out of and is in again.
+        let is_known = self.sessions.get(session_id).is_some_and(|session| !session.is_out());
+        if is_known || self.invitations.is_blocked(wallet, peer_wallet) {
             return Ok(());
         }
-        if *joined {
+        if let (true, Some(name)) = (*joined, name) {
+            if self.sessions.len() < SESSIONS_MAX || self.sessions.get(session_id).is_some() {
+                self.join_group(now, session_id, name, transaction, actions)?;
+            }
+        } else if *joined {
             // Another device of the wallet has begun or accepted it. One more than there is room for is left out.
             if self.sessions.len() < SESSIONS_MAX {
                 self.open(now, peer_wallet, transaction, actions)?;
             }
         } else if self.invitations.invite(now, wallet, listed, transaction) {
-            transaction.invited.push((session_id.clone(), peer_wallet.clone()));
+            transaction.invited.push(session_id.clone());
             transaction.change(|| Change::Session { session_id: session_id.clone() });
         }
         Ok(())
     }
 
     /// New invitations are stored: the application is told.
-    pub(super) fn tell_invited(&mut self, invited: Vec<(SessionId, WalletAddress)>, actions: &mut Vec<Action>) {
-        for (session_id, peer_wallet) in invited {
+    pub(super) fn tell_invited(&mut self, session_ids: Vec<SessionId>, actions: &mut Vec<Action>) {
+        for session_id in session_ids {
             // Another call of the same transaction may have answered it already.
-            let waits = self.invitations.stored.get(&session_id).is_some_and(|record| record.answer == Answer::None);
-            if waits && self.wallet.is_some() && self.invitations.told.insert(session_id.clone(), ()).is_none() {
-                actions.push(Action::Notify(Event::SessionInvited { session_id, peer_wallet }));
+            let waiting = self.invitations.stored.get(&session_id).filter(|record| record.answer == Answer::None);
+            let Some(event) = waiting.filter(|_| self.wallet.is_some()).map(invited) else { continue };
+            if self.invitations.told.insert(session_id, ()).is_none() {
+                actions.push(Action::Notify(event));
             }
         }
     }
@@ -421,6 +445,11 @@ impl Client {
         }
         is_meant
     }
+}
+
+fn invited(record: &InvitationRecord) -> Event {
+    let InvitationView { session_id, peer_wallet, name, .. } = InvitationView::of(record);
+    Event::SessionInvited { session_id, peer_wallet, name }
 }
 
 fn blocked(peer_wallet: &str) -> SyncError {

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod context;
 mod devices;
+mod groups;
 mod identity;
 mod invitations;
 mod link;

@@ -35,7 +35,7 @@ impl Client {
             return None;
         }
         let (wallet, peer_wallet) = (session.wallet().to_owned(), session.peer_wallet().to_owned());
-        Some(SpareRecord { wallet, peer_wallet, open: session.is_open(), outbox: record.clone() })
+        Some(SpareRecord { wallet, peer_wallet, is_group: session.is_group(), open: session.is_open(), outbox: record.clone() })
     }
 
     /// Whether the store is gone: a commit that it asks for now is all that shall be stored.
@@ -49,12 +49,13 @@ impl Client {
             return None;
         }
         let mut device_id = String::new();
-        for SpareRecord { wallet, peer_wallet, open, outbox } in std::mem::take(&mut snapshot.spare) {
+        for SpareRecord { wallet, peer_wallet, is_group, open, outbox } in std::mem::take(&mut snapshot.spare) {
             device_id = outbox.entries.last().map_or(device_id, |entry| entry.device_id.clone());
             if sessions.get(&outbox.session_id).is_none() {
                 // Nobody knows what of it was on its way to the relay.
-                let record =
-                    SessionRecord { open, sent_through: INTEGER_MAX, ..SessionRecord::new(outbox.session_id.clone(), wallet, peer_wallet) };
+                let id = outbox.session_id.clone();
+                let new = if is_group { SessionRecord::of_group(id, wallet, "") } else { SessionRecord::new(id, wallet, peer_wallet) };
+                let record = SessionRecord { open, sent_through: INTEGER_MAX, ..new };
                 sessions.insert(Session::load(record, device_id.clone()));
             }
             if let Some(mut session) = sessions.visit(&outbox.session_id) {

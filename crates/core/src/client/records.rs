@@ -2,8 +2,10 @@
 
 mod bytes;
 
+use crate::client::api::Membership;
 use crate::entry::Entry;
 use crate::error::SyncError;
+use crate::group::Group;
 use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::RECEIPT_WALLETS_MAX;
@@ -51,8 +53,14 @@ pub struct SessionRecord {
     pub session_id: SessionId,
     /// The wallet of this device.
     pub wallet: WalletAddress,
-    /// The other one.
+    /// The other one; empty for a group.
     pub peer_wallet: WalletAddress,
+    /// What the log makes of it, where it is a group.
+    pub group: Option<Group>,
+    /// Whether this wallet is in it.
+    pub membership: Membership,
+    /// Entries of a group's log that did not count at their place: no honest relay takes any.
+    pub uncounted: Vec<u64>,
     /// Between `startSession` and `endSession`.
     pub open: bool,
     /// The log up to its last stored entry (I7). In a stored record it has only the heads of the devices that wrote behind
@@ -90,6 +98,9 @@ impl SessionRecord {
             session_id,
             wallet,
             peer_wallet,
+            group: None,
+            membership: Membership::Member,
+            uncounted: Vec::new(),
             open: false,
             counter: 0,
             sent_through: 0,
@@ -104,6 +115,14 @@ impl SessionRecord {
     }
 }
 
+impl SessionRecord {
+    /// A group of which the log is not known here.
+    pub fn of_group(session_id: SessionId, wallet: WalletAddress, name: &str) -> Self {
+        let group = Some(Group::named(&session_id, name));
+        SessionRecord { group, ..SessionRecord::new(session_id, wallet, WalletAddress::new()) }
+    }
+}
+
 /// A message that the user has seen, and its place; nothing where the place is 0.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReadMark {
@@ -113,7 +132,7 @@ pub struct ReadMark {
     pub sequence_number: u64,
 }
 
-/// Receipts by wallet. A session has two and is kept from having many, so a list will do.
+/// Receipts by wallet. A session has two, or those of a group, and is kept from having more, so a list will do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Watermarks(Vec<(WalletAddress, Watermark)>);
 
@@ -125,6 +144,16 @@ impl Watermarks {
             self.0.len() - 1
         });
         &mut self.0[place].1
+    }
+
+    /// Those of a wallet, where there are any.
+    pub fn get(&self, wallet: &str) -> Watermark {
+        self.0.iter().find(|(other, _)| other == wallet).map_or_else(Watermark::default, |(_, watermark)| *watermark)
+    }
+
+    /// A wallet left the group.
+    pub fn forget(&mut self, wallet: &str) {
+        self.0.retain(|(other, _)| other != wallet);
     }
 
     /// Whether one more wallet may be kept, or this one is.
@@ -172,6 +201,8 @@ pub struct SpareRecord {
     pub wallet: WalletAddress,
     /// The other one.
     pub peer_wallet: WalletAddress,
+    /// Whether it is a group.
+    pub is_group: bool,
     /// Between `startSession` and `endSession`.
     pub open: bool,
     /// The messages.
@@ -220,8 +251,10 @@ pub struct InvitationRecord {
     pub received_ms: u64,
     /// What the user said.
     pub answer: Answer,
-    /// Where its log ended when it was declined: what is behind that invites again.
+    /// Where its log ended when it was declined: what is behind that invites again. Of a group, where the wallet was added.
     pub declined_through: u64,
+    /// What it is called, where it is a group; empty otherwise.
+    pub name: String,
 }
 
 /// What the user said to an invitation. One that is accepted is a session.

@@ -6,7 +6,7 @@ use super::api::{Action, Change, Event, Generation, Input, Reply, RequestId, Wri
 use super::context::change_of;
 use super::records::{NameRecord, OutboxRecord};
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{DeviceId, SessionId, WalletAddress};
+use crate::ids::{DeviceId, SessionId};
 use crate::limits::BATCH_MESSAGES_MAX;
 use crate::sorted::Sorted;
 
@@ -32,7 +32,7 @@ pub(super) struct Transaction {
     /// This device goes on under this id.
     pub new_device_id: Option<DeviceId>,
     /// New invitations, of which the application is told then.
-    pub invited: Vec<(SessionId, WalletAddress)>,
+    pub invited: Vec<SessionId>,
     /// The relay is asked then which sessions the wallet has.
     pub lists_sessions: bool,
     /// A session whose outbox loses its records up to this one.

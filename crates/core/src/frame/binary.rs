@@ -8,6 +8,7 @@ use super::{
 use crate::batch::Batch;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
+use crate::group::GroupNonce;
 use crate::identity::{EarlierKey, HeadSignature, UpdateSignature};
 use crate::ids::{DeviceId, WalletAddress, uuid_bytes, uuid_text};
 use crate::limits::{BATCH_MESSAGES_MAX, INTEGER_MAX};
@@ -158,7 +159,7 @@ fn record_of<T: Record>(value: Value<'_>) -> Result<T, Malformed> {
     T::decode(bytes_of(value)?)
 }
 
-record!(DeviceAnnounce { 1 => device_info, 2 => sync_state, 3 => wallet, 4 => compression, 5 => peer_wallet });
+record!(DeviceAnnounce { 1 => device_info, 2 => sync_state, 3 => wallet, 4 => compression, 5 => peer_wallet, 6 => group_nonce });
 record!(DeviceInfo { 1 => platform, 2 => version });
 record!(SyncState { 1 => last_synced_sequence, 2 => vector_clock });
 record!(ListedDevices { 1 => wallets, 2 => devices });
@@ -176,7 +177,7 @@ record!(ReadReceiptSync { 1 => receipts });
 record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
 record!(WalletAnnounce { 1 => wallet, 2 => after });
 record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
-record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined });
+record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined, 5 => name });
 record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account, 6 => earlier });
 record!(EarlierKey { 1 => key, 2 => signature });
 record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages });
@@ -366,6 +367,20 @@ impl<const COUNT: usize> Field for [u8; COUNT] {
 
     fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
         *self = bytes_of(value)?.try_into().map_err(|_| Malformed("a digest, key, signature or nonce has another length"))?;
+        Ok(())
+    }
+}
+
+impl Field for Option<GroupNonce> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if let Some(nonce) = self {
+            put_block(number, nonce, out);
+        }
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let nonce = bytes_of(value)?.try_into().map_err(|_| Malformed("a group's nonce has another length"))?;
+        *self = Some(nonce);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::conflict::ConflictingVersion;
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
+use crate::group::GroupNonce;
 use crate::identity::{EarlierKey, HeadSignature, Nonce, PublicKey, Signature, UpdateSignature};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, check_id};
 use crate::limits::NAME_BYTES_MAX;
@@ -31,9 +32,20 @@ pub struct DeviceAnnounce {
     /// Ours: whom the session is with. The relay checks that the session is that of these two wallets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_wallet: Option<WalletAddress>,
+    /// Ours: what the session's id is made of, where it is a group that the wallet is about to begin. The relay checks the id.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "nonce_to_hex", deserialize_with = "nonce_from_hex")]
+    pub group_nonce: Option<GroupNonce>,
     /// Ours: `deflate` where the device takes compressed batches (in the binary form).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
+}
+
+fn nonce_to_hex<S: serde::Serializer>(nonce: &Option<GroupNonce>, serializer: S) -> Result<S::Ok, S::Error> {
+    to_hex(&nonce.unwrap_or_default(), serializer)
+}
+
+fn nonce_from_hex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<GroupNonce>, D::Error> {
+    from_hex(deserializer).map(Some)
 }
 
 /// `wallet_announce`: of no session. Answered with a `session_list`.
@@ -69,14 +81,17 @@ pub struct SessionList {
 pub struct ListedSession {
     /// Its id.
     pub session_id: SessionId,
-    /// The other wallet.
+    /// The other wallet; of a group, the one that added the announced wallet.
     pub peer_wallet: WalletAddress,
-    /// The end of its log; 0 for one that is only announced.
+    /// The end of its log; 0 for one that is only announced. Of a group, the place at which the wallet was added.
     #[serde(default, deserialize_with = "null_as_default")]
     pub latest_sequence: u64,
     /// Whether a device of the announced wallet has taken part.
     #[serde(default, deserialize_with = "null_as_default")]
     pub joined: bool,
+    /// What it is called, where it is a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What kind of device it is.

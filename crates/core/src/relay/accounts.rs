@@ -319,14 +319,14 @@ impl Room {
         ctx.charge(asker.connection, budget::APPEND_US);
         self.step = Step::Storing(Box::new((asker, stored.clone(), account)));
         let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
-        let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members };
+        let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members, group: None };
         ctx.ask(&account_id, Purpose::Account, question);
     }
 
     /// The connection is one of the account from now on.
     fn welcome(&mut self, ctx: &mut Context, asker: Asker) {
         let Asker { connection, ref device_id, .. } = asker;
-        let Owner { wallet, account_id, .. } = self.account.owner().clone();
+        let Owner { wallet, account_id, domains, .. } = self.account.owner().clone();
         // It may have left meanwhile.
         let Some(attached) = ctx.sockets.get(&connection).map(|socket| socket.attached.len()) else { return };
         if let Err(cap) = ctx.caps.enter(ctx.now.monotonic_ms, &wallet, attached) {
@@ -334,7 +334,7 @@ impl Room {
             return put_off(ctx, connection, &asker.head, &error);
         }
         if let Some(socket) = ctx.sockets.get_mut(&connection) {
-            socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id });
+            socket.door.guest = Some(Guest { wallet, device_id: device_id.clone(), account_id, domains });
         }
         ctx.totals.sign_ins += 1;
         self.guests.insert(connection, device_id.clone());

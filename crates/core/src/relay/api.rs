@@ -190,8 +190,8 @@ pub enum JournalQuestion {
     Load { session_id: SessionId },
     /// Entries to store, all or none, with the devices that wrote them. `entries[0].sequence` must be the session's
     /// head + 1 and the rest follow without holes; otherwise it fails. With them those of its wallets of which the journal
-    /// does not know yet. Answered with `Appended` once it is on disk.
-    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow>, members: Vec<MemberRow> },
+    /// does not know yet, and what the entries make of a group. Answered with `Appended` once it is on disk.
+    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow>, members: Vec<MemberRow>, group: Option<GroupRow> },
     /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies (but at least one).
     /// Answered with `Entries`.
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
@@ -200,9 +200,9 @@ pub enum JournalQuestion {
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
     /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
-    /// first; from the beginning, or after this one; closed ones only where `with_closed` says so. Answered with `Sessions`,
-    /// empty where there is no such session.
-    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, with_closed: bool },
+    /// first; from the beginning, or after this one; closed ones only where somebody asks who has signed in to an account of
+    /// that wallet, and groups only of that account's application. Answered with `Sessions`, empty where there is no such session.
+    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, account_id: Option<SessionId> },
     /// State that may be lost in a crash: devices as last seen, receipts, and who has taken part. May wait for the next append, and never
     /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, members: Vec<MemberRow> },
@@ -239,8 +239,19 @@ pub struct StoredSession {
     pub devices: Vec<DeviceRow>,
     /// Every wallet's receipts.
     pub watermarks: Vec<WatermarkRow>,
-    /// Its wallets, where an announcement has named them.
+    /// Its wallets, where an announcement has named them; of a group, those that are in it.
     pub members: Vec<MemberRow>,
+    /// What its log makes of it, where it is a group.
+    pub group: Option<GroupRow>,
+}
+
+/// A group as its log makes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupRow {
+    /// What it is called, for lists.
+    pub name: String,
+    /// All of it ([`Group::to_bytes`](crate::group::Group::to_bytes)).
+    pub state: Vec<u8>,
 }
 
 /// An entry as the journal stores it.
@@ -294,16 +305,39 @@ pub struct WatermarkRow {
     pub watermark: Watermark,
 }
 
-/// A wallet of a session whose two wallets were named.
+/// A wallet of a session whose wallets are known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MemberRow {
     /// The wallet.
     pub wallet: WalletAddress,
-    /// The other one; the same in a session of a wallet with itself.
+    /// The other one; the same in a session of a wallet with itself. In a group, the one that added it.
     pub peer_wallet: WalletAddress,
-    /// Whether a device of it has taken part. That is never taken back.
+    /// Whether a device of it has taken part. That is never taken back, but for who comes again.
     pub joined: bool,
-    /// Whether the session is closed to all but devices that have signed in as one of its wallets. It is so for both, and never
+    /// Whether the session is closed to all but devices that have signed in as one of its wallets. It is so for all, and never
     /// taken back.
     pub closed: bool,
+    /// In a group: the wallet's account log in its application.
+    pub account_id: Option<SessionId>,
+    /// In a group: the place of the entry that added it. 0 in a session of two wallets.
+    pub since: u64,
+    /// It left the group. It is not listed, and not loaded.
+    pub left: bool,
+}
+
+impl MemberRow {
+    /// The row that a journal keeps which has `known` and is told this one, in whatever order: notes may be late.
+    #[must_use]
+    pub fn behind(self, known: &MemberRow) -> MemberRow {
+        match self.since.cmp(&known.since) {
+            std::cmp::Ordering::Less => known.clone(),
+            std::cmp::Ordering::Equal => MemberRow {
+                joined: self.joined || known.joined,
+                closed: self.closed || known.closed,
+                left: self.left || known.left,
+                ..self
+            },
+            std::cmp::Ordering::Greater => self,
+        }
+    }
 }

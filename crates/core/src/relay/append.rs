@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry};
 use super::clocks::behind_of;
 use super::context::{Context, Purpose, refusal};
+use super::groups::Regrouped;
 use super::names::{is_in_place, name_key};
 use super::sequencer::Sequencer;
 use super::session::{Session, TailEntry};
@@ -40,7 +41,7 @@ enum Step {
     /// The journal looks for repeats.
     Finding,
     /// The journal stores.
-    Storing(Numbered),
+    Storing(Box<Numbered>),
 }
 
 /// What the sequencer made of the updates.
@@ -50,6 +51,8 @@ pub(super) struct Numbered {
     log: Log,
     /// The wallets that are stored with them.
     members: Vec<MemberRow>,
+    /// What they make of a group, where they say anything of it.
+    regrouped: Option<Regrouped>,
     /// What each update is answered.
     pub outcomes: Vec<Outcome>,
 }
@@ -114,7 +117,7 @@ impl Session {
                     None => self.append_failed(ctx, updates, &JournalAnswer::Failed { reason: "an entry cannot be read".into() }),
                 }
             }
-            (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, numbered),
+            (Some(Append { updates, step: Step::Storing(numbered), .. }), JournalAnswer::Appended) => self.stored(ctx, updates, *numbered),
             (append, answer) => self.append_failed(ctx, append.map(|append| append.updates).unwrap_or_default(), &answer),
         }
     }
@@ -133,8 +136,12 @@ impl Session {
         let mut sequencer = Sequencer::new(self, found, refused.clone());
         let outcomes = updates.iter_mut().map(|update| sequencer.take(ctx.now, update)).collect();
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
-        let members = self.members.unstored();
-        let numbered = Numbered { log: sequencer.log().clone(), entries: sequencer.entries, members: members.clone(), outcomes };
+        let regrouped = sequencer.regrouped();
+        let mut members = self.members.unstored();
+        members.extend(regrouped.iter().flat_map(|regrouped| regrouped.rows(&self.members)));
+        let group = regrouped.as_ref().map(Regrouped::row);
+        let log = sequencer.log().clone();
+        let numbered = Numbered { log, entries: sequencer.entries, members: members.clone(), regrouped, outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
         let devices = self.rows_after(&updates, &numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
@@ -143,9 +150,9 @@ impl Session {
         if entries.is_empty() {
             return self.stored(ctx, updates, numbered);
         }
-        self.append = Some(Append { updates, refused, step: Step::Storing(numbered) });
+        self.append = Some(Append { updates, refused, step: Step::Storing(Box::new(numbered)) });
         let session_id = self.log.session_id.clone();
-        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members });
+        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members, group });
     }
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
@@ -164,9 +171,15 @@ impl Session {
             self.answer(ctx, update, outcome);
         }
         self.tell_conflicts(ctx, reports);
+        let steps = numbered.regrouped.map(|regrouped| self.regroup(ctx, regrouped)).unwrap_or_default();
         self.serve_all(ctx);
         if let Some(writer) = writer.filter(|_| self.log.head() > before) {
-            self.tell_of_entries(ctx, writer, before == 0, numbered.members);
+            self.members.are_stored(numbered.members);
+            if self.group.is_none() {
+                self.tell_of_entries(ctx, writer, before == 0);
+            }
+            self.tell_added(ctx, writer, &steps);
+            self.note_members(ctx);
         }
         self.start_append(ctx);
     }

@@ -10,7 +10,7 @@ use super::api::{
 use super::batch_cache::{BatchCache, BatchKey, Form};
 use super::budget::Budget;
 use super::caps::{Caps, Payer};
-use super::door::Door;
+use super::door::{Door, Guest};
 use super::presence::has_written;
 use super::session::TailEntry;
 use crate::error::{ErrorCode, SyncError};
@@ -250,9 +250,9 @@ impl Context {
         }
     }
 
-    /// The wallet that a connection has signed in as, where it has.
-    pub fn signed_in_as(&self, connection: ConnectionId) -> Option<&str> {
-        self.sockets.get(&connection)?.door.guest.as_ref().map(|guest| guest.wallet.as_str())
+    /// Who a connection has signed in as, where it has.
+    pub fn guest(&self, connection: ConnectionId) -> Option<&Guest> {
+        self.sockets.get(&connection)?.door.guest.as_ref()
     }
 
     /// The relay's signature under a head of a log, which is on disk; none where the relay has no key. No later head is signed

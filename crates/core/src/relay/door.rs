@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::api::{ConnectionId, Doorkeeper};
 use super::gate::Signed;
 use crate::frame::Hello;
-use crate::identity::Nonce;
+use crate::identity::{DomainSet, Nonce};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{HELLOS_MAX, NONCE_MS};
 use crate::log::LogHead;
@@ -17,6 +17,8 @@ pub(super) struct Guest {
     pub wallet: WalletAddress,
     pub device_id: DeviceId,
     pub account_id: SessionId,
+    /// Those of its application.
+    pub domains: DomainSet,
 }
 
 /// One connection's way in.
@@ -66,7 +68,7 @@ impl Door {
     /// What it has proved.
     pub fn signed(&self, keeper: Option<&Doorkeeper>) -> Signed<'_> {
         match &self.guest {
-            Some(Guest { wallet, device_id, account_id }) => Signed::In { wallet, device_id, account_id },
+            Some(Guest { wallet, device_id, account_id, .. }) => Signed::In { wallet, device_id, account_id },
             None if keeper.is_some_and(|keeper| keeper.is_required) => Signed::Required,
             None => Signed::Open,
         }

@@ -4,6 +4,7 @@ use super::api::ConnectionId;
 use super::session::{Attachment, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION};
+use crate::group::{Role, not_in_it};
 use crate::identity::is_account_id;
 
 /// The kinds of frames that arrive, as the table knows them.
@@ -99,6 +100,8 @@ pub(super) enum Verdict {
     OfAnAccount,
     /// The session is closed to all but devices that have signed in as one of its wallets.
     NotAMember,
+    /// The wallet was one of them once.
+    NoMemberAnyMore,
 }
 
 /// What a connection has proved.
@@ -131,8 +134,6 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
         }
         (Kind::Error, _) => Allowed,
         (_, Signed::In { .. }) if !speaks_v1(head) => NamesNoVersion,
-        // A wallet that has signed in is a member of the sessions whose ids are made of it.
-        (_, Signed::In { .. }) if matches!(body, Body::DeviceAnnounce(said) if said.peer_wallet.is_none()) => Verdict::NotAMember,
         _ => Allowed,
     }
 }
@@ -146,7 +147,7 @@ fn said_wallet(body: &Body) -> Option<&str> {
     }
 }
 
-use Verdict::{Allowed, Ignored, NamesNoVersion, NotAnnounced, OnlyTheRelay, RefusedBefore};
+use Verdict::{Allowed, Ignored, NamesNoVersion, NoMemberAnyMore, NotAMember, NotAnnounced, OnlyTheRelay, RefusedBefore};
 
 /// One row a kind; the columns are unannounced, announced, refused, seed, bare. A chat frame has no `protocolVersion`.
 const TABLE: [(Kind, [Verdict; 5]); 11] = [
@@ -162,6 +163,29 @@ const TABLE: [(Kind, [Verdict; 5]); 11] = [
     (Kind::Error, [Ignored; 5]),
     (Kind::Relays, [OnlyTheRelay; 5]),
 ];
+
+/// Who may say what in a session that is closed. One row a kind; the columns are stranger, former, member, admin. A device that was
+/// removed from its account has no connection; one that comes without signing in is a stranger. What an admin may that a member
+/// may not stands in entries, and is checked at their place in the log (`group.rs`).
+const ROLES: [(Kind, [Verdict; 4]); 11] = [
+    (Kind::Announce, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Request, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Update, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Chat, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Ack, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Heartbeat, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    (Kind::Receipt, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
+    // Of the connection.
+    (Kind::Wallet, [Allowed; 4]),
+    (Kind::SignIn, [Allowed; 4]),
+    (Kind::Error, [Ignored; 4]),
+    (Kind::Relays, [OnlyTheRelay; 4]),
+];
+
+/// What happens to a frame of a connection that is this in its session, which is closed.
+pub(super) fn judge_role(body: &Body, role: Role) -> Verdict {
+    ROLES[Kind::of(body) as usize].1[role as usize]
+}
 
 /// What happens to a frame of a connection that has this attachment in its session.
 pub(super) fn judge(frame: &Frame, attachment: Option<&Attachment>) -> Verdict {
@@ -191,15 +215,12 @@ impl Verdict {
             Verdict::SignedInOtherwise => {
                 Some(SyncError::new(ErrorCode::WrongKey, "the connection has signed in as another device or wallet"))
             }
-            Verdict::NotAMember => Some(not_a_member()),
+            NotAMember => Some(not_in_it(Role::Stranger)),
+            NoMemberAnyMore => Some(not_in_it(Role::Former)),
             Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "of an account its own devices speak, who have signed in")),
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }
-}
-
-pub(super) fn not_a_member() -> SyncError {
-    SyncError::new(ErrorCode::NotAMember, "the session is closed to all but devices that have signed in as one of its two wallets")
 }
 
 pub(super) fn refused_before() -> SyncError {
@@ -250,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_but_members_says_anything_of_a_closed_session() {
+        assert_eq!([Role::Stranger, Role::Former, Role::Member, Role::Admin].map(|role| role as usize), [0, 1, 2, 3]);
+        for (row, (kind, verdicts)) in ROLES.into_iter().enumerate() {
+            assert_eq!(kind as usize, row, "{kind:?}");
+            let is_of_a_session = !matches!(kind, Kind::Wallet | Kind::SignIn | Kind::Error | Kind::Relays);
+            assert_eq!(verdicts[..2] == [NotAMember, NoMemberAnyMore], is_of_a_session, "{kind:?}");
+            assert_eq!(verdicts[2], verdicts[3], "{kind:?}");
+        }
+        assert_eq!(ROLES.len(), Kind::Relays as usize + 1, "a kind without a row");
+    }
+
+    #[test]
     fn an_unannounced_sender_may_only_announce_itself_and_its_wallet() {
         let allowed = |sender| TABLE.map(|(kind, _)| kind).into_iter().filter(|kind| verdict(*kind, sender) == Allowed).collect::<Vec<_>>();
         assert_eq!(allowed(Sender::Unannounced), [Kind::Announce, Kind::Wallet, Kind::SignIn]);
@@ -261,16 +294,17 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_error_code() {
-        for (kind, verdicts) in TABLE {
+        let rows = TABLE.map(|(kind, verdicts)| (kind, verdicts.to_vec())).into_iter();
+        for (kind, verdicts) in rows.chain(ROLES.map(|(kind, verdicts)| (kind, verdicts.to_vec()))) {
             for verdict in verdicts {
                 let code = verdict.error().map(|error| error.code);
                 let expected = match verdict {
                     Allowed | Ignored => None,
                     NotAnnounced | RefusedBefore => Some(ErrorCode::NotAnnounced),
                     OnlyTheRelay | NamesNoVersion => Some(ErrorCode::InvalidMessageFormat),
-                    Verdict::NotSignedIn | Verdict::SignedInOtherwise | Verdict::OfAnAccount | Verdict::NotAMember => {
-                        unreachable!("they are of the speaker")
-                    }
+                    NotAMember => Some(ErrorCode::NotAMember),
+                    NoMemberAnyMore => Some(ErrorCode::MemberRemoved),
+                    Verdict::NotSignedIn | Verdict::SignedInOtherwise | Verdict::OfAnAccount => unreachable!("they are of the speaker"),
                 };
                 assert_eq!(code, expected, "{kind:?}");
             }

@@ -1,72 +1,101 @@
 //! The sessions of a wallet: its devices hear of those in which they take no part, because another wallet began them, or
 //! another device of their own.
 //!
-//! A session's id is made of its two wallets, so an announcement that names both is checked by it. What was announced is
+//! The id of a session of two is made of both wallets, so an announcement that names both is checked by it. What was announced is
 //! told to who is there, and nothing of it is kept. With the session's first entry the journal keeps it for both wallets.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{ConnectionId, JournalAnswer, JournalQuestion, MemberRow};
 use super::budget::{LIST_US, MEMBER_US, SESSION_US};
 use super::context::{Context, Purpose, refusal};
-use super::gate::not_a_member;
 use super::session::Session;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Head, ListedSession, SessionList, WalletAnnounce};
-use crate::ids::check_wallet;
+use crate::group::{Role, not_in_it};
+use crate::ids::{WalletAddress, check_wallet};
 use crate::limits::LISTED_SESSIONS_MAX;
 
-/// The two wallets of a session, or none where no announcement has named them.
+/// The wallets of a session, or none where no announcement has named them.
 #[derive(Default)]
 pub(super) struct Members {
-    rows: Vec<MemberRow>,
-    /// What the journal has of them.
-    stored: Vec<MemberRow>,
+    rows: BTreeMap<WalletAddress, MemberRow>,
+    /// Those of which the journal has another row, or none.
+    unstored: BTreeSet<WalletAddress>,
 }
 
 impl Members {
     pub fn new(stored: Vec<MemberRow>) -> Self {
-        Members { rows: stored.clone(), stored }
+        Members { rows: stored.into_iter().map(|row| (row.wallet.clone(), row)).collect(), unstored: BTreeSet::new() }
+    }
+
+    pub fn get(&self, wallet: &str) -> Option<&MemberRow> {
+        self.rows.get(wallet)
+    }
+
+    /// A row is another now.
+    pub fn put(&mut self, row: MemberRow) {
+        self.unstored.insert(row.wallet.clone());
+        self.rows.insert(row.wallet.clone(), row);
+    }
+
+    /// A wallet left a group.
+    pub fn forget(&mut self, wallet: &str) {
+        self.rows.remove(wallet);
+        self.unstored.remove(wallet);
     }
 
     /// A device of a wallet takes part, and names the other one; says whether that is news.
     fn join(&mut self, wallet: &str, peer_wallet: &str) -> bool {
         let closed = self.are_closed();
         for (wallet, peer_wallet) in [(wallet, peer_wallet), (peer_wallet, wallet)] {
-            if self.rows.iter().all(|row| row.wallet != wallet) {
+            if !self.rows.contains_key(wallet) {
                 let (wallet, peer_wallet) = (wallet.to_owned(), peer_wallet.to_owned());
-                self.rows.push(MemberRow { wallet, peer_wallet, joined: false, closed });
+                self.put(MemberRow { wallet, peer_wallet, closed, ..MemberRow::default() });
             }
         }
-        self.rows.iter_mut().filter(|row| row.wallet == wallet).any(|row| !std::mem::replace(&mut row.joined, true))
+        self.take_part(wallet)
+    }
+
+    /// A device of a wallet takes part; says whether that is news.
+    pub fn take_part(&mut self, wallet: &str) -> bool {
+        let row = self.rows.get(wallet).filter(|row| !row.joined).cloned();
+        row.map(|row| self.put(MemberRow { joined: true, ..row })).is_some()
     }
 
     /// Whether the session is closed to all but its members.
     fn are_closed(&self) -> bool {
-        self.rows.iter().any(|row| row.closed)
+        self.rows.values().any(|row| row.closed)
     }
 
     fn close(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.closed = true);
+        for row in self.rows.values().cloned().collect::<Vec<_>>() {
+            self.put(MemberRow { closed: true, ..row });
+        }
     }
 
     /// Whether a connection may take part that has signed in as this wallet, or has not.
     pub fn admit(&self, signed_in: Option<&str>) -> bool {
-        !self.are_closed() || self.rows.iter().any(|row| signed_in.is_some_and(|wallet| row.wallet == wallet || row.peer_wallet == wallet))
+        !self.are_closed() || signed_in.is_some_and(|wallet| self.rows.contains_key(wallet))
     }
 
     /// Whether a device of a wallet has taken part.
     pub fn has_joined(&self, wallet: &str) -> bool {
-        self.rows.iter().any(|row| row.wallet == wallet && row.joined)
+        self.get(wallet).is_some_and(|row| row.joined)
     }
 
     /// What the journal does not have of them.
     pub fn unstored(&self) -> Vec<MemberRow> {
-        self.rows.iter().filter(|row| !self.stored.contains(row)).cloned().collect()
+        self.unstored.iter().filter_map(|wallet| self.rows.get(wallet)).cloned().collect()
     }
 
     /// The journal has these.
-    fn are_stored(&mut self, rows: Vec<MemberRow>) {
-        self.stored.retain(|known| rows.iter().all(|row| row.wallet != known.wallet));
-        self.stored.extend(rows);
+    pub fn are_stored(&mut self, rows: Vec<MemberRow>) {
+        for row in rows {
+            if self.rows.get(&row.wallet) == Some(&row) {
+                self.unstored.remove(&row.wallet);
+            }
+        }
     }
 }
 
@@ -74,7 +103,7 @@ impl Session {
     /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once. A session
     /// that a device begins which has signed in is closed to all others from then on.
     pub(super) fn join(&mut self, ctx: &mut Context, connection: ConnectionId, wallet: &str, peer_wallet: &str) {
-        let closes = self.is_unbegun() && ctx.signed_in_as(connection).is_some() && !self.members.are_closed();
+        let closes = self.is_unbegun() && ctx.guest(connection).is_some() && !self.members.are_closed();
         if closes {
             // What strangers said of who takes part is no proof.
             self.members = Members::default();
@@ -91,32 +120,30 @@ impl Session {
     }
 
     /// Who is no member hears nothing of a session any more that was closed.
-    fn send_away_strangers(&mut self, ctx: &mut Context) {
-        let is_stranger = |connection: &ConnectionId| !self.members.admit(ctx.signed_in_as(*connection));
-        let strangers: Vec<ConnectionId> = self.attachments.keys().copied().filter(is_stranger).collect();
-        for stranger in strangers {
+    pub(super) fn send_away_strangers(&mut self, ctx: &mut Context) {
+        let role = |connection: &ConnectionId| self.role(ctx.guest(*connection));
+        let strangers: Vec<(ConnectionId, Role)> = self.attachments.keys().map(|connection| (*connection, role(connection))).collect();
+        for (stranger, role) in strangers.into_iter().filter(|(_, role)| !matches!(role, Role::Member | Role::Admin)) {
             let device_id = self.attachments.get(&stranger).map(|attachment| attachment.device_id.clone());
             self.on_leave(ctx, stranger);
             device_id.iter().for_each(|device_id| self.devices.forget_visitor(device_id));
             ctx.left(stranger, &self.log.session_id);
             let head = Head { session_id: self.log.session_id.clone(), ..Head::default() };
-            ctx.refuse(stranger, refusal(&not_a_member(), &head));
+            ctx.refuse(stranger, refusal(&not_in_it(role), &head));
         }
     }
 
     /// The log has grown. Who has not taken part hears of each message, and of the first one everybody: from now on the
     /// journal has the session.
-    pub(super) fn tell_of_entries(&mut self, ctx: &mut Context, writer: ConnectionId, is_first: bool, stored: Vec<MemberRow>) {
+    pub(super) fn tell_of_entries(&mut self, ctx: &mut Context, writer: ConnectionId, is_first: bool) {
         if is_first && !self.members.rows.is_empty() {
             ctx.charge(writer, SESSION_US);
         }
-        self.members.are_stored(stored);
         self.tell_members(ctx, writer, |row| is_first || !row.joined);
-        self.note_members(ctx);
     }
 
     /// What the journal does not know of the wallets of a session that it has.
-    fn note_members(&mut self, ctx: &mut Context) {
+    pub(super) fn note_members(&mut self, ctx: &mut Context) {
         let unstored = self.members.unstored();
         if self.log.head() > 0 && !unstored.is_empty() {
             ctx.note_members(&self.log.session_id, unstored.clone());
@@ -125,17 +152,20 @@ impl Session {
     }
 
     /// Tells of the session whoever of these wallets is there and takes no part, at the cost of one connection.
-    fn tell_members(&self, ctx: &mut Context, by: ConnectionId, hears: impl Fn(&MemberRow) -> bool) {
-        for MemberRow { wallet, peer_wallet, joined, .. } in self.members.rows.iter().filter(|row| hears(row)).cloned() {
+    pub(super) fn tell_members(&self, ctx: &mut Context, by: ConnectionId, hears: impl Fn(&MemberRow) -> bool) {
+        for MemberRow { wallet, peer_wallet, joined, since, .. } in self.members.rows.values().filter(|row| hears(row)).cloned() {
             let connections = ctx.wallets.get(&wallet).into_iter().flatten().copied();
-            let connections = connections.filter(|connection| self.members.admit(ctx.signed_in_as(*connection)));
+            let is_in = |connection: &ConnectionId| matches!(self.role(ctx.guest(*connection)), Role::Member | Role::Admin);
+            let connections = connections.filter(is_in);
             let absent: Vec<ConnectionId> = connections.filter(|connection| !self.attachments.contains_key(connection)).collect();
             if absent.is_empty() {
                 continue;
             }
             ctx.charge(by, absent.len() as u64 * MEMBER_US);
             let session_id = self.log.session_id.clone();
-            let session = ListedSession { session_id, peer_wallet, latest_sequence: self.log.head(), joined };
+            let name = self.group.as_ref().map(|group| group.name().to_owned());
+            let latest_sequence = if name.is_some() { since } else { self.log.head() };
+            let session = ListedSession { session_id, peer_wallet, latest_sequence, joined, name };
             let list = SessionList { sessions: vec![session], ..SessionList::default() };
             for connection in ctx.inform_all(&absent, "", Body::SessionList(list)) {
                 if let Some(socket) = ctx.sockets.get_mut(&connection) {
@@ -165,9 +195,9 @@ impl Context {
                 socket.wallet = Some(wallet.clone());
             }
         }
-        let with_closed = self.signed_in_as(connection).is_some();
+        let account_id = self.guest(connection).map(|guest| guest.account_id.clone());
         // One more tells whether that is all.
-        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1, with_closed };
+        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1, account_id };
         self.ask("", Purpose::Sessions(connection, head.message_id.clone()), question);
         Ok(())
     }

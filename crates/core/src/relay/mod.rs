@@ -17,6 +17,7 @@ mod dialect;
 mod door;
 mod fanout;
 mod gate;
+mod groups;
 mod invitations;
 mod javascript;
 mod names;
@@ -345,11 +346,12 @@ impl Relay {
 
 /// The one gate: who is this connection in this session, and may it say that?
 fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, frame: Frame) {
+    session.found(ctx, connection, &frame.body);
     let attachment = session.attachments.get(&connection);
-    let verdict = match gate::judge(&frame, attachment) {
-        Verdict::Ignored => Verdict::Ignored,
-        _ if !session.members.admit(ctx.signed_in_as(connection)) => Verdict::NotAMember,
-        verdict => verdict,
+    let verdict = match (gate::judge(&frame, attachment), session.judge(ctx.guest(connection), &frame.body)) {
+        (Verdict::Ignored, _) => Verdict::Ignored,
+        (verdict, Verdict::Allowed) => verdict,
+        (_, refused) => refused,
     };
     if verdict != Verdict::Allowed {
         return refuse_by(ctx, connection, verdict, &frame.head);

@@ -6,8 +6,9 @@ use super::api::{ConnectionId, WatermarkRow};
 use super::context::Context;
 use super::session::{Attachment, Log};
 use crate::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
+use crate::group::Group;
 use crate::ids::{DeviceId, WalletAddress};
-use crate::limits::{BATCH_MESSAGES_MAX, RECEIPT_WALLETS_MAX};
+use crate::limits::{RECEIPT_WALLETS_MAX, SOCKET_QUEUE_BYTES_MAX};
 use crate::message::Stamp;
 use crate::time::Now;
 use crate::watermark::Watermark;
@@ -15,6 +16,9 @@ use crate::watermark::Watermark;
 /// How long the relay waits with telling that messages arrived, so that those of a conversation share a frame. Short
 /// enough that nobody sees it.
 const RECEIPTS_LINGER_MS: u64 = 50;
+
+/// What a stored receipt takes beside its names, in the binary form.
+const STORED_RECEIPT_BYTES: usize = 24;
 
 /// Receipts in one frame: with ids of the longest kind, and what JSON makes of them, they fit it.
 const RECEIPTS_MAX: usize = 16;
@@ -57,13 +61,21 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    pub fn new(rows: Vec<WatermarkRow>) -> Self {
-        let watermarks = rows.into_iter().map(|row| (row.wallet, row.watermark)).collect();
+    /// Those of a journal. Of a group, those of its members: who left has no part in them.
+    pub fn new(rows: Vec<WatermarkRow>, group: Option<&Group>) -> Self {
+        let rows = rows.into_iter().filter(|row| group.is_none_or(|group| group.member(&row.wallet).is_some()));
+        let watermarks = rows.map(|row| (row.wallet, row.watermark)).collect();
         Receipts { watermarks, untold: BTreeMap::new(), due_ms: None }
     }
 
     pub fn due_ms(&self) -> Option<u64> {
         self.due_ms
+    }
+
+    /// A wallet left the group.
+    pub fn forget(&mut self, wallet: &str) {
+        self.watermarks.remove(wallet);
+        self.untold.remove(wallet);
     }
 
     /// A device has stored the entries after `before` up to `through`: so has its wallet.
@@ -93,9 +105,20 @@ impl Receipts {
             told.push((connection, reader.receipt(ctx.now, message_id, ReceiptStatus::Delivered, Some(sequence))));
         }
         ctx.note(&log.session_id, Vec::new(), rows);
-        for (connection, receipt) in told {
-            // Seed clients send their own.
-            tell(ctx, log, attachments, connection, &[receipt], |other| other.dialect.hears_derived_receipts());
+        // Seed clients send their own. In a full group they are as many as its wallets: all share the frames.
+        for told in told.chunks(RECEIPTS_MAX) {
+            let receipts: Vec<Receipt> = told.iter().map(|(_, receipt)| without_unknown_id(log, receipt.clone())).collect();
+            let hears = |connection: &ConnectionId, other: &Attachment| {
+                other.dialect.hears_derived_receipts() && told.iter().any(|(from, _)| from != connection)
+            };
+            let hearing: Vec<ConnectionId> =
+                attachments.iter().filter(|(connection, other)| hears(connection, other)).map(|(connection, _)| *connection).collect();
+            let missed = ctx.inform_all(&hearing, &log.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }));
+            for connection in missed {
+                if let Some(attachment) = attachments.get_mut(&connection) {
+                    attachment.missed.receipts = true;
+                }
+            }
         }
     }
 
@@ -122,8 +145,10 @@ impl Receipts {
     /// The receipts of the other wallets and what its own has read elsewhere, for a device that arrives; says whether it could
     /// take them. What was read was delivered.
     pub fn tell_stored(&self, ctx: &mut Context, log: &Log, connection: ConnectionId, own: Option<&WalletAddress>) -> bool {
+        // Its name is of use to who wrote it, before it has read its own log.
+        let own_id = |sequence| log.own_id_at(sequence, own.map(String::as_str)).unwrap_or_default();
         let receipt = |wallet: &String, status, sequence: u64| Receipt {
-            message_id: log.id_at(sequence).unwrap_or_default(),
+            message_id: own_id(sequence),
             status,
             timestamp: Stamp::default(),
             reader_wallet: Some(wallet.clone()),
@@ -135,8 +160,21 @@ impl Receipts {
             let read = (*read > 0).then(|| receipt(wallet, ReceiptStatus::Read, *read));
             delivered.into_iter().chain(read)
         });
-        let receipts: Vec<Receipt> = both.take(BATCH_MESSAGES_MAX / 8).collect();
-        receipts.is_empty() || ctx.inform(connection, &log.session_id, Body::ReadReceiptSync(ReadReceiptSync { receipts }))
+        let mut bytes = 0;
+        let fits = |receipt: &Receipt| {
+            bytes += STORED_RECEIPT_BYTES + receipt.message_id.len() + receipt.reader_wallet.as_ref().map_or(0, String::len);
+            bytes <= SOCKET_QUEUE_BYTES_MAX
+        };
+        let receipts: Vec<Receipt> = both.take_while(fits).collect();
+        if receipts.is_empty() {
+            return true;
+        }
+        let has_room = ctx.has_room(connection);
+        for receipts in receipts.chunks(RECEIPTS_MAX).filter(|_| has_room) {
+            let body = Body::ReadReceiptSync(ReadReceiptSync { receipts: receipts.to_vec() });
+            ctx.transmit(connection, &log.session_id, body);
+        }
+        has_room
     }
 
     /// Takes in a receipt; says whether it was news.
@@ -181,10 +219,15 @@ fn farthest(log: &Log, receipts: &[Receipt]) -> Vec<Receipt> {
             told.push(receipt.clone());
             continue;
         };
-        let message_id = if log.id_at(sequence).is_some() { receipt.message_id.clone() } else { String::new() };
         if farthest.get(&receipt.status).is_none_or(|other| other.sequence_number < Some(sequence)) {
-            farthest.insert(receipt.status, Receipt { message_id, ..receipt.clone() });
+            farthest.insert(receipt.status, without_unknown_id(log, receipt.clone()));
         }
     }
     farthest.into_values().chain(told).collect()
+}
+
+/// The name of a message that nobody has looked up at its place may be another's.
+fn without_unknown_id(log: &Log, receipt: Receipt) -> Receipt {
+    let is_known = receipt.sequence_number.is_none_or(|sequence| log.id_at(sequence).is_some());
+    if is_known { receipt } else { Receipt { message_id: String::new(), ..receipt } }
 }

@@ -7,6 +7,7 @@ use super::append::Outcome;
 use super::clocks::known_by;
 use super::context::refusal;
 use super::gate::refused_before;
+use super::groups::{GroupStep, Regrouped};
 use super::javascript::{check_depth, check_normal};
 use super::names::{is_in_place, name_key};
 use super::session::{Session, TailEntry};
@@ -15,6 +16,7 @@ use crate::batch::Batch;
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{ErrorBody, SyncAck};
+use crate::group::Group;
 use crate::identity::{UpdateSignature, is_key_id};
 use crate::ids::{DeviceId, check_id, message_id, parse_message_id, start_of};
 use crate::limits::{CLOCK_DEVICES_MAX, INTEGER_MAX, REFUSALS_MAX, SEQUENCE_MAX};
@@ -38,6 +40,9 @@ pub(super) struct Sequencer<'a> {
     /// Whether an entry of the log is found by a key. Where none is, a name that tells its own place is no other entry's.
     has_keys: bool,
     log: Log,
+    /// The group with the entries that were numbered, and what those that say something of it did.
+    group: Option<Group>,
+    steps: Vec<GroupStep>,
     pub entries: Vec<TailEntry>,
     /// Connections that were refused a message of a chain.
     pub refused: BTreeSet<ConnectionId>,
@@ -46,7 +51,8 @@ pub(super) struct Sequencer<'a> {
 impl<'a> Sequencer<'a> {
     pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>) -> Self {
         let has_keys = session.has_keys;
-        Sequencer { session, found, places: None, has_keys, log: session.log.state.clone(), entries: Vec::new(), refused }
+        let (log, group) = (session.log.state.clone(), session.group.clone());
+        Sequencer { session, found, places: None, has_keys, log, group, steps: Vec::new(), entries: Vec::new(), refused }
     }
 
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
@@ -287,10 +293,12 @@ impl<'a> Sequencer<'a> {
             let message = format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read");
             return Err(SyncError::new(ErrorCode::LimitReached, message).into());
         }
+        self.check_group(&entry)?;
         entry.check()?;
         let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
         let body = Batch::of(std::slice::from_ref(&entry)).map_err(malformed)?;
         self.log.take(&entry).map_err(|refusal| SyncError::new(ErrorCode::InvalidMessageFormat, refusal.to_string()))?;
+        self.steps.extend(self.group.as_mut().and_then(|group| GroupStep::of(group, &entry)));
         let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
         let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), signature: None, body };
         let place = Place::of(&entry);
@@ -300,6 +308,24 @@ impl<'a> Sequencer<'a> {
         self.has_keys |= stored.key.is_some();
         self.entries.push(TailEntry { stored, entry });
         Ok(place)
+    }
+
+    /// In a group only members write, and what they say of it counts at its place or is refused.
+    fn check_group(&self, entry: &Entry) -> Result<(), SyncError> {
+        match &self.group {
+            Some(group) => group.judge(entry),
+            None if entry.message.kind == Kind::GROUP => {
+                Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the session is no group that this connection has announced"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the entries that were numbered make of the group, where they say anything of it.
+    pub fn regrouped(&mut self) -> Option<Regrouped> {
+        let steps = std::mem::take(&mut self.steps);
+        let group = self.group.clone().filter(|_| !steps.is_empty())?;
+        Some(Regrouped { group, steps })
     }
 
     fn places_at_hand(&self) -> Places {

@@ -19,6 +19,7 @@ use super::update::{Knowledge, Update};
 use crate::entry::{Digest, Entry, first_log_hash};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Receipt, SyncHeartbeat};
+use crate::group::Group;
 use crate::identity::HeadSignature;
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
@@ -62,6 +63,8 @@ pub(super) struct Session {
     pub devices: Devices,
     pub receipts: Receipts,
     pub members: Members,
+    /// Who is in it by its log, where it is a group: of one that is announced and not begun, its founder.
+    pub group: Option<Group>,
     pub attachments: BTreeMap<ConnectionId, Attachment>,
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
@@ -132,11 +135,13 @@ impl Session {
             0 => log::Log::new(&session_id),
             head => log::Log::restore(head, stored.log_hash, heads.collect()),
         };
+        let group = stored.group.and_then(|row| Group::from_bytes(&row.state).ok());
         Session {
+            receipts: Receipts::new(stored.watermarks, group.as_ref()),
+            group,
             log: Log { session_id, state, tail: VecDeque::new(), signed: None, reads: BTreeMap::new() },
             has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
-            receipts: Receipts::new(stored.watermarks),
             members: Members::new(stored.members),
             attachments: BTreeMap::new(),
             updates: VecDeque::new(),
@@ -265,6 +270,7 @@ impl Session {
         if let Some((wallet, peer_wallet)) = members {
             self.join(ctx, connection, &wallet, &peer_wallet);
         }
+        self.join_group(ctx, connection);
     }
 
     /// The socket of a connection takes more again: it is served, and hears again what it could not take.
@@ -421,6 +427,12 @@ impl Log {
     /// The id of the message at this place, where memory has it.
     pub fn id_at(&self, sequence: u64) -> Option<String> {
         self.tail_from(sequence)?.next().map(|entry| entry.entry.message.id.clone())
+    }
+
+    /// The same of a message that this wallet wrote.
+    pub fn own_id_at(&self, sequence: u64, wallet: Option<&str>) -> Option<String> {
+        let entry = &self.tail_from(sequence)?.next()?.entry;
+        (Some(entry.message.sender_wallet.as_str()) == wallet).then(|| entry.message.id.clone())
     }
 
     /// The place of this message, where memory has it.

@@ -114,7 +114,15 @@ pub fn name(session_id: &str, message_id: &str, sent_ms: u64) -> NameRecord {
 /// What the user said to an invitation.
 pub fn invitation(session_id: &str, answer: Answer) -> InvitationRecord {
     let (wallet, peer_wallet) = ("wallet".to_owned(), "peer".to_owned());
-    InvitationRecord { session_id: session_id.to_owned(), wallet, peer_wallet, received_ms: 7, answer, declined_through: 3 }
+    InvitationRecord {
+        session_id: session_id.to_owned(),
+        wallet,
+        peer_wallet,
+        received_ms: 7,
+        answer,
+        declined_through: 3,
+        name: "n".into(),
+    }
 }
 
 /// The first entries of a session's log, written by two devices in turn.

@@ -12,8 +12,8 @@ use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
-    Action, ConnectionId, Counts, DeviceRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, Source, StoredEntry,
-    StoredSession, Ticket, WatermarkRow,
+    Action, ConnectionId, Counts, DeviceRow, GroupRow, Input, JournalAnswer, JournalQuestion, MemberRow, Reading, Relay, Source,
+    StoredEntry, StoredSession, Ticket, WatermarkRow,
 };
 use solconnect_sync_core::time::Now;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -28,6 +28,7 @@ pub struct Rows {
     pub devices: BTreeMap<String, DeviceRow>,
     pub watermarks: BTreeMap<String, WatermarkRow>,
     pub members: BTreeMap<String, MemberRow>,
+    pub group: Option<GroupRow>,
     /// Counts sessions in the order in which they were stored.
     number: usize,
 }
@@ -176,16 +177,18 @@ impl Rooms {
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
-                    members: rows.members.values().cloned().collect(),
+                    members: rows.members.values().filter(|row| !row.left).cloned().collect(),
+                    group: rows.group.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members } => {
+            JournalQuestion::Append { session_id, entries, devices, members, group } => {
                 let number = self.journal.len();
                 let rows = self.journal.entry(session_id).or_default();
                 if rows.entries.is_empty() {
                     rows.number = number;
                 }
                 rows.keep_members(members);
+                rows.group = group.or_else(|| rows.group.take());
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "I5");
                     rows.entries.push(entry);
@@ -210,16 +213,18 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
             }
-            JournalQuestion::Sessions { wallet, after, count_max, with_closed } => {
+            JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
                 let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
-                found.retain(|(.., member)| with_closed || !member.closed);
+                found.retain(|(.., member)| !member.left && (account_id.is_some() || !member.closed));
+                found.retain(|(.., member)| member.account_id.is_none() || member.account_id == account_id);
                 found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
                 let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {
                     session_id: id.clone(),
                     peer_wallet: member.peer_wallet.clone(),
-                    latest_sequence: rows.entries.len() as u64,
+                    latest_sequence: if member.since > 0 { member.since } else { rows.entries.len() as u64 },
                     joined: member.joined,
+                    name: rows.group.as_ref().map(|group| group.name.clone()),
                 };
                 JournalAnswer::Sessions(found.into_iter().skip(start).take(count_max).map(listed).collect())
             }

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
-use solconnect_sync_core::identity::{Certificate, Purpose};
+use solconnect_sync_core::identity::{Certificate, DeviceKey, Purpose};
 use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
 use solconnect_sync_core::time::Now;
 
@@ -42,6 +43,7 @@ pub fn strict() -> Rooms {
 /// A device whose commits are written at once, or fail, and its socket.
 pub struct Device {
     pub client: Client,
+    pub wallet: DeviceKey,
     pub records: Records,
     pub now: Now,
     /// The connection at the relay; none before the socket is opened.
@@ -70,10 +72,18 @@ impl Device {
     }
 
     pub fn over(records: Records, config: ClientConfig, number: u8) -> Device {
+        let mut device = Device::of(wallet(), records, config, number);
+        device.feed(Input::OpenSession { request: 2, peer_wallet: PEER.into() });
+        device
+    }
+
+    /// A device of this wallet, in no session.
+    pub fn of(wallet: DeviceKey, records: Records, config: ClientConfig, number: u8) -> Device {
         let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
         let client = Client::new(config, records.snapshot(), u64::from(number));
         let mut device = Device {
             client,
+            wallet,
             records,
             now,
             connection: u64::from(number) * 100,
@@ -90,9 +100,13 @@ impl Device {
             is_slow: false,
             unwritten: Vec::new(),
         };
-        device.feed(Input::ConnectWallet { request: 1, wallet: wallet_address(&wallet().public()) });
-        device.feed(Input::OpenSession { request: 2, peer_wallet: PEER.into() });
+        let wallet = device.address();
+        device.feed(Input::ConnectWallet { request: 1, wallet });
         device
+    }
+
+    pub fn address(&self) -> String {
+        wallet_address(&self.wallet.public())
     }
 
     pub fn feed(&mut self, input: Input) {
@@ -153,6 +167,7 @@ impl Device {
                     says(&mut frame);
                     said = frame.to_bytes().unwrap();
                 }
+                assert!(said.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", said.len());
                 rooms.feed(RelayInput::Received { connection, payload: Payload::Binary(said.into()) });
             }
             let heard = rooms.take(connection);
@@ -190,7 +205,7 @@ impl Device {
 
     pub fn signed(&self, purpose: Purpose) -> Certificate {
         let offer = self.client.offer(self.now, DOMAIN, purpose).expect("it is asked for");
-        Certificate { text: offer.text(), signature: wallet().sign(offer.text().as_bytes()) }
+        Certificate { text: offer.text(), signature: self.wallet.sign(offer.text().as_bytes()) }
     }
 
     /// The wallet signs.

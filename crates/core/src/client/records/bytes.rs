@@ -6,9 +6,10 @@ use super::{
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
-use crate::client::api::{DeliveryReceipt, MessageStatus};
+use crate::client::api::{DeliveryReceipt, Membership, MessageStatus};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
+use crate::group::Group;
 use crate::identity::{HeadSignature, SignedHead};
 use crate::ids::{MessageId, SessionId, WalletAddress};
 use crate::log::{Log, LogHead, StoredHeads};
@@ -52,7 +53,12 @@ impl SessionRecord {
         let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, sent_through, .. } = self.clone();
         let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
         let heads_through = self.heads_through;
+        let group = self.group.as_ref().map(Group::to_bytes).unwrap_or_default();
+        let (membership, uncounted) = (self.membership, self.uncounted.clone());
         StoredSession {
+            group,
+            membership,
+            uncounted,
             session_id,
             wallet,
             peer_wallet,
@@ -81,7 +87,11 @@ impl SessionRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
         let stored = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
         let hash = digest_of(&stored.hash).map_err(Malformed::in_store)?;
+        let group = if stored.group.is_empty() { None } else { Some(Group::from_bytes(&stored.group).map_err(Malformed::in_store)?) };
         Ok(SessionRecord {
+            group,
+            membership: stored.membership,
+            uncounted: stored.uncounted,
             log: Log::restore(stored.end, hash, stored.heads.0),
             heads_through: stored.heads_through,
             open: stored.open,
@@ -221,7 +231,8 @@ impl SpareRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let batches = Batch::split(&self.outbox.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
-        StoredSpare { wallet: self.wallet.clone(), peer_wallet: self.peer_wallet.clone(), open: self.open, batches }.encode()
+        let (wallet, peer_wallet) = (self.wallet.clone(), self.peer_wallet.clone());
+        StoredSpare { wallet, peer_wallet, open: self.open, batches, is_group: self.is_group }.encode()
     }
 
     /// Reads that.
@@ -229,9 +240,9 @@ impl SpareRecord {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
-        let StoredSpare { wallet, peer_wallet, open, batches } = StoredSpare::decode(bytes).map_err(Malformed::in_store)?;
+        let StoredSpare { wallet, peer_wallet, open, batches, is_group } = StoredSpare::decode(bytes).map_err(Malformed::in_store)?;
         let (session_id, entries) = entries_of(batches)?;
-        Ok(SpareRecord { wallet, peer_wallet, open, outbox: OutboxRecord { session_id, entries } })
+        Ok(SpareRecord { wallet, peer_wallet, is_group, open, outbox: OutboxRecord { session_id, entries } })
     }
 }
 
@@ -288,6 +299,9 @@ struct StoredSession {
     small_first: u64,
     small_count: u64,
     sent_through: u64,
+    group: Vec<u8>,
+    membership: Membership,
+    uncounted: Vec<u64>,
     proven: Option<SignedHead>,
     contradiction: Option<SignedHead>,
 }
@@ -324,6 +338,7 @@ struct StoredSpare {
     peer_wallet: WalletAddress,
     open: bool,
     batches: Vec<Batch>,
+    is_group: bool,
 }
 
 #[derive(Default)]
@@ -380,6 +395,9 @@ record!(StoredSession {
     15 => sent_through,
     16 => proven,
     17 => contradiction,
+    18 => group,
+    19 => membership,
+    20 => uncounted,
 });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {
@@ -389,11 +407,12 @@ record!(InvitationRecord {
     4 => received_ms,
     5 => answer,
     6 => declined_through,
+    7 => name,
 });
 record!(ReadMark { 1 => message_id, 2 => sequence_number });
 record!(StoredHead { 1 => sequence, 2 => hash, 3 => signature });
 record!(StoredOutbox { 1 => batches });
-record!(StoredSpare { 1 => wallet, 2 => peer_wallet, 3 => open, 4 => batches });
+record!(StoredSpare { 1 => wallet, 2 => peer_wallet, 3 => open, 4 => batches, 5 => is_group });
 record!(StoredFailed { 1 => number, 2 => refused_id, 3 => code, 4 => message, 5 => batches });
 record!(StoredCall { 1 => tab, 2 => call, 3 => number, 4 => kind, 5 => count, 6 => id, 7 => timestamp, 8 => has_failed });
 record!(StoredVersions { 1 => message_id, 2 => batches });
@@ -421,6 +440,21 @@ impl Field for Answer {
             0 => Answer::None,
             1 => Answer::Declined,
             _ => Answer::Blocked,
+        };
+        Ok(())
+    }
+}
+
+impl Field for Membership {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        (*self as u64).put(number, out);
+    }
+
+    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        *self = match number_of(value)? {
+            0 => Membership::Member,
+            1 => Membership::Left,
+            _ => Membership::Removed,
         };
         Ok(())
     }

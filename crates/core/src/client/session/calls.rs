@@ -37,14 +37,18 @@ impl Session {
     }
 
     /// `startSession`.
-    pub fn open(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Reply {
+    ///
+    /// # Errors
+    /// `MEMBER_REMOVED`.
+    pub fn open(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        self.check_member()?;
         if !self.next.open {
             self.start_over(context);
         }
         self.change(transaction, true).open = true;
         transaction.change(|| Change::Session { session_id: self.id().to_owned() });
         self.resume(context);
-        Reply::Session(self.next_view())
+        Ok(Reply::Session(self.next_view()))
     }
 
     /// `endSession`.
@@ -95,6 +99,7 @@ impl Session {
     /// Gives a message its counter and what it knows, and a name where it has none, and puts it into the outbox.
     pub(super) fn queue(&mut self, context: &Context<'_>, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         let now = context.now;
+        self.check_member()?;
         if !self.next.open {
             return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
         }
@@ -199,8 +204,9 @@ impl Session {
         record.read_mark = ReadMark { message_id, sequence_number: sequence };
         let wallet = record.wallet.clone();
         record.watermarks.of(&wallet).raise(ReceiptStatus::Read, sequence);
-        let session_id = self.id().to_owned();
-        transaction.change(|| Change::Receipt { session_id, wallet, status: ReceiptStatus::Read, through: sequence });
+        let (session_id, status) = (self.id().to_owned(), ReceiptStatus::Read);
+        let all_through = self.all_through(&wallet, status, sequence);
+        transaction.change(|| Change::Receipt { session_id, wallet, status, through: sequence, all_through });
         if self.flow.joined {
             let receipt = self.read_receipt(context.now);
             let (_, frame) = self.frame(context, receipt);

@@ -5,7 +5,7 @@ use super::signatures::Signers;
 use super::view::logged_status;
 use super::{STORE_DELAY_MS, Session};
 use crate::backoff::delay_ms;
-use crate::client::api::{Change, Event, MessageStatus};
+use crate::client::api::{Change, Event, Membership, MessageStatus};
 use crate::client::context::Context;
 use crate::client::records::ReadMark;
 use crate::client::transaction::Transaction;
@@ -15,7 +15,7 @@ use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptSta
 use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX};
 use crate::log::Refusal;
-use crate::message::{Kind, Stamp};
+use crate::message::Stamp;
 use crate::time::Now;
 use crate::wire::Malformed;
 
@@ -205,7 +205,7 @@ impl Session {
             // One that the log has brought is sent too, also where that cannot be stored.
             let leaving = || self.outbox.get_leaving(*counter).filter(|_| !is_replaced);
             let Some(entry) = self.outbox.get(*counter).or_else(leaving) else { continue };
-            if entry.message.kind != Kind::VOID && !is_told {
+            if entry.message.kind.has_status() && !is_told {
                 let (session_id, message_id, status) = (session_id.clone(), entry.message.id.clone(), MessageStatus::Sent);
                 let event = Event::StatusChanged { session_id, message_id, status, error: None };
                 if is_replaced { transaction.tell(event) } else { context.tell(event) }
@@ -261,32 +261,33 @@ impl Session {
             let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
                 continue;
             };
-            let is_member = [&own_wallet, &self.next.peer_wallet].contains(&&wallet);
-            if !is_member && !self.next.watermarks.has_room_for(&wallet) {
+            if !self.is_member(&wallet) && !self.next.watermarks.has_room_for(&wallet) {
                 continue;
             }
+            let before = self.all_through(&wallet, receipt.status, self.next.watermarks.get(&wallet).of(receipt.status));
             let watermark = self.change(transaction, false).watermarks.of(&wallet);
-            let before = if receipt.status == ReceiptStatus::Read { watermark.read } else { watermark.delivered };
             if !watermark.raise(receipt.status, sequence) {
                 continue;
             }
+            let all_through = self.all_through(&wallet, receipt.status, sequence);
             transaction.change(|| Change::Receipt {
                 session_id: session_id.clone(),
                 wallet: wallet.clone(),
                 status: receipt.status,
                 through: sequence,
+                all_through,
             });
             if wallet == own_wallet {
                 continue;
             }
             // Those whose place is stored; the others are told of when theirs is.
-            let stored = sequence.min(self.next.log.end());
+            let stored = all_through.min(self.next.log.end());
             let mut moved: Vec<(u64, String)> = Vec::new();
             if before < stored {
                 moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
             }
             // One that was written before this page was opened.
-            let older = sequence == stored && !self.awaited_receipts.contains_key(&sequence);
+            let older = sequence == stored && before < stored && !self.awaited_receipts.contains_key(&sequence);
             if older
                 && parse_message_id(&receipt.message_id).is_some_and(|(session, owner, _)| session == session_id && owner == self.device)
             {
@@ -351,6 +352,7 @@ impl Session {
                     transaction.tell(Event::Warning { error });
                 }
             }
+            ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
             // The id is that of a key that this store does not have.
             ErrorCode::InvalidSignature if context.identity.is_none() => transaction.replace_device(new_device_id(context.random)),
             ErrorCode::NotAMember

@@ -84,8 +84,10 @@ impl Session {
         let mut own_places = Vec::new();
         let mut leaves_a_gap = false;
         let mut is_copied = false;
+        let mut regrouped = Vec::new();
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             is_copied |= self.is_copied(entry);
+            let counts = self.take_in_group(entry, &mut regrouped, transaction);
             let origin = self.match_outbox(entry, transaction);
             leaves_a_gap |= origin == Origin::Elsewhere;
             let own = matches!(origin, Origin::Own | Origin::Elsewhere);
@@ -94,14 +96,14 @@ impl Session {
             }
             match &entry.message.replaces {
                 // Of names that have no part in the session there may be any number.
-                Some(target) if entry.message.kind.is_version() && self.is_member(&entry.message.sender_wallet) => {
+                Some(target) if counts && entry.message.kind.is_version() && self.is_member(&entry.message.sender_wallet) => {
                     let mut versions = self.next_versions_of(target);
                     add_version(&mut versions, entry.clone());
                     conflicts.extend(concurrent_versions(entry, &versions, strategy, |version| self.next.log.clock_of(version)));
                     self.set_versions(target, versions, transaction);
                     transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
                 }
-                _ if entry.message.kind == Kind::MESSAGE => {
+                _ if counts && entry.message.kind == Kind::MESSAGE => {
                     // By a copy of this profile, which the relay did not refuse it to.
                     let failed = self.failed_message(&entry.message.id);
                     if failed.is_some_and(|failed| failed.entry.says_the_same(entry)) {
@@ -125,9 +127,11 @@ impl Session {
         self.outbox.raise_counter(self.logged_counter());
         let count = fresh.len() as u64;
         let told_through = self.told_through;
+        let uncounted = self.next.uncounted.clone();
         let is_heard = |entry: &Entry| {
             let is_own = own_places.binary_search(&entry.sequence_number).is_ok();
-            !is_own && entry.message.kind == Kind::MESSAGE && entry.sequence_number > told_through
+            let counts = uncounted.binary_search(&entry.sequence_number).is_err();
+            !is_own && counts && entry.message.kind == Kind::MESSAGE && entry.sequence_number > told_through
         };
         let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             let heads_before = Some(heads_before);
@@ -138,6 +142,7 @@ impl Session {
             self.log_own(heads_before, fresh);
             heard
         };
+        self.tell_regrouped(context, regrouped, transaction);
         for entry in heard {
             transaction.tell(Event::MessageReceived { session_id: session_id.clone(), entry });
         }
@@ -155,7 +160,10 @@ impl Session {
         Ok(count)
     }
 
-    fn is_member(&self, wallet: &str) -> bool {
+    pub(super) fn is_member(&self, wallet: &str) -> bool {
+        if let Some(group) = &self.next.group {
+            return group.member(wallet).is_some();
+        }
         [&self.next.wallet, &self.next.peer_wallet].into_iter().any(|member| member == wallet)
     }
 
@@ -273,7 +281,7 @@ impl Session {
 
     /// Tells that an own message is in the log. That a void is in its place was told when it came to stand there.
     fn tell_logged(&mut self, message: &Message, sequence: u64, is_announced: bool, transaction: &mut Transaction) {
-        if message.kind == Kind::VOID {
+        if !message.kind.has_status() {
             return;
         }
         let (session_id, message_id) = (self.next.session_id.clone(), message.id.clone());

@@ -6,6 +6,7 @@ mod calls;
 mod failed;
 mod flow;
 mod frames;
+mod groups;
 mod log;
 mod outbox;
 mod requeue;
@@ -22,7 +23,8 @@ use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRec
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::SyncError;
-use crate::frame::DeviceState;
+use crate::frame::{DeviceState, ReceiptStatus};
+use crate::group::Group;
 use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
@@ -30,6 +32,7 @@ use crate::log::{DeviceHead, Log};
 use crate::sorted::Sorted;
 use crate::time::Now;
 use flow::Flow;
+use groups::reached;
 use outbox::Outbox;
 use sync::Operation;
 use sync::Totals;
@@ -186,7 +189,10 @@ impl Session {
     pub fn lose_log(&mut self) {
         self.told_through = self.told_through.max(self.stored.log.end());
         let log = Log::new(self.id());
-        self.stored = Arc::new(SessionRecord { log, heads_through: 0, small_first: 0, small_count: 0, ..(*self.stored).clone() });
+        // What is in the log says it again.
+        let group = self.stored.group.as_ref().map(|group| Group::named(self.id(), group.name()));
+        let stored = SessionRecord { group, uncounted: Vec::new(), ..(*self.stored).clone() };
+        self.stored = Arc::new(SessionRecord { log, heads_through: 0, small_first: 0, small_count: 0, ..stored });
         self.next = self.stored.clone();
         self.versions = Sorted::default();
         self.sweep_at_ms = None;
@@ -263,7 +269,7 @@ impl Session {
     /// awaited by a call or by what is on its way to disk.
     pub fn is_linked(&self, wallet: Option<&str>) -> bool {
         let is_awaited = self.operation.as_ref().is_some_and(|operation| operation.is_awaited() || self.in_transaction);
-        wallet == Some(self.wallet()) && self.halted.is_none() && (self.has_work() || is_awaited)
+        wallet == Some(self.wallet()) && self.halted.is_none() && !self.is_out() && (self.has_work() || is_awaited)
     }
 
     /// The session's part in a transaction begins.
@@ -433,8 +439,7 @@ impl Session {
 
     /// What another wallet has read is not waited for any more.
     fn forget_read(&mut self) {
-        let others = self.next.watermarks.iter().filter(|(wallet, _)| *wallet != self.next.wallet);
-        let read = others.map(|(_, watermark)| watermark.read).max().unwrap_or(0);
+        let read = reached(&self.next, ReceiptStatus::Read);
         self.awaited_receipts.remove_through(&read);
     }
 }

@@ -30,18 +30,23 @@ impl Session {
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
     /// go on.
     pub(super) fn void(&mut self, context: &mut Context<'_>, refused: &Entry, error: SyncError, transaction: &mut Transaction) {
-        if refused.message.kind == Kind::VOID {
+        // A group that does not begin has nothing behind that either.
+        let begins = refused.message.kind == Kind::GROUP && self.next.group.as_ref().is_some_and(|group| !group.has_begun());
+        if refused.message.kind == Kind::VOID || begins {
             return self.halt(error, transaction);
         }
         // A name that belongs to another message is not the void's either.
         let (counter, is_taken) = (refused.counter, error.code == ErrorCode::MessageIdTaken);
         let id = if is_taken { message_id(self.id(), &self.device, context.start, counter) } else { refused.message.id.clone() };
-        transaction.tell(Event::StatusChanged {
-            session_id: self.id().to_owned(),
-            message_id: refused.message.id.clone(),
-            status: MessageStatus::Failed,
-            error: Some(error.clone()),
-        });
+        let (session_id, message_id, status) = (self.id().to_owned(), refused.message.id.clone(), MessageStatus::Failed);
+        match refused.message.kind {
+            Kind::GROUP => {
+                transaction.change(|| Change::Session { session_id: session_id.clone() });
+                transaction.tell(Event::MembersChanged { session_id });
+                transaction.tell(Event::Warning { error: error.clone() });
+            }
+            _ => transaction.tell(Event::StatusChanged { session_id, message_id, status, error: Some(error.clone()) }),
+        }
         if is_taken {
             self.forget_name(refused.message.id.clone(), transaction);
         }

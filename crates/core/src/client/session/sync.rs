@@ -10,7 +10,6 @@ use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
 use crate::identity::UpdateSignature;
 use crate::limits::{ANSWER_TIMEOUT_MS, FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
-use crate::message::Kind;
 use crate::time::Now;
 
 /// What a frame takes beside its messages: names, ids of the longest kind, punctuation.
@@ -183,7 +182,8 @@ impl Session {
             device_info: DeviceInfo { platform: "web".into(), version: env!("CARGO_PKG_VERSION").into() },
             sync_state: SyncState { last_synced_sequence: self.next.log.end(), ..SyncState::default() },
             wallet: Some(self.next.wallet.clone()),
-            peer_wallet: Some(self.next.peer_wallet.clone()),
+            peer_wallet: Some(self.next.peer_wallet.clone()).filter(|_| !self.is_group()),
+            group_nonce: self.founding_nonce(),
             compression: context.config.enable_compression.then(|| "deflate".into()),
         };
         self.transmit(context, Body::DeviceAnnounce(announce));
@@ -234,7 +234,7 @@ impl Session {
             }
             self.outbox.transmit(last_counter);
             for entry in
-                self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind != Kind::VOID)
+                self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind.has_status())
             {
                 context.tell(Event::StatusChanged {
                     session_id: self.id().to_owned(),

@@ -1,10 +1,13 @@
 //! What is shown of a session: what is stored of it, also while a transaction is under way that changes it (I21).
 
 use super::Session;
-use crate::client::api::{MessageStatus, MessageView, SessionView, SyncStats, VersionView};
+use super::groups::reached;
+use crate::client::api::{MemberView, MessageStatus, MessageView, SessionKind, SessionView, SyncStats, VersionView};
 use crate::client::records::SessionRecord;
 use crate::conflict::{Strategy, add_version, ranked};
 use crate::entry::Entry;
+use crate::frame::ReceiptStatus;
+use crate::group::Group;
 use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
 
@@ -27,19 +30,30 @@ impl Session {
     }
 
     pub fn view(&self) -> SessionView {
-        self.view_of(&self.stored, &self.stored_device, self.outbox.counter_on_disk())
+        self.view_of(&self.stored, self.stored_group(), &self.stored_device, self.outbox.counter_on_disk())
     }
 
     /// How it will be shown when the transaction is on disk.
     pub fn next_view(&self) -> SessionView {
-        self.view_of(&self.next, &self.device, self.outbox.stored_counter())
+        self.view_of(&self.next, self.next_group(), &self.device, self.outbox.stored_counter())
     }
 
-    fn view_of(&self, record: &SessionRecord, device: &str, counter: u64) -> SessionView {
+    fn view_of(&self, record: &SessionRecord, group: Option<Group>, device: &str, counter: u64) -> SessionView {
         let mut vector_clock = record.log.clock();
         // Full only where 1,024 other devices are: then the clock without this device is still what it knows.
         let _ = vector_clock.raise(device, counter);
+        let pair = || if record.wallet == record.peer_wallet { vec![&record.wallet] } else { vec![&record.wallet, &record.peer_wallet] };
+        let members = match &group {
+            Some(group) => {
+                group.members().iter().map(|member| MemberView { wallet: member.wallet.clone(), is_admin: member.is_admin }).collect()
+            }
+            None => pair().into_iter().map(|wallet| MemberView { wallet: wallet.clone(), is_admin: false }).collect(),
+        };
         SessionView {
+            kind: if group.is_some() { SessionKind::Group } else { SessionKind::Pair },
+            name: group.map(|group| group.name().to_owned()),
+            members,
+            membership: record.membership,
             session_id: record.session_id.clone(),
             wallet: record.wallet.clone(),
             peer_wallet: record.peer_wallet.clone(),
@@ -95,9 +109,10 @@ impl Session {
         edits: &[&Entry],
         strategy: Strategy,
     ) -> Option<MessageView> {
-        if entry.message.kind != Kind::MESSAGE {
+        if entry.message.kind != Kind::MESSAGE || self.stored.uncounted.binary_search(&entry.sequence_number).is_ok() {
             return None;
         }
+        let read_by = self.read_by(&entry);
         let vector_clock = clock.unwrap_or_else(|| self.stored.log.clock_of(&entry));
         let Entry { message, sequence_number, server_timestamp, device_id, .. } = entry;
         let edits = edits_of(&message, edits);
@@ -123,6 +138,7 @@ impl Session {
             sequence_number: (sequence_number > 0).then_some(sequence_number),
             vector_clock,
             status,
+            read_by,
             error: None,
         })
     }
@@ -150,8 +166,19 @@ impl Session {
     }
 }
 
-/// How far an entry of the log is: by what the wallets that did not write it have.
+/// How far an entry of the log is: by what the wallets that did not write it have. In a group, what others wrote is as far as this
+/// wallet is, and what this wallet wrote as far as all others are.
 pub(super) fn logged_status(record: &SessionRecord, sequence: u64, sender_wallet: &str) -> MessageStatus {
+    if record.group.is_some() {
+        let of = |status| {
+            if sender_wallet == record.wallet { reached(record, status) } else { record.watermarks.get(&record.wallet).of(status) }
+        };
+        return match () {
+            () if of(ReceiptStatus::Read) >= sequence => MessageStatus::Read,
+            () if of(ReceiptStatus::Delivered) >= sequence => MessageStatus::Delivered,
+            () => MessageStatus::Sent,
+        };
+    }
     let others = record.watermarks.iter().filter(|(wallet, _)| *wallet != sender_wallet);
     others.fold(MessageStatus::Sent, |status, (_, watermark)| {
         if watermark.read >= sequence {

@@ -1,0 +1,337 @@
+//! Group sessions with real devices and a real relay: begun, joined, changed and left.
+
+mod account;
+mod groups;
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod signer;
+
+use groups::{Club, address, again, begin, joined, shown};
+use rooms::Rooms;
+use signer::{Device, relay, strict};
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, MessageStatus, SessionKind};
+use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::group::Statement;
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::Log;
+use solconnect_sync_core::message::Message;
+use solconnect_sync_core::relay::{Input as RelayInput, StoredEntry};
+
+#[test]
+fn a_group_is_begun_and_its_members_are_invited() {
+    let mut rooms = strict();
+    let mut people: Vec<Device> = (0..3).map(|number| joined(&mut rooms, number, number + 1)).collect();
+    let view = begin(&mut people[0], "Walkers", &[1]).unwrap();
+    assert_eq!((view.kind, view.name.as_deref(), shown(&view)), (SessionKind::Group, Some("Walkers"), "0! 1".into()), "before it is sent");
+    let mut club = Club { rooms, people, session_id: view.session_id };
+    club.write(0, "hello").unwrap();
+    assert_eq!(club.invited(1), [(address(0), Some("Walkers".into()))]);
+    assert_eq!(club.invited(2), []);
+    club.accept(1);
+    assert_eq!((club.members(1).as_str(), club.texts(1)), ("0! 1", vec!["hello".to_owned()]));
+    club.write(1, "thanks").unwrap();
+    assert_eq!(club.texts(0), ["hello", "thanks"]);
+    assert!(club.people.iter().all(|person| person.warnings().is_empty()));
+}
+
+#[test]
+fn what_admins_change_everybody_knows() {
+    let mut club = Club::of(4, &[1]);
+    club.add(0, &[2, 3]).unwrap();
+    assert_eq!(club.invited(2), [(address(0), Some("Walkers".into()))]);
+    club.accept(2);
+    club.wish(0, GroupWish::SetAdmin(address(1), true)).unwrap();
+    club.wish(1, GroupWish::Rename("Runners".into())).unwrap();
+    club.remove(1, &[3]).unwrap();
+    for number in 0..3 {
+        assert_eq!((club.members(number).as_str(), club.view(number).name.as_deref()), ("0! 1! 2", Some("Runners")), "{number}");
+    }
+    club.wish(0, GroupWish::SetAdmin(address(1), false)).unwrap();
+    assert_eq!(club.members(2), "0! 1 2");
+    let told = |event: &Event| matches!(event, Event::MembersChanged { .. });
+    assert!(club.people[2].events.iter().any(told));
+}
+
+#[test]
+fn only_admins_change_a_group() {
+    let mut club = Club::of(3, &[1]);
+    for wish in [
+        GroupWish::Add(vec![address(2)]),
+        GroupWish::Remove(vec![address(0)]),
+        GroupWish::Rename("Mine".into()),
+        GroupWish::SetAdmin(address(1), true),
+    ] {
+        assert_eq!(club.wish(1, wish.clone()), Err(ErrorCode::NotAnAdmin), "{wish:?}");
+    }
+    for (wish, code) in [
+        (GroupWish::Add(vec!["x".into()]), ErrorCode::InvalidWalletAddress),
+        (GroupWish::Add(vec![]), ErrorCode::InvalidArgument),
+        (GroupWish::Rename("\n".into()), ErrorCode::InvalidArgument),
+        (GroupWish::SetAdmin(address(2), true), ErrorCode::NotAMember),
+    ] {
+        assert_eq!(club.wish(0, wish.clone()), Err(code), "{wish:?}");
+    }
+    assert_eq!(club.members(0), "0! 1");
+}
+
+#[test]
+fn who_is_removed_hears_that_and_nothing_behind_it() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.write(0, "one").unwrap();
+    club.remove(0, &[1]).unwrap();
+    club.write(0, "two").unwrap();
+    assert_eq!((club.membership(1), club.texts(1)), (Membership::Removed, vec!["one".to_owned()]));
+    assert!(!club.view(1).is_active && club.members(1) == "0! 2");
+    assert_eq!(club.write(1, "still here"), Err(ErrorCode::MemberRemoved));
+    assert_eq!(club.texts(2), ["one", "two"]);
+    // Its own log says so: nothing is asked again.
+    club.people[1].again(&mut club.rooms);
+    assert_eq!(club.people[1].warnings(), []);
+    assert_eq!(club.texts(1), ["one"]);
+}
+
+#[test]
+fn who_was_away_when_it_was_removed_is_told_so() {
+    let mut club = Club::of(2, &[1]);
+    let connection = club.people[1].connection;
+    club.rooms.feed(RelayInput::Closed { connection });
+    club.people[1].is_connected = false;
+    let generation = club.people[1].generation;
+    club.people[1].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.writes(1, "from the train").unwrap();
+    club.remove(0, &[1]).unwrap();
+    club.write(0, "behind its back").unwrap();
+    club.people[1].again(&mut club.rooms);
+    assert_eq!((club.membership(1), club.texts(1)), (Membership::Removed, vec![]));
+    let unsent = club.people[1].client.unsent(&club.session_id)[0].clone();
+    let (status, _) = club.people[1].client.unsent_message(&unsent.message.id).unwrap();
+    assert_eq!((unsent.message.ciphertext.as_str(), status), ("from the train", MessageStatus::Failed), "it is not lost");
+    // Also after a restart.
+    let mut device = again(std::mem::replace(&mut club.people[1], joined(&mut club.rooms, 50, 60)), 70);
+    device.talk(&mut club.rooms);
+    let view = device.client.session(&club.session_id).unwrap();
+    assert_eq!((view.membership, view.name.as_deref()), (Membership::Removed, Some("Walkers")));
+}
+
+#[test]
+fn who_leaves_is_out_and_an_admin_follows() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.wish(0, GroupWish::Leave).unwrap();
+    assert_eq!((club.membership(0), club.members(1).as_str()), (Membership::Left, "1! 2"));
+    club.write(1, "without you").unwrap();
+    assert_eq!((club.texts(0), club.texts(2)), (vec![], vec!["without you".to_owned()]));
+    assert_eq!(club.people[0].warnings(), []);
+    club.add(1, &[0]).unwrap();
+    assert_eq!(club.invited(0), [(address(1), Some("Walkers".into()))], "who left is asked again");
+    assert_eq!(club.membership(0), Membership::Left);
+    club.accept(0);
+    assert_eq!((club.membership(0), club.texts(0)), (Membership::Member, vec!["without you".to_owned()]));
+    club.write(0, "back").unwrap();
+    assert_eq!(club.texts(2), ["without you", "back"]);
+}
+
+#[test]
+fn other_devices_of_a_wallet_come_in_and_go_with_it() {
+    let mut club = Club::of(2, &[1]);
+    let second = joined(&mut club.rooms, 1, 30);
+    club.people.push(second);
+    club.talk();
+    assert_eq!(club.members(2), "0! 1", "it is in the session that its wallet has accepted");
+    club.write(0, "one").unwrap();
+    club.remove(0, &[1]).unwrap();
+    club.write(0, "two").unwrap();
+    for number in [1, 2] {
+        assert_eq!((club.membership(number), club.texts(number)), (Membership::Removed, vec!["one".to_owned()]), "{number}");
+    }
+}
+
+#[test]
+fn who_declines_is_not_asked_before_it_is_added_again() {
+    let mut club = Club::of(2, &[]);
+    club.add(0, &[1]).unwrap();
+    assert_eq!(club.invited(1).len(), 1);
+    let session_id = club.session_id.clone();
+    club.people[1].feed(Input::DeclineSession { request: 9, session_id });
+    club.write(0, "come on").unwrap();
+    club.people[1].again(&mut club.rooms);
+    club.talk();
+    assert_eq!(club.invited(1), []);
+    club.remove(0, &[1]).unwrap();
+    club.add(0, &[1]).unwrap();
+    assert_eq!(club.invited(1).len(), 1);
+}
+
+#[test]
+fn changes_made_while_offline_are_made_later() {
+    let mut club = Club::of(3, &[1]);
+    let generation = club.people[0].generation;
+    let connection = club.people[0].connection;
+    club.rooms.feed(RelayInput::Closed { connection });
+    club.people[0].is_connected = false;
+    club.people[0].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.wishes(0, GroupWish::Add(vec![address(2)])).unwrap();
+    club.wishes(0, GroupWish::SetAdmin(address(2), true)).unwrap();
+    assert_eq!((club.members(0).as_str(), club.members(1).as_str()), ("0! 1 2!", "0! 1"));
+    club.people[0].again(&mut club.rooms);
+    club.talk();
+    assert_eq!(club.members(1), "0! 1 2!");
+}
+
+#[test]
+fn a_change_that_does_not_count_any_more_is_told_and_lost() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.wish(0, GroupWish::SetAdmin(address(1), true)).unwrap();
+    // Both at once: the relay puts the one before the other.
+    club.wishes(0, GroupWish::SetAdmin(address(1), false)).unwrap();
+    club.wishes(1, GroupWish::Rename("Mine".into())).unwrap();
+    club.writes(1, "behind it").unwrap();
+    club.talk();
+    club.people[1].again(&mut club.rooms);
+    club.talk();
+    for number in 0..3 {
+        assert_eq!((club.members(number).as_str(), club.view(number).name.as_deref()), ("0! 1 2", Some("Walkers")), "{number}");
+    }
+    assert_eq!((club.texts(0), club.people[1].queued()), (vec!["behind it".to_owned()], 0), "what was written behind it goes on");
+    assert_eq!(club.people[1].warnings(), [ErrorCode::NotAnAdmin]);
+}
+
+#[test]
+fn an_own_message_is_read_when_all_have_read_it() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.write(0, "hello").unwrap();
+    club.rooms.timeout(50);
+    club.talk();
+    let status = |club: &Club| {
+        let person = &club.people[0];
+        let entries = club.entries(0).into_iter().map(|entry| (entry, None)).collect();
+        let message = person.client.show(&club.session_id, entries, false).pop().unwrap();
+        (message.status, message.read_by.unwrap())
+    };
+    assert_eq!(status(&club), (MessageStatus::Delivered, vec![]));
+    for (number, expected) in [(1, MessageStatus::Delivered), (2, MessageStatus::Read)] {
+        let entry = club.entries(number as u8).pop().unwrap();
+        let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id, entry.sequence_number);
+        club.people[number].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
+        club.talk();
+        assert_eq!(status(&club), (expected, (1..=number as u8).map(address).collect()));
+    }
+    let told = |event: &Event| matches!(event, Event::StatusChanged { status: MessageStatus::Read, .. });
+    assert_eq!(club.people[0].events.iter().filter(|event| told(event)).count(), 1);
+}
+
+#[test]
+fn who_is_removed_keeps_nobodys_message_from_being_read() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.write(0, "hello").unwrap();
+    let entry = club.entries(1).pop().unwrap();
+    let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id.clone(), entry.sequence_number);
+    club.people[1].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
+    club.talk();
+    club.remove(0, &[2]).unwrap();
+    // What the relay has acknowledged is stored a little later.
+    club.people[0].now.monotonic_ms += 100;
+    club.people[0].feed(Input::Timeout);
+    let shown = club.people[0].client.show(&club.session_id, vec![(entry, None)], false).pop().unwrap();
+    assert_eq!((shown.status, shown.read_by), (MessageStatus::Read, Some(vec![address(1)])));
+}
+
+#[test]
+fn a_new_member_reads_all_from_the_beginning() {
+    let mut club = Club::of(3, &[1]);
+    club.write(0, "one").unwrap();
+    club.write(1, "two").unwrap();
+    club.add(0, &[2]).unwrap();
+    club.accept(2);
+    assert_eq!((club.texts(2), club.members(2).as_str()), (vec!["one".to_owned(), "two".into()], "0! 1 2"));
+}
+
+#[test]
+fn the_relay_knows_a_group_after_a_restart() {
+    let mut club = Club::of(4, &[1, 2]);
+    club.remove(0, &[2]).unwrap();
+    club.rooms.restart();
+    for person in &mut club.people {
+        person.is_connected = false;
+        let generation = person.generation;
+        person.feed(Input::Disconnected { generation, reason: "lost".into() });
+        person.again(&mut club.rooms);
+    }
+    club.talk();
+    club.write(1, "after").unwrap();
+    assert_eq!((club.texts(0), club.texts(2)), (vec!["after".to_owned()], vec![]));
+    club.add(0, &[3]).unwrap();
+    club.accept(3);
+    assert_eq!(club.members(3), "0! 1 3");
+}
+
+#[test]
+fn without_signing_in_there_are_no_groups() {
+    let mut device = Device::of(groups::wallet(0), memory::Records::default(), Default::default(), 1);
+    assert_eq!(begin(&mut device, "Walkers", &[1]).unwrap_err().code, ErrorCode::SignInRequired);
+    for (name, others, code) in [("", &[1][..], ErrorCode::InvalidArgument), ("x", &[1, 1], ErrorCode::InvalidArgument)] {
+        let mut device = joined(&mut strict(), 0, 1);
+        assert_eq!(begin(&mut device, name, others).unwrap_err().code, code);
+    }
+    // The same where the relay lets strangers in, and the wallet has not signed.
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::of(groups::wallet(0), signer::drawing(memory::Records::default(), 1), signer::config(), 1);
+    device.talk(&mut rooms);
+    begin(&mut device, "Walkers", &[1]).unwrap();
+    device.talk(&mut rooms);
+    assert_eq!(device.needed(), [None]);
+    device.sign();
+    device.talk(&mut rooms);
+    assert_eq!(device.queued(), 0, "it begins when the wallet has signed");
+}
+
+#[test]
+fn a_session_of_two_stays_of_two() {
+    let mut rooms = strict();
+    let mut device = joined(&mut rooms, 0, 1);
+    device.feed(Input::OpenSession { request: 2, peer_wallet: address(1) });
+    device.replies.clear();
+    let session_id = device.client.sessions()[0].session_id.clone();
+    assert_eq!((device.client.sessions()[0].kind, shown(&device.client.sessions()[0])), (SessionKind::Pair, "0 1".into()));
+    device.feed(Input::Regroup { request: 3, session_id, wish: GroupWish::Add(vec![address(2)]) });
+    assert_eq!(device.refused(), Some(ErrorCode::InvalidArgument));
+}
+
+#[test]
+fn what_a_relay_took_of_no_member_is_not_shown() {
+    let mut club = Club::of(3, &[1]);
+    club.write(0, "one").unwrap();
+    // A relay that lies has an entry of wallet 2, which is not in the group, and one by which that wallet adds itself.
+    let rows = club.rooms.journal.get_mut(&club.session_id).unwrap();
+    let mut log = Log::new(&club.session_id);
+    rows.entries.iter().for_each(|stored| log.take(&stored.body.entries().unwrap()[0]).unwrap());
+    let messages = [Message { ciphertext: "hello".into(), ..Message::default() }, Statement::Add(vec![address(2)]).message()];
+    for (message, counter) in messages.into_iter().zip(1..) {
+        let id = message_id(&club.session_id, "liar", "start0", counter);
+        let message = Message { id, sender_wallet: address(2), session_id: club.session_id.clone(), ..message };
+        let entry = Entry { message, device_id: "liar".into(), counter, sequence_number: log.end() + 1, ..Entry::default() };
+        log.take(&entry).unwrap();
+        let (sequence, body) = (entry.sequence_number, Batch::of(&[entry]).unwrap());
+        rows.entries.push(StoredEntry {
+            sequence,
+            device_id: "liar".into(),
+            counter,
+            key: None,
+            log_hash: log.hash(),
+            signature: None,
+            body,
+        });
+    }
+    club.rooms.restart();
+    let person = &mut club.people[1];
+    person.is_connected = false;
+    let generation = person.generation;
+    person.feed(Input::Disconnected { generation, reason: "lost".into() });
+    person.again(&mut club.rooms);
+    assert_eq!(club.entries(1).len() as u64, log.end(), "it has the log as the relay has it");
+    assert_eq!((club.texts(1), club.members(1).as_str()), (vec!["one".to_owned()], "0! 1"));
+    let heard = |event: &Event| matches!(event, Event::MessageReceived { entry, .. } if entry.device_id == "liar");
+    assert!(!club.people[1].events.iter().any(heard));
+}
