@@ -40,6 +40,9 @@ pub fn strict() -> Rooms {
     Rooms::over(|| relay(true))
 }
 
+/// What becomes of a frame.
+pub type Bend = Box<dyn Fn(&mut Frame)>;
+
 /// A device whose commits are written at once, or fail, and its socket.
 pub struct Device {
     pub client: Client,
@@ -58,7 +61,7 @@ pub struct Device {
     /// What becomes of each frame on its way from the relay.
     pub bends: Option<fn(&mut Frame)>,
     /// What becomes of each frame on its way to the relay.
-    pub says: Option<Box<dyn Fn(&mut Frame)>>,
+    pub says: Option<Bend>,
     /// The frames that it has heard.
     pub heard: Vec<Frame>,
     /// Commits take time: they are not written before `write`.
