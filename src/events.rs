@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -23,6 +23,7 @@ const NAMES: [&str; 20] = [
     "onStatusChanged",
     "onMessageChanged",
     "onSessionInvited",
+    "onMembersChanged",
     "onDevicesChanged",
     "onConnectionChanged",
     "onQueueChanged",

@@ -540,7 +540,7 @@ fn devices_are_listed_in_the_order_of_their_ids() {
 #[test]
 fn no_more_devices_are_listed_than_a_session_may_have() {
     let mut desk = Desk::new();
-    for first in [0, 600] {
+    for first in [0, 600, 1_200, 1_800] {
         let device = |number: usize| DeviceState { device_id: format!("device {:04}", first + number), ..DeviceState::default() };
         desk.hear(Body::DeviceList(DeviceList { devices: (0..600).map(device).collect() }));
     }

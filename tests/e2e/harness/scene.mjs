@@ -1,4 +1,4 @@
-// What a test file has around it: a relay, a browser, two wallets. Everything is taken down afterwards, whatever happened.
+// What a test file has around it: a relay, a browser, wallets. Everything is taken down afterwards, whatever happened.
 import { after, before } from 'node:test';
 import { startBrowser } from './browser.mjs';
 import { openDevice } from './device.mjs';
@@ -22,12 +22,12 @@ export function scene(options) {
 let cases = 0;
 
 /**
- * For one test `t`: two new wallets, alice and bob, and `device(owner, options)`, which opens a device of `'alice'` or `'bob'`
+ * For one test `t`: new wallets, alice, bob and carol, and `device(owner, options)`, which opens a device of one of them
  * with a database of its own. All of them are in one session that no other test has; with `peer: null` only when it is invited.
  */
 export function cast(t, { relay, browser }) {
   cases += 1;
-  const wallets = { alice: newWallet(), bob: newWallet() };
+  const wallets = { alice: newWallet(), bob: newWallet(), carol: newWallet() };
   const devices = [];
   t.after(async () => {
     for (const device of devices) await device.close().catch(() => {});
