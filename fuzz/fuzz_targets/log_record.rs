@@ -22,8 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
     let session = first.message.session_id.clone();
     let renumbered: Vec<Entry> = entries.iter().zip(1..).map(|(entry, place)| Entry { sequence_number: place, ..entry.clone() }).collect();
     let (mut whole, mut parts) = (Log::new(&session), Log::new(&session));
-    let taken = bounded(|| whole.accept(renumbered.clone()));
-    let one_by_one: Result<Vec<_>, _> = renumbered.into_iter().map(|entry| parts.accept(vec![entry])).collect();
+    let taken = bounded(|| whole.accept(renumbered.clone(), |_, _| Ok(())));
+    let one_by_one: Result<Vec<_>, _> = renumbered.into_iter().map(|entry| parts.accept(vec![entry], |_, _| Ok(()))).collect();
     assert_eq!(taken.is_ok(), one_by_one.is_ok());
     if taken.is_ok() {
         assert_eq!(whole, parts);
