@@ -165,8 +165,7 @@ test('a refused page learns the reason and the log names it', async () => {
 test('the page\'s wasm comes compressed', async () => {
   const page = await open('chat');
   const sizes = await page.evaluate(async () => {
-    const [{ name }] = performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.wasm'));
-    const response = await fetch(name, { cache: 'reload' });
+    const response = await fetch('/pkg/solconnect_sync_bg.wasm', { cache: 'reload' });
     const bytes = (await response.arrayBuffer()).byteLength;
     const { encodedBodySize } = performance.getEntriesByName(response.url).at(-1);
     return { type: response.headers.get('content-type'), bytes, encodedBodySize };

