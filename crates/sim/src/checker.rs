@@ -348,6 +348,8 @@ pub struct Checker {
     pub(crate) tabs: BTreeMap<TabId, TabView>,
     pub(crate) profiles: Vec<ProfileView>,
     pub(crate) connections: BTreeMap<ConnectionId, ConnectionView>,
+    /// Sessions, and the devices that have announced themselves in them by our rules, on whatever connection.
+    pub(crate) announced: BTreeSet<(SessionId, DeviceId)>,
     /// How far any device of a wallet has stored a session, and read it: what receipts may say.
     pub(crate) delivered: BTreeMap<(SessionId, WalletAddress), (u64, u64)>,
     /// Sessions that the relay has not read from its journal: what arrives for them waits, by its own cap.

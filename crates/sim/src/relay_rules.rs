@@ -220,6 +220,7 @@ impl Checker {
         (spoken.v1, spoken.seed) = (spoken.v1 || is_v1, spoken.seed || !is_v1);
         match &frame.body {
             Body::DeviceAnnounce(_) if is_v1 => {
+                self.announced.insert((session_id.clone(), frame.head.device_id.clone()));
                 view.v1.insert(session_id, frame.head.device_id.clone());
             }
             Body::SyncUpdate(update) => {
@@ -445,8 +446,8 @@ impl Checker {
                 let in_place = |sent: &Waiting| {
                     let device = parse_message_id(&sent.entry.message.id).map(|(_, device, _)| device);
                     let other = named(sent).and_then(|place| log.entry(place)).map(|entry| &*entry.device_id);
-                    // A hostile device that speaks our rules may use any name first, where nobody signs in.
-                    let is_free_to = other.is_some_and(|other| other.starts_with("hostile"));
+                    // One that speaks our rules, and no seed client, may use any name first, where nobody signs in.
+                    let is_free_to = other.is_some_and(|other| self.announced.contains(&(session_id.to_owned(), other.into())));
                     device == Some(&sent.entry.device_id) && other != device && !is_free_to
                 };
                 let nobodys = unless(&taken, "nobody has this name");
