@@ -197,7 +197,7 @@ export interface SyncEvents {
    * that another device of the wallet began or accepted is no invitation: it is simply among `getActiveSessions`.
    */
   onSessionInvited(sessionId: string, peerWallet: string, name?: string): void;
-  /** Who is in a group, who may change it, or what it is called is otherwise: `getSession` tells. */
+  /** Who is in a group, who may change it, or what it is called is otherwise: `getMembers` tells. */
   onMembersChanged(sessionId: string): void;
   /** Devices of a session came, left or went on. */
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
