@@ -34,11 +34,11 @@ export const contenders = [
     name: 'solconnect',
     title: 'SolConnect Sync',
     folder: folderOf('solconnect'),
-    options: {},
+    options: { keepsPort: true },
     packages: [],
     assets: [join(root, 'pkg', 'solconnect_sync_bg.wasm')],
-    note: 'own messages are stored with strict durability in every row; the relay acknowledges and passes on only what is synced to its '
-      + 'journal. Received messages are stored, with relaxed durability (the relay has them), before they are shown.',
+    note: 'devices have keys, sign in, and sign what they write. Own messages are stored with strict durability in every row; the relay '
+      + 'acknowledges and passes on only what is synced to its journal. Received messages are stored, with relaxed durability (the relay has them), before they are shown.',
   },
   {
     name: 'yjs',

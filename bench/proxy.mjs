@@ -2,8 +2,11 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** A cable to that port of this machine. */
-export async function startProxy(targetPort) {
+/**
+ * A cable to that port of this machine. With `keepsPort` it has the same port, at IPv6: a server that knows its own name, where devices sign
+ * in to that, is called so behind it too.
+ */
+export async function startProxy(targetPort, { keepsPort }) {
   const counted = { up: 0, down: 0 };
   const sockets = new Set();
   const server = createServer((page) => {
@@ -22,9 +25,10 @@ export async function startProxy(targetPort) {
       });
     }
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(keepsPort ? targetPort : 0, keepsPort ? '::1' : '127.0.0.1');
   await once(server, 'listening');
   return {
+    host: keepsPort ? '[::1]' : '127.0.0.1',
     port: server.address().port,
     /** What has passed since it was last asked. */
     take() {

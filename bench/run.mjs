@@ -65,7 +65,7 @@ async function otherCheckout(folder) {
     name: 'before',
     title: 'ours before',
     folder: join(folder, 'bench', 'contenders', 'solconnect'),
-    options: {},
+    options: theirs.options,
     note: `SolConnect Sync of another checkout, at commit ${commitOf(folder)}.`,
   };
 }

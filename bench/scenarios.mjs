@@ -40,9 +40,9 @@ async function outbox({ stage, result, texts }) {
 async function history({ stage, result, texts }) {
   const { session, access } = await stage.history(() => texts(0, historyMessages));
   const count = session.length;
-  const proxy = await startProxy(stage.server.port);
+  const proxy = await startProxy(stage.server.port, stage.options);
   try {
-    const options = { ...stage.options, port: proxy.port, access, device: 'A' };
+    const options = { ...stage.options, host: proxy.host, port: proxy.port, access, device: 'A' };
     const page = await stage.openPage('A');
     await page.call('open', options);
     proxy.take();

@@ -1,5 +1,6 @@
 // This project's SDK, as an application uses it.
 import { initializeSDK } from '../../../pkg/index.js';
+import { domainsAt } from './domains.mjs';
 
 /** The data of a Result; its error is thrown. */
 function must(result) {
@@ -20,9 +21,9 @@ function walletProvider({ address, pkcs8 }) {
 }
 
 /** The two devices belong to the two wallets of the session. */
-export async function open({ port, access: wallets, device }) {
+export async function open({ host = '127.0.0.1', port, access: wallets, device }) {
   const [wallet, peer] = device === 'B' ? wallets.toReversed() : wallets;
-  const sdk = await initializeSDK({ relayEndpoint: `ws://127.0.0.1:${port}/` });
+  const sdk = await initializeSDK({ relayEndpoint: `ws://${host}:${port}/`, domains: domainsAt(location.port) });
   must(await sdk.initialize());
   must(sdk.setOffline(true));
   must(await sdk.connectWallet(walletProvider(wallet)));

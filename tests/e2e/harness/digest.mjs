@@ -4,16 +4,16 @@ import { createHash } from 'node:crypto';
 
 const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 
-const sha256 = (...parts) => createHash('sha256').update(Buffer.concat(parts)).digest();
+export const sha256 = (...parts) => createHash('sha256').update(Buffer.concat(parts)).digest();
 
-function varint(number) {
+export function varint(number) {
   const bytes = [];
   let rest = BigInt(number);
   for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
   return Buffer.from([...bytes, Number(rest)]);
 }
 
-function text(value) {
+export function text(value) {
   const bytes = Buffer.from(value);
   return Buffer.concat([varint(bytes.length), bytes]);
 }
