@@ -28,6 +28,7 @@ const NAMES: [&str; 21] = [
     "onConnectionChanged",
     "onQueueChanged",
     "onDeviceReplaced",
+    "onLogReplaced",
     "onDeviceAdded",
     "onDeviceRequest",
     "onDeviceApproved",
@@ -145,6 +146,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::ConnectionChanged { .. } => "onConnectionChanged",
         Event::QueueChanged { .. } => "onQueueChanged",
         Event::DeviceReplaced { .. } => "onDeviceReplaced",
+        Event::LogReplaced { .. } => "onLogReplaced",
         Event::DeviceAdded { .. } => "onDeviceAdded",
         Event::DeviceRequest { .. } => "onDeviceRequest",
         Event::DeviceApproved { .. } => "onDeviceApproved",
@@ -185,6 +187,9 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::ConnectionChanged { state } => vec![js(state)],
         Event::QueueChanged { queued_message_count } => vec![JsValue::from(*queued_message_count as f64)],
         Event::DeviceReplaced { old_id, new_id } => vec![old_id.into(), new_id.into()],
+        Event::LogReplaced { session_id, kept_through, offered_count } => {
+            vec![session_id.into(), JsValue::from(*kept_through as f64), JsValue::from(*offered_count as f64)]
+        }
         Event::DeviceAdded { device } | Event::DeviceRequest { device } => vec![js(device)],
         Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
         Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),

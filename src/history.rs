@@ -302,6 +302,19 @@ impl Engine {
         Ok(evidence.to_text())
     }
 
+    /// `acceptRelayLog`, with what is stored behind the places where the logs part.
+    ///
+    /// # Errors
+    /// `WALLET_NOT_CONNECTED`, `OUTBOX_FULL`, `STORAGE_ERROR`, and other errors of the storage.
+    pub async fn accept_relay_log(self: &Rc<Self>) -> Result<u64, SyncError> {
+        let mut stored = Vec::new();
+        for (session_id, agreed) in self.read(|client| client.parted()) {
+            let end = self.session(&session_id)?.last_synced_sequence;
+            stored.extend(self.entries_before(&session_id, end.saturating_add(1), end.saturating_sub(agreed)).await?);
+        }
+        self.call(None, |request| Input::AcceptRelayLog { request, stored }).count().await
+    }
+
     /// `importMessages`: the sessions of the connected wallet, from either side's export.
     ///
     /// # Errors

@@ -431,6 +431,14 @@ impl SolConnectSDK {
         settle(async move { shell.engine()?.evidence(&text("sessionId", &session_id)?).await.map(JsValue::from) })
     }
 
+    /// Goes on with the relay's logs as they are now, where they are others than the stored ones; resolves with how many messages of this
+    /// device are queued again.
+    #[wasm_bindgen(js_name = acceptRelayLog, unchecked_return_type = "Promise<Result<number>>")]
+    pub fn accept_relay_log(&self) -> Promise {
+        let shell = self.0.clone();
+        settle(async move { shell.engine()?.accept_relay_log().await.map(|count| JsValue::from(count as f64)) })
+    }
+
     /// Takes in what another device of a session exported; resolves with the number of entries that were new: messages,
     /// edits and deletions. Sessions of
     /// other wallets are skipped.

@@ -210,6 +210,11 @@ export interface SyncEvents {
    * account. Messages keep their ids.
    */
   onDeviceReplaced(oldId: string, newId: string): void;
+  /**
+   * The relay's log of a session has taken the place of the stored one (`acceptRelayLog`). What was stored behind the entry `keptThrough`
+   * left, and comes again from the relay or from who wrote it; so many messages of it are this device's, and are queued.
+   */
+  onLogReplaced(sessionId: string, keptThrough: number, offeredCount: number): void;
   /** The connected wallet has one more device; also this one, when it has signed in for the first time. */
   onDeviceAdded(device: DeviceView): void;
   /** That device waits to be approved, and this one may do it (`approveDevice`). */

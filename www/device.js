@@ -17,6 +17,7 @@ const EVENTS = [
   'onDevicesChanged',
   'onQueueChanged',
   'onDeviceReplaced',
+  'onLogReplaced',
 ];
 
 const query = new URLSearchParams(location.search);

@@ -43,6 +43,11 @@ export interface SdkEvents {
    * account. Messages keep their ids.
    */
   deviceReplaced: { oldId: string; newId: string };
+  /**
+   * The relay's log of a session has taken the place of the stored one (`acceptRelayLog`). What was stored behind the entry `keptThrough`
+   * left, and comes again from the relay or from who wrote it; so many messages of it are this device's, and are queued.
+   */
+  logReplaced: { sessionId: string; keptThrough: number; offeredCount: number };
   /** The connected wallet has one more device; also this one, when it has signed in for the first time. `getDevices()` has them all. */
   deviceAdded: { device: DeviceView };
   /** That device waits to be approved, and this one may do it: `approveDevice`. */
@@ -99,6 +104,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   connectionChanged: ['state'],
   queueChanged: ['queuedMessageCount'],
   deviceReplaced: ['oldId', 'newId'],
+  logReplaced: ['sessionId', 'keptThrough', 'offeredCount'],
   deviceAdded: ['device'],
   deviceRequest: ['device'],
   deviceApproved: ['deviceId'],

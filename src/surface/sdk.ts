@@ -90,6 +90,7 @@ export class SolConnectSDK {
       this.#listeners.emit('walletChanged', { address: account?.address ?? null });
     }, () => this.#changes.tellWallet());
     this.on('connectionChanged', ({ state }) => this.#reasons.take(state));
+    this.on('logReplaced', ({ sessionId, keptThrough }) => this.#subscriptions.goBack(sessionId, keptThrough));
     const source: Source = {
       storedMessages: (sessionId, limit, beforeSequence) => this.#call((engine) => engine.getStoredMessages(sessionId, limit, beforeSequence)),
       getMessage: (messageId) => this.#call((engine) => engine.getMessage(messageId)),
@@ -720,6 +721,32 @@ export class SolConnectSDK {
    */
   exportEvidence(sessionId: string): Promise<Result<string>> {
     return this.#call((engine) => engine.exportEvidence(sessionId));
+  }
+
+  /**
+   * The way on when a relay was restored from an older backup (`RELAY_ROLLED_BACK`), or shows another log than before
+   * (`RELAY_FORKED`, `ENTRY_FORGED`): the relay's logs count as they are now, in all sessions of the wallet that stopped, and in the list of the wallet's
+   * devices. Ask the person first, and keep `exportEvidence` and `exportMessages` where they matter: what was stored beyond the
+   * relay's log leaves. What this device wrote of it is queued again, with its ids, under a new device id (`deviceReplaced`,
+   * `logReplaced`), and resolves with how many messages that are; what others wrote comes when their devices do the same. A device that
+   * was listed after the backup is asked for its wallet's signature again, and one that was removed after it is listed again: see
+   * `getDevices()`. Resolves with 0 where nothing has stopped.
+   *
+   * Errors: `WALLET_NOT_CONNECTED`, `OUTBOX_FULL` where more than 10,000 messages of a session would wait (nothing has changed then),
+   * `STORAGE_FULL`, `STORAGE_ERROR`.
+   *
+   * @example
+   * ```ts
+   * let goesOn: boolean | undefined;                          // asked once, and told for each session
+   * sdk.on('warning', ({ error }) => {
+   *   if (error.code !== 'RELAY_ROLLED_BACK') return;
+   *   goesOn ??= confirm('The server was restored from a backup. Go on?');
+   *   if (goesOn) void sdk.acceptRelayLog();
+   * });
+   * ```
+   */
+  acceptRelayLog(): Promise<Result<number>> {
+    return this.#call((engine) => engine.acceptRelayLog());
   }
 
   /**

@@ -94,6 +94,15 @@ export class Subscriptions {
     }
   }
 
+  /** What was stored of a session behind this place has left: other messages come to stand there. */
+  goBack(sessionId: string, place: number): void {
+    for (const subscriber of this.#subscribers) {
+      if (subscriber.sessionId !== sessionId) continue;
+      subscriber.position = Math.min(subscriber.position, place);
+      subscriber.start = Math.min(subscriber.start, place);
+    }
+  }
+
   #resume(account: Account, subscriber: Subscriber): void {
     this.#follow(account, subscriber, placeOf(subscriber)).catch((thrown: unknown) => {
       const error = errorOf(thrown);

@@ -12,7 +12,7 @@ use memory::Records;
 use rooms::Rooms;
 use signer::{Device, all_talk, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input, SyncScope};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input, Reply, SyncScope};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Head, Payload, SyncResponse};
 use solconnect_sync_core::identity::{Account, Claim, DeviceKey, Purpose, Statement};
@@ -360,6 +360,25 @@ fn an_account_that_was_set_back_is_followed_no_further() {
     assert_eq!(one.warnings(), [ErrorCode::RelayForked]);
     other.again(&mut rooms);
     assert_eq!(other.needed(), [Some(ErrorCode::DeviceRemoved)]);
+}
+
+#[test]
+fn an_account_that_was_set_back_is_followed_again_where_that_is_accepted() {
+    let mut rooms = strict();
+    let [mut one, other] = pair(&mut rooms);
+    one.remove(&other.id());
+    one.talk(&mut rooms);
+    rooms.journal.get_mut(&owner(DOMAIN).account_id).unwrap().entries.pop();
+    rooms.restart();
+    one.again(&mut rooms);
+    one.feed(Input::AcceptRelayLog { request: 9, stored: Vec::new() });
+    assert_eq!(one.replies.last(), Some(&Ok(Reply::Count(0))));
+    one.events.clear();
+    one.again(&mut rooms);
+    assert_eq!((one.warnings(), one.listed(&[&other])), (Vec::new(), "me! 0".into()), "who was removed is back");
+    one.remove(&other.id());
+    one.talk(&mut rooms);
+    assert_eq!(one.listed(&[&other]), "me!");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod account;
 #[path = "conformance/memory.rs"]
 mod memory;
 mod rooms;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
 mod scene;
 mod signer;
 

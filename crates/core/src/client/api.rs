@@ -98,6 +98,10 @@ pub enum Input {
     AutoSync { request: RequestId, session_id: SessionId, interval_ms: Option<u64> },
     /// `clearStoredMessages`: forgets the stored log (not the outbox). Replies [`Reply::Done`].
     ClearLog { request: RequestId, session_id: SessionId },
+    /// `acceptRelayLog`: goes on with the relay's logs as they are now, in all sessions that [`parted`](super::Client::parted) names, and
+    /// in the account. With it come the entries that are stored behind the places that it names: those of this device are queued
+    /// again. Replies [`Reply::Count`], how many.
+    AcceptRelayLog { request: RequestId, stored: Vec<Entry> },
     /// `importMessages`: entries of one session that another device exported, in order. Those that follow what is
     /// stored are stored, the rest is ignored. Replies [`Reply::Count`].
     Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
@@ -520,6 +524,9 @@ pub enum Event {
     QueueChanged { queued_message_count: u64 },
     /// This device goes on under a new id, because its storage was copied or set back. Its messages keep theirs.
     DeviceReplaced { old_id: DeviceId, new_id: DeviceId },
+    /// The relay's log of a session takes the place of the stored one (`acceptRelayLog`). What was stored behind `kept_through` left,
+    /// and comes again where the relay or its author has it; of that, so many messages are this device's and are queued.
+    LogReplaced { session_id: SessionId, kept_through: u64, offered_count: u64 },
     /// The wallet has one more device.
     DeviceAdded { device: DeviceView },
     /// It waits for this device, or another that is approved, to approve it. Told behind `DeviceAdded`.

@@ -9,6 +9,7 @@ use super::records::SessionRecord;
 use super::session::Session;
 use super::sessions::Visit;
 use super::transaction::Transaction;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
 use crate::limits::{BATCH_MESSAGES_MAX, SESSIONS_MAX};
@@ -32,6 +33,7 @@ impl Client {
             | Input::Retry { request, .. }
             | Input::MarkRead { request, .. }
             | Input::ClearLog { request, .. }
+            | Input::AcceptRelayLog { request, .. }
             | Input::Certify { request, .. }
             | Input::Import { request, .. } => Some(*request),
             Input::Keyed { call, .. } => Client::writing_request(call),
@@ -64,6 +66,7 @@ impl Client {
             Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),
             Input::UnblockWallet { peer_wallet, .. } => self.unblock(&peer_wallet, transaction),
             Input::Certify { certificate, .. } => self.certify(now, certificate, transaction),
+            Input::AcceptRelayLog { stored, .. } => self.accept_relay_log(now, &stored, transaction, actions),
             Input::Import { peer_wallet, entries, .. } => {
                 if entries.len() > BATCH_MESSAGES_MAX {
                     let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");
@@ -96,6 +99,32 @@ impl Client {
             }
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call writes nothing")),
         }
+    }
+
+    /// In one transaction, because the device takes another id in all sessions.
+    fn accept_relay_log(
+        &mut self,
+        now: Now,
+        stored: &[Entry],
+        transaction: &mut Transaction,
+        actions: &mut Vec<Action>,
+    ) -> Result<Reply, SyncError> {
+        self.wallet_for_call()?;
+        let mut parted = Vec::new();
+        for (session_id, agreed) in self.parted() {
+            if let Some(session) = self.sessions.get(&session_id) {
+                parted.push((session_id, agreed, session.offer_again(agreed, stored)?));
+            }
+        }
+        self.accept_account(transaction);
+        let count = parted.iter().map(|(.., offered)| offered.len() as u64).sum();
+        let (sessions, mut context) = self.lend(now, actions);
+        for (session_id, agreed, offered) in parted {
+            if let Some(mut session) = sessions.visit(&session_id) {
+                session.accept_log(&mut context, agreed, offered, stored, transaction);
+            }
+        }
+        Ok(Reply::Count(count))
     }
 
     /// Calls that change nothing that is stored.

@@ -88,6 +88,14 @@ impl Client {
         transaction.tell(Event::Warning { error });
     }
 
+    /// `acceptRelayLog`: the relay's log of the account counts, where this device has another.
+    pub(super) fn accept_account(&mut self, transaction: &mut Transaction) {
+        if let Some(identity) = self.identity.as_mut().filter(|_| self.devices.halted.is_some()) {
+            identity.forget_account(transaction);
+            transaction.reconnect("the relay's log of the account is accepted".into());
+        }
+    }
+
     /// Whether a session is the account of the connected wallet, which this device follows.
     pub(super) fn is_account(&self, session_id: &str) -> bool {
         let account = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.owner(wallet));

@@ -148,6 +148,12 @@ impl Identity {
         is_out
     }
 
+    /// What was known of the account is asked for from the beginning.
+    pub fn forget_account(&mut self, transaction: &mut Transaction) {
+        let stored = Stored { account: None, ..self.latest().clone() };
+        self.store(stored, false, transaction);
+    }
+
     /// A connection begins.
     pub fn meet(&mut self) {
         self.proof = None;

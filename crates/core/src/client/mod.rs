@@ -269,6 +269,13 @@ impl Client {
         Some(Evidence { relay, session_id: session_id.to_owned(), heads, links: Vec::new() })
     }
 
+    /// The sessions of the connected wallet that stopped because the relay's log is another than the stored one, and the place up to which
+    /// that is known to be the same: `acceptRelayLog` is the way on.
+    pub fn parted(&self) -> Vec<(SessionId, u64)> {
+        let mine = self.stored().filter(|session| self.wallet() == Some(session.wallet()));
+        mine.filter_map(|session| Some((session.id().to_owned(), session.parted_at()?))).collect()
+    }
+
     /// The devices of a session, as the relay last told.
     pub fn devices(&self, session_id: &str) -> Vec<DeviceState> {
         self.sessions.get(session_id).map(|session| session.devices().to_vec()).unwrap_or_default()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Event, Input};
+use solconnect_sync_core::client::{Event, Input, Reply};
 use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Frame;
@@ -202,8 +202,37 @@ impl Scene {
         }
     }
 
+    /// A device's person says that the relay's log counts; how many messages the device offers again.
+    pub fn accept(&mut self, place: usize) -> u64 {
+        let (session_id, device) = (self.session.clone(), &mut self.devices[place]);
+        let Some((_, agreed)) = device.client.parted().into_iter().find(|(parted, _)| *parted == session_id) else { return 0 };
+        let records = device.records.log(&session_id);
+        let entries = records.into_iter().flat_map(|record| record.entries().unwrap());
+        let stored = entries.filter(|entry| entry.sequence_number > agreed).collect();
+        device.feed(Input::AcceptRelayLog { request: 10, stored });
+        let reply = device.replies.last().cloned();
+        device.talk(&mut self.rooms);
+        match reply {
+            Some(Ok(Reply::Count(count))) => count,
+            _ => 0,
+        }
+    }
+
+    /// What a device wrote and the relay has no more.
+    pub fn own_behind(&self, place: usize) -> Vec<Entry> {
+        let device = &self.devices[place];
+        let records = device.records.log(&self.session);
+        let entries = records.into_iter().flat_map(|record| record.entries().unwrap());
+        let (end, own) = (self.rows().len() as u64, device.id());
+        entries.filter(|entry| entry.sequence_number > end && entry.device_id == own).collect()
+    }
+
+    pub fn written_count(&self) -> usize {
+        self.written.len()
+    }
+
     /// The texts that a device has stored, in order.
-    fn texts(&self, place: usize) -> Vec<String> {
+    pub fn texts(&self, place: usize) -> Vec<String> {
         let records = self.devices[place].records.log(&self.session);
         records.into_iter().flat_map(|record| record.entries().unwrap()).map(|entry| entry.message.ciphertext).collect()
     }

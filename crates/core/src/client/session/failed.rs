@@ -138,7 +138,7 @@ impl Session {
         // The next messages get counters that names were made of already.
         *context.start = new_start(context.random);
         let (logged, acknowledged) = (self.logged_counter(), self.outbox.acknowledged_counter());
-        self.make_anew(logged, acknowledged, |entry| !leaves(entry), transaction);
+        self.make_anew(logged, acknowledged, Vec::new(), |entry| !leaves(entry), transaction);
         Ok(Reply::Done)
     }
 

@@ -167,6 +167,8 @@ impl Session {
             let message = format!("the relay's log ends at {head}, this device has stored it up to {}", self.next.log.log_head());
             self.keep_contradiction(transaction);
             self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
+            // Where it has rewritten that too, the log that is asked for then says so.
+            self.agreed_through = head;
             return false;
         }
         true
@@ -183,6 +185,7 @@ impl Session {
     /// The session syncs no more until the application starts it again.
     pub(super) fn halt(&mut self, error: SyncError, transaction: &mut Transaction) {
         self.halted = Some(error.clone());
+        self.agreed_through = 0;
         transaction.halt(self.id(), error);
     }
 

@@ -173,7 +173,7 @@ impl Session {
             // The next messages get counters that names were made of already.
             *context.start = new_start(context.random);
             let (logged, acknowledged) = (self.logged_counter(), self.outbox.acknowledged_counter());
-            self.make_anew(logged, acknowledged, |_| false, transaction);
+            self.make_anew(logged, acknowledged, Vec::new(), |_| false, transaction);
         }
         transaction.fail_sync(&session_id, error);
         transaction.change(|| Change::Session { session_id: session_id.clone() });

@@ -133,7 +133,7 @@ impl Session {
             let counts = uncounted.binary_search(&entry.sequence_number).is_err();
             !is_own && counts && entry.message.kind == Kind::MESSAGE && entry.sequence_number > told_through
         };
-        let heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
+        let mut heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
             let heads_before = Some(heads_before);
             self.log_batch(LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }, transaction);
             fresh.into_iter().filter(is_heard).map(Box::new).collect()
@@ -142,6 +142,7 @@ impl Session {
             self.log_own(heads_before, fresh);
             heard
         };
+        heard.retain(|entry| !self.told_names.contains_key(&entry.message.id));
         self.tell_regrouped(context, regrouped, transaction);
         for entry in heard {
             transaction.tell(Event::MessageReceived { session_id: session_id.clone(), entry });
@@ -185,7 +186,7 @@ impl Session {
         self.next_versions.get(message_id).or_else(|| self.versions.get(message_id)).cloned().unwrap_or_default()
     }
 
-    fn set_versions(&mut self, message_id: &str, versions: Vec<Entry>, transaction: &mut Transaction) {
+    pub(super) fn set_versions(&mut self, message_id: &str, versions: Vec<Entry>, transaction: &mut Transaction) {
         let (session_id, message_id) = (self.id().to_owned(), message_id.to_owned());
         let record = VersionsRecord { session_id, message_id: message_id.clone(), versions: versions.clone() };
         transaction.write(Write::Versions(record), false);

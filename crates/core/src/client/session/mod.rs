@@ -2,6 +2,7 @@
 //!
 //! It has two states, what is stored and what comes next, and a transaction leads from the one to the other.
 
+mod accept_log;
 mod calls;
 mod failed;
 mod flow;
@@ -104,8 +105,12 @@ pub(super) struct Session {
     awaited_receipts: Sorted<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     halted: Option<SyncError>,
+    /// Where it stopped because the relay's log is another: up to here that is known to be the stored one.
+    agreed_through: u64,
     /// Messages up to this place were told of, before their store was lost.
     told_through: u64,
+    /// And messages of these names, before their places were lost.
+    told_names: Sorted<MessageId, ()>,
     /// How many messages of it wait, as stored: what it was counted for when the application was last told.
     told_queue: u64,
 }
@@ -148,7 +153,9 @@ impl Session {
             completed_syncs: 0,
             awaited_receipts: Sorted::default(),
             halted: None,
+            agreed_through: 0,
             told_through: 0,
+            told_names: Sorted::default(),
             told_queue: 0,
         }
     }

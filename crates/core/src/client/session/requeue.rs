@@ -24,7 +24,7 @@ impl Session {
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
-        self.make_anew(0, 0, |_| true, transaction);
+        self.make_anew(0, 0, Vec::new(), |_| true, transaction);
     }
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
@@ -78,14 +78,15 @@ impl Session {
         let logged = self.logged_counter();
         let waiting = self.outbox.iter().zip(logged + 1..).take_while(|(entry, counter)| entry.counter == *counter).count() as u64;
         let acknowledged = self.outbox.acknowledged_counter().min(logged + waiting);
-        self.make_anew(logged, acknowledged, change, transaction);
+        self.make_anew(logged, acknowledged, Vec::new(), change, transaction);
     }
 
-    /// `keep` may change a message, and says whether it stays.
+    /// Those of `before_all` come first. `keep` may change a message, and says whether it stays.
     pub(super) fn make_anew(
         &mut self,
         before: u64,
         acknowledged: u64,
+        before_all: Vec<Entry>,
         mut keep: impl FnMut(&mut Entry) -> bool,
         transaction: &mut Transaction,
     ) {
@@ -103,7 +104,7 @@ impl Session {
         // What is queued later is not what a sync waits for, whatever counters were used before.
         let target_before = self.operation.as_ref().map_or(0, |operation| operation.target_counter());
         let (mut counter, mut target) = (before, before);
-        for mut entry in entries {
+        for mut entry in before_all.into_iter().chain(entries) {
             if !keep(&mut entry) {
                 continue;
             }
