@@ -72,6 +72,11 @@ class Relay {
     await this.#end('SIGKILL');
   }
 
+  /** Ends it in order; its journal stays. */
+  async pause() {
+    await this.#end('SIGTERM');
+  }
+
   /** Ends it and removes its journal; gives its exit code. */
   async stop() {
     const code = await this.#end('SIGTERM');
