@@ -184,8 +184,9 @@ impl Session {
 
     /// The session syncs no more until the application starts it again.
     pub(super) fn halt(&mut self, error: SyncError, transaction: &mut Transaction) {
+        // What is forged was not stored. Where logs differ it may be from the first entry on.
+        self.agreed_through = if error.code == ErrorCode::EntryForged { self.next.log.end() } else { 0 };
         self.halted = Some(error.clone());
-        self.agreed_through = 0;
         transaction.halt(self.id(), error);
     }
 
