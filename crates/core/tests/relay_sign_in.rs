@@ -10,7 +10,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SyncUpdate};
 use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession};
-use solconnect_sync_core::ids::{session_of, wallet_address};
+use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::limits::{HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message};
@@ -92,7 +92,7 @@ fn refused(rooms: &mut Rooms, connection: u64) -> String {
 /// A frame of a session.
 fn session_frame(device: &DeviceKey, wallet: &str, kind: &str, fields: Value) -> Value {
     let peer = rooms::WALLETS[0];
-    let mut frame = json!({ "type": kind, "sessionId": session_of(wallet, peer), "deviceId": device.device_id(), "messageId": "f",
+    let mut frame = json!({ "type": kind, "sessionId": owner(DOMAIN).domains.session_of(wallet, peer), "deviceId": device.device_id(), "messageId": "f",
         "protocolVersion": 1, "wallet": wallet, "peerWallet": peer });
     frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     frame

@@ -10,7 +10,7 @@ use super::session::Session;
 use super::sessions::Visit;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
+use crate::ids::{SessionId, WalletAddress, check_wallet};
 use crate::limits::{BATCH_MESSAGES_MAX, SESSIONS_MAX};
 use crate::time::Now;
 
@@ -182,7 +182,7 @@ impl Client {
     pub(super) fn session_with(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<SessionId, SyncError> {
         let wallet = self.wallet_for_call()?.clone();
         check_wallet(peer_wallet)?;
-        let session_id = session_of(&wallet, peer_wallet);
+        let session_id = self.session_of(&wallet, peer_wallet);
         match self.sessions.get(&session_id) {
             Some(session) if session.wallet() == wallet => return Ok(session_id),
             Some(_) => {

@@ -2,7 +2,6 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
-use super::identity::Identity;
 use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
@@ -76,11 +75,6 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
-        if let Body::Error(error) = &body
-            && error.code == ErrorCode::NotAMember
-        {
-            self.miss_signature(transaction);
-        }
         let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
         if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {
@@ -166,7 +160,9 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
-        let has_signed = self.identity.as_mut().is_some_and(Identity::commit);
+        if let Some(identity) = &mut self.identity {
+            identity.commit();
+        }
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -179,9 +175,6 @@ impl Client {
         self.tell_queue(&session_ids, actions);
         if let Some(reason) = &transaction.reconnect {
             self.drop_connection(now, reason, actions);
-        } else if has_signed && self.link.is_open() {
-            // It went on without, and signs in now.
-            self.drop_connection(now, "the wallet has signed", actions);
         }
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in transaction.failed {

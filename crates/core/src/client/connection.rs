@@ -20,6 +20,9 @@ impl Client {
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
+            if let Some(error) = &refusal {
+                self.fail_wishes(error, actions);
+            }
             self.drop_connection(now, "no connection is wanted", actions);
             self.link.rest();
             if let Some(error) = refusal {

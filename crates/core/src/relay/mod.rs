@@ -357,7 +357,7 @@ fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, fra
         return refuse_by(ctx, connection, verdict, &frame.head);
     }
     let head = frame.head.clone();
-    let result = dialect::translate(connection, frame, attachment).and_then(|translated| {
+    let result = dialect::translate(connection, frame, attachment, ctx.guest(connection).is_some()).and_then(|translated| {
         let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
         let v1 = gate::speaks_v1(&head);
         if !v1 || matches!(ask, Ask::Announce(_)) {

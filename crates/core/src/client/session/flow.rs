@@ -7,7 +7,6 @@ use super::Session;
 use crate::client::api::{Event, MessageStatus};
 use crate::client::context::Context;
 use crate::entry::Entry;
-use crate::error::ErrorCode;
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::identity::SignedHead;
 use crate::log::LogHead;
@@ -101,11 +100,6 @@ impl Session {
         if self.halted.take().is_some() {
             self.start_over(context);
         }
-    }
-
-    /// The device has signed in: what it was refused as a stranger it asks for again.
-    pub fn admit(&mut self) {
-        self.halted.take_if(|error| error.code == ErrorCode::NotAMember);
     }
 
     pub(super) fn head(&self, context: &mut Context<'_>) -> Head {
