@@ -89,10 +89,11 @@ impl Client {
             }
             return;
         }
-        let is_account = of_session.is_some_and(|session_id| self.is_account(&session_id));
+        let is_account = of_session.as_ref().is_some_and(|session_id| self.is_account(session_id));
         match body {
             Body::Hello(hello) => self.take_hello(now, &hello, transaction, actions),
             Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
+            Body::SyncResponse(response) if self.take_inquired(&response, transaction) => {}
             Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
             Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
@@ -160,6 +161,7 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
+        self.accounts.commit();
         if let Some(identity) = &mut self.identity {
             identity.commit();
         }
@@ -186,6 +188,8 @@ impl Client {
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
         self.advance_devices(now, actions);
+        self.conclude_inquiries(now, actions);
+        self.advance_inquiries(now, actions);
     }
 
     /// Nothing of the transaction is on disk. Calls are answered with the error; what the relay sent is thrown away and
@@ -199,6 +203,7 @@ impl Client {
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
         self.answers.roll_back();
+        self.accounts.roll_back();
         if let Some(identity) = &mut self.identity {
             identity.roll_back();
         }
@@ -255,7 +260,7 @@ impl Client {
         self.fail_syncs(now, error, actions);
     }
 
-    fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {
+    pub(super) fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in halted {
             context.tell(Event::Warning { error: error.clone() });

@@ -69,6 +69,7 @@ impl Client {
         let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
         let error = SyncError::new(code, reason);
         self.invitations.on_disconnect();
+        self.accounts.on_disconnect();
         self.lose_devices(&error, actions);
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.on_disconnect(&mut context));

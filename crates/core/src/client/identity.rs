@@ -117,6 +117,11 @@ impl Identity {
         Owner::new(wallet, self.domains.clone()).ok()
     }
 
+    /// Those of the application.
+    pub fn domains(&self) -> &DomainSet {
+        &self.domains
+    }
+
     /// The session of two wallets in the application; `None` for what is no address of a wallet.
     pub fn session_of(&self, wallet: &str, peer_wallet: &str) -> Option<SessionId> {
         self.domains.session_of(wallet, peer_wallet)
@@ -136,6 +141,12 @@ impl Identity {
     pub fn latest_account(&self, wallet: &str) -> Option<Account> {
         let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
         known.cloned().or_else(|| self.owner(wallet).map(Account::new))
+    }
+
+    /// Whether the wallet's account has ever listed a device, as the transaction leaves it.
+    pub fn has_listed(&self, wallet: &str, device_id: &str) -> bool {
+        let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
+        known.is_some_and(|account| account.was_listed(device_id))
     }
 
     /// The account has gone on; says whether it lists this device no longer.

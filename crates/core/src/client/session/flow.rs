@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Session;
+use super::authors::Unproven;
 use crate::client::api::{Event, MessageStatus};
 use crate::client::context::Context;
 use crate::entry::Entry;
@@ -36,6 +37,8 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
     pub held: Vec<Entry>,
+    /// What came is of devices of which the relay is asked whose they are.
+    pub unproven: Option<Unproven>,
     /// The newest head of its log that the relay has signed on this connection.
     pub proven: Option<SignedHead>,
     /// The `sync_request` that is not fully answered.
