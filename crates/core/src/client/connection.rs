@@ -45,6 +45,8 @@ impl Client {
     /// The sessions say what they have to say to the relay.
     pub(super) fn begin(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.link.enter(now);
+        // Before the sessions ask: what they are told is of its devices.
+        self.advance_devices(now, actions);
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.advance(&mut context));
         // Behind what the sessions say: they need not be listed.
