@@ -5,7 +5,6 @@ use crate::client::accounts::Outcome;
 use crate::client::context::Context;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::is_key_id;
 use crate::ids::{DeviceId, WalletAddress, check_wallet};
 use crate::limits::{ANSWER_TIMEOUT_MS, CLOCK_DEVICES_MAX};
 use crate::log::Refusal;
@@ -30,7 +29,7 @@ impl Session {
         let end = self.next.log.end();
         let mut before = None;
         let mut unknown: Vec<(WalletAddress, DeviceId)> = Vec::new();
-        // An entry that was erased says nothing, and its wallet's account may be erased too.
+        // An entry that was erased says nothing, and its wallet's account may be erased too. A device without a key is in no account.
         for entry in entries.iter().filter(|entry| entry.sequence_number > end && entry.erased_digest().is_none()) {
             let (wallet, device) = (&entry.message.sender_wallet, &entry.device_id);
             if before == Some((wallet, device)) {
@@ -38,9 +37,6 @@ impl Session {
             }
             before = Some((wallet, device));
             let sequence = entry.sequence_number;
-            if !is_key_id(device) {
-                return Err(Refusal::Forged(format!("entry {sequence} is of {device}, a device without a key, and none is in this session")));
-            }
             let is_possible = if self.next.group.is_some() { check_wallet(wallet).is_ok() } else { self.is_member(wallet) };
             if !is_possible {
                 return Err(Refusal::Forged(format!("entry {sequence} is of {wallet}, which is not in this session")));
@@ -53,14 +49,17 @@ impl Session {
         if unknown.is_empty() && self.flow.unproven.is_none() {
             return Ok(true);
         }
-        unknown.iter().for_each(|(wallet, _)| context.accounts.inquire(wallet));
         // It is asked for when the session goes on.
         (self.flow.request, self.flow.held) = (None, Vec::new());
         let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
         let unproven = self.flow.unproven.get_or_insert_with(|| Unproven { authors: Vec::new(), deadline_ms });
-        unknown.retain(|author| !unproven.authors.contains(author));
-        // More than a session may have are asked about when these are known.
-        unproven.authors.extend(unknown.into_iter().take(CLOCK_DEVICES_MAX - unproven.authors.len().min(CLOCK_DEVICES_MAX)));
+        for author in unknown {
+            // More than a session may have are asked about when these are known.
+            if unproven.authors.len() < CLOCK_DEVICES_MAX && !unproven.authors.contains(&author) {
+                context.accounts.inquire(&author.0);
+                unproven.authors.push(author);
+            }
+        }
         Ok(false)
     }
 
