@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Object};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::identity::DomainSet;
 use solconnect_sync_core::ids::{check_wallet, session_of, wallet_address};
 use solconnect_sync_core::limits::ID_BYTES_MAX;
 use solconnect_sync_core::vector_clock::VectorClock;
@@ -42,16 +43,20 @@ fn invalid(why: &str) -> SyncError {
     SyncError::new(ErrorCode::InvalidVectorClock, ["vector clock: ", why].concat())
 }
 
-/// The session of two wallets: the same for both, on every device.
+/// The session of two wallets: the same for both, on every device. Where devices sign in, that of the application.
 ///
-/// Errors, thrown: `INVALID_WALLET_ADDRESS`.
+/// Errors, thrown: `INVALID_WALLET_ADDRESS`, `INVALID_ARGUMENT` for domains that are none.
 #[wasm_bindgen(js_name = sessionIdOf)]
 pub fn session_id_of(
     #[wasm_bindgen(js_name = walletA)] wallet_a: &str,
     #[wasm_bindgen(js_name = walletB)] wallet_b: &str,
+    domains: Option<Vec<String>>,
 ) -> Result<String, JsValue> {
     let checked = [wallet_a, wallet_b].into_iter().try_for_each(check_wallet);
-    thrown(checked.map(|()| session_of(wallet_a, wallet_b)))
+    let domains = checked.and_then(|()| domains.map(DomainSet::new).transpose());
+    thrown(domains.map(|domains| {
+        domains.and_then(|domains| domains.session_of(wallet_a, wallet_b)).unwrap_or_else(|| session_of(wallet_a, wallet_b))
+    }))
 }
 
 /// The address of a wallet: its public key of 32 bytes in base58.

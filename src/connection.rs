@@ -43,13 +43,15 @@ pub const VERSIONS: &str = "versions";
 pub const FAILED: &str = "failed";
 /// Names that the application gave its messages, by session and name.
 pub const NAMES: &str = "names";
+/// The accounts of other wallets, by wallet.
+pub const ACCOUNTS: &str = "accounts";
 /// Invitations and what the user said to them, by session.
 pub const INVITATIONS: &str = "invitations";
 /// Nothing is in it: its name says who made the database, and in which format the others are. The version of the database says
 /// neither, because only who names none to open it changes nothing that is there.
-pub const FORMAT: &str = "solconnect-sync-7";
+pub const FORMAT: &str = "solconnect-sync-8";
 /// All of them.
-pub const STORES: [&str; 12] = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, CALLS, FORMAT];
+pub const STORES: [&str; 13] = [CLAIMS, META, ACCOUNTS, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, CALLS, FORMAT];
 
 /// How the names of such stores begin.
 const FORMAT_PREFIX: &str = "solconnect-sync-";

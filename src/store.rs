@@ -14,8 +14,8 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
-    SessionRecord, Snapshot, VersionsRecord, Write,
+    AccountRecord, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -23,8 +23,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
-    CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES, Transaction,
-    VERSIONS, Watcher, number, to_error, within,
+    ACCOUNTS, CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES,
+    Transaction, VERSIONS, Watcher, number, to_error, within,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
@@ -131,7 +131,7 @@ impl Store {
     }
 
     async fn claim_as(&self, connection: &Connection, last: u64, claim: u64) -> Result<Snapshot, SyncError> {
-        let stores = [CLAIMS, META, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
+        let stores = [CLAIMS, META, ACCOUNTS, SESSIONS, HEADS, OUTBOX, VERSIONS, FAILED, INVITATIONS, CALLS];
         let transaction = Transaction::begin(connection, &stores, false)?;
         transaction.claim(last, claim)?;
         // Of those that are over, never the last.
@@ -142,7 +142,7 @@ impl Store {
         let (device, identity, vault) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?);
         let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
-        let (failed, invitations, calls) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?);
+        let (failed, invitations, calls, accounts) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?, all(ACCOUNTS)?);
         // All requests are done then.
         transaction.commit().await?;
         self.claim.set(claim);
@@ -157,6 +157,7 @@ impl Store {
             snapshot.identity = Some(IdentityRecord::from_bytes(&bytes_of(&identity)?)?);
         }
         self.vault.replace(result_now(&vault)?.dyn_into().ok());
+        snapshot.accounts = records(result_now(&accounts)?, AccountRecord::from_bytes)?;
         snapshot.sessions = records(result_now(&sessions)?, SessionRecord::from_bytes)?;
         snapshot.heads = records(result_now(&heads)?, HeadsRecord::from_bytes)?;
         snapshot.outbox = records(result_now(&outbox)?, OutboxRecord::from_bytes)?;
@@ -444,6 +445,8 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
     let put = |store, key: JsValue, value: Vec<u8>| Ok(Step::Put { store, key, value: Uint8Array::from(value.as_slice()).into() });
     match write {
         Write::Device(record) => put(META, DEVICE.into(), record.to_bytes()),
+        Write::Account(record) => put(ACCOUNTS, record.wallet.as_str().into(), record.to_bytes()),
+        Write::ForgetAccount { wallet } => Ok(Step::Delete { store: ACCOUNTS, key: wallet.as_str().into() }),
         Write::Session(record) => put(SESSIONS, record.session_id.as_str().into(), record.to_bytes()),
         Write::Heads(record) => put(HEADS, record.session_id.as_str().into(), record.to_bytes()),
         Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),

@@ -117,6 +117,20 @@ test('a page of another domain than the application has is asked for nothing', {
   assert.equal(await signatures(alice), 0);
 });
 
+test('another application at the same relay has sessions of its own', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const [alice, bob] = [await device('alice', { config: config() }), await device('bob', { config: config() })];
+  const elsewhere = await device('bob', { config: { domains: [...config().domains, 'other.example'] } });
+  assert.equal(alice.sessionId, bob.sessionId);
+  assert.notEqual(elsewhere.sessionId, bob.sessionId);
+  await alice.send('For Bob here');
+  await elsewhere.send('For Alice there');
+  await until('it is sent', async () => (await elsewhere.state()).queued === 0);
+  await bob.send('It came');
+  await converge([alice, bob], 2);
+  assert.deepEqual((await elsewhere.list()).map(({ text }) => text), ['For Alice there']);
+});
+
 const devices = (device) => device.call('getDevices');
 const listed = async (device) => (await devices(device)).map(({ id, isApproved }) => `${id}${isApproved ? '!' : ''}`).sort();
 const same = (one, others) => JSON.stringify(one) === JSON.stringify(others);

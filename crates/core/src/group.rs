@@ -6,7 +6,7 @@
 mod statement;
 
 pub use statement::Statement;
-use statement::{put_domains, put_wallet, take_domains, take_wallet};
+use statement::{put_wallet, take_domains, take_wallet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +25,7 @@ pub type GroupNonce = [u8; 16];
 /// application's domains, so that no option of a client changes what counts in it.
 pub fn group_id(domains: &DomainSet, founder: &str, nonce: &GroupNonce) -> SessionId {
     let mut bytes = b"solconnect.group-id.v1\0".to_vec();
-    put_domains(&mut bytes, domains);
+    domains.put(&mut bytes);
     put_wallet(&mut bytes, founder);
     bytes.extend_from_slice(nonce);
     uuid_from(&Sha256::digest(&bytes).into())
@@ -350,7 +350,7 @@ impl Group {
             out.extend_from_slice(nonce);
         }
         match &self.domains {
-            Some(domains) => put_domains(&mut out, domains),
+            Some(domains) => domains.put(&mut out),
             None => put_varint(&mut out, 0),
         }
         put_bytes(&mut out, self.name.as_bytes());

@@ -242,6 +242,17 @@ pub const NONCE_MS: u64 = 60_000;
 /// Devices of one account that wait to be signed in, while it is read from the journal or changed.
 pub const SIGN_INS_WAITING_MAX: usize = 64;
 
+/// Account logs that one connection may have the journal read at once: what comes of them fits its queue.
+pub const ACCOUNT_READS_MAX: usize = 4;
+
+/// Account logs of others that a device asks for at once: it may ask for its own beside.
+pub const INQUIRIES_MAX: usize = ACCOUNT_READS_MAX - 1;
+
+/// Devices of other wallets, those that are listed no longer too, whose account logs a device keeps: eight groups of 256 wallets with
+/// eight devices each, some 4 MiB. Beyond it the account that was needed the longest time ago is forgotten, and asked for again
+/// when one of its devices writes.
+pub const PEER_DEVICES_MAX: usize = 8 * CLOCK_DEVICES_MAX;
+
 /// How often one connection is told what to sign: once for its account to have moved, and some more for others that are quicker. A
 /// connection that never signs in must not stay for ever.
 pub const HELLOS_MAX: u64 = 8;

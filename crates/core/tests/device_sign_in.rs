@@ -67,16 +67,17 @@ fn a_second_device_enters_behind_the_first() {
 }
 
 #[test]
-fn where_sign_in_is_not_required_a_device_goes_on_without() {
+fn also_where_sign_in_is_not_required_a_device_says_nothing_before() {
     let mut rooms = Rooms::over(|| relay(false));
     let mut device = Device::new(1);
     device.send("one");
     device.talk(&mut rooms);
-    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
+    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Offline, 1, vec![None]));
+    assert_eq!(device.client.sign_in_needed(), Some(ErrorCode::SignInRequired));
     device.sign();
-    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
-    device.again(&mut rooms);
-    assert_eq!(device.state(), ConnectionState::Connected);
+    device.talk(&mut rooms);
+    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
+    assert_eq!(device.client.sign_in_needed(), None);
     assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
 }
 
@@ -91,26 +92,9 @@ fn who_signs_while_the_relay_says_hello_signs_in() {
     device.feed(Input::Certify { request: 3, certificate });
     device.talk(&mut rooms);
     device.write();
-    assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
-    device.again(&mut rooms);
-    assert_eq!(device.state(), ConnectionState::Connected);
-    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
-}
-
-#[test]
-fn who_finds_a_session_closed_is_asked_to_sign_and_comes_in() {
-    let mut rooms = Rooms::over(|| relay(false));
-    let mut first = Device::new(1);
-    first.sign();
-    first.talk(&mut rooms);
-    let mut device = Device::new(2);
-    device.send("kept");
     device.talk(&mut rooms);
-    assert_eq!((device.queued(), device.needed()), (1, vec![None]), "the relay serves others without");
-    assert_eq!(device.client.sign_in_needed(), Some(ErrorCode::SignInRequired));
-    device.sign();
-    device.again(&mut rooms);
-    assert_eq!((device.queued(), device.needed(), device.client.sign_in_needed()), (0, vec![], None));
+    assert_eq!(device.state(), ConnectionState::Connected, "it signs in at once");
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
 }
 
 #[test]
@@ -180,18 +164,6 @@ fn a_refusal_that_could_not_be_stored_is_heard_again() {
 }
 
 #[test]
-fn an_open_relay_serves_whose_certificate_it_refused() {
-    let mut rooms = Rooms::over(|| relay(false));
-    let mut device = Device::new(1);
-    device.sign();
-    rooms.now.wall_ms += OFFER_MS + 1;
-    device.talk(&mut rooms);
-    assert_eq!(device.needed(), [Some(ErrorCode::CertificateExpired)]);
-    device.again(&mut rooms);
-    assert_eq!(device.state(), ConnectionState::Connected);
-}
-
-#[test]
 fn a_device_that_another_reset_leaves_keeps_what_it_has() {
     let mut rooms = strict();
     let (mut old, mut new) = (Device::joined(1, &mut rooms), Device::new(2));
@@ -232,13 +204,12 @@ fn a_database_without_a_key_goes_on_under_a_new_id() {
     before.send("kept");
     let mut device = Device::over(drawing(before.records, 7), config(), 2);
     device.talk(&mut open);
-    device.again(&mut open);
-    assert_ne!(device.client.device_id(), before.client.device_id());
-    assert_eq!((device.state(), device.queued()), (ConnectionState::Connected, 0));
     device.sign();
     device.again(&mut open);
+    assert_ne!(device.client.device_id(), before.client.device_id());
     assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed));
-    assert_eq!(device.state(), ConnectionState::Connected);
+    assert_eq!((device.state(), device.queued()), (ConnectionState::Connected, 1), "what it wrote for devices without keys waits");
+    assert_eq!(device.client.sessions().len(), 2, "the session with keys is another one");
 }
 
 #[test]

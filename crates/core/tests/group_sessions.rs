@@ -15,6 +15,7 @@ use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, MessageS
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::group::Statement;
+use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Message;
@@ -303,24 +304,27 @@ fn a_session_of_two_stays_of_two() {
 fn what_a_relay_took_of_no_member_is_not_shown() {
     let mut club = Club::of(3, &[1]);
     club.write(0, "one").unwrap();
-    // A relay that lies has an entry of wallet 2, which is not in the group, and one by which that wallet adds itself.
+    // A relay that lies has an entry of wallet 2, which is not in the group, and one by which that wallet adds itself. Its device signs.
+    let liar = club.people[2].id();
+    let secret = club.people[2].records.identity.as_ref().unwrap().secret.clone();
+    let (key, seen) = (DeviceKey::from_secret(&secret.try_into().unwrap()), Log::new(&club.session_id).log_head());
     let rows = club.rooms.journal.get_mut(&club.session_id).unwrap();
     let mut log = Log::new(&club.session_id);
     rows.entries.iter().for_each(|stored| log.take(&stored.body.entries().unwrap()[0]).unwrap());
     let messages = [Message { ciphertext: "hello".into(), ..Message::default() }, Statement::Add(vec![address(2)]).message()];
     for (message, counter) in messages.into_iter().zip(1..) {
-        let id = message_id(&club.session_id, "liar", "start0", counter);
+        let id = message_id(&club.session_id, &liar, "start0", counter);
         let message = Message { id, sender_wallet: address(2), session_id: club.session_id.clone(), ..message };
-        let entry = Entry { message, device_id: "liar".into(), counter, sequence_number: log.end() + 1, ..Entry::default() };
+        let entry = Entry { message, device_id: liar.clone(), counter, sequence_number: log.end() + 1, ..Entry::default() };
         log.take(&entry).unwrap();
         let (sequence, body) = (entry.sequence_number, Batch::of(&[entry]).unwrap());
         rows.entries.push(StoredEntry {
             sequence,
-            device_id: "liar".into(),
+            device_id: liar.clone(),
             counter,
             key: None,
             log_hash: log.hash(),
-            signature: None,
+            signature: Some(UpdateSignature::sign(&key, &club.session_id, counter, &log.digest(&club.session_id, &liar), seen)),
             body,
         });
     }
@@ -332,6 +336,6 @@ fn what_a_relay_took_of_no_member_is_not_shown() {
     person.again(&mut club.rooms);
     assert_eq!(club.entries(1).len() as u64, log.end(), "it has the log as the relay has it");
     assert_eq!((club.texts(1), club.members(1).as_str()), (vec!["one".to_owned()], "0! 1"));
-    let heard = |event: &Event| matches!(event, Event::MessageReceived { entry, .. } if entry.device_id == "liar");
+    let heard = |event: &Event| matches!(event, Event::MessageReceived { entry, .. } if entry.device_id == liar);
     assert!(!club.people[1].events.iter().any(heard));
 }

@@ -195,6 +195,27 @@ fn an_entry_of_another_session_is_noticed() {
     });
 }
 
+/// Also of a wallet that has no device in the session, and of one's own.
+#[test]
+fn a_device_that_its_wallet_never_had_is_noticed() {
+    is_noticed(&[ErrorCode::EntryForged], |scene| {
+        let wallets = [signer::PEER.to_owned(), scene.devices[0].address()];
+        let place = scene.below(2);
+        scene.make_up_device(&wallets[place], Some(&DeviceKey::from_secret(&[7; 32])));
+        scene.restart();
+    });
+}
+
+#[test]
+fn a_device_without_a_key_is_noticed() {
+    is_noticed(&[ErrorCode::EntryForged], |scene| {
+        let wallets = [signer::PEER.to_owned(), scene.devices[0].address()];
+        let place = scene.below(2);
+        scene.make_up_device(&wallets[place], None);
+        scene.restart();
+    });
+}
+
 #[test]
 fn what_is_acknowledged_and_not_stored_is_noticed() {
     is_noticed(&LOG_CODES, |scene| {

@@ -1,4 +1,4 @@
-//! Sessions that are closed to all but devices which have signed in as one of their two wallets.
+//! Sessions of two wallets whose devices have keys: nobody else is in them, and they are in no others.
 
 mod people;
 mod rooms;
@@ -23,13 +23,17 @@ fn begun() -> (Rooms, Person, Person) {
 }
 
 fn session(alice: &Person, bob: &Person) -> String {
-    session_of(&alice.address(), &bob.address())
+    alice.session(&bob.address())
 }
 
 /// What somebody says who has not signed in and would be in the session: in both dialects, as Alice and as Bob.
 fn attempts(alice: &Person, bob: &Person) -> Vec<Value> {
     let session_id = json!(session(alice, bob));
     let mut frames = vec![alice.announce(&bob.address()), bob.announce(&alice.address())];
+    frames.extend(frames.clone().into_iter().map(|mut frame| {
+        frame.as_object_mut().unwrap().remove("peerWallet");
+        frame
+    }));
     for kind in ["device_announce", "sync_request", "sync_heartbeat", "read_receipt"] {
         frames.push(rooms::seed("s", kind, json!({ "sessionId": session_id, "receipts": [], "lastSyncedSequence": 0 })));
     }
@@ -73,8 +77,9 @@ fn who_was_there_before_is_sent_away() {
     let mut rooms = Rooms::over(open_relay);
     let (alice, bob) = (person(1), person(2));
     rooms.open(9);
-    rooms.say(9, &bob.announce(&alice.address()));
-    rooms.say(9, &bob.frame(&alice.address(), "sync_request", json!({ "lastSyncedSequence": 0 })));
+    let said = json!({ "sessionId": session(&alice, &bob), "lastSyncedSequence": 0 });
+    rooms.say(9, &rooms::seed("s", "device_announce", said.clone()));
+    rooms.say(9, &rooms::seed("s", "sync_request", said));
     assert_eq!(rooms.hear_only(9, "error"), NOTHING);
     alice.enter(&mut rooms, 1);
     rooms.say(1, &alice.announce(&bob.address()));
@@ -117,6 +122,12 @@ fn the_other_wallet_comes_in_and_a_third_does_not() {
         rooms.say(3, &frame);
         assert_eq!(the_error(&mut rooms, 3)["code"], code, "{frame}");
     }
+    // In her own session with Alice, as if it were one with Bob.
+    rooms.say(3, &carol.announce(&alice.address()));
+    let mut moved = carol.announce(&alice.address());
+    moved["peerWallet"] = json!(bob.address());
+    rooms.say(3, &moved);
+    assert_eq!(the_error(&mut rooms, 3)["code"], "NOT_A_MEMBER");
     for kind in ["sync_request", "sync_ack", "sync_heartbeat", "read_receipt"] {
         let fields = json!({ "sessionId": session_id, "acknowledgedSequences": [1], "receipts": [] });
         rooms.say(3, &carol.frame(&alice.address(), kind, fields));
@@ -143,21 +154,53 @@ fn who_has_signed_in_speaks_one_dialect() {
 }
 
 #[test]
-fn a_session_that_a_stranger_began_stays_open() {
+fn who_has_signed_in_is_in_no_session_of_who_has_not() {
     let mut rooms = Rooms::over(open_relay);
     let (alice, bob) = (person(1), person(2));
     rooms.open(9);
-    rooms.say(9, &bob.announce(&alice.address()));
-    rooms.say(9, &bob.write(&alice.address(), "not signed in"));
-    assert_eq!(rooms.hear_only(9, "sync_ack").len(), 1);
+    let session_id = session_of(&alice.address(), &bob.address());
+    let announce = |who: &Person, peer: &Person, device: String| {
+        let mut frame = who.announce(&peer.address());
+        (frame["sessionId"], frame["deviceId"]) = (json!(session_id), json!(device));
+        frame
+    };
+    rooms.say(9, &announce(&bob, &alice, "d".into()));
+    assert_eq!(rooms.hear_only(9, "error"), NOTHING, "it is theirs");
     alice.enter(&mut rooms, 1);
-    rooms.say(1, &alice.announce(&bob.address()));
-    rooms.say(1, &alice.write(&bob.address(), "who is there?"));
-    assert_eq!((rooms.hear_only(1, "sync_ack").len(), rooms.hear_only(9, "error")), (1, vec![]));
+    rooms.say(1, &announce(&alice, &bob, alice.device_id()));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_A_MEMBER");
 }
 
 #[test]
-fn closed_sessions_are_told_to_members_alone() {
+fn what_a_stranger_wrote_under_such_an_id_is_nobodys() {
+    let mut rooms = Rooms::over(open_relay);
+    let (alice, bob) = (person(1), person(2));
+    rooms.open(9);
+    let said = json!({ "sessionId": session(&alice, &bob), "messages": [rooms::seed_unsent(1, "x")] });
+    rooms.say(9, &rooms::seed("s", "sync_update", said));
+    assert_eq!(rooms.hear_only(9, "sync_ack").len(), 1);
+    alice.enter(&mut rooms, 1);
+    rooms.say(1, &alice.announce(&bob.address()));
+    assert_eq!(the_error(&mut rooms, 1)["code"], "NOT_A_MEMBER", "she believes nothing of it");
+}
+
+#[test]
+fn who_signed_in_for_another_application_is_no_member() {
+    let (mut rooms, alice, bob) = begun();
+    let elsewhere = Person { domain: "other.example", ..person(2) };
+    elsewhere.enter(&mut rooms, 3);
+    for mut frame in [elsewhere.announce(&alice.address()), elsewhere.write(&alice.address(), "x")] {
+        frame["sessionId"] = json!(session(&alice, &bob));
+        refused_as_stranger(&mut rooms, 3, &frame);
+    }
+    let announce = json!({ "type": "wallet_announce", "deviceId": elsewhere.device_id(), "messageId": "w", "protocolVersion": 1,
+        "wallet": elsewhere.address() });
+    rooms.say(3, &announce);
+    assert_eq!(rooms.hear_only(3, "session_list")[0]["sessions"], json!([]), "and it is told of nothing");
+}
+
+#[test]
+fn sessions_of_devices_with_keys_are_told_to_members_alone() {
     let (mut rooms, alice, bob) = begun();
     let announce = |who: &Person, device: &str| json!({ "type": "wallet_announce", "deviceId": device, "messageId": "w", "protocolVersion": 1, "wallet": who.address() });
     let listed = |rooms: &mut Rooms, connection| {

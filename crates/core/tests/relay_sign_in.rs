@@ -3,6 +3,8 @@
 mod account;
 mod rooms;
 
+use std::collections::VecDeque;
+
 use account::{DOMAIN, certificate, key, owner};
 use rooms::{Rooms, the_error};
 use serde_json::{Value, json};
@@ -10,8 +12,8 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SyncUpdate};
 use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession};
-use solconnect_sync_core::ids::{session_of, wallet_address};
-use solconnect_sync_core::limits::{HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
+use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::limits::{ACCOUNT_READS_MAX, HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::{Doorkeeper, Input, JournalAnswer, Relay};
@@ -92,7 +94,7 @@ fn refused(rooms: &mut Rooms, connection: u64) -> String {
 /// A frame of a session.
 fn session_frame(device: &DeviceKey, wallet: &str, kind: &str, fields: Value) -> Value {
     let peer = rooms::WALLETS[0];
-    let mut frame = json!({ "type": kind, "sessionId": session_of(wallet, peer), "deviceId": device.device_id(), "messageId": "f",
+    let mut frame = json!({ "type": kind, "sessionId": owner(DOMAIN).domains.session_of(wallet, peer), "deviceId": device.device_id(), "messageId": "f",
         "protocolVersion": 1, "wallet": wallet, "peerWallet": peer });
     frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     frame
@@ -470,7 +472,7 @@ fn account_head(rooms: &Rooms) -> LogHead {
 }
 
 #[test]
-fn of_an_account_only_its_own_devices_speak() {
+fn an_account_is_written_by_its_own_devices_and_read_by_others() {
     let mut rooms = rooms();
     enter(&mut rooms, 1, &key(1));
     let mut open = Rooms::over(|| Relay::with_sign_in(keeper(false)));
@@ -482,7 +484,10 @@ fn of_an_account_only_its_own_devices_speak() {
     bare.as_object_mut().unwrap().remove("protocolVersion");
     let mut chat = rooms::chat("w", "x");
     (chat["roomId"], chat["deviceId"]) = (json!(mine), json!(key(1).device_id()));
-    let foreign = [request(&others, &key(1)), request(&mine, &key(2)), bare, chat];
+    // By nobody's id but its own, and nothing is said of another's.
+    let written =
+        session_frame(&key(1), &wallet, "sync_update", json!({ "sessionId": others, "messages": [], "lastDigest": "00".repeat(32) }));
+    let foreign = [request(&mine, &key(2)), written, bare, chat];
     let kinds = ["device_announce", "sync_heartbeat", "sync_ack", "read_receipt"];
     let odd =
         kinds.map(|kind| session_frame(&key(1), &wallet, kind, json!({ "sessionId": mine, "receipts": [], "acknowledgedSequences": [1] })));
@@ -498,8 +503,34 @@ fn of_an_account_only_its_own_devices_speak() {
     assert_eq!((heard[0]["messages"].as_array().map(Vec::len), &heard[0]["log"]["sequence"]), (Some(1), &json!(1)));
     rooms.say(1, &session_frame(&key(1), &wallet, "sync_request", json!({ "sessionId": mine, "lastSyncedSequence": 1 })));
     assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"], json!([]));
+    rooms.say(1, &request(&others, &key(1)));
+    let heard = rooms.hear_only(1, "sync_response");
+    assert_eq!(
+        (&heard[0]["latestSequence"], &heard[0]["messages"], &heard[0]["log"]["sequence"]),
+        (&json!(0), &json!([]), &json!(0)),
+        "{heard:?}"
+    );
     open.say(1, &request(&mine, &key(1)));
     assert_eq!(the_error(&mut open, 1)["code"], "NOT_A_MEMBER", "nobody has signed in");
+}
+
+#[test]
+fn a_connection_has_few_account_logs_read_at_once() {
+    let mut rooms = rooms();
+    enter(&mut rooms, 1, &key(1));
+    rooms.hear(1);
+    let wallet = wallet_address(&account::wallet().public());
+    let request = session_frame(&key(1), &wallet, "sync_request", json!({ "sessionId": owner("other.example").account_id }));
+    for _ in 0..2 {
+        rooms.held = Some(VecDeque::new());
+        (0..=ACCOUNT_READS_MAX).for_each(|_| rooms.say(1, &request));
+        assert_eq!(the_error(&mut rooms, 1)["code"], "RELAY_BUSY");
+        while rooms.held.as_ref().is_some_and(|held| !held.is_empty()) {
+            rooms.answer(false);
+        }
+        rooms.held = None;
+        assert_eq!(rooms.hear_only(1, "sync_response").len(), ACCOUNT_READS_MAX);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::identity::{EarlierKey, Evidence, HeadSignature, Verdict, judge};
-use solconnect_sync_core::ids::{message_id, session_of};
+use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::{Log, LogHead};
 use solconnect_sync_core::relay::{Doorkeeper, Relay, StoredEntry};
 
@@ -398,7 +398,7 @@ fn a_device_goes_on_with_the_key_that_the_relays_own_names() {
 
 /// Somebody's messages in the session with another, as they come on the wire, with the digest of the last.
 fn messages(person: &Person, peer: &str, texts: &[&str]) -> (Vec<Value>, Digest) {
-    let (session, device) = (session_of(&person.address(), peer), person.device_id());
+    let (session, device) = (person.session(peer), person.device_id());
     let mut digest = first_digest(&session, &device);
     let mut written = Vec::new();
     for (counter, text) in (1..).zip(texts) {
@@ -414,7 +414,7 @@ fn messages(person: &Person, peer: &str, texts: &[&str]) -> (Vec<Value>, Digest)
 #[test]
 fn the_relay_takes_only_what_is_signed_and_has_seen_its_own_log() {
     let (one, peer) = (person(1), people::address(2));
-    let session = session_of(&one.address(), &peer);
+    let session = one.session(&peer);
     let (written, digest) = messages(&one, &peer, &["one", "two"]);
     let seen = LogHead { sequence: 0, hash: first_log_hash(&session) };
     let update = |counter, digest: &Digest, seen| one.update(&peer, &written, counter, digest, seen);
@@ -446,7 +446,7 @@ fn the_relay_takes_only_what_is_signed_and_has_seen_its_own_log() {
 #[test]
 fn what_is_signed_is_taken_as_a_whole_or_not_at_all() {
     let (one, peer) = (person(1), people::address(2));
-    let session = session_of(&one.address(), &peer);
+    let session = one.session(&peer);
     let (mut written, _) = messages(&one, &peer, &["one", "two", "three"]);
     written[1]["message"]["sender_wallet"] = json!(peer);
     let mut digest = first_digest(&session, &one.device_id());

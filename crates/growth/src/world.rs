@@ -77,6 +77,7 @@ impl Store {
             Write::Device(record) => record.to_bytes(),
             // No device signs in here.
             Write::Identity(record) => record.to_bytes(),
+            Write::Account(record) => record.to_bytes(),
             Write::Session(record) => record.to_bytes(),
             Write::Heads(record) => record.to_bytes(),
             Write::Outbox(record) => record.to_bytes(),
@@ -86,7 +87,8 @@ impl Store {
             Write::Failed(record) => record.to_bytes(),
             Write::Invitation(record) => record.to_bytes(),
             Write::Call(record) => record.to_bytes(),
-            Write::DeleteOutbox { .. }
+            Write::ForgetAccount { .. }
+            | Write::DeleteOutbox { .. }
             | Write::JoinLog { .. }
             | Write::ClearLog { .. }
             | Write::DeleteFailed { .. }
@@ -112,6 +114,8 @@ impl Store {
                 self.outbox.retain(|key, _| !range.contains(key));
             }
             Write::Identity(_)
+            | Write::Account(_)
+            | Write::ForgetAccount { .. }
             | Write::Log(_)
             | Write::JoinLog { .. }
             | Write::ClearLog { .. }

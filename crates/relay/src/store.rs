@@ -19,7 +19,7 @@ use solconnect_sync_core::watermark::Watermark;
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 7;
+const SCHEMA_VERSION: i64 = 8;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -69,7 +69,6 @@ CREATE TABLE members (
     wallet  TEXT    NOT NULL,
     peer    TEXT    NOT NULL,
     joined  INTEGER NOT NULL,
-    closed  INTEGER NOT NULL,
     account TEXT,
     since   INTEGER NOT NULL,
     gone    INTEGER NOT NULL,
@@ -215,8 +214,8 @@ fn watermarks(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Wat
 }
 
 fn members(connection: &Connection, session: i64) -> rusqlite::Result<Vec<MemberRow>> {
-    let mut statement = connection
-        .prepare_cached("SELECT wallet, peer, joined, closed, account, since, gone FROM members WHERE session = ?1 AND gone = 0")?;
+    let mut statement =
+        connection.prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND gone = 0")?;
     let rows = statement.query_map([session], member_of)?;
     rows.collect()
 }
@@ -226,10 +225,9 @@ fn member_of(row: &Row<'_>) -> rusqlite::Result<MemberRow> {
         wallet: row.get(0)?,
         peer_wallet: row.get(1)?,
         joined: row.get(2)?,
-        closed: row.get(3)?,
-        account_id: row.get(4)?,
-        since: row.get(5)?,
-        left: row.get(6)?,
+        account_id: row.get(3)?,
+        since: row.get(4)?,
+        left: row.get(5)?,
     })
 }
 
@@ -263,8 +261,7 @@ pub(crate) fn sessions_of(
         let mut statement = connection.prepare_cached(
             "SELECT session_id, peer, CASE WHEN since > 0 THEN since ELSE head END, joined, group_name
              FROM members JOIN sessions ON id = session
-             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND closed <= (?5 IS NOT NULL) AND coalesce(account = ?5, TRUE)
-                AND gone = 0
+             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND account IS ?5 AND gone = 0
              ORDER BY joined DESC, session DESC LIMIT ?4",
         )?;
         let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id], |row| {
@@ -282,17 +279,17 @@ pub(crate) fn sessions_of(
 }
 
 fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterator<Item = &'a MemberRow>) -> rusqlite::Result<()> {
-    let mut read = connection
-        .prepare_cached("SELECT wallet, peer, joined, closed, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
+    let mut read =
+        connection.prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
     let mut write = connection.prepare_cached(
-        "INSERT OR REPLACE INTO members (session, wallet, peer, joined, closed, account, since, gone)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO members (session, wallet, peer, joined, account, since, gone)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for row in members {
         let known = read.query_row(params![session, row.wallet], member_of).optional()?;
         let row = known.map_or_else(|| row.clone(), |known| row.clone().behind(&known));
-        let MemberRow { wallet, peer_wallet, joined, closed, account_id, since, left } = row;
-        write.execute(params![session, wallet, peer_wallet, joined, closed, account_id, since, left])?;
+        let MemberRow { wallet, peer_wallet, joined, account_id, since, left } = row;
+        write.execute(params![session, wallet, peer_wallet, joined, account_id, since, left])?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn};
 use solconnect_sync_core::identity::{Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement};
-use solconnect_sync_core::ids::{session_of, wallet_address};
+use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::limits::OFFER_MS;
 use support::{Client, RelayProcess, refusal};
 
@@ -59,7 +59,7 @@ fn answer(hello: &Hello, relay: &str, is_new: bool) -> Value {
 
 fn announce() -> Value {
     let (wallet, peer) = (owner().wallet, "So11111111111111111111111111111111111111112");
-    json!({ "type": "device_announce", "sessionId": session_of(&wallet, peer), "deviceId": device().device_id(), "messageId": "a",
+    json!({ "type": "device_announce", "sessionId": owner().domains.session_of(&wallet, peer), "deviceId": device().device_id(), "messageId": "a",
         "protocolVersion": 1, "wallet": wallet, "peerWallet": peer })
 }
 

@@ -7,7 +7,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
 use solconnect_sync_core::identity::is_account_id;
-use solconnect_sync_core::ids::{MessageId, SessionId, session_of};
+use solconnect_sync_core::ids::{MessageId, SessionId};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Kind;
 
@@ -16,7 +16,7 @@ use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
 use crate::page::{AppCall, Terms};
-use crate::signers::account_end;
+use crate::signers::{account_end, session_of};
 use crate::world::{PageId, ProfileId, TabId};
 
 impl TabView {

@@ -27,14 +27,10 @@ impl World {
                 return Some((25, format!("profile {index} still has {unsent} unsent messages")));
             }
             for peer in &profile.peers {
-                let session_id = solconnect_sync_core::ids::session_of(profile.wallet, peer);
+                let session_id = crate::signers::session_of(profile.wallet, peer);
                 let session = profile.disk.state().records.sessions.get(&session_id);
                 if session.is_none() && profile.shy {
                     let tab = profile.tab.unwrap_or_default();
-                    if self.is_stranger(tab) {
-                        // It is told of no session that signed devices began.
-                        continue;
-                    }
                     match self.checker.invitation_missed(index, tab, &session_id, &profile.disk) {
                         Some(what) => return Some((32, what)),
                         None => continue,

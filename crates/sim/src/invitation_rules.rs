@@ -2,11 +2,11 @@
 
 use solconnect_sync_core::client::{Answer, Write};
 use solconnect_sync_core::frame::SessionList;
-use solconnect_sync_core::ids::session_of;
 
 use crate::checker::{Checker, Mark};
 use crate::client_disk::ClientDisk;
 use crate::network::ConnectionId;
+use crate::signers::session_of;
 use crate::store_rules::Before;
 use crate::world::{ProfileId, TabId};
 

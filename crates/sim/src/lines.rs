@@ -28,6 +28,8 @@ pub fn writes(commit: &Commit) -> String {
     let name = |write: &Write| match write {
         Write::Device(record) => format!("device {}", record.device_id),
         Write::Identity(record) => format!("identity {record:?}"),
+        Write::Account(record) => format!("account of {}", &record.wallet[..4]),
+        Write::ForgetAccount { wallet } => format!("forget account of {}", &wallet[..4]),
         Write::Session(record) => format!("session {} cursor {} counter {}", &record.session_id[..4], record.log.end(), record.counter),
         Write::Heads(record) => format!("heads of {}", record.session_id),
         Write::Outbox(record) => format!("outbox {} +{}", record.first(), record.entries.len()),

@@ -153,8 +153,7 @@ impl Journal {
             JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
                 let mut found: Vec<(&SessionId, &Rows, &MemberRow)> =
                     self.sessions.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(wallet)?))).collect();
-                let is_own = |member: &MemberRow| member.account_id.is_none() || member.account_id == *account_id;
-                found.retain(|(.., member)| !member.left && (account_id.is_some() || !member.closed) && is_own(member));
+                found.retain(|(.., member)| !member.left && member.account_id == *account_id);
                 found.sort_by_key(|(_, rows, member)| Reverse((member.joined, rows.number)));
                 let place = |after: &SessionId| found.iter().position(|(id, ..)| *id == after).map_or(found.len(), |place| place + 1);
                 let start = after.as_ref().map_or(0, place);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{Answer, ClientConfig, Input, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
-use solconnect_sync_core::ids::{SessionId, session_of};
+use solconnect_sync_core::ids::SessionId;
 use solconnect_sync_core::limits::TEXT_BYTES_MAX;
 use solconnect_sync_core::message::Kind;
 
@@ -17,7 +17,7 @@ use crate::ledger::text_of;
 use crate::network::Peer;
 use crate::relay_disk::Rows;
 use crate::relay_node::jump_ms;
-use crate::signers::{SIGNERS, SignIn};
+use crate::signers::{SIGNERS, SignIn, session_of};
 use crate::world::{Happening, PageId, ProfileId, Step, TabId, World};
 
 /// Three wallets, who talk pairwise.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use solconnect_sync_core::client::{ClientConfig, DeviceView, Input};
 use solconnect_sync_core::identity::{Account, Certificate, DeviceKey, DomainSet, Owner, Purpose};
-use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::ids::{self, SessionId, wallet_address};
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 
 use crate::relay_disk::Rows;
@@ -69,6 +69,13 @@ fn domains() -> DomainSet {
     DomainSet::new(vec![DOMAIN.into()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The session of two wallets: of those that sign, in the application.
+pub fn session_of(one: &str, other: &str) -> SessionId {
+    let signs = |wallet: &str| SIGNERS.iter().any(|signer| signer == wallet);
+    let own = domains().session_of(one, other).filter(|_| signs(one) && signs(other));
+    own.unwrap_or_else(|| ids::session_of(one, other))
+}
+
 /// Up to where a device has stored the log of its account.
 pub fn account_end(stored: &[u8]) -> u64 {
     Account::from_bytes(stored, &domains()).map_or(0, |account| account.head().sequence)
@@ -117,10 +124,6 @@ impl World {
                 return Some((16, format!("the relay has stored an entry of {account_id} that does not count")));
             };
             let is_in = account.device(client.device_id()).is_some();
-            if self.sign_in == SignIn::Open && client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some() {
-                // Its wallet has not signed, and it is served without.
-                continue;
-            }
             let known: Vec<_> = client.account_devices().into_iter().map(|device| (device.id, device.is_approved)).collect();
             let stored: Vec<_> = account.devices().iter().map(|device| (device.id.clone(), device.is_approved)).collect();
             if known != stored {
@@ -131,12 +134,6 @@ impl World {
             }
         }
         None
-    }
-
-    /// Whether a tab's wallet has not signed, and it is served all the same.
-    pub fn is_stranger(&self, tab: TabId) -> bool {
-        let unsigned = |tab: &crate::device::Tab| tab.client.offer(self.tab_now(tab), DOMAIN, Purpose::Join).is_some();
-        self.sign_in == SignIn::Open && self.tabs.get(&tab).is_some_and(unsigned)
     }
 
     /// Whether the account that a profile has stored is another than the relay's, which was set back.

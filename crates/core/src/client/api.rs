@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::answers::CallRecord;
 use super::log_record::LogRecord;
 use super::records::{
-    DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord,
-    VersionsRecord,
+    AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord,
+    SpareRecord, VersionsRecord,
 };
 use crate::conflict::Conflict;
 use crate::entry::Entry;
@@ -193,6 +193,10 @@ pub enum Write {
     Device(DeviceRecord),
     /// The one record of its key. Whoever has it is the device: it must not be kept in clear.
     Identity(IdentityRecord),
+    /// The account of another wallet, by the wallet.
+    Account(AccountRecord),
+    /// One leaves.
+    ForgetAccount { wallet: WalletAddress },
     /// A session, by its id.
     Session(SessionRecord),
     /// The heads of a session of many devices, by its id.
@@ -239,6 +243,8 @@ pub struct Snapshot {
     pub identity: Option<IdentityRecord>,
     /// 32 bytes that nobody can guess and that are nowhere stored, for new keys; `None` where no device signs in.
     pub entropy: Option<[u8; 32]>,
+    /// Every account of another wallet.
+    pub accounts: Vec<AccountRecord>,
     /// Every session.
     pub sessions: Vec<SessionRecord>,
     /// Every record of heads.

@@ -11,7 +11,7 @@ use super::sessions::Visit;
 use super::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
+use crate::ids::{SessionId, WalletAddress, check_wallet};
 use crate::limits::{BATCH_MESSAGES_MAX, SESSIONS_MAX};
 use crate::time::Now;
 
@@ -117,6 +117,9 @@ impl Client {
             }
         }
         self.accept_account(transaction);
+        if !parted.is_empty() {
+            self.accounts.forget_all(transaction);
+        }
         let count = parted.iter().map(|(.., offered)| offered.len() as u64).sum();
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, agreed, offered) in parted {
@@ -211,7 +214,7 @@ impl Client {
     pub(super) fn session_with(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<SessionId, SyncError> {
         let wallet = self.wallet_for_call()?.clone();
         check_wallet(peer_wallet)?;
-        let session_id = session_of(&wallet, peer_wallet);
+        let session_id = self.session_of(&wallet, peer_wallet);
         match self.sessions.get(&session_id) {
             Some(session) if session.wallet() == wallet => return Ok(session_id),
             Some(_) => {

@@ -2,7 +2,6 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
-use super::identity::Identity;
 use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
@@ -76,11 +75,6 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
-        if let Body::Error(error) = &body
-            && error.code == ErrorCode::NotAMember
-        {
-            self.miss_signature(transaction);
-        }
         let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
         if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {
@@ -95,10 +89,11 @@ impl Client {
             }
             return;
         }
-        let is_account = of_session.is_some_and(|session_id| self.is_account(&session_id));
+        let is_account = of_session.as_ref().is_some_and(|session_id| self.is_account(session_id));
         match body {
             Body::Hello(hello) => self.take_hello(now, &hello, transaction, actions),
             Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
+            Body::SyncResponse(response) if self.take_inquired(&response, transaction) => {}
             Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
             Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
@@ -166,7 +161,10 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
-        let has_signed = self.identity.as_mut().is_some_and(Identity::commit);
+        self.accounts.commit();
+        if let Some(identity) = &mut self.identity {
+            identity.commit();
+        }
         actions.extend(transaction.after);
         self.tell_invited(transaction.invited, actions);
         if transaction.lists_sessions {
@@ -179,9 +177,6 @@ impl Client {
         self.tell_queue(&session_ids, actions);
         if let Some(reason) = &transaction.reconnect {
             self.drop_connection(now, reason, actions);
-        } else if has_signed && self.link.is_open() {
-            // It went on without, and signs in now.
-            self.drop_connection(now, "the wallet has signed", actions);
         }
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in transaction.failed {
@@ -193,6 +188,8 @@ impl Client {
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
         self.advance_devices(now, actions);
+        self.conclude_inquiries(now, actions);
+        self.advance_inquiries(now, actions);
     }
 
     /// Nothing of the transaction is on disk. Calls are answered with the error; what the relay sent is thrown away and
@@ -206,6 +203,7 @@ impl Client {
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();
         self.answers.roll_back();
+        self.accounts.roll_back();
         if let Some(identity) = &mut self.identity {
             identity.roll_back();
         }
@@ -262,7 +260,7 @@ impl Client {
         self.fail_syncs(now, error, actions);
     }
 
-    fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {
+    pub(super) fn tell_halted(&mut self, now: Now, halted: Vec<(SessionId, SyncError)>, actions: &mut Vec<Action>) {
         let (sessions, mut context) = self.lend(now, actions);
         for (session_id, error) in halted {
             context.tell(Event::Warning { error: error.clone() });

@@ -20,6 +20,9 @@ impl Client {
         if is_wanted && self.link.is_idle() {
             self.link.connect(now, actions);
         } else if !is_wanted && !self.link.is_idle() {
+            if let Some(error) = &refusal {
+                self.fail_wishes(error, actions);
+            }
             self.drop_connection(now, "no connection is wanted", actions);
             self.link.rest();
             if let Some(error) = refusal {
@@ -42,6 +45,8 @@ impl Client {
     /// The sessions say what they have to say to the relay.
     pub(super) fn begin(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.link.enter(now);
+        // Before the sessions ask: what they are told is of its devices.
+        self.advance_devices(now, actions);
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.advance(&mut context));
         // Behind what the sessions say: they need not be listed.
@@ -66,6 +71,7 @@ impl Client {
         let code = self.link.back_off(now, &self.config, self.storage_failures, &mut self.random);
         let error = SyncError::new(code, reason);
         self.invitations.on_disconnect();
+        self.accounts.on_disconnect();
         self.lose_devices(&error, actions);
         let (sessions, mut context) = self.lend(now, actions);
         sessions.visit_all().for_each(|session| session.on_disconnect(&mut context));

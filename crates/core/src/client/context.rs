@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ClientConfig;
+use super::accounts::Accounts;
 use super::api::{Action, Change, Event, MessageStatus, RequestId};
 use super::identity::Identity;
 use super::link::Link;
@@ -22,6 +23,8 @@ pub(super) struct Context<'a> {
     /// What keeps apart the ids that are made of equal counters.
     pub start: &'a mut String,
     pub link: &'a mut Link,
+    /// Whose devices those of other wallets are.
+    pub accounts: &'a mut Accounts,
     pub calls: &'a mut SyncCalls,
     pub actions: &'a mut Vec<Action>,
     /// Whether somebody wants to hear of changes.
@@ -50,6 +53,14 @@ impl Context<'_> {
     /// The relay's key, where this device knows it: then what the relay says of its log is signed.
     pub fn relay_key(&self) -> Option<PublicKey> {
         self.identity?.relay_key(self.config.relay_key)
+    }
+
+    /// Whether a wallet's account log has ever listed a device, as far as is known here.
+    pub fn has_listed(&mut self, wallet: &str, device_id: &str) -> bool {
+        match self.identity.filter(|_| self.wallet == Some(wallet)) {
+            Some(identity) => identity.has_listed(wallet, device_id),
+            None => self.accounts.has_listed(wallet, device_id),
+        }
     }
 
     /// One sync of a call has ended.

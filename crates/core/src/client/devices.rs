@@ -25,7 +25,7 @@ pub(super) struct Devices {
     /// The request that is under way.
     asked: Option<String>,
     /// Why the account can be followed no further.
-    halted: Option<SyncError>,
+    pub(super) halted: Option<SyncError>,
     /// What the application asks for, one after the other: each statement names the one before it.
     wishes: VecDeque<Wish>,
 }
@@ -231,6 +231,9 @@ impl Client {
     ) -> bool {
         let is_meant = |frame: &Option<String>| frame.is_some() && *frame == refusal.in_reply_to;
         let error = SyncError::new(refusal.code, refusal.error.clone());
+        if self.take_inquiry_refusal(refusal, transaction) {
+            return true;
+        }
         if is_meant(&self.devices.asked) {
             transaction.reconnect(error.message.clone());
             transaction.tell(Event::Warning { error });

@@ -14,7 +14,7 @@ use crate::identity::{
     Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, PublicKey, Purpose, Signature, Statement, Succession,
     check_greeting, is_successor,
 };
-use crate::ids::{DeviceId, new_device_id, wallet_address};
+use crate::ids::{DeviceId, SessionId, new_device_id, session_of, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
 use crate::time::Now;
 
@@ -27,14 +27,10 @@ pub(super) struct Identity {
     stored: Stored,
     /// What a transaction under way stores.
     next: Option<Stored>,
-    /// Whether that leaves nothing to say to a relay that requires sign-in.
+    /// Whether that leaves nothing to sign in with.
     shuts_out: bool,
-    /// The relay of this connection requires sign-in.
-    is_required: bool,
     /// Why nothing is said to the relay until somebody does something.
     shut_out: Option<SyncError>,
-    /// A session is closed to this device, which has nothing to sign in with.
-    is_missed: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
     /// The key of the relay that it has spoken with last: the one that was expected, or one that this names.
@@ -90,9 +86,7 @@ impl Identity {
             stored: Stored { key, claim, is_listed, account, was_removed, relay_key },
             next: None,
             shuts_out: false,
-            is_required: false,
             shut_out: None,
-            is_missed: false,
             is_entering: false,
             shown_key: None,
             proof: None,
@@ -123,6 +117,16 @@ impl Identity {
         Owner::new(wallet, self.domains.clone()).ok()
     }
 
+    /// Those of the application.
+    pub fn domains(&self) -> &DomainSet {
+        &self.domains
+    }
+
+    /// The session of two wallets in the application; `None` for what is no address of a wallet.
+    pub fn session_of(&self, wallet: &str, peer_wallet: &str) -> Option<SessionId> {
+        self.domains.session_of(wallet, peer_wallet)
+    }
+
     /// As the transaction leaves it.
     fn latest(&self) -> &Stored {
         self.next.as_ref().unwrap_or(&self.stored)
@@ -137,6 +141,12 @@ impl Identity {
     pub fn latest_account(&self, wallet: &str) -> Option<Account> {
         let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
         known.cloned().or_else(|| self.owner(wallet).map(Account::new))
+    }
+
+    /// Whether the wallet's account has ever listed a device, as the transaction leaves it.
+    pub fn has_listed(&self, wallet: &str, device_id: &str) -> bool {
+        let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
+        known.is_some_and(|account| account.was_listed(device_id))
     }
 
     /// The account has gone on; says whether it lists this device no longer.
@@ -191,16 +201,14 @@ impl Identity {
         self.next = Some(stored);
     }
 
-    /// What was to be stored is stored; says whether the device has something to sign in with that it had not before.
-    pub fn commit(&mut self) -> bool {
-        let Some(stored) = self.next.take() else { return false };
+    /// What was to be stored is stored.
+    pub fn commit(&mut self) {
+        let Some(stored) = self.next.take() else { return };
         if std::mem::take(&mut self.shuts_out) {
             self.shut_out = Some(unsigned());
         }
         self.shut_out.take_if(|error| error.code == ErrorCode::SignInRequired && stored.claim.is_some());
-        self.is_missed &= stored.claim.is_none();
-        let before = std::mem::replace(&mut self.stored, stored);
-        self.stored.claim.is_some() && self.stored.claim != before.claim
+        self.stored = stored;
     }
 
     /// It is not.
@@ -231,6 +239,12 @@ pub(super) fn removed() -> SyncError {
 }
 
 impl Client {
+    /// The session of two wallets: where devices have keys, that of the application.
+    pub(super) fn session_of(&self, wallet: &str, peer_wallet: &str) -> SessionId {
+        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet));
+        own.unwrap_or_else(|| session_of(wallet, peer_wallet))
+    }
+
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need
     /// not: it has, or nobody signs in here. It may sign a reset at any time: where the device is known, that is for its next key.
     pub fn offer(&self, now: Now, domain: &str, purpose: Purpose) -> Option<Offer> {
@@ -305,18 +319,8 @@ impl Client {
     /// (`DEVICE_REMOVED`). `None` where it need not.
     pub fn sign_in_needed(&self) -> Option<ErrorCode> {
         let identity = self.identity.as_ref().filter(|_| self.wallet.is_some())?;
-        let missed = identity.is_missed.then_some(ErrorCode::SignInRequired);
         let refusal = identity.refusal().map(|refusal| refusal.code);
-        refusal.filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved)).or(missed)
-    }
-
-    /// A relay that serves others too does not serve this device in a session that is closed: it tells of that once.
-    pub(super) fn miss_signature(&mut self, transaction: &mut Transaction) {
-        let missed = |identity: &&mut Identity| !identity.is_missed && identity.latest().claim.is_none() && !identity.latest().is_listed;
-        if let Some(identity) = self.identity.as_mut().filter(missed) {
-            identity.is_missed = true;
-            transaction.tell(Event::SignInNeeded { error: None });
-        }
+        refusal.filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved))
     }
 
     /// Why a device that was removed writes nothing: nobody shall wait for what it says. `None` where it may.
@@ -358,19 +362,14 @@ impl Client {
             let stored = Stored { relay_key: Some(hello.relay_key), ..identity.latest().clone() };
             identity.store(stored, false, transaction);
         }
-        identity.is_required = hello.sign_in_required;
         identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
         let Stored { key, claim, is_listed, .. } = &identity.stored;
         let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
         let can_prove = claim.is_some() || (*is_listed && hello.account.is_none());
         let Some(owner) = owner.filter(|_| can_prove) else {
-            if hello.sign_in_required {
-                identity.shut_out = Some(unsigned());
-                actions.push(Action::Notify(Event::SignInNeeded { error: None }));
-            } else {
-                self.begin(now, actions);
-            }
-            return;
+            // Its sessions are of devices that have signed in, also where the relay serves others too.
+            identity.shut_out = Some(unsigned());
+            return actions.push(Action::Notify(Event::SignInNeeded { error: None }));
         };
         let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
         let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
@@ -407,7 +406,6 @@ impl Client {
             identity.store(stored, false, transaction);
         }
         self.hear_of_account(said.account, transaction);
-        self.sessions.visit_all().for_each(|session| session.admit());
         self.link.prove();
         self.begin(now, actions);
     }
@@ -439,7 +437,7 @@ impl Client {
                 let stored = Stored { claim: None, is_listed: false, ..identity.latest().clone() };
                 identity.store(stored, false, transaction);
                 // Only when that is stored and told: otherwise the relay refuses it once more.
-                identity.shuts_out = identity.is_required;
+                identity.shuts_out = true;
                 transaction.tell(Event::SignInNeeded { error: Some(error) });
                 transaction.reconnect("the relay did not take the certificate".into());
                 return true;

@@ -10,7 +10,7 @@ use super::transaction::Transaction;
 use crate::backoff::delay_ms;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Frame, Head, ListedSession, PROTOCOL_VERSION, SessionList, SyncHeartbeat, WalletAnnounce};
-use crate::ids::{SessionId, WalletAddress, check_wallet, session_of};
+use crate::ids::{SessionId, WalletAddress, check_wallet};
 use crate::limits::{INVITATIONS_MAX, SESSION_LISTS_MAX, SESSIONS_MAX};
 use crate::message::Stamp;
 use crate::sorted::Sorted;
@@ -115,9 +115,9 @@ impl Invitations {
         self.flow.retry_at_ms
     }
 
-    /// Whether a wallet blocks another.
-    pub fn is_blocked(&self, wallet: &str, peer_wallet: &str) -> bool {
-        self.get(&session_of(wallet, peer_wallet)).is_some_and(|record| record.answer == Answer::Blocked)
+    /// Whether a wallet blocks another, with which it has this session.
+    pub fn is_blocked(&self, session_id: &str) -> bool {
+        self.get(session_id).is_some_and(|record| record.answer == Answer::Blocked)
     }
 
     /// Those of a wallet that wait for an answer, as stored.
@@ -226,7 +226,7 @@ impl Client {
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
         if let Some(wallet) = &self.wallet
-            && self.invitations.is_blocked(wallet, peer_wallet)
+            && self.invitations.is_blocked(&self.session_of(wallet, peer_wallet))
         {
             return Err(blocked(peer_wallet));
         }
@@ -272,13 +272,13 @@ impl Client {
         if wallet == peer_wallet {
             return Err(SyncError::new(ErrorCode::InvalidArgument, "a wallet cannot block itself"));
         }
-        if self.invitations.is_blocked(&wallet, peer_wallet) {
+        let session_id = self.session_of(&wallet, peer_wallet);
+        if self.invitations.is_blocked(&session_id) {
             return Ok(Reply::Done);
         }
         if self.invitations.count(Answer::Blocked) >= INVITATIONS_MAX {
             return Err(SyncError::new(ErrorCode::LimitReached, format!("a device blocks at most {INVITATIONS_MAX} wallets")));
         }
-        let session_id = session_of(&wallet, peer_wallet);
         let record = InvitationRecord {
             session_id: session_id.clone(),
             wallet,
@@ -300,8 +300,8 @@ impl Client {
     pub(super) fn unblock(&mut self, peer_wallet: &str, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         let wallet = self.wallet_for_call()?.clone();
         check_wallet(peer_wallet)?;
-        if self.invitations.is_blocked(&wallet, peer_wallet) {
-            let session_id = session_of(&wallet, peer_wallet);
+        let session_id = self.session_of(&wallet, peer_wallet);
+        if self.invitations.is_blocked(&session_id) {
             self.invitations.forget(&session_id, transaction);
             transaction.lists_sessions = true;
             transaction.change(|| Change::Session { session_id });
@@ -320,7 +320,7 @@ impl Client {
         let Some(wallet) = self.wallet.clone() else { return };
         for listed in &list.sessions {
             // Of a group the first entry proves it.
-            let is_right = || listed.name.is_some() || session_of(&wallet, &listed.peer_wallet) == listed.session_id;
+            let is_right = || listed.name.is_some() || self.session_of(&wallet, &listed.peer_wallet) == listed.session_id;
             if check_wallet(&listed.peer_wallet).is_err() || !is_right() {
                 return transaction.distrust("a session of another wallet is listed".into());
             }
@@ -352,7 +352,7 @@ impl Client {
         let ListedSession { session_id, peer_wallet, joined, name, .. } = listed;
         // One that was ended here stays so, but for a group that this wallet was out of and is in again.
         let is_known = self.sessions.get(session_id).is_some_and(|session| !session.is_out());
-        if is_known || self.invitations.is_blocked(wallet, peer_wallet) {
+        if is_known || self.invitations.is_blocked(&self.session_of(wallet, peer_wallet)) {
             return Ok(());
         }
         if let (true, Some(name)) = (*joined, name) {

@@ -4,6 +4,7 @@
 //! collected in one transaction at a time (`commit`); the socket is made and given up by `link`, and what that means for
 //! the sessions is in `connection`.
 
+mod accounts;
 mod answers;
 mod api;
 mod calls;
@@ -31,8 +32,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
-    SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
+    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 
 use crate::entry::Entry;
@@ -42,6 +43,7 @@ use crate::identity::Evidence;
 use crate::ids::{SessionId, WalletAddress, new_device_id, new_start};
 use crate::time::Now;
 use crate::vector_clock::VectorClock;
+use accounts::Accounts;
 use answers::Answers;
 use commit::UnderWay;
 use context::Context;
@@ -64,6 +66,8 @@ pub struct Client {
     identity: Option<Identity>,
     /// What it and the relay have to say of the devices of its wallet.
     devices: Devices,
+    /// The accounts of other wallets.
+    accounts: Accounts,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
     start: String,
     wallet: Option<WalletAddress>,
@@ -100,6 +104,7 @@ impl Client {
         let mut sessions = Sessions::default();
         let rebuild = Client::load_spare(&mut snapshot, &mut sessions);
         let identity = Identity::load(&config.domains, snapshot.identity, snapshot.entropy);
+        let accounts = identity.as_ref().map(|identity| Accounts::load(snapshot.accounts, identity.domains())).unwrap_or_default();
         let device = snapshot.device.unwrap_or_else(|| {
             let drawn = new_device_id(&mut random);
             DeviceRecord { device_id: identity.as_ref().map_or(drawn, Identity::device_id) }
@@ -136,6 +141,7 @@ impl Client {
             device_stored,
             identity,
             devices: Devices::default(),
+            accounts,
             start: new_start(&mut random),
             random,
             wallet: None,
@@ -159,10 +165,10 @@ impl Client {
 
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, identity, start, sessions, link, calls, observed, .. } = self;
+        let Client { config, random, wallet, identity, accounts, start, sessions, link, calls, observed, .. } = self;
         let observed = *observed;
         let (wallet, identity) = (wallet.as_deref(), identity.as_ref());
-        (sessions, Context { now, config, random, wallet, identity, start, link, calls, actions, observed })
+        (sessions, Context { now, config, random, wallet, identity, accounts, start, link, calls, actions, observed })
     }
 
     /// Takes one input and returns what to do, in order.

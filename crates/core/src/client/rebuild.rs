@@ -91,6 +91,7 @@ impl Client {
         self.sessions.visit_all().for_each(|session| session.write_anew(&mut transaction));
         self.invitations.write_anew(&mut transaction);
         self.answers.write_anew(&mut transaction);
+        self.accounts.write_anew(&mut transaction);
         transaction.change(|| Change::Missed);
         self.write(now, transaction, actions);
     }

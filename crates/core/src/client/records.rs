@@ -39,6 +39,15 @@ pub struct IdentityRecord {
     pub relay_key: Vec<u8>,
 }
 
+/// The account of another wallet.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AccountRecord {
+    /// The wallet.
+    pub wallet: WalletAddress,
+    /// Its account, as far as its log is known here.
+    pub account: Vec<u8>,
+}
+
 /// Nobody shall find the secret in a log.
 impl std::fmt::Debug for IdentityRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

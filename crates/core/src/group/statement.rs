@@ -64,7 +64,7 @@ impl Statement {
             Statement::Begin { nonce, domains, name, members } => {
                 out.push(1);
                 out.extend_from_slice(nonce);
-                put_domains(&mut out, domains);
+                domains.put(&mut out);
                 put_bytes(&mut out, name.as_bytes());
                 put_varint(&mut out, members.len() as u64);
                 for (wallet, is_admin) in members {
@@ -116,11 +116,6 @@ impl Statement {
         };
         if reader.0.is_empty() { Ok(statement) } else { Err(Malformed("more stands behind it")) }
     }
-}
-
-pub(super) fn put_domains(out: &mut Vec<u8>, domains: &DomainSet) {
-    put_varint(out, domains.iter().count() as u64);
-    domains.iter().for_each(|domain| put_bytes(out, domain.as_bytes()));
 }
 
 pub(super) fn take_domains(reader: &mut Reader<'_>) -> Result<DomainSet, Malformed> {

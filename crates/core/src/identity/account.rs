@@ -108,8 +108,14 @@ impl Account {
         self.was_listed(id) && self.device(id).is_none()
     }
 
-    fn was_listed(&self, id: &str) -> bool {
+    /// Whether a device is listed, or was once.
+    pub fn was_listed(&self, id: &str) -> bool {
         self.known.iter().any(|known| known == id)
+    }
+
+    /// How many devices were ever listed.
+    pub fn ever_listed(&self) -> usize {
+        self.known.len()
     }
 
     /// Takes the next entry of the log. The outer error says that the log does not go on with it, and nothing is changed. The

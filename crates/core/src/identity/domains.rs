@@ -4,11 +4,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::PublicKey;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{SessionId, uuid_from};
+use crate::ids::{SessionId, public_key, uuid_from};
 use crate::limits::{DOMAIN_BYTES_MAX, DOMAINS_MAX};
 use crate::wire::{put_bytes, put_varint};
 
-/// What the id of every account log begins with. A session of two wallets is never called so.
+/// What the id of every account log begins with. A session is never called so.
 const ACCOUNT: &str = "account:";
 
 /// The domains of one application, as browsers and wallets write them: `chat.example.org`, `localhost:8080`. An account log's
@@ -51,15 +51,31 @@ impl DomainSet {
         self.0.iter().map(String::as_str)
     }
 
+    /// As they are part of ids and statements.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.0.len() as u64);
+        for domain in &self.0 {
+            put_bytes(out, domain.as_bytes());
+        }
+    }
+
     /// The id of a wallet's account log in this application.
     pub fn account_id(&self, wallet: &PublicKey) -> SessionId {
         let mut bytes = b"solconnect.account-id.v1\0".to_vec();
         bytes.extend_from_slice(wallet);
-        put_varint(&mut bytes, self.0.len() as u64);
-        for domain in &self.0 {
-            put_bytes(&mut bytes, domain.as_bytes());
-        }
+        self.put(&mut bytes);
         [ACCOUNT, &uuid_from(&Sha256::digest(&bytes).into())].concat()
+    }
+
+    /// The session of two wallets in this application: the same for both, on every device. Only devices with keys are in it, and
+    /// only those that sign in for these domains. `None` for what is no address of a wallet.
+    pub fn session_of(&self, one: &str, other: &str) -> Option<SessionId> {
+        let (one, other) = (public_key(one)?, public_key(other)?);
+        let mut bytes = b"solconnect.pair-id.v1\0".to_vec();
+        self.put(&mut bytes);
+        bytes.extend_from_slice(&one.min(other));
+        bytes.extend_from_slice(&one.max(other));
+        Some(uuid_from(&Sha256::digest(&bytes).into()))
     }
 }
 
@@ -93,6 +109,19 @@ mod tests {
         }
         assert_ne!(set(&["a.example", "b.example"]).unwrap().account_id(&[8; 32]), id);
         assert!(is_account_id(&id) && !is_account_id(&crate::ids::session_of("a", "b")));
+    }
+
+    #[test]
+    fn a_session_of_two_wallets_depends_on_them_and_on_the_domains_alone() {
+        let [one, other, third] = [[7; 32], [8; 32], [9; 32]].map(|key| crate::ids::wallet_address(&key));
+        let id = set(&["b.example", "a.example"]).unwrap().session_of(&one, &other);
+        assert_eq!(id.as_deref(), Some("c91bc237-57ba-8821-8ca4-8b7da6739691"), "by another language");
+        assert_eq!(set(&["a.example", "b.example"]).unwrap().session_of(&other, &one), id, "no order is a part of it");
+        for (domains, peer) in [(&["a.example"][..], &other), (&["a.exampleb.example"], &other), (&["a.example", "b.example"], &third)] {
+            assert_ne!(set(domains).unwrap().session_of(&one, peer), id);
+        }
+        assert_ne!(Some(crate::ids::session_of(&one, &other)), id);
+        assert_eq!(set(&["a.example"]).unwrap().session_of(&one, "alice"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::door::Guest;
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncRequest, SyncResponse};
+use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncResponse};
 use crate::identity::{Account, Challenge, DomainSet, Owner, Signature, device_id, greet};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
@@ -27,9 +27,6 @@ const CLOSE_TRY_LATER: u16 = 1013;
 /// Entries of an account log that are read at once.
 const READ_COUNT_MAX: usize = 1_000;
 const READ_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of entries that one frame takes to a device: in JSON they are twice as many.
-const SENT_BYTES_MAX: usize = 24 * 1024;
 
 /// Somebody whose proof is right, and whose account is asked about the device; or who has signed in, and says something of others.
 struct Asker {
@@ -111,13 +108,12 @@ impl Accounts {
         self.go_on(ctx, &account_id);
     }
 
-    /// A device that has signed in speaks of its account.
+    /// A device that has signed in says something of its account.
     pub fn receive(&mut self, ctx: &mut Context, connection: ConnectionId, frame: Frame) {
         let Some(guest) = ctx.sockets.get(&connection).and_then(|socket| socket.door.guest.clone()) else { return };
         let Some(room) = self.0.get(&guest.account_id) else { return };
         let owner = room.account.owner().clone();
         let said = match frame.body {
-            Body::SyncRequest(request) => return ask_entries(ctx, connection, guest.account_id, &frame.head, &request),
             Body::SyncUpdate(update) => update.messages.entries().map_err(crate::wire::Malformed::in_frame),
             _ => Err(SyncError::new(ErrorCode::InvalidMessageFormat, "an account log takes no such frame")),
         };
@@ -133,27 +129,6 @@ impl Accounts {
             }
             Err(error) => ctx.refuse(connection, refusal(&error, &frame.head)),
         }
-    }
-
-    /// Entries that a device has asked for.
-    pub fn on_read(&mut self, ctx: &mut Context, account_id: &str, connection: ConnectionId, frame_id: String, answer: JournalAnswer) {
-        let head = Head { session_id: account_id.to_owned(), message_id: frame_id, ..Head::default() };
-        let JournalAnswer::Entries(stored) = answer else {
-            let error = ctx.journal_failed(account_id, &answer);
-            return ctx.refuse(connection, refusal(&error, &head));
-        };
-        // It may be of an account that is being read.
-        let known = self.0.get(account_id).map_or(0, |room| room.account.head().sequence);
-        let entries: Vec<Entry> = stored.iter().filter_map(|stored| stored.body.entries().ok()?.pop()).collect();
-        let last = stored.last().filter(|_| entries.len() == stored.len());
-        let response = SyncResponse {
-            messages: Batch::of(&entries).unwrap_or_default(),
-            latest_sequence: known.max(last.map_or(0, |last| last.sequence)),
-            in_reply_to: Some(head.message_id),
-            log: last.map(|last| LogHead { sequence: last.sequence, hash: last.log_hash }),
-            ..SyncResponse::default()
-        };
-        ctx.transmit(connection, account_id, Body::SyncResponse(response));
     }
 
     /// The journal has read or stored, or not.
@@ -436,12 +411,4 @@ fn own_entry(mut entries: Vec<Entry>, owner: &Owner, device_id: &str) -> Result<
         entry.check()?;
     }
     Ok(entry)
-}
-
-/// A device asks for what follows its cursor.
-fn ask_entries(ctx: &mut Context, connection: ConnectionId, account_id: SessionId, head: &Head, request: &SyncRequest) {
-    ctx.charge(connection, budget::LOAD_US);
-    let from = request.last_synced_sequence.saturating_add(1);
-    let question = JournalQuestion::Read { session_id: account_id.clone(), from, count_max: READ_COUNT_MAX, bytes_max: SENT_BYTES_MAX };
-    ctx.ask(&account_id, Purpose::AccountEntries(connection, head.message_id.clone()), question);
 }

@@ -200,8 +200,8 @@ pub enum JournalQuestion {
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
     /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
-    /// first; from the beginning, or after this one; closed ones only where somebody asks who has signed in to an account of
-    /// that wallet, and groups only of that account's application. Answered with `Sessions`, empty where there is no such session.
+    /// first; from the beginning, or after this one; of devices that have signed in to this account, or of those that have no keys.
+    /// Answered with `Sessions`, empty where there is no such session.
     Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, account_id: Option<SessionId> },
     /// State that may be lost in a crash: devices as last seen, receipts, and who has taken part. May wait for the next append, and never
     /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
@@ -314,10 +314,8 @@ pub struct MemberRow {
     pub peer_wallet: WalletAddress,
     /// Whether a device of it has taken part. That is never taken back, but for who comes again.
     pub joined: bool,
-    /// Whether the session is closed to all but devices that have signed in as one of its wallets. It is so for all, and never
-    /// taken back.
-    pub closed: bool,
-    /// In a group: the wallet's account log in its application.
+    /// The wallet's account log in the session's application: only devices that have signed in to it are the wallet's here. `None` in
+    /// the sessions of those that have no keys.
     pub account_id: Option<SessionId>,
     /// In a group: the place of the entry that added it. 0 in a session of two wallets.
     pub since: u64,
@@ -331,12 +329,7 @@ impl MemberRow {
     pub fn behind(self, known: &MemberRow) -> MemberRow {
         match self.since.cmp(&known.since) {
             std::cmp::Ordering::Less => known.clone(),
-            std::cmp::Ordering::Equal => MemberRow {
-                joined: self.joined || known.joined,
-                closed: self.closed || known.closed,
-                left: self.left || known.left,
-                ..self
-            },
+            std::cmp::Ordering::Equal => MemberRow { joined: self.joined || known.joined, left: self.left || known.left, ..self },
             std::cmp::Ordering::Greater => self,
         }
     }

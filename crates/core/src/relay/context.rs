@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::account_logs::AccountRead;
 use super::api::{
     Action, Cap, ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, MemberRow, Reading, Source, Ticket, Totals,
     WatermarkRow,
@@ -34,8 +35,9 @@ pub(super) enum Purpose {
     Clocks(BatchKey, u64, Vec<TailEntry>, Vec<u64>),
     /// To sign devices in: the session is an account log.
     Account,
-    /// To answer this frame of a connection with entries of its account.
-    AccountEntries(ConnectionId, String),
+    /// To answer with a part of an account log: where it ends, and then its entries.
+    AccountHead(AccountRead),
+    AccountEntries(AccountRead, LogHead),
     /// To answer this frame of a connection with the sessions of its wallet.
     Sessions(ConnectionId, String),
 }
@@ -63,6 +65,8 @@ pub(super) struct Socket {
     pub wallet: Option<WalletAddress>,
     /// The journal looks for the wallet's sessions.
     pub is_listing: bool,
+    /// Account logs that the journal reads for it.
+    pub account_reads: usize,
     /// It was to hear of a session of its wallet while it had no room.
     pub missed_session: bool,
 }
@@ -81,6 +85,7 @@ impl Socket {
             door: Door::default(),
             wallet: None,
             is_listing: false,
+            account_reads: 0,
             missed_session: false,
         }
     }

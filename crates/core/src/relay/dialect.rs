@@ -59,13 +59,18 @@ pub(super) struct Translated {
     pub joins: bool,
 }
 
-/// A frame that the gate let through.
-pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Option<&Attachment>) -> Result<Option<Translated>, SyncError> {
+/// A frame that the gate let through, of who has signed in or has not.
+pub(super) fn translate(
+    connection: ConnectionId,
+    frame: Frame,
+    attachment: Option<&Attachment>,
+    has_signed: bool,
+) -> Result<Option<Translated>, SyncError> {
     let Frame { head, body } = frame;
     let v1 = speaks_v1(&head);
     let device_id = head.device_id.clone();
     let (ask, joins) = match body {
-        Body::DeviceAnnounce(said) => (announcement(&head, said)?, true),
+        Body::DeviceAnnounce(said) => (announcement(&head, said, has_signed)?, true),
         Body::SyncRequest(request) => (fetch(head, request, v1), true),
         Body::SyncUpdate(update) => (v1_update(connection, head, update, attachment)?, true),
         Body::SeedUpdate(update) => (seed_update(connection, head, update)?, true),
@@ -96,7 +101,7 @@ pub(super) fn translate(connection: ConnectionId, frame: Frame, attachment: Opti
     Ok(Some(Translated { device_id, ask, joins }))
 }
 
-fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
+fn announcement(head: &Head, said: DeviceAnnounce, has_signed: bool) -> Result<Ask, SyncError> {
     if head.device_id.is_empty() {
         return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the announcement names no device"));
     }
@@ -107,7 +112,8 @@ fn announcement(head: &Head, said: DeviceAnnounce) -> Result<Ask, SyncError> {
     if let (true, Some(wallet), Some(peer_wallet)) = (v1, &said.wallet, &said.peer_wallet) {
         check_wallet(wallet)?;
         check_wallet(peer_wallet)?;
-        if session_of(wallet, peer_wallet) != head.session_id {
+        // The gate has checked that of devices with keys.
+        if !has_signed && session_of(wallet, peer_wallet) != head.session_id {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the session is not that of the wallet and the peerWallet"));
         }
     }

@@ -96,7 +96,7 @@ pub(super) enum Verdict {
     NotSignedIn,
     /// The connection has signed in as another device, or wallet.
     SignedInOtherwise,
-    /// The frame is about an account log, which only its devices speak of, and not so.
+    /// The frame is about an account log, which only its devices write, and who has not signed in does not read.
     OfAnAccount,
     /// The session is closed to all but devices that have signed in as one of its wallets.
     NotAMember,
@@ -121,8 +121,12 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
     match (Kind::of(body), signed) {
         (Kind::SignIn, _) => Allowed,
         (_, Signed::Required) => Verdict::NotSignedIn,
+        // Who has how many devices is no secret among those that have signed in.
         (Kind::Request | Kind::Update, Signed::In { device_id, account_id, .. })
-            if head.session_id == account_id && head.device_id == device_id && speaks_v1(head) =>
+            if is_account_id(&head.session_id)
+                && (Kind::of(body) == Kind::Request || head.session_id == account_id)
+                && head.device_id == device_id
+                && speaks_v1(head) =>
         {
             Allowed
         }
@@ -217,7 +221,9 @@ impl Verdict {
             }
             NotAMember => Some(not_in_it(Role::Stranger)),
             NoMemberAnyMore => Some(not_in_it(Role::Former)),
-            Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "of an account its own devices speak, who have signed in")),
+            Verdict::OfAnAccount => {
+                Some(SyncError::new(ErrorCode::NotAMember, "an account's log is written by its own devices, and read by who has signed in"))
+            }
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }

@@ -9,7 +9,7 @@ use super::gate::{Verdict, judge_role};
 use super::invitations::Members;
 use super::session::{Attachment, Log, Session};
 use crate::entry::Entry;
-use crate::frame::{Body, SyncResponse};
+use crate::frame::{Body, DeviceAnnounce, SyncResponse};
 use crate::group::{Group, GroupChange, Role, group_id};
 use crate::ids::WalletAddress;
 use crate::message::Kind;
@@ -53,7 +53,6 @@ impl Regrouped {
                         peer_wallet: author.clone(),
                         // Who begins it is there.
                         joined: wallet == author,
-                        closed: true,
                         account_id: self.group.account_id(wallet),
                         since: *sequence,
                         left: false,
@@ -73,16 +72,21 @@ impl Regrouped {
 }
 
 impl Session {
-    /// A device that has signed in announces a group that its wallet is about to begin, as the id says. What strangers said of
-    /// the session before is no proof.
+    /// A device that has signed in announces a session that its wallet is about to begin, as the id says: a group, or one with
+    /// another wallet of its application. What strangers said of the session before is no proof.
     pub(super) fn found(&mut self, ctx: &mut Context, connection: ConnectionId, said: &Body) {
         let Body::DeviceAnnounce(said) = said else { return };
-        let (Some(nonce), Some(guest)) = (said.group_nonce, ctx.guest(connection).cloned()) else { return };
-        if self.is_unbegun() && self.group.is_none() && group_id(&guest.domains, &guest.wallet, &nonce) == self.log.session_id {
+        let Some(guest) = ctx.guest(connection).cloned().filter(|_| self.is_unbegun() && self.group.is_none()) else { return };
+        let id = Some(&self.log.session_id);
+        if let Some(nonce) = said.group_nonce.filter(|nonce| Some(&group_id(&guest.domains, &guest.wallet, nonce)) == id) {
             self.group = Some(Group::founded(&guest.wallet, guest.domains, nonce));
             self.members = Members::default();
-            self.send_away_strangers(ctx);
+        } else if let Some(peer) = said.peer_wallet.as_ref().filter(|peer| guest.domains.session_of(&guest.wallet, peer).as_ref() == id) {
+            self.members.found(&guest, peer);
+        } else {
+            return;
         }
+        self.send_away_strangers(ctx);
     }
 
     /// What a connection is in the session, by what it has proved.
@@ -90,20 +94,25 @@ impl Session {
         match (&self.group, guest) {
             // Another application's devices are no members, though their wallets be.
             (Some(group), Some(guest)) if group.account_id(&guest.wallet).as_ref() == Some(&guest.account_id) => group.role(&guest.wallet),
-            (None, guest) if self.members.admit(guest.map(|guest| guest.wallet.as_str())) => Role::Member,
+            (None, guest) if self.members.admit(guest) => Role::Member,
             _ => Role::Stranger,
+        }
+    }
+
+    /// Whether an announcement says of the session what it is. Who has signed in comes into groups, and into the sessions whose ids are
+    /// made of its wallet and application: their other wallet is known since one of them was announced first.
+    fn is_named_by(&self, guest: Option<&Guest>, said: &DeviceAnnounce) -> bool {
+        match guest {
+            _ if self.group.is_some() => said.peer_wallet.is_none(),
+            Some(guest) => said.peer_wallet.is_some() && said.peer_wallet.as_ref() == self.members.peer_of(&guest.wallet),
+            None => said.group_nonce.is_none(),
         }
     }
 
     /// Whether a connection may say this in the session.
     pub(super) fn judge(&self, guest: Option<&Guest>, body: &Body) -> Verdict {
         match body {
-            // A wallet that has signed in comes into the sessions whose ids are made of it, and into groups.
-            Body::DeviceAnnounce(said)
-                if self.group.is_none() && said.peer_wallet.is_none() && (guest.is_some() || said.group_nonce.is_some()) =>
-            {
-                Verdict::NotAMember
-            }
+            Body::DeviceAnnounce(said) if !self.is_named_by(guest, said) => Verdict::NotAMember,
             _ => judge_role(body, self.role(guest)),
         }
     }

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::api::{ConnectionId, JournalAnswer, JournalQuestion, MemberRow};
 use super::budget::{LIST_US, MEMBER_US, SESSION_US};
 use super::context::{Context, Purpose, refusal};
+use super::door::Guest;
 use super::session::Session;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Head, ListedSession, SessionList, WalletAnnounce};
 use crate::group::{Role, not_in_it};
-use crate::ids::{WalletAddress, check_wallet};
+use crate::ids::{WalletAddress, check_wallet, public_key};
 use crate::limits::LISTED_SESSIONS_MAX;
 
 /// The wallets of a session, or none where no announcement has named them.
@@ -33,6 +34,11 @@ impl Members {
         self.rows.get(wallet)
     }
 
+    /// The other wallet of the session, for this one.
+    pub fn peer_of(&self, wallet: &str) -> Option<&WalletAddress> {
+        self.get(wallet).map(|row| &row.peer_wallet)
+    }
+
     /// A row is another now.
     pub fn put(&mut self, row: MemberRow) {
         self.unstored.insert(row.wallet.clone());
@@ -47,11 +53,10 @@ impl Members {
 
     /// A device of a wallet takes part, and names the other one; says whether that is news.
     fn join(&mut self, wallet: &str, peer_wallet: &str) -> bool {
-        let closed = self.are_closed();
         for (wallet, peer_wallet) in [(wallet, peer_wallet), (peer_wallet, wallet)] {
             if !self.rows.contains_key(wallet) {
                 let (wallet, peer_wallet) = (wallet.to_owned(), peer_wallet.to_owned());
-                self.put(MemberRow { wallet, peer_wallet, closed, ..MemberRow::default() });
+                self.put(MemberRow { wallet, peer_wallet, ..MemberRow::default() });
             }
         }
         self.take_part(wallet)
@@ -63,20 +68,25 @@ impl Members {
         row.map(|row| self.put(MemberRow { joined: true, ..row })).is_some()
     }
 
-    /// Whether the session is closed to all but its members.
-    fn are_closed(&self) -> bool {
-        self.rows.values().any(|row| row.closed)
-    }
-
-    fn close(&mut self) {
-        for row in self.rows.values().cloned().collect::<Vec<_>>() {
-            self.put(MemberRow { closed: true, ..row });
+    /// A device that has signed in is about to begin the session of its wallet and another one in its application.
+    pub fn found(&mut self, guest: &Guest, peer_wallet: &str) {
+        if self.admit(Some(guest)) {
+            return;
+        }
+        *self = Members::default();
+        for (wallet, peer_wallet) in [(&*guest.wallet, peer_wallet), (peer_wallet, &guest.wallet)] {
+            let account_id = public_key(wallet).map(|key| guest.domains.account_id(&key));
+            let (wallet, peer_wallet) = (wallet.to_owned(), peer_wallet.to_owned());
+            self.put(MemberRow { wallet, peer_wallet, account_id, ..MemberRow::default() });
         }
     }
 
-    /// Whether a connection may take part that has signed in as this wallet, or has not.
-    pub fn admit(&self, signed_in: Option<&str>) -> bool {
-        !self.are_closed() || signed_in.is_some_and(|wallet| self.rows.contains_key(wallet))
+    /// Whether a connection may take part that has signed in so, or has not. Devices with keys are in sessions of their own.
+    pub fn admit(&self, guest: Option<&Guest>) -> bool {
+        match guest {
+            Some(guest) => self.get(&guest.wallet).is_some_and(|row| row.account_id.as_ref() == Some(&guest.account_id)),
+            None => self.rows.values().all(|row| row.account_id.is_none()),
+        }
     }
 
     /// Whether a device of a wallet has taken part.
@@ -100,26 +110,15 @@ impl Members {
 }
 
 impl Session {
-    /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once. A session
-    /// that a device begins which has signed in is closed to all others from then on.
+    /// A device announces itself for one of two wallets. Those of their devices that take no part hear of it, once.
     pub(super) fn join(&mut self, ctx: &mut Context, connection: ConnectionId, wallet: &str, peer_wallet: &str) {
-        let closes = self.is_unbegun() && ctx.guest(connection).is_some() && !self.members.are_closed();
-        if closes {
-            // What strangers said of who takes part is no proof.
-            self.members = Members::default();
-        }
-        let is_news = self.members.join(wallet, peer_wallet);
-        if closes {
-            self.members.close();
-            self.send_away_strangers(ctx);
-        }
-        if is_news {
+        if self.members.join(wallet, peer_wallet) {
             self.tell_members(ctx, connection, |_| true);
         }
         self.note_members(ctx);
     }
 
-    /// Who is no member hears nothing of a session any more that was closed.
+    /// Who is no member hears nothing of a session any more that is one of devices with keys.
     pub(super) fn send_away_strangers(&mut self, ctx: &mut Context) {
         let role = |connection: &ConnectionId| self.role(ctx.guest(*connection));
         let strangers: Vec<(ConnectionId, Role)> = self.attachments.keys().map(|connection| (*connection, role(connection))).collect();

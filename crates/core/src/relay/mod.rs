@@ -5,6 +5,7 @@
 //! acknowledged (`append`), and everybody else is served from the log (`fanout`). What a device has been sent is a position
 //! in the log, so a slow one costs no memory.
 
+mod account_logs;
 mod accounts;
 mod api;
 mod append;
@@ -177,6 +178,9 @@ impl Relay {
         match &frame.body {
             Body::SignIn(_) => return self.sign_in(connection, frame),
             Body::WalletAnnounce(_) => return self.announce_wallet(connection, frame),
+            Body::SyncRequest(request) if is_account_id(&frame.head.session_id) => {
+                return account_logs::ask(&mut self.ctx, connection, &frame.head, request);
+            }
             _ if is_account_id(&frame.head.session_id) => return self.accounts.receive(&mut self.ctx, connection, frame),
             _ => {}
         }
@@ -256,9 +260,8 @@ impl Relay {
             Purpose::Clocks(key, through, entries, at) => {
                 self.in_session(&session_id, |session, ctx| session.on_clocks(ctx, key, through, entries, at, answer));
             }
-            Purpose::AccountEntries(connection, frame_id) => {
-                self.accounts.on_read(&mut self.ctx, &session_id, connection, frame_id, answer)
-            }
+            Purpose::AccountHead(read) => account_logs::on_head(&mut self.ctx, &session_id, read, answer),
+            Purpose::AccountEntries(read, head) => account_logs::on_read(&mut self.ctx, &session_id, read, head, answer),
             Purpose::Account => self.accounts.on_answer(&mut self.ctx, &session_id, answer),
             Purpose::Sessions(connection, frame_id) => {
                 let rooms = &self.rooms;
@@ -357,7 +360,7 @@ fn admit(ctx: &mut Context, session: &mut Session, connection: ConnectionId, fra
         return refuse_by(ctx, connection, verdict, &frame.head);
     }
     let head = frame.head.clone();
-    let result = dialect::translate(connection, frame, attachment).and_then(|translated| {
+    let result = dialect::translate(connection, frame, attachment, ctx.guest(connection).is_some()).and_then(|translated| {
         let Some(Translated { device_id, ask, joins }) = translated else { return Ok(()) };
         let v1 = gate::speaks_v1(&head);
         if !v1 || matches!(ask, Ask::Announce(_)) {

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{
-    CallRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
-    SessionRecord, Snapshot, VersionsRecord, Write,
+    AccountRecord, CallRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::error::SyncError;
-use solconnect_sync_core::ids::{MessageId, SessionId};
+use solconnect_sync_core::ids::{MessageId, SessionId, WalletAddress};
 
 /// All of them.
 #[derive(Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Records {
     pub identity: Option<IdentityRecord>,
     /// What the next machine makes keys of.
     pub entropy: Option<[u8; 32]>,
+    /// Accounts of other wallets, by wallet.
+    pub accounts: BTreeMap<WalletAddress, AccountRecord>,
     /// Sessions by id, with all their heads.
     pub sessions: BTreeMap<SessionId, SessionRecord>,
     /// The same as they are stored, and heads by session.
@@ -49,6 +51,11 @@ impl Records {
         match write {
             Write::Device(record) => self.device = Some(same(record, DeviceRecord::from_bytes(&record.to_bytes()))?),
             Write::Identity(record) => self.identity = Some(same(record, IdentityRecord::from_bytes(&record.to_bytes()))?),
+            Write::Account(record) => {
+                let stored = same(record, AccountRecord::from_bytes(&record.to_bytes()))?;
+                self.accounts.insert(record.wallet.clone(), stored);
+            }
+            Write::ForgetAccount { wallet } => drop(self.accounts.remove(wallet)),
             Write::Session(record) => {
                 let stored = same(record, SessionRecord::from_bytes(&record.to_bytes()))?;
                 let heads = self.heads.get(&record.session_id).map(|record| record.heads.clone()).unwrap_or_default();
@@ -120,6 +127,7 @@ impl Records {
             device: self.device.clone(),
             identity: self.identity.clone(),
             entropy: self.entropy,
+            accounts: self.accounts.values().cloned().collect(),
             sessions: self.stored.values().cloned().collect(),
             heads: self.heads.values().cloned().collect(),
             outbox: self.outbox.values().cloned().collect(),

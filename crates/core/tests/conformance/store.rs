@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    Answer, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, Snapshot, StoredReply, VersionsRecord, Write,
+    AccountRecord, Answer, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, Snapshot, StoredReply, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -62,6 +62,11 @@ fn clock(text: &str) -> VectorClock {
 /// A device record.
 pub fn device(device_id: &str) -> DeviceRecord {
     DeviceRecord { device_id: device_id.to_owned() }
+}
+
+/// The account of another wallet.
+pub fn account(wallet: &str, content: u8) -> AccountRecord {
+    AccountRecord { wallet: wallet.to_owned(), account: vec![content; 3] }
 }
 
 /// A session with every field set, whose log has so many entries.
@@ -171,6 +176,11 @@ async fn what_is_written_is_read_back<S: Store>() {
     let log = [batch("room", 1, 3), batch("room", 4, 4)];
     let mut writes = vec![
         Write::Device(device("a")),
+        Write::Account(account("one", 1)),
+        Write::Account(account("other", 1)),
+        Write::Account(account("third", 1)),
+        Write::Account(account("one", 2)),
+        Write::ForgetAccount { wallet: "third".to_owned() },
         Write::Session(session("room", 4)),
         Write::Heads(heads("room", 4)),
         Write::Outbox(outbox("room", &[3, 4, 5])),
@@ -189,6 +199,7 @@ async fn what_is_written_is_read_back<S: Store>() {
         device: Some(device("a")),
         identity: None,
         entropy: None,
+        accounts: vec![account("one", 2), account("other", 1)],
         sessions: vec![session("room", 4)],
         heads: vec![heads("room", 4)],
         outbox: vec![outbox("room", &[3, 4, 5])],

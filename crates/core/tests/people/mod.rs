@@ -9,7 +9,7 @@ use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, Si
 use solconnect_sync_core::identity::{
     Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, UpdateSignature,
 };
-use solconnect_sync_core::ids::{message_id, session_of, wallet_address};
+use solconnect_sync_core::ids::{message_id, wallet_address};
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
@@ -41,13 +41,14 @@ fn relay(is_required: bool) -> Relay {
 
 /// A device of a wallet.
 pub struct Person {
-    wallet: DeviceKey,
-    device: DeviceKey,
+    pub wallet: DeviceKey,
+    pub device: DeviceKey,
+    pub domain: &'static str,
 }
 
 /// The one device of a wallet.
 pub fn person(number: u16) -> Person {
-    Person { wallet: key(1, number), device: key(2, number) }
+    Person { wallet: key(1, number), device: key(2, number), domain: DOMAIN }
 }
 
 /// The address of the wallet of this number.
@@ -65,7 +66,7 @@ impl Person {
     }
 
     fn owner(&self) -> Owner {
-        Owner::new(&self.address(), DomainSet::new(vec![DOMAIN.into()]).unwrap()).unwrap()
+        Owner::new(&self.address(), DomainSet::new(vec![self.domain.into()]).unwrap()).unwrap()
     }
 
     fn answer(&self, hello: &Hello) -> Value {
@@ -75,15 +76,22 @@ impl Person {
         let entry = hello.account.map(|after| {
             let (issued_ms, expires_ms) = (hello.time, hello.time + OFFER_MS);
             let (account_id, device) = (account_id.clone(), self.device.public());
-            let offer =
-                Offer { domain: DOMAIN.into(), wallet: wallet.clone(), account_id, device, purpose: Purpose::Join, issued_ms, expires_ms };
+            let offer = Offer {
+                domain: self.domain.into(),
+                wallet: wallet.clone(),
+                account_id,
+                device,
+                purpose: Purpose::Join,
+                issued_ms,
+                expires_ms,
+            };
             let certificate = Certificate { text: offer.text(), signature: self.wallet.sign(offer.text().as_bytes()) };
             Statement::sign(&self.device, &owner, after, Claim::Join(certificate)).entry(&owner, 1, hello.time)
         });
         let said = SignIn {
             proof: challenge.prove(&account_id, &self.device),
             wallet,
-            domains: vec![DOMAIN.into()],
+            domains: vec![self.domain.into()],
             key: self.device.public(),
             relay: RELAY.into(),
             nonce: hello.nonce,
@@ -111,9 +119,14 @@ impl Person {
         assert_eq!(self.sign_in(rooms, connection)["type"], "signed_in");
     }
 
+    /// Its session with another wallet.
+    pub fn session(&self, peer: &str) -> String {
+        self.owner().domains.session_of(&self.address(), peer).unwrap()
+    }
+
     /// A frame of the session with another wallet.
     pub fn frame(&self, peer: &str, kind: &str, fields: Value) -> Value {
-        let mut frame = json!({ "type": kind, "sessionId": session_of(&self.address(), peer), "deviceId": self.device_id(), "messageId": "f",
+        let mut frame = json!({ "type": kind, "sessionId": self.session(peer), "deviceId": self.device_id(), "messageId": "f",
             "protocolVersion": 1 });
         frame.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         frame
@@ -127,7 +140,7 @@ impl Person {
 
     /// Its first message in the session with another wallet.
     pub fn write(&self, peer: &str, text: &str) -> Value {
-        let (session, device) = (session_of(&self.address(), peer), self.device_id());
+        let (session, device) = (self.session(peer), self.device_id());
         let message = json!({ "id": message_id(&session, &device, "start0", 1), "sender_wallet": self.address(), "ciphertext": text,
             "session_id": session, "timestamp": "2023-11-14T22:13:20.000Z" });
         let entry = json!({ "message": message, "originalDeviceId": device, "counter": 1, "knows": 0, "serverTimestamp": 7 });
@@ -137,7 +150,7 @@ impl Person {
 
     /// An update of these messages, signed under the last of them as who has seen the log up to there.
     pub fn update(&self, peer: &str, messages: &[Value], counter: u64, digest: &Digest, seen: LogHead) -> Value {
-        let session = session_of(&self.address(), peer);
+        let session = self.session(peer);
         let signature = UpdateSignature::sign(&self.device, &session, counter, digest, seen);
         self.frame(peer, "sync_update", json!({ "messages": messages, "lastDigest": hex(digest), "signature": signature }))
     }

@@ -215,8 +215,7 @@ impl Rooms {
             }
             JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
                 let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
-                found.retain(|(.., member)| !member.left && (account_id.is_some() || !member.closed));
-                found.retain(|(.., member)| member.account_id.is_none() || member.account_id == account_id);
+                found.retain(|(.., member)| !member.left && member.account_id == account_id);
                 found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
                 let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {

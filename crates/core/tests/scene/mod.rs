@@ -8,7 +8,11 @@ use solconnect_sync_core::client::{Event, Input, Reply};
 use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Frame;
-use solconnect_sync_core::relay::StoredEntry;
+use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
+use solconnect_sync_core::ids::message_id;
+use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::Message;
+use solconnect_sync_core::relay::{DeviceRow, StoredEntry};
 
 use crate::rooms::{Rooms, WALLETS};
 use crate::signer::{Device, strict};
@@ -177,6 +181,36 @@ impl Scene {
             hash = next_log_hash(&hash, &digest, entry.server_timestamp);
             (stored.sequence, stored.log_hash, stored.body) = (sequence, hash, Batch::of(&[entry]).unwrap());
         }
+    }
+
+    /// The relay makes up a device of a wallet, which writes behind all that all have. Without a key it signs nothing.
+    pub fn make_up_device(&mut self, wallet: &str, key: Option<&DeviceKey>) {
+        let session = self.session.clone();
+        let device_id = key.map_or_else(|| "madeUpMadeUpMade7".to_owned(), DeviceKey::device_id);
+        let last = self.rows().pop().expect("somebody has written");
+        let seen = LogHead { sequence: last.sequence, hash: last.log_hash };
+        let message = Message {
+            id: message_id(&session, &device_id, "madeUp", 1),
+            sender_wallet: wallet.to_owned(),
+            ciphertext: "made up".into(),
+            session_id: session.clone(),
+            ..Message::default()
+        };
+        let entry = Entry {
+            message,
+            device_id: device_id.clone(),
+            counter: 1,
+            knows: last.sequence,
+            sequence_number: last.sequence + 1,
+            ..Entry::default()
+        };
+        let signature = key.map(|key| UpdateSignature::sign(key, &session, 1, &entry.digest(&first_digest(&session, &device_id)), seen));
+        let row = DeviceRow { device_id: device_id.clone(), wallet: Some(wallet.to_owned()), ..DeviceRow::default() };
+        self.rooms.journal.get_mut(&session).unwrap().devices.insert(device_id.clone(), row);
+        let body = Batch::of(&[entry]).unwrap();
+        let stored =
+            StoredEntry { sequence: last.sequence + 1, device_id, counter: 1, key: None, log_hash: last.log_hash, signature, body };
+        self.rewrite(|entries| entries.push(stored));
     }
 
     pub fn next_counter(&self, device_id: &str) -> u64 {

@@ -1,8 +1,8 @@
 //! The bytes that records are stored as.
 
 use super::{
-    Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
@@ -32,6 +32,21 @@ impl DeviceRecord {
 }
 
 impl IdentityRecord {
+    /// Its stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
+        Self::decode(bytes).map_err(Malformed::in_store)
+    }
+}
+
+impl AccountRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode()
@@ -377,6 +392,7 @@ struct StoredWatermark {
 
 record!(DeviceRecord { 1 => device_id });
 record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key });
+record!(AccountRecord { 1 => wallet, 2 => account });
 record!(StoredSession {
     1 => session_id,
     2 => wallet,

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Session;
+use super::authors::Unproven;
 use crate::client::api::{Event, MessageStatus};
 use crate::client::context::Context;
 use crate::entry::Entry;
-use crate::error::ErrorCode;
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::identity::SignedHead;
 use crate::log::LogHead;
@@ -37,6 +37,8 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
     pub held: Vec<Entry>,
+    /// What came is of devices of which the relay is asked whose they are.
+    pub unproven: Option<Unproven>,
     /// The newest head of its log that the relay has signed on this connection.
     pub proven: Option<SignedHead>,
     /// The `sync_request` that is not fully answered.
@@ -101,11 +103,6 @@ impl Session {
         if self.halted.take().is_some() {
             self.start_over(context);
         }
-    }
-
-    /// The device has signed in: what it was refused as a stranger it asks for again.
-    pub fn admit(&mut self) {
-        self.halted.take_if(|error| error.code == ErrorCode::NotAMember);
     }
 
     pub(super) fn head(&self, context: &mut Context<'_>) -> Head {

@@ -94,6 +94,11 @@ impl Session {
             let what = "the relay shows messages that no signature of their device covers".into();
             return self.refuse_log(Refusal::Forged(what), transaction);
         }
+        match self.know_authors(context, &arrived.entries) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(refusal) => return self.refuse_log(refusal, transaction),
+        }
         match self.store_entries(context, arrived, transaction) {
             Ok(_) => {
                 let ack = SyncAck { acknowledged_sequences: vec![self.next.log.end()], ..SyncAck::default() };

@@ -3,6 +3,7 @@
 //! It has two states, what is stored and what comes next, and a transaction leads from the one to the other.
 
 mod accept_log;
+mod authors;
 mod calls;
 mod failed;
 mod flow;
@@ -356,7 +357,8 @@ impl Session {
         let update = self.flow.updates.front().map(|update| update.deadline_ms);
         let request = self.flow.request.as_ref().map(|request| request.deadline_ms);
         let auto_sync = self.auto_sync.as_ref().filter(|_| !self.ends_auto_sync).map(|auto_sync| auto_sync.next_ms);
-        [update, request, self.flow.retry_at_ms, self.flow.store_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
+        let authors = self.flow.unproven.as_ref().map(|unproven| unproven.deadline_ms);
+        [update, request, authors, self.flow.retry_at_ms, self.flow.store_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
     }
 
     /// Does what is due by the clock. `is_behind` says that our own disk holds up what has arrived: the relay is not to
@@ -374,11 +376,13 @@ impl Session {
         let past = |at_ms: u64| now_ms >= at_ms;
         let flow = &mut self.flow;
         let unanswered = flow.updates.front().is_some_and(|update| past(update.deadline_ms))
-            || flow.request.as_ref().is_some_and(|request| past(request.deadline_ms));
+            || flow.request.as_ref().is_some_and(|request| past(request.deadline_ms))
+            || flow.unproven.as_ref().is_some_and(|unproven| past(unproven.deadline_ms));
         if unanswered && is_behind {
             let deadline_ms = now_ms + ANSWER_TIMEOUT_MS;
             flow.updates.iter_mut().for_each(|update| update.deadline_ms = deadline_ms);
             flow.request.iter_mut().for_each(|request| request.deadline_ms = deadline_ms);
+            flow.unproven.iter_mut().for_each(|unproven| unproven.deadline_ms = deadline_ms);
         } else if unanswered {
             return Err("the relay did not answer in time");
         }
