@@ -870,6 +870,7 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::AutoSync { request, .. }
         | Input::ClearLog { request, .. }
         | Input::Certify { request, .. }
+        | Input::AcceptRelayLog { request, .. }
         | Input::RemoveDevice { request, .. }
         | Input::ApproveDevice { request, .. }
         | Input::Import { request, .. } => Some(request),
