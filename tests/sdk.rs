@@ -498,7 +498,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
 /// A database with a session of the local wallet and the peer: its id, and the entries as they are stored, in batches that end
 /// at these places.
 async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[usize], more: Vec<Write>) {
-    let session_id = session_id_of(wallet, PEER).unwrap();
+    let session_id = session_id_of(wallet, PEER, None).unwrap();
     let mut record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), wallet.to_owned(), PEER.to_owned()) };
     let mut writes = vec![Write::Device(DeviceRecord { device_id: "own-device".to_owned() })];
     let mut start = 0;
@@ -538,7 +538,7 @@ fn entry(session_id: &str, sequence_number: u64, device: &str, counter: u64, kno
 /// A new database, the wallet, and the id of its session with the peer.
 async fn new_database(database: &str) -> (String, String) {
     delete(database).await;
-    (OWN.to_owned(), session_id_of(OWN, PEER).unwrap())
+    (OWN.to_owned(), session_id_of(OWN, PEER, None).unwrap())
 }
 
 /// A device over what a database holds, offline.
