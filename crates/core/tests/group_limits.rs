@@ -14,8 +14,11 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{GroupWish, Input, MessageStatus};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::identity::{
+    Account, Certificate, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, UpdateSignature,
+};
 use solconnect_sync_core::ids::message_id;
-use solconnect_sync_core::limits::{CLOCK_DEVICES_MAX, GROUP_MEMBERS_MAX};
+use solconnect_sync_core::limits::{CLOCK_DEVICES_MAX, GROUP_MEMBERS_MAX, OFFER_MS};
 use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{DeviceRow, StoredEntry, WatermarkRow};
@@ -30,6 +33,35 @@ fn begin_again(rooms: &mut Rooms, device: &mut Device) {
     let generation = device.generation;
     device.feed(Input::Disconnected { generation, reason: "lost".into() });
     device.again(rooms);
+}
+
+/// The key of a device by its number.
+fn device_key(number: usize) -> DeviceKey {
+    let mut secret = [0xdd; 32];
+    secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    DeviceKey::from_secret(&secret)
+}
+
+/// The relay has listed these devices in the account of a wallet.
+fn list_devices(rooms: &mut Rooms, number: u8, devices: impl Iterator<Item = DeviceKey>) {
+    let owner = Owner::new(&address(number), DomainSet::new(vec![account::DOMAIN.into()]).unwrap()).unwrap();
+    let rows = rooms.journal.entry(owner.account_id.clone()).or_default();
+    let mut account = Account::new(owner.clone());
+    rows.entries.iter().for_each(|stored| drop(account.take(&stored.body.entries().unwrap()[0]).unwrap()));
+    let issued_ms = rooms.now.wall_ms;
+    for key in devices {
+        let (device, purpose, expires_ms) = (key.public(), Purpose::Join, issued_ms + OFFER_MS);
+        let (domain, wallet, account_id) = (account::DOMAIN.into(), owner.wallet.clone(), owner.account_id.clone());
+        let text = Offer { domain, wallet, account_id, device, purpose, issued_ms, expires_ms }.text();
+        let claim = Claim::Join(Certificate { signature: groups::wallet(number).sign(text.as_bytes()), text });
+        let said = Statement::sign(&key, &owner, account.head(), claim).entry(&owner, 1, issued_ms);
+        let sequence = account.head().sequence + 1;
+        let entry = Entry { sequence_number: sequence, server_timestamp: issued_ms, ..said };
+        account.take(&entry).unwrap().unwrap();
+        let (device_id, log_hash) = (entry.device_id.clone(), account.log().hash());
+        let body = Batch::of(&[entry]).unwrap();
+        rows.entries.push(StoredEntry { sequence, device_id, counter: 1, key: None, log_hash, signature: None, body });
+    }
 }
 
 #[test]
@@ -82,11 +114,17 @@ fn eight_devices_of_each_wallet_write_in_a_full_group() {
     let session_id = begin(&mut admin, "Walkers", &others).unwrap().session_id;
     admin.talk(&mut rooms);
     // All devices but the admin's and one more have written.
+    for wallet in 0..GROUP_MEMBERS_MAX {
+        let numbers = (wallet..CLOCK_DEVICES_MAX - 2).step_by(GROUP_MEMBERS_MAX);
+        list_devices(&mut rooms, wallet as u8, numbers.map(device_key));
+    }
     let rows = rooms.journal.get_mut(&session_id).unwrap();
     let mut log = Log::new(&session_id);
+    let seen = log.log_head();
     rows.entries.iter().for_each(|stored| log.take(&stored.body.entries().unwrap()[0]).unwrap());
     for number in 0..CLOCK_DEVICES_MAX - 2 {
-        let device_id = format!("device {number:04} of somebody");
+        let key = device_key(number);
+        let device_id = key.device_id();
         let message = Message {
             id: message_id(&session_id, &device_id, "start0", 1),
             sender_wallet: address((number % GROUP_MEMBERS_MAX) as u8),
@@ -99,15 +137,17 @@ fn eight_devices_of_each_wallet_write_in_a_full_group() {
         let wallet = Some(entry.message.sender_wallet.clone());
         log.take(&entry).unwrap();
         let last_digest = log.digest(&session_id, &device_id);
+        let signature = Some(UpdateSignature::sign(&key, &session_id, 1, &last_digest, seen));
         let (last_counter, last_sequence, platform) = (1, sequence, "web".into());
         let row =
             DeviceRow { device_id: device_id.clone(), wallet, platform, last_counter, last_sequence, last_digest, ..DeviceRow::default() };
         rows.devices.insert(device_id.clone(), row);
         let body = Batch::of(&[entry]).unwrap();
-        rows.entries.push(StoredEntry { sequence, device_id, counter: 1, key: None, log_hash: log.hash(), signature: None, body });
+        rows.entries.push(StoredEntry { sequence, device_id, counter: 1, key: None, log_hash: log.hash(), signature, body });
     }
     begin_again(&mut rooms, &mut admin);
     assert_eq!(admin.client.session(&session_id).unwrap().last_synced_sequence, log.end(), "it catches up");
+    assert_eq!(admin.warnings(), []);
     // The last device that there is room for, and one more.
     for (number, code) in [(9, None), (10, Some(ErrorCode::LimitReached))] {
         let mut device = joined(&mut rooms, 1, number);

@@ -288,8 +288,14 @@ impl Checker {
         }
         if is_account_id(session_id) {
             let account = self.connections.get(&connection).and_then(|view| view.account.as_ref());
-            let is_own = account.is_some_and(|(account_id, is_in)| *is_in && account_id == session_id);
-            self.require(16, is_own, || format!("connection {connection} is told of {session_id}, and is of no device of it"));
+            // Who has signed in is answered of any.
+            let is_answer = match &reading.frame.body {
+                Body::SyncResponse(response) => response.in_reply_to.is_some(),
+                Body::Error(_) => true,
+                _ => false,
+            };
+            let may_hear = account.is_some_and(|(account_id, is_in)| *is_in && (account_id == session_id || is_answer));
+            self.require(16, may_hear, || format!("connection {connection} is told of {session_id}, and is of no device of it"));
             if let (Body::SyncResponse(response), Some(entries)) = (&reading.frame.body, &reading.entries) {
                 self.served(connection, session_id, entries, response.latest_sequence);
                 self.names_log(session_id, response.log);

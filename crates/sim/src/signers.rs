@@ -139,8 +139,17 @@ impl World {
     /// Whether the account that a profile has stored is another than the relay's, which was set back.
     pub fn account_is_other(&self, profile: ProfileId) -> bool {
         let records = &self.profiles[profile].disk.state().records;
-        let stored = records.identity.as_ref().and_then(|identity| Account::from_bytes(&identity.account, &domains()));
-        let Some(stored) = stored.filter(|account| account.head().sequence > 0) else { return false };
+        records.identity.as_ref().is_some_and(|identity| self.is_other(&identity.account))
+    }
+
+    /// The same of an account of another wallet that it has stored. It says so where it asks for more of it.
+    pub fn knows_other_account(&self, profile: ProfileId) -> bool {
+        self.profiles[profile].disk.state().records.accounts.values().any(|record| self.is_other(&record.account))
+    }
+
+    fn is_other(&self, stored: &[u8]) -> bool {
+        let stored = Account::from_bytes(stored, &domains()).filter(|account| account.head().sequence > 0);
+        let Some(stored) = stored else { return false };
         let rows = self.relay.journal().sessions().get(&stored.owner().account_id);
         let at = rows.and_then(|rows| rows.entries.get(stored.head().sequence as usize - 1));
         at.is_none_or(|row| row.log_hash != stored.head().hash)
