@@ -21,6 +21,7 @@ impl Checker {
                 let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
                 let due = view.unheard.remove(&key) && !skipped;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
+                self.shows_its_author(tab, session_id, told);
                 self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
                 self.require_where(9, !self.set_back, stands, || {
                     format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
@@ -84,8 +85,13 @@ impl Checker {
                 let (fenced, offline) = (view.fenced, *state == ConnectionState::Offline);
                 self.require_where(23, fenced, offline, || format!("tab {tab} becomes {state:?} though it is fenced"));
             }
+            Event::Warning { .. } if self.profiles[view.profile].keeps_no_rules => {}
+            Event::Warning { error } if [ErrorCode::EntryForged, ErrorCode::RelayMisbehaved].contains(&error.code) => {
+                self.accuses(tab, error);
+            }
             Event::Warning { error } if [ErrorCode::RelayRolledBack, ErrorCode::RelayForked].contains(&error.code) => {
                 view.rolled_back = true;
+                self.accuses(tab, error);
                 if error.code == ErrorCode::RelayForked {
                     self.mark(Mark::Forked);
                 }

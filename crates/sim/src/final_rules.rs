@@ -60,6 +60,7 @@ impl World {
             });
         }
         self.compare_heads();
+        self.judge_honest();
         for number in 0..self.checker.ledger.sent.len() {
             let sent = &self.checker.ledger.sent[number];
             let (accepted, logged) = (sent.fate == Fate::Accepted, !sent.places.is_empty());

@@ -44,6 +44,7 @@
 //! [`conformance`] says what every journal must do; the simulated one and SQLite's are held to it. The simulated disk of a
 //! device is held to what every store must do (`tests/store.rs`), as IndexedDB is.
 
+pub mod adversaries;
 pub mod agenda;
 pub mod checker;
 pub mod client_disk;
@@ -57,6 +58,8 @@ pub mod final_rules;
 pub mod hostile;
 pub mod invitation_rules;
 pub mod ledger;
+pub mod liar;
+pub mod liar_rules;
 pub mod lines;
 pub mod list;
 pub mod network;
