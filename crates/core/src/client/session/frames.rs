@@ -1,5 +1,6 @@
 //! What the relay says in a session.
 
+use super::groups::reached;
 use super::log::Arrived;
 use super::signatures::Signers;
 use super::view::logged_status;
@@ -264,12 +265,12 @@ impl Session {
             if !self.is_member(&wallet) && !self.next.watermarks.has_room_for(&wallet) {
                 continue;
             }
-            let before = self.all_through(&wallet, receipt.status, self.next.watermarks.get(&wallet).of(receipt.status));
+            let before = reached(&self.next, receipt.status);
             let watermark = self.change(transaction, false).watermarks.of(&wallet);
             if !watermark.raise(receipt.status, sequence) {
                 continue;
             }
-            let all_through = self.all_through(&wallet, receipt.status, sequence);
+            let all_through = reached(&self.next, receipt.status);
             transaction.change(|| Change::Receipt {
                 session_id: session_id.clone(),
                 wallet: wallet.clone(),
