@@ -26,8 +26,7 @@ pub enum Garbage {
 }
 
 impl Garbage {
-    const ALL: [Garbage; 5] =
-        [Garbage::Unsigned, Garbage::NoSignature, Garbage::OtherEntries, Garbage::OtherLog, Garbage::LongerLog];
+    const ALL: [Garbage; 5] = [Garbage::Unsigned, Garbage::NoSignature, Garbage::OtherEntries, Garbage::OtherLog, Garbage::LongerLog];
 
     /// An update of a device that has this key, signed so.
     pub(crate) fn of(self, payload: &Payload, secret: &[u8]) -> Option<Payload> {
@@ -63,7 +62,9 @@ impl Scenario {
         self.wait();
         let after = self.rows(&session_id).len();
         self.world.checker.mark(Mark::GarbageSigned);
-        self.world.checker.require(18, after == before, || format!("the relay takes an update of profile {bad} that is signed so: {form:?}"));
+        self.world
+            .checker
+            .require(18, after == before, || format!("the relay takes an update of profile {bad} that is signed so: {form:?}"));
         self.world.close_profile(bad);
         let first = self.world.checker.ledger.sent.len();
         for _ in 0..2 {

@@ -14,6 +14,7 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 
+use crate::group_rules::GroupBook;
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::reader::Reader;
@@ -21,7 +22,8 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{PageId, ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 30] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
+pub const INVARIANTS: [u8; 30] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
 
 /// Those that hold at a relay that lies, too: all that does not take its log for the truth.
 const HELD_AGAINST_A_LIAR: [u8; 13] = [0, 7, 13, 14, 16, 17, 18, 20, 22, 23, 30, 31, 33];
@@ -189,6 +191,8 @@ pub(crate) struct ConnectionView {
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// The account log that it says it is of, and whether the relay has answered that it is.
     pub account: Option<(SessionId, bool)>,
+    /// The wallet that it says it is a device of.
+    pub signed_in: Option<WalletAddress>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
 }
@@ -284,6 +288,8 @@ pub enum Mark {
     Removed,
     /// A device took a key that its old one named.
     Succeeded,
+    /// A wallet left a group, or was removed.
+    LeftGroup,
     /// A member signed garbage, at an honest relay.
     GarbageSigned,
     /// A wallet signed the thief of a profile's copy out.
@@ -292,7 +298,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 21] = [
+    pub const ALL: [Mark; 22] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -312,6 +318,7 @@ impl Mark {
         Mark::Approved,
         Mark::Removed,
         Mark::Succeeded,
+        Mark::LeftGroup,
         Mark::GarbageSigned,
         Mark::Stolen,
     ];
@@ -343,6 +350,7 @@ impl Mark {
             Mark::Approved => "devices that were approved by another",
             Mark::Removed => "devices that were removed and heard of it",
             Mark::Succeeded => "devices that were certified by their old keys",
+            Mark::LeftGroup => "wallets that left a group or were removed from it",
             Mark::GarbageSigned => "members that signed garbage",
             Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
         }
@@ -387,6 +395,10 @@ pub struct Checker {
     pub(crate) set_back: bool,
     /// The relay lies (F48): its own book is worth nothing.
     pub(crate) relay_lies: bool,
+    /// Messages that left with a membership, in the present commit.
+    pub(crate) excused: Vec<u64>,
+    /// The groups, by their logs.
+    pub(crate) groups: BTreeMap<SessionId, GroupBook>,
     /// All who write have signed in, and what they write is signed.
     pub(crate) all_sign: bool,
     /// What devices said of the relay.
@@ -422,6 +434,7 @@ impl Checker {
         self.logged.clear();
         let entries = |rows: &Rows| rows.entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()).collect();
         self.ledger.replace_logs(journal.sessions().iter().map(|(id, rows)| (id.clone(), entries(rows))).collect());
+        self.groups_again();
     }
 
     /// Whether a tab has told of it, whatever it was.

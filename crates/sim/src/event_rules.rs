@@ -166,7 +166,9 @@ impl Checker {
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
-        let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
+        // Who was removed from a group before it heard that the relay had taken a message finds it in the log when it is in again.
+        let is_found = before == Some(MessageStatus::Failed) && self.groups.contains_key(session_id);
+        let back = is_found || (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
         self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });

@@ -49,7 +49,9 @@ impl Checker {
         let sent = self.ledger.sent(&told.message.ciphertext).map(|(_, sent)| sent);
         let wrote = sent.is_some_and(|sent| sent.session_id == *session_id && self.profiles[sent.profile].wallet == *sender);
         let text: String = told.message.ciphertext.chars().take(40).collect();
-        self.require_where(17, self.all_sign, wrote, || format!("tab {tab} shows {text:?} of {sender} in {session_id}, who wrote no such thing"));
+        self.require_where(17, self.all_sign, wrote, || {
+            format!("tab {tab} shows {text:?} of {sender} in {session_id}, who wrote no such thing")
+        });
         if let (true, Some(number), Some(view)) = (self.relay_lies, number_of(&told.message.ciphertext), self.tabs.get_mut(&tab)) {
             let is_new = view.told.insert((session_id.to_owned(), number));
             self.require(17, is_new, || format!("tab {tab} shows s{number} of {session_id} twice"));
@@ -91,7 +93,9 @@ impl World {
         let told: Vec<&str> = self.checker.accusations.iter().map(|(_, code)| *code).collect();
         let is_noticed = lie.codes().iter().any(|code| told.contains(&code.as_str()));
         let told = format!("{told:?}");
-        self.checker.require(18, is_noticed, || format!("{lie:?} of {session_id}, between profiles {inside:?}, is noticed by nobody: they told {told}"));
+        self.checker.require(18, is_noticed, || {
+            format!("{lie:?} of {session_id}, between profiles {inside:?}, is noticed by nobody: they told {told}")
+        });
         let files = self.evidence_of(session_id);
         let verdict = (!files.is_empty()).then(|| judge(&files));
         let is_verified = !matches!(verdict, Some(Err(_)));

@@ -55,6 +55,8 @@ pub mod device_rules;
 pub mod event_rules;
 pub mod faults;
 pub mod final_rules;
+pub mod group_rules;
+pub mod groups;
 pub mod hostile;
 pub mod invitation_rules;
 pub mod ledger;

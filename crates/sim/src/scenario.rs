@@ -260,10 +260,12 @@ impl Scenario {
         (profile, Some(page).filter(|page| self.world.is_running(*page)))
     }
 
-    fn session(&mut self, profile: ProfileId) -> (&'static str, String) {
-        let profile = &self.world.profiles[profile];
+    /// A session of a profile: that with a peer, or a group.
+    fn session(&mut self, profile_id: ProfileId) -> (&'static str, String) {
+        let profile = &self.world.profiles[profile_id];
         let peer = *self.world.ctx.pick(&profile.peers);
-        (peer, session_of(profile.wallet, peer))
+        let group = self.some_group(profile_id);
+        (peer, group.unwrap_or_else(|| session_of(self.world.profiles[profile_id].wallet, peer)))
     }
 
     fn operate(&mut self) {
@@ -281,6 +283,9 @@ impl Scenario {
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
         if self.world.sign_in != SignIn::Never && self.world.ctx.random.u8(0..30) == 0 {
             return self.world.manage_devices(profile, page);
+        }
+        if self.world.checker.all_sign && self.world.ctx.random.u8(0..10) == 0 && self.regroup(profile, page) {
+            return;
         }
         let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
@@ -465,6 +470,10 @@ impl Scenario {
 
     /// What another device exported is imported here.
     fn import(&mut self, profile: ProfileId, page: PageId, peer: &str, session_id: &str) {
+        // Groups are not imported.
+        if session_of(self.world.profiles[profile].wallet, peer) != session_id {
+            return;
+        }
         let source = self.world.ctx.random.usize(0..self.world.profiles.len());
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let exported = self.world.profiles[source].disk.state().entries(session_id);
