@@ -210,6 +210,20 @@ fn a_change_that_does_not_count_any_more_is_told_and_lost() {
 }
 
 #[test]
+fn who_makes_an_admin_of_somebody_who_has_left_goes_on() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.wish(0, GroupWish::SetAdmin(address(1), true)).unwrap();
+    club.wishes(0, GroupWish::Remove(vec![address(2)])).unwrap();
+    club.wishes(1, GroupWish::SetAdmin(address(2), true)).unwrap();
+    club.writes(1, "behind it").unwrap();
+    club.talk();
+    club.people[1].again(&mut club.rooms);
+    club.talk();
+    assert_eq!((club.texts(0), club.people[1].queued()), (vec!["behind it".to_owned()], 0));
+    assert_eq!((club.members(1).as_str(), club.people[1].warnings()), ("0! 1!", vec![ErrorCode::NotAMember]));
+}
+
+#[test]
 fn an_own_message_is_read_when_all_have_read_it() {
     let mut club = Club::of(3, &[1, 2]);
     club.write(0, "hello").unwrap();
