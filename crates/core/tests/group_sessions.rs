@@ -95,6 +95,22 @@ fn who_is_removed_hears_that_and_nothing_behind_it() {
 }
 
 #[test]
+fn a_removal_within_an_update_has_nobody_accuse_the_relay() {
+    let mut club = Club::of(3, &[1, 2]);
+    let (generation, connection) = (club.people[0].generation, club.people[0].connection);
+    club.rooms.feed(RelayInput::Closed { connection });
+    club.people[0].is_connected = false;
+    club.people[0].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.wishes(0, GroupWish::Remove(vec![address(1)])).unwrap();
+    club.writes(0, "behind it").unwrap();
+    // Both are signed at once, with the second.
+    club.people[0].again(&mut club.rooms);
+    club.talk();
+    assert_eq!((club.membership(1), club.texts(1), club.people[1].warnings()), (Membership::Removed, vec![], vec![]));
+    assert_eq!(club.texts(2), ["behind it"]);
+}
+
+#[test]
 fn who_is_out_is_told_so_when_it_syncs() {
     let mut club = Club::of(2, &[1]);
     club.remove(0, &[1]).unwrap();
