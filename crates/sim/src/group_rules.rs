@@ -167,7 +167,8 @@ impl World {
                     continue;
                 };
                 let is_in = record.membership == Membership::Member;
-                if is_in && !is_member {
+                // One that has ended hears nothing.
+                if is_in && record.open && !is_member {
                     return Some((26, format!("profile {index} takes itself for a member of {session_id}, and is none")));
                 }
                 if !is_in || !record.open {

@@ -70,7 +70,8 @@ impl Checker {
         for session in &list.sessions {
             let id = &session.session_id;
             let is_of = |wallet: &String| match self.groups.get(id) {
-                Some(book) => book.readable(wallet) == u64::MAX,
+                // It may have left while the journal was read.
+                Some(book) => book.readable(wallet) > 0,
                 None => session_of(wallet, &session.peer_wallet) == *id,
             };
             let own = wallets.iter().any(is_of);

@@ -102,9 +102,11 @@ impl World {
         self.checker.require_where(18, verdict.is_some(), is_verified, || {
             format!("what devices know of {session_id} after {lie:?} cannot be verified: {verdict:?}")
         });
-        // Of these every device that says so has both heads that the relay has signed, or the other devices have the other one.
+        // Where a log that was signed ends earlier later, what devices kept shows it by itself, unless the clock was set back too. An entry
+        // that was forged, and a log that is only another one, nobody has signed so that one device could show it.
         let is_convicted = matches!(verdict, Some(Ok(Verdict::Forked(..) | Verdict::SetBack(..))));
-        let convicts = matches!(lie, Lie::Drops | Lie::RollsBack | Lie::Forks | Lie::StoresNothing);
+        let clock_jumped = self.ctx.faults.counts()[Fault::RelayClockJump as usize] > 0;
+        let convicts = matches!(lie, Lie::RollsBack | Lie::Forks | Lie::StoresNothing) && !clock_jumped;
         self.checker.require_where(18, convicts, is_convicted, || {
             format!("what devices know of {session_id} after {lie:?} does not convict the relay: {verdict:?}")
         });
