@@ -12,9 +12,9 @@ const turnMessages = 20;
 const convergeDeadlineMs = 180_000;
 
 /** Replays `messages` {from, text} on that many devices with that many kills; the report, and whether nothing went wrong (`ok`). */
-export async function replay(messages, deviceCount, kills, random) {
+export async function replay(messages, { devices, kills, auth, random }) {
   const start = performance.now();
-  const world = await openWorld(deviceCount);
+  const world = await openWorld(devices, auth);
   try {
     const counts = await play(world, messages, kills, random, start);
     const converged = await heal(world);
@@ -29,16 +29,20 @@ export async function replay(messages, deviceCount, kills, random) {
 }
 
 /** A relay and devices of two wallets, each in a browser of its own. */
-async function openWorld(count) {
-  const relay = await startRelay({ auth: 'open' });
+async function openWorld(count, auth) {
+  const relay = await startRelay({ auth });
+  const config = signing(relay, auth);
   const wallets = [newWallet(), newWallet()];
   const devices = [];
   for (let index = 0; index < count; index += 1) {
     const browser = await startBrowser();
-    devices.push(await openDevice({ browser, relay, name: `device-${index + 1}`, wallet: wallets[index % 2], peer: wallets[(index + 1) % 2] }));
+    devices.push(await openDevice({ browser, relay, name: `device-${index + 1}`, wallet: wallets[index % 2], peer: wallets[(index + 1) % 2], config }));
   }
   return { relay, devices, texts: new Map() };
 }
+
+/** What devices are told so that they sign in to a relay where they must. */
+export const signing = (relay, auth) => (auth === 'wallet' ? { domains: [new URL(relay.url).host] } : {});
 
 /** Sends everything, in turns; each turn disturbs some devices while they send. */
 async function play(world, messages, kills, random, start) {

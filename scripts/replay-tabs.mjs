@@ -9,6 +9,7 @@ import { TabDevice } from '../tests/e2e/harness/tab-device.mjs';
 import { until } from '../tests/e2e/harness/wait.mjs';
 import { newWallet } from '../tests/e2e/harness/wallet.mjs';
 import { pick } from './corpus.mjs';
+import { signing } from './replay-run.mjs';
 import { elapsed, progress, say } from './shell.mjs';
 
 const turnMessages = 25;
@@ -24,9 +25,9 @@ const shownMessages = 100;
 const enginesWithNotice = ['chromium'];
 
 /** Replays `messages` {from, text} with that many tabs; the report, and whether nothing went wrong (`ok`). */
-export async function replayTabs(messages, tabCount, engine, random) {
+export async function replayTabs(messages, { tabs, engine, auth, random }) {
   const start = performance.now();
-  const world = await openWorld(tabCount, engine);
+  const world = await openWorld(tabs, engine, auth);
   try {
     const counts = await play(world, messages, random, start);
     const converged = await heal(world);
@@ -46,16 +47,17 @@ export async function replayTabs(messages, tabCount, engine, random) {
 }
 
 /** Tabs that share a profile, and two devices in another browser: one of the same wallet and one of the other. */
-async function openWorld(tabCount, engine) {
-  const relay = await startRelay({ auth: 'open' });
+async function openWorld(tabCount, engine, auth) {
+  const relay = await startRelay({ auth });
+  const config = signing(relay, auth);
   const [alice, bob] = [newWallet(), newWallet()];
   const [browser, elsewhere] = [await launch(engine), await launch(engine)];
-  const shared = { browser, relay, name: 'shared', wallet: alice, peer: bob, joins: true, openDeadlineMs };
+  const shared = { browser, relay, name: 'shared', wallet: alice, peer: bob, joins: true, openDeadlineMs, config };
   const tab = (name) => new Writer(name, new TabDevice(shared));
   const tabs = Array.from({ length: tabCount }, (_, index) => tab(`tab-${index + 1}`));
   const others = [
-    new Writer('laptop', new TabDevice({ browser: elsewhere, relay, name: 'laptop', wallet: alice, peer: bob })),
-    new Writer('peer', new TabDevice({ browser: elsewhere, relay, name: 'peer', wallet: bob, peer: alice })),
+    new Writer('laptop', new TabDevice({ browser: elsewhere, relay, name: 'laptop', wallet: alice, peer: bob, config })),
+    new Writer('peer', new TabDevice({ browser: elsewhere, relay, name: 'peer', wallet: bob, peer: alice, config })),
   ];
   for (const writer of [...tabs, ...others]) await writer.open();
   return { relay, browsers: [browser, elsewhere], tabs, others, deeds: [], story: [], withNotice: enginesWithNotice.includes(engine) };

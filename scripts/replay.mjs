@@ -13,6 +13,7 @@ With --tabs that many tabs of one profile and two other devices replay it, while
 and left for "back". Every call must have been answered truly, too.`;
 
 const engines = ['chromium', 'firefox', 'webkit'];
+const auths = ['wallet', 'open'];
 
 const options = {
   corpus: { value: 'FILE', means: 'a conversation to replay: one JSON object with "from" and "text" on each line; without it one is made up' },
@@ -22,11 +23,13 @@ const options = {
   tabs: { value: 'N', from: 1, to: 16, means: 'tabs of one profile; --devices and --kills are for a replay without' },
   engine: { value: 'NAME', default: 'chromium', means: 'with tabs: chromium, firefox or webkit' },
   kills: { value: 'N', from: 0, to: 1_000, default: 6, means: 'kills of a tab, a browser or the relay, at random moments' },
+  auth: { value: 'HOW', default: 'wallet', means: 'wallet: each device has its wallet sign, and signs in with its own key; open: nobody does' },
 };
 
 main(import.meta.url, async () => {
   const wanted = commandLine('npm run replay --', about, options);
   if (!engines.includes(wanted.engine)) throw new Problem(`--engine: there is no ${wanted.engine}; there are ${engines.join(', ')}.`);
+  if (!auths.includes(wanted.auth)) throw new Problem(`--auth is ${auths.join(' or ')}, not ${JSON.stringify(wanted.auth)}.`);
   const seed = wanted.seed ?? newSeed();
   console.log(`seed ${seed}`);
   const random = randomFrom(seed);
@@ -37,8 +40,9 @@ main(import.meta.url, async () => {
   // Loaded now: they need packages that the set-up may just have installed.
   const { replay } = await import('./replay-run.mjs');
   const { replayTabs } = await import('./replay-tabs.mjs');
-  const replayed = wanted.tabs ? replayTabs(messages, wanted.tabs, wanted.engine, random) : replay(messages, wanted.devices, wanted.kills, random);
+  const { auth } = wanted;
+  const replayed = wanted.tabs ? replayTabs(messages, { ...wanted, random }) : replay(messages, { ...wanted, random });
   const { ok, ...report } = await replayed;
-  console.log(JSON.stringify({ seed, ...report }));
+  console.log(JSON.stringify({ seed, auth, ...report }));
   process.exitCode = ok ? 0 : 1;
 });

@@ -263,7 +263,7 @@ class Row {
         this.#setStatus(change);
         break;
       case 'receipt':
-        this.#receipts.take(change, this.session.wallet);
+        this.#receipts.take(change);
         if (this.#last) this.#last = this.#receipts.raise(this.#last, this.session.wallet);
         if (change.wallet === this.session.wallet && change.status === 'read') this.#readUpTo(change.through);
         break;

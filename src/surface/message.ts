@@ -119,13 +119,13 @@ export class Receipts {
   /** How far all other wallets are: what own messages go by. */
   readonly #all: Marks = { delivered: 0, read: 0 };
 
-  /** Takes a receipt, where this wallet is connected; returns the sequence number up to which all that it says was known already. */
-  take({ wallet, status, through, allThrough }: Receipt, own: string | null): number {
+  /** Takes a receipt; returns the sequence number up to which all that it says was known already. */
+  take({ wallet, status, through, allThrough }: Receipt): number {
     const known = this.#wallets.get(wallet) ?? { delivered: 0, read: 0 };
     this.#wallets.set(wallet, known);
-    const before = Math.min(known[status], wallet === own ? Infinity : this.#all[status]);
+    const before = Math.min(known[status], allThrough > this.#all[status] ? this.#all[status] : Infinity);
     known[status] = Math.max(known[status], through);
-    if (wallet !== own) this.#all[status] = Math.max(this.#all[status], allThrough);
+    this.#all[status] = Math.max(this.#all[status], allThrough);
     return before;
   }
 

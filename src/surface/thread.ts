@@ -345,7 +345,7 @@ export class Thread implements Content<MessagesSnapshot> {
 
   #raise(change: Change & { type: 'receipt' }): void {
     const own = this.source.wallet();
-    const known = this.#receipts.take(change, own);
+    const known = this.#receipts.take(change);
     const end = this.#indexOf(Math.max(change.through, change.allThrough) + 1);
     for (let index = this.#indexOf(known + 1); index < end; index += 1) {
       const message = this.#log[index];

@@ -20,7 +20,7 @@ const options = {
   setup: [],
   relay: ['--listen', '--journal', '--allow-origin'],
   demo: [],
-  replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills'],
+  replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills', '--auth'],
   sim: ['--seeds', '--seed', '--canaries', '--check'],
   size: ['233 KiB'],
   soak: ['--relay-kills', '--browser-kills', '--seed'],

@@ -219,10 +219,11 @@ export class Model {
   }
 
   receipt(sessionId, wallet, status, through) {
-    const watermark = this.session(sessionId).watermarks[wallet];
-    if (through <= watermark[status]) return;
-    watermark[status] = through;
-    this.tell({ type: 'receipt', sessionId, wallet, status, through, allThrough: through });
+    const { watermarks } = this.session(sessionId);
+    if (through <= watermarks[wallet][status]) return;
+    watermarks[wallet][status] = through;
+    const others = Object.entries(watermarks).filter(([other]) => other !== OWN);
+    this.tell({ type: 'receipt', sessionId, wallet, status, through, allThrough: Math.max(0, ...others.map(([, marks]) => marks[status])) });
   }
 
   clear(sessionId) {

@@ -11,9 +11,10 @@ use groups::{Club, address, again, begin, joined, shown};
 use rooms::Rooms;
 use signer::{Device, relay, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, MessageStatus, SessionKind};
+use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, SessionKind, SyncScope};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::ReceiptStatus;
 use solconnect_sync_core::group::Statement;
 use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
@@ -92,6 +93,32 @@ fn who_is_removed_hears_that_and_nothing_behind_it() {
     club.people[1].again(&mut club.rooms);
     assert_eq!(club.people[1].warnings(), []);
     assert_eq!(club.texts(1), ["one"]);
+}
+
+#[test]
+fn a_removal_within_an_update_has_nobody_accuse_the_relay() {
+    let mut club = Club::of(3, &[1, 2]);
+    let (generation, connection) = (club.people[0].generation, club.people[0].connection);
+    club.rooms.feed(RelayInput::Closed { connection });
+    club.people[0].is_connected = false;
+    club.people[0].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.wishes(0, GroupWish::Remove(vec![address(1)])).unwrap();
+    club.writes(0, "behind it").unwrap();
+    // Both are signed at once, with the second.
+    club.people[0].again(&mut club.rooms);
+    club.talk();
+    assert_eq!((club.membership(1), club.texts(1), club.people[1].warnings()), (Membership::Removed, vec![], vec![]));
+    assert_eq!(club.texts(2), ["behind it"]);
+}
+
+#[test]
+fn who_is_out_is_told_so_when_it_syncs() {
+    let mut club = Club::of(2, &[1]);
+    club.remove(0, &[1]).unwrap();
+    let session_id = Some(club.session_id.clone());
+    club.people[1].feed(Input::Sync { request: 9, session_id, scope: SyncScope::Everything });
+    club.talk();
+    assert_eq!(club.people[1].refused(), Some(ErrorCode::MemberRemoved));
 }
 
 #[test]
@@ -200,6 +227,20 @@ fn a_change_that_does_not_count_any_more_is_told_and_lost() {
 }
 
 #[test]
+fn who_makes_an_admin_of_somebody_who_has_left_goes_on() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.wish(0, GroupWish::SetAdmin(address(1), true)).unwrap();
+    club.wishes(0, GroupWish::Remove(vec![address(2)])).unwrap();
+    club.wishes(1, GroupWish::SetAdmin(address(2), true)).unwrap();
+    club.writes(1, "behind it").unwrap();
+    club.talk();
+    club.people[1].again(&mut club.rooms);
+    club.talk();
+    assert_eq!((club.texts(0), club.people[1].queued()), (vec!["behind it".to_owned()], 0));
+    assert_eq!((club.members(1).as_str(), club.people[1].warnings()), ("0! 1!", vec![ErrorCode::NotAMember]));
+}
+
+#[test]
 fn an_own_message_is_read_when_all_have_read_it() {
     let mut club = Club::of(3, &[1, 2]);
     club.write(0, "hello").unwrap();
@@ -237,6 +278,57 @@ fn who_is_removed_keeps_nobodys_message_from_being_read() {
     club.people[0].feed(Input::Timeout);
     let shown = club.people[0].client.show(&club.session_id, vec![(entry, None)], false).pop().unwrap();
     assert_eq!((shown.status, shown.read_by), (MessageStatus::Read, Some(vec![address(1)])));
+}
+
+#[test]
+fn what_all_had_stays_so_when_others_come_and_go() {
+    let mut club = Club::of(3, &[1]);
+    club.write(0, "hello").unwrap();
+    club.rooms.timeout(50);
+    club.talk();
+    let entry = club.entries(0).pop().unwrap();
+    let status = |person: &Device| person.client.show(&club.session_id, vec![(entry.clone(), None)], false).pop().unwrap().status;
+    assert_eq!(status(&club.people[0]), MessageStatus::Delivered);
+    let session_id = club.session_id.clone();
+    for wish in [GroupWish::Add(vec![address(2)]), GroupWish::Remove(vec![address(1)])] {
+        club.people[0].feed(Input::Regroup { request: 8, session_id: session_id.clone(), wish });
+        club.people[0].talk(&mut club.rooms);
+        // What the relay has acknowledged is stored a little later.
+        club.people[0].now.monotonic_ms += 100;
+        club.people[0].feed(Input::Timeout);
+    }
+    let first = club.people.remove(0);
+    assert_eq!((shown(&first.client.session(&session_id).unwrap()), status(&first)), ("0! 2".into(), MessageStatus::Delivered));
+    assert_eq!(status(&again(first, 70)), MessageStatus::Delivered, "also after a restart");
+}
+
+#[test]
+fn who_leaves_has_the_lists_know_what_the_others_have() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.people[0].feed(Input::Observe { observed: true });
+    club.write(0, "hello").unwrap();
+    let store = |club: &mut Club| {
+        // What the relay has acknowledged is stored a little later.
+        club.people[0].now.monotonic_ms += 100;
+        club.people[0].feed(Input::Timeout);
+    };
+    store(&mut club);
+    let entry = club.entries(1).pop().unwrap();
+    let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id, entry.sequence_number);
+    club.people[1].feed(Input::MarkRead { request: 5, session_id: session_id.clone(), message_id: message_id.clone(), sequence_number });
+    club.people[0].feed(Input::MarkRead { request: 6, session_id, message_id, sequence_number });
+    club.talk();
+    let reached = |events: &[Event]| {
+        let told = events.iter().filter_map(|event| match event {
+            Event::Changed(Change::Receipt { status: ReceiptStatus::Read, all_through, .. }) => Some(*all_through),
+            _ => None,
+        });
+        told.max()
+    };
+    assert_eq!(reached(&club.people[0].events), Some(0), "what the own wallet has read is not what all others have");
+    club.remove(0, &[2]).unwrap();
+    store(&mut club);
+    assert_eq!(reached(&club.people[0].events), Some(sequence_number));
 }
 
 #[test]

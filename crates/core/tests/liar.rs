@@ -1,5 +1,6 @@
 //! A relay that lies, with its own key, to devices that talk: what they tell the application, from seeds. And members that sign
-//! garbage, at a relay that is honest. Only what devices show is looked at.
+//! garbage, at a relay that is honest. Only what devices show is looked at. The simulated world has the same lies among all its other
+//! faults (`crates/sim/src/liar.rs`); here each stands alone, and is found in a second.
 
 mod account;
 #[allow(dead_code, reason = "each test binary uses what it needs")]

@@ -337,6 +337,9 @@ fn what_is_numbered_with_a_removal_counts_at_its_place() {
     for number in [ADMIN, MEMBER, FORMER] {
         assert_eq!(club.texts(number), ["first"], "{number}");
     }
+    // Nor has the relay stored it for devices to leave out.
+    let stored = &club.rooms.journal[&club.session_id].entries;
+    assert!(stored.iter().all(|stored| stored.body.entries().unwrap()[0].message.ciphertext != "too late"));
     assert_eq!(club.membership(FORMER), Membership::Removed);
 }
 

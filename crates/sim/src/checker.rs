@@ -14,6 +14,7 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::{Encoding, Payload};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 
+use crate::group_rules::GroupBook;
 use crate::ledger::{Fate, Ledger};
 use crate::network::ConnectionId;
 use crate::reader::Reader;
@@ -21,7 +22,11 @@ use crate::relay_disk::{Journal, Rows};
 use crate::world::{PageId, ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
-pub const INVARIANTS: [u8; 28] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
+pub const INVARIANTS: [u8; 30] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
+
+/// Those that hold at a relay that lies, too: all that does not take its log for the truth.
+const HELD_AGAINST_A_LIAR: [u8; 12] = [0, 7, 13, 14, 17, 18, 20, 22, 23, 30, 31, 33];
 
 /// How often each invariant was put to the test, by number.
 #[derive(Clone, Copy)]
@@ -122,6 +127,8 @@ pub(crate) struct TabView {
     pub device_ids: BTreeMap<SessionId, DeviceId>,
     /// Invitations that it has told of and that are not answered.
     pub invited: BTreeSet<SessionId>,
+    /// Messages that it has told of since the relay lies.
+    pub told: BTreeSet<(SessionId, u64)>,
     /// The session whose progress says that all is done, in the present step.
     pub whole: BTreeSet<SessionId>,
 }
@@ -159,6 +166,8 @@ pub(crate) struct ProfileView {
     pub ids: BTreeMap<MessageId, u64>,
     /// The tab that has claimed its database last.
     pub claimed_by: TabId,
+    /// It signs garbage, and says what it likes of the relay.
+    pub keeps_no_rules: bool,
 }
 
 /// What one connection has shown at the relay's side.
@@ -182,6 +191,8 @@ pub(crate) struct ConnectionView {
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// The account log that it says it is of, and whether the relay has answered that it is.
     pub account: Option<(SessionId, bool)>,
+    /// The wallet that it says it is a device of.
+    pub signed_in: Option<WalletAddress>,
     /// What it was sent ahead of what it has stored, by session.
     pub windows: BTreeMap<SessionId, Window>,
 }
@@ -237,7 +248,7 @@ impl Window {
 
 /// Rare situations that must come up in a long run beside faults and invariants. Without them the world would no longer test
 /// what they are about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub enum Mark {
     /// A message left the outbox of a device that turned out to be in the log by another device of the wallet.
     KnownAgain,
@@ -277,11 +288,17 @@ pub enum Mark {
     Removed,
     /// A device took a key that its old one named.
     Succeeded,
+    /// A wallet left a group, or was removed.
+    LeftGroup,
+    /// A member signed garbage, at an honest relay.
+    GarbageSigned,
+    /// A wallet signed the thief of a profile's copy out.
+    Stolen,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 19] = [
+    pub const ALL: [Mark; 22] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -301,11 +318,14 @@ impl Mark {
         Mark::Approved,
         Mark::Removed,
         Mark::Succeeded,
+        Mark::LeftGroup,
+        Mark::GarbageSigned,
+        Mark::Stolen,
     ];
 
     /// Whether it only comes up where devices sign in.
     pub fn needs_sign_in(self) -> bool {
-        matches!(self, Mark::Approved | Mark::Removed | Mark::Succeeded)
+        self >= Mark::Approved
     }
 
     /// For people.
@@ -330,6 +350,9 @@ impl Mark {
             Mark::Approved => "devices that were approved by another",
             Mark::Removed => "devices that were removed and heard of it",
             Mark::Succeeded => "devices that were certified by their old keys",
+            Mark::LeftGroup => "wallets that left a group or were removed from it",
+            Mark::GarbageSigned => "members that signed garbage",
+            Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
         }
     }
 }
@@ -370,6 +393,16 @@ pub struct Checker {
     pub(crate) lies: bool,
     /// The relay's journal was set back (F19): what it has lost is lost.
     pub(crate) set_back: bool,
+    /// The relay lies (F48): its own book is worth nothing.
+    pub(crate) relay_lies: bool,
+    /// Messages that left with a membership, in the present commit.
+    pub(crate) excused: Vec<u64>,
+    /// The groups, by their logs.
+    pub(crate) groups: BTreeMap<SessionId, GroupBook>,
+    /// All who write have signed in, and what they write is signed.
+    pub(crate) all_sign: bool,
+    /// What devices said of the relay.
+    pub(crate) accusations: BTreeSet<(ProfileId, &'static str)>,
     /// The frames that it has read.
     pub(crate) reader: Reader,
 }
@@ -401,6 +434,7 @@ impl Checker {
         self.logged.clear();
         let entries = |rows: &Rows| rows.entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()).collect();
         self.ledger.replace_logs(journal.sessions().iter().map(|(id, rows)| (id.clone(), entries(rows))).collect());
+        self.groups_again();
     }
 
     /// Whether a tab has told of it, whatever it was.
@@ -411,6 +445,12 @@ impl Checker {
     /// Receipts may be lies from now on.
     pub fn expect_lies(&mut self) {
         self.lies = true;
+    }
+
+    /// A device sends on this connection what no honest one would.
+    pub fn keeps_no_rules(&mut self, profile: ProfileId, connection: ConnectionId) {
+        self.profiles[profile].keeps_no_rules = true;
+        self.connections.entry(connection).and_modify(|view| view.honest = false);
     }
 
     /// Puts an invariant to the test, on one thing that was seen and could have been otherwise.
@@ -433,6 +473,9 @@ impl Checker {
 
     /// The only place that counts tests of an invariant. It is reached with the outcome of a check alone.
     fn tested(&mut self, invariant: u8, count: u64, broken: Option<String>) {
+        if self.relay_lies && !HELD_AGAINST_A_LIAR.contains(&invariant) {
+            return;
+        }
         self.exercised[invariant as usize] += count;
         if let Some(text) = broken {
             self.violate(invariant, text);

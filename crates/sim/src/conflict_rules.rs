@@ -92,7 +92,7 @@ impl Checker {
         unsent: &[&Entry],
     ) {
         let Some(view) = self.tabs.get(&tab) else { return };
-        let SessionRecord { session_id, log: stored, wallet, peer_wallet, .. } = session;
+        let SessionRecord { session_id, log: stored, wallet, peer_wallet, group, .. } = session;
         let cursor = stored.end();
         let strategy = self.profiles[view.profile].strategy;
         let log = self.ledger.log(session_id);
@@ -107,7 +107,7 @@ impl Checker {
             let is_version = |unsent: &&Entry| unsent.message.kind.is_version() && unsent.message.replaces.as_ref() == Some(id);
             let all = log.versions_of(id, cursor).chain(unsent.iter().copied().filter(is_version));
             let mut versions = open_versions(all, author, strategy);
-            if ![wallet, peer_wallet].contains(&author) {
+            if group.is_none() && ![wallet, peer_wallet].contains(&author) {
                 // Who has no part in the session cannot change what stands there.
                 versions.clear();
             }

@@ -14,6 +14,7 @@ use solconnect_sync_core::ids::SessionId;
 use solconnect_sync_core::tab;
 use solconnect_sync_core::time::Now;
 
+use crate::adversaries::Garbage;
 use crate::checker::{Loss, Mark};
 use crate::client_disk::ClientDisk;
 use crate::faults::Fault;
@@ -55,6 +56,10 @@ pub struct Profile {
     pub opening: bool,
     /// Its user begins no session: it has those that others begin with it, and that it accepts.
     pub shy: bool,
+    /// It is a copy that somebody has stolen, who has not the wallet.
+    pub is_stolen: bool,
+    /// How it signs what it writes, where it keeps no rules.
+    pub garbage: Option<Garbage>,
     /// The tab that has in memory what was in the database that was deleted.
     pub remembered_by: Option<TabId>,
     /// The unsent messages of those that it has.
@@ -110,6 +115,8 @@ impl World {
             offline: false,
             opening: false,
             shy: false,
+            is_stolen: false,
+            garbage: None,
             remembered_by: None,
             remembered: Vec::new(),
             refusals: 0,
@@ -132,6 +139,8 @@ impl World {
             offline: false,
             opening: false,
             shy,
+            is_stolen: false,
+            garbage: None,
             remembered_by: None,
             remembered: Vec::new(),
             refusals: 0,
@@ -670,6 +679,12 @@ impl World {
                 let payload = Payload::Binary(frame);
                 self.ctx.line(|| format!("tab {id} → {connection}: {}", describe(&payload)));
                 self.checker.transmitted(id, connection, &payload, &self.profiles[profile].disk);
+                let secret = self.profiles[profile].disk.state().records.identity.as_ref().map(|identity| &*identity.secret);
+                let garbage = self.profiles[profile].garbage.zip(secret).and_then(|(garbage, secret)| garbage.of(&payload, secret));
+                if garbage.is_some() {
+                    self.checker.keeps_no_rules(profile, connection);
+                }
+                let payload = garbage.unwrap_or(payload);
                 self.network.send(&mut self.ctx, connection, Side::Relay, payload);
             }
             Action::Reply { request, result } => self.reply(id, request, result),

@@ -269,6 +269,8 @@ impl Checker {
             | Input::DeclineSession { request, .. }
             | Input::UnblockWallet { request, .. }
             | Input::AutoSync { request, .. }
+            | Input::OpenGroup { request, .. }
+            | Input::Regroup { request, .. }
             | Input::Certify { request, .. }
             | Input::RemoveDevice { request, .. }
             | Input::ApproveDevice { request, .. }

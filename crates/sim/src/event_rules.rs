@@ -21,6 +21,7 @@ impl Checker {
                 let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
                 let due = view.unheard.remove(&key) && !skipped;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
+                self.shows_its_author(tab, session_id, told);
                 self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
                 self.require_where(9, !self.set_back, stands, || {
                     format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
@@ -84,8 +85,13 @@ impl Checker {
                 let (fenced, offline) = (view.fenced, *state == ConnectionState::Offline);
                 self.require_where(23, fenced, offline, || format!("tab {tab} becomes {state:?} though it is fenced"));
             }
+            Event::Warning { .. } if self.profiles[view.profile].keeps_no_rules => {}
+            Event::Warning { error } if [ErrorCode::EntryForged, ErrorCode::RelayMisbehaved].contains(&error.code) => {
+                self.accuses(tab, error);
+            }
             Event::Warning { error } if [ErrorCode::RelayRolledBack, ErrorCode::RelayForked].contains(&error.code) => {
                 view.rolled_back = true;
+                self.accuses(tab, error);
                 if error.code == ErrorCode::RelayForked {
                     self.mark(Mark::Forked);
                 }
@@ -160,7 +166,9 @@ impl Checker {
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
-        let back = (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
+        // Who was removed from a group before it heard that the relay had taken a message finds it in the log when it is in again.
+        let is_found = before == Some(MessageStatus::Failed) && self.groups.contains_key(session_id);
+        let back = is_found || (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
         self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
         });

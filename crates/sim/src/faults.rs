@@ -89,6 +89,8 @@ faults! {
     OnlineWrong = "F46 online event", 20;
     /// A member sends what no honest one would.
     HostileFrame = "F47 hostile frame", 0;
+    /// The relay lies.
+    RelayLies = "F48 lying relay", 0;
     /// A member never reads.
     NeverReads = "F49 never-reading consumer", 0;
     /// A tab is put aside, as when its user goes to another page, and may come back.

@@ -43,19 +43,20 @@ impl World {
                 }
             }
         }
-        self.devices_unsettled().or_else(|| self.checker.unanswered().map(|call| (30, call)))
+        self.devices_unsettled().or_else(|| self.groups_unsettled()).or_else(|| self.checker.unanswered().map(|call| (30, call)))
     }
 
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [16, 23, 25, 26, 27, 30, 31, 32] {
+        for invariant in [9, 16, 23, 25, 26, 27, 30, 31, 32] {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
             });
         }
         self.compare_heads();
+        self.judge_honest();
         for number in 0..self.checker.ledger.sent.len() {
             let sent = &self.checker.ledger.sent[number];
             let (accepted, logged) = (sent.fate == Fate::Accepted, !sent.places.is_empty());

@@ -53,7 +53,7 @@ impl Checker {
             return None;
         }
         let told = self.tabs.get(&tab).is_some_and(|view| view.invited.contains(session_id));
-        let head = log.head();
+        let head = self.groups.get(session_id).map_or(log.head(), |book| book.invites_through(&self.profiles[profile].wallet));
         match disk.state().records.invitations.get(session_id).map(|record| (record.answer, record.declined_through)) {
             None => Some(format!("profile {profile} knows nothing of {session_id}, in which {head} messages wait for it")),
             Some((Answer::None, _)) if !told => Some(format!("profile {profile} has not told of the invitation to {session_id}")),
@@ -69,7 +69,12 @@ impl Checker {
         let wallets = self.connections.entry(connection).or_default().wallets.clone();
         for session in &list.sessions {
             let id = &session.session_id;
-            let own = wallets.iter().any(|wallet| session_of(wallet, &session.peer_wallet) == *id);
+            let is_of = |wallet: &String| match self.groups.get(id) {
+                // It may have left while the journal was read.
+                Some(book) => book.readable(wallet) > 0,
+                None => session_of(wallet, &session.peer_wallet) == *id,
+            };
+            let own = wallets.iter().any(is_of);
             self.require(16, own, || format!("connection {connection} is told of {id}, which is not a session of its wallet"));
             let head = self.ledger.log(id).head();
             self.require(32, session.latest_sequence <= head, || {

@@ -28,22 +28,26 @@
 //!   that jump by years; databases that are deleted, or claimed by another tab, while calls are under way and before others
 //!   are made.
 //! - `signers`: wallets that sign, where the world is one in which devices sign in.
+//! - `groups`: where devices must sign in, groups that people begin, come into, change and leave.
+//! - `liar`, `adversaries`: there half of the seeds end with an attack, once all has converged: a relay that lies in one of ten ways
+//!   (F48), a member that signs garbage, or the thief of a profile's copy whom the wallet signs out.
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
-//! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `conflict_rules`, `final_rules`): knows
-//! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I16, I19 to I23,
+//! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `group_rules`, `conflict_rules`, `liar_rules`, `final_rules`): knows
+//! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I23,
 //! I25 to I27 and I30 to I33 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and
 //! the operating system's sockets (tests of the relay), bit rot (F15), devices and relay of several versions (F20), several relays
-//! (F21 to F26), a relay that lies (F48: `liar.rs` among the core's tests), a wasm trap or memory that does not
+//! (F21 to F26), a wasm trap or memory that does not
 //! grow (F43, F44), storage that is lost in part only.
 //!
 //! [`conformance`] says what every journal must do; the simulated one and SQLite's are held to it. The simulated disk of a
 //! device is held to what every store must do (`tests/store.rs`), as IndexedDB is.
 
+pub mod adversaries;
 pub mod agenda;
 pub mod checker;
 pub mod client_disk;
@@ -54,9 +58,13 @@ pub mod device_rules;
 pub mod event_rules;
 pub mod faults;
 pub mod final_rules;
+pub mod group_rules;
+pub mod groups;
 pub mod hostile;
 pub mod invitation_rules;
 pub mod ledger;
+pub mod liar;
+pub mod liar_rules;
 pub mod lines;
 pub mod list;
 pub mod network;

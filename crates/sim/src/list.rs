@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use solconnect_sync_core::client::{Change, Client, MessageStatus, MessageView, SessionView};
+use solconnect_sync_core::client::{Change, Client, MessageStatus, MessageView, SessionKind, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::ReceiptStatus;
-use solconnect_sync_core::ids::{MessageId, SessionId};
+use solconnect_sync_core::ids::{MessageId, SessionId, WalletAddress};
 use solconnect_sync_core::vector_clock::VectorClock;
 
 use crate::client_disk::State;
@@ -28,6 +28,16 @@ pub struct Lists(pub BTreeMap<SessionId, List>);
 /// The clocks are left out: a list may have them less exactly than who reads the log, which is said where they are shown.
 fn without_clock(view: MessageView) -> MessageView {
     MessageView { vector_clock: VectorClock::default(), ..view }
+}
+
+fn without_readers(logged: &BTreeMap<u64, MessageView>) -> Vec<MessageView> {
+    logged.values().map(|view| MessageView { read_by: None, ..view.clone() }).collect()
+}
+
+/// Whether a list names all readers that another one names. Who has left the group since may still be among them.
+fn has_readers(list: &List, other: &List) -> bool {
+    let names = |list: &List, sequence: u64| list.logged.get(&sequence).and_then(|view| view.read_by.clone()).unwrap_or_default();
+    other.logged.keys().all(|sequence| names(other, *sequence).iter().all(|reader| names(list, *sequence).contains(reader)))
 }
 
 fn show(client: &Client, session_id: &str, entry: &Entry) -> Option<MessageView> {
@@ -63,6 +73,23 @@ pub enum Update {
         /// Its id.
         session_id: SessionId,
     },
+    /// How far a wallet is.
+    Receipt {
+        /// Its session.
+        session_id: SessionId,
+        /// Whose lists these are.
+        own: WalletAddress,
+        /// It is a group.
+        is_group: bool,
+        /// The wallet.
+        wallet: WalletAddress,
+        /// Whether it has read, or only has.
+        status: ReceiptStatus,
+        /// Up to where.
+        through: u64,
+        /// Up to where all others are.
+        all_through: u64,
+    },
     /// What says all that it means.
     Change(Change),
 }
@@ -88,9 +115,13 @@ impl Update {
                 client.stored_sessions().iter().find(|session| session.session_id == *session_id)?;
                 Update::Session { session_id: session_id.clone() }
             }
-            Change::Status { .. } | Change::Receipt { .. } | Change::Removed { .. } | Change::Cleared { .. } => {
-                Update::Change(change.clone())
+            Change::Receipt { session_id, wallet, status, through, all_through } => {
+                let view = client.session(session_id)?;
+                let (session_id, own, is_group) = (session_id.clone(), view.wallet, view.kind == SessionKind::Group);
+                let (wallet, status, through, all_through) = (wallet.clone(), *status, *through, *all_through);
+                Update::Receipt { session_id, own, is_group, wallet, status, through, all_through }
             }
+            Change::Status { .. } | Change::Removed { .. } | Change::Cleared { .. } => Update::Change(change.clone()),
         })
     }
 }
@@ -149,6 +180,25 @@ impl Lists {
             }
             Update::All(lists) => *self = lists.clone(),
             Update::Session { session_id } => drop(self.0.entry(session_id.clone()).or_default()),
+            Update::Receipt { session_id, own, is_group, wallet, status, through, all_through } => {
+                let Some(list) = self.0.get_mut(session_id) else { return };
+                let is_read = *status == ReceiptStatus::Read;
+                let reached = if is_read { MessageStatus::Read } else { MessageStatus::Delivered };
+                for (sequence, view) in &mut list.logged {
+                    // In a group an own message is as far as all others are, another one as far as this wallet is.
+                    let is_own = view.sender_wallet == *own;
+                    let end = if *is_group && is_own { all_through } else { through };
+                    let counts = if *is_group { is_own || wallet == own } else { view.sender_wallet != *wallet };
+                    if counts && sequence <= end {
+                        view.status = view.status.max(reached);
+                    }
+                    if let Some(read_by) = view.read_by.as_mut().filter(|_| is_read && wallet != own && sequence <= through)
+                        && !read_by.contains(wallet)
+                    {
+                        read_by.push(wallet.clone());
+                    }
+                }
+            }
             Update::Change(change) => self.change(change),
         }
     }
@@ -160,12 +210,6 @@ impl Lists {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.unsent.iter_mut().filter(|view| view.id == *message_id).for_each(|view| view.status = *status);
             }
-            Change::Receipt { session_id, wallet, status, all_through, .. } => {
-                let Some(list) = self.0.get_mut(session_id) else { return };
-                let reached = if *status == ReceiptStatus::Read { MessageStatus::Read } else { MessageStatus::Delivered };
-                let others = list.logged.range_mut(..=all_through).filter(|(_, view)| view.sender_wallet != *wallet);
-                others.for_each(|(_, view)| view.status = view.status.max(reached));
-            }
             Change::Removed { session_id, message_id } => {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.unsent.retain(|view| view.id != *message_id);
@@ -174,7 +218,7 @@ impl Lists {
                 let Some(list) = self.0.get_mut(session_id) else { return };
                 list.logged.clear();
             }
-            Change::Message { .. } | Change::Stale { .. } | Change::Missed | Change::Session { .. } => {}
+            Change::Message { .. } | Change::Stale { .. } | Change::Receipt { .. } | Change::Missed | Change::Session { .. } => {}
         }
     }
 
@@ -182,8 +226,8 @@ impl Lists {
     pub fn difference(&self, other: &Lists) -> Option<String> {
         let ids = self.0.keys().chain(other.0.keys());
         let other_list = ids.map(|id| (id, self.0.get(id), other.0.get(id))).find(|(_, one, other)| {
-            let shown = |list: &Option<&List>| list.map(|list| (list.logged.clone(), list.unsent.clone()));
-            shown(one) != shown(other)
+            let shown = |list: &Option<&List>| list.map(|list| (without_readers(&list.logged), list.unsent.clone()));
+            shown(one) != shown(other) || one.zip(*other).is_some_and(|(one, other)| !has_readers(one, other))
         });
         let (id, Some(one), Some(other)) = other_list? else { return Some("one has a session that the other has not".into()) };
         let views = one.logged.values().chain(&one.unsent);

@@ -4,7 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use solconnect_sync_core::entry::Digest;
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::frame::ListedSession;
 use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
 use solconnect_sync_core::relay::{
@@ -311,10 +312,46 @@ impl Journal {
         self.sessions.clone()
     }
 
+    /// A session's log is this one from now on: places, hashes and what is known of its devices are made to fit, as who has the
+    /// journal and the relay's key can.
+    pub fn rewrite(&mut self, session_id: &str, entries: Vec<StoredEntry>) {
+        let rows = self.rows(session_id);
+        rows.truncate(0);
+        let mut ends: BTreeMap<DeviceId, DeviceRow> = BTreeMap::new();
+        for row in rows.devices.values() {
+            let last_digest = first_digest(session_id, &row.device_id);
+            ends.insert(row.device_id.clone(), DeviceRow { last_counter: 0, last_sequence: 0, last_digest, ..row.clone() });
+        }
+        let mut hash = first_log_hash(session_id);
+        for (sequence, stored) in (1..).zip(entries) {
+            let mut entry = read(&stored);
+            entry.sequence_number = sequence;
+            let new = || DeviceRow { last_digest: first_digest(session_id, &stored.device_id), ..DeviceRow::default() };
+            let end = ends.entry(stored.device_id.clone()).or_insert_with(new);
+            let last_digest = entry.digest(&end.last_digest);
+            (end.last_counter, end.last_sequence, end.last_digest) = (stored.counter, sequence, last_digest);
+            hash = next_log_hash(&hash, &last_digest, entry.server_timestamp);
+            let body = written(&entry);
+            rows.append(vec![StoredEntry { sequence, log_hash: hash, body, ..stored }]).unwrap_or_else(|what| panic!("{what}"));
+        }
+        ends.retain(|device_id, end| end.last_counter > 0 && rows.devices.contains_key(device_id));
+        rows.devices = ends;
+    }
+
     /// An older copy is put back.
     pub fn set_back(&mut self, backup: BTreeMap<SessionId, Rows>) {
         *self = Journal { sessions: backup, ..Journal::default() };
     }
+}
+
+/// What is written in a stored entry.
+pub fn read(stored: &StoredEntry) -> Entry {
+    stored.body.entries().ok().and_then(|mut entries| entries.pop()).unwrap_or_default()
+}
+
+/// An entry as it is stored.
+pub fn written(entry: &Entry) -> Batch {
+    Batch::of(std::slice::from_ref(entry)).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 impl Undo {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use solconnect_sync_core::ids::SessionId;
-use solconnect_sync_core::relay::{Action, Input, JournalAnswer, JournalQuestion, Relay, Ticket};
+use solconnect_sync_core::relay::{Action, Input, JournalAnswer, JournalQuestion, Relay, StoredEntry, Ticket};
 use solconnect_sync_core::time::Now;
 
 use crate::faults::Fault;
+use crate::liar::repeated;
 use crate::network::{ConnectionId, Peer, Side};
 use crate::relay_disk::{Journal, Rows};
 use crate::world::{Happening, WALL_MS, World};
@@ -32,6 +33,8 @@ pub struct RelayNode {
     held: BTreeSet<ConnectionId>,
     /// By how many milliseconds the wall clock is wrong.
     skew_ms: i64,
+    /// It shows the last entry of each batch a second time.
+    pub repeats: bool,
 }
 
 impl RelayNode {
@@ -123,6 +126,14 @@ impl World {
         self.ctx.line(|| "the relay's journal is set back".into());
     }
 
+    /// The relay lies: it is started over a journal in which the log of a session is this one.
+    pub fn rewrite_log(&mut self, session_id: &str, entries: Vec<StoredEntry>) {
+        self.kill_relay(false);
+        self.relay.journal.rewrite(session_id, entries);
+        self.checker.expect_lie(&self.relay.journal);
+        self.ctx.line(|| format!("the relay rewrites the log of {session_id}"));
+    }
+
     /// The relay stands still for a while (F17).
     pub fn pause_relay(&mut self) {
         if !self.relay.paused {
@@ -202,6 +213,7 @@ impl World {
             Action::Transmit { connection, payload } => {
                 self.ctx.line(|| format!("relay → {connection}: {}", crate::lines::describe(&payload)));
                 self.checker.relay_transmitted(connection, &payload);
+                let payload = if self.relay.repeats { repeated(&payload).unwrap_or(payload) } else { payload };
                 self.network.send(&mut self.ctx, connection, Side::Peer, payload);
             }
             Action::Disconnect { connection, code, reason } => {

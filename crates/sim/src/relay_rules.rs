@@ -120,6 +120,7 @@ impl Checker {
         });
         self.knows_as_sent(session_id, &entry);
         self.knows_as_said(session_id, &entry);
+        self.group_goes_on(session_id, &entry);
         let log = self.ledger.log_mut(session_id);
         log.push(session_id, entry);
         let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
@@ -210,6 +211,7 @@ impl Checker {
         }
         if let Body::SignIn(said) = &frame.body {
             let domains = DomainSet::new(said.domains.clone());
+            view.signed_in = Some(said.wallet.clone());
             view.account = domains.and_then(|domains| Owner::new(&said.wallet, domains)).ok().map(|owner| (owner.account_id, false));
         }
         if session_id.is_empty() || is_account_id(&session_id) {
@@ -303,6 +305,8 @@ impl Checker {
             return;
         }
         self.told_after_announcement(connection, session_id, &reading.frame.body);
+        let last = reading.entries.as_ref().and_then(|entries| entries.last()).map(|entry| entry.sequence_number);
+        self.told_as_member(connection, session_id, &reading.frame.body, last);
         match &reading.frame.body {
             Body::SessionList(list) => self.listed(connection, list),
             Body::SyncAck(ack) => {

@@ -75,6 +75,7 @@ pub fn run_signing(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
         stormy: false,
         backup: None,
         takes_backup: false,
+        is_attacked: false,
         wordy: false,
         fickle: false,
         hasty: None,
@@ -106,8 +107,9 @@ struct Named {
     text: String,
 }
 
-struct Scenario {
-    world: World,
+/// A seed as it runs.
+pub(crate) struct Scenario {
+    pub(crate) world: World,
     operations: u64,
     pace_ms: u64,
     /// Faults are done on purpose until there are enough.
@@ -115,6 +117,8 @@ struct Scenario {
     /// In some seeds the relay is set back to this in the end (F19).
     backup: Option<BTreeMap<SessionId, Rows>>,
     takes_backup: bool,
+    /// In others somebody attacks in the end, mostly a relay that lies (F48).
+    is_attacked: bool,
     named: Vec<Named>,
     /// Many long texts: frames and queues are filled.
     wordy: bool,
@@ -149,6 +153,12 @@ impl Scenario {
         }
         if let Some(backup) = self.backup.take().filter(|_| self.world.checker.violation().is_none()) {
             self.set_relay_back(backup);
+        } else if self.is_attacked && self.world.checker.violation().is_none() {
+            match self.world.ctx.random.u8(0..6) {
+                0 => self.sign_garbage(),
+                1 => self.steal(),
+                _ => self.lie(),
+            }
         }
     }
 
@@ -188,7 +198,7 @@ impl Scenario {
         }
     }
 
-    fn run_until(&mut self, deadline_ms: u64) {
+    pub(crate) fn run_until(&mut self, deadline_ms: u64) {
         let world = &mut self.world;
         while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {}
     }
@@ -227,6 +237,8 @@ impl Scenario {
         self.wordy = self.world.ctx.random.u8(0..20) == 0;
         self.fickle = self.world.ctx.random.u8(0..8) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
+        self.world.checker.all_sign = self.world.sign_in == SignIn::Required;
+        self.is_attacked = self.world.checker.all_sign && self.world.ctx.random.bool();
         if self.world.ctx.random.u8(0..10) < 4 {
             self.world.add_hostile(wallets[0]);
         }
@@ -248,10 +260,12 @@ impl Scenario {
         (profile, Some(page).filter(|page| self.world.is_running(*page)))
     }
 
-    fn session(&mut self, profile: ProfileId) -> (&'static str, String) {
-        let profile = &self.world.profiles[profile];
+    /// A session of a profile: that with a peer, or a group.
+    fn session(&mut self, profile_id: ProfileId) -> (&'static str, String) {
+        let profile = &self.world.profiles[profile_id];
         let peer = *self.world.ctx.pick(&profile.peers);
-        (peer, session_of(profile.wallet, peer))
+        let group = self.some_group(profile_id);
+        (peer, group.unwrap_or_else(|| session_of(self.world.profiles[profile_id].wallet, peer)))
     }
 
     fn operate(&mut self) {
@@ -269,6 +283,9 @@ impl Scenario {
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
         if self.world.sign_in != SignIn::Never && self.world.ctx.random.u8(0..30) == 0 {
             return self.world.manage_devices(profile, page);
+        }
+        if self.world.checker.all_sign && self.world.ctx.random.u8(0..10) == 0 && self.regroup(profile, page) {
+            return;
         }
         let owner = self.world.profiles[profile].tab;
         let (peer, session_id) = self.session(profile);
@@ -341,7 +358,7 @@ impl Scenario {
         }
     }
 
-    fn send(&mut self, page: PageId, session_id: &str) {
+    pub(crate) fn send(&mut self, page: PageId, session_id: &str) {
         let text = self.text();
         let session_id = session_id.to_owned();
         self.world.call(page, |request| Input::Send { request, session_id, text, content_type: None, message_id: None, known: None });
@@ -367,7 +384,7 @@ impl Scenario {
         self.world.call(page, |request| Input::Send { request, session_id, text, content_type: None, message_id: Some(name), known: None });
     }
 
-    fn set_offline(&mut self, profile: ProfileId, offline: bool) {
+    pub(crate) fn set_offline(&mut self, profile: ProfileId, offline: bool) {
         self.world.profiles[profile].offline = offline;
         let owner = self.world.profiles[profile].tab;
         owner.into_iter().for_each(|owner| self.world.feed(owner, Input::SetOffline { offline }));
@@ -453,6 +470,10 @@ impl Scenario {
 
     /// What another device exported is imported here.
     fn import(&mut self, profile: ProfileId, page: PageId, peer: &str, session_id: &str) {
+        // Groups are not imported.
+        if session_of(self.world.profiles[profile].wallet, peer) != session_id {
+            return;
+        }
         let source = self.world.ctx.random.usize(0..self.world.profiles.len());
         let cursor = self.world.profiles[profile].disk.state().last_logged(session_id);
         let exported = self.world.profiles[source].disk.state().entries(session_id);

@@ -11,7 +11,7 @@ use crate::relay_disk::Rows;
 use crate::world::{PageId, ProfileId, TabId, World};
 
 /// The application's domain, and the relay's name.
-const DOMAIN: &str = "chat.example";
+pub(crate) const DOMAIN: &str = "chat.example";
 const RELAY: &str = "relay.example";
 
 /// The keys of the wallets, by what they are made of.
@@ -20,7 +20,8 @@ const SECRETS: [u8; 3] = [101, 102, 103];
 /// Their addresses.
 pub static SIGNERS: LazyLock<[String; 3]> = LazyLock::new(|| SECRETS.map(|secret| wallet_address(&key(secret).public())));
 
-fn key(secret: u8) -> DeviceKey {
+/// A key that is made of this.
+pub(crate) fn key(secret: u8) -> DeviceKey {
     DeviceKey::from_secret(&[secret; 32])
 }
 
@@ -74,6 +75,17 @@ pub fn session_of(one: &str, other: &str) -> SessionId {
     let signs = |wallet: &str| SIGNERS.iter().any(|signer| signer == wallet);
     let own = domains().session_of(one, other).filter(|_| signs(one) && signs(other));
     own.unwrap_or_else(|| ids::session_of(one, other))
+}
+
+/// What one of the wallets signs.
+pub(crate) fn signed_by_wallet(wallet: &str, text: &[u8]) -> Option<[u8; 64]> {
+    let place = SIGNERS.iter().position(|signer| signer == wallet)?;
+    Some(key(SECRETS[place]).sign(text))
+}
+
+/// The account log of a wallet.
+pub fn account_id(wallet: &str) -> SessionId {
+    Owner::new(wallet, domains()).map_or_else(|error| panic!("{error}"), |owner| owner.account_id)
 }
 
 /// Up to where a device has stored the log of its account.
@@ -157,13 +169,12 @@ impl World {
 
     /// The wallet of a tab signs what is asked for, where something is.
     pub fn sign(&mut self, id: TabId) {
-        let Some(tab) = self.tabs.get(&id) else { return };
-        let wallet = self.profiles[tab.profile].wallet;
-        let place = SIGNERS.iter().position(|signer| signer == wallet);
+        // Who has stolen a copy has not the wallet.
+        let Some(tab) = self.tabs.get(&id).filter(|tab| !self.profiles[tab.profile].is_stolen) else { return };
         let offer = tab.client.offer(self.tab_now(tab), DOMAIN, Purpose::Join);
-        if let (Some(offer), Some(place)) = (offer, place) {
-            let text = offer.text();
-            let signature = key(SECRETS[place]).sign(text.as_bytes());
+        let text = offer.map(|offer| offer.text()).unwrap_or_default();
+        let signature = signed_by_wallet(self.profiles[tab.profile].wallet, text.as_bytes());
+        if let Some(signature) = signature.filter(|_| !text.is_empty()) {
             self.engine_call(id, |request| Input::Certify { request, certificate: Certificate { text, signature } });
         }
     }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use solconnect_sync_core::client::{Answer, LogRecord, SessionRecord, Write};
+use solconnect_sync_core::client::{Answer, LogRecord, Membership, SessionRecord, Write};
 use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
 use solconnect_sync_core::message::Kind;
 
 use crate::checker::{Checker, Mark};
 use crate::client_disk::{ClientDisk, Records, State};
-use crate::ledger::number_of;
+use crate::ledger::{Fate, number_of};
 use crate::world::{ProfileId, TabId};
 
 /// What was stored before a commit, to compare with what is stored after it.
@@ -27,6 +28,10 @@ pub struct Before {
     /// How much of the log the newest of them knows, by session.
     known: BTreeMap<SessionId, u64>,
     voids: BTreeSet<(SessionId, MessageId)>,
+    /// Groups that the wallet leaves in the commit, with messages that waited.
+    left: BTreeSet<SessionId>,
+    /// Groups of which what waited leaves: new versions go silently where it is because the wallet is out.
+    swept_groups: BTreeSet<SessionId>,
     /// The database was deleted: it is made anew.
     is_anew: bool,
     /// What was in it, where its tab has that in memory.
@@ -55,8 +60,7 @@ impl Checker {
                 done_again.extend(number.map(|number| (number, entry.message.id.clone())));
             }
         }
-        let swept =
-            writes.iter().filter_map(|write| if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None });
+        let swept = writes.iter().filter_map(swept_by);
         // What has the name of one whose name is forgotten here is another message, which the application has sent since.
         let forgotten = forgotten_names(writes);
         let is_anew = remembered.is_some();
@@ -78,7 +82,12 @@ impl Checker {
         let invites = writes.iter().any(|write| matches!(write, Write::Invitation(_)));
         let blocked = state.records.invitations.values().filter(|record| invites && record.answer == Answer::Blocked);
         let blocked = blocked.map(|record| record.session_id.clone()).collect();
+        let left = writes.iter().filter_map(left_by).cloned().collect();
+        let is_group = |id: &&SessionId| state.records.sessions.get(*id).is_some_and(|session| session.group.is_some());
+        let swept_groups = writes.iter().filter_map(swept_by).filter(is_group).cloned().collect();
         Before {
+            left,
+            swept_groups,
             device_id: state.device_id().to_owned(),
             sessions,
             unsent,
@@ -111,6 +120,7 @@ impl Checker {
             self.require(7, cursor >= *cursor_before, || format!("the cursor of {id} fell from {cursor_before} to {cursor}"));
             let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
             *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
+            self.stored_as_member(id, &record.wallet, cursor);
             let hash = self.ledger.log(id).hash_at(id, cursor);
             self.require_where(9, !self.set_back, hash == Some(record.log.hash()), || {
                 format!("the log of {id} is stored with another hash at {cursor} than the relay's")
@@ -166,12 +176,20 @@ impl Checker {
         if let Some(lost) = &before.lost {
             self.made_anew(tab, lost, &state.records);
         }
-        let new_voids = voids(state).difference(&before.voids).count();
+        // Of what was said of a group only a warning tells that it does not count.
+        let is_said = |void: &&(SessionId, MessageId)| before.entries.get(*void).is_some_and(|entry| entry.message.kind == Kind::GROUP);
+        let new_voids = voids(state).difference(&before.voids).filter(|void| !is_said(void)).count();
+        // What waits when its wallet leaves a group has failed, and no void stands for it.
+        let left = if before.is_anew { 0 } else { writes.iter().filter_map(left_by).count() };
         if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
             self.outboxes_follow(state);
         }
         if before.is_anew || writes.iter().any(|write| matches!(write, Write::DeleteOutbox { .. } | Write::Log(_))) {
             self.left_with_their_places(before, new_voids, disk);
+            for number in std::mem::take(&mut self.excused) {
+                self.profiles[profile].pending.remove(&number);
+                self.ledger.sent[number as usize].fate = Fate::Excused;
+            }
             let missing: BTreeSet<u64> = self.profiles[profile]
                 .pending
                 .difference(&self.cancelled)
@@ -192,7 +210,7 @@ impl Checker {
                 view.lost_store = None;
             }
             view.disk_ahead = true;
-            (view.new_voids, view.told_failed) = (new_voids, 0);
+            (view.new_voids, view.told_failed) = (new_voids + left, 0);
         }
     }
 
@@ -236,12 +254,20 @@ impl Checker {
             let sent = &self.ledger.sent[*number as usize];
             let cursor = disk.state().cursor(&sent.session_id);
             let placed = sent.places.iter().find(|(sequence, _)| *sequence <= cursor);
+            // It may have come back in the same commit.
+            let is_out = is_out(disk.state(), &sent.session_id) || before.left.contains(&sent.session_id);
+            let is_version = sent.replaces.is_some();
+            let is_out = is_out || is_version && before.swept_groups.contains(&sent.session_id);
             let (is_placed, elsewhere) = (placed.is_some(), placed.is_some_and(|(_, device)| *device != before.device_id));
             if elsewhere {
                 self.mark(Mark::KnownAgain);
             }
             let is_cancelled = self.cancelled.contains(number);
-            self.require(2, is_placed || new_voids > 0 || is_cancelled, || {
+            if is_out && is_version {
+                // A new version goes with the membership, and nobody is told.
+                self.excused.push(*number);
+            }
+            self.require(2, is_placed || new_voids > 0 || is_cancelled || is_out, || {
                 format!("s{number} left the outbox, and its place in the log is not stored")
             });
         }
@@ -341,6 +367,24 @@ impl Checker {
             view.disk_ahead = false;
         }
     }
+}
+
+/// The group that a message waited in which has failed because its wallet left it.
+fn left_by(write: &Write) -> Option<&SessionId> {
+    match write {
+        Write::Failed(record) if record.error.code == ErrorCode::MemberRemoved => Some(&record.session_id),
+        _ => None,
+    }
+}
+
+/// The session of which what waited leaves.
+fn swept_by(write: &Write) -> Option<&SessionId> {
+    if let Write::DeleteOutbox { session_id, .. } = write { Some(session_id) } else { None }
+}
+
+/// Whether the wallet of a session, a group, is no member of it any more.
+fn is_out(state: &State, session_id: &str) -> bool {
+    state.records.sessions.get(session_id).is_some_and(|session| session.membership != Membership::Member)
 }
 
 /// The voids that wait, by session and id, which they keep where they are made anew.

@@ -565,8 +565,7 @@ pub enum Change {
     /// The message of this id that has no sequence number is so far.
     Status { session_id: SessionId, message_id: MessageId, status: MessageStatus, error: Option<SyncError> },
     /// A wallet has everything up to this place, or has read it: what other wallets wrote there is at least so far. What is
-    /// read is delivered. In a group what this wallet wrote is so far only up to `all_through`, which all others have; without a
-    /// group the two are one.
+    /// read is delivered. What this wallet wrote is so far up to `all_through`, which the others have: all of them, in a group.
     Receipt { session_id: SessionId, wallet: WalletAddress, status: ReceiptStatus, through: u64, all_through: u64 },
     /// The message of this id that has no sequence number is no longer there.
     Removed { session_id: SessionId, message_id: MessageId },

@@ -251,6 +251,7 @@ impl Client {
     ) -> Result<(), SyncError> {
         let refusal = self.offline_reason();
         let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
+        session.check_member()?;
         if let Some(error) = refusal {
             return Err(error);
         }

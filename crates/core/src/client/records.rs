@@ -84,6 +84,8 @@ pub struct SessionRecord {
     pub sent_through: u64,
     /// What other wallets have delivered and read.
     pub watermarks: Watermarks,
+    /// In a group: up to where all other wallets had what this one wrote, when its members last changed. No message goes back.
+    pub all_reached: Watermark,
     /// The last message that the user has seen here: told to the relay at every connection.
     pub read_mark: ReadMark,
     /// The newest head of its log that the relay has signed, of those that this log agrees with: what proves that it had it.
@@ -114,6 +116,7 @@ impl SessionRecord {
             counter: 0,
             sent_through: 0,
             watermarks: Watermarks::default(),
+            all_reached: Watermark::default(),
             read_mark: ReadMark::default(),
             proven: None,
             contradiction: None,

@@ -172,7 +172,9 @@ fn say_farewell(ctx: &mut Context, log: &Log, connection: ConnectionId, attachme
         let part = log.tail_from(from).and_then(|entries| key.encode(entries, through));
         let Some(Part { content: Content::Batch(messages), signatures, through: last, .. }) = part else { return };
         let signatures = signatures.to_vec();
-        let response = SyncResponse { messages, latest_sequence: through, signatures, ..SyncResponse::default() };
+        // The entry may stand within what its author signed at once: then nothing covers it here, and who hears it must not take it
+        // for the end of the log.
+        let response = SyncResponse { messages, latest_sequence: log.head(), signatures, ..SyncResponse::default() };
         ctx.transmit(connection, &log.session_id, Body::SyncResponse(response));
         from = last + 1;
     }

@@ -84,6 +84,8 @@ impl SessionRecord {
             heads_through,
             counter,
             watermarks,
+            all_delivered: self.all_reached.delivered,
+            all_read: self.all_reached.read,
             read_mark,
             last_sync_ms,
             small_first,
@@ -115,6 +117,7 @@ impl SessionRecord {
             proven: stored.proven,
             contradiction: stored.contradiction.map(Box::new),
             watermarks: stored.watermarks,
+            all_reached: Watermark { delivered: stored.all_delivered, read: stored.all_read },
             read_mark: stored.read_mark,
             last_sync_ms: stored.last_sync_ms,
             small_first: stored.small_first,
@@ -319,6 +322,8 @@ struct StoredSession {
     uncounted: Vec<u64>,
     proven: Option<SignedHead>,
     contradiction: Option<SignedHead>,
+    all_delivered: u64,
+    all_read: u64,
 }
 
 #[derive(Default)]
@@ -414,6 +419,8 @@ record!(StoredSession {
     18 => group,
     19 => membership,
     20 => uncounted,
+    21 => all_delivered,
+    22 => all_read,
 });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {

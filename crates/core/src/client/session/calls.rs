@@ -1,5 +1,6 @@
 //! What the application asks of a session.
 
+use super::groups::reached;
 use super::log::Arrived;
 use super::{AutoSync, Session};
 use crate::client::api::{Change, DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
@@ -205,7 +206,7 @@ impl Session {
         let wallet = record.wallet.clone();
         record.watermarks.of(&wallet).raise(ReceiptStatus::Read, sequence);
         let (session_id, status) = (self.id().to_owned(), ReceiptStatus::Read);
-        let all_through = self.all_through(&wallet, status, sequence);
+        let all_through = reached(&self.next, status);
         transaction.change(|| Change::Receipt { session_id, wallet, status, through: sequence, all_through });
         if self.flow.joined {
             let receipt = self.read_receipt(context.now);

@@ -1,5 +1,6 @@
 //! What the relay says in a session.
 
+use super::groups::reached;
 use super::log::Arrived;
 use super::signatures::Signers;
 use super::view::logged_status;
@@ -12,10 +13,11 @@ use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncResponse};
+use crate::group::Group;
 use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX};
 use crate::log::Refusal;
-use crate::message::Stamp;
+use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use crate::wire::Malformed;
 
@@ -273,12 +275,12 @@ impl Session {
             if !self.is_member(&wallet) && !self.next.watermarks.has_room_for(&wallet) {
                 continue;
             }
-            let before = self.all_through(&wallet, receipt.status, self.next.watermarks.get(&wallet).of(receipt.status));
+            let before = reached(&self.next, receipt.status);
             let watermark = self.change(transaction, false).watermarks.of(&wallet);
             if !watermark.raise(receipt.status, sequence) {
                 continue;
             }
-            let all_through = self.all_through(&wallet, receipt.status, sequence);
+            let all_through = reached(&self.next, receipt.status);
             transaction.change(|| Change::Receipt {
                 session_id: session_id.clone(),
                 wallet: wallet.clone(),
@@ -317,7 +319,15 @@ impl Session {
             return;
         }
         let error = SyncError::new(refusal.code, refusal.error);
+        let refused = refusal.refused_message_id.as_ref().and_then(|id| self.outbox.named(id)).cloned();
+        let has_begun = self.next.group.as_ref().is_some_and(Group::has_begun);
         match refusal.code {
+            // What was said of the group does not count any more: of a wallet that has left meanwhile, or that has no room.
+            ErrorCode::NotAMember | ErrorCode::LimitReached
+                if let Some(said) = refused.as_ref().filter(|refused| has_begun && refused.message.kind == Kind::GROUP) =>
+            {
+                self.void(context, said, error, transaction);
+            }
             ErrorCode::CounterGap => {
                 let expected = refusal.expected_counter.unwrap_or(0);
                 if self.outbox.get(expected).is_some() {
@@ -369,13 +379,10 @@ impl Session {
             | ErrorCode::RelayRolledBack
             | ErrorCode::RelayForked
             | ErrorCode::InvalidSignature => self.halt(error, transaction),
-            _ => {
-                let refused = refusal.refused_message_id.and_then(|id| self.outbox.named(&id));
-                match refused.cloned() {
-                    Some(refused) => self.void(context, &refused, error, transaction),
-                    None => transaction.tell(Event::Warning { error }),
-                }
-            }
+            _ => match refused {
+                Some(refused) => self.void(context, &refused, error, transaction),
+                None => transaction.tell(Event::Warning { error }),
+            },
         }
     }
 

@@ -23,8 +23,8 @@ impl Session {
         self.next.membership != Membership::Member
     }
 
-    /// Whether this wallet may write here.
-    pub(super) fn check_member(&self) -> Result<(), SyncError> {
+    /// Whether this wallet may write here, and hear what is new.
+    pub fn check_member(&self) -> Result<(), SyncError> {
         if self.is_out() {
             let message = "this wallet is no member of the group any more: what is stored here can be read";
             return Err(SyncError::new(ErrorCode::MemberRemoved, message));
@@ -94,10 +94,16 @@ impl Session {
         regrouped: &mut Vec<(WalletAddress, GroupChange)>,
         transaction: &mut Transaction,
     ) -> bool {
+        let is_said = entry.message.kind == Kind::GROUP && self.next.group.is_some();
+        let before = is_said.then(|| [ReceiptStatus::Delivered, ReceiptStatus::Read].map(|status| (status, reached(&self.next, status))));
         let next = self.change(transaction, false);
         let Some(group) = &mut next.group else { return true };
         match group.take(entry) {
             Ok(changes) => {
+                // What all had stays so, whoever comes or goes.
+                for (status, through) in before.into_iter().flatten() {
+                    next.all_reached.raise(status, through);
+                }
                 regrouped.extend(changes.into_iter().map(|change| (entry.message.sender_wallet.clone(), change)));
                 true
             }
@@ -125,7 +131,7 @@ impl Session {
             return;
         }
         let (session_id, wallet) = (self.id().to_owned(), self.next.wallet.clone());
-        let mut left = None;
+        let (mut left, mut told) = (None, vec![wallet.clone()]);
         for (author, change) in regrouped {
             match change {
                 GroupChange::Removed(removed) if removed == wallet => {
@@ -134,14 +140,18 @@ impl Session {
                 // It was added again behind that.
                 GroupChange::Added(added) if added == wallet => left = None,
                 GroupChange::Removed(removed) => self.change(transaction, false).watermarks.forget(&removed),
+                // What it has read may have been heard before.
+                GroupChange::Added(added) => told.push(added),
                 _ => {}
             }
         }
         // Who is out no longer keeps nobody's message from being read.
         for status in [ReceiptStatus::Delivered, ReceiptStatus::Read] {
-            let (session_id, wallet, through) = (session_id.clone(), wallet.clone(), self.next.watermarks.get(&wallet).of(status));
-            let all_through = reached(&self.next, status);
-            transaction.change(|| Change::Receipt { session_id, wallet, status, through, all_through });
+            for wallet in &told {
+                let (session_id, wallet, through) = (session_id.clone(), wallet.clone(), self.next.watermarks.get(wallet).of(status));
+                let all_through = reached(&self.next, status);
+                transaction.change(|| Change::Receipt { session_id, wallet, status, through, all_through });
+            }
         }
         transaction.change(|| Change::Session { session_id: session_id.clone() });
         transaction.tell(Event::MembersChanged { session_id });
@@ -187,11 +197,6 @@ impl Session {
         let has_read = |wallet: &&String| **wallet != record.wallet && record.watermarks.get(wallet).read >= entry.sequence_number;
         Some(group.members().iter().map(|member| &member.wallet).filter(has_read).cloned().collect())
     }
-
-    /// Up to where own messages are so far, given that a wallet is there.
-    pub(super) fn all_through(&self, wallet: &str, status: ReceiptStatus, through: u64) -> u64 {
-        if self.next.group.is_some() && wallet != self.next.wallet { reached(&self.next, status) } else { through }
-    }
 }
 
 /// A group as what waits to be sent would make it, behind the end of its log.
@@ -204,7 +209,7 @@ fn foreseen<'a>(mut group: Group, end: u64, waiting: impl Iterator<Item = &'a En
 }
 
 /// Up to where all other wallets have what this one wrote, or one where it is no group. A member counts for what was written since
-/// it came; the first one for all.
+/// it came; the first one for all. What all had when others were in it stays so.
 pub(super) fn reached(record: &SessionRecord, status: ReceiptStatus) -> u64 {
     let Some(group) = &record.group else {
         let others = record.watermarks.iter().filter(|(wallet, _)| *wallet != record.wallet);
@@ -213,5 +218,5 @@ pub(super) fn reached(record: &SessionRecord, status: ReceiptStatus) -> u64 {
     let others = || group.members().iter().filter(|member| member.wallet != record.wallet);
     let first = others().next().map_or(0, |member| member.since);
     let through = |since: u64, wallet: &str| record.watermarks.get(wallet).of(status).max(if since > first { since } else { 0 });
-    others().map(|member| through(member.since, &member.wallet)).min().unwrap_or(0)
+    others().map(|member| through(member.since, &member.wallet)).min().unwrap_or(0).max(record.all_reached.of(status))
 }
