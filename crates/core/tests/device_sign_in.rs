@@ -72,7 +72,7 @@ fn where_sign_in_is_not_required_a_device_goes_on_without() {
     let mut device = Device::new(1);
     device.send("one");
     device.talk(&mut rooms);
-    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![]));
+    assert_eq!((device.state(), device.queued(), device.needed()), (ConnectionState::Connected, 0, vec![None]));
     device.sign();
     assert_eq!(device.state(), ConnectionState::Waiting, "it signs in at once");
     device.again(&mut rooms);
@@ -111,6 +111,20 @@ fn who_finds_a_session_closed_is_asked_to_sign_and_comes_in() {
     device.sign();
     device.again(&mut rooms);
     assert_eq!((device.queued(), device.needed(), device.client.sign_in_needed()), (0, vec![], None));
+}
+
+#[test]
+fn who_cannot_prove_itself_is_told_also_where_it_is_served() {
+    let mut rooms = Rooms::over(|| relay(false));
+    let mut device = Device::new(1);
+    device.send("one");
+    device.talk(&mut rooms);
+    assert_eq!((device.queued(), device.needed()), (0, vec![None]), "sessions that are closed to it are told to others alone");
+    device.again(&mut rooms);
+    assert_eq!((device.needed(), device.client.sign_in_needed()), (vec![], Some(ErrorCode::SignInRequired)), "once");
+    device.sign();
+    device.again(&mut rooms);
+    assert_eq!((device.needed(), device.client.sign_in_needed()), (vec![], None));
 }
 
 #[test]

@@ -76,11 +76,6 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
-        if let Body::Error(error) = &body
-            && error.code == ErrorCode::NotAMember
-        {
-            self.miss_signature(transaction);
-        }
         let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
         if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {

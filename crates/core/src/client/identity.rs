@@ -33,7 +33,7 @@ pub(super) struct Identity {
     is_required: bool,
     /// Why nothing is said to the relay until somebody does something.
     shut_out: Option<SyncError>,
-    /// A session is closed to this device, which has nothing to sign in with.
+    /// The relay serves others too, and this device has nothing to sign in with: it is told of no session that is closed.
     is_missed: bool,
     /// The last `sign_in` of the connection had an entry that lists the device.
     is_entering: bool,
@@ -304,8 +304,8 @@ impl Client {
         refusal.filter(|code| matches!(code, ErrorCode::SignInRequired | ErrorCode::DeviceRemoved)).or(missed)
     }
 
-    /// A relay that serves others too does not serve this device in a session that is closed: it tells of that once.
-    pub(super) fn miss_signature(&mut self, transaction: &mut Transaction) {
+    /// The device cannot prove itself to a relay that serves others too: it tells of that once.
+    fn miss_signature(&mut self, transaction: &mut Transaction) {
         let missed = |identity: &&mut Identity| !identity.is_missed && identity.latest().claim.is_none() && !identity.latest().is_listed;
         if let Some(identity) = self.identity.as_mut().filter(missed) {
             identity.is_missed = true;
@@ -362,6 +362,7 @@ impl Client {
                 identity.shut_out = Some(unsigned());
                 actions.push(Action::Notify(Event::SignInNeeded { error: None }));
             } else {
+                self.miss_signature(transaction);
                 self.begin(now, actions);
             }
             return;
