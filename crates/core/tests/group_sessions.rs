@@ -11,9 +11,10 @@ use groups::{Club, address, again, begin, joined, shown};
 use rooms::Rooms;
 use signer::{Device, relay, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, MessageStatus, SessionKind};
+use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, SessionKind};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::ReceiptStatus;
 use solconnect_sync_core::group::Statement;
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::Log;
@@ -230,10 +231,16 @@ fn who_is_removed_keeps_nobodys_message_from_being_read() {
     let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id.clone(), entry.sequence_number);
     club.people[1].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
     club.talk();
+    club.people[0].feed(Input::Observe { observed: true });
     club.remove(0, &[2]).unwrap();
     // What the relay has acknowledged is stored a little later.
     club.people[0].now.monotonic_ms += 100;
     club.people[0].feed(Input::Timeout);
+    let told = club.people[0].events.iter().any(|event| {
+        let Event::Changed(Change::Receipt { wallet, status, all_through, .. }) = event else { return false };
+        (wallet, *status, *all_through) == (&address(1), ReceiptStatus::Read, sequence_number)
+    });
+    assert!(told, "lists hear of it by one who stays");
     let shown = club.people[0].client.show(&club.session_id, vec![(entry, None)], false).pop().unwrap();
     assert_eq!((shown.status, shown.read_by), (MessageStatus::Read, Some(vec![address(1)])));
 }

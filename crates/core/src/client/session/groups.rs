@@ -137,11 +137,14 @@ impl Session {
                 _ => {}
             }
         }
-        // Who is out no longer keeps nobody's message from being read.
-        for status in [ReceiptStatus::Delivered, ReceiptStatus::Read] {
-            let (session_id, wallet, through) = (session_id.clone(), wallet.clone(), self.next.watermarks.get(&wallet).of(status));
-            let all_through = reached(&self.next, status);
-            transaction.change(|| Change::Receipt { session_id, wallet, status, through, all_through });
+        // Who is out keeps no message from being read: told as a receipt of one who stays.
+        let mut members = self.next.group.iter().flat_map(Group::members).map(|member| &member.wallet);
+        if let Some(other) = members.find(|other| **other != wallet).cloned() {
+            for status in [ReceiptStatus::Delivered, ReceiptStatus::Read] {
+                let (session_id, wallet, through) = (session_id.clone(), other.clone(), self.next.watermarks.get(&other).of(status));
+                let all_through = reached(&self.next, status);
+                transaction.change(|| Change::Receipt { session_id, wallet, status, through, all_through });
+            }
         }
         transaction.change(|| Change::Session { session_id: session_id.clone() });
         transaction.tell(Event::MembersChanged { session_id });
