@@ -23,13 +23,17 @@ const handlers = [];
 const calls = [];
 /** Errors that methods answer with, by name. */
 const failures = {};
+/** What methods answer with, by name; otherwise nothing. */
+const answers = {};
+/** The wallets that extensions offer. */
+let wallets = [];
 /** The devices of the wallet. */
 let devices = [];
 
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {
   calls.push([name, ...args]);
-  return failures[name] ? { success: false, error: failures[name] } : done(null);
+  return failures[name] ? { success: false, error: failures[name] } : done(answers[name] ?? null);
 };
 
 const sdk = {
@@ -47,7 +51,7 @@ const sdk = {
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
   'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
-  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn',
+  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
 ];
 for (const name of methods) sdk[name] = asked(name);
 
@@ -56,6 +60,11 @@ globalThis.standIn = {
   messages,
   calls,
   failures,
+  answers,
+  setWallets(now) {
+    wallets = now;
+    walletsChanged();
+  },
   setDevices(now) {
     devices = now;
     this.emit('deviceAdded', {});
@@ -65,4 +74,11 @@ globalThis.standIn = {
   },
 };
 
+let walletsChanged = () => {};
+
 export const connect = async () => sdk;
+
+export function findWallets(onChange) {
+  walletsChanged = onChange;
+  return { get wallets() { return wallets; }, stop() {} };
+}
