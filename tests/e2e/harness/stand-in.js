@@ -23,8 +23,6 @@ const handlers = [];
 const calls = [];
 /** Errors that methods answer with, by name. */
 const failures = {};
-/** What methods answer with, by name; otherwise nothing. */
-const answers = {};
 /** The wallets that extensions offer. */
 let wallets = [];
 /** The devices of the wallet. */
@@ -33,7 +31,7 @@ let devices = [];
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {
   calls.push([name, ...args]);
-  return failures[name] ? { success: false, error: failures[name] } : done(answers[name] ?? null);
+  return failures[name] ? { success: false, error: failures[name] } : done(null);
 };
 
 const sdk = {
@@ -60,7 +58,6 @@ globalThis.standIn = {
   messages,
   calls,
   failures,
-  answers,
   setWallets(now) {
     wallets = now;
     walletsChanged();
