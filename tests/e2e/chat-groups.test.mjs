@@ -83,6 +83,7 @@ test('an admin renames, adds, removes and shares; others leave', { timeout: 120_
   await dialogOf(alice, 'New group').getByLabel('Name').fill('Walkers');
   await dialogOf(alice, 'New group').getByRole('checkbox', { name: short(bob.address) }).check();
   await alice.page.keyboard.press('Enter');
+  await alice.page.getByRole('heading', { name: 'Walkers' }).waitFor();
   await alice.write('Before');
   await bob.page.getByRole('button', { name: 'Accept Walkers' }).click();
   await bob.sees('Before');
@@ -141,6 +142,7 @@ test('an admin renames, adds, removes and shares; others leave', { timeout: 120_
   await alice.page.getByText('Leave Runners?').waitFor();
   await alice.page.locator('#ask-yes').click();
   await alice.page.locator('#ended-says', { hasText: 'You left this group.' }).waitFor();
+  assert.equal(await alice.page.locator('.member, .person').count(), 0, 'a closed dialog has nobody in it');
   await bob.page.getByText('2 members').waitFor();
   for (const { complaints } of [alice, bob, carol]) assert.deepEqual(complaints, []);
 });

@@ -32,9 +32,10 @@ export function createGroup({ sdk, own, add }) {
   }
 
   async function setAdmin(wallet, name, isAdmin) {
+    const { sessionId } = group;
     const says = 'You can no longer add, remove and rename.';
     if (wallet === own() && !isAdmin && !(await ask('Be no admin any more?', says, 'Be no admin'))) return;
-    const result = await act(sdk().setAdmin(group.sessionId, wallet, isAdmin));
+    const result = await act(sdk().setAdmin(sessionId, wallet, isAdmin));
     if (result.success) say(isAdmin ? `${name} can add, remove and rename now.` : `${name}: no admin any more.`);
   }
 
@@ -64,6 +65,12 @@ export function createGroup({ sdk, own, add }) {
   });
   $('group-add').addEventListener('click', () => add(group));
   $('group-close').addEventListener('click', () => $('group-dialog').close());
+  // Whoever comes next finds nothing of it in the page.
+  $('group-dialog').addEventListener('close', () => {
+    group = null;
+    $('group-title').textContent = $('group-name').value = '';
+    $('members').replaceChildren();
+  });
 
   function render() {
     const { name, members, membership } = group;
@@ -97,7 +104,7 @@ export function createGroup({ sdk, own, add }) {
     },
     /** The group as it is now. */
     update(conversation) {
-      if (!$('group-dialog').open || conversation?.sessionId !== group.sessionId) return;
+      if (!$('group-dialog').open || conversation.sessionId !== group.sessionId) return;
       group = conversation;
       render();
     },

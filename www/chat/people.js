@@ -26,8 +26,6 @@ export function createPeople({ known }) {
     $('people-title').textContent = title;
     $('people-yes').textContent = yes;
     $('people-named').hidden = !isNamed;
-    $('people-name').value = '';
-    $('people-addresses').value = '';
     refuse('');
     const wallets = known(without);
     $('people-known').hidden = wallets.length === 0;
@@ -59,6 +57,11 @@ export function createPeople({ known }) {
     if (says) refuse(says, 'people-addresses');
   });
   $('people-cancel').addEventListener('click', () => $('people-dialog').close());
+  // Whoever comes next finds nothing of it in the page.
+  $('people-dialog').addEventListener('close', () => {
+    $('people-name').value = $('people-addresses').value = '';
+    $('people-choices').replaceChildren();
+  });
 
   return {
     open,
