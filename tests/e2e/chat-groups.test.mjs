@@ -143,6 +143,8 @@ test('an admin renames, adds, removes and shares; others leave', { timeout: 120_
   await alice.page.locator('#ask-yes').click();
   await alice.page.locator('#ended-says', { hasText: 'You left this group.' }).waitFor();
   assert.equal(await alice.page.locator('.member, .person').count(), 0, 'a closed dialog has nobody in it');
+  await alice.row('Before').hover();
+  assert.equal(await alice.row('Before').getByRole('button', { name: 'Edit' }).count(), 0, 'what one left cannot be changed');
   await bob.page.getByText('2 members').waitFor();
   for (const { complaints } of [alice, bob, carol]) assert.deepEqual(complaints, []);
 });
