@@ -20,8 +20,8 @@ main(import.meta.url, async () => {
   await setup('npm', 'wasm');
   await buildSdk();
   await buildRelay();
-  // The pages do not sign in, and other machines do not reach it.
-  const args = ['--auth', 'open', '--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
+  // The pages sign in, and other machines do not reach it.
+  const args = ['--auth', 'wallet', '--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
   const relay = runRelay(args, 'pipe');
   createInterface({ input: relay.stdout }).on('line', (line) => {
     const address = /^listening on (http:\S+)/.exec(line)?.[1];

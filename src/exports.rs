@@ -77,13 +77,15 @@ pub fn from_text(text: &str) -> Result<Array, SyncError> {
 /// A session of an export.
 ///
 /// # Errors
-/// `INVALID_ARGUMENT` for one of another form.
+/// `INVALID_ARGUMENT` for one of another form, and for a group: who is in it its log says, and that comes from the relay.
 pub fn session_of(session: &JsValue) -> Result<ExportedSession, SyncError> {
-    Ok(ExportedSession {
-        wallet: text_field(session, "wallet")?,
-        peer_wallet: text_field(session, "peer_wallet")?,
-        entries: read_all(list(session, "entries")?, entry_of)?,
-    })
+    let peer_wallet = text_field(session, "peer_wallet")?;
+    if peer_wallet.is_empty() {
+        let (id, before, after) =
+            (text_field(session, "session_id")?, "session ", " of the export is a group, whose messages come from the relay");
+        return Err(invalid_argument([before, &id, after].concat()));
+    }
+    Ok(ExportedSession { wallet: text_field(session, "wallet")?, peer_wallet, entries: read_all(list(session, "entries")?, entry_of)? })
 }
 
 fn list(object: &JsValue, name: &str) -> Result<Array, SyncError> {
@@ -219,6 +221,14 @@ mod tests {
             assert_eq!(carried, entry);
             assert_eq!(carried.digest(&[0; 32]), entry.digest(&[0; 32]));
         }
+    }
+
+    #[wasm_bindgen_test]
+    fn a_group_in_an_export_is_refused_by_name() {
+        let session = JSON::parse(r#"{"session_id":"walkers","wallet":"a","peer_wallet":"","entries":[]}"#).unwrap();
+        let error = session_of(&session).err().unwrap();
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        assert!(error.message.contains("session walkers") && error.message.contains("is a group"), "{}", error.message);
     }
 
     #[wasm_bindgen_test]

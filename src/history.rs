@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, RequestId, SessionView};
+use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, RequestId, SessionKind, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
@@ -270,13 +270,16 @@ impl Engine {
         }
     }
 
-    /// `exportMessages`.
+    /// `exportMessages`: the sessions of two wallets. Groups come from the relay, whose log says who is in them.
     ///
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn export(&self) -> Result<String, SyncError> {
         let sessions = Array::new();
         for session in self.read(|client| client.stored_sessions()) {
+            if session.kind == SessionKind::Group {
+                continue;
+            }
             let end = session.last_synced_sequence.saturating_add(1);
             let entries = self.entries_before(&session.session_id, end, u64::MAX).await?;
             sessions.push(&exports::session_to_js(&session, &entries)?);
@@ -332,10 +335,6 @@ impl Engine {
                 [peer, wallet] if *wallet == own => peer.clone(),
                 _ => continue,
             };
-            // Of a group its log says who is in it, and the relay has that.
-            if peer_wallet.is_empty() {
-                continue;
-            }
             let mut entries = session.entries.into_iter().peekable();
             while entries.peek().is_some() {
                 let (peer_wallet, entries) = (peer_wallet.clone(), entries.by_ref().take(BATCH_MESSAGES_MAX).collect());

@@ -12,7 +12,7 @@ import type { OpenWallet } from './surface/wallets.js';
 
 export type {
   Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability, ErrorCategory, ErrorCode,
-  InvitationView, LogRange, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionView, Strategy, Subscription,
+  InvitationView, LogRange, Membership, MemberView, MessageId, MessageStatus, MessageView, SdkConfig, SdkError, SessionId, SessionKind, SessionView, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';
 export type { InitOptions } from './surface/load.js';
@@ -23,6 +23,7 @@ export { connect, type ConnectConfig } from './surface/connect.js';
 export { type Result, SyncError, unwrap } from './surface/errors.js';
 export type { SdkEvents } from './surface/events.js';
 export type { SyncStorage } from './surface/manager.js';
+export type { TabRole, TabState } from './surface/port.js';
 export type { Abortable } from './surface/sdk.js';
 export { WebSocketSyncTransport } from './surface/transport.js';
 export type { Conversation, ConversationList, ConversationsSnapshot } from './surface/conversations.js';

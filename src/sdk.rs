@@ -129,11 +129,15 @@ impl SolConnectSDK {
         &self,
         #[wasm_bindgen(unchecked_param_type = "{ peerWallet: string } | { members: readonly string[]; name: string }")] options: JsValue,
     ) -> Promise {
-        let members = field(&options, "members");
+        let (members, peer) = (field(&options, "members"), field(&options, "peerWallet"));
         if is_left_out(&members) {
-            return self.ask(text_field(&options, "peerWallet"), |request, peer_wallet| Input::OpenSession { request, peer_wallet });
+            return self.ask(text("peerWallet", &peer), |request, peer_wallet| Input::OpenSession { request, peer_wallet });
         }
-        let group = texts("members", &members).and_then(|members| Ok((members, text_field(&options, "name")?)));
+        let group = if is_left_out(&peer) {
+            texts("members", &members).and_then(|members| Ok((members, text_field(&options, "name")?)))
+        } else {
+            Err(invalid_argument("name a peerWallet for a session of two, or members for a group"))
+        };
         self.ask(group, |request, (members, name)| Input::OpenGroup { request, name, members })
     }
 

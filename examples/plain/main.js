@@ -43,22 +43,31 @@ function onSubmit(form, send) {
   };
 }
 
-function conversationOf(sdk, { sessionId, peerWallet, lastMessage, unreadCount, state }) {
+/** What one starts: a session with one wallet, or a group of several with a name. */
+function wantedOf(addresses) {
+  const members = addresses.split(/\s+/);
+  return members.length === 1 ? { peerWallet: addresses } : { members, name: prompt('Name of the group') ?? '' };
+}
+
+function conversationOf(sdk, { sessionId, peerWallet, name, lastMessage, unreadCount, state, kind, membership }) {
   const isInvited = state === 'invited';
-  const open = button(peerWallet.slice(0, 8), () => openThread(sdk, sessionId));
+  const open = button(name ?? peerWallet.slice(0, 8), () => openThread(sdk, sessionId));
   open.disabled = isInvited;
   if (unreadCount > 0) open.append(' ', element('b', {}, String(unreadCount)));
   if (lastMessage) open.append(' ', lastMessage.text);
   return element('li', {}, open,
     isInvited && button('Accept', async () => tell(await sdk.acceptSession(sessionId))),
-    isInvited && button('Decline', async () => tell(await sdk.declineSession(sessionId))));
+    isInvited && button('Decline', async () => tell(await sdk.declineSession(sessionId))),
+    kind === 'group' && !isInvited && membership === 'member' && button('Leave', async () => tell(await sdk.leaveSession(sessionId))));
 }
 
 function messageOf(sdk, message, edit) {
-  const { id, sessionId, isOwn, deleted, edited, pendingEdit, status, error, text } = message;
-  const notes = [isOwn && status, edited && !deleted && 'edited', pendingEdit && 'sending the change'].filter(Boolean).join(', ');
+  const { id, sessionId, senderWallet, isOwn, readBy, deleted, edited, pendingEdit, status, error, text } = message;
+  const readers = readBy && readBy.length > 0 && `read by ${readBy.length}`;
+  const notes = [isOwn && status, readers, edited && !deleted && 'edited', pendingEdit && 'sending the change'].filter(Boolean).join(', ');
   const mayChange = isOwn && !deleted && status !== 'failed';
   return element('li', { className: isOwn ? 'own' : '' },
+    !isOwn && element('b', {}, senderWallet.slice(0, 4)), ' ',
     element('span', { className: 'text' }, deleted ? 'Deleted' : text), ' ', element('small', { title: error?.userMessage ?? '' }, notes),
     mayChange && button('Edit', () => edit(message)),
     mayChange && button('Delete', async () => tell(await sdk.deleteMessage(sessionId, id))),
@@ -103,13 +112,13 @@ function openThread(sdk, sessionId) {
   update();
 }
 
-connect({ relayEndpoint: query.get('relay') ?? 'ws://localhost:8080', databaseName: query.get('device') ?? 'chat', wallet: 'local' }).then((sdk) => {
+connect({ relayEndpoint: query.get('relay') ?? 'ws://localhost:8080', databaseName: query.get('device') ?? 'chat', domains: [location.host], wallet: 'local' }).then((sdk) => {
   find('.chat').hidden = false;
   find('output').textContent = sdk.getCurrentWallet().data;
   find('solconnect-sync-status').sdk = sdk;
   find('[type=checkbox]').onchange = ({ target }) => sdk.setOffline(target.checked);
-  onSubmit(find('nav form'), async (peerWallet) => {
-    const session = await sdk.startSession({ peerWallet });
+  onSubmit(find('nav form'), async (addresses) => {
+    const session = await sdk.startSession(wantedOf(addresses));
     if (session.success) openThread(sdk, session.data.sessionId);
     return session;
   });

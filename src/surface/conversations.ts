@@ -6,7 +6,7 @@
 import type { Membership, MemberView, SessionKind } from '../solconnect_sync.js';
 import { errorOf, type Result, type SyncError } from './errors.js';
 import { Live, type Content, type LiveList } from './live.js';
-import { furthest, isOneMessage, isSame, keyOf, messageOf, Receipts, withStatus, type Message } from './message.js';
+import { furthest, isOneMessage, isSame, keyOf, membersOf, messageOf, Receipts, withReaders, withStatus, type Message } from './message.js';
 import { sessionOf, type Change, type SessionState, type Source, type StoredMessage, type StoredSession } from './source.js';
 import { Unsent } from './unsent.js';
 
@@ -71,6 +71,8 @@ class Row {
   /** The last message of the log. */
   #last: Message | undefined;
   readonly #unsent = new Unsent();
+  /** Who wrote what was known here; also who is out of a group since. */
+  readonly #writers = new Set<string>();
   /** The newest unread messages, at most `UNREAD_MAX` and deleted ones: their sequence numbers, by key, oldest first. */
   #unread = new Map<string, number>();
   /** Which of them are deleted: another version may win later. */
@@ -103,13 +105,6 @@ class Row {
     return this.isRead || this.#isInvitation || this.error !== undefined || this.#shown !== null;
   }
 
-  /** Whose messages may be among those that are known here. */
-  get #writers(): Set<string> {
-    const { wallet, peer_wallet, members } = this.session;
-    const last = this.#last ? [this.#last.senderWallet] : [];
-    return new Set([wallet, peer_wallet, ...last, ...(members ?? []).map((member) => member.wallet)]);
-  }
-
   get #isInvitation(): boolean {
     return this.session.state === 'invited';
   }
@@ -131,6 +126,9 @@ class Row {
   update(session: StoredSession): void {
     this.session = session;
     this.#readUpTo(session.readThrough ?? 0);
+    const members = membersOf(session);
+    if (members) this.#receipts.keep(members);
+    if (members && this.#last) this.#last = withReaders(this.#last, members);
     this.#isDirty = true;
   }
 
@@ -285,6 +283,7 @@ class Row {
 
   #put(view: StoredMessage): void {
     const message = this.#receipts.raise(messageOf(view, this.session.wallet), this.session.wallet);
+    this.#writers.add(message.senderWallet);
     const key = keyOf(message.senderWallet, message.id);
     const { sequenceNumber } = message;
     if (sequenceNumber === undefined) {

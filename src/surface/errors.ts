@@ -47,7 +47,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   MESSAGE_TOO_LARGE: ['validation', false, 'The message is too long.'],
   FRAME_TOO_LARGE: ['validation', false, 'Too much was sent at once.'],
   OUTBOX_FULL: ['validation', true, 'Too many messages are waiting. Go online to send them first.'],
-  LIMIT_REACHED: ['validation', false, 'There are too many here: of conversations, devices or blocked people. Remove some and try again.'],
+  LIMIT_REACHED: ['validation', false, 'There are too many here: of conversations, members, devices or blocked people. Remove some and try again.'],
   WALLET_NOT_CONNECTED: ['auth', true, 'Connect a wallet first.'],
   WALLET_BLOCKED: ['validation', false, 'You have blocked this person. Unblock them first.'],
   WALLET_CONNECTION_FAILED: ['auth', true, 'The wallet could not be connected.'],

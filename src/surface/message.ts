@@ -2,7 +2,7 @@
 
 import type { MessageStatus, VersionView } from '../solconnect_sync.js';
 import { errorOf, type SyncError } from './errors.js';
-import type { Change, StoredMessage } from './source.js';
+import type { Change, StoredMessage, StoredSession } from './source.js';
 
 /**
  * A message of a live list. It is frozen: a change makes another object, and a message that did not change stays the same object.
@@ -69,7 +69,7 @@ export function messageOf(view: StoredMessage, wallet: string | null): Message {
     ...(view.sequenceNumber !== undefined && { sequenceNumber: view.sequenceNumber }),
     vectorClock: Object.freeze({ ...view.vectorClock }),
     status: view.status,
-    ...(view.readBy && { readBy: Object.freeze([...view.readBy]) }),
+    ...(view.readBy && { readBy: readersOf(view.readBy) }),
     ...(view.error && { error: errorOf(view.error) }),
     edited: view.edited,
     deleted: view.deleted,
@@ -79,6 +79,9 @@ export function messageOf(view: StoredMessage, wallet: string | null): Message {
     sender_wallet: view.sender_wallet,
   });
 }
+
+/** In one order, however they became known: so a message that did not change is the same. */
+const readersOf = (wallets: readonly string[]): readonly string[] => Object.freeze([...wallets].sort());
 
 /** The same message with another status. */
 export function withStatus(message: Message, status: MessageStatus, error?: SyncError): Message {
@@ -129,6 +132,11 @@ export class Receipts {
     return before;
   }
 
+  /** Who is out of a group counts for nothing in it. */
+  keep(members: ReadonlySet<string>): void {
+    for (const wallet of this.#wallets.keys()) if (!members.has(wallet)) this.#wallets.delete(wallet);
+  }
+
   /** How far a message of the log is at least: an own one by what all others have, another one by what this wallet has. */
   raise(message: Message, own: string | null): Message {
     const { sequenceNumber, isOwn, readBy } = message;
@@ -140,8 +148,18 @@ export class Receipts {
     const raised = status === message.status ? message : withStatus(message, status);
     if (!readBy) return raised;
     const others = [...this.#wallets].filter(([wallet, marks]) => wallet !== own && marks.read >= sequenceNumber && !readBy.includes(wallet));
-    return others.length === 0 ? raised : Object.freeze({ ...raised, readBy: Object.freeze([...readBy, ...others.map(([wallet]) => wallet)]) });
+    return others.length === 0 ? raised : Object.freeze({ ...raised, readBy: readersOf([...readBy, ...others.map(([wallet]) => wallet)]) });
   }
+}
+
+/** The wallets of a group; `null` for a session of two. */
+export const membersOf = (session: StoredSession | undefined): ReadonlySet<string> | null =>
+  session?.kind === 'group' ? new Set(session.members.map(({ wallet }) => wallet)) : null;
+
+/** The message without readers that are none of these any more. */
+export function withReaders(message: Message, members: ReadonlySet<string>): Message {
+  const readBy = message.readBy?.filter((wallet) => members.has(wallet));
+  return readBy?.length === message.readBy?.length ? message : Object.freeze({ ...message, ...(readBy && { readBy: Object.freeze(readBy) }) });
 }
 
 interface Marks {

@@ -704,7 +704,8 @@ export class SolConnectSDK {
   }
 
   /**
-   * All stored messages of the connected wallet as JSON text. What is queued is not among them.
+   * All stored messages of the connected wallet as JSON text, of sessions of two wallets: groups come from the relay. What is queued is
+   * not among them.
    *
    * Errors: `STORAGE_ERROR`, `UNKNOWN_ERROR` where the export is too long for one text.
    */
@@ -753,7 +754,7 @@ export class SolConnectSDK {
    * Takes in what another device of a session exported; resolves with the number of entries that were new: messages, edits and
    * deletions. Sessions of other wallets are skipped.
    *
-   * Errors: `INVALID_ARGUMENT` (no export, or one of another version), `INVALID_MESSAGE_FORMAT` where the messages do not follow
+   * Errors: `INVALID_ARGUMENT` (no export, one of another version, or one with a group: then nothing of it is taken), `INVALID_MESSAGE_FORMAT` where the messages do not follow
    * what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`.
    *
    * @example

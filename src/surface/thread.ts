@@ -6,7 +6,7 @@
 
 import { done, errorOf, type Result, type SyncError } from './errors.js';
 import type { Content } from './live.js';
-import { furthest, isOneMessage, isSame, keyOf, messageOf, Receipts, withStatus, type Message } from './message.js';
+import { furthest, isOneMessage, isSame, keyOf, membersOf, messageOf, Receipts, withReaders, withStatus, type Message } from './message.js';
 import { sessionOf, type Change, type Source, type StoredMessage } from './source.js';
 import { Unsent } from './unsent.js';
 
@@ -301,6 +301,7 @@ export class Thread implements Content<MessagesSnapshot> {
         break;
       case 'session':
         this.#isSessionNew = true;
+        this.#keepReaders();
         if (this.#from === Infinity) void this.load();
         break;
       case 'missed':
@@ -349,9 +350,23 @@ export class Thread implements Content<MessagesSnapshot> {
     const end = this.#indexOf(Math.max(change.through, change.allThrough) + 1);
     for (let index = this.#indexOf(known + 1); index < end; index += 1) {
       const message = this.#log[index];
-      // It never comes back to what it was.
-      if (message) this.#log[index] = this.#receipts.raise(message, own);
+      if (!message) continue;
+      // Elsewhere than in a group, a message never comes back to what it was.
+      if (message.readBy) this.#touch(keyOf(message.senderWallet, message.id));
+      this.#log[index] = this.#receipts.raise(message, own);
     }
+  }
+
+  /** Of a group, who is in it may be otherwise. */
+  #keepReaders(): void {
+    const members = membersOf(this.source.sessions().find((session) => session.session_id === this.sessionId));
+    if (!members) return;
+    this.#receipts.keep(members);
+    this.#log = this.#log.map((message) => {
+      const kept = withReaders(message, members);
+      if (kept !== message) this.#touch(keyOf(message.senderWallet, message.id));
+      return kept;
+    });
   }
 
   /** Takes a message out of the log, where it is there. */

@@ -9,21 +9,22 @@ import { after, before, test } from 'node:test';
 import { root } from '../../scripts/shell.mjs';
 import { startBrowser } from '../e2e/harness/browser.mjs';
 import { until, within } from '../e2e/harness/wait.mjs';
-import { codeBlock } from './harness/document.mjs';
+import { codeBlock, codeBlocks, replaced } from './harness/document.mjs';
 import { installRelay } from './harness/packed.mjs';
 
 const guide = 'docs/guide.md';
 const [install, start] = codeBlock(guide, 'sh').trim().split('\n');
+const [chat, group] = codeBlocks(guide, 'js', 2);
 
 let project;
 let relay;
 let address;
 let browser;
 
-/** Starts the relay by the guide's own line; only the port is a free one. */
+/** Starts the relay by the guide's own line; only the port is a free one, and pages call it by the one that the guide names. */
 async function startRelay(listen) {
   const [command, ...args] = start.split(' ');
-  relay = spawn(command, ['--offline', ...args, '--listen', listen], { cwd: project, stdio: ['ignore', 'pipe', 'ignore'], detached: true });
+  relay = spawn(command, ['--offline', ...args, '--listen', listen, '--public-url', 'ws://localhost:8080'], { cwd: project, stdio: ['ignore', 'pipe', 'ignore'], detached: true });
   const [line] = await within('the relay listens', once(createInterface({ input: relay.stdout }), 'line'));
   return /^listening on http:\/\/(\S+)$/.exec(line)[1];
 }
@@ -40,8 +41,12 @@ before(async () => {
   const [packed] = JSON.parse(execFileSync('npm', ['pack', root, '--json', '--ignore-scripts', '--pack-destination', project], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
   execFileSync('npm', ['install', '--offline', '--no-audit', '--no-fund', join(project, packed.filename)], { cwd: project, stdio: 'ignore' });
   mkdirSync(join(project, 'site'));
-  writeFileSync(join(project, 'site', 'index.html'), codeBlock(guide, 'html'));
-  writeFileSync(join(project, 'site', 'chat.js'), codeBlock(guide, 'js'));
+  const page = codeBlock(guide, 'html');
+  writeFileSync(join(project, 'site', 'index.html'), page);
+  writeFileSync(join(project, 'site', 'chat.js'), chat);
+  // Beside it, as somebody has it who puts the other script in its place.
+  writeFileSync(join(project, 'site', 'group.html'), replaced(page, 'chat.js', 'group.js'));
+  writeFileSync(join(project, 'site', 'group.js'), group);
   address = await startRelay('127.0.0.1:0');
   // To the page the relay is at the port that the guide names.
   browser = await startBrowser({ moreFlags: [`--host-resolver-rules=MAP localhost ${address}`] });
@@ -54,11 +59,12 @@ after(async () => {
 });
 
 /** A person with a browser profile of their own. */
-async function person() {
+async function person(path = '') {
   const context = await browser.context.browser().newContext();
   const page = await context.newPage();
   page.on('pageerror', (error) => assert.fail(error));
-  await page.goto('http://localhost:8080/');
+  page.on('dialog', (dialog) => dialog.accept());
+  await page.goto(`http://localhost:8080/${path}`);
   await until('the address is there', () => page.locator('#me').textContent());
   return page;
 }
@@ -71,7 +77,7 @@ const write = async (page, text) => {
 const shows = (page, ...texts) => until(`${texts}`, async () => (await page.locator('#list').textContent()) === texts.join('\n'));
 
 test('the script has ten lines', () => {
-  assert.equal(codeBlock(guide, 'js').trim().split('\n').length, 10);
+  assert.equal(chat.trim().split('\n').length, 10);
 });
 
 test('two people chat by the ten lines, through a restart of the relay', { timeout: 120_000 }, async () => {
@@ -96,4 +102,20 @@ test('two people chat by the ten lines, through a restart of the relay', { timeo
   await until('the same address', async () => (await alice.locator('#me').textContent()) === before);
   await talkTo(alice, bob);
   await shows(alice, 'Hello!', 'Hello to you', 'Written without a relay');
+});
+
+test('three people talk in a group by the other script', { timeout: 120_000 }, async () => {
+  const [alice, bob, carol] = [await person('group.html'), await person('group.html'), await person('group.html')];
+  const addressOf = (page) => page.locator('#me').textContent();
+  const others = [await addressOf(bob), await addressOf(carol)];
+  await alice.locator('#peer').fill(others.join(' '));
+  await alice.locator('#peer').press('Enter');
+  await until('it is begun', () => alice.evaluate(() => document.getElementById('text').onchange !== null));
+  await write(alice, 'Hello all!');
+  const from = async (page, text) => `${(await addressOf(page)).slice(0, 4)}: ${text}`;
+  const hello = await from(alice, 'Hello all!');
+  for (const page of [bob, carol]) await shows(page, hello);
+  await shows(alice, `${hello}, read by 2`);
+  await write(carol, 'Hello from me');
+  await shows(bob, hello, await from(carol, 'Hello from me'));
 });

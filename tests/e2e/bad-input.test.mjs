@@ -10,52 +10,140 @@ import { startFakeRelay } from './harness/fake-relay.mjs';
 import { cast, scene } from './harness/scene.mjs';
 import { converge, texts } from './harness/lists.mjs';
 import { until } from './harness/wait.mjs';
+import { newWallet } from './harness/wallet.mjs';
 import { startWire } from './harness/wire.mjs';
 
 const stage = scene();
 
-test('every bad argument has its code', { timeout: 60_000 }, async (t) => {
-  const { device } = cast(t, stage);
-  const alice = await device('alice', { offline: true });
+/** Methods that take nothing that could be wrong: `off` also leaves a handler alone that was never added. */
+const takeNothing = [
+  'cleanup', 'signIn', 'signOutOtherDevices', 'disconnectWallet', 'getInvitations', 'conversations', 'exportMessages', 'getSyncStatus', 'getConnectionStatus', 'getTabRole',
+  'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'off',
+];
+
+test('every bad argument of every method has its code', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const alice = await device('alice', { offline: true, config: { domains: [new URL(stage.relay.url).host] } });
   const { sessionId } = alice;
   const [id] = await alice.send('a good one');
+  const { sessionId: group } = await alice.call('startSession', { members: [wallets.bob.address], name: 'Walkers' });
+  const [bob, carol] = [wallets.bob.address, wallets.carol.address];
+  const nobody = 'no-such-session';
+  const many = Array.from({ length: 256 }, () => newWallet().address);
   const cases = [
-    [['sendMessage', 'no-such-session', 'hello'], 'UNKNOWN_SESSION'],
-    [['getStoredMessages', 'no-such-session'], 'UNKNOWN_SESSION'],
-    [['syncMessages', 'no-such-session'], 'UNKNOWN_SESSION'],
-    [['enableAutoSync', 'no-such-session'], 'UNKNOWN_SESSION'],
-    [['subscribeToMessages', 'no-such-session', null], 'INVALID_ARGUMENT'],
-    [['endSession', 'no-such-session'], 'UNKNOWN_SESSION'],
+    [['initialize', 5], 'INVALID_ARGUMENT'],
+    [['initialize', { sginal: null }], 'INVALID_ARGUMENT'],
+    [['connectWallet', null], 'WALLET_NOT_FOUND'],
+    [['connectWallet', {}], 'WALLET_UNSUPPORTED'],
+    [['logout', { wipe: 'yes' }], 'INVALID_ARGUMENT'],
     [['startSession', { peerWallet: 'peer123' }], 'INVALID_WALLET_ADDRESS'],
     [['startSession', { peerWallet: '0'.repeat(44) }], 'INVALID_WALLET_ADDRESS'],
     [['startSession', {}], 'INVALID_ARGUMENT'],
     [['startSession', null], 'INVALID_ARGUMENT'],
+    [['startSession', { members: bob, name: 'A' }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [5], name: 'A' }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: ['x'], name: 'A' }], 'INVALID_WALLET_ADDRESS'],
+    [['startSession', { members: [bob, bob], name: 'A' }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: many, name: 'A' }], 'LIMIT_REACHED'],
+    [['startSession', { members: [bob] }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [bob], name: 5 }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [bob], name: ' ' }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [bob], name: 'x'.repeat(129) }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [bob], name: 'a\nb' }], 'INVALID_ARGUMENT'],
+    [['startSession', { members: [bob], name: 'A', peerWallet: bob }], 'INVALID_ARGUMENT'],
+    [['addMembers', nobody, [carol]], 'UNKNOWN_SESSION'],
+    [['addMembers', sessionId, [carol]], 'INVALID_ARGUMENT'],
+    [['addMembers', group, carol], 'INVALID_ARGUMENT'],
+    [['addMembers', group, [null]], 'INVALID_ARGUMENT'],
+    [['addMembers', group, ['x']], 'INVALID_WALLET_ADDRESS'],
+    [['addMembers', group, many], 'LIMIT_REACHED'],
+    [['removeMembers', nobody, [bob]], 'UNKNOWN_SESSION'],
+    [['removeMembers', sessionId, [bob]], 'INVALID_ARGUMENT'],
+    [['removeMembers', group, { 0: bob }], 'INVALID_ARGUMENT'],
+    [['removeMembers', group, ['x']], 'INVALID_WALLET_ADDRESS'],
+    [['leaveSession', nobody], 'UNKNOWN_SESSION'],
+    [['leaveSession', sessionId], 'INVALID_ARGUMENT'],
+    [['leaveSession'], 'INVALID_ARGUMENT'],
+    [['renameSession', nobody, 'A'], 'UNKNOWN_SESSION'],
+    [['renameSession', sessionId, 'A'], 'INVALID_ARGUMENT'],
+    [['renameSession', group, ''], 'INVALID_ARGUMENT'],
+    [['renameSession', group, 5], 'INVALID_ARGUMENT'],
+    [['renameSession', group, 'é'.repeat(65)], 'INVALID_ARGUMENT'],
+    [['setAdmin', nobody, bob, true], 'UNKNOWN_SESSION'],
+    [['setAdmin', group, carol, true], 'NOT_A_MEMBER'],
+    [['setAdmin', group, bob, 'yes'], 'INVALID_ARGUMENT'],
+    [['setAdmin', group, 'x', true], 'INVALID_WALLET_ADDRESS'],
+    [['getMembers', nobody], 'UNKNOWN_SESSION'],
+    [['getMembers', 5], 'INVALID_ARGUMENT'],
+    [['endSession', nobody], 'UNKNOWN_SESSION'],
+    [['acceptSession', nobody], 'UNKNOWN_SESSION'],
+    [['acceptSession', null], 'INVALID_ARGUMENT'],
+    [['declineSession', nobody], 'UNKNOWN_SESSION'],
+    [['blockWallet', 'x'], 'INVALID_WALLET_ADDRESS'],
+    [['unblockWallet', 5], 'INVALID_ARGUMENT'],
+    [['sendMessage', nobody, 'hello'], 'UNKNOWN_SESSION'],
     [['sendMessage', sessionId, 'x'.repeat(8 * 1024 + 1)], 'MESSAGE_TOO_LARGE'],
     [['sendMessage', sessionId, 'x'.repeat(10_000_000)], 'MESSAGE_TOO_LARGE'],
     [['sendMessage', sessionId, ''], 'INVALID_MESSAGE_FORMAT'],
     [['sendMessage', sessionId, 42], 'INVALID_ARGUMENT'],
     [['sendMessage', sessionId, { text: 'hello' }], 'INVALID_ARGUMENT'],
     [['sendMessage', 42, 'hello'], 'INVALID_ARGUMENT'],
+    [['editMessage', sessionId, 'no-such-message', 'text'], 'UNKNOWN_MESSAGE'],
+    [['deleteMessage', sessionId, 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['resolveConflict', sessionId, 'no-such-message', 'text'], 'UNKNOWN_MESSAGE'],
+    [['cancelMessage', 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['retryMessage', 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['subscribeToMessages', nobody, null], 'INVALID_ARGUMENT'],
+    [['messages', 5], 'INVALID_ARGUMENT'],
+    [['messages', sessionId, { limit: 0 }], 'INVALID_ARGUMENT'],
+    [['getMessage', 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['getStoredMessages', nobody], 'UNKNOWN_SESSION'],
+    [['getStoredMessages', sessionId, -1], 'INVALID_ARGUMENT'],
+    [['syncMessages', nobody], 'UNKNOWN_SESSION'],
+    [['processQueuedMessages', { signal: 5 }], 'INVALID_ARGUMENT'],
+    [['enableAutoSync', nobody], 'UNKNOWN_SESSION'],
     [['enableAutoSync', sessionId, 0], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, 249], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, -5], 'INVALID_ARGUMENT'],
     [['enableAutoSync', sessionId, '5000'], 'INVALID_ARGUMENT'],
-    [['editMessage', sessionId, 'no-such-message', 'text'], 'UNKNOWN_MESSAGE'],
-    [['markMessageAsRead', 'no-such-message'], 'UNKNOWN_MESSAGE'],
-    [['getMessageStatus', 'no-such-message'], 'UNKNOWN_MESSAGE'],
-    [['updateMessageStatus', id, 'eaten'], 'INVALID_ARGUMENT'],
+    [['disableAutoSync', nobody], 'UNKNOWN_SESSION'],
+    [['getDevices', nobody], 'UNKNOWN_SESSION'],
+    [['removeDevice', null], 'INVALID_ARGUMENT'],
+    [['removeDevice', 'nobody'], 'RELAY_DISCONNECTED'],
+    [['approveDevice', 7], 'INVALID_ARGUMENT'],
+    [['getSyncStats', nobody], 'UNKNOWN_SESSION'],
+    [['setOffline', 'yes'], 'INVALID_ARGUMENT'],
+    [['clearStoredMessages', nobody], 'UNKNOWN_SESSION'],
+    [['exportEvidence', nobody], 'UNKNOWN_SESSION'],
+    [['exportEvidence', group], 'UNKNOWN_SESSION'],
+    [['exportEvidence', 5], 'INVALID_ARGUMENT'],
     [['importMessages', 'not json'], 'INVALID_ARGUMENT'],
     [['importMessages', '['.repeat(200) + ']'.repeat(200)], 'INVALID_ARGUMENT'],
-    [['getStoredMessages', sessionId, -1], 'INVALID_ARGUMENT'],
+    [['updateMessageStatus', id, 'eaten'], 'INVALID_ARGUMENT'],
+    [['markMessageAsRead', 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['getMessageStatus', 'no-such-message'], 'UNKNOWN_MESSAGE'],
+    [['on', 'everything', null], 'INVALID_ARGUMENT'],
   ];
+  const errorOf = (call) => alice.page.evaluate(async ([method, ...args]) => {
+    const { sdk, plain } = globalThis.device;
+    try {
+      return plain((await sdk[method](...args)).error) ?? { code: 'no error' };
+    } catch (thrown) {
+      return plain(thrown);
+    }
+  }, call);
   const wrong = [];
-  for (const [[method, ...args], code] of cases) {
-    const error = await alice.failure(method, ...args).catch((thrown) => ({ code: `threw ${thrown.message}` }));
-    if (error.code !== code) wrong.push(`${method}(${JSON.stringify(args).slice(0, 60)}): ${error.code} instead of ${code}`);
+  for (const [call, code] of cases) {
+    const [method, ...args] = call;
+    const error = await errorOf(call);
+    if (error.code !== code) wrong.push(`${method}(${JSON.stringify(args).slice(0, 120)}): ${error.code} instead of ${code}`);
     else if (!error.message || !error.userMessage || typeof error.recoverable !== 'boolean' || !error.category) wrong.push(`${method}: ${JSON.stringify(error)} lacks a field`);
   }
   assert.deepEqual(wrong, []);
-  assert.equal((await alice.state()).queued, 1, 'the good one is still there');
+  const methods = await alice.page.evaluate(() => globalThis.device.methods);
+  assert.deepEqual([...new Set([...cases.map(([[method]]) => method), ...takeNothing])].sort(), methods.sort(), 'each method is here');
+  assert.equal((await alice.call('getStoredMessages', sessionId)).length, 1, 'the good one is still there');
+  assert.deepEqual((await alice.call('getMembers', group)).map(({ wallet }) => wallet), [wallets.alice.address, bob]);
 });
 
 test('a message of exactly the limit arrives, however escaped', { timeout: 60_000 }, async (t) => {
@@ -85,23 +173,31 @@ test('a bad configuration is refused by initializeSDK', { timeout: 60_000 }, asy
   assert.deepEqual(wrong, []);
 });
 
+/** What works without a wallet, and before `initialize`. */
+const alwaysThere = ['initialize', 'cleanup', 'on', 'off', 'messages', 'conversations'];
+
 test('calls before initialize and after cleanup say SDK_NOT_INITIALIZED', { timeout: 60_000 }, async (t) => {
   const alice = await cast(t, stage).device('alice', { offline: true });
-  const codes = await alice.page.evaluate(async () => {
-    const { sync } = globalThis.device;
+  const outcome = await alice.page.evaluate(async (alwaysThere) => {
+    const { sync, methods, must } = globalThis.device;
     const sdk = await sync.initializeSDK({ databaseName: 'never-initialized' });
-    const calls = () => [
-      sdk.connectWallet(), sdk.startSession({ peerWallet: '1'.repeat(32) }), sdk.sendMessage('s', 'x'), sdk.syncMessages(),
-      sdk.processQueuedMessages(), sdk.getStoredMessages('s'), sdk.endSession('s'), sdk.getSyncStatus(), sdk.exportMessages(),
-    ];
-    const before = await Promise.all(calls());
-    globalThis.device.must(await sdk.initialize());
-    const early = await sdk.startSession({ peerWallet: '1'.repeat(32) });
+    const codesOf = async (names) => {
+      const codes = {};
+      for (const name of names) {
+        const args = ['connectWallet', 'logout'].includes(name) ? [] : ['s', () => {}];
+        (codes[(await sdk[name](...args)).error?.code ?? 'success'] ??= []).push(name);
+      }
+      return codes;
+    };
+    const calls = methods.filter((name) => !alwaysThere.includes(name));
+    const before = await codesOf(calls);
+    must(await sdk.initialize());
+    const early = await codesOf(calls.filter((name) => !['connectWallet', 'disconnectWallet', 'logout', 'getCurrentWallet', 'setOffline'].includes(name)));
     await sdk.cleanup();
-    const after = await Promise.all(calls());
-    return { codes: [...new Set([...before, ...after].map(({ success, error }) => (success ? 'success' : error.code)))], early: early.error?.code };
-  });
-  assert.deepEqual(codes, { codes: ['SDK_NOT_INITIALIZED'], early: 'WALLET_NOT_CONNECTED' });
+    return { before, early: Object.keys(early), after: Object.keys(await codesOf(calls)), count: calls.length };
+  }, alwaysThere);
+  assert.deepEqual([Object.keys(outcome.before), outcome.early, outcome.after], [['SDK_NOT_INITIALIZED'], ['WALLET_NOT_CONNECTED'], ['SDK_NOT_INITIALIZED']], JSON.stringify(outcome));
+  assert.ok(outcome.count > 45, `${outcome.count} methods`);
 });
 
 test('what counts without init() throws SDK_NOT_INITIALIZED', { timeout: 60_000 }, async (t) => {

@@ -1,104 +1,11 @@
 // The chat page as two people use it, each in a browser of their own, under the strict policy that the relay serves it with.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
-import { join } from 'node:path';
-import { root } from '../../scripts/shell.mjs';
+import { test } from 'node:test';
 import { barriersOf } from './harness/accessible.mjs';
-import { startBrowser } from './harness/browser.mjs';
-import { startRelay } from './harness/relay.mjs';
+import { chat, desktop, phone, standIn } from './harness/chat.mjs';
 import { until } from './harness/wait.mjs';
 
-let relay;
-let browser;
-
-before(async () => {
-  relay = await startRelay({ www: join(root, 'www') });
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.stop();
-  await relay?.stop();
-});
-
-const desktop = { width: 1280, height: 800 };
-const phone = { width: 390, height: 844 };
-
-/** A person with the page open, and whatever its console complains of. */
-class Person {
-  complaints = [];
-
-  static async open(t, viewport, address = 'chat.html', { standIn, ...options } = {}) {
-    const person = new Person();
-    person.context = await browser.newContext({ viewport, ...options });
-    if (standIn) await person.context.route('**/pkg/index.js', (route) => route.fulfill({ contentType: 'text/javascript', body: standIn }));
-    t.after(() => person.context.close());
-    await person.context.addInitScript(() => {
-      globalThis.shifts = [];
-      new PerformanceObserver((list) => {
-        for (const { value, hadRecentInput, sources } of list.getEntries()) if (!hadRecentInput) globalThis.shifts.push([value, ...sources.map(({ node }) => node?.className ?? '')]);
-      }).observe({ type: 'layout-shift', buffered: true });
-    });
-    person.page = await person.context.newPage();
-    person.page.on('pageerror', (error) => person.complaints.push(error.message));
-    person.page.on('console', (message) => ['error', 'warning'].includes(message.type()) && person.complaints.push(message.text()));
-    await person.page.goto(relay.url + address);
-    await person.page.locator('#copy:enabled').waitFor({ state: 'attached', timeout: 30_000 });
-    person.address = await person.page.locator('#me-address').getAttribute('data-address');
-    return person;
-  }
-
-  get field() {
-    return this.page.locator('#write');
-  }
-
-  async start(peer) {
-    await this.page.locator('#new').click();
-    await this.page.locator('#new-address').fill(peer);
-    await this.page.keyboard.press('Enter');
-    await this.page.locator('#thread').waitFor();
-  }
-
-  async write(text) {
-    await this.field.fill(text);
-    await this.field.press('Enter');
-  }
-
-  row(text) {
-    return this.page.locator('.row', { has: this.page.getByText(text, { exact: true }) });
-  }
-
-  async sees(text, part = '') {
-    await this.row(text).filter({ hasText: part }).first().waitFor({ timeout: 20_000 });
-  }
-
-  /** Sends many at once, with the SDK that the page uses. */
-  send(texts) {
-    return this.page.evaluate(async (texts) => {
-      const { connect } = await import('/pkg/index.js');
-      const profile = new URLSearchParams(location.search).get('profile');
-      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host] });
-      const [{ sessionId }] = sdk.getActiveSessions().data;
-      const results = await Promise.all(texts.map((text) => sdk.sendMessage(sessionId, text)));
-      return results.filter((result) => result.error).length;
-    }, texts);
-  }
-
-  /** Where a row is on the screen. */
-  topOf(text) {
-    return this.row(text).first().evaluate((node) => node.getBoundingClientRect().top);
-  }
-}
-
-/** Two people who have begun to talk. */
-async function openTwo(t, viewports = [desktop, desktop]) {
-  const alice = await Person.open(t, viewports[0]);
-  const bob = await Person.open(t, viewports[1], `chat.html?profile=bob&peer=${alice.address}`);
-  await bob.page.locator('#thread').waitFor();
-  await alice.start(bob.address);
-  return [alice, bob];
-}
+const { stage, open, openTwo } = chat();
 
 test('two people write, read, edit, delete, go offline and come back', { timeout: 120_000 }, async (t) => {
   const [alice, bob] = await openTwo(t);
@@ -140,8 +47,8 @@ test('two people write, read, edit, delete, go offline and come back', { timeout
 });
 
 test('somebody who was written to first accepts, reads and answers, or declines', { timeout: 120_000 }, async (t) => {
-  const alice = await Person.open(t, desktop);
-  const bob = await Person.open(t, phone, `chat.html?profile=bob&peer=${alice.address}`);
+  const alice = await open(t, desktop);
+  const bob = await open(t, phone, `chat.html?profile=bob&peer=${alice.address}`);
   await bob.page.locator('#thread').waitFor();
   await bob.write('Hello?');
   const decline = alice.page.getByRole('button', { name: /^Decline/ });
@@ -320,7 +227,7 @@ test('a page that nobody sees reads nothing', { timeout: 120_000 }, async (t) =>
 });
 
 test('everything can be done with the keyboard alone', { timeout: 120_000 }, async (t) => {
-  const [alice, bob] = [await Person.open(t, desktop), await Person.open(t, desktop, 'chat.html?profile=bob')];
+  const [alice, bob] = [await open(t, desktop), await open(t, desktop, 'chat.html?profile=bob')];
   const { page } = alice;
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.dataset.does || document.activeElement.className);
   const tabTo = async (name) => {
@@ -400,7 +307,7 @@ test('a machine finds no barrier, in light and dark, wide and narrow', { timeout
 });
 
 test('on a phone there is one screen at a time, and nothing is wider', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, phone, 'chat.html', { hasTouch: true, isMobile: true });
+  const alice = await open(t, phone, 'chat.html', { hasTouch: true, isMobile: true });
   const { page } = alice;
   const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(await overflow(), 0);
@@ -428,7 +335,7 @@ test('on a phone there is one screen at a time, and nothing is wider', { timeout
 });
 
 test('a text that is too long is counted and cannot be sent', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop);
+  const alice = await open(t, desktop);
   await alice.start(alice.address);
   await alice.field.fill('é'.repeat(4000));
   await alice.page.getByText('192 bytes left').waitFor();
@@ -443,13 +350,13 @@ test('a text that is too long is counted and cannot be sent', { timeout: 60_000 
 });
 
 test('many windows of one person show the same and all can write', { timeout: 120_000 }, async (t) => {
-  const [alice, bob] = [await Person.open(t, desktop), await Person.open(t, desktop)];
+  const [alice, bob] = [await open(t, desktop), await open(t, desktop)];
   await alice.start(bob.address);
   const windows = [alice.page];
   for (let count = 0; count < 3; count += 1) {
     const page = await alice.context.newPage();
     page.on('pageerror', (error) => alice.complaints.push(error.message));
-    await page.goto(`${relay.url}chat.html`);
+    await page.goto(`${stage.relay.url}chat.html`);
     await page.locator('#copy:enabled').waitFor({ state: 'attached', timeout: 30_000 });
     await page.locator('#conversations button').first().click();
     windows.push(page);
@@ -475,18 +382,17 @@ test('many windows of one person show the same and all can write', { timeout: 12
 });
 
 test('a package that is missing is told', { timeout: 60_000 }, async (t) => {
-  const context = await browser.newContext({ viewport: phone });
+  const context = await stage.browser.newContext({ viewport: phone });
   t.after(() => context.close());
   await context.route('**/pkg/**', (route) => route.fulfill({ status: 404 }));
   const page = await context.newPage();
-  await page.goto(`${relay.url}chat.html`);
+  await page.goto(`${stage.relay.url}chat.html`);
   await page.getByText('The SDK could not be loaded.').waitFor();
   assert.deepEqual(await barriersOf(page), []);
 });
 
 // What is rare or long to come to, with a stand-in for the SDK.
 
-const standIn = readFileSync(new URL('harness/stand-in.js', import.meta.url), 'utf8');
 const me = 'Me11111111111111111111111111111111111111111';
 const peerWallet = 'Peer1111111111111111111111111111111111111111';
 
@@ -500,7 +406,7 @@ const setMessages = (person, items) => person.page.evaluate((items) => globalThi
 const callsOf = (person) => person.page.evaluate(() => globalThis.standIn.calls.splice(0));
 
 test('an invitation is accepted, declined or blocked', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;
   const invited = { sessionId: 's2', peerWallet: 'Stranger11111111111111111111111111111111111', unreadCount: 0, queuedMessageCount: 0, state: 'invited' };
   await setConversations(alice, []);
@@ -522,7 +428,7 @@ test('an invitation is accepted, declined or blocked', { timeout: 60_000 }, asyn
 });
 
 test('the messages are one stop of the keyboard, at the newest', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;
   await setConversations(alice, [{ sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' }]);
   await page.locator('.row-main').click();
@@ -546,7 +452,7 @@ test('the messages are one stop of the keyboard, at the newest', { timeout: 60_0
 });
 
 test('refusals, conflicts, ended conversations and storage trouble can be answered', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;
   const conversation = { sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 1, state: 'active' };
   await setConversations(alice, [conversation]);
@@ -591,7 +497,7 @@ test('refusals, conflicts, ended conversations and storage trouble can be answer
 });
 
 test('a press that a change falls into does what it was meant for', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;
   const conversation = { sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' };
   await setConversations(alice, [conversation]);
@@ -612,7 +518,7 @@ test('a press that a change falls into does what it was meant for', { timeout: 6
 
 test('the devices of a person are listed, approved and removed', { timeout: 60_000 }, async (t) => {
   for (const viewport of [desktop, phone]) {
-    const alice = await Person.open(t, viewport, 'chat.html', { standIn });
+    const alice = await open(t, viewport, 'chat.html', { standIn });
     const { page } = alice;
     assert.equal(await page.locator('#devices').isVisible(), false, 'where nobody signs in there is nothing to list');
     const of = (id, more) => ({ id: `${id}`.repeat(22), isThisDevice: false, isApproved: true, addedAt: Date.UTC(2026, 5, id), ...more });
@@ -658,7 +564,7 @@ test('the devices of a person are listed, approved and removed', { timeout: 60_0
 });
 
 test('ten thousand messages keep the page small, and a change touches its row only', { timeout: 60_000 }, async (t) => {
-  const alice = await Person.open(t, desktop, 'chat.html', { standIn });
+  const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;
   await setConversations(alice, [{ sessionId: 's1', peerWallet, unreadCount: 0, queuedMessageCount: 0, state: 'active' }]);
   await page.locator('.row-main').click();

@@ -11,7 +11,7 @@ let relay;
 let browser;
 
 before(async () => {
-  relay = await startRelay({ www: join(root, 'www') });
+  relay = await startRelay({ www: join(root, 'www'), auth: 'wallet' });
   browser = await startBrowser();
 });
 

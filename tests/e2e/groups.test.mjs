@@ -74,3 +74,42 @@ test('a group that cannot be is refused by name', { timeout: 60_000 }, async (t)
   assert.ok((await ask(nobody, 'startSession', { members: [wallets.alice.address], name: 'A' })).code, 'without sign-in there are no groups');
   assert.equal((await ask(alice, 'addMembers', 'no such session', fine)).code, 'UNKNOWN_SESSION');
 });
+
+test('a list knows who has read, also when somebody is removed', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const [alice, bob] = [await device('alice', options()), await device('bob', options())];
+  const { data: { sessionId } } = await ask(alice, 'startSession', { members: [wallets.bob.address, wallets.carol.address], name: 'Walkers' });
+  await alice.page.evaluate((sessionId) => {
+    globalThis.list = globalThis.device.sdk.messages(sessionId);
+    globalThis.list.subscribe(() => {});
+  }, sessionId);
+  const shown = () => alice.page.evaluate(() => globalThis.list.getSnapshot().items.map(({ status, readBy }) => [status, ...(readBy ?? [])].join())[0]);
+  const { data: { messageId } } = await ask(alice, 'sendMessage', sessionId, 'Hello');
+  await until('bob is invited', async () => (await bob.events('onSessionInvited')).length > 0);
+  await ask(bob, 'acceptSession', sessionId);
+  await until('bob has the message', async () => (await texts(bob, sessionId)).includes('Hello'));
+  await ask(bob, 'markMessageAsRead', messageId);
+  await until('bob has read it', async () => (await shown()) === `sent,${wallets.bob.address}`);
+  await ask(alice, 'removeMembers', sessionId, [wallets.carol.address]);
+  await until('all that are left have read it', async () => (await shown()) === `read,${wallets.bob.address}`);
+  const { status, readBy } = (await ask(alice, 'getMessage', messageId)).data;
+  assert.deepEqual([status, readBy], ['read', [wallets.bob.address]], 'as read anew');
+});
+
+test('an export has no group, and one that has is refused by name', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const alice = await device('alice', { ...options(), peer: wallets.bob });
+  const { data: { sessionId } } = await ask(alice, 'startSession', { members: [wallets.bob.address], name: 'Walkers' });
+  await ask(alice, 'sendMessage', sessionId, 'In the group');
+  await ask(alice, 'sendMessage', alice.sessionId, 'Between two');
+  await until('both are in the log', async () => (await ask(alice, 'getSyncStatus')).data.queuedMessageCount === 0);
+  const { data } = await ask(alice, 'exportMessages');
+  const exported = JSON.parse(data);
+  assert.deepEqual(exported.sessions.map((session) => session.session_id), [alice.sessionId]);
+  assert.ok(!data.includes('In the group') && data.includes('Between two'));
+  exported.sessions.push({ ...exported.sessions[0], session_id: sessionId, peer_wallet: '' });
+  const other = await device('alice', { ...options(), offline: true });
+  const { code, message } = await other.failure('importMessages', JSON.stringify(exported));
+  assert.deepEqual([code, message.includes(sessionId)], ['INVALID_ARGUMENT', true], message);
+  assert.deepEqual((await ask(other, 'getActiveSessions')).data, [], 'nothing of it is taken');
+});

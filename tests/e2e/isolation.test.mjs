@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { scene } from './harness/scene.mjs';
 import { within } from './harness/wait.mjs';
+import { newWallet } from './harness/wallet.mjs';
 
 const stage = scene();
 
@@ -31,17 +32,22 @@ async function open(t) {
 test('after another wallet signs in, no method gives anything of the first', { timeout: 120_000 }, async (t) => {
   const page = await open(t);
   const outcome = await within('all methods answer', page.evaluate(async (config) => {
-    const { sync, must } = globalThis.device;
-    const [first, second] = [1, 2].map((place) => ({ publicKey: new Uint8Array(32).fill(place) }));
+    const { sync, must, walletProvider } = globalThis.device;
+    // They sign, so that there can be groups.
+    const [first, second] = await Promise.all(config.wallets.map(walletProvider));
+    delete config.wallets;
     const peerWallet = 'So11111111111111111111111111111111111111112';
     const sdk = await sync.connect({ ...config, wallet: first });
+    must(sdk.setOffline(true));
     const wallet = must(sdk.getCurrentWallet());
     const { sessionId } = must(await sdk.startSession({ peerWallet }));
     const { messageId } = must(await sdk.sendMessage(sessionId, 'the secret'));
+    const group = must(await sdk.startSession({ members: [peerWallet], name: 'the secret circle' })).sessionId;
+    const groupMessage = must(await sdk.sendMessage(group, 'the secret')).messageId;
     const heard = [];
     must(await sdk.subscribeToMessages(sessionId, (message) => heard.push(message), { from: 'stored' }));
-    const lists = [sdk.messages(sessionId), sdk.conversations()];
-    // Both lists show it before the wallet changes.
+    const lists = [sdk.messages(sessionId), sdk.messages(group), sdk.conversations()];
+    // All lists show it before the wallet changes.
     await Promise.all(lists.map((list) => new Promise((resolve) => {
       const look = () => JSON.stringify(list.getSnapshot()).includes('the secret') && resolve();
       list.subscribe(look);
@@ -49,28 +55,32 @@ test('after another wallet signs in, no method gives anything of the first', { t
     })));
     must(await sdk.connectWallet(second));
     const own = must(sdk.getCurrentWallet());
-    const traces = (value) => [wallet, sessionId, messageId, 'the secret'].filter((trace) => value?.includes(trace));
+    const traces = (value) => [wallet, sessionId, messageId, group, groupMessage, 'the secret'].filter((trace) => value?.includes(trace));
     const leaks = [];
     const looked = [];
+    const events = [];
+    for (const event of globalThis.device.eventNames) sdk.on(event, (...values) => events.push(JSON.stringify([event, ...values])));
     const quiet = ['cleanup', 'disconnectWallet', 'logout', 'connectWallet', 'initialize', 'setOffline', 'on', 'off'];
     for (const method of globalThis.methodsOf(sdk)) {
       if (quiet.includes(method)) continue;
       looked.push(method);
-      for (const args of [[], [sessionId], [sessionId, messageId], [sessionId, messageId, 'x'], [messageId], [messageId, 'read'], [sessionId, 100]]) {
+      const ofGroup = [[group], [group, groupMessage], [group, 'x'], [group, [own]], [group, peerWallet, true], [groupMessage]];
+      for (const args of [[], [sessionId], [sessionId, messageId], [sessionId, messageId, 'x'], [messageId], [messageId, 'read'], [sessionId, 100], ...ofGroup]) {
         const { text } = await globalThis.outcomeOf(() => sdk[method](...args));
         // A list names the session that it was asked for nowhere.
         for (const trace of traces(text)) leaks.push({ method, args, trace });
       }
     }
+    for (const told of events) for (const trace of traces(told)) leaks.push({ told, trace });
     for (const list of lists) for (const trace of traces(JSON.stringify(list.getSnapshot()))) leaks.push({ list: true, trace });
     const exported = must(await sdk.exportMessages());
     const counts = must(sdk.getSyncStatus()).queuedMessageCount;
     must(await sdk.connectWallet(first));
-    const back = must(await sdk.getStoredMessages(sessionId)).map(({ text }) => text);
-    return { own: own !== wallet, leaks, looked: looked.length, exported: exported.includes('secret'), counts, back, heard: heard.length };
-  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `iso-${Math.random()}` }));
-  assert.ok(outcome.looked >= 25, `${outcome.looked} methods`);
-  assert.deepEqual({ ...outcome, looked: 0 }, { own: true, leaks: [], looked: 0, exported: false, counts: 0, back: ['the secret'], heard: 0 });
+    const back = [...must(await sdk.getStoredMessages(sessionId)), ...must(await sdk.getStoredMessages(group))].map(({ text }) => text);
+    return { own: own !== wallet, leaks, looked: looked.length, events: events.length > 0, exported: exported.includes('secret'), counts, back, heard: heard.length };
+  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `iso-${Math.random()}`, domains: [new URL(stage.relay.url).host], wallets: [newWallet(), newWallet()] }), 60_000);
+  assert.ok(outcome.looked >= 40, `${outcome.looked} methods`);
+  assert.deepEqual({ ...outcome, looked: 0 }, { own: true, leaks: [], looked: 0, events: true, exported: false, counts: 0, back: ['the secret', 'the secret'], heard: 0 });
 });
 
 test('logout with wipe leaves nothing of the wallet in this browser', { timeout: 60_000 }, async (t) => {
@@ -142,7 +152,9 @@ test('a directory that something else made refuses every wallet', { timeout: 60_
 test('no argument of any method traps, hangs or goes unanswered', { timeout: 180_000 }, async (t) => {
   const page = await open(t);
   const outcome = await within('all calls answer', page.evaluate(async (config) => {
-    const { sync, must } = globalThis.device;
+    const { sync, must, walletProvider } = globalThis.device;
+    const wallet = await walletProvider(config.own);
+    delete config.own;
     const frame = document.body.appendChild(document.createElement('iframe')).contentWindow;
     const hostile = () => ({
       nothing: undefined, null: null, number: 5, fraction: 0.5, negative: -1, huge: 2 ** 60, infinite: Infinity, nan: NaN, bigint: 10n, boolean: true,
@@ -160,8 +172,10 @@ test('no argument of any method traps, hangs or goes unanswered', { timeout: 180
       else if (outcome.thrown && !outcome.code) wrong.push(`${what} throws ${outcome.thrown}`);
       else if (outcome.code === 'UNKNOWN_ERROR') wrong.push(`${what}: ${JSON.stringify(outcome)}`);
     };
-    const sdk = await sync.connect({ ...config, wallet: { publicKey: new Uint8Array(32).fill(4) } });
-    const { sessionId } = must(await sdk.startSession({ peerWallet: 'So11111111111111111111111111111111111111112' }));
+    const sdk = await sync.connect({ ...config, wallet });
+    const peerWallet = 'So11111111111111111111111111111111111111112';
+    const { sessionId } = must(await sdk.startSession({ peerWallet }));
+    const { sessionId: group } = must(await sdk.startSession({ members: [peerWallet], name: 'Walkers' }));
     must(sdk.setOffline(true));
     const { messageId } = must(await sdk.sendMessage(sessionId, 'kept'));
     const quiet = ['cleanup', 'disconnectWallet', 'logout', 'syncMessages', 'processQueuedMessages'];
@@ -169,7 +183,11 @@ test('no argument of any method traps, hangs or goes unanswered', { timeout: 180
       if (quiet.includes(method)) continue;
       for (const [kind, value] of Object.entries(hostile())) {
         if (method === 'connectWallet' && ['function', 'realmFunction'].includes(kind)) continue;
-        for (const args of [[value], [sessionId, value], [messageId, value], [sessionId, messageId, value], [sessionId, 'text', value], ['syncStarted', value], [sessionId, () => {}, value]]) {
+        // The calls that follow are to find them as they are.
+        const ends = ['endSession', 'leaveSession'].includes(method);
+        const ofGroup = [[group, value], [group, [value]], [group, peerWallet, value], [{ members: value, name: 'A' }], [{ members: [value], name: 'A' }], [{ members: [peerWallet], name: value }], [{ peerWallet: value }]];
+        for (const args of [[value], [sessionId, value], [messageId, value], [sessionId, messageId, value], [sessionId, 'text', value], ['syncStarted', value], [sessionId, () => {}, value], ...ofGroup]) {
+          if (ends && [sessionId, group].includes(args[0])) continue;
           judge(`${method}(${args.length === 1 ? '' : '…, '}${kind})`, await globalThis.outcomeOf(() => sdk[method](...args)));
           if (method === 'connectWallet') break;
         }
@@ -201,10 +219,11 @@ test('no argument of any method traps, hangs or goes unanswered', { timeout: 180
         judge(`${name}(${kind})`, await globalThis.outcomeOf(() => call(value)));
       }
     }
-    must(await sdk.connectWallet({ publicKey: new Uint8Array(32).fill(4) }));
+    must(await sdk.connectWallet(wallet));
     const texts = must(await sdk.getStoredMessages(sessionId)).map(({ text }) => text);
-    return { wrong: [...new Set(wrong)], calls, kept: texts[0] !== undefined };
-  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `args-${Math.random()}` }), 150_000);
+    const { isAdmin } = must(sdk.getMembers(group)).find((member) => member.wallet === String(wallet.publicKey));
+    return { wrong: [...new Set(wrong)], calls, kept: texts[0] !== undefined, isAdmin };
+  }, { relayEndpoint: 'ws://127.0.0.1:9', databaseName: `args-${Math.random()}`, domains: [new URL(stage.relay.url).host], own: newWallet() }), 150_000);
   assert.deepEqual(outcome.wrong, []);
-  assert.ok(outcome.calls > 1_000 && outcome.kept, JSON.stringify(outcome));
+  assert.ok(outcome.calls > 1_000 && outcome.kept && outcome.isAdmin, JSON.stringify(outcome));
 });

@@ -86,6 +86,30 @@ test('React: StrictMode, two views of one list, paging, another session', { time
   assert.equal(await run(page, () => globalThis.page.sdk.handlerCount), 0);
 });
 
+test('a group has its name, its members and its readers in React, Vue and Svelte', { timeout: 60_000 }, async (t) => {
+  const page = await open(t);
+  await run(page, () => {
+    globalThis.page.shown = globalThis.page.group();
+  });
+  const shows = async (expected) => {
+    const shown = await run(page, async () => {
+      await globalThis.page.model.settle();
+      await new Promise((resolve) => setTimeout(resolve));
+      return globalThis.page.shown();
+    });
+    assert.deepEqual(shown, Array(3).fill(expected));
+  };
+  await shows('g, member: OwnWallet! Anna Ben; ');
+  await run(page, () => {
+    const { model } = globalThis.page;
+    model.log('g', model.queue('g', 'Hello'));
+    model.receipt('g', 'Anna', 'read', 1);
+  });
+  await shows('g, member: OwnWallet! Anna Ben; Hello Anna');
+  await run(page, () => globalThis.page.model.leave('g', 'Anna'));
+  await shows('g, member: OwnWallet! Ben; Hello ');
+});
+
 test('React: hydration finds what the server made', { timeout: 60_000 }, async (t) => {
   const page = await open(t);
   const errors = await run(page, async () => {

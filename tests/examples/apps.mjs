@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { root } from '../../scripts/shell.mjs';
 import { pack, Project } from '../bundlers/project.mjs';
 import { scene } from '../e2e/harness/scene.mjs';
+import { relayName } from './person.mjs';
 import { tellStory } from './story.mjs';
 
 const server = (command) => (port) => ['vite', ...command, '--host', '127.0.0.1', '--port', port, '--strictPort'];
@@ -36,7 +37,7 @@ export class Example extends Project {
 
 /** Tells the story with an app in its dev server and as its production build. */
 export function tellItWith(name) {
-  const stage = scene({ auth: 'open', www: null });
+  const stage = scene({ auth: 'wallet', www: null, options: ['--public-url', relayName] });
   const folder = mkdtempSync(join(tmpdir(), 'solconnect-packed-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
   let app;

@@ -28,7 +28,7 @@ export async function layCable(targetPort) {
     for (const socket of sockets) socket.destroy();
   };
   return {
-    endpoint: `ws://127.0.0.1:${server.address().port}/`,
+    port: server.address().port,
     /** Whether it ever was: connections that broke are told late. */
     get wasCut() {
       return wasCut;

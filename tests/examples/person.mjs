@@ -1,27 +1,34 @@
 // A person with a browser profile of their own, who uses an example app by what it shows and by the names of its fields and buttons.
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
+import { startBrowser } from '../e2e/harness/browser.mjs';
 import { until } from '../e2e/harness/wait.mjs';
 import { layCable } from './cable.mjs';
 
 /** On a busy machine, with dev servers that compile at the first request. */
 const deadlineMs = 60_000;
 
-/** Somebody new. */
-export async function newPerson(name, browser, relay) {
+/** What everybody calls the relay: it signs in only who knows its name. */
+export const relayName = 'ws://relay.localhost';
+
+/** Somebody new. To their browser the relay is at the end of a cable of their own. */
+export async function newPerson(name, relay) {
   const cable = await layCable(relay.port);
-  const context = await browser.context.browser().newContext();
+  const browser = await startBrowser({ moreFlags: [`--host-resolver-rules=MAP relay.localhost 127.0.0.1:${cable.port}`] });
+  const context = await browser.newContext();
   context.setDefaultTimeout(deadlineMs);
   await context.addInitScript(watchForDuplicates);
-  return new Person(name, context, await context.newPage(), cable);
+  return new Person(name, browser, await context.newPage(), cable);
 }
 
 class Person {
   /** What browsers tell developers, and should not. */
   complaints = [];
 
-  constructor(name, context, page, cable) {
-    Object.assign(this, { name, context, page, cable });
+  constructor(name, browser, page, cable) {
+    Object.assign(this, { name, browser, page, cable });
+    // Asked for the name of a group.
+    page.on('dialog', (dialog) => dialog.accept('Walkers'));
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type()) && !this.#isOfTheCable(message)) this.complaints.push(message.text());
     });
@@ -32,12 +39,12 @@ class Person {
 
   /** Browsers tell each connection that fails, and nobody can keep them from it. */
   #isOfTheCable(message) {
-    const address = this.cable.endpoint.slice('ws'.length);
+    const address = relayName.slice('ws'.length);
     return this.cable.wasCut && (message.location().url.includes(address) || message.text().startsWith(`WebSocket connection to 'ws${address}`));
   }
 
   async open(url) {
-    await this.page.goto(`${url}?relay=${encodeURIComponent(this.cable.endpoint)}`);
+    await this.page.goto(`${url}?relay=${encodeURIComponent(relayName)}`);
     await this.#isThere();
   }
 
@@ -53,7 +60,7 @@ class Person {
   }
 
   async close() {
-    await this.context.close();
+    await this.browser.stop();
     this.cable.close();
   }
 
@@ -66,6 +73,7 @@ class Person {
     await this.button('Start').click();
   }
 
+  /** The newest. */
   async openConversation() {
     await this.#list('Conversations').getByRole('button').first().click();
     await this.thread.waitFor();

@@ -7,12 +7,13 @@ const manyMessages = 300;
 const pageMessages = 20;
 
 /** Tells it with the app at `url`. */
-export async function tellStory(url, browser, relay) {
+export async function tellStory(url, _browser, relay) {
   const people = [];
   try {
-    for (const name of ['Alice', 'Bob']) people.push(await newPerson(name, browser, relay));
+    for (const name of ['Alice', 'Bob', 'Carol']) people.push(await newPerson(name, relay));
     for (const person of people) await person.open(url);
     await tell(...people);
+    await tellOfGroup(...people);
   } catch (error) {
     throw new Error([error.message, ...people.flatMap(({ name, complaints }) => complaints.map((complaint) => `${name}'s browser: ${complaint}`))].join('\n'), { cause: error });
   } finally {
@@ -117,4 +118,27 @@ async function tell(alice, bob) {
     'me: Where are you? [read]', 'they: In a tunnel', 'they: Still in the tunnel', ...many.map((text) => `me: ${text} [read]`),
   );
   for (const person of [alice, bob]) await person.says('Up to date');
+}
+
+/** Three people, of whom the first two have talked. */
+async function tellOfGroup(alice, bob, carol) {
+  await alice.start(`${bob.address} ${carol.address}`);
+  await alice.write('Hello, all!');
+  await carol.lists('Walkers Accept Decline');
+  for (const [person, ...others] of [[bob, `${alice.address.slice(0, 8)} Message ${manyMessages}`], [carol]]) {
+    await person.button('Accept').click();
+    await person.lists('Walkers 1 Hello, all! Leave', ...others);
+    await person.openConversation();
+    await person.shows('they: Hello, all!');
+  }
+  await alice.shows('me: Hello, all! [read, read by 2]');
+  await carol.write('Hello from Carol');
+  await carol.shows('they: Hello, all!', 'me: Hello from Carol [read, read by 2]');
+  await bob.shows('they: Hello, all!', 'they: Hello from Carol');
+  await bob.button('Leave').click();
+  await carol.shows('they: Hello, all!', 'me: Hello from Carol [read, read by 1]');
+  await alice.write('Bob is gone');
+  await carol.shows('they: Hello, all!', 'me: Hello from Carol [read, read by 1]', 'they: Bob is gone');
+  await bob.shows('they: Hello, all!', 'they: Hello from Carol');
+  for (const person of [alice, bob, carol]) await person.says('Up to date');
 }

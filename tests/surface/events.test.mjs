@@ -23,6 +23,16 @@ test('the document has every event with its type, once', () => {
   assert.deepEqual(documented.sort(byName), typed.sort(byName));
 });
 
+test('engine, tabs and the page of the tests have every event', () => {
+  const names = fieldsOf(read('src', 'surface', 'events.ts'), 'SdkEvents').map(([name]) => `on${name[0].toUpperCase()}${name.slice(1)}`).sort();
+  const namesIn = (file, head) => [...new RegExp(`${head}[^=]*= \\[([^]*?)\\]`).exec(file)[1].matchAll(/['"](on\w+)['"]/g)].map(([, name]) => name).sort();
+  assert.deepEqual(namesIn(read('tests', 'e2e', 'page', 'device.js'), 'const eventNames'), names);
+  // Of the wallet and of tabs the surface tells by itself.
+  const ofEngine = names.filter((name) => !['onWalletChanged', 'onTabChanged'].includes(name));
+  assert.deepEqual(namesIn(read('src', 'surface', 'port.ts'), 'const EVENTS'), ofEngine);
+  assert.deepEqual(namesIn(read('src', 'events.rs'), 'const NAMES'), ofEngine);
+});
+
 test('a handler that is removed while an event is told does not hear it', () => {
   const listeners = new Listeners(() => []);
   const heard = [];

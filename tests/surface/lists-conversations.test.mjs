@@ -200,11 +200,12 @@ test('nothing of a former wallet survives, also before it is told', async () => 
 });
 
 const certain = ({ id, status, sequenceNumber, error }) => [id, status, sequenceNumber, error?.code].join();
-const all = (message) => message && [certain(message), message.text, message.edited, message.deleted, message.pendingEdit].join();
+const all = (message) => message && [certain(message), message.text, message.edited, message.deleted, message.pendingEdit, message.readBy?.toSorted()].join();
 
 async function run(seed, messages) {
   const random = randomOf(seed);
   const { model, list } = scene('a', 'b', 'c', 'd', 'e', 'f');
+  for (const id of ['e', 'f']) model.group(id, 'Anna', 'Ben', 'Carla');
   const ids = [...model.sessions_.keys()];
   for (const id of ids) for (let count = random.below(20); count > 0; count -= 1) model.happen(id, random);
   for (let count = 0; count < messages; count += 1) model.receive('a', { sender: random.chance(0.1) ? OWN : undefined });

@@ -508,7 +508,7 @@ test('wrong options have their code', () => {
 
 /** What of a message is true at once, and what may wait until it is read again; of views and of items of the list. */
 const certain = ({ id, status, sequenceNumber, deviceId, sender_wallet, error }) => [id, status, sequenceNumber, deviceId, sender_wallet, error?.code].join();
-const all = (message) => [certain(message), message.text, message.edited, message.deleted, message.pendingEdit, JSON.stringify(message.versions)].join();
+const all = (message) => [certain(message), message.text, message.edited, message.deleted, message.pendingEdit, JSON.stringify(message.versions), JSON.stringify(message.readBy?.toSorted())].join();
 /** As `deepEqual` for texts, which takes long where nothing differs. */
 const same = (one, other, what) => assert.ok(one.join('\n') === other.join('\n'), `${what}:\n${one.join('\n')}\ninstead of\n${other.join('\n')}`);
 
@@ -553,6 +553,7 @@ class Checked {
 async function run(seed) {
   const random = randomOf(seed);
   const model = new Model('s', 'other');
+  if (seed % 3 === 0) model.group('s', 'Anna', 'Ben', 'Carla');
   const lists = new MessageLists(model);
   for (let count = random.below(40); count > 0; count -= 1) model.happen('s', random);
   const checked = [2, 7].map((limit) => new Checked(model, lists.open('s', { limit })));
@@ -598,6 +599,36 @@ test(`the list is what is true, in ${RUNS} random lives`, { timeout: 300_000 }, 
       throw new Error(`again with LIST_SEED=${seed} LIST_RUNS=1`, { cause });
     });
   }
+});
+
+test('of a group it is known who has read, also when somebody comes or leaves', async () => {
+  const model = new Model();
+  model.group('s', 'Anna', 'Ben');
+  const list = new MessageLists(model).open('s', { limit: 10 });
+  list.subscribe(() => {});
+  await model.settle();
+  const message = model.queue('s');
+  model.log('s', message);
+  const shown = async () => {
+    await model.settle();
+    const { status, readBy } = list.getSnapshot().items.find(({ id }) => id === message.id);
+    return [status, ...readBy];
+  };
+  assert.deepEqual(await shown(), ['sent']);
+  model.receipt('s', 'Anna', 'read', 1);
+  assert.deepEqual(await shown(), ['sent', 'Anna']);
+  model.receipt('s', 'Ben', 'delivered', 1);
+  model.receipt('s', 'Anna', 'delivered', 1);
+  assert.deepEqual(await shown(), ['delivered', 'Anna']);
+  model.join('s', 'Carla');
+  assert.deepEqual(await shown(), ['delivered', 'Anna']);
+  model.leave('s', 'Ben');
+  assert.deepEqual(await shown(), ['read', 'Anna'], 'who is out keeps it from nothing');
+  model.receipt('s', 'Carla', 'read', 2);
+  assert.deepEqual(await shown(), ['read', 'Anna', 'Carla']);
+  model.leave('s', 'Carla');
+  assert.deepEqual(await shown(), ['read', 'Anna'], 'as read anew');
+  assert.deepEqual(list.getSnapshot().items[0].readBy, model.session('s').shown()[0].readBy);
 });
 
 test('a list that nobody holds is let go, and one that somebody holds stays the same', async () => {

@@ -18,10 +18,28 @@ export function randomOf(seed) {
 const failure = (code) => ({ success: false, error: Object.assign(new Error(code), { code, category: 'system', userMessage: code, recoverable: true }) });
 const plain = (code) => ({ code, category: 'relay', message: code, userMessage: code, recoverable: false });
 
-/** One session: a log of entries, some of which are versions and not shown, and an outbox. */
+/** One session: a log of entries, some of which are versions and not shown, and an outbox. Of a group, who is in it and since when. */
 class Session {
-  constructor(id, peer) {
-    Object.assign(this, { id, peer, log: [], end: 0, queue: [], watermarks: { [OWN]: { delivered: 0, read: 0 }, [peer]: { delivered: 0, read: 0 } }, state: 'active' });
+  constructor(id, peer, members = null) {
+    Object.assign(this, { id, peer, members: null, log: [], end: 0, queue: [], watermarks: {}, kept: { delivered: 0, read: 0 }, state: 'active' });
+    for (const wallet of members ?? [OWN, peer]) this.watermarks[wallet] = { delivered: 0, read: 0 };
+    if (members) this.members = members.map((wallet) => ({ wallet, since: 1 }));
+  }
+
+  get others() {
+    return this.members.filter(({ wallet }) => wallet !== OWN);
+  }
+
+  /** Up to where all others have what this wallet wrote; who came later counts for what was written since. */
+  reached(status) {
+    const first = this.others[0]?.since ?? 0;
+    const marks = this.others.map(({ wallet, since }) => Math.max(this.watermarks[wallet][status], since > first ? since : 0));
+    return Math.max(this.kept[status], marks.length > 0 ? Math.min(...marks) : 0);
+  }
+
+  /** What all had stays so, whoever comes or goes. */
+  keep() {
+    this.kept = { delivered: this.reached('delivered'), read: this.reached('read') };
   }
 
   /** As the engine shows it now. Each time another object. */
@@ -32,6 +50,7 @@ class Session {
     return {
       id, session_id: this.id, sender_wallet: sender, timestamp: '2026-01-01T00:00:00.000Z', text: winner ? winner.text : message.text, deviceId: device,
       ...(sequenceNumber !== undefined && { sequenceNumber }), vectorClock: { [device]: 1 }, status: this.statusOf(message), ...(error && { error }),
+      ...(this.members && sender === OWN && sequenceNumber !== undefined && { readBy: this.others.map((other) => other.wallet).filter((other) => this.watermarks[other].read >= sequenceNumber) }),
       edited: !!winner, deleted: winner?.text === '', pendingEdit: queuedEdits.length > 0 && sender === wallet,
       versions: winner ? [{ id: `${id}:v${message.edits.length}`, deviceId: device, text: winner.text, deleted: winner.text === '', timestamp: '' }] : [],
     };
@@ -39,6 +58,10 @@ class Session {
 
   statusOf(message) {
     if (message.sequenceNumber === undefined) return message.status;
+    if (this.members) {
+      const of = (status) => (message.sender === OWN ? this.reached(status) : this.watermarks[OWN][status]);
+      return STEPS[of('read') >= message.sequenceNumber ? 2 : of('delivered') >= message.sequenceNumber ? 1 : 0];
+    }
     const others = Object.entries(this.watermarks).filter(([wallet]) => wallet !== message.sender);
     return STEPS[Math.max(...others.map(([, { delivered, read }]) => (read >= message.sequenceNumber ? 2 : delivered >= message.sequenceNumber ? 1 : 0)))];
   }
@@ -64,6 +87,12 @@ export class Model {
     for (const [place, id] of ids.entries()) this.sessions_.set(id, new Session(id, place ? `${PEER}${place}` : PEER));
   }
 
+  /** One more session: a group of this wallet and these. */
+  group(id, ...wallets) {
+    this.sessions_.set(id, new Session(id, '', [OWN, ...wallets]));
+    return this.session(id);
+  }
+
   session(id) {
     return this.sessions_.get(id);
   }
@@ -75,6 +104,7 @@ export class Model {
   sessions = () => (this.currentWallet === OWN ? [...this.sessions_.values()] : []).map((session) => ({
     session_id: session.id, wallet: OWN, peer_wallet: session.peer, deviceId: 'd', lastSyncedSequence: session.end,
     queuedMessageCount: session.queue.length, vectorClock: {}, readThrough: session.watermarks[OWN].read, state: session.state,
+    ...(session.members && { kind: 'group', name: session.id, members: session.members.map(({ wallet }) => ({ wallet, isAdmin: wallet === OWN })), membership: 'member' }),
   }));
 
   onChange = (handler) => {
@@ -219,11 +249,42 @@ export class Model {
   }
 
   receipt(sessionId, wallet, status, through) {
-    const { watermarks } = this.session(sessionId);
-    if (through <= watermarks[wallet][status]) return;
-    watermarks[wallet][status] = through;
-    const others = Object.entries(watermarks).filter(([other]) => other !== OWN);
-    this.tell({ type: 'receipt', sessionId, wallet, status, through, allThrough: Math.max(0, ...others.map(([, marks]) => marks[status])) });
+    const watermark = this.session(sessionId).watermarks[wallet];
+    if (through <= watermark[status]) return;
+    watermark[status] = through;
+    this.#tellReceipt(this.session(sessionId), wallet, status);
+  }
+
+  #tellReceipt(session, wallet, status) {
+    const through = session.watermarks[wallet][status];
+    const others = Object.entries(session.watermarks).filter(([other]) => other !== OWN);
+    const allThrough = session.members ? session.reached(status) : Math.max(...others.map(([, marks]) => marks[status]));
+    this.tell({ type: 'receipt', sessionId: session.id, wallet, status, through, allThrough });
+  }
+
+  /** A wallet comes into a group. */
+  join(sessionId, wallet) {
+    const session = this.session(sessionId);
+    session.keep();
+    session.end += 1;
+    session.watermarks[wallet] = { delivered: 0, read: 0 };
+    session.members.push({ wallet, since: session.end });
+    this.#regrouped(session);
+  }
+
+  /** A wallet leaves a group. */
+  leave(sessionId, wallet) {
+    const session = this.session(sessionId);
+    session.keep();
+    session.end += 1;
+    session.members = session.members.filter((member) => member.wallet !== wallet);
+    delete session.watermarks[wallet];
+    this.#regrouped(session);
+  }
+
+  #regrouped(session) {
+    for (const status of ['delivered', 'read']) this.#tellReceipt(session, OWN, status);
+    this.tell({ type: 'session', sessionId: session.id });
   }
 
   clear(sessionId) {
@@ -243,8 +304,9 @@ export class Model {
     const skip = random.chance(0.2) ? 1 : 0;
     const message = random.chance(0.5) ? log.at(-1 - random.below(4)) : random.pick(log);
     const queued = random.pick(queue);
-    const what = random.below(15);
-    if (what < 3) this.receive(sessionId, { skip, sender: random.chance(0.2) ? OWN : undefined });
+    const what = random.below(session.members ? 16 : 15);
+    const writer = random.pick(session.members ? session.others.map(({ wallet }) => wallet) : [session.peer]);
+    if (what < 3) this.receive(sessionId, { skip, sender: random.chance(0.2) ? OWN : writer });
     else if (what < 5) this.queue(sessionId);
     else if (what === 5 && queued && queued.status !== 'failed') this.setStatus(sessionId, queued, random.pick(['sending', 'queued', 'sent']));
     else if (what === 6 && queued && queued.status !== 'failed') this.fail(sessionId, queued, random.chance(0.5));
@@ -256,8 +318,11 @@ export class Model {
     else if (what === 12) {
       const edited = [...log, ...queue].find((one) => one.edits.some((edit) => !edit.isLogged));
       if (edited) this.logEdit(sessionId, edited);
-    } else if (what === 13) this.receipt(sessionId, random.pick([OWN, session.peer]), random.pick(['delivered', 'read']), random.below(session.end + 1));
+    } else if (what === 13) this.receipt(sessionId, random.pick([OWN, writer]), random.pick(['delivered', 'read']), random.below(session.end + 1));
     else if (what === 14 && random.chance(0.1)) this.clear(sessionId);
+    // The first one counts for all messages: where it leaves, the next one must have been there as long.
+    else if (what === 15 && session.others.length > 1 && random.chance(0.4) && (writer !== session.others[0].wallet || session.others[1].since === 1)) this.leave(sessionId, writer);
+    else if (what === 15 && session.others.length < 5 && random.chance(0.4)) this.join(sessionId, `Other${(this.lastId += 1)}`);
   }
 }
 

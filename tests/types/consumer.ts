@@ -1,12 +1,13 @@
 // An application in TypeScript that uses every method, type and event of the package, and some wrong uses that must not compile.
 import init, {
-  cleanupSDK, connect, createLocalWallet, findWallets, getSDK, getSyncManager, initializeSDK, MessageBus, sessionIdOf, SolConnectSDK, SyncError, SyncManager,
+  cleanupSDK, connect, createLocalWallet, findWallets, getSDK, getSyncManager, initializeSDK, MessageBus, sessionIdOf, setWasmSource, SolConnectSDK, SyncError, SyncManager,
   unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Conflict, ConnectConfig, ConnectionState, DeliveryReceipt, DeviceState, DeviceView, ErrorCategory, ErrorCode, InvitationView, LogRange, Message, MessageList, MessageStatus, Result,
-  SdkConfig, SdkError, SdkEvents, Session, SessionView, Strategy, Subscription, SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport,
-  VersionView, WalletInfo, WalletSource,
+  Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability,
+  ErrorCategory, ErrorCode, InitOptions, Invitation, InvitationView, LiveList, LogRange, Membership, MemberView, Message, MessageId, MessageList, MessageListOptions, MessagesSnapshot,
+  MessageStatus, MessageView, OpenWallet, PublicKeyLike, Result, SdkConfig, SdkError, SdkEvents, Session, SessionId, SessionKind, SessionState, SessionView, StandardWallet, Strategy, Subscription,
+  SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, TabRole, TabState, VersionView, WalletAddress, WalletInfo, WalletSearch, WalletSource,
 } from 'solconnect-sync';
 import { useConversations, useMessages, useSyncStatus } from 'solconnect-sync/react';
 import { deliverAfterClosing } from 'solconnect-sync/background';
@@ -71,11 +72,46 @@ export async function useConnect(signal: AbortSignal): Promise<string> {
   return sent.data.messageId + String(subscribed.success);
 }
 
+/** A group, from its beginning to its end. */
+export async function useGroup(sdk: SolConnectSDK, anna: WalletAddress, ben: WalletAddress): Promise<string> {
+  const { sessionId, kind, name, members, membership }: Session = unwrap(await sdk.startSession({ members: [anna], name: 'Walkers' }));
+  const [isGroup, isIn]: [SessionKind, Membership] = [kind, membership];
+  unwrap(await sdk.addMembers(sessionId, [ben]));
+  unwrap(await sdk.setAdmin(sessionId, ben, true));
+  unwrap(await sdk.renameSession(sessionId, 'Runners'));
+  unwrap(await sdk.removeMembers(sessionId, [anna]));
+  const now: MemberView[] = unwrap(sdk.getMembers(sessionId));
+  for (const { wallet, isAdmin } of [...members, ...now]) console.log(wallet, isAdmin ? 'admin' : '');
+  const list: ConversationList = sdk.conversations();
+  const { items, isLoading }: ConversationsSnapshot = list.getSnapshot();
+  const open: Conversation | undefined = items.find((one) => one.kind === 'group' && one.membership === 'member');
+  const state: SessionState | undefined = open?.state;
+  const invitation: Invitation | undefined = unwrap(sdk.getInvitations()).find((one) => one.name !== undefined);
+  const snapshot: MessagesSnapshot = sdk.messages(sessionId).getSnapshot();
+  const readers: readonly string[] = snapshot.items.flatMap(({ readBy }) => readBy ?? []);
+  unwrap(await sdk.leaveSession(sessionId));
+  const evidence: string = unwrap(await sdk.exportEvidence(sessionId));
+  return [isGroup, isIn, name, isLoading, open?.name, open?.members.length, state, invitation?.peerWallet, readers.length, evidence.length].join();
+}
+
 export function useBindings(sdk: SolConnectSDK, element: SolconnectSyncStatus): void {
   element.sdk = sdk;
   const { connection, queuedMessageCount } = useSyncStatus(sdk);
   const { items } = useMessages(sdk, 'id');
   console.log(connection, queuedMessageCount, items.length, useConversations(sdk).items.length);
+}
+
+export function useParts(wallet: OpenWallet, live: LiveList<MessagesSnapshot>, storage: SyncStorage, view: MessageView, key: PublicKeyLike): string {
+  const source: InitOptions = { bytes: new Uint8Array() };
+  void init(source);
+  setWasmSource(async () => new Uint8Array());
+  const search: WalletSearch = findWallets();
+  const first: StandardWallet | undefined = search.wallets[0];
+  search.stop();
+  const [options, abortable]: [MessageListOptions, Abortable] = [{ limit: 20 }, { signal: AbortSignal.timeout(1_000) }];
+  const [message, session, device]: [MessageId, SessionId, DeviceId] = [view.id, view.session_id, view.deviceId];
+  const [conflict, durability]: [ConflictKind, Durability] = ['concurrent_messages', 'persistent'];
+  return [wallet.address, live.getSnapshot().items.length, typeof storage, typeof key, first?.name, options.limit, abortable.signal?.aborted, message, session, device, conflict, durability].join();
 }
 
 export function useServiceWorker(): boolean {
@@ -129,6 +165,10 @@ export async function useSdk(): Promise<void> {
   must(await sdk.declineSession(accepted.session_id));
   must(await sdk.blockWallet(accepted.peer_wallet));
   must(await sdk.unblockWallet(accepted.peer_wallet));
+  must(await sdk.retryMessage(receipt.messageId));
+  must(await sdk.cancelMessage(receipt.messageId));
+  const stored: Message = must(await sdk.getMessage(receipt.messageId));
+  const role: TabRole = must(sdk.getTabRole());
   const deviceId: string = must(sdk.getDeviceId());
   const devices: DeviceState[] = must(sdk.getDevices(session_id));
   const own: DeviceView[] = must(sdk.getDevices());
@@ -152,7 +192,7 @@ export async function useSdk(): Promise<void> {
   must(await sdk.cleanup());
   await cleanupSDK();
   console.log(same, kind, peer_wallet, queuedMessageCount, clock, synced, status.syncInProgress, status.queuedMessageCount, lastSyncAt, durability, connection,
-    address, sessions.length, deviceId, devices[0]?.deviceId, stats.totalMessagesSynced, state, imported, sessionIdOf('a', 'b'), version());
+    address, sessions.length, deviceId, devices[0]?.deviceId, stats.totalMessagesSynced, state, imported, sessionIdOf('a', 'b'), version(), stored.text, role);
 }
 
 function show(message: Message): void {
@@ -174,7 +214,10 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onMessageSynced', (_sessionId, messageId: string) => console.log(messageId));
   sdk.on('onStatusChanged', (_sessionId, _messageId, status: MessageStatus, error?: SdkError) => console.log(status, error));
   sdk.on('onMessageChanged', (_sessionId, messageId: string) => console.log(messageId));
-  sdk.on('onSessionInvited', (sessionId: string, peerWallet: string) => console.log(sessionId, peerWallet));
+  sdk.on('onSessionInvited', (sessionId: string, peerWallet: string, name?: string) => console.log(sessionId, peerWallet, name));
+  sdk.on('sessionInvited', ({ sessionId, peerWallet, name }) => console.log(sessionId, peerWallet, name?.length));
+  sdk.on('onMembersChanged', (sessionId: string) => console.log(sessionId));
+  sdk.on('membersChanged', ({ sessionId }) => console.log(must(sdk.getMembers(sessionId)).length));
   sdk.on('onDevicesChanged', (_sessionId, devices: DeviceState[]) => console.log(devices.length));
   sdk.on('onConnectionChanged', (state: ConnectionState) => console.log(state));
   const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);
@@ -186,6 +229,9 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onDeviceApproved', (deviceId: string) => console.log(deviceId));
   sdk.on('onDeviceRemoved', (deviceId: string) => console.log(deviceId));
   sdk.on('deviceAdded', ({ device }) => console.log(device.addedAt));
+  sdk.on('onSignInNeeded', (error?: SdkError) => console.log(error?.code));
+  sdk.on('onStorageLost', (lost) => console.log(lost.map(({ text }) => text)));
+  sdk.on('tabChanged', ({ role, waitingCallCount }: TabState) => console.log(role, waitingCallCount));
   sdk.on('onWarning', (error: SdkError) => console.log(error.userMessage));
 }
 
@@ -248,6 +294,12 @@ export async function wrong(sdk: SolConnectSDK): Promise<void> {
   await sdk.sendMessage('id');
   // @ts-expect-error: the peer is missing
   await sdk.startSession({});
+  // @ts-expect-error: a group has a name
+  await sdk.startSession({ members: ['wallet'] });
+  // @ts-expect-error: wallets are a list
+  await sdk.addMembers('id', 'wallet');
+  // @ts-expect-error: an admin, or not
+  await sdk.setAdmin('id', 'wallet');
   // @ts-expect-error: no such event
   sdk.on('onEverything', () => {});
   // @ts-expect-error: the first argument of this event is a text

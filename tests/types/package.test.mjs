@@ -67,6 +67,24 @@ test('nothing in the package names this machine', () => {
   }
 });
 
+test('the application uses every method, event and type that there is', () => {
+  const installed = (path) => readFileSync(join(project, 'node_modules', 'solconnect-sync', 'pkg', path), 'utf8').replace(/\/\*[^]*?\*\//g, '');
+  const used = readFileSync(join(root, 'tests', 'types', 'consumer.ts'), 'utf8');
+  const namesIn = (text, pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))];
+  const bodyOf = (text, head) => new RegExp(`${head}[^{]*\\{\\n([^]*?)\\n\\}`).exec(text)[1];
+  const methods = namesIn(bodyOf(installed('surface/sdk.d.ts'), 'export declare class SolConnectSDK'), /^ {4}(\w+)\(/gm).filter((name) => name !== 'constructor');
+  const events = namesIn(bodyOf(installed('surface/events.d.ts'), 'export interface SdkEvents'), /^ {4}(\w+): /gm);
+  const types = namesIn(installed('index.d.ts').replace(/export \{[^}]*as default[^}]*\}[^;]*;/g, ''), /(?:export (?:type )?\{|,)\s*(?:type )?(\w+)/g);
+  assert.deepEqual([methods.length > 50, events.length > 20, types.length > 40], [true, true, true], `${methods.length} methods, ${events.length} events, ${types.length} names`);
+  const oldName = (event) => `on${event[0].toUpperCase()}${event.slice(1)}`;
+  const unused = [
+    ...methods.filter((name) => !new RegExp(`\\.${name}\\(`).test(used)),
+    ...events.filter((name) => ![name, oldName(name)].some((one) => used.includes(`.on('${one}'`))),
+    ...types.filter((name) => used.match(new RegExp(`\\b${name}\\b`, 'g'))?.length < 2 || !new RegExp(`\\b${name}\\b`).test(used)),
+  ];
+  assert.deepEqual(unused, []);
+});
+
 for (const moduleResolution of ['bundler', 'nodenext']) {
   test(`a strict TypeScript application compiles against the package (${moduleResolution})`, () => {
     copyFileSync(join(root, 'tests', 'types', 'consumer.ts'), join(project, 'consumer.ts'));

@@ -2,12 +2,12 @@
 
 import { el } from '../dom.js';
 import { roving } from './roving.js';
+import { act, ask, say } from './speak.js';
 import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
-/** `ask` asks before something that cannot be undone; `act` does something and says what went wrong. */
-export function createDevices({ approve, remove, reset, ask, act, say }) {
+export function createDevices(sdk) {
   let shown = '';
   const keys = roving($('devices-list'), '.device');
 
@@ -29,20 +29,20 @@ export function createDevices({ approve, remove, reset, ask, act, say }) {
   }
 
   async function approves({ id }) {
-    const result = await act(approve(id));
+    const result = await act(sdk.approveDevice(id));
     if (result.success) say('The device is approved.');
   }
 
   async function removes({ id }, name) {
     const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
-    const result = await act(remove(id));
+    const result = await act(sdk.removeDevice(id));
     if (result.success) say(`${name} is removed.`);
   }
 
   $('devices-reset').addEventListener('click', async () => {
     const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices.';
-    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(reset())).success) return;
+    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(sdk.signOutOtherDevices())).success) return;
     say('All other devices are signed out.');
   });
 

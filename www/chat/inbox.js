@@ -2,7 +2,7 @@
 
 import { bdi, count, el, icon, snippet } from '../dom.js';
 import { roving } from './roving.js';
-import { briefTimeOf, picture, short, STATUS } from './words.js';
+import { briefTimeOf, isGroup, OUT, pictureOf, short, STATUS, titleOf } from './words.js';
 
 const SNIPPET = 90;
 const UNREAD_SHOWN = 99;
@@ -35,16 +35,16 @@ export function createInbox({ open, answer }) {
   }
 
   function fillEntry(entry, conversation, isCurrent) {
-    const { peerWallet, lastMessage, unreadCount, state } = conversation;
+    const { peerWallet, lastMessage, unreadCount } = conversation;
     const isUnread = unreadCount > 0;
     entry.className = `row-main${isUnread ? ' is-unread' : ''}`;
     if (isCurrent) entry.setAttribute('aria-current', 'true');
     else entry.removeAttribute('aria-current');
     entry.replaceChildren(
-      picture(peerWallet),
-      el('span', { class: 'row-name', title: peerWallet }, short(peerWallet)),
+      pictureOf(conversation),
+      el('span', { class: 'row-name', title: peerWallet }, bdi(titleOf(conversation))),
       el('span', { class: 'row-time' }, el('span', { class: 'sr' }, ', '), lastMessage ? briefTimeOf(lastMessage.timestamp) : ''),
-      el('span', { class: 'row-last' }, el('span', { class: 'sr' }, '. '), ...lastOf(lastMessage, state)),
+      el('span', { class: 'row-last' }, el('span', { class: 'sr' }, '. '), ...lastOf(lastMessage, conversation)),
       isUnread
         ? el(
             'span',
@@ -56,23 +56,29 @@ export function createInbox({ open, answer }) {
     );
   }
 
-  function lastOf(message, state) {
-    if (state === 'ended') return [el('em', {}, 'Ended')];
+  function lastOf(message, conversation) {
+    if (conversation.state === 'ended') return [el('em', {}, OUT[conversation.membership] ?? 'Ended')];
     if (!message) return [el('em', {}, 'No messages yet')];
     return [
       message.isOwn ? icon(message.status) : null,
-      el('span', { class: 'sr' }, message.isOwn ? `You (${STATUS[message.status]}): ` : ''),
+      message.isOwn ? el('span', { class: 'sr' }, `You (${STATUS[message.status]}): `) : null,
+      !message.isOwn && isGroup(conversation) ? el('span', { class: 'row-author' }, `${short(message.senderWallet)}: `) : null,
       message.deleted ? el('em', {}, 'Deleted') : bdi(snippet(message.text, SNIPPET)),
     ].filter((child) => child !== null);
   }
 
   function invitation(conversation) {
     const { peerWallet } = conversation;
-    const name = short(peerWallet);
+    const name = titleOf(conversation);
     const button = (what, label, kind) =>
       el('button', { type: 'button', class: `${kind} small`, 'data-does': what, 'aria-label': `${label} ${name}`, onclick: () => answer(conversation, what) }, label);
     return [
-      el('p', { class: 'invited' }, picture(peerWallet), el('span', {}, el('span', { class: 'row-name', title: peerWallet }, name), ' wants to talk to you.')),
+      el(
+        'p',
+        { class: 'invited' },
+        pictureOf(conversation),
+        el('span', {}, el('span', { class: 'row-name', title: peerWallet }, short(peerWallet)), ...(isGroup(conversation) ? [' invites you to ', bdi(name), '.'] : [' wants to talk to you.'])),
+      ),
       el(
         'p',
         { class: 'answers', role: 'group', 'aria-label': `Invitation of ${name}` },

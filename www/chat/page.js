@@ -1,14 +1,16 @@
 // The page: connects, and passes between the SDK and what is shown. The SDK's lists are the only truth; the page keeps none of its own.
 
 import { count, icon, snippet, throttled } from '../dom.js';
+import { copy, createAccount } from './account.js';
 import { createComposer } from './composer.js';
-import { createDevices } from './devices.js';
+import { createGroup } from './group.js';
 import { createInbox } from './inbox.js';
+import { createPeople } from './people.js';
+import { act, ask, notice, say } from './speak.js';
 import { createThread } from './thread.js';
-import { picture, short } from './words.js';
+import { isGroup, membersOf, OUT, pictureOf, short, titleOf } from './words.js';
 
 const ANNOUNCE_MS = 2_000;
-const COPIED_MS = 2_000;
 /** How long somebody who accepts may wait for what was written before. */
 const ACCEPT_WAIT_MS = 3_000;
 
@@ -20,8 +22,8 @@ const databaseName = profile ? `solconnect-chat-${profile}` : 'solconnect-chat';
 
 let sdk = null;
 let conversations = null; // the last snapshot
-let current = null; // { sessionId, peerWallet, list, end } of the open conversation
-let wanted = null; // the peer that the address names and whose conversation is not there yet
+let current = null; // { conversation, list, end } of the open one
+let wanted = null; // what the address names and is not there yet
 let waiting = []; // messages to announce
 const accepting = new Map(); // invitations that are being accepted, by session: they stay as they are until their messages are there
 
@@ -39,13 +41,14 @@ const thread = createThread({
   },
 });
 const composer = createComposer({
-  send: (text) => sdk.sendMessage(current.sessionId, text),
+  send: (text) => sdk.sendMessage(current.conversation.sessionId, text),
   edit: (message, text) => sdk.editMessage(message.sessionId, message.id, text),
   lastOwn: () => thread.lastOwn(),
   sent: () => thread.toEnd(),
 });
 const inbox = createInbox({ open: choose, answer });
-const devices = createDevices({ approve: (id) => sdk.approveDevice(id), remove: (id) => sdk.removeDevice(id), reset: () => sdk.signOutOtherDevices(), ask, act, say });
+const people = createPeople({ known });
+const group = createGroup({ sdk: () => sdk, own, add: addPeople });
 
 // Starting.
 
@@ -55,9 +58,10 @@ async function start() {
   if (profile) $('title').textContent = `Chat · ${profile}`;
   try {
     // Not at the top: where the package is missing, the page says so.
-    const [{ connect }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
+    const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
     sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
+    createAccount({ sdk, profile, findWallets, left });
   } catch (error) {
     fail(error);
     return;
@@ -67,20 +71,11 @@ async function start() {
   $('status').sdk = sdk;
   $('status').classList.remove('waits');
   sdk.on('warning', ({ error }) => notice(error.userMessage));
-  sdk.on('walletChanged', showWallet);
-  showWallet();
-  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
-  sdk.on('deviceRequest', () => notice('A new device of yours waits to be approved. If you do not know it, remove it: Devices.'));
-  sdk.on('signInNeeded', ({ error }) => {
-    $('sign-again').hidden = false;
-    if (error) notice(error.userMessage);
-  });
-  showDevices();
   // Also where another tab has switched it: all tabs are one device.
   sdk.on('connectionChanged', ({ state }) => {
     if (sdk.getCurrentWallet().data) $('offline').setAttribute('aria-checked', String(state === 'offline'));
   });
-  for (const id of ['offline', 'new', 'copy', 'sign-out']) $(id).disabled = false;
+  for (const id of ['offline', 'new', 'new-group', 'copy', 'sign-out']) $(id).disabled = false;
   const list = sdk.conversations();
   list.subscribe(() => takeConversations(list.getSnapshot()));
   const peer = query.get('peer');
@@ -102,59 +97,15 @@ function fail(error) {
   $('failure-title').focus();
 }
 
-function showWallet() {
-  const address = sdk.getCurrentWallet().data;
-  if (!address) return;
-  $('me-picture').replaceChildren(picture(address));
-  $('me-address').textContent = address;
-  $('me-address').dataset.address = address;
-  const other = profile === 'bob' ? null : 'bob';
-  const there = new URLSearchParams({ ...(other && { profile: other }), peer: address });
-  $('second').href = `${location.pathname}?${there}`;
-  $('second').textContent = profile ? 'Open the first person in another window' : 'Open a second person in another window';
-  $('second').classList.remove('waits');
-}
-
-function showDevices() {
-  devices.render(sdk.getDevices().data ?? []);
-}
-
-async function signAgain() {
-  $('sign-again').disabled = true;
-  const result = await act(sdk.signIn());
-  $('sign-again').disabled = false;
-  if (result.success) $('sign-again').hidden = true;
-}
-
-async function signOut(wipe) {
-  $('sign-out-dialog').close();
-  const result = await sdk.logout({ wipe });
+/** Nothing of who was here stays in the page. */
+function left() {
   history.replaceState(null, '', `${location.pathname}${location.search}`);
   if (current) hide();
   composer.forget();
-  $('me-picture').replaceChildren();
-  $('me-address').textContent = '…';
-  $('signed-out-says').textContent = result.error
-    ? `${result.error.userMessage} What is stored here could not be deleted.`
-    : wipe
-      ? 'Nothing of you is left in this browser. Who signs in here next is somebody new.'
-      : 'What you wrote and received is kept in this browser.';
-  $('panes').inert = true;
-  $('signed-out').hidden = false;
-  $('signed-out-title').focus();
 }
 
-async function signIn() {
-  $('sign-in').disabled = true;
-  const result = await sdk.connectWallet();
-  $('sign-in').disabled = false;
-  if (result.error) {
-    $('signed-out-says').textContent = result.error.userMessage;
-    return;
-  }
-  $('signed-out').hidden = true;
-  $('panes').inert = false;
-  $('side-title').focus();
+function own() {
+  return sdk.getCurrentWallet().data;
 }
 
 // Conversations.
@@ -164,7 +115,7 @@ function takeConversations(snapshot) {
   const { isLoading, error } = snapshot;
   const items = accepting.size === 0 ? snapshot.items : snapshot.items.map((one) => accepting.get(one.sessionId) ?? one);
   conversations = { items, isLoading, error };
-  inbox.render(items, current?.sessionId ?? null);
+  inbox.render(items, current?.conversation.sessionId ?? null);
   $('conversations').setAttribute('aria-busy', String(isLoading));
   $('list-loading').hidden = !isLoading || items.length > 0;
   $('list-empty').hidden = isLoading || items.length > 0;
@@ -173,7 +124,8 @@ function takeConversations(snapshot) {
   const unread = items.reduce((sum, conversation) => sum + conversation.unreadCount, 0);
   document.title = `${unread > 0 ? `(${unread}) ` : ''}Chat${profile ? ` · ${profile}` : ''} · SolConnect Sync`;
   if (before && !before.isLoading) tellNews(before.items, items);
-  if (current) showState(items.find((conversation) => conversation.sessionId === current.sessionId));
+  const open = items.find((conversation) => conversation.sessionId === current?.conversation.sessionId);
+  if (open) showConversation(open);
   if (wanted) route();
 }
 
@@ -183,16 +135,32 @@ function tellNews(before, items) {
   for (const conversation of items) {
     const old = known.get(conversation.sessionId);
     if (conversation === old) continue;
-    if (conversation.state === 'invited' && old?.state !== 'invited') say(`${short(conversation.peerWallet)} wants to talk to you.`);
-    else if (conversation.sessionId !== current?.sessionId && conversation.unreadCount > (old?.unreadCount ?? 0)) say(`New message from ${short(conversation.peerWallet)}.`);
+    const { peerWallet, sessionId, state, unreadCount } = conversation;
+    if (state === 'invited' && old?.state !== 'invited') say(isGroup(conversation) ? `${short(peerWallet)} invites you to ${titleOf(conversation)}.` : `${short(peerWallet)} wants to talk to you.`);
+    else if (sessionId !== current?.conversation.sessionId && unreadCount > (old?.unreadCount ?? 0)) say(`New message ${isGroup(conversation) ? 'in' : 'from'} ${titleOf(conversation)}.`);
   }
 }
 
-/** Writing is possible in what was not ended. */
-function showState(conversation) {
-  const isEnded = conversation?.state === 'ended';
-  $('composer').hidden = isEnded;
-  $('ended').hidden = !isEnded;
+/** Who is talked to, and whether one can write. */
+function showConversation(conversation) {
+  const before = current.conversation;
+  current.conversation = conversation;
+  const { state, membership } = conversation;
+  const isOpen = state === 'active';
+  $('composer').hidden = !isOpen;
+  $('ended').hidden = isOpen;
+  $('ended-says').textContent = state === 'invited' ? 'You are invited again: answer in the list.' : (OUT[membership] ?? 'This conversation was ended.');
+  $('start-again').hidden = state === 'invited' || isGroup(conversation);
+  // The field that had it is gone.
+  if (!isOpen && before.state === 'active' && document.activeElement === document.body) $('peer').focus();
+  const name = titleOf(conversation);
+  if ($('peer').textContent !== name) $('peer').textContent = name;
+  $('peer').title = conversation.peerWallet;
+  $('peer-says').hidden = $('open-group').hidden = !isGroup(conversation) || state === 'invited';
+  $('copy-peer').hidden = isGroup(conversation);
+  if (isGroup(conversation)) $('peer-says').textContent = membersOf(conversation);
+  else $('copy-peer').setAttribute('aria-label', `Copy the address of ${name}`);
+  group.update(conversation);
 }
 
 async function answer(conversation, what) {
@@ -212,7 +180,8 @@ async function answer(conversation, what) {
   else inbox.focus(null);
 }
 
-async function accept({ sessionId, peerWallet }) {
+async function accept(conversation) {
+  const { sessionId } = conversation;
   const result = await sdk.acceptSession(sessionId);
   if (result.error) {
     notice(result.error.userMessage);
@@ -220,7 +189,7 @@ async function accept({ sessionId, peerWallet }) {
   }
   // What was written before comes with the first sync. It is not waited for where there is no connection.
   await Promise.race([sdk.syncMessages(sessionId), new Promise((resolve) => setTimeout(resolve, ACCEPT_WAIT_MS))]);
-  choose({ sessionId, peerWallet });
+  choose({ ...conversation, state: 'active' });
 }
 
 /** Starts the conversation with an address; what goes wrong is told to `tell`. */
@@ -232,20 +201,48 @@ async function begin(peerWallet, tell) {
   }
   // It gives the focus back, before the conversation takes it.
   $('new-dialog').close();
-  choose(result.data);
+  choose({ ...result.data, state: 'active' });
 }
 
-// Which conversation is open stands in the address, so that the browser's own way back works.
+/** The wallets that one has to do with, but for these: in the order of the conversations. */
+function known(without) {
+  const wallets = (conversations?.items ?? []).flatMap(({ peerWallet, members = [] }) => [peerWallet, ...members.map((member) => member.wallet)]);
+  return [...new Set(wallets)].filter((wallet) => wallet && wallet !== own() && !without.includes(wallet));
+}
+
+function beginGroup() {
+  people.open({ title: 'New group', yes: 'Create', isNamed: true, without: [], work: async (members, name) => {
+    const result = await sdk.startSession({ members, name });
+    if (result.error) return result.error.userMessage;
+    people.close();
+    choose({ ...result.data, state: 'active' });
+    return '';
+  } });
+}
+
+function addPeople({ sessionId, members }) {
+  people.open({ title: 'Add people', yes: 'Add', isNamed: false, without: members.map((member) => member.wallet), work: async (wallets) => {
+    const result = await sdk.addMembers(sessionId, wallets);
+    if (result.error) return result.error.userMessage;
+    people.close();
+    say(`${count(wallets.length, 'person', 'people')} added.`);
+    return '';
+  } });
+}
+
+// Which conversation is open stands in the address, so that the browser's own way back works: the peer, or the group's session.
+
+const placeOf = (conversation) => (isGroup(conversation) ? conversation.sessionId : conversation.peerWallet);
 
 function choose(conversation) {
-  const hash = `#${conversation.peerWallet}`;
+  const hash = `#${placeOf(conversation)}`;
   if (location.hash !== hash) history[current ? 'replaceState' : 'pushState']({ isInside: !current || history.state?.isInside === true }, '', hash);
   show(conversation);
 }
 
 function route() {
   wanted = location.hash.slice(1) || null;
-  if (wanted === (current?.peerWallet ?? null)) {
+  if (wanted === (current ? placeOf(current.conversation) : null)) {
     wanted = null;
     return;
   }
@@ -253,7 +250,7 @@ function route() {
     hide();
     return;
   }
-  const found = conversations?.items.find((one) => one.peerWallet === wanted && one.state !== 'invited');
+  const found = conversations?.items.find((one) => placeOf(one) === wanted && one.state !== 'invited');
   if (found) {
     wanted = null;
     show(found);
@@ -272,19 +269,17 @@ function back() {
   }
 }
 
-function show({ sessionId, peerWallet }) {
-  if (current?.sessionId !== sessionId) {
+function show(conversation) {
+  const { sessionId } = conversation;
+  if (current?.conversation.sessionId !== sessionId) {
     current?.end();
-    const known = conversations?.items.find((conversation) => conversation.sessionId === sessionId);
+    const listed = conversations?.items.find((one) => one.sessionId === sessionId);
     const list = sdk.messages(sessionId);
-    thread.open(known?.unreadCount ?? 0);
+    thread.open(listed?.unreadCount ?? 0, isGroup(conversation));
     composer.open(sessionId);
-    current = { sessionId, peerWallet, list, end: list.subscribe(() => thread.take(list.getSnapshot())) };
-    $('peer').textContent = short(peerWallet);
-    $('peer').title = peerWallet;
-    $('copy-peer').setAttribute('aria-label', `Copy the address of ${short(peerWallet)}`);
-    $('peer-picture').replaceChildren(picture(peerWallet));
-    showState(known);
+    current = { conversation, list, end: list.subscribe(() => thread.take(list.getSnapshot())) };
+    $('peer-picture').replaceChildren(pictureOf(conversation));
+    showConversation(listed?.state === 'invited' ? conversation : listed ?? conversation);
   }
   $('nothing').hidden = true;
   $('thread').hidden = false;
@@ -306,66 +301,20 @@ function hide() {
   document.body.dataset.screen = 'list';
   if (!conversations) return;
   inbox.render(conversations.items, null);
-  if (was) inbox.focus(was.sessionId);
+  if (was) inbox.focus(was.conversation.sessionId);
 }
 
 // What one does.
 
-async function act(promise) {
-  const result = await promise;
-  if (result.error) notice(result.error.userMessage);
-  return result;
-}
-
 async function remove(message) {
   const isUnsent = message.sequenceNumber === undefined;
-  if (!(await ask('Delete this message?', isUnsent ? 'It was not sent yet.' : 'It disappears for both of you.', 'Delete'))) return;
+  if (!(await ask('Delete this message?', isUnsent ? 'It was not sent yet.' : `It disappears for ${isGroup(current.conversation) ? 'everybody' : 'both of you'}.`, 'Delete'))) return;
   composer.gone(message.id);
   // One that is on its way already can only be deleted.
   if (isUnsent && (await sdk.cancelMessage(message.id)).success) return;
   await act(sdk.deleteMessage(message.sessionId, message.id));
 }
 
-/** Asks before something that cannot be undone; resolves with the answer. */
-function ask(title, says, yes) {
-  const dialog = $('ask');
-  $('ask-title').textContent = title;
-  $('ask-says').textContent = says;
-  $('ask-yes').textContent = yes;
-  return new Promise((resolve) => {
-    let answer = false;
-    $('ask-yes').onclick = () => {
-      answer = true;
-      dialog.close();
-    };
-    $('ask-no').onclick = () => dialog.close();
-    dialog.addEventListener('close', function closed() {
-      // That of the question before may come when this one is on the screen.
-      if (dialog.open) return;
-      dialog.removeEventListener('close', closed);
-      resolve(answer);
-    });
-    dialog.showModal();
-    $('ask-no').focus();
-  });
-}
-
-function notice(says) {
-  $('notice').hidden = false;
-  $('notice-says').textContent = says;
-}
-
-let spoken = [];
-const sayAll = throttled(() => {
-  const says = spoken.join(' ');
-  // The same again would be no change, and not be read out.
-  $('announcer').textContent = says === $('announcer').textContent ? `${says}\u00a0` : says;
-  spoken = [];
-}, ANNOUNCE_MS);
-function say(text) {
-  spoken.push(text);
-  sayAll();
-}
 const announceSoon = throttled(() => {
   const last = snippet(waiting.at(-1)?.text ?? '', 120);
   say(waiting.length === 1 ? `New message: ${last}` : `${count(waiting.length, 'new message')}. The last: ${last}`);
@@ -376,10 +325,6 @@ const announceSoon = throttled(() => {
 
 $('back').append(icon('back'));
 $('back').addEventListener('click', back);
-$('notice-close').append(icon('cross'));
-$('notice-close').addEventListener('click', () => {
-  $('notice').hidden = true;
-});
 // A module that failed to load stays failed for the life of its page.
 $('failure-retry').addEventListener('click', () => location.reload());
 $('offline').addEventListener('click', () => {
@@ -388,36 +333,13 @@ $('offline').addEventListener('click', () => {
   if (result.error) notice(result.error.userMessage);
   else $('offline').setAttribute('aria-checked', String(offline));
 });
-async function copy(button, address, showIt) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(address);
-    say('The address is copied.');
-    if (before === 'Copied') return;
-    button.textContent = 'Copied';
-    setTimeout(() => {
-      button.textContent = before;
-    }, COPIED_MS);
-  } catch {
-    // Browsers forbid it without a secure connection: then it can be copied by hand.
-    const node = showIt();
-    getSelection().selectAllChildren(node);
-  }
-}
-$('copy').addEventListener('click', () => copy($('copy'), $('me-address').dataset.address, () => $('me-address')));
 $('copy-peer').addEventListener('click', () => {
-  const { peerWallet } = current;
+  const { peerWallet } = current.conversation;
   void copy($('copy-peer'), peerWallet, () => {
     $('peer').textContent = peerWallet;
     return $('peer');
   });
 });
-$('sign-out').addEventListener('click', () => $('sign-out-dialog').showModal());
-$('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
-$('sign-out-yes').addEventListener('click', () => signOut(false));
-$('sign-out-wipe').addEventListener('click', () => signOut(true));
-$('sign-in').addEventListener('click', signIn);
-$('sign-again').addEventListener('click', signAgain);
 $('new').addEventListener('click', () => {
   $('new-address').value = '';
   $('new-error').textContent = '';
@@ -437,7 +359,9 @@ $('new-form').addEventListener('submit', async (event) => {
   if (peer === '') refuse('An address is needed.');
   else await begin(peer, refuse);
 });
-$('start-again').addEventListener('click', () => begin(current.peerWallet, notice));
+$('new-group').addEventListener('click', beginGroup);
+$('open-group').addEventListener('click', () => group.open(current.conversation));
+$('start-again').addEventListener('click', () => begin(current.conversation.peerWallet, notice));
 addEventListener('popstate', route);
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Escape' && !event.defaultPrevented && current && !document.querySelector('dialog[open]')) back();

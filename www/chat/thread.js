@@ -2,7 +2,7 @@
 
 import { bdi, count, el, icon, snippet } from '../dom.js';
 import { roving } from './roving.js';
-import { clockOf, dayKeyOf, dayOf, short, STATUS, wholeTimeOf } from './words.js';
+import { clockOf, dayKeyOf, dayOf, hueOf, short, STATUS, wholeTimeOf } from './words.js';
 
 /** Rows in the page at most: some screens above and below of what is seen, also with one-line messages. */
 const ROWS_MAX = 180;
@@ -16,7 +16,7 @@ const AT_END = 40;
 const TOGETHER_MS = 5 * 60_000;
 
 /** In the order in which they stand in a row. */
-const PARTS = ['day', 'line', 'author', 'bubble', 'meta', 'trouble', 'conflict'];
+const PARTS = ['day', 'line', 'author', 'bubble', 'meta', 'readers', 'trouble', 'conflict'];
 
 const keyOf = (message) => `${message.senderWallet} ${message.id}`;
 
@@ -43,6 +43,7 @@ export function createThread(actions) {
   let announcedThrough = null;
   let readThrough = 0; // what was told as read, by place
   let isOpen = false;
+  let isGroup = false; // then it is shown who wrote a message, and who has read one's own
   let pendingFrame = 0;
   let pendingSnapshot = null;
 
@@ -292,7 +293,12 @@ export function createThread(actions) {
     }
     if (row.message === message && Object.entries(place).every(([name, value]) => row[name] === value)) return row.node;
     Object.assign(row, { message, ...place });
-    const { node, ids } = row;
+    fill(row);
+    return row.node;
+  }
+
+  function fill(row) {
+    const { node, ids, message, ...place } = row;
     const { isOwn, text, deleted, status, versions } = message;
     const focused = node !== document.activeElement && node.contains(document.activeElement) ? document.activeElement.dataset.does : null;
     node.className = `row ${isOwn ? 'is-mine' : 'is-theirs'}${place.isFirst ? ' is-first' : ''} is-${status}`;
@@ -302,13 +308,21 @@ export function createThread(actions) {
     const reason = status === 'failed' ? (message.error?.userMessage ?? '') : null;
     put(row, 'day', day, () => el('h3', { class: 'day' }, day));
     put(row, 'line', place.isLine || null, () => el('p', { class: 'line' }, 'New messages'));
-    put(row, 'author', isOwn, () => el('span', { class: 'sr', id: ids[0] }, isOwn ? 'You: ' : `${short(message.senderWallet)}: `));
+    const isNamed = isGroup && !isOwn && place.isFirst;
+    put(row, 'author', `${isOwn} ${isNamed}`, () => author(message, ids[0], isNamed));
     put(row, 'bubble', `${hasTools} ${deleted} ${text}`, () => el('div', { class: 'bubble-line' }, bubble(message, ids[1]), hasTools ? tools(row) : null));
-    put(row, 'meta', `${message.timestamp} ${status} ${message.edited} ${deleted} ${message.pendingEdit} ${place.isLastOwn}`, () => meta(message, ids[2], place.isLastOwn));
+    put(row, 'meta', `${message.timestamp} ${status} ${message.edited} ${deleted} ${message.pendingEdit} ${place.isLastOwn} ${message.readBy?.length} ${row.showsReaders}`, () => meta(row));
+    const readers = row.showsReaders && isGroup && message.readBy ? message.readBy.map(short).join(', ') : null;
+    put(row, 'readers', readers, () => el('p', { class: 'readers' }, `Read by ${readers}`));
     put(row, 'trouble', reason, () => trouble(row, reason));
     put(row, 'conflict', versions.length > 1 ? JSON.stringify(versions) : null, () => conflict(row));
     if (focused && !node.contains(document.activeElement)) (node.querySelector(`[data-does="${focused}"]`) ?? node).focus({ preventScroll: true });
-    return node;
+  }
+
+  /** Seen in a group, where another one begins to write; otherwise heard. */
+  function author({ isOwn, senderWallet }, id, isNamed) {
+    if (isNamed) return el('p', { class: `author ${hueOf(senderWallet)}`, title: senderWallet, id }, short(senderWallet));
+    return el('span', { class: 'sr', id }, isOwn ? 'You: ' : `${short(senderWallet)}: `);
   }
 
   /** Makes a part of a row anew where what it is made `from` is another than before; `null` is no such part. */
@@ -328,17 +342,31 @@ export function createThread(actions) {
     return el('div', { class: 'bubble' }, el('p', { class: 'text', dir: 'auto', id }, message.text));
   }
 
-  function meta(message, id, isLastOwn) {
-    const { timestamp, isOwn, edited, deleted, pendingEdit, status } = message;
-    const hasWord = isLastOwn || status === 'queued' || status === 'failed';
+  function meta(row) {
+    const { timestamp, isOwn, edited, deleted, pendingEdit, status, readBy } = row.message;
+    const isRead = isGroup && readBy?.length > 0;
+    const hasWord = !isRead && (row.isLastOwn || status === 'queued' || status === 'failed');
     return el(
       'p',
-      { class: 'meta', id },
+      { class: 'meta', id: row.ids[2] },
       el('time', { datetime: timestamp, title: wholeTimeOf(timestamp) }, clockOf(timestamp)),
       edited && !deleted ? el('span', {}, 'Edited') : null,
       pendingEdit ? el('span', { class: 'status is-queued' }, icon('queued'), 'Change waiting') : null,
       isOwn ? el('span', { class: `status is-${status}`, title: STATUS[status] }, icon(status), el('span', { class: hasWord ? null : 'sr' }, STATUS[status])) : null,
+      isRead ? whoRead(row) : null,
     );
+  }
+
+  /** How many have read it; pressed, it says who. */
+  function whoRead(row) {
+    const { status, readBy } = row.message;
+    const toggle = () => {
+      row.showsReaders = !row.showsReaders;
+      fill(row);
+      if (isFollowing) toEnd();
+    };
+    const says = status === 'read' ? 'Read by all' : `Read by ${readBy.length}`;
+    return el('button', { type: 'button', class: 'quiet', 'data-does': 'readers', 'aria-expanded': String(row.showsReaders === true), onclick: toggle }, says);
   }
 
   function tools(row) {
@@ -413,9 +441,10 @@ export function createThread(actions) {
   }
 
   return {
-    /** Begins with a conversation of which so many messages are unread. */
-    open(unreadCount) {
+    /** Begins with a conversation of which so many messages are unread, which may be a group. */
+    open(unreadCount, isOfGroup) {
       isOpen = true;
+      isGroup = isOfGroup;
       snapshot = pendingSnapshot = null;
       items = [];
       start = end = 0;

@@ -1,18 +1,41 @@
-// How wallets, times and statuses are shown.
+// How wallets, conversations, times and statuses are shown.
 
-import { el, svg } from '../dom.js';
+import { count, el, svg } from '../dom.js';
 
 /** A wallet in a few characters: nobody reads 44 of them. */
 export const short = (wallet) => (wallet.length > 12 ? `${wallet.slice(0, 4)}…${wallet.slice(-4)}` : wallet);
 
+/** Whether it may be one: only the SDK knows. */
+export const isAddress = (text) => /^[1-9A-HJ-NP-Za-km-z]{32,44}$/.test(text);
+
+export const isGroup = (conversation) => conversation.kind === 'group';
+
+/** What a conversation is called. */
+export const titleOf = (conversation) => (isGroup(conversation) ? conversation.name : short(conversation.peerWallet));
+
+/** The picture of a conversation. */
+export const pictureOf = (conversation) => picture(isGroup(conversation) ? conversation.sessionId : conversation.peerWallet);
+
+/** Why nothing can be written in a group any more. */
+export const OUT = { left: 'You left this group.', removed: 'You were removed from this group.' };
+
+export const membersOf = ({ members }) => count(members.length, 'member');
+
 const HUES = 6;
 const CELLS = 5;
 
-/** A picture that is always the same for a wallet: addresses look alike. */
-export function picture(wallet) {
+function seedOf(wallet) {
   let seed = 2166136261;
   for (const character of wallet) seed = Math.imul(seed ^ character.codePointAt(0), 16777619) >>> 0;
-  const hue = seed % HUES;
+  return seed;
+}
+
+/** The class of a wallet's colour. */
+export const hueOf = (wallet) => `hue-${seedOf(wallet) % HUES}`;
+
+/** A picture that is always the same for a wallet: addresses look alike. */
+export function picture(wallet) {
+  let seed = seedOf(wallet);
   let path = '';
   for (let column = 0; column < 3; column += 1) {
     for (let row = 0; row < CELLS; row += 1) {
@@ -22,7 +45,7 @@ export function picture(wallet) {
       for (const x of new Set([column, CELLS - 1 - column])) path += `M${x + 1.5} ${row + 1.5}h1v1h-1z`;
     }
   }
-  return el('span', { class: `picture hue-${hue}`, 'aria-hidden': 'true' }, svg('svg', { viewBox: '0 0 8 8' }, svg('path', { d: path })));
+  return el('span', { class: `picture ${hueOf(wallet)}`, 'aria-hidden': 'true' }, svg('svg', { viewBox: '0 0 8 8' }, svg('path', { d: path })));
 }
 
 export const STATUS = { queued: 'Waiting to be sent', sending: 'Sending', sent: 'Sent', delivered: 'Delivered', read: 'Read', failed: 'Not sent' };

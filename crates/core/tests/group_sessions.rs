@@ -272,10 +272,16 @@ fn who_is_removed_keeps_nobodys_message_from_being_read() {
     let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id.clone(), entry.sequence_number);
     club.people[1].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
     club.talk();
+    club.people[0].feed(Input::Observe { observed: true });
     club.remove(0, &[2]).unwrap();
     // What the relay has acknowledged is stored a little later.
     club.people[0].now.monotonic_ms += 100;
     club.people[0].feed(Input::Timeout);
+    let told = club.people[0].events.iter().any(|event| {
+        let Event::Changed(Change::Receipt { status, all_through, .. }) = event else { return false };
+        (*status, *all_through) == (ReceiptStatus::Read, sequence_number)
+    });
+    assert!(told, "lists hear of it");
     let shown = club.people[0].client.show(&club.session_id, vec![(entry, None)], false).pop().unwrap();
     assert_eq!((shown.status, shown.read_by), (MessageStatus::Read, Some(vec![address(1)])));
 }

@@ -7,7 +7,7 @@ import 'solconnect-sync/status';
 import './chat.css';
 
 const query = new URLSearchParams(location.search);
-const config = { relayEndpoint: query.get('relay') ?? 'ws://localhost:8080', databaseName: query.get('device') ?? 'chat', wallet: 'local' as const };
+const config = { relayEndpoint: query.get('relay') ?? 'ws://localhost:8080', databaseName: query.get('device') ?? 'chat', domains: [location.host], wallet: 'local' as const };
 
 /** The same field for a first address, a message and an edit. */
 function Field({ name, action, initial = '', onSend }: { name: string; action: string; initial?: string; onSend: (text: string) => void }) {
@@ -27,12 +27,14 @@ function Field({ name, action, initial = '', onSend }: { name: string; action: s
 }
 
 function Item({ sdk, message, onEdit }: { sdk: SolConnectSDK; message: Message; onEdit: () => void }) {
-  const { id, sessionId, isOwn, deleted, edited, pendingEdit, status, error, text } = message;
+  const { id, sessionId, senderWallet, isOwn, readBy, deleted, edited, pendingEdit, status, error, text } = message;
   const isFailed = status === 'failed';
+  const readers = readBy && readBy.length > 0 && `read by ${readBy.length}`;
   return (
     <li className={isOwn ? 'own' : ''}>
+      {!isOwn && <b>{senderWallet.slice(0, 4)} </b>}
       <span className="text">{deleted ? 'Deleted' : text}</span>{' '}
-      <small title={error?.userMessage}>{[isOwn && status, edited && !deleted && 'edited', pendingEdit && 'sending the change'].filter(Boolean).join(', ')}</small>
+      <small title={error?.userMessage}>{[isOwn && status, readers, edited && !deleted && 'edited', pendingEdit && 'sending the change'].filter(Boolean).join(', ')}</small>
       {isOwn && !deleted && !isFailed && <button onClick={onEdit}>Edit</button>}
       {isOwn && !deleted && !isFailed && <button onClick={() => sdk.deleteMessage(sessionId, id)}>Delete</button>}
       {isFailed && <button onClick={() => sdk.retryMessage(id)}>Retry</button>}
@@ -73,8 +75,10 @@ function Chat({ sdk }: { sdk: SolConnectSDK }) {
   const { items } = useConversations(sdk);
   const [current, setCurrent] = useState<string | null>(null);
   const [problem, setProblem] = useState<SyncError>();
-  const start = async (peerWallet: string) => {
-    const session = await sdk.startSession({ peerWallet });
+  // With one wallet, or a group of several with a name.
+  const start = async (addresses: string) => {
+    const members = addresses.split(/\s+/);
+    const session = await sdk.startSession(members.length === 1 ? { peerWallet: addresses } : { members, name: prompt('Name of the group') ?? '' });
     setProblem(session.error);
     if (session.success) setCurrent(session.data.sessionId);
   };
@@ -89,13 +93,14 @@ function Chat({ sdk }: { sdk: SolConnectSDK }) {
         <Field name="Wallet address" action="Start" onSend={(address) => void start(address)} />
         {problem && <p role="alert">{problem.userMessage}</p>}
         <ul aria-label="Conversations">
-          {items.map(({ sessionId, peerWallet, lastMessage, unreadCount, state }) => (
+          {items.map(({ sessionId, peerWallet, name, lastMessage, unreadCount, state, kind, membership }) => (
             <li key={sessionId}>
               <button aria-current={sessionId === current || undefined} disabled={state === 'invited'} onClick={() => setCurrent(sessionId)}>
-                {peerWallet.slice(0, 8)} {unreadCount > 0 && <b>{unreadCount}</b>} {lastMessage?.text}
+                {name ?? peerWallet.slice(0, 8)} {unreadCount > 0 && <b>{unreadCount}</b>} {lastMessage?.text}
               </button>
               {state === 'invited' && <button onClick={() => sdk.acceptSession(sessionId)}>Accept</button>}
               {state === 'invited' && <button onClick={() => sdk.declineSession(sessionId)}>Decline</button>}
+              {kind === 'group' && state !== 'invited' && membership === 'member' && <button onClick={() => sdk.leaveSession(sessionId)}>Leave</button>}
             </li>
           ))}
         </ul>

@@ -3,12 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../../../scripts/shell.mjs';
 
-/** The one block of code in this language. */
-export function codeBlock(file, language) {
+/** The blocks of code in this language, which are so many. */
+export function codeBlocks(file, language, count) {
   const blocks = [...readFileSync(join(root, file), 'utf8').matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))];
-  if (blocks.length !== 1) throw new Error(`${file} has ${blocks.length} blocks of ${language}, not one`);
-  return blocks[0][1];
+  if (blocks.length !== count) throw new Error(`${file} has ${blocks.length} blocks of ${language}, not ${count}`);
+  return blocks.map(([, code]) => code);
 }
+
+/** The one block of code in this language. */
+export const codeBlock = (file, language) => codeBlocks(file, language, 1)[0];
 
 /** The text with `from` replaced everywhere; a text without it is an error, because then something else would be tested. */
 export function replaced(text, from, to) {

@@ -23,6 +23,8 @@ const handlers = [];
 const calls = [];
 /** Errors that methods answer with, by name. */
 const failures = {};
+/** The wallets that extensions offer. */
+let wallets = [];
 /** The devices of the wallet. */
 let devices = [];
 
@@ -47,7 +49,7 @@ const sdk = {
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
   'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
-  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn',
+  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
 ];
 for (const name of methods) sdk[name] = asked(name);
 
@@ -56,6 +58,10 @@ globalThis.standIn = {
   messages,
   calls,
   failures,
+  setWallets(now) {
+    wallets = now;
+    walletsChanged();
+  },
   setDevices(now) {
     devices = now;
     this.emit('deviceAdded', {});
@@ -65,4 +71,11 @@ globalThis.standIn = {
   },
 };
 
+let walletsChanged = () => {};
+
 export const connect = async () => sdk;
+
+export function findWallets(onChange) {
+  walletsChanged = onChange;
+  return { get wallets() { return wallets; }, stop() {} };
+}

@@ -8,7 +8,8 @@ export function newWallet() {
   const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
   // WebKitGTK does not import it (P31).
   if (pkcs8.at(-32) === 0) return newWallet();
-  return { address: base58(publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)), pkcs8: pkcs8.toString('base64') };
+  const bytes = publicKey.export({ type: 'spki', format: 'der' }).subarray(-32);
+  return { address: base58(bytes), publicKey: bytes.toString('base64'), pkcs8: pkcs8.toString('base64') };
 }
 
 export function base58(bytes) {

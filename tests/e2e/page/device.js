@@ -67,7 +67,11 @@ async function allMessages() {
 globalThis.device = {
   sync,
   events,
+  eventNames,
   must,
+  plain,
+  /** The names of all methods of an SDK. */
+  methods: Object.getOwnPropertyNames(sync.SolConnectSDK.prototype).filter((name) => name !== 'constructor'),
   /** What the person and the wallet answer, and how often they signed. */
   answer: 'signs',
   signatures: 0,

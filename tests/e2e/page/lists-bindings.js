@@ -3,8 +3,8 @@ import { createElement as h, StrictMode, useState } from 'react';
 import { createRoot, hydrateRoot } from 'react-dom/client';
 import { createApp, h as vueH, ref } from 'vue';
 import { useConversations, useMessages, useSyncStatus } from '../../../src/bindings/react.ts';
-import { useMessages as useVueMessages } from '../../../src/bindings/vue.ts';
-import { useMessages as useSvelteMessages } from '../../../src/bindings/svelte.ts';
+import { useConversations as useVueConversations, useMessages as useVueMessages } from '../../../src/bindings/vue.ts';
+import { useConversations as useSvelteConversations, useMessages as useSvelteMessages } from '../../../src/bindings/svelte.ts';
 import '../../../src/bindings/status.ts';
 import { ModelSdk } from '../../surface/lists-sdk.mjs';
 import { OWN } from '../../surface/lists-model.mjs';
@@ -26,6 +26,15 @@ function App({ sdk }) {
     h(Thread, { sdk, id, name: 'one' }), h(Thread, { sdk, id, name: 'two' }),
     h('div', { id: 'list' }, items.map(({ sessionId, unreadCount }) => `${sessionId} ${unreadCount}`).join('|')),
     h('div', { id: 'status' }, status.connection), h('button', { id: 'switch', onClick: () => setId('other') }, 'other'));
+}
+
+/** What a group's list and thread show: who is in it, and who has read what. */
+const groupText = ([{ name, members, membership }], messages) =>
+  `${name}, ${membership}: ${members.map(({ wallet, isAdmin }) => `${wallet}${isAdmin ? '!' : ''}`).join(' ')}; ${messages.map(({ text, readBy }) => `${text} ${readBy?.join(' ')}`).join('|')}`;
+
+function GroupApp({ sdk }) {
+  const [{ items }, messages] = [useConversations(sdk), useMessages(sdk, 'g')];
+  return items.length > 0 && groupText(items, messages.items);
 }
 
 globalThis.page = {
@@ -57,6 +66,21 @@ globalThis.page = {
     } });
     app.mount('#app');
     return { app, id, from };
+  },
+  /** A group in all of them; gives what each shows. */
+  group() {
+    const sdk = new ModelSdk();
+    Object.assign(globalThis.page, { sdk, model: sdk.model }).model.group('g', 'Anna', 'Ben');
+    const places = ['react', 'vue'].map((id) => document.querySelector('#app').appendChild(Object.assign(document.createElement('div'), { id })));
+    createRoot(places[0]).render(h(GroupApp, { sdk }));
+    createApp({ setup() {
+      const [conversations, messages] = [useVueConversations(sdk), useVueMessages(sdk, 'g')];
+      return () => vueH('p', conversations.items.value.length > 0 ? groupText(conversations.items.value, messages.items.value) : '');
+    } }).mount(places[1]);
+    const now = {};
+    useSvelteConversations(sdk).subscribe(({ items }) => Object.assign(now, { items }));
+    useSvelteMessages(sdk, 'g').subscribe((messages) => Object.assign(now, { messages }));
+    return () => [...places.map(({ textContent }) => textContent), groupText(now.items, now.messages.items)];
   },
   svelte(sdk) {
     const store = useSvelteMessages(sdk, 's', { limit: 3 });

@@ -1,0 +1,121 @@
+// Who is here: the wallet, its devices, signing in and out.
+
+import { el } from '../dom.js';
+import { createDevices } from './devices.js';
+import { act, notice, say } from './speak.js';
+import { picture } from './words.js';
+
+const COPIED_MS = 2_000;
+
+const $ = (id) => document.getElementById(id);
+
+/** Copies an address; where the browser forbids it, `showIt()` gives the node with it, which is selected. */
+export async function copy(button, address, showIt) {
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(address);
+    say('The address is copied.');
+    if (before === 'Copied') return;
+    button.textContent = 'Copied';
+    setTimeout(() => {
+      button.textContent = before;
+    }, COPIED_MS);
+  } catch {
+    // Browsers forbid it without a secure connection: then it can be copied by hand.
+    const node = showIt();
+    getSelection().selectAllChildren(node);
+  }
+}
+
+/** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
+export function createAccount({ sdk, profile, findWallets, left }) {
+  const devices = createDevices(sdk);
+
+  function showWallet() {
+    const address = sdk.getCurrentWallet().data;
+    if (!address) return;
+    $('me-picture').replaceChildren(picture(address));
+    $('me-address').textContent = address;
+    $('me-address').dataset.address = address;
+    const other = profile === 'bob' ? null : 'bob';
+    const there = new URLSearchParams({ ...(other && { profile: other }), peer: address });
+    $('second').href = `${location.pathname}?${there}`;
+    $('second').textContent = profile ? 'Open the first person in another window' : 'Open a second person in another window';
+    $('second').classList.remove('waits');
+  }
+
+  function showDevices() {
+    devices.render(sdk.getDevices().data ?? []);
+  }
+
+  const search = findWallets(showWallets);
+  function showWallets() {
+    $('wallets').replaceChildren(
+      ...search.wallets.map((wallet) => el('button', { type: 'button', class: 'secondary', onclick: () => signIn(wallet) }, `Sign in with ${wallet.name}`)),
+    );
+  }
+  showWallets();
+
+  async function signOut(wipe) {
+    $('sign-out-dialog').close();
+    const result = await sdk.logout({ wipe });
+    left();
+    $('me-picture').replaceChildren();
+    $('me-address').textContent = '…';
+    $('signed-out-says').textContent = result.error
+      ? `${result.error.userMessage} What is stored here could not be deleted.`
+      : wipe
+        ? 'Nothing of you is left in this browser. Who signs in here next is somebody new.'
+        : 'What you wrote and received is kept in this browser.';
+    $('panes').inert = true;
+    $('signed-out').hidden = false;
+    $('signed-out-title').focus();
+  }
+
+  /** Without a wallet of an extension, with the one that this browser keeps. */
+  async function signIn(...wallet) {
+    const buttons = [...$('signed-out').querySelectorAll('button')];
+    for (const button of buttons) button.disabled = true;
+    const result = await sdk.connectWallet(...wallet);
+    for (const button of buttons) button.disabled = false;
+    if (result.error) {
+      $('signed-out-says').textContent = result.error.userMessage;
+      return;
+    }
+    $('signed-out').hidden = true;
+    $('panes').inert = false;
+    showNeed();
+    $('side-title').focus();
+  }
+
+  /** The wallet may have signed meanwhile. */
+  function showNeed() {
+    $('sign-again').hidden = sdk.getSyncStatus().data?.signInNeeded === undefined;
+  }
+
+  async function signAgain() {
+    $('sign-again').disabled = true;
+    const result = await act(sdk.signIn());
+    $('sign-again').disabled = false;
+    if (result.success) $('sign-again').hidden = true;
+  }
+
+  sdk.on('walletChanged', showWallet);
+  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
+  sdk.on('deviceRequest', () => notice('A new device of yours waits to be approved. If you do not know it, remove it: Devices.'));
+  sdk.on('signInNeeded', ({ error }) => {
+    $('sign-again').hidden = false;
+    if (error) notice(error.userMessage);
+  });
+  sdk.on('deviceAdded', showNeed);
+  sdk.on('connectionChanged', ({ state }) => state === 'connected' && showNeed());
+  showWallet();
+  showDevices();
+  $('copy').addEventListener('click', () => copy($('copy'), $('me-address').dataset.address, () => $('me-address')));
+  $('sign-out').addEventListener('click', () => $('sign-out-dialog').showModal());
+  $('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
+  $('sign-out-yes').addEventListener('click', () => signOut(false));
+  $('sign-out-wipe').addEventListener('click', () => signOut(true));
+  $('sign-in').addEventListener('click', () => signIn());
+  $('sign-again').addEventListener('click', signAgain);
+}

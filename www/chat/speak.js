@@ -1,0 +1,74 @@
+// What the page says and asks: trouble for everybody, news for who hears the page, questions before what cannot be undone.
+
+import { icon, throttled } from '../dom.js';
+
+const SAY_MS = 2_000;
+
+const $ = (id) => document.getElementById(id);
+
+/** Behind an open dialog nothing is heard and nothing can be pressed: what is said goes to the front. */
+function toFront(node) {
+  const stage = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body;
+  if (node.parentElement !== stage) stage.append(node);
+}
+
+export function notice(says) {
+  toFront($('notice'));
+  $('notice').hidden = false;
+  $('notice-says').textContent = says;
+}
+
+let spoken = [];
+const sayAll = throttled(() => {
+  const says = spoken.join(' ');
+  toFront($('announcer'));
+  // The same again would be no change, and not be read out.
+  $('announcer').textContent = says === $('announcer').textContent ? `${says}\u00a0` : says;
+  spoken = [];
+}, SAY_MS);
+
+export function say(text) {
+  spoken.push(text);
+  sayAll();
+}
+
+/** Waits for a result, and says what went wrong. */
+export async function act(promise) {
+  const result = await promise;
+  if (result.error) notice(result.error.userMessage);
+  return result;
+}
+
+/** Asks before something that cannot be undone; resolves with the answer. */
+export function ask(title, says, yes) {
+  const dialog = $('ask');
+  $('ask-title').textContent = title;
+  $('ask-says').textContent = says;
+  $('ask-yes').textContent = yes;
+  return new Promise((resolve) => {
+    let answer = false;
+    $('ask-yes').onclick = () => {
+      answer = true;
+      dialog.close();
+    };
+    $('ask-no').onclick = () => dialog.close();
+    dialog.addEventListener('close', function closed() {
+      // That of the question before may come when this one is on the screen.
+      if (dialog.open) return;
+      dialog.removeEventListener('close', closed);
+      resolve(answer);
+    });
+    dialog.showModal();
+    $('ask-no').focus();
+  });
+}
+
+$('notice-close').append(icon('cross'));
+$('notice-close').addEventListener('click', () => {
+  $('notice').hidden = true;
+});
+for (const dialog of document.querySelectorAll('dialog')) {
+  dialog.addEventListener('close', () => {
+    for (const id of ['notice', 'announcer']) if (dialog.contains($(id))) toFront($(id));
+  });
+}
