@@ -7,7 +7,7 @@ import { setup } from './setup.mjs';
 import { main, output, Problem, say } from './shell.mjs';
 
 /** What a page may load, in bytes of brotli: wasm and JavaScript. The aim is 160 KiB; this is what is reached. */
-const BUDGET_BYTES = 233 * 1024;
+const BUDGET_BYTES = 239 * 1024;
 
 /** Fails above the budget. */
 export async function checkBudget() {

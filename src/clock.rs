@@ -54,7 +54,9 @@ pub fn session_id_of(
 ) -> Result<String, JsValue> {
     let checked = [wallet_a, wallet_b].into_iter().try_for_each(check_wallet);
     let domains = checked.and_then(|()| domains.map(DomainSet::new).transpose());
-    thrown(domains.map(|domains| domains.and_then(|domains| domains.session_of(wallet_a, wallet_b)).unwrap_or_else(|| session_of(wallet_a, wallet_b))))
+    thrown(domains.map(|domains| {
+        domains.and_then(|domains| domains.session_of(wallet_a, wallet_b)).unwrap_or_else(|| session_of(wallet_a, wallet_b))
+    }))
 }
 
 /// The address of a wallet: its public key of 32 bytes in base58.

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use solconnect_sync_core::client::{
-    AccountRecord, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
-    SessionRecord, Snapshot, VersionsRecord, Write,
+    AccountRecord, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -23,8 +23,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
-    ACCOUNTS, CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES, Transaction,
-    VERSIONS, Watcher, number, to_error, within,
+    ACCOUNTS, CALLS, CLAIMS, Connection, FAILED, HEADS, INVITATIONS, LOG, META, NAMES, OPEN_TIMEOUT_MS, OUTBOX, SESSIONS, STORES,
+    Transaction, VERSIONS, Watcher, number, to_error, within,
 };
 use crate::errors::not_initialized;
 use crate::platform::now;

@@ -159,7 +159,7 @@ impl World {
             }
             JournalQuestion::Sessions { wallet, count_max, account_id, .. } => {
                 let listed = |(id, rows): (&String, &Rows)| {
-                    let is_told = |row: &&MemberRow| !row.left && (account_id.is_some() || !row.closed);
+                    let is_told = |row: &&MemberRow| !row.left && row.account_id == account_id;
                     let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(is_told)?.clone();
                     let name = rows.group.as_ref().map(|group| group.name.clone());
                     Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined, name })

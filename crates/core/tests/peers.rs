@@ -131,7 +131,8 @@ fn what_a_removed_device_wrote_is_read_by_who_comes_later() {
     assert_eq!(alice.refused(), None);
     let mut late = joined(&mut rooms, BOB, 9);
     late.talk(&mut rooms);
-    let stored: Vec<_> = late.records.log(&late.client.sessions()[0].session_id).iter().flat_map(|record| record.entries().unwrap()).collect();
+    let stored: Vec<_> =
+        late.records.log(&late.client.sessions()[0].session_id).iter().flat_map(|record| record.entries().unwrap()).collect();
     let texts: Vec<String> = stored.into_iter().map(|entry| entry.message.ciphertext).collect();
     assert_eq!((texts, known(&late, ALICE), late.warnings()), (vec!["before".to_owned()], 1, vec![]));
 }

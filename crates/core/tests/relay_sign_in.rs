@@ -485,7 +485,8 @@ fn an_account_is_written_by_its_own_devices_and_read_by_others() {
     let mut chat = rooms::chat("w", "x");
     (chat["roomId"], chat["deviceId"]) = (json!(mine), json!(key(1).device_id()));
     // By nobody's id but its own, and nothing is said of another's.
-    let written = session_frame(&key(1), &wallet, "sync_update", json!({ "sessionId": others, "messages": [], "lastDigest": "00".repeat(32) }));
+    let written =
+        session_frame(&key(1), &wallet, "sync_update", json!({ "sessionId": others, "messages": [], "lastDigest": "00".repeat(32) }));
     let foreign = [request(&mine, &key(2)), written, bare, chat];
     let kinds = ["device_announce", "sync_heartbeat", "sync_ack", "read_receipt"];
     let odd =
@@ -504,7 +505,11 @@ fn an_account_is_written_by_its_own_devices_and_read_by_others() {
     assert_eq!(rooms.hear_only(1, "sync_response")[0]["messages"], json!([]));
     rooms.say(1, &request(&others, &key(1)));
     let heard = rooms.hear_only(1, "sync_response");
-    assert_eq!((&heard[0]["latestSequence"], &heard[0]["messages"], &heard[0]["log"]["sequence"]), (&json!(0), &json!([]), &json!(0)), "{heard:?}");
+    assert_eq!(
+        (&heard[0]["latestSequence"], &heard[0]["messages"], &heard[0]["log"]["sequence"]),
+        (&json!(0), &json!([]), &json!(0)),
+        "{heard:?}"
+    );
     open.say(1, &request(&mine, &key(1)));
     assert_eq!(the_error(&mut open, 1)["code"], "NOT_A_MEMBER", "nobody has signed in");
 }

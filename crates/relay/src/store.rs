@@ -214,8 +214,8 @@ fn watermarks(connection: &Connection, session: i64) -> rusqlite::Result<Vec<Wat
 }
 
 fn members(connection: &Connection, session: i64) -> rusqlite::Result<Vec<MemberRow>> {
-    let mut statement = connection
-        .prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND gone = 0")?;
+    let mut statement =
+        connection.prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND gone = 0")?;
     let rows = statement.query_map([session], member_of)?;
     rows.collect()
 }
@@ -279,8 +279,8 @@ pub(crate) fn sessions_of(
 }
 
 fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterator<Item = &'a MemberRow>) -> rusqlite::Result<()> {
-    let mut read = connection
-        .prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
+    let mut read =
+        connection.prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
     let mut write = connection.prepare_cached(
         "INSERT OR REPLACE INTO members (session, wallet, peer, joined, account, since, gone)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::answers::CallRecord;
 use super::log_record::LogRecord;
 use super::records::{
-    AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord, SpareRecord,
-    VersionsRecord,
+    AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord,
+    SpareRecord, VersionsRecord,
 };
 use crate::conflict::Conflict;
 use crate::entry::Entry;

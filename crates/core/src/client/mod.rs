@@ -32,8 +32,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark, SessionRecord,
-    SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
+    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 
 use crate::entry::Entry;

@@ -329,11 +329,7 @@ impl MemberRow {
     pub fn behind(self, known: &MemberRow) -> MemberRow {
         match self.since.cmp(&known.since) {
             std::cmp::Ordering::Less => known.clone(),
-            std::cmp::Ordering::Equal => MemberRow {
-                joined: self.joined || known.joined,
-                left: self.left || known.left,
-                ..self
-            },
+            std::cmp::Ordering::Equal => MemberRow { joined: self.joined || known.joined, left: self.left || known.left, ..self },
             std::cmp::Ordering::Greater => self,
         }
     }

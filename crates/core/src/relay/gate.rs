@@ -221,7 +221,9 @@ impl Verdict {
             }
             NotAMember => Some(not_in_it(Role::Stranger)),
             NoMemberAnyMore => Some(not_in_it(Role::Former)),
-            Verdict::OfAnAccount => Some(SyncError::new(ErrorCode::NotAMember, "an account's log is written by its own devices, and read by who has signed in")),
+            Verdict::OfAnAccount => {
+                Some(SyncError::new(ErrorCode::NotAMember, "an account's log is written by its own devices, and read by who has signed in"))
+            }
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use solconnect_sync_core::client::{
-    AccountRecord, CallRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord,
-    SessionRecord, Snapshot, VersionsRecord, Write,
+    AccountRecord, CallRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::ids::{MessageId, SessionId, WalletAddress};

@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
-    AccountRecord, Answer, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, Snapshot, StoredReply, VersionsRecord, Write,
+    AccountRecord, Answer, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, Snapshot, StoredReply, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};

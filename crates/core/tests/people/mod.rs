@@ -76,8 +76,15 @@ impl Person {
         let entry = hello.account.map(|after| {
             let (issued_ms, expires_ms) = (hello.time, hello.time + OFFER_MS);
             let (account_id, device) = (account_id.clone(), self.device.public());
-            let offer =
-                Offer { domain: self.domain.into(), wallet: wallet.clone(), account_id, device, purpose: Purpose::Join, issued_ms, expires_ms };
+            let offer = Offer {
+                domain: self.domain.into(),
+                wallet: wallet.clone(),
+                account_id,
+                device,
+                purpose: Purpose::Join,
+                issued_ms,
+                expires_ms,
+            };
             let certificate = Certificate { text: offer.text(), signature: self.wallet.sign(offer.text().as_bytes()) };
             Statement::sign(&self.device, &owner, after, Claim::Join(certificate)).entry(&owner, 1, hello.time)
         });

@@ -196,12 +196,20 @@ impl Scene {
             session_id: session.clone(),
             ..Message::default()
         };
-        let entry = Entry { message, device_id: device_id.clone(), counter: 1, knows: last.sequence, sequence_number: last.sequence + 1, ..Entry::default() };
+        let entry = Entry {
+            message,
+            device_id: device_id.clone(),
+            counter: 1,
+            knows: last.sequence,
+            sequence_number: last.sequence + 1,
+            ..Entry::default()
+        };
         let signature = key.map(|key| UpdateSignature::sign(key, &session, 1, &entry.digest(&first_digest(&session, &device_id)), seen));
         let row = DeviceRow { device_id: device_id.clone(), wallet: Some(wallet.to_owned()), ..DeviceRow::default() };
         self.rooms.journal.get_mut(&session).unwrap().devices.insert(device_id.clone(), row);
         let body = Batch::of(&[entry]).unwrap();
-        let stored = StoredEntry { sequence: last.sequence + 1, device_id, counter: 1, key: None, log_hash: last.log_hash, signature, body };
+        let stored =
+            StoredEntry { sequence: last.sequence + 1, device_id, counter: 1, key: None, log_hash: last.log_hash, signature, body };
         self.rewrite(|entries| entries.push(stored));
     }
 

@@ -1,8 +1,8 @@
 //! The bytes that records are stored as.
 
 use super::{
-    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
+    OutboxRecord, ReadMark, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
