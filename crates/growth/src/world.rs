@@ -219,6 +219,7 @@ impl World {
             device: device.as_ref().map(|bytes| DeviceRecord::from_bytes(bytes).expect("it was written so")),
             identity: None,
             entropy: None,
+            accounts: Vec::new(),
             sessions: sessions.values().map(|bytes| SessionRecord::from_bytes(bytes).expect("it was written so")).collect(),
             heads: heads.values().map(|bytes| HeadsRecord::from_bytes(bytes).expect("it was written so")).collect(),
             outbox: outbox.values().map(|bytes| OutboxRecord::from_bytes(bytes).expect("it was written so")).collect(),

@@ -546,8 +546,10 @@ impl Checker {
         };
         let is_owner = disk.owner() == tab;
         let stored = disk.state().records.sessions.get(id);
-        let account = disk.state().records.identity.as_ref().filter(|_| is_account_id(id));
-        let account = account.map_or(0, |identity| account_end(&identity.account));
+        let records = &disk.state().records;
+        let own = records.identity.iter().map(|identity| &identity.account);
+        let accounts = own.chain(records.accounts.values().map(|record| &record.account));
+        let account = if is_account_id(id) { account_end(accounts, id) } else { 0 };
         let cursor = stored.map_or(account, |record| record.log.end());
         self.require_where(7, is_owner && !what.is_empty(), said <= cursor, || {
             format!("tab {tab} {what} {said} of {id}, it has stored {cursor}")

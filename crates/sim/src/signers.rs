@@ -88,9 +88,10 @@ pub fn account_id(wallet: &str) -> SessionId {
     Owner::new(wallet, domains()).map_or_else(|error| panic!("{error}"), |owner| owner.account_id)
 }
 
-/// Up to where a device has stored the log of its account.
-pub fn account_end(stored: &[u8]) -> u64 {
-    Account::from_bytes(stored, &domains()).map_or(0, |account| account.head().sequence)
+/// Up to where a device has stored this account log.
+pub fn account_end<'a>(stored: impl Iterator<Item = &'a Vec<u8>>, id: &str) -> u64 {
+    let accounts = stored.filter_map(|bytes| Account::from_bytes(bytes, &domains()));
+    accounts.filter(|account| account.owner().account_id == id).map(|account| account.head().sequence).max().unwrap_or(0)
 }
 
 /// A wallet's account as its log stands here.

@@ -109,7 +109,7 @@ impl Accounts {
         transaction.write(Write::Account(record(&account)), false);
         self.uses += 1;
         self.next.insert(wallet, Some(Known { account, used: self.uses }));
-        while let Some(wallet) = self.least_needed() {
+        while let Some(wallet) = self.least_needed(PEER_DEVICES_MAX) {
             transaction.write(Write::ForgetAccount { wallet: wallet.clone() }, false);
             self.next.insert(wallet, None);
         }
@@ -124,12 +124,12 @@ impl Accounts {
         }
     }
 
-    /// The account that is forgotten next, where there are too many. What is being asked about is needed.
-    fn least_needed(&self) -> Option<WalletAddress> {
+    /// The account that is forgotten next, where they have listed more devices than that. What is being asked about is needed.
+    fn least_needed(&self, devices_max: usize) -> Option<WalletAddress> {
         let stored = self.stored.iter().filter(|(wallet, _)| !self.next.contains_key(*wallet));
         let next = self.next.iter().filter_map(|(wallet, known)| Some((wallet, known.as_ref()?)));
         let all: Vec<(&WalletAddress, &Known)> = stored.chain(next).collect();
-        if all.iter().map(|(_, known)| known.account.ever_listed()).sum::<usize>() <= PEER_DEVICES_MAX {
+        if all.iter().map(|(_, known)| known.account.ever_listed()).sum::<usize>() <= devices_max {
             return None;
         }
         let is_needed = |wallet: &WalletAddress| self.inquiries.iter().any(|inquiry| inquiry.wallet == *wallet);
@@ -298,5 +298,62 @@ impl Client {
         }
         self.accounts.inquiries.retain(|inquiry| inquiry.outcome.is_none());
         self.tell_halted(now, halted, actions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Entry;
+    use crate::identity::{Certificate, Claim, DeviceKey, Offer, Owner, Purpose, Statement};
+    use crate::ids::wallet_address;
+    use crate::limits::OFFER_MS;
+
+    fn wallet(number: u8) -> WalletAddress {
+        wallet_address(&DeviceKey::from_secret(&[number; 32]).public())
+    }
+
+    /// The account of a wallet that has one device.
+    fn account(number: u8) -> Account {
+        let owner = Owner::new(&wallet(number), DomainSet::new(vec!["a.example".into()]).unwrap()).unwrap();
+        let mut account = Account::new(owner.clone());
+        let (key, purpose) = (DeviceKey::from_secret(&[number + 100; 32]), Purpose::Join);
+        let Owner { wallet, account_id, .. } = owner.clone();
+        let (issued_ms, expires_ms) = (1, 1 + OFFER_MS);
+        let text = Offer { domain: "a.example".into(), wallet, account_id, device: key.public(), purpose, issued_ms, expires_ms }.text();
+        let signature = DeviceKey::from_secret(&[number; 32]).sign(text.as_bytes());
+        let claim = Claim::Join(Certificate { text, signature });
+        let entry = Statement::sign(&key, &owner, account.head(), claim).entry(&owner, 1, 1);
+        account.take(&Entry { sequence_number: 1, server_timestamp: 1, ..entry }).unwrap().unwrap();
+        account
+    }
+
+    #[test]
+    fn the_account_that_was_needed_the_longest_time_ago_is_forgotten() {
+        let (mut accounts, mut transaction) = (Accounts::default(), Transaction::default());
+        for number in 1..=3 {
+            accounts.follow(account(number), &mut transaction);
+        }
+        assert_eq!((accounts.least_needed(3), accounts.least_needed(2)), (None, Some(wallet(1))));
+        assert!(accounts.has_listed(&wallet(1), &DeviceKey::from_secret(&[101; 32]).device_id()));
+        assert_eq!(accounts.least_needed(2), Some(wallet(2)));
+        accounts.inquire(&wallet(2));
+        assert_eq!(accounts.least_needed(2), Some(wallet(3)), "who is asked about is needed");
+        accounts.commit();
+        assert_eq!(accounts.least_needed(2), Some(wallet(3)));
+    }
+
+    #[test]
+    fn what_comes_up_behind_a_question_is_asked_again() {
+        let mut accounts = Accounts::default();
+        accounts.inquire("w");
+        accounts.inquire("w");
+        assert!(accounts.inquiries.len() == 1 && !accounts.inquiries[0].again, "it is not said yet");
+        accounts.inquiries[0].said = Some("1".into());
+        accounts.inquire("w");
+        assert!(accounts.inquiries[0].again && matches!(accounts.outcome("w"), Outcome::Open));
+        accounts.inquiries[0].outcome = Some(Ok(()));
+        accounts.inquire("w");
+        assert!(matches!(accounts.outcome("w"), Outcome::Open), "the last one counts");
     }
 }
