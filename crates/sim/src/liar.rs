@@ -216,8 +216,8 @@ impl Scenario {
             Lie::Mixes => {
                 let devices: BTreeSet<&String> = rows.iter().map(|stored| &stored.device_id).collect();
                 let sessions = self.world.relay.journal().sessions().iter().filter(|(other, _)| *other != id && !is_account_id(other));
-                let signed = sessions.flat_map(|(_, other)| &other.entries).filter(|stored| stored.signature.is_some());
-                let Some(moved) = signed.filter(|stored| devices.contains(&stored.device_id)).last() else { return false };
+                let mut signed = sessions.flat_map(|(_, other)| &other.entries).filter(|stored| stored.signature.is_some());
+                let Some(moved) = signed.rfind(|stored| devices.contains(&stored.device_id)) else { return false };
                 let counter = next_counter(&rows, &moved.device_id);
                 let mut moved = bent(moved, counter, |entry| {
                     entry.message.id = entry.message.id.replace(&entry.message.session_id, id);
