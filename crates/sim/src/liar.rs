@@ -99,6 +99,12 @@ fn next_counter(rows: &[StoredEntry], device_id: &str) -> u64 {
     rows.iter().filter(|stored| stored.device_id == device_id).map(|stored| stored.counter).max().unwrap_or(0) + 1
 }
 
+/// Whether no two entries are one device's under one counter: no journal takes them.
+fn names_each_once(rows: &[StoredEntry]) -> bool {
+    let names: BTreeSet<(&String, u64)> = rows.iter().map(|stored| (&stored.device_id, stored.counter)).collect();
+    names.len() == rows.len()
+}
+
 impl Scenario {
     /// The relay lies, and what devices say of that is judged.
     pub(crate) fn lie(&mut self) {
@@ -250,6 +256,9 @@ impl Scenario {
                 return true;
             }
         }
+        if !names_each_once(&rows) {
+            return false;
+        }
         self.rewrite(id, rows);
         true
     }
@@ -280,6 +289,9 @@ impl Scenario {
         }
         self.only(&[]);
         rows.extend(theirs);
+        if !names_each_once(&rows) {
+            return false;
+        }
         self.rewrite(id, rows);
         let everybody: Vec<ProfileId> = (0..self.world.profiles.len()).collect();
         self.only(&everybody);
