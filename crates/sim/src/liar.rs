@@ -99,6 +99,12 @@ fn next_counter(rows: &[StoredEntry], device_id: &str) -> u64 {
     rows.iter().filter(|stored| stored.device_id == device_id).map(|stored| stored.counter).max().unwrap_or(0) + 1
 }
 
+/// Whether no two entries are one device's under one counter: no journal takes them.
+fn names_each_once(rows: &[StoredEntry]) -> bool {
+    let names: BTreeSet<(&String, u64)> = rows.iter().map(|stored| (&stored.device_id, stored.counter)).collect();
+    names.len() == rows.len()
+}
+
 impl Scenario {
     /// The relay lies, and what devices say of that is judged.
     pub(crate) fn lie(&mut self) {
@@ -216,8 +222,8 @@ impl Scenario {
             Lie::Mixes => {
                 let devices: BTreeSet<&String> = rows.iter().map(|stored| &stored.device_id).collect();
                 let sessions = self.world.relay.journal().sessions().iter().filter(|(other, _)| *other != id && !is_account_id(other));
-                let signed = sessions.flat_map(|(_, other)| &other.entries).filter(|stored| stored.signature.is_some());
-                let Some(moved) = signed.filter(|stored| devices.contains(&stored.device_id)).last() else { return false };
+                let mut signed = sessions.flat_map(|(_, other)| &other.entries).filter(|stored| stored.signature.is_some());
+                let Some(moved) = signed.rfind(|stored| devices.contains(&stored.device_id)) else { return false };
                 let counter = next_counter(&rows, &moved.device_id);
                 let mut moved = bent(moved, counter, |entry| {
                     entry.message.id = entry.message.id.replace(&entry.message.session_id, id);
@@ -250,6 +256,9 @@ impl Scenario {
                 return true;
             }
         }
+        if !names_each_once(&rows) {
+            return false;
+        }
         self.rewrite(id, rows);
         true
     }
@@ -280,6 +289,9 @@ impl Scenario {
         }
         self.only(&[]);
         rows.extend(theirs);
+        if !names_each_once(&rows) {
+            return false;
+        }
         self.rewrite(id, rows);
         let everybody: Vec<ProfileId> = (0..self.world.profiles.len()).collect();
         self.only(&everybody);

@@ -26,6 +26,11 @@ fn evidence(client: &Client, state: &State, session_id: &str) -> Option<Evidence
 }
 
 impl Checker {
+    /// All who write have signed in.
+    pub fn expect_signatures(&mut self) {
+        self.all_sign = true;
+    }
+
     /// The relay's journal is another one, and it says what it likes.
     pub fn expect_lie(&mut self, journal: &Journal) {
         self.expect_set_back(journal);
@@ -35,12 +40,9 @@ impl Checker {
     pub(crate) fn accuses(&mut self, tab: TabId, error: &SyncError) {
         let Some(profile) = self.tabs.get(&tab).map(|view| view.profile) else { return };
         self.accusations.insert((profile, error.code.as_str()));
-        // What cannot be read may be of anybody on the way.
-        if error.code == ErrorCode::RelayMisbehaved {
-            return;
-        }
-        let text = error.to_string();
-        self.require(18, self.set_back || self.relay_lies, || format!("tab {tab} accuses an honest relay: {text}"));
+        // What cannot be read may be of anybody on the way, and of logs I19 says who may.
+        let (text, is_forged) = (error.to_string(), error.code == ErrorCode::EntryForged);
+        self.require_where(18, is_forged, self.relay_lies, || format!("tab {tab} accuses an honest relay: {text}"));
     }
 
     /// A message is shown as of the wallet that wrote it, in the session that it was written in.

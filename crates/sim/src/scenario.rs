@@ -237,8 +237,10 @@ impl Scenario {
         self.wordy = self.world.ctx.random.u8(0..20) == 0;
         self.fickle = self.world.ctx.random.u8(0..8) == 0;
         self.takes_backup = self.world.ctx.random.u8(0..30) == 0;
-        self.world.checker.all_sign = self.world.sign_in == SignIn::Required;
-        self.is_attacked = self.world.checker.all_sign && self.world.ctx.random.bool();
+        if self.world.sign_in == SignIn::Required {
+            self.world.checker.expect_signatures();
+            self.is_attacked = self.world.ctx.random.bool();
+        }
         if self.world.ctx.random.u8(0..10) < 4 {
             self.world.add_hostile(wallets[0]);
         }

@@ -1227,6 +1227,26 @@ fn i19_only_a_relay_that_was_set_back_is_warned_of() {
 }
 
 #[test]
+fn i17_a_message_is_shown_as_of_who_wrote_it() {
+    for (device, text, is_broken) in [("d", "s0 text", false), ("d", "nobody wrote this", true), ("other", "s0 text", true)] {
+        let mut history = History::new();
+        history.send(0);
+        history.checker().expect_signatures();
+        history.hear(&entry(1, device, 1, 0, text));
+        assert_eq!(history.broken() == Some(17), is_broken, "{device}: {text}");
+    }
+}
+
+#[test]
+fn i18_an_honest_relay_is_not_accused() {
+    for (code, broken) in [(ErrorCode::EntryForged, Some(18)), (ErrorCode::RelayMisbehaved, None)] {
+        let mut history = History::new();
+        history.tell(Event::Warning { error: SyncError::new(code, "") });
+        assert_eq!(history.broken(), broken);
+    }
+}
+
+#[test]
 fn i20_a_device_has_few_updates_under_way() {
     let sent = entry(0, "d", 1, 0, "s0 text");
     let mut history = History::with_unsent();

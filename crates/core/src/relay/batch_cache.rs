@@ -66,7 +66,7 @@ impl BatchKey {
     pub fn encode<'a>(&self, entries: impl Iterator<Item = &'a TailEntry>, through: u64) -> Option<Part> {
         let mut entries = entries.take_while(|entry| entry.stored.sequence <= through).peekable();
         let mut encoder = Encoder::new(&entries.peek()?.entry, MESSAGES_BYTES_MAX);
-        let (mut last, mut json_bytes) = (None, 0);
+        let (mut last, mut time_ms, mut json_bytes) = (None, 0, 0);
         let mut writers: BTreeMap<&str, Option<&UpdateSignature>> = BTreeMap::new();
         for TailEntry { stored, entry } in entries {
             let is_signer = stored.signature.is_some() && writers.get(&*entry.device_id).is_none_or(|signature| signature.is_none());
@@ -85,13 +85,14 @@ impl BatchKey {
             }
             let signature = writers.entry(&entry.device_id).or_default();
             *signature = stored.signature.as_ref().or(*signature);
+            time_ms = entry.server_timestamp;
             last = Some(LogHead { sequence: entry.sequence_number, hash: stored.log_hash });
         }
         let batch = encoder.finish();
         let batch = if self.form == Form::Deflated { batch.deflate() } else { batch };
         let signatures = writers.values().copied().flatten().cloned().collect();
         let writers = writers.into_keys().map(str::to_owned).collect();
-        Some(Part { signatures, writers, ..self.part(last?, through, Content::Batch(batch)) })
+        Some(Part { signatures, writers, time_ms, ..self.part(last?, through, Content::Batch(batch)) })
     }
 
     /// Writes the part in the form of seed clients, from entries that are in it.
@@ -110,7 +111,7 @@ impl BatchKey {
 
     fn part(&self, log: LogHead, through: u64, content: Content) -> Part {
         let is_closed = log.sequence < through || log.sequence == self.boundary();
-        Part { through: log.sequence, is_closed, content, signatures: [].into(), writers: [].into(), log, push: None }
+        Part { through: log.sequence, is_closed, content, signatures: [].into(), writers: [].into(), log, time_ms: 0, push: None }
     }
 }
 
@@ -134,6 +135,8 @@ pub(super) struct Part {
     pub writers: Arc<[DeviceId]>,
     /// The log up to its last entry.
     pub log: LogHead,
+    /// When that was numbered; 0 where nobody is told.
+    pub time_ms: u64,
     /// The frame of a live push of it, the same for everybody, and the head of the log that it names.
     pub push: Option<(u64, Payload)>,
 }
@@ -239,7 +242,7 @@ mod tests {
     fn part(through: u64, is_closed: bool, bytes: usize) -> Part {
         let content = Content::Batch(Batch::from_bytes(&vec![0; bytes.saturating_sub(PART_BYTES)]));
         let log = LogHead { sequence: through, hash: Digest::default() };
-        Part { through, is_closed, content, signatures: [].into(), writers: [].into(), log, push: None }
+        Part { through, is_closed, content, signatures: [].into(), writers: [].into(), log, time_ms: 0, push: None }
     }
 
     #[test]

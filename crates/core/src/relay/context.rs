@@ -268,6 +268,11 @@ impl Context {
         Some(HeadSignature::sign(&keeper.key, session_id, head, self.last_signed_ms))
     }
 
+    /// The same of a place where the log ended once: as of then, or it would look as if the log had been set back to it.
+    pub fn sign_earlier(&self, session_id: &str, head: &LogHead, time_ms: u64) -> Option<HeadSignature> {
+        Some(HeadSignature::sign(&self.keeper.as_ref()?.key, session_id, head, time_ms))
+    }
+
     /// What a frame to say has beside its body.
     pub fn head(&mut self, session_id: &str) -> Head {
         self.last_frame += 1;

@@ -333,7 +333,7 @@ impl Attachment {
             log.signed_head(ctx)
         } else if part.writers.contains(&self.device_id) {
             // What a device finds of its own leaves its outbox.
-            ctx.sign_head(&log.session_id, &part.log)
+            ctx.sign_earlier(&log.session_id, &part.log, part.time_ms)
         } else {
             None
         };
