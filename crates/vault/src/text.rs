@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::ChaCha20Poly1305;
+use chacha20poly1305::aead::AeadInOut as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -79,9 +79,7 @@ impl TextKeys {
         let (ciphertext, tag) = text.ciphertext.split_last_chunk::<16>().ok_or(Fault::NotOpened)?;
         let mut content = Zeroizing::new(ciphertext.to_vec());
         let cipher = ChaCha20Poly1305::new((&*self.message).into());
-        cipher
-            .decrypt_inout_detached((&text.nonce).into(), &aad, content[..].as_mut().into(), tag.into())
-            .map_err(|_| Fault::NotOpened)?;
+        cipher.decrypt_inout_detached((&text.nonce).into(), &aad, content[..].as_mut().into(), tag.into()).map_err(|_| Fault::NotOpened)?;
         if !bool::from(self.nonce_of(&aad, &content).ct_eq(&text.nonce)) {
             return Err(Fault::NotOpened);
         }

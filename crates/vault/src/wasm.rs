@@ -125,7 +125,8 @@ fn take_epochs(bytes: &[u8]) -> Result<Vec<(KnownEpoch, [u8; 32])>> {
         return Err(thrown(Malformed("it has another length")));
     }
     let take = |bytes: &[u8; 104]| {
-        let known = KnownEpoch { number: u64::from_le_bytes(fixed(&bytes[..8])?), transcript: fixed(&bytes[8..40])?, tag: fixed(&bytes[40..72])? };
+        let known =
+            KnownEpoch { number: u64::from_le_bytes(fixed(&bytes[..8])?), transcript: fixed(&bytes[8..40])?, tag: fixed(&bytes[40..72])? };
         Ok((known, fixed(&bytes[72..])?))
     };
     epochs.iter().map(take).collect()

@@ -234,8 +234,8 @@ fn every_content_comes_back_as_it_was() {
 fn a_reseal_opens_for_its_wallet_and_shows_what_is_false() {
     let (entry, secret) = begin("author", &[recipient(1)]);
     let (other, another) = epoch::begin(Beginning { after: &[8; 32], number: 2, author: "author" }, &[recipient(1)], &[4; 64]).unwrap();
-    let known = [&entry, &other]
-        .map(|entry| KnownEpoch { number: entry.number, transcript: epoch::after_epoch(entry, "author"), tag: entry.tag });
+    let known =
+        [&entry, &other].map(|entry| KnownEpoch { number: entry.number, transcript: epoch::after_epoch(entry, "author"), tag: entry.tag });
     let to = ResealTo { wallet: [2; 32], generation: 3, account_key: private(2).public() };
     let sealed = reseal::reseal("device", &to, &[(known[0], &secret), (known[1], &another)], &[6; 32]).unwrap();
     let opened = reseal::open(&sealed, "device", &private(2), &known).unwrap();
