@@ -154,6 +154,7 @@ fn records(folder: &Path, entries: &[Entry]) {
         received_ms: 1_700_000_000_000,
         answer: Answer::Declined,
         declined_through: 300,
+        name: "Friends".into(),
     };
     write(folder, "session_record", "invitation", &invitation.to_bytes());
     let failed = FailedRecord {

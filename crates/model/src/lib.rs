@@ -5,7 +5,7 @@
 //! else opens anything.
 //!
 //! Honest devices follow the rules of the page, each of which can be taken out ([`Rule`]). A search visits every state that can be
-//! reached ([`search`]), and holds the promises of the page against each ([`promises`]).
+//! reached ([`search()`]), and holds the promises of the page against each ([`promises`]).
 //!
 //! How to write it down for another prover: an [`terms::Entry`] is a signed message whose author is its key; a [`terms::Body`] is a
 //! constructor; a transcript is a free hash of the entries that count; a seal is public-key encryption with the place as associated

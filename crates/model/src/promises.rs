@@ -31,7 +31,8 @@ pub enum Promise {
 
 /// The first promise that a state breaks.
 pub fn broken(world: &World<'_>) -> Option<Promise> {
-    let checks: [(Promise, fn(&World<'_>) -> bool); 9] = [
+    type Holds = fn(&World<'_>) -> bool;
+    let checks: [(Promise, Holds); 9] = [
         (Promise::Secrecy, is_secret),
         (Promise::Authorship, is_from_author),
         (Promise::Once, is_shown_once),

@@ -4,7 +4,7 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, Constant
 
 /// Twice an element, in GF(32) by x^5 + x^2 + 1.
 pub fn double(element: u8) -> u8 {
-    (element << 1) & 0x1f ^ 0b101 * (element >> 4 & 1)
+    ((element << 1) & 0x1f) ^ (0b101 * (element >> 4 & 1))
 }
 
 /// The product of two elements.

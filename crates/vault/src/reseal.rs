@@ -46,16 +46,14 @@ pub fn reseal(author: &str, to: &ResealTo, secrets: &[(KnownEpoch, &EpochSecret)
     Ok(Resealed { wallet: to.wallet, generation: to.generation, epochs, sealed })
 }
 
+/// An epoch's number, and its secret, where what was sealed is that.
+pub type Opened = (u64, Result<EpochSecret, Fault>);
+
 /// Opens secrets; of each whether it is that of its epoch. `epochs` are those that the reseal names.
 ///
 /// # Errors
 /// [`Fault::NotOpened`].
-pub fn open(
-    resealed: &Resealed,
-    author: &str,
-    key: &PrivateKey,
-    epochs: &[KnownEpoch],
-) -> Result<Vec<(u64, Result<EpochSecret, Fault>)>, Fault> {
+pub fn open(resealed: &Resealed, author: &str, key: &PrivateKey, epochs: &[KnownEpoch]) -> Result<Vec<Opened>, Fault> {
     if !epochs.iter().map(|epoch| epoch.number).eq(resealed.epochs.iter().copied()) {
         return Err(Fault::NotOpened);
     }
