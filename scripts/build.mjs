@@ -48,6 +48,13 @@ export async function buildRelayFor(target) {
 const sdk = { crate: 'solconnect-sync', name, folder: pkg };
 const json = { crate: 'solconnect-sync-json', name: `${name}_json`, folder: join(pkg, 'json') };
 
+/** Builds the module of encrypted sessions, which is no part of the package yet; gives its wasm. */
+export async function buildVault() {
+  const module = { crate: 'solconnect-sync-vault', name: `${name}_vault`, folder: join(targetFolder(), 'vault'), features: ['wasm'] };
+  await buildModule(module);
+  return join(module.folder, `${module.name}_bg.wasm`);
+}
+
 export async function buildSdk() {
   for (const module of [sdk, json]) {
     await buildModule(module);
@@ -61,7 +68,8 @@ async function buildModule(module) {
   const only = ['--lib', '--crate-type', 'cdylib'];
   // What the sweep reads.
   const relocations = module === sdk ? ['--', '-Clink-arg=--emit-relocs'] : [];
-  const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate, ...relocations];
+  const features = module.features ? ['--features', module.features.join(',')] : [];
+  const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate, ...features, ...relocations];
   // Names of functions tell what they are made for: `npm run size` reads them. The package has none.
   // SHA-256 of a few lines at a time: its loop need not be unrolled.
   const flags = [...remap(), '-Csymbol-mangling-version=v0', `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
@@ -81,7 +89,8 @@ function remap() {
   return [`${root}=.`, `${cargoHome}=cargo`, `${sources}=/rustc/${commit}`].map((names) => `--remap-path-prefix=${names}`);
 }
 
-const builtWasm = (module) => join(targetFolder(), 'wasm32-unknown-unknown', 'wasm', `${module.name}.wasm`);
+// Cargo names it by its crate.
+const builtWasm = (module) => join(targetFolder(), 'wasm32-unknown-unknown', 'wasm', `${module.crate.replaceAll('-', '_')}.wasm`);
 const staging = (module) => join(targetFolder(), 'pkg-staging', module.name);
 
 /** The JavaScript of the second module, which the package's root has in it. */

@@ -51,6 +51,7 @@ fn main() {
     records(&folder, &entries);
     scripts(&folder);
     accounts(&folder);
+    vault(&folder);
 }
 
 /// The pinned entries as batches: in a log, unsent, and many of them, compressed.
@@ -271,4 +272,27 @@ fn length(bytes: &[u8]) -> [u8; 2] {
 fn bytes_of(hex: &str) -> Vec<u8> {
     let digits = |index: usize| u8::from_str_radix(&hex[index..index + 2], 16).expect("hex");
     (0..hex.len()).step_by(2).map(digits).collect()
+}
+
+/// What another implementation has made of docs/encryption.md.
+fn vault(folder: &Path) {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../../crates/vault/vectors.json")).expect("it is JSON");
+    let text = |case: &serde_json::Value, field: &str| case[field].as_str().expect("it is there").to_owned();
+    let all = [
+        ("vault_entry", "epochs", "entry"),
+        ("vault_entry", "reseals", "entry"),
+        ("vault_entry", "asks", "entry"),
+        ("vault_entry", "texts", "text"),
+        ("vault_text", "texts", "text"),
+        ("vault_account", "generations", "generation"),
+        ("vault_account", "seals", "public"),
+    ];
+    for (target, list, field) in all {
+        for (number, case) in vectors[list].as_array().into_iter().flatten().enumerate() {
+            write(folder, target, &format!("{list}_{number}"), &bytes_of(&text(case, field)));
+        }
+    }
+    for (number, case) in vectors["codes"].as_array().into_iter().flatten().enumerate() {
+        write(folder, "vault_account", &format!("code_{number}"), text(case, "code").as_bytes());
+    }
 }

@@ -22,6 +22,7 @@ const options = {
   demo: [],
   replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills', '--auth'],
   sim: ['--seeds', '--seed', '--canaries', '--check'],
+  model: ['--traces'],
   size: ['243 KiB'],
   soak: ['--relay-kills', '--browser-kills', '--seed'],
   fuzz: ['--seconds', '--runs', '--jobs', '--only', 'client_machine'],

@@ -1,0 +1,235 @@
+//! What a page calls, in the second wasm module: bytes in, bytes out, secrets too. What goes wrong is thrown.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use wasm_bindgen::prelude::*;
+
+use crate::epoch::{self, Beginning, EpochSecret, Recipient};
+use crate::layout::{AccountHead, EncryptedText, EpochEntry, Generation, ResealEntry, Resealed};
+use crate::recovery::{RecoveryCode, RecoveryKeys};
+use crate::reseal::{self, KnownEpoch, ResealTo};
+use crate::seal::{self, PrivateKey};
+use crate::text::{self, Place};
+use crate::wire::{Malformed, Reader};
+use crate::{Fault, account, approval};
+
+type Result<T> = core::result::Result<T, JsError>;
+
+fn thrown(fault: impl Into<Fault>) -> JsError {
+    JsError::new(&fault.into().to_string())
+}
+
+fn fixed<const COUNT: usize>(bytes: &[u8]) -> Result<[u8; COUNT]> {
+    bytes.try_into().map_err(|_| thrown(Malformed("it has another length")))
+}
+
+fn private(secret: &[u8]) -> Result<PrivateKey> {
+    fixed(secret).map(|secret| PrivateKey::from_secret(&secret))
+}
+
+/// The public half of an X25519 key.
+#[wasm_bindgen(js_name = publicOf)]
+pub fn public_of(secret: &[u8]) -> Result<Vec<u8>> {
+    private(secret).map(|key| key.public().to_vec())
+}
+
+/// Whether a public key may be listed.
+#[wasm_bindgen(js_name = isGoodKey)]
+pub fn is_good_key(key: &[u8]) -> bool {
+    key.try_into().is_ok_and(|key| seal::check_public(key).is_ok())
+}
+
+/// The transcript of a session without entries.
+#[wasm_bindgen(js_name = firstTranscript)]
+pub fn first_transcript(session: &str) -> Vec<u8> {
+    epoch::first_transcript(session).to_vec()
+}
+
+/// The transcript behind an entry that changes who is in.
+#[wasm_bindgen(js_name = afterMembership)]
+pub fn after_membership(before: &[u8], digest: &[u8]) -> Result<Vec<u8>> {
+    Ok(epoch::after_membership(&fixed(before)?, &fixed(digest)?).to_vec())
+}
+
+/// The transcript behind an epoch.
+#[wasm_bindgen(js_name = afterEpoch)]
+pub fn after_epoch(entry: &[u8], author: &str) -> Result<Vec<u8>> {
+    Ok(epoch::after_epoch(&EpochEntry::from_bytes(entry).map_err(thrown)?, author).to_vec())
+}
+
+/// Begins an epoch; gives its secret and behind it the entry. Recipients stand as the wallets of an epoch do, with the account key in the
+/// place of its seal.
+#[wasm_bindgen(js_name = beginEpoch)]
+pub fn begin_epoch(after: &[u8], number: u64, author: &str, recipients: &[u8], random: &[u8]) -> Result<Vec<u8>> {
+    let at = Beginning { after: &fixed(after)?, number, author };
+    let (entry, secret) = epoch::begin(at, &take_recipients(recipients).map_err(thrown)?, &fixed(random)?).map_err(thrown)?;
+    Ok([&secret.secret()[..], &entry.to_bytes()].concat())
+}
+
+fn take_recipients(bytes: &[u8]) -> core::result::Result<Vec<Recipient>, Malformed> {
+    let mut reader = Reader(bytes);
+    let mut recipients = Vec::new();
+    while !reader.0.is_empty() {
+        let wallet = *reader.array()?;
+        let sequence = reader.varint()?;
+        let hash = if sequence > 0 { *reader.array()? } else { [0; 32] };
+        let generation = reader.varint()?;
+        let account_key = if generation > 0 { Some((generation, *reader.array()?)) } else { None };
+        recipients.push(Recipient { wallet, head: AccountHead { sequence, hash }, account_key });
+    }
+    Ok(recipients)
+}
+
+/// The secret that an epoch has for a wallet.
+#[wasm_bindgen(js_name = openEpoch)]
+pub fn open_epoch(entry: &[u8], author: &str, wallet: &[u8], account_secret: &[u8]) -> Result<Vec<u8>> {
+    let entry = EpochEntry::from_bytes(entry).map_err(thrown)?;
+    let opened = epoch::open(&entry, author, &fixed(wallet)?, &private(account_secret)?).map_err(thrown)?;
+    Ok(opened.secret().to_vec())
+}
+
+/// The keys of what one device writes in one epoch.
+#[wasm_bindgen]
+pub struct TextKeys(text::TextKeys);
+
+#[wasm_bindgen]
+impl TextKeys {
+    /// Checks the secret by its epoch's tag.
+    #[wasm_bindgen(constructor)]
+    pub fn new(secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<TextKeys> {
+        let secret = EpochSecret::check(&fixed(secret)?, &fixed(transcript)?, &fixed(tag)?).map_err(thrown)?;
+        Ok(TextKeys(secret.text_keys(device)))
+    }
+
+    /// What an entry says, encrypted.
+    #[allow(clippy::too_many_arguments)]
+    pub fn encrypt(&self, epoch: u64, previous: &[u8], counter: u64, knows: u64, kind: u64, id: &str, content: &[u8]) -> Result<Vec<u8>> {
+        let place = Place { previous: &fixed(previous)?, counter, knows, kind, id };
+        Ok(self.0.encrypt(epoch, place, content).to_bytes())
+    }
+
+    /// What an entry says.
+    pub fn decrypt(&self, previous: &[u8], counter: u64, knows: u64, kind: u64, id: &str, text: &[u8]) -> Result<Vec<u8>> {
+        let place = Place { previous: &fixed(previous)?, counter, knows, kind, id };
+        let mut content = self.0.decrypt(place, &EncryptedText::from_bytes(text).map_err(thrown)?).map_err(thrown)?;
+        Ok(core::mem::take(&mut *content))
+    }
+}
+
+/// Epochs as they are given here: number (8 bytes, least significant first), transcript, tag and secret of each; zeroes where it is not
+/// known.
+fn take_epochs(bytes: &[u8]) -> Result<Vec<(KnownEpoch, [u8; 32])>> {
+    let (epochs, rest) = bytes.as_chunks::<104>();
+    if !rest.is_empty() {
+        return Err(thrown(Malformed("it has another length")));
+    }
+    let take = |bytes: &[u8; 104]| {
+        let known =
+            KnownEpoch { number: u64::from_le_bytes(fixed(&bytes[..8])?), transcript: fixed(&bytes[8..40])?, tag: fixed(&bytes[40..72])? };
+        Ok((known, fixed(&bytes[72..])?))
+    };
+    epochs.iter().map(take).collect()
+}
+
+/// An entry with the secrets of these epochs for one wallet.
+#[wasm_bindgen]
+pub fn reseal(author: &str, wallet: &[u8], generation: u64, account_key: &[u8], epochs: &[u8], random: &[u8]) -> Result<Vec<u8>> {
+    let to = ResealTo { wallet: fixed(wallet)?, generation, account_key: fixed(account_key)? };
+    let check = |(known, secret): (KnownEpoch, [u8; 32])| {
+        EpochSecret::check(&secret, &known.transcript, &known.tag).map(|secret| (known, secret)).map_err(thrown)
+    };
+    let secrets = take_epochs(epochs)?.into_iter().map(check).collect::<Result<Vec<_>>>()?;
+    let pairs: Vec<(KnownEpoch, &EpochSecret)> = secrets.iter().map(|(known, secret)| (*known, secret)).collect();
+    let resealed = reseal::reseal(author, &to, &pairs, &fixed(random)?).map_err(thrown)?;
+    Ok(ResealEntry([resealed].into()).to_bytes())
+}
+
+/// The secrets that an entry has for a wallet, 32 bytes for each of the epochs that it names; zeroes for one that is false.
+#[wasm_bindgen(js_name = openReseal)]
+pub fn open_reseal(entry: &[u8], author: &str, wallet: &[u8], account_secret: &[u8], epochs: &[u8]) -> Result<Vec<u8>> {
+    let (wallet, key) = (fixed::<32>(wallet)?, private(account_secret)?);
+    let known: Vec<KnownEpoch> = take_epochs(epochs)?.into_iter().map(|(known, _)| known).collect();
+    let entry = ResealEntry::from_bytes(entry).map_err(thrown)?;
+    let is_its = |resealed: &&Resealed| resealed.wallet == wallet;
+    let resealed = entry.0.iter().find(is_its).ok_or_else(|| thrown(Fault::NotOpened))?;
+    let opened = reseal::open(resealed, author, &key, &known).map_err(thrown)?;
+    Ok(opened.iter().flat_map(|(_, secret)| secret.as_ref().map_or([0; 32], |secret| **secret.secret())).collect())
+}
+
+/// Begins a generation of the account key; gives what stands in the statement. Of `random`, the first half is the private key.
+#[wasm_bindgen(js_name = beginGeneration)]
+pub fn begin_generation(account: &str, number: u64, to: &[u8], earlier: Option<Vec<u8>>, random: &[u8]) -> Result<Vec<u8>> {
+    let (to, _) = to.as_chunks::<32>();
+    let earlier = earlier.map(|secret| private(&secret)).transpose()?;
+    let (generation, _) = account::begin(account, number, to, earlier.as_ref(), &fixed(random)?).map_err(thrown)?;
+    let mut out = Vec::new();
+    generation.put(&mut out);
+    Ok(out)
+}
+
+/// The private key of a generation, from its seal of this place.
+#[wasm_bindgen(js_name = openGeneration)]
+pub fn open_generation(account: &str, generation: &[u8], place: usize, seal_secret: &[u8]) -> Result<Vec<u8>> {
+    let (generation, _) = Generation::take(generation).map_err(thrown)?;
+    let sealed = generation.seals.get(place).ok_or_else(|| thrown(Fault::NotOpened))?;
+    let key = account::open(account, generation.number, &generation.public, &private(seal_secret)?, sealed).map_err(thrown)?;
+    Ok(key.secret().to_vec())
+}
+
+/// The private key of the generation before.
+#[wasm_bindgen(js_name = openEarlier)]
+pub fn open_earlier(account: &str, generation: &[u8], account_secret: &[u8], public: &[u8]) -> Result<Vec<u8>> {
+    let (generation, _) = Generation::take(generation).map_err(thrown)?;
+    let sealed = generation.earlier.ok_or_else(|| thrown(Fault::NotOpened))?;
+    let key = account::open_earlier(account, generation.number, &private(account_secret)?, &fixed(public)?, &sealed).map_err(thrown)?;
+    Ok(key.secret().to_vec())
+}
+
+/// Seals the account key to one more device or recovery key.
+#[wasm_bindgen(js_name = handOver)]
+pub fn hand_over(account: &str, number: u64, account_secret: &[u8], to: &[u8], random: &[u8]) -> Result<Vec<u8>> {
+    let sealed = account::hand_over(account, number, &private(account_secret)?, &fixed(to)?, &fixed(random)?).map_err(thrown)?;
+    Ok(sealed.to_vec())
+}
+
+/// Opens what was handed over.
+#[wasm_bindgen(js_name = openHandedOver)]
+pub fn open_handed_over(account: &str, number: u64, public: &[u8], seal_secret: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+    let key = account::open(account, number, &fixed(public)?, &private(seal_secret)?, &fixed(sealed)?).map_err(thrown)?;
+    Ok(key.secret().to_vec())
+}
+
+/// A new recovery code.
+#[wasm_bindgen(js_name = recoveryCode)]
+pub fn recovery_code(random: &[u8]) -> Result<String> {
+    Ok(core::mem::take(&mut *RecoveryCode::new(&fixed(random)?).text()))
+}
+
+/// The keys of a code that a person has typed: X25519, then the secret of Ed25519.
+#[wasm_bindgen(js_name = recoveryKeys)]
+pub fn recovery_keys(code: &str, account: &str) -> Result<Vec<u8>> {
+    Ok(both(&RecoveryCode::read(code).map_err(thrown)?.keys(account)))
+}
+
+/// The keys of a passkey.
+#[wasm_bindgen(js_name = passkeyKeys)]
+pub fn passkey_keys(output: &[u8], account: &str) -> Result<Vec<u8>> {
+    Ok(both(&RecoveryKeys::of_passkey(&fixed(output)?, account)))
+}
+
+fn both(keys: &RecoveryKeys) -> Vec<u8> {
+    [&keys.seal_key.secret()[..], &keys.signing_secret[..]].concat()
+}
+
+/// What a new device says first.
+#[wasm_bindgen]
+pub fn commitment(account: &str, device: &str, seal_key: &[u8], random: &[u8]) -> Result<Vec<u8>> {
+    Ok(approval::commitment(account, device, &fixed(seal_key)?, &fixed(random)?).to_vec())
+}
+
+/// What both devices show.
+#[wasm_bindgen(js_name = shortNumber)]
+pub fn short_number(account: &str, approver: &str, commitment: &[u8], device_random: &[u8], approver_random: &[u8]) -> Result<u32> {
+    Ok(approval::number(account, approver, &fixed(commitment)?, &fixed(device_random)?, &fixed(approver_random)?))
+}
