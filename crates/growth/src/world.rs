@@ -226,7 +226,6 @@ impl World {
             versions: Vec::new(),
             failed: Vec::new(),
             invitations: Vec::new(),
-            accounts: Vec::new(),
             calls: Vec::new(),
             spare: Vec::new(),
         }
