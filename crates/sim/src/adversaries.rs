@@ -7,7 +7,7 @@ use solconnect_sync_core::log::LogHead;
 
 use crate::checker::Mark;
 use crate::scenario::Scenario;
-use crate::signers::{account_id, signed_by_wallet};
+use crate::signers::{account_id, account_of, signed_by_wallet};
 use crate::world::{ProfileId, World};
 
 /// What a device signs that keeps no rules.
@@ -95,8 +95,15 @@ impl Scenario {
                 self.wait();
             }
         }
+        let stolen = self.world.profiles[thief].disk.state().device_id().to_owned();
         self.world.reset_account(owner);
         self.wait();
+        // A relay whose clock has jumped takes what is signed by another time for expired.
+        let wallet = self.world.profiles[owner].wallet;
+        let account = account_of(wallet, self.world.relay.journal().sessions().get(&account_id(wallet)));
+        if !account.is_some_and(|account| account.was_removed(&stolen)) {
+            return;
+        }
         let is_connected = self.world.is_connected(thief);
         let cursor = |world: &World| world.profiles[thief].disk.state().cursor(&session_id);
         let read = cursor(&self.world);

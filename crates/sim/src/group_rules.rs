@@ -6,12 +6,12 @@ use solconnect_sync_core::client::{Answer, Membership, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::Body;
 use solconnect_sync_core::group::Statement;
-use solconnect_sync_core::ids::{SessionId, WalletAddress, session_of};
+use solconnect_sync_core::ids::{SessionId, WalletAddress};
 use solconnect_sync_core::message::Kind;
 
 use crate::checker::{Checker, Mark};
 use crate::network::ConnectionId;
-use crate::signers::SIGNERS;
+use crate::signers::{SIGNERS, session_of};
 use crate::world::World;
 
 /// A group, by the definition alone and not as the core reads it.

@@ -95,7 +95,7 @@ pub fn account_end<'a>(stored: impl Iterator<Item = &'a Vec<u8>>, id: &str) -> u
 }
 
 /// A wallet's account as its log stands here.
-fn account_of(wallet: &str, rows: Option<&Rows>) -> Option<Account> {
+pub(crate) fn account_of(wallet: &str, rows: Option<&Rows>) -> Option<Account> {
     let mut account = Account::new(Owner::new(wallet, domains()).ok()?);
     for stored in rows.map(|rows| rows.entries.as_slice()).unwrap_or_default() {
         let entry = stored.body.entries().ok()?.pop()?;
