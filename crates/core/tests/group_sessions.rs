@@ -112,6 +112,16 @@ fn a_removal_within_an_update_has_nobody_accuse_the_relay() {
 }
 
 #[test]
+fn behind_a_leave_that_waits_nothing_is_written() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.writes(1, "before").unwrap();
+    club.wishes(1, GroupWish::Leave).unwrap();
+    assert_eq!(club.writes(1, "behind it"), Err(ErrorCode::MemberRemoved));
+    club.talk();
+    assert_eq!((club.texts(0), club.membership(1)), (vec!["before".to_owned()], Membership::Left));
+}
+
+#[test]
 fn who_is_out_is_told_so_when_it_syncs() {
     let mut club = Club::of(2, &[1]);
     club.remove(0, &[1]).unwrap();

@@ -46,15 +46,25 @@ fn frame(session_id: &str, device_id: &str, body: Body) -> Frame {
     Frame { head, body }
 }
 
-/// An update of one entry behind those of its device that the journal has. All that is made by hand is made here.
+/// An update of one entry behind those of its device that the journal has.
 fn update(club: &Club, device_id: &str, wallet: &str, message: Message) -> Body {
+    updates(club, device_id, wallet, vec![message])
+}
+
+/// The same of several, signed at once. All that is made by hand is made here.
+fn updates(club: &Club, device_id: &str, wallet: &str, messages: Vec<Message>) -> Body {
     let row = club.rooms.journal[&club.session_id].devices.get(device_id);
-    let counter = row.map_or(1, |row| row.last_counter + 1);
-    let before = row.map_or_else(|| first_digest(&club.session_id, device_id), |row| row.last_digest);
-    let (id, session_id) = (message_id(&club.session_id, device_id, "start0", counter), club.session_id.clone());
-    let message = Message { id, sender_wallet: wallet.into(), session_id, ..message };
-    let entry = Entry { message, device_id: device_id.into(), counter, ..Entry::default() };
-    let last_digest = entry.digest(&before);
+    let mut counter = row.map_or(0, |row| row.last_counter);
+    let mut last_digest = row.map_or_else(|| first_digest(&club.session_id, device_id), |row| row.last_digest);
+    let mut entries = Vec::new();
+    for message in messages {
+        counter += 1;
+        let (id, session_id) = (message_id(&club.session_id, device_id, "start0", counter), club.session_id.clone());
+        let message = Message { id, sender_wallet: wallet.into(), session_id, ..message };
+        let entry = Entry { message, device_id: device_id.into(), counter, ..Entry::default() };
+        last_digest = entry.digest(&last_digest);
+        entries.push(entry);
+    }
     // By the device's own key, where it is somebody's here.
     let secret =
         club.people.iter().find(|person| person.id() == device_id).map(|person| person.records.identity.as_ref().unwrap().secret.clone());
@@ -63,7 +73,7 @@ fn update(club: &Club, device_id: &str, wallet: &str, message: Message) -> Body 
         let key = DeviceKey::from_secret(&secret.try_into().unwrap());
         UpdateSignature::sign(&key, &club.session_id, counter, &last_digest, seen)
     };
-    let messages = Batch::of(&[entry]).unwrap();
+    let messages = Batch::of(&entries).unwrap();
     Body::SyncUpdate(SyncUpdate { last_digest, messages, signature: secret.map(sign) })
 }
 
@@ -344,6 +354,28 @@ fn what_is_numbered_with_a_removal_counts_at_its_place() {
     let stored = &club.rooms.journal[&club.session_id].entries;
     assert!(stored.iter().all(|stored| stored.body.entries().unwrap()[0].message.ciphertext != "too late"));
     assert_eq!(club.membership(FORMER), Membership::Removed);
+}
+
+#[test]
+fn an_update_that_is_refused_changes_nothing_of_the_group() {
+    let mut club = Club::of(4, &[MEMBER]);
+    let (connection, device) = (club.people[usize::from(ADMIN)].connection, club.people[usize::from(ADMIN)].id());
+    let said = vec![
+        Statement::Add(vec![address(OTHER)]).message(),
+        Statement::Rename("Others".into()).message(),
+        Statement::Remove(vec![address(ADMIN)]).message(),
+        text("behind the removal"),
+    ];
+    let (entries, members) = (club.entries(ADMIN).len(), club.rooms.journal[&club.session_id].members.len());
+    let body = updates(&club, &device, &address(ADMIN), said);
+    assert_eq!(hears(&mut club.rooms, connection, &frame(&club.session_id, &device, body)), ["MEMBER_REMOVED"]);
+    let rows = &club.rooms.journal[&club.session_id];
+    assert_eq!((rows.entries.len(), rows.members.len()), (entries, members));
+    // Who said so is a member as before.
+    club.people[usize::from(ADMIN)].again(&mut club.rooms);
+    club.write(ADMIN, "still here").unwrap();
+    club.talk();
+    assert_eq!((club.membership(ADMIN), club.texts(MEMBER)), (Membership::Member, vec!["still here".to_owned()]));
 }
 
 #[test]

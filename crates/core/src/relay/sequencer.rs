@@ -60,6 +60,7 @@ impl<'a> Sequencer<'a> {
         let messages = std::mem::take(&mut update.messages);
         let chain = self.check_chain(update, &messages);
         let (log_before, had_keys) = (self.log.clone(), self.has_keys);
+        let (group_before, steps_before) = (self.group.clone(), self.steps.len());
         for Draft { entry, knowledge, unreadable } in messages {
             let id = entry.message.id.clone();
             let taken = match (unreadable, knowledge) {
@@ -89,6 +90,8 @@ impl<'a> Sequencer<'a> {
                             let end = log_before.end();
                             self.entries.retain(|entry| entry.stored.sequence <= end);
                             (self.log, self.has_keys, self.places) = (log_before.clone(), had_keys, None);
+                            self.group.clone_from(&group_before);
+                            self.steps.truncate(steps_before);
                             outcome.ack = SyncAck::default();
                         }
                         break;

@@ -100,7 +100,7 @@ impl Session {
     /// Gives a message its counter and what it knows, and a name where it has none, and puts it into the outbox.
     pub(super) fn queue(&mut self, context: &Context<'_>, message: Message, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         let now = context.now;
-        self.check_member()?;
+        self.check_writer()?;
         if !self.next.open {
             return Err(SyncError::new(ErrorCode::UnknownSession, "the session has ended; start it again"));
         }

@@ -32,6 +32,17 @@ impl Session {
         Ok(())
     }
 
+    /// Whether this wallet may write here behind what waits already.
+    pub(super) fn check_writer(&self) -> Result<(), SyncError> {
+        self.check_member()?;
+        let leaves = |group: Group| group.has_begun() && group.member(&self.next.wallet).is_none();
+        if self.next_group().is_some_and(leaves) {
+            let message = "this wallet is about to leave the group: nothing is sent behind that";
+            return Err(SyncError::new(ErrorCode::MemberRemoved, message));
+        }
+        Ok(())
+    }
+
     /// The group as it is stored, and as what waits in the stored outbox would make it.
     pub(super) fn stored_group(&self) -> Option<Group> {
         let group = self.stored.group.clone()?;
