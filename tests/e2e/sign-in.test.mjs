@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { converge } from './harness/lists.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { cast, scene } from './harness/scene.mjs';
+import { Account, SignedDevice } from './harness/signed-device.mjs';
 import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
@@ -136,6 +137,21 @@ const listed = async (device) => (await devices(device)).map(({ id, isApproved }
 const same = (one, others) => JSON.stringify(one) === JSON.stringify(others);
 const knows = (device, expected) => until(`${device.name} knows the devices`, async () => same(await listed(device), [...expected].sort()));
 const reads = (device) => until(`${device.name} is not connected`, async () => (await state(device)) === 'offline');
+
+test('a device of another program signs in by the documents alone', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const bob = await device('bob', { config: config() });
+  const alice = new SignedDevice(new Account(wallets.alice, config().domains));
+  t.after(() => alice.close());
+  await alice.join(stage.relay.port, wallets.bob.address);
+  assert.equal(alice.sessionId, bob.sessionId);
+  assert.equal(await alice.write({ counter: 1, knows: 0, time: new Date().toISOString(), said: 'Hello' }), 1);
+  await converge([bob], 1);
+  await bob.send('Hello back');
+  assert.equal(await alice.write({ counter: 2, knows: 2, time: new Date().toISOString(), said: 'And again' }), 3);
+  await converge([bob], 3);
+  assert.deepEqual((await bob.list()).map(({ text }) => text), ['Hello', 'Hello back', 'And again']);
+});
 
 test('a device removes another, from any of its tabs', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);

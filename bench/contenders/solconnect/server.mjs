@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { relayBinary } from '../../../scripts/build.mjs';
 import { Account, SignedDevice } from '../../../tests/e2e/harness/signed-device.mjs';
-import { sessionOf } from '../../../tests/e2e/harness/session.mjs';
 import { newWallet } from '../../../tests/e2e/harness/wallet.mjs';
 import { devices, historyRecord } from '../../records.mjs';
 import { domainsAt } from './domains.mjs';
@@ -37,7 +36,7 @@ export async function start(folder, { webPort }) {
   async function takePart(session, device) {
     const [own, peer] = devices.indexOf(device) % 2 === 0 ? session.wallets : session.wallets.toReversed();
     const writer = new SignedDevice(new Account(own, domainsAt(webPort)));
-    await writer.join(port, session.id, peer.address);
+    await writer.join(port, peer.address);
     session.writers.set(device, writer);
     return writer;
   }
@@ -46,7 +45,7 @@ export async function start(folder, { webPort }) {
     port,
     async prepare(name, texts) {
       const wallets = [newWallet(), newWallet()];
-      const session = { id: sessionOf(wallets[0].address, wallets[1].address), wallets, length: 0, writers: new Map() };
+      const session = { wallets, length: 0, writers: new Map() };
       sessions.set(name, session);
       await write(session, texts);
       return wallets;

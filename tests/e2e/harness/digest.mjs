@@ -19,11 +19,13 @@ export function text(value) {
 }
 
 /** A wallet address as its 32 bytes. */
-function walletName(address) {
+export function walletKey(address) {
   let number = 0n;
   for (const character of address) number = number * 58n + BigInt(alphabet.indexOf(character));
-  return Buffer.concat([Buffer.from([0]), Buffer.from(number.toString(16).padStart(64, '0'), 'hex')]);
+  return Buffer.from(number.toString(16).padStart(64, '0'), 'hex');
 }
+
+const walletName = (address) => Buffer.concat([Buffer.from([0]), walletKey(address)]);
 
 /** Where the chain of a device's digests in a session begins. */
 export function firstDigest(sessionId, deviceId) {

@@ -3,7 +3,7 @@
 import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
-import { digestOf, firstDigest, sha256, text, varint } from './digest.mjs';
+import { digestOf, firstDigest, sha256, text, varint, walletKey } from './digest.mjs';
 import { base58 } from './wallet.mjs';
 
 const statement = 'Adds this device to your account. It can read your messages and write in your name.';
@@ -17,7 +17,7 @@ const fromHex = (hex) => Buffer.from(hex, 'hex');
 const publicBytes = (privateKey) => Buffer.from(privateKey.export({ format: 'jwk' }).x, 'base64url');
 
 /** A version 8 UUID of a hash. */
-export function uuidOf(hash) {
+function uuidOf(hash) {
   const bytes = Buffer.from(hash.subarray(0, 16));
   bytes[6] = 0x80 | (bytes[6] & 0x0f);
   bytes[8] = 0x80 | (bytes[8] & 0x3f);
@@ -28,13 +28,21 @@ export function uuidOf(hash) {
 /** What a wallet (of wallet.mjs) is in the application of these domains. */
 export class Account {
   #key;
+  /** The domains as they are hashed. */
+  #names;
 
   constructor(wallet, domains) {
     this.#key = createPrivateKey({ key: Buffer.from(wallet.pkcs8, 'base64'), format: 'der', type: 'pkcs8' });
     this.wallet = wallet.address;
     this.domains = [...domains].sort();
-    const names = this.domains.map((domain) => text(domain));
-    this.id = `account:${uuidOf(sha256(label('solconnect.account-id.v1'), publicBytes(this.#key), varint(names.length), ...names))}`;
+    this.#names = [varint(this.domains.length), ...this.domains.map((domain) => text(domain))];
+    this.id = `account:${uuidOf(sha256(label('solconnect.account-id.v1'), publicBytes(this.#key), ...this.#names))}`;
+  }
+
+  /** The id of the session with another wallet. */
+  sessionWith(address) {
+    const keys = [publicBytes(this.#key), walletKey(address)].sort(Buffer.compare);
+    return uuidOf(sha256(label('solconnect.pair-id.v1'), ...this.#names, ...keys));
   }
 
   /** Of the device that has this key, as it stands in a statement. */
@@ -66,16 +74,16 @@ export class SignedDevice {
   }
 
   /** Connects to the relay on that port of this machine, signs in, and takes part in the session with that wallet. */
-  async join(port, sessionId, peerWallet) {
-    this.sessionId = sessionId;
-    this.#digest = firstDigest(sessionId, this.id);
+  async join(port, peerWallet) {
+    this.sessionId = this.#account.sessionWith(peerWallet);
+    this.#digest = firstDigest(this.sessionId, this.id);
     this.#socket = new WebSocket(`ws://127.0.0.1:${port}/`, 'solconnect.sync.v1.json');
     this.#socket.on('message', (data) => this.#take(JSON.parse(data)));
     this.#socket.on('error', (error) => this.#take({ code: 'CONNECTION', error: error.message }));
     await once(this.#socket, 'open');
     // The second one has the head of the account, behind which it is to be listed.
     for (let said = await this.#next('hello'); said.type === 'hello'; said = await this.#next('hello', 'signed_in')) this.#signIn(said, `127.0.0.1:${port}`);
-    this.#send('device_announce', sessionId, { deviceInfo: { platform: 'plain', version: '1' }, syncState: { lastSyncedSequence: 0, vectorClock: {} }, wallet: this.#account.wallet, peerWallet });
+    this.#send('device_announce', this.sessionId, { deviceInfo: { platform: 'plain', version: '1' }, syncState: { lastSyncedSequence: 0, vectorClock: {} }, wallet: this.#account.wallet, peerWallet });
   }
 
   #signIn({ nonce, relayKey, account }, relay) {
