@@ -195,6 +195,9 @@ pub const TABS_KNOWN_MAX: usize = 256;
 /// forgotten before its tab has it.
 pub const CALLS_UNDER_WAY_MAX: usize = 64;
 
+/// Answers that an owner keeps in case the call comes again: those of all calls that 16 tabs have under way.
+pub const ANSWERS_KEPT_MAX: usize = 16 * CALLS_UNDER_WAY_MAX;
+
 /// Calls of a tab that wait, and calls of others at an owner. They are the application's own memory; what repeats itself
 /// without end must be told.
 pub const CALLS_WAITING_MAX: usize = 100_000;

@@ -50,6 +50,19 @@ fn what_a_closed_owner_did_not_do_the_next_one_does() {
 }
 
 #[test]
+fn a_call_that_comes_again_has_its_first_answer() {
+    let mut browser = Browser::with_tabs(2);
+    let call = browser.call(2, "a");
+    assert_eq!(browser.page(2).answer(call), Some(Ok("did a")));
+    let said = browser.said.iter().find(|message| message.kind == Kind::Call).cloned().unwrap();
+    let runs = |browser: &Browser| browser.done.iter().filter(|(_, action)| matches!(action, Action::Run { from: 2, .. })).count();
+    let answers = |browser: &Browser| browser.said.iter().filter(|message| message.kind == Kind::Answer).count();
+    let before = (runs(&browser), answers(&browser));
+    browser.feed(1, Input::Heard(said));
+    assert_eq!((runs(&browser), answers(&browser)), (before.0, before.1 + 1));
+}
+
+#[test]
 fn a_call_whose_answer_was_lost_is_not_done_again() {
     let mut browser = Browser::with_tabs(3);
     browser.page_mut(1).is_engine_held = true;

@@ -2,7 +2,7 @@
 
 use super::{Action, Actions, CallKey, Engine, Kind, Lock, Message, Owner, Tab, TabId, ended};
 use crate::error::{ErrorCode, SyncError};
-use crate::limits::{CALLS_WAITING_MAX, INTEGER_MAX};
+use crate::limits::{ANSWERS_KEPT_MAX, CALLS_WAITING_MAX, INTEGER_MAX};
 
 impl<P: Clone> Tab<P> {
     pub(super) fn hear(&mut self, now_ms: u64, message: Message<P>, actions: &mut Actions<P>) {
@@ -136,12 +136,19 @@ impl<P: Clone> Tab<P> {
         if self.runs.contains_key(&(from, call)) {
             return;
         }
+        if let Some((_, body)) = self.answers.get(&(from, call)).filter(|(answered, _)| *answered == claim) {
+            let body = Some(body.clone());
+            return self.say(Message { claim, number: call, body, ..self.word(Kind::Answer, Some(from)) }, actions);
+        }
         if self.runs.len() >= CALLS_WAITING_MAX {
             let error = SyncError::new(ErrorCode::LimitReached, "too many calls wait for their answers");
             let answer = Message { number: call, error: Some(error), ..self.word(Kind::Answer, Some(from)) };
             return self.say(answer, actions);
         }
-        self.runs.insert((from, call), claim);
+        self.runs.insert((from, call), (claim, is_keyed));
+        if is_keyed {
+            self.answers.retain(|(tab, number), (answered, _)| *answered == claim && (*tab != from || *number > done_through));
+        }
         let key = is_keyed.then_some(CallKey { tab: from, call, done_through });
         actions.push(Action::Run { from, call, key, body });
     }
@@ -149,7 +156,13 @@ impl<P: Clone> Tab<P> {
     pub(super) fn ran(&mut self, now_ms: u64, from: TabId, call: u64, result: Option<P>, actions: &mut Actions<P>) {
         let is_done = result.is_some();
         if from != self.config.id {
-            if let (Some(claim), Some(body), true) = (self.runs.remove(&(from, call)), result, self.is_open) {
+            if let (Some((claim, is_keyed)), Some(body), true) = (self.runs.remove(&(from, call)), result, self.is_open) {
+                if is_keyed {
+                    self.answers.insert((from, call), (claim, body.clone()));
+                }
+                if self.answers.len() > ANSWERS_KEPT_MAX {
+                    self.answers.pop_first();
+                }
                 self.say(Message { claim, number: call, body: Some(body), ..self.word(Kind::Answer, Some(from)) }, actions);
             }
         } else if let Some(result) = result {

@@ -72,8 +72,11 @@ pub struct Tab<P> {
     news: u64,
     peers: Peers,
     calls: Calls<P>,
-    /// The calls of other tabs that the engine has, and the claim that they came under.
-    runs: Sorted<(TabId, u64), u64>,
+    /// The calls of other tabs that the engine has, the claim that they came under, and whether they have effects.
+    runs: Sorted<(TabId, u64), (u64, bool)>,
+    /// What was answered to calls with effects, and under which claim: one that went to the bfcache and comes back sends its call again,
+    /// and hears the first answer of the two.
+    answers: Sorted<(TabId, u64), (u64, P)>,
     /// Since when there is no owner.
     ownerless_since_ms: u64,
     /// When the holder last showed life, or the wait for one began.
@@ -109,6 +112,7 @@ impl<P: Clone> Tab<P> {
             peers: Peers::default(),
             calls: Calls::new(),
             runs: Sorted::default(),
+            answers: Sorted::default(),
             ownerless_since_ms: 0,
             sign_ms: 0,
             asked_ms: None,
