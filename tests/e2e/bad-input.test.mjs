@@ -17,7 +17,7 @@ const stage = scene();
 
 /** Methods that take nothing that could be wrong: `off` also leaves a handler alone that was never added. */
 const takeNothing = [
-  'cleanup', 'signIn', 'signOutOtherDevices', 'disconnectWallet', 'getInvitations', 'conversations', 'exportMessages', 'getSyncStatus', 'getConnectionStatus', 'getTabRole',
+  'cleanup', 'signIn', 'signOutOtherDevices', 'disconnectWallet', 'getInvitations', 'conversations', 'exportMessages', 'acceptRelayLog', 'getSyncStatus', 'getConnectionStatus', 'getTabRole',
   'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'off',
 ];
 

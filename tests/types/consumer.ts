@@ -91,7 +91,9 @@ export async function useGroup(sdk: SolConnectSDK, anna: WalletAddress, ben: Wal
   const readers: readonly string[] = snapshot.items.flatMap(({ readBy }) => readBy ?? []);
   unwrap(await sdk.leaveSession(sessionId));
   const evidence: string = unwrap(await sdk.exportEvidence(sessionId));
-  return [isGroup, isIn, name, isLoading, open?.name, open?.members.length, state, invitation?.peerWallet, readers.length, evidence.length].join();
+  const offeredCount: number = unwrap(await sdk.acceptRelayLog());
+  sdk.on('logReplaced', ({ sessionId: id, keptThrough, offeredCount: count }) => console.log(id, keptThrough + count));
+  return [isGroup, isIn, name, isLoading, open?.name, open?.members.length, state, invitation?.peerWallet, readers.length, evidence.length, offeredCount].join();
 }
 
 export function useBindings(sdk: SolConnectSDK, element: SolconnectSyncStatus): void {
