@@ -174,18 +174,6 @@ impl Scene {
         device.client.show(&self.session, entries.map(|entry| (entry, None)).collect(), true)
     }
 
-    /// A device's person has read so far.
-    pub fn mark_read(&mut self, place: usize, sequence_number: u64) {
-        let (session_id, message_id) = (self.session.clone(), String::new());
-        self.devices[place].feed(Input::MarkRead { request: 11, session_id, message_id, sequence_number });
-        self.devices[place].talk(&mut self.rooms);
-    }
-
-    /// The relay has forgotten what anybody has read.
-    pub fn forget_receipts(&mut self) {
-        self.rooms.journal.get_mut(&self.session).unwrap().watermarks.clear();
-    }
-
     /// A backup is put back, which has whole updates.
     pub fn lose_some(&mut self) {
         let mut end = self.below(self.rows().len());

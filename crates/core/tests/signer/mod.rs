@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use solconnect_sync_core::client::{
-    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply, SessionView, StoredLog,
+    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply, StoredLog,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
@@ -228,13 +228,12 @@ impl Device {
 
     /// What a shell reads of the sessions that stopped, before it asks to go on.
     pub fn parted_logs(&self) -> Vec<StoredLog> {
-        let parted = self.client.parted();
-        let stored = |view: SessionView| {
-            let records = self.records.log(&view.session_id);
-            let entries = records.into_iter().flat_map(|record| record.entries().unwrap()).collect();
-            StoredLog { session_id: view.session_id, end: view.last_synced_sequence, entries }
+        let stored = |session_id: String| {
+            let end = self.client.session(&session_id).expect("a session").last_synced_sequence;
+            let entries = self.records.log(&session_id).into_iter().flat_map(|record| record.entries().unwrap()).collect();
+            StoredLog { session_id, end, entries }
         };
-        self.client.sessions().into_iter().filter(|view| parted.contains(&view.session_id)).map(stored).collect()
+        self.client.parted().into_iter().map(stored).collect()
     }
 
     /// Its person says that the relay's logs count, where these were stored; how many messages it offers again.

@@ -11,7 +11,6 @@ use crate::client::records::{DeviceRecord, HeadsRecord, ReadMark, SessionRecord}
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::ReceiptStatus;
 use crate::group::Group;
 use crate::ids::{MessageId, new_device_id};
 use crate::limits::{ALSO_MAX, OUTBOX_MESSAGES_MAX};
@@ -111,7 +110,6 @@ impl Session {
         let SessionRecord { wallet, peer_wallet, open, counter, sent_through, read_mark, last_sync_ms, .. } = next.clone();
         // What is in the log says it again.
         let group = next.group.as_ref().map(|group| Group::named(&session_id, group.name()));
-        let read_mark = if read_mark.sequence_number > told_through { ReadMark::default() } else { read_mark };
         *next = SessionRecord {
             group,
             membership: Membership::Member,
@@ -119,14 +117,10 @@ impl Session {
             open,
             counter,
             sent_through,
-            read_mark: read_mark.clone(),
+            read_mark: if read_mark.sequence_number > told_through { ReadMark::default() } else { read_mark },
             last_sync_ms,
-            ..SessionRecord::new(session_id, wallet.clone(), peer_wallet)
+            ..SessionRecord::new(session_id, wallet, peer_wallet)
         };
-        // The relay tells a device of others' receipts, and of its own wallet's what it has.
-        if read_mark.sequence_number > 0 {
-            next.watermarks.of(&wallet).raise(ReceiptStatus::Read, read_mark.sequence_number);
-        }
     }
 }
 
