@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::Array;
-use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, RequestId, SessionKind, SessionView};
+use solconnect_sync_core::client::{CallKey, Input, LogRecord, MessageStatus, MessageView, RequestId, SessionKind, SessionView, StoredLog};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::ids::parse_message_id;
@@ -305,15 +305,18 @@ impl Engine {
         Ok(evidence.to_text())
     }
 
-    /// `acceptRelayLog`, with what is stored behind the places where the logs part.
+    /// `acceptRelayLog`, with what is stored of the sessions that stopped.
     ///
     /// # Errors
     /// `WALLET_NOT_CONNECTED`, `OUTBOX_FULL`, `STORAGE_ERROR`, and other errors of the storage.
     pub async fn accept_relay_log(self: &Rc<Self>) -> Result<u64, SyncError> {
-        let mut stored = Vec::new();
-        for (session_id, agreed) in self.read(|client| client.parted()) {
+        let mut stored: Vec<StoredLog> = Vec::new();
+        // Others stop while these are read: the relay was set back in all of them.
+        let is_read = |stored: &[StoredLog], name: &str| stored.iter().any(|log| log.session_id == name);
+        while let Some(session_id) = self.read(|client| client.parted()).into_iter().find(|name| !is_read(&stored, name)) {
             let end = self.session(&session_id)?.last_synced_sequence;
-            stored.extend(self.entries_before(&session_id, end.saturating_add(1), end.saturating_sub(agreed)).await?);
+            let entries = self.entries_before(&session_id, end.saturating_add(1), u64::MAX).await?;
+            stored.push(StoredLog { session_id, end, entries });
         }
         self.call(None, |request| Input::AcceptRelayLog { request, stored }).count().await
     }

@@ -451,6 +451,9 @@ pub fn step(write: &Write) -> Result<Step, SyncError> {
         Write::Heads(record) => put(HEADS, record.session_id.as_str().into(), record.to_bytes()),
         Write::Outbox(record) => put(OUTBOX, key(&record.session_id, &number(record.first())), record.to_bytes()),
         Write::Log(record) => put(LOG, key(&record.session_id, &number(record.first)), record.to_bytes()),
+        Write::Versions(record) if record.versions.is_empty() => {
+            Ok(Step::Delete { store: VERSIONS, key: key(&record.session_id, &record.message_id.as_str().into()) })
+        }
         Write::Versions(record) => put(VERSIONS, key(&record.session_id, &record.message_id.as_str().into()), record.to_bytes()),
         Write::Failed(record) => put(FAILED, key(&record.session_id, &number(record.number)), record.to_bytes()),
         Write::DeleteFailed { session_id, number: failed } => Ok(Step::Delete { store: FAILED, key: key(session_id, &number(*failed)) }),

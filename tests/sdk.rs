@@ -500,7 +500,7 @@ async fn stored_messages_come_in_pages_oldest_first() {
 async fn seed(database: &str, wallet: &str, entries: Vec<Entry>, batch_ends: &[usize], more: Vec<Write>) {
     let session_id = session_id_of(wallet, PEER, None).unwrap();
     let mut record = SessionRecord { open: true, ..SessionRecord::new(session_id.clone(), wallet.to_owned(), PEER.to_owned()) };
-    let mut writes = vec![Write::Device(DeviceRecord { device_id: "own-device".to_owned() })];
+    let mut writes = vec![Write::Device(DeviceRecord::new("own-device".to_owned()))];
     let mut start = 0;
     for end in batch_ends {
         let (entries, heads_before) = (&entries[start..*end], Some(record.log.clock()));

@@ -47,7 +47,7 @@ fn commit(strict: bool, writes: Vec<Write>) -> Commit {
 }
 
 fn device(device_id: &str) -> Write {
-    Write::Device(DeviceRecord { device_id: device_id.to_owned() })
+    Write::Device(DeviceRecord::new(device_id.to_owned()))
 }
 
 /// A database, for the suite that every store runs.

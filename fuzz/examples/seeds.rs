@@ -141,7 +141,7 @@ fn records(folder: &Path, entries: &[Entry]) {
     write(folder, "session_record", "name", &name.to_bytes());
     write(folder, "session_record", "session", &session.to_bytes());
     write(folder, "session_record", "heads", &heads_record.to_bytes());
-    write(folder, "session_record", "device", &DeviceRecord { device_id: "dev".into() }.to_bytes());
+    write(folder, "session_record", "device", &DeviceRecord::new("dev".into()).to_bytes());
     write(folder, "log_record", "log", &LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }.to_bytes());
     let outbox = OutboxRecord { session_id: session_id.clone(), entries: unsent };
     write(folder, "outbox_record", "outbox", &outbox.to_bytes());

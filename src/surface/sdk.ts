@@ -731,7 +731,7 @@ export class SolConnectSDK {
    * relay's log leaves. What this device wrote of it is queued again, with its ids, under a new device id (`deviceReplaced`,
    * `logReplaced`), and resolves with how many messages that are; what others wrote comes when their devices do the same. A device that
    * was listed after the backup is asked for its wallet's signature again, and one that was removed after it is listed again: see
-   * `getDevices()`. Resolves with 0 where nothing has stopped.
+   * `getDevices()`. Resolves with 0 where nothing has stopped. A session that stops later has its own warning, and goes on with the next call.
    *
    * Errors: `WALLET_NOT_CONNECTED`, `OUTBOX_FULL` where more than 10,000 messages of a session would wait (nothing has changed then),
    * `STORAGE_FULL`, `STORAGE_ERROR`.

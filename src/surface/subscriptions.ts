@@ -12,6 +12,9 @@ import { sessionOf } from './source.js';
 /** Messages that are read at once where a subscription begins in the past. */
 const PAGE_MESSAGES = 200;
 
+/** Messages that a subscriber remembers to have been told: more than devices offer again of what a backup forgot, but for long ones. */
+const TOLD_MAX = 1_000;
+
 type EngineResult<T> = { success: true; data: T } | { success: false; error: EngineError };
 
 class Subscriber {
@@ -23,6 +26,8 @@ class Subscriber {
   position = 0;
   /** What is stored through this sequence number is not to be told. */
   start = 0;
+  /** The last ones told: where the relay's log takes the place of the stored one, they come again at other places. */
+  #told = new Set<string>();
   /** Ends what the engine was asked for. */
   leave: () => void = () => {};
 
@@ -36,6 +41,11 @@ class Subscriber {
     const place = message.sequenceNumber ?? Infinity;
     if (this.isEnded || place <= this.position) return;
     this.position = message.sequenceNumber ?? this.position;
+    const name = `${message.senderWallet} ${message.id}`;
+    if (this.#told.has(name)) return;
+    this.#told.add(name);
+    const [oldest = name] = this.#told;
+    if (this.#told.size > TOLD_MAX) this.#told.delete(oldest);
     try {
       this.handler(message);
     } catch (thrown) {

@@ -105,6 +105,20 @@ describe('a subscription', () => {
     });
   }
 
+  test('tells nothing again that comes to another place', async () => {
+    const { log, subscriptions, start, stop, heard, handler } = setUp(3);
+    const account = start();
+    await subscriptions.add(account, 's', handler, 'stored');
+    subscriptions.goBack('s', 1);
+    const [first, second, third] = log.entries;
+    log.entries = [first, { ...third, sequenceNumber: 2 }, { ...second, sequenceNumber: 3 }];
+    stop(account);
+    const { engine } = start();
+    await settled();
+    engine.arrive();
+    assert.deepEqual(heard, [1, 2, 3, 4]);
+  });
+
   test('tells what arrives while the past is read after it', async () => {
     const { subscriptions, start, heard, handler } = setUp(450);
     const account = start();

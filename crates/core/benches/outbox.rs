@@ -34,7 +34,7 @@ fn snapshot(queued: u64) -> Snapshot {
     let record = |counter| OutboxRecord { session_id: session_id.clone(), entries: vec![unsent(counter)] };
     let outbox = (1..=queued).map(record).collect();
     let session = SessionRecord { open: true, counter: queued, ..SessionRecord::new(session_id, WALLET.into(), PEER_WALLET.into()) };
-    Snapshot { device: Some(DeviceRecord { device_id: DEVICE.into() }), sessions: vec![session], outbox, ..Snapshot::default() }
+    Snapshot { device: Some(DeviceRecord::new(DEVICE.into())), sessions: vec![session], outbox, ..Snapshot::default() }
 }
 
 /// Hands the machine an input, and stores what it asks to store.

@@ -59,6 +59,10 @@ pub const EXTENSIONS_BYTES_MAX: usize = 4 * 1024;
 /// most of what it takes.
 pub const INFORMING_CLOCK_DEVICES_MAX: usize = 64;
 
+/// Ids that a device had before and knows as its own: a profile gets another one where it was copied or set back, and few are that so
+/// often.
+pub const EARLIER_IDS_MAX: usize = 64;
+
 /// Messages waiting in one device's outbox. Beyond it `sendMessage` refuses rather than grow without end.
 pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
 

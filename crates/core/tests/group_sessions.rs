@@ -155,6 +155,30 @@ fn who_was_away_when_it_was_removed_is_told_so() {
 }
 
 #[test]
+fn who_was_removed_while_its_session_had_stopped_keeps_what_it_has() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.write(0, "one").unwrap();
+    club.write(1, "two").unwrap();
+    // A backup without the last message is put back, and not everybody goes on with it.
+    let rows = club.rooms.journal.get_mut(&club.session_id).unwrap();
+    rows.entries.pop();
+    rows.devices.remove(&club.people[1].id());
+    club.rooms.restart();
+    for person in &mut club.people {
+        person.again(&mut club.rooms);
+    }
+    let stored = club.people[0].parted_logs();
+    club.people[0].accept(stored);
+    club.people[0].again(&mut club.rooms);
+    club.remove(0, &[2]).unwrap();
+    assert_eq!(club.membership(2), Membership::Removed);
+    let stored = club.people[2].parted_logs();
+    club.people[2].accept(stored);
+    club.talk();
+    assert_eq!((club.membership(2), club.texts(2)), (Membership::Removed, vec!["one".to_owned(), "two".into()]));
+}
+
+#[test]
 fn who_leaves_is_out_and_an_admin_follows() {
     let mut club = Club::of(3, &[1, 2]);
     club.wish(0, GroupWish::Leave).unwrap();

@@ -44,7 +44,7 @@ pub fn messages(sizes: &[u64]) -> Section {
         place
     });
     // Always the same one, so that the list of devices stays as it is.
-    let empty = Snapshot { device: Some(DeviceRecord { device_id: "3JhYcP8sVbE6uGfKt".into() }), ..Snapshot::default() };
+    let empty = Snapshot { device: Some(DeviceRecord::new("3JhYcP8sVbE6uGfKt".into())), ..Snapshot::default() };
     let mut written = 0;
     for &size in sizes {
         eprintln!("{size} messages");
@@ -156,7 +156,7 @@ fn crowd(size: u64, mine: &str, other: &str, writer: &mut Writer) -> (World, Vec
         let (wallet, peer_wallet) = sides[number as usize % 2];
         let theirs = |record| SessionRecord { wallet: wallet.into(), peer_wallet: peer_wallet.into(), counter, ..record };
         let sessions = stored.sessions.into_iter().map(theirs).collect();
-        Snapshot { device: Some(DeviceRecord { device_id }), sessions, heads: stored.heads, ..Snapshot::default() }
+        Snapshot { device: Some(DeviceRecord::new(device_id)), sessions, heads: stored.heads, ..Snapshot::default() }
     };
     // One after the other, each over what the one before it had stored: thousands of catch-ups are not what is measured.
     for number in 0..size {

@@ -98,7 +98,7 @@ impl History {
         world.checker.relay_opened(1, Encoding::Binary, true);
         world.checker.relay_opened(2, Encoding::Json, true);
         let mut history = History { world, disk, commits: 0 };
-        history.commit(true, vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session(&[]))]);
+        history.commit(true, vec![Write::Device(DeviceRecord::new("d".into())), Write::Session(session(&[]))]);
         assert_eq!(history.broken(), None, "nothing is wrong yet");
         history
     }
@@ -174,7 +174,7 @@ impl History {
 
     /// The tab makes it anew, under another id.
     fn make_anew(&mut self, writes: Vec<Write>) {
-        let device = Write::Device(DeviceRecord { device_id: "d2".into() });
+        let device = Write::Device(DeviceRecord::new("d2".into()));
         let writes: Vec<Write> = [device, Write::Session(session(&[]))].into_iter().chain(writes).collect();
         let mut before = self.world.checker.commit_begins(&writes, &self.disk, Some(Vec::new()));
         before.lost = self.disk.lost().map(|lost| lost.records.clone());
@@ -354,7 +354,7 @@ fn i31_a_list_is_kept_by_what_is_told() {
         disk.claim(TAB);
         let session = SessionRecord { open: true, ..SessionRecord::new("s".into(), WALLET.into(), PEER.into()) };
         let entries: Vec<Entry> = outbox.iter().map(|counter| entry(0, "d", *counter, 0, "s0 x")).collect();
-        let mut writes = vec![Write::Device(DeviceRecord { device_id: "d".into() }), Write::Session(session)];
+        let mut writes = vec![Write::Device(DeviceRecord::new("d".into())), Write::Session(session)];
         writes.extend((!entries.is_empty()).then(|| Write::Outbox(OutboxRecord { session_id: "s".into(), entries })));
         disk.write(TAB, std::rc::Rc::new(Commit { id: 1, strict: true, writes }), None).unwrap();
         (Client::new(ClientConfig::default(), disk.claim(TAB), 1), disk.clone())

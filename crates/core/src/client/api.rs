@@ -98,10 +98,10 @@ pub enum Input {
     AutoSync { request: RequestId, session_id: SessionId, interval_ms: Option<u64> },
     /// `clearStoredMessages`: forgets the stored log (not the outbox). Replies [`Reply::Done`].
     ClearLog { request: RequestId, session_id: SessionId },
-    /// `acceptRelayLog`: goes on with the relay's logs as they are now, in all sessions that [`parted`](super::Client::parted) names, and
-    /// in the account. With it come the entries that are stored behind the places that it names: those of this device are queued
-    /// again. Replies [`Reply::Count`], how many.
-    AcceptRelayLog { request: RequestId, stored: Vec<Entry> },
+    /// `acceptRelayLog`: goes on with the relay's logs as they are now, in the sessions that [`parted`](super::Client::parted) names, and
+    /// in the account. With it comes what is stored of these sessions: what this device wrote behind the place where the logs part is
+    /// queued again. One that has parted since, or whose log has grown, stays as it is. Replies [`Reply::Count`], how many.
+    AcceptRelayLog { request: RequestId, stored: Vec<StoredLog> },
     /// `importMessages`: entries of one session that another device exported, in order. Those that follow what is
     /// stored are stored, the rest is ignored. Replies [`Reply::Count`].
     Import { request: RequestId, peer_wallet: WalletAddress, entries: Vec<Entry> },
@@ -212,7 +212,7 @@ pub enum Write {
     JoinLog { session_id: SessionId, first: u64, last: u64 },
     /// All batches of a session leave.
     ClearLog { session_id: SessionId },
-    /// The open versions of an edited message, by session and message.
+    /// The open versions of an edited message, by session and message. A record of none leaves.
     Versions(VersionsRecord),
     /// A message that failed, by session and number.
     Failed(FailedRecord),
@@ -232,6 +232,17 @@ pub enum Write {
     ForgetCall { tab: u64, call: u64 },
     /// Those of a tab leave, up to a call.
     ForgetCalls { tab: u64, through: u64 },
+}
+
+/// What is stored of a session's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredLog {
+    /// The session.
+    pub session_id: SessionId,
+    /// Where the log ends.
+    pub end: u64,
+    /// Its entries, in order, but for those that were cleared.
+    pub entries: Vec<Entry>,
 }
 
 /// What the store holds when the machine starts.

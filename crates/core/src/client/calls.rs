@@ -1,7 +1,7 @@
 //! What the application asks of the client, and of which session.
 
 use super::Client;
-use super::api::{Action, Event, Input, Reply, RequestId, SyncScope};
+use super::api::{Action, Event, Input, Reply, RequestId, StoredLog, SyncScope};
 use super::config::check_interval;
 use super::context::Context;
 use super::identity::Identity;
@@ -9,7 +9,6 @@ use super::records::SessionRecord;
 use super::session::Session;
 use super::sessions::Visit;
 use super::transaction::Transaction;
-use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{SessionId, WalletAddress, check_wallet};
 use crate::limits::{BATCH_MESSAGES_MAX, SESSIONS_MAX};
@@ -105,15 +104,18 @@ impl Client {
     fn accept_relay_log(
         &mut self,
         now: Now,
-        stored: &[Entry],
+        stored: &[StoredLog],
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
         self.wallet_for_call()?;
+        let names = self.parted();
         let mut parted = Vec::new();
-        for (session_id, agreed) in self.parted() {
-            if let Some(session) = self.sessions.get(&session_id) {
-                parted.push((session_id, agreed, session.offer_again(agreed, stored)?));
+        // Of one that has parted since these were read nothing would be offered.
+        for stored in stored.iter().filter(|stored| names.contains(&stored.session_id)) {
+            if let Some(session) = self.sessions.get(&stored.session_id).filter(|session| session.has_stored(stored)) {
+                let agreed = session.agreed_through(stored);
+                parted.push((stored, agreed, session.offer_again(&self.device, agreed, stored)?));
             }
         }
         self.accept_account(transaction);
@@ -122,8 +124,8 @@ impl Client {
         }
         let count = parted.iter().map(|(.., offered)| offered.len() as u64).sum();
         let (sessions, mut context) = self.lend(now, actions);
-        for (session_id, agreed, offered) in parted {
-            if let Some(mut session) = sessions.visit(&session_id) {
+        for (stored, agreed, offered) in parted {
+            if let Some(mut session) = sessions.visit(&stored.session_id) {
                 session.accept_log(&mut context, agreed, offered, stored, transaction);
             }
         }

@@ -2,7 +2,6 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
-use super::records::DeviceRecord;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame};
@@ -117,7 +116,7 @@ impl Client {
             let device_id = self.new_id_for(drawn, &mut transaction);
             transaction.new_device_id = Some(device_id.clone());
             self.sessions.visit_all().for_each(|session| session.requeue(&device_id, &mut transaction));
-            transaction.write(Write::Device(DeviceRecord { device_id }), true);
+            transaction.write(Write::Device(self.device.renamed(device_id)), true);
         }
         self.sessions.visit_those(&transaction.session_ids(), |session| session.write_record(&mut transaction));
         let (mut writes, mut strict) = transaction.take_writes();
@@ -156,7 +155,8 @@ impl Client {
         let changes = transaction.take_changes().unwrap_or_default();
         actions.extend(changes.into_iter().map(|change| Action::Notify(Event::Changed(change))));
         if let Some(new_id) = transaction.new_device_id {
-            let old_id = std::mem::replace(&mut self.device.device_id, new_id.clone());
+            let renamed = self.device.renamed(new_id.clone());
+            let old_id = std::mem::replace(&mut self.device, renamed).device_id;
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
         self.invitations.commit();

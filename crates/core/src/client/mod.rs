@@ -107,7 +107,7 @@ impl Client {
         let accounts = identity.as_ref().map(|identity| Accounts::load(snapshot.accounts, identity.domains())).unwrap_or_default();
         let device = snapshot.device.unwrap_or_else(|| {
             let drawn = new_device_id(&mut random);
-            DeviceRecord { device_id: identity.as_ref().map_or(drawn, Identity::device_id) }
+            DeviceRecord::new(identity.as_ref().map_or(drawn, Identity::device_id))
         });
         for record in snapshot.sessions {
             sessions.insert(Session::load(record, device.device_id.clone()));
@@ -275,11 +275,11 @@ impl Client {
         Some(Evidence { relay, session_id: session_id.to_owned(), heads, links: Vec::new() })
     }
 
-    /// The sessions of the connected wallet that stopped because the relay's log is another than the stored one, and the place up to which
-    /// that is known to be the same: `acceptRelayLog` is the way on.
-    pub fn parted(&self) -> Vec<(SessionId, u64)> {
+    /// The sessions of the connected wallet that stopped because the relay's log is another than the stored one: `acceptRelayLog` is the
+    /// way on.
+    pub fn parted(&self) -> Vec<SessionId> {
         let mine = self.stored().filter(|session| self.wallet() == Some(session.wallet()));
-        mine.filter_map(|session| Some((session.id().to_owned(), session.parted_at()?))).collect()
+        mine.filter(|session| session.has_parted()).map(|session| session.id().to_owned()).collect()
     }
 
     /// The devices of a session, as the relay last told.

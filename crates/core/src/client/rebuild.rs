@@ -62,7 +62,7 @@ impl Client {
                 session.load_spare(outbox);
             }
         }
-        snapshot.device = Some(DeviceRecord { device_id });
+        snapshot.device = Some(DeviceRecord::new(device_id));
         Some(Rebuild::default())
     }
 

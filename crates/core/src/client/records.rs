@@ -8,7 +8,7 @@ use crate::error::SyncError;
 use crate::group::Group;
 use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use crate::limits::RECEIPT_WALLETS_MAX;
+use crate::limits::{EARLIER_IDS_MAX, RECEIPT_WALLETS_MAX};
 use crate::log::{DeviceHead, Log};
 use crate::watermark::Watermark;
 
@@ -20,6 +20,28 @@ pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
 pub struct DeviceRecord {
     /// Its id.
     pub device_id: DeviceId,
+    /// Those that it had before, oldest first: what it wrote under them is its own too.
+    pub earlier: Vec<DeviceId>,
+}
+
+impl DeviceRecord {
+    /// That of a device that has had no other id.
+    pub fn new(device_id: DeviceId) -> DeviceRecord {
+        DeviceRecord { device_id, earlier: Vec::new() }
+    }
+
+    /// The same device under another id.
+    pub fn renamed(&self, device_id: DeviceId) -> DeviceRecord {
+        let mut earlier = self.earlier.clone();
+        earlier.push(self.device_id.clone());
+        earlier.drain(..earlier.len().saturating_sub(EARLIER_IDS_MAX));
+        DeviceRecord { device_id, earlier }
+    }
+
+    /// Whether a device of this id is this one.
+    pub fn is_this(&self, device_id: &str) -> bool {
+        self.device_id == device_id || self.earlier.iter().any(|earlier| earlier == device_id)
+    }
 }
 
 /// The key of a device, and what makes it a device of its wallet.

@@ -88,6 +88,9 @@ impl Records {
                 }
             }
             Write::ClearLog { session_id } => self.log.retain(|(session, _), _| session != session_id),
+            Write::Versions(VersionsRecord { session_id, message_id, versions }) if versions.is_empty() => {
+                self.versions.remove(&(session_id.clone(), message_id.clone()));
+            }
             Write::Versions(record) => {
                 let stored = same(record, VersionsRecord::from_bytes(&record.to_bytes()))?;
                 self.versions.insert((record.session_id.clone(), record.message_id.clone()), stored);

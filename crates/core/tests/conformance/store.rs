@@ -61,7 +61,7 @@ fn clock(text: &str) -> VectorClock {
 
 /// A device record.
 pub fn device(device_id: &str) -> DeviceRecord {
-    DeviceRecord { device_id: device_id.to_owned() }
+    DeviceRecord::new(device_id.to_owned())
 }
 
 /// The account of another wallet.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Event, Input, Reply};
+use solconnect_sync_core::client::{Event, Input, MessageView, StoredLog};
 use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::Frame;
@@ -160,6 +160,29 @@ impl Scene {
         }
     }
 
+    /// A device gives one of its wallet's messages another text, or none.
+    pub fn change(&mut self, place: usize, message_id: &str, text: Option<&str>) {
+        let (session_id, message_id) = (self.session.clone(), message_id.to_owned());
+        self.devices[place].feed(Input::Edit { request: 13, session_id, message_id, text: text.map(str::to_owned) });
+        self.devices[place].talk(&mut self.rooms);
+    }
+
+    /// What a device shows of the session.
+    pub fn shown(&self, place: usize) -> Vec<MessageView> {
+        let device = &self.devices[place];
+        let entries = device.records.log(&self.session).into_iter().flat_map(|record| record.entries().unwrap());
+        device.client.show(&self.session, entries.map(|entry| (entry, None)).collect(), true)
+    }
+
+    /// A backup is put back, which has whole updates.
+    pub fn lose_some(&mut self) {
+        let mut end = self.below(self.rows().len());
+        while end > 0 && self.rows()[end - 1].signature.is_none() {
+            end -= 1;
+        }
+        self.rewrite(|entries| entries.truncate(end));
+    }
+
     pub fn restart_relay(&mut self) {
         self.rooms.restart();
     }
@@ -238,18 +261,16 @@ impl Scene {
 
     /// A device's person says that the relay's log counts; how many messages the device offers again.
     pub fn accept(&mut self, place: usize) -> u64 {
-        let (session_id, device) = (self.session.clone(), &mut self.devices[place]);
-        let Some((_, agreed)) = device.client.parted().into_iter().find(|(parted, _)| *parted == session_id) else { return 0 };
-        let records = device.records.log(&session_id);
-        let entries = records.into_iter().flat_map(|record| record.entries().unwrap());
-        let stored = entries.filter(|entry| entry.sequence_number > agreed).collect();
-        device.feed(Input::AcceptRelayLog { request: 10, stored });
-        let reply = device.replies.last().cloned();
+        let stored = self.devices[place].parted_logs();
+        self.accept_with(place, stored)
+    }
+
+    /// The same, where this was read before.
+    pub fn accept_with(&mut self, place: usize, stored: Vec<StoredLog>) -> u64 {
+        let device = &mut self.devices[place];
+        let count = device.accept(stored);
         device.talk(&mut self.rooms);
-        match reply {
-            Some(Ok(Reply::Count(count))) => count,
-            _ => 0,
-        }
+        count
     }
 
     /// What a device wrote and the relay has no more.

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use solconnect_sync_core::client::{Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply};
+use solconnect_sync_core::client::{
+    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply, StoredLog,
+};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
 use solconnect_sync_core::identity::{Certificate, DeviceKey, Purpose};
@@ -222,6 +224,25 @@ impl Device {
         let session_id = self.client.sessions()[0].session_id.clone();
         let (content_type, message_id, known) = (None, None, None);
         self.feed(Input::Send { request: 4, session_id, text: text.into(), content_type, message_id, known });
+    }
+
+    /// What a shell reads of the sessions that stopped, before it asks to go on.
+    pub fn parted_logs(&self) -> Vec<StoredLog> {
+        let stored = |session_id: String| {
+            let end = self.client.session(&session_id).expect("a session").last_synced_sequence;
+            let entries = self.records.log(&session_id).into_iter().flat_map(|record| record.entries().unwrap()).collect();
+            StoredLog { session_id, end, entries }
+        };
+        self.client.parted().into_iter().map(stored).collect()
+    }
+
+    /// Its person says that the relay's logs count, where these were stored; how many messages it offers again.
+    pub fn accept(&mut self, stored: Vec<StoredLog>) -> u64 {
+        self.feed(Input::AcceptRelayLog { request: 10, stored });
+        match self.replies.pop() {
+            Some(Ok(Reply::Count(count))) => count,
+            _ => 0,
+        }
     }
 
     pub fn queued(&self) -> usize {

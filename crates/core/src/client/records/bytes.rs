@@ -395,7 +395,7 @@ struct StoredWatermark {
     read: u64,
 }
 
-record!(DeviceRecord { 1 => device_id });
+record!(DeviceRecord { 1 => device_id, 2 => earlier });
 record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key });
 record!(AccountRecord { 1 => wallet, 2 => account });
 record!(StoredSession {

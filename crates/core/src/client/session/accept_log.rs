@@ -5,39 +5,57 @@
 //! counters; the messages keep their names, so none is stored twice.
 
 use super::Session;
-use crate::client::api::{Change, Event, Membership, MessageStatus, Write};
+use crate::client::api::{Change, Event, Membership, MessageStatus, StoredLog, Write};
 use crate::client::context::Context;
-use crate::client::records::{HeadsRecord, ReadMark, SessionRecord};
+use crate::client::records::{DeviceRecord, HeadsRecord, ReadMark, SessionRecord};
 use crate::client::transaction::Transaction;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;
 use crate::ids::{MessageId, new_device_id};
-use crate::limits::OUTBOX_MESSAGES_MAX;
+use crate::limits::{ALSO_MAX, OUTBOX_MESSAGES_MAX};
 use crate::log::Log;
 use crate::message::Kind;
 use crate::sorted::Sorted;
-use crate::vector_clock::VectorClock;
 
 impl Session {
-    /// Where the relay's log may begin to be another than the stored one; `None` where the session has not stopped because of that.
-    pub fn parted_at(&self) -> Option<u64> {
+    /// Whether it has stopped because the relay's log is another than the stored one, and is not about to go on. Who is in the group no
+    /// more keeps what is stored: the relay gives it to nobody else.
+    pub fn has_parted(&self) -> bool {
         let parts = |error: &SyncError| matches!(error.code, ErrorCode::RelayRolledBack | ErrorCode::RelayForked | ErrorCode::EntryForged);
-        self.halted.as_ref().filter(|error| parts(error)).map(|_| self.agreed_through)
+        self.halted.as_ref().is_some_and(parts) && !self.accepts_log && !self.is_out()
     }
 
-    /// Those of the stored entries that are offered again: what this device wrote behind the place where the logs part.
+    /// Whether that is all that is stored now.
+    pub fn has_stored(&self, stored: &StoredLog) -> bool {
+        stored.end == self.next.log.end()
+    }
+
+    /// Up to where the relay's log is known to be the stored one: where the relay said that it ends, if the stored entries make the same
+    /// hash there. A log that was set back may have grown again.
+    pub fn agreed_through(&self, stored: &StoredLog) -> u64 {
+        let Some(relays) = self.parted_at else { return 0 };
+        if relays == self.next.log.log_head() {
+            return relays.sequence;
+        }
+        let mut log = Log::new(self.id());
+        // Where its beginning was cleared, nobody knows.
+        let mut known = stored.entries.iter().take_while(|entry| entry.sequence_number <= relays.sequence);
+        let is_whole = known.all(|entry| log.take(entry).is_ok());
+        if is_whole && relays == log.log_head() { relays.sequence } else { 0 }
+    }
+
+    /// Those of the stored entries that are offered again: what this device wrote, under whatever id, behind the place where the logs
+    /// part.
     ///
     /// # Errors
     /// `OUTBOX_FULL`.
-    pub fn offer_again(&self, agreed: u64, stored: &[Entry]) -> Result<Vec<Entry>, SyncError> {
+    pub fn offer_again(&self, device: &DeviceRecord, agreed: u64, stored: &StoredLog) -> Result<Vec<Entry>, SyncError> {
         let is_lost = |entry: &&Entry| {
             let says_something = entry.message.kind == Kind::MESSAGE || entry.message.kind.is_version();
-            let is_own = entry.message.session_id == self.id() && entry.device_id == self.device;
-            is_own && entry.sequence_number > agreed && says_something
+            device.is_this(&entry.device_id) && entry.sequence_number > agreed && says_something
         };
-        let again = |entry: &Entry| Entry { sequence_number: 0, knows: entry.knows.min(agreed), also: VectorClock::new(), ..entry.clone() };
-        let offered: Vec<Entry> = stored.iter().filter(is_lost).map(again).collect();
+        let offered: Vec<Entry> = stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed)).collect();
         let count = self.outbox.len() + offered.len();
         if count > OUTBOX_MESSAGES_MAX {
             let error = format!("{count} messages of a session would wait, and at most {OUTBOX_MESSAGES_MAX} may");
@@ -52,17 +70,17 @@ impl Session {
         context: &mut Context<'_>,
         agreed: u64,
         offered: Vec<Entry>,
-        stored: &[Entry],
+        stored: &StoredLog,
         transaction: &mut Transaction,
     ) {
         // Others offer theirs again, and each is told of once.
-        let of_it = stored.iter().filter(|entry| entry.message.session_id == self.id());
-        let mut names: Vec<MessageId> = of_it.map(|entry| entry.message.id.clone()).collect();
+        let behind = stored.entries.iter().filter(|entry| entry.sequence_number > agreed);
+        let mut names: Vec<MessageId> = behind.map(|entry| entry.message.id.clone()).collect();
         names.sort_unstable();
         for name in names {
             self.told_names.insert(name, ());
         }
-        self.halted = None;
+        self.accepts_log = true;
         self.start_over(context);
         self.flow.floor = None;
         self.forget_log(agreed, transaction);
@@ -104,4 +122,15 @@ impl Session {
             ..SessionRecord::new(session_id, wallet, peer_wallet)
         };
     }
+}
+
+/// An entry that is offered again. Its author knows what it wrote before, also where that has another device's id now: otherwise an edit
+/// would be at odds with the one that it changed.
+fn again(entry: &Entry, agreed: u64) -> Entry {
+    let mut also = entry.also.clone();
+    if also.len() < ALSO_MAX && entry.counter > 1 {
+        // One that cannot be named is not known.
+        let _ = also.raise(&entry.device_id, entry.counter - 1);
+    }
+    Entry { sequence_number: 0, knows: entry.knows.min(agreed), also, ..entry.clone() }
 }

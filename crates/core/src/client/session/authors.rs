@@ -84,7 +84,7 @@ impl Session {
                     let message = format!("the relay shows entries of device {device}, which {wallet} never had");
                     let error = outcome.err().unwrap_or_else(|| SyncError::new(ErrorCode::EntryForged, message));
                     self.halted = Some(error.clone());
-                    self.agreed_through = self.next.log.end();
+                    self.parted_at = Some(self.next.log.log_head());
                     return Err(error);
                 }
             }

@@ -16,7 +16,7 @@ use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptSta
 use crate::group::Group;
 use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX};
-use crate::log::Refusal;
+use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Stamp};
 use crate::time::Now;
 use crate::wire::Malformed;
@@ -53,7 +53,7 @@ impl Session {
     fn take_batch(&mut self, context: &mut Context<'_>, response: SyncResponse, transaction: &mut Transaction) {
         let latest = response.latest_sequence;
         let proof = response.log_signature.map_or(Ok(()), |signature| self.prove(context, response.log, Some(signature)));
-        if !self.check_head(latest, transaction) {
+        if !self.check_head(latest, response.log, transaction) {
             return;
         }
         if let Err(refusal) = proof {
@@ -157,7 +157,7 @@ impl Session {
     fn take_heartbeat(&mut self, context: &Context<'_>, heartbeat: SyncHeartbeat, transaction: &mut Transaction) {
         let SyncHeartbeat { sequence_number: head, log, log_signature, .. } = heartbeat;
         let proof = self.prove(context, log, log_signature);
-        if !self.check_head(head, transaction) {
+        if !self.check_head(head, log, transaction) {
             return;
         }
         if let Err(refusal) = proof.and_then(|()| self.next.log.compare(log)) {
@@ -168,14 +168,14 @@ impl Session {
     }
 
     /// A relay that has less than this device had when it joined was set back: never renumber (I19).
-    fn check_head(&mut self, head: u64, transaction: &mut Transaction) -> bool {
+    fn check_head(&mut self, head: u64, log: Option<LogHead>, transaction: &mut Transaction) -> bool {
         let floor = self.flow.floor.unwrap_or(0);
         if head < floor {
             let message = format!("the relay's log ends at {head}, this device has stored it up to {}", self.next.log.log_head());
             self.keep_contradiction(transaction);
             self.halt(SyncError::new(ErrorCode::RelayRolledBack, message), transaction);
-            // Where it has rewritten that too, the log that is asked for then says so.
-            self.agreed_through = head;
+            // Others may have written there since: only the hash tells whether what it has is a part of the stored log.
+            self.parted_at = log.filter(|log| log.sequence == head);
             return false;
         }
         true
@@ -192,7 +192,7 @@ impl Session {
     /// The session syncs no more until the application starts it again.
     pub(super) fn halt(&mut self, error: SyncError, transaction: &mut Transaction) {
         // What is forged was not stored. Where logs differ it may be from the first entry on.
-        self.agreed_through = if error.code == ErrorCode::EntryForged { self.next.log.end() } else { 0 };
+        self.parted_at = (error.code == ErrorCode::EntryForged).then(|| self.next.log.log_head());
         self.halted = Some(error.clone());
         transaction.halt(self.id(), error);
     }

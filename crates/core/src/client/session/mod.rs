@@ -30,7 +30,7 @@ use crate::group::Group;
 use crate::identity::SignedHead;
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
-use crate::log::{DeviceHead, Log};
+use crate::log::{DeviceHead, Log, LogHead};
 use crate::sorted::Sorted;
 use crate::time::Now;
 use flow::Flow;
@@ -106,8 +106,10 @@ pub(super) struct Session {
     awaited_receipts: Sorted<u64, MessageId>,
     /// Why it no longer syncs, until the application starts it again.
     halted: Option<SyncError>,
-    /// Where it stopped because the relay's log is another: up to here that is known to be the stored one.
-    agreed_through: u64,
+    /// The transaction lets it go on with the relay's log.
+    accepts_log: bool,
+    /// Where it stopped because the relay's log is another: what the relay says of where it ends, or where it was still the stored one.
+    parted_at: Option<LogHead>,
     /// Messages up to this place were told of, before their store was lost.
     told_through: u64,
     /// And messages of these names, before their places were lost.
@@ -154,7 +156,8 @@ impl Session {
             completed_syncs: 0,
             awaited_receipts: Sorted::default(),
             halted: None,
-            agreed_through: 0,
+            accepts_log: false,
+            parted_at: None,
             told_through: 0,
             told_names: Sorted::default(),
             told_queue: 0,
@@ -329,6 +332,9 @@ impl Session {
         if std::mem::take(&mut self.ends_auto_sync) {
             self.auto_sync = None;
         }
+        if std::mem::take(&mut self.accepts_log) {
+            self.halted = None;
+        }
         self.forget_read();
         if self.sweep_at_ms.is_none() && self.outbox.has_logged_records(self.logged_counter()) {
             self.sweep_at_ms = Some(now.monotonic_ms + SWEEP_DELAY_MS);
@@ -349,6 +355,7 @@ impl Session {
         self.names_given_again.clear();
         self.next_forgotten_names.clear();
         self.ends_auto_sync = false;
+        self.accepts_log = false;
         !self.is_new
     }
 

@@ -220,6 +220,15 @@ impl Outbox {
         (entries, records)
     }
 
+    /// So many messages come before all that were in it, which the relay had once: none of them can be cancelled. It has been set back
+    /// since, so nothing of the others is known to be taken.
+    pub fn put_before(&mut self, count: u64) {
+        if count > 0 {
+            self.transmitted_counter += count;
+            self.taken_counter = 0;
+        }
+    }
+
     /// Whether the transaction under way made the messages anew: where it is dropped, so is what the relay says of them.
     pub fn is_replaced(&self) -> bool {
         self.replaced.is_some()

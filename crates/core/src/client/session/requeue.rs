@@ -91,6 +91,7 @@ impl Session {
         transaction: &mut Transaction,
     ) {
         let (entries, records) = self.outbox.replace(before, acknowledged);
+        self.outbox.put_before(before_all.len() as u64);
         // Its record names the last counter, which was a higher one or the old id's.
         let sent_through = self.outbox.transmitted_counter();
         let next = self.change(transaction, true);
