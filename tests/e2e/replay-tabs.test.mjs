@@ -95,7 +95,7 @@ test('a live list, a status, a session or a reading that differs is seen', () =>
 for (const [engine, count] of [['chromium', 500], ['firefox', 200]]) {
   test(`tabs in ${engine} that are disturbed at random agree`, { timeout: 300_000 }, async () => {
     const messages = Array.from({ length: count }, (_, index) => ({ from: `writer ${index % 9}`, text: `text ${index}` }));
-    const { ok, ...report } = await replayTabs(messages, 5, engine, randomFrom(15));
+    const { ok, ...report } = await replayTabs(messages, { tabs: 5, engine, auth: 'wallet', random: randomFrom(15) });
     assert.ok(ok, JSON.stringify(report));
   });
 }
