@@ -44,8 +44,7 @@ fn what_a_backup_forgot_is_offered_again_by_its_authors() {
         }
         scene.meet();
         assert_eq!(offered, forgotten as u64, "seed {seed}");
-        scene.check(seed);
-        scene.check_all_have_all(seed);
+        scene.check_all_have_all_once(seed);
     }
 }
 
@@ -57,13 +56,8 @@ fn who_accepts_before_others_and_after_them_has_the_same_log() {
         scene.accept(first);
         scene.write_alone(first);
         scene.meet();
-        for place in 0..scene.devices.len() {
-            scene.accept(place);
-        }
-        scene.meet();
-        scene.meet();
-        scene.check(seed);
-        scene.check_all_have_all(seed);
+        scene.all_accept();
+        scene.check_all_have_all_once(seed);
     }
 }
 
@@ -128,13 +122,8 @@ fn who_comes_back_behind_what_others_wrote_offers_all_of_its_own() {
         }
         scene.come_back(away);
         scene.meet();
-        for place in 0..=away {
-            scene.accept(place);
-        }
-        scene.meet();
-        scene.meet();
-        scene.check(seed);
-        scene.check_all_have_all(seed);
+        scene.all_accept();
+        scene.check_all_have_all_once(seed);
     }
 }
 
@@ -143,20 +132,12 @@ fn what_was_written_under_an_earlier_id_is_offered_again_too() {
     for seed in SEEDS {
         let mut scene = set_back(seed);
         for _ in 0..2 {
-            for place in 0..scene.devices.len() {
-                scene.accept(place);
-            }
-            scene.meet();
-            scene.meet();
+            scene.all_accept();
             scene.lose_some();
             scene.restart();
             scene.meet();
         }
-        for place in 0..scene.devices.len() {
-            scene.accept(place);
-        }
-        scene.meet();
-        scene.meet();
+        scene.all_accept();
         scene.check_all_have_all(seed);
     }
 }

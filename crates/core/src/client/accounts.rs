@@ -199,8 +199,11 @@ impl Client {
             if under_way >= INQUIRIES_MAX || said.is_some() || outcome.is_some() {
                 continue;
             }
-            // A name that is no wallet has no log.
-            let Some(account) = self.latest_account_of(&wallet.clone()) else { continue };
+            let Some(account) = self.latest_account_of(&wallet.clone()) else {
+                // A name that is no wallet has no log, and no device.
+                self.accounts.inquiries[place].outcome = Some(Ok(()));
+                continue;
+            };
             let head = account.head();
             let request = SyncRequest { last_synced_sequence: head.sequence, log: Some(head), ..SyncRequest::default() };
             let said = self.transmit_in(now, &account.owner().account_id, Body::SyncRequest(request), actions);

@@ -5,9 +5,10 @@
 //! of it. An answer is stored with what it is about, or neither is.
 
 use super::Client;
-use super::api::{CallKey, DeliveryReceipt, Input, Reply, SessionView, Write};
+use super::api::{CallKey, Input, Reply, Write};
 use super::session::Session;
 use super::transaction::Transaction;
+use super::views::{DeliveryReceipt, SessionView};
 use crate::error::SyncError;
 use crate::ids::SessionId;
 use crate::limits::CALLS_MAX;

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::answers::CallRecord;
 use super::log_record::LogRecord;
 use super::records::{
     AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord,
     SpareRecord, VersionsRecord,
 };
+use super::views::{ConnectionState, DeliveryReceipt, DeviceView, MessageStatus, MessageView, SessionView, SyncStats};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::ReceiptStatus;
 use crate::identity::Certificate;
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use crate::vector_clock::VectorClock;
 
 /// Names a call of the application; its answer is an [`Action::Reply`] with the same number.
 pub type RequestId = u64;
@@ -287,222 +285,6 @@ pub enum Reply {
     Receipt(DeliveryReceipt),
 }
 
-/// What `sendMessage` resolves with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct DeliveryReceipt {
-    /// The message's id.
-    pub message_id: MessageId,
-    /// When it was written, ISO 8601.
-    pub timestamp: String,
-    /// How far it is: `queued`.
-    pub status: MessageStatus,
-}
-
-/// A session as the application sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct SessionView {
-    /// Its id: the same for both peers and all their devices.
-    pub session_id: SessionId,
-    /// The wallet of this device.
-    pub wallet: WalletAddress,
-    /// The other one; empty for a group.
-    pub peer_wallet: WalletAddress,
-    /// Whether it is of two wallets, or a group.
-    pub kind: SessionKind,
-    /// What a group is called, as far as is known here: what this device has queued included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "ts", tsify(optional))]
-    pub name: Option<String>,
-    /// The wallets that are in it, in the order in which they came, as far as is known here.
-    pub members: Vec<MemberView>,
-    /// Whether this wallet is one of them.
-    pub membership: Membership,
-    /// This device. It changes where a copy of its database was found (`DeviceReplaced`).
-    #[serde(rename = "deviceId")]
-    pub device_id: DeviceId,
-    /// Entries stored here.
-    #[serde(rename = "lastSyncedSequence")]
-    pub last_synced_sequence: u64,
-    /// Messages waiting in the outbox.
-    #[serde(rename = "queuedMessageCount")]
-    pub queued_message_count: u64,
-    /// The user has read the messages up to this sequence number, on any device; 0 for none.
-    #[serde(rename = "readThrough")]
-    pub read_through: u64,
-    /// Whether it was started and not ended.
-    #[serde(rename = "isActive")]
-    pub is_active: bool,
-    /// What this device knows.
-    #[serde(rename = "vectorClock")]
-    #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
-    pub vector_clock: VectorClock,
-}
-
-/// What a session is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub enum SessionKind {
-    /// Of two wallets, or of one with itself.
-    #[default]
-    Pair,
-    /// Of wallets that its admins name.
-    Group,
-}
-
-/// A wallet of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct MemberView {
-    /// Its address.
-    pub wallet: WalletAddress,
-    /// Whether it may add, remove and rename. In a session of two nobody may.
-    pub is_admin: bool,
-}
-
-/// Whether a wallet is in a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub enum Membership {
-    /// It is.
-    #[default]
-    Member,
-    /// It left. What is stored here can be read.
-    Left,
-    /// It was removed. What is stored here can be read.
-    Removed,
-}
-
-/// An invitation as the application sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct InvitationView {
-    /// The session.
-    pub session_id: SessionId,
-    /// The wallet that began it, or added this one to a group.
-    pub peer_wallet: WalletAddress,
-    /// What it is called, where it is a group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "ts", tsify(optional))]
-    pub name: Option<String>,
-    /// When this device heard of it, in milliseconds since 1970.
-    #[serde(rename = "receivedAt")]
-    pub received_at: u64,
-}
-
-impl InvitationView {
-    pub(super) fn of(record: &InvitationRecord) -> InvitationView {
-        let InvitationRecord { session_id, peer_wallet, received_ms, name, .. } = record.clone();
-        InvitationView { session_id, peer_wallet, name: Some(name).filter(|name| !name.is_empty()), received_at: received_ms }
-    }
-}
-
-/// A device of the connected wallet as the application sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct DeviceView {
-    /// Its id.
-    pub id: DeviceId,
-    /// Whether it is this one.
-    pub is_this_device: bool,
-    /// Whether it may approve and remove devices. The first one may; the others are approved by one that may.
-    pub is_approved: bool,
-    /// When it was added, by the relay's time, in milliseconds since 1970.
-    pub added_at: u64,
-}
-
-/// How far a message is. Only moves forward, except from `sending` back to `queued`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub enum MessageStatus {
-    /// In the outbox.
-    Queued,
-    /// On its way to the relay.
-    Sending,
-    /// In the relay's log.
-    Sent,
-    /// On a device of the other wallet.
-    Delivered,
-    /// Seen there.
-    Read,
-    /// Refused for good.
-    Failed,
-}
-
-/// A message as the application sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct MessageView {
-    /// Its id.
-    pub id: MessageId,
-    /// Its session.
-    pub session_id: SessionId,
-    /// Who wrote it.
-    pub sender_wallet: WalletAddress,
-    /// When, by the writer's clock, ISO 8601.
-    pub timestamp: String,
-    /// A media type, where the writer gave one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "ts", tsify(optional))]
-    pub content_type: Option<String>,
-    /// What to show: the text of the winning version, empty where the message was deleted. Text, never HTML.
-    pub text: String,
-    /// The device that wrote it.
-    #[serde(rename = "deviceId")]
-    pub device_id: DeviceId,
-    /// Its place in the log; absent while it is queued.
-    #[serde(rename = "sequenceNumber", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "ts", tsify(optional))]
-    pub sequence_number: Option<u64>,
-    /// What its device knew.
-    #[serde(rename = "vectorClock")]
-    #[cfg_attr(feature = "ts", tsify(type = "Record<string, number>"))]
-    pub vector_clock: VectorClock,
-    /// How far it is. In a group an own message is delivered, and read, when all other members have it.
-    pub status: MessageStatus,
-    /// Of an own message in a group: the members that have read it.
-    #[serde(rename = "readBy", skip_serializing_if = "Option::is_none", default)]
-    #[cfg_attr(feature = "ts", tsify(optional))]
-    pub read_by: Option<Vec<WalletAddress>>,
-    /// Why it failed.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "ts", tsify(optional, type = "SdkError"))]
-    pub error: Option<SyncError>,
-    /// Whether a later version is shown.
-    pub edited: bool,
-    /// Whether the winning version deleted it.
-    pub deleted: bool,
-    /// Whether an own version of it, an edit or its deletion, is not in the log yet.
-    #[serde(rename = "pendingEdit")]
-    pub pending_edit: bool,
-    /// More than one where versions are in conflict: the winner first. Their ids, for a resolution by the application.
-    pub versions: Vec<VersionView>,
-}
-
-/// One version of an edited message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct VersionView {
-    /// The version's own id.
-    pub id: MessageId,
-    /// The device that wrote it.
-    pub device_id: DeviceId,
-    /// Its text, empty where it deletes.
-    pub text: String,
-    /// Whether it deletes.
-    pub deleted: bool,
-    /// When, ISO 8601.
-    pub timestamp: String,
-}
-
 /// What the application is told.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
@@ -587,49 +369,4 @@ pub enum Change {
     Missed,
     /// The session is new, or began or ended; or an invitation to it came or was answered.
     Session { session_id: SessionId },
-}
-
-/// The connection to the relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub enum ConnectionState {
-    /// None is wanted: no wallet, or offline by wish.
-    Offline,
-    /// Waiting for the next attempt.
-    Waiting,
-    /// A socket is being opened.
-    Connecting,
-    /// A socket is open.
-    Connected,
-}
-
-/// Of one session, since the machine started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct SyncStats {
-    /// Messages stored or acknowledged by completed syncs.
-    pub total_messages_synced: u64,
-    /// Conflicts that a strategy settled.
-    pub total_conflicts_resolved: u64,
-    /// The last one, in milliseconds.
-    pub last_sync_duration: u64,
-    /// The mean, in milliseconds.
-    pub average_sync_duration: f64,
-    /// Syncs that failed.
-    pub sync_failures: u64,
-    /// Messages in the outbox.
-    pub pending_messages: u64,
-}
-
-/// What `getSyncStatus` tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SyncStatusView {
-    /// Whether any session is catching up or sending.
-    pub sync_in_progress: bool,
-    /// When the last sync was complete, by the wall clock; `None` for never.
-    pub last_sync_ms: Option<u64>,
-    /// Messages in the outbox.
-    pub queued_message_count: u64,
 }

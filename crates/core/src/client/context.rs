@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::ClientConfig;
 use super::accounts::Accounts;
-use super::api::{Action, Change, Event, MessageStatus, RequestId};
+use super::api::{Action, Change, Event, RequestId};
 use super::identity::Identity;
 use super::link::Link;
 use super::sync_calls::SyncCalls;
+use super::views::MessageStatus;
 use crate::error::SyncError;
 use crate::identity::PublicKey;
 use crate::time::Now;

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use super::Client;
-use super::api::{Action, DeviceView, Event, Reply, RequestId};
+use super::api::{Action, Event, Reply, RequestId};
 use super::identity::{nobody_signs_in, removed};
 use super::transaction::Transaction;
+use super::views::DeviceView;
 use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};

@@ -4,9 +4,10 @@
 //! of it. What the relay lists is judged by that alone, so that a list may come again at any time.
 
 use super::Client;
-use super::api::{Action, Change, Event, InvitationView, Reply, Write};
+use super::api::{Action, Change, Event, Reply, Write};
 use super::records::{Answer, InvitationRecord};
 use super::transaction::Transaction;
+use super::views::InvitationView;
 use crate::backoff::delay_ms;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Frame, Head, ListedSession, PROTOCOL_VERSION, SessionList, SyncHeartbeat, WalletAnnounce};

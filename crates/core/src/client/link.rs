@@ -1,7 +1,8 @@
 //! The socket: when to make one, how to tell that it is dead, how long to wait for the next.
 
 use super::ClientConfig;
-use super::api::{Action, ConnectionState, Event, Generation};
+use super::api::{Action, Event, Generation};
+use super::views::ConnectionState;
 use crate::backoff::delay_ms;
 use crate::error::ErrorCode;
 use crate::limits::{ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, SILENCE_MS_MAX};

@@ -24,6 +24,7 @@ mod session;
 mod sessions;
 mod sync_calls;
 mod transaction;
+mod views;
 
 use std::collections::VecDeque;
 
@@ -35,6 +36,7 @@ pub use records::{
     AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
     SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
+pub use views::*;
 
 use crate::entry::Entry;
 use crate::error::SyncError;

@@ -5,11 +5,12 @@
 //! names, so what the relay has of it already is not stored twice.
 
 use super::Client;
-use super::api::{Action, Change, Event, Input, MessageView, Snapshot};
+use super::api::{Action, Change, Event, Input, Snapshot};
 use super::records::{DeviceRecord, OutboxRecord, SessionRecord, SpareRecord};
 use super::session::Session;
 use super::sessions::Sessions;
 use super::transaction::Transaction;
+use super::views::MessageView;
 use crate::backoff::delay_ms;
 use crate::entry::Entry;
 use crate::error::SyncError;

@@ -2,7 +2,7 @@
 
 mod bytes;
 
-use crate::client::api::Membership;
+use crate::client::views::Membership;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::group::Group;

@@ -282,6 +282,15 @@ impl Scene {
         entries.filter(|entry| entry.sequence_number > end && entry.device_id == own).collect()
     }
 
+    /// Everybody accepts, and then hears what the others offer again.
+    pub fn all_accept(&mut self) {
+        for place in 0..self.devices.len() {
+            self.accept(place);
+        }
+        self.meet();
+        self.meet();
+    }
+
     pub fn written_count(&self) -> usize {
         self.written.len()
     }
@@ -321,6 +330,12 @@ impl Scene {
             stored.dedup();
             assert_eq!(stored.len(), count, "seed {seed}: device {place} has stored something twice");
         }
+    }
+
+    /// All have all, and nothing was shown twice.
+    pub fn check_all_have_all_once(&self, seed: u64) {
+        self.check(seed);
+        self.check_all_have_all(seed);
     }
 
     /// All have stored the same, and all that was written.

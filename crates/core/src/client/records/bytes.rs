@@ -6,7 +6,7 @@ use super::{
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
-use crate::client::api::{DeliveryReceipt, Membership, MessageStatus};
+use crate::client::views::{DeliveryReceipt, Membership, MessageStatus};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;

@@ -5,10 +5,11 @@
 //! counters; the messages keep their names, so none is stored twice.
 
 use super::Session;
-use crate::client::api::{Change, Event, Membership, MessageStatus, StoredLog, Write};
+use crate::client::api::{Change, Event, StoredLog, Write};
 use crate::client::context::Context;
 use crate::client::records::{DeviceRecord, HeadsRecord, ReadMark, SessionRecord};
 use crate::client::transaction::Transaction;
+use crate::client::views::MessageStatus;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;
@@ -112,7 +113,6 @@ impl Session {
         let group = next.group.as_ref().map(|group| Group::named(&session_id, group.name()));
         *next = SessionRecord {
             group,
-            membership: Membership::Member,
             log: Log::new(&session_id),
             open,
             counter,

@@ -3,10 +3,11 @@
 use super::groups::reached;
 use super::log::Arrived;
 use super::{AutoSync, Session};
-use crate::client::api::{Change, DeliveryReceipt, Event, Input, MessageStatus, Reply, Write};
+use crate::client::api::{Change, Event, Input, Reply, Write};
 use crate::client::context::Context;
 use crate::client::records::{NameRecord, OutboxRecord, ReadMark};
 use crate::client::transaction::Transaction;
+use crate::client::views::{DeliveryReceipt, MessageStatus};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;

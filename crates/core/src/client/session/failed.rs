@@ -2,11 +2,12 @@
 
 use super::Session;
 use super::outbox::Outbox;
-use crate::client::api::{Change, MessageStatus, MessageView, Reply, Write};
+use crate::client::api::{Change, Reply, Write};
 use crate::client::calls::unknown_message;
 use crate::client::context::Context;
 use crate::client::records::FailedRecord;
 use crate::client::transaction::Transaction;
+use crate::client::views::{MessageStatus, MessageView};
 use crate::conflict::Strategy;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};

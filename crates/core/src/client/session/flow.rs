@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Session;
 use super::authors::Unproven;
-use crate::client::api::{Event, MessageStatus};
+use crate::client::api::Event;
 use crate::client::context::Context;
+use crate::client::views::MessageStatus;
 use crate::entry::Entry;
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
 use crate::identity::SignedHead;

@@ -1,10 +1,11 @@
 //! A group session as a device has it: who is in it, what this wallet wants different, and what becomes of it when it leaves.
 
 use super::Session;
-use crate::client::api::{Change, Event, GroupWish, Membership, MessageStatus, Reply};
+use crate::client::api::{Change, Event, GroupWish, Reply};
 use crate::client::context::Context;
 use crate::client::records::SessionRecord;
 use crate::client::transaction::Transaction;
+use crate::client::views::{Membership, MessageStatus};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;

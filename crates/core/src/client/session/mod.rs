@@ -18,11 +18,12 @@ mod view;
 
 use std::sync::Arc;
 
-use crate::client::api::{Change, SyncStats, Write};
+use crate::client::api::{Change, Write};
 use crate::client::context::Context;
 use crate::client::rebuild::renumbered;
 use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
+use crate::client::views::SyncStats;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::{DeviceState, ReceiptStatus};

@@ -6,9 +6,10 @@
 //! whatever became of the frames that are still on their way.
 
 use super::Session;
-use crate::client::api::{Change, Event, MessageStatus, Write};
+use crate::client::api::{Change, Event, Write};
 use crate::client::context::Context;
 use crate::client::transaction::Transaction;
+use crate::client::views::MessageStatus;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{message_id, new_start};

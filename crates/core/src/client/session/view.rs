@@ -2,8 +2,8 @@
 
 use super::Session;
 use super::groups::reached;
-use crate::client::api::{MemberView, MessageStatus, MessageView, SessionKind, SessionView, SyncStats, VersionView};
 use crate::client::records::SessionRecord;
+use crate::client::views::{MemberView, MessageStatus, MessageView, SessionKind, SessionView, SyncStats, VersionView};
 use crate::conflict::{Strategy, add_version, ranked};
 use crate::entry::Entry;
 use crate::frame::ReceiptStatus;
