@@ -371,6 +371,8 @@ pub struct Checker {
     pub(crate) tabs: BTreeMap<TabId, TabView>,
     pub(crate) profiles: Vec<ProfileView>,
     pub(crate) connections: BTreeMap<ConnectionId, ConnectionView>,
+    /// What connections that are gone had not been answered: the relay may be storing it.
+    pub(crate) unanswered_gone: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// Sessions, and the devices that have announced themselves in them by our rules, on whatever connection.
     pub(crate) announced: BTreeSet<(SessionId, DeviceId)>,
     /// How far any device of a wallet has stored a session, and read it: what receipts may say.

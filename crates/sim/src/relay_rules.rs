@@ -130,7 +130,7 @@ impl Checker {
     /// What a message knows is what its device has sent, whoever that is: the relay mends nothing.
     fn knows_as_sent(&mut self, session_id: &str, entry: &Entry) {
         let key = (session_id.to_owned(), Named::Counter(entry.counter));
-        let waiting = self.connections.values().filter_map(|view| view.unanswered.get(&key)).flatten();
+        let waiting = self.said_under(&key);
         let alike = |waiting: &&Waiting| waiting.entry.device_id == entry.device_id && waiting.entry.says_the_same(entry);
         let said: Vec<u64> = waiting.filter(alike).map(|waiting| waiting.entry.knows).collect();
         let (knows, sequence) = (entry.knows, self.ledger.log(session_id).head() + 1);
@@ -139,10 +139,16 @@ impl Checker {
         });
     }
 
+    /// What was said under this name and is not answered, also where its connection is gone: it may still be stored.
+    fn said_under(&self, key: &(SessionId, Named)) -> impl Iterator<Item = &Waiting> {
+        let unanswered = self.connections.values().map(|view| &view.unanswered);
+        unanswered.chain([&self.unanswered_gone]).filter_map(|waiting| waiting.get(key)).flatten()
+    }
+
     /// What a message of a seed client knows is what its clock said of each device, so far as that is in the log.
     fn knows_as_said(&mut self, session_id: &str, entry: &Entry) {
         let key = (session_id.to_owned(), Named::Id(entry.message.id.clone()));
-        let waiting = self.connections.values().filter_map(|view| view.unanswered.get(&key)).flatten();
+        let waiting = self.said_under(&key);
         let of_seed = waiting.filter(|waiting| waiting.update.is_none() && waiting.entry.says_the_same(entry));
         let said: Vec<_> = of_seed.map(|waiting| waiting.entry.also.clone()).filter(|clock| !clock.is_empty()).collect();
         let log = self.ledger.log(session_id);
@@ -569,8 +575,9 @@ impl Checker {
     /// A connection is gone for the relay.
     pub fn relay_forgot(&mut self, connection: ConnectionId) {
         if let Some(ConnectionView { unanswered, .. }) = self.connections.remove(&connection) {
-            for ((session_id, _), sent) in unanswered {
-                sent.iter().for_each(|_| self.let_go(&session_id));
+            for (key, sent) in unanswered {
+                sent.iter().for_each(|_| self.let_go(&key.0));
+                self.unanswered_gone.entry(key).or_default().extend(sent);
             }
         }
     }
@@ -578,6 +585,7 @@ impl Checker {
     /// The relay is a new process.
     pub fn relay_ended(&mut self) {
         self.connections.clear();
+        self.unanswered_gone.clear();
         self.held.clear();
         self.loading.clear();
     }
