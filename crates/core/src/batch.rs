@@ -21,6 +21,7 @@ use crate::wire::put_varint;
 use crate::wire::{Malformed, Reader, take_name};
 #[cfg(feature = "relay")]
 use decoder::Layout;
+pub(crate) use encoder::from_base64;
 use decoder::decode;
 pub use encoder::Encoder;
 

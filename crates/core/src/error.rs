@@ -168,6 +168,8 @@ codes! {
     CertificateExpired = "CERTIFICATE_EXPIRED", false;
     /// The account has changed meanwhile.
     AccountMoved = "ACCOUNT_MOVED", true;
+    /// Who can read an encrypted session has changed: what was encrypted before does not count any more.
+    EpochMoved = "EPOCH_MOVED", true;
     /// The device was removed from the account.
     DeviceRemoved = "DEVICE_REMOVED", false;
     /// The relay serves only who has signed in.

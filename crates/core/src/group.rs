@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::DomainSet;
+use crate::identity::{DomainSet, is_sealed_id, sealed_id};
 use crate::ids::{SessionId, WalletAddress, check_wallet, public_key, uuid_from};
 use crate::limits::{GROUP_FORMER_MAX, GROUP_MEMBERS_MAX, NAME_BYTES_MAX};
 use crate::message::Kind;
@@ -29,6 +29,21 @@ pub fn group_id(domains: &DomainSet, founder: &str, nonce: &GroupNonce) -> Sessi
     put_wallet(&mut bytes, founder);
     bytes.extend_from_slice(nonce);
     uuid_from(&Sha256::digest(&bytes).into())
+}
+
+/// The id of an encrypted group. A nonce makes one group of each kind, so what is proved of one says nothing of the other.
+pub fn sealed_group_id(domains: &DomainSet, founder: &str, nonce: &GroupNonce) -> SessionId {
+    let mut bytes = b"solconnect.sealed-group-id.v1\0".to_vec();
+    domains.put(&mut bytes);
+    put_wallet(&mut bytes, founder);
+    bytes.extend_from_slice(nonce);
+    sealed_id(&uuid_from(&Sha256::digest(&bytes).into()))
+}
+
+/// Whether this wallet begins a group of this id with this nonce.
+pub fn is_group_of(session_id: &str, domains: &DomainSet, founder: &str, nonce: &GroupNonce) -> bool {
+    let make = if is_sealed_id(session_id) { sealed_group_id } else { group_id };
+    make(domains, founder, nonce) == session_id
 }
 
 /// Checks what a group is to be called: 1 to [`NAME_BYTES_MAX`] bytes that people can read.
@@ -104,7 +119,7 @@ impl Group {
         Group { session_id: session_id.to_owned(), begun: false, nonce, domains, name: name.to_owned(), members, former }
     }
 
-    /// A group that is about to begin, as its founder wants it.
+    /// A group that is about to begin, as its founder wants it: encrypted, or not.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, `INVALID_WALLET_ADDRESS`, `LIMIT_REACHED`.
@@ -114,10 +129,12 @@ impl Group {
         nonce: GroupNonce,
         name: &str,
         others: &[WalletAddress],
+        is_sealed: bool,
     ) -> Result<(Group, Statement), SyncError> {
         let mut members = vec![(founder.to_owned(), true)];
         members.extend(others.iter().filter(|wallet| *wallet != founder).map(|wallet| (wallet.clone(), false)));
-        let session_id = group_id(&domains, founder, &nonce);
+        let make = if is_sealed { sealed_group_id } else { group_id };
+        let session_id = make(&domains, founder, &nonce);
         let statement = Statement::Begin { nonce, domains, name: name.to_owned(), members };
         let mut group = Group::named(&session_id, name);
         group.check(founder, 1, &statement)?;
@@ -127,10 +144,9 @@ impl Group {
     }
 
     /// A group that its founder announces, whose first entry is not there yet: it has this one member.
-    pub fn founded(founder: &str, domains: DomainSet, nonce: GroupNonce) -> Group {
-        let session_id = group_id(&domains, founder, &nonce);
+    pub fn founded(session_id: &str, founder: &str, domains: DomainSet, nonce: GroupNonce) -> Group {
         let members = vec![Member { wallet: founder.to_owned(), is_admin: true, since: 1 }];
-        Group { nonce: Some(nonce), domains: Some(domains), members, ..Group::named(&session_id, "") }
+        Group { nonce: Some(nonce), domains: Some(domains), members, ..Group::named(session_id, "") }
     }
 
     /// Its session.
@@ -264,7 +280,7 @@ impl Group {
         if self.begun || sequence != 1 {
             return refuse(ErrorCode::NotAMember, "a group begins once, with the first entry of its session");
         }
-        if group_id(domains, author, nonce) != self.session_id {
+        if !is_group_of(&self.session_id, domains, author, nonce) {
             return refuse(ErrorCode::NotAMember, "the session is not one that this wallet can begin");
         }
         check_group_name(name)?;

@@ -12,11 +12,13 @@ mod key;
 mod proof;
 mod siws;
 mod statement;
+mod timeline_stub;
 mod update;
 
 pub use account::{Account, Change, Device};
 pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
-pub use domains::{DomainSet, is_account_id};
+pub(crate) use domains::sealed_id;
+pub use domains::{DomainSet, is_account_id, is_sealed_id};
 pub use evidence::{Evidence, Verdict, judge};
 pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor};
 pub use key::{DeviceKey, PublicKey, Signature, device_id, is_key_id, verify};

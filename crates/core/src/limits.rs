@@ -28,6 +28,21 @@ pub const GROUP_FORMER_MAX: usize = GROUP_MEMBERS_MAX;
 /// eight domains, in base64.
 pub const GROUP_TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// The longest text of an entry that says who can read an encrypted session, in bytes: an epoch of 256 wallets, in base64.
+pub const EPOCH_TEXT_BYTES_MAX: usize = 52 * 1024;
+
+/// The longest encrypted text, in bytes: the longest text with all that is encrypted beside it, padded, in base64.
+pub const SEALED_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Wallets of which an encrypted session keeps what its epochs have said: those of a full group, and as many that left.
+pub const EPOCH_WALLETS_MAX: usize = GROUP_MEMBERS_MAX + GROUP_FORMER_MAX;
+
+/// Times that a wallet came back into an encrypted group and that are kept of it.
+pub const EPOCH_SPANS_MAX: usize = 64;
+
+/// Between two epochs that devices of one wallet begin without a cause, by the relay's time.
+pub const UNCAUSED_EPOCH_MS: u64 = 10 * 60 * 1_000;
+
 /// Entries of a group's log that a device keeps out of what it shows, because they do not count. An honest relay takes none.
 pub const UNCOUNTED_MAX: usize = 100;
 

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
+use crate::identity::is_sealed_id;
 use crate::ids::{MessageId, SessionId, WalletAddress, check_id};
-use crate::limits::{GROUP_TEXT_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+
+use crate::limits::{EPOCH_TEXT_BYTES_MAX, GROUP_TEXT_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX, SEALED_TEXT_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::scalar::{Scalar, whole_of};
 use crate::time::{ISO_MS_MAX, iso_from_ms, ms_from_iso};
 
@@ -177,10 +179,21 @@ impl Kind {
     pub const ACCOUNT: Kind = Kind(5);
     /// What a member of a group says of who is in it.
     pub const GROUP: Kind = Kind(6);
+    /// An epoch of an encrypted session begins.
+    pub const EPOCH: Kind = Kind(7);
+    /// Secrets of earlier epochs, for who lacks them.
+    pub const RESEAL: Kind = Kind(8);
+    /// Whose author lacks secrets.
+    pub const ASKS: Kind = Kind(9);
 
     /// Whether people are told how far it is: they wrote it.
     pub fn has_status(self) -> bool {
-        self != Kind::VOID && self != Kind::GROUP
+        !matches!(self, Kind::VOID | Kind::GROUP) && !self.is_of_epochs()
+    }
+
+    /// Whether it says who can read an encrypted session, and nothing that people wrote.
+    pub fn is_of_epochs(self) -> bool {
+        matches!(self, Kind::EPOCH | Kind::RESEAL | Kind::ASKS)
     }
 
     /// Whether it is a version of another message.
@@ -188,9 +201,14 @@ impl Kind {
         self == Kind::EDIT || self == Kind::DELETION
     }
 
-    /// The longest text of an entry of this kind, in bytes.
-    pub fn text_bytes_max(self) -> usize {
-        if self == Kind::GROUP { GROUP_TEXT_BYTES_MAX } else { TEXT_BYTES_MAX }
+    /// The longest text of an entry of this kind, in bytes, in an encrypted session or another.
+    pub fn text_bytes_max(self, is_sealed: bool) -> usize {
+        match self {
+            Kind::GROUP => GROUP_TEXT_BYTES_MAX,
+            Kind::EPOCH | Kind::RESEAL if is_sealed => EPOCH_TEXT_BYTES_MAX,
+            _ if is_sealed => SEALED_TEXT_BYTES_MAX,
+            _ => TEXT_BYTES_MAX,
+        }
     }
 
     /// Whether it is a message, as it is left out in JSON.
@@ -244,7 +262,7 @@ impl Message {
     /// # Errors
     /// `MESSAGE_TOO_LARGE`, `INVALID_MESSAGE_FORMAT`.
     pub fn check(&self) -> Result<(), SyncError> {
-        let bytes_max = self.kind.text_bytes_max();
+        let bytes_max = self.kind.text_bytes_max(is_sealed_id(&self.session_id));
         if self.ciphertext.len() > bytes_max {
             let message = format!("the text has {} bytes, the limit is {bytes_max}", self.ciphertext.len());
             return Err(SyncError::new(ErrorCode::MessageTooLarge, message));

@@ -34,7 +34,7 @@ struct Log {
 impl Log {
     /// A group that wallet 0 begins with these others.
     fn begun(others: &[u16]) -> Log {
-        let (draft, statement) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &wallets(others)).unwrap();
+        let (draft, statement) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &wallets(others), false).unwrap();
         let id = group_id(&domains(), &wallet(0), &NONCE);
         assert_eq!(draft.members().len(), others.len() + 1);
         let mut log = Log { group: Group::named(&id, ""), end: 0 };
@@ -158,7 +158,7 @@ fn an_admin_who_gives_that_up_is_followed_by_another() {
 #[test]
 fn a_group_begins_once_by_the_wallet_in_its_id() {
     let id = group_id(&domains(), &wallet(0), &NONCE);
-    let (_, statement) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &wallets(&[1])).unwrap();
+    let (_, statement) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &wallets(&[1]), false).unwrap();
     let entry = |author: u16, sequence: u64, statement: &Statement| {
         let message = Message { sender_wallet: wallet(author), ..statement.message() };
         Entry { message, device_id: "d".into(), counter: 1, sequence_number: sequence, ..Entry::default() }
@@ -188,11 +188,11 @@ fn a_group_begins_once_by_the_wallet_in_its_id() {
 
 #[test]
 fn before_a_group_has_begun_nothing_counts() {
-    let (mut draft, _) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &[]).unwrap();
+    let (mut draft, _) = Group::draft(&wallet(0), domains(), NONCE, "Walkers", &[], false).unwrap();
     let message = Message { sender_wallet: wallet(0), ciphertext: "hello".into(), ..Message::default() };
     let entry = Entry { message, device_id: "d".into(), counter: 1, sequence_number: 1, ..Entry::default() };
     assert_eq!(draft.take(&entry).unwrap_err().code, ErrorCode::NotAMember);
-    assert_eq!(Group::founded(&wallet(0), domains(), NONCE).judge(&entry).unwrap_err().code, ErrorCode::NotAMember);
+    assert_eq!(Group::founded(draft.session_id(), &wallet(0), domains(), NONCE).judge(&entry).unwrap_err().code, ErrorCode::NotAMember);
 }
 
 #[test]
@@ -207,12 +207,12 @@ fn a_full_group_fits_one_entry_and_takes_no_more() {
     let domain = |number: usize| format!("{number}.{}", "a".repeat(257));
     let largest = DomainSet::new((0..8).map(domain).collect()).unwrap();
     let name = "é".repeat(NAME_BYTES_MAX / 2);
-    let (group, statement) = Group::draft(&wallet(0), largest, NONCE, &name, &wallets(&others)).unwrap();
+    let (group, statement) = Group::draft(&wallet(0), largest, NONCE, &name, &wallets(&others), false).unwrap();
     assert!(statement.message().ciphertext.len() <= GROUP_TEXT_BYTES_MAX);
     statement.message().check().unwrap();
     assert!(group.to_bytes().len() <= GROUP_TEXT_BYTES_MAX);
     let too_many = wallets(&(1..=GROUP_MEMBERS_MAX as u16).collect::<Vec<_>>());
-    assert_eq!(Group::draft(&wallet(0), domains(), NONCE, "x", &too_many).unwrap_err().code, ErrorCode::LimitReached);
+    assert_eq!(Group::draft(&wallet(0), domains(), NONCE, "x", &too_many, false).unwrap_err().code, ErrorCode::LimitReached);
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn frames(club: &Club, device_id: &str, wallet: &str) -> Vec<(&'static str, Body
     };
     let receipt = Receipt { message_id: "m".into(), status: ReceiptStatus::Read, sequence_number: Some(1), ..Receipt::default() };
     let domains = DomainSet::new(vec![account::DOMAIN.into()]).unwrap();
-    let (_, begin) = Group::draft(wallet, domains, [9; 16], "Mine", &[]).unwrap();
+    let (_, begin) = Group::draft(wallet, domains, [9; 16], "Mine", &[], false).unwrap();
     vec![
         ("announce", announce(None, None)),
         ("announce as founder", announce(None, Some([9; 16]))),
@@ -383,7 +383,7 @@ fn nobody_announces_a_group_that_another_begins() {
     let mut club = Club::of(4, &[MEMBER]);
     let (connection, device) = (club.people[usize::from(OTHER)].connection, club.people[usize::from(OTHER)].id());
     let domains = DomainSet::new(vec![account::DOMAIN.into()]).unwrap();
-    let (group, begin) = Group::draft(&address(ADMIN), domains, [5; 16], "Theirs", &[]).unwrap();
+    let (group, begin) = Group::draft(&address(ADMIN), domains, [5; 16], "Theirs", &[], false).unwrap();
     club.session_id = group.session_id().to_owned();
     club.rooms.journal.entry(club.session_id.clone()).or_default();
     let wallet = address(OTHER);

@@ -258,7 +258,7 @@ impl<'a> Encoder<'a> {
 
 /// What base64 stands for, where it is long enough to gain by it. No two texts stand for the same bytes: what no encoder
 /// writes is not decoded.
-pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let may_be = text.len() >= 8 && text.len().is_multiple_of(4) && !text.as_bytes().contains(&b' ');
     if may_be { Base64::decode_vec(text).ok() } else { None }
 }

@@ -11,6 +11,9 @@ use crate::wire::{put_bytes, put_varint};
 /// What the id of every account log begins with. A session is never called so.
 const ACCOUNT: &str = "account:";
 
+/// What the id of every encrypted session begins with.
+const SEALED: &str = "sealed:";
+
 /// The domains of one application, as browsers and wallets write them: `chat.example.org`, `localhost:8080`. An account log's
 /// id is made of them, so an application with other domains has other account logs, and no option of a client changes
 /// which certificates count in one.
@@ -70,8 +73,17 @@ impl DomainSet {
     /// The session of two wallets in this application: the same for both, on every device. Only devices with keys are in it, and
     /// only those that sign in for these domains. `None` for what is no address of a wallet.
     pub fn session_of(&self, one: &str, other: &str) -> Option<SessionId> {
+        self.pair_id(b"solconnect.pair-id.v1\0", one, other)
+    }
+
+    /// The encrypted one of them.
+    pub fn sealed_session_of(&self, one: &str, other: &str) -> Option<SessionId> {
+        self.pair_id(b"solconnect.sealed-pair-id.v1\0", one, other).map(|id| sealed_id(&id))
+    }
+
+    fn pair_id(&self, label: &[u8], one: &str, other: &str) -> Option<SessionId> {
         let (one, other) = (public_key(one)?, public_key(other)?);
-        let mut bytes = b"solconnect.pair-id.v1\0".to_vec();
+        let mut bytes = label.to_vec();
         self.put(&mut bytes);
         bytes.extend_from_slice(&one.min(other));
         bytes.extend_from_slice(&one.max(other));
@@ -82,6 +94,16 @@ impl DomainSet {
 /// Whether a session is an account log: they are written by other rules.
 pub fn is_account_id(session_id: &str) -> bool {
     session_id.starts_with(ACCOUNT)
+}
+
+/// The id of an encrypted session.
+pub(crate) fn sealed_id(id: &str) -> SessionId {
+    [SEALED, id].concat()
+}
+
+/// Whether a session is encrypted: its id says so, and so no option of a client and no relay turns that off for one side.
+pub fn is_sealed_id(session_id: &str) -> bool {
+    session_id.starts_with(SEALED)
 }
 
 /// A host with a port where it is not the scheme's own. Whatever else a wallet shows as the domain is none: a text with a

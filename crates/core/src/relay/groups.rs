@@ -10,7 +10,8 @@ use super::invitations::Members;
 use super::session::{Attachment, Log, Session};
 use crate::entry::Entry;
 use crate::frame::{Body, DeviceAnnounce, SyncResponse};
-use crate::group::{Group, GroupChange, Role, group_id};
+use crate::group::{Group, GroupChange, Role, is_group_of};
+use crate::identity::is_sealed_id;
 use crate::ids::WalletAddress;
 use crate::message::Kind;
 
@@ -77,11 +78,15 @@ impl Session {
     pub(super) fn found(&mut self, ctx: &mut Context, connection: ConnectionId, said: &Body) {
         let Body::DeviceAnnounce(said) = said else { return };
         let Some(guest) = ctx.guest(connection).cloned().filter(|_| self.is_unbegun() && self.group.is_none()) else { return };
-        let id = Some(&self.log.session_id);
-        if let Some(nonce) = said.group_nonce.filter(|nonce| Some(&group_id(&guest.domains, &guest.wallet, nonce)) == id) {
-            self.group = Some(Group::founded(&guest.wallet, guest.domains, nonce));
+        let id = &self.log.session_id;
+        let pair = |peer: &str| match is_sealed_id(id) {
+            true => guest.domains.sealed_session_of(&guest.wallet, peer),
+            false => guest.domains.session_of(&guest.wallet, peer),
+        };
+        if let Some(nonce) = said.group_nonce.filter(|nonce| is_group_of(id, &guest.domains, &guest.wallet, nonce)) {
+            self.group = Some(Group::founded(id, &guest.wallet, guest.domains, nonce));
             self.members = Members::default();
-        } else if let Some(peer) = said.peer_wallet.as_ref().filter(|peer| guest.domains.session_of(&guest.wallet, peer).as_ref() == id) {
+        } else if let Some(peer) = said.peer_wallet.as_ref().filter(|peer| pair(peer).as_ref() == Some(id)) {
             self.members.found(&guest, peer);
         } else {
             return;
