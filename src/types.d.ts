@@ -67,7 +67,7 @@ export interface SdkConfig {
   transport?: SyncTransport;
   /** The IndexedDB database: one device ['solconnect-sync']. */
   databaseName?: string;
-  /** Messages in one batch, 1 to 1000 [100]. */
+  /** Messages in one batch, 1 to 1000 [500]. Each batch has one signature of each device that wrote in it. */
   maxBatchSize?: number;
   /** How often a session with auto-sync asks the relay, in milliseconds, 250 to a day [5000]. */
   syncIntervalMs?: number;

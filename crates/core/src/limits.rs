@@ -64,6 +64,10 @@ pub const BATCH_MESSAGES_MAX: usize = 1_000;
 /// Messages in one batch where nothing is asked for.
 pub const BATCH_MESSAGES_DEFAULT: usize = 100;
 
+/// Messages in one batch where the application says nothing: a batch has one signature of each of its devices, which is checked once,
+/// and people still see a long list grow.
+pub const BATCH_MESSAGES_ASKED: usize = 500;
+
 /// Pairs in one entry's `also`: what its author knew beside the log. More than seed clients and a few peers have at once.
 pub const ALSO_MAX: usize = 64;
 

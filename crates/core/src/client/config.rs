@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::conflict::Strategy;
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{DomainSet, PublicKey};
-use crate::limits::{BATCH_MESSAGES_DEFAULT, BATCH_MESSAGES_MAX};
+use crate::limits::{BATCH_MESSAGES_ASKED, BATCH_MESSAGES_MAX};
 
 /// The seed's options, with its names in JavaScript and its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     fn default() -> Self {
         ClientConfig {
-            max_batch_size: BATCH_MESSAGES_DEFAULT,
+            max_batch_size: BATCH_MESSAGES_ASKED,
             sync_interval_ms: 5_000,
             heartbeat_interval_ms: 15_000,
             conflict_resolution_strategy: Strategy::VectorClock,
