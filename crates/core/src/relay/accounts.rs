@@ -3,7 +3,8 @@
 //! An account is in memory while a connection of one of its devices is open. Its log is in the journal like that of any
 //! session, and is written here alone: by the first `sign_in` of a device, and by what devices that have signed in say of others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
 use super::budget;
@@ -59,6 +60,8 @@ struct Room {
     askers: VecDeque<Asker>,
     /// Who has signed in.
     guests: BTreeMap<ConnectionId, DeviceId>,
+    /// The encrypted sessions that lean on it.
+    watchers: BTreeSet<SessionId>,
 }
 
 /// The accounts of who is there.
@@ -90,12 +93,7 @@ impl Accounts {
         // The relay's own disk is not what it is late for.
         ctx.unsigned.remove(&asker.connection);
         let (account_id, connection) = (owner.account_id.clone(), asker.connection);
-        let room = self.0.entry(account_id.clone()).or_insert_with(|| Room {
-            account: Account::new(owner),
-            step: Step::Unknown,
-            askers: VecDeque::new(),
-            guests: BTreeMap::new(),
-        });
+        let room = self.0.entry(account_id.clone()).or_insert_with(|| Room::new(owner));
         if room.askers.len() >= SIGN_INS_WAITING_MAX {
             let error = SyncError::new(ErrorCode::RelayBusy, "too many devices of this account ask for something at once; connect again");
             return room.refuse(ctx, &asker, &error);
@@ -106,6 +104,25 @@ impl Accounts {
             room.load(ctx);
         }
         self.go_on(ctx, &account_id);
+    }
+
+    /// An encrypted session leans on this account from now on, and is woken when it is in memory.
+    pub fn watch(&mut self, ctx: &mut Context, owner: Owner, session_id: SessionId) {
+        let account_id = owner.account_id.clone();
+        let room = self.0.entry(account_id.clone()).or_insert_with(|| Room::new(owner));
+        room.watchers.insert(session_id);
+        if matches!(room.step, Step::Unknown) {
+            room.load(ctx);
+        }
+        self.go_on(ctx, &account_id);
+    }
+
+    /// It does no more.
+    pub fn unwatch(&mut self, ctx: &mut Context, account_id: &str, session_id: &str) {
+        if let Some(room) = self.0.get_mut(account_id) {
+            room.watchers.remove(session_id);
+            self.go_on(ctx, account_id);
+        }
     }
 
     /// A device that has signed in says something of its account.
@@ -175,6 +192,11 @@ impl Accounts {
                 for asker in askers {
                     room.refuse(ctx, &asker, &error);
                 }
+                ctx.accounts.remove(account_id);
+                if matches!(room.step, Step::Unknown) {
+                    let watchers = std::mem::take(&mut room.watchers);
+                    ctx.woken.extend(watchers.into_iter().map(|session_id| (session_id, Some(error.clone()))));
+                }
             }
         }
         self.go_on(ctx, account_id);
@@ -187,7 +209,13 @@ impl Accounts {
             let Some(asker) = room.askers.pop_front() else { break };
             room.answer(ctx, asker);
         }
-        if matches!(room.step, Step::Ready | Step::Unknown) && room.guests.is_empty() {
+        if matches!(room.step, Step::Ready) {
+            room.publish(ctx);
+        }
+        if room.watchers.is_empty() {
+            ctx.accounts.remove(account_id);
+        }
+        if matches!(room.step, Step::Ready | Step::Unknown) && room.guests.is_empty() && room.watchers.is_empty() {
             self.0.remove(account_id);
         }
     }
@@ -202,6 +230,23 @@ impl Accounts {
 }
 
 impl Room {
+    fn new(owner: Owner) -> Room {
+        let (askers, guests, watchers) = (VecDeque::new(), BTreeMap::new(), BTreeSet::new());
+        Room { account: Account::new(owner), step: Step::Unknown, askers, guests, watchers }
+    }
+
+    /// What is on disk of it is in memory: sessions that wait for it go on.
+    fn publish(&self, ctx: &mut Context) {
+        let account_id = &self.account.owner().account_id;
+        let is_news = ctx.accounts.get(account_id).is_none_or(|known| known.head() != self.account.head());
+        if is_news && !self.watchers.is_empty() {
+            ctx.accounts.insert(account_id.clone(), Arc::new(self.account.clone()));
+        }
+        if is_news {
+            ctx.woken.extend(self.watchers.iter().map(|session_id| (session_id.clone(), None)));
+        }
+    }
+
     fn load(&mut self, ctx: &mut Context) {
         self.step = Step::Loading;
         let account_id = &self.account.owner().account_id;
@@ -294,7 +339,7 @@ impl Room {
         ctx.charge(asker.connection, budget::APPEND_US);
         self.step = Step::Storing(Box::new((asker, stored.clone(), account)));
         let (entries, devices, members) = (vec![stored], vec![device], Vec::new());
-        let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members, group: None };
+        let question = JournalQuestion::Append { session_id: account_id.clone(), entries, devices, members, group: None, epochs: None };
         ctx.ask(&account_id, Purpose::Account, question);
     }
 

@@ -190,8 +190,15 @@ pub enum JournalQuestion {
     Load { session_id: SessionId },
     /// Entries to store, all or none, with the devices that wrote them. `entries[0].sequence` must be the session's
     /// head + 1 and the rest follow without holes; otherwise it fails. With them those of its wallets of which the journal
-    /// does not know yet, and what the entries make of a group. Answered with `Appended` once it is on disk.
-    Append { session_id: SessionId, entries: Vec<StoredEntry>, devices: Vec<DeviceRow>, members: Vec<MemberRow>, group: Option<GroupRow> },
+    /// does not know yet, and what the entries make of a group, or of the epochs of an encrypted session. Answered with `Appended` once it is on disk.
+    Append {
+        session_id: SessionId,
+        entries: Vec<StoredEntry>,
+        devices: Vec<DeviceRow>,
+        members: Vec<MemberRow>,
+        group: Option<GroupRow>,
+        epochs: Option<Vec<u8>>,
+    },
     /// Entries from `from` on: at most `count_max`, and at most `bytes_max` of bodies (but at least one).
     /// Answered with `Entries`.
     Read { session_id: SessionId, from: u64, count_max: usize, bytes_max: usize },
@@ -243,6 +250,8 @@ pub struct StoredSession {
     pub members: Vec<MemberRow>,
     /// What its log makes of it, where it is a group.
     pub group: Option<GroupRow>,
+    /// The epochs of its log, where it is encrypted ([`Epochs::to_bytes`](crate::epochs::Epochs::to_bytes)).
+    pub epochs: Option<Vec<u8>>,
 }
 
 /// A group as its log makes it.

@@ -2,6 +2,7 @@
 //! anything acknowledged (I1).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry};
 use super::clocks::behind_of;
@@ -13,6 +14,7 @@ use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
 use crate::conflict::concurrent_messages;
 use crate::entry::Entry;
+use crate::epochs::Epochs;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ConflictReport, ErrorBody, SyncAck, SyncConflict};
 use crate::ids::{DeviceId, WalletAddress, parse_message_id};
@@ -53,6 +55,8 @@ pub(super) struct Numbered {
     members: Vec<MemberRow>,
     /// What they make of a group, where they say anything of it.
     regrouped: Option<Regrouped>,
+    /// The epochs with them, where they are others.
+    epochs: Option<Arc<Epochs>>,
     /// What each update is answered.
     pub outcomes: Vec<Outcome>,
 }
@@ -80,14 +84,15 @@ impl Session {
             self.refuse_rest(&update);
             return Err(error);
         }
+        self.learn_domains(ctx, update.connection);
         self.updates.push_back(update);
         self.start_append(ctx);
         Ok(())
     }
 
     /// Takes the updates that wait, unless an append is under way.
-    fn start_append(&mut self, ctx: &mut Context) {
-        if self.append.is_some() || self.updates.is_empty() {
+    pub(super) fn start_append(&mut self, ctx: &mut Context) {
+        if self.append.is_some() || self.updates.is_empty() || !self.has_accounts(ctx) {
             return;
         }
         let refused = self.attachments.iter().filter(|(_, attachment)| attachment.refused).map(|(connection, _)| *connection).collect();
@@ -131,9 +136,17 @@ impl Session {
         self.start_append(ctx);
     }
 
+    /// Nothing of what waits is taken.
+    pub(super) fn refuse_waiting(&mut self, ctx: &mut Context, error: &SyncError) {
+        while let Some(update) = self.updates.pop_front() {
+            self.refuse_rest(&update);
+            ctx.refuse(update.connection, refusal(error, &update.head));
+        }
+    }
+
     /// Gives the new messages their sequence numbers and has them stored.
     fn number(&mut self, ctx: &mut Context, mut updates: Vec<Update>, refused: BTreeSet<ConnectionId>, found: Vec<TailEntry>) {
-        let mut sequencer = Sequencer::new(self, found, refused.clone());
+        let mut sequencer = Sequencer::new(self, found, refused.clone(), self.sealing(ctx));
         let outcomes = updates.iter_mut().map(|update| sequencer.take(ctx.now, update)).collect();
         let newly_refused: BTreeSet<ConnectionId> = sequencer.refused.difference(&refused).copied().collect();
         let regrouped = sequencer.regrouped();
@@ -141,7 +154,9 @@ impl Session {
         members.extend(regrouped.iter().flat_map(|regrouped| regrouped.rows(&self.members)));
         let group = regrouped.as_ref().map(Regrouped::row);
         let log = sequencer.log().clone();
-        let numbered = Numbered { log, entries: sequencer.entries, members: members.clone(), regrouped, outcomes };
+        let epochs = sequencer.epochs().filter(|epochs| self.sealed.as_ref().is_some_and(|sealed| sealed.epochs != *epochs));
+        let epochs_row = epochs.as_ref().map(|epochs| epochs.to_bytes());
+        let numbered = Numbered { log, entries: sequencer.entries, members: members.clone(), regrouped, epochs, outcomes };
         let entries: Vec<StoredEntry> = numbered.entries.iter().map(|entry| entry.stored.clone()).collect();
         let devices = self.rows_after(&updates, &numbered, ctx.now).into_iter().map(DeviceRow::without_clock).collect();
         for connection in newly_refused {
@@ -152,7 +167,7 @@ impl Session {
         }
         self.append = Some(Append { updates, refused, step: Step::Storing(Box::new(numbered)) });
         let session_id = self.log.session_id.clone();
-        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members, group });
+        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members, group, epochs: epochs_row });
     }
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
@@ -166,6 +181,9 @@ impl Session {
         ctx.totals.entries += numbered.entries.len() as u64;
         let (before, writer) = (self.log.head(), updates.first().map(|update| update.connection));
         self.log.state = numbered.log;
+        if let (Some(sealed), Some(epochs)) = (&mut self.sealed, numbered.epochs) {
+            sealed.epochs = epochs;
+        }
         self.log.extend_tail(numbered.entries);
         for (update, outcome) in updates.into_iter().zip(numbered.outcomes) {
             self.answer(ctx, update, outcome);

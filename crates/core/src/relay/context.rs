@@ -16,7 +16,7 @@ use super::presence::has_written;
 use super::session::TailEntry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, Payload, RELAY_DEVICE_ID};
-use crate::identity::HeadSignature;
+use crate::identity::{Account, HeadSignature, Owner};
 use crate::ids::{SessionId, WalletAddress};
 use crate::limits::{ATTACHMENTS_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_HEARD, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX};
 use crate::log::LogHead;
@@ -136,6 +136,12 @@ pub(super) struct Context {
     pub keeper: Option<Arc<Doorkeeper>>,
     /// Who must sign in, and until when.
     pub unsigned: BTreeMap<ConnectionId, u64>,
+    /// The accounts in memory, by their logs: as they are on disk.
+    pub accounts: BTreeMap<SessionId, Arc<Account>>,
+    /// Accounts that sessions need from now on, and which.
+    pub watched: Vec<(Owner, SessionId)>,
+    /// Sessions whose accounts were read, or could not be.
+    pub woken: Vec<(SessionId, Option<SyncError>)>,
     /// Connections to end when the input is done, with code and reason.
     pub cut: Vec<(ConnectionId, u16, String)>,
 }

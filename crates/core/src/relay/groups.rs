@@ -24,6 +24,11 @@ pub(super) struct GroupStep {
 }
 
 impl GroupStep {
+    /// What it did.
+    pub fn changes(&self) -> &[GroupChange] {
+        &self.changes
+    }
+
     /// The group takes an entry that was judged; `None` where it says nothing of it.
     pub fn of(group: &mut Group, entry: &Entry) -> Option<GroupStep> {
         let changes = group.take(entry).ok().filter(|_| entry.message.kind == Kind::GROUP)?;
@@ -99,7 +104,7 @@ impl Session {
         match (&self.group, guest) {
             // Another application's devices are no members, though their wallets be.
             (Some(group), Some(guest)) if group.account_id(&guest.wallet).as_ref() == Some(&guest.account_id) => group.role(&guest.wallet),
-            (None, guest) if self.members.admit(guest) => Role::Member,
+            (None, guest) if self.members.admit(guest) && (guest.is_some() || self.sealed.is_none()) => Role::Member,
             _ => Role::Stranger,
         }
     }

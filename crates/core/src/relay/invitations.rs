@@ -34,6 +34,11 @@ impl Members {
         self.rows.get(wallet)
     }
 
+    /// The wallets that are known.
+    pub fn wallets(&self) -> impl Iterator<Item = &WalletAddress> {
+        self.rows.keys()
+    }
+
     /// The other wallet of the session, for this one.
     pub fn peer_of(&self, wallet: &str) -> Option<&WalletAddress> {
         self.get(wallet).map(|row| &row.peer_wallet)

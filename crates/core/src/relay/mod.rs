@@ -24,6 +24,7 @@ mod javascript;
 mod names;
 mod presence;
 mod receipts;
+mod sealed;
 mod sequencer;
 mod session;
 mod update;
@@ -126,11 +127,28 @@ impl Relay {
                 self.closed(connection);
             }
         }
+        self.lean_on_accounts();
         while let Some((due_ms, session_id)) = self.timeouts.first().filter(|(due_ms, _)| *due_ms <= now.monotonic_ms).cloned() {
             self.in_session(&session_id, Session::on_timeout);
             self.timeouts.remove(&(due_ms, session_id));
         }
         std::mem::take(&mut self.ctx.actions)
+    }
+
+    /// Encrypted sessions need accounts, or have those that they needed.
+    fn lean_on_accounts(&mut self) {
+        loop {
+            if let Some((owner, session_id)) = self.ctx.watched.pop() {
+                self.accounts.watch(&mut self.ctx, owner, session_id);
+            } else if let Some((session_id, error)) = self.ctx.woken.pop() {
+                // It may have ended meanwhile.
+                if matches!(self.rooms.get(&session_id), Some(Room::Open(_))) {
+                    self.in_session(&session_id, |session, ctx| session.on_accounts(ctx, error.as_ref()));
+                }
+            } else {
+                return;
+            }
+        }
     }
 
     /// When [`Input::Timeout`] is due, on the monotonic clock; `None` while nothing waits for time.
@@ -315,7 +333,9 @@ impl Relay {
     fn tidy(&mut self, session_id: &str) {
         let Some(Room::Open(session)) = self.rooms.get(session_id) else { return };
         if session.is_idle() {
+            let watched = session.sealed.as_ref().map(|sealed| sealed.watched.clone()).unwrap_or_default();
             self.rooms.remove(session_id);
+            watched.iter().for_each(|account_id| self.accounts.unwatch(&mut self.ctx, account_id, session_id));
         } else if let Some(due_ms) = session.next_timeout_ms() {
             self.timeouts.insert((due_ms, session_id.to_owned()));
         }

@@ -1,6 +1,7 @@
 //! Giving numbers: repeats are told from new messages, and new ones get the next sequence numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::api::{ConnectionId, Key, StoredEntry};
 use super::append::Outcome;
@@ -10,10 +11,12 @@ use super::gate::refused_before;
 use super::groups::{GroupStep, Regrouped};
 use super::javascript::{check_depth, check_normal};
 use super::names::{is_in_place, name_key};
+use super::sealed::Sealing;
 use super::session::{Session, TailEntry};
 use super::update::{Draft, Knowledge, Update};
 use crate::batch::Batch;
 use crate::entry::{Digest, Entry};
+use crate::epochs::Epochs;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{ErrorBody, SyncAck};
 use crate::group::Group;
@@ -43,16 +46,18 @@ pub(super) struct Sequencer<'a> {
     /// The group with the entries that were numbered, and what those that say something of it did.
     group: Option<Group>,
     steps: Vec<GroupStep>,
+    /// The epochs with the entries that were numbered, where the session is encrypted.
+    sealing: Option<Sealing>,
     pub entries: Vec<TailEntry>,
     /// Connections that were refused a message of a chain.
     pub refused: BTreeSet<ConnectionId>,
 }
 
 impl<'a> Sequencer<'a> {
-    pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>) -> Self {
+    pub fn new(session: &'a Session, found: Vec<TailEntry>, refused: BTreeSet<ConnectionId>, sealing: Option<Sealing>) -> Self {
         let has_keys = session.has_keys;
         let (log, group) = (session.log.state.clone(), session.group.clone());
-        Sequencer { session, found, places: None, has_keys, log, group, steps: Vec::new(), entries: Vec::new(), refused }
+        Sequencer { session, found, places: None, has_keys, log, group, steps: Vec::new(), sealing, entries: Vec::new(), refused }
     }
 
     pub fn take(&mut self, now: Now, update: &mut Update) -> Outcome {
@@ -60,7 +65,7 @@ impl<'a> Sequencer<'a> {
         let messages = std::mem::take(&mut update.messages);
         let chain = self.check_chain(update, &messages);
         let (log_before, had_keys) = (self.log.clone(), self.has_keys);
-        let (group_before, steps_before) = (self.group.clone(), self.steps.len());
+        let (group_before, steps_before, sealing_before) = (self.group.clone(), self.steps.len(), self.sealing.clone());
         for Draft { entry, knowledge, unreadable } in messages {
             let id = entry.message.id.clone();
             let taken = match (unreadable, knowledge) {
@@ -92,6 +97,7 @@ impl<'a> Sequencer<'a> {
                             (self.log, self.has_keys, self.places) = (log_before.clone(), had_keys, None);
                             self.group.clone_from(&group_before);
                             self.steps.truncate(steps_before);
+                            self.sealing.clone_from(&sealing_before);
                             outcome.ack = SyncAck::default();
                         }
                         break;
@@ -220,7 +226,8 @@ impl<'a> Sequencer<'a> {
         let in_place = is_in_place(message, &entry.device_id, *counter);
         let is_looked_for = is_named && (self.has_keys || !in_place);
         if let Some(TailEntry { entry: named, .. }) = is_looked_for.then(|| self.known_name(message)).flatten() {
-            if named.says_the_same(&entry) {
+            // What is encrypted nobody compares but who can read it.
+            if self.sealing.is_some() || named.says_the_same(&entry) {
                 let text = format!("the message is in the log already, at {}", named.sequence_number);
                 let error = SyncError::new(ErrorCode::AlreadyStored, text);
                 return Err(Refused { error, stored_sequence: Some(named.sequence_number) });
@@ -297,11 +304,17 @@ impl<'a> Sequencer<'a> {
             return Err(SyncError::new(ErrorCode::LimitReached, message).into());
         }
         self.check_group(&entry)?;
+        let said = self.sealing.as_ref().map(|sealing| sealing.judge(&entry, self.group.as_ref())).transpose()?;
         entry.check()?;
         let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
         let body = Batch::of(std::slice::from_ref(&entry)).map_err(malformed)?;
         self.log.take(&entry).map_err(|refusal| SyncError::new(ErrorCode::InvalidMessageFormat, refusal.to_string()))?;
-        self.steps.extend(self.group.as_mut().and_then(|group| GroupStep::of(group, &entry)));
+        let step = self.group.as_mut().and_then(|group| GroupStep::of(group, &entry));
+        if let (Some(sealing), Some(said)) = (&mut self.sealing, said) {
+            let digest = self.log.digest(&entry.message.session_id, &entry.device_id);
+            sealing.take(&entry, &said, &digest, step.as_ref().map_or(&[], GroupStep::changes));
+        }
+        self.steps.extend(step);
         let Entry { device_id, counter, sequence_number: sequence, .. } = entry.clone();
         let stored = StoredEntry { sequence, device_id, counter, key, log_hash: self.log.hash(), signature: None, body };
         let place = Place::of(&entry);
@@ -353,6 +366,11 @@ impl<'a> Sequencer<'a> {
 
     fn known_key(&self, key: &Key) -> Option<&TailEntry> {
         self.found.iter().chain(&self.entries).find(|known| known.stored.key.as_ref() == Some(key))
+    }
+
+    /// The epochs with the entries that were numbered, where the session is encrypted.
+    pub fn epochs(&self) -> Option<Arc<Epochs>> {
+        self.sealing.as_ref().map(|sealing| sealing.epochs.clone())
     }
 
     /// The log with the entries that were numbered.

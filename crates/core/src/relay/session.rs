@@ -15,12 +15,13 @@ use super::fanout::{self, Answer};
 use super::invitations::Members;
 use super::presence::{Announcement, Devices};
 use super::receipts::{Reader, Receipts};
+use super::sealed::Sealed;
 use super::update::{Knowledge, Update};
 use crate::entry::{Digest, Entry, first_log_hash};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Receipt, SyncHeartbeat};
 use crate::group::Group;
-use crate::identity::HeadSignature;
+use crate::identity::{HeadSignature, is_sealed_id};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
 use crate::log::{self, DeviceHead, LogHead};
@@ -65,6 +66,8 @@ pub(super) struct Session {
     pub members: Members,
     /// Who is in it by its log, where it is a group: of one that is announced and not begun, its founder.
     pub group: Option<Group>,
+    /// What is known of who can read it, where it is encrypted.
+    pub sealed: Option<Sealed>,
     pub attachments: BTreeMap<ConnectionId, Attachment>,
     /// Updates that wait for their turn. One append is under way at most, and what waits shares the next.
     pub updates: VecDeque<Update>,
@@ -135,10 +138,12 @@ impl Session {
             0 => log::Log::new(&session_id),
             head => log::Log::restore(head, stored.log_hash, heads.collect()),
         };
+        let sealed = is_sealed_id(&session_id).then(|| Sealed::new(&session_id, stored.epochs.as_deref())).flatten();
         let group = stored.group.and_then(|row| Group::from_bytes(&row.state).ok());
         Session {
             receipts: Receipts::new(stored.watermarks, group.as_ref()),
             group,
+            sealed,
             log: Log { session_id, state, tail: VecDeque::new(), signed: None, reads: BTreeMap::new() },
             has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
