@@ -26,6 +26,7 @@ struct Rows {
     watermarks: BTreeMap<String, WatermarkRow>,
     members: BTreeMap<String, MemberRow>,
     group: Option<GroupRow>,
+    epochs: Option<Vec<u8>>,
 }
 
 /// The machine, its journal, and the questions that are not answered yet.
@@ -116,9 +117,10 @@ impl World {
                     watermarks: rows.watermarks.values().cloned().collect(),
                     members: rows.members.values().filter(|row| !row.left).cloned().collect(),
                     group: rows.group.clone(),
+                    epochs: rows.epochs.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members, group } => {
+            JournalQuestion::Append { session_id, entries, devices, members, group, epochs } => {
                 let rows = self.sessions.entry(session_id).or_default();
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "sequences follow each other (I5)");
@@ -131,6 +133,7 @@ impl World {
                 rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
                 rows.members.extend(members.into_iter().map(|row| (row.wallet.clone(), row)));
                 rows.group = group.or_else(|| rows.group.take());
+                rows.epochs = epochs.or_else(|| rows.epochs.take());
                 JournalAnswer::Appended
             }
             JournalQuestion::Read { session_id, from, count_max, .. } => {

@@ -12,7 +12,6 @@ mod key;
 mod proof;
 mod siws;
 mod statement;
-mod timeline_stub;
 mod update;
 
 pub use account::{Account, Change, Device};

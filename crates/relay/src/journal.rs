@@ -198,10 +198,10 @@ impl Writer {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store::reason)?;
         for (ticket, question) in group {
             let answer = match question {
-                JournalQuestion::Append { session_id, entries, devices, members, group } => {
+                JournalQuestion::Append { session_id, entries, devices, members, group, epochs } => {
                     // Its own savepoint, so that it fails alone.
                     let savepoint = transaction.savepoint().map_err(store::reason)?;
-                    let done = store::append(&savepoint, session_id, entries, devices, members, group.as_ref())
+                    let done = store::append(&savepoint, session_id, entries, devices, members, group.as_ref(), epochs.as_deref())
                         .and_then(|()| savepoint.commit().map_err(store::reason));
                     if let Err(reason) = &done {
                         error!("an append failed: {reason}");
@@ -319,6 +319,7 @@ mod tests {
             devices: vec![device],
             members: Vec::new(),
             group: None,
+            epochs: None,
         }
     }
 

@@ -19,7 +19,7 @@ use solconnect_sync_core::watermark::Watermark;
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 8;
+const SCHEMA_VERSION: i64 = 9;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -30,7 +30,8 @@ CREATE TABLE sessions (
     session_id TEXT    NOT NULL UNIQUE,
     head       INTEGER NOT NULL,
     group_name TEXT,
-    group_state BLOB
+    group_state BLOB,
+    epochs     BLOB
 ) STRICT;
 CREATE TABLE entries (
     session  INTEGER NOT NULL REFERENCES sessions (id),
@@ -171,7 +172,8 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
     let watermarks = watermarks(connection, id).map_err(reason)?;
     let members = members(connection, id).map_err(reason)?;
     let group = group(connection, id).map_err(reason)?;
-    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members, group })
+    let epochs = epochs(connection, id).map_err(reason)?;
+    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members, group, epochs })
 }
 
 /// The hash of the last entry; anything where there is none.
@@ -239,6 +241,10 @@ fn group(connection: &Connection, session: i64) -> rusqlite::Result<Option<Group
     })
 }
 
+fn epochs(connection: &Connection, session: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection.prepare_cached("SELECT epochs FROM sessions WHERE id = ?1")?.query_row([session], |row| row.get(0))
+}
+
 /// Sessions of a wallet: those in which it has taken part first, and of both kinds the newest first.
 pub(crate) fn sessions_of(
     connection: &Connection,
@@ -294,7 +300,7 @@ fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterat
     Ok(())
 }
 
-/// Stores entries, the devices that wrote them, wallets of the session, and what it is as a group. Call it within a savepoint: on an error part of it may be written.
+/// Stores entries, the devices that wrote them, wallets of the session, and what it is as a group and of its epochs. Call it within a savepoint: on an error part of it may be written.
 ///
 /// # Errors
 /// Entries that do not follow the head without holes, a (device, counter) or key that is there already, a failing disk.
@@ -305,6 +311,7 @@ pub(crate) fn append(
     devices: &[DeviceRow],
     members: &[MemberRow],
     group: Option<&GroupRow>,
+    epochs: Option<&[u8]>,
 ) -> Result<(), Reason> {
     let (session, head) = find_or_make_session(connection, session_id).map_err(reason)?;
     let mut next = head;
@@ -326,6 +333,12 @@ pub(crate) fn append(
         connection
             .prepare_cached("UPDATE sessions SET group_name = ?2, group_state = ?3 WHERE id = ?1")
             .and_then(|mut statement| statement.execute(params![session, name, state]))
+            .map_err(reason)?;
+    }
+    if let Some(epochs) = epochs {
+        connection
+            .prepare_cached("UPDATE sessions SET epochs = ?2 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![session, epochs]))
             .map_err(reason)?;
     }
     for device in devices {

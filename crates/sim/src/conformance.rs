@@ -88,7 +88,7 @@ pub fn append(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>) -> Journa
 }
 
 fn append_for(ask: &mut Ask, session: &str, entries: Vec<StoredEntry>, members: Vec<MemberRow>) -> JournalAnswer {
-    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new(), members, group: None })
+    ask(JournalQuestion::Append { session_id: session.to_owned(), entries, devices: Vec::new(), members, group: None, epochs: None })
         .expect("appends are answered")
 }
 
@@ -338,7 +338,9 @@ fn a_group_is_listed_to_who_is_in_it(open: &dyn Fn() -> Ask) {
     let state = |name: &str| GroupRow { name: name.to_owned(), state: name.as_bytes().to_vec() };
     let append = |ask: &mut Ask, sequence, members, group| {
         let (session_id, entries, devices) = (session.to_owned(), vec![entry(sequence, "d", None)], Vec::new());
-        assert_eq!(ask(JournalQuestion::Append { session_id, entries, devices, members, group }), Some(JournalAnswer::Appended));
+        let epochs = (sequence == 2).then(|| b"epochs".to_vec());
+        let question = JournalQuestion::Append { session_id, entries, devices, members, group, epochs };
+        assert_eq!(ask(question), Some(JournalAnswer::Appended));
     };
     let listed = |ask: &mut Ask, account_id: Option<&str>| {
         let (wallet, account_id) = ("fay".to_owned(), account_id.map(str::to_owned));
@@ -369,6 +371,7 @@ fn a_group_is_listed_to_who_is_in_it(open: &dyn Fn() -> Ask) {
     assert_eq!(listed(&mut ask, own), nothing, "after a restart");
     let stored = load(&mut ask, session);
     assert_eq!((stored.group, stored.members), (Some(state("two")), vec![row("eve", 1, true, false)]));
+    assert_eq!(stored.epochs.as_deref(), Some(&b"epochs"[..]), "as they were told last");
     append(&mut ask, 5, vec![row("fay", 5, false, false)], Some(state("two")));
     assert_eq!(listed(&mut ask, own), [(5, false, "two".to_owned())], "who comes again is asked again");
     note(&mut ask, vec![row("fay", 1, true, true)]);
@@ -399,6 +402,7 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
         devices,
         members: members("w", "p"),
         group: None,
+        epochs: None,
     };
     assert_eq!(ask(question), Some(JournalAnswer::Appended));
     // Notes change nothing of what the log says of a device, whatever they have there.
@@ -413,6 +417,7 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
         watermarks: vec![watermark(1)],
         members: joined.into_iter().chain(members("w", "p").into_iter().take(1)).collect(),
         group: None,
+        epochs: None,
     };
     assert_eq!(load(&mut ask, session), expected, "what is noted is known at once");
     assert_eq!(sessions_of(&mut ask, "p", None, 9), [(session.to_owned(), "w".to_owned(), 2, true)]);

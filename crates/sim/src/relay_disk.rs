@@ -22,6 +22,7 @@ pub struct Rows {
     watermarks: BTreeMap<WalletAddress, WatermarkRow>,
     members: BTreeMap<WalletAddress, MemberRow>,
     group: Option<GroupRow>,
+    epochs: Option<Vec<u8>>,
     /// The session's place in the order in which sessions were made.
     number: usize,
     counters: HashMap<(DeviceId, u64), usize>,
@@ -37,6 +38,8 @@ struct Undo {
     members: Vec<(WalletAddress, Option<MemberRow>)>,
     /// What it was as a group before, where that was changed.
     group: Option<Option<GroupRow>>,
+    /// Its epochs before, where they were changed.
+    epochs: Option<Option<Vec<u8>>>,
 }
 
 /// The journal's file.
@@ -143,10 +146,11 @@ impl Journal {
                     watermarks: rows.watermarks.values().cloned().collect(),
                     members: rows.members.values().filter(|row| !row.left).cloned().collect(),
                     group: rows.group.clone(),
+                    epochs: rows.epochs.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members, group } => {
-                match self.append(session_id, entries, devices, members, group.as_ref()) {
+            JournalQuestion::Append { session_id, entries, devices, members, group, epochs } => {
+                match self.append(session_id, entries, devices, members, (group.as_ref(), epochs.as_ref())) {
                     Ok(()) => JournalAnswer::Appended,
                     Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
                 }
@@ -226,7 +230,7 @@ impl Journal {
         entries: &[StoredEntry],
         devices: &[DeviceRow],
         members: &[MemberRow],
-        group: Option<&GroupRow>,
+        (group, epochs): (Option<&GroupRow>, Option<&Vec<u8>>),
     ) -> Result<(), &'static str> {
         if entries.is_empty() {
             return Err("there is nothing to append");
@@ -242,6 +246,9 @@ impl Journal {
         }
         if let Some(group) = group {
             undo.group = Some(rows.group.replace(group.clone()));
+        }
+        if let Some(epochs) = epochs {
+            undo.epochs = Some(rows.epochs.replace(epochs.clone()));
         }
         self.undo.push(undo);
         self.ghost.clear();
@@ -272,6 +279,9 @@ impl Journal {
         rows.truncate(undo.count);
         if let Some(group) = undo.group {
             rows.group = group;
+        }
+        if let Some(epochs) = undo.epochs {
+            rows.epochs = epochs;
         }
         for (id, row) in undo.devices.into_iter().rev() {
             match row {
@@ -357,7 +367,7 @@ pub fn written(entry: &Entry) -> Batch {
 impl Undo {
     fn new(session_id: &str, rows: &Rows) -> Undo {
         let (devices, watermarks, members) = (Vec::new(), Vec::new(), Vec::new());
-        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices, watermarks, members, group: None }
+        Undo { session_id: session_id.to_owned(), count: rows.entries.len(), devices, watermarks, members, group: None, epochs: None }
     }
 }
 
@@ -405,6 +415,7 @@ mod tests {
                 devices: Vec::new(),
                 members: Vec::new(),
                 group: None,
+                epochs: None,
             };
             assert_eq!(journal.answer(&question("first")), Some(JournalAnswer::Appended));
             journal.fail_sync(vec![question("first")]);

@@ -29,6 +29,7 @@ pub struct Rows {
     pub watermarks: BTreeMap<String, WatermarkRow>,
     pub members: BTreeMap<String, MemberRow>,
     pub group: Option<GroupRow>,
+    pub epochs: Option<Vec<u8>>,
     /// Counts sessions in the order in which they were stored.
     number: usize,
 }
@@ -179,9 +180,10 @@ impl Rooms {
                     watermarks: rows.watermarks.values().cloned().collect(),
                     members: rows.members.values().filter(|row| !row.left).cloned().collect(),
                     group: rows.group.clone(),
+                    epochs: rows.epochs.clone(),
                 })
             }
-            JournalQuestion::Append { session_id, entries, devices, members, group } => {
+            JournalQuestion::Append { session_id, entries, devices, members, group, epochs } => {
                 let number = self.journal.len();
                 let rows = self.journal.entry(session_id).or_default();
                 if rows.entries.is_empty() {
@@ -189,6 +191,7 @@ impl Rooms {
                 }
                 rows.keep_members(members);
                 rows.group = group.or_else(|| rows.group.take());
+                rows.epochs = epochs.or_else(|| rows.epochs.take());
                 for entry in entries {
                     assert_eq!(entry.sequence, rows.entries.len() as u64 + 1, "I5");
                     rows.entries.push(entry);

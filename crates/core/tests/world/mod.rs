@@ -373,6 +373,7 @@ impl World {
                     log_hash: entries.last().map_or([0; 32], |entry| entry.log_hash),
                     members: Vec::new(),
                     group: None,
+                    epochs: None,
                     has_keys: entries.iter().any(|entry| entry.key.is_some()),
                     devices: devices.values().cloned().collect(),
                     watermarks: watermarks.values().cloned().collect(),
