@@ -7,20 +7,27 @@ mod account;
 mod certificate;
 mod domains;
 mod evidence;
+mod generations;
 mod head;
 mod key;
+mod listed;
 mod proof;
+mod recovery;
 mod siws;
 mod statement;
+mod timeline;
 mod update;
 
-pub use account::{Account, Change, Device};
+pub use account::{Account, Change};
 pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
 pub use domains::{DomainSet, is_account_id};
 pub use evidence::{Evidence, Verdict, judge};
+pub use generations::{AccountKey, Sealed};
 pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor};
 pub use key::{DeviceKey, PublicKey, Signature, device_id, is_key_id, verify};
+pub use listed::{Device, RecoveryKey};
 pub use proof::{Challenge, Nonce};
+pub use recovery::{NewRecoveryKey, Recovery, RecoveryKind};
 pub use statement::{Claim, Statement};
 pub use update::UpdateSignature;
 
