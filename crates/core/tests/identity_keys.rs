@@ -59,7 +59,8 @@ fn an_account_key_follows_the_last_one() {
 #[test]
 fn an_account_key_is_sealed_to_each_approved_device_and_recovery_key() {
     // 4 has said no seal key, 5 is not approved.
-    let steps = ["join 1", "seal 1", "renew 1", "code 1 100", "join 2", "seal 2", "approve 1 2", "join 4", "approve 1 4", "join 5", "seal 5"];
+    let steps =
+        ["join 1", "seal 1", "renew 1", "code 1 100", "join 2", "seal 2", "approve 1 2", "join 4", "approve 1 4", "join 5", "seal 5"];
     let mut desk = Desk::of(steps);
     assert_eq!(recipients(&desk), devices([1, 2, 100]), "devices first");
     let good = desk.generation(&[], &[]);

@@ -108,13 +108,8 @@ mod tests {
     fn a_recovery_is_signed_over_these_bytes() {
         let owner = owner("chat.example");
         let account = owner.account_id.as_bytes();
-        let parts = [
-            hex(b"solconnect.recover.v1\0"),
-            hex(&[account.len() as u8]) + &hex(account),
-            "ac02".into(),
-            "02".repeat(32),
-            "03".repeat(32),
-        ];
+        let parts =
+            [hex(b"solconnect.recover.v1\0"), hex(&[account.len() as u8]) + &hex(account), "ac02".into(), "02".repeat(32), "03".repeat(32)];
         assert_eq!(hex(&signed_bytes(&owner, &AFTER, &[3; 32])), parts.concat());
     }
 
