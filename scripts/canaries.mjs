@@ -76,16 +76,16 @@ export async function runCanaries(wanted = '1') {
   if (missed.length > 0) throw new Problem(`Not found:\n  ${missed.join('\n  ')}`);
 }
 
-/** A workspace of the core and the world alone, so that a build is quick and the real one is left alone. */
+/** A workspace of the core, what it needs and the world alone, so that a build is quick and the real one is left alone. */
 function copy() {
   mkdirSync(join(folder, 'crates'), { recursive: true });
-  for (const crate of ['core', 'sim']) {
+  for (const crate of ['core', 'sim', 'vault']) {
     const to = join(folder, 'crates', crate);
     rmSync(to, { recursive: true, force: true });
     cpSync(join(root, 'crates', crate), to, { recursive: true });
   }
   const manifest = readFileSync(join(root, 'Cargo.toml'), 'utf8');
-  const workspace = manifest.slice(manifest.indexOf('[workspace]')).replace(/members = \[[^\]]*\]/, 'members = ["crates/core", "crates/sim"]');
+  const workspace = manifest.slice(manifest.indexOf('[workspace]')).replace(/members = \[[^\]]*\]/, 'members = ["crates/core", "crates/sim", "crates/vault"]');
   writeFileSync(join(folder, 'Cargo.toml'), workspace);
   cpSync(join(root, 'Cargo.lock'), join(folder, 'Cargo.lock'));
 }

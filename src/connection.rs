@@ -49,7 +49,7 @@ pub const ACCOUNTS: &str = "accounts";
 pub const INVITATIONS: &str = "invitations";
 /// Nothing is in it: its name says who made the database, and in which format the others are. The version of the database says
 /// neither, because only who names none to open it changes nothing that is there.
-pub const FORMAT: &str = "solconnect-sync-8";
+pub const FORMAT: &str = "solconnect-sync-9";
 /// All of them.
 pub const STORES: [&str; 13] = [CLAIMS, META, ACCOUNTS, SESSIONS, HEADS, OUTBOX, LOG, VERSIONS, FAILED, NAMES, INVITATIONS, CALLS, FORMAT];
 

@@ -11,9 +11,10 @@ use solconnect_sync_core::client::{
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
-use solconnect_sync_core::identity::{Account, Claim, Purpose, Statement};
+use solconnect_sync_core::identity::{Account, Claim, NewRecoveryKey, Purpose, Recovery, RecoveryKind, Statement};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::log::Log;
+use solconnect_sync_vault::layout::Generation;
 
 const VECTORS: &str = include_str!("../../crates/core/tests/vectors.txt");
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -205,11 +206,19 @@ fn accounts(folder: &Path) {
     let owner = owner(0, DOMAIN);
     let mut account = Account::new(owner.clone());
     let signed = |purpose| certificate(&owner, key(1).public(), purpose, NOW_MS);
+    let (seal_key, sealed) = ([9; 32], [0; 80]);
+    let generation = Generation { number: 1, public: seal_key, earlier: Some(sealed), seals: vec![sealed] };
     let claims = [
         ("join", Claim::Join(signed(Purpose::Join))),
         ("reset", Claim::Reset(signed(Purpose::Reset))),
         ("succeed", succession(&owner, 1, 2)),
         ("approve", Claim::Approve(vec![key(2).device_id()])),
+        ("seal_key", Claim::SealKey(seal_key)),
+        ("generation", Claim::Generation(generation.clone())),
+        ("recovery_key", Claim::RecoveryKey(NewRecoveryKey { kind: RecoveryKind::Code, key: key(3).public(), seal_key, sealed })),
+        ("approve_with_key", Claim::ApproveWithKey(vec![(key(2).device_id(), sealed)])),
+        ("remove_and_renew", Claim::RemoveAndRenew { devices: vec![key(2).device_id()], kept: vec![], generation }),
+        ("recover", Claim::Recover(Recovery::sign(&key(3), &owner, &account.head(), &key(1).public()))),
         ("remove", Claim::Remove { devices: vec![key(2).device_id()], kept: vec![key(1).device_id()] }),
     ];
     for (name, claim) in claims {
@@ -236,6 +245,13 @@ fn accounts(folder: &Path) {
     let remove = [8, 1, 0, 1, 2, 0, 0];
     write(folder, "account_machine", "all", &[&first[..], &second, &approve, &[13, 0, 0, 9], &[4, 4, 0, 2, 0], &remove, &third].concat());
     write(folder, "account_machine", "many", &[12, 0, 0, 11, 0, 0, 12, 20, 0, 11, 0, 0, 12, 28, 0, 3, 47, 0, 0, 15, 0, 0, 13, 0, 0, 63]);
+    let [seal, renew, expel, trust, code, recover] = [[64, 1, 0, 0, 0], [66, 1, 0, 0, 0], [67, 1, 0, 1, 2], [69, 1, 0, 1, 2], [70, 1, 3, 0, 0], [71, 4, 3, 0, 0]];
+    write(
+        folder,
+        "account_machine",
+        "keys",
+        &[&first[..], &seal, &renew, &[0], &second, &[64, 2, 0, 0, 0], &trust, &[0], &code, &join(4), &recover, &[15, 0, 0], &expel, &[0, 0, 0, 0, 0]].concat(),
+    );
     write(
         folder,
         "account_machine",

@@ -10,16 +10,21 @@ use solconnect_fuzz::people::{DAY_MS, DOMAIN, NOW_MS, certificate, key, owner, s
 use solconnect_fuzz::{bounded, script::Script};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
-use solconnect_sync_core::identity::{Account, Change, Claim, Purpose, Statement};
+use solconnect_sync_core::identity::{Account, Change, Claim, NewRecoveryKey, Purpose, Recovery, RecoveryKind, Statement};
 use solconnect_sync_core::ids::DeviceId;
 use solconnect_sync_core::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX};
 use solconnect_sync_core::log::LogHead;
+use solconnect_sync_vault::layout::Generation;
+use solconnect_sync_vault::seal::{PublicKey as SealKey, SealedKey};
 
 /// Steps of an input: more of them say nothing that fewer do not, and each takes two signatures.
 const STEPS_MAX: usize = 48;
 
-/// Devices that take part; one may be any of them, and all may come at once.
+/// Devices that take part; one may be any of them, and all may come at once. Any of their keys may be a recovery key too.
 const DEVICES: u8 = 48;
+
+/// No seal is opened here: all are of zeroes.
+const SEALED: SealedKey = [0; 80];
 
 thread_local! {
     static SIGNED: RefCell<HashMap<Vec<u8>, Claim>> = RefCell::default();
@@ -60,6 +65,10 @@ impl Desk {
 
     fn take_step(&mut self, step: u8, script: &mut Script<'_>) {
         let by = script.below(usize::from(DEVICES)) as u8;
+        if step & 64 > 0 {
+            let claim = self.said_of_keys(step & 7, by, script);
+            return self.say(by, claim, script);
+        }
         let ago_ms = script.one_of(&[0, 0, 0, 1, 60_000, 40 * DAY_MS]);
         match step & 15 {
             0..=2 => self.say(by, self.signed(by, Purpose::Join, ago_ms), script),
@@ -90,6 +99,38 @@ impl Desk {
                 assert_eq!(read.as_ref(), Some(&self.device), "an account that was stored is as it was");
             }
         }
+    }
+
+    /// Something of account and recovery keys.
+    fn said_of_keys(&self, step: u8, by: u8, script: &mut Script<'_>) -> Claim {
+        let other = script.below(usize::from(DEVICES)) as u8;
+        match step {
+            0 | 1 => Claim::SealKey(script.one_of(&[seal_key(by), seal_key(by), [0; 32]])),
+            2 => Claim::Generation(self.generation(&[], &[], script)),
+            3 | 4 => {
+                let (devices, kept) = (ids(script), ids(script));
+                let generation = self.generation(&devices, &kept, script);
+                Claim::RemoveAndRenew { devices, kept, generation }
+            }
+            5 => Claim::ApproveWithKey(ids(script).into_iter().map(|id| (id, SEALED)).collect()),
+            6 => {
+                let kind = script.one_of(&[RecoveryKind::Code, RecoveryKind::Passkey]);
+                Claim::RecoveryKey(NewRecoveryKey { kind, key: key(other).public(), seal_key: seal_key(other), sealed: SEALED })
+            }
+            _ => {
+                let (owner, head) = (self.relay.owner(), self.relay.head());
+                let name = [&[7, other, by], &head.hash[..]].concat();
+                kept(&name, || Claim::Recover(Recovery::sign(&key(other), owner, &head, &key(by).public())))
+            }
+        }
+    }
+
+    /// The next generation, or one that is nearly so.
+    fn generation(&self, removed: &[DeviceId], kept: &[DeviceId], script: &mut Script<'_>) -> Generation {
+        let number = (self.relay.generations().len() as u64 + script.one_of(&[1, 1, 1, 1, 1, 2])).max(1);
+        let count = self.relay.seal_recipients(removed, kept).len() + script.one_of(&[0, 0, 0, 0, 1]);
+        let (public, earlier) = (seal_key(number as u8), script.one_of(&[None, Some(SEALED)]));
+        Generation { number, public, earlier, seals: vec![SEALED; count.min(ACCOUNT_DEVICES_MAX)] }
     }
 
     fn signed(&self, device: u8, purpose: Purpose, ago_ms: u64) -> Claim {
@@ -146,14 +187,29 @@ impl Desk {
     fn check(&mut self, before: &Account, changes: Option<&[Change]>) {
         let after = &self.relay;
         assert_eq!(after.head().sequence, before.head().sequence + 1);
-        assert!(after.devices().len() <= ACCOUNT_DEVICES_MAX, "{} devices", after.devices().len());
+        let count = after.devices().len() + after.recovery_keys().len();
+        assert!(count <= ACCOUNT_DEVICES_MAX, "{count} devices and recovery keys");
+        assert_eq!(after.place(after.head().sequence), Some(after.head().hash));
+        let holds = |account: &Account| account.generation_at(account.head().sequence).map(|generation| generation.number);
+        assert_eq!(after.generation_at(before.head().sequence).map(|generation| generation.number), holds(before), "the past stays");
+        for device in before.devices() {
+            assert!(after.was_listed_at(&device.id, before.head().sequence), "who was there was there");
+        }
         let Some(changes) = changes else {
             assert_eq!(before.devices(), after.devices(), "what does not count changes nothing");
             let without_log =
                 |account: &Account| (account.devices().to_vec(), self.listed.iter().map(|id| account.was_removed(id)).collect::<Vec<_>>());
             assert_eq!(without_log(before), without_log(after), "what does not count changes nothing");
+            assert_eq!((before.recovery_keys(), before.generations()), (after.recovery_keys(), after.generations()));
             return;
         };
+        if let Some(generation) = holds(after) {
+            let is_new = after.generations().len() > before.generations().len();
+            assert!(is_new || holds(before) == Some(generation), "only a new account key holds where none did");
+            let left = |id: &DeviceId| after.device(id).is_none() && !after.recovery_keys().iter().any(|key| key.id == *id);
+            let sealed = IDS.with(|ids| ids.iter().any(|id| left(id) && after.sealed_for(id).is_some()));
+            assert!(!sealed, "an account key holds that is sealed to who has left");
+        }
         for change in changes {
             match change {
                 Change::Added(id) => {
@@ -194,6 +250,11 @@ fn kept(name: &[u8], sign: impl FnOnce() -> Claim) -> Claim {
         }
         signed.entry(name.to_vec()).or_insert_with(sign).clone()
     })
+}
+
+/// A seal key by its number: any bytes are one that are not of low order.
+fn seal_key(number: u8) -> SealKey {
+    [number.max(2), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
 /// Some devices.

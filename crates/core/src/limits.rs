@@ -244,16 +244,18 @@ pub const OFFER_MS_MAX: u64 = OFFER_MS + 24 * 60 * 60 * 1_000;
 /// How far a certificate's time may be ahead of the relay's: as far as wallets allow.
 pub const OFFER_AHEAD_MS_MAX: u64 = 10 * 60 * 1_000;
 
-/// Devices that a wallet has at once in an application.
+/// Devices and recovery keys that a wallet has at once in an application: one statement has a seal for each.
 pub const ACCOUNT_DEVICES_MAX: usize = 32;
 
-/// Joins, approvals and successions of an account in a day. Each costs every device that follows it something. Removals are not
-/// counted: each takes something away that was added before, and nobody shall keep another from it.
+/// Joins, approvals, successions, recovery keys and account keys of an account in a day. Each costs every device that follows it
+/// something. What cannot be repeated without end is not counted, and nobody shall keep another from it: a removal takes something
+/// away that was added before, an account key where none holds follows a removal, a device says its seal key once, and is approved
+/// once.
 pub const ACCOUNT_CHANGES_MAX: usize = 20;
 
-/// Successors in the life of an account: half of the devices that its log may name, so that a device that makes copies of
-/// itself without end leaves room for those that the wallet certifies.
-pub const ACCOUNT_SUCCESSORS_MAX: usize = CLOCK_DEVICES_MAX / 2;
+/// Successors, recovery keys, and account keys made while another one holds, in the life of an account: half of the devices that its
+/// log may name, so that a device that makes them without end leaves room for those that the wallet certifies.
+pub const ACCOUNT_UNASKED_MAX: usize = CLOCK_DEVICES_MAX / 2;
 
 /// The largest frame of somebody who has not signed in and must, in bytes: a `sign_in` in JSON with the largest certificate has
 /// less.
@@ -274,8 +276,8 @@ pub const ACCOUNT_READS_MAX: usize = 4;
 /// Account logs of others that a device asks for at once: it may ask for its own beside.
 pub const INQUIRIES_MAX: usize = ACCOUNT_READS_MAX - 1;
 
-/// Devices of other wallets, those that are listed no longer too, whose account logs a device keeps: eight groups of 256 wallets with
-/// eight devices each, some 4 MiB. Beyond it the account that was needed the longest time ago is forgotten, and asked for again
+/// Devices of other wallets, those that are listed no longer too, whose account logs a device keeps, with their recovery keys and
+/// account keys: eight groups of 256 wallets with eight devices each, some 6 MiB. Beyond it the account that was needed the longest time ago is forgotten, and asked for again
 /// when one of its devices writes.
 pub const PEER_DEVICES_MAX: usize = 8 * CLOCK_DEVICES_MAX;
 

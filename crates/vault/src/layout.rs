@@ -267,7 +267,7 @@ impl Generation {
             1 => Some(*reader.array()?),
             _ => return Err(Malformed("an earlier key is there or not")),
         };
-        // The last device may leave without a recovery key.
+        // There may be no device yet that has said its seal key.
         let count = reader.varint()?;
         if count > GENERATION_SEALS_MAX as u64 {
             return Err(Malformed("a generation has too many seals"));

@@ -129,7 +129,7 @@ impl Accounts {
         let stored = self.stored.iter().filter(|(wallet, _)| !self.next.contains_key(*wallet));
         let next = self.next.iter().filter_map(|(wallet, known)| Some((wallet, known.as_ref()?)));
         let all: Vec<(&WalletAddress, &Known)> = stored.chain(next).collect();
-        if all.iter().map(|(_, known)| known.account.ever_listed()).sum::<usize>() <= devices_max {
+        if all.iter().map(|(_, known)| known.account.weight()).sum::<usize>() <= devices_max {
             return None;
         }
         let is_needed = |wallet: &WalletAddress| self.inquiries.iter().any(|inquiry| inquiry.wallet == *wallet);

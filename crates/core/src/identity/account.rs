@@ -1,48 +1,30 @@
 //! The devices of a wallet: what the entries of its account log make of them.
 //!
 //! The relay and every device evaluate the same entries by this code, and come to the same list. What counts depends on the
-//! entries and on the log's id alone: no clock, no option and no order of arrival has a part in it.
+//! entries and on the log's id alone: no clock, no option and no order of arrival has a part in it. No seal is opened here: that
+//! takes a secret. `docs/security.md` has the rules of devices, `docs/encryption.md` those of account keys.
 
-use super::certificate::{Certificate, Owner, Purpose};
+use solconnect_sync_vault::layout::Generation;
+use solconnect_sync_vault::seal::{PublicKey as SealKey, check_public};
+
+use super::certificate::{Certificate, Owner, Purpose, Succession};
 use super::domains::DomainSet;
+use super::generations::Generations;
 use super::key::{PublicKey, device_id};
+use super::listed::{Device, Listed, RecoveryKey, Word};
+use super::recovery::{NewRecoveryKey, Recovery};
 use super::statement::{Claim, Statement};
-use crate::entry::Entry;
+use super::timeline::Timeline;
+use crate::entry::{Entry, first_log_hash};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
-use crate::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_SUCCESSORS_MAX, CLOCK_DEVICES_MAX};
+use crate::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_UNASKED_MAX, CLOCK_DEVICES_MAX};
 use crate::log::{Log, LogHead, Refusal, StoredHeads};
-use crate::wire::{Field, Malformed, Record as _, Value, bytes_of, digest_of, put_block, record};
+use crate::wire::{Record as _, record};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// A device that is listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// Its id.
-    pub id: DeviceId,
-    /// Its key.
-    pub key: PublicKey,
-    /// It may approve and remove others.
-    pub is_approved: bool,
-    /// Where it was listed.
-    pub sequence: u64,
-    /// When, by the relay's time.
-    pub listed_ms: u64,
-    /// The device whose successor it is.
-    certified_by: Option<DeviceId>,
-    /// The device that approved it, or had it stay.
-    approved_by: Option<DeviceId>,
-}
-
-impl Device {
-    /// Whether one of these certified or approved it.
-    fn leans_on(&self, others: &[DeviceId]) -> bool {
-        [&self.certified_by, &self.approved_by].into_iter().flatten().any(|by| others.contains(by))
-    }
-}
-
-/// What an entry did.
+/// What an entry did to the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A device is listed.
@@ -53,17 +35,17 @@ pub enum Change {
     Removed(DeviceId),
 }
 
-/// A wallet's devices in an application, up to an entry of its account log.
+/// A wallet's devices in an application, up to an entry of its account log. `timeline.rs` has what it was at each place of the log,
+/// `generations.rs` its keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Account {
     owner: Owner,
     log: Log,
-    /// In the order in which they were listed.
-    devices: Vec<Device>,
-    /// Every device that ever was: none is listed twice. A list, because there are few and a page loads less code for it.
-    known: Vec<DeviceId>,
-    /// Of these, the successors.
-    successors: usize,
+    pub(super) listed: Listed,
+    pub(super) timeline: Timeline,
+    pub(super) generations: Generations,
+    /// What devices did that they could do without end and without the wallet.
+    unasked: usize,
     /// When the last reset was asked for, by the clock of who asked.
     reset_issued_ms: u64,
     /// The day of the last change, and how many changes that can be repeated without end it had.
@@ -75,7 +57,8 @@ impl Account {
     /// An account that has no devices.
     pub fn new(owner: Owner) -> Account {
         let log = Log::new(&owner.account_id);
-        Account { owner, log, devices: Vec::new(), known: Vec::new(), successors: 0, reset_issued_ms: 0, day: 0, changes: 0 }
+        let (listed, timeline, generations) = (Listed::default(), Timeline::default(), Generations::default());
+        Account { owner, log, listed, timeline, generations, unasked: 0, reset_issued_ms: 0, day: 0, changes: 0 }
     }
 
     /// Whose it is.
@@ -95,27 +78,29 @@ impl Account {
 
     /// The devices, in the order in which they were listed.
     pub fn devices(&self) -> &[Device] {
-        &self.devices
+        &self.listed.devices
     }
 
     /// A listed device.
     pub fn device(&self, id: &str) -> Option<&Device> {
-        self.devices.iter().find(|device| device.id == id)
+        self.listed.device(id)
     }
 
-    /// Whether a device was listed once and is no longer.
-    pub fn was_removed(&self, id: &str) -> bool {
-        self.was_listed(id) && self.device(id).is_none()
+    /// The recovery keys, in the order in which they were listed.
+    pub fn recovery_keys(&self) -> &[RecoveryKey] {
+        &self.listed.recovery_keys
     }
 
-    /// Whether a device is listed, or was once.
-    pub fn was_listed(&self, id: &str) -> bool {
-        self.known.iter().any(|known| known == id)
+    /// What account keys are sealed to for a listed device or recovery key.
+    pub fn seal_key(&self, id: &str) -> Option<SealKey> {
+        let key = self.listed.recovery_key(id).map(|key| key.seal_key);
+        self.device(id).and_then(|device| device.seal_key).or(key)
     }
 
-    /// How many devices were ever listed.
-    pub fn ever_listed(&self) -> usize {
-        self.known.len()
+    /// Whom the next generation must be sealed to and with which keys, in this order, once these devices and recovery keys have been
+    /// removed and those kept. Nobody is removed where the generation is made alone.
+    pub fn seal_recipients(&self, removed: &[DeviceId], kept: &[DeviceId]) -> Vec<(DeviceId, SealKey)> {
+        self.listed.recipients(&self.listed.leaving(removed, kept))
     }
 
     /// Takes the next entry of the log. The outer error says that the log does not go on with it, and nothing is changed. The
@@ -126,6 +111,7 @@ impl Account {
     pub fn take(&mut self, entry: &Entry) -> Result<Result<Vec<Change>, SyncError>, Refusal> {
         let judged = self.judge(entry);
         self.log.take(entry)?;
+        self.timeline.extend(self.log.hash());
         Ok(judged.map(|judged| self.apply(entry, judged)))
     }
 
@@ -150,57 +136,68 @@ impl Account {
         }
         let author = self.device(&entry.device_id);
         let is_new = matches!(claim, Claim::Join(_) | Claim::Reset(_) | Claim::Succeed(_));
-        if is_new && self.was_listed(&entry.device_id) {
+        if is_new && self.timeline.key(&entry.device_id).is_some() {
             return refuse(ErrorCode::DeviceRemoved, "this device's key was listed before: it takes a new one");
         }
-        if !is_new && !author.is_some_and(|author| author.is_approved) {
+        // These say something of their own device alone.
+        let is_own = matches!(claim, Claim::SealKey(_) | Claim::Recover(_));
+        if !is_new && !author.is_some_and(|author| author.is_approved || is_own) {
             return refuse(ErrorCode::DeviceNotApproved, "only an approved device changes others");
         }
+        // Devices can do this without end and without the wallet. A generation where none holds follows a removal or a reset.
+        let is_unasked = match claim {
+            Claim::Succeed(_) | Claim::RecoveryKey(_) => true,
+            Claim::Generation(_) => self.generations.holds(),
+            _ => false,
+        };
         // A reset leaves one device. A removal cannot be repeated without end: something was added before.
-        let is_bounded = matches!(claim, Claim::Join(_) | Claim::Succeed(_) | Claim::Approve(_));
+        let is_bounded = is_unasked || matches!(claim, Claim::Join(_) | Claim::Approve(_) | Claim::ApproveWithKey(_));
         if is_bounded && changes >= ACCOUNT_CHANGES_MAX {
             return refuse(ErrorCode::LimitReached, "the account has changed too often today");
         }
-        if is_new && self.known.len() >= CLOCK_DEVICES_MAX {
+        let lists = is_new || matches!(claim, Claim::RecoveryKey(_));
+        if lists && self.timeline.count() >= CLOCK_DEVICES_MAX {
             return refuse(ErrorCode::LimitReached, "the account has had as many devices as a log may have");
         }
-        if is_new && !matches!(claim, Claim::Reset(_)) && self.devices.len() >= ACCOUNT_DEVICES_MAX {
-            return refuse(ErrorCode::LimitReached, "the account has as many devices as it may have: remove one");
+        if lists && !matches!(claim, Claim::Reset(_)) && self.listed.count() >= ACCOUNT_DEVICES_MAX {
+            return refuse(ErrorCode::LimitReached, "the account has as many devices and recovery keys as it may have: remove one");
         }
-        let reset_issued_ms = match claim {
-            Claim::Join(certificate) => self.check_wallet(certificate, Purpose::Join, by, at_ms).map(|_| self.reset_issued_ms)?,
-            Claim::Reset(certificate) => self.check_wallet(certificate, Purpose::Reset, by, at_ms)?,
-            Claim::Succeed(succession) => {
-                let predecessor = device_id(&succession.predecessor);
-                if self.was_removed(&predecessor) {
-                    return refuse(ErrorCode::DeviceRemoved, "the old key of this device was removed");
-                }
-                if self.device(&predecessor).is_none() {
-                    return refuse(ErrorCode::WrongKey, "the old key of this device was never listed");
-                }
-                if self.successors >= ACCOUNT_SUCCESSORS_MAX {
-                    return refuse(ErrorCode::LimitReached, "the account has had too many copies of its devices: ask the wallet");
-                }
-                succession.check(&self.owner, by)?;
-                self.reset_issued_ms
+        let mut reset_issued_ms = self.reset_issued_ms;
+        match claim {
+            Claim::Join(certificate) => {
+                self.check_wallet(certificate, Purpose::Join, by, at_ms)?;
             }
-            Claim::Approve(devices) => {
-                let may_be = |id: &DeviceId| self.device(id).is_some_and(|device| !device.is_approved);
-                if devices.is_empty() || !devices.iter().all(may_be) {
-                    return refuse(ErrorCode::InvalidArgument, "only listed devices that are not approved yet are approved");
+            Claim::Reset(certificate) => reset_issued_ms = self.check_wallet(certificate, Purpose::Reset, by, at_ms)?,
+            Claim::Succeed(succession) => self.check_succession(succession, by)?,
+            Claim::Approve(devices) => self.check_approval(devices.iter())?,
+            Claim::Remove { devices, kept } => self.check_removal(devices, kept)?,
+            Claim::SealKey(key) => self.check_seal_key(author, key)?,
+            Claim::Generation(generation) => self.check_generation(generation, &[])?,
+            Claim::RemoveAndRenew { devices, kept, generation } => {
+                self.check_removal(devices, kept)?;
+                let leaving = self.listed.leaving(devices, kept);
+                // It would leave with the key that it has just made.
+                if leaving.contains(&entry.device_id) {
+                    return refuse(ErrorCode::InvalidArgument, "who leaves makes no account key for those who stay");
                 }
-                self.reset_issued_ms
+                self.check_generation(generation, &leaving)?;
             }
-            Claim::Remove { devices, kept } => {
-                let is_listed = |id: &DeviceId| self.device(id).is_some();
-                if devices.is_empty() || !devices.iter().chain(kept).all(is_listed) || devices.iter().any(|id| kept.contains(id)) {
-                    return refuse(ErrorCode::InvalidArgument, "only listed devices leave, and none both leaves and stays");
+            Claim::ApproveWithKey(sealed) => {
+                self.check_approval(sealed.iter().map(|(device, _)| device))?;
+                let has_seal_key = |(device, _): &(DeviceId, _)| self.seal_key(device).is_some();
+                if !self.generations.holds() || !sealed.iter().all(has_seal_key) {
+                    return refuse(ErrorCode::InvalidArgument, "there is an account key, and a seal key of each device, to seal it to");
                 }
-                self.reset_issued_ms
             }
-        };
+            Claim::RecoveryKey(key) => self.check_recovery_key(key)?,
+            Claim::Recover(recovery) => self.check_recovery(author, recovery, after, by)?,
+        }
+        if is_unasked && self.unasked >= ACCOUNT_UNASKED_MAX {
+            return refuse(ErrorCode::LimitReached, "devices have changed the account too often: ask the wallet");
+        }
         statement.check_signature(&self.owner)?;
-        Ok(Judged { statement, reset_issued_ms, day, changes: changes + usize::from(is_bounded) })
+        let (changes, unasked) = (changes + usize::from(is_bounded), self.unasked + usize::from(is_unasked));
+        Ok(Judged { statement, reset_issued_ms, day, changes, unasked })
     }
 
     /// A certificate that is older than the last reset was signed for an account that was given up then.
@@ -212,77 +209,176 @@ impl Account {
         Ok(issued_ms)
     }
 
+    fn check_succession(&self, succession: &Succession, by: &PublicKey) -> Result<(), SyncError> {
+        let predecessor = device_id(&succession.predecessor);
+        if self.was_removed(&predecessor) {
+            return Err(refusal(ErrorCode::DeviceRemoved, "the old key of this device was removed"));
+        }
+        if self.device(&predecessor).is_none() {
+            return Err(refusal(ErrorCode::WrongKey, "the old key of this device was never listed"));
+        }
+        succession.check(&self.owner, by)
+    }
+
+    fn check_approval<'a>(&self, mut devices: impl ExactSizeIterator<Item = &'a DeviceId>) -> Result<(), SyncError> {
+        let may_be = |id: &DeviceId| self.device(id).is_some_and(|device| !device.is_approved);
+        if devices.len() == 0 || !devices.all(may_be) {
+            return Err(refusal(ErrorCode::InvalidArgument, "only listed devices that are not approved yet are approved"));
+        }
+        Ok(())
+    }
+
+    fn check_removal(&self, devices: &[DeviceId], kept: &[DeviceId]) -> Result<(), SyncError> {
+        let is_listed = |id: &DeviceId| self.listed.words().any(|(listed, _)| listed == id);
+        if devices.is_empty() || !devices.iter().chain(kept).all(is_listed) || devices.iter().any(|id| kept.contains(id)) {
+            return Err(refusal(ErrorCode::InvalidArgument, "only listed devices leave, and none both leaves and stays"));
+        }
+        Ok(())
+    }
+
+    fn check_seal_key(&self, author: Option<&Device>, key: &SealKey) -> Result<(), SyncError> {
+        if author.is_none_or(|author| author.seal_key.is_some()) {
+            return Err(refusal(ErrorCode::InvalidArgument, "a device says its seal key once"));
+        }
+        check_public_key(key)
+    }
+
+    fn check_generation(&self, generation: &Generation, leaving: &[DeviceId]) -> Result<(), SyncError> {
+        if generation.number != self.generations().len() as u64 + 1 {
+            return Err(refusal(ErrorCode::InvalidArgument, "the number of a generation is that of the last one plus 1"));
+        }
+        if generation.seals.len() != self.listed.recipients(leaving).len() {
+            return Err(refusal(ErrorCode::InvalidArgument, "an account key is sealed to each approved device and recovery key"));
+        }
+        check_public_key(&generation.public)
+    }
+
+    fn check_recovery_key(&self, key: &NewRecoveryKey) -> Result<(), SyncError> {
+        if self.timeline.key(&device_id(&key.key)).is_some() {
+            return Err(refusal(ErrorCode::DeviceRemoved, "this recovery key was listed before: make a new one"));
+        }
+        if !self.generations.holds() {
+            return Err(refusal(ErrorCode::InvalidArgument, "there is no account key to seal to a recovery key"));
+        }
+        check_public_key(&key.seal_key)
+    }
+
+    fn check_recovery(&self, author: Option<&Device>, recovery: &Recovery, after: &LogHead, by: &PublicKey) -> Result<(), SyncError> {
+        if author.is_none_or(|author| author.is_approved) {
+            return Err(refusal(ErrorCode::InvalidArgument, "this device is approved already"));
+        }
+        let id = device_id(&recovery.key);
+        if self.listed.recovery_key(&id).is_none() {
+            let was_there = self.timeline.key(&id).is_some_and(|key| key.is_recovery_key);
+            let code = if was_there { ErrorCode::DeviceRemoved } else { ErrorCode::WrongKey };
+            return Err(refusal(code, "this is no recovery key of the account, or it was removed"));
+        }
+        recovery.check(&self.owner, after, by)
+    }
+
     fn apply(&mut self, entry: &Entry, judged: Judged) -> Vec<Change> {
-        let Judged { statement: Statement { by, claim, .. }, reset_issued_ms, day, changes } = judged;
-        (self.reset_issued_ms, self.day, self.changes) = (reset_issued_ms, day, changes);
+        let Judged { statement: Statement { by, claim, .. }, reset_issued_ms, day, changes, unasked } = judged;
+        (self.reset_issued_ms, self.day, self.changes, self.unasked) = (reset_issued_ms, day, changes, unasked);
         let author = &entry.device_id;
         match claim {
             Claim::Join(_) => {
-                let is_first = !self.devices.iter().any(|device| device.is_approved);
+                let is_first = !self.devices().iter().any(|device| device.is_approved);
                 vec![self.list(entry, by, is_first, None)]
             }
             Claim::Reset(_) => {
-                let removed = self.devices.drain(..).map(|device| Change::Removed(device.id));
-                let mut changes: Vec<Change> = removed.collect();
+                let all: Vec<DeviceId> = self.listed.words().map(|(id, _)| id.clone()).collect();
+                let mut changes = self.remove(entry, &all);
+                self.timeline.reset();
                 changes.push(self.list(entry, by, true, None));
                 changes
             }
             Claim::Succeed(succession) => {
                 let predecessor = device_id(&succession.predecessor);
                 let is_approved = self.device(&predecessor).is_some_and(|device| device.is_approved);
-                self.successors += 1;
                 vec![self.list(entry, by, is_approved, Some(predecessor))]
             }
-            Claim::Approve(ids) => {
-                for device in self.devices.iter_mut().filter(|device| ids.contains(&device.id)) {
-                    (device.is_approved, device.approved_by) = (true, Some(author.clone()));
+            Claim::Approve(devices) => devices.into_iter().map(|device| self.approve(device, author.clone())).collect(),
+            Claim::Remove { devices, kept } => self.remove(entry, &self.listed.leaving(&devices, &kept)),
+            Claim::SealKey(key) => {
+                if let Some(device) = self.listed.devices.iter_mut().find(|device| device.id == *author) {
+                    device.seal_key = Some(key);
                 }
-                ids.into_iter().map(Change::Approved).collect()
+                Vec::new()
             }
-            Claim::Remove { devices, kept } => {
-                let mut removed = devices;
-                let falls = |device: &&Device, removed: &[DeviceId]| {
-                    !removed.contains(&device.id) && !kept.contains(&device.id) && device.leans_on(removed)
-                };
-                while let Some(device) = self.devices.iter().find(|device| falls(device, &removed)) {
-                    removed.push(device.id.clone());
-                }
-                self.devices.retain(|device| !removed.contains(&device.id));
-                // Who would have left stands by the word of who had it stay, and falls with it later. No other does: who is
-                // about to be removed must not take along whom it names.
-                let surety = Some(author).filter(|author| !removed.contains(author));
-                for device in self.devices.iter_mut().filter(|device| device.id != *author && device.leans_on(&removed)) {
-                    (device.certified_by, device.approved_by) = (None, surety.cloned());
-                }
-                removed.into_iter().map(Change::Removed).collect()
+            Claim::Generation(generation) => {
+                self.renew(entry, generation);
+                Vec::new()
             }
+            Claim::RemoveAndRenew { devices, kept, generation } => {
+                let changes = self.remove(entry, &self.listed.leaving(&devices, &kept));
+                self.renew(entry, generation);
+                changes
+            }
+            Claim::ApproveWithKey(all) => {
+                let mut changes = Vec::with_capacity(all.len());
+                for (device, sealed) in all {
+                    self.generations.hand_over(device.clone(), author, sealed);
+                    changes.push(self.approve(device, author.clone()));
+                }
+                changes
+            }
+            Claim::RecoveryKey(NewRecoveryKey { kind, key, seal_key, sealed }) => {
+                let (id, sequence, listed_ms) = (device_id(&key), entry.sequence_number, entry.server_timestamp);
+                let word = Word { certified_by: Some(author.clone()), approved_by: None };
+                self.generations.hand_over(id.clone(), author, sealed);
+                self.timeline.list(id.clone(), true);
+                self.listed.recovery_keys.push(RecoveryKey { id, kind, key, seal_key, sequence, listed_ms, word });
+                Vec::new()
+            }
+            Claim::Recover(recovery) => vec![self.approve(author.clone(), device_id(&recovery.key))],
         }
     }
 
     fn list(&mut self, entry: &Entry, key: PublicKey, is_approved: bool, certified_by: Option<DeviceId>) -> Change {
         let id = entry.device_id.clone();
-        self.known.push(id.clone());
-        let (sequence, listed_ms) = (entry.sequence_number, entry.server_timestamp);
-        self.devices.push(Device { id: id.clone(), key, is_approved, sequence, listed_ms, certified_by, approved_by: None });
+        self.timeline.list(id.clone(), false);
+        let (sequence, listed_ms, word) = (entry.sequence_number, entry.server_timestamp, Word { certified_by, approved_by: None });
+        self.listed.devices.push(Device { id: id.clone(), key, seal_key: None, is_approved, sequence, listed_ms, word });
         Change::Added(id)
+    }
+
+    fn approve(&mut self, id: DeviceId, by: DeviceId) -> Change {
+        if let Some(device) = self.listed.devices.iter_mut().find(|device| device.id == id) {
+            (device.is_approved, device.word.approved_by) = (true, Some(by));
+        }
+        Change::Approved(id)
+    }
+
+    /// They leave, and the account key that they have holds no longer.
+    fn remove(&mut self, entry: &Entry, leaving: &[DeviceId]) -> Vec<Change> {
+        let devices = leaving.iter().filter(|id| self.device(id).is_some());
+        let changes = devices.map(|id| Change::Removed(id.clone())).collect();
+        self.listed.remove(&entry.device_id, leaving);
+        self.timeline.remove(leaving);
+        self.generations.end(entry.sequence_number);
+        changes
+    }
+
+    fn renew(&mut self, entry: &Entry, generation: Generation) {
+        let to = self.listed.recipients(&[]);
+        self.generations.begin(generation, entry.sequence_number, &entry.device_id, to);
+        self.timeline.cut();
     }
 
     /// What a device stores of it: enough to take the next entry.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let Account { owner, log, devices, known, successors, reset_issued_ms, day, changes } = self;
+        let Account { owner, log, listed, timeline, generations, unasked, reset_issued_ms, day, changes } = self.clone();
         StoredAccount {
-            wallet: owner.wallet.clone(),
-            account_id: owner.account_id.clone(),
-            end: log.end(),
-            hash: log.hash().to_vec(),
+            wallet: owner.wallet,
+            account_id: owner.account_id,
             heads: StoredHeads(log.heads().to_vec()),
-            devices: StoredDevices(devices.clone()),
-            // No id has a space.
-            known: known.join(" "),
-            successors: *successors as u64,
-            reset_issued_ms: *reset_issued_ms,
-            day: *day,
-            changes: *changes as u64,
+            listed,
+            timeline,
+            generations,
+            unasked: unasked as u64,
+            reset_issued_ms,
+            day,
+            changes: changes as u64,
         }
         .encode()
     }
@@ -291,12 +387,15 @@ impl Account {
     pub fn from_bytes(bytes: &[u8], domains: &DomainSet) -> Option<Account> {
         let stored = StoredAccount::decode(bytes).ok()?;
         let owner = Owner::new(&stored.wallet, domains.clone()).ok().filter(|owner| owner.account_id == stored.account_id)?;
+        let StoredAccount { heads, listed, timeline, generations, .. } = stored;
+        let hash = timeline.last().unwrap_or_else(|| first_log_hash(&owner.account_id));
         Some(Account {
             owner,
-            log: Log::restore(stored.end, digest_of(&stored.hash).ok()?, stored.heads.0),
-            devices: stored.devices.0,
-            known: stored.known.split_ascii_whitespace().map(str::to_owned).collect(),
-            successors: stored.successors as usize,
+            log: Log::restore(timeline.end(), hash, heads.0),
+            listed,
+            timeline,
+            generations,
+            unasked: stored.unasked as usize,
             reset_issued_ms: stored.reset_issued_ms,
             day: stored.day,
             changes: stored.changes as usize,
@@ -308,59 +407,32 @@ impl Account {
 struct StoredAccount {
     wallet: WalletAddress,
     account_id: SessionId,
-    end: u64,
-    hash: Vec<u8>,
     heads: StoredHeads,
-    devices: StoredDevices,
-    known: String,
-    successors: u64,
+    listed: Listed,
+    timeline: Timeline,
+    generations: Generations,
+    unasked: u64,
     reset_issued_ms: u64,
     day: u64,
     changes: u64,
 }
 
-#[derive(Default)]
-struct StoredDevices(Vec<Device>);
-
-#[derive(Default)]
-struct StoredDevice {
-    key: Vec<u8>,
-    is_approved: bool,
-    sequence: u64,
-    listed_ms: u64,
-    certified_by: Option<DeviceId>,
-    approved_by: Option<DeviceId>,
-}
-
 record!(StoredAccount {
     1 => wallet,
     2 => account_id,
-    3 => end,
-    4 => hash,
-    5 => heads,
-    6 => devices,
-    7 => known,
-    8 => successors,
-    9 => reset_issued_ms,
-    10 => day,
-    11 => changes,
+    3 => heads,
+    4 => listed,
+    5 => timeline,
+    6 => generations,
+    7 => unasked,
+    8 => reset_issued_ms,
+    9 => day,
+    10 => changes,
 });
-record!(StoredDevice { 1 => key, 2 => is_approved, 3 => sequence, 4 => listed_ms, 5 => certified_by, 6 => approved_by });
 
-impl Field for StoredDevices {
-    fn put(&self, number: u64, out: &mut Vec<u8>) {
-        for Device { key, is_approved, sequence, listed_ms, certified_by, approved_by, .. } in self.0.clone() {
-            let stored = StoredDevice { key: key.to_vec(), is_approved, sequence, listed_ms, certified_by, approved_by };
-            put_block(number, &stored.encode(), out);
-        }
-    }
-
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let StoredDevice { key, is_approved, sequence, listed_ms, certified_by, approved_by } = StoredDevice::decode(bytes_of(value)?)?;
-        let key = digest_of(&key)?;
-        self.0.push(Device { id: device_id(&key), key, is_approved, sequence, listed_ms, certified_by, approved_by });
-        Ok(())
-    }
+/// Account keys are sealed to it: of low order or in another form, it would have nobody read.
+fn check_public_key(key: &SealKey) -> Result<(), SyncError> {
+    check_public(key).map_err(|_| refusal(ErrorCode::InvalidKey, "a seal key is no point of full order"))
 }
 
 /// Why an entry does not count. A device that reads the log tells nobody why, and a page loads no words for it.
@@ -374,4 +446,5 @@ struct Judged {
     reset_issued_ms: u64,
     day: u64,
     changes: usize,
+    unasked: usize,
 }

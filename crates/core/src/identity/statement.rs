@@ -1,9 +1,12 @@
 //! What an entry of an account log says, signed by the device that says it.
 
 use base64ct::{Base64, Encoding as _};
+use solconnect_sync_vault::layout::Generation;
+use solconnect_sync_vault::seal::{PublicKey as SealKey, SealedKey};
 
 use super::certificate::{Certificate, Owner, Succession};
 use super::key::{DeviceKey, PublicKey, Signature, device_id, verify};
+use super::recovery::{NewRecoveryKey, Recovery};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, message_id};
@@ -33,6 +36,25 @@ pub enum Claim {
         /// Who stays, although one of them certified or approved it.
         kept: Vec<DeviceId>,
     },
+    /// Account keys are sealed to this key for the device that says it.
+    SealKey(SealKey),
+    /// The next account key.
+    Generation(Generation),
+    /// These leave, and those who stay have the next account key.
+    RemoveAndRenew {
+        /// As of `Remove`.
+        devices: Vec<DeviceId>,
+        /// As of `Remove`.
+        kept: Vec<DeviceId>,
+        /// The key.
+        generation: Generation,
+    },
+    /// These may do all that approved devices may, and have the newest account key, which is sealed to each.
+    ApproveWithKey(Vec<(DeviceId, SealedKey)>),
+    /// One more recovery key.
+    RecoveryKey(NewRecoveryKey),
+    /// The device that says it is approved by a recovery key.
+    Recover(Recovery),
 }
 
 impl Claim {
@@ -85,6 +107,37 @@ impl Claim {
                 put_devices(out, devices);
                 put_devices(out, kept);
             }
+            Claim::SealKey(key) => {
+                out.push(6);
+                out.extend_from_slice(key);
+            }
+            Claim::Generation(generation) => {
+                out.push(7);
+                generation.put(out);
+            }
+            Claim::RemoveAndRenew { devices, kept, generation } => {
+                out.push(8);
+                put_devices(out, devices);
+                put_devices(out, kept);
+                generation.put(out);
+            }
+            Claim::ApproveWithKey(sealed) => {
+                out.push(9);
+                put_varint(out, sealed.len() as u64);
+                for (device, sealed) in sealed {
+                    put_bytes(out, device.as_bytes());
+                    out.extend_from_slice(sealed);
+                }
+            }
+            Claim::RecoveryKey(key) => {
+                out.push(10);
+                key.put(out);
+            }
+            Claim::Recover(Recovery { key, signature }) => {
+                out.push(11);
+                out.extend_from_slice(key);
+                out.extend_from_slice(signature);
+            }
         }
     }
 
@@ -95,6 +148,12 @@ impl Claim {
             3 => Claim::Succeed(Succession { predecessor: *reader.array()?, signature: *reader.array()? }),
             4 => Claim::Approve(devices(reader)?),
             5 => Claim::Remove { devices: devices(reader)?, kept: devices(reader)? },
+            6 => Claim::SealKey(*reader.array()?),
+            7 => Claim::Generation(generation(reader)?),
+            8 => Claim::RemoveAndRenew { devices: devices(reader)?, kept: devices(reader)?, generation: generation(reader)? },
+            9 => Claim::ApproveWithKey(list(reader, |reader| Ok((device(reader)?, *reader.array()?)), |(device, _)| device)?),
+            10 => Claim::RecoveryKey(NewRecoveryKey::take(reader)?),
+            11 => Claim::Recover(Recovery { key: *reader.array()?, signature: *reader.array()? }),
             _ => return Err(Malformed("a statement of another kind")),
         })
     }
@@ -207,14 +266,36 @@ impl Statement {
 }
 
 fn devices(reader: &mut Reader<'_>) -> Result<Vec<DeviceId>, Malformed> {
+    list(reader, device, |device| device)
+}
+
+/// What is said of some, each named once.
+fn list<T>(
+    reader: &mut Reader<'_>,
+    take: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
+    id_of: impl Fn(&T) -> &DeviceId,
+) -> Result<Vec<T>, Malformed> {
     let count = reader.below(ACCOUNT_DEVICES_MAX + 1)?;
-    let mut devices = Vec::with_capacity(count);
+    let mut items: Vec<T> = Vec::with_capacity(count);
     for _ in 0..count {
-        let device = reader.text()?;
-        if device.is_empty() || device.len() > ID_BYTES_MAX || devices.iter().any(|other| other == device) {
-            return Err(Malformed("a device is named twice or not at all"));
+        let item = take(reader)?;
+        if items.iter().any(|other| id_of(other) == id_of(&item)) {
+            return Err(Malformed("a device is named twice"));
         }
-        devices.push(device.to_owned());
+        items.push(item);
     }
-    Ok(devices)
+    Ok(items)
+}
+
+fn device(reader: &mut Reader<'_>) -> Result<DeviceId, Malformed> {
+    match reader.text()? {
+        device if device.is_empty() || device.len() > ID_BYTES_MAX => Err(Malformed("a device is not named")),
+        device => Ok(device.to_owned()),
+    }
+}
+
+fn generation(reader: &mut Reader<'_>) -> Result<Generation, Malformed> {
+    let (generation, rest) = Generation::take(reader.0).map_err(|malformed| Malformed(malformed.0))?;
+    reader.0 = rest;
+    Ok(generation)
 }

@@ -5,11 +5,15 @@
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{
-    Account, Certificate, Change, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement, Succession,
+    Account, Certificate, Change, Claim, DeviceKey, DomainSet, NewRecoveryKey, Offer, Owner, Purpose, Recovery, RecoveryKind, Statement,
+    Succession,
 };
 use solconnect_sync_core::ids::{DeviceId, wallet_address};
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::log::LogHead;
+use solconnect_sync_vault::account as vault;
+use solconnect_sync_vault::layout::Generation;
+use solconnect_sync_vault::seal::{PrivateKey, SealedKey};
 
 /// Midnight, so that a day's changes are those of the next 24 hours.
 pub const NOW_MS: u64 = 1_800_000_000_000 / (24 * 60 * 60 * 1_000) * (24 * 60 * 60 * 1_000);
@@ -19,6 +23,16 @@ pub const DOMAIN: &str = "chat.example";
 /// The key of a device by its number.
 pub fn key(number: u8) -> DeviceKey {
     DeviceKey::from_secret(&[number; 32])
+}
+
+/// The seal key of a device or recovery key by its number.
+pub fn seal_key(number: u8) -> PrivateKey {
+    PrivateKey::from_secret(&[number; 32])
+}
+
+/// The account key of a generation.
+pub fn account_key(generation: u64) -> PrivateKey {
+    PrivateKey::from_secret(&[generation as u8; 32])
 }
 
 /// The key of the wallet.
@@ -80,6 +94,12 @@ impl Desk {
                 "succeed" => desk.succeed(number(1), number(2)),
                 "approve" => desk.approve(number(1), [number(2)]),
                 "remove" => desk.remove(number(1), [number(2)], []),
+                "seal" => desk.say_seal_key(number(1)),
+                "renew" => desk.renew(number(1)),
+                "expel" => desk.expel(number(1), [number(2)], []),
+                "trust" => desk.approve_with_key(number(1), number(2)),
+                "code" => desk.list_code(number(1), number(2)),
+                "recover" => desk.recover(number(1), number(2)),
                 other => panic!("{other}"),
             };
             done.unwrap_or_else(|code| panic!("{step}: {code:?}"));
@@ -141,6 +161,77 @@ impl Desk {
         kept: [u8; KEPT],
     ) -> Result<Vec<Change>, ErrorCode> {
         self.say(by, Claim::Remove { devices: devices(leave), kept: devices(kept) })
+    }
+
+    /// The next account key, as who has all earlier ones makes it where these are removed and those kept.
+    pub fn generation(&self, leave: &[u8], kept: &[u8]) -> Generation {
+        let number = self.account.generations().len() as u64 + 1;
+        let to: Vec<_> = self.account.seal_recipients(&names(leave), &names(kept)).into_iter().map(|(_, key)| key).collect();
+        let earlier = (number > 1).then(|| account_key(number - 1));
+        let (generation, key) = vault::begin(self.account_id(), number, &to, earlier.as_ref(), &[number as u8; 64]).unwrap();
+        assert_eq!(key.public(), account_key(number).public());
+        generation
+    }
+
+    /// The newest account key for one device or recovery key.
+    pub fn sealed(&self, to: u8) -> SealedKey {
+        let number = self.account.generations().len() as u64;
+        vault::hand_over(self.account_id(), number, &account_key(number), &seal_key(to).public(), &[to; 32]).unwrap()
+    }
+
+    pub fn account_id(&self) -> &str {
+        &self.account.owner().account_id
+    }
+
+    pub fn say_seal_key(&mut self, by: u8) -> Result<Vec<Change>, ErrorCode> {
+        self.say(by, Claim::SealKey(seal_key(by).public()))
+    }
+
+    pub fn renew(&mut self, by: u8) -> Result<Vec<Change>, ErrorCode> {
+        self.say(by, Claim::Generation(self.generation(&[], &[])))
+    }
+
+    /// Removes devices or recovery keys, with the next account key.
+    pub fn expel<const COUNT: usize, const KEPT: usize>(
+        &mut self,
+        by: u8,
+        leave: [u8; COUNT],
+        kept: [u8; KEPT],
+    ) -> Result<Vec<Change>, ErrorCode> {
+        let generation = self.generation(&leave, &kept);
+        self.say(by, Claim::RemoveAndRenew { devices: devices(leave), kept: devices(kept), generation })
+    }
+
+    pub fn approve_with_key(&mut self, by: u8, device: u8) -> Result<Vec<Change>, ErrorCode> {
+        self.say(by, Claim::ApproveWithKey(vec![(key(device).device_id(), self.sealed(device))]))
+    }
+
+    /// A device lists a recovery key.
+    pub fn list_code(&mut self, by: u8, code: u8) -> Result<Vec<Change>, ErrorCode> {
+        let (key, seal_key, sealed) = (key(code).public(), seal_key(code).public(), self.sealed(code));
+        self.say(by, Claim::RecoveryKey(NewRecoveryKey { kind: RecoveryKind::Code, key, seal_key, sealed }))
+    }
+
+    pub fn recovery(&self, by: u8, code: u8) -> Claim {
+        Claim::Recover(Recovery::sign(&key(code), self.account.owner(), &self.account.head(), &key(by).public()))
+    }
+
+    pub fn recover(&mut self, by: u8, code: u8) -> Result<Vec<Change>, ErrorCode> {
+        self.say(by, self.recovery(by, code))
+    }
+
+    /// The account key that a device or recovery key opens: of the newest generation, and from it all that it leads back to.
+    pub fn opened(&self, by: u8) -> Vec<u64> {
+        let (account, generations) = (self.account_id(), self.account.generations());
+        let Some((newest, sealed)) = generations.last().zip(self.account.sealed_for(&key(by).device_id())) else { return Vec::new() };
+        let mut key = vault::open(account, newest.number, &newest.public, &seal_key(by), &sealed.sealed).unwrap();
+        let mut numbers = vec![newest.number];
+        for pair in generations.windows(2).rev() {
+            let Some(sealed) = &pair[1].earlier else { break };
+            key = vault::open_earlier(account, pair[1].number, &key, &pair[0].public, sealed).unwrap();
+            numbers.push(pair[0].number);
+        }
+        numbers
     }
 
     /// The devices in their order; those that are approved with an exclamation mark.
