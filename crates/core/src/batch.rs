@@ -21,9 +21,9 @@ use crate::wire::put_varint;
 use crate::wire::{Malformed, Reader, take_name};
 #[cfg(feature = "relay")]
 use decoder::Layout;
-pub(crate) use encoder::from_base64;
 use decoder::decode;
 pub use encoder::Encoder;
+pub(crate) use encoder::from_base64;
 
 /// The first byte: another layout would have another.
 const LAYOUT: u8 = 2;

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn nothing_but_the_place_is_in_clear() {
-        let message = Message { ciphertext: "text".into(), content_type: Some("t".into()), replaces: Some("r".into()), ..Message::default() };
+        let message =
+            Message { ciphertext: "text".into(), content_type: Some("t".into()), replaces: Some("r".into()), ..Message::default() };
         let text = EncryptedText { epoch: 1, nonce: [0; 12], ciphertext: vec![0; 48] };
         let sealed = sealed(&message, &text);
         assert_eq!((sealed.content_type, sealed.replaces, sealed.timestamp), (None, None, Stamp::Millis(0)));

@@ -203,7 +203,7 @@ impl Epochs {
             }
             has_cause |= head.sequence > before;
             let account = known(members, &member.wallet, head)?;
-            let newest = account.and_then(|account| account.generation_at(head.sequence)).map(|(number, _)| number);
+            let newest = account.and_then(|account| account.generation_at(head.sequence)).map(|key| key.number);
             if member.sealed.as_ref().map(|(generation, _)| *generation) != newest {
                 return Err(Uncounted::Never("it names another generation than an account has at that place"));
             }
@@ -231,9 +231,7 @@ impl Epochs {
         }
         let Said::Epoch(epoch) = said else { return };
         let author = public_key(&entry.message.sender_wallet);
-        let is_later = |member: &EpochMember| {
-            self.named(&member.wallet).map_or(0, |named| named.head.sequence) < member.head.sequence
-        };
+        let is_later = |member: &EpochMember| self.named(&member.wallet).map_or(0, |named| named.head.sequence) < member.head.sequence;
         let has_cause = !self.is_current || epoch.members.iter().any(is_later);
         self.transcript = after_epoch(epoch, &entry.device_id);
         self.number = epoch.number;
@@ -306,7 +304,9 @@ impl Epochs {
             let wallet = *reader.array()?;
             let head = LogHead { sequence: reader.varint()?, hash: *reader.array()? };
             let (generation, uncaused_ms) = (reader.varint()?, reader.varint()?);
-            let spans = (0..reader.below(EPOCH_SPANS_MAX + 1)?).map(|_| Ok((reader.varint()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
+            let spans = (0..reader.below(EPOCH_SPANS_MAX + 1)?)
+                .map(|_| Ok((reader.varint()?, reader.varint()?)))
+                .collect::<Result<_, Malformed>>()?;
             named.push(Named { wallet, head, generation, spans, uncaused_ms });
         }
         Ok(Epochs { transcript, number, is_current, named })

@@ -54,7 +54,8 @@ async fn journal(path: &Path) {
     let (answers, mut received) = unbounded_channel();
     let journal = Journal::open(path, answers).unwrap();
     let devices = rows.into_values().collect();
-    journal.ask(1, JournalQuestion::Append { session_id: SESSION.into(), entries, devices, members: Vec::new(), group: None, epochs: None });
+    journal
+        .ask(1, JournalQuestion::Append { session_id: SESSION.into(), entries, devices, members: Vec::new(), group: None, epochs: None });
     assert_eq!(received.recv().await, Some((1, JournalAnswer::Appended)));
     tokio::task::spawn_blocking(|| journal.close()).await.unwrap();
 }

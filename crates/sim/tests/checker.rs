@@ -1141,6 +1141,7 @@ fn i20_the_journal_has_no_visitor() {
             devices: vec![row],
             members: Vec::new(),
             group: None,
+            epochs: None,
         });
         history.checker().recovered(&journal);
         assert_eq!(history.broken(), broken);

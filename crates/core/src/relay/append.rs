@@ -167,7 +167,11 @@ impl Session {
         }
         self.append = Some(Append { updates, refused, step: Step::Storing(Box::new(numbered)) });
         let session_id = self.log.session_id.clone();
-        ctx.ask(&self.log.session_id, Purpose::Append, JournalQuestion::Append { session_id, entries, devices, members, group, epochs: epochs_row });
+        ctx.ask(
+            &self.log.session_id,
+            Purpose::Append,
+            JournalQuestion::Append { session_id, entries, devices, members, group, epochs: epochs_row },
+        );
     }
 
     /// What was numbered is on disk: it becomes visible, then it is acknowledged, then everybody is served.
