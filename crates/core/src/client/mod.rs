@@ -16,6 +16,7 @@ mod devices;
 mod groups;
 mod identity;
 mod invitations;
+mod keys;
 mod link;
 mod log_record;
 mod rebuild;
@@ -24,6 +25,7 @@ mod session;
 mod sessions;
 mod sync_calls;
 mod transaction;
+mod vault;
 mod views;
 
 use std::collections::VecDeque;
@@ -36,6 +38,7 @@ pub use records::{
     AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
     SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
+pub use vault::{Fault, KeyPlace, Native, Secret, Vault};
 pub use views::*;
 
 use crate::entry::Entry;
@@ -66,6 +69,8 @@ pub struct Client {
     device_stored: bool,
     /// Its key and how it signs in; `None` where nobody does.
     identity: Option<Identity>,
+    /// What it encrypts with; `None` where the application does not encrypt.
+    vault: Option<Box<dyn Vault>>,
     /// What it and the relay have to say of the devices of its wallet.
     devices: Devices,
     /// The accounts of other wallets.
@@ -142,6 +147,7 @@ impl Client {
             device,
             device_stored,
             identity,
+            vault: None,
             devices: Devices::default(),
             accounts,
             start: new_start(&mut random),
@@ -163,6 +169,14 @@ impl Client {
             told_queue,
             observed: false,
         }
+    }
+
+    /// The same for an application that encrypts: to be called before the first input.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Box<dyn Vault>) -> Client {
+        self.vault = Some(vault);
+        self.identity.iter_mut().for_each(Identity::need_keys);
+        self
     }
 
     /// The sessions, and what one of them may use for one input.
