@@ -204,7 +204,7 @@ impl Client {
         if self.devices.duty.is_some() {
             return;
         }
-        let random = self.identity.as_mut().map(Identity::draw_random).unwrap_or([0; 64]);
+        let random = self.identity.as_ref().map(Identity::draw_random).unwrap_or([0; 64]);
         while let Some(wish) = self.devices.wishes.front() {
             match self.claim_of(wish, &account, &random) {
                 Ok(Some(_)) if wish.said.is_some() => return,

@@ -1,5 +1,7 @@
 //! Who the device is to a relay: its key, what makes it a device of its wallet, and signing in.
 
+use std::cell::Cell;
+
 use sha2::{Digest as _, Sha256};
 
 use super::Client;
@@ -27,7 +29,7 @@ pub(super) struct Identity {
     entropy: [u8; 32],
     drawn: u64,
     /// How many other secrets were.
-    secrets: u64,
+    secrets: Cell<u64>,
     stored: Stored,
     /// What a transaction under way stores.
     next: Option<Stored>,
@@ -95,7 +97,7 @@ impl Identity {
             domains,
             entropy,
             drawn,
-            secrets: 0,
+            secrets: Cell::new(0),
             stored: Stored { key, claim, is_listed, account, was_removed, relay_key, keys },
             keys_are_new: false,
             next: None,
@@ -126,12 +128,15 @@ impl Identity {
     }
 
     /// 32 bytes that nobody can guess.
-    fn draw_secret(&mut self) -> Secret {
-        Secret::new(drawn_bytes(b"solconnect.secret.v1\0", &self.entropy, &mut self.secrets))
+    fn draw_secret(&self) -> Secret {
+        let mut drawn = self.secrets.get();
+        let secret = Secret::new(drawn_bytes(b"solconnect.secret.v1\0", &self.entropy, &mut drawn));
+        self.secrets.set(drawn);
+        secret
     }
 
     /// What a seal needs of randomness.
-    pub fn draw_random(&mut self) -> [u8; 64] {
+    pub fn draw_random(&self) -> [u8; 64] {
         let mut random = [0; 64];
         random.as_chunks_mut::<32>().0.iter_mut().for_each(|half| half.copy_from_slice(&self.draw_secret()[..]));
         random
@@ -174,8 +179,9 @@ impl Identity {
     }
 
     /// The session of two wallets in the application; `None` for what is no address of a wallet.
-    pub fn session_of(&self, wallet: &str, peer_wallet: &str) -> Option<SessionId> {
-        self.domains.session_of(wallet, peer_wallet)
+    pub fn session_of(&self, wallet: &str, peer_wallet: &str, is_sealed: bool) -> Option<SessionId> {
+        let make = if is_sealed { DomainSet::sealed_session_of } else { DomainSet::session_of };
+        make(&self.domains, wallet, peer_wallet)
     }
 
     /// As the transaction leaves it.
@@ -188,10 +194,14 @@ impl Identity {
         self.stored.account.as_ref().filter(|account| account.owner().wallet == wallet)
     }
 
-    /// The same as the transaction leaves it.
+    /// The same as the transaction leaves it; `None` where nothing of its log is known.
+    pub fn known_account(&self, wallet: &str) -> Option<&Account> {
+        self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet)
+    }
+
+    /// The same, an empty one where nothing of its log is known.
     pub fn latest_account(&self, wallet: &str) -> Option<Account> {
-        let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
-        known.cloned().or_else(|| self.owner(wallet).map(Account::new))
+        self.known_account(wallet).cloned().or_else(|| self.owner(wallet).map(Account::new))
     }
 
     /// Whether the wallet's account has ever listed a device, as the transaction leaves it.
@@ -304,7 +314,7 @@ pub(super) fn removed() -> SyncError {
 impl Client {
     /// The session of two wallets: where devices have keys, that of the application.
     pub(super) fn session_of(&self, wallet: &str, peer_wallet: &str) -> SessionId {
-        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet));
+        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet, self.vault.is_some()));
         own.unwrap_or_else(|| session_of(wallet, peer_wallet))
     }
 

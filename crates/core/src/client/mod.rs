@@ -36,9 +36,11 @@ pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
     AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    EpochSeal, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
-pub use vault::{Fault, KeyPlace, Native, Secret, Vault};
+pub use vault::{
+    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, KeyPlace, Native, Place, Recipient, SealedEpoch, Secret, TextKeys, Vault,
+};
 pub use views::*;
 
 use crate::entry::Entry;
@@ -181,10 +183,10 @@ impl Client {
 
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, identity, accounts, start, sessions, link, calls, observed, .. } = self;
+        let Client { config, random, wallet, identity, vault, accounts, start, sessions, link, calls, observed, .. } = self;
         let observed = *observed;
-        let (wallet, identity) = (wallet.as_deref(), identity.as_ref());
-        (sessions, Context { now, config, random, wallet, identity, accounts, start, link, calls, actions, observed })
+        let (wallet, identity, vault) = (wallet.as_deref(), identity.as_ref(), vault.as_deref());
+        (sessions, Context { now, config, random, wallet, identity, vault, accounts, start, link, calls, actions, observed })
     }
 
     /// Takes one input and returns what to do, in order.

@@ -2,7 +2,12 @@
 //! application encrypts; everywhere else it is [`Native`].
 
 use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
+use solconnect_sync_vault::epoch::{self, EpochSecret};
+pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
+pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
 use solconnect_sync_vault::layout::Generation;
+pub use solconnect_sync_vault::text::Place;
+use solconnect_sync_vault::text;
 use solconnect_sync_vault::seal::{PrivateKey, PublicKey, SealedKey};
 pub use solconnect_sync_vault::{Fault, Secret};
 
@@ -15,6 +20,35 @@ pub struct KeyPlace<'a> {
     pub number: u64,
     /// The public half.
     pub public: &'a PublicKey,
+}
+
+/// The keys of what one device writes in one epoch.
+pub trait TextKeys {
+    /// What an entry says, encrypted for its place.
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText;
+
+    /// What an entry says.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`], [`Fault::Malformed`].
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault>;
+}
+
+/// The secret of an epoch as it is sealed to a wallet, and what it is checked by.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedEpoch<'a> {
+    /// Where the epoch begins, and who began it.
+    pub at: Beginning<'a>,
+    /// The wallet.
+    pub wallet: &'a [u8; 32],
+    /// The generation of its account key.
+    pub generation: u64,
+    /// The seal.
+    pub sealed: &'a SealedKey,
+    /// The transcript behind the epoch.
+    pub transcript: &'a [u8; 32],
+    /// The epoch's tag.
+    pub tag: &'a [u8; 32],
 }
 
 /// Pure functions: what they give depends on their arguments alone. `docs/encryption.md` has every byte of them.
@@ -52,6 +86,24 @@ pub trait Vault {
     /// # Errors
     /// As `open_key`.
     fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault>;
+
+    /// Begins an epoch. Of `random`, the first half is its secret, which is known again by opening the own seal.
+    ///
+    /// # Errors
+    /// [`Fault::WeakKey`].
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault>;
+
+    /// Opens an epoch's secret with an account key, and gives the keys of what a device writes in it.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`], [`Fault::Another`].
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault>;
+
+    /// The keys of what a device writes in the epoch of this secret.
+    ///
+    /// # Errors
+    /// [`Fault::Another`].
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault>;
 }
 
 /// The cryptography of this program itself.
@@ -87,5 +139,29 @@ impl Vault for Native {
     fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
         let key = open_earlier(place.account_id, next, &PrivateKey::from_secret(with), place.public, sealed)?;
         Ok(key.secret().clone())
+    }
+
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
+        epoch::begin(at, recipients, random).map(|(entry, _)| entry)
+    }
+
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
+        let SealedEpoch { at, wallet, generation, sealed, transcript, tag } = epoch;
+        let key = PrivateKey::from_secret(with);
+        epoch::open_sealed(at, wallet, (generation, sealed), &key, transcript, tag).map(|opened| opened.secret().clone())
+    }
+
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
+        Ok(Box::new(EpochSecret::check(secret, transcript, tag)?.text_keys(device)))
+    }
+}
+
+impl TextKeys for text::TextKeys {
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText {
+        text::TextKeys::encrypt(self, epoch, place, content)
+    }
+
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {
+        text::TextKeys::decrypt(self, place, text).map(|mut content| std::mem::take(&mut *content))
     }
 }
