@@ -88,9 +88,7 @@ impl Identity {
         let IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key } = record.unwrap_or_default();
         let (account, relay_key) = (Account::from_bytes(&account, &domains), relay_key.try_into().ok());
         let (key, keys, claim, is_listed) = match secret.split_first_chunk() {
-            Some((secret, keys)) => {
-                (DeviceKey::from_secret(secret), Keys::take(keys).ok(), Claim::from_bytes(&claim).ok(), is_listed)
-            }
+            Some((secret, keys)) => (DeviceKey::from_secret(secret), Keys::take(keys).ok(), Claim::from_bytes(&claim).ok(), is_listed),
             None => (draw(&entropy, &mut drawn), None, None, false),
         };
         Some(Identity {
@@ -219,6 +217,7 @@ impl Identity {
             None
         });
         let keys = keys.or(self.latest().keys.clone());
+        transaction.has_keys |= keys != self.latest().keys;
         let stored = Stored { account: Some(account), keys, ..self.latest().clone() };
         // The relay would tell it again.
         self.store(stored, false, transaction);

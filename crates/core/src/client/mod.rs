@@ -35,8 +35,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
-    EpochSeal, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord,
+    ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 pub use vault::{
     AccountHead, Beginning, EncryptedText, EpochEntry, Fault, KeyPlace, Native, Place, Recipient, SealedEpoch, Secret, TextKeys, Vault,
@@ -218,6 +218,7 @@ impl Client {
         }
         self.check_rebuild(now, &mut actions);
         self.check_time(now, &mut actions);
+        self.advance_inquiries(now, &mut actions);
         self.steer(now, &mut actions);
         actions
     }

@@ -4,11 +4,11 @@
 use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
 use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
-pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
 use solconnect_sync_vault::layout::Generation;
-pub use solconnect_sync_vault::text::Place;
-use solconnect_sync_vault::text;
+pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
 use solconnect_sync_vault::seal::{PrivateKey, PublicKey, SealedKey};
+use solconnect_sync_vault::text;
+pub use solconnect_sync_vault::text::Place;
 pub use solconnect_sync_vault::{Fault, Secret};
 
 /// Where an account key stands: the account log's id, the number of its generation and its public half.

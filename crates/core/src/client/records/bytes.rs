@@ -1,8 +1,8 @@
 //! The bytes that records are stored as.
 
 use super::{
-    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
-    OutboxRecord, ReadMark, EpochSeal, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord,
+    NameRecord, OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
@@ -15,7 +15,9 @@ use crate::identity::{HeadSignature, SignedHead};
 use crate::ids::{MessageId, SessionId, WalletAddress};
 use crate::log::{Log, LogHead, StoredHeads};
 use crate::watermark::Watermark;
-use crate::wire::{Field, Malformed, Reader, Record, Value, put_bytes, put_varint, bytes_of, digest_of, nested, number_of, put_block, record};
+use crate::wire::{
+    Field, Malformed, Reader, Record, Value, bytes_of, digest_of, nested, number_of, put_block, put_bytes, put_varint, record,
+};
 
 impl DeviceRecord {
     /// Its stored form.
