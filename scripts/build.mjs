@@ -44,19 +44,17 @@ export async function buildRelayFor(target) {
   return join(targetFolder(), target, 'release', 'solconnect-relay');
 }
 
-/** The two wasm modules of the package: the SDK, and what it loads only for an application's own transport. */
+/** The wasm modules of the package: the SDK, and what it loads only for an application's own transport, or for encrypted sessions. */
 const sdk = { crate: 'solconnect-sync', name, folder: pkg };
 const json = { crate: 'solconnect-sync-json', name: `${name}_json`, folder: join(pkg, 'json') };
 
-/** Builds the module of encrypted sessions, which is no part of the package yet; gives its wasm. */
-export async function buildVault() {
-  const module = { crate: 'solconnect-sync-vault', name: `${name}_vault`, folder: join(targetFolder(), 'vault'), features: ['wasm'] };
-  await buildModule(module);
-  return join(module.folder, `${module.name}_bg.wasm`);
-}
+const vault = { crate: 'solconnect-sync-vault', name: `${name}_vault`, folder: join(pkg, 'vault'), features: ['wasm'] };
+
+/** The wasm of encrypted sessions, once the SDK is built. */
+export const vaultWasm = () => join(vault.folder, `${vault.name}_bg.wasm`);
 
 export async function buildSdk() {
-  for (const module of [sdk, json]) {
+  for (const module of [sdk, json, vault]) {
     await buildModule(module);
     writeInlined(module);
   }
@@ -93,8 +91,9 @@ function remap() {
 const builtWasm = (module) => join(targetFolder(), 'wasm32-unknown-unknown', 'wasm', `${module.crate.replaceAll('-', '_')}.wasm`);
 const staging = (module) => join(targetFolder(), 'pkg-staging', module.name);
 
-/** The JavaScript of the second module, which the package's root has in it. */
-export const jsonCode = () => join(staging(json), `${json.name}.js`);
+/** The JavaScript of another module, which the package's root has in it. */
+const codeOf = (module) => join(staging(module), `${module.name}.js`);
+export const jsonCode = () => codeOf(json);
 
 /** The wasm and its types. Made elsewhere and copied when complete: an interrupted build never looks finished. */
 async function bindWasm(module) {
@@ -134,7 +133,7 @@ export const bindings = ['background', 'react', 'status', 'svelte', 'sw', 'vue']
 async function compileTypeScript() {
   const folder = staging(sdk);
   const sources = ['.', 'surface', 'bindings'].flatMap((room) => namesOf(join(root, 'src', room), '.ts').map((file) => join(root, 'src', room, `${file}.ts`)));
-  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`), jsonCode()];
+  const needs = [...sources, ...scripts, join(root, 'tsconfig.json'), join(pkg, `${name}.d.ts`), join(folder, `${name}.js`), codeOf(json), codeOf(vault)];
   const results = ['index', 'inline', ...bindings].map((file) => join(pkg, `${file}.js`));
   if (isNewer(results, needs)) return;
   for (const room of ['surface', 'bindings']) {
@@ -144,8 +143,10 @@ async function compileTypeScript() {
   // Bindings that there were.
   for (const file of namesOf(pkg, '.js')) if (file !== 'inlined') rmSync(join(pkg, `${file}.js`));
   await step('tsc', 'tsc', ['-p', root, '--outDir', folder]);
-  mkdirSync(join(folder, 'json'), { recursive: true });
-  copyFileSync(jsonCode(), join(folder, 'json', `${json.name}.js`));
+  for (const [room, module] of [['json', json], ['vault', vault]]) {
+    mkdirSync(join(folder, room), { recursive: true });
+    copyFileSync(codeOf(module), join(folder, room, `${module.name}.js`));
+  }
   await bundle(join(folder, 'index.js'), 'index', ['inlined.js'], '--define:IS_BACKGROUND=false');
   for (const binding of bindings) {
     const entry = join(folder, 'bindings', `${binding}.js`);

@@ -21,6 +21,7 @@ use crate::errors::not_initialized;
 use crate::events::Listeners;
 use crate::mark;
 use crate::platform::{is_storage_persistent, now, random};
+use crate::sealing;
 use crate::spare::{Spare, SpareStep};
 use crate::store::Store;
 use crate::transport::{Link, Route};
@@ -90,7 +91,9 @@ impl Engine {
         // The mark may have been set too late to be kept.
         let is_lost = is_new && (mark::take(&store.name) || !snapshot.spare.is_empty());
         let outbox = snapshot.outbox.clone();
+        let encrypts = config.encrypts;
         let client = Client::new(config, snapshot, u64::from_le_bytes(random()?));
+        let client = if encrypts { client.with_vault(sealing::vault()?) } else { client };
         let own: Rc<RefCell<Weak<Engine>>> = Rc::default();
         let feeding = own.clone();
         let feed = Rc::new(move |input| {

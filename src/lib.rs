@@ -14,6 +14,7 @@ mod mark;
 mod platform;
 mod promises;
 mod sdk;
+mod sealing;
 mod shell;
 pub mod spare;
 pub mod store;

@@ -69,8 +69,27 @@ impl Options {
                     Some(key.ok_or_else(|| invalid_argument("relayKey must be 32 bytes in base58, as the relay tells it when it starts"))?)
                 }
             },
+            encrypts: match given("encryption") {
+                None => false,
+                Some(encryption) => match text("encryption", &encryption)?.as_str() {
+                    "required" => true,
+                    "off" => false,
+                    _ => return Err(invalid_argument("encryption must be 'required' or 'off'")),
+                },
+            },
+            approves_devices: match given("deviceApproval") {
+                None => false,
+                Some(approval) => match text("deviceApproval", &approval)?.as_str() {
+                    "auto" => true,
+                    "ask" => false,
+                    _ => return Err(invalid_argument("deviceApproval must be 'ask' or 'auto'")),
+                },
+            },
             relay_name: String::new(),
         };
+        if client.encrypts && client.domains.is_empty() {
+            return Err(invalid_argument("encrypted sessions are of devices that sign in: set the option `domains`"));
+        }
         client.check()?;
         let relay = given("relayEndpoint").unwrap_or_else(|| "ws://localhost:8080".into());
         let address = text("relayEndpoint", &relay)?;

@@ -42,7 +42,7 @@ export type ErrorCode =
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'DEVICE_REMOVED'
+  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'EPOCH_MOVED' | 'DEVICE_REMOVED'
   | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
@@ -61,6 +61,16 @@ export interface SdkConfig {
    * of another key is told nothing (`RELAY_KEY_CHANGED`) until this option names that one.
    */
   relayKey?: string;
+  /**
+   * 'required': sessions are encrypted from device to device, and others are neither started nor joined. Needs `domains`, and a second
+   * module that is loaded then. 'off': the relay can read them ['off'].
+   */
+  encryption?: 'required' | 'off';
+  /**
+   * Who says that a new device of the wallet may read what is encrypted: 'ask' a person, by `approveDevice`, or 'auto', this device by
+   * itself where the wallet has signed for it ['ask'].
+   */
+  deviceApproval?: 'ask' | 'auto';
   /** Where the relay listens ['ws://localhost:8080']. */
   relayEndpoint?: string;
   /** The application's own way to the relay, instead of a WebSocket to `relayEndpoint`. */

@@ -7,7 +7,7 @@ import { SyncError } from './errors.js';
 /** Every option, in the order of the documentation. */
 const NAMES = [
   'relayEndpoint', 'transport', 'databaseName', 'maxBatchSize', 'syncIntervalMs', 'heartbeatIntervalMs', 'conflictResolutionStrategy',
-  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey',
+  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey', 'encryption', 'deviceApproval',
 ] as const satisfies readonly (keyof SdkConfig)[];
 
 const DATABASE_NAME = 'solconnect-sync';

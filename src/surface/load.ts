@@ -1,7 +1,8 @@
 // Loads the wasm when asked to, and never before.
 
 import * as json from '../json/solconnect_sync_json.js';
-import instantiate, { setFrameCodecLoader } from '../solconnect_sync.js';
+import instantiate, { setFrameCodecLoader, setVault } from '../solconnect_sync.js';
+import * as vault from '../vault/solconnect_sync_vault.js';
 import { optionsOf } from './arguments.js';
 import { describe, SyncError } from './errors.js';
 
@@ -16,6 +17,8 @@ export interface InitOptions {
    * `solconnect-sync/json`, for bundlers that do not find the file by themselves.
    */
   jsonBytes?: () => Promise<BufferSource>;
+  /** The same of the module that is loaded for encrypted sessions alone (option `encryption`): `bytes` of `solconnect-sync/vault`. */
+  vaultBytes?: () => Promise<BufferSource>;
 }
 
 type Wasm = WebAssembly.Module | BufferSource;
@@ -24,6 +27,7 @@ type Wasm = WebAssembly.Module | BufferSource;
 // folder `pkg`, where this code ends up.
 const besideThis = (): Promise<Wasm> => fetchWasm(new URL('./solconnect_sync_bg.wasm', import.meta.url));
 const jsonBesideThis = (): Promise<Wasm> => fetchWasm(new URL('./json/solconnect_sync_json_bg.wasm', import.meta.url));
+const vaultBesideThis = (): Promise<Wasm> => fetchWasm(new URL('./vault/solconnect_sync_vault_bg.wasm', import.meta.url));
 
 // Some bundlers leave such an expression alone (esbuild, Bun, Deno, Rollup; Vite below 8 when it prepares dependencies for its
 // dev server), and then there is no file at that address. All of them follow an import. Production builds of Vite (`PROD`) copy
@@ -46,7 +50,7 @@ let isLoaded = false;
  * Errors, rejected with: `SDK_INITIALIZATION_FAILED`, `INVALID_ARGUMENT` for an option that there is not.
  */
 export async function load(options?: InitOptions): Promise<void> {
-  const given: InitOptions = optionsOf('the options', options, ['wasmUrl', 'module', 'bytes', 'jsonBytes']);
+  const given: InitOptions = optionsOf('the options', options, ['wasmUrl', 'module', 'bytes', 'jsonBytes', 'vaultBytes']);
   loading ??= start(given).catch((cause: unknown) => {
     loading = null;
     throw new SyncError('SDK_INITIALIZATION_FAILED', `the wasm could not be loaded: ${describe(cause)}`, { cause });
@@ -54,12 +58,32 @@ export async function load(options?: InitOptions): Promise<void> {
   await loading;
 }
 
+let vaultSource: () => Promise<Wasm> = vaultBesideThis;
+let loadingVault: Promise<void> | null = null;
+
+/**
+ * Loads the module of encrypted sessions; a second call does nothing.
+ *
+ * Errors, rejected with: `SDK_INITIALIZATION_FAILED`.
+ */
+export async function loadVault(): Promise<void> {
+  const start = async (): Promise<void> => {
+    await vault.default({ module_or_path: await vaultSource() });
+    setVault(vault);
+  };
+  loadingVault ??= start().catch((cause: unknown) => {
+    loadingVault = null;
+    throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded: ${describe(cause)}`, { cause });
+  });
+  await loadingVault;
+}
+
 /** Throws SDK_NOT_INITIALIZED where the wasm is not loaded. */
 export function checkLoaded(): void {
   if (!isLoaded) throw new SyncError('SDK_NOT_INITIALIZED', 'call init() first');
 }
 
-async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () => Promise<BufferSource> }: InitOptions): Promise<void> {
+async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () => Promise<BufferSource>, vaultBytes }: InitOptions): Promise<void> {
   const given = module ?? bytes;
   if (given) await instantiate({ module_or_path: given });
   else if (wasmUrl) await instantiate({ module_or_path: await fetchWasm(wasmUrl) });
@@ -68,6 +92,7 @@ async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () 
     await json.default({ module_or_path: await jsonBytes() });
     return json;
   });
+  if (vaultBytes) vaultSource = vaultBytes;
   isLoaded = true;
 }
 

@@ -89,6 +89,39 @@ pub fn open_epoch(entry: &[u8], author: &str, wallet: &[u8], account_secret: &[u
     Ok(opened.secret().to_vec())
 }
 
+/// The secret of an epoch, of which only what it has sealed to a wallet is kept.
+#[allow(clippy::too_many_arguments)]
+#[wasm_bindgen(js_name = openSealedEpoch)]
+pub fn open_sealed_epoch(
+    after: &[u8],
+    number: u64,
+    author: &str,
+    wallet: &[u8],
+    generation: u64,
+    sealed: &[u8],
+    account_secret: &[u8],
+    transcript: &[u8],
+    tag: &[u8],
+) -> Result<Vec<u8>> {
+    let at = Beginning { after: &fixed(after)?, number, author };
+    let (wallet, sealed, key) = (fixed(wallet)?, fixed(sealed)?, private(account_secret)?);
+    let opened = epoch::open_sealed(at, &wallet, (generation, &sealed), &key, &fixed(transcript)?, &fixed(tag)?).map_err(thrown)?;
+    Ok(opened.secret().to_vec())
+}
+
+/// The private key of a generation, of which the log has the public half, with that of the next one, of this number.
+#[wasm_bindgen(js_name = openEarlierKey)]
+pub fn open_earlier_key(account: &str, next: u64, account_secret: &[u8], public: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+    let key = account::open_earlier(account, next, &private(account_secret)?, &fixed(public)?, &fixed(sealed)?).map_err(thrown)?;
+    Ok(key.secret().to_vec())
+}
+
+/// The keys of what a device writes in the epoch of this secret.
+#[wasm_bindgen(js_name = textKeys)]
+pub fn text_keys(secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<TextKeys> {
+    TextKeys::new(secret, transcript, tag, device)
+}
+
 /// The keys of what one device writes in one epoch.
 #[wasm_bindgen]
 pub struct TextKeys(text::TextKeys);

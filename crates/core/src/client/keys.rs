@@ -103,7 +103,7 @@ impl Keys {
     pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
         let device = account.device(own)?;
         if device.seal_key.is_none() {
-            return Some(Claim::SealKey(vault.public_of(&self.seal)));
+            return vault.public_of(&self.seal).ok().map(Claim::SealKey);
         }
         if !device.is_approved {
             return None;

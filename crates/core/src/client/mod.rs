@@ -25,7 +25,7 @@ mod session;
 mod sessions;
 mod sync_calls;
 mod transaction;
-mod vault;
+pub mod vault;
 mod views;
 
 use std::collections::VecDeque;
@@ -38,9 +38,7 @@ pub use records::{
     AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord,
     ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
-pub use vault::{
-    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, KeyPlace, Native, Place, Recipient, SealedEpoch, Secret, TextKeys, Vault,
-};
+pub use vault::{Native, Vault};
 pub use views::*;
 
 use crate::entry::Entry;

@@ -4,12 +4,13 @@
 use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
 use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
-use solconnect_sync_vault::layout::Generation;
+pub use solconnect_sync_vault::layout::Generation;
 pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
-use solconnect_sync_vault::seal::{PrivateKey, PublicKey, SealedKey};
+use solconnect_sync_vault::seal::PrivateKey;
+pub use solconnect_sync_vault::seal::{PublicKey, SealedKey};
 use solconnect_sync_vault::text;
 pub use solconnect_sync_vault::text::Place;
-pub use solconnect_sync_vault::{Fault, Secret};
+pub use solconnect_sync_vault::{Fault, Malformed, Secret};
 
 /// Where an account key stands: the account log's id, the number of its generation and its public half.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +26,10 @@ pub struct KeyPlace<'a> {
 /// The keys of what one device writes in one epoch.
 pub trait TextKeys {
     /// What an entry says, encrypted for its place.
-    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText;
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> Result<EncryptedText, Fault>;
 
     /// What an entry says.
     ///
@@ -54,7 +58,10 @@ pub struct SealedEpoch<'a> {
 /// Pure functions: what they give depends on their arguments alone. `docs/encryption.md` has every byte of them.
 pub trait Vault {
     /// The public half of a key.
-    fn public_of(&self, secret: &Secret) -> PublicKey;
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault>;
 
     /// Begins a generation of the account key. Of `random`, the first half is the private key.
     ///
@@ -111,8 +118,8 @@ pub trait Vault {
 pub struct Native;
 
 impl Vault for Native {
-    fn public_of(&self, secret: &Secret) -> PublicKey {
-        PrivateKey::from_secret(secret).public()
+    fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault> {
+        Ok(PrivateKey::from_secret(secret).public())
     }
 
     fn begin_generation(
@@ -157,8 +164,8 @@ impl Vault for Native {
 }
 
 impl TextKeys for text::TextKeys {
-    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText {
-        text::TextKeys::encrypt(self, epoch, place, content)
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> Result<EncryptedText, Fault> {
+        Ok(text::TextKeys::encrypt(self, epoch, place, content))
     }
 
     fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {

@@ -185,7 +185,7 @@ impl Session {
         let keys = self.text_keys(context, epoch, &device)?;
         let Entry { message, counter, knows, .. } = entry;
         let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
-        let text = keys.encrypt(epoch.number, place, &content::content_of(message));
+        let text = keys.encrypt(epoch.number, place, &content::content_of(message)).ok()?;
         // What its author knew beside the log is for seed clients, and what stands outside says nothing.
         Some(Entry { message: content::sealed(message, &text), also: Default::default(), ..entry.clone() })
     }

@@ -1,0 +1,228 @@
+//! The second wasm module, which has the cryptography of encrypted sessions, as the machine asks for it.
+
+use std::cell::RefCell;
+
+use js_sys::Uint8Array;
+use solconnect_sync_core::client::vault::{
+    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Malformed, Place, PublicKey, Recipient, SealedEpoch,
+    SealedKey, Secret, TextKeys, Vault,
+};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// What `crates/vault/src/wasm.rs` exports.
+    #[derive(Clone)]
+    pub type VaultModule;
+
+    #[wasm_bindgen(method, catch, js_name = publicOf)]
+    fn public_of(this: &VaultModule, secret: &[u8]) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = beginGeneration)]
+    fn begin_generation(
+        this: &VaultModule,
+        account: &str,
+        number: u64,
+        to: &[u8],
+        earlier: Option<Uint8Array>,
+        random: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = handOver)]
+    fn hand_over(this: &VaultModule, account: &str, number: u64, secret: &[u8], to: &[u8], random: &[u8]) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = openHandedOver)]
+    fn open_handed_over(
+        this: &VaultModule,
+        account: &str,
+        number: u64,
+        public: &[u8],
+        with: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = openEarlierKey)]
+    fn open_earlier_key(
+        this: &VaultModule,
+        account: &str,
+        next: u64,
+        with: &[u8],
+        public: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = beginEpoch)]
+    fn begin_epoch(
+        this: &VaultModule,
+        after: &[u8],
+        number: u64,
+        author: &str,
+        recipients: &[u8],
+        random: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = openSealedEpoch)]
+    fn open_sealed_epoch(
+        this: &VaultModule,
+        after: &[u8],
+        number: u64,
+        author: &str,
+        wallet: &[u8],
+        generation: u64,
+        sealed: &[u8],
+        with: &[u8],
+        transcript: &[u8],
+        tag: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = textKeys)]
+    fn text_keys(this: &VaultModule, secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<DeviceKeys, JsValue>;
+
+    /// Its keys of what one device writes in one epoch.
+    type DeviceKeys;
+
+    #[wasm_bindgen(method, catch)]
+    fn encrypt(
+        this: &DeviceKeys,
+        epoch: u64,
+        previous: &[u8],
+        counter: u64,
+        knows: u64,
+        kind: u64,
+        id: &str,
+        content: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn decrypt(this: &DeviceKeys, previous: &[u8], counter: u64, knows: u64, kind: u64, id: &str, text: &[u8]) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method)]
+    fn free(this: &DeviceKeys);
+}
+
+thread_local! {
+    static MODULE: RefCell<Option<VaultModule>> = const { RefCell::new(None) };
+}
+
+/// Tells that the second module is loaded: its exports.
+#[wasm_bindgen(js_name = setVault)]
+pub fn set_vault(module: VaultModule) {
+    MODULE.set(Some(module));
+}
+
+/// What the machine encrypts with.
+///
+/// # Errors
+/// `SDK_INITIALIZATION_FAILED` where the module is not loaded.
+pub fn vault() -> Result<Box<dyn Vault>, SyncError> {
+    let module = MODULE.with_borrow(Clone::clone);
+    let module =
+        module.ok_or_else(|| SyncError::new(ErrorCode::SdkInitializationFailed, "the module of encrypted sessions is not loaded"))?;
+    Ok(Box::new(Loaded(module)))
+}
+
+struct Loaded(VaultModule);
+
+struct LoadedKeys(DeviceKeys);
+
+impl Drop for LoadedKeys {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
+/// What it throws says only that something does not open, or is of another form.
+fn fault(_: JsValue) -> Fault {
+    Fault::NotOpened
+}
+
+fn fixed<const COUNT: usize>(bytes: &[u8]) -> Result<[u8; COUNT], Fault> {
+    bytes.try_into().map_err(|_| Fault::Malformed(Malformed("it has another length")))
+}
+
+fn secret(bytes: Vec<u8>) -> Result<Secret, Fault> {
+    fixed(&bytes).map(Secret::new)
+}
+
+impl Vault for Loaded {
+    fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault> {
+        fixed(&self.0.public_of(&secret[..]).map_err(fault)?)
+    }
+
+    fn begin_generation(
+        &self,
+        account_id: &str,
+        number: u64,
+        to: &[PublicKey],
+        earlier: Option<&Secret>,
+        random: &[u8; 64],
+    ) -> Result<Generation, Fault> {
+        let earlier = earlier.map(|secret| Uint8Array::from(&secret[..]));
+        let bytes = self.0.begin_generation(account_id, number, &to.concat(), earlier, random).map_err(fault)?;
+        Ok(Generation::take(&bytes)?.0)
+    }
+
+    fn hand_over(&self, account_id: &str, number: u64, secret: &Secret, to: &PublicKey, random: &[u8; 32]) -> Result<SealedKey, Fault> {
+        fixed(&self.0.hand_over(account_id, number, &secret[..], to, random).map_err(fault)?)
+    }
+
+    fn open_key(&self, place: KeyPlace<'_>, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        let KeyPlace { account_id, number, public } = place;
+        secret(self.0.open_handed_over(account_id, number, public, &with[..], sealed).map_err(fault)?)
+    }
+
+    fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        secret(self.0.open_earlier_key(place.account_id, next, &with[..], place.public, sealed).map_err(fault)?)
+    }
+
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
+        let mut to = Vec::new();
+        for Recipient { wallet, head: AccountHead { sequence, hash }, account_key } in recipients {
+            to.extend_from_slice(wallet);
+            put_varint(&mut to, *sequence);
+            if *sequence > 0 {
+                to.extend_from_slice(hash);
+            }
+            put_varint(&mut to, account_key.map_or(0, |(generation, _)| generation));
+            if let Some((_, key)) = account_key {
+                to.extend_from_slice(key);
+            }
+        }
+        let made = self.0.begin_epoch(at.after, at.number, at.author, &to, random).map_err(fault)?;
+        // Its secret stands before it.
+        let (_, entry) = made.split_at_checked(32).ok_or(Fault::NotOpened)?;
+        Ok(EpochEntry::from_bytes(entry)?)
+    }
+
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
+        let SealedEpoch { at, wallet, generation, sealed, transcript, tag } = epoch;
+        let Beginning { after, number, author } = at;
+        secret(self.0.open_sealed_epoch(after, number, author, wallet, generation, sealed, &with[..], transcript, tag).map_err(fault)?)
+    }
+
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
+        Ok(Box::new(LoadedKeys(self.0.text_keys(&secret[..], transcript, tag, device).map_err(fault)?)))
+    }
+}
+
+impl TextKeys for LoadedKeys {
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> Result<EncryptedText, Fault> {
+        let Place { previous, counter, knows, kind, id } = place;
+        let bytes = self.0.encrypt(epoch, previous, counter, knows, kind, id, content).map_err(fault)?;
+        Ok(EncryptedText::from_bytes(&bytes)?)
+    }
+
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {
+        let Place { previous, counter, knows, kind, id } = place;
+        self.0.decrypt(previous, counter, knows, kind, id, &text.to_bytes()).map_err(fault)
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}

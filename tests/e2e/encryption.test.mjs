@@ -1,0 +1,74 @@
+// Encrypted sessions in pages: the second module is loaded, texts are read by their members, and nowhere at the relay.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { cast, scene } from './harness/scene.mjs';
+import { until } from './harness/wait.mjs';
+
+const stage = scene({ auth: 'wallet' });
+
+const config = (more) => ({ domains: [new URL(stage.relay.url).host], encryption: 'required', deviceApproval: 'auto', ...more });
+
+/** All of these show the same texts, in one order. */
+async function show(devices, texts) {
+  for (const one of devices) {
+    const shown = async () => (await one.list()).map((message) => message.text);
+    await until(`${one.name} shows ${texts}`, async () => (await shown()).length >= texts.length);
+    assert.deepEqual(await shown(), texts, one.name);
+  }
+}
+
+/** Whether a text stands in any file of the relay, as it is or as base64 would have it. */
+function isAtRelay(text) {
+  const { journal } = stage.relay;
+  const files = readdirSync(dirname(journal)).filter((file) => file.startsWith(basename(journal)));
+  const forms = [Buffer.from(text), Buffer.from(text, 'utf16le'), ...[0, 1, 2].map((offset) => base64At(text, offset))];
+  return files.some((file) => {
+    const bytes = readFileSync(join(dirname(journal), file));
+    return forms.some((form) => bytes.includes(form));
+  });
+}
+
+/** What base64 has of a text wherever it begins, at one of three offsets. */
+function base64At(text, offset) {
+  const coded = Buffer.from('x'.repeat(offset) + text).toString('base64');
+  return Buffer.from(coded.slice(Math.ceil((offset * 4) / 3), Math.floor(((offset + text.length) * 4) / 3) - 1));
+}
+
+test('what members write is read by them, and by nobody at the relay', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  const said = ['The quick brown fox jumps', 'over the lazy dog by night', 'and comes home at sunrise'];
+  await alice.send(said[0]);
+  await show([alice, bob], said.slice(0, 1));
+  await bob.send(said[1]);
+  const laptop = await device('bob', { config: config() });
+  await show([alice, bob, laptop], said.slice(0, 2));
+  await alice.reload();
+  await alice.send(said[2]);
+  await show([alice, bob, laptop], said);
+  assert.equal(isAtRelay('sealed:'), true, 'what is looked for is found where it stands');
+  for (const text of ['quick brown fox', 'lazy dog by night', 'home at sunrise']) assert.equal(isAtRelay(text), false, text);
+  for (const one of [alice, bob, laptop]) assert.deepEqual(await one.events('onWarning'), [], one.name);
+});
+
+test('a device that waits to be approved reads nothing, and all of it then', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  const bob = await device('bob', { config: config() });
+  await bob.send('before the phone was there');
+  await show([alice, bob], ['before the phone was there']);
+  const phone = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  await until('the phone is listed', async () => (await alice.events('onDeviceRequest')).length === 1);
+  assert.equal((await phone.list()).length, 0);
+  const [[{ id }]] = await alice.events('onDeviceRequest');
+  await alice.call('approveDevice', id);
+  await show([alice, bob, phone], ['before the phone was there']);
+});
+
+test('an encrypted session needs devices that sign in', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  await assert.rejects(device('alice', { config: { encryption: 'required' } }), /encrypted sessions are of devices that sign in/);
+});
