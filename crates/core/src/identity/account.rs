@@ -355,7 +355,7 @@ impl Field for StoredDevices {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredDevice { key, is_approved, sequence, listed_ms, certified_by, approved_by } = StoredDevice::decode(bytes_of(value)?)?;
         let key = digest_of(&key)?;
         self.0.push(Device { id: device_id(&key), key, is_approved, sequence, listed_ms, certified_by, approved_by });

@@ -51,10 +51,10 @@ impl Claim {
         let mut reader = Reader(bytes);
         let claim = Claim::take(&mut reader)?;
         if !reader.0.is_empty() {
-            return Err(Malformed("more stands behind a claim"));
+            return Err(Malformed(&"more stands behind a claim"));
         }
         // A number can be written longer than it need be.
-        if claim.to_bytes() == bytes { Ok(claim) } else { Err(Malformed("a claim in another form")) }
+        if claim.to_bytes() == bytes { Ok(claim) } else { Err(Malformed(&"a claim in another form")) }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -95,7 +95,7 @@ impl Claim {
             3 => Claim::Succeed(Succession { predecessor: *reader.array()?, signature: *reader.array()? }),
             4 => Claim::Approve(devices(reader)?),
             5 => Claim::Remove { devices: devices(reader)?, kept: devices(reader)? },
-            _ => return Err(Malformed("a statement of another kind")),
+            _ => return Err(Malformed(&"a statement of another kind")),
         })
     }
 }
@@ -159,18 +159,18 @@ impl Statement {
     pub fn from_bytes(bytes: &[u8]) -> Result<Statement, Malformed> {
         let mut reader = Reader(bytes);
         if reader.byte()? != LAYOUT {
-            return Err(Malformed("a statement of another layout"));
+            return Err(Malformed(&"a statement of another layout"));
         }
         let after = LogHead { sequence: reader.varint()?, hash: *reader.array()? };
         let by = *reader.array()?;
         let claim = Claim::take(&mut reader)?;
         let signature = *reader.array()?;
         if !reader.0.is_empty() {
-            return Err(Malformed("more stands behind a statement"));
+            return Err(Malformed(&"more stands behind a statement"));
         }
         let statement = Statement { after, by, claim, signature };
         // A number can be written longer than it need be: then other bytes, with another digest, would say the same.
-        if statement.to_bytes() == bytes { Ok(statement) } else { Err(Malformed("a statement in another form")) }
+        if statement.to_bytes() == bytes { Ok(statement) } else { Err(Malformed(&"a statement in another form")) }
     }
 
     /// As an entry that its device writes into the account log.
@@ -212,7 +212,7 @@ fn devices(reader: &mut Reader<'_>) -> Result<Vec<DeviceId>, Malformed> {
     for _ in 0..count {
         let device = reader.text()?;
         if device.is_empty() || device.len() > ID_BYTES_MAX || devices.iter().any(|other| other == device) {
-            return Err(Malformed("a device is named twice or not at all"));
+            return Err(Malformed(&"a device is named twice or not at all"));
         }
         devices.push(device.to_owned());
     }

@@ -203,7 +203,7 @@ impl CallRecord {
             1 => StoredReply::Count(count),
             2 => StoredReply::Session(id),
             3 => StoredReply::Receipt(DeliveryReceipt { message_id: id, timestamp, status }),
-            _ => return Err(Malformed("an answer is of an unknown kind").in_store()),
+            _ => return Err(Malformed(&"an answer is of an unknown kind").in_store()),
         };
         Ok(CallRecord { tab, call, number, reply })
     }
@@ -285,7 +285,7 @@ impl FailedRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
         let StoredFailed { number, refused_id, code, message, batches } = StoredFailed::decode(bytes).map_err(Malformed::in_store)?;
         let (session_id, entries) = entries_of(batches)?;
-        let entry = entries.into_iter().next().ok_or(Malformed("it is empty").in_store())?;
+        let entry = entries.into_iter().next().ok_or(Malformed(&"it is empty").in_store())?;
         Ok(FailedRecord { session_id, number, entry, refused_id, error: SyncError::new(ErrorCode::named(&code), message) })
     }
 }
@@ -296,7 +296,7 @@ fn entries_of(batches: Vec<Batch>) -> Result<(SessionId, Vec<Entry>), SyncError>
     for batch in batches {
         entries.extend(batch.entries().map_err(Malformed::in_store)?);
     }
-    let first = entries.first().ok_or(Malformed("it is empty").in_store())?;
+    let first = entries.first().ok_or(Malformed(&"it is empty").in_store())?;
     Ok((first.message.session_id.clone(), entries))
 }
 
@@ -340,7 +340,7 @@ impl Field for Option<SignedHead> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredHead { sequence, hash, signature } = StoredHead::decode(bytes_of(value)?)?;
         *self = Some(SignedHead { head: LogHead { sequence, hash }, signature });
         Ok(())
@@ -447,7 +447,7 @@ impl Field for Vec<Batch> {
         self.iter().for_each(|batch| batch.put(number, out));
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.push(Batch::from_bytes(bytes_of(value)?));
         Ok(())
     }
@@ -458,7 +458,7 @@ impl Field for Answer {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => Answer::None,
             1 => Answer::Declined,
@@ -473,7 +473,7 @@ impl Field for Membership {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => Membership::Member,
             1 => Membership::Left,
@@ -490,7 +490,7 @@ impl Field for Watermarks {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredWatermark { wallet, delivered, read } = StoredWatermark::decode(bytes_of(value)?)?;
         *self.of(&wallet) = Watermark { delivered, read };
         Ok(())
