@@ -220,9 +220,11 @@ impl Identity {
 /// Keys are made of what nobody can guess and of how many were.
 fn draw(entropy: &[u8; 32], drawn: &mut u64) -> DeviceKey {
     *drawn += 1;
-    let secret =
-        Sha256::new().chain_update(b"solconnect.device-key.v1\0").chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize();
-    DeviceKey::from_secret(&secret.into())
+    let mut hash = Sha256::new();
+    for part in [&b"solconnect.device-key.v1\0"[..], entropy, &drawn.to_be_bytes()] {
+        hash.update(part);
+    }
+    DeviceKey::from_secret(&hash.finalize().into())
 }
 
 pub(super) fn nobody_signs_in() -> SyncError {

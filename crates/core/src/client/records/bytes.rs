@@ -64,33 +64,27 @@ impl AccountRecord {
 impl SessionRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let SessionRecord { session_id, wallet, peer_wallet, open, log, counter, .. } = self.clone();
-        let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, sent_through, .. } = self.clone();
-        let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
-        let heads_through = self.heads_through;
-        let group = self.group.as_ref().map(Group::to_bytes).unwrap_or_default();
-        let (membership, uncounted) = (self.membership, self.uncounted.clone());
         StoredSession {
-            group,
-            membership,
-            uncounted,
-            session_id,
-            wallet,
-            peer_wallet,
-            open,
-            end,
-            hash,
-            heads,
-            heads_through,
-            counter,
-            watermarks,
+            session_id: self.session_id.clone(),
+            wallet: self.wallet.clone(),
+            peer_wallet: self.peer_wallet.clone(),
+            group: self.group.as_ref().map(Group::to_bytes).unwrap_or_default(),
+            membership: self.membership,
+            uncounted: self.uncounted.clone(),
+            open: self.open,
+            end: self.log.end(),
+            hash: self.log.hash().to_vec(),
+            heads: StoredHeads(self.log.heads().to_vec()),
+            heads_through: self.heads_through,
+            counter: self.counter,
+            sent_through: self.sent_through,
+            watermarks: self.watermarks.clone(),
             all_delivered: self.all_reached.delivered,
             all_read: self.all_reached.read,
-            read_mark,
-            last_sync_ms,
-            small_first,
-            small_count,
-            sent_through,
+            read_mark: self.read_mark.clone(),
+            last_sync_ms: self.last_sync_ms,
+            small_first: self.small_first,
+            small_count: self.small_count,
             proven: self.proven,
             contradiction: self.contradiction.as_deref().copied(),
         }
@@ -212,8 +206,7 @@ impl CallRecord {
 impl VersionsRecord {
     /// Its stored form. Versions seldom follow each other in the log, so most are a batch of their own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.versions, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
-        StoredVersions { message_id: self.message_id.clone(), batches }.encode()
+        StoredVersions { message_id: self.message_id.clone(), batches: batches_of(&self.versions) }.encode()
     }
 
     /// Reads that.
@@ -230,8 +223,7 @@ impl VersionsRecord {
 impl OutboxRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
-        StoredOutbox { batches }.encode()
+        StoredOutbox { batches: batches_of(&self.entries) }.encode()
     }
 
     /// Reads that.
@@ -248,7 +240,7 @@ impl OutboxRecord {
 impl SpareRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.outbox.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
+        let batches = batches_of(&self.outbox.entries);
         let (wallet, peer_wallet) = (self.wallet.clone(), self.peer_wallet.clone());
         StoredSpare { wallet, peer_wallet, open: self.open, batches, is_group: self.is_group }.encode()
     }
@@ -267,13 +259,12 @@ impl SpareRecord {
 impl FailedRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let entry = std::slice::from_ref(&self.entry);
         StoredFailed {
             number: self.number,
             refused_id: self.refused_id.clone(),
             code: self.error.code.as_str().to_owned(),
             message: self.error.message.clone(),
-            batches: Batch::split(entry, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect(),
+            batches: batches_of(std::slice::from_ref(&self.entry)),
         }
         .encode()
     }
@@ -288,6 +279,11 @@ impl FailedRecord {
         let entry = entries.into_iter().next().ok_or(Malformed(&"it is empty").in_store())?;
         Ok(FailedRecord { session_id, number, entry, refused_id, error: SyncError::new(ErrorCode::named(&code), message) })
     }
+}
+
+/// Entries as they are stored.
+fn batches_of(entries: &[Entry]) -> Vec<Batch> {
+    Batch::split(entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect()
 }
 
 /// The entries of some batches, and their session.
