@@ -72,7 +72,10 @@ async function buildModule(module) {
   const args = ['rustc', ...only, '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', module.crate, ...features, ...relocations];
   // Names of functions tell what they are made for: `npm run size` reads them. The package has none.
   // SHA-256 of a few lines at a time: its loop need not be unrolled.
-  const flags = [...remap(), '-Csymbol-mangling-version=v0', `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
+  // More than eight bytes are copied by one instruction, and not in up to four loads and stores. It is LLVM's own option: a compiler
+  // that has it no longer says so, and builds without it.
+  const copies = '-Cllvm-args=-max-store-memcpy=1';
+  const flags = [...remap(), '-Csymbol-mangling-version=v0', copies, `-Clink-arg=-zstack-size=${stackBytes}`, '--cfg=sha2_backend_soft="compact"'];
   await step(`building ${module.crate}`, 'cargo', args, { env: { CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f') } });
   mkdirSync(module.folder, { recursive: true });
   await bindWasm(module);
