@@ -160,13 +160,7 @@ impl Session {
         }
     }
 
-    fn edit(
-        &mut self,
-        context: &Context<'_>,
-        target: &str,
-        text: Option<&str>,
-        transaction: &mut Transaction,
-    ) -> Result<Reply, SyncError> {
+    fn edit(&mut self, context: &Context<'_>, target: &str, text: Option<&str>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         check_id("messageId", target)?;
         // A name of the application's own may have such a form too, but not begin with a session's id.
         if parse_message_id(target).is_some_and(|(session, ..)| uuid_bytes(session).is_some() && session != self.id()) {
@@ -183,7 +177,8 @@ impl Session {
             return Ok(Reply::Receipt(DeliveryReceipt { message_id: target.to_owned(), timestamp, status: MessageStatus::Failed }));
         }
         let kind = if text.is_some() { Kind::EDIT } else { Kind::DELETION };
-        let message = Message { ciphertext: text.unwrap_or_default().to_owned(), replaces: Some(target.to_owned()), kind, ..Message::default() };
+        let message =
+            Message { ciphertext: text.unwrap_or_default().to_owned(), replaces: Some(target.to_owned()), kind, ..Message::default() };
         let reply = self.queue(context, message, transaction)?;
         transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target.to_owned() });
         Ok(reply)
