@@ -14,7 +14,10 @@ const WITH_ADDEND = [3, 4, 5, 8, 9, 11, 14, 15, 16, 17, 21, 23];
 const PANIC = /^_RI?(N\w)+Cs[0-9A-Za-z]+_(4core|3std|5alloc)[0-9a-z_]*(panic|_fail|rust_oom)|___rustc17rust_begin_unwind$/;
 const DEBUG = /^_RNv[XY].*3fmt5Debug3fmt/;
 
-const [UNREACHABLE, NOP, END, I32_CONST, I32] = [0x00, 0x01, 0x0b, 0x41, 0x7f];
+const [UNREACHABLE, NOP, END, CALL, LOCAL_GET, I32_CONST, I32_ADD, I32] = [0x00, 0x01, 0x0b, 0x10, 0x20, 0x41, 0x6a, 0x7f];
+
+// Where a relocation stands in code, its number has as many bytes as it may have.
+const PADDED_BYTES = 5;
 
 /**
  * A panic ends in a trap, and its text goes nowhere: a browser has no stderr. So whatever leads to one traps at once, and
@@ -31,7 +34,9 @@ export function sweepPanics(from, to) {
     if (alive.has(range)) continue;
     alive.add(range);
     if (range.isCut) continue;
-    for (const { target } of wasm.namedIn(range)) if (target && !wasm.isPlaceInSource(target)) waiting.push(target);
+    for (const { at, target } of wasm.namedIn(range)) {
+      if (target && !wasm.isPlaceInSource(target) && !wasm.isSaidInPanic(at)) waiting.push(target);
+    }
   }
   for (const range of wasm.functions.values()) if (range.isCut || !alive.has(range)) wasm.cut(range);
   const isUsed = new Uint8Array(wasm.bytes.length);
@@ -84,6 +89,16 @@ class LinkedWasm extends Wasm {
     if (name?.at !== range.start || !name.target || others.length > 0) return false;
     const size = this.bytes.readUInt32LE(range.start + 4);
     return name.target.end - name.target.start >= size && this.bytes.toString('latin1', name.target.start, name.target.start + size).endsWith('.rs');
+  }
+
+  /** Whether what is named here is handed to a panic: behind it stand its other arguments, and the call. */
+  isSaidInPanic(at) {
+    for (this.at = at + PADDED_BYTES; ;) {
+      const instruction = this.byte();
+      if (instruction === CALL) return this.functions.get(this.number())?.isCut ?? false;
+      if (instruction === I32_CONST || instruction === LOCAL_GET) this.number();
+      else if (instruction !== I32_ADD) return false;
+    }
   }
 
   /** Puts a body of the same length in place of one: it traps, or answers that nothing went wrong. */

@@ -113,7 +113,8 @@ fn entry_to_js(entry: &Entry) -> Result<JsValue, SyncError> {
 fn entry_of(entry: &JsValue) -> Result<Entry, SyncError> {
     let number = |name| count(name, &field(entry, name));
     let also = field(entry, "also");
-    let also = if is_left_out(&also) { VectorClock::new() } else { clock_of(&also).map_err(|error| invalid_argument(error.message))? };
+    let also =
+        if is_left_out(&also) { VectorClock::new() } else { clock_of(&also).map_err(|error| invalid_argument(error.into_message()))? };
     Ok(Entry {
         message: message_of(&field(entry, "message"))?,
         device_id: text_field(entry, "originalDeviceId")?,

@@ -138,7 +138,7 @@ impl Link {
                 feed(match codec.from_json(&text) {
                     Ok(frame) => Input::Received { generation, frame: frame.to_vec().into() },
                     Err(exception) => {
-                        let reason = from_exception(ErrorCode::RelayMisbehaved, "a frame", &exception).message;
+                        let reason = from_exception(ErrorCode::RelayMisbehaved, "a frame", &exception).into_message();
                         Input::Disconnected { generation, reason }
                     }
                 });
@@ -168,7 +168,7 @@ impl Link {
                 });
                 match socket {
                     Ok(socket) => drop(self.socket.replace(Some(socket))),
-                    Err(error) => (self.feed)(Input::Disconnected { generation, reason: error.message }),
+                    Err(error) => (self.feed)(Input::Disconnected { generation, reason: error.into_message() }),
                 }
             }
             Route::Application(transport) => {
@@ -177,7 +177,7 @@ impl Link {
                     let loaded = load_codec().await.map(|loaded| drop(codec.replace(Some(loaded))));
                     let failure = match loaded {
                         Ok(()) => connect_application(&transport).await.err(),
-                        Err(exception) => Some(from_exception(ErrorCode::ConnectionFailed, "the frames' JSON", &exception).message),
+                        Err(exception) => Some(from_exception(ErrorCode::ConnectionFailed, "the frames' JSON", &exception).into_message()),
                     };
                     feed(match failure {
                         None => Input::Connected { generation },
@@ -227,7 +227,7 @@ impl Link {
                 let sent = text.and_then(|text| JSON::parse(&text)).and_then(|frame| transport.send_sync_message(&frame));
                 let feed = self.feed.clone();
                 let failed = move |exception: JsValue| {
-                    let reason = from_exception(ErrorCode::RelayDisconnected, "sendSyncMessage", &exception).message;
+                    let reason = from_exception(ErrorCode::RelayDisconnected, "sendSyncMessage", &exception).into_message();
                     feed(Input::Disconnected { generation, reason });
                 };
                 match sent {
@@ -249,7 +249,7 @@ async fn connect_application(transport: &SyncTransport) -> Result<(), String> {
     if !is_connected()
         && let Some(connect) = method_of(transport, "connect")
     {
-        let refused = |exception| from_exception(ErrorCode::ConnectionFailed, "connect", &exception).message;
+        let refused = |exception| from_exception(ErrorCode::ConnectionFailed, "connect", &exception).into_message();
         let answer = connect.call0(transport).map_err(refused)?;
         JsFuture::from(Promise::resolve(&answer)).await.map_err(refused)?;
     }

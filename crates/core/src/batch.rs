@@ -82,7 +82,7 @@ impl Batch {
         let mut encoder = Encoder::new(first, INFLATED_BYTES_MAX);
         for entry in entries {
             if !encoder.push(entry) {
-                return Err(Malformed("entries of one batch do not follow each other, or are too many"));
+                return Err(Malformed(&"entries of one batch do not follow each other, or are too many"));
             }
         }
         Ok(encoder.finish())

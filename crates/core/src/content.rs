@@ -68,7 +68,7 @@ pub fn opened(sealed: &Message, content: &[u8]) -> Result<Message, Malformed> {
     let mut reader = Reader(content);
     let parts = reader.varint()?;
     if parts & !part::ALL != 0 {
-        return Err(Malformed("a content of another layout"));
+        return Err(Malformed(&"a content of another layout"));
     }
     let has = |part: u64| parts & part != 0;
     let timestamp = match (has(part::STAMP), has(part::MILLIS)) {
@@ -83,17 +83,17 @@ pub fn opened(sealed: &Message, content: &[u8]) -> Result<Message, Malformed> {
     let ciphertext = if has(part::BYTES) {
         Base64::encode_string(reader.0)
     } else {
-        std::str::from_utf8(reader.0).map_err(|_| Malformed("a text that is not UTF-8"))?.to_owned()
+        std::str::from_utf8(reader.0).map_err(|_| Malformed(&"a text that is not UTF-8"))?.to_owned()
     };
     if ciphertext.len() > TEXT_BYTES_MAX {
-        return Err(Malformed("a text is longer than one may be"));
+        return Err(Malformed(&"a text is longer than one may be"));
     }
     Ok(Message { timestamp, content_type, replaces, extra, ciphertext, ..sealed.clone() })
 }
 
 fn short(reader: &mut Reader<'_>, bytes_max: usize) -> Result<String, Malformed> {
     let text = reader.text()?;
-    if text.len() <= bytes_max { Ok(text.to_owned()) } else { Err(Malformed("a name is longer than one may be")) }
+    if text.len() <= bytes_max { Ok(text.to_owned()) } else { Err(Malformed(&"a name is longer than one may be")) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Errors: a stable code and what happened.
 
+use std::ops::{Deref, DerefMut};
+
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
@@ -188,9 +190,13 @@ codes! {
     UnknownError = "UNKNOWN_ERROR", true;
 }
 
-/// A code and a sentence for developers.
+/// A code and a sentence for developers. Behind a pointer: a page loads less code where what may fail gives back a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncError {
+pub struct SyncError(Box<Details>);
+
+/// What an error tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
     /// What went wrong.
     pub code: ErrorCode,
     /// The particulars: which value, which limit.
@@ -200,7 +206,26 @@ pub struct SyncError {
 impl SyncError {
     /// An error of this code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        SyncError { code, message: message.into() }
+        SyncError(Box::new(Details { code, message: message.into() }))
+    }
+
+    /// The particulars alone.
+    pub fn into_message(self) -> String {
+        self.0.message
+    }
+}
+
+impl Deref for SyncError {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for SyncError {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
     }
 }
 

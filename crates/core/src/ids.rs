@@ -56,9 +56,7 @@ pub fn check_id(field: &str, id: &str) -> Result<(), SyncError> {
 /// SHA-256 of both addresses in sorted order.
 pub fn session_of(one: &str, other: &str) -> SessionId {
     let (first, second) = if one <= other { (one, other) } else { (other, one) };
-    let digest =
-        Sha256::new().chain_update(b"solconnect.session.v1\0").chain_update(first).chain_update(b"\0").chain_update(second).finalize();
-    uuid_from(&digest.into())
+    uuid_from(&Sha256::digest(["solconnect.session.v1\0", first, "\0", second].concat()).into())
 }
 
 /// A version 8 UUID of a SHA-256.

@@ -98,7 +98,7 @@ impl Field for StoredHeads {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredHead { device_id, counter, sequence, digest } = StoredHead::decode(bytes_of(value)?)?;
         self.0.push(DeviceHead { device_id: device_id.into(), counter, sequence, digest: digest_of(&digest)? });
         Ok(())

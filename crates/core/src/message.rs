@@ -290,9 +290,11 @@ impl Message {
         use sha2::{Digest, Sha256};
         let content_type = self.content_type.as_deref().unwrap_or_default();
         let kind = self.kind.0.to_be_bytes();
-        let mut hash = Sha256::new().chain_update(kind);
+        let mut hash = Sha256::new();
+        hash.update(kind);
         for text in [content_type, self.replaces.as_deref().unwrap_or_default(), &self.ciphertext] {
-            hash = hash.chain_update((text.len() as u64).to_be_bytes()).chain_update(text);
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text);
         }
         hash.finalize()[..16].to_vec()
     }

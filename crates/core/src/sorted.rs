@@ -2,6 +2,7 @@
 //! each kind would be a tenth of the wasm.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Sorted<K, V> {
@@ -22,13 +23,7 @@ impl<K: Ord, V> Sorted<K, V> {
     where
         K: Borrow<Q>,
     {
-        let items = &self.items[self.left..];
-        // What comes last mostly belongs at the end.
-        let place = match items.last() {
-            Some((last, _)) if last.borrow() >= key => items.binary_search_by(|(other, _)| other.borrow().cmp(key)),
-            _ => Err(items.len()),
-        };
-        place.map(|place| place + self.left).map_err(|place| place + self.left)
+        place_among(self.left, self.items.len(), &mut |place| self.items[place].0.borrow().cmp(key))
     }
 
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
@@ -180,6 +175,25 @@ impl<K: Ord, V> Sorted<K, V> {
     pub fn into_iter(self) -> impl DoubleEndedIterator<Item = (K, V)> {
         self.items.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
+}
+
+/// Where the item stands among those from `start` to `end`, or belongs. `compare` tells how the one at a place compares to it. One
+/// function for all maps: a page would load one for each.
+fn place_among(start: usize, end: usize, compare: &mut dyn FnMut(usize) -> Ordering) -> Result<usize, usize> {
+    // What comes last mostly belongs at the end.
+    if start == end || compare(end - 1) == Ordering::Less {
+        return Err(end);
+    }
+    let (mut low, mut high) = (start, end);
+    while low < high {
+        let middle = low.midpoint(high);
+        match compare(middle) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Equal => return Ok(middle),
+            Ordering::Greater => high = middle,
+        }
+    }
+    Err(low)
 }
 
 fn present<K, V>(items: &[(K, Option<V>)]) -> impl Iterator<Item = (&K, &V)> {

@@ -9,19 +9,19 @@ use crate::ids::{public_key, uuid_bytes, uuid_text, wallet_address};
 use crate::limits::{BATCH_MESSAGES_MAX, ID_BYTES_MAX, INTEGER_MAX};
 use crate::vector_clock::VectorClock;
 
-/// Bytes that are not what they must be; says what is wrong.
+/// Bytes that are not what they must be; says what is wrong. Behind a pointer: a page loads less code where reading gives back a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct Malformed(pub &'static &'static str);
 
 impl Malformed {
     /// As an error of the wire.
     pub fn in_frame(self) -> SyncError {
-        SyncError::new(ErrorCode::InvalidMessageFormat, ["a binary frame: ", self.0].concat())
+        SyncError::new(ErrorCode::InvalidMessageFormat, ["a binary frame: ", *self.0].concat())
     }
 
     /// As an error of a store.
     pub fn in_store(self) -> SyncError {
-        SyncError::new(ErrorCode::StorageError, ["a stored record: ", self.0].concat())
+        SyncError::new(ErrorCode::StorageError, ["a stored record: ", *self.0].concat())
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     pub fn byte(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self.0.split_first().ok_or(Malformed("it ends too early"))?;
+        let (first, rest) = self.0.split_first().ok_or(Malformed(&"it ends too early"))?;
         self.0 = rest;
         Ok(*first)
     }
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
                 return Ok(number);
             }
         }
-        Err(Malformed("a number has more than 64 bits"))
+        Err(Malformed(&"a number has more than 64 bits"))
     }
 
     pub fn signed(&mut self) -> Result<i64, Malformed> {
@@ -86,17 +86,17 @@ impl<'a> Reader<'a> {
 
     /// A number of things that follow or a place among them, which must be below `limit`.
     pub fn below(&mut self, limit: usize) -> Result<usize, Malformed> {
-        usize::try_from(self.varint()?).ok().filter(|number| *number < limit).ok_or(Malformed("a count or place is out of range"))
+        usize::try_from(self.varint()?).ok().filter(|number| *number < limit).ok_or(Malformed(&"a count or place is out of range"))
     }
 
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed("it ends too early"))?;
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed(&"it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
 
     pub fn array<const COUNT: usize>(&mut self) -> Result<&'a [u8; COUNT], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed("it ends too early"))?;
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed(&"it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -117,14 +117,14 @@ impl<'a> Reader<'a> {
             1 => self.take(8).map(|_| Value::Foreign)?,
             2 => Value::Bytes(self.bytes()?),
             5 => self.take(4).map(|_| Value::Foreign)?,
-            _ => return Err(Malformed("a field is of an unknown kind")),
+            _ => return Err(Malformed(&"a field is of an unknown kind")),
         };
         Ok((tag >> 3, value))
     }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| Malformed(&"a text is not UTF-8"))
 }
 
 /// Names that have a shorter form: 0 stands before the 32 bytes of a wallet, 1 before the 16 of a UUID, and the length
@@ -148,7 +148,7 @@ pub(crate) fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
         1 => uuid_text(reader.array()?),
         // Every row has its session and wallet: a long one would stand for a thousand times its length.
         length if length - 2 <= ID_BYTES_MAX => text(reader.take(length - 2)?)?.to_owned(),
-        _ => return Err(Malformed("a session id or wallet is too long")),
+        _ => return Err(Malformed(&"a session id or wallet is too long")),
     })
 }
 
@@ -156,36 +156,58 @@ pub(crate) fn take_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
 pub(crate) const SMALL_BYTES: usize = 256;
 
 /// A message of Protocol Buffers. Fields of other numbers are skipped.
-pub(crate) trait Record: Default {
+pub(crate) trait Record {
     fn put_fields(&self, out: &mut Vec<u8>);
-    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed>;
+    fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed>;
 
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(SMALL_BYTES);
-        self.put_fields(&mut out);
-        out
+    fn encode(&self) -> Vec<u8>
+    where
+        Self: Sized,
+    {
+        encode(self)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed>
+    where
+        Self: Sized + Default,
+    {
         let mut record = Self::default();
-        record.merge(bytes)?;
+        merge(&mut record, bytes)?;
         Ok(record)
     }
+}
 
-    fn merge(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let mut reader = Reader(bytes);
-        while !reader.0.is_empty() {
-            let (number, value) = reader.field()?;
-            self.take_field(number, value)?;
-        }
-        Ok(())
+// One function for all records: a page would load one for each.
+
+fn encode(record: &dyn Record) -> Vec<u8> {
+    let mut out = Vec::with_capacity(SMALL_BYTES);
+    record.put_fields(&mut out);
+    out
+}
+
+/// Takes the fields that stand in these bytes.
+fn merge(record: &mut dyn Record, bytes: &[u8]) -> Result<(), Malformed> {
+    let mut reader = Reader(bytes);
+    while !reader.0.is_empty() {
+        let (number, value) = reader.field()?;
+        record.take_field(number, &value)?;
     }
+    Ok(())
+}
+
+/// A record that is a field.
+pub(crate) fn put_record(number: u64, record: &dyn Record, out: &mut Vec<u8>) {
+    put_block(number, &encode(record), out);
+}
+
+pub(crate) fn take_record(record: &mut dyn Record, value: &Value<'_>) -> Result<(), Malformed> {
+    merge(record, bytes_of(value)?)
 }
 
 /// A field of a record. What equals nothing is left out; a field that is not there is nothing.
 pub(crate) trait Field {
     fn put(&self, number: u64, out: &mut Vec<u8>);
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed>;
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed>;
 }
 
 pub(crate) fn put_number(number: u64, value: u64, out: &mut Vec<u8>) {
@@ -198,17 +220,17 @@ pub(crate) fn put_block(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     put_bytes(out, bytes);
 }
 
-const WRONG_KIND: Malformed = Malformed("a field has another kind than it must have");
+const WRONG_KIND: Malformed = Malformed(&"a field has another kind than it must have");
 
-pub(crate) fn number_of(value: Value<'_>) -> Result<u64, Malformed> {
-    match value {
+pub(crate) fn number_of(value: &Value<'_>) -> Result<u64, Malformed> {
+    match *value {
         Value::Number(number) if number <= INTEGER_MAX => Ok(number),
-        Value::Number(_) => Err(Malformed("a number is above 2^53 - 1")),
+        Value::Number(_) => Err(Malformed(&"a number is above 2^53 - 1")),
         _ => Err(WRONG_KIND),
     }
 }
 
-pub(crate) fn bytes_of(value: Value<'_>) -> Result<&[u8], Malformed> {
+pub(crate) fn bytes_of<'a>(value: &Value<'a>) -> Result<&'a [u8], Malformed> {
     if let Value::Bytes(bytes) = value { Ok(bytes) } else { Err(WRONG_KIND) }
 }
 
@@ -219,7 +241,7 @@ impl Field for u64 {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = number_of(value)?;
         Ok(())
     }
@@ -230,7 +252,7 @@ impl Field for bool {
         u64::from(*self).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = number_of(value)? != 0;
         Ok(())
     }
@@ -243,7 +265,7 @@ impl Field for String {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         text(bytes_of(value)?)?.clone_into(self);
         Ok(())
     }
@@ -256,7 +278,7 @@ impl Field for Option<u64> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = Some(number_of(value)?);
         Ok(())
     }
@@ -269,7 +291,7 @@ impl Field for Option<String> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.get_or_insert_default().take(value)
     }
 }
@@ -279,7 +301,7 @@ impl Field for Vec<u64> {
         self.iter().for_each(|item| put_number(number, *item, out));
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.push(number_of(value)?);
         Ok(())
     }
@@ -292,9 +314,9 @@ impl Field for Vec<String> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         if self.len() >= BATCH_MESSAGES_MAX {
-            return Err(Malformed("a list is longer than the limit"));
+            return Err(Malformed(&"a list is longer than the limit"));
         }
         self.push(text(bytes_of(value)?)?.to_owned());
         Ok(())
@@ -309,7 +331,7 @@ impl Field for Vec<u8> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         bytes_of(value)?.clone_into(self);
         Ok(())
     }
@@ -317,7 +339,7 @@ impl Field for Vec<u8> {
 
 /// A digest, which has 32 bytes.
 pub(crate) fn digest_of(bytes: &[u8]) -> Result<[u8; 32], Malformed> {
-    bytes.try_into().map_err(|_| Malformed("a digest has 32 bytes"))
+    bytes.try_into().map_err(|_| Malformed(&"a digest has 32 bytes"))
 }
 
 /// A `map<string, uint64>`.
@@ -331,7 +353,7 @@ impl Field for VectorClock {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         #[derive(Default)]
         struct Pair {
             device: String,
@@ -339,8 +361,8 @@ impl Field for VectorClock {
         }
         record!(Pair { 1 => device, 2 => counter });
         let Pair { device, counter } = Pair::decode(bytes_of(value)?)?;
-        crate::ids::check_id("device", &device).map_err(|_| Malformed("a device id of a vector clock is empty or too long"))?;
-        self.raise(&device, counter).map_err(|_| Malformed("a vector clock has too many devices"))
+        crate::ids::check_id("device", &device).map_err(|_| Malformed(&"a device id of a vector clock is empty or too long"))?;
+        self.raise(&device, counter).map_err(|_| Malformed(&"a vector clock has too many devices"))
     }
 }
 
@@ -352,7 +374,7 @@ macro_rules! record {
                 $($crate::wire::Field::put(&self.$field, $number, out);)+
             }
 
-            fn take_field(&mut self, number: u64, value: $crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
+            fn take_field(&mut self, number: u64, value: &$crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
                 match number {
                     $($number => $crate::wire::Field::take(&mut self.$field, value),)+
                     _ => Ok(()),
@@ -368,11 +390,11 @@ macro_rules! nested {
     ($($record:ty),+ $(,)?) => {$(
         impl $crate::wire::Field for $record {
             fn put(&self, number: u64, out: &mut Vec<u8>) {
-                $crate::wire::put_block(number, &$crate::wire::Record::encode(self), out);
+                $crate::wire::put_record(number, self, out);
             }
 
-            fn take(&mut self, value: $crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
-                $crate::wire::Record::merge(self, $crate::wire::bytes_of(value)?)
+            fn take(&mut self, value: &$crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
+                $crate::wire::take_record(self, value)
             }
         }
 
@@ -383,9 +405,9 @@ macro_rules! nested {
                 }
             }
 
-            fn take(&mut self, value: $crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
+            fn take(&mut self, value: &$crate::wire::Value<'_>) -> Result<(), $crate::wire::Malformed> {
                 if self.len() >= $crate::limits::BATCH_MESSAGES_MAX {
-                    return Err($crate::wire::Malformed("a list is longer than the limit"));
+                    return Err($crate::wire::Malformed(&"a list is longer than the limit"));
                 }
                 self.push($crate::wire::Record::decode($crate::wire::bytes_of(value)?)?);
                 Ok(())

@@ -215,7 +215,7 @@ fn clocks_count_no_further_than_javascript() {
         assert!(bad.parse::<VectorClock>().is_err(), "{bad}");
     }
     assert!(format!(r#"{{"{}":1}}"#, "x".repeat(ID_BYTES_MAX)).parse::<VectorClock>().is_ok());
-    let message = "[]".parse::<VectorClock>().unwrap_err().message;
+    let message = "[]".parse::<VectorClock>().unwrap_err().into_message();
     assert!(message.contains("a vector clock"), "{message}");
 }
 

@@ -486,7 +486,7 @@ pub(crate) fn clocks(connection: &Connection, session_id: &str, at: &[u64]) -> R
         let mut walk = Walk::begin(connection, session, &device).map_err(reason)?;
         for (place, clock) in &mut ascending {
             let counter = walk.through(*place).map_err(reason)?;
-            clock.raise(&device, counter).map_err(|error| error.message)?;
+            clock.raise(&device, counter).map_err(|error| error.into_message())?;
         }
     }
     Ok(clocks)

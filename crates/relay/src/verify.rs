@@ -122,5 +122,5 @@ pub fn verify_evidence(files: &[impl AsRef<Path>]) -> Result<Verdict, Reason> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{name} cannot be read: {error}"))?;
         read.push(Evidence::from_text(&text).map_err(|error| format!("{name} is no evidence: {}", error.message))?);
     }
-    judge(&read).map_err(|error| error.message)
+    judge(&read).map_err(|error| error.into_message())
 }

@@ -784,7 +784,7 @@ impl World {
                     self.checker.mark(Mark::Fenced);
                 } else if fails.is_none() && error.code != ErrorCode::StorageLost {
                     // It is the machine that is to blame: it wrote what cannot be read back.
-                    return self.checker.violate(22, error.message);
+                    return self.checker.violate(22, error.into_message());
                 }
                 Input::PersistFailed { commit: number, error }
             }

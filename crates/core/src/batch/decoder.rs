@@ -37,17 +37,17 @@ impl<'a> Layout<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader(bytes);
         if reader.byte()? != LAYOUT {
-            return Err(Malformed("a batch of a layout that this version does not know"));
+            return Err(Malformed(&"a batch of a layout that this version does not know"));
         }
         let flags = reader.byte()?;
         if flags & !DEFLATED != 0 {
-            return Err(Malformed("a batch of a kind that this version does not know"));
+            return Err(Malformed(&"a batch of a kind that this version does not know"));
         }
         let session = take_name(&mut reader)?;
         let first = reader.varint()?;
         let count = reader.below(BATCH_MESSAGES_MAX + 1)?;
         if first > SEQUENCE_MAX && count > 0 {
-            return Err(Malformed("a sequence number is above 2^53 - 1"));
+            return Err(Malformed(&"a sequence number is above 2^53 - 1"));
         }
         let wallets = reader.below(BATCH_MESSAGES_MAX + 1)?;
         let wallets = (0..wallets).map(|_| take_name(&mut reader)).collect::<Result<Vec<_>, _>>()?;
@@ -56,7 +56,7 @@ impl<'a> Layout<'a> {
             let id = short(reader.text()?)?.to_owned();
             let start = reader.text()?;
             if !start.is_empty() && !is_start(start) {
-                return Err(Malformed("a start is not six letters and digits"));
+                return Err(Malformed(&"a start is not six letters and digits"));
             }
             Ok(Device { id, start: start.to_owned(), wallet: reader.below(wallets.len())?, counter: reader.varint()? })
         };
@@ -86,7 +86,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
     let mut rows = vec![0; size];
     let inflated = miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut rows, std::iter::once(reader.0), false, true);
     if inflated != Ok(size) {
-        return Err(Malformed("the rows of a batch do not inflate to the size they name"));
+        return Err(Malformed(&"the rows of a batch do not inflate to the size they name"));
     }
     decode_rows(layout, &rows)
 }
@@ -100,15 +100,15 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
     for number in 0..count as u64 {
         let kind = reader.varint()?;
         if kind & !row::KNOWN != 0 {
-            return Err(Malformed("a row of a kind that this version does not know"));
+            return Err(Malformed(&"a row of a kind that this version does not know"));
         }
         let has = |bit| kind & bit != 0;
         let sequence_number = if first == 0 { 0 } else { first + number };
         let place = if has(row::DEVICE) { reader.below(devices.len())? } else { before.device };
-        let device = devices.get_mut(place).ok_or(Malformed("a row names no device"))?;
+        let device = devices.get_mut(place).ok_or(Malformed(&"a row names no device"))?;
         let change = if has(row::COUNTER) { reader.signed()? } else { 0 };
         let counter = device.counter.checked_add(1).and_then(|next| next.checked_add_signed(change));
-        let counter = counter.filter(|counter| (1..=INTEGER_MAX).contains(counter)).ok_or(Malformed("a counter is out of range"))?;
+        let counter = counter.filter(|counter| (1..=INTEGER_MAX).contains(counter)).ok_or(Malformed(&"a counter is out of range"))?;
         device.counter = counter;
         let knows = if has(row::KNOWS) {
             let said = reader.varint()?;
@@ -118,16 +118,16 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
         } else {
             Some(sequence_number - 1)
         };
-        let knows = knows.filter(|knows| *knows <= INTEGER_MAX).ok_or(Malformed("an entry knows what is out of range"))?;
+        let knows = knows.filter(|knows| *knows <= INTEGER_MAX).ok_or(Malformed(&"an entry knows what is out of range"))?;
         let mut also = VectorClock::new();
         if has(row::ALSO) {
             for _ in 0..reader.below(ALSO_MAX + 1)? {
                 let device = short(reader.text()?)?;
-                also.raise(device, reader.varint()?).map_err(|_| Malformed("a counter is out of range"))?;
+                also.raise(device, reader.varint()?).map_err(|_| Malformed(&"a counter is out of range"))?;
             }
         }
         let entry_kind =
-            if has(row::KIND) { u32::try_from(reader.varint()?).map_err(|_| Malformed("a kind is out of range"))? } else { 0 };
+            if has(row::KIND) { u32::try_from(reader.varint()?).map_err(|_| Malformed(&"a kind is out of range"))? } else { 0 };
         let id = if has(row::ID) { reader.text()?.to_owned() } else { message_id(&session, &device.id, &device.start, counter) };
         let content_type = if has(row::CONTENT_TYPE) { Some(reader.text()?.to_owned()) } else { None };
         let replaces = if has(row::REPLACES) { Some(reader.text()?.to_owned()) } else { None };
@@ -135,7 +135,7 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
         let extra = if has(row::EXTRA) { reader.text()? } else { "" };
         let extensions = if has(row::EXTENSIONS) { reader.bytes()? } else { &[] };
         if extensions.len() > EXTENSIONS_BYTES_MAX {
-            return Err(Malformed("the extensions of an entry are larger than the limit"));
+            return Err(Malformed(&"the extensions of an entry are larger than the limit"));
         }
         let timestamp = if has(row::STAMP) {
             if has(row::MILLIS) { f64::from_be_bytes(*reader.array()?).into() } else { Stamp::Text(reader.text()?.to_owned()) }
@@ -146,7 +146,7 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
         let server_before = before.server_ms.unwrap_or(before.stamp_ms);
         let server_timestamp = server_before.wrapping_add(reader.signed()?.cast_unsigned());
         if server_timestamp > INTEGER_MAX {
-            return Err(Malformed("a time is above 2^53 - 1"));
+            return Err(Malformed(&"a time is above 2^53 - 1"));
         }
         let length = reader.below(rows.len() + 1)?;
         let written = texts.take(length)?;
@@ -174,11 +174,11 @@ fn decode_rows(layout: Layout<'_>, rows: &[u8]) -> Result<Vec<Entry>, Malformed>
         });
     }
     if !reader.0.is_empty() || !texts.0.is_empty() {
-        return Err(Malformed("a batch goes on after its last row"));
+        return Err(Malformed(&"a batch goes on after its last row"));
     }
     Ok(entries)
 }
 
 fn short(name: &str) -> Result<&str, Malformed> {
-    if name.is_empty() || name.len() > ID_BYTES_MAX { Err(Malformed("a device id is empty or too long")) } else { Ok(name) }
+    if name.is_empty() || name.len() > ID_BYTES_MAX { Err(Malformed(&"a device id is empty or too long")) } else { Ok(name) }
 }

@@ -188,7 +188,7 @@ fn a_bomb_is_refused_before_it_is_inflated() {
     bytes[1] = DEFLATED;
     put_varint(&mut bytes, INFLATED_BYTES_MAX as u64 + 1);
     bytes.extend(miniz_oxide::deflate::compress_to_vec(&vec![0; INFLATED_BYTES_MAX + 1], 5));
-    assert_eq!(Batch(bytes.into()).entries(), Err(Malformed("a count or place is out of range")));
+    assert_eq!(Batch(bytes.into()).entries(), Err(Malformed(&"a count or place is out of range")));
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn compressed_rows_must_have_their_declared_size() {
     assert!(deflated(rows.len() + 1, rows).is_err() && deflated(rows.len() - 1, rows).is_err());
     // The largest that there may be is only wrong in what follows the rows.
     let largest = [rows, &vec![0; INFLATED_BYTES_MAX - rows.len()]].concat();
-    assert_eq!(deflated(INFLATED_BYTES_MAX, &largest), Err(Malformed("a batch goes on after its last row")));
+    assert_eq!(deflated(INFLATED_BYTES_MAX, &largest), Err(Malformed(&"a batch goes on after its last row")));
 }
 
 #[test]

@@ -186,6 +186,7 @@ pub struct Commit {
 /// One write of a transaction. Keys stand in the store's description (ARCHITECTURE.md).
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named after their types")]
+#[allow(clippy::large_enum_variant, reason = "a session is in nearly every transaction")]
 pub enum Write {
     /// The one device record.
     Device(DeviceRecord),

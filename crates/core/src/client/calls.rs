@@ -44,7 +44,7 @@ impl Client {
     pub(super) fn collect_call(
         &mut self,
         now: Now,
-        call: Input,
+        call: &Input,
         transaction: &mut Transaction,
         actions: &mut Vec<Action>,
     ) -> Result<Reply, SyncError> {
@@ -54,36 +54,36 @@ impl Client {
             return Err(error);
         }
         match call {
-            Input::OpenSession { peer_wallet, .. } => self.open(now, &peer_wallet, transaction, actions),
-            Input::OpenGroup { name, members, .. } => self.open_group(now, &name, &members, transaction, actions),
+            Input::OpenSession { peer_wallet, .. } => self.open(now, peer_wallet, transaction, actions),
+            Input::OpenGroup { name, members, .. } => self.open_group(now, name, members, transaction, actions),
             Input::Regroup { session_id, wish, .. } => {
-                let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
+                let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
                 session.regroup(&mut context, wish, transaction)
             }
-            Input::AcceptSession { session_id, .. } => self.accept(now, &session_id, transaction, actions),
-            Input::DeclineSession { session_id, .. } => self.decline(&session_id, transaction),
-            Input::BlockWallet { peer_wallet, .. } => self.block(now, &peer_wallet, transaction),
-            Input::UnblockWallet { peer_wallet, .. } => self.unblock(&peer_wallet, transaction),
+            Input::AcceptSession { session_id, .. } => self.accept(now, session_id, transaction, actions),
+            Input::DeclineSession { session_id, .. } => self.decline(session_id, transaction),
+            Input::BlockWallet { peer_wallet, .. } => self.block(now, peer_wallet, transaction),
+            Input::UnblockWallet { peer_wallet, .. } => self.unblock(peer_wallet, transaction),
             Input::Certify { certificate, .. } => self.certify(now, certificate, transaction),
-            Input::AcceptRelayLog { stored, .. } => self.accept_relay_log(now, &stored, transaction, actions),
+            Input::AcceptRelayLog { stored, .. } => self.accept_relay_log(now, stored, transaction, actions),
             Input::Import { peer_wallet, entries, .. } => {
                 if entries.len() > BATCH_MESSAGES_MAX {
                     let message = format!("import at most {BATCH_MESSAGES_MAX} messages at once");
                     return Err(SyncError::new(ErrorCode::InvalidArgument, message));
                 }
-                let session_id = self.session_with(&peer_wallet, transaction)?;
+                let session_id = self.session_with(peer_wallet, transaction)?;
                 let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
-                session.import(&mut context, entries, transaction)
+                session.import(&mut context, entries.clone(), transaction)
             }
-            Input::CloseSession { ref session_id, .. }
-            | Input::Send { ref session_id, .. }
-            | Input::Edit { ref session_id, .. }
-            | Input::MarkRead { ref session_id, .. }
-            | Input::ClearLog { ref session_id, .. } => {
+            Input::CloseSession { session_id, .. }
+            | Input::Send { session_id, .. }
+            | Input::Edit { session_id, .. }
+            | Input::MarkRead { session_id, .. }
+            | Input::ClearLog { session_id, .. } => {
                 let (mut session, mut context) = self.session_for_call(now, session_id, actions)?;
                 session.on_call(&mut context, call, transaction)
             }
-            Input::Cancel { ref message_id, .. } | Input::Retry { ref message_id, .. } => {
+            Input::Cancel { message_id, .. } | Input::Retry { message_id, .. } => {
                 self.wallet_for_call()?;
                 let (sessions, mut context) = self.lend(now, actions);
                 let is_there = |session: &&Session| context.wallet == Some(session.wallet()) && session.has_unsent(message_id);
@@ -94,7 +94,7 @@ impl Client {
                 }
             }
             Input::Keyed { key, call } => {
-                self.collect_keyed(&key, transaction, |client, transaction| client.collect_call(now, *call, transaction, actions))
+                self.collect_keyed(key, transaction, |client, transaction| client.collect_call(now, call, transaction, actions))
             }
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call writes nothing")),
         }

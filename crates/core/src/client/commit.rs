@@ -40,8 +40,8 @@ impl Client {
                                 actions.push(Action::Reply { request, result: Ok(reply) });
                                 continue;
                             }
-                            transaction.calls.push(call.clone());
-                            let result = self.collect_call(now, call, &mut transaction, actions);
+                            let result = self.collect_call(now, &call, &mut transaction, actions);
+                            transaction.calls.push(call);
                             transaction.reply(request, result);
                         }
                         // It writes nothing but follows what was called before it: that is stored first.

@@ -122,7 +122,7 @@ impl Client {
         let Some(mut account) = identity.latest_account(wallet) else { return };
         let entries = match response.messages.entries() {
             Ok(entries) => entries,
-            Err(malformed) => return transaction.distrust(malformed.0.into()),
+            Err(malformed) => return transaction.distrust((*malformed.0).into()),
         };
         let (before, own) = (account.head(), identity.device_id());
         for entry in entries {

@@ -294,7 +294,11 @@ fn draw(entropy: &[u8; 32], drawn: &mut u64) -> DeviceKey {
 
 fn drawn_bytes(label: &[u8], entropy: &[u8; 32], drawn: &mut u64) -> [u8; 32] {
     *drawn += 1;
-    Sha256::new().chain_update(label).chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize().into()
+    let mut hash = Sha256::new();
+    for part in [label, entropy, &drawn.to_be_bytes()] {
+        hash.update(part);
+    }
+    hash.finalize().into()
 }
 
 pub(super) fn nobody_signs_in() -> SyncError {
@@ -343,14 +347,14 @@ impl Client {
     }
 
     /// The wallet has signed.
-    pub(super) fn certify(&mut self, now: Now, certificate: Certificate, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+    pub(super) fn certify(&mut self, now: Now, certificate: &Certificate, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         let wallet = self.wallet_for_call()?.clone();
         let identity = self.identity.as_mut().ok_or_else(nobody_signs_in)?;
         let owner = Owner::new(&wallet, identity.domains.clone())?;
         let at_ms = now.wall_ms.saturating_add_signed(identity.ahead_ms);
         let (mut key, next) = (identity.latest().key.clone(), identity.next_key());
         let claim = match certificate.check(&owner, Purpose::Join, &key.public(), at_ms) {
-            Ok(_) => Claim::Join(certificate),
+            Ok(_) => Claim::Join(certificate.clone()),
             Err(error) => {
                 if error.code == ErrorCode::WrongKey && certificate.check(&owner, Purpose::Reset, &next.public(), at_ms).is_ok() {
                     // It goes on under the key that the wallet has signed for.
@@ -361,7 +365,7 @@ impl Client {
                 } else {
                     return Err(error);
                 }
-                Claim::Reset(certificate)
+                Claim::Reset(certificate.clone())
             }
         };
         let stored = Stored { key, claim: Some(claim), is_listed: false, was_removed: false, ..identity.latest().clone() };

@@ -46,7 +46,7 @@ impl Keys {
         let mut keys = Keys::new(Secret::new(*reader.array()?));
         while !reader.0.is_empty() {
             if keys.account.len() > CLOCK_DEVICES_MAX {
-                return Err(Malformed("there are more account keys than an account makes"));
+                return Err(Malformed(&"there are more account keys than an account makes"));
             }
             keys.account.push((reader.varint()?, Secret::new(*reader.array()?)));
         }

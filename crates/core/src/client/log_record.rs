@@ -93,9 +93,9 @@ impl LogRecord {
             entries.extend(record.entries()?);
         }
         let Some(first) = records.first() else { return Ok(Vec::new()) };
-        let heads_before = first.heads_before.clone().ok_or(Malformed("a batch has no heads").in_store())?;
+        let heads_before = first.heads_before.clone().ok_or(Malformed(&"a batch has no heads").in_store())?;
         if !entries.iter().zip(first.first..).all(|(entry, sequence)| entry.sequence_number == sequence) {
-            return Err(Malformed("batches do not follow each other").in_store());
+            return Err(Malformed(&"batches do not follow each other").in_store());
         }
         Ok(LogRecord::of(&entries, heads_before))
     }

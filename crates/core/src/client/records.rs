@@ -157,8 +157,9 @@ impl SessionRecord {
 impl SessionRecord {
     /// A group of which the log is not known here.
     pub fn of_group(session_id: SessionId, wallet: WalletAddress, name: &str) -> Self {
-        let group = Some(Group::named(&session_id, name));
-        SessionRecord { group, ..SessionRecord::new(session_id, wallet, WalletAddress::new()) }
+        let mut record = SessionRecord::new(session_id, wallet, WalletAddress::new());
+        record.group = Some(Group::named(&record.session_id, name));
+        record
     }
 }
 

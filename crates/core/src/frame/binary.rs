@@ -120,15 +120,15 @@ struct Envelope {
 impl Record for Envelope {
     fn put_fields(&self, _: &mut Vec<u8>) {}
 
-    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+    fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed> {
         let Envelope { head, body } = self;
         if (number::DEVICE_ANNOUNCE..=number::SIGNED_IN).contains(&number) && body.is_some() {
             // Reading a short frame must not be the work of many.
-            return Err(Malformed("a frame says two things"));
+            return Err(Malformed(&"a frame says two things"));
         }
         match number {
             number::SESSION_ID => head.session_id.take(value)?,
-            number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.first_chunk().ok_or(Malformed("a UUID has 16 bytes"))?),
+            number::SESSION_UUID => head.session_id = uuid_text(bytes_of(value)?.first_chunk().ok_or(Malformed(&"a UUID has 16 bytes"))?),
             number::DEVICE_ID => head.device_id.take(value)?,
             number::TIMESTAMP => head.timestamp = Stamp::Millis(number_of(value)?),
             number::MESSAGE_ID => head.message_id.take(value)?,
@@ -155,7 +155,7 @@ impl Record for Envelope {
     }
 }
 
-fn record_of<T: Record>(value: Value<'_>) -> Result<T, Malformed> {
+fn record_of<T: Record + Default>(value: &Value<'_>) -> Result<T, Malformed> {
     T::decode(bytes_of(value)?)
 }
 
@@ -276,9 +276,9 @@ impl Field for Batch {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         if !self.is_empty() {
-            return Err(Malformed("a frame has two batches"));
+            return Err(Malformed(&"a frame has two batches"));
         }
         *self = Batch::from_bytes(bytes_of(value)?);
         Ok(())
@@ -291,7 +291,7 @@ impl Field for Stamp {
         self.ms().min(INTEGER_MAX).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => Stamp::default(),
             ms => Stamp::Iso(ms),
@@ -305,7 +305,7 @@ impl Field for SyncPhase {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => SyncPhase::Started,
             1 => SyncPhase::InProgress,
@@ -321,7 +321,7 @@ impl Field for ReceiptStatus {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = if number_of(value)? == 0 { ReceiptStatus::Delivered } else { ReceiptStatus::Read };
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Field for ErrorCode {
         put_block(number, self.as_str().as_bytes(), out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = ErrorCode::named(crate::wire::text(bytes_of(value)?)?);
         Ok(())
     }
@@ -348,7 +348,7 @@ macro_rules! optional {
                 }
             }
 
-            fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+            fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
                 self.get_or_insert_default().take(value)
             }
         }
@@ -365,8 +365,8 @@ impl<const COUNT: usize> Field for [u8; COUNT] {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        *self = bytes_of(value)?.try_into().map_err(|_| Malformed("a digest, key, signature or nonce has another length"))?;
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
+        *self = bytes_of(value)?.try_into().map_err(|_| Malformed(&"a digest, key, signature or nonce has another length"))?;
         Ok(())
     }
 }
@@ -378,8 +378,8 @@ impl Field for Option<GroupNonce> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let nonce = bytes_of(value)?.try_into().map_err(|_| Malformed("a group's nonce has another length"))?;
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
+        let nonce = bytes_of(value)?.try_into().map_err(|_| Malformed(&"a group's nonce has another length"))?;
         *self = Some(nonce);
         Ok(())
     }
@@ -395,7 +395,7 @@ impl Field for Option<LogHead> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         #[derive(Default)]
         struct Head {
             sequence: u64,
@@ -419,7 +419,7 @@ impl Record for SyncAck {
         self.log_signature.put(9, out);
     }
 
-    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+    fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed> {
         match number {
             3 => self.acknowledged_counters = take_differences(value)?,
             5 => self.acknowledged_sequences = take_differences(value)?,
@@ -443,13 +443,13 @@ fn put_differences(number: u64, numbers: impl Iterator<Item = u64>, out: &mut Ve
     }
 }
 
-fn take_differences(value: Value<'_>) -> Result<Vec<u64>, Malformed> {
+fn take_differences(value: &Value<'_>) -> Result<Vec<u64>, Malformed> {
     let mut reader = Reader(bytes_of(value)?);
     let (mut numbers, mut before) = (Vec::new(), 0u64);
     while !reader.0.is_empty() {
         before = before.wrapping_add(reader.signed()?.cast_unsigned());
         if numbers.len() >= BATCH_MESSAGES_MAX || before > INTEGER_MAX {
-            return Err(Malformed("a list of numbers is out of range"));
+            return Err(Malformed(&"a list of numbers is out of range"));
         }
         numbers.push(before);
     }

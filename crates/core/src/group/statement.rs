@@ -87,7 +87,7 @@ impl Statement {
     fn from_bytes(bytes: &[u8]) -> Result<Statement, Malformed> {
         let mut reader = Reader(bytes);
         if reader.byte()? != LAYOUT {
-            return Err(Malformed("it is of another layout"));
+            return Err(Malformed(&"it is of another layout"));
         }
         let statement = match reader.byte()? {
             1 => {
@@ -101,7 +101,7 @@ impl Statement {
                     let is_admin = match reader.byte()? {
                         0 => false,
                         1 => true,
-                        _ => return Err(Malformed("a member is an admin or not")),
+                        _ => return Err(Malformed(&"a member is an admin or not")),
                     };
                     members.push((wallet, is_admin));
                 }
@@ -112,18 +112,18 @@ impl Statement {
             4 => Statement::Rename(reader.text()?.to_owned()),
             5 => Statement::Promote(take_wallets(&mut reader)?),
             6 => Statement::Demote(take_wallets(&mut reader)?),
-            _ => return Err(Malformed("it is of another kind")),
+            _ => return Err(Malformed(&"it is of another kind")),
         };
-        if reader.0.is_empty() { Ok(statement) } else { Err(Malformed("more stands behind it")) }
+        if reader.0.is_empty() { Ok(statement) } else { Err(Malformed(&"more stands behind it")) }
     }
 }
 
 pub(super) fn take_domains(reader: &mut Reader<'_>) -> Result<DomainSet, Malformed> {
     let count = reader.below(DOMAINS_MAX + 1)?;
     let domains: Vec<String> = (0..count).map(|_| reader.text().map(str::to_owned)).collect::<Result<_, Malformed>>()?;
-    let set = DomainSet::new(domains.clone()).map_err(|_| Malformed("its domains are none"))?;
+    let set = DomainSet::new(domains.clone()).map_err(|_| Malformed(&"its domains are none"))?;
     // In one form: another order would be other bytes for the same.
-    if set.iter().eq(domains.iter().map(String::as_str)) { Ok(set) } else { Err(Malformed("its domains are not in their order")) }
+    if set.iter().eq(domains.iter().map(String::as_str)) { Ok(set) } else { Err(Malformed(&"its domains are not in their order")) }
 }
 
 /// What is no wallet has no bytes: it is read as another one that nobody has.

@@ -85,8 +85,9 @@ impl DomainSet {
         let (one, other) = (public_key(one)?, public_key(other)?);
         let mut bytes = label.to_vec();
         self.put(&mut bytes);
-        bytes.extend_from_slice(&one.min(other));
-        bytes.extend_from_slice(&one.max(other));
+        let (first, second) = if one <= other { (&one, &other) } else { (&other, &one) };
+        bytes.extend_from_slice(first);
+        bytes.extend_from_slice(second);
         Some(uuid_from(&Sha256::digest(&bytes).into()))
     }
 }

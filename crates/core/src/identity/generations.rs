@@ -125,7 +125,7 @@ impl Field for AccountKeys {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredKey { public, earlier, sequence, by, until } = StoredKey::decode(bytes_of(value)?)?;
         let earlier = if earlier.is_empty() { None } else { Some(sealed_key(&earlier)?) };
         // Each number is one more than the last.
@@ -142,7 +142,7 @@ impl Field for Seals {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredSeal { to, by, sealed } = StoredSeal::decode(bytes_of(value)?)?;
         self.0.push(Sealed { to, by, sealed: sealed_key(&sealed)? });
         Ok(())
@@ -150,5 +150,5 @@ impl Field for Seals {
 }
 
 fn sealed_key(bytes: &[u8]) -> Result<SealedKey, Malformed> {
-    bytes.try_into().map_err(|_| Malformed("a sealed key has 80 bytes"))
+    bytes.try_into().map_err(|_| Malformed(&"a sealed key has 80 bytes"))
 }

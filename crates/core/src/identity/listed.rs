@@ -161,7 +161,7 @@ impl Field for Listed {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let stored = StoredDevice::decode(bytes_of(value)?)?;
         let StoredDevice { key, seal_key, is_approved, sequence, listed_ms, certified_by, approved_by, kind } = stored;
         let (key, word) = (digest_of(&key)?, Word { certified_by, approved_by });

@@ -23,7 +23,7 @@ impl RecoveryKind {
         match number {
             1 => Ok(RecoveryKind::Code),
             2 => Ok(RecoveryKind::Passkey),
-            _ => Err(Malformed("a recovery key of another kind")),
+            _ => Err(Malformed(&"a recovery key of another kind")),
         }
     }
 }

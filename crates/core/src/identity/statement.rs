@@ -73,10 +73,10 @@ impl Claim {
         let mut reader = Reader(bytes);
         let claim = Claim::take(&mut reader)?;
         if !reader.0.is_empty() {
-            return Err(Malformed("more stands behind a claim"));
+            return Err(Malformed(&"more stands behind a claim"));
         }
         // A number can be written longer than it need be.
-        if claim.to_bytes() == bytes { Ok(claim) } else { Err(Malformed("a claim in another form")) }
+        if claim.to_bytes() == bytes { Ok(claim) } else { Err(Malformed(&"a claim in another form")) }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -154,7 +154,7 @@ impl Claim {
             9 => Claim::ApproveWithKey(list(reader, |reader| Ok((device(reader)?, *reader.array()?)), |(device, _)| device)?),
             10 => Claim::RecoveryKey(NewRecoveryKey::take(reader)?),
             11 => Claim::Recover(Recovery { key: *reader.array()?, signature: *reader.array()? }),
-            _ => return Err(Malformed("a statement of another kind")),
+            _ => return Err(Malformed(&"a statement of another kind")),
         })
     }
 }
@@ -218,18 +218,18 @@ impl Statement {
     pub fn from_bytes(bytes: &[u8]) -> Result<Statement, Malformed> {
         let mut reader = Reader(bytes);
         if reader.byte()? != LAYOUT {
-            return Err(Malformed("a statement of another layout"));
+            return Err(Malformed(&"a statement of another layout"));
         }
         let after = LogHead { sequence: reader.varint()?, hash: *reader.array()? };
         let by = *reader.array()?;
         let claim = Claim::take(&mut reader)?;
         let signature = *reader.array()?;
         if !reader.0.is_empty() {
-            return Err(Malformed("more stands behind a statement"));
+            return Err(Malformed(&"more stands behind a statement"));
         }
         let statement = Statement { after, by, claim, signature };
         // A number can be written longer than it need be: then other bytes, with another digest, would say the same.
-        if statement.to_bytes() == bytes { Ok(statement) } else { Err(Malformed("a statement in another form")) }
+        if statement.to_bytes() == bytes { Ok(statement) } else { Err(Malformed(&"a statement in another form")) }
     }
 
     /// As an entry that its device writes into the account log.
@@ -280,7 +280,7 @@ fn list<T>(
     for _ in 0..count {
         let item = take(reader)?;
         if items.iter().any(|other| id_of(other) == id_of(&item)) {
-            return Err(Malformed("a device is named twice"));
+            return Err(Malformed(&"a device is named twice"));
         }
         items.push(item);
     }
@@ -289,13 +289,13 @@ fn list<T>(
 
 fn device(reader: &mut Reader<'_>) -> Result<DeviceId, Malformed> {
     match reader.text()? {
-        device if device.is_empty() || device.len() > ID_BYTES_MAX => Err(Malformed("a device is not named")),
+        device if device.is_empty() || device.len() > ID_BYTES_MAX => Err(Malformed(&"a device is not named")),
         device => Ok(device.to_owned()),
     }
 }
 
 fn generation(reader: &mut Reader<'_>) -> Result<Generation, Malformed> {
-    let (generation, rest) = Generation::take(reader.0).map_err(|_| Malformed("a generation in another form"))?;
+    let (generation, rest) = Generation::take(reader.0).map_err(|_| Malformed(&"a generation in another form"))?;
     reader.0 = rest;
     Ok(generation)
 }

@@ -144,10 +144,10 @@ impl Field for Places {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let (hashes, rest) = bytes_of(value)?.as_chunks();
         self.0 = hashes.to_vec();
-        if rest.is_empty() { Ok(()) } else { Err(Malformed("a digest has 32 bytes")) }
+        if rest.is_empty() { Ok(()) } else { Err(Malformed(&"a digest has 32 bytes")) }
     }
 }
 
@@ -156,7 +156,7 @@ impl Field for Keys {
         self.0.iter().for_each(|key| put_block(number, &key.encode(), out));
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.0.push(Key::decode(bytes_of(value)?)?);
         Ok(())
     }

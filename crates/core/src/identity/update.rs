@@ -75,7 +75,7 @@ impl Record for UpdateSignature {
         self.signature.put(5, out);
     }
 
-    fn take_field(&mut self, number: u64, value: Value<'_>) -> Result<(), Malformed> {
+    fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed> {
         match number {
             1 => self.key.take(value),
             2 => Field::take(&mut self.counter, value),

@@ -16,7 +16,7 @@ use crate::ids::{MessageId, SessionId, WalletAddress};
 use crate::log::{Log, LogHead, StoredHeads};
 use crate::watermark::Watermark;
 use crate::wire::{
-    Field, Malformed, Reader, Record, Value, bytes_of, digest_of, nested, number_of, put_block, put_bytes, put_varint, record,
+    Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, digest_of, nested, number_of, put_block, put_bytes, put_varint, record,
 };
 
 impl DeviceRecord {
@@ -67,38 +67,31 @@ impl AccountRecord {
 impl SessionRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let SessionRecord { session_id, wallet, peer_wallet, open, log, counter, .. } = self.clone();
-        let SessionRecord { watermarks, read_mark, last_sync_ms, small_first, small_count, sent_through, .. } = self.clone();
-        let (end, hash, heads) = (log.end(), log.hash().to_vec(), StoredHeads(log.heads().to_vec()));
-        let heads_through = self.heads_through;
-        let group = self.group.as_ref().map(Group::to_bytes).unwrap_or_default();
-        let (membership, uncounted) = (self.membership, self.uncounted.clone());
-        StoredSession {
-            group,
-            sealed: self.sealed.as_ref().map(SealedState::to_bytes).unwrap_or_default(),
-            membership,
-            uncounted,
-            session_id,
-            wallet,
-            peer_wallet,
-            open,
-            end,
-            hash,
-            heads,
-            heads_through,
-            counter,
-            watermarks,
-            all_delivered: self.all_reached.delivered,
-            all_read: self.all_reached.read,
-            read_mark,
-            last_sync_ms,
-            small_first,
-            small_count,
-            sent_through,
-            proven: self.proven,
-            contradiction: self.contradiction.as_deref().copied(),
-        }
-        .encode()
+        let mut out = Vec::with_capacity(SMALL_BYTES);
+        self.session_id.put(1, &mut out);
+        self.wallet.put(2, &mut out);
+        self.peer_wallet.put(3, &mut out);
+        self.open.put(4, &mut out);
+        self.log.end().put(5, &mut out);
+        put_block(6, &self.log.hash(), &mut out);
+        StoredHeads(self.log.heads().to_vec()).put(7, &mut out);
+        self.counter.put(8, &mut out);
+        self.watermarks.put(9, &mut out);
+        self.read_mark.put(10, &mut out);
+        self.last_sync_ms.put(11, &mut out);
+        self.small_first.put(12, &mut out);
+        self.small_count.put(13, &mut out);
+        self.heads_through.put(14, &mut out);
+        self.sent_through.put(15, &mut out);
+        self.proven.put(16, &mut out);
+        self.contradiction.as_deref().copied().put(17, &mut out);
+        self.group.as_ref().map(Group::to_bytes).unwrap_or_default().put(18, &mut out);
+        self.membership.put(19, &mut out);
+        self.uncounted.put(20, &mut out);
+        self.all_reached.delivered.put(21, &mut out);
+        self.all_reached.read.put(22, &mut out);
+        self.sealed.as_ref().map(SealedState::to_bytes).unwrap_or_default().put(23, &mut out);
+        out
     }
 
     /// Reads that.
@@ -106,30 +99,69 @@ impl SessionRecord {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
-        let stored = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
-        let hash = digest_of(&stored.hash).map_err(Malformed::in_store)?;
-        let group = if stored.group.is_empty() { None } else { Some(Group::from_bytes(&stored.group).map_err(Malformed::in_store)?) };
-        let sealed = SealedState::from_bytes(&stored.sealed).map_err(Malformed::in_store)?;
-        Ok(SessionRecord {
-            group,
-            sealed,
-            membership: stored.membership,
-            uncounted: stored.uncounted,
-            log: Log::restore(stored.end, hash, stored.heads.0),
-            heads_through: stored.heads_through,
-            open: stored.open,
-            counter: stored.counter,
-            sent_through: stored.sent_through,
-            proven: stored.proven,
-            contradiction: stored.contradiction.map(Box::new),
-            watermarks: stored.watermarks,
-            all_reached: Watermark { delivered: stored.all_delivered, read: stored.all_read },
-            read_mark: stored.read_mark,
-            last_sync_ms: stored.last_sync_ms,
-            small_first: stored.small_first,
-            small_count: stored.small_count,
-            ..SessionRecord::new(stored.session_id, stored.wallet, stored.peer_wallet)
-        })
+        let ReadSession { mut record, end, hash, heads, group, sealed } = ReadSession::decode(bytes).map_err(Malformed::in_store)?;
+        record.log = Log::restore(end, digest_of(&hash).map_err(Malformed::in_store)?, heads.0);
+        if !group.is_empty() {
+            record.group = Some(Group::from_bytes(&group).map_err(Malformed::in_store)?);
+        }
+        record.sealed = SealedState::from_bytes(&sealed).map_err(Malformed::in_store)?;
+        Ok(record)
+    }
+}
+
+/// A session as it is read: its log is made of several fields, and what its group is made of is checked when all is read.
+struct ReadSession {
+    record: SessionRecord,
+    end: u64,
+    hash: Vec<u8>,
+    heads: StoredHeads,
+    group: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl Default for ReadSession {
+    fn default() -> Self {
+        let record = SessionRecord::new(SessionId::new(), WalletAddress::new(), WalletAddress::new());
+        ReadSession { record, end: 0, hash: Vec::new(), heads: StoredHeads::default(), group: Vec::new(), sealed: Vec::new() }
+    }
+}
+
+impl Record for ReadSession {
+    fn put_fields(&self, _: &mut Vec<u8>) {}
+
+    fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed> {
+        let record = &mut self.record;
+        match number {
+            1 => record.session_id.take(value),
+            2 => record.wallet.take(value),
+            3 => record.peer_wallet.take(value),
+            4 => record.open.take(value),
+            5 => self.end.take(value),
+            6 => self.hash.take(value),
+            7 => self.heads.take(value),
+            8 => record.counter.take(value),
+            9 => record.watermarks.take(value),
+            10 => record.read_mark.take(value),
+            11 => record.last_sync_ms.take(value),
+            12 => record.small_first.take(value),
+            13 => record.small_count.take(value),
+            14 => record.heads_through.take(value),
+            15 => record.sent_through.take(value),
+            16 => Field::take(&mut record.proven, value),
+            17 => {
+                let mut contradiction: Option<SignedHead> = None;
+                Field::take(&mut contradiction, value)?;
+                record.contradiction = contradiction.map(Box::new);
+                Ok(())
+            }
+            18 => self.group.take(value),
+            19 => record.membership.take(value),
+            20 => record.uncounted.take(value),
+            21 => record.all_reached.delivered.take(value),
+            22 => record.all_reached.read.take(value),
+            23 => self.sealed.take(value),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -170,7 +202,7 @@ impl SealedState {
 impl HeadsRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        StoredSession { session_id: self.session_id.clone(), heads: StoredHeads(self.heads.clone()), ..StoredSession::default() }.encode()
+        StoredHeadsRecord { session_id: self.session_id.clone(), heads: StoredHeads(self.heads.clone()) }.encode()
     }
 
     /// Reads that.
@@ -178,7 +210,7 @@ impl HeadsRecord {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
-        let StoredSession { session_id, heads, .. } = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
+        let StoredHeadsRecord { session_id, heads } = StoredHeadsRecord::decode(bytes).map_err(Malformed::in_store)?;
         Ok(HeadsRecord { session_id, heads: heads.0 })
     }
 }
@@ -243,7 +275,7 @@ impl CallRecord {
             1 => StoredReply::Count(count),
             2 => StoredReply::Session(id),
             3 => StoredReply::Receipt(DeliveryReceipt { message_id: id, timestamp, status }),
-            _ => return Err(Malformed("an answer is of an unknown kind").in_store()),
+            _ => return Err(Malformed(&"an answer is of an unknown kind").in_store()),
         };
         Ok(CallRecord { tab, call, number, reply })
     }
@@ -252,8 +284,7 @@ impl CallRecord {
 impl VersionsRecord {
     /// Its stored form. Versions seldom follow each other in the log, so most are a batch of their own.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.versions, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
-        StoredVersions { message_id: self.message_id.clone(), batches }.encode()
+        StoredVersions { message_id: self.message_id.clone(), batches: batches_of(&self.versions) }.encode()
     }
 
     /// Reads that.
@@ -270,8 +301,7 @@ impl VersionsRecord {
 impl OutboxRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
-        StoredOutbox { batches }.encode()
+        StoredOutbox { batches: batches_of(&self.entries) }.encode()
     }
 
     /// Reads that.
@@ -288,7 +318,7 @@ impl OutboxRecord {
 impl SpareRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let batches = Batch::split(&self.outbox.entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect();
+        let batches = batches_of(&self.outbox.entries);
         let (wallet, peer_wallet) = (self.wallet.clone(), self.peer_wallet.clone());
         StoredSpare { wallet, peer_wallet, open: self.open, batches, is_group: self.is_group }.encode()
     }
@@ -307,13 +337,12 @@ impl SpareRecord {
 impl FailedRecord {
     /// Its stored form.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let entry = std::slice::from_ref(&self.entry);
         StoredFailed {
             number: self.number,
             refused_id: self.refused_id.clone(),
             code: self.error.code.as_str().to_owned(),
             message: self.error.message.clone(),
-            batches: Batch::split(entry, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect(),
+            batches: batches_of(std::slice::from_ref(&self.entry)),
         }
         .encode()
     }
@@ -325,9 +354,14 @@ impl FailedRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SyncError> {
         let StoredFailed { number, refused_id, code, message, batches } = StoredFailed::decode(bytes).map_err(Malformed::in_store)?;
         let (session_id, entries) = entries_of(batches)?;
-        let entry = entries.into_iter().next().ok_or(Malformed("it is empty").in_store())?;
+        let entry = entries.into_iter().next().ok_or(Malformed(&"it is empty").in_store())?;
         Ok(FailedRecord { session_id, number, entry, refused_id, error: SyncError::new(ErrorCode::named(&code), message) })
     }
+}
+
+/// Entries as they are stored.
+fn batches_of(entries: &[Entry]) -> Vec<Batch> {
+    Batch::split(entries, BATCH_BYTES_MAX).map(|(_, batch)| batch).collect()
 }
 
 /// The entries of some batches, and their session.
@@ -336,35 +370,14 @@ fn entries_of(batches: Vec<Batch>) -> Result<(SessionId, Vec<Entry>), SyncError>
     for batch in batches {
         entries.extend(batch.entries().map_err(Malformed::in_store)?);
     }
-    let first = entries.first().ok_or(Malformed("it is empty").in_store())?;
+    let first = entries.first().ok_or(Malformed(&"it is empty").in_store())?;
     Ok((first.message.session_id.clone(), entries))
 }
 
 #[derive(Default)]
-struct StoredSession {
+struct StoredHeadsRecord {
     session_id: SessionId,
-    wallet: WalletAddress,
-    peer_wallet: WalletAddress,
-    open: bool,
-    end: u64,
-    hash: Vec<u8>,
     heads: StoredHeads,
-    heads_through: u64,
-    counter: u64,
-    watermarks: Watermarks,
-    read_mark: ReadMark,
-    last_sync_ms: u64,
-    small_first: u64,
-    small_count: u64,
-    sent_through: u64,
-    group: Vec<u8>,
-    membership: Membership,
-    uncounted: Vec<u64>,
-    proven: Option<SignedHead>,
-    contradiction: Option<SignedHead>,
-    all_delivered: u64,
-    all_read: u64,
-    sealed: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -381,7 +394,7 @@ impl Field for Option<SignedHead> {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredHead { sequence, hash, signature } = StoredHead::decode(bytes_of(value)?)?;
         *self = Some(SignedHead { head: LogHead { sequence, hash }, signature });
         Ok(())
@@ -439,31 +452,8 @@ struct StoredWatermark {
 record!(DeviceRecord { 1 => device_id, 2 => earlier });
 record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key });
 record!(AccountRecord { 1 => wallet, 2 => account });
-record!(StoredSession {
-    1 => session_id,
-    2 => wallet,
-    3 => peer_wallet,
-    4 => open,
-    5 => end,
-    6 => hash,
-    7 => heads,
-    8 => counter,
-    9 => watermarks,
-    10 => read_mark,
-    11 => last_sync_ms,
-    12 => small_first,
-    13 => small_count,
-    14 => heads_through,
-    15 => sent_through,
-    16 => proven,
-    17 => contradiction,
-    18 => group,
-    19 => membership,
-    20 => uncounted,
-    21 => all_delivered,
-    22 => all_read,
-    23 => sealed,
-});
+// The numbers are those of a session's record.
+record!(StoredHeadsRecord { 1 => session_id, 7 => heads });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {
     1 => session_id,
@@ -489,7 +479,7 @@ impl Field for Vec<Batch> {
         self.iter().for_each(|batch| batch.put(number, out));
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.push(Batch::from_bytes(bytes_of(value)?));
         Ok(())
     }
@@ -500,7 +490,7 @@ impl Field for Answer {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => Answer::None,
             1 => Answer::Declined,
@@ -515,7 +505,7 @@ impl Field for Membership {
         (*self as u64).put(number, out);
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         *self = match number_of(value)? {
             0 => Membership::Member,
             1 => Membership::Left,
@@ -532,7 +522,7 @@ impl Field for Watermarks {
         }
     }
 
-    fn take(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         let StoredWatermark { wallet, delivered, read } = StoredWatermark::decode(bytes_of(value)?)?;
         *self.of(&wallet) = Watermark { delivered, read };
         Ok(())

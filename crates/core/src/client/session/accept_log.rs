@@ -4,6 +4,8 @@
 //! again what it has written itself. It does so under another id, because under its own it has signed other entries at these
 //! counters; the messages keep their names, so none is stored twice.
 
+use std::collections::BinaryHeap;
+
 use super::Session;
 use crate::client::api::{Change, Event, StoredLog, Write};
 use crate::client::context::Context;
@@ -74,11 +76,10 @@ impl Session {
         stored: &StoredLog,
         transaction: &mut Transaction,
     ) {
-        // Others offer theirs again, and each is told of once.
+        // Others offer theirs again, and each is told of once. A heap puts them in order: a page loads a tenth of the code of `sort`.
         let behind = stored.entries.iter().filter(|entry| entry.sequence_number > agreed);
-        let mut names: Vec<MessageId> = behind.map(|entry| entry.message.id.clone()).collect();
-        names.sort_unstable();
-        for name in names {
+        let names: BinaryHeap<MessageId> = behind.map(|entry| entry.message.id.clone()).collect();
+        for name in names.into_sorted_vec() {
             self.told_names.insert(name, ());
         }
         self.accepts_log = true;

@@ -18,21 +18,22 @@ use crate::time::{ISO_MS_MAX, Now, iso_from_ms};
 
 impl Session {
     /// A call that changes what is stored.
-    pub fn on_call(&mut self, context: &mut Context<'_>, call: Input, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+    pub fn on_call(&mut self, context: &mut Context<'_>, call: &Input, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         match call {
             Input::CloseSession { .. } => Ok(self.close(transaction)),
             Input::Send { text, content_type, message_id: None, .. } => {
-                let message = Message { ciphertext: text, content_type, ..Message::default() };
+                let message = Message { ciphertext: text.clone(), content_type: content_type.clone(), ..Message::default() };
                 self.queue(context, message, transaction)
             }
             Input::Send { text, content_type, message_id: Some(id), known, .. } => {
-                let message = Message { id, ciphertext: text, content_type, ..Message::default() };
-                self.queue_named(context, message, known, transaction)
+                let (id, ciphertext, content_type) = (id.clone(), text.clone(), content_type.clone());
+                let message = Message { id, ciphertext, content_type, ..Message::default() };
+                self.queue_named(context, message, known.as_ref(), transaction)
             }
-            Input::Edit { message_id, text, .. } => self.edit(context, message_id, text, transaction),
-            Input::Cancel { message_id, .. } => self.cancel(context, &message_id, transaction),
-            Input::Retry { message_id, .. } => self.retry(context, &message_id, transaction),
-            Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, sequence_number, transaction),
+            Input::Edit { message_id, text, .. } => self.edit(context, message_id, text.as_deref(), transaction),
+            Input::Cancel { message_id, .. } => self.cancel(context, message_id, transaction),
+            Input::Retry { message_id, .. } => self.retry(context, message_id, transaction),
+            Input::MarkRead { message_id, sequence_number, .. } => self.mark_read(context, message_id, *sequence_number, transaction),
             Input::ClearLog { .. } => Ok(self.clear_log(context, transaction)),
             _ => Err(SyncError::new(ErrorCode::InvalidArgument, "the call is not for one session")),
         }
@@ -66,7 +67,7 @@ impl Session {
         &mut self,
         context: &mut Context<'_>,
         message: Message,
-        known: Option<NameRecord>,
+        known: Option<&NameRecord>,
         transaction: &mut Transaction,
     ) -> Result<Reply, SyncError> {
         check_id("id", &message.id)?;
@@ -78,8 +79,7 @@ impl Session {
         let queued = || self.outbox.named(&message_id).filter(|entry| entry.message.kind != Kind::VOID);
         let is_forgotten = [&self.forgotten_names, &self.next_forgotten_names].iter().any(|names| names.contains(&message_id));
         let known = known.filter(|_| !is_forgotten);
-        let known =
-            known.or_else(|| transaction.name(&session_id, &message_id).cloned()).map(|record| (record.fingerprint, record.sent_ms));
+        let known = known.or_else(|| transaction.name(&session_id, &message_id)).map(|record| (record.fingerprint.clone(), record.sent_ms));
         match known.or_else(|| queued().map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
             Some((known, sent_ms)) if known == fingerprint => {
                 let timestamp = iso_from_ms(sent_ms);
@@ -160,39 +160,34 @@ impl Session {
         }
     }
 
-    fn edit(
-        &mut self,
-        context: &Context<'_>,
-        target: String,
-        text: Option<String>,
-        transaction: &mut Transaction,
-    ) -> Result<Reply, SyncError> {
-        check_id("messageId", &target)?;
+    fn edit(&mut self, context: &Context<'_>, target: &str, text: Option<&str>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        check_id("messageId", target)?;
         // A name of the application's own may have such a form too, but not begin with a session's id.
-        if parse_message_id(&target).is_some_and(|(session, ..)| uuid_bytes(session).is_some() && session != self.id()) {
+        if parse_message_id(target).is_some_and(|(session, ..)| uuid_bytes(session).is_some() && session != self.id()) {
             return Err(SyncError::new(ErrorCode::UnknownMessage, "the message belongs to another session"));
         }
         // By the id that it is shown with: another message may have the one that it was refused with.
-        if self.failed_message(&target).is_some_and(|record| record.entry.message.id == target) {
+        if self.failed_message(target).is_some_and(|record| record.entry.message.id == target) {
             if text.is_some() {
                 let error = "the message was refused: send another one, or this one again with retryMessage";
                 return Err(SyncError::new(ErrorCode::InvalidArgument, error));
             }
-            self.give_up_failed(&target, transaction);
+            self.give_up_failed(target, transaction);
             let timestamp = iso_from_ms(context.now.wall_ms.min(ISO_MS_MAX));
-            return Ok(Reply::Receipt(DeliveryReceipt { message_id: target, timestamp, status: MessageStatus::Failed }));
+            return Ok(Reply::Receipt(DeliveryReceipt { message_id: target.to_owned(), timestamp, status: MessageStatus::Failed }));
         }
         let kind = if text.is_some() { Kind::EDIT } else { Kind::DELETION };
-        let message = Message { ciphertext: text.unwrap_or_default(), replaces: Some(target.clone()), kind, ..Message::default() };
+        let message =
+            Message { ciphertext: text.unwrap_or_default().to_owned(), replaces: Some(target.to_owned()), kind, ..Message::default() };
         let reply = self.queue(context, message, transaction)?;
-        transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target });
+        transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target.to_owned() });
         Ok(reply)
     }
 
     fn mark_read(
         &mut self,
         context: &mut Context<'_>,
-        message_id: String,
+        message_id: &str,
         sequence: u64,
         transaction: &mut Transaction,
     ) -> Result<Reply, SyncError> {
@@ -203,7 +198,7 @@ impl Session {
             return Ok(Reply::Done);
         }
         let record = self.change(transaction, false);
-        record.read_mark = ReadMark { message_id, sequence_number: sequence };
+        record.read_mark = ReadMark { message_id: message_id.to_owned(), sequence_number: sequence };
         let wallet = record.wallet.clone();
         record.watermarks.of(&wallet).raise(ReceiptStatus::Read, sequence);
         let (session_id, status) = (self.id().to_owned(), ReceiptStatus::Read);

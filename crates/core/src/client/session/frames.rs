@@ -71,7 +71,7 @@ impl Session {
         }
         let entries = match response.messages.entries() {
             Ok(entries) => entries,
-            Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", what].concat()),
+            Err(Malformed(what)) => return transaction.distrust(["a batch cannot be read: ", *what].concat()),
         };
         let is_end = response.log.is_some_and(|log| log.sequence == latest);
         if answers

@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// `addMembers`, `removeMembers`, `leaveSession`, `renameSession`, `setAdmin`.
-    pub fn regroup(&mut self, context: &mut Context<'_>, wish: GroupWish, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+    pub fn regroup(&mut self, context: &mut Context<'_>, wish: &GroupWish, transaction: &mut Transaction) -> Result<Reply, SyncError> {
         self.check_member()?;
         let Some(group) = self.next_group() else {
             let message = "the session is of two wallets, and stays so: start a group with `members`";
@@ -71,12 +71,12 @@ impl Session {
         };
         let wallet = self.next.wallet.clone();
         let statement = match wish {
-            GroupWish::Add(wallets) => Statement::Add(wallets),
-            GroupWish::Remove(wallets) => Statement::Remove(wallets),
+            GroupWish::Add(wallets) => Statement::Add(wallets.clone()),
+            GroupWish::Remove(wallets) => Statement::Remove(wallets.clone()),
             GroupWish::Leave => Statement::Remove(vec![wallet.clone()]),
-            GroupWish::Rename(name) => Statement::Rename(name),
-            GroupWish::SetAdmin(wallet, true) => Statement::Promote(vec![wallet]),
-            GroupWish::SetAdmin(wallet, false) => Statement::Demote(vec![wallet]),
+            GroupWish::Rename(name) => Statement::Rename(name.clone()),
+            GroupWish::SetAdmin(wallet, true) => Statement::Promote(vec![wallet.clone()]),
+            GroupWish::SetAdmin(wallet, false) => Statement::Demote(vec![wallet.clone()]),
         };
         group.check(&wallet, self.next.log.end() + 1, &statement)?;
         self.say(context, &statement, transaction)?;

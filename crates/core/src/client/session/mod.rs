@@ -173,7 +173,8 @@ impl Session {
 
     /// One that a transaction makes.
     pub fn create(record: SessionRecord, device: DeviceId, transaction: &mut Transaction) -> Session {
-        let mut session = Session { is_new: true, ..Session::load(record, device) };
+        let mut session = Session::load(record, device);
+        session.is_new = true;
         session.enlist(transaction, true);
         transaction.change(|| Change::Session { session_id: session.id().to_owned() });
         session
@@ -181,8 +182,8 @@ impl Session {
 
     /// The heads that its record does not have. Before its outbox, whose digests follow them.
     pub fn load_heads(&mut self, heads: Vec<DeviceHead>) {
-        let log = self.next.log.with(heads);
-        self.next = Arc::new(SessionRecord { log, ..(*self.next).clone() });
+        let next = Arc::make_mut(&mut self.next);
+        next.log = next.log.with(heads);
         self.stored = self.next.clone();
     }
 
@@ -210,8 +211,10 @@ impl Session {
         // What is in the log says it again.
         let group = self.stored.group.as_ref().map(|group| Group::named(self.id(), group.name()));
         let sealed = is_sealed_id(self.id()).then(|| SealedState::new(self.id()));
-        let stored = SessionRecord { group, sealed, uncounted: Vec::new(), ..(*self.stored).clone() };
-        self.stored = Arc::new(SessionRecord { log, heads_through: 0, small_first: 0, small_count: 0, ..stored });
+        let stored = Arc::make_mut(&mut self.stored);
+        (stored.group, stored.sealed, stored.log) = (group, sealed, log);
+        stored.uncounted.clear();
+        (stored.heads_through, stored.small_first, stored.small_count) = (0, 0, 0);
         self.next = self.stored.clone();
         self.versions = Sorted::default();
         self.sweep_at_ms = None;
@@ -314,8 +317,9 @@ impl Session {
                 let next = Arc::make_mut(&mut self.next);
                 next.heads_through = next.log.end();
             }
-            let log = self.next.log.since(self.next.heads_through);
-            let record = SessionRecord { log, counter: self.outbox.counter(), last_sync_ms: self.last_sync_ms, ..(*self.next).clone() };
+            let mut record = SessionRecord::clone(&self.next);
+            record.log = record.log.since(record.heads_through);
+            (record.counter, record.last_sync_ms) = (self.outbox.counter(), self.last_sync_ms);
             transaction.write(Write::Session(record), false);
         }
     }

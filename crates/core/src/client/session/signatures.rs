@@ -1,22 +1,25 @@
 //! Whose the entries of a batch are: none is taken before a signature of its device covers it, and none of one's own leaves
 //! the outbox before the relay has signed that it has it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Session;
 use crate::client::context::Context;
 use crate::entry::{Entry, short_hex};
 use crate::identity::{HeadSignature, SignedHead, UpdateSignature, is_key_id};
 use crate::ids::DeviceId;
 use crate::log::{Log, LogHead, Refusal};
+use crate::sorted::Sorted;
 
 /// What the devices of a batch have signed.
 #[derive(Default)]
-pub(super) struct Signers(BTreeMap<DeviceId, UpdateSignature>);
+pub(super) struct Signers(Sorted<DeviceId, UpdateSignature>);
 
 impl Signers {
     pub fn new(signatures: Vec<UpdateSignature>) -> Signers {
-        Signers(signatures.into_iter().map(|signature| (signature.device_id(), signature)).collect())
+        let mut signers = Signers::default();
+        for signature in signatures {
+            signers.0.insert(signature.device_id(), signature);
+        }
+        signers
     }
 
     /// The signature under this very entry.
@@ -29,12 +32,12 @@ impl Signers {
     pub fn covered(&self, entries: &[Entry]) -> usize {
         let mut count = entries.len();
         loop {
-            let mut covered: BTreeSet<&str> = BTreeSet::new();
+            let mut covered: Sorted<&str, ()> = Sorted::default();
             let mut first_bare = count;
             for (place, entry) in entries[..count].iter().enumerate().rev() {
                 if self.under(entry).is_some() {
-                    covered.insert(&entry.device_id);
-                } else if !covered.contains(&*entry.device_id) && is_key_id(&entry.device_id) {
+                    covered.insert(&entry.device_id, ());
+                } else if !covered.contains_key(&*entry.device_id) && is_key_id(&entry.device_id) {
                     first_bare = place;
                 }
             }
