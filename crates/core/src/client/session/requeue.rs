@@ -12,6 +12,7 @@ use crate::client::transaction::Transaction;
 use crate::client::views::MessageStatus;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
+use crate::group::Statement;
 use crate::ids::{message_id, new_start};
 use crate::limits::INTEGER_MAX;
 use crate::message::{Kind, Message};
@@ -31,8 +32,8 @@ impl Session {
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
     /// go on.
     pub(super) fn void(&mut self, context: &mut Context<'_>, refused: &Entry, error: SyncError, transaction: &mut Transaction) {
-        // A group that does not begin has nothing behind that either.
-        let begins = refused.message.kind == Kind::GROUP && self.next.group.as_ref().is_some_and(|group| !group.has_begun());
+        // A group that does not begin has nothing behind that either. One whose log is not here yet may have begun all the same.
+        let begins = matches!(Statement::of(&refused.message), Ok(Statement::Begin { .. }));
         if refused.message.kind == Kind::VOID || begins {
             return self.halt(error, transaction);
         }
