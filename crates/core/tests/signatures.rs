@@ -197,7 +197,7 @@ fn a_batch_has_one_signature_of_each_device() {
     assert_eq!(texts(&reader).len(), 300);
     let counted: Vec<(usize, usize)> =
         answers(&reader).iter().map(|response| (response.messages.entries().unwrap().len(), response.signatures.len())).collect();
-    assert_eq!(counted, [(100, 2), (100, 2), (100, 2)]);
+    assert_eq!(counted, [(300, 2)]);
     let bytes = |frame: &Frame| frame.to_bytes().unwrap().len();
     for frame in &mut reader.heard {
         if let Body::SyncResponse(response) = &mut frame.body {
