@@ -75,7 +75,7 @@ pub fn opened(sealed: &Message, content: &[u8]) -> Result<Message, Malformed> {
         (false, false) => Stamp::Iso(reader.varint()?),
         (false, true) => Stamp::Millis(reader.varint()?),
         (true, false) => Stamp::Text(reader.text()?.to_owned()),
-        (true, true) => Stamp::Number(f64::from_be_bytes(*reader.array()?)),
+        (true, true) => f64::from_be_bytes(*reader.array()?).into(),
     };
     let content_type = if has(part::CONTENT_TYPE) { Some(short(&mut reader, NAME_BYTES_MAX)?) } else { None };
     let replaces = if has(part::REPLACES) { Some(short(&mut reader, ID_BYTES_MAX)?) } else { None };

@@ -34,9 +34,9 @@ impl Members {
         self.rows.get(wallet)
     }
 
-    /// The wallets that are known.
+    /// The wallets that are known. Of one whose data was erased the row of the other one tells.
     pub fn wallets(&self) -> impl Iterator<Item = &WalletAddress> {
-        self.rows.keys()
+        self.rows.values().flat_map(|row| [&row.wallet, &row.peer_wallet])
     }
 
     /// The other wallet of the session, for this one.
