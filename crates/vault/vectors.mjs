@@ -1,6 +1,6 @@
 // Another implementation of docs/encryption.md, written from its text, without the crate: prints the values of vectors.json.
 //   node crates/vault/vectors.mjs > crates/vault/vectors.json
-import { createCipheriv, createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
+import { createCipheriv, createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman, sign } from 'node:crypto';
 
 const utf8 = (text) => Buffer.from(text, 'utf8');
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
@@ -147,6 +147,28 @@ function packed(random) {
   return out;
 }
 
+// Ed25519
+const asSigning = (secret) => createPrivateKey({ key: Buffer.concat([unhex('302e020100300506032b657004220420'), secret]), format: 'der', type: 'pkcs8' });
+const verifyingOf = (secret) => createPublicKey(asSigning(secret)).export({ format: 'der', type: 'spki' }).subarray(-32);
+
+// Claims of the account log.
+function claimsOf({ account, devices, kept, sealKey, generation, sealed, recoverySecret, head, deviceKey }) {
+  const claim = (number, ...parts) => Buffer.concat([Buffer.from([number]), ...parts]);
+  const ids = (list) => Buffer.concat([varint(list.length), ...list.map(text)]);
+  const recoveryKey = verifyingOf(recoverySecret);
+  const signed = Buffer.concat([label('recover'), text(account), varint(head.sequence), head.hash, deviceKey]);
+  return {
+    recoveryKey,
+    sealKeyClaim: claim(6, sealKey),
+    generationClaim: claim(7, generation),
+    removeClaim: claim(8, ids(devices), ids(kept), generation),
+    approveClaim: claim(9, varint(devices.length), ...devices.flatMap((id) => [text(id), sealed])),
+    codeClaim: claim(10, Buffer.from([1]), recoveryKey, sealKey, sealed),
+    passkeyClaim: claim(10, Buffer.from([2]), recoveryKey, sealKey, sealed),
+    recoverClaim: claim(11, recoveryKey, sign(null, signed, asSigning(recoverySecret))),
+  };
+}
+
 /** Byte strings in hex, at any depth. */
 const written = (value) => {
   if (Buffer.isBuffer(value)) return hex(value);
@@ -204,6 +226,12 @@ export function vectors() {
     { account, number: 3, to: [], earlierSecret: null, random: bytes('generation three', 64) },
   ].map((input) => ({ ...input, toSecrets: sealKeys.slice(0, input.to.length), ...generationOf(input) }));
 
+  const claimed = {
+    account, devices: [device, author], kept: [device], sealKey: publicOf(sealKeys[0]), generation: generations[1].generation, sealed: seals[0].sealed,
+    recoverySecret: bytes('recovery'), head: { sequence: 300, hash: bytes('head') }, deviceKey: bytes('key of a device'),
+  };
+  const claims = { ...claimed, ...claimsOf(claimed) };
+
   const codes = ['code one', 'code two'].map((name) => {
     const random = bytes(name, 17);
     return { random, code: codeOf(random), account, ...recoveryKeys('recovery', packed(random), account) };
@@ -219,7 +247,7 @@ export function vectors() {
   const padded = [0, 1, 30, 31, 32, 255, 256, 511, 512, 575, 576, 1023, 1024, 4000, 8191, 8192, 20_000].map((length) => [length, paddedBytes(length)]);
   const asks = [[1], [1, 127, 128, 16384]].map((numbers) => ({ epochs: numbers, entry: Buffer.concat([Buffer.from([1]), varint(numbers.length), ...numbers.map(varint)]) }));
   const transcripts = { session, first, digest, afterMembership };
-  return written({ seals, transcripts, epochs, texts, padded, reseals, asks, generations, codes, passkey, approval });
+  return written({ seals, transcripts, epochs, texts, padded, reseals, asks, generations, claims, codes, passkey, approval });
 }
 
 if (process.argv[1]?.endsWith('vectors.mjs')) console.log(JSON.stringify(vectors(), null, 1));

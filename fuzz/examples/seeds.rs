@@ -245,12 +245,29 @@ fn accounts(folder: &Path) {
     let remove = [8, 1, 0, 1, 2, 0, 0];
     write(folder, "account_machine", "all", &[&first[..], &second, &approve, &[13, 0, 0, 9], &[4, 4, 0, 2, 0], &remove, &third].concat());
     write(folder, "account_machine", "many", &[12, 0, 0, 11, 0, 0, 12, 20, 0, 11, 0, 0, 12, 28, 0, 3, 47, 0, 0, 15, 0, 0, 13, 0, 0, 63]);
-    let [seal, renew, expel, trust, code, recover] = [[64, 1, 0, 0, 0], [66, 1, 0, 0, 0], [67, 1, 0, 1, 2], [69, 1, 0, 1, 2], [70, 1, 3, 0, 0], [71, 4, 3, 0, 0]];
+    let [seal, renew, expel, trust, code, recover] =
+        [[64, 1, 0, 0, 0], [66, 1, 0, 0, 0], [67, 1, 0, 1, 2], [69, 1, 0, 1, 2], [70, 1, 3, 0, 0], [71, 4, 3, 0, 0]];
     write(
         folder,
         "account_machine",
         "keys",
-        &[&first[..], &seal, &renew, &[0], &second, &[64, 2, 0, 0, 0], &trust, &[0], &code, &join(4), &recover, &[15, 0, 0], &expel, &[0, 0, 0, 0, 0]].concat(),
+        &[
+            &first[..],
+            &seal,
+            &renew,
+            &[0],
+            &second,
+            &[64, 2, 0, 0, 0],
+            &trust,
+            &[0],
+            &code,
+            &join(4),
+            &recover,
+            &[15, 0, 0],
+            &expel,
+            &[0, 0, 0, 0, 0],
+        ]
+        .concat(),
     );
     write(
         folder,

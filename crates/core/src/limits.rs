@@ -277,8 +277,8 @@ pub const ACCOUNT_READS_MAX: usize = 4;
 /// Account logs of others that a device asks for at once: it may ask for its own beside.
 pub const INQUIRIES_MAX: usize = ACCOUNT_READS_MAX - 1;
 
-/// Devices of other wallets, those that are listed no longer too, whose account logs a device keeps, with their recovery keys and
-/// account keys: eight groups of 256 wallets with eight devices each, some 6 MiB. Beyond it the account that was needed the longest time ago is forgotten, and asked for again
+/// Devices, recovery keys and account keys of other wallets, those that are listed no longer too, whose account logs a device keeps: six
+/// groups of 256 wallets with eight devices, a recovery key and two account keys each, some 8 MiB. Beyond it the account that was needed the longest time ago is forgotten, and asked for again
 /// when one of its devices writes.
 pub const PEER_DEVICES_MAX: usize = 8 * CLOCK_DEVICES_MAX;
 

@@ -343,6 +343,25 @@ fn what_all_had_stays_so_when_others_come_and_go() {
 }
 
 #[test]
+fn who_came_back_has_still_read_for_who_comes_later() {
+    let mut club = Club::of(2, &[1]);
+    club.remove(0, &[1]).unwrap();
+    club.add(0, &[1]).unwrap();
+    club.accept(1);
+    club.write(0, "hello").unwrap();
+    let entry = club.entries(1).pop().unwrap();
+    let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id.clone(), entry.sequence_number);
+    club.people[1].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
+    club.talk();
+    // It hears of receipts before it has the log, in which the reader leaves and comes back.
+    let second = joined(&mut club.rooms, 0, 40);
+    club.people.push(second);
+    club.talk();
+    let shown = club.people[2].client.show(&club.session_id, vec![(entry, None)], false).pop().unwrap();
+    assert_eq!((shown.status, shown.read_by), (MessageStatus::Read, Some(vec![address(1)])));
+}
+
+#[test]
 fn who_leaves_has_the_lists_know_what_the_others_have() {
     let mut club = Club::of(3, &[1, 2]);
     club.people[0].feed(Input::Observe { observed: true });

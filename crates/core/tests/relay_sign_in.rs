@@ -594,6 +594,48 @@ fn a_change_that_does_not_count_is_refused_by_its_code() {
 }
 
 #[test]
+fn what_devices_say_of_keys_is_stored_and_told() {
+    let mut rooms = rooms();
+    (1..=3).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));
+    let desk = |rooms: &Rooms| {
+        let mut desk = account::Desk::new();
+        for stored in &rooms.journal[&owner(DOMAIN).account_id].entries {
+            desk.account.take(&stored.body.entries().unwrap()[0]).unwrap().expect("the relay takes what counts");
+        }
+        desk
+    };
+    type Said = fn(&account::Desk) -> Claim;
+    let said: [(u8, Said); 8] = [
+        (1, |_| Claim::SealKey(account::seal_key(1).public())),
+        (2, |_| Claim::SealKey(account::seal_key(2).public())),
+        (1, |desk| Claim::Generation(desk.generation(&[], &[]))),
+        (1, |desk| Claim::ApproveWithKey(vec![(key(2).device_id(), desk.sealed(2))])),
+        (2, |desk| Claim::RecoveryKey(desk.code(100))),
+        (3, |desk| desk.recovery(3, 100)),
+        (3, |_| Claim::SealKey(account::seal_key(3).public())),
+        (3, |desk| Claim::RemoveAndRenew {
+            devices: account::names(&[1]),
+            kept: account::names(&[2]),
+            generation: desk.generation(&[1], &[2]),
+        }),
+    ];
+    for (number, claim) in said {
+        let before = desk(&rooms);
+        (1..=3).for_each(|connection| drop(rooms.hear(connection)));
+        let (device, head) = (key(number), before.account.head());
+        let counter = before.account.log().counter(&device.device_id()) + 1;
+        rooms.say(u64::from(number), &of_account(&device, update(&[change(&device, head, counter, claim(&before))])));
+        assert_eq!(account_head(&rooms).sequence, head.sequence + 1);
+        for connection in 1..=3 {
+            assert_eq!(rooms.hear_only(connection, "sync_response")[0]["latestSequence"], json!(head.sequence + 1));
+        }
+    }
+    let desk = desk(&rooms);
+    assert_eq!((desk.shown().as_str(), desk.opened(2), desk.opened(3)), ("2! 3!", vec![2, 1], vec![2, 1]));
+    assert_eq!(rooms.closed.len(), 1, "who was removed is cut");
+}
+
+#[test]
 fn where_it_is_not_required_seed_clients_hear_nothing_of_it() {
     let mut rooms = Rooms::over(|| Relay::with_sign_in(keeper(false)));
     rooms.open(1);

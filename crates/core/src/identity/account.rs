@@ -186,7 +186,7 @@ impl Account {
                 self.check_approval(sealed.iter().map(|(device, _)| device))?;
                 let has_seal_key = |(device, _): &(DeviceId, _)| self.seal_key(device).is_some();
                 if !self.generations.holds() || !sealed.iter().all(has_seal_key) {
-                    return refuse(ErrorCode::InvalidArgument, "there is an account key, and a seal key of each device, to seal it to");
+                    return refuse(ErrorCode::InvalidArgument, "only a key that holds is handed over, to devices with a seal key");
                 }
             }
             Claim::RecoveryKey(key) => self.check_recovery_key(key)?,
@@ -258,7 +258,7 @@ impl Account {
             return Err(refusal(ErrorCode::DeviceRemoved, "this recovery key was listed before: make a new one"));
         }
         if !self.generations.holds() {
-            return Err(refusal(ErrorCode::InvalidArgument, "there is no account key to seal to a recovery key"));
+            return Err(refusal(ErrorCode::InvalidArgument, "there is no account key that holds to be sealed to it"));
         }
         check_public_key(&key.seal_key)
     }

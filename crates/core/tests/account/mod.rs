@@ -208,8 +208,13 @@ impl Desk {
 
     /// A device lists a recovery key.
     pub fn list_code(&mut self, by: u8, code: u8) -> Result<Vec<Change>, ErrorCode> {
-        let (key, seal_key, sealed) = (key(code).public(), seal_key(code).public(), self.sealed(code));
-        self.say(by, Claim::RecoveryKey(NewRecoveryKey { kind: RecoveryKind::Code, key, seal_key, sealed }))
+        self.say(by, Claim::RecoveryKey(self.code(code)))
+    }
+
+    /// A recovery key to be listed.
+    pub fn code(&self, number: u8) -> NewRecoveryKey {
+        let (key, seal_key, sealed) = (key(number).public(), seal_key(number).public(), self.sealed(number));
+        NewRecoveryKey { kind: RecoveryKind::Code, key, seal_key, sealed }
     }
 
     pub fn recovery(&self, by: u8, code: u8) -> Claim {

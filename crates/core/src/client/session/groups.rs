@@ -151,6 +151,8 @@ impl Session {
                 }
                 // It was added again behind that.
                 GroupChange::Added(added) if added == wallet => left = None,
+                // Of who came again behind that, the relay has told all that it knows: before what is in the log.
+                GroupChange::Removed(removed) if self.is_member(&removed) => {}
                 GroupChange::Removed(removed) => self.change(transaction, false).watermarks.forget(&removed),
                 // What it has read may have been heard before.
                 GroupChange::Added(added) => told.push(added),
