@@ -144,6 +144,9 @@ mod tests {
         }
         assert_ne!(Some(crate::ids::session_of(&one, &other)), id);
         assert_eq!(set(&["a.example"]).unwrap().session_of(&one, "alice"), None);
+        let sealed = set(&["b.example", "a.example"]).unwrap().sealed_session_of(&other, &one);
+        assert_eq!(sealed.as_deref(), Some("sealed:1befaf87-a9fb-8d5f-8764-9b536d9a387c"), "by another language");
+        assert!(sealed.is_some_and(|id| is_sealed_id(&id)) && id.is_some_and(|id| !is_sealed_id(&id)));
     }
 
     #[test]

@@ -34,9 +34,9 @@ impl Members {
         self.rows.get(wallet)
     }
 
-    /// The wallets that are known. Of one whose data was erased the row of the other one tells.
+    /// The wallets that are known.
     pub fn wallets(&self) -> impl Iterator<Item = &WalletAddress> {
-        self.rows.values().flat_map(|row| [&row.wallet, &row.peer_wallet])
+        self.rows.keys()
     }
 
     /// The other wallet of the session, for this one.

@@ -156,7 +156,6 @@ impl Session {
         let mut pair: Vec<PublicKey> =
             self.members.wallets().filter(|_| self.group.is_none()).filter_map(|wallet| public_key(wallet)).collect();
         pair.sort_unstable();
-        pair.dedup();
         Some(Sealing { epochs: sealed.epochs.clone(), accounts: Arc::new(accounts.collect()), pair })
     }
 
