@@ -86,6 +86,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WRONG_PURPOSE: ['auth', false, 'The wallet signed for something else.'],
   CERTIFICATE_EXPIRED: ['auth', false, 'Your wallet must sign again for this device. Check that its clock is right.'],
   ACCOUNT_MOVED: ['auth', true, 'Your account was changed on another device. It will be tried again.'],
+  EPOCH_MOVED: ['relay', true, 'Who can read this has changed. It is encrypted again by itself.'],
   DEVICE_REMOVED: ['auth', false, 'This device was removed from your account. What is stored here can still be read. To write, sign in again.'],
   SIGN_IN_REQUIRED: ['auth', true, 'Sign in with your wallet first.'],
   NONCE_EXPIRED: ['auth', true, 'Signing in took too long. It will be tried again.'],
