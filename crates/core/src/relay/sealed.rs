@@ -46,6 +46,8 @@ pub(super) struct Sealing {
     accounts: Arc<BTreeMap<PublicKey, Arc<Account>>>,
     /// The wallets of a session of two.
     pair: Vec<PublicKey>,
+    /// Whether texts may be written in the last epoch, as far as it hangs on accounts: it is the same for all.
+    texts: Result<(), SyncError>,
 }
 
 impl Sealing {
@@ -67,20 +69,29 @@ impl Sealing {
         let role = |wallet: &str| group.map_or(Role::Admin, |group| group.role(wallet));
         let account = |wallet: &PublicKey| self.accounts.get(wallet).map(Arc::as_ref);
         let said = self.epochs.judge(entry, &Members { wallets, role: &role, account: &account }).map_err(|why| self.refusal(why))?;
-        let heads: Vec<(PublicKey, u64)> = match &said {
-            Said::Epoch(epoch) => epoch.members.iter().map(|member| (member.wallet, member.head.sequence)).collect(),
-            Said::Text(_) => self.epochs.wallets().map(|named| (named.wallet, named.head.sequence)).collect(),
-            Said::Reseal(_) | Said::Asks(_) | Said::Clear => Vec::new(),
-        };
+        match &said {
+            Said::Epoch(epoch) => self.check_heads(epoch.members.iter().map(|member| (member.wallet, member.head.sequence)))?,
+            Said::Text(_) => self.texts.clone()?,
+            Said::Reseal(_) | Said::Asks(_) | Said::Clear => {}
+        }
+        Ok(said)
+    }
+
+    /// Whether an account has had a removal, a reset or another key behind one of these places.
+    fn check_heads(&self, heads: impl Iterator<Item = (PublicKey, u64)>) -> Result<(), SyncError> {
         for (wallet, sequence) in heads {
             // One that was in memory may be read again meanwhile.
-            let account = account(&wallet).ok_or_else(|| self.refusal(Uncounted::Unknown(wallet)))?;
+            let account = self.accounts.get(&wallet).ok_or_else(|| self.refusal(Uncounted::Unknown(wallet)))?;
             if account.last_cut() > sequence {
                 let message = "the devices or the key of a member have changed: another epoch must begin first";
                 return Err(SyncError::new(ErrorCode::EpochMoved, message));
             }
         }
-        Ok(said)
+        Ok(())
+    }
+
+    fn check_last(&self) -> Result<(), SyncError> {
+        self.check_heads(self.epochs.wallets().map(|named| (named.wallet, named.head.sequence)))
     }
 
     fn refusal(&self, why: Uncounted) -> SyncError {
@@ -97,8 +108,10 @@ impl Sealing {
 
     /// The entry has its place.
     pub fn take(&mut self, entry: &Entry, said: &Said, digest: &Digest, changes: &[GroupChange]) {
-        if *said != Said::Clear || !changes.is_empty() {
+        // Nothing else changes them.
+        if matches!(said, Said::Epoch(_)) || !changes.is_empty() {
             Arc::make_mut(&mut self.epochs).take(entry, said, digest, changes);
+            self.texts = self.check_last();
         }
     }
 }
@@ -127,7 +140,14 @@ impl Session {
 
     /// Whether the accounts of all members are in memory. Those that are not are read, and the session goes on then.
     pub(super) fn has_accounts(&mut self, ctx: &mut Context) -> bool {
-        let wallets = if self.sealed.is_some() { self.wallets() } else { BTreeSet::new() };
+        let is_there = |ctx: &Context, sealed: &Sealed| sealed.leans_on().all(|account_id| ctx.accounts.contains_key(account_id));
+        match &self.sealed {
+            None => return true,
+            // Whoever else is needed is seen then: what waits is not read through for each update that comes meanwhile.
+            Some(sealed) if !is_there(ctx, sealed) => return false,
+            Some(_) => {}
+        }
+        let wallets = self.wallets();
         let Some(sealed) = &mut self.sealed else { return true };
         let (Some(domains), Some(writer)) = (&sealed.domains, self.updates.front().map(|update| update.connection)) else { return true };
         let session_id = &self.log.session_id;
@@ -146,7 +166,7 @@ impl Session {
                 ctx.lean(session_id, Leaning::On(Box::new(owner), writer));
             }
         }
-        sealed.leans_on().all(|account_id| ctx.accounts.contains_key(account_id))
+        is_there(ctx, sealed)
     }
 
     /// The epochs, to number entries behind them.
@@ -156,7 +176,8 @@ impl Session {
         let mut pair: Vec<PublicKey> =
             self.members.wallets().filter(|_| self.group.is_none()).filter_map(|wallet| public_key(wallet)).collect();
         pair.sort_unstable();
-        Some(Sealing { epochs: sealed.epochs.clone(), accounts: Arc::new(accounts.collect()), pair })
+        let sealing = Sealing { epochs: sealed.epochs.clone(), accounts: Arc::new(accounts.collect()), pair, texts: Ok(()) };
+        Some(Sealing { texts: sealing.check_last(), ..sealing })
     }
 
     /// The accounts that it needs were read, or could not be.
