@@ -230,7 +230,8 @@ fn accounts(folder: &Path) {
         let statement = Statement::of(&entry).expect("it says something");
         write(folder, "account_record", &format!("{name}_said"), &statement.to_bytes());
         write(folder, "account_record", &format!("{name}_text"), entry.message.ciphertext.as_bytes());
-        let entry = Entry { sequence_number: account.head().sequence + 1, server_timestamp: NOW_MS, ..entry };
+        let (sequence_number, counter) = (account.head().sequence + 1, account.log().counter(&entry.device_id) + 1);
+        let entry = Entry { sequence_number, counter, server_timestamp: NOW_MS, ..entry };
         if account.check(&entry).is_ok() {
             let _ = account.take(&entry).expect("it goes on");
         }

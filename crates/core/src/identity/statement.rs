@@ -295,7 +295,7 @@ fn device(reader: &mut Reader<'_>) -> Result<DeviceId, Malformed> {
 }
 
 fn generation(reader: &mut Reader<'_>) -> Result<Generation, Malformed> {
-    let (generation, rest) = Generation::take(reader.0).map_err(|malformed| Malformed(malformed.0))?;
+    let (generation, rest) = Generation::take(reader.0).map_err(|_| Malformed("a generation in another form"))?;
     reader.0 = rest;
     Ok(generation)
 }
