@@ -35,6 +35,9 @@ impl Extensions {
 /// How the extensions of an entry begin whose content was erased: the field's number and its length. Its bytes are the digest.
 const ERASED: [u8; 2] = [1, 32];
 
+/// How the extensions of an entry begin that is stored as it came, because it could not be opened: the digest before it follows.
+const UNOPENED: [u8; 2] = [2, 32];
+
 impl From<&[u8]> for Extensions {
     fn from(block: &[u8]) -> Self {
         Extensions(block.to_vec())
@@ -119,6 +122,16 @@ impl Entry {
     pub fn erased_digest(&self) -> Option<Digest> {
         let field = self.extensions.0.strip_prefix(&ERASED).filter(|_| self.message.kind == Kind::VOID)?;
         field.try_into().ok()
+    }
+
+    /// An encrypted entry of which this device has no key yet, with what it takes to open it later. Only stores have it so.
+    pub(crate) fn unopened(self, previous: &Digest) -> Entry {
+        Entry { extensions: Extensions([&UNOPENED[..], previous].concat()), ..self }
+    }
+
+    /// Whether it is one.
+    pub fn is_unopened(&self) -> bool {
+        self.extensions.0.starts_with(&UNOPENED)
     }
 
     /// The digest of this entry, given that of the entry which its device wrote before it in this session, or

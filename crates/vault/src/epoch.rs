@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::layout::{AccountHead, EpochEntry, EpochMember};
-use crate::seal::{PrivateKey, PublicKey, seal_key};
+use crate::seal::{PrivateKey, PublicKey, SealedKey, seal_key};
 use crate::text::TextKeys;
 use crate::wire::{put_text, put_varint};
 use crate::{Fault, Hash, Secret, expand, extract, hash};
@@ -119,8 +119,23 @@ pub fn begin(at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> 
 pub fn open(epoch: &EpochEntry, author: &str, wallet: &[u8; 32], key: &PrivateKey) -> Result<EpochSecret, Fault> {
     let (generation, sealed) = epoch.member(wallet).and_then(|member| member.sealed).ok_or(Fault::NotOpened)?;
     let at = Beginning { after: &epoch.after, number: epoch.number, author };
-    let secret = key.open_key(&seal_info(at, wallet, generation), &sealed)?;
-    EpochSecret::check(&secret, &after_epoch(epoch, author), &epoch.tag)
+    open_sealed(at, wallet, (generation, &sealed), key, &after_epoch(epoch, author), &epoch.tag)
+}
+
+/// The same of an epoch of which only what it has sealed to one wallet is kept, with the transcript behind it and its tag.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_sealed(
+    at: Beginning<'_>,
+    wallet: &[u8; 32],
+    (generation, sealed): (u64, &SealedKey),
+    key: &PrivateKey,
+    transcript: &Hash,
+    tag: &[u8; 32],
+) -> Result<EpochSecret, Fault> {
+    let secret = key.open_key(&seal_info(at, wallet, generation), sealed)?;
+    EpochSecret::check(&secret, transcript, tag)
 }
 
 fn seal_info(at: Beginning<'_>, wallet: &[u8; 32], generation: u64) -> Vec<u8> {

@@ -289,12 +289,13 @@ impl Client {
         if self.accounts.inquiries.iter().all(|inquiry| inquiry.outcome.is_none()) {
             return;
         }
-        let waiting = self.sessions.values().filter(|session| session.awaits_authors());
+        let waiting = self.sessions.values().filter(|session| session.awaits_authors() || session.awaits_accounts());
         let waiting: Vec<SessionId> = waiting.map(|session| session.id().to_owned()).collect();
         let mut halted = Vec::new();
         let (sessions, mut context) = self.lend(now, actions);
         for session_id in waiting {
             sessions.visit_those(&[session_id], |session| {
+                session.conclude_accounts(&context);
                 let error = session.conclude_authors(&mut context).err();
                 halted.extend(error.map(|error| (session.id().to_owned(), error)));
             });

@@ -187,6 +187,9 @@ impl Client {
         let catch_up: Vec<SessionId> = transaction.catch_up.keys().cloned().collect();
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
+        if transaction.has_keys {
+            sessions.visit_all().for_each(|session| session.advance(&mut context));
+        }
         self.advance_devices(now, actions);
         self.conclude_inquiries(now, actions);
         self.advance_inquiries(now, actions);

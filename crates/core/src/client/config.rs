@@ -28,6 +28,9 @@ pub struct ClientConfig {
     pub enable_compression: bool,
     /// The application's domains. Where there are some, devices sign in.
     pub domains: Vec<String>,
+    /// Whether this device approves the devices that the wallet has signed for by itself, once it has the key of the account.
+    #[serde(skip)]
+    pub approves_devices: bool,
     /// The relay's key; `None` for the first that it shows.
     #[serde(skip)]
     pub relay_key: Option<PublicKey>,
@@ -50,6 +53,7 @@ impl Default for ClientConfig {
             retry_delay_ms: 1_000,
             enable_compression: true,
             domains: Vec::new(),
+            approves_devices: false,
             relay_key: None,
             relay_name: String::new(),
             frames_in_json: false,

@@ -8,9 +8,10 @@ use super::api::{Action, Change, Event, RequestId};
 use super::identity::Identity;
 use super::link::Link;
 use super::sync_calls::SyncCalls;
+use super::vault::Vault;
 use super::views::MessageStatus;
 use crate::error::SyncError;
-use crate::identity::PublicKey;
+use crate::identity::{Account, PublicKey};
 use crate::time::Now;
 
 /// Lent to a session for one input.
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     pub wallet: Option<&'a str>,
     /// The device's key, and the relay's; `None` where nobody signs.
     pub identity: Option<&'a Identity>,
+    /// What it encrypts with, where the application does.
+    pub vault: Option<&'a dyn Vault>,
     /// What keeps apart the ids that are made of equal counters.
     pub start: &'a mut String,
     pub link: &'a mut Link,
@@ -61,6 +64,14 @@ impl Context<'_> {
         match self.identity.filter(|_| self.wallet == Some(wallet)) {
             Some(identity) => identity.has_listed(wallet, device_id),
             None => self.accounts.has_listed(wallet, device_id),
+        }
+    }
+
+    /// The account of a wallet, this one's or another's, as far as its log is known here.
+    pub fn account(&self, wallet: &str) -> Option<&Account> {
+        match self.identity.filter(|_| self.wallet == Some(wallet)) {
+            Some(identity) => identity.known_account(wallet),
+            None => self.accounts.get(wallet),
         }
     }
 

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use super::Client;
 use super::api::{Action, Event, Reply, RequestId};
-use super::identity::{nobody_signs_in, removed};
+use super::identity::{Identity, nobody_signs_in, removed};
+use super::keys::Keys;
 use super::transaction::Transaction;
 use super::views::DeviceView;
 use crate::batch::Batch;
@@ -29,6 +30,9 @@ pub(super) struct Devices {
     pub(super) halted: Option<SyncError>,
     /// What the application asks for, one after the other: each statement names the one before it.
     wishes: VecDeque<Wish>,
+    /// What this device says by itself of its keys: the frame that says so, and how often something was said on this connection.
+    duty: Option<String>,
+    duties: u8,
 }
 
 /// A device is to be approved, or removed.
@@ -50,6 +54,11 @@ impl Client {
     pub fn account_devices(&self) -> Vec<DeviceView> {
         let account = self.identity.as_ref().and_then(|identity| identity.account(self.wallet.as_deref()?));
         account.map(|account| account.devices().iter().map(|device| self.view(device)).collect()).unwrap_or_default()
+    }
+
+    /// The generations of the account key that this device can read with; none where it does not encrypt.
+    pub fn account_keys(&self) -> Vec<u64> {
+        self.identity.as_ref().and_then(Identity::keys).map(Keys::generations).unwrap_or_default()
     }
 
     fn view(&self, device: &Device) -> DeviceView {
@@ -140,9 +149,13 @@ impl Client {
         if is_answer && account.head() == before && Some(before.sequence) < self.devices.end {
             return transaction.distrust("the relay has less of the account's log than it said".into());
         }
+        if account.head() != before {
+            // What is to be said of the keys is judged anew.
+            self.devices.duty = None;
+        }
         if account.head() != before
             && let Some(identity) = &mut self.identity
-            && identity.follow(account, transaction)
+            && identity.follow(account, self.vault.as_deref(), transaction)
         {
             for wish in std::mem::take(&mut self.devices.wishes) {
                 let is_done = wish.removes && wish.device_id == own;
@@ -173,7 +186,7 @@ impl Client {
     /// Says all that the present state allows: asks for what is missing, then does what the application asks for.
     pub(super) fn advance_devices(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Some(account) = self.stored_account().filter(|_| self.link.is_open()) else { return };
-        let (account_id, head) = (&account.owner().account_id, account.head());
+        let head = account.head();
         let is_behind = match (&self.devices.end, &self.devices.halted) {
             (Some(end), None) => head.sequence < *end,
             (_, halted) => {
@@ -188,14 +201,15 @@ impl Client {
         if is_behind || self.devices.asked.is_some() {
             return;
         }
+        if self.devices.duty.is_some() {
+            return;
+        }
+        let random = self.identity.as_ref().map(Identity::draw_random).unwrap_or([0; 64]);
         while let Some(wish) = self.devices.wishes.front() {
-            match claim_of(wish, &account, &self.device.device_id) {
+            match self.claim_of(wish, &account, &random) {
                 Ok(Some(_)) if wish.said.is_some() => return,
                 Ok(Some(claim)) => {
-                    let entry = self.identity.as_ref().map(|identity| identity.say(&account, claim, now));
-                    let messages = entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default();
-                    let update = SyncUpdate { messages, ..SyncUpdate::default() };
-                    let said = self.transmit_in(now, account_id, Body::SyncUpdate(update), actions);
+                    let said = self.say(now, &account, claim, actions);
                     if let Some(wish) = self.devices.wishes.front_mut() {
                         (wish.said, wish.tries) = (Some(said), wish.tries + 1);
                     }
@@ -208,6 +222,37 @@ impl Client {
                 }
             }
         }
+        // What it says by itself may be of no use: somebody has other ideas of the account, again and again.
+        let keys = self.identity.as_ref().and_then(Identity::keys).zip(self.vault.as_deref());
+        let approves = self.config.approves_devices;
+        let duty = keys.and_then(|(keys, vault)| keys.duty(vault, &account, &self.device.device_id, approves, &random));
+        if let Some(claim) = duty.filter(|_| self.devices.duties < TRIES_MAX) {
+            self.devices.duties += 1;
+            self.devices.duty = Some(self.say(now, &account, claim, actions));
+        }
+    }
+
+    /// Says something of the account behind its head; gives the frame.
+    fn say(&mut self, now: Now, account: &Account, claim: Claim, actions: &mut Vec<Action>) -> String {
+        let entry = self.identity.as_ref().map(|identity| identity.say(account, claim, now));
+        let messages = entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default();
+        let update = SyncUpdate { messages, ..SyncUpdate::default() };
+        self.transmit_in(now, &account.owner().account_id, Body::SyncUpdate(update), actions)
+    }
+
+    /// What is to be said for a wish, with what belongs to it where this device has the account key.
+    fn claim_of(&self, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Option<Claim>, SyncError> {
+        let claim = claim_of(wish, account, &self.device.device_id)?;
+        let Some((keys, vault)) = self.identity.as_ref().and_then(Identity::keys).zip(self.vault.as_deref()) else { return Ok(claim) };
+        Ok(match claim {
+            Some(Claim::Approve(devices)) => Some(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices))),
+            // Who removes itself makes no key.
+            Some(Claim::Remove { devices, kept }) if !kept.is_empty() && account.seal_key(&self.device.device_id).is_some() => {
+                let generation = keys.generation(vault, account, (&devices, &kept), random)?;
+                Some(Claim::RemoveAndRenew { devices, kept, generation })
+            }
+            claim => claim,
+        })
     }
 
     /// The account as it is stored, or an empty one.
@@ -238,6 +283,16 @@ impl Client {
         if is_meant(&self.devices.asked) {
             transaction.reconnect(error.message.clone());
             transaction.tell(Event::Warning { error });
+            return true;
+        }
+        if is_meant(&self.devices.duty) {
+            self.devices.duty = None;
+            if refusal.code != ErrorCode::AccountMoved {
+                self.devices.duties = TRIES_MAX;
+                transaction.tell(Event::Warning { error });
+            } else if let Some(account) = self.stored_account().filter(|_| self.devices.asked.is_none()) {
+                self.ask_account(now, &account, actions);
+            }
             return true;
         }
         let Some(wish) = self.devices.wishes.front_mut().filter(|wish| is_meant(&wish.said)) else { return false };

@@ -29,7 +29,7 @@ impl Client {
             .ok_or_else(|| SyncError::new(ErrorCode::SignInRequired, "a group is of devices that sign in: set the option `domains`"))?;
         let mut nonce = GroupNonce::default();
         self.random.fill(&mut nonce);
-        let (group, statement) = Group::draft(&wallet, owner.domains, nonce, name, others, false)?;
+        let (group, statement) = Group::draft(&wallet, owner.domains, nonce, name, others, self.vault.is_some())?;
         let session_id = group.session_id().to_owned();
         self.insert_group(SessionRecord::of_group(session_id.clone(), wallet, name), transaction)?;
         let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;

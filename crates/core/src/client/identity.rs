@@ -1,11 +1,15 @@
 //! Who the device is to a relay: its key, what makes it a device of its wallet, and signing in.
 
+use std::cell::Cell;
+
 use sha2::{Digest as _, Sha256};
 
 use super::Client;
 use super::api::{Action, Event, Reply, Write};
+use super::keys::Keys;
 use super::records::IdentityRecord;
 use super::transaction::Transaction;
+use super::vault::{Secret, Vault};
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
@@ -24,9 +28,13 @@ pub(super) struct Identity {
     /// What keys are made of, one after the other.
     entropy: [u8; 32],
     drawn: u64,
+    /// How many other secrets were.
+    secrets: Cell<u64>,
     stored: Stored,
     /// What a transaction under way stores.
     next: Option<Stored>,
+    /// The keys for encrypted sessions were made at this start, and are not on disk.
+    keys_are_new: bool,
     /// Whether that leaves nothing to sign in with.
     shuts_out: bool,
     /// Why nothing is said to the relay until somebody does something.
@@ -55,6 +63,8 @@ struct Stored {
     was_removed: bool,
     /// The relay's.
     relay_key: Option<PublicKey>,
+    /// What it reads encrypted sessions with; `None` where it never did.
+    keys: Option<Keys>,
 }
 
 impl Stored {
@@ -63,7 +73,9 @@ impl Stored {
         let account = self.account.as_ref().map(Account::to_bytes).unwrap_or_default();
         let relay_key = self.relay_key.map(Vec::from).unwrap_or_default();
         let Stored { is_listed, was_removed, .. } = *self;
-        IdentityRecord { secret: self.key.secret().to_vec(), claim, is_listed, account, was_removed, relay_key }
+        let mut secret = self.key.secret().to_vec();
+        self.keys.iter().for_each(|keys| keys.put(&mut secret));
+        IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key }
     }
 }
 
@@ -75,15 +87,17 @@ impl Identity {
         let mut drawn = 0;
         let IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key } = record.unwrap_or_default();
         let (account, relay_key) = (Account::from_bytes(&account, &domains), relay_key.try_into().ok());
-        let (key, claim, is_listed) = match secret.try_into() {
-            Ok(secret) => (DeviceKey::from_secret(&secret), Claim::from_bytes(&claim).ok(), is_listed),
-            Err(_) => (draw(&entropy, &mut drawn), None, false),
+        let (key, keys, claim, is_listed) = match secret.split_first_chunk() {
+            Some((secret, keys)) => (DeviceKey::from_secret(secret), Keys::take(keys).ok(), Claim::from_bytes(&claim).ok(), is_listed),
+            None => (draw(&entropy, &mut drawn), None, None, false),
         };
         Some(Identity {
             domains,
             entropy,
             drawn,
-            stored: Stored { key, claim, is_listed, account, was_removed, relay_key },
+            secrets: Cell::new(0),
+            stored: Stored { key, claim, is_listed, account, was_removed, relay_key, keys },
+            keys_are_new: false,
             next: None,
             shuts_out: false,
             shut_out: None,
@@ -96,6 +110,46 @@ impl Identity {
 
     pub fn device_id(&self) -> DeviceId {
         self.stored.key.device_id()
+    }
+
+    /// It reads encrypted sessions from now on.
+    pub fn need_keys(&mut self) {
+        if self.stored.keys.is_none() {
+            self.stored.keys = Some(Keys::new(self.draw_secret()));
+            self.keys_are_new = true;
+        }
+    }
+
+    /// What it reads them with, as it is on disk.
+    pub fn keys(&self) -> Option<&Keys> {
+        self.stored.keys.as_ref().filter(|_| !self.keys_are_new)
+    }
+
+    /// 32 bytes that nobody can guess.
+    fn draw_secret(&self) -> Secret {
+        let mut drawn = self.secrets.get();
+        let secret = Secret::new(drawn_bytes(b"solconnect.secret.v1\0", &self.entropy, &mut drawn));
+        self.secrets.set(drawn);
+        secret
+    }
+
+    /// What a seal needs of randomness.
+    pub fn draw_random(&self) -> [u8; 64] {
+        let mut random = [0; 64];
+        random.as_chunks_mut::<32>().0.iter_mut().for_each(|half| half.copy_from_slice(&self.draw_secret()[..]));
+        random
+    }
+
+    /// Account keys that were sealed to this device are opened and stored with what the account's log says.
+    fn learn_keys(&mut self, vault: &dyn Vault, account: &Account) -> Result<Option<Keys>, SyncError> {
+        let Some(mut keys) = self.latest().keys.clone() else { return Ok(None) };
+        match keys.learn(vault, account, &self.device_id()) {
+            Ok(_) => Ok(Some(keys)),
+            Err((by, fault)) => {
+                let message = format!("the key of the account that device {by} has sealed for this one is of no use: {fault}");
+                Err(SyncError::new(ErrorCode::CryptoError, message))
+            }
+        }
     }
 
     /// The key of the device that has this id: the stored one, or the next.
@@ -123,8 +177,9 @@ impl Identity {
     }
 
     /// The session of two wallets in the application; `None` for what is no address of a wallet.
-    pub fn session_of(&self, wallet: &str, peer_wallet: &str) -> Option<SessionId> {
-        self.domains.session_of(wallet, peer_wallet)
+    pub fn session_of(&self, wallet: &str, peer_wallet: &str, is_sealed: bool) -> Option<SessionId> {
+        let make = if is_sealed { DomainSet::sealed_session_of } else { DomainSet::session_of };
+        make(&self.domains, wallet, peer_wallet)
     }
 
     /// As the transaction leaves it.
@@ -137,10 +192,14 @@ impl Identity {
         self.stored.account.as_ref().filter(|account| account.owner().wallet == wallet)
     }
 
-    /// The same as the transaction leaves it.
+    /// The same as the transaction leaves it; `None` where nothing of its log is known.
+    pub fn known_account(&self, wallet: &str) -> Option<&Account> {
+        self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet)
+    }
+
+    /// The same, an empty one where nothing of its log is known.
     pub fn latest_account(&self, wallet: &str) -> Option<Account> {
-        let known = self.latest().account.as_ref().filter(|account| account.owner().wallet == wallet);
-        known.cloned().or_else(|| self.owner(wallet).map(Account::new))
+        self.known_account(wallet).cloned().or_else(|| self.owner(wallet).map(Account::new))
     }
 
     /// Whether the wallet's account has ever listed a device, as the transaction leaves it.
@@ -150,9 +209,16 @@ impl Identity {
     }
 
     /// The account has gone on; says whether it lists this device no longer.
-    pub fn follow(&mut self, account: Account, transaction: &mut Transaction) -> bool {
+    pub fn follow(&mut self, account: Account, vault: Option<&dyn Vault>, transaction: &mut Transaction) -> bool {
         let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
-        let stored = Stored { account: Some(account), ..self.latest().clone() };
+        let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account));
+        let keys = learned.unwrap_or_else(|error| {
+            transaction.tell(Event::Warning { error });
+            None
+        });
+        let keys = keys.or(self.latest().keys.clone());
+        transaction.has_keys |= keys != self.latest().keys;
+        let stored = Stored { account: Some(account), keys, ..self.latest().clone() };
         // The relay would tell it again.
         self.store(stored, false, transaction);
         is_out
@@ -181,7 +247,10 @@ impl Identity {
         let owner = wallet.and_then(|wallet| self.owner(wallet)).filter(|_| before.is_listed);
         let claim = owner.map(|owner| Claim::Succeed(Succession::sign(&before.key, &owner, &key.public())));
         let device_id = key.device_id();
-        self.store(Stored { key, claim, is_listed: false, ..before }, true, transaction);
+        // Account keys go on with what the old key certifies, and no further.
+        let seal = self.draw_secret();
+        let keys = before.keys.as_ref().map(|keys| if claim.is_some() { keys.of_successor(seal) } else { Keys::new(seal) });
+        self.store(Stored { key, claim, is_listed: false, keys, ..before }, true, transaction);
         device_id
     }
 
@@ -204,6 +273,7 @@ impl Identity {
     /// What was to be stored is stored.
     pub fn commit(&mut self) {
         let Some(stored) = self.next.take() else { return };
+        self.keys_are_new = false;
         if std::mem::take(&mut self.shuts_out) {
             self.shut_out = Some(unsigned());
         }
@@ -219,10 +289,12 @@ impl Identity {
 
 /// Keys are made of what nobody can guess and of how many were.
 fn draw(entropy: &[u8; 32], drawn: &mut u64) -> DeviceKey {
+    DeviceKey::from_secret(&drawn_bytes(b"solconnect.device-key.v1\0", entropy, drawn))
+}
+
+fn drawn_bytes(label: &[u8], entropy: &[u8; 32], drawn: &mut u64) -> [u8; 32] {
     *drawn += 1;
-    let secret =
-        Sha256::new().chain_update(b"solconnect.device-key.v1\0").chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize();
-    DeviceKey::from_secret(&secret.into())
+    Sha256::new().chain_update(label).chain_update(entropy).chain_update(drawn.to_be_bytes()).finalize().into()
 }
 
 pub(super) fn nobody_signs_in() -> SyncError {
@@ -241,7 +313,7 @@ pub(super) fn removed() -> SyncError {
 impl Client {
     /// The session of two wallets: where devices have keys, that of the application.
     pub(super) fn session_of(&self, wallet: &str, peer_wallet: &str) -> SessionId {
-        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet));
+        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet, self.vault.is_some()));
         own.unwrap_or_else(|| session_of(wallet, peer_wallet))
     }
 
@@ -400,7 +472,7 @@ impl Client {
         if known.is_none_or(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_err()) {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
         }
-        if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed) {
+        if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed || identity.keys_are_new) {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };
             // The relay would say it again.
             identity.store(stored, false, transaction);

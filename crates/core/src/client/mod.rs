@@ -16,6 +16,7 @@ mod devices;
 mod groups;
 mod identity;
 mod invitations;
+mod keys;
 mod link;
 mod log_record;
 mod rebuild;
@@ -24,6 +25,7 @@ mod session;
 mod sessions;
 mod sync_calls;
 mod transaction;
+mod vault;
 mod views;
 
 use std::collections::VecDeque;
@@ -33,8 +35,11 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    AccountRecord, Answer, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, ReadMark,
-    SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord,
+    ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+};
+pub use vault::{
+    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, KeyPlace, Native, Place, Recipient, SealedEpoch, Secret, TextKeys, Vault,
 };
 pub use views::*;
 
@@ -66,6 +71,8 @@ pub struct Client {
     device_stored: bool,
     /// Its key and how it signs in; `None` where nobody does.
     identity: Option<Identity>,
+    /// What it encrypts with; `None` where the application does not encrypt.
+    vault: Option<Box<dyn Vault>>,
     /// What it and the relay have to say of the devices of its wallet.
     devices: Devices,
     /// The accounts of other wallets.
@@ -142,6 +149,7 @@ impl Client {
             device,
             device_stored,
             identity,
+            vault: None,
             devices: Devices::default(),
             accounts,
             start: new_start(&mut random),
@@ -165,12 +173,20 @@ impl Client {
         }
     }
 
+    /// The same for an application that encrypts: to be called before the first input.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Box<dyn Vault>) -> Client {
+        self.vault = Some(vault);
+        self.identity.iter_mut().for_each(Identity::need_keys);
+        self
+    }
+
     /// The sessions, and what one of them may use for one input.
     fn lend<'a>(&'a mut self, now: Now, actions: &'a mut Vec<Action>) -> (&'a mut Sessions, Context<'a>) {
-        let Client { config, random, wallet, identity, accounts, start, sessions, link, calls, observed, .. } = self;
+        let Client { config, random, wallet, identity, vault, accounts, start, sessions, link, calls, observed, .. } = self;
         let observed = *observed;
-        let (wallet, identity) = (wallet.as_deref(), identity.as_ref());
-        (sessions, Context { now, config, random, wallet, identity, accounts, start, link, calls, actions, observed })
+        let (wallet, identity, vault) = (wallet.as_deref(), identity.as_ref(), vault.as_deref());
+        (sessions, Context { now, config, random, wallet, identity, vault, accounts, start, link, calls, actions, observed })
     }
 
     /// Takes one input and returns what to do, in order.
@@ -202,6 +218,7 @@ impl Client {
         }
         self.check_rebuild(now, &mut actions);
         self.check_time(now, &mut actions);
+        self.advance_inquiries(now, &mut actions);
         self.steer(now, &mut actions);
         actions
     }

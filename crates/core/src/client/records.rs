@@ -3,14 +3,16 @@
 mod bytes;
 
 use crate::client::views::Membership;
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
+use crate::epochs::Epochs;
 use crate::error::SyncError;
 use crate::group::Group;
-use crate::identity::SignedHead;
+use crate::identity::{SignedHead, is_sealed_id};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::limits::{EARLIER_IDS_MAX, RECEIPT_WALLETS_MAX};
 use crate::log::{DeviceHead, Log};
 use crate::watermark::Watermark;
+use solconnect_sync_vault::seal::SealedKey;
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -88,6 +90,8 @@ pub struct SessionRecord {
     pub peer_wallet: WalletAddress,
     /// What the log makes of it, where it is a group.
     pub group: Option<Group>,
+    /// Who can read it, where it is encrypted.
+    pub sealed: Option<SealedState>,
     /// Whether this wallet is in it.
     pub membership: Membership,
     /// Entries of a group's log that did not count at their place: no honest relay takes any.
@@ -127,6 +131,7 @@ impl SessionRecord {
     pub fn new(session_id: SessionId, wallet: WalletAddress, peer_wallet: WalletAddress) -> Self {
         SessionRecord {
             log: Log::new(&session_id),
+            sealed: is_sealed_id(&session_id).then(|| SealedState::new(&session_id)),
             heads_through: 0,
             session_id,
             wallet,
@@ -155,6 +160,39 @@ impl SessionRecord {
         let group = Some(Group::named(&session_id, name));
         SessionRecord { group, ..SessionRecord::new(session_id, wallet, WalletAddress::new()) }
     }
+}
+
+/// An encrypted session as far as its log is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SealedState {
+    /// Its epochs.
+    pub epochs: Epochs,
+    /// What the last one has for this wallet. Earlier ones are in the log.
+    pub last: Option<EpochSeal>,
+}
+
+impl SealedState {
+    /// That of a session that has no entries.
+    pub fn new(session_id: &str) -> SealedState {
+        SealedState { epochs: Epochs::new(session_id), last: None }
+    }
+}
+
+/// What an epoch has for a wallet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochSeal {
+    /// Its number.
+    pub number: u64,
+    /// The transcript before it, and behind it.
+    pub after: Digest,
+    /// See `after`.
+    pub transcript: Digest,
+    /// What its secret is checked by.
+    pub tag: [u8; 32],
+    /// The device that began it.
+    pub author: DeviceId,
+    /// The generation of the account key, and the seal; `None` where it has none for the wallet.
+    pub sealed: Option<(u64, SealedKey)>,
 }
 
 /// A message that the user has seen, and its place; nothing where the place is 0.

@@ -39,6 +39,8 @@ pub(super) struct Transaction {
     pub swept: Option<(SessionId, u64)>,
     /// The calls in it: each is made again, or answered, where it fails.
     pub calls: Vec<Input>,
+    /// This device has account keys then that it had not before: it can read more.
+    pub has_keys: bool,
     /// Whether something that the relay said is in it.
     pub from_relay: bool,
 }

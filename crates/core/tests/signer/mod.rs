@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use solconnect_sync_core::client::{
-    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Reply, StoredLog,
+    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Native, Reply, StoredLog,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
@@ -84,8 +84,18 @@ impl Device {
 
     /// A device of this wallet, in no session.
     pub fn of(wallet: DeviceKey, records: Records, config: ClientConfig, number: u8) -> Device {
-        let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
         let client = Client::new(config, records.snapshot(), u64::from(number));
+        Device::with(client, wallet, records, number)
+    }
+
+    /// The same where its application encrypts.
+    pub fn encrypting(wallet: DeviceKey, records: Records, config: ClientConfig, number: u8) -> Device {
+        let client = Client::new(config, records.snapshot(), u64::from(number)).with_vault(Box::new(Native));
+        Device::with(client, wallet, records, number)
+    }
+
+    fn with(client: Client, wallet: DeviceKey, records: Records, number: u8) -> Device {
+        let now = Now { monotonic_ms: 1_000, wall_ms: 1_700_000_000_000 };
         let mut device = Device {
             client,
             wallet,

@@ -1,20 +1,23 @@
 //! The bytes that records are stored as.
 
 use super::{
-    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
-    OutboxRecord, ReadMark, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord,
+    NameRecord, OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
 use crate::client::views::{DeliveryReceipt, Membership, MessageStatus};
 use crate::entry::{Digest, Entry};
+use crate::epochs::Epochs;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;
 use crate::identity::{HeadSignature, SignedHead};
 use crate::ids::{MessageId, SessionId, WalletAddress};
 use crate::log::{Log, LogHead, StoredHeads};
 use crate::watermark::Watermark;
-use crate::wire::{Field, Malformed, Record, Value, bytes_of, digest_of, nested, number_of, put_block, record};
+use crate::wire::{
+    Field, Malformed, Reader, Record, Value, bytes_of, digest_of, nested, number_of, put_block, put_bytes, put_varint, record,
+};
 
 impl DeviceRecord {
     /// Its stored form.
@@ -72,6 +75,7 @@ impl SessionRecord {
         let (membership, uncounted) = (self.membership, self.uncounted.clone());
         StoredSession {
             group,
+            sealed: self.sealed.as_ref().map(SealedState::to_bytes).unwrap_or_default(),
             membership,
             uncounted,
             session_id,
@@ -105,8 +109,10 @@ impl SessionRecord {
         let stored = StoredSession::decode(bytes).map_err(Malformed::in_store)?;
         let hash = digest_of(&stored.hash).map_err(Malformed::in_store)?;
         let group = if stored.group.is_empty() { None } else { Some(Group::from_bytes(&stored.group).map_err(Malformed::in_store)?) };
+        let sealed = SealedState::from_bytes(&stored.sealed).map_err(Malformed::in_store)?;
         Ok(SessionRecord {
             group,
+            sealed,
             membership: stored.membership,
             uncounted: stored.uncounted,
             log: Log::restore(stored.end, hash, stored.heads.0),
@@ -124,6 +130,40 @@ impl SessionRecord {
             small_count: stored.small_count,
             ..SessionRecord::new(stored.session_id, stored.wallet, stored.peer_wallet)
         })
+    }
+}
+
+impl SealedState {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, &self.epochs.to_bytes());
+        if let Some(EpochSeal { number, after, transcript, tag, author, sealed }) = &self.last {
+            put_varint(&mut out, *number);
+            [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
+            put_bytes(&mut out, author.as_bytes());
+            if let Some((generation, sealed)) = sealed {
+                put_varint(&mut out, *generation);
+                out.extend_from_slice(sealed);
+            }
+        }
+        out
+    }
+
+    /// Nothing where there is none.
+    fn from_bytes(bytes: &[u8]) -> Result<Option<SealedState>, Malformed> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut reader = Reader(bytes);
+        let epochs = Epochs::from_bytes(reader.bytes()?)?;
+        if reader.0.is_empty() {
+            return Ok(Some(SealedState { epochs, last: None }));
+        }
+        let number = reader.varint()?;
+        let (after, transcript, tag) = (*reader.array()?, *reader.array()?, *reader.array()?);
+        let author = reader.text()?.to_owned();
+        let sealed = if reader.0.is_empty() { None } else { Some((reader.varint()?, *reader.array()?)) };
+        Ok(Some(SealedState { epochs, last: Some(EpochSeal { number, after, transcript, tag, author, sealed }) }))
     }
 }
 
@@ -324,6 +364,7 @@ struct StoredSession {
     contradiction: Option<SignedHead>,
     all_delivered: u64,
     all_read: u64,
+    sealed: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -421,6 +462,7 @@ record!(StoredSession {
     20 => uncounted,
     21 => all_delivered,
     22 => all_read,
+    23 => sealed,
 });
 record!(NameRecord { 1 => session_id, 2 => message_id, 3 => fingerprint, 4 => sent_ms });
 record!(InvitationRecord {

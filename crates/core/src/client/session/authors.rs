@@ -13,6 +13,8 @@ use crate::log::Refusal;
 /// came is thrown away: it is asked for again.
 pub(super) struct Unproven {
     authors: Vec<(WalletAddress, DeviceId)>,
+    /// Accounts that an epoch names further than they are known, and how far that was.
+    accounts: Vec<(WalletAddress, u64)>,
     pub deadline_ms: u64,
 }
 
@@ -52,7 +54,7 @@ impl Session {
         // It is asked for when the session goes on.
         (self.flow.request, self.flow.held) = (None, Vec::new());
         let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
-        let unproven = self.flow.unproven.get_or_insert_with(|| Unproven { authors: Vec::new(), deadline_ms });
+        let unproven = self.flow.unproven.get_or_insert_with(|| Unproven { authors: Vec::new(), accounts: Vec::new(), deadline_ms });
         for author in unknown {
             // More than a session may have are asked about when these are known.
             if unproven.authors.len() < CLOCK_DEVICES_MAX && !unproven.authors.contains(&author) {
@@ -61,6 +63,16 @@ impl Session {
             }
         }
         Ok(false)
+    }
+
+    /// An epoch names more of an account's log than is known here: what came is asked for again when it is.
+    pub(super) fn await_account(&mut self, context: &mut Context<'_>, wallet: WalletAddress) {
+        (self.flow.request, self.flow.held) = (None, Vec::new());
+        let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
+        let known = context.account(&wallet).map_or(0, |account| account.head().sequence);
+        context.accounts.inquire(&wallet);
+        let unproven = self.flow.unproven.get_or_insert_with(|| Unproven { authors: Vec::new(), accounts: Vec::new(), deadline_ms });
+        unproven.accounts.push((wallet, known));
     }
 
     /// Whether the relay is asked whose devices are.
@@ -74,7 +86,7 @@ impl Session {
     /// A wallet has not had the device that wrote in its name, by a log that was asked for after the entry had come. An honest relay
     /// stores what lists a device before it takes anything of it.
     pub fn conclude_authors(&mut self, context: &mut Context<'_>) -> Result<(), SyncError> {
-        let Some(Unproven { authors, .. }) = self.flow.unproven.take() else { return Ok(()) };
+        let Some(Unproven { authors, accounts, .. }) = self.flow.unproven.take() else { return Ok(()) };
         let mut waiting = Vec::new();
         for (wallet, device) in authors {
             match context.accounts.outcome(&wallet) {
@@ -89,11 +101,26 @@ impl Session {
                 }
             }
         }
-        if waiting.is_empty() {
+        let mut unknown = Vec::new();
+        for (wallet, before) in accounts {
+            let known = context.account(&wallet).map_or(0, |account| account.head().sequence);
+            match context.accounts.outcome(&wallet) {
+                Outcome::Open => unknown.push((wallet, before)),
+                Outcome::Closed(Ok(())) if known > before => {}
+                Outcome::Closed(outcome) => {
+                    let message = format!("an epoch names more of the account of {wallet} than the relay has, {known} entries");
+                    let error = outcome.err().unwrap_or_else(|| SyncError::new(ErrorCode::RelayForked, message));
+                    self.halted = Some(error.clone());
+                    self.parted_at = Some(self.next.log.log_head());
+                    return Err(error);
+                }
+            }
+        }
+        if waiting.is_empty() && unknown.is_empty() {
             self.ask_again(context);
         } else {
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
-            self.flow.unproven = Some(Unproven { authors: waiting, deadline_ms });
+            self.flow.unproven = Some(Unproven { authors: waiting, accounts: unknown, deadline_ms });
         }
         Ok(())
     }

@@ -234,6 +234,10 @@ impl Session {
 
     /// `importMessages`.
     pub fn import(&mut self, context: &mut Context<'_>, entries: Vec<Entry>, transaction: &mut Transaction) -> Result<Reply, SyncError> {
+        if self.next.sealed.is_some() {
+            let message = "an encrypted session takes nothing but what its members have encrypted: its devices read it from the relay";
+            return Err(SyncError::new(ErrorCode::InvalidArgument, message));
+        }
         for entry in &entries {
             entry.message.check()?;
             entry.check()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::authors::Unproven;
+use super::sealing::EpochWish;
 use crate::client::api::Event;
 use crate::client::context::Context;
 use crate::client::views::MessageStatus;
@@ -38,6 +39,8 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
     pub held: Vec<Entry>,
+    /// Whether an epoch must begin before texts are sent.
+    pub epoch: EpochWish,
     /// What came is of devices of which the relay is asked whose they are.
     pub unproven: Option<Unproven>,
     /// The newest head of its log that the relay has signed on this connection.

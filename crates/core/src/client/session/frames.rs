@@ -210,6 +210,7 @@ impl Session {
             return transaction.distrust(format!("the relay does not sign that it has message {sequence}"));
         }
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
+        let mut begins_epoch = false;
         for (index, (counter, sequence)) in places.enumerate() {
             let is_replaced = self.outbox.is_replaced();
             let is_told = *counter <= if is_replaced { self.outbox.sent_counter() } else { self.outbox.sent_counter_on_disk() };
@@ -225,7 +226,9 @@ impl Session {
             let acknowledged = &mut self.flow.acknowledged;
             let follows = acknowledged.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
             if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
-                acknowledged.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..entry.clone() });
+                let sent = self.outbox.as_sent(*counter).unwrap_or(entry).clone();
+                begins_epoch |= sent.message.kind == Kind::EPOCH;
+                acknowledged.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..sent });
             }
         }
         // What the log has brought and is not stored is still awaited.
@@ -234,7 +237,8 @@ impl Session {
             self.flow.updates.pop_front();
         }
         self.flow.acknowledged_log = ack.log;
-        if self.operation.is_some() || self.flow.is_overdue {
+        // What is to be written in an epoch waits for it.
+        if self.operation.is_some() || self.flow.is_overdue || begins_epoch {
             self.store_acknowledged(context, transaction);
         } else if !self.flow.acknowledged.is_empty() {
             self.flow.store_at_ms.get_or_insert(context.now.monotonic_ms + STORE_DELAY_MS);
@@ -372,6 +376,18 @@ impl Session {
                     transaction.tell(Event::Warning { error });
                 }
             }
+            // Something has changed that is not known here: it is asked for before more is said.
+            ErrorCode::EpochMoved => {
+                let refusals = self.flow.refusals;
+                self.start_over(context);
+                self.drop_own_epoch(context, transaction);
+                let wait_ms = if refusals == 0 { 0 } else { delay_ms(context.config.retry_delay_ms, refusals, context.random) };
+                self.flow.retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
+                self.flow.refusals = refusals.saturating_add(1);
+                self.flow.epoch.is_doubted = true;
+                self.enlist(transaction, false);
+                transaction.catch_up(self.id());
+            }
             ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
             // The id is that of a key that this store does not have.
             ErrorCode::InvalidSignature if context.identity.is_none() => transaction.replace_device(new_device_id(context.random)),
@@ -381,6 +397,10 @@ impl Session {
             | ErrorCode::RelayForked
             | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => match refused {
+                Some(refused) if refused.message.kind.is_of_epochs() => {
+                    self.drop_own_epoch(context, transaction);
+                    transaction.tell(Event::Warning { error });
+                }
                 Some(refused) => self.void(context, &refused, error, transaction),
                 None => transaction.tell(Event::Warning { error }),
             },

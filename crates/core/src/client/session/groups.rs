@@ -120,15 +120,21 @@ impl Session {
                 true
             }
             Err(error) => {
-                if entry.message.kind != Kind::VOID {
-                    next.uncounted.push(entry.sequence_number);
-                }
-                if next.uncounted.len() > UNCOUNTED_MAX || !next.group.as_ref().is_some_and(Group::has_begun) {
-                    let message = format!("the relay has taken entry {}, which does not count: {}", entry.sequence_number, error.message);
-                    self.halt(SyncError::new(ErrorCode::RelayMisbehaved, message), transaction);
-                }
+                self.keep_uncounted(entry, &error.message, transaction);
                 false
             }
+        }
+    }
+
+    /// An entry does not count: it is kept out of what is shown.
+    pub(super) fn keep_uncounted(&mut self, entry: &Entry, why: &str, transaction: &mut Transaction) {
+        let next = self.change(transaction, false);
+        if entry.message.kind != Kind::VOID {
+            next.uncounted.push(entry.sequence_number);
+        }
+        if next.uncounted.len() > UNCOUNTED_MAX || next.group.as_ref().is_some_and(|group| !group.has_begun()) {
+            let message = format!("the relay has taken entry {}, which does not count: {why}", entry.sequence_number);
+            self.halt(SyncError::new(ErrorCode::RelayMisbehaved, message), transaction);
         }
     }
 

@@ -1,5 +1,8 @@
 //! What enters the stored log of a session: batches of the relay, acknowledged own messages, imports.
 
+use std::collections::BTreeMap;
+
+use super::opening::Unopened;
 use super::signatures::Signers;
 use super::view::logged_status;
 use super::{RECORD_HEADS_MAX, Session};
@@ -11,7 +14,7 @@ use crate::client::records::VersionsRecord;
 use crate::client::transaction::Transaction;
 use crate::client::views::MessageStatus;
 use crate::conflict::{add_version, concurrent_messages, concurrent_versions};
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
 use crate::ids::new_device_id;
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Message};
@@ -64,11 +67,29 @@ impl Session {
         let heads_before = self.next.log.clock();
         let mut log = self.next.log.clone();
         let proven = self.flow.proven.map(|proven| proven.head);
+        let is_sealed = self.next.sealed.is_some();
+        let (before, mut ends) = (self.next.log.clone(), BTreeMap::new());
+        let mut chains: Vec<(Digest, Digest)> = Vec::new();
         let fresh = log.accept(entries, |entry, log| {
+            if is_sealed {
+                let digest = log.digest(&session_id, &entry.device_id);
+                let previous = ends.insert(entry.device_id.clone(), digest);
+                chains.push((previous.unwrap_or_else(|| before.digest(&session_id, &entry.device_id)), digest));
+            }
             signers.check(entry, log)?;
             log.compare(proven)
         })?;
         log.compare(head)?;
+        let (fresh, opened) = match self.open_entries(context, fresh, &chains) {
+            Ok(Ok(opened)) => (opened.entries, Some((opened.state, opened.uncounted, opened.has_epoch))),
+            Ok(Err(fresh)) => (fresh, None),
+            Err(Unopened::Refused(refusal)) => return Err(refusal),
+            Err(Unopened::Unknown(wallet)) => {
+                self.await_account(context, wallet);
+                return Ok(0);
+            }
+        };
+        let (sealed, uncounted, has_epoch) = opened.map_or((None, Vec::new(), false), |(state, places, has)| (Some(state), places, has));
         let (Some((first, _)), Some((last, _))) = (fresh.first(), fresh.last()) else {
             return Ok(0);
         };
@@ -77,6 +98,7 @@ impl Session {
         let proven = self.flow.proven.filter(|proven| proven.head.sequence <= log.end());
         let next = self.change(transaction, false);
         next.log = log;
+        next.sealed = sealed;
         next.proven = proven.or(next.proven);
         let (fresh, concurrent): (Vec<Entry>, Vec<bool>) = fresh.into_iter().unzip();
         let mut conflicts = Vec::new();
@@ -88,7 +110,11 @@ impl Session {
         let mut regrouped = Vec::new();
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             is_copied |= self.is_copied(entry);
-            let counts = self.take_in_group(entry, &mut regrouped, transaction);
+            let mut counts = self.take_in_group(entry, &mut regrouped, transaction);
+            if counts && uncounted.contains(&entry.sequence_number) {
+                counts = false;
+                self.keep_uncounted(entry, "it is of no epoch at its place", transaction);
+            }
             let origin = self.match_outbox(entry, transaction);
             leaves_a_gap |= origin == Origin::Elsewhere;
             let own = matches!(origin, Origin::Own | Origin::Elsewhere);
@@ -104,6 +130,7 @@ impl Session {
                     self.set_versions(target, versions, transaction);
                     transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
                 }
+                _ if entry.is_unopened() => {}
                 _ if counts && entry.message.kind == Kind::MESSAGE => {
                     // By a copy of this profile, which the relay did not refuse it to.
                     let failed = self.failed_message(&entry.message.id);
@@ -132,9 +159,10 @@ impl Session {
         let is_heard = |entry: &Entry| {
             let is_own = own_places.binary_search(&entry.sequence_number).is_ok();
             let counts = uncounted.binary_search(&entry.sequence_number).is_err();
-            !is_own && counts && entry.message.kind == Kind::MESSAGE && entry.sequence_number > told_through
+            let is_shown = counts && entry.message.kind == Kind::MESSAGE && !entry.is_unopened();
+            !is_own && is_shown && entry.sequence_number > told_through
         };
-        let mut heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len()) {
+        let mut heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len() && !is_sealed) {
             let heads_before = Some(heads_before);
             self.log_batch(LogRecord { session_id: session_id.clone(), first, last, heads_before, batch }, transaction);
             fresh.into_iter().filter(is_heard).map(Box::new).collect()
@@ -153,6 +181,9 @@ impl Session {
         if !conflicts.is_empty() {
             self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
             transaction.tell(Event::ConflictDetected { session_id: session_id.clone(), conflicts });
+        }
+        if has_epoch {
+            self.drop_own_epoch(context, transaction);
         }
         if is_copied {
             transaction.replace_device(new_device_id(context.random));

@@ -10,8 +10,10 @@ mod flow;
 mod frames;
 mod groups;
 mod log;
+mod opening;
 mod outbox;
 mod requeue;
+mod sealing;
 mod signatures;
 mod sync;
 mod view;
@@ -21,14 +23,14 @@ use std::sync::Arc;
 use crate::client::api::{Change, Write};
 use crate::client::context::Context;
 use crate::client::rebuild::renumbered;
-use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SessionRecord, VersionsRecord};
+use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SealedState, SessionRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
 use crate::client::views::SyncStats;
 use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::{DeviceState, ReceiptStatus};
 use crate::group::Group;
-use crate::identity::SignedHead;
+use crate::identity::{SignedHead, is_sealed_id};
 use crate::ids::{DeviceId, MessageId};
 use crate::limits::ANSWER_TIMEOUT_MS;
 use crate::log::{DeviceHead, Log, LogHead};
@@ -36,6 +38,7 @@ use crate::sorted::Sorted;
 use crate::time::Now;
 use flow::Flow;
 use groups::reached;
+use opening::Reading;
 use outbox::Outbox;
 use sync::Operation;
 use sync::Totals;
@@ -74,6 +77,8 @@ pub(super) struct Session {
     /// The transaction under way, or being collected, may change it.
     in_transaction: bool,
     outbox: Outbox,
+    /// What was opened of an encrypted session, to read on.
+    reading: Reading,
     /// When to look for records of the outbox that may leave.
     sweep_at_ms: Option<u64>,
     /// Names that are not their messages' any more: a record of one may have been read before it left.
@@ -133,6 +138,7 @@ impl Session {
             is_new: false,
             in_transaction: false,
             outbox: Outbox::new(record.counter),
+            reading: Reading::default(),
             stored: record.clone(),
             next: record,
             stored_device: device.clone(),
@@ -203,7 +209,8 @@ impl Session {
         let log = Log::new(self.id());
         // What is in the log says it again.
         let group = self.stored.group.as_ref().map(|group| Group::named(self.id(), group.name()));
-        let stored = SessionRecord { group, uncounted: Vec::new(), ..(*self.stored).clone() };
+        let sealed = is_sealed_id(self.id()).then(|| SealedState::new(self.id()));
+        let stored = SessionRecord { group, sealed, uncounted: Vec::new(), ..(*self.stored).clone() };
         self.stored = Arc::new(SessionRecord { log, heads_through: 0, small_first: 0, small_count: 0, ..stored });
         self.next = self.stored.clone();
         self.versions = Sorted::default();
@@ -317,6 +324,11 @@ impl Session {
     pub fn on_commit(&mut self, now: Now) {
         self.in_transaction = false;
         self.is_new = false;
+        let transcript = |record: &SessionRecord| record.sealed.as_ref().map(|sealed| sealed.epochs.transcript());
+        if transcript(&self.stored) != transcript(&self.next) {
+            // What the relay has not taken in the epoch before is encrypted anew.
+            self.outbox.unseal();
+        }
         self.stored = self.next.clone();
         self.stored_device.clone_from(&self.device);
         self.stored_totals = self.totals;
@@ -366,7 +378,21 @@ impl Session {
         let request = self.flow.request.as_ref().map(|request| request.deadline_ms);
         let auto_sync = self.auto_sync.as_ref().filter(|_| !self.ends_auto_sync).map(|auto_sync| auto_sync.next_ms);
         let authors = self.flow.unproven.as_ref().map(|unproven| unproven.deadline_ms);
-        [update, request, authors, self.flow.retry_at_ms, self.flow.store_at_ms, auto_sync, self.sweep_at_ms].into_iter().flatten().min()
+        let accounts = self.flow.epoch.deadline_ms;
+        [
+            update,
+            request,
+            authors,
+            accounts,
+            self.flow.epoch.due_ms,
+            self.flow.retry_at_ms,
+            self.flow.store_at_ms,
+            auto_sync,
+            self.sweep_at_ms,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due by the clock. `is_behind` says that our own disk holds up what has arrived: the relay is not to
@@ -385,12 +411,14 @@ impl Session {
         let flow = &mut self.flow;
         let unanswered = flow.updates.front().is_some_and(|update| past(update.deadline_ms))
             || flow.request.as_ref().is_some_and(|request| past(request.deadline_ms))
-            || flow.unproven.as_ref().is_some_and(|unproven| past(unproven.deadline_ms));
+            || flow.unproven.as_ref().is_some_and(|unproven| past(unproven.deadline_ms))
+            || flow.epoch.deadline_ms.is_some_and(past);
         if unanswered && is_behind {
             let deadline_ms = now_ms + ANSWER_TIMEOUT_MS;
             flow.updates.iter_mut().for_each(|update| update.deadline_ms = deadline_ms);
             flow.request.iter_mut().for_each(|request| request.deadline_ms = deadline_ms);
             flow.unproven.iter_mut().for_each(|unproven| unproven.deadline_ms = deadline_ms);
+            flow.epoch.deadline_ms.iter_mut().for_each(|deadline| *deadline = deadline_ms);
         } else if unanswered {
             return Err("the relay did not answer in time");
         }
@@ -401,8 +429,12 @@ impl Session {
             self.begin(context);
         }
         let (stores, sweeps) = (self.flow.store_at_ms.is_some_and(past), self.sweep_at_ms.is_some_and(past));
+        let considers = self.flow.epoch.due_ms.is_some_and(past);
         match transaction {
             Some(transaction) => {
+                if considers {
+                    self.consider_epoch(context, transaction);
+                }
                 if stores {
                     self.store_acknowledged(context, transaction);
                 }
@@ -412,6 +444,9 @@ impl Session {
             }
             // What is on its way to disk is not there yet: the next time.
             None => {
+                if considers {
+                    self.flow.epoch.due_ms = Some(now_ms + STORE_DELAY_MS);
+                }
                 if stores {
                     self.flow.store_at_ms = Some(now_ms + STORE_DELAY_MS);
                     self.flow.is_overdue = true;

@@ -15,6 +15,14 @@ use crate::sorted::Sorted;
 struct Queued {
     entry: Entry,
     digest: Digest,
+    /// As it is sent in an encrypted session, once its epoch has begun; then the digest is that of this.
+    sealed: Option<Box<Entry>>,
+}
+
+impl Queued {
+    fn as_sent(&self) -> &Entry {
+        self.sealed.as_deref().unwrap_or(&self.entry)
+    }
 }
 
 #[derive(Default)]
@@ -74,12 +82,48 @@ impl Outbox {
         // Where nothing waits, it follows what is in the log.
         let digest = entry.digest(&self.entries.last().map_or(logged_digest, |last| last.digest));
         self.has_names |= is_named(&entry);
-        self.entries.insert(entry.counter, Queued { entry, digest });
+        self.entries.insert(entry.counter, Queued { entry, digest, sealed: None });
     }
 
     /// The digest of the message with this counter.
     pub fn digest(&self, counter: u64) -> Option<Digest> {
         self.entries.get(&counter).map(|queued| queued.digest)
+    }
+
+    /// The digest of the message with this counter, where it is fixed what is sent of it.
+    pub fn sealed_digest(&self, counter: u64) -> Option<Digest> {
+        self.entries.get(&counter).filter(|queued| queued.sealed.is_some()).map(|queued| queued.digest)
+    }
+
+    /// What is sent of a message in an encrypted session is fixed, and its digest with it.
+    pub fn seal(&mut self, counter: u64, sealed: Entry, digest: Digest) {
+        if let Some(queued) = self.entries.get_mut(&counter) {
+            (queued.sealed, queued.digest) = (Some(Box::new(sealed)), digest);
+        }
+    }
+
+    /// The epoch has ended: what the relay has not taken is encrypted anew.
+    pub fn unseal(&mut self) {
+        let acknowledged = self.acknowledged_counter;
+        self.entries.values_mut().filter(|queued| queued.entry.counter > acknowledged).for_each(|queued| queued.sealed = None);
+    }
+
+    /// What waits as it is sent, after counter `sent`: in an encrypted session as far as that is fixed.
+    pub fn sendable(&self, sent: u64, is_sealed: bool) -> impl Iterator<Item = &Entry> {
+        let stored = self.stored_counter;
+        let waiting = self.entries.between(&sent, &stored).map(|(_, queued)| queued);
+        waiting.take_while(move |queued| !is_sealed || queued.sealed.is_some()).map(Queued::as_sent)
+    }
+
+    /// The message that was sent as this entry, in an encrypted session.
+    pub fn sent_as(&self, entry: &Entry) -> Option<&Entry> {
+        let queued = self.entries.get(&entry.counter).or_else(|| self.leaving.get(&entry.counter))?;
+        queued.sealed.as_ref().filter(|sealed| sealed.is_repeat_of(entry)).map(|_| &queued.entry)
+    }
+
+    /// The message of this counter as it was sent, also one that the transaction under way takes away.
+    pub fn as_sent(&self, counter: u64) -> Option<&Entry> {
+        self.entries.get(&counter).or_else(|| self.leaving.get(&counter)).map(Queued::as_sent)
     }
 
     /// The message of this name; a void only where no message has it.

@@ -74,7 +74,7 @@ impl Session {
     /// Numbers the messages of the outbox anew behind those that are in the log. What comes before the first change keeps
     /// its bytes. Nothing is sent before this device has announced itself again: frames with the old numbers may be on
     /// their way, and until then the relay takes nothing that follows the one it refused.
-    fn number_anew(&mut self, context: &mut Context<'_>, change: impl FnMut(&mut Entry) -> bool, transaction: &mut Transaction) {
+    pub(super) fn number_anew(&mut self, context: &mut Context<'_>, change: impl FnMut(&mut Entry) -> bool, transaction: &mut Transaction) {
         self.start_over(context);
         let logged = self.logged_counter();
         let waiting = self.outbox.iter().zip(logged + 1..).take_while(|(entry, counter)| entry.counter == *counter).count() as u64;

@@ -47,6 +47,11 @@ impl Operation {
         self.head.get_or_insert(head);
     }
 
+    /// Whether all that the relay had when it answered is stored up to here.
+    pub fn has_caught_up(&self, cursor: u64) -> bool {
+        self.head.is_some_and(|head| cursor >= head)
+    }
+
     /// Up to which counter it waits for messages.
     pub fn target_counter(&self) -> u64 {
         self.target_counter
@@ -152,6 +157,11 @@ impl Session {
         if !context.link.is_open() || self.flow.retry_at_ms.is_some() {
             return;
         }
+        if let Err(error) = self.check_reader(context) {
+            // Where somebody has to do something first, nobody waits for it.
+            error.iter().for_each(|error| self.fail_sync(context, error));
+            return;
+        }
         if !self.flow.joined {
             // What is said first is what is stored: it is said when what is on its way to disk is there.
             if self.in_transaction {
@@ -161,6 +171,7 @@ impl Session {
             self.begin(context);
         }
         self.request_log(context);
+        self.prepare_epoch(context);
         self.send_updates(context);
         self.report(context);
     }
@@ -222,6 +233,10 @@ impl Session {
 
     /// Sends what is stored and not yet sent, in the order of `sendMessage` (I8).
     fn send_updates(&mut self, context: &mut Context<'_>) {
+        if self.flow.epoch.is_open() {
+            return;
+        }
+        self.seal_waiting(context);
         while self.flow.updates.len() < UPDATES_IN_FLIGHT_MAX {
             let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
             let (messages, last_counter) = self.next_batch(sent, context.config);
@@ -257,11 +272,12 @@ impl Session {
     /// last.
     fn next_batch(&self, sent: u64, config: &ClientConfig) -> (Batch, u64) {
         let mut last_counter = sent;
-        let Some(first) = self.outbox.unsent(sent).next() else { return (Batch::default(), sent) };
+        let is_sealed = self.stored.sealed.is_some();
+        let Some(first) = self.outbox.sendable(sent, is_sealed).next() else { return (Batch::default(), sent) };
         let bytes_max = FRAME_BYTES_MAX - FRAME_OVERHEAD_BYTES;
         let mut encoder = Encoder::new(first, bytes_max);
         let mut json_bytes = 0;
-        for entry in self.outbox.unsent(sent).take(config.max_batch_size) {
+        for entry in self.outbox.sendable(sent, is_sealed).take(config.max_batch_size) {
             json_bytes += entry.json_bytes_max();
             let fits_json = !config.frames_in_json || json_bytes <= bytes_max || last_counter == sent;
             if !fits_json || !encoder.push(entry) {

@@ -109,7 +109,8 @@ impl Session {
         edits: &[&Entry],
         strategy: Strategy,
     ) -> Option<MessageView> {
-        if entry.message.kind != Kind::MESSAGE || self.stored.uncounted.binary_search(&entry.sequence_number).is_ok() {
+        if entry.message.kind != Kind::MESSAGE || entry.is_unopened() || self.stored.uncounted.binary_search(&entry.sequence_number).is_ok()
+        {
             return None;
         }
         let read_by = self.read_by(&entry);

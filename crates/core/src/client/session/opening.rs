@@ -1,0 +1,219 @@
+//! What comes in an encrypted session: entries are judged by its epochs, and opened, in the order of its log.
+
+use solconnect_sync_vault::layout::EncryptedText;
+
+use super::Session;
+use crate::client::context::Context;
+use crate::client::records::{EpochSeal, SealedState};
+use crate::client::vault::{Beginning, Place, SealedEpoch, Secret, TextKeys};
+use crate::content;
+use crate::entry::{Digest, Entry};
+use crate::epochs::{Members, Said, Uncounted};
+use crate::error::{ErrorCode, SyncError};
+use crate::group::{Group, Role};
+use crate::identity::{Account, PublicKey};
+use crate::ids::{DeviceId, WalletAddress, public_key, wallet_address};
+use crate::log::Refusal;
+
+/// Keys of devices that are kept to open what they write next.
+const TEXT_KEYS_MAX: usize = 64;
+
+/// Entries that came, opened where they could be.
+pub(super) struct Opened {
+    /// Each with whether it is concurrent with others.
+    pub entries: Vec<(Entry, bool)>,
+    /// The places of those that do not count.
+    pub uncounted: Vec<u64>,
+    /// An epoch began, by whomever.
+    pub has_epoch: bool,
+    pub state: SealedState,
+}
+
+/// Why nothing was opened.
+pub(super) enum Unopened {
+    Refused(Refusal),
+    /// The log of this account is not known up to where an epoch names it.
+    Unknown(WalletAddress),
+}
+
+/// What was opened to read with.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The secret of the epoch that ends in this transcript.
+    secret: Option<(Digest, Secret)>,
+    keys: Vec<(DeviceId, Box<dyn TextKeys>)>,
+}
+
+impl Session {
+    /// Judges and opens the next entries of the log, of which the digests before and behind each are given; `None` where the session
+    /// is not encrypted.
+    ///
+    /// # Errors
+    /// [`Unopened`]; nothing has changed then.
+    pub(super) fn open_entries(
+        &mut self,
+        context: &Context<'_>,
+        fresh: Vec<(Entry, bool)>,
+        chains: &[(Digest, Digest)],
+    ) -> Result<Result<Opened, Vec<(Entry, bool)>>, Unopened> {
+        let Some(state) = self.next.sealed.clone() else { return Ok(Err(fresh)) };
+        let (mut group, mut wallets) = (self.next.group.clone(), self.members(self.next.group.as_ref()));
+        let count = fresh.len();
+        let mut opened = Opened { entries: Vec::with_capacity(count), uncounted: Vec::new(), has_epoch: false, state };
+        for ((entry, is_concurrent), (previous, digest)) in fresh.into_iter().zip(chains) {
+            let changes = match group.as_mut().map_or(Ok(Vec::new()), |group| group.take(&entry)) {
+                Ok(changes) => changes,
+                // It is told apart as in every group.
+                Err(_) => {
+                    opened.entries.push((entry, is_concurrent));
+                    continue;
+                }
+            };
+            let role = |wallet: &str| group.as_ref().map_or(Role::Member, |group| group.role(wallet));
+            let account = |wallet: &PublicKey| account_of(context, wallet);
+            let judged = opened.state.epochs.judge(&entry, &Members { wallets: wallets.clone(), role: &role, account: &account });
+            let said = match judged {
+                Ok(said) => said,
+                Err(Uncounted::Unknown(wallet)) => return Err(Unopened::Unknown(wallet_address(&wallet))),
+                Err(Uncounted::Forked(wallet)) => {
+                    let wallet = wallet_address(&wallet);
+                    let what = format!("an epoch names another log of the account of {wallet} than this device was shown");
+                    return Err(Unopened::Refused(Refusal::Forked(what)));
+                }
+                Err(Uncounted::Moved | Uncounted::Never(_)) => {
+                    opened.uncounted.push(entry.sequence_number);
+                    opened.entries.push((entry, is_concurrent));
+                    continue;
+                }
+            };
+            opened.state.epochs.take(&entry, &said, digest, &changes);
+            if !changes.is_empty() {
+                wallets = self.members(group.as_ref());
+            }
+            let entry = match said {
+                Said::Epoch(epoch) => {
+                    opened.has_epoch = true;
+                    let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
+                    opened.state.last = Some(EpochSeal {
+                        number: epoch.number,
+                        after: epoch.after,
+                        transcript: opened.state.epochs.transcript(),
+                        tag: epoch.tag,
+                        author: entry.device_id.clone(),
+                        sealed: own.and_then(|member| member.sealed),
+                    });
+                    entry
+                }
+                Said::Text(text) => self.open_text(context, entry, previous, &text, opened.state.last.as_ref()),
+                Said::Reseal(_) | Said::Asks(_) | Said::Clear => entry,
+            };
+            opened.entries.push((entry, is_concurrent));
+        }
+        Ok(Ok(opened))
+    }
+
+    /// Whether this device can read what comes: in an encrypted session nothing is taken before it has an account key, because what
+    /// was stored unread would not be read later.
+    ///
+    /// # Errors
+    /// It cannot yet; and why, where another device or the application has to do something first.
+    pub(super) fn check_reader(&self, context: &Context<'_>) -> Result<(), Option<SyncError>> {
+        if self.next.sealed.is_none() {
+            return Ok(());
+        }
+        let Some(vault) = context.vault.zip(context.identity) else {
+            let message = "the session is encrypted, and this application does not encrypt: set the option `encryption`";
+            return Err(Some(SyncError::new(ErrorCode::InvalidArgument, message)));
+        };
+        if vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {
+            return Ok(());
+        }
+        let device = context.account(&self.next.wallet).and_then(|account| account.device(&self.device));
+        if device.is_some_and(|device| !device.is_approved) {
+            let message = "this device cannot read what is encrypted before another one of the wallet approves it (approveDevice)";
+            return Err(Some(SyncError::new(ErrorCode::DeviceNotApproved, message)));
+        }
+        // It makes the key by itself, or is about to hear of it.
+        Err(None)
+    }
+
+    /// The wallets of the session, in the order of their keys.
+    pub(super) fn members(&self, group: Option<&Group>) -> Vec<PublicKey> {
+        let mut wallets: Vec<PublicKey> = match group {
+            Some(group) => group.members().iter().filter_map(|member| public_key(&member.wallet)).collect(),
+            None => [&self.next.wallet, &self.next.peer_wallet].into_iter().filter_map(|wallet| public_key(wallet)).collect(),
+        };
+        wallets.sort_unstable();
+        wallets.dedup();
+        wallets
+    }
+
+    /// What an encrypted entry says, or the entry as it came where this device cannot read it.
+    fn open_text(
+        &mut self,
+        context: &Context<'_>,
+        entry: Entry,
+        previous: &Digest,
+        text: &EncryptedText,
+        epoch: Option<&EpochSeal>,
+    ) -> Entry {
+        // What this device has sent it need not open.
+        if let Some(queued) = self.outbox.sent_as(&entry) {
+            return Entry { message: queued.message.clone(), ..entry };
+        }
+        let message = epoch.and_then(|epoch| {
+            let keys = self.text_keys(context, epoch, &entry.device_id)?;
+            let place = Place {
+                previous,
+                counter: entry.counter,
+                knows: entry.knows,
+                kind: u64::from(entry.message.kind.0),
+                id: &entry.message.id,
+            };
+            let content = keys.decrypt(place, text).ok()?;
+            content::opened(&entry.message, &content).ok()
+        });
+        match message {
+            Some(message) => Entry { message, ..entry },
+            None => entry.unopened(previous),
+        }
+    }
+
+    /// The keys of what a device writes in an epoch; `None` where this device cannot read it.
+    pub(super) fn text_keys(&mut self, context: &Context<'_>, epoch: &EpochSeal, device: &str) -> Option<&dyn TextKeys> {
+        let vault = context.vault?;
+        let secret = match &self.reading.secret {
+            Some((transcript, secret)) if *transcript == epoch.transcript => secret.clone(),
+            _ => {
+                let secret = self.epoch_secret(context, epoch)?;
+                self.reading = Reading { secret: Some((epoch.transcript, secret.clone())), keys: Vec::new() };
+                secret
+            }
+        };
+        let keys = &mut self.reading.keys;
+        if let Some(place) = keys.iter().position(|(known, _)| known == device) {
+            return Some(&*keys[place].1);
+        }
+        let made = vault.text_keys(&secret, &epoch.transcript, &epoch.tag, device).ok()?;
+        if keys.len() >= TEXT_KEYS_MAX {
+            keys.clear();
+        }
+        keys.push((device.to_owned(), made));
+        keys.last().map(|(_, keys)| &**keys)
+    }
+
+    /// The secret of an epoch, where this wallet has the account key that it is sealed to.
+    fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Option<Secret> {
+        let (generation, sealed) = epoch.sealed.as_ref()?;
+        let with = context.identity?.keys()?.account_key(*generation)?;
+        let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
+        let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
+        let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };
+        context.vault?.open_epoch(epoch, with).ok()
+    }
+}
+
+/// The account of a wallet, as far as its log is known here.
+pub(super) fn account_of<'a>(context: &'a Context<'_>, wallet: &PublicKey) -> Option<&'a Account> {
+    context.account(&wallet_address(wallet))
+}

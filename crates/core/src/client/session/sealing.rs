@@ -1,0 +1,213 @@
+//! What leaves in an encrypted session: epochs that this device begins, and texts that are encrypted when they are first sent. Until
+//! then they wait as they were written; an epoch may pass meanwhile.
+
+use base64ct::{Base64, Encoding as _};
+
+use super::Session;
+use super::opening::account_of;
+use crate::client::accounts::Outcome;
+use crate::client::context::Context;
+use crate::client::records::EpochSeal;
+use crate::client::transaction::Transaction;
+use crate::client::vault::{AccountHead, Beginning, Place, Recipient};
+use crate::content;
+use crate::entry::Entry;
+use crate::identity::PublicKey;
+use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
+use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::message::{Kind, Message};
+
+/// How long a session waits that cannot begin an epoch yet, because the store or the account is not so far.
+const EPOCH_WAIT_MS: u64 = 1_000;
+
+/// What is to be found out before texts are sent.
+#[derive(Default)]
+pub(super) struct EpochWish {
+    /// The relay is asked how far these accounts are.
+    asking: Vec<WalletAddress>,
+    /// Until when it must have answered.
+    pub deadline_ms: Option<u64>,
+    /// Then it is decided whether an epoch must begin: at this time.
+    pub due_ms: Option<u64>,
+    /// The relay refused what was encrypted: something has changed that is not known here.
+    pub is_doubted: bool,
+}
+
+impl EpochWish {
+    /// Whether texts wait for what is found out.
+    pub fn is_open(&self) -> bool {
+        self.is_doubted || self.deadline_ms.is_some() || self.due_ms.is_some()
+    }
+}
+
+impl Session {
+    /// Whether a message waits to be sent that is encrypted, and nothing before it that the log must have first.
+    fn has_text_waiting(&self) -> bool {
+        let acknowledged = self.outbox.acknowledged_counter();
+        let mut waiting = self.outbox.iter().filter(|entry| entry.counter > acknowledged).take_while(|entry| !ends_epoch(entry));
+        waiting.any(|entry| is_encrypted(entry.message.kind))
+    }
+
+    /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
+    pub(super) fn prepare_epoch(&mut self, context: &mut Context<'_>) {
+        let is_idle = self.flow.epoch.deadline_ms.is_none() && self.flow.epoch.due_ms.is_none();
+        if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction || !self.has_text_waiting() {
+            return;
+        }
+        if !self.flow.epoch.is_doubted && !self.lacks_epoch(context) {
+            return;
+        }
+        // An epoch that this device does not know of may have begun already.
+        if self.operation.as_ref().is_some_and(|operation| !operation.has_caught_up(self.cursor())) {
+            return;
+        }
+        let own = &self.next.wallet;
+        let others = self.members(self.next.group.as_ref()).iter().map(wallet_address).filter(|wallet| wallet != own).collect();
+        self.flow.epoch.asking = others;
+        self.flow.epoch.asking.iter().for_each(|wallet| context.accounts.inquire(wallet));
+        match self.flow.epoch.asking.is_empty() {
+            true => self.flow.epoch.due_ms = Some(context.now.monotonic_ms),
+            false => self.flow.epoch.deadline_ms = Some(context.now.monotonic_ms + ANSWER_TIMEOUT_MS),
+        }
+    }
+
+    /// Whether the relay is asked how far accounts are.
+    pub fn awaits_accounts(&self) -> bool {
+        !self.flow.epoch.asking.is_empty()
+    }
+
+    /// The relay has answered of some wallets.
+    pub fn conclude_accounts(&mut self, context: &Context<'_>) {
+        let is_open = |wallet: &WalletAddress| matches!(context.accounts.outcome(wallet), Outcome::Open);
+        if self.awaits_accounts() && !self.flow.epoch.asking.iter().any(is_open) {
+            self.flow.epoch.asking.clear();
+            self.flow.epoch.deadline_ms = None;
+            self.flow.epoch.due_ms = Some(context.now.monotonic_ms);
+        }
+    }
+
+    /// Whether an epoch must begin before this device writes: there is none, it cannot read it, or somebody in it has other devices or
+    /// another key since.
+    fn lacks_epoch(&mut self, context: &Context<'_>) -> bool {
+        let Some(state) = &self.stored.sealed else { return false };
+        let (Some(_), Some(last)) = (state.epochs.current(), state.last.clone()) else { return true };
+        let device = self.device.clone();
+        let has_moved = state.epochs.wallets().any(|named| {
+            let account = account_of(context, &named.wallet);
+            let is_own = wallet_address(&named.wallet) == self.next.wallet;
+            account.is_some_and(|account| {
+                account.last_cut() > named.head.sequence || is_own && !account.was_listed_at(&device, named.head.sequence)
+            })
+        });
+        has_moved || self.text_keys(context, &last, &device).is_none()
+    }
+
+    /// It is known how far the accounts are: an epoch begins, where one must.
+    pub(super) fn consider_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        self.flow.epoch.due_ms = None;
+        self.flow.epoch.is_doubted = false;
+        self.store_acknowledged(context, transaction);
+        if !self.has_text_waiting() || !self.lacks_epoch(context) {
+            return;
+        }
+        let logged = self.logged_counter();
+        // Names were made of these counters already.
+        *context.start = new_start(context.random);
+        let entry = if self.outbox.acknowledged_counter() <= logged { self.new_epoch(context, logged + 1) } else { None };
+        let Some(entry) = entry else {
+            self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
+            return;
+        };
+        // It comes before all that waits.
+        self.start_over(context);
+        self.make_anew(logged, logged, vec![entry], |_| true, transaction);
+    }
+
+    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has.
+    fn new_epoch(&self, context: &Context<'_>, counter: u64) -> Option<Entry> {
+        let (vault, identity) = (context.vault?, context.identity?);
+        let epochs = &self.next.sealed.as_ref()?.epochs;
+        let own = public_key(&self.next.wallet)?;
+        let recipients: Vec<Recipient> = self.members(self.next.group.as_ref()).iter().map(|wallet| recipient(context, wallet)).collect();
+        let (generation, _) = recipients.iter().find(|recipient| recipient.wallet == own)?.account_key?;
+        identity.keys()?.account_key(generation)?;
+        let after = epochs.transcript();
+        let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
+        let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random()).ok()?;
+        let message = Message {
+            id: message_id(self.id(), &self.device, context.start, counter),
+            sender_wallet: self.next.wallet.clone(),
+            session_id: self.id().to_owned(),
+            kind: Kind::EPOCH,
+            ciphertext: Base64::encode_string(&epoch.to_bytes()),
+            ..Message::default()
+        };
+        let (device_id, knows) = (self.device.clone(), self.stored.log.end());
+        Some(Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() })
+    }
+
+    /// Another epoch has begun than this device was about to begin, or what it named has moved: it begins none, before it has looked
+    /// again.
+    pub(super) fn drop_own_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        if self.outbox.iter().any(|entry| entry.message.kind == Kind::EPOCH) {
+            self.number_anew(context, |entry| entry.message.kind != Kind::EPOCH, transaction);
+        }
+    }
+
+    /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log.
+    pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
+        let Some(state) = self.stored.sealed.clone() else { return };
+        let epoch = state.last.filter(|last| state.epochs.current() == Some(last.number));
+        let (mut previous, mut is_barred) = (self.next.log.digest(self.id(), &self.device), false);
+        let waiting: Vec<Entry> = self.outbox.unsent(self.logged_counter()).cloned().collect();
+        for entry in waiting {
+            if let Some(digest) = self.outbox.sealed_digest(entry.counter) {
+                previous = digest;
+            } else {
+                let is_encrypted = is_encrypted(entry.message.kind);
+                let sealed = if is_encrypted {
+                    self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)
+                } else {
+                    Some(entry.clone())
+                };
+                let Some(sealed) = sealed else { return };
+                previous = sealed.digest(&previous);
+                self.outbox.seal(entry.counter, sealed, previous);
+            }
+            is_barred |= ends_epoch(&entry);
+        }
+    }
+
+    /// A message as it stands in the log; `None` where no epoch has begun that this device can write in.
+    fn sealed(&mut self, context: &Context<'_>, entry: &Entry, epoch: Option<&EpochSeal>, previous: &[u8; 32]) -> Option<Entry> {
+        let epoch = epoch?;
+        let device = self.device.clone();
+        let keys = self.text_keys(context, epoch, &device)?;
+        let Entry { message, counter, knows, .. } = entry;
+        let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
+        let text = keys.encrypt(epoch.number, place, &content::content_of(message));
+        // What its author knew beside the log is for seed clients, and what stands outside says nothing.
+        Some(Entry { message: content::sealed(message, &text), also: Default::default(), ..entry.clone() })
+    }
+}
+
+/// Whether entries of this kind are encrypted.
+fn is_encrypted(kind: Kind) -> bool {
+    !matches!(kind, Kind::VOID | Kind::GROUP) && !kind.is_of_epochs()
+}
+
+/// Whether what is behind an entry may need another epoch.
+fn ends_epoch(entry: &Entry) -> bool {
+    matches!(entry.message.kind, Kind::GROUP | Kind::EPOCH)
+}
+
+fn recipient(context: &Context<'_>, wallet: &PublicKey) -> Recipient {
+    let account = account_of(context, wallet).filter(|account| account.head().sequence > 0);
+    let head = account.map(|account| account.head());
+    let key = account.and_then(|account| account.generation_at(account.head().sequence));
+    Recipient {
+        wallet: *wallet,
+        head: head.map_or(AccountHead::default(), |head| AccountHead { sequence: head.sequence, hash: head.hash }),
+        account_key: key.map(|key| (key.number, key.public)),
+    }
+}

@@ -1,0 +1,167 @@
+//! The cryptography of encrypted sessions as the machine asks for it. A page loads it as a second module, and only where its
+//! application encrypts; everywhere else it is [`Native`].
+
+use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
+use solconnect_sync_vault::epoch::{self, EpochSecret};
+pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
+use solconnect_sync_vault::layout::Generation;
+pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
+use solconnect_sync_vault::seal::{PrivateKey, PublicKey, SealedKey};
+use solconnect_sync_vault::text;
+pub use solconnect_sync_vault::text::Place;
+pub use solconnect_sync_vault::{Fault, Secret};
+
+/// Where an account key stands: the account log's id, the number of its generation and its public half.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyPlace<'a> {
+    /// The account log.
+    pub account_id: &'a str,
+    /// The generation.
+    pub number: u64,
+    /// The public half.
+    pub public: &'a PublicKey,
+}
+
+/// The keys of what one device writes in one epoch.
+pub trait TextKeys {
+    /// What an entry says, encrypted for its place.
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText;
+
+    /// What an entry says.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`], [`Fault::Malformed`].
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault>;
+}
+
+/// The secret of an epoch as it is sealed to a wallet, and what it is checked by.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedEpoch<'a> {
+    /// Where the epoch begins, and who began it.
+    pub at: Beginning<'a>,
+    /// The wallet.
+    pub wallet: &'a [u8; 32],
+    /// The generation of its account key.
+    pub generation: u64,
+    /// The seal.
+    pub sealed: &'a SealedKey,
+    /// The transcript behind the epoch.
+    pub transcript: &'a [u8; 32],
+    /// The epoch's tag.
+    pub tag: &'a [u8; 32],
+}
+
+/// Pure functions: what they give depends on their arguments alone. `docs/encryption.md` has every byte of them.
+pub trait Vault {
+    /// The public half of a key.
+    fn public_of(&self, secret: &Secret) -> PublicKey;
+
+    /// Begins a generation of the account key. Of `random`, the first half is the private key.
+    ///
+    /// # Errors
+    /// [`Fault::WeakKey`].
+    fn begin_generation(
+        &self,
+        account_id: &str,
+        number: u64,
+        to: &[PublicKey],
+        earlier: Option<&Secret>,
+        random: &[u8; 64],
+    ) -> Result<Generation, Fault>;
+
+    /// Seals an account key to one more device.
+    ///
+    /// # Errors
+    /// [`Fault::WeakKey`].
+    fn hand_over(&self, account_id: &str, number: u64, secret: &Secret, to: &PublicKey, random: &[u8; 32]) -> Result<SealedKey, Fault>;
+
+    /// Opens an account key that is sealed to this device.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`], [`Fault::Another`].
+    fn open_key(&self, place: KeyPlace<'_>, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault>;
+
+    /// Opens the account key at this place with that of the generation `next` behind it.
+    ///
+    /// # Errors
+    /// As `open_key`.
+    fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault>;
+
+    /// Begins an epoch. Of `random`, the first half is its secret, which is known again by opening the own seal.
+    ///
+    /// # Errors
+    /// [`Fault::WeakKey`].
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault>;
+
+    /// Opens an epoch's secret with an account key, and gives the keys of what a device writes in it.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`], [`Fault::Another`].
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault>;
+
+    /// The keys of what a device writes in the epoch of this secret.
+    ///
+    /// # Errors
+    /// [`Fault::Another`].
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault>;
+}
+
+/// The cryptography of this program itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Native;
+
+impl Vault for Native {
+    fn public_of(&self, secret: &Secret) -> PublicKey {
+        PrivateKey::from_secret(secret).public()
+    }
+
+    fn begin_generation(
+        &self,
+        account_id: &str,
+        number: u64,
+        to: &[PublicKey],
+        earlier: Option<&Secret>,
+        random: &[u8; 64],
+    ) -> Result<Generation, Fault> {
+        let earlier = earlier.map(|secret| PrivateKey::from_secret(secret));
+        begin(account_id, number, to, earlier.as_ref(), random).map(|(generation, _)| generation)
+    }
+
+    fn hand_over(&self, account_id: &str, number: u64, secret: &Secret, to: &PublicKey, random: &[u8; 32]) -> Result<SealedKey, Fault> {
+        hand_over(account_id, number, &PrivateKey::from_secret(secret), to, random)
+    }
+
+    fn open_key(&self, place: KeyPlace<'_>, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        let key = open(place.account_id, place.number, place.public, &PrivateKey::from_secret(with), sealed)?;
+        Ok(key.secret().clone())
+    }
+
+    fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        let key = open_earlier(place.account_id, next, &PrivateKey::from_secret(with), place.public, sealed)?;
+        Ok(key.secret().clone())
+    }
+
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
+        epoch::begin(at, recipients, random).map(|(entry, _)| entry)
+    }
+
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
+        let SealedEpoch { at, wallet, generation, sealed, transcript, tag } = epoch;
+        let key = PrivateKey::from_secret(with);
+        epoch::open_sealed(at, wallet, (generation, sealed), &key, transcript, tag).map(|opened| opened.secret().clone())
+    }
+
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
+        Ok(Box::new(EpochSecret::check(secret, transcript, tag)?.text_keys(device)))
+    }
+}
+
+impl TextKeys for text::TextKeys {
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> EncryptedText {
+        text::TextKeys::encrypt(self, epoch, place, content)
+    }
+
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {
+        text::TextKeys::decrypt(self, place, text).map(|mut content| std::mem::take(&mut *content))
+    }
+}

@@ -1,0 +1,311 @@
+//! Encrypted sessions from end to end: the machines of devices and relay, with the real cryptography.
+
+mod account;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod signer;
+
+use account::key;
+use memory::Records;
+use rooms::Rooms;
+use signer::{Device, all_talk, config, drawing, strict};
+use solconnect_sync_core::client::{ClientConfig, Event, GroupWish, Input, MessageStatus, Reply};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::identity::{DeviceKey, Purpose};
+use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::message::Kind;
+
+/// The wallet of a person.
+fn wallet(person: u8) -> DeviceKey {
+    key(150 + person)
+}
+
+fn address(person: u8) -> String {
+    wallet_address(&wallet(person).public())
+}
+
+fn approving() -> ClientConfig {
+    ClientConfig { approves_devices: true, ..config() }
+}
+
+/// A device of a person, signed in, that encrypts. Its own number must be another for each device.
+fn joined(rooms: &mut Rooms, person: u8, number: u8) -> Device {
+    let mut device = Device::encrypting(wallet(person), drawing(Records::default(), number), approving(), number);
+    device.talk(rooms);
+    device.sign();
+    device.talk(rooms);
+    device
+}
+
+/// It starts again over what it has stored.
+fn again(device: Device, number: u8) -> Device {
+    Device::encrypting(device.wallet, drawing(device.records, number), approving(), number)
+}
+
+fn open(device: &mut Device, person: u8) -> String {
+    device.feed(Input::OpenSession { request: 2, peer_wallet: address(person) });
+    match device.replies.pop() {
+        Some(Ok(Reply::Session(view))) => view.session_id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Time passes until nobody has anything to say or to do.
+fn settle(rooms: &mut Rooms, devices: &mut [&mut Device]) {
+    for _ in 0..8 {
+        all_talk(rooms, devices);
+        for device in devices.iter_mut() {
+            device.now.monotonic_ms += 100;
+            device.now.wall_ms += 100;
+            device.feed(Input::Timeout);
+        }
+        rooms.timeout(100);
+    }
+}
+
+fn write(device: &mut Device, session_id: &str, text: &str) {
+    let (session_id, text) = (session_id.to_owned(), text.to_owned());
+    device.feed(Input::Send { request: 4, session_id, text, content_type: None, message_id: None, known: None });
+    assert!(matches!(device.replies.pop(), Some(Ok(Reply::Receipt(_)))));
+}
+
+/// The texts that a device shows of what it has stored.
+fn texts(device: &Device, session_id: &str) -> Vec<String> {
+    let entries = device.records.log(session_id).into_iter().flat_map(|record| record.entries().unwrap());
+    let entries = entries.map(|entry| (entry, None)).collect();
+    device.client.show(session_id, entries, true).into_iter().map(|message| message.text).collect()
+}
+
+/// The kinds of the entries that the relay has.
+fn kinds(rooms: &Rooms, session_id: &str) -> Vec<u32> {
+    let entries = rooms.journal[session_id].entries.iter();
+    entries.map(|stored| stored.body.entries().unwrap()[0].message.kind.0).collect()
+}
+
+/// Whether a text stands anywhere in what the relay has stored.
+fn relay_knows(rooms: &Rooms, text: &str) -> bool {
+    let entries = rooms.journal.values().flat_map(|rows| &rows.entries);
+    entries.flat_map(|stored| stored.body.entries().unwrap()).any(|entry| format!("{entry:?}").contains(text))
+}
+
+/// Alice and Bob, who have both been here, with a session that both have started.
+fn pair(rooms: &mut Rooms) -> (Device, Device, String) {
+    let (mut alice, mut bob) = (joined(rooms, 0, 1), joined(rooms, 1, 2));
+    let session_id = open(&mut alice, 1);
+    assert_eq!(open(&mut bob, 0), session_id);
+    settle(rooms, &mut [&mut alice, &mut bob]);
+    (alice, bob, session_id)
+}
+
+#[test]
+fn what_is_written_is_read_by_both_and_not_by_the_relay() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    assert!(session_id.starts_with("sealed:"), "{session_id}");
+    write(&mut alice, &session_id, "the quick brown fox");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    write(&mut bob, &session_id, "jumps over");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let said = ["the quick brown fox", "jumps over"];
+    assert_eq!(
+        (texts(&alice, &session_id), texts(&bob, &session_id)),
+        (said.map(str::to_owned).to_vec(), said.map(str::to_owned).to_vec())
+    );
+    assert_eq!(kinds(&rooms, &session_id), [Kind::EPOCH, Kind::MESSAGE, Kind::MESSAGE].map(|kind| kind.0), "one epoch for both");
+    assert!(!said.iter().any(|text| relay_knows(&rooms, text)));
+    assert_eq!((alice.warnings(), bob.warnings()), (vec![], vec![]));
+    let heard = bob.events.iter().filter(|event| matches!(event, Event::MessageReceived { .. })).count();
+    assert_eq!(heard, 1, "each is told once");
+}
+
+#[test]
+fn what_was_written_offline_is_encrypted_when_it_is_sent() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    for text in ["one", "two", "three"] {
+        write(&mut alice, &session_id, text);
+    }
+    write(&mut bob, &session_id, "meanwhile");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    // The page is closed and opened again.
+    let mut alice = again(alice, 60);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    for device in [&alice, &bob] {
+        assert_eq!(texts(device, &session_id), ["meanwhile", "one", "two", "three"]);
+    }
+    assert_eq!(kinds(&rooms, &session_id).iter().filter(|kind| **kind == Kind::EPOCH.0).count(), 1);
+}
+
+#[test]
+fn a_new_device_that_is_approved_reads_all_that_was_written() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut phone = joined(&mut rooms, 0, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    open(&mut phone, 1);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["one", "two"]);
+    // It writes once the epoch lists it.
+    write(&mut phone, &session_id, "three");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    for device in [&alice, &bob, &phone] {
+        assert_eq!(texts(device, &session_id), ["one", "two", "three"]);
+    }
+}
+
+#[test]
+fn a_removed_device_reads_nothing_that_is_written_behind() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    let mut phone = joined(&mut rooms, 0, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    open(&mut phone, 1);
+    write(&mut bob, &session_id, "before");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["before"]);
+    let keys = phone.client.account_keys();
+    alice.feed(Input::RemoveDevice { request: 7, device_id: phone.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    write(&mut bob, &session_id, "behind");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((texts(&alice, &session_id), texts(&phone, &session_id).len()), (vec!["before".to_owned(), "behind".to_owned()], 1));
+    let newest = alice.client.account_keys().pop().unwrap();
+    assert!(!keys.contains(&newest), "also with the whole log it has no key for it");
+}
+
+#[test]
+fn two_who_begin_an_epoch_at_once_end_up_in_one() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "a");
+    write(&mut bob, &session_id, "b");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut said = texts(&alice, &session_id);
+    assert_eq!(said, texts(&bob, &session_id));
+    said.sort();
+    assert_eq!(said, ["a", "b"]);
+    assert_eq!(kinds(&rooms, &session_id).iter().filter(|kind| **kind == Kind::EPOCH.0).count(), 1);
+}
+
+#[test]
+fn a_message_is_edited_and_deleted_unseen() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "frist");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let id = rooms.journal[&session_id].entries[1].body.entries().unwrap()[0].message.id.clone();
+    for text in [Some("first"), None] {
+        let (session_id, message_id) = (session_id.clone(), id.clone());
+        alice.feed(Input::Edit { request: 5, session_id, message_id, text: text.map(str::to_owned) });
+        settle(&mut rooms, &mut [&mut alice, &mut bob]);
+        let session_id = alice.client.sessions()[0].session_id.clone();
+        assert_eq!(
+            (texts(&alice, &session_id), texts(&bob, &session_id)),
+            (vec![text.unwrap_or("").into()], vec![text.unwrap_or("").into()])
+        );
+        assert!(!relay_knows(&rooms, "first") && !relay_knows(&rooms, &format!("replaces: Some({id:?})")));
+    }
+}
+
+#[test]
+fn statuses_and_receipts_are_those_of_other_sessions() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "hello");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let entry = bob.records.log(&session_id).into_iter().flat_map(|record| record.entries().unwrap()).last().unwrap();
+    let (message_id, sequence_number) = (entry.message.id.clone(), entry.sequence_number);
+    bob.feed(Input::MarkRead { request: 6, session_id: session_id.clone(), message_id, sequence_number });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let shown = alice.client.show(&session_id, vec![(entry, None)], false).pop().unwrap();
+    assert_eq!(shown.status, MessageStatus::Read);
+}
+
+#[test]
+fn in_a_group_who_comes_and_goes_ends_the_epoch() {
+    let mut rooms = strict();
+    let mut people: Vec<Device> = (0..3).map(|person| joined(&mut rooms, person, person + 1)).collect();
+    people[0].feed(Input::OpenGroup { request: 2, name: "Walkers".into(), members: vec![address(1)] });
+    let Some(Ok(Reply::Session(view))) = people[0].replies.pop() else { panic!() };
+    let session_id = view.session_id;
+    assert!(session_id.starts_with("sealed:"), "{session_id}");
+    let settle_all = |rooms: &mut Rooms, people: &mut Vec<Device>| settle(rooms, &mut people.iter_mut().collect::<Vec<_>>());
+    settle_all(&mut rooms, &mut people);
+    people[1].feed(Input::AcceptSession { request: 3, session_id: session_id.clone() });
+    settle_all(&mut rooms, &mut people);
+    write(&mut people[0], &session_id, "for two");
+    settle_all(&mut rooms, &mut people);
+    let wish = GroupWish::Add(vec![address(2)]);
+    people[0].feed(Input::Regroup { request: 4, session_id: session_id.clone(), wish });
+    settle_all(&mut rooms, &mut people);
+    people[2].feed(Input::AcceptSession { request: 3, session_id: session_id.clone() });
+    settle_all(&mut rooms, &mut people);
+    write(&mut people[1], &session_id, "for three");
+    settle_all(&mut rooms, &mut people);
+    let wish = GroupWish::Remove(vec![address(1)]);
+    people[0].feed(Input::Regroup { request: 4, session_id: session_id.clone(), wish });
+    settle_all(&mut rooms, &mut people);
+    write(&mut people[2], &session_id, "for the others");
+    settle_all(&mut rooms, &mut people);
+    assert_eq!(texts(&people[0], &session_id), ["for two", "for three", "for the others"]);
+    assert_eq!(texts(&people[1], &session_id), ["for two", "for three"]);
+    assert_eq!(texts(&people[2], &session_id), ["for three", "for the others"], "it was not in the first epoch");
+    assert_eq!(kinds(&rooms, &session_id), [6, 7, 0, 6, 7, 0, 6, 7, 0]);
+}
+
+#[test]
+fn a_reset_of_the_other_side_begins_another_epoch() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let certificate = bob.signed(Purpose::Reset);
+    bob.feed(Input::Certify { request: 3, certificate });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    write(&mut bob, &session_id, "three");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&alice, &session_id), ["one", "two", "three"]);
+    assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
+}
+
+#[test]
+fn the_relay_may_start_again_in_between() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    rooms.restart();
+    for device in [&mut alice, &mut bob] {
+        device.is_connected = false;
+        device.feed(Input::Disconnected { generation: device.generation, reason: "gone".into() });
+        device.again(&mut rooms);
+    }
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(
+        (texts(&alice, &session_id), texts(&bob, &session_id)),
+        (vec!["one".into(), "two".into()], vec!["one".into(), "two".into()])
+    );
+}
+
+#[test]
+fn an_encrypted_session_is_not_imported() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let entries: Vec<_> = alice.records.log(&session_id).into_iter().flat_map(|record| record.entries().unwrap()).collect();
+    bob.feed(Input::Import { request: 8, peer_wallet: address(0), entries });
+    assert_eq!(bob.replies.pop().unwrap().unwrap_err().code, ErrorCode::InvalidArgument);
+}
