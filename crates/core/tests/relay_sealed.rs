@@ -16,7 +16,6 @@ use sealing::{Vault, address, domains, generation, sealed, wallet};
 use serde_json::{Value, json};
 use signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::epochs::Epochs;
 use solconnect_sync_core::frame::{Body, Frame, Head, PROTOCOL_VERSION, Payload, SyncUpdate};
 use solconnect_sync_core::group::{Statement as GroupStatement, group_id, sealed_group_id};
 use solconnect_sync_core::identity::{Account, Claim, Statement};

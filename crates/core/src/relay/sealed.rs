@@ -66,7 +66,7 @@ impl Sealing {
             Some(_) => Vec::new(),
             None => self.pair.clone(),
         };
-        let role = |wallet: &str| group.map_or(Role::Admin, |group| group.role(wallet));
+        let role = |wallet: &str| group.map_or(Role::Member, |group| group.role(wallet));
         let account = |wallet: &PublicKey| self.accounts.get(wallet).map(Arc::as_ref);
         let said = self.epochs.judge(entry, &Members { wallets, role: &role, account: &account }).map_err(|why| self.refusal(why))?;
         match &said {

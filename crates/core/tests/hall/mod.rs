@@ -179,7 +179,7 @@ impl Hall {
                 None => [0, 1].map(|person| wallet(person).public()).to_vec(),
             };
             wallets.sort_unstable();
-            let role = |wallet: &str| group.as_ref().map_or(Role::Admin, |group| group.role(wallet));
+            let role = |wallet: &str| group.as_ref().map_or(Role::Member, |group| group.role(wallet));
             let account = |key: &[u8; 32]| accounts.iter().find(|(_, wallet)| wallet == key).map(|(account, _)| account);
             let said = epochs.judge(&entry, &Members { wallets, role: &role, account: &account }).expect("the relay takes what counts");
             let previous = log.digest(&self.session_id, &entry.device_id);
