@@ -140,6 +140,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_opened_is_the_same_when_it_is_encrypted_again() {
+        let message = Message { content_type: Some("t".into()), replaces: Some("r".into()), extra: "{}".into(), ..Message::default() };
+        for timestamp in [Stamp::Iso(1_700_000_000_000), Stamp::Millis(7), Stamp::Number(-1.5), Stamp::Text("now".into())] {
+            for ciphertext in ["hello", "AAECAwQFBgcICQ=="] {
+                let content = content_of(&Message { timestamp: timestamp.clone(), ciphertext: ciphertext.into(), ..message.clone() });
+                for bit in 0..8 * content.len() {
+                    let mut bent = content.clone();
+                    bent[bit / 8] ^= 1 << (bit % 8);
+                    if let Ok(opened_message) = opened(&message, &bent) {
+                        assert_eq!(opened(&message, &content_of(&opened_message)), Ok(opened_message));
+                    }
+                }
+            }
+        }
+        // No number that is none.
+        let nan = [&[0xc0, 0x01][..], &f64::NAN.to_be_bytes()].concat();
+        assert_eq!(opened(&message, &nan).map(|message| message.timestamp), Ok(Stamp::default()));
+    }
+
+    #[test]
     fn bent_contents_are_refused() {
         let message = Message::default();
         let bent: [&[u8]; 7] = [&[], &[1, 0], &[0], &[0x84, 1], &[0, 0, 0xff], &[8, 0, 5, 1], &[0x80, 0x01, 0xff]];
