@@ -154,3 +154,15 @@ fn a_copy_goes_on_with_the_account_keys_that_it_has() {
     assert!(known(&copy).contains(&1), "{:?}", known(&copy));
     assert_eq!(known(&one), known(&copy), "each has what the other makes");
 }
+
+#[test]
+fn who_comes_later_has_the_earlier_keys_too() {
+    let mut rooms = strict();
+    let mut one = joined(&mut rooms, 1, approving());
+    let mut other = joined(&mut rooms, 2, config());
+    all_talk(&mut rooms, &mut [&mut one, &mut other]);
+    remove(&mut one, &mut rooms, other.id());
+    let mut third = joined(&mut rooms, 3, config());
+    all_talk(&mut rooms, &mut [&mut one, &mut third]);
+    assert_eq!(known(&third), [1, 2], "it reads what was written before it was there");
+}

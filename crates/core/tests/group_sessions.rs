@@ -362,6 +362,28 @@ fn who_came_back_has_still_read_for_who_comes_later() {
 }
 
 #[test]
+fn a_group_that_the_relay_does_not_know_is_left() {
+    let mut club = Club::of(2, &[]);
+    club.add(0, &[1]).unwrap();
+    // A relay that was set back has forgotten it.
+    club.rooms.journal.remove(&club.session_id);
+    club.rooms.restart();
+    club.people[1].feed(Input::AcceptSession { request: 3, session_id: club.session_id.clone() });
+    assert_eq!(club.writes(1, "waits"), Ok(()));
+    club.people[1].is_connected = false;
+    let generation = club.people[1].generation;
+    club.people[1].feed(Input::Disconnected { generation, reason: "gone".into() });
+    club.people[1].again(&mut club.rooms);
+    assert_eq!(club.membership(1), Membership::Removed);
+    assert_eq!(club.writes(1, "more"), Err(ErrorCode::MemberRemoved), "nothing waits for ever");
+    let unsent = club.people[1].client.show(&club.session_id, vec![], true);
+    assert_eq!(
+        unsent.into_iter().map(|message| (message.text, message.status)).collect::<Vec<_>>(),
+        [("waits".into(), MessageStatus::Failed)]
+    );
+}
+
+#[test]
 fn who_leaves_has_the_lists_know_what_the_others_have() {
     let mut club = Club::of(3, &[1, 2]);
     club.people[0].feed(Input::Observe { observed: true });

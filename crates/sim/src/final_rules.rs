@@ -90,8 +90,11 @@ impl World {
             let account_is_other = self.account_is_other(index);
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
             let kept = others.iter().all(|(id, _)| before.state().entries(id) == state.entries(id));
-            // A session that has ended takes no part, and hears nothing of the relay's log.
-            let heard: Vec<&String> = others.iter().filter(|(_, session)| session.open).map(|(id, _)| *id).collect();
+            // A session that has ended takes no part, and hears nothing of the relay's log. Of a group whose first entry is gone nobody is a
+            // member: that is what its devices say then.
+            let is_gone = |id: &String| self.relay.journal().sessions().get(id).is_none_or(|rows| rows.entries.is_empty());
+            let hears = |(id, session): &&(&String, &SessionRecord)| session.open && !(session.group.is_some() && is_gone(id));
+            let heard: Vec<&String> = others.iter().filter(hears).map(|(id, _)| *id).collect();
             let some = !heard.is_empty() || account_is_other;
             let may_tell = some || self.knows_other_account(index);
             self.checker.require(19, told == some || (told && may_tell), || match some {

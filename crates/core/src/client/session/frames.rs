@@ -389,6 +389,10 @@ impl Session {
                 transaction.catch_up(self.id());
             }
             ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
+            // Nothing of the group is here, and nothing that begins it waits: it will not come to be one of this wallet's by itself.
+            ErrorCode::NotAMember if self.is_group() && self.next.log.end() == 0 && self.founding_nonce().is_none() => {
+                self.leave_group(context, Membership::Removed, transaction);
+            }
             // The id is that of a key that this store does not have.
             ErrorCode::InvalidSignature if context.identity.is_none() => transaction.replace_device(new_device_id(context.random)),
             ErrorCode::NotAMember
