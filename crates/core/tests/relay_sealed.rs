@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::{Body, Frame, Head, PROTOCOL_VERSION, Payload, SyncUpdate};
-use solconnect_sync_core::group::{Statement as GroupStatement, group_id, sealed_group_id};
+use solconnect_sync_core::group::{Group, Statement as GroupStatement, group_id, sealed_group_id};
 use solconnect_sync_core::identity::{Account, Claim, Statement};
+use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::message::{Kind, Message};
-use solconnect_sync_core::relay::{Input, Relay};
+use solconnect_sync_core::relay::{Input, Reading, Relay};
 use solconnect_sync_vault::layout::{EncryptedText, EpochEntry};
 
 #[test]
@@ -436,6 +437,19 @@ fn epochs_that_cannot_be_read_let_nobody_in() {
     hall.rooms.open(9_000);
     hall.rooms.say(9_000, &rooms::seed("s", "sync_request", json!({ "sessionId": hall.session_id, "lastSyncedSequence": 0 })));
     assert!(hall.rooms.hear_only(9_000, "sync_response").is_empty());
+}
+
+#[test]
+fn who_has_accounts_read_pays_for_it() {
+    let mut hall = Hall::of(1);
+    let others: Vec<String> = (0..255).map(|number| wallet_address(&[number; 32])).collect();
+    for round in 0..12 {
+        let (group, begin) = Group::draft(&address(0), domains(), [round; 16], "Walkers", &others, true).unwrap();
+        hall.session_id = group.session_id().to_owned();
+        assert_eq!(hall.announce(0, None, Some([round; 16])), [""; 0]);
+        hall.update(0, vec![begin.message()]).unwrap();
+    }
+    assert!(matches!(hall.rooms.reading(hall.connection(0)), Reading::NotBefore(_)), "3,060 accounts were read for it");
 }
 
 #[test]
