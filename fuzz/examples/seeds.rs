@@ -338,7 +338,8 @@ fn vault(folder: &Path) {
     let stamps = [Stamp::Iso(1_700_000_000_000), Stamp::Millis(7), Stamp::Number(-1.5), Stamp::Text("yesterday".into())];
     for (number, timestamp) in stamps.into_iter().enumerate() {
         let (content_type, replaces) = (Some("image/png".into()), Some("other".into()));
-        let message = Message { timestamp, content_type, replaces, extra: r#"{"a":1}"#.into(), ciphertext: "hello".into(), ..Message::default() };
+        let message =
+            Message { timestamp, content_type, replaces, extra: r#"{"a":1}"#.into(), ciphertext: "hello".into(), ..Message::default() };
         write(folder, "content", &format!("content_{number}"), &content_of(&message));
     }
     for (number, case) in vectors["codes"].as_array().into_iter().flatten().enumerate() {
