@@ -8,13 +8,16 @@ use solconnect_sync_core::client::{
     Answer, CallRecord, DeliveryReceipt, DeviceRecord, FailedRecord, HeadsRecord, InvitationRecord, LogRecord, MessageStatus, NameRecord,
     OutboxRecord, ReadMark, SessionRecord, SpareRecord, StoredReply, VersionsRecord,
 };
+use solconnect_sync_core::content::content_of;
 use solconnect_sync_core::entry::Entry;
+use solconnect_sync_core::epochs::{Epochs, Said};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::identity::{Account, Claim, NewRecoveryKey, Purpose, Recovery, RecoveryKind, Statement};
 use solconnect_sync_core::ids::{message_id, session_of};
 use solconnect_sync_core::log::Log;
-use solconnect_sync_vault::layout::Generation;
+use solconnect_sync_core::message::{Message, Stamp};
+use solconnect_sync_vault::layout::{EpochEntry, Generation};
 
 const VECTORS: &str = include_str!("../../crates/core/tests/vectors.txt");
 const WALLET: &str = "So11111111111111111111111111111111111111112";
@@ -325,6 +328,19 @@ fn vault(folder: &Path) {
         for (number, case) in vectors[list].as_array().into_iter().flatten().enumerate() {
             write(folder, target, &format!("{list}_{number}"), &bytes_of(&text(case, field)));
         }
+    }
+    for (number, case) in vectors["epochs"].as_array().into_iter().flatten().enumerate() {
+        let epoch = EpochEntry::from_bytes(&bytes_of(&text(case, "entry"))).expect("it is a pinned one");
+        let mut epochs = Epochs::new("sealed:session");
+        epochs.take(&Entry::default(), &Said::Epoch(epoch), &[0; 32], &[]);
+        write(folder, "epochs_record", &format!("epochs_{number}"), &epochs.to_bytes());
+    }
+    let stamps = [Stamp::Iso(1_700_000_000_000), Stamp::Millis(7), Stamp::Number(-1.5), Stamp::Text("yesterday".into())];
+    for (number, timestamp) in stamps.into_iter().enumerate() {
+        let (content_type, replaces) = (Some("image/png".into()), Some("other".into()));
+        let message =
+            Message { timestamp, content_type, replaces, extra: r#"{"a":1}"#.into(), ciphertext: "hello".into(), ..Message::default() };
+        write(folder, "content", &format!("content_{number}"), &content_of(&message));
     }
     for (number, case) in vectors["codes"].as_array().into_iter().flatten().enumerate() {
         write(folder, "vault_account", &format!("code_{number}"), text(case, "code").as_bytes());

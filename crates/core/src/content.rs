@@ -75,7 +75,7 @@ pub fn opened(sealed: &Message, content: &[u8]) -> Result<Message, Malformed> {
         (false, false) => Stamp::Iso(reader.varint()?),
         (false, true) => Stamp::Millis(reader.varint()?),
         (true, false) => Stamp::Text(reader.text()?.to_owned()),
-        (true, true) => Stamp::Number(f64::from_be_bytes(*reader.array()?)),
+        (true, true) => f64::from_be_bytes(*reader.array()?).into(),
     };
     let content_type = if has(part::CONTENT_TYPE) { Some(short(&mut reader, NAME_BYTES_MAX)?) } else { None };
     let replaces = if has(part::REPLACES) { Some(short(&mut reader, ID_BYTES_MAX)?) } else { None };
@@ -137,6 +137,26 @@ mod tests {
         let text = EncryptedText { epoch: 1, nonce: [0; 12], ciphertext: vec![0; 48] };
         let sealed = sealed(&message, &text);
         assert_eq!((sealed.content_type, sealed.replaces, sealed.timestamp), (None, None, Stamp::Millis(0)));
+    }
+
+    #[test]
+    fn whatever_is_opened_is_the_same_when_it_is_encrypted_again() {
+        let message = Message { content_type: Some("t".into()), replaces: Some("r".into()), extra: "{}".into(), ..Message::default() };
+        for timestamp in [Stamp::Iso(1_700_000_000_000), Stamp::Millis(7), Stamp::Number(-1.5), Stamp::Text("now".into())] {
+            for ciphertext in ["hello", "AAECAwQFBgcICQ=="] {
+                let content = content_of(&Message { timestamp: timestamp.clone(), ciphertext: ciphertext.into(), ..message.clone() });
+                for bit in 0..8 * content.len() {
+                    let mut bent = content.clone();
+                    bent[bit / 8] ^= 1 << (bit % 8);
+                    if let Ok(opened_message) = opened(&message, &bent) {
+                        assert_eq!(opened(&message, &content_of(&opened_message)), Ok(opened_message));
+                    }
+                }
+            }
+        }
+        // No number that is none.
+        let nan = [&[0xc0, 0x01][..], &f64::NAN.to_be_bytes()].concat();
+        assert_eq!(opened(&message, &nan).map(|message| message.timestamp), Ok(Stamp::default()));
     }
 
     #[test]

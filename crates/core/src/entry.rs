@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{ErrorCode, SyncError};
+use crate::identity::is_sealed_id;
 use crate::ids::{DeviceId, start_of};
 use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, SEQUENCE_MAX};
 use crate::message::{Kind, Message, Stamp};
@@ -129,9 +130,9 @@ impl Entry {
         Entry { extensions: Extensions([&UNOPENED[..], previous].concat()), ..self }
     }
 
-    /// Whether it is one.
+    /// Whether it is one. What comes so in other sessions is what it says.
     pub fn is_unopened(&self) -> bool {
-        self.extensions.0.starts_with(&UNOPENED)
+        self.extensions.0.starts_with(&UNOPENED) && is_sealed_id(&self.message.session_id)
     }
 
     /// The digest of this entry, given that of the entry which its device wrote before it in this session, or

@@ -12,7 +12,7 @@ use crate::entry::{Digest, Entry};
 use crate::group::{GroupChange, Role};
 use crate::identity::{Account, PublicKey};
 use crate::ids::public_key;
-use crate::limits::{EPOCH_SPANS_MAX, EPOCH_WALLETS_MAX, UNCAUSED_EPOCH_MS};
+use crate::limits::{EPOCH_SPANS_MAX, EPOCH_WALLETS_MAX, INTEGER_MAX, UNCAUSED_EPOCH_MS};
 use crate::log::LogHead;
 use crate::message::{Kind, Stamp};
 use crate::wire::{Malformed, Reader, put_varint};
@@ -216,7 +216,8 @@ impl Epochs {
         if !epoch.members.iter().any(|member| member.wallet == *author) {
             return Err(Uncounted::Never("its author's wallet is not in the session"));
         }
-        if !has_cause && named.is_some_and(|named| entry.server_timestamp < named.uncaused_ms + UNCAUSED_EPOCH_MS) {
+        let is_soon = |last_ms: u64| last_ms > 0 && entry.server_timestamp < last_ms.saturating_add(UNCAUSED_EPOCH_MS);
+        if !has_cause && named.is_some_and(|named| is_soon(named.uncaused_ms)) {
             return Err(Uncounted::Moved);
         }
         Ok(())
@@ -295,21 +296,37 @@ impl Epochs {
     /// [`Malformed`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Epochs, Malformed> {
         let mut reader = Reader(bytes);
-        let is_current = reader.byte()? == 1;
+        let is_current = match reader.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed(&"an epoch is the current one or not")),
+        };
         let transcript = *reader.array()?;
-        let number = reader.varint()?;
+        let number = Some(reader.varint()?).filter(|number| *number <= INTEGER_MAX).ok_or(Malformed(&"there are too many epochs"))?;
         let count = reader.below(EPOCH_WALLETS_MAX + 1)?;
-        let mut named = Vec::with_capacity(count);
+        let mut named: Vec<Named> = Vec::with_capacity(count);
         for _ in 0..count {
             let wallet = *reader.array()?;
+            if named.last().is_some_and(|last| last.wallet >= wallet) {
+                return Err(Malformed(&"the wallets of epochs are not in order"));
+            }
             let head = LogHead { sequence: reader.varint()?, hash: *reader.array()? };
             let (generation, uncaused_ms) = (reader.varint()?, reader.varint()?);
-            let spans = (0..reader.below(EPOCH_SPANS_MAX + 1)?)
-                .map(|_| Ok((reader.varint()?, reader.varint()?)))
-                .collect::<Result<_, Malformed>>()?;
+            let mut spans: Vec<(u64, u64)> = Vec::new();
+            for _ in 0..reader.below(EPOCH_SPANS_MAX + 1)? {
+                let (from, through) = (reader.varint()?, reader.varint()?);
+                if from <= spans.last().map_or(0, |(_, last)| *last) || from > through || through > number {
+                    return Err(Malformed(&"the epochs of a wallet are not in order"));
+                }
+                spans.push((from, through));
+            }
             named.push(Named { wallet, head, generation, spans, uncaused_ms });
         }
-        Ok(Epochs { transcript, number, is_current, named })
+        if reader.0.is_empty() {
+            Ok(Epochs { transcript, number, is_current, named })
+        } else {
+            Err(Malformed(&"more stands behind the epochs"))
+        }
     }
 }
 

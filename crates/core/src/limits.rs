@@ -28,11 +28,16 @@ pub const GROUP_FORMER_MAX: usize = GROUP_MEMBERS_MAX;
 /// eight domains, in base64.
 pub const GROUP_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// The longest text of an entry that says who can read an encrypted session, in bytes: an epoch of 256 wallets, in base64.
+/// The longest text of an epoch, in bytes: that of 256 wallets, in base64.
 pub const EPOCH_TEXT_BYTES_MAX: usize = 52 * 1024;
 
-/// The longest encrypted text, in bytes: the longest text with all that is encrypted beside it, padded, in base64.
+/// The longest encrypted text, in bytes: the longest text with all that is encrypted beside it, padded, in base64. Secrets that are
+/// sealed again and asks are as long at most.
 pub const SEALED_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The most that is encrypted of one message, in bytes: the longest text and 3 KiB beside it. Padded and in base64 it is no longer than
+/// an encrypted text may be.
+pub const CONTENT_BYTES_MAX: usize = 11 * 1024 - 1;
 
 /// Wallets of which an encrypted session keeps what its epochs have said: those of a full group, and as many that left.
 pub const EPOCH_WALLETS_MAX: usize = GROUP_MEMBERS_MAX + GROUP_FORMER_MAX;

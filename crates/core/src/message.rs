@@ -5,7 +5,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::is_sealed_id;
 use crate::ids::{MessageId, SessionId, WalletAddress, check_id};
-
 use crate::limits::{EPOCH_TEXT_BYTES_MAX, GROUP_TEXT_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX, SEALED_TEXT_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::scalar::{Scalar, whole_of};
 use crate::time::{ISO_MS_MAX, iso_from_ms, ms_from_iso};
@@ -205,7 +204,7 @@ impl Kind {
     pub fn text_bytes_max(self, is_sealed: bool) -> usize {
         match self {
             Kind::GROUP => GROUP_TEXT_BYTES_MAX,
-            Kind::EPOCH | Kind::RESEAL if is_sealed => EPOCH_TEXT_BYTES_MAX,
+            Kind::EPOCH if is_sealed => EPOCH_TEXT_BYTES_MAX,
             _ if is_sealed => SEALED_TEXT_BYTES_MAX,
             _ => TEXT_BYTES_MAX,
         }

@@ -2,7 +2,9 @@
 
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::group::{Group, GroupChange, GroupNonce, Role, Statement, check_group_name, group_id};
+use solconnect_sync_core::group::{
+    Group, GroupChange, GroupNonce, Role, Statement, check_group_name, group_id, is_group_of, sealed_group_id,
+};
 use solconnect_sync_core::identity::DomainSet;
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::limits::{GROUP_FORMER_MAX, GROUP_MEMBERS_MAX, GROUP_TEXT_BYTES_MAX, NAME_BYTES_MAX};
@@ -257,5 +259,20 @@ fn a_group_id_depends_on_founder_domains_and_nonce() {
         [group_id(&other, &wallet(0), &NONCE), group_id(&domains(), &wallet(1), &NONCE), group_id(&domains(), &wallet(0), &[8; 16])]
     {
         assert_ne!(id, another);
+    }
+}
+
+#[test]
+fn a_group_is_encrypted_or_not_by_its_id() {
+    let domains = DomainSet::new(vec!["b.example".into(), "a.example".into()]).unwrap();
+    let founder = wallet_address(&[7; 32]);
+    let (plain, sealed) = (group_id(&domains, &founder, &[9; 16]), sealed_group_id(&domains, &founder, &[9; 16]));
+    assert_eq!(plain, "ae7e7de6-99c9-8b2a-8ae3-19ea7ecbe0d6", "by another language");
+    assert_eq!(sealed, "sealed:780a9cfd-4bf4-8bb6-a458-1233784343fe", "by another language");
+    for id in [&plain, &sealed] {
+        assert!(is_group_of(id, &domains, &founder, &[9; 16]) && !is_group_of(id, &domains, &founder, &[8; 16]));
+    }
+    for id in [format!("sealed:{plain}"), sealed["sealed:".len()..].to_owned()] {
+        assert!(!is_group_of(&id, &domains, &founder, &[9; 16]), "{id}");
     }
 }

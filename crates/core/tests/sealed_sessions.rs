@@ -309,3 +309,17 @@ fn an_encrypted_session_is_not_imported() {
     bob.feed(Input::Import { request: 8, peer_wallet: address(0), entries });
     assert_eq!(bob.replies.pop().unwrap().unwrap_err().code, ErrorCode::InvalidArgument);
 }
+
+#[test]
+fn a_text_is_as_long_as_in_other_sessions() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    let longest = "é".repeat(4 * 1024);
+    write(&mut alice, &session_id, &longest);
+    let (content_type, message_id, known) = (None, None, None);
+    let text = format!("{longest}!");
+    alice.feed(Input::Send { request: 4, session_id: session_id.clone(), text, content_type, message_id, known });
+    assert_eq!(alice.replies.pop().unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), [longest]);
+}

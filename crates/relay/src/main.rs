@@ -229,15 +229,16 @@ async fn run(options: Options, mut log: Log) -> Result<(), Failure> {
 
 fn erase(journal: &Path, wallet: &str) -> Result<(), Failure> {
     let erased = erase::erase(journal, wallet).map_err(failure)?;
-    if erased == Erased::default() {
+    if (Erased { kept_accounts: 0, ..erased.clone() }) == Erased::default() {
         return Err(failure(format!("the journal {} has nothing of the wallet {wallet}: is that its whole address?", journal.display())));
     }
-    let Erased { entries, accounts, sessions } = erased;
+    let Erased { entries, accounts, kept_accounts, sessions } = erased;
     // Nobody may be reading what is printed; it is erased all the same.
     let _ = writeln!(
         io::stdout(),
-        "erased: {entries} entries and what was known of the wallet in {sessions} sessions, {accounts} account logs. What others wrote is \
-         there as it was, and so are backups, and what devices have received"
+        "erased: {entries} entries and what was known of the wallet in {sessions} sessions, {accounts} account logs. {kept_accounts} account logs \
+         stay, because encrypted sessions hang on them. What others wrote is there as it was, and so are backups, and what devices have \
+         received"
     );
     Ok(())
 }

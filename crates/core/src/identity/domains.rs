@@ -1,5 +1,7 @@
 //! The domains of an application: what a wallet may have signed for.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 
 use super::key::PublicKey;
@@ -16,9 +18,9 @@ const SEALED: &str = "sealed:";
 
 /// The domains of one application, as browsers and wallets write them: `chat.example.org`, `localhost:8080`. An account log's
 /// id is made of them, so an application with other domains has other account logs, and no option of a client changes
-/// which certificates count in one.
+/// which certificates count in one. Shared, because a relay has it once for each account in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainSet(Vec<String>);
+pub struct DomainSet(Arc<[String]>);
 
 impl DomainSet {
     /// The set of these domains, in whatever order they come.
@@ -41,7 +43,7 @@ impl DomainSet {
                 Err(place) => sorted.insert(place, domain),
             }
         }
-        Ok(DomainSet(sorted))
+        Ok(DomainSet(sorted.into()))
     }
 
     /// Whether a wallet that signed for this domain signed for the application.
@@ -57,7 +59,7 @@ impl DomainSet {
     /// As they are part of ids and statements.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.0.len() as u64);
-        for domain in &self.0 {
+        for domain in self.0.iter() {
             put_bytes(out, domain.as_bytes());
         }
     }
@@ -145,6 +147,9 @@ mod tests {
         }
         assert_ne!(Some(crate::ids::session_of(&one, &other)), id);
         assert_eq!(set(&["a.example"]).unwrap().session_of(&one, "alice"), None);
+        let sealed = set(&["b.example", "a.example"]).unwrap().sealed_session_of(&other, &one);
+        assert_eq!(sealed.as_deref(), Some("sealed:1befaf87-a9fb-8d5f-8764-9b536d9a387c"), "by another language");
+        assert!(sealed.is_some_and(|id| is_sealed_id(&id)) && id.is_some_and(|id| !is_sealed_id(&id)));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! An account is in memory while a connection of one of its devices is open. Its log is in the journal like that of any
 //! session, and is written here alone: by the first `sign_in` of a device, and by what devices that have signed in say of others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
 use super::budget;
-use super::context::{Context, Purpose, refusal};
+use super::context::{Context, Leaning, Purpose, refusal};
 use super::door::Guest;
 use crate::batch::Batch;
 use crate::entry::Entry;
@@ -60,8 +60,8 @@ struct Room {
     askers: VecDeque<Asker>,
     /// Who has signed in.
     guests: BTreeMap<ConnectionId, DeviceId>,
-    /// The encrypted sessions that lean on it.
-    watchers: BTreeSet<SessionId>,
+    /// The encrypted sessions that lean on it, and for whom.
+    watchers: BTreeMap<SessionId, ConnectionId>,
 }
 
 /// The accounts of who is there.
@@ -107,10 +107,10 @@ impl Accounts {
     }
 
     /// An encrypted session leans on this account from now on, and is woken when it is in memory.
-    pub fn watch(&mut self, ctx: &mut Context, owner: Owner, session_id: SessionId) {
+    pub fn watch(&mut self, ctx: &mut Context, owner: Owner, session_id: SessionId, writer: ConnectionId) {
         let account_id = owner.account_id.clone();
         let room = self.0.entry(account_id.clone()).or_insert_with(|| Room::new(owner));
-        room.watchers.insert(session_id);
+        room.watchers.insert(session_id, writer);
         if matches!(room.step, Step::Unknown) {
             room.load(ctx);
         }
@@ -160,8 +160,9 @@ impl Accounts {
             }
             (Step::Reading(through), JournalAnswer::Entries(entries)) if !entries.is_empty() && room.take(ctx, &entries) => {
                 // For the first of those who wait: an account is read again and again for who is not listed in it.
-                if let Some(asker) = room.askers.front() {
-                    ctx.charge(asker.connection, budget::SIGN_IN_US * entries.len() as u64);
+                let payer = room.askers.front().map(|asker| asker.connection).or(room.watchers.values().next().copied());
+                if let Some(payer) = payer {
+                    ctx.charge(payer, budget::SIGN_IN_US * entries.len() as u64);
                 }
                 room.read_on(ctx, through);
                 room.cut_removed(ctx);
@@ -194,8 +195,9 @@ impl Accounts {
                 }
                 ctx.accounts.remove(account_id);
                 if matches!(room.step, Step::Unknown) {
-                    let watchers = std::mem::take(&mut room.watchers);
-                    ctx.woken.extend(watchers.into_iter().map(|session_id| (session_id, Some(error.clone()))));
+                    for session_id in std::mem::take(&mut room.watchers).into_keys() {
+                        ctx.lean(&session_id, Leaning::Changed(Some(error.clone())));
+                    }
                 }
             }
         }
@@ -205,12 +207,13 @@ impl Accounts {
     /// Answers who waits, and forgets the account where nobody needs it.
     fn go_on(&mut self, ctx: &mut Context, account_id: &str) {
         let Some(room) = self.0.get_mut(account_id) else { return };
+        // Before the next of those who wait has it store something: its devices have heard of what is stored.
+        if matches!(room.step, Step::Ready) {
+            room.publish(ctx);
+        }
         while matches!(room.step, Step::Ready) {
             let Some(asker) = room.askers.pop_front() else { break };
             room.answer(ctx, asker);
-        }
-        if matches!(room.step, Step::Ready) {
-            room.publish(ctx);
         }
         if room.watchers.is_empty() {
             ctx.accounts.remove(account_id);
@@ -231,7 +234,7 @@ impl Accounts {
 
 impl Room {
     fn new(owner: Owner) -> Room {
-        let (askers, guests, watchers) = (VecDeque::new(), BTreeMap::new(), BTreeSet::new());
+        let (askers, guests, watchers) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
         Room { account: Account::new(owner), step: Step::Unknown, askers, guests, watchers }
     }
 
@@ -241,9 +244,7 @@ impl Room {
         let is_news = ctx.accounts.get(account_id).is_none_or(|known| known.head() != self.account.head());
         if is_news && !self.watchers.is_empty() {
             ctx.accounts.insert(account_id.clone(), Arc::new(self.account.clone()));
-        }
-        if is_news {
-            ctx.woken.extend(self.watchers.iter().map(|session_id| (session_id.clone(), None)));
+            self.watchers.keys().for_each(|session_id| ctx.lean(session_id, Leaning::Changed(None)));
         }
     }
 

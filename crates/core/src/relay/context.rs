@@ -1,6 +1,6 @@
 //! What a session may do to the world: frames to sockets, questions to the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::account_logs::AccountRead;
@@ -40,6 +40,16 @@ pub(super) enum Purpose {
     AccountEntries(AccountRead, LogHead),
     /// To answer this frame of a connection with the sessions of its wallet.
     Sessions(ConnectionId, String),
+}
+
+/// What there is between an encrypted session and an account.
+pub(super) enum Leaning {
+    /// The session needs it from now on, for what this connection wrote.
+    On(Box<Owner>, ConnectionId),
+    /// It needs it no longer.
+    Off(SessionId),
+    /// The account was read, is another now, or could not be read.
+    Changed(Option<SyncError>),
 }
 
 /// The relay's side of one connection.
@@ -138,10 +148,8 @@ pub(super) struct Context {
     pub unsigned: BTreeMap<ConnectionId, u64>,
     /// The accounts in memory, by their logs: as they are on disk.
     pub accounts: BTreeMap<SessionId, Arc<Account>>,
-    /// Accounts that sessions need from now on, and which.
-    pub watched: Vec<(Owner, SessionId)>,
-    /// Sessions whose accounts were read, or could not be.
-    pub woken: Vec<(SessionId, Option<SyncError>)>,
+    /// What encrypted sessions want with accounts, in order.
+    pub leanings: VecDeque<(SessionId, Leaning)>,
     /// Connections to end when the input is done, with code and reason.
     pub cut: Vec<(ConnectionId, u16, String)>,
 }
@@ -330,6 +338,11 @@ impl Context {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let since_ms = self.full.iter().filter_map(|connection| self.sockets.get(connection)?.stalled_since_ms).min();
         since_ms.map(|since_ms| since_ms + SOCKET_STALL_MS_MAX).into_iter().chain(self.unsigned.values().copied()).min()
+    }
+
+    /// An encrypted session and an account have to do with each other.
+    pub fn lean(&mut self, session_id: &str, leaning: Leaning) {
+        self.leanings.push_back((session_id.to_owned(), leaning));
     }
 
     /// Ends a connection when this input is done, after what was transmitted.

@@ -40,10 +40,12 @@ use crate::identity::is_account_id;
 use crate::ids::SessionId;
 use crate::limits::UNSIGNED_FRAME_BYTES_MAX;
 use crate::time::Now;
+use crate::wire::Malformed;
 use accounts::Accounts;
-use context::{Context, Purpose, Socket, refusal};
+use context::{Context, Leaning, Purpose, Socket, refusal};
 use dialect::Translated;
 use gate::{Signed, Verdict};
+use sealed::Sealed;
 use session::{Ask, Session};
 
 /// Frames that may wait while a session is read from the journal. Loading takes milliseconds; what comes beyond is
@@ -137,16 +139,14 @@ impl Relay {
 
     /// Encrypted sessions need accounts, or have those that they needed.
     fn lean_on_accounts(&mut self) {
-        loop {
-            if let Some((owner, session_id)) = self.ctx.watched.pop() {
-                self.accounts.watch(&mut self.ctx, owner, session_id);
-            } else if let Some((session_id, error)) = self.ctx.woken.pop() {
-                // It may have ended meanwhile.
-                if matches!(self.rooms.get(&session_id), Some(Room::Open(_))) {
-                    self.in_session(&session_id, |session, ctx| session.on_accounts(ctx, error.as_ref()));
-                }
-            } else {
-                return;
+        while let Some((session_id, leaning)) = self.ctx.leanings.pop_front() {
+            // It may have ended meanwhile.
+            let is_open = matches!(self.rooms.get(&session_id), Some(Room::Open(_)));
+            match leaning {
+                Leaning::On(owner, writer) if is_open => self.accounts.watch(&mut self.ctx, *owner, session_id, writer),
+                Leaning::Changed(error) if is_open => self.in_session(&session_id, |session, ctx| session.on_accounts(ctx, error.as_ref())),
+                Leaning::On(..) | Leaning::Changed(_) => {}
+                Leaning::Off(account_id) => self.accounts.unwatch(&mut self.ctx, &account_id, &session_id),
             }
         }
     }
@@ -302,17 +302,22 @@ impl Relay {
                 socket.loading_bytes -= bytes;
             }
         }
-        match answer {
+        let session = match answer {
             JournalAnswer::Session(stored) => {
-                let mut session = Session::new(session_id.clone(), stored);
+                Session::new(session_id.clone(), stored).map_err(|Malformed(reason)| JournalAnswer::Failed { reason: (*reason).into() })
+            }
+            other => Err(other),
+        };
+        match session {
+            Ok(mut session) => {
                 for Waiting { connection, frame, .. } in waiting {
                     admit(&mut self.ctx, &mut session, connection, frame);
                 }
                 self.rooms.insert(session_id.clone(), Room::Open(Box::new(session)));
                 self.tidy(&session_id);
             }
-            other => {
-                let error = self.ctx.journal_failed(&session_id, &other);
+            Err(answer) => {
+                let error = self.ctx.journal_failed(&session_id, &answer);
                 for Waiting { connection, frame, .. } in waiting {
                     self.ctx.refuse(connection, refusal(&error, &frame.head));
                 }
@@ -333,9 +338,10 @@ impl Relay {
     fn tidy(&mut self, session_id: &str) {
         let Some(Room::Open(session)) = self.rooms.get(session_id) else { return };
         if session.is_idle() {
-            let watched = session.sealed.as_ref().map(|sealed| sealed.watched.clone()).unwrap_or_default();
+            for account_id in session.sealed.iter().flat_map(Sealed::leans_on) {
+                self.accounts.unwatch(&mut self.ctx, account_id, session_id);
+            }
             self.rooms.remove(session_id);
-            watched.iter().for_each(|account_id| self.accounts.unwatch(&mut self.ctx, account_id, session_id));
         } else if let Some(due_ms) = session.next_timeout_ms() {
             self.timeouts.insert((due_ms, session_id.to_owned()));
         }

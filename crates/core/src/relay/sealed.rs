@@ -2,36 +2,40 @@
 //! judged by the rules that every device has too; and what comes too late for an account that has changed is refused, which nobody
 //! else can do, because two logs have no common order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::api::ConnectionId;
 use super::budget::LOAD_US;
-use super::context::Context;
+use super::context::{Context, Leaning};
 use super::session::Session;
 use crate::entry::{Digest, Entry};
 use crate::epochs::{Epochs, Members, Said, Uncounted};
 use crate::error::{ErrorCode, SyncError};
-use crate::group::{Group, GroupChange, Role};
+use crate::group::{Group, GroupChange, Role, Statement};
 use crate::identity::{Account, DomainSet, Owner, PublicKey};
-use crate::ids::{SessionId, public_key};
+use crate::ids::{SessionId, WalletAddress, public_key};
+use crate::limits::GROUP_MEMBERS_MAX;
+use crate::wire::Malformed;
 
 /// What an encrypted session has beside others.
 pub(super) struct Sealed {
     pub epochs: Arc<Epochs>,
     /// Those of its application, once a member has written.
-    pub domains: Option<DomainSet>,
-    /// The account logs that are kept in memory for it.
-    pub watched: Vec<SessionId>,
+    domains: Option<DomainSet>,
+    /// The wallets whose accounts are kept in memory for it, with their keys and account logs.
+    watched: BTreeMap<WalletAddress, (PublicKey, SessionId)>,
 }
 
 impl Sealed {
-    pub fn new(session_id: &str, stored: Option<&[u8]>) -> Option<Sealed> {
-        let epochs = match stored {
-            Some(bytes) => Epochs::from_bytes(bytes).ok()?,
-            None => Epochs::new(session_id),
-        };
-        Some(Sealed { epochs: Arc::new(epochs), domains: None, watched: Vec::new() })
+    pub fn new(session_id: &str, stored: Option<&[u8]>) -> Result<Sealed, Malformed> {
+        let epochs = stored.map_or_else(|| Ok(Epochs::new(session_id)), Epochs::from_bytes)?;
+        Ok(Sealed { epochs: Arc::new(epochs), domains: None, watched: BTreeMap::new() })
+    }
+
+    /// The account logs that it leans on.
+    pub fn leans_on(&self) -> impl Iterator<Item = &SessionId> {
+        self.watched.values().map(|(_, account_id)| account_id)
     }
 }
 
@@ -42,6 +46,8 @@ pub(super) struct Sealing {
     accounts: Arc<BTreeMap<PublicKey, Arc<Account>>>,
     /// The wallets of a session of two.
     pair: Vec<PublicKey>,
+    /// Whether texts may be written in the last epoch, as far as it hangs on accounts: it is the same for all.
+    texts: Result<(), SyncError>,
 }
 
 impl Sealing {
@@ -51,27 +57,41 @@ impl Sealing {
     /// What the relay refuses it with.
     pub fn judge(&self, entry: &Entry, group: Option<&Group>) -> Result<Said, SyncError> {
         let wallets = match group {
-            Some(group) => {
+            // To read the keys of a full group takes longer than all else, and texts do not depend on them.
+            Some(group) if entry.message.kind.is_of_epochs() => {
                 let mut wallets: Vec<PublicKey> = group.members().iter().filter_map(|member| public_key(&member.wallet)).collect();
                 wallets.sort_unstable();
                 wallets
             }
+            Some(_) => Vec::new(),
             None => self.pair.clone(),
         };
-        let role = |wallet: &str| group.map_or(Role::Admin, |group| group.role(wallet));
+        let role = |wallet: &str| group.map_or(Role::Member, |group| group.role(wallet));
         let account = |wallet: &PublicKey| self.accounts.get(wallet).map(Arc::as_ref);
         let said = self.epochs.judge(entry, &Members { wallets, role: &role, account: &account }).map_err(|why| self.refusal(why))?;
-        let is_behind = |(wallet, sequence): (&PublicKey, u64)| account(wallet).is_some_and(|account| account.last_cut() > sequence);
-        let is_late = match &said {
-            Said::Epoch(epoch) => epoch.members.iter().any(|member| is_behind((&member.wallet, member.head.sequence))),
-            Said::Text(_) => self.epochs.wallets().any(|named| is_behind((&named.wallet, named.head.sequence))),
-            _ => false,
-        };
-        if is_late {
-            let message = "the devices or the key of a member have changed: another epoch must begin first";
-            return Err(SyncError::new(ErrorCode::EpochMoved, message));
+        match &said {
+            Said::Epoch(epoch) => self.check_heads(epoch.members.iter().map(|member| (member.wallet, member.head.sequence)))?,
+            Said::Text(_) => self.texts.clone()?,
+            Said::Reseal(_) | Said::Asks(_) | Said::Clear => {}
         }
         Ok(said)
+    }
+
+    /// Whether an account has had a removal, a reset or another key behind one of these places.
+    fn check_heads(&self, heads: impl Iterator<Item = (PublicKey, u64)>) -> Result<(), SyncError> {
+        for (wallet, sequence) in heads {
+            // One that was in memory may be read again meanwhile.
+            let account = self.accounts.get(&wallet).ok_or_else(|| self.refusal(Uncounted::Unknown(wallet)))?;
+            if account.last_cut() > sequence {
+                let message = "the devices or the key of a member have changed: another epoch must begin first";
+                return Err(SyncError::new(ErrorCode::EpochMoved, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_last(&self) -> Result<(), SyncError> {
+        self.check_heads(self.epochs.wallets().map(|named| (named.wallet, named.head.sequence)))
     }
 
     fn refusal(&self, why: Uncounted) -> SyncError {
@@ -88,8 +108,10 @@ impl Sealing {
 
     /// The entry has its place.
     pub fn take(&mut self, entry: &Entry, said: &Said, digest: &Digest, changes: &[GroupChange]) {
-        if *said != Said::Clear || !changes.is_empty() {
+        // Nothing else changes them.
+        if matches!(said, Said::Epoch(_)) || !changes.is_empty() {
             Arc::make_mut(&mut self.epochs).take(entry, said, digest, changes);
+            self.texts = self.check_last();
         }
     }
 }
@@ -102,56 +124,70 @@ impl Session {
         }
     }
 
-    /// The wallets of the session.
-    fn wallets(&self) -> Vec<String> {
-        match &self.group {
-            Some(group) => group.members().iter().map(|member| member.wallet.clone()).collect(),
-            None => self.members.wallets().cloned().collect(),
-        }
+    /// The wallets of the session, and those that are about to come in: their first epoch may stand in the update that adds them.
+    fn wallets(&self) -> BTreeSet<WalletAddress> {
+        let Some(group) = &self.group else { return self.members.wallets().cloned().collect() };
+        let said = self.updates.iter().flat_map(|update| &update.messages).map(|draft| &draft.entry.message);
+        // Others add nobody.
+        let said = said.filter(|message| group.role(&message.sender_wallet) == Role::Admin);
+        let coming = said.filter_map(|message| Statement::of(message).ok()).flat_map(|statement| match statement {
+            Statement::Begin { members, .. } => members.into_iter().map(|(wallet, _)| wallet).collect(),
+            Statement::Add(wallets) => wallets,
+            _ => Vec::new(),
+        });
+        group.members().iter().map(|member| member.wallet.clone()).chain(coming.take(GROUP_MEMBERS_MAX)).collect()
     }
 
     /// Whether the accounts of all members are in memory. Those that are not are read, and the session goes on then.
     pub(super) fn has_accounts(&mut self, ctx: &mut Context) -> bool {
+        let is_there = |ctx: &Context, sealed: &Sealed| sealed.leans_on().all(|account_id| ctx.accounts.contains_key(account_id));
+        match &self.sealed {
+            None => return true,
+            // Whoever else is needed is seen then: what waits is not read through for each update that comes meanwhile.
+            Some(sealed) if !is_there(ctx, sealed) => return false,
+            Some(_) => {}
+        }
         let wallets = self.wallets();
         let Some(sealed) = &mut self.sealed else { return true };
-        let Some(domains) = sealed.domains.clone() else { return true };
-        let writer = self.updates.front().map(|update| update.connection);
-        let mut is_complete = true;
-        for owner in wallets.iter().filter_map(|wallet| Owner::new(wallet, domains.clone()).ok()) {
-            if !sealed.watched.contains(&owner.account_id) {
-                sealed.watched.push(owner.account_id.clone());
-                writer.into_iter().for_each(|writer| ctx.charge(writer, LOAD_US));
-                ctx.watched.push((owner.clone(), self.log.session_id.clone()));
+        let (Some(domains), Some(writer)) = (&sealed.domains, self.updates.front().map(|update| update.connection)) else { return true };
+        let session_id = &self.log.session_id;
+        sealed.watched.retain(|wallet, (_, account_id)| {
+            let is_needed = wallets.contains(wallet);
+            if !is_needed {
+                ctx.lean(session_id, Leaning::Off(account_id.clone()));
             }
-            is_complete &= ctx.accounts.contains_key(&owner.account_id);
+            is_needed
+        });
+        for wallet in wallets {
+            let (false, Ok(owner)) = (sealed.watched.contains_key(&wallet), Owner::new(&wallet, domains.clone())) else { continue };
+            if let Some(key) = public_key(&wallet) {
+                sealed.watched.insert(wallet, (key, owner.account_id.clone()));
+                ctx.charge(writer, LOAD_US);
+                ctx.lean(session_id, Leaning::On(Box::new(owner), writer));
+            }
         }
-        is_complete
+        is_there(ctx, sealed)
     }
 
     /// The epochs, to number entries behind them.
     pub(super) fn sealing(&self, ctx: &Context) -> Option<Sealing> {
         let sealed = self.sealed.as_ref()?;
-        let mut accounts = BTreeMap::new();
-        let mut pair = Vec::new();
-        for (wallet, key) in self.wallets().iter().filter_map(|wallet| Some((wallet, public_key(wallet)?))) {
-            pair.push(key);
-            let account_id = sealed.domains.as_ref().and_then(|domains| Some(domains.account_id(&public_key(wallet)?)));
-            if let Some(account) = account_id.and_then(|account_id| ctx.accounts.get(&account_id)) {
-                accounts.insert(key, account.clone());
-            }
-        }
+        let accounts = sealed.watched.values().filter_map(|(key, account_id)| Some((*key, ctx.accounts.get(account_id)?.clone())));
+        let mut pair: Vec<PublicKey> =
+            self.members.wallets().filter(|_| self.group.is_none()).filter_map(|wallet| public_key(wallet)).collect();
         pair.sort_unstable();
-        Some(Sealing { epochs: sealed.epochs.clone(), accounts: Arc::new(accounts), pair })
+        let sealing = Sealing { epochs: sealed.epochs.clone(), accounts: Arc::new(accounts.collect()), pair, texts: Ok(()) };
+        Some(Sealing { texts: sealing.check_last(), ..sealing })
     }
 
     /// The accounts that it needs were read, or could not be.
     pub(super) fn on_accounts(&mut self, ctx: &mut Context, error: Option<&SyncError>) {
-        if let Some(error) = error {
-            if let Some(sealed) = &mut self.sealed {
-                sealed.watched.clear();
+        let Some(error) = error else { return self.start_append(ctx) };
+        if let Some(sealed) = &mut self.sealed {
+            for (_, account_id) in std::mem::take(&mut sealed.watched).into_values() {
+                ctx.lean(&self.log.session_id, Leaning::Off(account_id));
             }
-            return self.refuse_waiting(ctx, error);
         }
-        self.start_append(ctx);
+        self.refuse_waiting(ctx, error);
     }
 }

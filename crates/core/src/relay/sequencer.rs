@@ -242,6 +242,8 @@ impl<'a> Sequencer<'a> {
     /// A message that a key tells from others; the relay keeps the counters of its device, and what its author knew is given
     /// as a vector clock.
     fn take_keyed(&mut self, now: Now, update: &Update, key: Option<Key>, mut entry: Entry, clock: &VectorClock) -> Result<Place, Refused> {
+        // Some limits are those of its session, whatever its author called that.
+        entry.message.session_id.clone_from(&update.head.session_id);
         entry.message.check()?;
         if entry.message.kind.is_version() && self.session.devices.is_wallet_of_v1(&entry.message.sender_wallet) {
             // A wallet may have devices of both dialects, and anybody may name any wallet; but versions are ours, and one by
@@ -270,7 +272,6 @@ impl<'a> Sequencer<'a> {
         let place_of = |device: &str, counter| self.places.as_ref()?.get(device)?.get(&counter).copied();
         (entry.knows, entry.also) = known_by(&self.log, device_id, clock, place_of);
         let message = &mut entry.message;
-        message.session_id.clone_from(&update.head.session_id);
         if message.id.is_empty() {
             message.id = message_id(&message.session_id, device_id, "", entry.counter);
         }
@@ -303,7 +304,7 @@ impl<'a> Sequencer<'a> {
             let message = format!("at most {CLOCK_DEVICES_MAX} devices write in a session; this one may read");
             return Err(SyncError::new(ErrorCode::LimitReached, message).into());
         }
-        self.check_group(&entry)?;
+        self.check_kind(&entry)?;
         let said = self.sealing.as_ref().map(|sealing| sealing.judge(&entry, self.group.as_ref())).transpose()?;
         entry.check()?;
         let malformed = |_| SyncError::new(ErrorCode::InvalidMessageFormat, "the message cannot be stored");
@@ -326,8 +327,12 @@ impl<'a> Sequencer<'a> {
         Ok(place)
     }
 
-    /// In a group only members write, and what they say of it counts at its place or is refused.
-    fn check_group(&self, entry: &Entry) -> Result<(), SyncError> {
+    /// In a group only members write, and what they say of it counts at its place or is refused. What is said of epochs stands in
+    /// encrypted sessions alone.
+    fn check_kind(&self, entry: &Entry) -> Result<(), SyncError> {
+        if self.sealing.is_none() && entry.message.kind.is_of_epochs() {
+            return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "the session is not encrypted: it has no epochs"));
+        }
         match &self.group {
             Some(group) => group.judge(entry),
             None if entry.message.kind == Kind::GROUP => {

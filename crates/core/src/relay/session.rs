@@ -25,6 +25,7 @@ use crate::identity::{HeadSignature, is_sealed_id};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
 use crate::limits::{BATCH_MESSAGES_DEFAULT, TAIL_ENTRIES_MAX};
 use crate::log::{self, DeviceHead, LogHead};
+use crate::wire::Malformed;
 
 /// What a member asks for, whichever dialect it speaks.
 pub(super) enum Ask {
@@ -127,7 +128,11 @@ pub(super) struct Missed {
 }
 
 impl Session {
-    pub fn new(session_id: SessionId, stored: StoredSession) -> Self {
+    /// A session as the journal has it.
+    ///
+    /// # Errors
+    /// [`Malformed`]: who may take part cannot be read, and nobody shall be taken for a member by mistake.
+    pub fn new(session_id: SessionId, stored: StoredSession) -> Result<Self, Malformed> {
         let heads = stored.devices.iter().filter(|row| row.last_counter > 0).map(|row| DeviceHead {
             device_id: row.device_id.as_str().into(),
             counter: row.last_counter,
@@ -138,9 +143,9 @@ impl Session {
             0 => log::Log::new(&session_id),
             head => log::Log::restore(head, stored.log_hash, heads.collect()),
         };
-        let sealed = is_sealed_id(&session_id).then(|| Sealed::new(&session_id, stored.epochs.as_deref())).flatten();
-        let group = stored.group.and_then(|row| Group::from_bytes(&row.state).ok());
-        Session {
+        let sealed = is_sealed_id(&session_id).then(|| Sealed::new(&session_id, stored.epochs.as_deref())).transpose()?;
+        let group = stored.group.map(|row| Group::from_bytes(&row.state)).transpose()?;
+        Ok(Session {
             receipts: Receipts::new(stored.watermarks, group.as_ref()),
             group,
             sealed,
@@ -151,7 +156,7 @@ impl Session {
             attachments: BTreeMap::new(),
             updates: VecDeque::new(),
             append: None,
-        }
+        })
     }
 
     /// Nobody has written to it.

@@ -8,11 +8,12 @@ use crate::client::context::Context;
 use crate::client::records::{NameRecord, OutboxRecord, ReadMark};
 use crate::client::transaction::Transaction;
 use crate::client::views::{DeliveryReceipt, MessageStatus};
+use crate::content::content_of;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::ReceiptStatus;
 use crate::ids::{check_id, message_id, parse_message_id, uuid_bytes};
-use crate::limits::{INTEGER_MAX, OUTBOX_MESSAGES_MAX};
+use crate::limits::{CONTENT_BYTES_MAX, INTEGER_MAX, OUTBOX_MESSAGES_MAX, TEXT_BYTES_MAX};
 use crate::message::{Kind, Message, Stamp};
 use crate::time::{ISO_MS_MAX, Now, iso_from_ms};
 
@@ -108,6 +109,14 @@ impl Session {
         message.check()?;
         if message.ciphertext.is_empty() && message.kind != Kind::DELETION {
             return Err(SyncError::new(ErrorCode::InvalidMessageFormat, "a message needs a text"));
+        }
+        if message.ciphertext.len() > message.kind.text_bytes_max(false) {
+            let message = format!("the text has {} bytes, the limit is {TEXT_BYTES_MAX}", message.ciphertext.len());
+            return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
+        }
+        if self.next.sealed.is_some() && content_of(&message).len() > CONTENT_BYTES_MAX {
+            let message = format!("what is encrypted of the message has more than {CONTENT_BYTES_MAX} bytes");
+            return Err(SyncError::new(ErrorCode::MessageTooLarge, message));
         }
         if self.outbox.len() >= OUTBOX_MESSAGES_MAX {
             return Err(SyncError::new(ErrorCode::OutboxFull, format!("{OUTBOX_MESSAGES_MAX} messages are waiting already")));
