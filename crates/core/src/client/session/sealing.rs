@@ -14,7 +14,7 @@ use crate::content;
 use crate::entry::Entry;
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
-use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::limits::{ANSWER_TIMEOUT_MS, UPDATES_IN_FLIGHT_MAX};
 use crate::message::{Kind, Message};
 
 /// How long a session waits that cannot begin an epoch yet, because the store or the account is not so far.
@@ -154,26 +154,26 @@ impl Session {
         }
     }
 
-    /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log.
+    /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log, and as many as may be on their
+    /// way at once.
     pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
-        let Some(state) = self.stored.sealed.clone() else { return };
-        let epoch = state.last.filter(|last| state.epochs.current() == Some(last.number));
-        let (mut previous, mut is_barred) = (self.next.log.digest(self.id(), &self.device), false);
-        let waiting: Vec<Entry> = self.outbox.unsent(self.logged_counter()).cloned().collect();
+        let Some(state) = &self.stored.sealed else { return };
+        let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
+        let logged = self.logged_counter();
+        let (sealed_through, digest) = self.outbox.sealed_through(logged);
+        let mut previous = digest.unwrap_or_else(|| self.next.log.digest(self.id(), &self.device));
+        // What the log must have first.
+        let mut is_barred = self.outbox.between(logged, sealed_through).any(ends_epoch);
+        let count = UPDATES_IN_FLIGHT_MAX * context.config.max_batch_size;
+        let waiting: Vec<Entry> = self.outbox.unsent(sealed_through).take(count).cloned().collect();
         for entry in waiting {
-            if let Some(digest) = self.outbox.sealed_digest(entry.counter) {
-                previous = digest;
-            } else {
-                let is_encrypted = is_encrypted(entry.message.kind);
-                let sealed = if is_encrypted {
-                    self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)
-                } else {
-                    Some(entry.clone())
-                };
-                let Some(sealed) = sealed else { return };
-                previous = sealed.digest(&previous);
-                self.outbox.seal(entry.counter, sealed, previous);
-            }
+            let sealed = match is_encrypted(entry.message.kind) {
+                true => self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous),
+                false => Some(entry.clone()),
+            };
+            let Some(sealed) = sealed else { return };
+            previous = sealed.digest(&previous);
+            self.outbox.seal(entry.counter, sealed, previous);
             is_barred |= ends_epoch(&entry);
         }
     }
