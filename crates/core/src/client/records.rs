@@ -184,6 +184,10 @@ impl SealedState {
 pub struct EpochSeal {
     /// Its number.
     pub number: u64,
+    /// The place in the log where it begins.
+    pub sequence_number: u64,
+    /// When, by the relay's time.
+    pub began_ms: u64,
     /// The transcript before it, and behind it.
     pub after: Digest,
     /// See `after`.

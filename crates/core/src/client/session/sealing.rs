@@ -14,7 +14,7 @@ use crate::content;
 use crate::entry::Entry;
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
-use crate::limits::{ANSWER_TIMEOUT_MS, UPDATES_IN_FLIGHT_MAX};
+use crate::limits::{ANSWER_TIMEOUT_MS, EPOCH_ENTRIES, EPOCH_MS, UNCAUSED_EPOCH_MS, UPDATES_IN_FLIGHT_MAX};
 use crate::message::{Kind, Message};
 
 /// How long a session waits that cannot begin an epoch yet, because the store or the account is not so far.
@@ -54,7 +54,9 @@ impl Session {
         if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction || !self.has_text_waiting() {
             return;
         }
-        if !self.flow.epoch.is_doubted && !self.lacks_epoch(context) {
+        let is_on_its_way = self.outbox.sealed_through(self.outbox.acknowledged_counter()).1.is_some();
+        let renews = !is_on_its_way && self.is_epoch_spent(context);
+        if !self.flow.epoch.is_doubted && !renews && !self.lacks_epoch(context) {
             return;
         }
         // An epoch that this device does not know of may have begun already.
@@ -102,18 +104,33 @@ impl Session {
         has_moved || self.text_keys(context, &last, &device).is_none()
     }
 
+    /// Whether so much was written in the epoch, or so long ago, that the next text is to have another secret.
+    fn is_epoch_spent(&self, context: &Context<'_>) -> bool {
+        let last = self.stored.sealed.as_ref().and_then(|state| state.last.as_ref());
+        let Some((last, identity)) = last.zip(context.identity).filter(|_| context.now.monotonic_ms >= self.renews_from_ms) else {
+            return false;
+        };
+        let entries = self.stored.log.end().saturating_sub(last.sequence_number);
+        entries >= EPOCH_ENTRIES || identity.relay_ms(context.now).saturating_sub(last.began_ms) >= EPOCH_MS
+    }
+
     /// It is known how far the accounts are: an epoch begins, where one must.
     pub(super) fn consider_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.epoch.due_ms = None;
         self.flow.epoch.is_doubted = false;
         self.store_acknowledged(context, transaction);
-        if !self.has_text_waiting() || !self.lacks_epoch(context) {
+        let renews = self.is_epoch_spent(context);
+        if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)) {
             return;
         }
         let logged = self.logged_counter();
         // Names were made of these counters already.
         *context.start = new_start(context.random);
-        let entry = if self.outbox.acknowledged_counter() <= logged { self.new_epoch(context, logged + 1) } else { None };
+        let is_stored = self.outbox.acknowledged_counter() <= logged;
+        if renews && is_stored {
+            self.renews_from_ms = context.now.monotonic_ms + UNCAUSED_EPOCH_MS;
+        }
+        let entry = if is_stored { self.new_epoch(context, logged + 1) } else { None };
         let Some(entry) = entry else {
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
             return;
@@ -157,6 +174,10 @@ impl Session {
     /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log, and as many as may be on their
     /// way at once.
     pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
+        // What is on its way arrives first.
+        if self.is_epoch_spent(context) && self.has_text_waiting() {
+            return;
+        }
         let Some(state) = &self.stored.sealed else { return };
         let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
         let logged = self.logged_counter();
