@@ -264,14 +264,14 @@ test('a tab that opens while the worker delivers takes over', { timeout: 180_000
 
 test('a tab with other options is not refused because of the worker', { timeout: 180_000 }, async (t) => {
   const { tab, peer, open } = await scene(t, { relay: relay.endpoint.replace('127.0.0.1', 'localhost') });
-  const ids = await leave(tab, texts('many', 1_000));
-  // It is stopped in the midst of what it delivers.
+  const ids = await leave(tab, texts('many', 2_000));
+  // It is stopped in the midst of what it delivers: behind the first update.
   await workers.evaluate(tab.scope, `{
     const { send } = WebSocket.prototype;
-    let bytes = 0;
+    let updates = 0;
     WebSocket.prototype.send = function (data) {
-      bytes += data.byteLength ?? data.length;
-      globalThis.isHeld = bytes > 5_000;
+      if ((data.byteLength ?? data.length) > 2_000) updates += 1;
+      globalThis.isHeld = updates > 1;
       if (!globalThis.isHeld) send.call(this, data);
     };
   }`);
