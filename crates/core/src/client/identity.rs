@@ -125,6 +125,11 @@ impl Identity {
         self.stored.keys.as_ref().filter(|_| !self.keys_are_new)
     }
 
+    /// The same as the transaction leaves it: what comes with a key is read with it.
+    pub fn latest_keys(&self) -> Option<&Keys> {
+        self.latest().keys.as_ref()
+    }
+
     /// 32 bytes that nobody can guess.
     fn draw_secret(&self) -> Secret {
         let mut drawn = self.secrets.get();

@@ -56,6 +56,8 @@ impl Session {
     pub fn offer_again(&self, device: &DeviceRecord, agreed: u64, stored: &StoredLog) -> Result<Vec<Entry>, SyncError> {
         let is_lost = |entry: &&Entry| {
             let says_something = entry.message.kind == Kind::MESSAGE || entry.message.kind.is_version();
+            // What this device could not open again is nobody's text.
+            let says_something = says_something && !entry.is_unopened();
             device.is_this(&entry.device_id) && entry.sequence_number > agreed && says_something
         };
         let offered: Vec<Entry> = stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed)).collect();

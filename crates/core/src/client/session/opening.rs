@@ -159,7 +159,7 @@ impl Session {
     ) -> Entry {
         // What this device has sent it need not open.
         if let Some(queued) = self.outbox.sent_as(&entry) {
-            return Entry { message: queued.message.clone(), ..entry };
+            return Entry { message: queued.message.clone(), also: queued.also.clone(), ..entry };
         }
         let message = epoch.and_then(|epoch| {
             let keys = self.text_keys(context, epoch, &entry.device_id)?;
@@ -205,7 +205,7 @@ impl Session {
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
     fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Option<Secret> {
         let (generation, sealed) = epoch.sealed.as_ref()?;
-        let with = context.identity?.keys()?.account_key(*generation)?;
+        let with = context.identity?.latest_keys()?.account_key(*generation)?;
         let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
         let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
         let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };

@@ -5,6 +5,7 @@ use base64ct::{Base64, Encoding as _};
 
 use super::Session;
 use super::opening::account_of;
+use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
 use crate::client::context::Context;
 use crate::client::records::EpochSeal;
@@ -12,9 +13,10 @@ use crate::client::transaction::Transaction;
 use crate::client::vault::{AccountHead, Beginning, Place, Recipient};
 use crate::content;
 use crate::entry::Entry;
+use crate::error::SyncError;
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
-use crate::limits::ANSWER_TIMEOUT_MS;
+use crate::limits::{ANSWER_TIMEOUT_MS, UPDATES_IN_FLIGHT_MAX};
 use crate::message::{Kind, Message};
 
 /// How long a session waits that cannot begin an epoch yet, because the store or the account is not so far.
@@ -51,7 +53,12 @@ impl Session {
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
     pub(super) fn prepare_epoch(&mut self, context: &mut Context<'_>) {
         let is_idle = self.flow.epoch.deadline_ms.is_none() && self.flow.epoch.due_ms.is_none();
-        if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction || !self.has_text_waiting() {
+        if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction {
+            return;
+        }
+        if !self.has_text_waiting() {
+            // What was refused waits no more, and what else waits needs no epoch.
+            self.flow.epoch.is_doubted = false;
             return;
         }
         if !self.flow.epoch.is_doubted && !self.lacks_epoch(context) {
@@ -79,7 +86,10 @@ impl Session {
     /// The relay has answered of some wallets.
     pub fn conclude_accounts(&mut self, context: &Context<'_>) {
         let is_open = |wallet: &WalletAddress| matches!(context.accounts.outcome(wallet), Outcome::Open);
-        if self.awaits_accounts() && !self.flow.epoch.asking.iter().any(is_open) {
+        if self.awaits_accounts() && self.flow.epoch.asking.iter().any(is_open) {
+            // Of many, some are answered at a time.
+            self.flow.epoch.deadline_ms = Some(context.now.monotonic_ms + ANSWER_TIMEOUT_MS);
+        } else if self.awaits_accounts() {
             self.flow.epoch.asking.clear();
             self.flow.epoch.deadline_ms = None;
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms);
@@ -113,13 +123,18 @@ impl Session {
         let logged = self.logged_counter();
         // Names were made of these counters already.
         *context.start = new_start(context.random);
-        let entry = if self.outbox.acknowledged_counter() <= logged { self.new_epoch(context, logged + 1) } else { None };
-        let Some(entry) = entry else {
+        // What is on its way may be taken yet: its counters are given to nothing else before the relay has answered.
+        let is_known = self.outbox.acknowledged_counter() <= logged && self.flow.updates.is_empty();
+        let Some(entry) = is_known.then(|| self.new_epoch(context, logged + 1)).flatten() else {
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
             return;
         };
-        // It comes before all that waits.
+        // Where it cannot be stored, the connection is made anew, after a wait.
+        transaction.from_relay = true;
+        // It comes before all that waits. That the relay refuses what this device begins is not forgotten.
+        let refusals = self.flow.refusals;
         self.start_over(context);
+        self.flow.refusals = refusals;
         self.make_anew(logged, logged, vec![entry], |_| true, transaction);
     }
 
@@ -150,20 +165,50 @@ impl Session {
     /// again.
     pub(super) fn drop_own_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         if self.outbox.iter().any(|entry| entry.message.kind == Kind::EPOCH) {
+            // What is behind it moves up: the next messages get counters that names were made of already.
+            *context.start = new_start(context.random);
             self.number_anew(context, |entry| entry.message.kind != Kind::EPOCH, transaction);
         }
     }
 
+    /// The relay takes nothing in the epoch as it is known here, or not the one that this device begins: what has changed is asked for
+    /// before more is said, at once and then after longer and longer waits.
+    pub(super) fn doubt_epoch(&mut self, context: &mut Context<'_>, error: &SyncError, transaction: &mut Transaction) {
+        let refusals = self.flow.refusals;
+        self.start_over(context);
+        self.drop_own_epoch(context, transaction);
+        let wait_ms = if refusals == 0 { 0 } else { delay_ms(context.config.retry_delay_ms, refusals, context.random) };
+        // Others may be quicker once or twice, and that is no failure.
+        if refusals > 0 && self.fail_attempt(context.config.max_retries) {
+            transaction.fail_sync(self.id(), error.clone());
+        }
+        self.flow.retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
+        self.flow.refusals = refusals.saturating_add(1);
+        self.flow.epoch.is_doubted = true;
+        self.enlist(transaction, false);
+        transaction.catch_up(self.id());
+    }
+
     /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log.
     pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
-        let Some(state) = self.stored.sealed.clone() else { return };
-        let epoch = state.last.filter(|last| state.epochs.current() == Some(last.number));
+        let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return };
+        // The epoch that is stored has ended already, where another state is on its way to disk.
+        if state.epochs.transcript() != next.epochs.transcript() {
+            return;
+        }
+        let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
         let (mut previous, mut is_barred) = (self.next.log.digest(self.id(), &self.device), false);
-        let waiting: Vec<Entry> = self.outbox.unsent(self.logged_counter()).cloned().collect();
-        for entry in waiting {
-            if let Some(digest) = self.outbox.sealed_digest(entry.counter) {
+        // No more than can be on its way: an outbox may be long.
+        let through = self.sent_through().saturating_add((UPDATES_IN_FLIGHT_MAX * context.config.max_batch_size) as u64);
+        let through = through.min(self.outbox.stored_counter());
+        let waiting: Vec<u64> = self.outbox.between(self.logged_counter(), through).map(|entry| entry.counter).collect();
+        for counter in waiting {
+            let Some(entry) = self.outbox.get(counter) else { return };
+            is_barred |= ends_epoch(entry);
+            if let Some(digest) = self.outbox.sealed_digest(counter) {
                 previous = digest;
             } else {
+                let entry = entry.clone();
                 let is_encrypted = is_encrypted(entry.message.kind);
                 let sealed = if is_encrypted {
                     self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)
@@ -172,9 +217,8 @@ impl Session {
                 };
                 let Some(sealed) = sealed else { return };
                 previous = sealed.digest(&previous);
-                self.outbox.seal(entry.counter, sealed, previous);
+                self.outbox.seal(counter, sealed, previous);
             }
-            is_barred |= ends_epoch(&entry);
         }
     }
 
@@ -186,8 +230,8 @@ impl Session {
         let Entry { message, counter, knows, .. } = entry;
         let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
         let text = keys.encrypt(epoch.number, place, &content::content_of(message)).ok()?;
-        // What its author knew beside the log is for seed clients, and what stands outside says nothing.
-        Some(Entry { message: content::sealed(message, &text), also: Default::default(), ..entry.clone() })
+        // What its author knew beside the log is for seed clients, and what stands outside says nothing, nor when it was written.
+        Some(Entry { message: content::sealed(message, &text), also: Default::default(), server_timestamp: 0, ..entry.clone() })
     }
 }
 
