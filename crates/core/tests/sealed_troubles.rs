@@ -298,6 +298,7 @@ fn another_text_of_one_name_is_told_as_failed() {
     assert_eq!(failed.collect::<Vec<_>>(), [("mine", ErrorCode::MessageIdTaken)]);
     assert_eq!(alice.queued(), 0);
     // What is in the log is known by its name when it is written.
+    assert_eq!(send_named(&mut alice, &session_id, "mine", "second"), Err(ErrorCode::MessageIdTaken));
     send_named(&mut phone, &session_id, "theirs", "third").unwrap();
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!(send_named(&mut alice, &session_id, "theirs", "another"), Err(ErrorCode::MessageIdTaken));

@@ -108,7 +108,7 @@ impl Session {
         let mut own_places = Vec::new();
         let mut leaves_a_gap = false;
         let mut is_copied = false;
-        let mut taken_names = Vec::new();
+        let (mut given_names, mut taken_names) = (Vec::new(), Vec::new());
         let mut regrouped = Vec::new();
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             is_copied |= self.is_copied(entry);
@@ -123,7 +123,9 @@ impl Session {
             if own {
                 own_places.push(entry.sequence_number);
             } else if is_sealed && counts && entry.message.sender_wallet == self.next.wallet {
-                taken_names.extend(self.compare_name(entry, transaction));
+                let (given, taken) = self.compare_name(entry);
+                given_names.extend(given);
+                taken_names.extend(taken);
             }
             match &entry.message.replaces {
                 // Of names that have no part in the session there may be any number.
@@ -200,22 +202,24 @@ impl Session {
                 self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, message), transaction);
             }
         }
+        for record in given_names {
+            self.names_given_again.push(record.message_id.clone());
+            transaction.write(Write::Name(record), false);
+        }
         Ok(count)
     }
 
-    /// Where a session is encrypted, the relay cannot tell whether two messages of one name say the same. The name, where another
-    /// message of it waits here; one that the application gave is remembered.
-    fn compare_name(&self, entry: &Entry, transaction: &mut Transaction) -> Option<MessageId> {
+    /// What an entry of another device of this wallet says of its name, which the relay cannot compare where texts are encrypted: the
+    /// record of one that the application gave, and whether another message of that name waits here.
+    fn compare_name(&self, entry: &Entry) -> (Option<NameRecord>, Option<MessageId>) {
         let Entry { message, .. } = entry;
         if entry.is_unopened() || message.kind == Kind::VOID || message.kind.is_of_epochs() {
-            return None;
+            return (None, None);
         }
-        let session_id = self.id().to_owned();
-        if parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id) {
-            let (message_id, fingerprint, sent_ms) = (message.id.clone(), message.fingerprint(), message.timestamp.ms());
-            transaction.write(Write::Name(NameRecord { session_id, message_id, fingerprint, sent_ms }), false);
-        }
-        self.outbox.named_as(entry).map(|queued| queued.message.id.clone())
+        let (session_id, message_id, sent_ms) = (self.id().to_owned(), message.id.clone(), message.timestamp.ms());
+        let is_given = parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id);
+        let record = is_given.then(|| NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms });
+        (record, self.outbox.named_as(entry).map(|queued| queued.message.id.clone()))
     }
 
     pub(super) fn is_member(&self, wallet: &str) -> bool {
