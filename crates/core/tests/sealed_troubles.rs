@@ -15,6 +15,7 @@ use std::rc::Rc;
 use rooms::Rooms;
 use sealed::{address, joined, kinds, open, pair, settle, texts, write};
 use signer::{Device, strict};
+use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame};
@@ -175,7 +176,7 @@ fn withhold(frame: &mut Frame) {
         return;
     }
     let known: Vec<_> = entries.into_iter().filter(|entry| entry.sequence_number <= 3).collect();
-    response.messages = solconnect_sync_core::batch::Batch::of(&known).unwrap();
+    response.messages = Batch::of(&known).unwrap();
     (response.latest_sequence, response.log) = (3, None);
 }
 
@@ -197,6 +198,31 @@ fn a_relay_that_refuses_every_epoch_is_asked_ever_less() {
         settle(&mut rooms, &mut [&mut alice, &mut bob]);
     }
     assert_eq!(texts(&bob, &session_id), ["a"]);
+}
+
+/// The relay has forgotten what it knew of an account.
+fn forget(frame: &mut Frame) {
+    let Body::SyncResponse(response) = &mut frame.body else { return };
+    if !frame.head.session_id.starts_with("sealed:") && response.in_reply_to.is_some() {
+        response.messages = Batch::default();
+        (response.latest_sequence, response.log) = (1, None);
+    }
+}
+
+#[test]
+fn nothing_is_sealed_to_an_account_that_was_set_back() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    remove(&mut rooms, &mut bob, &phone);
+    alice.bends = Some(forget);
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(alice.client.parted(), [session_id]);
+    assert!(alice.warnings().contains(&ErrorCode::RelayRolledBack));
 }
 
 #[test]

@@ -84,16 +84,34 @@ impl Session {
     }
 
     /// The relay has answered of some wallets.
-    pub fn conclude_accounts(&mut self, context: &Context<'_>) {
-        let is_open = |wallet: &WalletAddress| matches!(context.accounts.outcome(wallet), Outcome::Open);
-        if self.awaits_accounts() && self.flow.epoch.asking.iter().any(is_open) {
+    ///
+    /// # Errors
+    /// It shows another log of an account than before: nothing is sealed to that.
+    pub fn conclude_accounts(&mut self, context: &Context<'_>) -> Result<(), SyncError> {
+        if !self.awaits_accounts() {
+            return Ok(());
+        }
+        let mut is_open = false;
+        for wallet in &self.flow.epoch.asking {
+            match context.accounts.outcome(wallet) {
+                Outcome::Open => is_open = true,
+                Outcome::Closed(Ok(())) => {}
+                Outcome::Closed(Err(error)) => {
+                    self.halted = Some(error.clone());
+                    self.parted_at = Some(self.next.log.log_head());
+                    return Err(error);
+                }
+            }
+        }
+        if is_open {
             // Of many, some are answered at a time.
             self.flow.epoch.deadline_ms = Some(context.now.monotonic_ms + ANSWER_TIMEOUT_MS);
-        } else if self.awaits_accounts() {
+        } else {
             self.flow.epoch.asking.clear();
             self.flow.epoch.deadline_ms = None;
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms);
         }
+        Ok(())
     }
 
     /// Whether an epoch must begin before this device writes: there is none, it cannot read it, or somebody in it has other devices or
