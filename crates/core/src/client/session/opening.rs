@@ -159,7 +159,7 @@ impl Session {
     ) -> Entry {
         // What this device has sent it need not open.
         if let Some(queued) = self.outbox.sent_as(&entry) {
-            return Entry { message: queued.message.clone(), also: queued.also.clone(), ..entry };
+            return Entry { message: queued.message.clone(), ..entry };
         }
         let message = epoch.and_then(|epoch| {
             let keys = self.text_keys(context, epoch, &entry.device_id)?;
