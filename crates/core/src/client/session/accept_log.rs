@@ -60,7 +60,8 @@ impl Session {
             let says_something = says_something && !entry.is_unopened();
             device.is_this(&entry.device_id) && entry.sequence_number > agreed && says_something
         };
-        let offered: Vec<Entry> = stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed, self.next.sealed.is_some())).collect();
+        let offered: Vec<Entry> =
+            stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed, self.next.sealed.is_some())).collect();
         let count = self.outbox.len() + offered.len();
         if count > OUTBOX_MESSAGES_MAX {
             let error = format!("{count} messages of a session would wait, and at most {OUTBOX_MESSAGES_MAX} may");

@@ -156,11 +156,17 @@ impl Session {
         self.make_anew(logged, logged, vec![entry], |_| true, transaction);
     }
 
-    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has.
+    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has, or
+    /// its account log is not known far enough.
     fn new_epoch(&self, context: &Context<'_>, counter: u64) -> Option<Entry> {
         let (vault, identity) = (context.vault?, context.identity?);
         let epochs = &self.next.sealed.as_ref()?.epochs;
         let own = public_key(&self.next.wallet)?;
+        // Under a new id it is listed further on than the account may be known.
+        let account = context.account(&self.next.wallet)?;
+        if !account.was_listed_at(&self.device, account.head().sequence) {
+            return None;
+        }
         let recipients: Vec<Recipient> = self.members(self.next.group.as_ref()).iter().map(|wallet| recipient(context, wallet)).collect();
         let (generation, _) = recipients.iter().find(|recipient| recipient.wallet == own)?.account_key?;
         identity.keys()?.account_key(generation)?;
