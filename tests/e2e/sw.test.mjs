@@ -120,7 +120,8 @@ async function scene(t, options) {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
   const openTab = async (options) => {
-    const tab = new LeavingTab({ relay, config: { retryDelayMs: 50, maxRetries: 50 }, ...options });
+    // Updates are small, so that a worker can be stopped in the midst of them.
+    const tab = new LeavingTab({ relay, config: { maxBatchSize: 100, retryDelayMs: 50, maxRetries: 50 }, ...options });
     opened.push(tab);
     await tab.open();
     return tab;

@@ -24,7 +24,6 @@ before(() => {
   for (const name of ['@types/react', 'csstype']) symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
 });
 
-
 after(() => rmSync(project, { recursive: true, force: true }));
 
 test('every binding is exported', () => {
@@ -39,7 +38,8 @@ test('npm pack has wasm, types and licences and nothing else', (t) => {
   const wanted = [
     'CHANGELOG.md', 'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'docs/deploy.md', 'docs/errors.md', 'docs/events.md', 'docs/guide.md', 'docs/security.md', 'package.json', 'pkg/index.d.ts', 'pkg/index.js', 'pkg/inline.d.ts', 'pkg/inline.js',
     'pkg/inlined.d.ts', 'pkg/inlined.js', 'pkg/json/inlined.d.ts', 'pkg/json/inlined.js', 'pkg/json/solconnect_sync_json_bg.wasm',
-    'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm', ...bindings.map((name) => `pkg/${name}.js`),
+    'pkg/solconnect_sync.d.ts', 'pkg/solconnect_sync_bg.wasm', 'pkg/vault/inlined.d.ts',
+    'pkg/vault/inlined.js', 'pkg/vault/solconnect_sync_vault_bg.wasm', ...bindings.map((name) => `pkg/${name}.js`),
   ];
   // Types of the rooms that the root's types point into.
   assert.deepEqual(files.filter((file) => !/^pkg\/(surface|bindings)\/[\w-]+\.d\.ts$/.test(file)), wanted.sort());

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::is_sealed_id;
-use crate::ids::{DeviceId, start_of};
+use crate::ids::{DeviceId, is_sealed_id, start_of};
 use crate::limits::{ALSO_MAX, EXTENSIONS_BYTES_MAX, ID_BYTES_MAX, INTEGER_MAX, MESSAGE_BYTES_MAX, SEQUENCE_MAX};
 use crate::message::{Kind, Message, Stamp};
 use crate::vector_clock::VectorClock;

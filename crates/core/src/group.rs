@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{DomainSet, is_sealed_id, sealed_id};
-use crate::ids::{SessionId, WalletAddress, check_wallet, public_key, uuid_from};
+use crate::identity::DomainSet;
+use crate::ids::{SessionId, WalletAddress, check_wallet, is_sealed_id, public_key, sealed_id, uuid_from};
 use crate::limits::{GROUP_FORMER_MAX, GROUP_MEMBERS_MAX, NAME_BYTES_MAX};
 use crate::message::Kind;
 use crate::wire::{Malformed, Reader, put_bytes, put_varint};

@@ -20,8 +20,7 @@ mod update;
 
 pub use account::{Account, Change};
 pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
-pub(crate) use domains::sealed_id;
-pub use domains::{DomainSet, is_account_id, is_sealed_id};
+pub use domains::DomainSet;
 pub use evidence::{Evidence, Verdict, judge};
 pub use generations::{AccountKey, Sealed};
 pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor};

@@ -15,6 +15,31 @@ pub type DeviceId = String;
 /// application or a seed client gave. For ever: a message that is queued again keeps it.
 pub type MessageId = String;
 
+/// What the id of every account log begins with. A session is never called so.
+const ACCOUNT: &str = "account:";
+/// What the id of every encrypted session begins with.
+const SEALED: &str = "sealed:";
+
+/// Whether a session is an account log: they are written by other rules.
+pub fn is_account_id(session_id: &str) -> bool {
+    session_id.starts_with(ACCOUNT)
+}
+
+/// The id of an account log.
+pub(crate) fn account_id(id: &str) -> SessionId {
+    [ACCOUNT, id].concat()
+}
+
+/// The id of an encrypted session.
+pub(crate) fn sealed_id(id: &str) -> SessionId {
+    [SEALED, id].concat()
+}
+
+/// Whether a session is encrypted: its id says so, and so no option of a client and no relay turns that off for one side.
+pub fn is_sealed_id(session_id: &str) -> bool {
+    session_id.starts_with(SEALED)
+}
+
 /// The address of a wallet, given its public key.
 pub fn wallet_address(public_key: &[u8; 32]) -> WalletAddress {
     let mut digits = [0; five8::BASE58_ENCODED_32_MAX_LEN];

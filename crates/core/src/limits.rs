@@ -48,6 +48,12 @@ pub const EPOCH_SPANS_MAX: usize = 64;
 /// Between two epochs that devices of one wallet begin without a cause, by the relay's time.
 pub const UNCAUSED_EPOCH_MS: u64 = 10 * 60 * 1_000;
 
+/// Entries behind the beginning of an epoch after which a device begins another before it writes.
+pub const EPOCH_ENTRIES: u64 = 1_000;
+
+/// And its age, by the relay's time.
+pub const EPOCH_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
 /// Entries of a group's log that a device keeps out of what it shows, because they do not count. An honest relay takes none.
 pub const UNCOUNTED_MAX: usize = 100;
 

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::is_sealed_id;
-use crate::ids::{MessageId, SessionId, WalletAddress, check_id};
+use crate::ids::{MessageId, SessionId, WalletAddress, check_id, is_sealed_id};
 use crate::limits::{EPOCH_TEXT_BYTES_MAX, GROUP_TEXT_BYTES_MAX, INTEGER_MAX, NAME_BYTES_MAX, SEALED_TEXT_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::scalar::{Scalar, whole_of};
 use crate::time::{ISO_MS_MAX, iso_from_ms, ms_from_iso};

@@ -14,6 +14,7 @@ use signer::{Device, strict};
 use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::Purpose;
+use solconnect_sync_core::limits::{EPOCH_MS, UNCAUSED_EPOCH_MS};
 use solconnect_sync_core::message::Kind;
 
 #[test]
@@ -239,4 +240,54 @@ fn a_text_is_as_long_as_in_other_sessions() {
     assert_eq!(alice.replies.pop().unwrap().unwrap_err().code, ErrorCode::MessageTooLarge);
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
     assert_eq!(texts(&bob, &session_id), [longest]);
+}
+
+/// Alice writes as many texts, and all is read by both; gives the places of the epochs.
+fn epochs_after(rooms: &mut Rooms, (alice, bob): (&mut Device, &mut Device), session_id: &str, count: usize) -> Vec<usize> {
+    let before = texts(bob, session_id).len();
+    for number in 0..count {
+        write(alice, session_id, &format!("text {number}"));
+        if number % 100 == 99 {
+            settle(rooms, &mut [&mut *alice, &mut *bob]);
+        }
+    }
+    settle(rooms, &mut [&mut *alice, &mut *bob]);
+    let wanted: Vec<String> = (0..count).map(|number| format!("text {number}")).collect();
+    assert!(texts(bob, session_id)[before..] == wanted[..], "in the order in which they were written");
+    assert!(texts(alice, session_id) == texts(bob, session_id));
+    let epochs = kinds(rooms, session_id).into_iter().enumerate().filter(|(_, kind)| *kind == Kind::EPOCH.0);
+    epochs.map(|(place, _)| place).collect()
+}
+
+#[test]
+fn an_epoch_ends_after_a_thousand_entries() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 1_000), [0]);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 100), [0, 1_001]);
+}
+
+#[test]
+fn an_epoch_ends_after_seven_days() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 3), [0]);
+    let later = |rooms: &mut Rooms, device: &mut Device, ms: u64| {
+        (rooms.now.wall_ms, device.now.wall_ms) = (rooms.now.wall_ms + ms, device.now.wall_ms + ms);
+    };
+    later(&mut rooms, &mut alice, EPOCH_MS - 100_000);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 3), [0]);
+    later(&mut rooms, &mut alice, 100_000);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 3), [0, 7]);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 3), [0, 7], "once");
+}
+
+#[test]
+fn where_no_epoch_may_begin_so_soon_texts_go_on_in_the_old_one() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    let epochs = epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 2_200);
+    assert_eq!(epochs, [0, 1_001], "the relay takes a second one of the same wallet after ten minutes");
+    (alice.now.monotonic_ms, rooms.now.wall_ms) = (alice.now.monotonic_ms + UNCAUSED_EPOCH_MS, rooms.now.wall_ms + UNCAUSED_EPOCH_MS);
+    assert_eq!(epochs_after(&mut rooms, (&mut alice, &mut bob), &session_id, 3), [0, 1_001, 2_202]);
 }

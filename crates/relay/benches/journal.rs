@@ -48,7 +48,14 @@ impl Bench {
         let entries = (*head + 1..=*head + count).map(entry).collect();
         *head += count;
         let device = DeviceRow { device_id: device_id(*head), last_counter: head.div_ceil(devices), ..DeviceRow::default() };
-        JournalQuestion::Append { session_id: session.to_owned(), entries, devices: vec![device], members: Vec::new(), group: None }
+        JournalQuestion::Append {
+            session_id: session.to_owned(),
+            entries,
+            devices: vec![device],
+            members: Vec::new(),
+            group: None,
+            epochs: None,
+        }
     }
 
     /// Asks all at once and waits for all answers.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::identity::{is_account_id, is_sealed_id};
+use solconnect_sync_core::ids::{is_account_id, is_sealed_id};
 use solconnect_sync_core::log::Log;
 use solconnect_sync_core::message::Kind;
 

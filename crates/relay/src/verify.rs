@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use solconnect_sync_core::entry::Digest;
-use solconnect_sync_core::identity::{Evidence, Verdict, is_account_id, is_key_id, judge};
-use solconnect_sync_core::ids::DeviceId;
+use solconnect_sync_core::identity::{Evidence, Verdict, is_key_id, judge};
+use solconnect_sync_core::ids::{DeviceId, is_account_id};
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::relay::{StoredEntry, StoredSession};
 

@@ -6,8 +6,7 @@ use solconnect_sync_core::client::{ConnectionState, Input, MessageStatus, Messag
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::identity::is_account_id;
-use solconnect_sync_core::ids::{MessageId, SessionId};
+use solconnect_sync_core::ids::{MessageId, SessionId, is_account_id};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Kind;
 

@@ -8,8 +8,8 @@ use solconnect_sync_core::client::Membership;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::identity::{UpdateSignature, is_account_id};
-use solconnect_sync_core::ids::SessionId;
+use solconnect_sync_core::identity::UpdateSignature;
+use solconnect_sync_core::ids::{SessionId, is_account_id};
 use solconnect_sync_core::relay::StoredEntry;
 
 use crate::faults::Fault;

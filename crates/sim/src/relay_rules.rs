@@ -5,8 +5,8 @@ use std::rc::Rc;
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
-use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement, is_account_id};
-use solconnect_sync_core::ids::{SessionId, parse_message_id, start_of};
+use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement};
+use solconnect_sync_core::ids::{SessionId, is_account_id, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,

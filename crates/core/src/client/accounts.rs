@@ -188,9 +188,9 @@ impl Client {
         self.accounts.get(wallet).cloned().or_else(|| identity.owner(wallet).map(Account::new))
     }
 
-    /// Asks what is to be asked.
+    /// Asks what is to be asked, from what is on disk: what a transaction under way has of an account may still be lost.
     pub(super) fn advance_inquiries(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if !self.link.is_open() {
+        if !self.link.is_open() || self.under_way.is_some() {
             return;
         }
         for place in 0..self.accounts.inquiries.len() {

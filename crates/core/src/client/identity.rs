@@ -130,6 +130,11 @@ impl Identity {
         self.latest().keys.as_ref()
     }
 
+    /// The relay's time, as far as this device knows it.
+    pub fn relay_ms(&self, now: Now) -> u64 {
+        now.wall_ms.saturating_add_signed(self.ahead_ms)
+    }
+
     /// 32 bytes that nobody can guess.
     fn draw_secret(&self) -> Secret {
         let mut drawn = self.secrets.get();
@@ -338,7 +343,7 @@ impl Client {
         let owner = identity.owner(self.wallet.as_deref()?)?;
         // A wallet that looks at the time looks at this device's clock, which only then is not asked where it is far off.
         let is_off = identity.ahead_ms.unsigned_abs() > OFFER_AHEAD_MS_MAX;
-        let issued_ms = if is_off { now.wall_ms.saturating_add_signed(identity.ahead_ms) } else { now.wall_ms };
+        let issued_ms = if is_off { identity.relay_ms(now) } else { now.wall_ms };
         let (device, expires_ms) = (key.public(), issued_ms + OFFER_MS);
         Some(Offer {
             domain: domain.to_owned(),
@@ -356,7 +361,7 @@ impl Client {
         let wallet = self.wallet_for_call()?.clone();
         let identity = self.identity.as_mut().ok_or_else(nobody_signs_in)?;
         let owner = Owner::new(&wallet, identity.domains.clone())?;
-        let at_ms = now.wall_ms.saturating_add_signed(identity.ahead_ms);
+        let at_ms = identity.relay_ms(now);
         let (mut key, next) = (identity.latest().key.clone(), identity.next_key());
         let claim = match certificate.check(&owner, Purpose::Join, &key.public(), at_ms) {
             Ok(_) => Claim::Join(certificate.clone()),

@@ -7,8 +7,8 @@ use crate::entry::{Digest, Entry};
 use crate::epochs::Epochs;
 use crate::error::SyncError;
 use crate::group::Group;
-use crate::identity::{SignedHead, is_sealed_id};
-use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
+use crate::identity::SignedHead;
+use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, is_sealed_id};
 use crate::limits::{EARLIER_IDS_MAX, RECEIPT_WALLETS_MAX};
 use crate::log::{DeviceHead, Log};
 use crate::watermark::Watermark;
@@ -184,6 +184,10 @@ impl SealedState {
 pub struct EpochSeal {
     /// Its number.
     pub number: u64,
+    /// The place in the log where it begins.
+    pub sequence_number: u64,
+    /// When, by the relay's time.
+    pub began_ms: u64,
     /// The transcript before it, and behind it.
     pub after: Digest,
     /// See `after`.

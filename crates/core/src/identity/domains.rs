@@ -6,15 +6,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::key::PublicKey;
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{SessionId, public_key, uuid_from};
+use crate::ids::{SessionId, account_id, public_key, sealed_id, uuid_from};
 use crate::limits::{DOMAIN_BYTES_MAX, DOMAINS_MAX};
 use crate::wire::{put_bytes, put_varint};
-
-/// What the id of every account log begins with. A session is never called so.
-const ACCOUNT: &str = "account:";
-
-/// What the id of every encrypted session begins with.
-const SEALED: &str = "sealed:";
 
 /// The domains of one application, as browsers and wallets write them: `chat.example.org`, `localhost:8080`. An account log's
 /// id is made of them, so an application with other domains has other account logs, and no option of a client changes
@@ -69,7 +63,7 @@ impl DomainSet {
         let mut bytes = b"solconnect.account-id.v1\0".to_vec();
         bytes.extend_from_slice(wallet);
         self.put(&mut bytes);
-        [ACCOUNT, &uuid_from(&Sha256::digest(&bytes).into())].concat()
+        account_id(&uuid_from(&Sha256::digest(&bytes).into()))
     }
 
     /// The session of two wallets in this application: the same for both, on every device. Only devices with keys are in it, and
@@ -94,21 +88,6 @@ impl DomainSet {
     }
 }
 
-/// Whether a session is an account log: they are written by other rules.
-pub fn is_account_id(session_id: &str) -> bool {
-    session_id.starts_with(ACCOUNT)
-}
-
-/// The id of an encrypted session.
-pub(crate) fn sealed_id(id: &str) -> SessionId {
-    [SEALED, id].concat()
-}
-
-/// Whether a session is encrypted: its id says so, and so no option of a client and no relay turns that off for one side.
-pub fn is_sealed_id(session_id: &str) -> bool {
-    session_id.starts_with(SEALED)
-}
-
 /// A host with a port where it is not the scheme's own. Whatever else a wallet shows as the domain is none: a text with a
 /// space or a line break could look like more than it is.
 fn is_domain(text: &str) -> bool {
@@ -119,6 +98,7 @@ fn is_domain(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{is_account_id, is_sealed_id};
 
     fn set(domains: &[&str]) -> Result<DomainSet, SyncError> {
         DomainSet::new(domains.iter().map(|domain| (*domain).to_owned()).collect())

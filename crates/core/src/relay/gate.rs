@@ -5,7 +5,7 @@ use super::session::{Attachment, Session};
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION};
 use crate::group::{Role, not_in_it};
-use crate::identity::is_account_id;
+use crate::ids::is_account_id;
 
 /// The kinds of frames that arrive, as the table knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

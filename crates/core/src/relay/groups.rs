@@ -11,8 +11,7 @@ use super::session::{Attachment, Log, Session};
 use crate::entry::Entry;
 use crate::frame::{Body, DeviceAnnounce, SyncResponse};
 use crate::group::{Group, GroupChange, Role, is_group_of};
-use crate::identity::is_sealed_id;
-use crate::ids::WalletAddress;
+use crate::ids::{WalletAddress, is_sealed_id};
 use crate::message::Kind;
 
 /// An entry that says something of a group, and what it did.

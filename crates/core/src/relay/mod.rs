@@ -36,8 +36,7 @@ pub use api::*;
 
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Encoding, ErrorBody, Frame, Head, PROTOCOL_VERSION, Payload};
-use crate::identity::is_account_id;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, is_account_id};
 use crate::limits::UNSIGNED_FRAME_BYTES_MAX;
 use crate::time::Now;
 use crate::wire::Malformed;

@@ -169,8 +169,8 @@ impl SealedState {
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_bytes(&mut out, &self.epochs.to_bytes());
-        if let Some(EpochSeal { number, after, transcript, tag, author, sealed }) = &self.last {
-            put_varint(&mut out, *number);
+        if let Some(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed }) = &self.last {
+            [number, sequence_number, began_ms].into_iter().for_each(|number| put_varint(&mut out, *number));
             [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
             put_bytes(&mut out, author.as_bytes());
             if let Some((generation, sealed)) = sealed {
@@ -191,11 +191,12 @@ impl SealedState {
         if reader.0.is_empty() {
             return Ok(Some(SealedState { epochs, last: None }));
         }
-        let number = reader.varint()?;
+        let (number, sequence_number, began_ms) = (reader.varint()?, reader.varint()?, reader.varint()?);
         let (after, transcript, tag) = (*reader.array()?, *reader.array()?, *reader.array()?);
         let author = reader.text()?.to_owned();
         let sealed = if reader.0.is_empty() { None } else { Some((reader.varint()?, *reader.array()?)) };
-        Ok(Some(SealedState { epochs, last: Some(EpochSeal { number, after, transcript, tag, author, sealed }) }))
+        let last = EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed };
+        Ok(Some(SealedState { epochs, last: Some(last) }))
     }
 }
 

@@ -30,8 +30,8 @@ use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::frame::{DeviceState, ReceiptStatus};
 use crate::group::Group;
-use crate::identity::{SignedHead, is_sealed_id};
-use crate::ids::{DeviceId, MessageId};
+use crate::identity::SignedHead;
+use crate::ids::{DeviceId, MessageId, is_sealed_id};
 use crate::limits::ANSWER_TIMEOUT_MS;
 use crate::log::{DeviceHead, Log, LogHead};
 use crate::sorted::Sorted;
@@ -79,6 +79,8 @@ pub(super) struct Session {
     outbox: Outbox,
     /// What was opened of an encrypted session, to read on.
     reading: Reading,
+    /// From when on it may begin an epoch only because the last one is long: where the relay takes none, not again at once.
+    renews_from_ms: u64,
     /// When to look for records of the outbox that may leave.
     sweep_at_ms: Option<u64>,
     /// Names that are not their messages' any more: a record of one may have been read before it left.
@@ -139,6 +141,7 @@ impl Session {
             in_transaction: false,
             outbox: Outbox::new(record.counter),
             reading: Reading::default(),
+            renews_from_ms: 0,
             stored: record.clone(),
             next: record,
             stored_device: device.clone(),

@@ -96,6 +96,8 @@ impl Session {
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
                     opened.state.last = Some(EpochSeal {
                         number: epoch.number,
+                        sequence_number: entry.sequence_number,
+                        began_ms: entry.server_timestamp,
                         after: epoch.after,
                         transcript: opened.state.epochs.transcript(),
                         tag: epoch.tag,

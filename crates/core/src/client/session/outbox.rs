@@ -90,9 +90,11 @@ impl Outbox {
         self.entries.get(&counter).map(|queued| queued.digest)
     }
 
-    /// The digest of the message with this counter, where it is fixed what is sent of it.
-    pub fn sealed_digest(&self, counter: u64) -> Option<Digest> {
-        self.entries.get(&counter).filter(|queued| queued.sealed.is_some()).map(|queued| queued.digest)
+    /// The last message behind this counter of which it is fixed what is sent, and its digest: from the first on they are, one after
+    /// the other.
+    pub fn sealed_through(&self, counter: u64) -> (u64, Option<Digest>) {
+        let sealed = self.entries.between(&counter, &u64::MAX).take_while(|(_, queued)| queued.sealed.is_some());
+        sealed.last().map_or((counter, None), |(counter, queued)| (*counter, Some(queued.digest)))
     }
 
     /// What is sent of a message in an encrypted session is fixed, and its digest with it.
@@ -223,6 +225,11 @@ impl Outbox {
     /// Those after `counter`, up to `last` included.
     pub fn between(&self, counter: u64, last: u64) -> impl Iterator<Item = &Entry> {
         self.entries.between(&counter, &last).map(|(_, queued)| &queued.entry)
+    }
+
+    /// What is stored and was not sent yet, after counter `sent`.
+    pub fn unsent(&self, sent: u64) -> impl Iterator<Item = &Entry> {
+        self.between(sent, self.stored_counter)
     }
 
     /// Adds a message; whether its record follows the last one, so that both can be one. `logged_digest` is that of the

@@ -16,7 +16,7 @@ use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
-use crate::limits::{ANSWER_TIMEOUT_MS, UPDATES_IN_FLIGHT_MAX};
+use crate::limits::{ANSWER_TIMEOUT_MS, EPOCH_ENTRIES, EPOCH_MS, UNCAUSED_EPOCH_MS, UPDATES_IN_FLIGHT_MAX};
 use crate::message::{Kind, Message};
 
 /// How long a session waits that cannot begin an epoch yet, because the store or the account is not so far.
@@ -61,7 +61,9 @@ impl Session {
             self.flow.epoch.is_doubted = false;
             return;
         }
-        if !self.flow.epoch.is_doubted && !self.lacks_epoch(context) {
+        let is_on_its_way = self.outbox.sealed_through(self.outbox.acknowledged_counter()).1.is_some();
+        let renews = !is_on_its_way && self.is_epoch_spent(context);
+        if !self.flow.epoch.is_doubted && !renews && !self.lacks_epoch(context) {
             return;
         }
         // An epoch that this device does not know of may have begun already.
@@ -130,12 +132,23 @@ impl Session {
         has_moved || self.text_keys(context, &last, &device).is_none()
     }
 
+    /// Whether so much was written in the epoch, or so long ago, that the next text is to have another secret.
+    fn is_epoch_spent(&self, context: &Context<'_>) -> bool {
+        let last = self.stored.sealed.as_ref().and_then(|state| state.last.as_ref());
+        let Some((last, identity)) = last.zip(context.identity).filter(|_| context.now.monotonic_ms >= self.renews_from_ms) else {
+            return false;
+        };
+        let entries = self.stored.log.end().saturating_sub(last.sequence_number);
+        entries >= EPOCH_ENTRIES || identity.relay_ms(context.now).saturating_sub(last.began_ms) >= EPOCH_MS
+    }
+
     /// It is known how far the accounts are: an epoch begins, where one must.
     pub(super) fn consider_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.epoch.due_ms = None;
         self.flow.epoch.is_doubted = false;
         self.store_acknowledged(context, transaction);
-        if !self.has_text_waiting() || !self.lacks_epoch(context) {
+        let renews = self.is_epoch_spent(context);
+        if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)) {
             return;
         }
         let logged = self.logged_counter();
@@ -143,6 +156,9 @@ impl Session {
         *context.start = new_start(context.random);
         // What is on its way may be taken yet: its counters are given to nothing else before the relay has answered.
         let is_known = self.outbox.acknowledged_counter() <= logged && self.flow.updates.is_empty();
+        if renews && is_known {
+            self.renews_from_ms = context.now.monotonic_ms + UNCAUSED_EPOCH_MS;
+        }
         let Some(entry) = is_known.then(|| self.new_epoch(context, logged + 1)).flatten() else {
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
             return;
@@ -213,36 +229,35 @@ impl Session {
         transaction.catch_up(self.id());
     }
 
-    /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log.
+    /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log, and as many as may be on their
+    /// way at once.
     pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
+        // What is on its way arrives first.
+        if self.is_epoch_spent(context) && self.has_text_waiting() {
+            return;
+        }
         let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return };
         // The epoch that is stored has ended already, where another state is on its way to disk.
         if state.epochs.transcript() != next.epochs.transcript() {
             return;
         }
         let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
-        let (mut previous, mut is_barred) = (self.next.log.digest(self.id(), &self.device), false);
-        // No more than can be on its way: an outbox may be long.
-        let through = self.sent_through().saturating_add((UPDATES_IN_FLIGHT_MAX * context.config.max_batch_size) as u64);
-        let through = through.min(self.outbox.stored_counter());
-        let waiting: Vec<u64> = self.outbox.between(self.logged_counter(), through).map(|entry| entry.counter).collect();
-        for counter in waiting {
-            let Some(entry) = self.outbox.get(counter) else { return };
-            is_barred |= ends_epoch(entry);
-            if let Some(digest) = self.outbox.sealed_digest(counter) {
-                previous = digest;
-            } else {
-                let entry = entry.clone();
-                let is_encrypted = is_encrypted(entry.message.kind);
-                let sealed = if is_encrypted {
-                    self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)
-                } else {
-                    Some(entry.clone())
-                };
-                let Some(sealed) = sealed else { return };
-                previous = sealed.digest(&previous);
-                self.outbox.seal(counter, sealed, previous);
-            }
+        let logged = self.logged_counter();
+        let (sealed_through, digest) = self.outbox.sealed_through(logged);
+        let mut previous = digest.unwrap_or_else(|| self.next.log.digest(self.id(), &self.device));
+        // What the log must have first.
+        let mut is_barred = self.outbox.between(logged, sealed_through).any(ends_epoch);
+        let count = UPDATES_IN_FLIGHT_MAX * context.config.max_batch_size;
+        let waiting: Vec<Entry> = self.outbox.unsent(sealed_through).take(count).cloned().collect();
+        for entry in waiting {
+            let sealed = match is_encrypted(entry.message.kind) {
+                true => self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous),
+                false => Some(entry.clone()),
+            };
+            let Some(sealed) = sealed else { return };
+            previous = sealed.digest(&previous);
+            self.outbox.seal(entry.counter, sealed, previous);
+            is_barred |= ends_epoch(&entry);
         }
     }
 
