@@ -295,8 +295,8 @@ impl Client {
         let (sessions, mut context) = self.lend(now, actions);
         for session_id in waiting {
             sessions.visit_those(&[session_id], |session| {
-                session.conclude_accounts(&context);
-                let error = session.conclude_authors(&mut context).err();
+                let concluded = session.conclude_accounts(&context);
+                let error = concluded.and_then(|()| session.conclude_authors(&mut context)).err();
                 halted.extend(error.map(|error| (session.id().to_owned(), error)));
             });
         }

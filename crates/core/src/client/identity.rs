@@ -125,6 +125,11 @@ impl Identity {
         self.stored.keys.as_ref().filter(|_| !self.keys_are_new)
     }
 
+    /// The same as the transaction leaves it: what comes with a key is read with it.
+    pub fn latest_keys(&self) -> Option<&Keys> {
+        self.latest().keys.as_ref()
+    }
+
     /// The relay's time, as far as this device knows it.
     pub fn relay_ms(&self, now: Now) -> u64 {
         now.wall_ms.saturating_add_signed(self.ahead_ms)

@@ -56,9 +56,12 @@ impl Session {
     pub fn offer_again(&self, device: &DeviceRecord, agreed: u64, stored: &StoredLog) -> Result<Vec<Entry>, SyncError> {
         let is_lost = |entry: &&Entry| {
             let says_something = entry.message.kind == Kind::MESSAGE || entry.message.kind.is_version();
+            // What this device could not open again is nobody's text.
+            let says_something = says_something && !entry.is_unopened();
             device.is_this(&entry.device_id) && entry.sequence_number > agreed && says_something
         };
-        let offered: Vec<Entry> = stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed)).collect();
+        let offered: Vec<Entry> =
+            stored.entries.iter().filter(is_lost).map(|entry| again(entry, agreed, self.next.sealed.is_some())).collect();
         let count = self.outbox.len() + offered.len();
         if count > OUTBOX_MESSAGES_MAX {
             let error = format!("{count} messages of a session would wait, and at most {OUTBOX_MESSAGES_MAX} may");
@@ -127,9 +130,10 @@ impl Session {
 
 /// An entry that is offered again. Its author knows what it wrote before, also where that has another device's id now: otherwise an edit
 /// would be at odds with the one that it changed.
-fn again(entry: &Entry, agreed: u64) -> Entry {
+fn again(entry: &Entry, agreed: u64, is_sealed: bool) -> Entry {
     let mut also = entry.also.clone();
-    if also.len() < ALSO_MAX && entry.counter > 1 {
+    // What is encrypted has nothing beside it.
+    if !is_sealed && also.len() < ALSO_MAX && entry.counter > 1 {
         // One that cannot be named is not known.
         let _ = also.raise(&entry.device_id, entry.counter - 1);
     }

@@ -210,7 +210,8 @@ impl Session {
             return transaction.distrust(format!("the relay does not sign that it has message {sequence}"));
         }
         let places = ack.acknowledged_counters.iter().zip(&ack.acknowledged_sequences);
-        let mut begins_epoch = false;
+        let is_sealed = self.next.sealed.is_some();
+        let (mut begins_epoch, mut is_unknown) = (false, false);
         for (index, (counter, sequence)) in places.enumerate() {
             let is_replaced = self.outbox.is_replaced();
             let is_told = *counter <= if is_replaced { self.outbox.sent_counter() } else { self.outbox.sent_counter_on_disk() };
@@ -226,7 +227,11 @@ impl Session {
             let acknowledged = &mut self.flow.acknowledged;
             let follows = acknowledged.last().map_or(self.next.log.end(), |entry| entry.sequence_number) + 1 == *sequence;
             if let (true, Some(server_timestamp)) = (follows, ack.server_timestamps.get(index)) {
-                let sent = self.outbox.as_sent(*counter).unwrap_or(entry).clone();
+                // It was made anew meanwhile, and not encrypted again: the log brings what was sent.
+                let Some(sent) = self.outbox.as_sent(*counter, is_sealed).cloned() else {
+                    is_unknown = true;
+                    continue;
+                };
                 begins_epoch |= sent.message.kind == Kind::EPOCH;
                 acknowledged.push(Entry { sequence_number: *sequence, server_timestamp: *server_timestamp, ..sent });
             }
@@ -242,6 +247,9 @@ impl Session {
             self.store_acknowledged(context, transaction);
         } else if !self.flow.acknowledged.is_empty() {
             self.flow.store_at_ms.get_or_insert(context.now.monotonic_ms + STORE_DELAY_MS);
+        }
+        if is_unknown {
+            self.catch_up(transaction);
         }
         // There may be room for more messages.
         self.enlist(transaction, false);
@@ -377,17 +385,7 @@ impl Session {
                 }
             }
             // Something has changed that is not known here: it is asked for before more is said.
-            ErrorCode::EpochMoved => {
-                let refusals = self.flow.refusals;
-                self.start_over(context);
-                self.drop_own_epoch(context, transaction);
-                let wait_ms = if refusals == 0 { 0 } else { delay_ms(context.config.retry_delay_ms, refusals, context.random) };
-                self.flow.retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
-                self.flow.refusals = refusals.saturating_add(1);
-                self.flow.epoch.is_doubted = true;
-                self.enlist(transaction, false);
-                transaction.catch_up(self.id());
-            }
+            ErrorCode::EpochMoved => self.doubt_epoch(context, &error, transaction),
             ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
             // Nothing of the group is here, and nothing that begins it waits: it will not come to be one of this wallet's by itself.
             ErrorCode::NotAMember if self.is_group() && self.next.log.end() == 0 && self.founding_nonce().is_none() => {
@@ -402,7 +400,7 @@ impl Session {
             | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => match refused {
                 Some(refused) if refused.message.kind.is_of_epochs() => {
-                    self.drop_own_epoch(context, transaction);
+                    self.doubt_epoch(context, &error, transaction);
                     transaction.tell(Event::Warning { error });
                 }
                 Some(refused) => self.void(context, &refused, error, transaction),

@@ -10,12 +10,13 @@ use crate::batch::Batch;
 use crate::client::api::{Change, Event, Write};
 use crate::client::context::Context;
 use crate::client::log_record::LogRecord;
-use crate::client::records::VersionsRecord;
+use crate::client::records::{NameRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
 use crate::client::views::MessageStatus;
 use crate::conflict::{add_version, concurrent_messages, concurrent_versions};
 use crate::entry::{Digest, Entry};
-use crate::ids::new_device_id;
+use crate::error::{ErrorCode, SyncError};
+use crate::ids::{MessageId, new_device_id, parse_message_id};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
@@ -107,6 +108,7 @@ impl Session {
         let mut own_places = Vec::new();
         let mut leaves_a_gap = false;
         let mut is_copied = false;
+        let (mut given_names, mut taken_names) = (Vec::new(), Vec::new());
         let mut regrouped = Vec::new();
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             is_copied |= self.is_copied(entry);
@@ -120,6 +122,10 @@ impl Session {
             let own = matches!(origin, Origin::Own | Origin::Elsewhere);
             if own {
                 own_places.push(entry.sequence_number);
+            } else if is_sealed && counts && entry.message.sender_wallet == self.next.wallet {
+                let (given, taken) = self.compare_name(entry);
+                given_names.extend(given);
+                taken_names.extend(taken);
             }
             match &entry.message.replaces {
                 // Of names that have no part in the session there may be any number.
@@ -190,7 +196,30 @@ impl Session {
         } else if leaves_a_gap {
             self.close_gap(context, transaction);
         }
+        for name in taken_names {
+            if let Some(queued) = self.outbox.named(&name).cloned() {
+                let message = "this id belongs to another message of this wallet";
+                self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, message), transaction);
+            }
+        }
+        for record in given_names {
+            self.names_given_again.push(record.message_id.clone());
+            transaction.write(Write::Name(record), false);
+        }
         Ok(count)
+    }
+
+    /// What an entry of another device of this wallet says of its name, which the relay cannot compare where texts are encrypted: the
+    /// record of one that the application gave, and whether another message of that name waits here.
+    fn compare_name(&self, entry: &Entry) -> (Option<NameRecord>, Option<MessageId>) {
+        let Entry { message, .. } = entry;
+        if entry.is_unopened() || message.kind == Kind::VOID || message.kind.is_of_epochs() {
+            return (None, None);
+        }
+        let (session_id, message_id, sent_ms) = (self.id().to_owned(), message.id.clone(), message.timestamp.ms());
+        let is_given = parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id);
+        let record = is_given.then(|| NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms });
+        (record, self.outbox.named_as(entry).map(|queued| queued.message.id.clone()))
     }
 
     pub(super) fn is_member(&self, wallet: &str) -> bool {

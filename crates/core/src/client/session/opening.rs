@@ -207,7 +207,7 @@ impl Session {
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
     fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Option<Secret> {
         let (generation, sealed) = epoch.sealed.as_ref()?;
-        let with = context.identity?.keys()?.account_key(*generation)?;
+        let with = context.identity?.latest_keys()?.account_key(*generation)?;
         let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
         let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
         let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };

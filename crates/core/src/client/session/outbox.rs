@@ -123,9 +123,11 @@ impl Outbox {
         queued.sealed.as_ref().filter(|sealed| sealed.is_repeat_of(entry)).map(|_| &queued.entry)
     }
 
-    /// The message of this counter as it was sent, also one that the transaction under way takes away.
-    pub fn as_sent(&self, counter: u64) -> Option<&Entry> {
-        self.entries.get(&counter).or_else(|| self.leaving.get(&counter)).map(Queued::as_sent)
+    /// The message of this counter as it was sent, also one that the transaction under way takes away; `None` in an encrypted session
+    /// where that is not fixed any more.
+    pub fn as_sent(&self, counter: u64, is_sealed: bool) -> Option<&Entry> {
+        let queued = self.entries.get(&counter).or_else(|| self.leaving.get(&counter))?;
+        Some(queued).filter(|queued| !is_sealed || queued.sealed.is_some()).map(Queued::as_sent)
     }
 
     /// The message of this name; a void only where no message has it.
@@ -190,6 +192,8 @@ impl Outbox {
     pub fn take_gap(&mut self, counter: u64) {
         self.acknowledged_counter = self.acknowledged_counter.min(counter);
         self.acknowledged_before = self.acknowledged_before.min(counter);
+        // It may be of an epoch that ended meanwhile; in the same one it becomes the same again.
+        self.unseal();
     }
 
     pub fn len(&self) -> usize {
@@ -273,6 +277,12 @@ impl Outbox {
             self.transmitted_counter += count;
             self.taken_counter = 0;
         }
+    }
+
+    /// One of those that were in it before is not made anew: of the rest one less was sent and taken, where it was.
+    pub fn leave_out(&mut self, was_transmitted: bool, was_taken: bool) {
+        self.transmitted_counter -= u64::from(was_transmitted);
+        self.taken_counter = self.taken_counter.saturating_sub(u64::from(was_taken));
     }
 
     /// Whether the transaction under way made the messages anew: where it is dropped, so is what the relay says of them.

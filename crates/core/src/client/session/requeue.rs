@@ -26,7 +26,8 @@ impl Session {
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
-        self.make_anew(0, 0, Vec::new(), |_| true, transaction);
+        // An epoch names the device that begins it.
+        self.make_anew(0, 0, Vec::new(), |entry| entry.message.kind != Kind::EPOCH, transaction);
     }
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it
@@ -92,14 +93,11 @@ impl Session {
         mut keep: impl FnMut(&mut Entry) -> bool,
         transaction: &mut Transaction,
     ) {
+        let (transmitted, sent) = (self.outbox.transmitted_counter(), self.outbox.sent_counter());
         let (entries, records) = self.outbox.replace(before, acknowledged);
         self.outbox.put_before(before_all.len() as u64);
         // Its record names the last counter, which was a higher one or the old id's.
-        let sent_through = self.outbox.transmitted_counter();
-        let next = self.change(transaction, true);
-        if next.sent_through < INTEGER_MAX {
-            next.sent_through = sent_through;
-        }
+        self.change(transaction, true);
         transaction.clear_outbox(self.id());
         if let Some((first, last)) = records {
             transaction.write(Write::DeleteOutbox { session_id: self.id().to_owned(), first, last }, true);
@@ -107,8 +105,12 @@ impl Session {
         // What is queued later is not what a sync waits for, whatever counters were used before.
         let target_before = self.operation.as_ref().map_or(0, |operation| operation.target_counter());
         let (mut counter, mut target) = (before, before);
+        let mut new_count = before_all.len();
         for mut entry in before_all.into_iter().chain(entries) {
+            let was_there = new_count == 0;
+            new_count = new_count.saturating_sub(1);
             if !keep(&mut entry) {
+                self.outbox.leave_out(was_there && entry.counter <= transmitted, was_there && entry.counter <= sent);
                 continue;
             }
             counter += 1;
@@ -121,6 +123,11 @@ impl Session {
             }
             let device_id = self.device.clone();
             self.push_outbox(transaction, Entry { device_id, counter, ..entry });
+        }
+        let sent_through = self.outbox.transmitted_counter();
+        let next = self.change(transaction, true);
+        if next.sent_through < INTEGER_MAX {
+            next.sent_through = sent_through;
         }
         if let Some(operation) = &mut self.operation {
             operation.move_target(target);

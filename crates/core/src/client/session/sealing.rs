@@ -5,6 +5,7 @@ use base64ct::{Base64, Encoding as _};
 
 use super::Session;
 use super::opening::account_of;
+use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
 use crate::client::context::Context;
 use crate::client::records::EpochSeal;
@@ -12,6 +13,7 @@ use crate::client::transaction::Transaction;
 use crate::client::vault::{AccountHead, Beginning, Place, Recipient};
 use crate::content;
 use crate::entry::Entry;
+use crate::error::SyncError;
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
 use crate::limits::{ANSWER_TIMEOUT_MS, EPOCH_ENTRIES, EPOCH_MS, UNCAUSED_EPOCH_MS, UPDATES_IN_FLIGHT_MAX};
@@ -51,7 +53,12 @@ impl Session {
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
     pub(super) fn prepare_epoch(&mut self, context: &mut Context<'_>) {
         let is_idle = self.flow.epoch.deadline_ms.is_none() && self.flow.epoch.due_ms.is_none();
-        if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction || !self.has_text_waiting() {
+        if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction {
+            return;
+        }
+        if !self.has_text_waiting() {
+            // What was refused waits no more, and what else waits needs no epoch.
+            self.flow.epoch.is_doubted = false;
             return;
         }
         let is_on_its_way = self.outbox.sealed_through(self.outbox.acknowledged_counter()).1.is_some();
@@ -79,13 +86,34 @@ impl Session {
     }
 
     /// The relay has answered of some wallets.
-    pub fn conclude_accounts(&mut self, context: &Context<'_>) {
-        let is_open = |wallet: &WalletAddress| matches!(context.accounts.outcome(wallet), Outcome::Open);
-        if self.awaits_accounts() && !self.flow.epoch.asking.iter().any(is_open) {
+    ///
+    /// # Errors
+    /// It shows another log of an account than before: nothing is sealed to that.
+    pub fn conclude_accounts(&mut self, context: &Context<'_>) -> Result<(), SyncError> {
+        if !self.awaits_accounts() {
+            return Ok(());
+        }
+        let mut is_open = false;
+        for wallet in &self.flow.epoch.asking {
+            match context.accounts.outcome(wallet) {
+                Outcome::Open => is_open = true,
+                Outcome::Closed(Ok(())) => {}
+                Outcome::Closed(Err(error)) => {
+                    self.halted = Some(error.clone());
+                    self.parted_at = Some(self.next.log.log_head());
+                    return Err(error);
+                }
+            }
+        }
+        if is_open {
+            // Of many, some are answered at a time.
+            self.flow.epoch.deadline_ms = Some(context.now.monotonic_ms + ANSWER_TIMEOUT_MS);
+        } else {
             self.flow.epoch.asking.clear();
             self.flow.epoch.deadline_ms = None;
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms);
         }
+        Ok(())
     }
 
     /// Whether an epoch must begin before this device writes: there is none, it cannot read it, or somebody in it has other devices or
@@ -126,25 +154,35 @@ impl Session {
         let logged = self.logged_counter();
         // Names were made of these counters already.
         *context.start = new_start(context.random);
-        let is_stored = self.outbox.acknowledged_counter() <= logged;
-        if renews && is_stored {
+        // What is on its way may be taken yet: its counters are given to nothing else before the relay has answered.
+        let is_known = self.outbox.acknowledged_counter() <= logged && self.flow.updates.is_empty();
+        if renews && is_known {
             self.renews_from_ms = context.now.monotonic_ms + UNCAUSED_EPOCH_MS;
         }
-        let entry = if is_stored { self.new_epoch(context, logged + 1) } else { None };
-        let Some(entry) = entry else {
+        let Some(entry) = is_known.then(|| self.new_epoch(context, logged + 1)).flatten() else {
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
             return;
         };
-        // It comes before all that waits.
+        // Where it cannot be stored, the connection is made anew, after a wait.
+        transaction.from_relay = true;
+        // It comes before all that waits. That the relay refuses what this device begins is not forgotten.
+        let refusals = self.flow.refusals;
         self.start_over(context);
+        self.flow.refusals = refusals;
         self.make_anew(logged, logged, vec![entry], |_| true, transaction);
     }
 
-    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has.
+    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has, or
+    /// its account log is not known far enough.
     fn new_epoch(&self, context: &Context<'_>, counter: u64) -> Option<Entry> {
         let (vault, identity) = (context.vault?, context.identity?);
         let epochs = &self.next.sealed.as_ref()?.epochs;
         let own = public_key(&self.next.wallet)?;
+        // Under a new id it is listed further on than the account may be known.
+        let account = context.account(&self.next.wallet)?;
+        if !account.was_listed_at(&self.device, account.head().sequence) {
+            return None;
+        }
         let recipients: Vec<Recipient> = self.members(self.next.group.as_ref()).iter().map(|wallet| recipient(context, wallet)).collect();
         let (generation, _) = recipients.iter().find(|recipient| recipient.wallet == own)?.account_key?;
         identity.keys()?.account_key(generation)?;
@@ -167,8 +205,28 @@ impl Session {
     /// again.
     pub(super) fn drop_own_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         if self.outbox.iter().any(|entry| entry.message.kind == Kind::EPOCH) {
+            // What is behind it moves up: the next messages get counters that names were made of already.
+            *context.start = new_start(context.random);
             self.number_anew(context, |entry| entry.message.kind != Kind::EPOCH, transaction);
         }
+    }
+
+    /// The relay takes nothing in the epoch as it is known here, or not the one that this device begins: what has changed is asked for
+    /// before more is said, at once and then after longer and longer waits.
+    pub(super) fn doubt_epoch(&mut self, context: &mut Context<'_>, error: &SyncError, transaction: &mut Transaction) {
+        let refusals = self.flow.refusals;
+        self.start_over(context);
+        self.drop_own_epoch(context, transaction);
+        let wait_ms = if refusals == 0 { 0 } else { delay_ms(context.config.retry_delay_ms, refusals, context.random) };
+        // Others may be quicker once or twice, and that is no failure.
+        if refusals > 0 && self.fail_attempt(context.config.max_retries) {
+            transaction.fail_sync(self.id(), error.clone());
+        }
+        self.flow.retry_at_ms = Some(context.now.monotonic_ms + wait_ms);
+        self.flow.refusals = refusals.saturating_add(1);
+        self.flow.epoch.is_doubted = true;
+        self.enlist(transaction, false);
+        transaction.catch_up(self.id());
     }
 
     /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log, and as many as may be on their
@@ -178,7 +236,11 @@ impl Session {
         if self.is_epoch_spent(context) && self.has_text_waiting() {
             return;
         }
-        let Some(state) = &self.stored.sealed else { return };
+        let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return };
+        // The epoch that is stored has ended already, where another state is on its way to disk.
+        if state.epochs.transcript() != next.epochs.transcript() {
+            return;
+        }
         let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
         let logged = self.logged_counter();
         let (sealed_through, digest) = self.outbox.sealed_through(logged);
@@ -207,8 +269,8 @@ impl Session {
         let Entry { message, counter, knows, .. } = entry;
         let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
         let text = keys.encrypt(epoch.number, place, &content::content_of(message)).ok()?;
-        // What its author knew beside the log is for seed clients, and what stands outside says nothing.
-        Some(Entry { message: content::sealed(message, &text), also: Default::default(), ..entry.clone() })
+        // What its author knew beside the log is for seed clients, and what stands outside says nothing, nor when it was written.
+        Some(Entry { message: content::sealed(message, &text), also: Default::default(), server_timestamp: 0, ..entry.clone() })
     }
 }
 

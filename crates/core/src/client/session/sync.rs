@@ -238,7 +238,7 @@ impl Session {
         }
         self.seal_waiting(context);
         while self.flow.updates.len() < UPDATES_IN_FLIGHT_MAX {
-            let sent = self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter());
+            let sent = self.sent_through();
             let (messages, last_counter) = self.next_batch(sent, context.config);
             let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
             if last_counter > self.stored.sent_through {
@@ -266,6 +266,11 @@ impl Session {
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
             self.flow.updates.push_back(Update { first_counter: sent + 1, last_counter, deadline_ms });
         }
+    }
+
+    /// What was sent, up to this counter.
+    pub(super) fn sent_through(&self) -> u64 {
+        self.flow.updates.back().map_or(0, |update| update.last_counter).max(self.outbox.acknowledged_counter())
     }
 
     /// The next messages after counter `sent`, at most `maxBatchSize` and as many as fit a frame, and the counter of the
