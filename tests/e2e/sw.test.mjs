@@ -120,8 +120,7 @@ async function scene(t, options) {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
   const openTab = async (options) => {
-    // Updates are small, so that a worker can be stopped in the midst of them.
-    const tab = new LeavingTab({ relay, config: { maxBatchSize: 100, retryDelayMs: 50, maxRetries: 50 }, ...options });
+    const tab = new LeavingTab({ relay, config: { retryDelayMs: 50, maxRetries: 50 }, ...options });
     opened.push(tab);
     await tab.open();
     return tab;
@@ -264,14 +263,14 @@ test('a tab that opens while the worker delivers takes over', { timeout: 180_000
 
 test('a tab with other options is not refused because of the worker', { timeout: 180_000 }, async (t) => {
   const { tab, peer, open } = await scene(t, { relay: relay.endpoint.replace('127.0.0.1', 'localhost') });
-  const ids = await leave(tab, texts('many', 2_000));
-  // It is stopped in the midst of what it delivers: behind the first update.
+  const ids = await leave(tab, texts('many', 1_000));
+  // It is stopped in the midst of what it delivers.
   await workers.evaluate(tab.scope, `{
     const { send } = WebSocket.prototype;
-    let updates = 0;
+    let bytes = 0;
     WebSocket.prototype.send = function (data) {
-      if ((data.byteLength ?? data.length) > 2_000) updates += 1;
-      globalThis.isHeld = updates > 1;
+      bytes += data.byteLength ?? data.length;
+      globalThis.isHeld = bytes > 5_000;
       if (!globalThis.isHeld) send.call(this, data);
     };
   }`);

@@ -14,4 +14,6 @@ if (limitMs) {
   AbortSignal.timeout = () => timeout.call(AbortSignal, Number(limitMs));
 }
 
-globalThis.isPossible = deliverInBackground({ relayEndpoint: relay, databaseName: database, retryDelayMs: 50, maxRetries: 2 });
+// Updates are small, so that it can be stopped in the midst of them.
+const config = { relayEndpoint: relay, databaseName: database, maxBatchSize: 100, retryDelayMs: 50, maxRetries: 2 };
+globalThis.isPossible = deliverInBackground(config);
