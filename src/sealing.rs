@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use js_sys::Uint8Array;
 use solconnect_sync_core::client::vault::{
-    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Malformed, Place, PublicKey, Recipient, SealedEpoch,
-    SealedKey, Secret, TextKeys, Vault,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Malformed, Place, PublicKey, Recipient, SealedEpoch, SealedKey,
+    Secret, TextKeys, Vault,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
@@ -178,17 +178,7 @@ impl Vault for Loaded {
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         let mut to = Vec::new();
-        for Recipient { wallet, head: AccountHead { sequence, hash }, account_key } in recipients {
-            to.extend_from_slice(wallet);
-            put_varint(&mut to, *sequence);
-            if *sequence > 0 {
-                to.extend_from_slice(hash);
-            }
-            put_varint(&mut to, account_key.map_or(0, |(generation, _)| generation));
-            if let Some((_, key)) = account_key {
-                to.extend_from_slice(key);
-            }
-        }
+        recipients.iter().for_each(|recipient| recipient.put(&mut to));
         let made = self.0.begin_epoch(at.after, at.number, at.author, &to, random).map_err(fault)?;
         // Its secret stands before it.
         let (_, entry) = made.split_at_checked(32).ok_or(Fault::NotOpened)?;
@@ -217,12 +207,4 @@ impl TextKeys for LoadedKeys {
         let Place { previous, counter, knows, kind, id } = place;
         self.0.decrypt(previous, counter, knows, kind, id, &text.to_bytes()).map_err(fault)
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::layout::{AccountHead, EpochEntry, EpochMember};
 use crate::seal::{PrivateKey, PublicKey, SealedKey, seal_key};
 use crate::text::TextKeys;
-use crate::wire::{put_text, put_varint};
+use crate::wire::{Malformed, Reader, put_text, put_varint};
 use crate::{Fault, Hash, Secret, expand, extract, hash};
 
 /// The transcript of a session that has no entry.
@@ -35,6 +35,40 @@ pub struct Recipient {
     pub head: AccountHead,
     /// The newest generation there and its public key; `None` where there is none.
     pub account_key: Option<(u64, PublicKey)>,
+}
+
+impl Recipient {
+    /// As a page hands it to the module: as a wallet stands in an epoch, with the account key in the place of its seal.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let Recipient { wallet, head: AccountHead { sequence, hash }, account_key } = self;
+        out.extend_from_slice(wallet);
+        put_varint(out, *sequence);
+        if *sequence > 0 {
+            out.extend_from_slice(hash);
+        }
+        put_varint(out, account_key.map_or(0, |(generation, _)| generation));
+        if let Some((_, key)) = account_key {
+            out.extend_from_slice(key);
+        }
+    }
+
+    /// Reads some that stand one behind the other.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn take_all(bytes: &[u8]) -> Result<Vec<Recipient>, Malformed> {
+        let mut reader = Reader(bytes);
+        let mut recipients = Vec::new();
+        while !reader.0.is_empty() {
+            let wallet = *reader.array()?;
+            let sequence = reader.varint()?;
+            let hash = if sequence > 0 { *reader.array()? } else { [0; 32] };
+            let generation = reader.varint()?;
+            let account_key = if generation > 0 { Some((generation, *reader.array()?)) } else { None };
+            recipients.push(Recipient { wallet, head: AccountHead { sequence, hash }, account_key });
+        }
+        Ok(recipients)
+    }
 }
 
 /// Where an epoch begins, and who begins it.

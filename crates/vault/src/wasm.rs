@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use wasm_bindgen::prelude::*;
 
 use crate::epoch::{self, Beginning, EpochSecret, Recipient};
-use crate::layout::{AccountHead, EncryptedText, EpochEntry, Generation, ResealEntry, Resealed};
+use crate::layout::{EncryptedText, EpochEntry, Generation, ResealEntry, Resealed};
 use crate::recovery::{RecoveryCode, RecoveryKeys};
 use crate::reseal::{self, KnownEpoch, ResealTo};
 use crate::seal::{self, PrivateKey};
 use crate::text::{self, Place};
-use crate::wire::{Malformed, Reader};
+use crate::wire::Malformed;
 use crate::{Fault, account, approval};
 
 type Result<T> = core::result::Result<T, JsError>;
@@ -58,27 +58,12 @@ pub fn after_epoch(entry: &[u8], author: &str) -> Result<Vec<u8>> {
     Ok(epoch::after_epoch(&EpochEntry::from_bytes(entry).map_err(thrown)?, author).to_vec())
 }
 
-/// Begins an epoch; gives its secret and behind it the entry. Recipients stand as the wallets of an epoch do, with the account key in the
-/// place of its seal.
+/// Begins an epoch for these recipients (`Recipient::put`); gives its secret and behind it the entry.
 #[wasm_bindgen(js_name = beginEpoch)]
 pub fn begin_epoch(after: &[u8], number: u64, author: &str, recipients: &[u8], random: &[u8]) -> Result<Vec<u8>> {
     let at = Beginning { after: &fixed(after)?, number, author };
-    let (entry, secret) = epoch::begin(at, &take_recipients(recipients).map_err(thrown)?, &fixed(random)?).map_err(thrown)?;
+    let (entry, secret) = epoch::begin(at, &Recipient::take_all(recipients).map_err(thrown)?, &fixed(random)?).map_err(thrown)?;
     Ok([&secret.secret()[..], &entry.to_bytes()].concat())
-}
-
-fn take_recipients(bytes: &[u8]) -> core::result::Result<Vec<Recipient>, Malformed> {
-    let mut reader = Reader(bytes);
-    let mut recipients = Vec::new();
-    while !reader.0.is_empty() {
-        let wallet = *reader.array()?;
-        let sequence = reader.varint()?;
-        let hash = if sequence > 0 { *reader.array()? } else { [0; 32] };
-        let generation = reader.varint()?;
-        let account_key = if generation > 0 { Some((generation, *reader.array()?)) } else { None };
-        recipients.push(Recipient { wallet, head: AccountHead { sequence, hash }, account_key });
-    }
-    Ok(recipients)
 }
 
 /// The secret that an epoch has for a wallet.

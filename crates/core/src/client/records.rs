@@ -1,10 +1,12 @@
 //! What a device stores; `bytes` has what it is stored as. Keys stand in the store's description (ARCHITECTURE.md).
 
 mod bytes;
+mod sealed;
+
+pub use sealed::{EpochSeal, SealedState};
 
 use crate::client::views::Membership;
-use crate::entry::{Digest, Entry};
-use crate::epochs::Epochs;
+use crate::entry::Entry;
 use crate::error::SyncError;
 use crate::group::Group;
 use crate::identity::SignedHead;
@@ -12,7 +14,6 @@ use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress, is_sealed_id};
 use crate::limits::{EARLIER_IDS_MAX, RECEIPT_WALLETS_MAX};
 use crate::log::{DeviceHead, Log};
 use crate::watermark::Watermark;
-use solconnect_sync_vault::seal::SealedKey;
 
 /// Bytes of a stored batch: few enough to be read for one message, enough to make few records.
 pub(super) const BATCH_BYTES_MAX: usize = 64 * 1024;
@@ -161,43 +162,6 @@ impl SessionRecord {
         record.group = Some(Group::named(&record.session_id, name));
         record
     }
-}
-
-/// An encrypted session as far as its log is known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SealedState {
-    /// Its epochs.
-    pub epochs: Epochs,
-    /// What the last one has for this wallet. Earlier ones are in the log.
-    pub last: Option<EpochSeal>,
-}
-
-impl SealedState {
-    /// That of a session that has no entries.
-    pub fn new(session_id: &str) -> SealedState {
-        SealedState { epochs: Epochs::new(session_id), last: None }
-    }
-}
-
-/// What an epoch has for a wallet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EpochSeal {
-    /// Its number.
-    pub number: u64,
-    /// The place in the log where it begins.
-    pub sequence_number: u64,
-    /// When, by the relay's time.
-    pub began_ms: u64,
-    /// The transcript before it, and behind it.
-    pub after: Digest,
-    /// See `after`.
-    pub transcript: Digest,
-    /// What its secret is checked by.
-    pub tag: [u8; 32],
-    /// The device that began it.
-    pub author: DeviceId,
-    /// The generation of the account key, and the seal; `None` where it has none for the wallet.
-    pub sealed: Option<(u64, SealedKey)>,
 }
 
 /// A message that the user has seen, and its place; nothing where the place is 0.

@@ -1,23 +1,20 @@
 //! The bytes that records are stored as.
 
 use super::{
-    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord,
-    NameRecord, OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
+    OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
 use crate::client::views::{DeliveryReceipt, Membership, MessageStatus};
 use crate::entry::{Digest, Entry};
-use crate::epochs::Epochs;
 use crate::error::{ErrorCode, SyncError};
 use crate::group::Group;
 use crate::identity::{HeadSignature, SignedHead};
 use crate::ids::{MessageId, SessionId, WalletAddress};
 use crate::log::{Log, LogHead, StoredHeads};
 use crate::watermark::Watermark;
-use crate::wire::{
-    Field, Malformed, Reader, Record, SMALL_BYTES, Value, bytes_of, digest_of, nested, number_of, put_block, put_bytes, put_varint, record,
-};
+use crate::wire::{Field, Malformed, Record, SMALL_BYTES, Value, bytes_of, digest_of, nested, number_of, put_block, record};
 
 impl DeviceRecord {
     /// Its stored form.
@@ -162,41 +159,6 @@ impl Record for ReadSession {
             23 => self.sealed.take(value),
             _ => Ok(()),
         }
-    }
-}
-
-impl SealedState {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_bytes(&mut out, &self.epochs.to_bytes());
-        if let Some(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed }) = &self.last {
-            [number, sequence_number, began_ms].into_iter().for_each(|number| put_varint(&mut out, *number));
-            [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
-            put_bytes(&mut out, author.as_bytes());
-            if let Some((generation, sealed)) = sealed {
-                put_varint(&mut out, *generation);
-                out.extend_from_slice(sealed);
-            }
-        }
-        out
-    }
-
-    /// Nothing where there is none.
-    fn from_bytes(bytes: &[u8]) -> Result<Option<SealedState>, Malformed> {
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let mut reader = Reader(bytes);
-        let epochs = Epochs::from_bytes(reader.bytes()?)?;
-        if reader.0.is_empty() {
-            return Ok(Some(SealedState { epochs, last: None }));
-        }
-        let (number, sequence_number, began_ms) = (reader.varint()?, reader.varint()?, reader.varint()?);
-        let (after, transcript, tag) = (*reader.array()?, *reader.array()?, *reader.array()?);
-        let author = reader.text()?.to_owned();
-        let sealed = if reader.0.is_empty() { None } else { Some((reader.varint()?, *reader.array()?)) };
-        let last = EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed };
-        Ok(Some(SealedState { epochs, last: Some(last) }))
     }
 }
 

@@ -61,9 +61,7 @@ impl Session {
             self.flow.epoch.is_doubted = false;
             return;
         }
-        let is_on_its_way = self.outbox.sealed_through(self.outbox.acknowledged_counter()).1.is_some();
-        let renews = !is_on_its_way && self.is_epoch_spent(context);
-        if !self.flow.epoch.is_doubted && !renews && !self.lacks_epoch(context) {
+        if !self.flow.epoch.is_doubted && !self.is_epoch_spent(context) && !self.lacks_epoch(context) {
             return;
         }
         // An epoch that this device does not know of may have begun already.
