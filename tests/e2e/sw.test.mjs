@@ -111,8 +111,8 @@ class LeavingTab extends TabDevice {
 
 let cases = 0;
 
-/** Alice's device, of which `open` opens one more tab, and Bob's. */
-async function scene(t, options) {
+/** Alice's device, of which `open` opens one more tab, and Bob's, with this configuration at this relay; `options` are the worker's. */
+async function scene(t, options, { config = {}, at = relay } = {}) {
   cases += 1;
   const [alice, bob] = [newWallet(), newWallet()];
   const opened = [];
@@ -120,7 +120,7 @@ async function scene(t, options) {
     for (const { page } of opened) if (page && !page.isGone) await page.close();
   });
   const openTab = async (options) => {
-    const tab = new LeavingTab({ relay, config: { retryDelayMs: 50, maxRetries: 50 }, ...options });
+    const tab = new LeavingTab({ relay: at, config: { retryDelayMs: 50, maxRetries: 50, ...config }, ...options });
     opened.push(tab);
     await tab.open();
     return tab;
@@ -166,6 +166,24 @@ test('the service worker delivers what the last tab left', { timeout: 120_000 },
   const again = await open();
   assert.deepEqual((await converge([again, peer], 20)).map(({ id }) => id), ids);
   assert.deepEqual(await peer.heardHere(), ids);
+});
+
+test('the service worker delivers what is encrypted', { timeout: 120_000 }, async (t) => {
+  const strict = await startRelay({ auth: 'wallet' });
+  t.after(() => strict.stop());
+  const domain = new URL(strict.url).host;
+  const config = { domains: [domain], encryption: 'required', deviceApproval: 'auto' };
+  const { tab, peer, open } = await scene(t, { domain }, { config, at: strict });
+  const ids = await leave(tab, texts('secret', 30));
+  await workers.sync(tab.scope);
+  await heardOnce(peer, ids);
+  await until('the worker is done', async () => (await tab.outcomes()).at(-1) === 'done');
+  const again = await open();
+  for (const one of [again, peer]) {
+    const shown = await one.list();
+    assert.deepEqual(shown.map(({ id, text }) => ({ id, text })), texts('secret', 30).map((text, index) => ({ id: ids[index], text })));
+    assert.equal(shown[0].sequenceNumber, 2, 'behind the epoch that the worker began');
+  }
 });
 
 test('a tab that is open delivers, and stays the owner', { timeout: 120_000 }, async (t) => {

@@ -8,12 +8,13 @@ ExtendableEvent.prototype.waitUntil = function (work) {
   return waitUntil.call(this, work);
 };
 
-const { database, limitMs, relay = `ws://${location.host}/` } = Object.fromEntries(new URL(location).searchParams);
+const { database, limitMs, domain, relay = `ws://${location.host}/` } = Object.fromEntries(new URL(location).searchParams);
 if (limitMs) {
   const { timeout } = AbortSignal;
   AbortSignal.timeout = () => timeout.call(AbortSignal, Number(limitMs));
 }
 
 // Updates are small, so that it can be stopped in the midst of them.
-const config = { relayEndpoint: relay, databaseName: database, maxBatchSize: 100, retryDelayMs: 50, maxRetries: 2 };
+const encrypted = domain ? { domains: [domain], encryption: 'required' } : {};
+const config = { relayEndpoint: relay, databaseName: database, maxBatchSize: 100, retryDelayMs: 50, maxRetries: 2, ...encrypted };
 globalThis.isPossible = deliverInBackground(config);
