@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::client::api::{Change, Write};
 use crate::client::context::Context;
+use crate::client::keys::failed;
 use crate::client::rebuild::renumbered;
 use crate::client::records::{FailedRecord, HeadsRecord, OutboxRecord, SealedState, SessionRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
@@ -439,8 +440,8 @@ impl Session {
         let considers = self.flow.epoch.due_ms.is_some_and(past);
         match transaction {
             Some(transaction) => {
-                if considers {
-                    self.consider_epoch(context, transaction);
+                if considers && let Err(fault) = self.consider_epoch(context, transaction) {
+                    transaction.fail(failed(fault));
                 }
                 if stores {
                     self.store_acknowledged(context, transaction);
