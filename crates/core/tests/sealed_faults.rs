@@ -20,7 +20,7 @@ use solconnect_sync_core::client::vault::{
     Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
     TextKeys,
 };
-use solconnect_sync_core::client::{Event, Input, Native, Vault};
+use solconnect_sync_core::client::{Event, Input, Native, SyncScope, Vault};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::message::Kind;
 
@@ -218,4 +218,32 @@ fn an_account_key_that_a_fault_kept_back_is_learned_later() {
     assert_eq!(texts(&bob, &session_id), ["one", "two"]);
     let removed = bob.events.iter().filter(|event| matches!(event, Event::DeviceRemoved { .. })).count();
     assert_eq!(removed, 1, "it is told once");
+}
+
+#[test]
+fn who_lacks_the_account_key_is_told_once() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    let mut tablet = joined(&mut rooms, 1, 5);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut tablet]);
+    switch.set(Broken::Keys);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut phone, &mut bob]);
+    bob.events.clear();
+    write(&mut bob, &session_id, "two");
+    let wait = |rooms: &mut Rooms, bob: &mut Device| (0..40).for_each(|_| settle(rooms, &mut [&mut *bob]));
+    wait(&mut rooms, &mut bob);
+    assert_eq!(bob.warnings(), [ErrorCode::AccountKeyMissing]);
+    bob.feed(Input::Sync { request: 9, session_id: Some(session_id.clone()), scope: SyncScope::Everything });
+    wait(&mut rooms, &mut bob);
+    assert_eq!(bob.refused(), Some(ErrorCode::AccountKeyMissing), "nobody waits for it");
+    assert_eq!(bob.warnings().len(), 1);
+    // The account goes on, and with it the key opens.
+    switch.set(Broken::Nothing);
+    let mut watch = joined(&mut rooms, 1, 6);
+    [&mut alice, &mut phone].into_iter().for_each(|device| device.again(&mut rooms));
+    (0..3).for_each(|_| settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut watch]));
+    assert_eq!(texts(&alice, &session_id), ["one", "two"]);
 }

@@ -7,13 +7,14 @@ use super::Session;
 use super::opening::account_of;
 use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
+use crate::client::api::Event;
 use crate::client::context::Context;
 use crate::client::records::EpochSeal;
 use crate::client::transaction::Transaction;
 use crate::client::vault::{AccountHead, Beginning, Fault, Place, Recipient};
 use crate::content;
 use crate::entry::Entry;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::identity::PublicKey;
 use crate::ids::{WalletAddress, message_id, new_start, wallet_address};
 use crate::limits::{ANSWER_TIMEOUT_MS, EPOCH_ENTRIES, EPOCH_MS, UNCAUSED_EPOCH_MS, UPDATES_IN_FLIGHT_MAX};
@@ -159,6 +160,7 @@ impl Session {
         self.store_acknowledged(context, transaction);
         let renews = self.is_epoch_spent(context);
         if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)?) {
+            self.keyless_at_ms = None;
             return Ok(());
         }
         let logged = self.logged_counter();
@@ -171,9 +173,13 @@ impl Session {
         }
         let entry = if is_known { self.new_epoch(context, logged + 1)? } else { None };
         let Some(entry) = entry else {
+            if is_known {
+                self.wait_for_key(context, transaction);
+            }
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
             return Ok(());
         };
+        self.keyless_at_ms = None;
         // Where it cannot be stored, the connection is made anew, after a wait.
         transaction.from_relay = true;
         // It comes before all that waits. That the relay refuses what this device begins is not forgotten.
@@ -182,6 +188,24 @@ impl Session {
         self.flow.refusals = refusals;
         self.make_anew(logged, logged, vec![entry], |_| true, transaction);
         Ok(())
+    }
+
+    /// No epoch can begin, for lack of an account key. What the relay has for this device comes within the time that it has to answer;
+    /// what then still waits may wait for another device for ever, and nobody else tells.
+    fn wait_for_key(&mut self, context: &Context<'_>, transaction: &mut Transaction) {
+        let now_ms = context.now.monotonic_ms;
+        let at_ms = *self.keyless_at_ms.get_or_insert(now_ms + ANSWER_TIMEOUT_MS);
+        let is_told = at_ms == u64::MAX;
+        if now_ms < at_ms && !is_told {
+            return;
+        }
+        let message = "what is written waits: this device has not got the newest key of its account";
+        let error = SyncError::new(ErrorCode::AccountKeyMissing, message);
+        transaction.fail_sync(self.id(), error.clone());
+        if !is_told {
+            self.keyless_at_ms = Some(u64::MAX);
+            transaction.tell(Event::Warning { error });
+        }
     }
 
     /// The entry that begins an epoch; `None` where this wallet has no account key that this device has, or
