@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use js_sys::Uint8Array;
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Malformed, Place, PublicKey, Recipient, SealedEpoch, SealedKey,
-    Secret, TextKeys, Vault,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
+    TextKeys, Vault,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
@@ -97,8 +97,8 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn decrypt(this: &DeviceKeys, previous: &[u8], counter: u64, knows: u64, kind: u64, id: &str, text: &[u8]) -> Result<Vec<u8>, JsValue>;
 
-    #[wasm_bindgen(method)]
-    fn free(this: &DeviceKeys);
+    #[wasm_bindgen(method, catch)]
+    fn free(this: &DeviceKeys) -> Result<(), JsValue>;
 }
 
 thread_local! {
@@ -128,17 +128,19 @@ struct LoadedKeys(DeviceKeys);
 
 impl Drop for LoadedKeys {
     fn drop(&mut self) {
-        self.0.free();
+        // What failed while it used them has them still, and throws.
+        let _ = self.0.free();
     }
 }
 
-/// What it throws says only that something does not open, or is of another form.
-fn fault(_: JsValue) -> Fault {
-    Fault::NotOpened
+/// Only what it means to throw says that something does not open, or is of another form: a text. A trap or a lack of memory says nothing
+/// of what it was given.
+fn fault(thrown: JsValue) -> Fault {
+    if thrown.is_string() { Fault::NotOpened } else { Fault::Failed }
 }
 
 fn fixed<const COUNT: usize>(bytes: &[u8]) -> Result<[u8; COUNT], Fault> {
-    bytes.try_into().map_err(|_| Fault::Malformed(Malformed("it has another length")))
+    bytes.try_into().map_err(|_| Fault::Failed)
 }
 
 fn secret(bytes: Vec<u8>) -> Result<Secret, Fault> {
@@ -181,7 +183,7 @@ impl Vault for Loaded {
         recipients.iter().for_each(|recipient| recipient.put(&mut to));
         let made = self.0.begin_epoch(at.after, at.number, at.author, &to, random).map_err(fault)?;
         // Its secret stands before it.
-        let (_, entry) = made.split_at_checked(32).ok_or(Fault::NotOpened)?;
+        let (_, entry) = made.split_at_checked(32).ok_or(Fault::Failed)?;
         Ok(EpochEntry::from_bytes(entry)?)
     }
 

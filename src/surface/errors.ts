@@ -87,6 +87,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   CERTIFICATE_EXPIRED: ['auth', false, 'Your wallet must sign again for this device. Check that its clock is right.'],
   ACCOUNT_MOVED: ['auth', true, 'Your account was changed on another device. It will be tried again.'],
   EPOCH_MOVED: ['relay', true, 'Who can read this conversation has just changed. Your message is encrypted anew and sent by itself.'],
+  ACCOUNT_KEY_MISSING: ['auth', true, 'Your messages wait, because this device is without the newest key of your account. Open this page on another of your devices.'],
   DEVICE_REMOVED: ['auth', false, 'This device was removed from your account. What is stored here can still be read. To write, sign in again.'],
   SIGN_IN_REQUIRED: ['auth', true, 'Sign in with your wallet first.'],
   NONCE_EXPIRED: ['auth', true, 'Signing in took too long. It will be tried again.'],

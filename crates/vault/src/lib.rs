@@ -48,6 +48,9 @@ pub enum Fault {
     /// It opened, and is not what it was said to be: a secret that does not belong to its tag, a key that is not that of its public
     /// half.
     Another,
+    /// What was to find out failed itself, in lack of memory say: nothing is known of what it was given. Never by this crate, but where
+    /// it runs as a module of its own.
+    Failed,
 }
 
 impl From<Malformed> for Fault {
@@ -63,6 +66,7 @@ impl core::fmt::Display for Fault {
             Fault::WeakKey => "a public key is of low order or in another form",
             Fault::NotOpened => "it does not open with this key at this place",
             Fault::Another => "what was sealed is not what it was said to be",
+            Fault::Failed => "the module of encrypted sessions failed",
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What a page calls, in the second wasm module: bytes in, bytes out, secrets too. What goes wrong is thrown.
+//! What a page calls, in the second wasm module: bytes in, bytes out, secrets too. What does not open is thrown as a text: so who calls
+//! tells it apart from a trap or a lack of memory, which throw errors.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -14,10 +15,10 @@ use crate::text::{self, Place};
 use crate::wire::Malformed;
 use crate::{Fault, account, approval};
 
-type Result<T> = core::result::Result<T, JsError>;
+type Result<T> = core::result::Result<T, JsValue>;
 
-fn thrown(fault: impl Into<Fault>) -> JsError {
-    JsError::new(&fault.into().to_string())
+fn thrown(fault: impl Into<Fault>) -> JsValue {
+    JsValue::from_str(&fault.into().to_string())
 }
 
 fn fixed<const COUNT: usize>(bytes: &[u8]) -> Result<[u8; COUNT]> {

@@ -112,6 +112,9 @@ impl Client {
 
     /// Hands a transaction to the store; where it writes nothing, it is done.
     pub(super) fn write(&mut self, now: Now, mut transaction: Transaction, actions: &mut Vec<Action>) {
+        if let Some(error) = transaction.failure.take() {
+            return self.drop_transaction(now, transaction, error, actions);
+        }
         if let Some(drawn) = transaction.new_device_id.take() {
             let device_id = self.new_id_for(drawn, &mut transaction);
             transaction.new_device_id = Some(device_id.clone());
@@ -195,13 +198,16 @@ impl Client {
         self.advance_inquiries(now, actions);
     }
 
+    pub(super) fn persist_failed(&mut self, now: Now, id: CommitId, error: SyncError, actions: &mut Vec<Action>) {
+        if let Some(UnderWay { transaction, .. }) = self.under_way.take_if(|under_way| under_way.id == id) {
+            self.drop_transaction(now, transaction, error, actions);
+        }
+    }
+
     /// Nothing of the transaction is on disk. Calls are answered with the error; what the relay sent is thrown away and
     /// asked for again after a wait. Where both shared it, the calls get one of their own first: a log that does not fit
     /// must not cost a message that does.
-    pub(super) fn persist_failed(&mut self, now: Now, id: CommitId, error: SyncError, actions: &mut Vec<Action>) {
-        let Some(UnderWay { transaction, .. }) = self.under_way.take_if(|under_way| under_way.id == id) else {
-            return;
-        };
+    fn drop_transaction(&mut self, now: Now, transaction: Transaction, error: SyncError, actions: &mut Vec<Action>) {
         let session_ids = transaction.session_ids();
         self.sessions.roll_back(&session_ids);
         self.invitations.roll_back();

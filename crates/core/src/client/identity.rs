@@ -7,10 +7,10 @@ use std::cell::Cell;
 use sha2::{Digest as _, Sha256};
 
 use super::api::{Event, Write};
-use super::keys::Keys;
+use super::keys::{Keys, failed};
 use super::records::IdentityRecord;
 use super::transaction::Transaction;
-use super::vault::{Secret, Vault};
+use super::vault::{Fault, Secret, Vault};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim, DeviceKey, DomainSet, Owner, PublicKey, Signature, Statement, Succession};
@@ -146,15 +146,10 @@ impl Identity {
     }
 
     /// Account keys that were sealed to this device are opened and stored with what the account's log says.
-    fn learn_keys(&mut self, vault: &dyn Vault, account: &Account) -> Result<Option<Keys>, SyncError> {
+    fn learn_keys(&self, vault: &dyn Vault, account: &Account) -> Result<Option<Keys>, (DeviceId, Fault)> {
         let Some(mut keys) = self.latest().keys.clone() else { return Ok(None) };
-        match keys.learn(vault, account, &self.device_id()) {
-            Ok(_) => Ok(Some(keys)),
-            Err((by, fault)) => {
-                let message = format!("the key of the account that device {by} has sealed for this one is of no use: {fault}");
-                Err(SyncError::new(ErrorCode::CryptoError, message))
-            }
-        }
+        keys.learn(vault, account, &self.device_id())?;
+        Ok(Some(keys))
     }
 
     /// The key of the device that has this id: the stored one, or the next.
@@ -217,8 +212,14 @@ impl Identity {
     pub fn follow(&mut self, account: Account, vault: Option<&dyn Vault>, transaction: &mut Transaction) -> bool {
         let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
         let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account));
-        let keys = learned.unwrap_or_else(|error| {
-            transaction.tell(Event::Warning { error });
+        let keys = learned.unwrap_or_else(|(by, fault)| {
+            if fault == Fault::Failed {
+                // With the account stored, nobody would look for its keys again.
+                transaction.fail(failed(fault));
+            } else {
+                let message = format!("the key of the account that device {by} has sealed for this one is of no use: {fault}");
+                transaction.tell(Event::Warning { error: SyncError::new(ErrorCode::CryptoError, message) });
+            }
             None
         });
         let keys = keys.or(self.latest().keys.clone());

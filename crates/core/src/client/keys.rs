@@ -1,7 +1,7 @@
 //! What this device reads encrypted sessions with: its own seal key, and the account keys that its wallet's devices share. What is to
 //! be said of them in the account log it says by itself: no person sees a key.
 
-use super::vault::{Fault, KeyPlace, Secret, Vault};
+use super::vault::{Fault, KeyPlace, Secret, Vault, if_opened};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim};
 use crate::ids::DeviceId;
@@ -66,7 +66,7 @@ impl Keys {
     /// Opens all that the account has sealed to this device and that is not known yet; says whether there was anything.
     ///
     /// # Errors
-    /// The newest key does not open: who sealed it, and how.
+    /// The newest key does not open, or none can be opened now: who sealed it, and how.
     pub fn learn(&mut self, vault: &dyn Vault, account: &Account, own: &str) -> Result<bool, (DeviceId, Fault)> {
         let account_id = &account.owner().account_id;
         let generations = account.generations();
@@ -86,7 +86,8 @@ impl Keys {
             let (Some(with), Some(sealed)) = (self.account_key(next.number), &next.earlier) else { continue };
             let Some(place) = place(next.number - 1).filter(|place| self.account_key(place.number).is_none()) else { continue };
             // Who sealed rubbish has only the history unreadable, which others may give again.
-            if let Ok(opened) = vault.open_earlier(place, next.number, with, sealed) {
+            let opened = vault.open_earlier(place, next.number, with, sealed);
+            if let Some(opened) = if_opened(opened).map_err(|fault| (own.to_owned(), fault))? {
                 self.insert(next.number - 1, opened);
             }
         }
@@ -169,6 +170,6 @@ impl Keys {
     }
 }
 
-fn failed(fault: Fault) -> SyncError {
+pub(super) fn failed(fault: Fault) -> SyncError {
     SyncError::new(ErrorCode::CryptoError, fault.to_string())
 }

@@ -90,7 +90,7 @@ pub struct Client {
     last_commit: CommitId,
     /// Inputs that may write, held back until it is done.
     waiting: VecDeque<Input>,
-    /// Commits in a row that the store refused.
+    /// Transactions in a row that were dropped, most of them because the store refused them.
     storage_failures: u32,
     /// Another tab owns the store: nothing can be written any more.
     fenced: Option<SyncError>,

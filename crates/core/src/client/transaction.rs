@@ -29,6 +29,8 @@ pub(super) struct Transaction {
     pub halted: Vec<(SessionId, SyncError)>,
     /// The connection must be made anew then, and why.
     pub reconnect: Option<String>,
+    /// Why it is dropped, as one that the store refuses.
+    pub failure: Option<SyncError>,
     /// This device goes on under this id.
     pub new_device_id: Option<DeviceId>,
     /// New invitations, of which the application is told then.
@@ -62,6 +64,7 @@ impl Transaction {
             && self.after.is_empty()
             && self.sessions.is_empty()
             && self.reconnect.is_none()
+            && self.failure.is_none()
             && self.failed.is_empty()
             && self.halted.is_empty()
             && self.catch_up.is_empty()
@@ -69,7 +72,7 @@ impl Transaction {
 
     /// Whether more inputs may share it.
     pub fn has_room(&self) -> bool {
-        self.writes.len().max(self.calls.len()) < BATCH_MESSAGES_MAX && self.reconnect.is_none()
+        self.writes.len().max(self.calls.len()) < BATCH_MESSAGES_MAX && self.reconnect.is_none() && self.failure.is_none()
     }
 
     /// All that it writes, and whether it must survive a power cut.
@@ -176,6 +179,12 @@ impl Transaction {
 
     pub fn halt(&mut self, session_id: &str, error: SyncError) {
         self.halted.push((session_id.to_owned(), error));
+    }
+
+    /// Nothing of it is to be stored: what it is about is asked for again after a wait.
+    pub fn fail(&mut self, error: SyncError) {
+        self.from_relay = true;
+        self.failure = Some(error);
     }
 
     pub fn reconnect(&mut self, reason: String) {

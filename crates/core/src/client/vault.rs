@@ -10,7 +10,7 @@ use solconnect_sync_vault::seal::PrivateKey;
 pub use solconnect_sync_vault::seal::{PublicKey, SealedKey};
 use solconnect_sync_vault::text;
 pub use solconnect_sync_vault::text::Place;
-pub use solconnect_sync_vault::{Fault, Malformed, Secret};
+pub use solconnect_sync_vault::{Fault, Secret};
 
 /// Where an account key stands: the account log's id, the number of its generation and its public half.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,8 @@ pub struct SealedEpoch<'a> {
     pub tag: &'a [u8; 32],
 }
 
-/// Pure functions: what they give depends on their arguments alone. `docs/encryption.md` has every byte of them.
+/// Pure functions: what they give depends on their arguments alone. `docs/encryption.md` has every byte of them. Each may also give
+/// [`Fault::Failed`].
 pub trait Vault {
     /// The public half of a key.
     ///
@@ -111,6 +112,18 @@ pub trait Vault {
     /// # Errors
     /// [`Fault::Another`].
     fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault>;
+}
+
+/// What was found out; `None` where it does not open.
+///
+/// # Errors
+/// [`Fault::Failed`]: whether it does is not known, and what came must not be taken for unreadable.
+pub(super) fn if_opened<T>(opened: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Fault::Failed) => Err(Fault::Failed),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The cryptography of this program itself.

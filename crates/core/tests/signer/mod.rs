@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use solconnect_sync_core::client::{
-    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Native, Reply, StoredLog,
+    Action, Client, ClientConfig, Commit, ConnectionState, DeviceView, Event, Input, MessageStatus, Native, Reply, StoredLog, Vault,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Frame, Payload};
@@ -90,7 +90,12 @@ impl Device {
 
     /// The same where its application encrypts.
     pub fn encrypting(wallet: DeviceKey, records: Records, config: ClientConfig, number: u8) -> Device {
-        let client = Client::new(config, records.snapshot(), u64::from(number)).with_vault(Box::new(Native));
+        Device::with_vault(wallet, records, config, number, Box::new(Native))
+    }
+
+    /// The same with cryptography of another making.
+    pub fn with_vault(wallet: DeviceKey, records: Records, config: ClientConfig, number: u8, vault: Box<dyn Vault>) -> Device {
+        let client = Client::new(config, records.snapshot(), u64::from(number)).with_vault(vault);
         Device::with(client, wallet, records, number)
     }
 

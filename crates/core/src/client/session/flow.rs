@@ -8,6 +8,7 @@ use super::authors::Unproven;
 use super::sealing::EpochWish;
 use crate::client::api::Event;
 use crate::client::context::Context;
+use crate::client::vault::Fault;
 use crate::client::views::MessageStatus;
 use crate::entry::Entry;
 use crate::frame::{Body, Frame, Head, PROTOCOL_VERSION, SyncHeartbeat};
@@ -39,6 +40,8 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
     pub held: Vec<Entry>,
+    /// What encrypts failed itself: the connection is made anew with the next transaction.
+    pub fault: Option<Fault>,
     /// Whether an epoch must begin before texts are sent.
     pub epoch: EpochWish,
     /// What came is of devices of which the relay is asked whose they are.

@@ -8,6 +8,7 @@ use super::{STORE_DELAY_MS, Session};
 use crate::backoff::delay_ms;
 use crate::client::api::{Change, Event};
 use crate::client::context::Context;
+use crate::client::keys::failed;
 use crate::client::records::ReadMark;
 use crate::client::transaction::Transaction;
 use crate::client::views::{Membership, MessageStatus};
@@ -260,6 +261,9 @@ impl Session {
     pub fn store_acknowledged(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.store_at_ms = None;
         self.flow.is_overdue = false;
+        if let Some(fault) = self.flow.fault.take() {
+            return transaction.fail(failed(fault));
+        }
         if std::mem::take(&mut self.flow.marks_sent) {
             // Where it cannot be stored, the connection is made anew, after a wait.
             transaction.from_relay = true;

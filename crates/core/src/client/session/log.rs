@@ -9,6 +9,7 @@ use super::{RECORD_HEADS_MAX, Session};
 use crate::batch::Batch;
 use crate::client::api::{Change, Event, Write};
 use crate::client::context::Context;
+use crate::client::keys::failed;
 use crate::client::log_record::LogRecord;
 use crate::client::records::{NameRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
@@ -87,6 +88,10 @@ impl Session {
             Err(Unopened::Refused(refusal)) => return Err(refusal),
             Err(Unopened::Unknown(wallet)) => {
                 self.await_account(context, wallet);
+                return Ok(0);
+            }
+            Err(Unopened::Failed(fault)) => {
+                transaction.fail(failed(fault));
                 return Ok(0);
             }
         };

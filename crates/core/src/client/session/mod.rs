@@ -80,6 +80,8 @@ pub(super) struct Session {
     reading: Reading,
     /// From when on it may begin an epoch only because the last one is long: where the relay takes none, not again at once.
     renews_from_ms: u64,
+    /// When the application is told that texts wait for an account key, where that goes on; never again once it was.
+    keyless_at_ms: Option<u64>,
     /// When to look for records of the outbox that may leave.
     sweep_at_ms: Option<u64>,
     /// Names that are not their messages' any more: a record of one may have been read before it left.
@@ -141,6 +143,7 @@ impl Session {
             outbox: Outbox::new(record.counter),
             reading: Reading::default(),
             renews_from_ms: 0,
+            keyless_at_ms: None,
             stored: record.clone(),
             next: record,
             stored_device: device.clone(),

@@ -5,7 +5,7 @@ use solconnect_sync_vault::layout::EncryptedText;
 use super::Session;
 use crate::client::context::Context;
 use crate::client::records::{EpochSeal, SealedState};
-use crate::client::vault::{Beginning, Place, SealedEpoch, Secret, TextKeys};
+use crate::client::vault::{Beginning, Fault, Place, SealedEpoch, Secret, TextKeys, if_opened};
 use crate::content;
 use crate::entry::{Digest, Entry};
 use crate::epochs::{Members, Said, Uncounted};
@@ -34,6 +34,8 @@ pub(super) enum Unopened {
     Refused(Refusal),
     /// The log of this account is not known up to where an epoch names it.
     Unknown(WalletAddress),
+    /// What opens failed itself. What was stored unread would not be read later.
+    Failed(Fault),
 }
 
 /// What was opened to read with.
@@ -106,7 +108,9 @@ impl Session {
                     });
                     entry
                 }
-                Said::Text(text) => self.open_text(context, entry, previous, &text, opened.state.last.as_ref()),
+                Said::Text(text) => {
+                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
+                }
                 Said::Reseal(_) | Said::Asks(_) | Said::Clear => entry,
             };
             opened.entries.push((entry, is_concurrent));
@@ -151,6 +155,9 @@ impl Session {
     }
 
     /// What an encrypted entry says, or the entry as it came where this device cannot read it.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
     fn open_text(
         &mut self,
         context: &Context<'_>,
@@ -158,13 +165,15 @@ impl Session {
         previous: &Digest,
         text: &EncryptedText,
         epoch: Option<&EpochSeal>,
-    ) -> Entry {
+    ) -> Result<Entry, Fault> {
         // What this device has sent it need not open.
         if let Some(queued) = self.outbox.sent_as(&entry) {
-            return Entry { message: queued.message.clone(), ..entry };
+            return Ok(Entry { message: queued.message.clone(), ..entry });
         }
-        let message = epoch.and_then(|epoch| {
-            let keys = self.text_keys(context, epoch, &entry.device_id)?;
+        let mut message = None;
+        if let Some(epoch) = epoch
+            && let Some(keys) = self.text_keys(context, epoch, &entry.device_id)?
+        {
             let place = Place {
                 previous,
                 counter: entry.counter,
@@ -172,46 +181,52 @@ impl Session {
                 kind: u64::from(entry.message.kind.0),
                 id: &entry.message.id,
             };
-            let content = keys.decrypt(place, text).ok()?;
-            content::opened(&entry.message, &content).ok()
-        });
-        match message {
+            let content = if_opened(keys.decrypt(place, text))?;
+            message = content.and_then(|content| content::opened(&entry.message, &content).ok());
+        }
+        Ok(match message {
             Some(message) => Entry { message, ..entry },
             None => entry.unopened(previous),
-        }
+        })
     }
 
     /// The keys of what a device writes in an epoch; `None` where this device cannot read it.
-    pub(super) fn text_keys(&mut self, context: &Context<'_>, epoch: &EpochSeal, device: &str) -> Option<&dyn TextKeys> {
-        let vault = context.vault?;
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
+    pub(super) fn text_keys(&mut self, context: &Context<'_>, epoch: &EpochSeal, device: &str) -> Result<Option<&dyn TextKeys>, Fault> {
+        let Some(vault) = context.vault else { return Ok(None) };
         let secret = match &self.reading.secret {
             Some((transcript, secret)) if *transcript == epoch.transcript => secret.clone(),
             _ => {
-                let secret = self.epoch_secret(context, epoch)?;
+                let Some(secret) = self.epoch_secret(context, epoch)? else { return Ok(None) };
                 self.reading = Reading { secret: Some((epoch.transcript, secret.clone())), keys: Vec::new() };
                 secret
             }
         };
         let keys = &mut self.reading.keys;
         if let Some(place) = keys.iter().position(|(known, _)| known == device) {
-            return Some(&*keys[place].1);
+            return Ok(Some(&*keys[place].1));
         }
-        let made = vault.text_keys(&secret, &epoch.transcript, &epoch.tag, device).ok()?;
+        let Some(made) = if_opened(vault.text_keys(&secret, &epoch.transcript, &epoch.tag, device))? else { return Ok(None) };
         if keys.len() >= TEXT_KEYS_MAX {
             keys.clear();
         }
         keys.push((device.to_owned(), made));
-        keys.last().map(|(_, keys)| &**keys)
+        Ok(keys.last().map(|(_, keys)| &**keys))
     }
 
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
-    fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Option<Secret> {
-        let (generation, sealed) = epoch.sealed.as_ref()?;
-        let with = context.identity?.latest_keys()?.account_key(*generation)?;
-        let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
-        let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
-        let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };
-        context.vault?.open_epoch(epoch, with).ok()
+    fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Result<Option<Secret>, Fault> {
+        let open = || {
+            let (generation, sealed) = epoch.sealed.as_ref()?;
+            let with = context.identity?.latest_keys()?.account_key(*generation)?;
+            let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
+            let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
+            let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };
+            Some(context.vault?.open_epoch(epoch, with))
+        };
+        open().map_or(Ok(None), if_opened)
     }
 }
 

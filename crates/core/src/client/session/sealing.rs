@@ -7,15 +7,16 @@ use super::Session;
 use super::opening::account_of;
 use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
+use crate::client::api::Event;
 use crate::client::context::Context;
 use crate::client::records::EpochSeal;
 use crate::client::transaction::Transaction;
-use crate::client::vault::{AccountHead, Beginning, Place, Recipient};
+use crate::client::vault::{AccountHead, Beginning, Fault, Place, Recipient};
 use crate::content;
 use crate::entry::Entry;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::identity::PublicKey;
-use crate::ids::{WalletAddress, message_id, new_start, public_key, wallet_address};
+use crate::ids::{WalletAddress, message_id, new_start, wallet_address};
 use crate::limits::{ANSWER_TIMEOUT_MS, EPOCH_ENTRIES, EPOCH_MS, UNCAUSED_EPOCH_MS, UPDATES_IN_FLIGHT_MAX};
 use crate::message::{Kind, Message};
 
@@ -51,22 +52,25 @@ impl Session {
     }
 
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
-    pub(super) fn prepare_epoch(&mut self, context: &mut Context<'_>) {
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
+    pub(super) fn prepare_epoch(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         let is_idle = self.flow.epoch.deadline_ms.is_none() && self.flow.epoch.due_ms.is_none();
         if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction {
-            return;
+            return Ok(());
         }
         if !self.has_text_waiting() {
             // What was refused waits no more, and what else waits needs no epoch.
             self.flow.epoch.is_doubted = false;
-            return;
+            return Ok(());
         }
-        if !self.flow.epoch.is_doubted && !self.is_epoch_spent(context) && !self.lacks_epoch(context) {
-            return;
+        if !self.flow.epoch.is_doubted && !self.is_epoch_spent(context) && !self.lacks_epoch(context)? {
+            return Ok(());
         }
         // An epoch that this device does not know of may have begun already.
         if self.operation.as_ref().is_some_and(|operation| !operation.has_caught_up(self.cursor())) {
-            return;
+            return Ok(());
         }
         let own = &self.next.wallet;
         let others = self.members(self.next.group.as_ref()).iter().map(wallet_address).filter(|wallet| wallet != own).collect();
@@ -76,6 +80,7 @@ impl Session {
             true => self.flow.epoch.due_ms = Some(context.now.monotonic_ms),
             false => self.flow.epoch.deadline_ms = Some(context.now.monotonic_ms + ANSWER_TIMEOUT_MS),
         }
+        Ok(())
     }
 
     /// Whether the relay is asked how far accounts are.
@@ -116,9 +121,12 @@ impl Session {
 
     /// Whether an epoch must begin before this device writes: there is none, it cannot read it, or somebody in it has other devices or
     /// another key since.
-    fn lacks_epoch(&mut self, context: &Context<'_>) -> bool {
-        let Some(state) = &self.stored.sealed else { return false };
-        let (Some(_), Some(last)) = (state.epochs.current(), state.last.clone()) else { return true };
+    ///
+    /// # Errors
+    /// [`Fault::Failed`]: one that it cannot read now it may read later.
+    fn lacks_epoch(&mut self, context: &Context<'_>) -> Result<bool, Fault> {
+        let Some(state) = &self.stored.sealed else { return Ok(false) };
+        let (Some(_), Some(last)) = (state.epochs.current(), state.last.clone()) else { return Ok(true) };
         let device = self.device.clone();
         let has_moved = state.epochs.wallets().any(|named| {
             let account = account_of(context, &named.wallet);
@@ -127,7 +135,7 @@ impl Session {
                 account.last_cut() > named.head.sequence || is_own && !account.was_listed_at(&device, named.head.sequence)
             })
         });
-        has_moved || self.text_keys(context, &last, &device).is_none()
+        Ok(has_moved || self.text_keys(context, &last, &device)?.is_none())
     }
 
     /// Whether so much was written in the epoch, or so long ago, that the next text is to have another secret.
@@ -141,13 +149,17 @@ impl Session {
     }
 
     /// It is known how far the accounts are: an epoch begins, where one must.
-    pub(super) fn consider_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) fn consider_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Result<(), Fault> {
         self.flow.epoch.due_ms = None;
         self.flow.epoch.is_doubted = false;
         self.store_acknowledged(context, transaction);
         let renews = self.is_epoch_spent(context);
-        if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)) {
-            return;
+        if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)?) {
+            self.keyless_at_ms = None;
+            return Ok(());
         }
         let logged = self.logged_counter();
         // Names were made of these counters already.
@@ -157,10 +169,15 @@ impl Session {
         if renews && is_known {
             self.renews_from_ms = context.now.monotonic_ms + UNCAUSED_EPOCH_MS;
         }
-        let Some(entry) = is_known.then(|| self.new_epoch(context, logged + 1)).flatten() else {
+        let entry = if is_known { self.new_epoch(context, logged + 1)? } else { None };
+        let Some(entry) = entry else {
+            if is_known {
+                self.wait_for_key(context, transaction);
+            }
             self.flow.epoch.due_ms = Some(context.now.monotonic_ms + EPOCH_WAIT_MS);
-            return;
+            return Ok(());
         };
+        self.keyless_at_ms = None;
         // Where it cannot be stored, the connection is made anew, after a wait.
         transaction.from_relay = true;
         // It comes before all that waits. That the relay refuses what this device begins is not forgotten.
@@ -168,25 +185,46 @@ impl Session {
         self.start_over(context);
         self.flow.refusals = refusals;
         self.make_anew(logged, logged, vec![entry], |_| true, transaction);
+        Ok(())
+    }
+
+    /// No epoch can begin, for lack of an account key. What the relay has for this device comes within the time that it has to answer;
+    /// what then still waits may wait for another device for ever, and nobody else tells.
+    fn wait_for_key(&mut self, context: &Context<'_>, transaction: &mut Transaction) {
+        let now_ms = context.now.monotonic_ms;
+        let at_ms = *self.keyless_at_ms.get_or_insert(now_ms + ANSWER_TIMEOUT_MS);
+        let is_told = at_ms == u64::MAX;
+        if now_ms < at_ms && !is_told {
+            return;
+        }
+        let message = "what is written waits: this device has not got the newest key of its account";
+        let error = SyncError::new(ErrorCode::AccountKeyMissing, message);
+        transaction.fail_sync(self.id(), error.clone());
+        if !is_told {
+            self.keyless_at_ms = Some(u64::MAX);
+            transaction.tell(Event::Warning { error });
+        }
     }
 
     /// The entry that begins an epoch; `None` where this wallet has no account key that this device has, or
     /// its account log is not known far enough.
-    fn new_epoch(&self, context: &Context<'_>, counter: u64) -> Option<Entry> {
-        let (vault, identity) = (context.vault?, context.identity?);
-        let epochs = &self.next.sealed.as_ref()?.epochs;
-        let own = public_key(&self.next.wallet)?;
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn new_epoch(&self, context: &Context<'_>, counter: u64) -> Result<Option<Entry>, Fault> {
+        let Some((vault, identity)) = context.vault.zip(context.identity) else { return Ok(None) };
+        let Some(epochs) = self.next.sealed.as_ref().map(|sealed| &sealed.epochs) else { return Ok(None) };
         // Under a new id it is listed further on than the account may be known.
-        let account = context.account(&self.next.wallet)?;
-        if !account.was_listed_at(&self.device, account.head().sequence) {
-            return None;
+        let account = context.account(&self.next.wallet);
+        let account = account.filter(|account| account.was_listed_at(&self.device, account.head().sequence));
+        let newest = account.and_then(|account| account.generation_at(account.head().sequence));
+        if newest.is_none_or(|newest| identity.keys().and_then(|keys| keys.account_key(newest.number)).is_none()) {
+            return Ok(None);
         }
         let recipients: Vec<Recipient> = self.members(self.next.group.as_ref()).iter().map(|wallet| recipient(context, wallet)).collect();
-        let (generation, _) = recipients.iter().find(|recipient| recipient.wallet == own)?.account_key?;
-        identity.keys()?.account_key(generation)?;
         let after = epochs.transcript();
         let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
-        let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random()).ok()?;
+        let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random())?;
         let message = Message {
             id: message_id(self.id(), &self.device, context.start, counter),
             sender_wallet: self.next.wallet.clone(),
@@ -196,7 +234,7 @@ impl Session {
             ..Message::default()
         };
         let (device_id, knows) = (self.device.clone(), self.stored.log.end());
-        Some(Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() })
+        Ok(Some(Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() }))
     }
 
     /// Another epoch has begun than this device was about to begin, or what it named has moved: it begins none, before it has looked
@@ -229,15 +267,18 @@ impl Session {
 
     /// Fixes what is sent of the messages that wait, as far as their epoch has begun in the stored log, and as many as may be on their
     /// way at once.
-    pub(super) fn seal_waiting(&mut self, context: &Context<'_>) {
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) fn seal_waiting(&mut self, context: &Context<'_>) -> Result<(), Fault> {
         // What is on its way arrives first.
         if self.is_epoch_spent(context) && self.has_text_waiting() {
-            return;
+            return Ok(());
         }
-        let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return };
+        let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return Ok(()) };
         // The epoch that is stored has ended already, where another state is on its way to disk.
         if state.epochs.transcript() != next.epochs.transcript() {
-            return;
+            return Ok(());
         }
         let epoch = state.last.clone().filter(|last| state.epochs.current() == Some(last.number));
         let logged = self.logged_counter();
@@ -249,26 +290,42 @@ impl Session {
         let waiting: Vec<Entry> = self.outbox.unsent(sealed_through).take(count).cloned().collect();
         for entry in waiting {
             let sealed = match is_encrypted(entry.message.kind) {
-                true => self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous),
+                true => self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)?,
                 false => Some(entry.clone()),
             };
-            let Some(sealed) = sealed else { return };
+            let Some(sealed) = sealed else { break };
             previous = sealed.digest(&previous);
             self.outbox.seal(entry.counter, sealed, previous);
             is_barred |= ends_epoch(&entry);
         }
+        Ok(())
+    }
+
+    /// What encrypts failed itself: the connection is made anew, and nothing of what waits is sent before a wait.
+    pub(super) fn doubt_vault(&mut self, context: &Context<'_>, fault: Fault) {
+        self.flow.fault = Some(fault);
+        self.flow.store_at_ms = Some(context.now.monotonic_ms);
     }
 
     /// A message as it stands in the log; `None` where no epoch has begun that this device can write in.
-    fn sealed(&mut self, context: &Context<'_>, entry: &Entry, epoch: Option<&EpochSeal>, previous: &[u8; 32]) -> Option<Entry> {
-        let epoch = epoch?;
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn sealed(
+        &mut self,
+        context: &Context<'_>,
+        entry: &Entry,
+        epoch: Option<&EpochSeal>,
+        previous: &[u8; 32],
+    ) -> Result<Option<Entry>, Fault> {
+        let Some(epoch) = epoch else { return Ok(None) };
         let device = self.device.clone();
-        let keys = self.text_keys(context, epoch, &device)?;
+        let Some(keys) = self.text_keys(context, epoch, &device)? else { return Ok(None) };
         let Entry { message, counter, knows, .. } = entry;
         let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
-        let text = keys.encrypt(epoch.number, place, &content::content_of(message)).ok()?;
+        let text = keys.encrypt(epoch.number, place, &content::content_of(message))?;
         // What its author knew beside the log is for seed clients, and what stands outside says nothing, nor when it was written.
-        Some(Entry { message: content::sealed(message, &text), also: Default::default(), server_timestamp: 0, ..entry.clone() })
+        Ok(Some(Entry { message: content::sealed(message, &text), also: Default::default(), server_timestamp: 0, ..entry.clone() }))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::batch::{Batch, Encoder};
 use crate::client::ClientConfig;
 use crate::client::api::{Event, RequestId, SyncScope};
 use crate::client::context::Context;
+use crate::client::vault::Fault;
 use crate::client::views::MessageStatus;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
@@ -171,8 +172,10 @@ impl Session {
             self.begin(context);
         }
         self.request_log(context);
-        self.prepare_epoch(context);
-        self.send_updates(context);
+        let prepared = self.prepare_epoch(context);
+        if let Err(fault) = prepared.and_then(|()| self.send_updates(context)) {
+            self.doubt_vault(context, fault);
+        }
         self.report(context);
     }
 
@@ -226,27 +229,34 @@ impl Session {
     /// Goes on sending while a transaction is under way.
     pub fn send_stored(&mut self, context: &mut Context<'_>) {
         let may_send = self.flow.joined && self.flow.retry_at_ms.is_none();
-        if context.link.is_open() && self.is_linked(context.wallet) && may_send {
-            self.send_updates(context);
+        if context.link.is_open()
+            && self.is_linked(context.wallet)
+            && may_send
+            && let Err(fault) = self.send_updates(context)
+        {
+            self.doubt_vault(context, fault);
         }
     }
 
     /// Sends what is stored and not yet sent, in the order of `sendMessage` (I8).
-    fn send_updates(&mut self, context: &mut Context<'_>) {
-        if self.flow.epoch.is_open() {
-            return;
+    ///
+    /// # Errors
+    /// [`Fault`].
+    fn send_updates(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+        if self.flow.epoch.is_open() || self.flow.fault.is_some() {
+            return Ok(());
         }
-        self.seal_waiting(context);
+        self.seal_waiting(context)?;
         while self.flow.updates.len() < UPDATES_IN_FLIGHT_MAX {
             let sent = self.sent_through();
             let (messages, last_counter) = self.next_batch(sent, context.config);
-            let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return };
+            let Some(last_digest) = self.outbox.digest(last_counter).filter(|_| !messages.is_empty()) else { return Ok(()) };
             if last_counter > self.stored.sent_through {
                 // Once, and not again while that waits for the disk.
                 if last_counter > self.next.sent_through && !std::mem::replace(&mut self.flow.marks_sent, true) {
                     self.flow.store_at_ms = Some(context.now.monotonic_ms);
                 }
-                return;
+                return Ok(());
             }
             self.outbox.transmit(last_counter);
             for entry in
@@ -266,6 +276,7 @@ impl Session {
             let deadline_ms = context.now.monotonic_ms + ANSWER_TIMEOUT_MS;
             self.flow.updates.push_back(Update { first_counter: sent + 1, last_counter, deadline_ms });
         }
+        Ok(())
     }
 
     /// What was sent, up to this counter.

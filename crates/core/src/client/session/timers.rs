@@ -2,6 +2,7 @@
 
 use super::{STORE_DELAY_MS, SWEEP_DELAY_MS, Session};
 use crate::client::context::Context;
+use crate::client::keys::failed;
 use crate::client::transaction::Transaction;
 use crate::limits::ANSWER_TIMEOUT_MS;
 
@@ -66,8 +67,8 @@ impl Session {
         let considers = self.flow.epoch.due_ms.is_some_and(past);
         match transaction {
             Some(transaction) => {
-                if considers {
-                    self.consider_epoch(context, transaction);
+                if considers && let Err(fault) = self.consider_epoch(context, transaction) {
+                    transaction.fail(failed(fault));
                 }
                 if stores {
                     self.store_acknowledged(context, transaction);

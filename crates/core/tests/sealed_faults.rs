@@ -1,0 +1,249 @@
+//! Encrypted sessions where the cryptography itself fails, as a module of its own does that traps or has no memory, and where a key is
+//! missing.
+
+mod account;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod sealed;
+mod signer;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use memory::Records;
+use rooms::Rooms;
+use sealed::{approving, joined, kinds, open, settle, texts, wallet, write};
+use signer::{Device, drawing, strict};
+use solconnect_sync_core::client::vault::{
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
+    TextKeys,
+};
+use solconnect_sync_core::client::{Event, Input, Native, SyncScope, Vault};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::message::Kind;
+
+/// What fails of it, and as what.
+#[derive(Clone, Copy, PartialEq)]
+enum Broken {
+    Nothing,
+    /// All of it.
+    Module,
+    /// What encrypts and decrypts texts.
+    Texts,
+    /// Account keys that are sealed to this device do not open.
+    Keys,
+}
+
+type Switch = Rc<Cell<Broken>>;
+
+/// The real cryptography, with a switch.
+struct Faulty(Switch);
+
+struct FaultyKeys(Switch, Box<dyn TextKeys>);
+
+impl Faulty {
+    fn check(&self) -> Result<(), Fault> {
+        if self.0.get() == Broken::Module { Err(Fault::Failed) } else { Ok(()) }
+    }
+}
+
+impl FaultyKeys {
+    fn check(&self) -> Result<(), Fault> {
+        if matches!(self.0.get(), Broken::Module | Broken::Texts) { Err(Fault::Failed) } else { Ok(()) }
+    }
+}
+
+impl Vault for Faulty {
+    fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault> {
+        self.check()?;
+        Native.public_of(secret)
+    }
+
+    fn begin_generation(
+        &self,
+        account_id: &str,
+        number: u64,
+        to: &[PublicKey],
+        earlier: Option<&Secret>,
+        random: &[u8; 64],
+    ) -> Result<Generation, Fault> {
+        self.check()?;
+        Native.begin_generation(account_id, number, to, earlier, random)
+    }
+
+    fn hand_over(&self, account_id: &str, number: u64, secret: &Secret, to: &PublicKey, random: &[u8; 32]) -> Result<SealedKey, Fault> {
+        self.check()?;
+        Native.hand_over(account_id, number, secret, to, random)
+    }
+
+    fn open_key(&self, place: KeyPlace<'_>, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        self.check()?;
+        if self.0.get() == Broken::Keys { Err(Fault::NotOpened) } else { Native.open_key(place, with, sealed) }
+    }
+
+    fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        self.check()?;
+        Native.open_earlier(place, next, with, sealed)
+    }
+
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
+        self.check()?;
+        Native.begin_epoch(at, recipients, random)
+    }
+
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
+        self.check()?;
+        Native.open_epoch(epoch, with)
+    }
+
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
+        self.check()?;
+        let keys = Native.text_keys(secret, transcript, tag, device)?;
+        Ok(Box::new(FaultyKeys(self.0.clone(), keys)))
+    }
+}
+
+impl TextKeys for FaultyKeys {
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> Result<EncryptedText, Fault> {
+        self.check()?;
+        self.1.encrypt(epoch, place, content)
+    }
+
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {
+        self.check()?;
+        self.1.decrypt(place, text)
+    }
+}
+
+/// A device of a person, signed in, whose cryptography has a switch.
+fn switched(rooms: &mut Rooms, person: u8, number: u8) -> (Device, Switch) {
+    let switch = Switch::new(Cell::new(Broken::Nothing));
+    let records = drawing(Records::default(), number);
+    let mut device = Device::with_vault(wallet(person), records, approving(), number, Box::new(Faulty(switch.clone())));
+    device.talk(rooms);
+    device.sign();
+    device.talk(rooms);
+    (device, switch)
+}
+
+/// Alice, and Bob whose cryptography has a switch, with a session in which something was written.
+fn begun(rooms: &mut Rooms) -> (Device, Device, Switch, String) {
+    let (mut alice, (mut bob, switch)) = (joined(rooms, 0, 1), switched(rooms, 1, 2));
+    let session_id = open(&mut alice, 1);
+    open(&mut bob, 0);
+    settle(rooms, &mut [&mut alice, &mut bob]);
+    write(&mut alice, &session_id, "one");
+    settle(rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!((texts(&bob, &session_id), bob.warnings()), (vec!["one".to_owned()], vec![]));
+    (alice, bob, switch, session_id)
+}
+
+/// It fails no more, and time passes.
+fn heal(rooms: &mut Rooms, switch: &Switch, device: &mut Device, other: &mut Device) {
+    assert!(device.warnings().contains(&ErrorCode::CryptoError), "the application is told");
+    switch.set(Broken::Nothing);
+    device.again(rooms);
+    settle(rooms, &mut [device, other]);
+}
+
+#[test]
+fn what_could_not_be_opened_by_a_fault_is_read_later() {
+    for broken in [Broken::Module, Broken::Texts] {
+        let mut rooms = strict();
+        let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+        switch.set(broken);
+        write(&mut alice, &session_id, "two");
+        settle(&mut rooms, &mut [&mut alice, &mut bob]);
+        assert_eq!(texts(&bob, &session_id), ["one"], "nothing is stored unread");
+        heal(&mut rooms, &switch, &mut bob, &mut alice);
+        assert_eq!(texts(&bob, &session_id), ["one", "two"]);
+        assert_eq!(bob.client.session(&session_id).unwrap().last_synced_sequence, 3);
+    }
+}
+
+#[test]
+fn a_fault_waits_longer_and_longer() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    switch.set(Broken::Module);
+    write(&mut alice, &session_id, "two");
+    let generation = bob.generation;
+    for _ in 0..100 {
+        settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    }
+    let attempts = bob.generation - generation;
+    assert!((2..15).contains(&attempts), "{attempts} attempts in 80 seconds");
+    // What a call wrote meanwhile is kept.
+    write(&mut bob, &session_id, "three");
+    heal(&mut rooms, &switch, &mut bob, &mut alice);
+    assert_eq!((texts(&alice, &session_id), texts(&bob, &session_id)), {
+        let all = ["one", "two", "three"].map(str::to_owned).to_vec();
+        (all.clone(), all)
+    });
+}
+
+#[test]
+fn what_could_not_be_encrypted_by_a_fault_is_sent_later() {
+    for broken in [Broken::Module, Broken::Texts] {
+        let mut rooms = strict();
+        let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+        switch.set(broken);
+        write(&mut bob, &session_id, "two");
+        settle(&mut rooms, &mut [&mut alice, &mut bob]);
+        assert_eq!(texts(&alice, &session_id), ["one"]);
+        heal(&mut rooms, &switch, &mut bob, &mut alice);
+        assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+        assert_eq!(kinds(&rooms, &session_id), [Kind::EPOCH, Kind::MESSAGE, Kind::MESSAGE].map(|kind| kind.0), "in the same epoch");
+    }
+}
+
+#[test]
+fn an_account_key_that_a_fault_kept_back_is_learned_later() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    let mut tablet = joined(&mut rooms, 1, 5);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut tablet]);
+    bob.events.clear();
+    switch.set(Broken::Module);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut phone, &mut bob]);
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    heal(&mut rooms, &switch, &mut bob, &mut alice);
+    assert_eq!(bob.client.account_keys(), phone.client.account_keys());
+    assert_eq!(texts(&bob, &session_id), ["one", "two"]);
+    let removed = bob.events.iter().filter(|event| matches!(event, Event::DeviceRemoved { .. })).count();
+    assert_eq!(removed, 1, "it is told once");
+}
+
+#[test]
+fn who_lacks_the_account_key_is_told_once() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    let mut tablet = joined(&mut rooms, 1, 5);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut tablet]);
+    switch.set(Broken::Keys);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut phone, &mut bob]);
+    bob.events.clear();
+    write(&mut bob, &session_id, "two");
+    let wait = |rooms: &mut Rooms, bob: &mut Device| (0..40).for_each(|_| settle(rooms, &mut [&mut *bob]));
+    wait(&mut rooms, &mut bob);
+    assert_eq!(bob.warnings(), [ErrorCode::AccountKeyMissing]);
+    bob.feed(Input::Sync { request: 9, session_id: Some(session_id.clone()), scope: SyncScope::Everything });
+    wait(&mut rooms, &mut bob);
+    assert_eq!(bob.refused(), Some(ErrorCode::AccountKeyMissing), "nobody waits for it");
+    assert_eq!(bob.warnings().len(), 1);
+    // The account goes on, and with it the key opens.
+    switch.set(Broken::Nothing);
+    let mut watch = joined(&mut rooms, 1, 6);
+    [&mut alice, &mut phone].into_iter().for_each(|device| device.again(&mut rooms));
+    (0..3).for_each(|_| settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut watch]));
+    assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+}
