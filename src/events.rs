@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -24,6 +24,7 @@ const NAMES: [&str; 22] = [
     "onMessageChanged",
     "onSessionInvited",
     "onMembersChanged",
+    "onEncryptionChanged",
     "onDevicesChanged",
     "onConnectionChanged",
     "onQueueChanged",
@@ -134,6 +135,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::MessageReceived { .. } | Event::Changed(_) => "",
         Event::SessionInvited { .. } => "onSessionInvited",
         Event::MembersChanged { .. } => "onMembersChanged",
+        Event::EncryptionChanged { .. } => "onEncryptionChanged",
         Event::SyncStarted { .. } => "onSyncStarted",
         Event::SyncProgress { .. } => "onSyncProgress",
         Event::SyncCompleted { .. } => "onSyncCompleted",
@@ -163,7 +165,9 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
             client.show(session_id, vec![(Entry::clone(entry), None)], false).iter().map(clocked).collect()
         }
         Event::Changed(change) => change_to_js(change, client).into_iter().collect(),
-        Event::SyncStarted { session_id } | Event::MembersChanged { session_id } => vec![session_id.into()],
+        Event::SyncStarted { session_id } | Event::MembersChanged { session_id } | Event::EncryptionChanged { session_id } => {
+            vec![session_id.into()]
+        }
         Event::SessionInvited { session_id, peer_wallet, name } => {
             let mut values = vec![session_id.into(), peer_wallet.into()];
             values.extend(name.as_ref().map(JsValue::from));

@@ -397,6 +397,13 @@ impl SolConnectSDK {
         result(self.of_session(&session_id, |client, session_id| with_clocks(&client.devices(session_id))))
     }
 
+    /// What holds of a session's encryption, also of one that was ended.
+    #[wasm_bindgen(js_name = getEncryption, unchecked_return_type = "Promise<Result<EncryptionView>>")]
+    pub fn get_encryption(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> Promise {
+        let shown = self.of_session(&session_id, |client, session_id| to_js(&client.encryption(session_id)));
+        settle(async move { shown })
+    }
+
     /// How syncing a session went, since `initialize`.
     #[wasm_bindgen(js_name = getSyncStats, unchecked_return_type = "Result<SyncStats>")]
     pub fn get_sync_stats(&self, #[wasm_bindgen(js_name = sessionId, unchecked_param_type = "string")] session_id: JsValue) -> JsValue {

@@ -209,6 +209,8 @@ export interface SyncEvents {
   onSessionInvited(sessionId: string, peerWallet: string, name?: string): void;
   /** Who is in a group, who may change it, or what it is called is otherwise: `getMembers` tells. */
   onMembersChanged(sessionId: string): void;
+  /** An epoch began in an encrypted session, somebody came or left, or this device can read more: `getEncryption` tells. */
+  onEncryptionChanged(sessionId: string): void;
   /** Devices of a session came, left or went on. */
   onDevicesChanged(sessionId: string, devices: DeviceState[]): void;
   /** The connection to the relay changed. */

@@ -82,6 +82,11 @@ export interface SdkEvents {
    * `conversations`. Also told when this device has queued such a change.
    */
   membersChanged: { sessionId: string };
+  /**
+   * An epoch began in an encrypted session, somebody came or left, or this device can read more: `getEncryption`. What else it shows,
+   * `deviceApproved`, `deviceRemoved` and `signInNeeded` tell.
+   */
+  encryptionChanged: { sessionId: string };
   /** Another wallet is connected now, or none (`null`): by a call, or because the person switched in the wallet itself. */
   walletChanged: { address: string | null };
   /** This tab has another role among those of its wallet, or, while it waits for its turn, another number of calls that wait with it. See `getTabRole`. */
@@ -114,6 +119,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   warning: ['error'],
   sessionInvited: ['sessionId', 'peerWallet', 'name'],
   membersChanged: ['sessionId'],
+  encryptionChanged: ['sessionId'],
   walletChanged: ['address'],
   tabChanged: ['role', 'waitingCallCount'],
 };

@@ -25,7 +25,7 @@ const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'importMessages'
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
   'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'exportEvidence', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
-  'getOffer',
+  'getOffer', 'getEncryption',
 ] as const;
 
 const METHODS = [...KEYED, ...REPEATABLE, ...READING];
@@ -34,7 +34,7 @@ type Method = (typeof METHODS)[number];
 
 const EVENTS: readonly (keyof SyncEvents)[] = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
+  'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
   'onLogReplaced',  'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
 ];
 

@@ -2,7 +2,7 @@
 
 import type * as wasm from '../solconnect_sync.js';
 import type {
-  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EngineError, MemberView, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
+  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EncryptionView, EngineError, MemberView, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
   SyncStatus, WalletInfo,
 } from '../solconnect_sync.js';
 import { abortable, flagOf, functionOf, optionsOf, signalOf, textOf } from './arguments.js';
@@ -305,6 +305,24 @@ export class SolConnectSDK {
       if (!found) throw new SyncError('UNKNOWN_SESSION', `session ${id} is not stored here`);
       return { success: true, data: found.members };
     });
+  }
+
+  /**
+   * What holds of a session's encryption, for a lock and what stands behind it: whether it is encrypted, the epoch and since when, for
+   * whom it is sealed, and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
+   *
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
+   *
+   * @example
+   * ```ts
+   * const { encryption, epoch, members, missing } = unwrap(await sdk.getEncryption(sessionId));
+   * if (missing === 'DEVICE_NOT_APPROVED') show('Approve this device on another one of yours.');
+   * else if (encryption === 'required' && epoch) show(`Encrypted since ${new Date(epoch.beganAt).toLocaleTimeString()}`);
+   * const without = members.filter(({ generation }) => generation === 0);   // they read nothing of this epoch
+   * ```
+   */
+  getEncryption(sessionId: string): Promise<Result<EncryptionView>> {
+    return this.#call((engine) => engine.getEncryption(sessionId));
   }
 
   /**

@@ -75,6 +75,8 @@ test('every bad argument of every method has its code', { timeout: 60_000 }, asy
     [['setAdmin', group, 'x', true], 'INVALID_WALLET_ADDRESS'],
     [['getMembers', nobody], 'UNKNOWN_SESSION'],
     [['getMembers', 5], 'INVALID_ARGUMENT'],
+    [['getEncryption', nobody], 'UNKNOWN_SESSION'],
+    [['getEncryption', 5], 'INVALID_ARGUMENT'],
     [['endSession', nobody], 'UNKNOWN_SESSION'],
     [['acceptSession', nobody], 'UNKNOWN_SESSION'],
     [['acceptSession', null], 'INVALID_ARGUMENT'],

@@ -4,7 +4,7 @@ import init, {
   unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability,
+  Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability, EncryptionMode, EncryptionView, EpochMemberView, EpochView,
   ErrorCategory, ErrorCode, InitOptions, Invitation, InvitationView, LiveList, LogRange, Membership, MemberView, Message, MessageId, MessageList, MessageListOptions, MessagesSnapshot,
   MessageStatus, MessageView, OpenWallet, PublicKeyLike, Result, SdkConfig, SdkError, SdkEvents, Session, SessionId, SessionKind, SessionState, SessionView, StandardWallet, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, TabRole, TabState, VersionView, WalletAddress, WalletInfo, WalletSearch, WalletSource,
@@ -90,6 +90,10 @@ export async function useGroup(sdk: SolConnectSDK, anna: WalletAddress, ben: Wal
   const snapshot: MessagesSnapshot = sdk.messages(sessionId).getSnapshot();
   const readers: readonly string[] = snapshot.items.flatMap(({ readBy }) => readBy ?? []);
   unwrap(await sdk.leaveSession(sessionId));
+  const { encryption, epoch, members: sealedFor, missing }: EncryptionView = unwrap(await sdk.getEncryption(sessionId));
+  const [mode, current]: [EncryptionMode, EpochView | undefined] = [encryption, epoch];
+  const without: EpochMemberView[] = sealedFor.filter(({ generation, approvedDeviceCount }) => generation === 0 && approvedDeviceCount === undefined);
+  console.log(mode, current?.number, current?.beganAt, without.length, missing === 'DEVICE_NOT_APPROVED');
   const evidence: string = unwrap(await sdk.exportEvidence(sessionId));
   const offeredCount: number = unwrap(await sdk.acceptRelayLog());
   sdk.on('logReplaced', ({ sessionId: id, keptThrough, offeredCount: count }) => console.log(id, keptThrough + count));
@@ -220,6 +224,8 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('sessionInvited', ({ sessionId, peerWallet, name }) => console.log(sessionId, peerWallet, name?.length));
   sdk.on('onMembersChanged', (sessionId: string) => console.log(sessionId));
   sdk.on('membersChanged', ({ sessionId }) => console.log(must(sdk.getMembers(sessionId)).length));
+  sdk.on('onEncryptionChanged', (sessionId: string) => console.log(sessionId));
+  sdk.on('encryptionChanged', ({ sessionId }) => void sdk.getEncryption(sessionId));
   sdk.on('onDevicesChanged', (_sessionId, devices: DeviceState[]) => console.log(devices.length));
   sdk.on('onConnectionChanged', (state: ConnectionState) => console.log(state));
   const onQueue: SyncEvents['onQueueChanged'] = (count: number) => console.log(count);

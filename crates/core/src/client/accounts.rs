@@ -71,6 +71,11 @@ impl Accounts {
         known.map(|known| &known.account)
     }
 
+    /// The same as it is stored.
+    pub fn stored(&self, wallet: &str) -> Option<&Account> {
+        self.stored.get(wallet).map(|known| &known.account)
+    }
+
     /// Whether another wallet's log has ever listed a device.
     pub fn has_listed(&mut self, wallet: &str, device_id: &str) -> bool {
         self.uses += 1;

@@ -316,6 +316,8 @@ pub enum Event {
     SessionInvited { session_id: SessionId, peer_wallet: WalletAddress, name: Option<String> },
     /// Who is in a group, who its admins are, or what it is called is otherwise: ask for the session.
     MembersChanged { session_id: SessionId },
+    /// An epoch began in an encrypted session, somebody came or left, or this device has another account key: ask for what holds.
+    EncryptionChanged { session_id: SessionId },
     /// The devices of a session are others, or are known better: ask for them.
     DevicesChanged { session_id: SessionId },
     /// The connection changed.

@@ -191,7 +191,10 @@ impl Client {
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
         if transaction.has_keys {
-            sessions.visit_all().for_each(|session| session.advance(&mut context));
+            sessions.visit_all().for_each(|session| {
+                session.tell_encryption(&mut context);
+                session.advance(&mut context);
+            });
         }
         self.advance_devices(now, actions);
         self.conclude_inquiries(now, actions);

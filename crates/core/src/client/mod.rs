@@ -255,6 +255,17 @@ impl Client {
         self.sessions.get(session_id).filter(|session| session.is_stored()).map(Session::view)
     }
 
+    /// What holds of the encryption of a session that is stored; `None` where it is not.
+    pub fn encryption(&self, session_id: &str) -> Option<EncryptionView> {
+        let session = self.sessions.get(session_id).filter(|session| session.is_stored())?;
+        let keys = self.identity.as_ref().and_then(Identity::keys).filter(|_| self.vault.is_some());
+        let account = |wallet: &str| match self.identity.as_ref().filter(|_| wallet == session.wallet()) {
+            Some(identity) => identity.account(wallet),
+            None => self.accounts.stored(wallet),
+        };
+        Some(session.encryption(account, keys, self.sign_in_needed()))
+    }
+
     fn stored(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter(|session| session.is_stored())
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::records::InvitationRecord;
-use crate::error::SyncError;
+use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 use crate::vector_clock::VectorClock;
 
@@ -135,6 +135,71 @@ pub struct DeviceView {
     pub is_approved: bool,
     /// When it was added, by the relay's time, in milliseconds since 1970.
     pub added_at: u64,
+}
+
+/// What holds of a session's encryption as the application sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct EncryptionView {
+    /// Whether the session is encrypted. It is so from its beginning or never.
+    pub encryption: EncryptionMode,
+    /// The last epoch that began; absent before the first. Where somebody has come or left since, nothing more is written in it, and
+    /// the next text begins another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub epoch: Option<EpochView>,
+    /// The wallets of the session, in the order of their keys; none where it is not encrypted.
+    pub members: Vec<EpochMemberView>,
+    /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
+    /// `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`. `ACCOUNT_KEY_MISSING`: the key comes by itself when
+    /// the relay is reached, or when another device of this wallet is online; where `generation` of this wallet is 0, this device reads from the
+    /// next epoch on, which begins when it writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "ts",
+        tsify(optional, type = "'SIGN_IN_REQUIRED' | 'DEVICE_REMOVED' | 'DEVICE_NOT_APPROVED' | 'ACCOUNT_KEY_MISSING'")
+    )]
+    pub missing: Option<ErrorCode>,
+}
+
+/// Whether a session is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub enum EncryptionMode {
+    /// The relay can read it.
+    Off,
+    /// Its members alone can read it.
+    Required,
+}
+
+/// An epoch of an encrypted session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct EpochView {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it began, by the relay's time, in milliseconds since 1970.
+    pub began_at: u64,
+}
+
+/// A wallet of an encrypted session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct EpochMemberView {
+    /// Its address.
+    pub wallet: WalletAddress,
+    /// The number of the account key that the epoch is sealed to; 0: it had none, and reads nothing of this epoch. Absent where no epoch
+    /// has named the wallet since it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub generation: Option<u64>,
+    /// How many approved devices it has, as this device last heard; absent where it has heard nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub approved_device_count: Option<u64>,
 }
 
 /// How far a message is. Only moves forward, except from `sending` back to `queued`.

@@ -5,6 +5,7 @@
 mod accept_log;
 mod authors;
 mod calls;
+mod encryption;
 mod failed;
 mod flow;
 mod frames;

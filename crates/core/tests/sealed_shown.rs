@@ -1,0 +1,123 @@
+//! What an application is told of a session's encryption.
+
+mod account;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod sealed;
+mod signer;
+
+use memory::Records;
+use rooms::Rooms;
+use sealed::{address, again, joined, open, pair, settle, texts, wallet, write};
+use signer::{Device, config, drawing, strict};
+use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, Input};
+use solconnect_sync_core::error::ErrorCode;
+
+fn shown(device: &Device, session_id: &str) -> EncryptionView {
+    device.client.encryption(session_id).expect("a session that is stored")
+}
+
+/// What is told of a wallet: the generation, and how many approved devices it has.
+fn member(device: &Device, session_id: &str, person: u8) -> (Option<u64>, Option<u64>) {
+    let EpochMemberView { generation, approved_device_count, .. } =
+        shown(device, session_id).members.into_iter().find(|member| member.wallet == address(person)).expect("a member");
+    (generation, approved_device_count)
+}
+
+/// How often it was told that something has changed, since it was asked last.
+fn told(device: &mut Device) -> usize {
+    std::mem::take(&mut device.events).iter().filter(|event| matches!(event, Event::EncryptionChanged { .. })).count()
+}
+
+/// One more device of a person, which asks before it is approved.
+fn asking(rooms: &mut Rooms, person: u8, number: u8) -> Device {
+    let mut device = Device::encrypting(wallet(person), drawing(Records::default(), number), config(), number);
+    device.talk(rooms);
+    device.sign();
+    device.talk(rooms);
+    device
+}
+
+#[test]
+fn an_epoch_and_its_members_are_shown() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    let before = shown(&alice, &session_id);
+    assert_eq!((before.encryption, before.epoch, before.missing), (EncryptionMode::Required, None, None));
+    assert_eq!(member(&alice, &session_id, 1), (None, None), "nothing is known of who was not asked for");
+    told(&mut alice);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    for device in [&mut alice, &mut bob] {
+        let now = shown(device, &session_id);
+        let epoch = now.epoch.unwrap();
+        assert_eq!((epoch.number, now.missing, now.members.len()), (1, None, 2));
+        assert!(epoch.began_at > 0);
+        assert_eq!([0, 1].map(|person| member(device, &session_id, person)), [(Some(1), Some(1)); 2]);
+        assert!(told(device) >= 1);
+    }
+    let stored = shown(&alice, &session_id);
+    assert_eq!(shown(&again(alice, 60), &session_id).epoch, stored.epoch, "it is known after a new start");
+}
+
+#[test]
+fn a_device_that_waits_is_told_what_is_missing() {
+    let mut rooms = strict();
+    let mut alice = asking(&mut rooms, 0, 1);
+    let mut bob = joined(&mut rooms, 1, 2);
+    let session_id = open(&mut alice, 1);
+    open(&mut bob, 0);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut phone = asking(&mut rooms, 0, 3);
+    open(&mut phone, 1);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(shown(&phone, &session_id).missing, Some(ErrorCode::DeviceNotApproved));
+    assert_eq!((member(&alice, &session_id, 0), texts(&phone, &session_id).len()), ((Some(1), Some(1)), 0));
+    told(&mut phone);
+    alice.approve(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((shown(&phone, &session_id).missing, texts(&phone, &session_id)), (None, vec!["one".to_owned()]));
+    assert!(told(&mut phone) >= 1);
+    assert_eq!(member(&alice, &session_id, 0), (Some(1), Some(2)));
+
+    alice.remove(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(shown(&phone, &session_id).missing, Some(ErrorCode::DeviceRemoved));
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((member(&alice, &session_id, 0), shown(&alice, &session_id).epoch.unwrap().number), ((Some(2), Some(1)), 2));
+}
+
+#[test]
+fn who_was_never_here_is_shown_to_read_nothing() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    settle(&mut rooms, &mut [&mut alice]);
+    let session_id = open(&mut alice, 1);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice]);
+    assert_eq!(member(&alice, &session_id, 1), (Some(0), None));
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(shown(&bob, &session_id).missing, Some(ErrorCode::AccountKeyMissing));
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!((shown(&bob, &session_id).missing, member(&alice, &session_id, 1)), (None, (Some(1), Some(1))));
+}
+
+#[test]
+fn a_session_in_clear_is_shown_as_such() {
+    let mut rooms = strict();
+    let mut alice = Device::new(1);
+    alice.talk(&mut rooms);
+    alice.sign();
+    alice.talk(&mut rooms);
+    alice.feed(Input::OpenSession { request: 2, peer_wallet: address(1) });
+    let session_id = alice.client.sessions()[0].session_id.clone();
+    let off = EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: vec![], missing: None };
+    assert_eq!((shown(&alice, &session_id), alice.client.encryption("none")), (off, None));
+}
