@@ -68,6 +68,30 @@ test('a device that waits to be approved reads nothing, and all of it then', { t
   await show([alice, bob, phone], ['before the phone was there']);
 });
 
+test('every tab tells what holds of an encrypted session', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  const bob = await device('bob', { config: config() });
+  const shown = (one) => one.call('getEncryption', alice.sessionId);
+  assert.equal((await shown(alice)).epoch, undefined, 'nothing was written');
+  await alice.send('the first text begins an epoch');
+  await show([alice, bob], ['the first text begins an epoch']);
+  const { encryption, epoch, members, missing } = await shown(alice);
+  assert.deepEqual([encryption, epoch.number, missing], ['required', 1, undefined]);
+  assert.ok(Math.abs(epoch.beganAt - Date.now()) < 60_000);
+  assert.deepEqual(members.map(({ generation, approvedDeviceCount }) => [generation, approvedDeviceCount]), [[1, 1], [1, 1]]);
+  assert.deepEqual((await shown(bob)).epoch, epoch);
+  const tab = await device('alice', { config: config({ deviceApproval: 'ask' }), name: alice.name, joins: true });
+  assert.deepEqual(await shown(tab), await shown(alice), 'the other tab asks the one that owns');
+  const phone = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  await until('the phone is listed', async () => (await alice.events('onDeviceRequest')).length === 1);
+  await until('it waits', async () => (await shown(phone)).missing === 'DEVICE_NOT_APPROVED');
+  await alice.call('approveDevice', phone.id);
+  await show([phone], ['the first text begins an epoch']);
+  assert.equal((await shown(phone)).missing, undefined);
+  for (const one of [bob, phone]) assert.ok((await one.events('onEncryptionChanged')).length > 0, one.name);
+});
+
 test('an encrypted session needs devices that sign in', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   await assert.rejects(device('alice', { config: { encryption: 'required' } }), /encrypted sessions are of devices that sign in/);
