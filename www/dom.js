@@ -42,6 +42,8 @@ const ICONS = {
   pencil: 'M3 13l.6-2.8L10.9 2.9l2.2 2.2-7.3 7.3zM9.4 4.4l2.2 2.2',
   bin: 'M3 4.5h10M6 4.5v-2h4v2M4.5 4.5l.6 9h5.8l.6-9M6.8 7v4M9.2 7v4',
   down: 'M8 3v10M3.8 8.8 8 13l4.2-4.2',
+  lock: 'M3.5 7.2h9v6.3h-9zM5.3 7.2V5a2.7 2.7 0 0 1 5.4 0v2.2M8 9.8v1.4',
+  unlock: 'M3.5 7.2h9v6.3h-9zM5.3 7.2V5a2.7 2.7 0 0 1 5.2-1M8 9.8v1.4',
   cross: 'M4 4l8 8M12 4l-8 8',
 };
 ICONS.read = ICONS.delivered;

@@ -2,6 +2,7 @@
 
 import { el } from '../dom.js';
 import { createDevices } from './devices.js';
+import { createRequest } from './request.js';
 import { act, notice, say } from './speak.js';
 import { picture } from './words.js';
 
@@ -30,6 +31,7 @@ export async function copy(button, address, showIt) {
 /** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
 export function createAccount({ sdk, profile, findWallets, left }) {
   const devices = createDevices(sdk);
+  const request = createRequest(devices);
 
   function showWallet() {
     const address = sdk.getCurrentWallet().data;
@@ -45,7 +47,9 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   function showDevices() {
-    devices.render(sdk.getDevices().data ?? []);
+    const all = sdk.getDevices().data ?? [];
+    devices.render(all);
+    request.render(all);
   }
 
   const search = findWallets(showWallets);
@@ -102,7 +106,6 @@ export function createAccount({ sdk, profile, findWallets, left }) {
 
   sdk.on('walletChanged', showWallet);
   for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
-  sdk.on('deviceRequest', () => notice('A new device of yours waits to be approved. If you do not know it, remove it: Devices.'));
   sdk.on('signInNeeded', ({ error }) => {
     $('sign-again').hidden = false;
     if (error) notice(error.userMessage);

@@ -7,23 +7,26 @@ import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
+const nameOf = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
+const stateOf = ({ isApproved }) => (isApproved ? 'Approved' : 'Waits for approval');
+
 export function createDevices(sdk) {
   let shown = '';
   const keys = roving($('devices-list'), '.device');
 
   function row(device, mayManage) {
     const { id, isThisDevice, isApproved, addedAt } = device;
-    const name = isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`;
+    const name = nameOf(device);
     const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
     const isWaiting = !isApproved && !isThisDevice && mayManage;
     return el(
-      'li', { class: 'device', 'data-id': id, 'aria-label': `${name}${isApproved ? '' : ', not approved'}, added ${wholeTimeOf(addedAt)}` },
-      el('p', {}, el('strong', {}, name), ' ', isApproved ? null : el('span', { class: 'device-state' }, 'Not approved')),
+      'li', { class: 'device', 'data-id': id, 'aria-label': `${name}, ${stateOf(device).toLowerCase()}, added ${wholeTimeOf(addedAt)}` },
+      el('p', {}, el('strong', {}, name), ' ', el('span', { class: isApproved ? 'device-state is-approved' : 'device-state' }, stateOf(device))),
       el('p', { class: 'device-added' }, `Added ${wholeTimeOf(addedAt)}`),
       el(
         'div', { class: 'device-buttons' },
         isWaiting && button('Approve', () => approves(device), 'secondary'),
-        mayManage && !isThisDevice && button('Remove', () => removes(device, name), 'danger'),
+        mayManage && !isThisDevice && button('Remove', () => removes(device), 'danger'),
       ),
     );
   }
@@ -33,10 +36,11 @@ export function createDevices(sdk) {
     if (result.success) say('The device is approved.');
   }
 
-  async function removes({ id }, name) {
+  async function removes(device) {
+    const name = nameOf(device);
     const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
-    const result = await act(sdk.removeDevice(id));
+    const result = await act(sdk.removeDevice(device.id));
     if (result.success) say(`${name} is removed.`);
   }
 
@@ -47,6 +51,8 @@ export function createDevices(sdk) {
   });
 
   return {
+    approve: approves,
+    remove: removes,
     /** Shows the devices as they are now; where there are none, nobody signs in here. */
     render(devices) {
       $('devices').hidden = devices.length === 0;
@@ -64,7 +70,7 @@ export function createDevices(sdk) {
       const own = devices.find(({ isThisDevice }) => isThisDevice);
       $('devices-says').textContent = mayManage
         ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
-        : own ? 'This device is not approved yet: approve it on another one, to manage your devices here.' : 'As this device last heard.';
+        : own ? 'This device waits to be approved: open the chat on another one, and approve it there. Then it reads, and manages your devices.' : 'As this device last heard.';
     },
   };
 }

@@ -5,6 +5,7 @@ import { copy, createAccount } from './account.js';
 import { createComposer } from './composer.js';
 import { createGroup } from './group.js';
 import { createInbox } from './inbox.js';
+import { createLock } from './lock.js';
 import { createPeople } from './people.js';
 import { act, ask, notice, say } from './speak.js';
 import { createThread } from './thread.js';
@@ -49,6 +50,7 @@ const composer = createComposer({
 const inbox = createInbox({ open: choose, answer });
 const people = createPeople({ known });
 const group = createGroup({ sdk: () => sdk, own, add: addPeople });
+const lock = createLock({ sdk: () => sdk, own });
 
 // Starting.
 
@@ -60,7 +62,8 @@ async function start() {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], encryption: 'required' });
+    lock.start();
     createAccount({ sdk, profile, findWallets, left });
   } catch (error) {
     fail(error);
@@ -161,6 +164,7 @@ function showConversation(conversation) {
   if (isGroup(conversation)) $('peer-says').textContent = membersOf(conversation);
   else $('copy-peer').setAttribute('aria-label', `Copy the address of ${name}`);
   group.update(conversation);
+  lock.show(conversation);
 }
 
 async function answer(conversation, what) {
@@ -225,7 +229,7 @@ function addPeople({ sessionId, members }) {
     const result = await sdk.addMembers(sessionId, wallets);
     if (result.error) return result.error.userMessage;
     people.close();
-    say(`${count(wallets.length, 'person', 'people')} added.`);
+    say(`${count(wallets.length, 'person', 'people')} added. What is written from now on can be read by them too.`);
     return '';
   } });
 }
@@ -295,6 +299,7 @@ function hide() {
   const was = current;
   was?.end();
   current = null;
+  lock.show(null);
   thread.close();
   $('thread').hidden = true;
   $('nothing').hidden = false;

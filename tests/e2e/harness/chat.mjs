@@ -22,6 +22,7 @@ export function chat() {
       const bob = await open(t, viewports[1], `chat.html?profile=bob&peer=${alice.address}`);
       await bob.page.locator('#thread').waitFor();
       await alice.start(bob.address);
+      for (const { page } of [alice, bob]) await page.locator('#lock.is-on').waitFor();
       return [alice, bob];
     },
   };
@@ -82,7 +83,7 @@ class Person {
     return this.page.evaluate(async (texts) => {
       const { connect } = await import('/pkg/index.js');
       const profile = new URLSearchParams(location.search).get('profile');
-      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host] });
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host], encryption: 'required' });
       const [{ sessionId }] = sdk.getActiveSessions().data;
       const results = await Promise.all(texts.map((text) => sdk.sendMessage(sessionId, text)));
       return results.filter((result) => result.error).length;

@@ -28,6 +28,9 @@ let wallets = [];
 /** The devices of the wallet. */
 let devices = [];
 
+/** What holds of a session's encryption. */
+let encryption = { encryption: 'off', members: [] };
+
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {
   calls.push([name, ...args]);
@@ -39,6 +42,7 @@ const sdk = {
   getConnectionStatus: () => done('connected'),
   getDevices: () => done(devices),
   getSyncStatus: () => done({ syncInProgress: false, queuedMessageCount: 0, durability: 'persistent' }),
+  getEncryption: async () => done(encryption),
   conversations: () => conversations,
   messages: () => messages,
   on(event, handler) {
@@ -65,6 +69,10 @@ globalThis.standIn = {
   setDevices(now) {
     devices = now;
     this.emit('deviceAdded', {});
+  },
+  setEncryption(now) {
+    encryption = now;
+    this.emit('encryptionChanged', {});
   },
   emit(event, value) {
     for (const [name, handler] of handlers) if (name === event) handler(value);

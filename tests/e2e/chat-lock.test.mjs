@@ -1,0 +1,152 @@
+// The lock of a conversation on the chat page, and the devices that it is about: approved, refused and removed, in browsers of their own.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { barriersOf } from './harness/accessible.mjs';
+import { chat, desktop, phone, standIn } from './harness/chat.mjs';
+import { until } from './harness/wait.mjs';
+import { newWallet } from './harness/wallet.mjs';
+
+const { open, openTwo } = chat();
+
+const short = (address) => `${address.slice(0, 4)}…${address.slice(-4)}`;
+const lockOf = (person, says) => person.page.locator('#lock', { hasText: says });
+const holdersOf = (person) => person.page.locator('.holder').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label')));
+
+/** The person of the browser's own wallet becomes the one of the extension's. */
+async function enter(person, wallet) {
+  await person.page.getByRole('button', { name: 'Sign out' }).click();
+  await person.page.locator('#sign-out-yes').click();
+  await person.page.getByRole('button', { name: 'Sign in with Pocket' }).click();
+  await person.page.locator('#me-address', { hasText: wallet.address }).waitFor();
+  await person.page.getByRole('button', { name: 'Devices' }).waitFor();
+}
+
+async function noBarriers({ page }) {
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    assert.deepEqual(await barriersOf(page), [], colorScheme);
+  }
+}
+
+test('the lock says in both windows that they are encrypted', { timeout: 120_000 }, async (t) => {
+  const [alice, bob] = await openTwo(t, [desktop, phone]);
+  await lockOf(alice, 'Encrypted').waitFor();
+  await alice.write('Hello Bob');
+  await bob.sees('Hello Bob');
+  for (const [one, other] of [[alice, bob], [bob, alice]]) {
+    const { page } = one;
+    await lockOf(one, 'Encrypted since').waitFor();
+    await page.locator('#lock').focus();
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog', { name: /^Encrypted since/ });
+    await dialog.getByText('The relay cannot.').waitFor();
+    assert.equal(await page.locator('#lock-epoch').textContent(), '1');
+    await until('the devices are known', async () => String((await holdersOf(one)).sort()) === String(['You, 1 approved device', `${short(other.address)}, 1 approved device`].sort()));
+    await noBarriers(one);
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'lock', 'the focus is where it was');
+    assert.deepEqual(one.complaints, []);
+  }
+});
+
+test('a device is approved on the page, reads the history, and is removed', { timeout: 120_000 }, async (t) => {
+  const wallet = newWallet();
+  const here = await open(t, desktop, 'chat.html', { wallet });
+  const there = await open(t, phone, 'chat.html', { wallet });
+  const bob = await open(t, phone, 'chat.html?profile=bob');
+  await enter(here, wallet);
+  await here.start(bob.address);
+  await here.write('Written before');
+  await here.sees('Written before', 'Sent');
+  await enter(there, wallet);
+  await there.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+  await there.page.locator('.row-main').click();
+  await lockOf(there, 'Waits for approval').waitFor();
+  assert.equal(await there.page.getByText('Written before').count(), 0, 'it reads nothing');
+  await there.write('Written while it waits');
+  await there.sees('Written while it waits', 'Waiting to be sent');
+  await noBarriers(there);
+
+  await here.page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
+  await noBarriers(here);
+  await here.page.getByRole('button', { name: 'Devices' }).click();
+  const names = () => here.page.locator('.device').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label').replace(/Device \w+/, 'Another').replace(/, added.*/, '')));
+  await until('both are listed', async () => String(await names()) === 'This device, approved,Another, waits for approval');
+  await here.page.locator('#devices-close').click();
+  await here.page.locator('#request-yes').click();
+  await here.page.locator('#request').waitFor({ state: 'hidden' });
+  await there.page.locator('#request').waitFor({ state: 'hidden' });
+  await there.sees('Written before');
+  await here.sees('Written while it waits');
+  await lockOf(there, 'Encrypted since').waitFor();
+  await bob.page.getByRole('button', { name: /^Accept/ }).click();
+  await bob.sees('Written while it waits');
+
+  await here.page.getByRole('button', { name: 'Devices' }).click();
+  await until('it is approved', async () => String(await names()) === 'This device, approved,Another, approved');
+  await here.page.getByRole('button', { name: /^Remove/ }).click();
+  await here.page.locator('#ask-yes').click();
+  await until('it is gone', async () => String(await names()) === 'This device, approved');
+  await here.page.locator('#devices-close').click();
+  await lockOf(there, 'This device was removed').waitFor();
+  await bob.write('Behind its back');
+  await here.sees('Behind its back');
+  await here.page.locator('#lock').click();
+  assert.ok(Number(await here.page.locator('#lock-epoch').textContent()) > 1, 'a key that it has not got');
+  await there.sees('Written before');
+  assert.equal(await there.page.getByText('Behind its back').count(), 0);
+
+  await there.page.locator('#notice', { hasText: 'This device was removed from your account.' }).waitFor();
+  await there.write('From nobody');
+  await there.page.getByText('Your text is still here.').waitFor();
+  await there.page.locator('#notice-close').click();
+  await there.page.getByRole('button', { name: 'Back to the conversations' }).click();
+  await there.page.getByRole('button', { name: 'Sign in again' }).click();
+  await there.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+  await here.page.locator('#lock-close').click();
+  await here.page.locator('#request-no').click();
+  await here.page.getByText(/^Remove Device/).waitFor();
+  await here.page.locator('#ask-yes').click();
+  await here.page.locator('#request').waitFor({ state: 'hidden' });
+  await there.page.getByRole('button', { name: 'Sign in again' }).waitFor();
+  for (const { complaints } of [here, there, bob]) assert.deepEqual(complaints, []);
+});
+
+// With a stand-in for the SDK.
+
+const me = 'Me11111111111111111111111111111111111111111';
+const peerWallet = 'Peer1111111111111111111111111111111111111111';
+const epoch = { number: 3, beganAt: Date.UTC(2026, 5, 7, 12) };
+const both = (generation) => [{ wallet: me, generation: 1, approvedDeviceCount: 2 }, { wallet: peerWallet, generation }];
+
+test('each state of the lock is said, and how it ends', { timeout: 60_000 }, async (t) => {
+  for (const viewport of [desktop, phone]) {
+    const alice = await open(t, viewport, 'chat.html', { standIn });
+    const { page } = alice;
+    const conversation = { sessionId: 's1', peerWallet, kind: 'pair', members: [], membership: 'member', unreadCount: 0, queuedMessageCount: 0, state: 'active' };
+    await page.evaluate((items) => globalThis.standIn.conversations.set({ items, isLoading: false }), [conversation]);
+    await page.locator('.row-main').click();
+    const states = [
+      [{ encryption: 'off', members: [] }, 'Not encrypted', 'The relay can read this conversation.'],
+      [{ encryption: 'required', members: both() }, 'Encrypted', 'The first text makes the key.'],
+      [{ encryption: 'required', epoch, members: both(1) }, 'Encrypted since Jun 7', 'The relay cannot.'],
+      [{ encryption: 'required', epoch, members: both(0) }, 'cannot be read yet', 'Peer…1111 has no key yet'],
+      [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_NOT_APPROVED' }, 'Waits for approval', 'choose “Approve” there'],
+      [{ encryption: 'required', epoch, members: both(1), missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'It comes by itself'],
+      [{ encryption: 'required', epoch, members: [{ wallet: me, generation: 0 }, { wallet: peerWallet, generation: 1 }], missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'from then on you read all'],
+      [{ encryption: 'required', epoch, members: both(1), missing: 'SIGN_IN_REQUIRED' }, 'Not signed in', 'Sign in again'],
+      [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_REMOVED' }, 'This device was removed', 'Sign in again'],
+    ];
+    for (const [state, brief, says] of states) {
+      await page.evaluate((state) => globalThis.standIn.setEncryption(state), state);
+      await lockOf(alice, brief).waitFor();
+      await page.locator('#lock').click();
+      await page.locator('#lock-says', { hasText: says }).waitFor();
+      await noBarriers(alice);
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, brief);
+      await page.locator('#lock-close').click();
+    }
+    assert.deepEqual(alice.complaints, []);
+  }
+});

@@ -1,0 +1,116 @@
+// The lock of a conversation: what holds of its encryption, in a word in its head and whole in a dialog. It is what the SDK tells.
+
+import { count, el, icon } from '../dom.js';
+import { roving } from './roving.js';
+import { briefTimeOf, isGroup, picture, short, wholeTimeOf } from './words.js';
+
+/** Events after which something else may hold. */
+const EVENTS = ['encryptionChanged', 'deviceAdded', 'deviceApproved', 'deviceRemoved', 'signInNeeded', 'connectionChanged'];
+
+/** What this device lacks, and how to get it. That it waits for approval stands above the page, whatever is open. */
+const MISSING = {
+  SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” under your address.'],
+  DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” under your address.'],
+  DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there. Then it reads all of this conversation; until then it reads nothing, and what you write here waits.'],
+  ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
+  NO_KEY_THEN: ['Cannot read yet', 'What is written now began before your first device was here. Write something: from then on you read all.'],
+};
+
+const $ = (id) => document.getElementById(id);
+
+/** `sdk()` gives the SDK, `own()` the wallet that is connected. */
+export function createLock({ sdk, own }) {
+  let conversation = null; // the open one
+  let shown = '';
+  let asked = 0;
+  const keys = roving($('lock-members'), '.holder');
+
+  /** What holds: in a word, since when, and in whole. */
+  function stateOf({ encryption, epoch, members, missing }) {
+    if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption; a new one is encrypted.' };
+    if (missing) {
+      const hadNone = missing === 'ACCOUNT_KEY_MISSING' && members.some(({ wallet, generation }) => wallet === own() && generation === 0);
+      const [brief, says] = MISSING[hadNone ? 'NO_KEY_THEN' : missing];
+      return { kind: 'waits', brief, says };
+    }
+    const without = members.filter(({ wallet, generation }) => wallet !== own() && generation === 0);
+    if (without.length > 0) {
+      const who = without.length === 1 ? `${short(without[0].wallet)} has` : `${count(without.length, 'member')} have`;
+      const says = `${who} no key yet, because no device was here when this began, and cannot read what is written now.`;
+      return { kind: 'partial', brief: isGroup(conversation) ? `${without.length} cannot read` : 'Encrypted, cannot be read yet', says };
+    }
+    if (!epoch) return { kind: 'on', brief: 'Encrypted', says: 'The devices of these people alone will read what is written. The first text makes the key.' };
+    const says = 'The devices of these people alone can read what is written. The relay cannot.';
+    return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
+  }
+
+  function row({ wallet, generation, approvedDeviceCount }) {
+    const isOwn = wallet === own();
+    const name = isOwn ? 'You' : short(wallet);
+    const devices = approvedDeviceCount === undefined ? 'Devices not known yet' : count(approvedDeviceCount, 'approved device');
+    const mark = generation === 0 ? 'No key yet' : '';
+    return el(
+      'li', { class: 'holder', 'aria-label': [name, devices, mark].filter(Boolean).join(', ') },
+      picture(wallet),
+      el('p', {}, el('strong', {}, name), ' ', mark ? el('span', { class: 'device-state' }, mark) : null),
+      el('p', { class: 'holder-devices' }, devices),
+    );
+  }
+
+  function render(encryption) {
+    const { kind, brief, since = '', says } = stateOf(encryption);
+    const key = JSON.stringify([conversation.sessionId, encryption, since]);
+    if (shown === key) return;
+    shown = key;
+    const { epoch, members } = encryption;
+    $('lock').className = `lock is-${kind}`;
+    $('lock').replaceChildren(icon(kind === 'off' ? 'unlock' : 'lock'), el('span', {}, brief, el('span', { class: 'lock-since' }, since)));
+    $('lock').setAttribute('aria-label', `${brief}${since}: details`);
+    $('lock').hidden = false;
+    $('lock-strip').hidden = kind !== 'waits' || encryption.missing === 'DEVICE_NOT_APPROVED';
+    $('lock-strip').textContent = $('lock-strip').hidden ? '' : says;
+    $('lock-title').textContent = brief + since;
+    $('lock-says').textContent = says;
+    $('lock-facts').hidden = !epoch;
+    $('lock-since').textContent = epoch ? wholeTimeOf(epoch.beganAt) : '';
+    $('lock-epoch').textContent = epoch ? String(epoch.number) : '';
+    $('lock-who').hidden = members.length === 0;
+    $('lock-members').replaceChildren(...members.map(row));
+    keys.update();
+    $('lock-relay').textContent = kind === 'off'
+      ? 'Every text, who writes to whom, when, and what was read.'
+      : `Who writes to whom, when, how much in steps of 32 bytes or more, and what was read${isGroup(conversation) ? ', and what the group is called' : ''}. Of the texts it sees bytes.`;
+  }
+
+  async function refresh() {
+    if (!conversation) return;
+    const { sessionId } = conversation;
+    asked += 1;
+    const mine = asked;
+    const { data } = await sdk().getEncryption(sessionId);
+    // Another one may be open by now, or was asked for later.
+    if (data && mine === asked && conversation?.sessionId === sessionId) render(data);
+  }
+
+  function forget() {
+    shown = '';
+    $('lock').hidden = $('lock-strip').hidden = true;
+    if ($('lock-dialog').open) $('lock-dialog').close();
+    for (const id of ['lock-title', 'lock-says', 'lock-since', 'lock-epoch', 'lock-relay', 'lock-strip']) $(id).textContent = '';
+    $('lock-members').replaceChildren();
+  }
+
+  $('lock').addEventListener('click', () => $('lock-dialog').showModal());
+  $('lock-close').addEventListener('click', () => $('lock-dialog').close());
+
+  return {
+    /** The SDK is there. */
+    start: () => EVENTS.forEach((event) => sdk().on(event, refresh)),
+    /** This conversation is open, as it is now; `null`: none is. */
+    show(now) {
+      if (now?.sessionId !== conversation?.sessionId) forget();
+      conversation = now;
+      void refresh();
+    },
+  };
+}

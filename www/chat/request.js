@@ -1,0 +1,43 @@
+// A device of one's own waits to be approved: said at the top of the page, and asked for where it can be answered, until somebody does.
+
+import { count } from '../dom.js';
+import { say } from './speak.js';
+import { wholeTimeOf } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** `approve(device)` and `remove(device)` answer. */
+export function createRequest({ approve, remove }) {
+  let device = null;
+
+  async function answer(work) {
+    const buttons = [$('request-yes'), $('request-no')];
+    for (const button of buttons) button.disabled = true;
+    await work(device);
+    for (const button of buttons) button.disabled = false;
+  }
+  $('request-yes').addEventListener('click', () => answer(approve));
+  $('request-no').addEventListener('click', () => answer(remove));
+
+  return {
+    /** The devices as they are now. */
+    render(devices) {
+      const own = devices.find(({ isThisDevice }) => isThisDevice);
+      const waiting = devices.filter(({ isApproved }) => !isApproved);
+      const before = device;
+      device = (own && !own.isApproved ? own : own && waiting[0]) || null;
+      const isOwn = device !== null && device === own;
+      const hadFocus = $('request').contains(document.activeElement);
+      $('request').hidden = device === null;
+      $('request-yes').hidden = $('request-no').hidden = isOwn;
+      if (hadFocus && (device === null || isOwn)) $('side-title').focus();
+      if (device === null) return;
+      $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
+      const more = waiting.length > 1 ? ` ${count(waiting.length - 1, 'more waits', 'more wait')} behind it.` : '';
+      $('request-says').textContent = isOwn
+        ? 'Open the chat on another device of yours, and choose “Approve” there. Until then nothing can be read here, and what you write waits.'
+        : `Device ${device.id.slice(0, 6)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more}`;
+      if (device.id !== before?.id) say(`${$('request-title').textContent}.`);
+    },
+  };
+}
