@@ -80,7 +80,7 @@ export function createChat(state, act, startEdit) {
       else list.insertBefore(node, place);
     });
 
-    older.hidden = messages.length < next.limit || messages.length === 0 || messages[0].sequenceNumber === 1;
+    older.hidden = messages.length < next.limit;
     empty.hidden = messages.length > 0;
     empty.textContent =
       phase === 'starting' ? 'Opening the database…' : phase === 'ready' ? 'No messages yet. Say something: it is stored here first, then sent.' : '';

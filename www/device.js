@@ -2,6 +2,7 @@
 
 // Before all else: it stands between the browser and all other code.
 import { freeze, thaw } from './hold.js';
+import { listenToWire } from './wire.js';
 import { DEVICES, WALLETS, strategyNamed } from './cast.js';
 import { counterOf } from './causality.js';
 import { snippet, throttled } from './dom.js';
@@ -63,7 +64,7 @@ async function start() {
   try {
     const { createLocalWallet, initializeSDK } = await import('/pkg/index.js');
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await initializeSDK({ relayEndpoint, databaseName: me.database, conflictResolutionStrategy: strategy, domains: [location.host] });
+    sdk = await initializeSDK({ relayEndpoint, databaseName: me.database, conflictResolutionStrategy: strategy, domains: [location.host], encryption: 'required', deviceApproval: 'auto' });
     listen();
     must(await sdk.initialize());
     // One of several tabs leaves the device as it is.
@@ -199,7 +200,8 @@ const report = throttled(() => {
     versions: message.versions.map((version) => ({ ...version, text: snippet(version.text, REPORTED_TEXT) })),
   }));
   const { phase, error, role, waitingCalls, deviceId, wallet, connection, offline, queued, cursor, clock } = state;
-  const says = { from: 'device', name: me.name, phase, error, role, waitingCalls, deviceId, wallet, connection, offline, queued, cursor, clock, messages };
+  const isWhole = state.messages.length < Math.min(REPORTED_MESSAGES, state.limit);
+  const says = { from: 'device', name: me.name, phase, error, role, waitingCalls, deviceId, wallet, connection, offline, queued, cursor, clock, messages, isWhole };
   parent.postMessage(says, location.origin);
 }, 100);
 
@@ -268,6 +270,8 @@ addEventListener('message', async (event) => {
     }
   }
 });
+
+listenToWire((messages) => parent.postMessage({ from: 'wire', messages }, location.origin));
 
 const view = createView(state, act);
 start();

@@ -8,6 +8,7 @@ import { createFrames } from './frames.js';
 import { createGuide } from './guide.js';
 import { modelOf } from './model.js';
 import { createPanes } from './panes.js';
+import { createSeen } from './seen.js';
 
 const PAGE_LOCK = 'solconnect-demo-page';
 const LEAVE_MS = 2500; // for the page that was here before a reload
@@ -34,6 +35,7 @@ const update = throttled(() => {
   frames.name(new Map(model.devices.filter((device) => device.deviceId).map((device) => [device.deviceId, device.label])));
   frames.update(model);
   clocks.update(model);
+  seen.update(model);
   conflicts.update(model);
   guide.update(model);
   panes.update();
@@ -42,6 +44,7 @@ const update = throttled(() => {
 
 const frames = createFrames({ host: $('devices'), tabs: $('tabs'), changed: update, announce });
 const clocks = createClocks({ lanes: $('lanes'), detail: $('lanes-detail'), matrix: $('matrix') });
+const seen = createSeen({ choice: $('seen-choice'), relay: $('seen-relay'), devices: $('seen-devices') });
 const conflicts = createConflicts({ says: $('conflicts-says'), cards: $('cards'), more: $('cards-more'), strategy, command: frames.command, announce });
 const panes = createPanes({ host: $('panes'), opener: $('open-panes'), frames, announce });
 const guide = createGuide({ steps: $('steps'), more: $('more'), frames, announce });
@@ -138,6 +141,9 @@ function reloadWith(name, value) {
   location.search = query;
 }
 
+addEventListener('message', ({ origin, data }) => {
+  if (origin === location.origin && data?.from === 'wire') seen.take(data.messages);
+});
 for (const { value, label, says } of STRATEGIES) $('strategy').append(el('option', { value, title: says }, label));
 $('strategy').value = strategy.value;
 $('strategy').addEventListener('change', () => {

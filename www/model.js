@@ -23,6 +23,7 @@ export function modelOf(frames, remembered) {
       deviceId: report?.deviceId ?? null,
       walletAddress: report?.wallet ?? null,
       messages: report?.messages ?? [],
+      isWhole: report?.isWhole ?? false,
     };
   });
 
@@ -72,6 +73,6 @@ export function agreement(model) {
   const length = Math.min(...orders.map((order) => order.length));
   const tails = orders.map((order) => JSON.stringify(order.slice(order.length - length)));
   const settled = running.every((device) => device.queued === 0 && device.cursor === running[0].cursor);
-  const isWhole = running.every(({ messages }) => messages.every(({ sequence }) => sequence === undefined) || messages.some(({ sequence }) => sequence === 1));
+  const isWhole = running.every((device) => device.isWhole);
   return { running: running.length, messages: length, isWhole, same: running.length > 1 && settled && tails.every((tail) => tail === tails[0]) };
 }

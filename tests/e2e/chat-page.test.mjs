@@ -291,10 +291,10 @@ test('a machine finds no barrier, in light and dark, wide and narrow', { timeout
   const [alice, bob] = await openTwo(t, [desktop, phone]);
   assert.equal(await bob.send(['One', 'Two']), 0);
   await alice.write('Three');
+  await bob.sees('Three');
   await alice.page.getByRole('switch', { name: 'Offline' }).click();
   await alice.write('Four');
   await alice.sees('Four', 'Waiting to be sent');
-  await bob.sees('Three');
   for (const { page } of [alice, bob]) {
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });

@@ -119,6 +119,27 @@ test('two more tabs of a device go on when their owner is frozen or closed', { t
   assert.deepEqual(complaints, []);
 });
 
+test('the laboratory shows the bytes that the relay is sent', { timeout: 120_000 }, async (t) => {
+  const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
+  t.after(() => page.close());
+  const sent = [];
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(Buffer.from(payload))));
+  await device('bob-phone').getByRole('switch', { name: 'Offline' }).click();
+  await device('bob-phone').getByRole('switch', { name: 'Offline', checked: true }).waitFor();
+  const text = 'the walls have ears and no key';
+  await device('bob-phone').locator('#text').fill(text);
+  await device('bob-phone').locator('#text').press('Enter');
+  await device('bob-phone').getByRole('switch', { name: 'Offline' }).click();
+  await device('alice-laptop').getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+  await page.locator('#seen-devices').getByText(text, { exact: true }).waitFor({ timeout: 20_000 });
+  const shown = Buffer.from((await page.locator('.bytes').textContent()).split('…')[0].replaceAll(' ', ''), 'hex');
+  assert.equal(shown.length, 64);
+  assert.ok(sent.some((frame) => frame.includes(shown)), 'they are what left the page');
+  assert.ok(sent.every((frame) => !frame.includes(text)));
+  assert.match(await page.locator('#seen-relay').innerText(), /\d+ bytes: 2 of layout and epoch, 12 of nonce, 64 of text with its padding, 16 of tag/);
+  assert.deepEqual(complaints, []);
+});
+
 test('on a phone nothing is wider than the screen', { timeout: 60_000 }, async (t) => {
   const { page, complaints } = await openDemo({ width: 360, height: 740 });
   t.after(() => page.close());
