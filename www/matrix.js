@@ -25,7 +25,7 @@ export function drawMatrix(host, model) {
     el(
       'table',
       {},
-      el('caption', {}, 'How much of whose messages each device has, edits included'),
+      el('caption', {}, 'How much of whose messages each device has, edits and beginnings of epochs included'),
       el(
         'thead',
         {},

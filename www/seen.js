@@ -14,7 +14,7 @@ const keyOf = ({ deviceId, counter }) => `${deviceId} ${counter}`;
 const sizeOf = (text) => new TextEncoder().encode(text).length;
 
 export function createSeen({ choice, relay, devices }) {
-  const sent = new Map(); // the bytes of each message that was sent, by device and counter
+  const sent = new Map(); // the bytes of each message that was sent, and when it left, by device and counter
   let model = null;
   let chosen = null; // the id of the message that somebody chose; otherwise it is the newest
   let drawn = '';
@@ -31,20 +31,20 @@ export function createSeen({ choice, relay, devices }) {
     const key = JSON.stringify([entries.map(({ id, text }) => [id, text]), entry]);
     if (drawn === key) return;
     drawn = key;
-    choice.disabled = entry === null;
+    choice.parentElement.hidden = devices.parentElement.hidden = entry === null;
     choice.replaceChildren(...entries.map(({ id, text, sequence, deviceId, wallet }) => el('option', { value: id }, `#${sequence} ${model.label(deviceId, wallet)}: ${snippet(text, SNIPPET)}`)));
     if (entry) choice.value = entry.id;
     relay.replaceChildren(...(entry ? ofRelay(entry, sent.get(keyOf(entry))) : [el('p', {}, 'Write something: its bytes are shown here as they leave the device.')]));
     devices.replaceChildren(...(entry ? ofDevices(entry) : []));
   }
 
-  function ofRelay(entry, bytes) {
+  function ofRelay(entry, { bytes, at }) {
     const { epoch, head, nonce, padded, tag } = partsOf(bytes);
     const hex = Array.from(bytes.subarray(0, BYTES_SHOWN), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
     const rest = bytes.length - BYTES_SHOWN;
     const facts = [
-      ['From', `a device of ${model.label(entry.deviceId, entry.wallet).split('’')[0]}, by its key`],
-      ['Place', `#${entry.sequence}, ${time.format(new Date(entry.timestamp))}`],
+      ['From', `device ${entry.deviceId.slice(0, 6)} of ${model.label(entry.deviceId, entry.wallet).split('’')[0]}’s wallet`],
+      ['Place', `#${entry.sequence}, behind ${time.format(at)}`],
       ['Epoch', String(epoch)],
       ['Size', `${count(bytes.length, 'byte')}: ${head} of layout and epoch, ${nonce} of nonce, ${padded} of text with its padding, ${tag} of tag`],
     ];
@@ -64,7 +64,7 @@ export function createSeen({ choice, relay, devices }) {
   return {
     /** These messages leave a device. */
     take(messages) {
-      for (const message of messages) sent.set(keyOf(message), message.bytes);
+      for (const message of messages) sent.set(keyOf(message), { bytes: message.bytes, at: new Date() });
       for (const key of sent.keys()) {
         if (sent.size <= KEPT) break;
         sent.delete(key);
