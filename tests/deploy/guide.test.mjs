@@ -14,7 +14,7 @@ import { installRelay } from './harness/packed.mjs';
 
 const guide = 'docs/guide.md';
 const [install, start] = codeBlock(guide, 'sh').trim().split('\n');
-const [chat, group] = codeBlocks(guide, 'js', 2);
+const [chat, group, lock] = codeBlocks(guide, 'js', 3);
 
 let project;
 let relay;
@@ -45,8 +45,10 @@ before(async () => {
   writeFileSync(join(project, 'site', 'index.html'), page);
   writeFileSync(join(project, 'site', 'chat.js'), chat);
   // Beside it, as somebody has it who puts the other script in its place.
-  writeFileSync(join(project, 'site', 'group.html'), replaced(page, 'chat.js', 'group.js'));
-  writeFileSync(join(project, 'site', 'group.js'), group);
+  for (const [name, script] of [['group', group], ['lock', lock]]) {
+    writeFileSync(join(project, 'site', `${name}.html`), replaced(page, 'chat.js', `${name}.js`));
+    writeFileSync(join(project, 'site', `${name}.js`), script);
+  }
   address = await startRelay('127.0.0.1:0');
   // To the page the relay is at the port that the guide names.
   browser = await startBrowser({ moreFlags: [`--host-resolver-rules=MAP localhost ${address}`] });
@@ -118,4 +120,16 @@ test('three people talk in a group by the other script', { timeout: 120_000 }, a
   await shows(alice, `${hello}, read by 2`);
   await write(carol, 'Hello from me');
   await shows(bob, hello, await from(carol, 'Hello from me'));
+});
+
+test('the title of the window says that a session is encrypted', { timeout: 120_000 }, async () => {
+  const [alice, bob] = [await person('lock.html'), await person('lock.html')];
+  for (const [page, other] of [[alice, bob], [bob, alice]]) {
+    await page.locator('#peer').fill(await other.locator('#me').textContent());
+    await page.locator('#peer').press('Enter');
+    await until('it is encrypted', async () => (await page.title()) === 'Encrypted');
+  }
+  await write(alice, 'Hello!');
+  await shows(bob, 'Hello!');
+  for (const page of [alice, bob]) await until('since when', async () => /^Encrypted since \d/.test(await page.title()));
 });
