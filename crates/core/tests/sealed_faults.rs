@@ -17,8 +17,8 @@ use rooms::Rooms;
 use sealed::{approving, joined, kinds, open, settle, texts, wallet, write};
 use signer::{Device, drawing, strict};
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
-    TextKeys,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
+    SealedEpoch, SealedKey, Secret, TextKeys,
 };
 use solconnect_sync_core::client::{Event, Input, Native, SyncScope, Vault};
 use solconnect_sync_core::error::ErrorCode;
@@ -96,6 +96,16 @@ impl Vault for Faulty {
     fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
         self.check()?;
         Native.open_epoch(epoch, with)
+    }
+
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
+        self.check()?;
+        Native.reseal(author, to, secrets, random)
+    }
+
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {
+        self.check()?;
+        Native.open_reseal(resealed, author, with, epochs)
     }
 
     fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
@@ -246,4 +256,25 @@ fn who_lacks_the_account_key_is_told_once() {
     [&mut alice, &mut phone].into_iter().for_each(|device| device.again(&mut rooms));
     (0..3).for_each(|_| settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut watch]));
     assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+}
+
+#[test]
+fn what_is_given_waits_for_cryptography_that_works() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    let session_id = open(&mut alice, 1);
+    write(&mut alice, &session_id, "before");
+    settle(&mut rooms, &mut [&mut alice]);
+    let (mut bob, switch) = switched(&mut rooms, 1, 2);
+    alice.feed(Input::SetOffline { offline: true });
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    switch.set(Broken::Texts);
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id).len(), 0);
+    switch.set(Broken::Nothing);
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["before"]);
 }
