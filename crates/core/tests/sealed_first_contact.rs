@@ -166,6 +166,23 @@ fn another_device_of_the_author_gives_what_it_has() {
 }
 
 #[test]
+fn the_secrets_of_several_epochs_are_given_together() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    let mut laptop = joined(&mut rooms, 0, 4);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    open(&mut laptop, 1);
+    write(&mut laptop, &session_id, "three");
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    assert_eq!(count(&rooms, &session_id, Kind::EPOCH), 2);
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
+    assert!(count(&rooms, &session_id, Kind::RESEAL) <= 2, "both were authors");
+}
+
+#[test]
 fn what_cannot_be_stored_is_read_again_later() {
     let mut rooms = strict();
     let (mut alice, session_id) = written_to_bob(&mut rooms);
