@@ -34,6 +34,8 @@ enum Broken {
     Texts,
     /// Account keys that are sealed to this device do not open.
     Keys,
+    /// The secret for Bob is sealed to a key that nobody has.
+    Seals,
 }
 
 type Switch = Rc<Cell<Broken>>;
@@ -90,7 +92,11 @@ impl Vault for Faulty {
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         self.check()?;
-        Native.begin_epoch(at, recipients, random)
+        let mut recipients: Vec<Recipient> = recipients.iter().map(|to| Recipient { ..*to }).collect();
+        for to in recipients.iter_mut().filter(|to| self.0.get() == Broken::Seals && to.wallet == wallet(1).public()) {
+            to.account_key = to.account_key.map(|(generation, _)| (generation, Native.public_of(&Secret::new([7; 32])).unwrap()));
+        }
+        Native.begin_epoch(at, &recipients, random)
     }
 
     fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
@@ -277,4 +283,23 @@ fn what_is_given_waits_for_cryptography_that_works() {
     bob.again(&mut rooms);
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
     assert_eq!(texts(&bob, &session_id), ["before"]);
+}
+
+#[test]
+fn an_epoch_whose_seal_is_false_is_given_up() {
+    let mut rooms = strict();
+    let (mut alice, switch) = switched(&mut rooms, 0, 1);
+    let mut bob = joined(&mut rooms, 1, 2);
+    let session_id = open(&mut alice, 1);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    switch.set(Broken::Seals);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    switch.set(Broken::Nothing);
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["two"]);
+    assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+    assert!(bob.records.sessions[&session_id].sealed.as_ref().unwrap().unread.is_empty());
 }

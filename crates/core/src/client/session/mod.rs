@@ -85,6 +85,8 @@ pub(super) struct Session {
     rereading: Option<Rereading>,
     /// How often stored batches were joined, or left, in this life.
     joined_count: u64,
+    /// The relay has refused for good what was given to who lacks secrets.
+    gives_nothing: bool,
     /// From when on it may begin an epoch only because the last one is long: where the relay takes none, not again at once.
     renews_from_ms: u64,
     /// When the application is told that texts wait for an account key, where that goes on; never again once it was.
@@ -153,6 +155,7 @@ impl Session {
             reading: Reading::default(),
             rereading: None,
             joined_count: 0,
+            gives_nothing: false,
             renews_from_ms: 0,
             keyless_at_ms: None,
             stored: record.clone(),

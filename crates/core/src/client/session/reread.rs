@@ -80,11 +80,24 @@ impl Session {
         if next <= self.next.log.end() {
             return self.read_log(context, epochs, next);
         }
+        if let Err(fault) = self.end_rereading(context, &epochs, transaction) {
+            transaction.fail(failed(fault));
+        }
+    }
+
+    /// All of these epochs is read. One whose seal turned out to hold another secret is given up.
+    fn end_rereading(&mut self, context: &Context<'_>, epochs: &[EpochSeal], transaction: &mut Transaction) -> Result<(), Fault> {
+        let mut are_true = Vec::with_capacity(epochs.len());
+        for epoch in epochs {
+            are_true.push(self.epoch_secret(context, epoch)?.is_some());
+        }
         if let Some(state) = &mut self.change(transaction, false).sealed {
-            let is_read = |number: u64| epochs.iter().any(|epoch| epoch.number == number);
-            state.unread.iter_mut().filter(|unread| is_read(unread.epoch.number)).for_each(|unread| unread.is_unread = false);
+            let place = |number: u64| epochs.iter().position(|epoch| epoch.number == number);
+            state.unread.retain(|unread| place(unread.epoch.number).is_none_or(|place| are_true[place]));
+            state.unread.iter_mut().filter(|unread| place(unread.epoch.number).is_some()).for_each(|unread| unread.is_unread = false);
             state.forget_read();
         }
+        Ok(())
     }
 
     /// What can be opened of a stored batch is stored and told.

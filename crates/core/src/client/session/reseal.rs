@@ -35,7 +35,10 @@ impl Session {
             let was_in = |number: u64| state.epochs.named(wallet).is_some_and(|named| named.was_in(number));
             let given = state.unread.iter().filter(|unread| {
                 let epoch = &unread.epoch;
-                unread.lacking.iter().any(|lacking| may_have(&lacking)) && was_in(epoch.number) && account_key(context, epoch).is_some()
+                !unread.is_unread
+                    && unread.lacking.iter().any(|lacking| may_have(&lacking))
+                    && was_in(epoch.number)
+                    && account_key(context, epoch).is_some()
             });
             let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
             let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };
@@ -46,7 +49,11 @@ impl Session {
     /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.
     pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
         let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::RESEAL);
-        if self.next.sealed.as_ref().is_none_or(|state| state.unread.is_empty()) || self.in_transaction || is_waiting() {
+        if self.next.sealed.as_ref().is_none_or(|state| state.unread.is_empty())
+            || self.in_transaction
+            || self.gives_nothing
+            || is_waiting()
+        {
             return;
         }
         let by_author = self.owed(context).map(|(_, epochs)| epochs.iter().any(|epoch| epoch.author == self.device));
@@ -86,6 +93,12 @@ impl Session {
             Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() },
         );
         Ok(())
+    }
+
+    /// The relay takes none of what is given: nothing is, before the next start.
+    pub(super) fn give_nothing(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        self.gives_nothing = true;
+        self.number_anew(context, |entry| entry.message.kind != Kind::RESEAL, transaction);
     }
 
     /// Somebody has given secrets: who has them lacks them no more. Those for this wallet are kept under a seal of its own.
