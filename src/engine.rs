@@ -244,6 +244,14 @@ impl Engine {
             Action::Connect { generation } => self.link.connect(generation),
             Action::Disconnect { generation } => self.link.disconnect(generation),
             Action::Transmit { generation, frame } => self.link.transmit(generation, &frame),
+            Action::ReadLog { session_id, place } => {
+                let engine = self.clone();
+                spawn_local(async move {
+                    let page = engine.store.page(&session_id, Some(place.saturating_add(1)), 1).await;
+                    let record = page.map(|records| records.into_iter().next());
+                    engine.feed(Input::LogRead { session_id, place, record });
+                });
+            }
             Action::Reply { request, result } => self.reply(request, result),
             Action::Notify(event) => self.listeners.notify(&event, &self.client),
         }

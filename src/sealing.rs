@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use js_sys::Uint8Array;
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
-    TextKeys, Vault,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealEntry, ResealTo,
+    Resealed, SealedEpoch, SealedKey, Secret, TextKeys, Vault,
 };
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use wasm_bindgen::prelude::*;
@@ -75,6 +75,20 @@ extern "C" {
         transcript: &[u8],
         tag: &[u8],
     ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn reseal(
+        this: &VaultModule,
+        author: &str,
+        wallet: &[u8],
+        generation: u64,
+        account_key: &[u8],
+        epochs: &[u8],
+        random: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = openReseal)]
+    fn open_reseal(this: &VaultModule, entry: &[u8], author: &str, wallet: &[u8], with: &[u8], epochs: &[u8]) -> Result<Vec<u8>, JsValue>;
 
     #[wasm_bindgen(method, catch, js_name = textKeys)]
     fn text_keys(this: &VaultModule, secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<DeviceKeys, JsValue>;
@@ -191,6 +205,22 @@ impl Vault for Loaded {
         let SealedEpoch { at, wallet, generation, sealed, transcript, tag } = epoch;
         let Beginning { after, number, author } = at;
         secret(self.0.open_sealed_epoch(after, number, author, wallet, generation, sealed, &with[..], transcript, tag).map_err(fault)?)
+    }
+
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
+        let ResealTo { wallet, generation, account_key } = to;
+        let epochs: Vec<u8> = secrets.iter().flat_map(|(epoch, secret)| epoch.to_bytes(secret)).collect();
+        let bytes = self.0.reseal(author, wallet, *generation, account_key, &epochs, random).map_err(fault)?;
+        ResealEntry::from_bytes(&bytes)?.0.pop().ok_or(Fault::Failed)
+    }
+
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {
+        let entry = ResealEntry(vec![resealed.clone()]).to_bytes();
+        let epochs: Vec<u8> = epochs.iter().flat_map(|epoch| epoch.to_bytes(&[0; 32])).collect();
+        let secrets = self.0.open_reseal(&entry, author, &resealed.wallet, &with[..], &epochs).map_err(fault)?;
+        // Zeroes stand for one that is false.
+        let is_true = |secret: &&[u8; 32]| **secret != [0; 32];
+        Ok(secrets.as_chunks().0.iter().map(|secret| Some(secret).filter(is_true).map(|secret| Secret::new(*secret))).collect())
     }
 
     fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {

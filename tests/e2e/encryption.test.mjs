@@ -92,6 +92,21 @@ test('every tab tells what holds of an encrypted session', { timeout: 90_000 }, 
   for (const one of [bob, phone]) assert.ok((await one.events('onEncryptionChanged')).length > 0, one.name);
 });
 
+test('what was written before somebody was ever here is read', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  const said = ['nobody is there yet', 'and I write again'];
+  for (const text of said) await alice.send(text);
+  await until('the relay has both', async () => (await alice.list()).every((message) => message.sequenceNumber > 0));
+  const bob = await device('bob', { config: config() });
+  await show([alice, bob], said);
+  const ids = (await bob.list()).map((message) => message.id);
+  assert.deepEqual(bob.heard, ids, 'each is told once, in order');
+  await bob.send('here I am');
+  await bob.reload();
+  await show([alice, bob], [...said, 'here I am']);
+});
+
 test('an encrypted session needs devices that sign in', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   await assert.rejects(device('alice', { config: { encryption: 'required' } }), /encrypted sessions are of devices that sign in/);

@@ -129,6 +129,12 @@ impl Entry {
         Entry { extensions: Extensions([&UNOPENED[..], previous].concat()), ..self }
     }
 
+    /// The entry as it came, and the digest before it, where it is one.
+    pub(crate) fn as_it_came(&self) -> Option<(Entry, Digest)> {
+        let previous = self.extensions.0.strip_prefix(&UNOPENED[..]).filter(|_| self.is_unopened())?;
+        Some((Entry { extensions: Extensions::default(), ..self.clone() }, previous.try_into().ok()?))
+    }
+
     /// Whether it is one. What comes so in other sessions is what it says.
     pub fn is_unopened(&self) -> bool {
         self.extensions.0.starts_with(&UNOPENED) && is_sealed_id(&self.message.session_id)

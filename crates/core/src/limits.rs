@@ -45,6 +45,17 @@ pub const EPOCH_WALLETS_MAX: usize = GROUP_MEMBERS_MAX + GROUP_FORMER_MAX;
 /// Times that a wallet came back into an encrypted group and that are kept of it.
 pub const EPOCH_SPANS_MAX: usize = 64;
 
+/// Epochs of a session that are kept because somebody who was in them cannot read them: as many as one entry may have the secrets of.
+pub const EPOCHS_UNREAD_MAX: usize = 64;
+
+/// Members that lack the secrets of those, counted once for each epoch: 40 KiB in the session's record, and four epochs of a full
+/// group that nobody else has ever used.
+pub const LACKING_WALLETS_MAX: usize = 1_024;
+
+/// How long another than the author of an epoch waits, by chance, before it gives its secret to who lacks it: where several
+/// can, one mostly has by then.
+pub const RESEAL_WAIT_MS: u64 = 30_000;
+
 /// Between two epochs that devices of one wallet begin without a cause, by the relay's time.
 pub const UNCAUSED_EPOCH_MS: u64 = 10 * 60 * 1_000;
 

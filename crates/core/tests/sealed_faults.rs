@@ -17,8 +17,8 @@ use rooms::Rooms;
 use sealed::{approving, joined, kinds, open, settle, texts, wallet, write};
 use signer::{Device, drawing, strict};
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
-    TextKeys,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
+    SealedEpoch, SealedKey, Secret, TextKeys,
 };
 use solconnect_sync_core::client::{Event, Input, Native, SyncScope, Vault};
 use solconnect_sync_core::error::ErrorCode;
@@ -34,6 +34,8 @@ enum Broken {
     Texts,
     /// Account keys that are sealed to this device do not open.
     Keys,
+    /// The secret for Bob is sealed to a key that nobody has.
+    Seals,
 }
 
 type Switch = Rc<Cell<Broken>>;
@@ -90,12 +92,26 @@ impl Vault for Faulty {
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         self.check()?;
-        Native.begin_epoch(at, recipients, random)
+        let mut recipients: Vec<Recipient> = recipients.iter().map(|to| Recipient { ..*to }).collect();
+        for to in recipients.iter_mut().filter(|to| self.0.get() == Broken::Seals && to.wallet == wallet(1).public()) {
+            to.account_key = to.account_key.map(|(generation, _)| (generation, Native.public_of(&Secret::new([7; 32])).unwrap()));
+        }
+        Native.begin_epoch(at, &recipients, random)
     }
 
     fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
         self.check()?;
         Native.open_epoch(epoch, with)
+    }
+
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
+        self.check()?;
+        Native.reseal(author, to, secrets, random)
+    }
+
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {
+        self.check()?;
+        Native.open_reseal(resealed, author, with, epochs)
     }
 
     fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
@@ -246,4 +262,44 @@ fn who_lacks_the_account_key_is_told_once() {
     [&mut alice, &mut phone].into_iter().for_each(|device| device.again(&mut rooms));
     (0..3).for_each(|_| settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone, &mut watch]));
     assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+}
+
+#[test]
+fn what_is_given_waits_for_cryptography_that_works() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    let session_id = open(&mut alice, 1);
+    write(&mut alice, &session_id, "before");
+    settle(&mut rooms, &mut [&mut alice]);
+    let (mut bob, switch) = switched(&mut rooms, 1, 2);
+    alice.feed(Input::SetOffline { offline: true });
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    switch.set(Broken::Texts);
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id).len(), 0);
+    switch.set(Broken::Nothing);
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["before"]);
+}
+
+#[test]
+fn an_epoch_whose_seal_is_false_is_given_up() {
+    let mut rooms = strict();
+    let (mut alice, switch) = switched(&mut rooms, 0, 1);
+    let mut bob = joined(&mut rooms, 1, 2);
+    let session_id = open(&mut alice, 1);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    switch.set(Broken::Seals);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    switch.set(Broken::Nothing);
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["two"]);
+    assert_eq!(texts(&alice, &session_id), ["one", "two"]);
+    assert!(bob.records.sessions[&session_id].sealed.as_ref().unwrap().unread.is_empty());
 }

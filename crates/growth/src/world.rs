@@ -370,6 +370,7 @@ impl World {
                 client::Action::Reply { result, .. } => assert!(result.is_ok(), "a call failed: {result:?}"),
                 client::Action::Notify(Event::MessageReceived { .. }) => device.received += 1,
                 client::Action::Notify(Event::Warning { error }) => panic!("a device warns: {error}"),
+                client::Action::ReadLog { .. } => panic!("no session is encrypted here"),
                 client::Action::Notify(_) => {}
                 client::Action::Disconnect { .. } => panic!("a device gave up its connection"),
             }

@@ -687,6 +687,10 @@ impl World {
                 let payload = garbage.unwrap_or(payload);
                 self.network.send(&mut self.ctx, connection, Side::Relay, payload);
             }
+            Action::ReadLog { session_id, place } => {
+                let record = self.profiles[profile].disk.state().records.log(&session_id).into_iter().rfind(|record| record.first <= place);
+                self.ctx.agenda.after(1, Happening::Tab(id, Input::LogRead { session_id, place, record: Ok(record) }));
+            }
             Action::Reply { request, result } => self.reply(id, request, result),
             Action::Notify(event) => self.tell(id, profile, &event),
         }

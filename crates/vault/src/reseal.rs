@@ -21,6 +21,19 @@ pub struct KnownEpoch {
     pub tag: [u8; 32],
 }
 
+impl KnownEpoch {
+    /// As it is given to the module with its secret, or zeroes where that is not known: number (8 bytes, least significant first),
+    /// transcript, tag, secret.
+    pub fn to_bytes(&self, secret: &[u8; 32]) -> [u8; 104] {
+        let mut out = [0; 104];
+        out[..8].copy_from_slice(&self.number.to_le_bytes());
+        out[8..40].copy_from_slice(&self.transcript);
+        out[40..72].copy_from_slice(&self.tag);
+        out[72..].copy_from_slice(secret);
+        out
+    }
+}
+
 /// Who gets secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResealTo {

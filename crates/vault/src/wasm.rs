@@ -136,8 +136,7 @@ impl TextKeys {
     }
 }
 
-/// Epochs as they are given here: number (8 bytes, least significant first), transcript, tag and secret of each; zeroes where it is not
-/// known.
+/// Epochs as they are given here: [`KnownEpoch::to_bytes`] of each.
 fn take_epochs(bytes: &[u8]) -> Result<Vec<(KnownEpoch, [u8; 32])>> {
     let (epochs, rest) = bytes.as_chunks::<104>();
     if !rest.is_empty() {

@@ -125,6 +125,9 @@ pub enum Input {
     Persisted { commit: CommitId },
     /// A commit is not on disk, and nothing of it is.
     PersistFailed { commit: CommitId, error: SyncError },
+    /// What [`Action::ReadLog`] asked for: the last stored batch of the session that begins at this place or before it; `None` where
+    /// there is none.
+    LogRead { session_id: SessionId, place: u64, record: Result<Option<LogRecord>, SyncError> },
     /// The time that `next_timeout_ms` named has come. Harmless at any other time.
     Timeout,
 }
@@ -166,6 +169,8 @@ pub enum Action {
     Disconnect { generation: Generation },
     /// Send a frame, in the binary form.
     Transmit { generation: Generation, frame: Arc<[u8]> },
+    /// Read the stored batch that has this place of a session's log. Answer `LogRead`.
+    ReadLog { session_id: SessionId, place: u64 },
     /// Answer a call of the application.
     Reply { request: RequestId, result: Result<Reply, SyncError> },
     /// Tell the application.

@@ -33,6 +33,12 @@ impl Client {
                             self.receive(now, &frame, &mut transaction, actions);
                         }
                     }
+                    Input::LogRead { session_id, place, record } => {
+                        let (sessions, mut context) = self.lend(now, actions);
+                        if let Some(mut session) = sessions.visit(&session_id) {
+                            session.reread(&mut context, place, record, &mut transaction);
+                        }
+                    }
                     call => match Client::writing_request(&call) {
                         Some(request) => {
                             // What is on disk stays true where this transaction fails.

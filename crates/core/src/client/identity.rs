@@ -131,7 +131,7 @@ impl Identity {
     }
 
     /// 32 bytes that nobody can guess.
-    fn draw_secret(&self) -> Secret {
+    pub fn draw_secret(&self) -> Secret {
         let mut drawn = self.secrets.get();
         let secret = Secret::new(drawn_bytes(b"solconnect.secret.v1\0", &self.entropy, &mut drawn));
         self.secrets.set(drawn);

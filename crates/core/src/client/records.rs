@@ -3,7 +3,7 @@
 mod bytes;
 mod sealed;
 
-pub use sealed::{EpochSeal, SealedState};
+pub use sealed::{EpochSeal, SealedState, UnreadEpoch};
 
 use crate::client::views::Membership;
 use crate::entry::Entry;

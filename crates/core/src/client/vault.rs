@@ -5,7 +5,9 @@ use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
 use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
 pub use solconnect_sync_vault::layout::Generation;
-pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry};
+pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry, ResealEntry, Resealed};
+use solconnect_sync_vault::reseal;
+pub use solconnect_sync_vault::reseal::{KnownEpoch, ResealTo};
 use solconnect_sync_vault::seal::PrivateKey;
 pub use solconnect_sync_vault::seal::{PublicKey, SealedKey};
 use solconnect_sync_vault::text;
@@ -107,6 +109,18 @@ pub trait Vault {
     /// [`Fault::NotOpened`], [`Fault::Another`].
     fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault>;
 
+    /// Secrets of epochs, which ascend, sealed to a wallet that lacks them.
+    ///
+    /// # Errors
+    /// [`Fault::WeakKey`], [`Fault::Another`] for a secret that is not its epoch's.
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault>;
+
+    /// Opens them; `None` for each that is not its epoch's. `epochs` are those that they are said to be of.
+    ///
+    /// # Errors
+    /// [`Fault::NotOpened`].
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault>;
+
     /// The keys of what a device writes in the epoch of this secret.
     ///
     /// # Errors
@@ -169,6 +183,18 @@ impl Vault for Native {
         let SealedEpoch { at, wallet, generation, sealed, transcript, tag } = epoch;
         let key = PrivateKey::from_secret(with);
         epoch::open_sealed(at, wallet, (generation, sealed), &key, transcript, tag).map(|opened| opened.secret().clone())
+    }
+
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
+        let check = |(epoch, secret): &(KnownEpoch, Secret)| EpochSecret::check(secret, &epoch.transcript, &epoch.tag);
+        let checked = secrets.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+        let secrets: Vec<_> = secrets.iter().map(|(epoch, _)| *epoch).zip(&checked).collect();
+        reseal::reseal(author, to, &secrets, random)
+    }
+
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {
+        let opened = reseal::open(resealed, author, &PrivateKey::from_secret(with), epochs)?;
+        Ok(opened.into_iter().map(|(_, secret)| secret.ok().map(|secret| secret.secret().clone())).collect())
     }
 
     fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {

@@ -116,6 +116,7 @@ impl Desk {
                         self.sent.push(Frame::from_bytes(&frame).unwrap());
                     }
                     Action::Reply { request, result } => assert_eq!(self.replies.insert(request, result), None, "a call has one answer"),
+                    Action::ReadLog { .. } => unreachable!("no session is encrypted here"),
                     Action::Notify(event) => self.events.push(event),
                 }
             }

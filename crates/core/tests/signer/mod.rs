@@ -149,6 +149,10 @@ impl Device {
                     }
                     Action::Disconnect { .. } => self.is_connected = false,
                     Action::Transmit { frame, .. } => self.sent.push_back(frame.to_vec()),
+                    Action::ReadLog { session_id, place } => {
+                        let record = self.records.log(&session_id).into_iter().rfind(|record| record.first <= place);
+                        inputs.push_back(Input::LogRead { session_id, place, record: Ok(record) });
+                    }
                     Action::Reply { result, .. } => self.replies.push(result),
                     Action::Notify(event) => self.events.push(event),
                 }

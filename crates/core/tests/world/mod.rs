@@ -263,6 +263,7 @@ impl World {
             client::Action::Reply { request, result } => {
                 self.devices[index].replies.insert(request, result);
             }
+            client::Action::ReadLog { .. } => unreachable!("no session is encrypted here"),
             client::Action::Notify(event) => self.observe(index, event),
         }
     }

@@ -2,9 +2,12 @@
 
 use solconnect_sync_vault::seal::SealedKey;
 
+use crate::client::vault::KnownEpoch;
 use crate::entry::Digest;
 use crate::epochs::Epochs;
+use crate::identity::PublicKey;
 use crate::ids::DeviceId;
+use crate::limits::{EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX};
 use crate::wire::{Malformed, Reader, put_bytes, put_varint};
 
 /// An encrypted session as far as its log is known.
@@ -14,6 +17,19 @@ pub struct SealedState {
     pub epochs: Epochs,
     /// What the last one has for this wallet. Earlier ones are in the log.
     pub last: Option<EpochSeal>,
+    /// Those that this wallet or another member cannot read yet, in their order.
+    pub unread: Vec<UnreadEpoch>,
+}
+
+/// An epoch that somebody was in and cannot read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnreadEpoch {
+    /// What it has for this wallet.
+    pub epoch: EpochSeal,
+    /// What was written in it is stored as it came: it is to be read again once its secret is there.
+    pub is_unread: bool,
+    /// The other members that lack its secret, each with the place of its account log that the epoch names.
+    pub lacking: Vec<(PublicKey, u64)>,
 }
 
 /// What an epoch has for a wallet.
@@ -35,25 +51,50 @@ pub struct EpochSeal {
     pub author: DeviceId,
     /// The generation of the account key, and the seal; `None` where it has none for the wallet.
     pub sealed: Option<(u64, SealedKey)>,
+    /// The secret came later: this device has sealed it again, to its own wallet, under this id.
+    pub resealed_by: Option<DeviceId>,
 }
 
 impl SealedState {
     /// That of a session that has no entries.
     pub fn new(session_id: &str) -> SealedState {
-        SealedState { epochs: Epochs::new(session_id), last: None }
+        SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new() }
+    }
+
+    /// An epoch began that somebody cannot read. Of too many the oldest stay unread.
+    pub(in crate::client) fn keep_unread(&mut self, unread: UnreadEpoch) {
+        self.unread.push(unread);
+        self.unread.drain(..self.unread.len().saturating_sub(EPOCHS_UNREAD_MAX));
+        let mut count = 0;
+        for unread in self.unread.iter_mut().rev() {
+            count += unread.lacking.len();
+            if count > LACKING_WALLETS_MAX {
+                unread.lacking.clear();
+            }
+        }
+    }
+
+    /// Those that everybody can read leave. Until this wallet can read all, those of them stay that one entry may have the secrets of.
+    pub(in crate::client) fn forget_read(&mut self) {
+        if !self.unread.iter().any(|unread| unread.is_unread) {
+            self.unread.retain(|unread| !unread.lacking.is_empty());
+        }
     }
 
     /// Its stored form.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_bytes(&mut out, &self.epochs.to_bytes());
-        if let Some(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed }) = &self.last {
-            [number, sequence_number, began_ms].into_iter().for_each(|number| put_varint(&mut out, *number));
-            [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
-            put_bytes(&mut out, author.as_bytes());
-            if let Some((generation, sealed)) = sealed {
-                put_varint(&mut out, *generation);
-                out.extend_from_slice(sealed);
+        if let Some(last) = &self.last {
+            put_bytes(&mut out, &last.to_bytes());
+        }
+        for UnreadEpoch { epoch, is_unread, lacking } in &self.unread {
+            put_bytes(&mut out, &epoch.to_bytes());
+            out.push(u8::from(*is_unread));
+            put_varint(&mut out, lacking.len() as u64);
+            for (wallet, sequence) in lacking {
+                out.extend_from_slice(wallet);
+                put_varint(&mut out, *sequence);
             }
         }
         out
@@ -65,15 +106,47 @@ impl SealedState {
             return Ok(None);
         }
         let mut reader = Reader(bytes);
-        let epochs = Epochs::from_bytes(reader.bytes()?)?;
-        if reader.0.is_empty() {
-            return Ok(Some(SealedState { epochs, last: None }));
+        let mut state = SealedState { epochs: Epochs::from_bytes(reader.bytes()?)?, last: None, unread: Vec::new() };
+        if !reader.0.is_empty() {
+            state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
         }
+        while !reader.0.is_empty() {
+            let (epoch, is_unread) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.byte()? == 1);
+            let count = reader.below(LACKING_WALLETS_MAX + 1)?;
+            let lacking = (0..count).map(|_| Ok((*reader.array()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
+            state.unread.push(UnreadEpoch { epoch, is_unread, lacking });
+        }
+        Ok(Some(state))
+    }
+}
+
+impl EpochSeal {
+    /// As who reads the log knows it.
+    pub(in crate::client) fn known(&self) -> KnownEpoch {
+        KnownEpoch { number: self.number, transcript: self.transcript, tag: self.tag }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by } = self;
+        let mut out = Vec::new();
+        [number, sequence_number, began_ms].into_iter().for_each(|number| put_varint(&mut out, *number));
+        [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
+        put_bytes(&mut out, author.as_bytes());
+        if let Some((generation, sealed)) = sealed {
+            put_varint(&mut out, *generation);
+            out.extend_from_slice(sealed);
+            resealed_by.iter().for_each(|device| put_bytes(&mut out, device.as_bytes()));
+        }
+        out
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<EpochSeal, Malformed> {
+        let mut reader = Reader(bytes);
         let (number, sequence_number, began_ms) = (reader.varint()?, reader.varint()?, reader.varint()?);
         let (after, transcript, tag) = (*reader.array()?, *reader.array()?, *reader.array()?);
         let author = reader.text()?.to_owned();
         let sealed = if reader.0.is_empty() { None } else { Some((reader.varint()?, *reader.array()?)) };
-        let last = EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed };
-        Ok(Some(SealedState { epochs, last: Some(last) }))
+        let resealed_by = if reader.0.is_empty() { None } else { Some(reader.text()?.to_owned()) };
+        Ok(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by })
     }
 }

@@ -104,7 +104,9 @@ impl Session {
     /// Nothing of the log is stored any more, nor what was found out by it. What comes again up to this place was told of.
     fn forget_log(&mut self, told_through: u64, transaction: &mut Transaction) {
         self.own_log = None;
+        self.keep_untold();
         self.told_through = told_through;
+        self.joined_count += 1;
         self.awaited_receipts = Sorted::default();
         let session_id = self.id().to_owned();
         let edited: Vec<String> = self.versions.keys().cloned().collect();

@@ -140,13 +140,18 @@ impl Session {
         let (device_id, knows) = (self.device.clone(), self.stored.log.end());
         let entry = Entry { message, device_id, counter, knows, server_timestamp: now.wall_ms, ..Entry::default() };
         entry.check()?;
+        self.mark_sent_at_once(context, transaction);
+        self.push_outbox(transaction, entry);
+        Ok(Reply::Receipt(receipt))
+    }
+
+    /// What is queued now may be on its way once it is stored, or not before the session's record says so.
+    pub(super) fn mark_sent_at_once(&mut self, context: &Context<'_>, transaction: &mut Transaction) {
         let is_sent_at_once = context.link.is_open();
         if is_sent_at_once != (self.next.sent_through == INTEGER_MAX) {
             let transmitted = self.outbox.transmitted_counter();
             self.change(transaction, true).sent_through = if is_sent_at_once { INTEGER_MAX } else { transmitted };
         }
-        self.push_outbox(transaction, entry);
-        Ok(Reply::Receipt(receipt))
     }
 
     /// Puts a message into the outbox. The session's record need not be written for its counter, which is at least that of
@@ -226,6 +231,7 @@ impl Session {
         self.store_acknowledged(context, transaction);
         self.flush_own_log(transaction);
         self.change(transaction, false).small_count = 0;
+        self.joined_count += 1;
         transaction.clear_log(self.id());
         transaction.change(|| Change::Cleared { session_id: self.id().to_owned() });
         Reply::Done

@@ -403,6 +403,10 @@ impl Session {
             | ErrorCode::RelayForked
             | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => match refused {
+                Some(refused) if refused.message.kind == Kind::RESEAL => {
+                    self.give_nothing(context, transaction);
+                    transaction.tell(Event::Warning { error });
+                }
                 Some(refused) if refused.message.kind.is_of_epochs() => {
                     self.doubt_epoch(context, &error, transaction);
                     transaction.tell(Event::Warning { error });

@@ -14,10 +14,10 @@ use crate::client::log_record::LogRecord;
 use crate::client::records::{NameRecord, SealedState, VersionsRecord};
 use crate::client::transaction::Transaction;
 use crate::client::views::MessageStatus;
-use crate::conflict::{add_version, concurrent_messages, concurrent_versions};
+use crate::conflict::{Conflict, Strategy, add_version, concurrent_messages, concurrent_versions};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
-use crate::ids::{MessageId, new_device_id, parse_message_id};
+use crate::ids::{new_device_id, parse_message_id};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Message};
 use crate::vector_clock::VectorClock;
@@ -117,7 +117,7 @@ impl Session {
         let mut own_places = Vec::new();
         let mut leaves_a_gap = false;
         let mut is_copied = false;
-        let (mut given_names, mut taken_names) = (Vec::new(), Vec::new());
+        let mut named = Vec::new();
         let mut regrouped = Vec::new();
         for (entry, is_concurrent) in fresh.iter().zip(concurrent) {
             is_copied |= self.is_copied(entry);
@@ -132,18 +132,12 @@ impl Session {
             if own {
                 own_places.push(entry.sequence_number);
             } else if is_sealed && counts && entry.message.sender_wallet == self.next.wallet {
-                let (given, taken) = self.compare_name(entry);
-                given_names.extend(given);
-                taken_names.extend(taken);
+                named.push(entry.clone());
             }
             match &entry.message.replaces {
                 // Of names that have no part in the session there may be any number.
                 Some(target) if counts && entry.message.kind.is_version() && self.is_member(&entry.message.sender_wallet) => {
-                    let mut versions = self.next_versions_of(target);
-                    add_version(&mut versions, entry.clone());
-                    conflicts.extend(concurrent_versions(entry, &versions, strategy, |version| self.next.log.clock_of(version)));
-                    self.set_versions(target, versions, transaction);
-                    transaction.tell(Event::MessageChanged { session_id: session_id.clone(), message_id: target.clone() });
+                    conflicts.extend(self.take_version(strategy, entry, target, transaction));
                 }
                 _ if entry.is_unopened() => {}
                 _ if counts && entry.message.kind == Kind::MESSAGE => {
@@ -193,10 +187,7 @@ impl Session {
         }
         // What comes again after a loss was told of.
         conflicts.retain(|_| last > told_through);
-        if !conflicts.is_empty() {
-            self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
-            transaction.tell(Event::ConflictDetected { session_id: session_id.clone(), conflicts });
-        }
+        self.tell_conflicts(conflicts, transaction);
         if has_epoch {
             self.drop_own_epoch(context, transaction);
         }
@@ -205,30 +196,50 @@ impl Session {
         } else if leaves_a_gap {
             self.close_gap(context, transaction);
         }
-        for name in taken_names {
-            if let Some(queued) = self.outbox.named(&name).cloned() {
-                let message = "this id belongs to another message of this wallet";
-                self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, message), transaction);
-            }
-        }
-        for record in given_names {
-            self.names_given_again.push(record.message_id.clone());
-            transaction.write(Write::Name(record), false);
-        }
+        named.iter().for_each(|entry| self.settle_name(context, entry, transaction));
         Ok(count)
     }
 
-    /// What an entry of another device of this wallet says of its name, which the relay cannot compare where texts are encrypted: the
-    /// record of one that the application gave, and whether another message of that name waits here.
-    fn compare_name(&self, entry: &Entry) -> (Option<NameRecord>, Option<MessageId>) {
+    /// An edit or a deletion: what it is at odds with.
+    pub(super) fn take_version(
+        &mut self,
+        strategy: Strategy,
+        entry: &Entry,
+        target: &str,
+        transaction: &mut Transaction,
+    ) -> Option<Conflict> {
+        let mut versions = self.next_versions_of(target);
+        add_version(&mut versions, entry.clone());
+        let conflict = concurrent_versions(entry, &versions, strategy, |version| self.next.log.clock_of(version));
+        self.set_versions(target, versions, transaction);
+        transaction.tell(Event::MessageChanged { session_id: self.id().to_owned(), message_id: target.to_owned() });
+        conflict
+    }
+
+    pub(super) fn tell_conflicts(&mut self, conflicts: Vec<Conflict>, transaction: &mut Transaction) {
+        if !conflicts.is_empty() {
+            self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
+            transaction.tell(Event::ConflictDetected { session_id: self.id().to_owned(), conflicts });
+        }
+    }
+
+    /// The relay cannot compare the names of messages where texts are encrypted: one that the application gave on another device of this
+    /// wallet is recorded, and another message of that name that waits here is refused.
+    pub(super) fn settle_name(&mut self, context: &mut Context<'_>, entry: &Entry, transaction: &mut Transaction) {
         let Entry { message, .. } = entry;
         if entry.is_unopened() || message.kind == Kind::VOID || message.kind.is_of_epochs() {
-            return (None, None);
+            return;
+        }
+        if let Some(queued) = self.outbox.named_as(entry).cloned() {
+            let message = "this id belongs to another message of this wallet";
+            self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, message), transaction);
         }
         let (session_id, message_id, sent_ms) = (self.id().to_owned(), message.id.clone(), message.timestamp.ms());
-        let is_given = parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id);
-        let record = is_given.then(|| NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms });
-        (record, self.outbox.named_as(entry).map(|queued| queued.message.id.clone()))
+        if parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id) {
+            self.names_given_again.push(message_id.clone());
+            let record = NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms };
+            transaction.write(Write::Name(record), false);
+        }
     }
 
     pub(super) fn is_member(&self, wallet: &str) -> bool {
@@ -285,6 +296,7 @@ impl Session {
             let session_id = next.session_id.clone();
             transaction.write(Write::JoinLog { session_id, first: next.small_first, last: joined_through }, false);
             next.small_count = 0;
+            self.joined_count += 1;
         } else if !small {
             next.small_count = 0;
         }

@@ -14,6 +14,8 @@ mod log;
 mod opening;
 mod outbox;
 mod requeue;
+mod reread;
+mod reseal;
 mod sealing;
 mod signatures;
 mod sync;
@@ -40,6 +42,7 @@ use flow::Flow;
 use groups::reached;
 use opening::Reading;
 use outbox::Outbox;
+use reread::Rereading;
 use sync::Operation;
 use sync::Totals;
 
@@ -79,6 +82,12 @@ pub(super) struct Session {
     outbox: Outbox,
     /// What was opened of an encrypted session, to read on.
     reading: Reading,
+    /// What was stored as it came is read again.
+    rereading: Option<Rereading>,
+    /// How often stored batches were joined, or left, in this life.
+    joined_count: u64,
+    /// The relay has refused for good what was given to who lacks secrets.
+    gives_nothing: bool,
     /// From when on it may begin an epoch only because the last one is long: where the relay takes none, not again at once.
     renews_from_ms: u64,
     /// When the application is told that texts wait for an account key, where that goes on; never again once it was.
@@ -122,6 +131,8 @@ pub(super) struct Session {
     parted_at: Option<LogHead>,
     /// Messages up to this place were told of, before their store was lost.
     told_through: u64,
+    /// But of those none from this place on that could not be read then.
+    untold_from: u64,
     /// And messages of these names, before their places were lost.
     told_names: Sorted<MessageId, ()>,
     /// How many messages of it wait, as stored: what it was counted for when the application was last told.
@@ -143,6 +154,9 @@ impl Session {
             in_transaction: false,
             outbox: Outbox::new(record.counter),
             reading: Reading::default(),
+            rereading: None,
+            joined_count: 0,
+            gives_nothing: false,
             renews_from_ms: 0,
             keyless_at_ms: None,
             stored: record.clone(),
@@ -172,6 +186,7 @@ impl Session {
             accepts_log: false,
             parted_at: None,
             told_through: 0,
+            untold_from: 0,
             told_names: Sorted::default(),
             told_queue: 0,
         }
@@ -212,7 +227,9 @@ impl Session {
 
     /// What was stored of it is gone: what is in memory is left, and its log is empty.
     pub fn lose_log(&mut self) {
+        self.keep_untold();
         self.told_through = self.told_through.max(self.stored.log.end());
+        self.joined_count += 1;
         let log = Log::new(self.id());
         // What is in the log says it again.
         let group = self.stored.group.as_ref().map(|group| Group::named(self.id(), group.name()));
@@ -224,6 +241,13 @@ impl Session {
         self.next = self.stored.clone();
         self.versions = Sorted::default();
         self.sweep_at_ms = None;
+    }
+
+    /// The stored log leaves: from where on there is something in it that could not be read yet, and was not told of.
+    fn keep_untold(&mut self) {
+        let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
+        let first = unread.map(|unread| self.unread_from(&unread.epoch)).min().unwrap_or(u64::MAX);
+        self.untold_from = if self.stored.log.end() < self.told_through { first.min(self.untold_from) } else { first };
     }
 
     /// All of it is written to a store that has nothing of it; its outbox is when the device takes another id.

@@ -1,11 +1,10 @@
 //! What comes in an encrypted session: entries are judged by its epochs, and opened, in the order of its log.
 
-use solconnect_sync_vault::layout::EncryptedText;
-
 use super::Session;
+use super::reseal::lacking;
 use crate::client::context::Context;
-use crate::client::records::{EpochSeal, SealedState};
-use crate::client::vault::{Beginning, Fault, Place, SealedEpoch, Secret, TextKeys, if_opened};
+use crate::client::records::{EpochSeal, SealedState, UnreadEpoch};
+use crate::client::vault::{Beginning, EncryptedText, Fault, Place, Resealed, SealedEpoch, Secret, TextKeys, if_opened};
 use crate::content;
 use crate::entry::{Digest, Entry};
 use crate::epochs::{Members, Said, Uncounted};
@@ -14,6 +13,7 @@ use crate::group::{Group, Role};
 use crate::identity::{Account, PublicKey};
 use crate::ids::{DeviceId, WalletAddress, public_key, wallet_address};
 use crate::log::Refusal;
+use crate::message::Message;
 
 /// Keys of devices that are kept to open what they write next.
 const TEXT_KEYS_MAX: usize = 64;
@@ -96,7 +96,7 @@ impl Session {
                 Said::Epoch(epoch) => {
                     opened.has_epoch = true;
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
-                    opened.state.last = Some(EpochSeal {
+                    let seal = EpochSeal {
                         number: epoch.number,
                         sequence_number: entry.sequence_number,
                         began_ms: entry.server_timestamp,
@@ -105,13 +105,24 @@ impl Session {
                         tag: epoch.tag,
                         author: entry.device_id.clone(),
                         sealed: own.and_then(|member| member.sealed),
-                    });
+                        resealed_by: None,
+                    };
+                    let is_unread = own.is_some() && self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_none();
+                    let lacking: Vec<(PublicKey, u64)> = lacking(&epoch, own.map(|own| own.wallet)).collect();
+                    if is_unread || !lacking.is_empty() {
+                        opened.state.keep_unread(UnreadEpoch { epoch: seal.clone(), is_unread, lacking });
+                    }
+                    opened.state.last = Some(seal);
                     entry
                 }
                 Said::Text(text) => {
                     self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
                 }
-                Said::Reseal(_) | Said::Asks(_) | Said::Clear => entry,
+                Said::Reseal(reseal) => {
+                    self.take_reseal(context, &mut opened.state, &entry.device_id, &reseal).map_err(Unopened::Failed)?;
+                    entry
+                }
+                Said::Asks(_) | Said::Clear => entry,
             };
             opened.entries.push((entry, is_concurrent));
         }
@@ -170,24 +181,30 @@ impl Session {
         if let Some(queued) = self.outbox.sent_as(&entry) {
             return Ok(Entry { message: queued.message.clone(), ..entry });
         }
-        let mut message = None;
-        if let Some(epoch) = epoch
-            && let Some(keys) = self.text_keys(context, epoch, &entry.device_id)?
-        {
-            let place = Place {
-                previous,
-                counter: entry.counter,
-                knows: entry.knows,
-                kind: u64::from(entry.message.kind.0),
-                id: &entry.message.id,
-            };
-            let content = if_opened(keys.decrypt(place, text))?;
-            message = content.and_then(|content| content::opened(&entry.message, &content).ok());
-        }
+        let message = epoch.map_or(Ok(None), |epoch| self.message_of(context, epoch, &entry, previous, text))?;
         Ok(match message {
             Some(message) => Entry { message, ..entry },
             None => entry.unopened(previous),
         })
+    }
+
+    /// What was encrypted in an entry of this epoch; `None` where this device cannot read it.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
+    pub(super) fn message_of(
+        &mut self,
+        context: &Context<'_>,
+        epoch: &EpochSeal,
+        entry: &Entry,
+        previous: &Digest,
+        text: &EncryptedText,
+    ) -> Result<Option<Message>, Fault> {
+        let Some(keys) = self.text_keys(context, epoch, &entry.device_id)? else { return Ok(None) };
+        let Entry { message, counter, knows, .. } = entry;
+        let place = Place { previous, counter: *counter, knows: *knows, kind: u64::from(message.kind.0), id: &message.id };
+        let content = if_opened(keys.decrypt(place, text))?;
+        Ok(content.and_then(|content| content::opened(message, &content).ok()))
     }
 
     /// The keys of what a device writes in an epoch; `None` where this device cannot read it.
@@ -217,17 +234,28 @@ impl Session {
     }
 
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
-    fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Result<Option<Secret>, Fault> {
+    pub(super) fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Result<Option<Secret>, Fault> {
+        let Some(with) = account_key(context, epoch) else { return Ok(None) };
         let open = || {
-            let (generation, sealed) = epoch.sealed.as_ref()?;
-            let with = context.identity?.latest_keys()?.account_key(*generation)?;
+            let ((generation, sealed), wallet, vault) = (epoch.sealed.as_ref()?, public_key(&self.next.wallet)?, context.vault?);
+            if let Some(author) = &epoch.resealed_by {
+                let resealed = Resealed { wallet, generation: *generation, epochs: vec![epoch.number], sealed: sealed.to_vec() };
+                let opened = vault.open_reseal(&resealed, author, with, &[epoch.known()]);
+                return opened.map(|mut secrets| secrets.pop().flatten()).transpose();
+            }
             let at = Beginning { after: &epoch.after, number: epoch.number, author: &epoch.author };
-            let (wallet, transcript, tag) = (public_key(&self.next.wallet)?, &epoch.transcript, &epoch.tag);
+            let (transcript, tag) = (&epoch.transcript, &epoch.tag);
             let epoch = SealedEpoch { at, wallet: &wallet, generation: *generation, sealed, transcript, tag };
-            Some(context.vault?.open_epoch(epoch, with))
+            Some(vault.open_epoch(epoch, with))
         };
         open().map_or(Ok(None), if_opened)
     }
+}
+
+/// What an epoch's seal opens with, where this device has it.
+pub(super) fn account_key<'a>(context: &'a Context<'_>, epoch: &EpochSeal) -> Option<&'a Secret> {
+    let (generation, _) = epoch.sealed.as_ref()?;
+    context.identity?.latest_keys()?.account_key(*generation)
 }
 
 /// The account of a wallet, as far as its log is known here.

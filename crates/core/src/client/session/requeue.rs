@@ -26,8 +26,8 @@ impl Session {
             let error = SyncError::new(ErrorCode::CounterReused, "this device goes on under a new id");
             transaction.fail_sync(self.id(), error);
         }
-        // An epoch names the device that begins it.
-        self.make_anew(0, 0, Vec::new(), |entry| entry.message.kind != Kind::EPOCH, transaction);
+        // Epochs and secrets that are given name the device whose they are.
+        self.make_anew(0, 0, Vec::new(), |entry| !entry.message.kind.is_of_epochs(), transaction);
     }
 
     /// A message of the outbox was refused for good: what stands in its place says nothing, and the messages behind it

@@ -9,6 +9,7 @@ use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
 use crate::client::api::Event;
 use crate::client::context::Context;
+use crate::client::identity::Identity;
 use crate::client::records::EpochSeal;
 use crate::client::transaction::Transaction;
 use crate::client::vault::{AccountHead, Beginning, Fault, Place, Recipient};
@@ -44,11 +45,20 @@ impl EpochWish {
 }
 
 impl Session {
-    /// Whether a message waits to be sent that is encrypted, and nothing before it that the log must have first.
-    fn has_text_waiting(&self) -> bool {
+    /// Whether it needs an epoch that it can write in: something waits that stands in one, and nothing before it that the log must have
+    /// first; or the last epoch has no secret for this wallet, which has a key now.
+    fn needs_epoch(&self, context: &Context<'_>) -> bool {
         let acknowledged = self.outbox.acknowledged_counter();
         let mut waiting = self.outbox.iter().filter(|entry| entry.counter > acknowledged).take_while(|entry| !ends_epoch(entry));
-        waiting.any(|entry| is_encrypted(entry.message.kind))
+        waiting.any(|entry| needs_current(entry.message.kind)) || self.is_left_out(context)
+    }
+
+    fn is_left_out(&self, context: &Context<'_>) -> bool {
+        let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some());
+        let is_sealed = state.and_then(|state| state.last.as_ref()).is_none_or(|last| last.sealed.is_some());
+        let account = context.account(&self.next.wallet).filter(|_| !is_sealed);
+        let newest = account.and_then(|account| account.generation_at(account.head().sequence));
+        newest.is_some_and(|newest| context.identity.and_then(Identity::keys).is_some_and(|keys| keys.account_key(newest.number).is_some()))
     }
 
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
@@ -60,7 +70,7 @@ impl Session {
         if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction {
             return Ok(());
         }
-        if !self.has_text_waiting() {
+        if !self.needs_epoch(context) {
             // What was refused waits no more, and what else waits needs no epoch.
             self.flow.epoch.is_doubted = false;
             return Ok(());
@@ -157,7 +167,7 @@ impl Session {
         self.flow.epoch.is_doubted = false;
         self.store_acknowledged(context, transaction);
         let renews = self.is_epoch_spent(context);
-        if !self.has_text_waiting() || !(renews || self.lacks_epoch(context)?) {
+        if !self.needs_epoch(context) || !(renews || self.lacks_epoch(context)?) {
             self.keyless_at_ms = None;
             return Ok(());
         }
@@ -272,7 +282,7 @@ impl Session {
     /// [`Fault`].
     pub(super) fn seal_waiting(&mut self, context: &Context<'_>) -> Result<(), Fault> {
         // What is on its way arrives first.
-        if self.is_epoch_spent(context) && self.has_text_waiting() {
+        if self.is_epoch_spent(context) && self.needs_epoch(context) {
             return Ok(());
         }
         let (Some(state), Some(next)) = (&self.stored.sealed, &self.next.sealed) else { return Ok(()) };
@@ -289,9 +299,11 @@ impl Session {
         let count = UPDATES_IN_FLIGHT_MAX * context.config.max_batch_size;
         let waiting: Vec<Entry> = self.outbox.unsent(sealed_through).take(count).cloned().collect();
         for entry in waiting {
-            let sealed = match is_encrypted(entry.message.kind) {
-                true => self.sealed(context, &entry, epoch.as_ref().filter(|_| !is_barred), &previous)?,
-                false => Some(entry.clone()),
+            let epoch = epoch.as_ref().filter(|_| !is_barred);
+            let sealed = match entry.message.kind {
+                Kind::RESEAL => epoch.map(|_| entry.clone()),
+                kind if needs_current(kind) => self.sealed(context, &entry, epoch, &previous)?,
+                _ => Some(entry.clone()),
             };
             let Some(sealed) = sealed else { break };
             previous = sealed.digest(&previous);
@@ -329,9 +341,9 @@ impl Session {
     }
 }
 
-/// Whether entries of this kind are encrypted.
-fn is_encrypted(kind: Kind) -> bool {
-    !matches!(kind, Kind::VOID | Kind::GROUP) && !kind.is_of_epochs()
+/// Whether entries of this kind count only in the current epoch: all that are encrypted, and secrets that are given.
+fn needs_current(kind: Kind) -> bool {
+    !matches!(kind, Kind::VOID | Kind::GROUP | Kind::EPOCH)
 }
 
 /// Whether what is behind an entry may need another epoch.

@@ -172,6 +172,8 @@ impl Session {
             self.begin(context);
         }
         self.request_log(context);
+        self.begin_rereading(context);
+        self.prepare_reseal(context);
         let prepared = self.prepare_epoch(context);
         if let Err(fault) = prepared.and_then(|()| self.send_updates(context)) {
             self.doubt_vault(context, fault);

@@ -20,6 +20,7 @@ impl Session {
             authors,
             accounts,
             self.flow.epoch.due_ms,
+            self.flow.reseal_at_ms,
             self.flow.retry_at_ms,
             self.flow.store_at_ms,
             auto_sync,
@@ -65,9 +66,13 @@ impl Session {
         }
         let (stores, sweeps) = (self.flow.store_at_ms.is_some_and(past), self.sweep_at_ms.is_some_and(past));
         let considers = self.flow.epoch.due_ms.is_some_and(past);
+        let reseals = self.flow.reseal_at_ms.is_some_and(past);
         match transaction {
             Some(transaction) => {
                 if considers && let Err(fault) = self.consider_epoch(context, transaction) {
+                    transaction.fail(failed(fault));
+                }
+                if reseals && let Err(fault) = self.reseal(context, transaction) {
                     transaction.fail(failed(fault));
                 }
                 if stores {
@@ -81,6 +86,9 @@ impl Session {
             None => {
                 if considers {
                     self.flow.epoch.due_ms = Some(now_ms + STORE_DELAY_MS);
+                }
+                if reseals {
+                    self.flow.reseal_at_ms = Some(now_ms + STORE_DELAY_MS);
                 }
                 if stores {
                     self.flow.store_at_ms = Some(now_ms + STORE_DELAY_MS);

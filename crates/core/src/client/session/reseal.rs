@@ -1,0 +1,151 @@
+//! Secrets of epochs for members that were in them and cannot read them, because their account had no key then: whoever has a secret
+//! seals it again, once there is a key.
+
+use base64ct::{Base64, Encoding as _};
+
+use super::Session;
+use super::opening::{account_key, account_of};
+use crate::client::context::Context;
+use crate::client::records::{EpochSeal, SealedState};
+use crate::client::transaction::Transaction;
+use crate::client::vault::{EpochEntry, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
+use crate::entry::Entry;
+use crate::identity::PublicKey;
+use crate::ids::{DeviceId, message_id, public_key};
+use crate::limits::{OUTBOX_MESSAGES_MAX, RESEAL_WAIT_MS};
+use crate::message::{Kind, Message};
+
+/// The other members that an epoch has no secret for, and the places of their account logs that it names.
+pub(super) fn lacking(epoch: &EpochEntry, own: Option<PublicKey>) -> impl Iterator<Item = (PublicKey, u64)> {
+    let others = epoch.members.iter().filter(move |member| member.sealed.is_none() && Some(member.wallet) != own);
+    others.map(|member| (member.wallet, member.head.sequence))
+}
+
+impl Session {
+    /// A wallet that can be given secrets, and of which epochs.
+    fn owed(&self, context: &Context<'_>) -> Option<(ResealTo, Vec<&EpochSeal>)> {
+        let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some())?;
+        let members = self.members(self.stored.group.as_ref());
+        let lacking = state.unread.iter().flat_map(|unread| &unread.lacking).filter(|(wallet, _)| members.contains(wallet));
+        lacking.into_iter().find_map(|(wallet, _)| {
+            let account = account_of(context, wallet)?;
+            let newest = account.generation_at(account.head().sequence)?;
+            // Behind a reset a person has to agree: who was tricked into one has not thereby given away the past.
+            let may_have = |lacking: &&(PublicKey, u64)| lacking.0 == *wallet && account.last_reset() <= lacking.1;
+            let was_in = |number: u64| state.epochs.named(wallet).is_some_and(|named| named.was_in(number));
+            let given = state.unread.iter().filter(|unread| {
+                let epoch = &unread.epoch;
+                !unread.is_unread
+                    && unread.lacking.iter().any(|lacking| may_have(&lacking))
+                    && was_in(epoch.number)
+                    && account_key(context, epoch).is_some()
+            });
+            let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
+            let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };
+            Some((to, epochs)).filter(|(_, epochs)| !epochs.is_empty())
+        })
+    }
+
+    /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.
+    pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
+        let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::RESEAL);
+        if self.next.sealed.as_ref().is_none_or(|state| state.unread.is_empty())
+            || self.in_transaction
+            || self.gives_nothing
+            || is_waiting()
+        {
+            return;
+        }
+        let by_author = self.owed(context).map(|(_, epochs)| epochs.iter().any(|epoch| epoch.author == self.device));
+        self.flow.reseal_at_ms = match by_author {
+            Some(true) => Some(context.now.monotonic_ms),
+            Some(false) => self.flow.reseal_at_ms.or_else(|| Some(context.now.monotonic_ms + context.random.u64(0..RESEAL_WAIT_MS))),
+            None => None,
+        };
+    }
+
+    /// Gives it.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) fn reseal(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Result<(), Fault> {
+        self.flow.reseal_at_ms = None;
+        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
+        let Some((to, epochs)) = self.owed(context).filter(|_| self.outbox.len() < OUTBOX_MESSAGES_MAX) else { return Ok(()) };
+        let mut secrets = Vec::with_capacity(epochs.len());
+        for epoch in epochs {
+            secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));
+        }
+        let resealed = vault.reseal(&self.device, &to, &secrets, &identity.draw_secret())?;
+        let counter = self.outbox.counter() + 1;
+        let message = Message {
+            id: message_id(self.id(), &self.device, context.start, counter),
+            sender_wallet: self.next.wallet.clone(),
+            session_id: self.id().to_owned(),
+            kind: Kind::RESEAL,
+            ciphertext: Base64::encode_string(&ResealEntry(vec![resealed]).to_bytes()),
+            ..Message::default()
+        };
+        let (device_id, knows) = (self.device.clone(), self.stored.log.end());
+        self.mark_sent_at_once(context, transaction);
+        self.push_outbox(
+            transaction,
+            Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() },
+        );
+        Ok(())
+    }
+
+    /// The relay takes none of what is given: nothing is, before the next start.
+    pub(super) fn give_nothing(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
+        self.gives_nothing = true;
+        self.number_anew(context, |entry| entry.message.kind != Kind::RESEAL, transaction);
+    }
+
+    /// Somebody has given secrets: who has them lacks them no more. Those for this wallet are kept under a seal of its own.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`].
+    pub(super) fn take_reseal(
+        &self,
+        context: &Context<'_>,
+        state: &mut SealedState,
+        author: &str,
+        reseal: &ResealEntry,
+    ) -> Result<(), Fault> {
+        for resealed in &reseal.0 {
+            for unread in state.unread.iter_mut().filter(|unread| resealed.epochs.contains(&unread.epoch.number)) {
+                unread.lacking.retain(|(wallet, _)| *wallet != resealed.wallet);
+            }
+            if Some(resealed.wallet) == public_key(&self.next.wallet) {
+                self.take_secrets(context, state, author, resealed)?;
+            }
+        }
+        state.forget_read();
+        Ok(())
+    }
+
+    fn take_secrets(&self, context: &Context<'_>, state: &mut SealedState, author: &str, resealed: &Resealed) -> Result<(), Fault> {
+        let known = |number: &u64| state.unread.iter().find(|unread| unread.epoch.number == *number).map(|unread| unread.epoch.known());
+        let Some(epochs) = resealed.epochs.iter().map(known).collect::<Option<Vec<KnownEpoch>>>() else { return Ok(()) };
+        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
+        let Some(keys) = identity.latest_keys() else { return Ok(()) };
+        let Some(with) = keys.account_key(resealed.generation) else { return Ok(()) };
+        let Some(secrets) = if_opened(vault.open_reseal(resealed, author, with, &epochs))? else { return Ok(()) };
+        let account_key = vault.public_of(with)?;
+        let to = ResealTo { wallet: resealed.wallet, generation: resealed.generation, account_key };
+        for (epoch, secret) in epochs.into_iter().zip(secrets) {
+            let Some(unread) = state.unread.iter_mut().find(|unread| unread.epoch.number == epoch.number && unread.is_unread) else {
+                continue;
+            };
+            let Some(secret) = secret else { continue };
+            let own = vault.reseal(&self.device, &to, &[(epoch, secret)], &identity.draw_secret())?;
+            let Ok(sealed) = own.sealed.try_into() else { continue };
+            unread.epoch.sealed = Some((resealed.generation, sealed));
+            unread.epoch.resealed_by = Some(DeviceId::from(&*self.device));
+            if let Some(last) = state.last.as_mut().filter(|last| last.number == epoch.number) {
+                *last = unread.epoch.clone();
+            }
+        }
+        Ok(())
+    }
+}
