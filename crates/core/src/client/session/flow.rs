@@ -40,6 +40,8 @@ pub(super) struct Flow {
     pub refusals: u32,
     /// Entries that came and that no signature covers yet: the rest of their device's update comes with the next batch.
     pub held: Vec<Entry>,
+    /// What came is sealed to an account key that this device waits for: it is asked for again then.
+    pub is_keyless: bool,
     /// What encrypts failed itself: the connection is made anew with the next transaction.
     pub fault: Option<Fault>,
     /// Whether an epoch must begin before texts are sent.

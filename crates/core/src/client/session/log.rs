@@ -90,6 +90,10 @@ impl Session {
                 self.await_account(context, wallet);
                 return Ok(0);
             }
+            Err(Unopened::Keyless) => {
+                (self.flow.request, self.flow.held, self.flow.is_keyless) = (None, Vec::new(), true);
+                return Ok(0);
+            }
             Err(Unopened::Failed(fault)) => {
                 transaction.fail(failed(fault));
                 return Ok(0);

@@ -36,6 +36,8 @@ pub(super) enum Unopened {
     Unknown(WalletAddress),
     /// What opens failed itself. What was stored unread would not be read later.
     Failed(Fault),
+    /// This device has not got the newest key of its account yet, which may open it.
+    Keyless,
 }
 
 /// What was opened to read with.
@@ -109,7 +111,7 @@ impl Session {
                     entry
                 }
                 Said::Text(text) => {
-                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
+                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref())?
                 }
                 Said::Reseal(_) | Said::Asks(_) | Said::Clear => entry,
             };
@@ -157,7 +159,7 @@ impl Session {
     /// What an encrypted entry says, or the entry as it came where this device cannot read it.
     ///
     /// # Errors
-    /// [`Fault::Failed`].
+    /// [`Unopened::Failed`], [`Unopened::Keyless`].
     fn open_text(
         &mut self,
         context: &Context<'_>,
@@ -165,14 +167,14 @@ impl Session {
         previous: &Digest,
         text: &EncryptedText,
         epoch: Option<&EpochSeal>,
-    ) -> Result<Entry, Fault> {
+    ) -> Result<Entry, Unopened> {
         // What this device has sent it need not open.
         if let Some(queued) = self.outbox.sent_as(&entry) {
             return Ok(Entry { message: queued.message.clone(), ..entry });
         }
         let mut message = None;
         if let Some(epoch) = epoch
-            && let Some(keys) = self.text_keys(context, epoch, &entry.device_id)?
+            && let Some(keys) = self.text_keys(context, epoch, &entry.device_id).map_err(Unopened::Failed)?
         {
             let place = Place {
                 previous,
@@ -181,13 +183,30 @@ impl Session {
                 kind: u64::from(entry.message.kind.0),
                 id: &entry.message.id,
             };
-            let content = if_opened(keys.decrypt(place, text))?;
+            let content = if_opened(keys.decrypt(place, text)).map_err(Unopened::Failed)?;
             message = content.and_then(|content| content::opened(&entry.message, &content).ok());
         }
-        Ok(match message {
-            Some(message) => Entry { message, ..entry },
-            None => entry.unopened(previous),
-        })
+        match message {
+            Some(message) => Ok(Entry { message, ..entry }),
+            None if epoch.is_some_and(|epoch| self.lacks_key(context, epoch)) => Err(Unopened::Keyless),
+            None => Ok(entry.unopened(previous)),
+        }
+    }
+
+    /// Whether an epoch is sealed to an account key that this device has not got, and may yet get with the newest one.
+    fn lacks_key(&self, context: &Context<'_>, epoch: &EpochSeal) -> bool {
+        let keys = context.identity.and_then(|identity| identity.latest_keys());
+        let lacks = |number: u64| keys.is_none_or(|keys| keys.account_key(number).is_none());
+        epoch.sealed.is_some_and(|(generation, _)| lacks(generation)) && self.awaits_key(context)
+    }
+
+    /// Whether the account of this device has a newer key than it has got: it was listed when that was made, or since, and another
+    /// device makes it the next one.
+    pub(super) fn awaits_key(&self, context: &Context<'_>) -> bool {
+        let Some(account) = context.account(&self.next.wallet).filter(|account| account.device(&self.device).is_some()) else { return false };
+        let keys = context.identity.and_then(|identity| identity.latest_keys());
+        let newest = account.generation_at(account.head().sequence);
+        newest.is_some_and(|newest| keys.is_none_or(|keys| keys.account_key(newest.number).is_none()))
     }
 
     /// The keys of what a device writes in an epoch; `None` where this device cannot read it.

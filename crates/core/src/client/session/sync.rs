@@ -163,6 +163,14 @@ impl Session {
             error.iter().for_each(|error| self.fail_sync(context, error));
             return;
         }
+        if self.flow.is_keyless {
+            if self.awaits_key(context) {
+                let message = "what was written cannot be read yet: this device has not got the newest key of its account";
+                return self.fail_sync(context, &SyncError::new(ErrorCode::AccountKeyMissing, message));
+            }
+            self.flow.is_keyless = false;
+            return self.ask_again(context);
+        }
         if !self.flow.joined {
             // What is said first is what is stored: it is said when what is on its way to disk is there.
             if self.in_transaction {
