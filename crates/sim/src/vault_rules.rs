@@ -492,10 +492,9 @@ impl World {
                 verdicts.push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
                 let should = is_reader && sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
-                let lacks = should && opened.is_empty();
-                let lacks = lacks.then(|| format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it"));
-                verdicts.push((e(8), lacks));
                 if should {
+                    let lacks = || format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it");
+                    verdicts.push((e(8), opened.is_empty().then(lacks)));
                     let is_in = |place: &&u64| book.of(**place).is_some_and(|of| of.place == begun.place);
                     let unread: Vec<&u64> = unread.iter().filter(is_in).collect();
                     let unread = (!unread.is_empty()).then(|| format!("profile {index} has not read {unread:?} of {session_id}, and could"));
