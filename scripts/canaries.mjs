@@ -1,7 +1,7 @@
 // npm run sim -- --canaries: breaks one rule of the machines at a time, as crates/sim/canaries.json says, and has the
-// simulated world find it, or the core's test that it names (`test`). With `sign_in`, devices of the world sign in so. Proves that
-// the checker sees what it should. `--canaries --check` only looks whether the texts
-// that they replace still stand in the core; `--canaries 12` begins at the 12th, `--canaries words` runs those so named.
+// simulated world find it, or the core's test that it names (`test`). With `sign_in`, devices of the world sign in so; with
+// `encryption`, they encrypt so. Proves that the checker sees what it should. `--canaries --check` only looks whether the texts that
+// they replace still stand in the core; `--canaries 12` begins at the 12th, `--canaries words` runs those so named.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { elapsed, Problem, root, run } from './shell.mjs';
@@ -66,7 +66,7 @@ export async function runCanaries(wanted = '1') {
     const start = performance.now();
     const before = canary.edits.map(({ file }) => [file, readFileSync(sourceOf(file))]);
     for (const { file, old, new: broken } of canary.edits) replace(file, old, broken);
-    const { built, found, text } = canary.test ? await attemptTest(canary.test) : await attempt(secondsMax, canary.sign_in);
+    const { built, found, text } = canary.test ? await attemptTest(canary.test) : await attempt(secondsMax, canary);
     for (const [file, source] of before) writeFileSync(sourceOf(file), source);
     const verdict = !built ? `does not build:\n${text}` : found ?? 'NOT FOUND';
     if (!built || !found) missed.push(canary.name);
@@ -111,11 +111,11 @@ async function attemptTest(name) {
 }
 
 /** Builds the world over the machines as they are now, and runs it until something is found or the time is over. */
-async function attempt(seconds, signIn = 'never') {
+async function attempt(seconds, { sign_in: signIn = 'never', encryption = 'off' } = {}) {
   const program = ['--quiet', '--release', '-p', 'solconnect-sim'];
   const build = await run('cargo', ['build', ...program], { cwd: folder, env });
   if (!build.ok) return { built: false, text: build.text };
-  const args = ['--seeds', '1000000', '--seconds', String(seconds), '--lines', '0', '--sign-in', signIn];
+  const args = ['--seeds', '1000000', '--seconds', String(seconds), '--lines', '0', '--sign-in', signIn, '--encryption', encryption];
   const { text } = await run('cargo', ['run', ...program, '--', ...args], { cwd: folder, env, timeoutMs: (seconds + 60) * 1_000 });
   return { built: true, found: /^seed \d+, step .*/m.exec(text)?.[0], seeds: /^(\d+) seeds in/m.exec(text)?.[1], text };
 }

@@ -1,4 +1,4 @@
-// Numbers that comments, tests and documents cite (I3, F12, B4, T9, P20) stand in docs/numbers.md, each once, and links
+// Numbers that comments, tests and documents cite (I3, E2, F12, B4, T9, P20) stand in docs/numbers.md, each once, and links
 // of documents lead to files of this repository.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -7,12 +7,12 @@ import { main, output, Problem, root } from './shell.mjs';
 const table = 'docs/numbers.md';
 
 /** Letters that begin a row of the table. */
-const cited = /(?<![\w#'"$&.-])([IFBTP])([1-9][0-9]?)(?![\w'"])(?!\.\d)/g;
+const cited = /(?<![\w#'"$&.-])([IEFBTP])([1-9][0-9]?)(?![\w'"])(?!\.\d)/g;
 
 export async function checkNumbers() {
   const files = output('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.rs', '*.mjs', '*.md']);
   if (files === null) throw new Problem('git ls-files failed: the numbers are looked for in the files that git knows.');
-  const rows = [...readFileSync(join(root, table), 'utf8').matchAll(/^\| ([IFBTP][0-9]+) \|/gm)].map((row) => row[1]);
+  const rows = [...readFileSync(join(root, table), 'utf8').matchAll(/^\| ([IEFBTP][0-9]+) \|/gm)].map((row) => row[1]);
   const twice = rows.filter((number, index) => rows.indexOf(number) !== index).map((number) => `${table}: ${number} stands twice`);
   const known = new Set(rows);
   const wrong = files.split('\n').filter((file) => existsSync(join(root, file))).flatMap((file) => [...unknown(file, known), ...deadLinks(file)]);

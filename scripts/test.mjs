@@ -41,7 +41,7 @@ const suites = {
   },
   core: { needs: [], runs: () => [cargoTest('core', ['-p', 'solconnect-sync-core'])] },
   vault: { needs: [], runs: () => [cargoTest('vault', ['-p', 'solconnect-sync-vault']), cargoTest('its model', ['-p', 'solconnect-sync-model'])] },
-  sim: { needs: [], build: [buildSim], runs: () => [check('2,000 seeds', 'cargo', [...runSim, '--seeds', '2000']), cargoTest('the world itself', ['-p', 'solconnect-sim'])] },
+  sim: { needs: [], build: [buildSim], runs: () => [check('2,000 seeds', 'cargo', [...runSim, '--seeds', '2000']), check('40 encrypted seeds', 'cargo', [...runSim, '--seeds', '40', '--encryption', 'required']), cargoTest('the world itself', ['-p', 'solconnect-sim'])] },
   scripts: { needs: [], runs: () => nodeTests('scripts') },
   relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },

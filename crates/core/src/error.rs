@@ -172,7 +172,8 @@ codes! {
     AccountMoved = "ACCOUNT_MOVED", true;
     /// Who can read an encrypted session has changed: what was encrypted before does not count any more.
     EpochMoved = "EPOCH_MOVED", true;
-    /// The device has not got the newest key of its account: what it writes in encrypted sessions waits for that.
+    /// The device has not got the newest key of its account: what it writes in encrypted sessions waits for that, and so does what is
+    /// written with it.
     AccountKeyMissing = "ACCOUNT_KEY_MISSING", true;
     /// The device was removed from the account.
     DeviceRemoved = "DEVICE_REMOVED", false;

@@ -7,12 +7,15 @@ mod memory;
 mod rooms;
 mod signer;
 
+use std::collections::VecDeque;
+
 use account::{DOMAIN, owner, wallet};
 use memory::Records;
 use rooms::Rooms;
 use signer::{Device, all_talk, config, drawing, strict};
 use solconnect_sync_core::client::{ClientConfig, Input, Reply};
 use solconnect_sync_core::identity::{Account, Purpose};
+use solconnect_sync_core::relay::JournalQuestion;
 
 fn approving() -> ClientConfig {
     ClientConfig { approves_devices: true, ..config() }
@@ -165,4 +168,28 @@ fn who_comes_later_has_the_earlier_keys_too() {
     let mut third = joined(&mut rooms, 3, config());
     all_talk(&mut rooms, &mut [&mut one, &mut third]);
     assert_eq!(known(&third), [1, 2], "it reads what was written before it was there");
+}
+
+#[test]
+fn what_the_relay_could_not_store_of_keys_is_said_again() {
+    let mut rooms = strict();
+    rooms.held = Some(VecDeque::new());
+    let mut device = Device::encrypting(wallet(), drawing(Records::default(), 1), config(), 1);
+    device.talk(&mut rooms);
+    device.sign();
+    device.talk(&mut rooms);
+    // It is listed, and what it says of its seal key cannot be stored.
+    let mut appends = 0;
+    while let Some((_, question)) = rooms.held.as_ref().and_then(VecDeque::front) {
+        appends += usize::from(matches!(question, JournalQuestion::Append { .. }));
+        rooms.answer(appends == 2);
+        device.talk(&mut rooms);
+    }
+    rooms.held = None;
+    assert_eq!(appends, 2);
+    assert!(known(&device).is_empty());
+    device.now.monotonic_ms += 60_000;
+    device.feed(Input::Timeout);
+    device.talk(&mut rooms);
+    assert_eq!(known(&device), [1]);
 }

@@ -12,13 +12,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use memory::Records;
 use rooms::Rooms;
-use sealed::{address, joined, kinds, open, pair, settle, texts, write};
-use signer::{Device, strict};
+use sealed::{address, approving, joined, kinds, open, pair, settle, texts, wallet, write};
+use signer::{Device, drawing, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame};
+use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::relay::JournalQuestion;
 
@@ -394,4 +396,31 @@ fn progress_does_not_fall_where_an_epoch_is_begun_again() {
     });
     let progress: Vec<(u64, u64)> = progress.collect();
     assert!(progress.is_sorted_by_key(|(synced, _)| *synced) && !progress.is_empty(), "{progress:?}");
+}
+
+#[test]
+fn a_name_whose_message_cannot_be_read_is_told_as_taken() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    send_named(&mut alice, &session_id, "mine", "first").unwrap();
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    // Alice has lost all her devices, and with them the keys of what was written.
+    let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 9), approving(), 9);
+    phone.talk(&mut rooms);
+    let certificate = phone.signed(Purpose::Reset);
+    phone.feed(Input::SetOffline { offline: true });
+    phone.feed(Input::Certify { request: 3, certificate });
+    open(&mut phone, 1);
+    send_named(&mut phone, &session_id, "mine", "second").unwrap();
+    phone.feed(Input::SetOffline { offline: false });
+    for _ in 0..2 {
+        phone.again(&mut rooms);
+        settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    }
+    assert_eq!(texts(&bob, &session_id), ["first"]);
+    let failed = phone.events.iter().filter_map(|event| match event {
+        Event::StatusChanged { status: MessageStatus::Failed, error: Some(error), .. } => Some(error.code),
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), [ErrorCode::MessageIdTaken], "it is lost to nobody without a word");
 }

@@ -14,6 +14,7 @@ use solconnect_sync_core::content;
 use solconnect_sync_core::entry::Digest;
 use solconnect_sync_core::ids::{DeviceId, MessageId};
 use solconnect_sync_core::message::Message;
+use solconnect_sync_vault::epoch::after_epoch;
 
 use crate::marker::base64;
 use crate::stand_in::StandIn;
@@ -47,6 +48,8 @@ pub struct Book {
     texts: BTreeMap<String, Written>,
     /// By what stands in the log: each epoch that was begun.
     epochs: BTreeMap<String, EpochEntry>,
+    /// The same by the transcript behind it.
+    transcripts: BTreeMap<Digest, EpochEntry>,
     /// By the transcript behind the epoch, the device and the nonce: what it hides.
     nonces: BTreeMap<(Digest, DeviceId, [u8; 12]), Vec<u8>>,
     /// So many texts were encrypted since they were last asked for.
@@ -67,6 +70,11 @@ impl Book {
     /// The epoch that stands so in the log.
     pub fn epoch(&self, ciphertext: &str) -> Option<&EpochEntry> {
         self.epochs.get(ciphertext)
+    }
+
+    /// The epoch that a text, or an epoch, that stands so in the log is of.
+    pub fn epoch_of(&self, ciphertext: &str) -> Option<&EpochEntry> {
+        self.epoch(ciphertext).or_else(|| self.transcripts.get(&self.text(ciphertext)?.transcript))
     }
 
     /// A message as its author wrote it, where it is encrypted.
@@ -134,7 +142,9 @@ impl Vault for Watched {
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         let epoch = self.vault.begin_epoch(at, recipients, random)?;
-        self.book.borrow_mut().epochs.insert(base64(&epoch.to_bytes()), epoch.clone());
+        let mut book = self.book.borrow_mut();
+        book.epochs.insert(base64(&epoch.to_bytes()), epoch.clone());
+        book.transcripts.insert(after_epoch(&epoch, at.author), epoch.clone());
         Ok(epoch)
     }
 

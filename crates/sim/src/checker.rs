@@ -130,6 +130,10 @@ pub(crate) struct TabView {
     /// What it must tell when it knows: messages of others, and conflicts.
     pub unheard: BTreeSet<(SessionId, u64)>,
     pub untold: BTreeSet<(SessionId, u64)>,
+    /// What it may tell: messages that came while the application sent them again under their names.
+    pub tellable: BTreeSet<(SessionId, u64)>,
+    /// Messages of an encrypted session that it has read late: it must tell of them, in any order.
+    pub read_late: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.
     pub missing: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.

@@ -699,7 +699,9 @@ impl Checker {
         }
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         if knows {
-            let (unheard, untold) = (std::mem::take(&mut view.unheard), std::mem::take(&mut view.untold));
+            let mut unheard = std::mem::take(&mut view.unheard);
+            unheard.append(&mut view.read_late);
+            let untold = std::mem::take(&mut view.untold);
             let missing = std::mem::take(&mut view.missing);
             let (voids, failed) = (std::mem::take(&mut view.new_voids), std::mem::take(&mut view.told_failed));
             // Those that it told of were tested then.

@@ -147,7 +147,8 @@ impl Checker {
     pub(crate) fn stored_as_member(&mut self, session_id: &str, wallet: &str, cursor: u64) {
         let Some(book) = self.groups.get(session_id) else { return };
         let readable = book.readable(wallet);
-        self.require(16, cursor <= readable, || {
+        // What a journal has lost that was set back, its devices keep.
+        self.require_where(16, !self.set_back, cursor <= readable, || {
             format!("a device of {wallet} has stored {session_id} up to {cursor}, it may read {readable}")
         });
     }

@@ -226,6 +226,9 @@ impl World {
                 if let JournalQuestion::Load { session_id } = &question {
                     self.checker.loading.insert(session_id.clone());
                 }
+                if let JournalQuestion::Append { session_id, entries, .. } = &question {
+                    self.checker.taken(session_id, entries);
+                }
                 self.relay.queue.push_back((ticket, question));
                 self.wake_journal();
             }

@@ -115,7 +115,9 @@ impl Checker {
         let forgotten = forgotten_names(writes);
         for write in writes {
             if let Write::Log(record) = write {
-                self.stored_unread(profile, &record.session_id, &record.entries().unwrap_or_default());
+                let entries = record.entries().unwrap_or_default();
+                self.read_late(tab, profile, &record.session_id, &entries);
+                self.stored_unread(profile, &record.session_id, &entries);
             }
         }
         for (id, cursor_before) in &before.sessions {
@@ -133,7 +135,7 @@ impl Checker {
             });
             let log = self.ledger.log(id);
             let heard_before = self.tabs.get(&tab).and_then(|view| view.heard_before.get(id)).copied().unwrap_or(0);
-            let mut due = Vec::new();
+            let (mut due, mut tellable) = (Vec::new(), Vec::new());
             let mut conflicts = Vec::new();
             for sequence in cursor_before + 1..=cursor {
                 let Some(entry) = log.entry(sequence) else { continue };
@@ -151,8 +153,9 @@ impl Checker {
                     };
                     let is_own = entry.message.sender_wallet == record.wallet;
                     // In an encrypted session names are stored of what other devices of the wallet wrote, too.
-                    let is_called = |number: &u64| !is_sealed_id(id) || self.is_being_sent(tab, *number);
-                    let was_queued = |number: &u64| staged.contains(number) || (is_own && is_called(number) && writes.iter().any(is_named));
+                    let is_named = is_own && writes.iter().any(is_named);
+                    let was_queued = |number: &u64| staged.contains(number) || (is_named && !is_sealed_id(id));
+                    let may_be_queued = is_named && is_sealed_id(id) && number.is_some_and(|number| self.is_being_sent(tab, number));
                     let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
                     // What the application took back before the log brought it, which a copy had sent, is no longer its own.
                     let is_same = |number: &u64| {
@@ -161,7 +164,9 @@ impl Checker {
                     };
                     let is_forgotten = forgotten.contains(&(id, &entry.message.id));
                     let was_unsent = |number: &u64| before.unsent.contains(number) && is_same(number) && !is_forgotten;
-                    if !number.is_some_and(|number| was_unsent(&number) || is_staged(&number)) {
+                    if may_be_queued {
+                        tellable.push((id.clone(), sequence));
+                    } else if !number.is_some_and(|number| was_unsent(&number) || is_staged(&number)) {
                         due.push((id.clone(), sequence));
                     }
                     if log.is_concurrent(entry) {
@@ -171,6 +176,7 @@ impl Checker {
             }
             if let Some(view) = self.tabs.get_mut(&tab) {
                 view.unheard.extend(due);
+                view.tellable.extend(tellable);
                 view.untold.extend(conflicts);
             }
         }

@@ -10,6 +10,7 @@ use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Account, Claim, Owner, PublicKey, Statement};
 use solconnect_sync_core::ids::{DeviceId, SessionId, is_account_id, is_sealed_id, public_key, wallet_address};
 use solconnect_sync_core::message::{Kind, Message};
+use solconnect_sync_core::relay::StoredEntry;
 use solconnect_sync_vault::epoch::{after_epoch, after_membership, first_transcript};
 
 use crate::checker::{Checker, e};
@@ -19,7 +20,7 @@ use crate::ledger::Log;
 use crate::reader::Reading;
 use crate::signers::{SIGNERS, domains, session_of};
 use crate::stand_in::StandIn;
-use crate::world::{ProfileId, World};
+use crate::world::{ProfileId, TabId, World};
 
 /// An epoch as it stands in the log.
 struct Begun {
@@ -221,8 +222,6 @@ impl Checker {
         });
         let other = other.map(|member| wallet_address(&member.wallet));
         self.require(e(5), other.is_none(), || format!("the epoch at {place} of {session_id} names another key than {other:?} has there"));
-        let cut = self.vault.cut(epoch);
-        self.require(e(2), cut.is_none(), || format!("an epoch begins at {place} of {session_id}, and {}", cut.unwrap_or_default()));
     }
 
     fn text_stands(&mut self, session_id: &str, entry: &Entry, previous: &Digest) {
@@ -245,9 +244,23 @@ impl Checker {
         let account = self.vault.accounts.account(&wallet);
         let head = begun.head(&wallet).unwrap_or(0);
         let is_listed = account.is_some_and(|account| account.was_listed_at(&entry.device_id, head));
-        let cut = self.vault.cut(&begun.entry);
         self.require(e(4), is_listed, || format!("the text at {place} of {session_id} is of a device that its epoch does not list"));
-        self.require(e(2), cut.is_none(), || format!("a text is taken at {place} of {session_id}, and {}", cut.unwrap_or_default()));
+    }
+
+    /// The relay has taken entries and is about to store them. Two logs have no common order: who was removed by then, as far as the
+    /// relay knows, reads nothing of it.
+    pub(crate) fn taken(&mut self, session_id: &str, entries: &[StoredEntry]) {
+        if !self.encrypts || !is_sealed_id(session_id) {
+            return;
+        }
+        for entry in entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()) {
+            let epoch = self.ledger.book.borrow().epoch_of(&entry.message.ciphertext).cloned();
+            let cut = epoch.as_ref().and_then(|epoch| self.vault.cut(epoch));
+            let place = entry.sequence_number;
+            self.require_where(e(2), epoch.is_some(), cut.is_none(), || {
+                format!("the relay takes {place} of {session_id}, and {}", cut.unwrap_or_default())
+            });
+        }
     }
 
     /// The logs are others: what counts in them is found anew.
@@ -339,6 +352,16 @@ impl Checker {
                     false => unread.remove(&entry.sequence_number),
                 };
             }
+        }
+    }
+
+    /// Of what a device could not read it tells when it can.
+    pub(crate) fn read_late(&mut self, tab: TabId, profile: ProfileId, session_id: &str, entries: &[Entry]) {
+        let is_late = |entry: &&Entry| entry.message.kind == Kind::MESSAGE && !entry.is_unopened();
+        let places = entries.iter().filter(is_late).map(|entry| entry.sequence_number);
+        let late: Vec<u64> = places.filter(|place| self.is_unread(profile, session_id, *place)).collect();
+        if let Some(view) = self.tabs.get_mut(&tab) {
+            view.read_late.extend(late.into_iter().map(|place| (session_id.to_owned(), place)));
         }
     }
 
@@ -481,10 +504,9 @@ impl World {
                     .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
                 let should = is_reader && sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
-                let lacks = should && opened.is_empty();
-                let lacks = lacks.then(|| format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it"));
-                verdicts.push((e(8), lacks));
                 if should {
+                    let lacks = || format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it");
+                    verdicts.push((e(8), opened.is_empty().then(lacks)));
                     let is_in = |place: &&u64| book.of(**place).is_some_and(|of| of.place == begun.place);
                     let unread: Vec<&u64> = unread.iter().filter(is_in).collect();
                     let unread =

@@ -287,7 +287,11 @@ impl Client {
         }
         if is_meant(&self.devices.duty) {
             self.devices.duty = None;
-            if refusal.code != ErrorCode::AccountMoved {
+            if matches!(refusal.code, ErrorCode::RelayBusy | ErrorCode::RelayStorageFailed) {
+                // It is said again on the next connection, which is made after a wait.
+                transaction.reconnect(error.message.clone());
+                transaction.tell(Event::Warning { error });
+            } else if refusal.code != ErrorCode::AccountMoved {
                 self.devices.duties = TRIES_MAX;
                 transaction.tell(Event::Warning { error });
             } else if let Some(account) = self.stored_account().filter(|_| self.devices.asked.is_none()) {

@@ -235,7 +235,7 @@ impl Session {
             self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, message), transaction);
         }
         let (session_id, message_id, sent_ms) = (self.id().to_owned(), message.id.clone(), message.timestamp.ms());
-        if parse_message_id(&message.id).is_none_or(|(session, ..)| session != session_id) {
+        if is_given(&message.id, self.id()) {
             self.names_given_again.push(message_id.clone());
             let record = NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms };
             transaction.write(Write::Name(record), false);
@@ -344,6 +344,13 @@ impl Session {
         if sequence == 0 || sequence > self.next.log.end() {
             return false;
         }
+        if self.next.sealed.is_some() && is_given(&message.id, self.id()) {
+            // Where the log brought it, it was not known again: this device could not read it. The relay knows no more than the name.
+            let what = "a message of this name is in the log, and this device cannot read what it says: send it under another name";
+            let Some(queued) = self.outbox.get(counter).cloned() else { return false };
+            self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, what), transaction);
+            return true;
+        }
         self.outbox.remove(counter);
         self.tell_left(&message, transaction);
         self.tell_logged(&message, sequence, false, transaction);
@@ -388,4 +395,9 @@ enum Origin {
     Elsewhere,
     /// A message of another device, or of another that has this one's id.
     Foreign,
+}
+
+/// Whether the application gave a message of this session its id.
+fn is_given(message_id: &str, session_id: &str) -> bool {
+    parse_message_id(message_id).is_none_or(|(session, ..)| session != session_id)
 }

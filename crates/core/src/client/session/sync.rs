@@ -35,6 +35,8 @@ pub(super) struct Operation {
     start_totals: Totals,
     failures: u32,
     told_progress: Option<u64>,
+    /// The most that was told.
+    most_synced: u64,
 }
 
 impl Operation {
@@ -145,6 +147,7 @@ impl Session {
             start_totals: self.stored_totals,
             failures: 0,
             told_progress: None,
+            most_synced: 0,
         });
         context.tell(Event::SyncStarted { session_id: self.id().to_owned() });
         self.advance(context);
@@ -320,7 +323,8 @@ impl Session {
         let total_messages = head.saturating_sub(operation.start_cursor) + operation.queued_at_start;
         let messages_synced = cursor.min(head).saturating_sub(operation.start_cursor) + operation.queued_at_start.saturating_sub(queued);
         // An epoch that must begin first waits with the messages, which have not come any less far.
-        let messages_synced = messages_synced.max(operation.told_progress.unwrap_or(0)).min(total_messages);
+        let messages_synced = messages_synced.max(operation.most_synced).min(total_messages);
+        operation.most_synced = messages_synced;
         if total_messages > 0 && operation.told_progress != Some(messages_synced) {
             operation.told_progress = Some(messages_synced);
             let session_id = self.next.session_id.clone();
