@@ -309,7 +309,7 @@ export class SolConnectSDK {
 
   /**
    * What holds of a session's encryption, for a lock and what stands behind it: whether it is encrypted, the epoch and since when, for
-   * whom it is sealed, and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
+   * whom it is sealed, whether earlier texts wait for a key (`unreadEpochCount`), and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    *
