@@ -245,7 +245,8 @@ export class SolConnectSDK {
   }
 
   /**
-   * Adds wallets to a group: they are invited, and read all of it from the beginning. Who is in it already stays. As `sendMessage` it
+   * Adds wallets to a group: they are invited, and read all of it from the beginning, or, where it is encrypted, what is written from
+   * then on. Who is in it already stays. As `sendMessage` it
    * is done when it is stored here, also offline. What the relay refuses later, because another admin was quicker, is told by
    * `warning`, and `getMembers` has what is so.
    *

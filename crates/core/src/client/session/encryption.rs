@@ -19,7 +19,13 @@ impl Session {
         refusal: Option<ErrorCode>,
     ) -> EncryptionView {
         let Some(sealed) = &self.stored.sealed else {
-            return EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: Vec::new(), unread_epoch_count: 0, missing: None };
+            return EncryptionView {
+                encryption: EncryptionMode::Off,
+                epoch: None,
+                members: Vec::new(),
+                unread_epoch_count: 0,
+                missing: None,
+            };
         };
         let last = sealed.epochs.last();
         let member = |key| {
