@@ -25,7 +25,7 @@ export function createLock({ sdk, own }) {
   let asked = 0;
   const keys = roving($('lock-members'), '.holder');
 
-  /** What holds: in a word, since when, and in whole. */
+  /** What holds: of which kind it is, in a word, since when, and in whole. */
   function stateOf({ encryption, epoch, members, unreadEpochCount, missing }) {
     if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption; a new one is encrypted.' };
     if (missing) {
@@ -101,7 +101,11 @@ export function createLock({ sdk, own }) {
     $('lock-members').replaceChildren();
   }
 
-  $('lock').addEventListener('click', () => $('lock-dialog').showModal());
+  $('lock').addEventListener('click', () => {
+    // How many devices others have is told by no event.
+    void refresh();
+    $('lock-dialog').showModal();
+  });
   $('lock-close').addEventListener('click', () => $('lock-dialog').close());
 
   return {
@@ -109,8 +113,10 @@ export function createLock({ sdk, own }) {
     start: () => EVENTS.forEach((event) => sdk().on(event, refresh)),
     /** This conversation is open, as it is now; `null`: none is. */
     show(now) {
-      if (now?.sessionId !== conversation?.sessionId) forget();
+      const isOther = now?.sessionId !== conversation?.sessionId;
       conversation = now;
+      if (!isOther) return;
+      forget();
       void refresh();
     },
   };

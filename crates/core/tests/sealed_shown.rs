@@ -115,6 +115,20 @@ fn who_was_never_here_is_shown_to_read_nothing_yet() {
 }
 
 #[test]
+fn who_gets_its_first_account_key_is_told() {
+    let mut rooms = strict();
+    let mut alice = Device::encrypting(wallet(0), drawing(Records::default(), 1), config(), 1);
+    alice.talk(&mut rooms);
+    let session_id = open(&mut alice, 1);
+    assert_eq!(shown(&alice, &session_id).missing, Some(ErrorCode::SignInRequired));
+    alice.sign();
+    assert_eq!(shown(&alice, &session_id).missing, Some(ErrorCode::AccountKeyMissing));
+    told(&mut alice);
+    settle(&mut rooms, &mut [&mut alice]);
+    assert_eq!((shown(&alice, &session_id).missing, told(&mut alice)), (None, 1));
+}
+
+#[test]
 fn a_session_in_clear_is_shown_as_such() {
     let mut rooms = strict();
     let mut alice = Device::new(1);
