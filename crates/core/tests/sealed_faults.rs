@@ -303,3 +303,27 @@ fn an_epoch_whose_seal_is_false_is_given_up() {
     assert_eq!(texts(&alice, &session_id), ["one", "two"]);
     assert!(bob.records.sessions[&session_id].sealed.as_ref().unwrap().unread.is_empty());
 }
+
+#[test]
+fn what_is_sealed_to_a_key_that_is_missing_waits_for_it() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    // The next key of the account is of no use to Bob's first device.
+    switch.set(Broken::Keys);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&bob, &session_id), ["one"]);
+    switch.set(Broken::Nothing);
+    // With the one behind it comes the one before.
+    let watch = joined(&mut rooms, 1, 7);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    write(&mut alice, &session_id, "three");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
+}

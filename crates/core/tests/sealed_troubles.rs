@@ -16,7 +16,7 @@ use rooms::Rooms;
 use sealed::{address, joined, kinds, open, pair, settle, texts, write};
 use signer::{Device, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply};
+use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame};
 use solconnect_sync_core::message::Kind;
@@ -374,4 +374,24 @@ fn who_accepts_the_relays_log_takes_one_new_id() {
     });
     let replaced = alice.events.iter().filter(|event| matches!(event, Event::DeviceReplaced { .. })).count();
     assert_eq!(replaced, 1);
+}
+
+#[test]
+fn progress_does_not_fall_where_an_epoch_is_begun_again() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    about_to_begin(&mut rooms, &mut alice, &session_id, "one");
+    remove(&mut rooms, &mut bob, &phone);
+    let scope = SyncScope::Everything;
+    alice.feed(Input::Sync { request: 5, session_id: Some(session_id.clone()), scope });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["one"]);
+    let progress = alice.events.iter().filter_map(|event| match event {
+        Event::SyncProgress { messages_synced, total_messages, .. } => Some((*messages_synced, *total_messages)),
+        _ => None,
+    });
+    let progress: Vec<(u64, u64)> = progress.collect();
+    assert!(progress.is_sorted_by_key(|(synced, _)| *synced) && !progress.is_empty(), "{progress:?}");
 }

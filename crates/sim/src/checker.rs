@@ -16,9 +16,11 @@ use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
 
 use crate::group_rules::GroupBook;
 use crate::ledger::{Fate, Ledger};
+use crate::marker::Marker;
 use crate::network::ConnectionId;
 use crate::reader::Reader;
 use crate::relay_disk::{Journal, Rows};
+use crate::vault_rules::VaultBook;
 use crate::world::{PageId, ProfileId, TabId};
 
 /// The invariants that are held, by their numbers.
@@ -26,15 +28,28 @@ pub const INVARIANTS: [u8; 30] =
     [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 30, 31, 32, 33];
 
 /// Those that hold at a relay that lies, too: all that does not take its log for the truth.
-const HELD_AGAINST_A_LIAR: [u8; 12] = [0, 7, 13, 14, 17, 18, 20, 22, 23, 30, 31, 33];
+const HELD_AGAINST_A_LIAR: [u8; 15] = [0, 7, 13, 14, 17, 18, 20, 22, 23, 30, 31, 33, e(2), e(3), e(6)];
+
+/// The invariants of encrypted sessions that are held, by their numbers (`e`).
+pub const VAULT_INVARIANTS: [u8; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11];
+
+/// The number under which invariant E`number` is counted: behind all others.
+pub const fn e(number: u8) -> u8 {
+    40 + number
+}
+
+/// The number of an invariant as `docs/numbers.md` has it.
+pub fn label_of(invariant: u8) -> String {
+    if invariant > e(0) { format!("E{}", invariant - e(0)) } else { format!("I{invariant}") }
+}
 
 /// How often each invariant was put to the test, by number.
 #[derive(Clone, Copy)]
-pub struct Exercised([u64; 40]);
+pub struct Exercised([u64; 52]);
 
 impl Default for Exercised {
     fn default() -> Self {
-        Exercised([0; 40])
+        Exercised([0; 52])
     }
 }
 
@@ -166,6 +181,8 @@ pub(crate) struct ProfileView {
     pub ids: BTreeMap<MessageId, u64>,
     /// The tab that has claimed its database last.
     pub claimed_by: TabId,
+    /// The places in logs of what it has stored and cannot read.
+    pub unread: BTreeMap<SessionId, BTreeSet<u64>>,
     /// It signs garbage, and says what it likes of the relay.
     pub keeps_no_rules: bool,
 }
@@ -407,6 +424,12 @@ pub struct Checker {
     pub(crate) accusations: BTreeSet<(ProfileId, &'static str)>,
     /// The frames that it has read.
     pub(crate) reader: Reader,
+    /// Sessions are encrypted.
+    pub(crate) encrypts: bool,
+    /// What stands in all that people write.
+    pub(crate) marker: Option<Marker>,
+    /// Who can read what.
+    pub(crate) vault: VaultBook,
 }
 
 impl Checker {
@@ -437,6 +460,7 @@ impl Checker {
         let entries = |rows: &Rows| rows.entries.iter().flat_map(|stored| stored.body.entries().unwrap_or_default()).collect();
         self.ledger.replace_logs(journal.sessions().iter().map(|(id, rows)| (id.clone(), entries(rows))).collect());
         self.groups_again();
+        self.vault_again();
     }
 
     /// Whether a tab has told of it, whatever it was.
@@ -491,8 +515,9 @@ impl Checker {
 
     /// A new profile; a copy knows its source's messages by their ids.
     pub fn profile_made(&mut self, wallet: &str, strategy: Strategy, copy_of: Option<ProfileId>) {
-        let ids: BTreeMap<MessageId, u64> = copy_of.map(|source| self.profiles[source].ids.clone()).unwrap_or_default();
-        self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, ..ProfileView::default() });
+        let source = copy_of.map(|source| &self.profiles[source]);
+        let (ids, unread) = source.map(|source| (source.ids.clone(), source.unread.clone())).unwrap_or_default();
+        self.profiles.push(ProfileView { wallet: wallet.to_owned(), strategy, ids, unread, ..ProfileView::default() });
     }
 
     /// Messages wait in a copy of their profile too, or in an older state of it: it may send what was cancelled since, and does

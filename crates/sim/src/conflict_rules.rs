@@ -38,7 +38,8 @@ impl Checker {
     /// A tab reports a conflict.
     pub(crate) fn conflict(&mut self, tab: TabId, session_id: &str, conflict: &Conflict) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        let strategy = self.profiles[view.profile].strategy;
+        let profile = view.profile;
+        let strategy = self.profiles[profile].strategy;
         let sequence = conflict.sequence_number;
         let log = self.ledger.log(session_id);
         if conflict.kind == ConflictKind::ConcurrentMessages {
@@ -68,7 +69,9 @@ impl Checker {
             }
             ConflictKind::ConcurrentVersions => {
                 let author = entry.message.sender_wallet.clone();
-                let open = open_versions(log.versions_of(&conflict.message_id, sequence), &author, strategy);
+                let versions = log.versions_of(&conflict.message_id, sequence);
+                let read = versions.filter(|entry| !self.is_unread(profile, session_id, entry.sequence_number));
+                let open = open_versions(read, &author, strategy);
                 let expected: Vec<String> = open.iter().map(|version| version.message.id.clone()).collect();
                 let told = conflict.conflicting_versions.iter().map(|version| &version.message.id);
                 let agrees = expected.len() >= 2 && told.eq(expected.iter().take(conflict.conflicting_versions.len()));
@@ -94,9 +97,11 @@ impl Checker {
         let Some(view) = self.tabs.get(&tab) else { return };
         let SessionRecord { session_id, log: stored, wallet, peer_wallet, group, .. } = session;
         let cursor = stored.end();
-        let strategy = self.profiles[view.profile].strategy;
+        let profile = view.profile;
+        let strategy = self.profiles[profile].strategy;
         let log = self.ledger.log(session_id);
-        let entries = log.entries().iter().filter(|entry| (from..=cursor).contains(&entry.sequence_number));
+        let is_read = |entry: &&Entry| !self.is_unread(profile, session_id, entry.sequence_number);
+        let entries = log.entries().iter().filter(|entry| (from..=cursor).contains(&entry.sequence_number)).filter(is_read);
         let expected = entries.filter(|entry| entry.message.kind == Kind::MESSAGE);
         let (mut wrong, mut wrong_versions, mut wrong_clock) = (None, None, None);
         let (mut count, mut versioned) = (0, 0);
@@ -105,7 +110,7 @@ impl Checker {
             let author = &entry.message.sender_wallet;
             let id = &entry.message.id;
             let is_version = |unsent: &&Entry| unsent.message.kind.is_version() && unsent.message.replaces.as_ref() == Some(id);
-            let all = log.versions_of(id, cursor).chain(unsent.iter().copied().filter(is_version));
+            let all = log.versions_of(id, cursor).filter(is_read).chain(unsent.iter().copied().filter(is_version));
             let mut versions = open_versions(all, author, strategy);
             if group.is_none() && ![wallet, peer_wallet].contains(&author) {
                 // Who has no part in the session cannot change what stands there.

@@ -199,7 +199,7 @@ impl World {
         let seed = self.ctx.random.u64(..);
         let origin_ms = self.ctx.random.u64(0..1_000_000_000);
         let slow_timers = self.ctx.strikes(Fault::SlowTimers);
-        let Profile { disk, config, wallet, peers, offline, shy, tab, spare, remembered_by, remembered, .. } = &mut self.profiles[profile];
+        let Profile { disk, spare, .. } = &mut self.profiles[profile];
         disk.claim_above(id, above);
         let claim = disk.last_claim();
         let mut snapshot = disk.snapshot();
@@ -208,7 +208,9 @@ impl World {
             snapshot.spare = spare.values().cloned().collect();
         }
         snapshot.entropy = self.sign_in.entropy(&mut self.ctx.random);
-        let client = Client::new(self.sign_in.config(config.clone()), snapshot, seed);
+        let config = self.sign_in.config(self.profiles[profile].config.clone());
+        let client = self.encrypting(config, |config| Client::new(config, snapshot, seed));
+        let Profile { wallet, peers, offline, shy, tab, spare, remembered_by, remembered, .. } = &mut self.profiles[profile];
         if !is_new {
             // It may be behind, or of another life.
             spare.clear();
@@ -895,6 +897,7 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::Import { request, .. } => Some(request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }
+        | Input::LogRead { .. }
         | Input::Observe { .. }
         | Input::Awake
         | Input::Connected { .. }

@@ -6,7 +6,7 @@ use solconnect_sync_core::client::{ConnectionState, Input, MessageStatus, Messag
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
-use solconnect_sync_core::ids::{MessageId, SessionId, is_account_id};
+use solconnect_sync_core::ids::{MessageId, SessionId, is_account_id, is_sealed_id};
 use solconnect_sync_core::limits::{FRAME_BYTES_MAX, UPDATES_IN_FLIGHT_MAX};
 use solconnect_sync_core::message::Kind;
 
@@ -215,7 +215,7 @@ impl Checker {
                 (*request, self.sending(tab, session_id, Some(text), message_id.as_ref()))
             }
             Input::Edit { request, session_id, text, .. } => (*request, self.sending(tab, session_id, text.as_ref(), None)),
-            Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet))),
+            Input::OpenSession { request, peer_wallet } => (*request, CallKind::Open(session_of(&wallet, peer_wallet, self.encrypts))),
             Input::Cancel { request, message_id } => (*request, self.cancelling(tab, message_id, disk)),
             Input::Retry { request, message_id } => {
                 let mut failed = disk.state().records.failed.values();
@@ -236,7 +236,7 @@ impl Checker {
                 }
             }
             Input::AcceptSession { request, session_id } => (*request, CallKind::Open(session_id.clone())),
-            Input::BlockWallet { request, peer_wallet } => (*request, CallKind::Block(session_of(&wallet, peer_wallet))),
+            Input::BlockWallet { request, peer_wallet } => (*request, CallKind::Block(session_of(&wallet, peer_wallet, self.encrypts))),
             Input::CloseSession { request, session_id } => (*request, CallKind::Close(session_id.clone())),
             Input::MarkRead { request, session_id, sequence_number, .. } => {
                 // The user has seen it, whether or not that can be stored.
@@ -484,6 +484,11 @@ impl Checker {
         sent.places.is_empty() && sent.fate == Fate::Accepted && !self.set_back
     }
 
+    /// Whether a tab has not answered yet whether it sends a message.
+    pub(crate) fn is_being_sent(&self, tab: TabId, number: u64) -> bool {
+        self.calls.values().any(|call| call.tab == tab && matches!(call.kind, CallKind::Send(_, Some(sent), _) if sent == number))
+    }
+
     fn accepted(&mut self, tab: TabId, number: u64, id: &str, disk: &ClientDisk) {
         let durable = disk.unsent().get(&number).copied();
         let logged = !self.ledger.sent[number as usize].places.is_empty();
@@ -523,6 +528,7 @@ impl Checker {
         let Some(reading) = self.reader.read(payload) else {
             return self.violate(22, format!("tab {tab} sends a frame that cannot be read"));
         };
+        self.frame_seen_by_others(payload, &reading);
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         if view.fenced {
             return self.violate(23, format!("tab {tab} speaks though another has taken over its profile"));
@@ -582,15 +588,21 @@ impl Checker {
                 let unsent: Vec<&Entry> = disk.state().unsent(id).collect();
                 let unstored = entries.iter().find(|entry| {
                     let logged = self.ledger.log(id).place_of(&entry.device_id, entry.counter).is_some();
-                    !logged && !unsent.iter().any(|unsent| unsent.is_repeat_of(entry))
+                    let opened = self.ledger.opened(entry);
+                    !logged && !unsent.iter().any(|unsent| is_sent_as(unsent, &opened))
                 });
                 let unstored = unstored.map(|unsent| unsent.message.id.clone());
                 self.require_where(21, knows_disk, unstored.is_none(), || format!("{unstored:?} is sent and is not stored"));
                 let mut digest = stored.map(|record| record.log.digest(id, disk.state().device_id())).unwrap_or_default();
-                for entry in unsent.iter().take_while(|entry| entry.counter <= last) {
-                    digest = entry.digest(&digest);
+                let mut waits = unsent.iter().any(|entry| entry.counter == last);
+                if is_sealed_id(id) {
+                    // What waits is not encrypted yet: only what is sent says how it is.
+                    let logged = stored.map_or(0, |record| record.log.counter(disk.state().device_id()));
+                    waits &= entries.first().is_some_and(|first| first.counter == logged + 1);
+                    entries.iter().for_each(|entry| digest = entry.digest(&digest));
+                } else {
+                    unsent.iter().take_while(|entry| entry.counter <= last).for_each(|entry| digest = entry.digest(&digest));
                 }
-                let waits = unsent.iter().any(|entry| entry.counter == last);
                 self.require_where(11, knows_disk && waits, digest == update.last_digest, || {
                     format!("tab {tab} sends messages of {id} up to counter {last} with another digest than they have")
                 });
@@ -678,6 +690,7 @@ impl Checker {
 
     /// A tab has handled an input: nothing that it owes is left.
     pub fn handled(&mut self, tab: TabId, knows: bool, disk: &ClientDisk) {
+        self.nonces_are_new();
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         let whole = std::mem::take(&mut view.whole);
         if let Some(id) = whole.first() {
@@ -725,5 +738,13 @@ impl Checker {
         if let Some(view) = self.tabs.get_mut(&tab) {
             view.fenced = true;
         }
+    }
+}
+
+/// Whether an unsent message is what is sent, opened where that is encrypted: what it knows beside the log stays outside then.
+fn is_sent_as(unsent: &Entry, sent: &Entry) -> bool {
+    match is_sealed_id(&sent.message.session_id) {
+        true => sent.is_repeat_of(&Entry { also: sent.also.clone(), ..unsent.clone() }),
+        false => unsent.is_repeat_of(sent),
     }
 }

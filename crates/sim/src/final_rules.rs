@@ -2,8 +2,10 @@
 
 use solconnect_sync_core::client::{ConnectionState, SessionRecord};
 
+use crate::checker::e;
 use crate::client_disk::ClientDisk;
 use crate::ledger::Fate;
+use crate::signers::session_of;
 use crate::world::World;
 
 /// Within so much virtual time after the last fault everything must have converged.
@@ -27,7 +29,7 @@ impl World {
                 return Some((25, format!("profile {index} still has {unsent} unsent messages")));
             }
             for peer in &profile.peers {
-                let session_id = crate::signers::session_of(profile.wallet, peer);
+                let session_id = session_of(profile.wallet, peer, self.checker.encrypts);
                 let session = profile.disk.state().records.sessions.get(&session_id);
                 if session.is_none() && profile.shy {
                     let tab = profile.tab.unwrap_or_default();
@@ -43,13 +45,17 @@ impl World {
                 }
             }
         }
-        self.devices_unsettled().or_else(|| self.groups_unsettled()).or_else(|| self.checker.unanswered().map(|call| (30, call)))
+        self.devices_unsettled()
+            .or_else(|| self.groups_unsettled())
+            .or_else(|| self.readers_unsettled())
+            .or_else(|| self.checker.unanswered().map(|call| (30, call)))
     }
 
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        for invariant in [9, 16, 23, 25, 26, 27, 30, 31, 32] {
+        let of_readers: &[u8] = if self.checker.encrypts { &[e(8)] } else { &[] };
+        for invariant in [9, 16, 23, 25, 26, 27, 30, 31, 32].iter().chain(of_readers).copied() {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {
                 format!("{} s after the last fault {}", CONVERGE_MS_MAX / 1_000, broken.unwrap_or_default())
@@ -57,12 +63,18 @@ impl World {
         }
         self.compare_heads();
         self.judge_honest();
+        self.judge_secrets();
+        self.search_journal();
         for number in 0..self.checker.ledger.sent.len() {
             let sent = &self.checker.ledger.sent[number];
             let (accepted, logged) = (sent.fate == Fate::Accepted, !sent.places.is_empty());
             let session_id = sent.session_id.clone();
             self.checker.require_where(2, accepted && !self.checker.set_back, logged, || {
                 format!("s{number} was accepted and is not in the log of {session_id}")
+            });
+            let places = self.checker.ledger.sent[number].places.len();
+            self.checker.require_where(e(1), self.checker.encrypts && accepted, places == 1, || {
+                format!("s{number} is encrypted {places} times in the log of {session_id}")
             });
         }
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();

@@ -44,8 +44,13 @@ impl GroupBook {
         self.since.get(wallet).copied().unwrap_or(0)
     }
 
+    /// Who is in it.
+    pub(crate) fn wallets(&self) -> impl Iterator<Item = &WalletAddress> {
+        self.members.iter().map(|(wallet, _)| wallet)
+    }
+
     /// Takes the next entry of the log; why it should not be there, where it should not.
-    fn take(&mut self, entry: &Entry) -> Option<&'static str> {
+    pub(crate) fn take(&mut self, entry: &Entry) -> Option<&'static str> {
         let author = &entry.message.sender_wallet;
         if entry.message.kind != Kind::GROUP {
             return (!self.is_member(author)).then_some("its author is no member at its place");
@@ -131,7 +136,9 @@ impl Checker {
         };
         let may = match self.groups.get(session_id) {
             Some(book) => through <= book.readable(&wallet),
-            None => SIGNERS.iter().any(|peer| session_of(&wallet, peer) == session_id) || self.ledger.log(session_id).head() == 0,
+            None => {
+                SIGNERS.iter().any(|peer| session_of(&wallet, peer, self.encrypts) == session_id) || self.ledger.log(session_id).head() == 0
+            }
         };
         self.require(16, may, || format!("connection {connection} of {wallet} is told of {session_id} up to {last:?}: {body:.60?}"));
     }

@@ -72,7 +72,7 @@ impl Checker {
             let is_of = |wallet: &String| match self.groups.get(id) {
                 // It may have left while the journal was read.
                 Some(book) => book.readable(wallet) > 0,
-                None => session_of(wallet, &session.peer_wallet) == *id,
+                None => session_of(wallet, &session.peer_wallet, self.encrypts) == *id,
             };
             let own = wallets.iter().any(is_of);
             self.require(16, own, || format!("connection {connection} is told of {id}, which is not a session of its wallet"));

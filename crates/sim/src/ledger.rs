@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, WalletAddress};
-use solconnect_sync_core::message::Kind;
+use solconnect_sync_core::message::{Kind, Message};
 
+use crate::book::SharedBook;
 use crate::world::{PageId, ProfileId, TabId};
 
 /// The number that a message of an application carries in its text; `None` for others'.
@@ -23,6 +24,8 @@ pub fn text_of(number: u64, filling: &str) -> String {
 #[derive(Default)]
 pub struct Log {
     entries: Vec<Entry>,
+    /// Those that are encrypted, as they stand there; `entries` has what they say.
+    encrypted: BTreeMap<u64, Entry>,
     /// Of each entry: the digest of all that its device wrote up to it, and the hash of the log up to it.
     hashes: Vec<(Digest, Digest)>,
     /// Counters and their places, both ascending.
@@ -46,7 +49,12 @@ impl Log {
         &self.entries
     }
 
-    /// The entry at a place.
+    /// The entry at a place, as it stands there.
+    pub fn as_stored(&self, sequence: u64) -> Option<&Entry> {
+        self.encrypted.get(&sequence).or_else(|| self.entry(sequence))
+    }
+
+    /// The entry at a place; of one that is encrypted, what its author wrote.
     pub fn entry(&self, sequence: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(sequence.checked_sub(1)?).ok()?)
     }
@@ -132,8 +140,13 @@ impl Log {
         places.filter_map(|place| self.entry(*place))
     }
 
-    /// Appends an entry.
+    /// Appends an entry that is not encrypted.
     pub fn push(&mut self, session_id: &str, entry: Entry) {
+        self.push_opened(session_id, entry, None);
+    }
+
+    /// Appends an entry as it stands there, with what its author wrote where it is encrypted.
+    fn push_opened(&mut self, session_id: &str, entry: Entry, opened: Option<Message>) {
         let place = entry.sequence_number;
         let before = self.by_device.get(&entry.device_id).and_then(|places| places.last()).map_or(0, |(counter, _)| *counter);
         let chain = self.chain_at(session_id, &entry.device_id, before).unwrap_or_default();
@@ -141,6 +154,14 @@ impl Log {
         let before = self.hash_at(session_id, place.saturating_sub(1)).unwrap_or_default();
         self.hashes.push((digest, next_log_hash(&before, &digest, entry.server_timestamp)));
         self.by_device.entry(entry.device_id.clone()).or_default().push((entry.counter, place));
+        let entry = match opened {
+            Some(message) => {
+                let opened = Entry { message, ..entry.clone() };
+                self.encrypted.insert(place, entry);
+                opened
+            }
+            None => entry,
+        };
         let (wallet, id) = (entry.message.sender_wallet.clone(), entry.message.id.clone());
         self.by_id.entry(id.clone()).and_modify(|other| *other = 0).or_insert(place);
         // A void has no name: it says nothing, and its message may have been refused because of its own.
@@ -200,6 +221,8 @@ pub struct Sent {
 /// See the module's description: the logs of all sessions and all messages that were sent.
 #[derive(Default)]
 pub struct Ledger {
+    /// What was encrypted.
+    pub book: SharedBook,
     logs: BTreeMap<SessionId, Log>,
     /// Every message, by its number.
     pub sent: Vec<Sent>,
@@ -212,6 +235,7 @@ pub struct Ledger {
 
 static EMPTY: Log = Log {
     entries: Vec::new(),
+    encrypted: BTreeMap::new(),
     hashes: Vec::new(),
     by_device: BTreeMap::new(),
     by_id: BTreeMap::new(),
@@ -230,12 +254,26 @@ impl Ledger {
         self.logs.entry(session_id.to_owned()).or_default()
     }
 
+    /// An entry is in the log of a session.
+    pub fn push(&mut self, session_id: &str, entry: Entry) {
+        let opened = self.book.borrow().opened(&entry.message);
+        self.log_mut(session_id).push_opened(session_id, entry, opened);
+    }
+
+    /// What an entry says.
+    pub fn opened(&self, entry: &Entry) -> Entry {
+        match self.book.borrow().opened(&entry.message) {
+            Some(message) => Entry { message, ..entry.clone() },
+            None => entry.clone(),
+        }
+    }
+
     /// The relay's journal was replaced: its log is another one now.
     pub fn replace_logs(&mut self, logs: BTreeMap<SessionId, Vec<Entry>>) {
         self.logs.clear();
         for (session_id, entries) in logs {
-            let log = self.log_mut(&session_id);
-            entries.into_iter().for_each(|entry| log.push(&session_id, entry));
+            self.log_mut(&session_id);
+            entries.into_iter().for_each(|entry| self.push(&session_id, entry));
         }
         let logs = &self.logs;
         for sent in &mut self.sent {

@@ -4,9 +4,10 @@ use solconnect_sync_core::client::Client;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::identity::{Evidence, Verdict, judge};
+use solconnect_sync_core::ids::is_sealed_id;
 use solconnect_sync_core::log::Log;
 
-use crate::checker::Checker;
+use crate::checker::{Checker, e};
 use crate::client_disk::State;
 use crate::faults::Fault;
 use crate::ledger::{Fate, number_of};
@@ -19,7 +20,8 @@ use crate::world::{ProfileId, TabId, World};
 fn evidence(client: &Client, state: &State, session_id: &str) -> Option<Evidence> {
     let mut evidence = client.evidence(session_id)?;
     let entries = state.entries(session_id);
-    if entries.first().is_some_and(|entry| entry.sequence_number == 1) {
+    // What is encrypted is stored as it was opened: nobody finds the digests of that again.
+    if entries.first().is_some_and(|entry| entry.sequence_number == 1) && !is_sealed_id(session_id) {
         evidence.follow(&mut Log::new(session_id), &entries).ok()?;
     }
     Some(evidence)
@@ -98,6 +100,7 @@ impl World {
         self.checker.require(18, is_noticed, || {
             format!("{lie:?} of {session_id}, between profiles {inside:?}, is noticed by nobody: they told {told}")
         });
+        self.checker.require_where(e(6), self.checker.encrypts, is_noticed, || format!("{lie:?} of {session_id} is noticed by nobody"));
         let files = self.evidence_of(session_id);
         let verdict = (!files.is_empty()).then(|| judge(&files));
         let is_verified = !matches!(verdict, Some(Err(_)));

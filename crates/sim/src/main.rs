@@ -6,9 +6,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use solconnect_sim::checker::{Exercised, INVARIANTS, Mark, Violation};
+use solconnect_sim::checker::{Exercised, INVARIANTS, Mark, VAULT_INVARIANTS, Violation, e, label_of};
 use solconnect_sim::faults::Fault;
-use solconnect_sim::scenario::{Outcome, run_signing};
+use solconnect_sim::scenario::{Outcome, Setting, run_with};
 use solconnect_sim::signers::SignIn;
 
 #[global_allocator]
@@ -40,6 +40,28 @@ struct Options {
     seconds: Option<u64>,
     #[arg(long, default_value = "never", value_parser = sign_in)]
     sign_in: SignIn,
+    #[arg(long, default_value = "off", value_parser = encryption)]
+    encryption: Encrypts,
+}
+
+/// Whether devices encrypt.
+#[derive(Clone, Copy, PartialEq)]
+struct Encrypts(bool);
+
+impl Options {
+    /// Who encrypts has signed in.
+    fn setting(&self) -> Setting {
+        let Encrypts(encrypts) = self.encryption;
+        Setting { sign_in: if encrypts { SignIn::Required } else { self.sign_in }, encrypts }
+    }
+}
+
+fn encryption(text: &str) -> Result<Encrypts, String> {
+    match text {
+        "off" => Ok(Encrypts(false)),
+        "required" => Ok(Encrypts(true)),
+        _ => Err("it is off or required".into()),
+    }
 }
 
 fn sign_in(text: &str) -> Result<SignIn, String> {
@@ -55,18 +77,18 @@ fn main() -> ExitCode {
     let options = Options::parse();
     std::panic::set_hook(Box::new(|_| {}));
     match options.seed {
-        Some(seed) => one(seed, options.lines, options.sign_in),
+        Some(seed) => one(seed, options.lines, options.setting()),
         None => many(&options),
     }
 }
 
 /// Runs a seed; a machine that panics violates every promise.
-fn attempt(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
-    std::panic::catch_unwind(|| run_signing(seed, lines_max, sign_in)).unwrap_or_else(|cause| {
+fn attempt(seed: u64, lines_max: usize, setting: Setting) -> Outcome {
+    std::panic::catch_unwind(|| run_with(seed, lines_max, setting)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned().or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Outcome {
             seed,
-            sign_in,
+            setting,
             hash: 0,
             steps: 0,
             operations: 0,
@@ -80,8 +102,8 @@ fn attempt(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
     })
 }
 
-fn one(seed: u64, lines_max: usize, sign_in: SignIn) -> ExitCode {
-    let outcome = attempt(seed, lines_max, sign_in);
+fn one(seed: u64, lines_max: usize, setting: Setting) -> ExitCode {
+    let outcome = attempt(seed, lines_max, setting);
     println!("seed {seed}: {} operations, {} steps, trace {:016x}", outcome.operations, outcome.steps, outcome.hash);
     println!("rates: {}", outcome.rates);
     match &outcome.violation {
@@ -99,7 +121,7 @@ fn one(seed: u64, lines_max: usize, sign_in: SignIn) -> ExitCode {
 
 fn sentence(violation: &Violation) -> String {
     let Violation { invariant, text } = violation;
-    if *invariant == 0 { text.clone() } else { format!("I{invariant}: {text}") }
+    if *invariant == 0 { text.clone() } else { format!("{}: {text}", label_of(*invariant)) }
 }
 
 #[derive(Default)]
@@ -153,7 +175,7 @@ fn many(options: &Options) -> ExitCode {
                 if hash != outcome.hash {
                     println!("seed {seed} gave two traces");
                     stop.store(true, Ordering::Relaxed);
-                    sum.broken.push(attempt(seed, 0, options.sign_in));
+                    sum.broken.push(attempt(seed, 0, options.setting()));
                 }
             }
             if let Some(violation) = &outcome.violation {
@@ -179,8 +201,8 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
         if seed >= options.first + options.seeds || late || stop.load(Ordering::Relaxed) {
             return;
         }
-        let outcome = attempt(seed, 0, options.sign_in);
-        let again = seed.is_multiple_of(100).then(|| attempt(seed, 0, options.sign_in).hash);
+        let outcome = attempt(seed, 0, options.setting());
+        let again = seed.is_multiple_of(100).then(|| attempt(seed, 0, options.setting()).hash);
         if sender.send((outcome, again)).is_err() {
             return;
         }
@@ -191,18 +213,19 @@ fn work(options: &Options, start: Instant, next: &AtomicU64, stop: &AtomicBool, 
 fn tell_broken(broken: &Outcome, lines_max: usize) {
     if lines_max > 0 {
         println!("the end of its trace:");
-        attempt(broken.seed, lines_max, broken.sign_in).lines.iter().for_each(|line| println!("{line}"));
+        attempt(broken.seed, lines_max, broken.setting).lines.iter().for_each(|line| println!("{line}"));
     }
     println!("rates: {}", broken.rates);
     if let Some(violation) = &broken.violation {
         println!("seed {}, step {}: {}", broken.seed, broken.steps, sentence(violation));
     }
-    let sign_in = match broken.sign_in {
+    let setting = match broken.setting.sign_in {
+        _ if broken.setting.encrypts => " --encryption required",
         SignIn::Never => "",
         SignIn::Open => " --sign-in open",
         SignIn::Required => " --sign-in required",
     };
-    println!("run it again: npm run sim -- --seed {} --lines 300{sign_in}", broken.seed);
+    println!("run it again: npm run sim -- --seed {} --lines 300{setting}", broken.seed);
 }
 
 fn report(sum: &Sum, elapsed: Duration, options: &Options) -> ExitCode {
@@ -238,14 +261,19 @@ fn report(sum: &Sum, elapsed: Duration, options: &Options) -> ExitCode {
             missing.push(format!("I{invariant}"));
         }
     }
+    if options.setting().encrypts {
+        for invariant in VAULT_INVARIANTS {
+            println!("  {:>9}  E{invariant}", sum.exercised[usize::from(e(invariant))]);
+        }
+    }
     println!("and:");
     for (mark, count) in Mark::ALL.iter().zip(&sum.marks) {
         println!("  {count:>9}  {}", mark.label());
-        if *count == 0 && !(mark.needs_sign_in() && options.sign_in == SignIn::Never) {
+        if *count == 0 && !(mark.needs_sign_in() && options.setting().sign_in == SignIn::Never) {
             missing.push(mark.label().to_owned());
         }
     }
-    if sum.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() && options.sign_in != SignIn::Required {
+    if sum.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() && options.setting().sign_in != SignIn::Required {
         println!("never came up: {}", missing.join(", "));
         return ExitCode::FAILURE;
     }

@@ -6,7 +6,7 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
 use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement};
-use solconnect_sync_core::ids::{SessionId, is_account_id, parse_message_id, start_of};
+use solconnect_sync_core::ids::{SessionId, is_account_id, is_sealed_id, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
@@ -47,7 +47,9 @@ impl Checker {
         let (knows, beside, extended) = (entry.knows, entry.also.len(), !entry.extensions.is_empty());
         let head = log.head();
         let kind = entry.message.kind;
-        let text = &entry.message.ciphertext;
+        let opened = self.ledger.opened(&entry);
+        let log = self.ledger.log(session_id);
+        let text = &opened.message.ciphertext;
         let queued_again = text.starts_with(QUEUED_AGAIN);
         let twice = queued_again && log.entries().iter().any(|before| before.message.ciphertext == *text);
         let namesake = log.place_of_name(&entry.message.sender_wallet, &entry.message.id);
@@ -78,7 +80,7 @@ impl Checker {
                 self.mark(mark);
             }
         }
-        if let Some((number, sent)) = self.ledger.sent(&entry.message.ciphertext) {
+        if let Some((number, sent)) = self.ledger.sent(&opened.message.ciphertext) {
             let (fits, again, id) = (sent.session_id == session_id, sent.again, sent.id.clone());
             let (page, forgotten) = (sent.page, sent.forgotten);
             let (cancelled, alone) = (sent.fate == Fate::Cancelled, !again && !sent.copied && !self.set_back);
@@ -121,9 +123,9 @@ impl Checker {
         self.knows_as_sent(session_id, &entry);
         self.knows_as_said(session_id, &entry);
         self.group_goes_on(session_id, &entry);
-        let log = self.ledger.log_mut(session_id);
-        log.push(session_id, entry);
-        let same = log.hash_at(session_id, sequence) == Some(stored.log_hash);
+        self.vault_goes_on(session_id, &entry);
+        self.ledger.push(session_id, entry);
+        let same = self.ledger.log(session_id).hash_at(session_id, sequence) == Some(stored.log_hash);
         self.require(5, same, || format!("entry {sequence} of {session_id} is stored with another hash of the log than it has"));
     }
 
@@ -289,6 +291,7 @@ impl Checker {
         let Some(reading) = self.reader.read(payload).filter(|_| fits) else {
             return self.violate(22, format!("the relay sends a frame that cannot be read on connection {connection}"));
         };
+        self.frame_seen_by_others(payload, &reading);
         let session_id = &reading.frame.head.session_id;
         if let Body::SignedIn(_) = &reading.frame.body {
             let account = self.connections.get_mut(&connection).and_then(|view| view.account.as_mut());
@@ -395,7 +398,7 @@ impl Checker {
 
     fn acknowledged(&mut self, connection: ConnectionId, session_id: &str, name: Named, sequence: u64) {
         let log = self.ledger.log(session_id);
-        let entry = log.entry(sequence).cloned();
+        let entry = log.as_stored(sequence).cloned();
         let Some(view) = self.connections.get_mut(&connection) else { return };
         let honest = view.honest;
         let device = view.v1.get(session_id).filter(|_| honest);
@@ -457,8 +460,10 @@ impl Checker {
             ErrorCode::CounterReused => unless(&|sent| is_other(session_id, log, sent), "nothing else stands under it"),
             ErrorCode::MessageIdTaken => {
                 let named = |sent: &Waiting| log.place_of_name(&sent.entry.message.sender_wallet, &sent.entry.message.id);
-                let taken =
-                    |sent: &Waiting| named(sent).and_then(|place| log.entry(place)).is_some_and(|entry| !entry.says_the_same(&sent.entry));
+                let taken = |sent: &Waiting| {
+                    let other = named(sent).and_then(|place| log.entry(place));
+                    other.is_some_and(|entry| !entry.says_the_same(&self.ledger.opened(&sent.entry)))
+                };
                 let in_place = |sent: &Waiting| {
                     let device = parse_message_id(&sent.entry.message.id).map(|(_, device, _)| device);
                     let other = named(sent).and_then(|place| log.entry(place)).map(|entry| &*entry.device_id);
@@ -471,7 +476,13 @@ impl Checker {
             }
             ErrorCode::AlreadyStored => {
                 let stored = error.stored_sequence.and_then(|sequence| log.entry(sequence));
-                unless(&|sent| stored.is_some_and(|stored| stored.says_the_same(&sent.entry)), "it does not stand there")
+                // Of what is encrypted the relay knows no more than the names.
+                let is_named = |sent: &Waiting, stored: &Entry| {
+                    let (stored, sent) = (&stored.message, &sent.entry.message);
+                    is_sealed_id(session_id) && (&stored.sender_wallet, &stored.id) == (&sent.sender_wallet, &sent.id)
+                };
+                let stands = |sent: &Waiting, stored: &Entry| stored.says_the_same(&sent.entry) || is_named(sent, stored);
+                unless(&|sent| stored.is_some_and(|stored| stands(sent, stored)), "it does not stand there")
             }
             ErrorCode::CounterGap => {
                 let expected = error.expected_counter.unwrap_or(0);
@@ -520,7 +531,7 @@ impl Checker {
 
     fn served(&mut self, connection: ConnectionId, session_id: &str, entries: &[Entry], latest: u64) {
         let log = self.ledger.log(session_id);
-        let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
+        let wrong = entries.iter().find(|entry| log.as_stored(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
         let head = log.head();
         let count = entries.len();
         self.require_none(5, count, wrong, |wrong| format!("the relay serves {wrong} of {session_id} other than it stands in the log"));
@@ -594,7 +605,7 @@ impl Checker {
 /// Whether something in the log is other than what was sent: an entry under the same counter, or what the device wrote before.
 fn is_other(session_id: &str, log: &crate::ledger::Log, sent: &Waiting) -> bool {
     let Some((entries, last_digest)) = sent.update.as_deref() else { return true };
-    let stored = |entry: &Entry| log.place_of(&entry.device_id, entry.counter).and_then(|place| log.entry(place));
+    let stored = |entry: &Entry| log.place_of(&entry.device_id, entry.counter).and_then(|place| log.as_stored(place));
     if entries.iter().any(|entry| stored(entry).is_some_and(|stored| !stored.is_repeat_of(entry))) {
         return true;
     }

@@ -14,6 +14,7 @@ use crate::device::Profile;
 use crate::faults::Fault;
 use crate::final_rules::CONVERGE_MS_MAX;
 use crate::ledger::text_of;
+use crate::marker::Marker;
 use crate::network::Peer;
 use crate::relay_disk::Rows;
 use crate::relay_node::jump_ms;
@@ -37,8 +38,8 @@ const PROFILES_MAX: usize = 8;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
-    /// Whether devices signed in.
-    pub sign_in: SignIn,
+    /// What devices did.
+    pub setting: Setting,
     /// The hash of its whole trace.
     pub hash: u64,
     /// How many things happened.
@@ -61,13 +62,25 @@ pub struct Outcome {
 
 /// Runs a seed; so many of the last lines of its trace are kept.
 pub fn run(seed: u64, lines_max: usize) -> Outcome {
-    run_signing(seed, lines_max, SignIn::Never)
+    run_with(seed, lines_max, Setting::default())
 }
 
-/// The same in a world in which devices sign in.
-pub fn run_signing(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
+/// What devices do in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Setting {
+    /// Whether they sign in.
+    pub sign_in: SignIn,
+    /// Whether they encrypt. Then they must sign in.
+    pub encrypts: bool,
+}
+
+/// The same in such a world.
+pub fn run_with(seed: u64, lines_max: usize, setting: Setting) -> Outcome {
     let mut world = World::new(seed, lines_max);
-    world.sign_in = sign_in;
+    world.sign_in = setting.sign_in;
+    if setting.encrypts {
+        world.encrypt(seed);
+    }
     let mut scenario = Scenario {
         world,
         operations: 0,
@@ -85,7 +98,7 @@ pub fn run_signing(seed: u64, lines_max: usize, sign_in: SignIn) -> Outcome {
     let Scenario { world, operations, .. } = scenario;
     Outcome {
         seed,
-        sign_in,
+        setting,
         hash: world.ctx.trace.hash(),
         steps: world.ctx.trace.steps(),
         operations,
@@ -189,7 +202,7 @@ impl Scenario {
         for _ in 0..self.world.ctx.random.u8(1..100) {
             let peer = *self.world.ctx.pick(&peers);
             if let Some(page) = self.world.pages_of(newcomer).first() {
-                self.send(*page, &session_of(wallet, peer));
+                self.send(*page, &session_of(wallet, peer, self.world.checker.encrypts));
             }
         }
         self.run_until(self.world.ctx.agenda.now_ms() + GROWTH_MS);
@@ -267,7 +280,7 @@ impl Scenario {
         let profile = &self.world.profiles[profile_id];
         let peer = *self.world.ctx.pick(&profile.peers);
         let group = self.some_group(profile_id);
-        (peer, group.unwrap_or_else(|| session_of(self.world.profiles[profile_id].wallet, peer)))
+        (peer, group.unwrap_or_else(|| session_of(self.world.profiles[profile_id].wallet, peer, self.world.checker.encrypts)))
     }
 
     fn operate(&mut self) {
@@ -283,6 +296,16 @@ impl Scenario {
         self.fail(profile, page);
         page.into_iter().for_each(|page| self.world.look_at_page(page));
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
+        if self.world.checker.encrypts
+            && self.world.profiles.len() < PROFILES_MAX
+            && self.world.may_change_devices(profile)
+            && self.world.ctx.random.u8(0..100) == 0
+        {
+            // Somebody has another device.
+            let Profile { wallet, ref peers, ref config, .. } = self.world.profiles[profile];
+            let (peers, config) = (peers.clone(), config.clone());
+            self.world.add_profile(wallet, peers, config);
+        }
         if self.world.sign_in != SignIn::Never && self.world.ctx.random.u8(0..30) == 0 {
             return self.world.manage_devices(profile, page);
         }
@@ -437,9 +460,10 @@ impl Scenario {
         let number = self.world.checker.ledger.sent.len() as u64;
         let random = &mut self.world.ctx.random;
         let long = random.u8(0..if self.wordy { 2 } else { 50 }) == 0;
-        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20) >> random.u8(0..6) } else { random.usize(0..40) };
+        let marker = self.world.checker.marker.as_ref().map_or("", Marker::text);
+        let long = if long { random.usize(0..TEXT_BYTES_MAX - 20 - marker.len()) >> random.u8(0..6) } else { random.usize(0..40) };
         let filling: String = (0..long).map(|_| random.alphanumeric()).collect();
-        text_of(number, &filling)
+        text_of(number, &[marker, &filling].concat())
     }
 
     /// Any message of this wallet may be edited on any of its devices: that is how versions come to compete.
@@ -473,7 +497,7 @@ impl Scenario {
     /// What another device exported is imported here.
     fn import(&mut self, profile: ProfileId, page: PageId, peer: &str, session_id: &str) {
         // Groups are not imported.
-        if session_of(self.world.profiles[profile].wallet, peer) != session_id {
+        if session_of(self.world.profiles[profile].wallet, peer, self.world.checker.encrypts) != session_id {
             return;
         }
         let source = self.world.ctx.random.usize(0..self.world.profiles.len());
@@ -529,18 +553,21 @@ impl Scenario {
         if world.ctx.strikes(Fault::RelaxedLost) {
             return world.cut_power(profile);
         }
-        if world.ctx.strikes(Fault::ProfileSetBack) {
-            let left = world.ctx.random.usize(0..=world.profiles[profile].disk.commits());
-            return world.set_profile_back(profile, left);
-        }
-        if world.ctx.strikes(Fault::Evicted) {
-            return world.set_profile_back(profile, 0);
-        }
-        if world.ctx.strikes(Fault::DatabaseDeleted) {
-            world.delete_database(profile);
-        }
-        if world.profiles.len() < PROFILES_MAX && world.ctx.strikes(Fault::ClonedProfile) {
-            world.copy_profile(profile);
+        // Who has lost too many devices today would have none for the rest of it.
+        if world.may_change_devices(profile) {
+            if world.ctx.strikes(Fault::ProfileSetBack) {
+                let left = world.ctx.random.usize(0..=world.profiles[profile].disk.commits());
+                return world.set_profile_back(profile, left);
+            }
+            if world.ctx.strikes(Fault::Evicted) {
+                return world.set_profile_back(profile, 0);
+            }
+            if world.ctx.strikes(Fault::DatabaseDeleted) {
+                world.delete_database(profile);
+            }
+            if world.profiles.len() < PROFILES_MAX && world.ctx.strikes(Fault::ClonedProfile) {
+                world.copy_profile(profile);
+            }
         }
         if world.ctx.strikes(Fault::RelayKilled) {
             let with_machine = world.ctx.random.bool();
@@ -592,7 +619,13 @@ impl Scenario {
             world.call(page, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             for peer in peers {
                 let shy = world.profiles[profile].shy;
-                if shy && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(wallet, peer)) {
+                if shy
+                    && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(
+                        wallet,
+                        peer,
+                        world.checker.encrypts,
+                    ))
+                {
                     continue;
                 }
                 world.call(page, |request| Input::UnblockWallet { request, peer_wallet: peer.into() });
@@ -616,6 +649,12 @@ impl Scenario {
         }
         if world.checker.violation().is_none() {
             world.judge();
+        }
+        if self.world.checker.encrypts && self.world.checker.violation().is_none() {
+            const REST_MS: u64 = 60_000;
+            let before = self.world.heads();
+            self.run_until(self.world.ctx.agenda.now_ms() + REST_MS);
+            self.world.judge_rest(&before);
         }
     }
 }

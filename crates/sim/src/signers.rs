@@ -66,14 +66,15 @@ fn drawn(random: &mut fastrand::Rng) -> [u8; 32] {
 }
 
 /// The application's.
-fn domains() -> DomainSet {
+pub(crate) fn domains() -> DomainSet {
     DomainSet::new(vec![DOMAIN.into()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The session of two wallets: of those that sign, in the application.
-pub fn session_of(one: &str, other: &str) -> SessionId {
+pub fn session_of(one: &str, other: &str, encrypts: bool) -> SessionId {
     let signs = |wallet: &str| SIGNERS.iter().any(|signer| signer == wallet);
-    let own = domains().session_of(one, other).filter(|_| signs(one) && signs(other));
+    let own = if encrypts { domains().sealed_session_of(one, other) } else { domains().session_of(one, other) };
+    let own = own.filter(|_| signs(one) && signs(other));
     own.unwrap_or_else(|| ids::session_of(one, other))
 }
 
@@ -111,7 +112,7 @@ impl World {
         const CHANGES_MAX: u8 = 4;
         let Some(tab) = self.profiles[profile].tab.and_then(|tab| self.tabs.get(&tab)) else { return };
         let others: Vec<DeviceView> = tab.client.account_devices().into_iter().filter(|device| !device.is_this_device).collect();
-        if others.is_empty() || self.device_changes >= CHANGES_MAX {
+        if others.is_empty() || self.device_changes >= CHANGES_MAX || !self.may_change_devices(profile) {
             return;
         }
         self.device_changes += 1;

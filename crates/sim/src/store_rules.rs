@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use solconnect_sync_core::client::{Answer, LogRecord, Membership, SessionRecord, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId};
+use solconnect_sync_core::ids::{DeviceId, MessageId, SessionId, is_sealed_id};
 use solconnect_sync_core::message::Kind;
 
 use crate::checker::{Checker, Mark};
@@ -113,6 +113,11 @@ impl Checker {
         let queued = writes.iter().filter_map(|write| if let Write::Outbox(record) = write { Some(&record.entries) } else { None });
         let staged: Vec<u64> = queued.flatten().filter_map(|entry| number_of(&entry.message.ciphertext)).collect();
         let forgotten = forgotten_names(writes);
+        for write in writes {
+            if let Write::Log(record) = write {
+                self.stored_unread(profile, &record.session_id, &record.entries().unwrap_or_default());
+            }
+        }
         for (id, cursor_before) in &before.sessions {
             let Some(record) = state.records.sessions.get(id) else { continue };
             let (cursor, last) = (record.log.end(), state.last_logged(id));
@@ -121,6 +126,7 @@ impl Checker {
             let reach = self.delivered.entry((id.clone(), record.wallet.clone())).or_default();
             *reach = (reach.0.max(cursor), reach.1.max(record.read_mark.sequence_number));
             self.stored_as_member(id, &record.wallet, cursor);
+            self.stored_epochs(id, record.sealed.as_ref(), cursor);
             let hash = self.ledger.log(id).hash_at(id, cursor);
             self.require_where(9, !self.set_back, hash == Some(record.log.hash()), || {
                 format!("the log of {id} is stored with another hash at {cursor} than the relay's")
@@ -131,7 +137,7 @@ impl Checker {
             let mut conflicts = Vec::new();
             for sequence in cursor_before + 1..=cursor {
                 let Some(entry) = log.entry(sequence) else { continue };
-                if entry.message.kind == Kind::MESSAGE && sequence > heard_before {
+                if entry.message.kind == Kind::MESSAGE && sequence > heard_before && !self.is_unread(profile, id, sequence) {
                     // What was in the outbox is its own, whatever it is called in the log.
                     let number = number_of(&entry.message.ciphertext);
                     // What was queued in the same transaction and waits still was queued behind it.
@@ -144,7 +150,9 @@ impl Checker {
                         _ => false,
                     };
                     let is_own = entry.message.sender_wallet == record.wallet;
-                    let was_queued = |number: &u64| staged.contains(number) || (is_own && writes.iter().any(is_named));
+                    // In an encrypted session names are stored of what other devices of the wallet wrote, too.
+                    let is_called = |number: &u64| !is_sealed_id(id) || self.is_being_sent(tab, *number);
+                    let was_queued = |number: &u64| staged.contains(number) || (is_own && is_called(number) && writes.iter().any(is_named));
                     let is_staged = |number: &u64| was_queued(number) && !disk.unsent().contains_key(number);
                     // What the application took back before the log brought it, which a copy had sent, is no longer its own.
                     let is_same = |number: &u64| {
@@ -284,8 +292,7 @@ impl Checker {
         }
         let follow = (first..=last).eq(entries.iter().map(|entry| entry.sequence_number));
         self.require(7, follow, || format!("the stored batch {first} to {last} of {id} does not hold these"));
-        let log = self.ledger.log(id);
-        let wrong = entries.iter().find(|entry| log.entry(entry.sequence_number) != Some(*entry)).map(|entry| entry.sequence_number);
+        let wrong = entries.iter().find(|entry| !self.is_as_logged(id, entry)).map(|entry| entry.sequence_number);
         self.require_where(9, !self.set_back, wrong.is_none(), || {
             format!("entry {wrong:?} of {id} is stored other than it stands in the log")
         });
@@ -307,7 +314,9 @@ impl Checker {
         let SessionRecord { session_id, log: stored_log, .. } = session;
         let log = self.ledger.log(session_id).entries();
         let through = (stored_log.end() as usize).min(log.len());
-        let same = log.get((cleared as usize).min(through)..through).is_some_and(|log| log == stored);
+        let is_whole = (cleared as usize).min(through) + stored.len() == through;
+        let places = (cleared + 1..).zip(stored);
+        let same = is_whole && places.clone().all(|(place, entry)| entry.sequence_number == place && self.is_as_logged(session_id, entry));
         self.require_where(9, !self.set_back, same, || format!("profile {profile} holds another log of {session_id} than the relay"));
     }
 

@@ -9,6 +9,7 @@ use solconnect_sync_core::relay;
 use crate::agenda::Agenda;
 use crate::checker::Checker;
 use crate::device::{Profile, Tab};
+use crate::encryption::Encryption;
 use crate::faults::{Fault, Faults};
 use crate::hostile::Hostile;
 use crate::network::{ConnectionId, Network, Parcel, Peer, Side};
@@ -80,6 +81,8 @@ pub enum Happening {
     JournalSynced(u64),
     /// A hostile member acts.
     Hostile(usize),
+    /// People look at their devices, where sessions are encrypted.
+    People,
 }
 
 /// What every part of the world needs.
@@ -133,6 +136,10 @@ pub struct World {
     pub relay: RelayNode,
     /// Whether devices sign in.
     pub sign_in: SignIn,
+    /// How sessions are encrypted, where they are.
+    pub encryption: Option<Encryption>,
+    /// Since when no device of a wallet has the key of its account.
+    pub(crate) keyless_since_ms: BTreeMap<&'static str, u64>,
     /// The hostile members.
     pub hostiles: Vec<Hostile>,
     /// The checker, which judges what is seen.
@@ -162,6 +169,8 @@ impl World {
             tabs: BTreeMap::new(),
             relay: RelayNode::default(),
             sign_in: SignIn::Never,
+            encryption: None,
+            keyless_since_ms: BTreeMap::new(),
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,
@@ -206,6 +215,7 @@ impl World {
             Happening::Journal(life) => self.journal_works(life),
             Happening::JournalSynced(life) => self.journal_synced(life),
             Happening::Hostile(index) => self.hostile_acts(index),
+            Happening::People => self.people(),
         }
         Some(Step::World)
     }

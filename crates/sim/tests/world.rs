@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use solconnect_sim::scenario::{run, run_signing};
+use solconnect_sim::scenario::{Setting, run, run_with};
 use solconnect_sim::signers::SignIn;
 
 #[test]
@@ -48,7 +48,7 @@ fn every_canary_edit_matches_the_core_exactly_once() {
 #[test]
 fn devices_that_sign_in_keep_every_promise() {
     for (seed, sign_in) in (0..6).zip([SignIn::Required, SignIn::Open].into_iter().cycle()) {
-        let outcome = run_signing(seed, 0, sign_in);
+        let outcome = run_with(seed, 0, Setting { sign_in, encrypts: false });
         assert_eq!(outcome.violation.map(|violation| violation.text), None, "seed {seed} {sign_in:?}");
     }
 }

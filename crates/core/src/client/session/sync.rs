@@ -319,6 +319,8 @@ impl Session {
         let queued = self.outbox.stored_count_through(operation.target_counter);
         let total_messages = head.saturating_sub(operation.start_cursor) + operation.queued_at_start;
         let messages_synced = cursor.min(head).saturating_sub(operation.start_cursor) + operation.queued_at_start.saturating_sub(queued);
+        // An epoch that must begin first waits with the messages, which have not come any less far.
+        let messages_synced = messages_synced.max(operation.told_progress.unwrap_or(0)).min(total_messages);
         if total_messages > 0 && operation.told_progress != Some(messages_synced) {
             operation.told_progress = Some(messages_synced);
             let session_id = self.next.session_id.clone();

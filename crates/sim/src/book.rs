@@ -1,0 +1,188 @@
+//! What devices encrypt and open, as the checker sees it at their cryptography: each text with its place, each epoch with its secret.
+//! So it reads in the log what stands there, and knows whom it was for.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use solconnect_sync_core::client::vault::{
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
+    SealedEpoch, SealedKey, Secret, TextKeys,
+};
+use solconnect_sync_core::client::{Native, Vault};
+use solconnect_sync_core::content;
+use solconnect_sync_core::entry::Digest;
+use solconnect_sync_core::ids::{DeviceId, MessageId};
+use solconnect_sync_core::message::Message;
+
+use crate::marker::base64;
+use crate::stand_in::StandIn;
+
+/// A text that some device has encrypted.
+pub struct Written {
+    /// What it says.
+    content: Vec<u8>,
+    /// The device that it is encrypted as.
+    pub device: DeviceId,
+    /// The transcript behind its epoch.
+    pub transcript: Digest,
+    /// The number of its epoch.
+    pub epoch: u64,
+    /// Where it is to stand.
+    pub previous: Digest,
+    /// See `previous`.
+    pub counter: u64,
+    /// See `previous`.
+    pub knows: u64,
+    /// See `previous`.
+    pub kind: u64,
+    /// See `previous`.
+    pub id: MessageId,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Book {
+    /// By what stands in the log.
+    texts: BTreeMap<String, Written>,
+    /// By what stands in the log: each epoch that was begun.
+    epochs: BTreeMap<String, EpochEntry>,
+    /// By the transcript behind the epoch, the device and the nonce: what it hides.
+    nonces: BTreeMap<(Digest, DeviceId, [u8; 12]), Vec<u8>>,
+    /// So many texts were encrypted since they were last asked for.
+    encrypted: u64,
+    /// Two texts were encrypted with one nonce under one key.
+    repeated: Option<String>,
+}
+
+/// The book of a world, and of the cryptography of its devices.
+pub type SharedBook = Rc<RefCell<Book>>;
+
+impl Book {
+    /// The text that stands so in the log.
+    pub fn text(&self, ciphertext: &str) -> Option<&Written> {
+        self.texts.get(ciphertext)
+    }
+
+    /// The epoch that stands so in the log.
+    pub fn epoch(&self, ciphertext: &str) -> Option<&EpochEntry> {
+        self.epochs.get(ciphertext)
+    }
+
+    /// A message as its author wrote it, where it is encrypted.
+    pub fn opened(&self, message: &Message) -> Option<Message> {
+        content::opened(message, &self.text(&message.ciphertext)?.content).ok()
+    }
+
+    /// How many texts were encrypted since this was last asked, and where a nonce was used twice.
+    pub fn nonces_used(&mut self) -> (u64, Option<String>) {
+        (std::mem::take(&mut self.encrypted), self.repeated.take())
+    }
+
+    fn encrypted(&mut self, written: Written, text: &EncryptedText) {
+        self.encrypted += 1;
+        let key = (written.transcript, written.device.clone(), text.nonce);
+        let before = self.nonces.entry(key).or_insert_with(|| text.ciphertext.clone());
+        if *before != text.ciphertext {
+            self.repeated = Some(format!("{} encrypts two texts with one nonce in epoch {}", written.device, written.epoch));
+        }
+        self.texts.insert(content::sealed(&Message::default(), text).ciphertext, written);
+    }
+}
+
+/// The cryptography of a device, whose doings are written down.
+pub struct Watched {
+    vault: Box<dyn Vault>,
+    book: SharedBook,
+}
+
+impl Watched {
+    /// The real one, or the stand-in.
+    pub fn new(is_real: bool, book: SharedBook) -> Watched {
+        let vault: Box<dyn Vault> = if is_real { Box::new(Native) } else { Box::new(StandIn) };
+        Watched { vault, book }
+    }
+}
+
+impl Vault for Watched {
+    fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault> {
+        self.vault.public_of(secret)
+    }
+
+    fn begin_generation(
+        &self,
+        account_id: &str,
+        number: u64,
+        to: &[PublicKey],
+        earlier: Option<&Secret>,
+        random: &[u8; 64],
+    ) -> Result<Generation, Fault> {
+        self.vault.begin_generation(account_id, number, to, earlier, random)
+    }
+
+    fn hand_over(&self, account_id: &str, number: u64, secret: &Secret, to: &PublicKey, random: &[u8; 32]) -> Result<SealedKey, Fault> {
+        self.vault.hand_over(account_id, number, secret, to, random)
+    }
+
+    fn open_key(&self, place: KeyPlace<'_>, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        self.vault.open_key(place, with, sealed)
+    }
+
+    fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
+        self.vault.open_earlier(place, next, with, sealed)
+    }
+
+    fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
+        let epoch = self.vault.begin_epoch(at, recipients, random)?;
+        self.book.borrow_mut().epochs.insert(base64(&epoch.to_bytes()), epoch.clone());
+        Ok(epoch)
+    }
+
+    fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
+        self.vault.open_epoch(epoch, with)
+    }
+
+    fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
+        self.vault.reseal(author, to, secrets, random)
+    }
+
+    fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {
+        self.vault.open_reseal(resealed, author, with, epochs)
+    }
+
+    fn text_keys(&self, secret: &Secret, transcript: &[u8; 32], tag: &[u8; 32], device: &str) -> Result<Box<dyn TextKeys>, Fault> {
+        let keys = self.vault.text_keys(secret, transcript, tag, device)?;
+        Ok(Box::new(WatchedKeys { keys, book: Rc::clone(&self.book), transcript: *transcript, device: device.to_owned() }))
+    }
+}
+
+struct WatchedKeys {
+    keys: Box<dyn TextKeys>,
+    book: SharedBook,
+    transcript: Digest,
+    device: DeviceId,
+}
+
+impl TextKeys for WatchedKeys {
+    fn encrypt(&self, epoch: u64, place: Place<'_>, content: &[u8]) -> Result<EncryptedText, Fault> {
+        let text = self.keys.encrypt(epoch, place, content)?;
+        let Place { previous, counter, knows, kind, id } = place;
+        let written = Written {
+            content: content.to_vec(),
+            device: self.device.clone(),
+            transcript: self.transcript,
+            epoch,
+            previous: *previous,
+            counter,
+            knows,
+            kind,
+            id: id.to_owned(),
+        };
+        self.book.borrow_mut().encrypted(written, &text);
+        Ok(text)
+    }
+
+    fn decrypt(&self, place: Place<'_>, text: &EncryptedText) -> Result<Vec<u8>, Fault> {
+        self.keys.decrypt(place, text)
+    }
+}
