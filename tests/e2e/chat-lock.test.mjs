@@ -131,7 +131,7 @@ test('each state of the lock is said, and how it ends', { timeout: 60_000 }, asy
       [{ encryption: 'off', members: [], unreadEpochCount: 0 }, 'Not encrypted', 'The relay can read this conversation.'],
       [{ encryption: 'required', members: both() }, 'Encrypted', 'The first text makes the key.'],
       [{ encryption: 'required', epoch, members: both(1) }, 'Encrypted since Jun 7', 'The relay cannot.'],
-      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', 'What was written before your first device'],
+      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', 'waits for its key'],
       [{ encryption: 'required', epoch, members: both(0) }, 'cannot be read yet', 'Peer…1111 has no key yet'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_NOT_APPROVED' }, 'Waits for approval', 'choose “Approve” there'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'It comes by itself'],

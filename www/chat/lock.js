@@ -40,7 +40,7 @@ export function createLock({ sdk, own }) {
       return { kind: 'partial', brief: isGroup(conversation) ? `${without.length} cannot read` : 'Encrypted, cannot be read yet', says };
     }
     if (!epoch) return { kind: 'on', brief: 'Encrypted', says: 'The devices of these people alone will read what is written. The first text makes the key.' };
-    const earlier = unreadEpochCount > 0 ? ' What was written before your first device was here comes when somebody who can read it is online.' : '';
+    const earlier = unreadEpochCount > 0 ? ' Some of what was written before waits for its key, and comes when a device that can read it is online.' : '';
     const says = `The devices of these people alone can read what is written. The relay cannot.${earlier}`;
     return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
   }

@@ -150,8 +150,8 @@ pub struct EncryptionView {
     pub epoch: Option<EpochView>,
     /// The wallets of the session, in the order of their keys; none where it is not encrypted.
     pub members: Vec<EpochMemberView>,
-    /// How many epochs have texts that this device keeps and cannot read yet, because this wallet had no key then: whoever can read them
-    /// gives it the key when it is online.
+    /// How many epochs have texts that this device keeps and cannot read yet, because it has not got the key, or this wallet had none
+    /// then: whoever can read them gives it when it is online.
     #[serde(rename = "unreadEpochCount")]
     pub unread_epoch_count: u64,
     /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
