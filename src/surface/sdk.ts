@@ -245,7 +245,8 @@ export class SolConnectSDK {
   }
 
   /**
-   * Adds wallets to a group: they are invited, and read all of it from the beginning. Who is in it already stays. As `sendMessage` it
+   * Adds wallets to a group: they are invited, and read all of it from the beginning, or, where it is encrypted, what is written from
+   * then on. Who is in it already stays. As `sendMessage` it
    * is done when it is stored here, also offline. What the relay refuses later, because another admin was quicker, is told by
    * `warning`, and `getMembers` has what is so.
    *
@@ -309,7 +310,7 @@ export class SolConnectSDK {
 
   /**
    * What holds of a session's encryption, for a lock and what stands behind it: whether it is encrypted, the epoch and since when, for
-   * whom it is sealed, and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
+   * whom it is sealed, whether earlier texts wait for a key (`unreadEpochCount`), and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    *

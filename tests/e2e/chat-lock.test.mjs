@@ -128,13 +128,14 @@ test('each state of the lock is said, and how it ends', { timeout: 60_000 }, asy
     await page.evaluate((items) => globalThis.standIn.conversations.set({ items, isLoading: false }), [conversation]);
     await page.locator('.row-main').click();
     const states = [
-      [{ encryption: 'off', members: [] }, 'Not encrypted', 'The relay can read this conversation.'],
+      [{ encryption: 'off', members: [], unreadEpochCount: 0 }, 'Not encrypted', 'The relay can read this conversation.'],
       [{ encryption: 'required', members: both() }, 'Encrypted', 'The first text makes the key.'],
       [{ encryption: 'required', epoch, members: both(1) }, 'Encrypted since Jun 7', 'The relay cannot.'],
+      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', 'waits for its key'],
       [{ encryption: 'required', epoch, members: both(0) }, 'cannot be read yet', 'Peer…1111 has no key yet'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_NOT_APPROVED' }, 'Waits for approval', 'choose “Approve” there'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'It comes by itself'],
-      [{ encryption: 'required', epoch, members: [{ wallet: me, generation: 0 }, { wallet: peerWallet, generation: 1 }], missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'from then on you read all'],
+      [{ encryption: 'required', epoch, members: [{ wallet: me, generation: 0 }, { wallet: peerWallet, generation: 1 }], missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'when somebody who can read it is online'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'SIGN_IN_REQUIRED' }, 'Not signed in', 'Sign in again'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_REMOVED' }, 'This device was removed', 'Sign in again'],
     ];

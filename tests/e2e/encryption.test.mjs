@@ -74,10 +74,11 @@ test('every tab tells what holds of an encrypted session', { timeout: 90_000 }, 
   const bob = await device('bob', { config: config() });
   const shown = (one) => one.call('getEncryption', alice.sessionId);
   assert.equal((await shown(alice)).epoch, undefined, 'nothing was written');
+  await until('bob has a key', async () => (await shown(bob)).missing === undefined);
   await alice.send('the first text begins an epoch');
   await show([alice, bob], ['the first text begins an epoch']);
-  const { encryption, epoch, members, missing } = await shown(alice);
-  assert.deepEqual([encryption, epoch.number, missing], ['required', 1, undefined]);
+  const { encryption, epoch, members, unreadEpochCount, missing } = await shown(alice);
+  assert.deepEqual([encryption, epoch.number, unreadEpochCount, missing], ['required', 1, 0, undefined]);
   assert.ok(Math.abs(epoch.beganAt - Date.now()) < 60_000);
   assert.deepEqual(members.map(({ generation, approvedDeviceCount }) => [generation, approvedDeviceCount]), [[1, 1], [1, 1]]);
   assert.deepEqual((await shown(bob)).epoch, epoch);

@@ -13,7 +13,7 @@ const MISSING = {
   DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” under your address.'],
   DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there. Then it reads all of this conversation; until then it reads nothing, and what you write here waits.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
-  NO_KEY_THEN: ['Cannot read yet', 'What is written now began before your first device was here. Write something: from then on you read all.'],
+  NO_KEY_THEN: ['Cannot read yet', 'What is written now began before your first device was here. It comes when somebody who can read it is online.'],
 };
 
 const $ = (id) => document.getElementById(id);
@@ -25,8 +25,8 @@ export function createLock({ sdk, own }) {
   let asked = 0;
   const keys = roving($('lock-members'), '.holder');
 
-  /** What holds: in a word, since when, and in whole. */
-  function stateOf({ encryption, epoch, members, missing }) {
+  /** What holds: of which kind it is, in a word, since when, and in whole. */
+  function stateOf({ encryption, epoch, members, unreadEpochCount, missing }) {
     if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption; a new one is encrypted.' };
     if (missing) {
       const hadNone = missing === 'ACCOUNT_KEY_MISSING' && members.some(({ wallet, generation }) => wallet === own() && generation === 0);
@@ -36,11 +36,12 @@ export function createLock({ sdk, own }) {
     const without = members.filter(({ wallet, generation }) => wallet !== own() && generation === 0);
     if (without.length > 0) {
       const who = without.length === 1 ? `${short(without[0].wallet)} has` : `${count(without.length, 'member')} have`;
-      const says = `${who} no key yet, because no device was here when this began, and cannot read what is written now.`;
+      const says = `${who} no key yet, because no device was here when this began. What is written now can be read there once there is one, and a device of somebody who can read it is online.`;
       return { kind: 'partial', brief: isGroup(conversation) ? `${without.length} cannot read` : 'Encrypted, cannot be read yet', says };
     }
     if (!epoch) return { kind: 'on', brief: 'Encrypted', says: 'The devices of these people alone will read what is written. The first text makes the key.' };
-    const says = 'The devices of these people alone can read what is written. The relay cannot.';
+    const earlier = unreadEpochCount > 0 ? ' Some of what was written before waits for its key, and comes when a device that can read it is online.' : '';
+    const says = `The devices of these people alone can read what is written. The relay cannot.${earlier}`;
     return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
   }
 
@@ -100,7 +101,11 @@ export function createLock({ sdk, own }) {
     $('lock-members').replaceChildren();
   }
 
-  $('lock').addEventListener('click', () => $('lock-dialog').showModal());
+  $('lock').addEventListener('click', () => {
+    // How many devices others have is told by no event.
+    void refresh();
+    $('lock-dialog').showModal();
+  });
   $('lock-close').addEventListener('click', () => $('lock-dialog').close());
 
   return {
@@ -108,8 +113,10 @@ export function createLock({ sdk, own }) {
     start: () => EVENTS.forEach((event) => sdk().on(event, refresh)),
     /** This conversation is open, as it is now; `null`: none is. */
     show(now) {
-      if (now?.sessionId !== conversation?.sessionId) forget();
+      const isOther = now?.sessionId !== conversation?.sessionId;
       conversation = now;
+      if (!isOther) return;
+      forget();
       void refresh();
     },
   };

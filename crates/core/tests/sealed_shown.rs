@@ -92,7 +92,7 @@ fn a_device_that_waits_is_told_what_is_missing() {
 }
 
 #[test]
-fn who_was_never_here_is_shown_to_read_nothing() {
+fn who_was_never_here_is_shown_to_read_nothing_yet() {
     let mut rooms = strict();
     let mut alice = joined(&mut rooms, 0, 1);
     settle(&mut rooms, &mut [&mut alice]);
@@ -102,11 +102,30 @@ fn who_was_never_here_is_shown_to_read_nothing() {
     assert_eq!(member(&alice, &session_id, 1), (Some(0), None));
     let mut bob = joined(&mut rooms, 1, 2);
     open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    assert_eq!((shown(&bob, &session_id).missing, shown(&bob, &session_id).unread_epoch_count), (None, 1), "it reads what comes");
+    told(&mut bob);
+    // Who can read gives it the key.
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
-    assert_eq!(shown(&bob, &session_id).missing, Some(ErrorCode::AccountKeyMissing));
-    write(&mut bob, &session_id, "two");
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
-    assert_eq!((shown(&bob, &session_id).missing, member(&alice, &session_id, 1)), (None, (Some(1), Some(1))));
+    assert_eq!((shown(&bob, &session_id).missing, shown(&bob, &session_id).unread_epoch_count), (None, 0));
+    assert_eq!(member(&alice, &session_id, 1), (Some(1), Some(1)));
+    assert!(told(&mut bob) >= 1);
+    assert_eq!(texts(&bob, &session_id), ["one"]);
+}
+
+#[test]
+fn who_gets_its_first_account_key_is_told() {
+    let mut rooms = strict();
+    let mut alice = Device::encrypting(wallet(0), drawing(Records::default(), 1), config(), 1);
+    alice.talk(&mut rooms);
+    let session_id = open(&mut alice, 1);
+    assert_eq!(shown(&alice, &session_id).missing, Some(ErrorCode::SignInRequired));
+    alice.sign();
+    assert_eq!(shown(&alice, &session_id).missing, Some(ErrorCode::AccountKeyMissing));
+    told(&mut alice);
+    settle(&mut rooms, &mut [&mut alice]);
+    assert_eq!((shown(&alice, &session_id).missing, told(&mut alice)), (None, 1));
 }
 
 #[test]
@@ -118,6 +137,6 @@ fn a_session_in_clear_is_shown_as_such() {
     alice.talk(&mut rooms);
     alice.feed(Input::OpenSession { request: 2, peer_wallet: address(1) });
     let session_id = alice.client.sessions()[0].session_id.clone();
-    let off = EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: vec![], missing: None };
+    let off = EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: vec![], unread_epoch_count: 0, missing: None };
     assert_eq!((shown(&alice, &session_id), alice.client.encryption("none")), (off, None));
 }

@@ -29,7 +29,7 @@ let wallets = [];
 let devices = [];
 
 /** What holds of a session's encryption. */
-let encryption = { encryption: 'off', members: [] };
+let encryption = { encryption: 'off', members: [], unreadEpochCount: 0 };
 
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {

@@ -150,10 +150,14 @@ pub struct EncryptionView {
     pub epoch: Option<EpochView>,
     /// The wallets of the session, in the order of their keys; none where it is not encrypted.
     pub members: Vec<EpochMemberView>,
+    /// How many epochs have texts that this device keeps and cannot read yet, because it has not got the key, or this wallet had none
+    /// then: whoever can read them gives it when it is online.
+    #[serde(rename = "unreadEpochCount")]
+    pub unread_epoch_count: u64,
     /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
     /// `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`. `ACCOUNT_KEY_MISSING`: the key comes by itself when
-    /// the relay is reached, or when another device of this wallet is online; where `generation` of this wallet is 0, this device reads from the
-    /// next epoch on, which begins when it writes.
+    /// the relay is reached, or when another device of this wallet is online; where `generation` of this wallet is 0, somebody who can read has
+    /// to be online, or this device writes something and begins the next epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "ts",
@@ -191,7 +195,8 @@ pub struct EpochView {
 pub struct EpochMemberView {
     /// Its address.
     pub wallet: WalletAddress,
-    /// The number of the account key that the epoch is sealed to; 0: it had none, and reads nothing of this epoch. Absent where no epoch
+    /// The number of the account key that the epoch is sealed to; 0: it had none, and reads nothing of this epoch before it has one and
+    /// somebody who can read gives it the secret. Absent where no epoch
     /// has named the wallet since it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "ts", tsify(optional))]

@@ -19,7 +19,13 @@ impl Session {
         refusal: Option<ErrorCode>,
     ) -> EncryptionView {
         let Some(sealed) = &self.stored.sealed else {
-            return EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: Vec::new(), missing: None };
+            return EncryptionView {
+                encryption: EncryptionMode::Off,
+                epoch: None,
+                members: Vec::new(),
+                unread_epoch_count: 0,
+                missing: None,
+            };
         };
         let last = sealed.epochs.last();
         let member = |key| {
@@ -33,6 +39,7 @@ impl Session {
             encryption: EncryptionMode::Required,
             epoch: sealed.last.as_ref().map(|last| EpochView { number: last.number, began_at: last.began_ms }),
             members: self.members(self.stored.group.as_ref()).iter().map(member).collect(),
+            unread_epoch_count: sealed.unread.iter().filter(|unread| unread.is_unread).count() as u64,
             missing: refusal.or_else(|| self.missing(sealed, account(&self.stored.wallet), keys)),
         }
     }

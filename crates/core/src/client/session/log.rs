@@ -11,7 +11,7 @@ use crate::client::api::{Change, Event, Write};
 use crate::client::context::Context;
 use crate::client::keys::failed;
 use crate::client::log_record::LogRecord;
-use crate::client::records::{NameRecord, SealedState, VersionsRecord};
+use crate::client::records::{NameRecord, VersionsRecord};
 use crate::client::transaction::Transaction;
 use crate::client::views::MessageStatus;
 use crate::conflict::{Conflict, Strategy, add_version, concurrent_messages, concurrent_versions};
@@ -102,8 +102,7 @@ impl Session {
         let (first, last) = (first.sequence_number, last.sequence_number);
 
         let proven = self.flow.proven.filter(|proven| proven.head.sequence <= log.end());
-        let transcript = |sealed: &Option<SealedState>| sealed.as_ref().map(|sealed| sealed.epochs.transcript());
-        if transcript(&sealed) != transcript(&self.next.sealed) {
+        if sealed != self.next.sealed {
             transaction.tell(Event::EncryptionChanged { session_id: session_id.clone() });
         }
         let next = self.change(transaction, false);

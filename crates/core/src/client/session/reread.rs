@@ -87,6 +87,7 @@ impl Session {
 
     /// All of these epochs is read. One whose seal turned out to hold another secret is given up.
     fn end_rereading(&mut self, context: &Context<'_>, epochs: &[EpochSeal], transaction: &mut Transaction) -> Result<(), Fault> {
+        transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
         let mut are_true = Vec::with_capacity(epochs.len());
         for epoch in epochs {
             are_true.push(self.epoch_secret(context, epoch)?.is_some());
