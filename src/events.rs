@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -33,6 +33,7 @@ const NAMES: [&str; 22] = [
     "onDeviceRequest",
     "onDeviceApproved",
     "onDeviceRemoved",
+    "onRecoveryChanged",
     "onSignInNeeded",
     "onStorageLost",
     "onWarning",
@@ -151,6 +152,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::DeviceRequest { .. } => "onDeviceRequest",
         Event::DeviceApproved { .. } => "onDeviceApproved",
         Event::DeviceRemoved { .. } => "onDeviceRemoved",
+        Event::RecoveryChanged { .. } => "onRecoveryChanged",
         Event::SignInNeeded { .. } => "onSignInNeeded",
         Event::StorageLost { .. } => "onStorageLost",
         Event::Warning { .. } => "onWarning",
@@ -192,6 +194,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::DeviceAdded { device } | Event::DeviceRequest { device } => vec![js(device)],
         Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
+        Event::RecoveryChanged { recovery } => vec![recovery.as_ref().map_or(JsValue::NULL, js)],
         Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),
         Event::StorageLost { lost } => vec![clocked(lost)],
         Event::Warning { error } => vec![to_plain(error)],

@@ -1,6 +1,7 @@
 //! What this device reads encrypted sessions with: its own seal key, and the account keys that its wallet's devices share. What is to
 //! be said of them in the account log it says by itself: no person sees a key.
 
+use super::recovery::RecoveryKeys;
 use super::vault::{Fault, KeyPlace, Secret, Vault, if_opened};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim};
@@ -63,11 +64,17 @@ impl Keys {
         self.account.iter().find(|(known, _)| *known == number).map(|(_, secret)| secret)
     }
 
-    /// Opens all that the account has sealed to this device and that is not known yet; says whether there was anything.
+    /// Opens all that the account has sealed to this device, or to this code, and that is not known yet; says whether there was anything.
     ///
     /// # Errors
     /// The newest key does not open, or none can be opened now: who sealed it, and how.
-    pub fn learn(&mut self, vault: &dyn Vault, account: &Account, own: &str) -> Result<bool, (DeviceId, Fault)> {
+    pub fn learn(
+        &mut self,
+        vault: &dyn Vault,
+        account: &Account,
+        own: &str,
+        code: Option<&RecoveryKeys>,
+    ) -> Result<bool, (DeviceId, Fault)> {
         let account_id = &account.owner().account_id;
         let generations = account.generations();
         let place = |number: u64| {
@@ -75,12 +82,16 @@ impl Keys {
             Some(KeyPlace { account_id, number, public: &key.public })
         };
         let count = self.account.len();
-        if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(own))
-            && self.account_key(newest.number).is_none()
-            && let Some(place) = place(newest.number)
-        {
-            let opened = vault.open_key(place, &self.seal, &sealed.sealed);
-            self.insert(newest.number, opened.map_err(|fault| (sealed.by.clone(), fault))?);
+        // What is sealed to a code was sealed by another hand, maybe, than what is sealed to the device.
+        let own_seal = self.seal.clone();
+        for (to, with) in code.map(|code| (code.id.as_str(), &code.seal)).into_iter().chain([(own, &own_seal)]) {
+            if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(to))
+                && self.account_key(newest.number).is_none()
+                && let Some(place) = place(newest.number)
+            {
+                let opened = vault.open_key(place, with, &sealed.sealed);
+                self.insert(newest.number, opened.map_err(|fault| (sealed.by.clone(), fault))?);
+            }
         }
         for next in generations.iter().rev() {
             let (Some(with), Some(sealed)) = (self.account_key(next.number), &next.earlier) else { continue };
@@ -99,6 +110,11 @@ impl Keys {
         self.account.insert(place, (number, secret));
     }
 
+    /// Whether nothing is missing of what the account's newest key opens.
+    pub fn has_newest(&self, account: &Account) -> bool {
+        account.generations().last().is_none_or(|newest| self.account_key(newest.number).is_some())
+    }
+
     /// What this device has to say by itself of the keys of its account, `None` where all is well. `approves`: it approves the
     /// devices that the wallet has signed for, without asking a person.
     pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
@@ -109,9 +125,8 @@ impl Keys {
         if !device.is_approved {
             return None;
         }
-        let newest = account.generations().last();
         let holds = account.generation_at(account.head().sequence).is_some();
-        let has_newest = newest.is_none_or(|newest| self.account_key(newest.number).is_some());
+        let has_newest = self.has_newest(account);
         // Who has not got the last key would cut off the history for all: one that has it makes the next, where there is one.
         let others = || account.devices().iter().any(|device| device.id != own && account.sealed_for(&device.id).is_some());
         let lacks = |device: &&crate::identity::Device| {
