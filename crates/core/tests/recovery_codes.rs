@@ -13,7 +13,7 @@ use memory::Records;
 use rooms::Rooms;
 use sealed::{open, pair, relay_knows, settle, texts, wallet, write};
 use signer::{Device, config, drawing, strict};
-use solconnect_sync_core::client::{Input, RecoveryView, Reply, Write};
+use solconnect_sync_core::client::{Event, Input, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
 
@@ -51,6 +51,12 @@ fn lost(rooms: &mut Rooms) -> (String, String) {
     write(&mut bob, &session_id, "two");
     settle(rooms, &mut [&mut alice, &mut bob]);
     (code_of(&mut alice, rooms), session_id)
+}
+
+/// What it was told of the code.
+fn told(device: &Device) -> Vec<Option<RecoveryView>> {
+    let told = device.events.iter().filter_map(|event| if let Event::RecoveryChanged { recovery } = event { Some(recovery) } else { None });
+    told.cloned().collect()
 }
 
 /// The device reads all that was written there.
@@ -165,6 +171,7 @@ fn whether_there_is_a_code_is_known_on_every_device() {
     let made = RecoveryView { created_at: alice.now.wall_ms };
     assert!(alice.client.recovery().is_some_and(|code| code.created_at <= made.created_at));
     assert_eq!(alice.client.recovery(), phone.client.recovery());
+    assert_eq!((told(&alice), told(&phone)), (vec![alice.client.recovery()], vec![alice.client.recovery()]));
 }
 
 #[test]
@@ -180,7 +187,7 @@ fn the_code_of_a_removed_device_opens_nothing() {
     alice.remove(&laptop.id());
     alice.talk(&mut rooms);
     assert_eq!(alice.refused(), None);
-    assert_eq!(alice.client.recovery(), None);
+    assert_eq!((alice.client.recovery(), told(&alice).pop()), (None, Some(None)));
     let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 4), config(), 4);
     phone.talk(&mut rooms);
     phone.sign();
@@ -291,4 +298,49 @@ fn an_account_that_moves_meanwhile_changes_nothing() {
     phone.sign();
     phone.talk(&mut rooms);
     assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+}
+
+/// A device that is approved by a code, and was killed before it had the keys.
+fn keyless(rooms: &mut Rooms, code: &str, number: u8) -> Device {
+    let mut phone = waiting(rooms, number);
+    phone.is_slow = true;
+    phone.feed(Input::Recover { request: 21, code: code.into() });
+    phone.talk(rooms);
+    let mut phone = Device::encrypting(wallet(0), drawing(phone.records, number + 50), config(), number + 50);
+    phone.talk(rooms);
+    phone.replies.clear();
+    phone
+}
+
+#[test]
+fn who_lacks_the_newest_key_leaves_removing_to_others() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let code = code_of(&mut alice, &mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let (mut phone, tablet) = (keyless(&mut rooms, &code, 3), waiting(&mut rooms, 4));
+    phone.talk(&mut rooms);
+    phone.remove(&tablet.id());
+    phone.talk(&mut rooms);
+    assert_eq!(phone.refused(), Some(ErrorCode::AccountKeyMissing), "with a key of its own it would cut off the history");
+    assert_eq!(phone.client.account_devices().len(), 3);
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(phone.client.account_keys(), [1, 2], "another device gives it all keys");
+    phone.remove(&tablet.id());
+    phone.talk(&mut rooms);
+    assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![1, 2, 3]));
+}
+
+#[test]
+fn a_device_is_removed_also_where_nobody_else_has_the_key() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let mut phone = keyless(&mut rooms, &code, 3);
+    let stolen = phone.client.account_devices()[0].id.clone();
+    phone.remove(&stolen);
+    phone.talk(&mut rooms);
+    assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![2]));
 }

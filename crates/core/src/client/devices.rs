@@ -302,6 +302,9 @@ impl Client {
                 Step::Say(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices)))
             }
             // Who removes itself makes no key.
+            (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && keys.leaves_renewing(account, own, (&devices, &kept)) => {
+                Step::Wait
+            }
             (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && account.seal_key(own).is_some() => {
                 let generation = keys.generation(vault, account, (&devices, &kept), random)?;
                 Step::Say(Claim::RemoveAndRenew { devices, kept, generation })

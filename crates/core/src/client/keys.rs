@@ -115,6 +115,14 @@ impl Keys {
         account.generations().last().is_none_or(|newest| self.account_key(newest.number).is_some())
     }
 
+    /// Whether the next key, for who stays when some have left, is made by another device. Who has not got the newest one would cut off
+    /// the history for all: one that has it makes the next, where one stays.
+    pub fn leaves_renewing(&self, account: &Account, own: &str, (removed, kept): (&[DeviceId], &[DeviceId])) -> bool {
+        let stays = |id: &str| account.seal_recipients(removed, kept).iter().any(|(stays, _)| stays == id);
+        let has_it = |id: &str| id != own && account.sealed_for(id).is_some() && stays(id);
+        !self.has_newest(account) && account.devices().iter().any(|device| has_it(&device.id))
+    }
+
     /// What this device has to say by itself of the keys of its account, `None` where all is well. `approves`: it approves the
     /// devices that the wallet has signed for, without asking a person.
     pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
@@ -127,12 +135,12 @@ impl Keys {
         }
         let holds = account.generation_at(account.head().sequence).is_some();
         let has_newest = self.has_newest(account);
-        // Who has not got the last key would cut off the history for all: one that has it makes the next, where there is one.
-        let others = || account.devices().iter().any(|device| device.id != own && account.sealed_for(&device.id).is_some());
         let lacks = |device: &&crate::identity::Device| {
             device.is_approved && device.seal_key.is_some() && account.sealed_for(&device.id).is_none() && device.id != own
         };
-        if !holds && (has_newest || !others()) || holds && has_newest && account.devices().iter().any(|device| lacks(&device)) {
+        if !holds && !self.leaves_renewing(account, own, (&[], &[]))
+            || holds && has_newest && account.devices().iter().any(|device| lacks(&device))
+        {
             let generation = self.generation(vault, account, (&[], &[]), random);
             return generation.ok().map(Claim::Generation);
         }
