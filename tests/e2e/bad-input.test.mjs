@@ -18,7 +18,7 @@ const stage = scene();
 /** Methods that take nothing that could be wrong: `off` also leaves a handler alone that was never added. */
 const takeNothing = [
   'cleanup', 'signIn', 'signOutOtherDevices', 'disconnectWallet', 'getInvitations', 'conversations', 'exportMessages', 'acceptRelayLog', 'getSyncStatus', 'getConnectionStatus', 'getTabRole',
-  'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'off',
+  'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'getRecovery', 'off',
 ];
 
 test('every bad argument of every method has its code', { timeout: 60_000 }, async (t) => {

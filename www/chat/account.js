@@ -1,35 +1,18 @@
 // Who is here: the wallet, its devices, signing in and out.
 
 import { el } from '../dom.js';
+import { copy } from './copy.js';
 import { createDevices } from './devices.js';
+import { createRecovery } from './recovery.js';
 import { act, notice, say } from './speak.js';
 import { picture } from './words.js';
 
-const COPIED_MS = 2_000;
-
 const $ = (id) => document.getElementById(id);
 
-/** Copies an address; where the browser forbids it, `showIt()` gives the node with it, which is selected. */
-export async function copy(button, address, showIt) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(address);
-    say('The address is copied.');
-    if (before === 'Copied') return;
-    button.textContent = 'Copied';
-    setTimeout(() => {
-      button.textContent = before;
-    }, COPIED_MS);
-  } catch {
-    // Browsers forbid it without a secure connection: then it can be copied by hand.
-    const node = showIt();
-    getSelection().selectAllChildren(node);
-  }
-}
-
-/** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
-export function createAccount({ sdk, profile, findWallets, left }) {
+/** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out; `isEncrypted`: recovery codes are of use. */
+export function createAccount({ sdk, profile, findWallets, left, isEncrypted }) {
   const devices = createDevices(sdk);
+  const recovery = isEncrypted ? createRecovery(sdk) : null;
 
   function showWallet() {
     const address = sdk.getCurrentWallet().data;
@@ -45,7 +28,9 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   function showDevices() {
-    devices.render(sdk.getDevices().data ?? []);
+    const all = sdk.getDevices().data ?? [];
+    devices.render(all);
+    recovery?.render(all.find(({ isThisDevice }) => isThisDevice));
   }
 
   const search = findWallets(showWallets);
@@ -101,7 +86,7 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   sdk.on('walletChanged', showWallet);
-  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
+  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
   sdk.on('deviceRequest', () => notice('A new device of yours waits to be approved. If you do not know it, remove it: Devices.'));
   sdk.on('signInNeeded', ({ error }) => {
     $('sign-again').hidden = false;

@@ -1,8 +1,9 @@
 // The page: connects, and passes between the SDK and what is shown. The SDK's lists are the only truth; the page keeps none of its own.
 
 import { count, icon, snippet, throttled } from '../dom.js';
-import { copy, createAccount } from './account.js';
+import { createAccount } from './account.js';
 import { createComposer } from './composer.js';
+import { copy } from './copy.js';
 import { createGroup } from './group.js';
 import { createInbox } from './inbox.js';
 import { createPeople } from './people.js';
@@ -60,8 +61,9 @@ async function start() {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
-    createAccount({ sdk, profile, findWallets, left });
+    const encryption = query.get('encryption') === 'required' ? 'required' : 'off';
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], encryption });
+    createAccount({ sdk, profile, findWallets, left, isEncrypted: encryption === 'required' });
   } catch (error) {
     fail(error);
     return;
