@@ -648,7 +648,7 @@ export class SolConnectSDK {
    * Errors: `INVALID_ARGUMENT` (also without the option `domains`), `UNKNOWN_DEVICE`, `DEVICE_NOT_APPROVED`; it needs the relay, and is not
    * queued: `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (then it may be done or not: `getDevices` tells), `SIGN_IN_REQUIRED`, `DEVICE_REMOVED`,
    * `RELAY_KEY_CHANGED`, `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `ACCOUNT_MOVED` where others are quicker
-   * each time.
+   * each time; with `encryption`, `ACCOUNT_KEY_MISSING` where another device has the account's newest key and this one has not.
    *
    * @example
    * ```ts

@@ -128,3 +128,20 @@ test('a code is made and typed in any tab of a device', { timeout: 120_000 }, as
   await other.call('recover', code);
   assert.equal((await phone.call('getDevices')).find(({ isThisDevice }) => isThisDevice).isApproved, true);
 });
+
+test('a wipe leaves no key of an encrypted profile', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  await alice.call('createRecoveryCode');
+  await alice.call('logout', { wipe: true });
+  const left = await alice.page.evaluate(async ([name, address]) => {
+    const databases = (await indexedDB.databases()).map((database) => database.name).filter((database) => database.startsWith(name));
+    return [databases, Object.keys(localStorage).filter((key) => key.includes(address)), await caches.keys()];
+  }, [alice.config.databaseName, wallets.alice.address]);
+  assert.deepEqual(left, [[alice.config.databaseName], [], []], 'the list of wallets is empty, and stays');
+  const before = alice.id;
+  await alice.reload();
+  assert.notEqual(alice.id, before);
+  await until('it is a new device', async () => (await alice.call('getDevices')).length === 2);
+  assert.equal((await alice.call('getDevices')).find(({ isThisDevice }) => isThisDevice).isApproved, false);
+});
