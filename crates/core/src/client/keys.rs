@@ -82,16 +82,23 @@ impl Keys {
             Some(KeyPlace { account_id, number, public: &key.public })
         };
         let count = self.account.len();
-        // What is sealed to a code was sealed by another hand, maybe, than what is sealed to the device.
-        let own_seal = self.seal.clone();
+        // What is sealed to a code was sealed by another hand, maybe, than what is sealed to the device: one of them is enough.
+        let (own_seal, mut refused) = (self.seal.clone(), None);
         for (to, with) in code.map(|code| (code.id.as_str(), &code.seal)).into_iter().chain([(own, &own_seal)]) {
             if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(to))
                 && self.account_key(newest.number).is_none()
                 && let Some(place) = place(newest.number)
             {
-                let opened = vault.open_key(place, with, &sealed.sealed);
-                self.insert(newest.number, opened.map_err(|fault| (sealed.by.clone(), fault))?);
+                match vault.open_key(place, with, &sealed.sealed) {
+                    Ok(opened) => self.insert(newest.number, opened),
+                    // Nothing is known of it then.
+                    Err(Fault::Failed) => return Err((sealed.by.clone(), Fault::Failed)),
+                    Err(fault) => refused = Some((sealed.by.clone(), fault)),
+                }
             }
+        }
+        if let Some(refused) = refused.filter(|_| !self.has_newest(account)) {
+            return Err(refused);
         }
         for next in generations.iter().rev() {
             let (Some(with), Some(sealed)) = (self.account_key(next.number), &next.earlier) else { continue };
