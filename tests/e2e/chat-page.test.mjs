@@ -580,6 +580,17 @@ test('a recovery code is shown once, and typed on a device that waits', { timeou
     assert.deepEqual(await barriersOf(page), []);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
     await page.locator('#recovery-done').click();
+    assert.equal(await page.locator('#recovery-code').isVisible(), false, 'the person says how it ends');
+    assert.deepEqual(await barriersOf(page), []);
+    await page.keyboard.type('rstx');
+    await page.keyboard.press('Enter');
+    await page.getByText('The code ends otherwise.').waitFor();
+    await page.locator('#recovery-again').click();
+    await page.getByText('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV').waitFor();
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('rstv');
+    await page.keyboard.press('Enter');
+    await page.locator('#recovery-dialog').waitFor({ state: 'hidden' });
     assert.equal(await page.locator('#recovery-code').textContent(), '', 'it is shown once');
     await show([own], { createdAt: Date.UTC(2026, 5, 2) });
     await page.getByText('You have a recovery code since').waitFor();

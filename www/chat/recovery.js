@@ -16,6 +16,28 @@ export function createRecovery(sdk) {
     if (!result.success) return;
     $('recovery-code').textContent = result.data;
     $('recovery-dialog').showModal();
+    shows(true);
+  }
+
+  /** The code, or the question how it ends: who has not written it down finds out while it is still there. */
+  function shows(isCode) {
+    for (const id of ['recovery-code', 'recovery-shown']) $(id).hidden = !isCode;
+    $('recovery-check').hidden = isCode;
+    $('recovery-last').value = '';
+    $('recovery-last-error').textContent = '';
+    $(isCode ? 'recovery-done' : 'recovery-last').focus();
+  }
+
+  function checks(event) {
+    event.preventDefault();
+    // As a code is read: capitals do not matter, nor what looks alike.
+    const typed = $('recovery-last').value.toUpperCase().replace(/[\s-]/g, '').replace(/[IL]/g, '1').replaceAll('O', '0');
+    if (typed !== $('recovery-code').textContent.slice(-4)) {
+      $('recovery-last-error').textContent = 'The code ends otherwise. Look at it again.';
+      return;
+    }
+    $('recovery-dialog').close();
+    say('Your recovery code is right.');
   }
 
   async function recovers(event) {
@@ -41,7 +63,9 @@ export function createRecovery(sdk) {
     if (event.key === 'Enter' && !event.isComposing) void recovers(event);
   });
   $('recovery-copy').addEventListener('click', () => copy($('recovery-copy'), $('recovery-code').textContent, () => $('recovery-code'), 'The recovery code is copied.'));
-  $('recovery-done').addEventListener('click', () => $('recovery-dialog').close());
+  $('recovery-done').addEventListener('click', () => shows(false));
+  $('recovery-again').addEventListener('click', () => shows(true));
+  $('recovery-check').addEventListener('submit', checks);
   // It is shown once.
   $('recovery-dialog').addEventListener('close', () => $('recovery-code').replaceChildren());
 
