@@ -61,9 +61,9 @@ async function start() {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    const encryption = query.get('encryption') === 'required' ? 'required' : 'off';
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], encryption });
-    createAccount({ sdk, profile, findWallets, left, isEncrypted: encryption === 'required' });
+    const isEncrypted = query.get('encryption') === 'required';
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], ...(isEncrypted && { encryption: 'required' }) });
+    createAccount({ sdk, profile, findWallets, left, isEncrypted });
   } catch (error) {
     fail(error);
     return;
