@@ -34,6 +34,7 @@ const NAMES: [&str; 23] = [
     "onDeviceRequest",
     "onDeviceApproved",
     "onDeviceRemoved",
+    "onRecoveryChanged",
     "onSignInNeeded",
     "onStorageLost",
     "onWarning",
@@ -153,6 +154,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::DeviceRequest { .. } => "onDeviceRequest",
         Event::DeviceApproved { .. } => "onDeviceApproved",
         Event::DeviceRemoved { .. } => "onDeviceRemoved",
+        Event::RecoveryChanged { .. } => "onRecoveryChanged",
         Event::SignInNeeded { .. } => "onSignInNeeded",
         Event::StorageLost { .. } => "onStorageLost",
         Event::Warning { .. } => "onWarning",
@@ -196,6 +198,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::DeviceAdded { device } | Event::DeviceRequest { device } => vec![js(device)],
         Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
+        Event::RecoveryChanged { recovery } => vec![recovery.as_ref().map_or(JsValue::NULL, js)],
         Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),
         Event::StorageLost { lost } => vec![clocked(lost)],
         Event::Warning { error } => vec![to_plain(error)],

@@ -108,6 +108,28 @@ impl SolConnectSDK {
         self.ask(text("deviceId", &device_id), |request, device_id| Input::ApproveDevice { request, device_id })
     }
 
+    /// Makes a recovery code, which takes the place of the one before it, and resolves with it. It is nowhere stored.
+    #[wasm_bindgen(js_name = createRecoveryCode, unchecked_return_type = "Promise<Result<string>>")]
+    pub fn create_recovery_code(&self) -> Promise {
+        self.ask(Ok(()), |request, ()| Input::CreateRecoveryCode { request })
+    }
+
+    /// Approves this device by a recovery code, and opens the account's keys with it.
+    #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
+    pub fn recover(&self, #[wasm_bindgen(unchecked_param_type = "string")] code: JsValue) -> Promise {
+        self.ask(text("code", &code), |request, code| Input::Recover { request, code })
+    }
+
+    /// The recovery code of the wallet, but for what it is; `null` where there is none.
+    #[wasm_bindgen(js_name = getRecovery, unchecked_return_type = "Result<RecoveryView | null>")]
+    pub fn get_recovery(&self) -> JsValue {
+        result(
+            self.0
+                .engine()
+                .and_then(|engine| engine.read(|client| client.recovery()).map_or(Ok(JsValue::NULL), |recovery| to_js(&recovery))),
+        )
+    }
+
     /// The wallet has signed this text.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn certify(&self, #[wasm_bindgen(js_name = text, unchecked_param_type = "string")] signed: JsValue, signature: Vec<u8>) -> Promise {

@@ -52,6 +52,12 @@ extern "C" {
         sealed: &[u8],
     ) -> Result<Vec<u8>, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = recoveryCode)]
+    fn recovery_code(this: &VaultModule, random: &[u8]) -> Result<String, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = recoveryKeys)]
+    fn recovery_keys(this: &VaultModule, code: &str, account: &str) -> Result<Vec<u8>, JsValue>;
+
     #[wasm_bindgen(method, catch, js_name = beginEpoch)]
     fn begin_epoch(
         this: &VaultModule,
@@ -190,6 +196,16 @@ impl Vault for Loaded {
 
     fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
         secret(self.0.open_earlier_key(place.account_id, next, &with[..], place.public, sealed).map_err(fault)?)
+    }
+
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
+        self.0.recovery_code(random).map_err(fault)
+    }
+
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        let keys = self.0.recovery_keys(code, account_id).map_err(fault)?;
+        let (sealing, signing) = keys.split_at_checked(32).ok_or(Fault::Failed)?;
+        Ok((fixed(sealing).map(Secret::new)?, fixed(signing).map(Secret::new)?))
     }
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {

@@ -44,6 +44,7 @@ export type ErrorCode =
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
   | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'EPOCH_MOVED' | 'ACCOUNT_KEY_MISSING' | 'DEVICE_REMOVED'
   | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
+  | 'INVALID_RECOVERY_CODE' | 'UNKNOWN_RECOVERY_CODE'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
   | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
@@ -235,6 +236,8 @@ export interface SyncEvents {
   onDeviceApproved(deviceId: string): void;
   /** A device is none of the connected wallet's any more. */
   onDeviceRemoved(deviceId: string): void;
+  /** The connected wallet has another recovery code, or none any more (`null`). */
+  onRecoveryChanged(recovery: RecoveryView | null): void;
   /**
    * The relay serves this device only when its wallet has signed: it has not, or the relay did not take what it signed, or the device
    * was removed (`DEVICE_REMOVED`), for this reason. `signIn` asks the wallet.

@@ -1,7 +1,7 @@
 // Who is told what. Handlers outlive engines: each engine that starts tells those events that somebody listens to.
 
 import type {
-  Conflict, ConnectionState, DeviceState, DeviceView, MessageStatus, MessageView, SyncEvents, SyncProgress, SyncStats,
+  Conflict, ConnectionState, DeviceState, DeviceView, MessageStatus, MessageView, RecoveryView, SyncEvents, SyncProgress, SyncStats,
 } from '../solconnect_sync.js';
 import { functionOf, unknownName } from './arguments.js';
 import { errorOf, type SyncError } from './errors.js';
@@ -56,6 +56,8 @@ export interface SdkEvents {
   deviceApproved: { deviceId: string };
   /** A device is none of the connected wallet's any more, and its key never will be again. Of this device itself `signInNeeded` tells too. */
   deviceRemoved: { deviceId: string };
+  /** The connected wallet has another recovery code, made here or on another of its devices, or none any more (`null`). */
+  recoveryChanged: { recovery: RecoveryView | null };
   /**
    * The relay serves this device only when its wallet has signed: it has not, could not or would not (`WALLET_REJECTED`,
    * `WALLET_CANNOT_SIGN` and other codes of the wallet), the relay did not take what it signed (`CERTIFICATE_EXPIRED` and others), or the
@@ -114,6 +116,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   deviceRequest: ['device'],
   deviceApproved: ['deviceId'],
   deviceRemoved: ['deviceId'],
+  recoveryChanged: ['recovery'],
   signInNeeded: ['error'],
   storageLost: ['lost'],
   warning: ['error'],

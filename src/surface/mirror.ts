@@ -1,7 +1,7 @@
 // What the owning tab tells the others of its state, and what their getters answer from it.
 
 import type {
-  ConnectionState, DeviceState, DeviceView, InvitationView, EngineError, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
+  ConnectionState, DeviceState, DeviceView, InvitationView, EngineError, RecoveryView, SessionView, SolConnectSDK as Engine, SyncStats, SyncStatus,
 } from '../solconnect_sync.js';
 import { textOf } from './arguments.js';
 import { errorOf, SyncError } from './errors.js';
@@ -27,6 +27,7 @@ export interface State {
   readonly deviceId: string;
   /** Of the wallet. An owner of an earlier version tells none. */
   readonly accountDevices?: DeviceView[];
+  readonly recovery?: RecoveryView | null;
   readonly invitations: InvitationView[];
   readonly sessions: { readonly [sessionId: string]: SessionState };
   readonly wishes: Wishes;
@@ -36,7 +37,7 @@ type EngineResult<T> = { success: true; data: T } | { success: false; error: Eng
 
 /** The getters of an engine. */
 export const GETTERS = [
-  'getSyncStatus', 'getConnectionStatus', 'getActiveSessions', 'getStoredSessions', 'getInvitations', 'getDeviceId', 'getDevices', 'getAccountDevices', 'getSyncStats',
+  'getSyncStatus', 'getConnectionStatus', 'getActiveSessions', 'getStoredSessions', 'getInvitations', 'getDeviceId', 'getDevices', 'getAccountDevices', 'getRecovery', 'getSyncStats',
 ] as const;
 
 export type Readable = Pick<Engine, (typeof GETTERS)[number]>;
@@ -61,7 +62,7 @@ export function stateOf(engine: Engine, wishes: Wishes, sessionIds?: ReadonlySet
   }
   return {
     status: must(engine.getSyncStatus()), connection: must(engine.getConnectionStatus()), deviceId: must(engine.getDeviceId()),
-    accountDevices: must(engine.getAccountDevices()),
+    accountDevices: must(engine.getAccountDevices()), recovery: must(engine.getRecovery()),
     invitations: must(engine.getInvitations()), sessions, wishes,
   };
 }
@@ -109,6 +110,10 @@ export class Mirror implements Readable {
 
   getAccountDevices(): EngineResult<DeviceView[]> {
     return told(this.#state.accountDevices ?? []);
+  }
+
+  getRecovery(): EngineResult<RecoveryView | null> {
+    return told(this.#state.recovery ?? null);
   }
 
   getDevices(sessionId: string): EngineResult<DeviceState[]> {

@@ -20,7 +20,7 @@ const KEYED = [
 ] as const;
 
 /** Methods with effects that may be called twice. */
-const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
+const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryCode', 'recover', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
 
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
@@ -35,7 +35,7 @@ type Method = (typeof METHODS)[number];
 const EVENTS: readonly (keyof SyncEvents)[] = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
   'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
-  'onLogReplaced',  'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
+  'onLogReplaced',  'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onRecoveryChanged', 'onSignInNeeded', 'onStorageLost', 'onWarning',
 ];
 
 type Handler = (...values: unknown[]) => void;

@@ -2,7 +2,7 @@
 
 import type * as wasm from '../solconnect_sync.js';
 import type {
-  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EncryptionView, EngineError, MemberView, MessageStatus, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
+  ConnectionState, DeliveryReceipt, DeviceState, DeviceView, EncryptionView, EngineError, MemberView, MessageStatus, RecoveryView, SdkConfig, SessionView, Subscription, SyncEvents, SyncStats,
   SyncStatus, WalletInfo,
 } from '../solconnect_sync.js';
 import { abortable, flagOf, functionOf, optionsOf, signalOf, textOf } from './arguments.js';
@@ -667,7 +667,7 @@ export class SolConnectSDK {
    * Errors: `INVALID_ARGUMENT` (also without the option `domains`), `UNKNOWN_DEVICE`, `DEVICE_NOT_APPROVED`; it needs the relay, and is not
    * queued: `CONNECTION_FAILED`, `RELAY_DISCONNECTED` (then it may be done or not: `getDevices` tells), `SIGN_IN_REQUIRED`, `DEVICE_REMOVED`,
    * `RELAY_KEY_CHANGED`, `RELAY_ROLLED_BACK`, `RELAY_FORKED`, `RELAY_BUSY`, `RELAY_STORAGE_FAILED`, `ACCOUNT_MOVED` where others are quicker
-   * each time.
+   * each time; with `encryption`, `ACCOUNT_KEY_MISSING` where another device has the account's newest key and this one has not.
    *
    * @example
    * ```ts
@@ -687,6 +687,51 @@ export class SolConnectSDK {
    */
   approveDevice(deviceId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.approveDevice(deviceId));
+  }
+
+  /**
+   * Makes a recovery code for the connected wallet and resolves with it: 28 characters in groups of four. With it, a new device of the
+   * wallet reads the whole history, with no other device there (`recover`). Show it once, and have the person write it down: it is
+   * neither stored nor sent, and nobody can give it again. A new code takes the place of the one before it, which is of no use then.
+   * Only an approved device makes one. A code falls with the device that made it, when that is removed: `recoveryChanged` tells.
+   *
+   * Errors: as `approveDevice`, without `UNKNOWN_DEVICE`; `INVALID_ARGUMENT` without the option `encryption`, `ACCOUNT_KEY_MISSING`,
+   * `CRYPTO_ERROR`. After one of the relay's the account may name a code that nobody has seen: make another one.
+   *
+   * @example
+   * ```ts
+   * const made = await sdk.createRecoveryCode();
+   * if (made.success) alert(`Write this down: ${made.data}`);
+   * ```
+   */
+  createRecoveryCode(): Promise<Result<string>> {
+    return this.#call((engine) => engine.createRecoveryCode());
+  }
+
+  /**
+   * Approves this device by the wallet's recovery code, with no other device there: from then on it reads everything and may do all that
+   * approved devices may. How the person groups the code, and capitals, do not matter. A code with a wrong or missing character is
+   * refused before anything is said to the relay. On a device that is approved and lacks the account's newest key it brings that key.
+   *
+   * Errors: `INVALID_RECOVERY_CODE`, `UNKNOWN_RECOVERY_CODE`, `INVALID_ARGUMENT` (also without the option `encryption`), `CRYPTO_ERROR`
+   * where what is sealed to the code does not open; it needs the relay, and is not queued: those of `removeDevice`.
+   *
+   * @example
+   * ```ts
+   * const recovered = await sdk.recover(field.value);
+   * if (recovered.error) alert(recovered.error.userMessage);
+   * ```
+   */
+  recover(code: string): Promise<Result<null>> {
+    return this.#call((engine) => engine.recover(code));
+  }
+
+  /**
+   * Whether the connected wallet has a recovery code, and since when; `null` where it has none. Also offline, as this device last heard;
+   * `recoveryChanged` tells of changes. No further errors.
+   */
+  getRecovery(): Result<RecoveryView | null> {
+    return this.#read((engine) => engine.getRecovery());
   }
 
   /**

@@ -18,7 +18,7 @@ const stage = scene();
 /** Methods that take nothing that could be wrong: `off` also leaves a handler alone that was never added. */
 const takeNothing = [
   'cleanup', 'signIn', 'signOutOtherDevices', 'disconnectWallet', 'getInvitations', 'conversations', 'exportMessages', 'acceptRelayLog', 'getSyncStatus', 'getConnectionStatus', 'getTabRole',
-  'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'off',
+  'getCurrentWallet', 'getActiveSessions', 'getDeviceId', 'getRecovery', 'off',
 ];
 
 test('every bad argument of every method has its code', { timeout: 60_000 }, async (t) => {
@@ -113,6 +113,9 @@ test('every bad argument of every method has its code', { timeout: 60_000 }, asy
     [['removeDevice', null], 'INVALID_ARGUMENT'],
     [['removeDevice', 'nobody'], 'RELAY_DISCONNECTED'],
     [['approveDevice', 7], 'INVALID_ARGUMENT'],
+    [['createRecoveryCode'], 'INVALID_ARGUMENT'],
+    [['recover', 7], 'INVALID_ARGUMENT'],
+    [['recover', 'ABCD'], 'INVALID_ARGUMENT'],
     [['getSyncStats', nobody], 'UNKNOWN_SESSION'],
     [['setOffline', 'yes'], 'INVALID_ARGUMENT'],
     [['clearStoredMessages', nobody], 'UNKNOWN_SESSION'],

@@ -563,6 +563,59 @@ test('the devices of a person are listed, approved and removed', { timeout: 60_0
   }
 });
 
+test('a recovery code is shown once, and typed on a device that waits', { timeout: 60_000 }, async (t) => {
+  for (const viewport of [desktop, phone]) {
+    const alice = await open(t, viewport, 'chat.html', { standIn });
+    const { page } = alice;
+    const own = { id: '1'.repeat(22), isThisDevice: true, isApproved: true, addedAt: Date.UTC(2026, 5, 1) };
+    const show = (devices, recovery) => page.evaluate(([devices, recovery]) => {
+      globalThis.standIn.setDevices(devices);
+      globalThis.standIn.setRecovery(recovery);
+    }, [devices, recovery]);
+    await show([own], null);
+    await page.locator('#devices').click();
+    await page.getByText('You have no recovery code.').waitFor();
+    await page.locator('#recovery-make').click();
+    await page.getByText('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV').waitFor();
+    assert.deepEqual(await barriersOf(page), []);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    await page.locator('#recovery-done').click();
+    assert.equal(await page.locator('#recovery-code').isVisible(), false, 'the person says how it ends');
+    assert.deepEqual(await barriersOf(page), []);
+    await page.keyboard.type('rstx');
+    await page.keyboard.press('Enter');
+    await page.getByText('The code ends otherwise.').waitFor();
+    await page.locator('#recovery-again').click();
+    await page.getByText('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV').waitFor();
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('rstv');
+    await page.keyboard.press('Enter');
+    await page.locator('#recovery-dialog').waitFor({ state: 'hidden' });
+    await until('it is gone', async () => (await page.locator('#recovery-code').textContent()) === '');
+    await show([own], { createdAt: Date.UTC(2026, 5, 2) });
+    await page.getByText('You have a recovery code since').waitFor();
+    await page.locator('#recovery-make').click();
+    await page.getByText('Make a new recovery code?').waitFor();
+    await page.locator('#ask-no').click();
+    assert.equal(await page.locator('#recovery-dialog').isVisible(), false, 'the one that there is stays');
+    await show([own, { ...own, id: '2'.repeat(22), isThisDevice: false }].map((device) => ({ ...device, isApproved: !device.isThisDevice })), { createdAt: Date.UTC(2026, 5, 2) });
+    assert.equal(await page.locator('#recovery-make').isVisible(), false);
+    await page.evaluate(() => {
+      globalThis.standIn.failures.recover = { userMessage: 'This is no recovery code.' };
+    });
+    await page.locator('#recovery-typed').fill('0123 4567');
+    await page.keyboard.press('Enter');
+    await page.locator('#recovery-error').filter({ hasText: 'This is no recovery code.' }).waitFor();
+    assert.equal(await page.locator('#recovery-typed').inputValue(), '0123 4567', 'it can be mended');
+    assert.deepEqual(await barriersOf(page), []);
+    await page.evaluate(() => delete globalThis.standIn.failures.recover);
+    await page.keyboard.press('Enter');
+    await until('it is taken', async () => (await page.locator('#recovery-typed').inputValue()) === '');
+    assert.deepEqual(await callsOf(alice), [['recover', '0123 4567'], ['recover', '0123 4567']]);
+    assert.deepEqual(alice.complaints, []);
+  }
+});
+
 test('ten thousand messages keep the page small, and a change touches its row only', { timeout: 60_000 }, async (t) => {
   const alice = await open(t, desktop, 'chat.html', { standIn });
   const { page } = alice;

@@ -112,3 +112,76 @@ test('an encrypted session needs devices that sign in', { timeout: 60_000 }, asy
   const { device } = cast(t, stage);
   await assert.rejects(device('alice', { config: { encryption: 'required' } }), /encrypted sessions are of devices that sign in/);
 });
+
+test('a recovery code alone brings the whole history to a new device', { timeout: 120_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const asks = config({ deviceApproval: 'ask' });
+  const alice = await device('alice', { config: asks });
+  const bob = await device('bob', { config: config() });
+  const said = ['written before the code', 'an answer to that', 'written behind the code'];
+  assert.equal(await alice.call('getRecovery'), null);
+  const earlier = await alice.call('createRecoveryCode');
+  // Who has a code has an account key: so the first text is for both.
+  await bob.call('createRecoveryCode');
+  await alice.send(said[0]);
+  await show([bob], said.slice(0, 1));
+  await bob.send(said[1]);
+  await show([alice, bob], said.slice(0, 2));
+  const code = await alice.call('createRecoveryCode');
+  assert.match(code, /^([0-9A-Z]{4}-){6}[0-9A-Z]{4}$/);
+  const { createdAt } = await alice.call('getRecovery');
+  assert.ok(Math.abs(createdAt - Date.now()) < 60_000);
+  await alice.send(said[2]);
+  await show([alice, bob], said);
+  // Nobody of the wallet is left.
+  await alice.close();
+  await bob.close();
+  const phone = await device('alice', { config: asks });
+  await until('it has signed in', async () => (await phone.call('getDevices')).length === 2);
+  assert.deepEqual((await phone.call('getRecovery'))?.createdAt, createdAt);
+  assert.equal((await phone.list()).length, 0);
+  const mistyped = `${code[0] === '0' ? '1' : '0'}${code.slice(1)}`;
+  assert.equal((await phone.failure('recover', mistyped)).code, 'INVALID_RECOVERY_CODE');
+  assert.equal((await phone.failure('recover', earlier)).code, 'UNKNOWN_RECOVERY_CODE');
+  assert.equal((await phone.failure('createRecoveryCode')).code, 'DEVICE_NOT_APPROVED');
+  assert.equal((await phone.list()).length, 0);
+  await phone.call('recover', code.toLowerCase().replaceAll('-', ' '));
+  await show([phone], said);
+  await phone.reload();
+  await show([phone], said);
+  for (const text of [code, code.replaceAll('-', '')]) assert.equal(isAtRelay(text), false);
+});
+
+test('a code is made and typed in any tab of a device', { timeout: 120_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const asks = config({ deviceApproval: 'ask' });
+  const alice = await device('alice', { config: asks });
+  const second = await device('alice', { config: asks, name: alice.name, joins: true });
+  const code = await second.call('createRecoveryCode');
+  for (const tab of [alice, second]) {
+    await until(`${tab.name} knows of it`, async () => (await tab.call('getRecovery')) !== null);
+    assert.equal((await tab.events('onRecoveryChanged')).length, 1);
+  }
+  const phone = await device('alice', { config: asks });
+  const other = await device('alice', { config: asks, name: phone.name, joins: true });
+  await until('it has signed in', async () => (await other.call('getDevices')).length === 2);
+  await other.call('recover', code);
+  assert.equal((await phone.call('getDevices')).find(({ isThisDevice }) => isThisDevice).isApproved, true);
+});
+
+test('a wipe leaves no key of an encrypted profile', { timeout: 60_000 }, async (t) => {
+  const { device, wallets } = cast(t, stage);
+  const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  await alice.call('createRecoveryCode');
+  await alice.call('logout', { wipe: true });
+  const left = await alice.page.evaluate(async ([name, address]) => {
+    const databases = (await indexedDB.databases()).map((database) => database.name).filter((database) => database.startsWith(name));
+    return [databases, Object.keys(localStorage).filter((key) => key.includes(address)), await caches.keys()];
+  }, [alice.config.databaseName, wallets.alice.address]);
+  assert.deepEqual(left, [[alice.config.databaseName], [], []], 'the list of wallets is empty, and stays');
+  const before = alice.id;
+  await alice.reload();
+  assert.notEqual(alice.id, before);
+  await until('it is a new device', async () => (await alice.call('getDevices')).length === 2);
+  assert.equal((await alice.call('getDevices')).find(({ isThisDevice }) => isThisDevice).isApproved, false);
+});

@@ -1,37 +1,20 @@
 // Who is here: the wallet, its devices, signing in and out.
 
 import { el } from '../dom.js';
+import { copy } from './copy.js';
 import { createDevices } from './devices.js';
 import { createRequest } from './request.js';
+import { createRecovery } from './recovery.js';
 import { act, notice, say } from './speak.js';
 import { picture } from './words.js';
 
-const COPIED_MS = 2_000;
-
 const $ = (id) => document.getElementById(id);
-
-/** Copies an address; where the browser forbids it, `showIt()` gives the node with it, which is selected. */
-export async function copy(button, address, showIt) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(address);
-    say('The address is copied.');
-    if (before === 'Copied') return;
-    button.textContent = 'Copied';
-    setTimeout(() => {
-      button.textContent = before;
-    }, COPIED_MS);
-  } catch {
-    // Browsers forbid it without a secure connection: then it can be copied by hand.
-    const node = showIt();
-    getSelection().selectAllChildren(node);
-  }
-}
 
 /** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
 export function createAccount({ sdk, profile, findWallets, left }) {
   const devices = createDevices(sdk);
   const request = createRequest(devices);
+  const recovery = createRecovery(sdk);
 
   function showWallet() {
     const address = sdk.getCurrentWallet().data;
@@ -50,6 +33,7 @@ export function createAccount({ sdk, profile, findWallets, left }) {
     const all = sdk.getDevices().data ?? [];
     devices.render(all);
     request.render(all);
+    recovery.render(all.find(({ isThisDevice }) => isThisDevice));
   }
 
   const search = findWallets(showWallets);
@@ -105,7 +89,7 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   sdk.on('walletChanged', showWallet);
-  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'walletChanged']) sdk.on(event, showDevices);
+  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
   sdk.on('signInNeeded', ({ error }) => {
     $('sign-again').hidden = false;
     if (error) notice(error.userMessage);

@@ -1,8 +1,9 @@
 // The page: connects, and passes between the SDK and what is shown. The SDK's lists are the only truth; the page keeps none of its own.
 
 import { count, icon, snippet, throttled } from '../dom.js';
-import { copy, createAccount } from './account.js';
+import { createAccount } from './account.js';
 import { createComposer } from './composer.js';
+import { copy } from './copy.js';
 import { createGroup } from './group.js';
 import { createInbox } from './inbox.js';
 import { createLock } from './lock.js';

@@ -90,6 +90,16 @@ impl Vault for Faulty {
         Native.open_earlier(place, next, with, sealed)
     }
 
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
+        self.check()?;
+        Native.recovery_code(random)
+    }
+
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        self.check()?;
+        Native.recovery_keys(code, account_id)
+    }
+
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         self.check()?;
         let mut recipients: Vec<Recipient> = recipients.iter().map(|to| Recipient { ..*to }).collect();

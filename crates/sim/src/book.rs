@@ -152,6 +152,14 @@ impl Vault for Watched {
         self.vault.open_epoch(epoch, with)
     }
 
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
+        self.vault.recovery_code(random)
+    }
+
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        self.vault.recovery_keys(code, account_id)
+    }
+
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
         self.vault.reseal(author, to, secrets, random)
     }

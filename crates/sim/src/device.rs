@@ -894,6 +894,8 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::AcceptRelayLog { request, .. }
         | Input::RemoveDevice { request, .. }
         | Input::ApproveDevice { request, .. }
+        | Input::CreateRecoveryCode { request }
+        | Input::Recover { request, .. }
         | Input::Import { request, .. } => Some(request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }

@@ -273,6 +273,8 @@ impl Checker {
             | Input::Certify { request, .. }
             | Input::RemoveDevice { request, .. }
             | Input::ApproveDevice { request, .. }
+            | Input::CreateRecoveryCode { request }
+            | Input::Recover { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };

@@ -286,6 +286,8 @@ impl World {
                 | Input::DisconnectWallet { .. }
                 | Input::RemoveDevice { .. }
                 | Input::ApproveDevice { .. }
+                | Input::CreateRecoveryCode { .. }
+                | Input::Recover { .. }
                 | Input::Import { .. }
         );
         let made_ms = is_keyed.then_some(self.ctx.agenda.now_ms());

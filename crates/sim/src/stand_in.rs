@@ -3,11 +3,11 @@
 //! seeds can be run.
 
 use fastrand::Rng;
-use solconnect_sync_core::client::Vault;
 use solconnect_sync_core::client::vault::{
     Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
     SealedEpoch, SealedKey, Secret, TextKeys,
 };
+use solconnect_sync_core::client::{Native, Vault};
 use solconnect_sync_vault::Malformed;
 use solconnect_sync_vault::epoch::after_epoch;
 use solconnect_sync_vault::layout::EpochMember;
@@ -164,6 +164,14 @@ impl Vault for StandIn {
     fn open_epoch(&self, epoch: SealedEpoch<'_>, with: &Secret) -> Result<Secret, Fault> {
         let secret = open(with, &epoch_info(epoch.at, epoch.wallet, epoch.generation), epoch.sealed)?;
         if tag_of(&secret, epoch.transcript) == *epoch.tag { Ok(secret) } else { Err(Fault::Another) }
+    }
+
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
+        Native.recovery_code(random)
+    }
+
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        Native.recovery_keys(code, account_id)
     }
 
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {

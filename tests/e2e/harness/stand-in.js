@@ -27,6 +27,8 @@ const failures = {};
 let wallets = [];
 /** The devices of the wallet. */
 let devices = [];
+/** Its recovery code. */
+let recovery = null;
 
 /** What holds of a session's encryption. */
 let encryption = { encryption: 'off', members: [], unreadEpochCount: 0 };
@@ -41,6 +43,7 @@ const sdk = {
   getCurrentWallet: () => done('Me11111111111111111111111111111111111111111'),
   getConnectionStatus: () => done('connected'),
   getDevices: () => done(devices),
+  getRecovery: () => done(recovery),
   getSyncStatus: () => done({ syncInProgress: false, queuedMessageCount: 0, durability: 'persistent' }),
   getEncryption: async () => done(encryption),
   conversations: () => conversations,
@@ -53,9 +56,10 @@ const sdk = {
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
   'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
-  'approveDevice', 'removeDevice', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
+  'approveDevice', 'removeDevice', 'recover', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
 ];
 for (const name of methods) sdk[name] = asked(name);
+sdk.createRecoveryCode = async () => done('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV');
 
 globalThis.standIn = {
   conversations,
@@ -65,6 +69,10 @@ globalThis.standIn = {
   setWallets(now) {
     wallets = now;
     walletsChanged();
+  },
+  setRecovery(now) {
+    recovery = now;
+    this.emit('recoveryChanged', { recovery });
   },
   setDevices(now) {
     devices = now;

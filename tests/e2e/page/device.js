@@ -4,7 +4,7 @@ import * as sync from '/pkg/index.js';
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
   'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onLogReplaced', 'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved',
-  'onDeviceRemoved', 'onSignInNeeded', 'onStorageLost', 'onWarning',
+  'onDeviceRemoved', 'onRecoveryChanged', 'onSignInNeeded', 'onStorageLost', 'onWarning',
   'onTabChanged', 'onWalletChanged',
 ];
 

@@ -8,7 +8,7 @@ use super::records::{
     AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord,
     SpareRecord, VersionsRecord,
 };
-use super::views::{ConnectionState, DeliveryReceipt, DeviceView, MessageStatus, MessageView, SessionView, SyncStats};
+use super::views::{ConnectionState, DeliveryReceipt, DeviceView, MessageStatus, MessageView, RecoveryView, SessionView, SyncStats};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
 use crate::error::SyncError;
@@ -69,6 +69,11 @@ pub enum Input {
     RemoveDevice { request: RequestId, device_id: DeviceId },
     /// `approveDevice`: it may do all that approved devices may. Replies [`Reply::Done`] once the account says so.
     ApproveDevice { request: RequestId, device_id: DeviceId },
+    /// `createRecoveryCode`: makes a code that takes the place of the one before it. Replies [`Reply::RecoveryCode`] once the account
+    /// says so.
+    CreateRecoveryCode { request: RequestId },
+    /// `recover`: this device is approved by the code, and has the account's keys. Replies [`Reply::Done`] once both are stored.
+    Recover { request: RequestId, code: String },
     /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
     /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
     /// is refused.
@@ -289,6 +294,8 @@ pub enum Reply {
     Session(SessionView),
     /// The message is stored and will be delivered.
     Receipt(DeliveryReceipt),
+    /// The code, which is nowhere stored.
+    RecoveryCode(String),
 }
 
 /// What the application is told.
@@ -342,6 +349,8 @@ pub enum Event {
     DeviceApproved { device_id: DeviceId },
     /// The wallet has it no longer, and never will again.
     DeviceRemoved { device_id: DeviceId },
+    /// The account has another recovery code, or none any more.
+    RecoveryChanged { recovery: Option<RecoveryView> },
     /// The wallet must sign before the relay serves this device: it has not, or the relay did not take what it signed, for this
     /// reason. [`offer`](super::Client::offer) says what it must sign.
     SignInNeeded { error: Option<SyncError> },

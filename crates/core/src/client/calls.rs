@@ -4,6 +4,7 @@ use super::Client;
 use super::api::{Action, Event, Input, Reply, RequestId, StoredLog, SyncScope};
 use super::config::check_interval;
 use super::context::Context;
+use super::devices::Wanted;
 use super::identity::Identity;
 use super::records::SessionRecord;
 use super::session::Session;
@@ -163,8 +164,10 @@ impl Client {
                 let result = self.auto_sync(now, &session_id, interval_ms, actions);
                 actions.push(Action::Reply { request, result });
             }
-            Input::RemoveDevice { request, device_id } => self.change_devices(now, request, device_id, true, actions),
-            Input::ApproveDevice { request, device_id } => self.change_devices(now, request, device_id, false, actions),
+            Input::RemoveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Removed(device_id)), actions),
+            Input::ApproveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Approved(device_id)), actions),
+            Input::CreateRecoveryCode { request } => self.wish(now, request, self.new_code(), actions),
+            Input::Recover { request, code } => self.wish(now, request, self.typed_code(&code), actions),
             Input::Keyed { call, .. } => self.run_call(now, *call, actions),
             // Not calls.
             _ => {}

@@ -9,6 +9,7 @@ use super::Client;
 use super::api::{Action, Event, Reply, RequestId};
 use super::identity::{Identity, nobody_signs_in, removed};
 use super::keys::Keys;
+use super::recovery::{RecoveryKeys, recovery_of};
 use super::transaction::Transaction;
 use super::views::DeviceView;
 use crate::batch::Batch;
@@ -35,11 +36,34 @@ pub(super) struct Devices {
     duties: u8,
 }
 
-/// A device is to be approved, or removed.
+/// What the application wants different.
+pub(super) enum Wanted {
+    /// This device is approved.
+    Approved(DeviceId),
+    /// This one is listed no longer.
+    Removed(DeviceId),
+    /// This recovery code is the only one. `is_listed`: the account has said that it is one.
+    Code { code: String, keys: RecoveryKeys, is_listed: bool },
+    /// This device has come back by a recovery code.
+    Recovered(RecoveryKeys),
+}
+
+/// What is to be done next for a wish.
+pub(super) enum Step {
+    /// This is to be said.
+    Say(Claim),
+    /// The account is so.
+    Done(Reply),
+    /// The account's keys are opened with the next answer of the relay.
+    Learn,
+    /// First this device must have the account's key.
+    Wait,
+}
+
+/// It is to be so.
 struct Wish {
     request: RequestId,
-    device_id: DeviceId,
-    removes: bool,
+    wanted: Wanted,
     /// The frame that says so.
     said: Option<String>,
     /// How often it was said.
@@ -66,16 +90,17 @@ impl Client {
         DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms }
     }
 
-    /// `removeDevice` and `approveDevice`.
-    pub(super) fn change_devices(&mut self, now: Now, request: RequestId, device_id: DeviceId, removes: bool, actions: &mut Vec<Action>) {
-        let refusal =
-            self.wallet_for_call().err().or_else(|| self.offline_reason()).or_else(|| self.identity.is_none().then(nobody_signs_in));
-        if let Some(error) = refusal {
-            return actions.push(Action::Reply { request, result: Err(error) });
+    /// The account is to be so, unless what was asked for is wrong.
+    pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
+        let refusal = self.wallet_for_call().err().or_else(|| self.identity.is_none().then(nobody_signs_in));
+        match refusal.map_or(wanted, Err).and_then(|wanted| self.offline_reason().map_or(Ok(wanted), Err)) {
+            Ok(wanted) => {
+                self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
+                self.link.hurry(now);
+                self.advance_devices(now, actions);
+            }
+            Err(error) => actions.push(Action::Reply { request, result: Err(error) }),
         }
-        self.devices.wishes.push_back(Wish { request, device_id, removes, said: None, tries: 0 });
-        self.link.hurry(now);
-        self.advance_devices(now, actions);
     }
 
     /// The relay says where the account's log ends.
@@ -125,6 +150,7 @@ impl Client {
             Err(malformed) => return transaction.distrust((*malformed.0).into()),
         };
         let (before, own) = (account.head(), identity.device_id());
+        let recovery_before = account.device(&own).map(|_| recovery_of(&account));
         for entry in entries {
             if entry.sequence_number <= account.head().sequence {
                 continue;
@@ -149,16 +175,22 @@ impl Client {
         if is_answer && account.head() == before && Some(before.sequence) < self.devices.end {
             return transaction.distrust("the relay has less of the account's log than it said".into());
         }
+        let recovery = recovery_of(&account);
+        if recovery_before.is_some_and(|before| before != recovery) {
+            transaction.tell(Event::RecoveryChanged { recovery });
+        }
         if account.head() != before {
             // What is to be said of the keys is judged anew.
             self.devices.duty = None;
         }
-        if account.head() != before
+        // Only who is approved learns anything by a code.
+        let code = self.devices.typed_code().filter(|_| account.device(&own).is_some_and(|own| own.is_approved));
+        if (account.head() != before || code.is_some())
             && let Some(identity) = &mut self.identity
-            && identity.follow(account, self.vault.as_deref(), transaction)
+            && identity.follow(account, self.vault.as_deref(), code, transaction)
         {
             for wish in std::mem::take(&mut self.devices.wishes) {
-                let is_done = wish.removes && wish.device_id == own;
+                let is_done = matches!(&wish.wanted, Wanted::Removed(device_id) if *device_id == own);
                 transaction.reply(wish.request, if is_done { Ok(Reply::Done) } else { Err(removed()) });
             }
             self.leave_account(transaction);
@@ -205,22 +237,29 @@ impl Client {
             return;
         }
         let random = self.identity.as_ref().map(Identity::draw_random).unwrap_or([0; 64]);
+        self.devices.see_listed(&account);
         while let Some(wish) = self.devices.wishes.front() {
-            match self.claim_of(wish, &account, &random) {
-                Ok(Some(_)) if wish.said.is_some() => return,
-                Ok(Some(claim)) => {
-                    let said = self.say(now, &account, claim, actions);
-                    if let Some(wish) = self.devices.wishes.front_mut() {
-                        (wish.said, wish.tries) = (Some(said), wish.tries + 1);
-                    }
-                    return;
+            let said = match self.step_of(wish, &account, &random) {
+                Ok(Step::Wait) => break,
+                Ok(Step::Say(_)) if wish.said.is_some() => return,
+                Ok(Step::Say(claim)) => self.say(now, &account, claim, actions),
+                Ok(Step::Learn) => {
+                    self.ask_account(now, &account, actions);
+                    self.devices.asked.clone().unwrap_or_default()
                 }
-                answer => {
-                    let (request, result) = (wish.request, answer.map(|_| Reply::Done));
-                    self.devices.wishes.pop_front();
-                    actions.push(Action::Reply { request, result });
+                Ok(Step::Done(reply)) => {
+                    self.conclude_wish(Ok(reply), actions);
+                    continue;
                 }
+                Err(error) => {
+                    self.conclude_wish(Err(error), actions);
+                    continue;
+                }
+            };
+            if let Some(wish) = self.devices.wishes.front_mut() {
+                (wish.said, wish.tries) = (Some(said), wish.tries + 1);
             }
+            return;
         }
         // What it says by itself may be of no use: somebody has other ideas of the account, again and again.
         let keys = self.identity.as_ref().and_then(Identity::keys).zip(self.vault.as_deref());
@@ -229,7 +268,16 @@ impl Client {
         if let Some(claim) = duty.filter(|_| self.devices.duties < TRIES_MAX) {
             self.devices.duties += 1;
             self.devices.duty = Some(self.say(now, &account, claim, actions));
+        } else if !self.devices.wishes.is_empty() {
+            let message =
+                "this device has not got the newest key of its account: another device of the wallet makes the next one when it is online";
+            self.conclude_wish(Err(SyncError::new(ErrorCode::AccountKeyMissing, message)), actions);
+            self.advance_devices(now, actions);
         }
+    }
+
+    fn conclude_wish(&mut self, result: Result<Reply, SyncError>, actions: &mut Vec<Action>) {
+        actions.extend(self.devices.wishes.pop_front().map(|wish| Action::Reply { request: wish.request, result }));
     }
 
     /// Says something of the account behind its head; gives the frame.
@@ -240,18 +288,28 @@ impl Client {
         self.transmit_in(now, &account.owner().account_id, Body::SyncUpdate(update), actions)
     }
 
-    /// What is to be said for a wish, with what belongs to it where this device has the account key.
-    fn claim_of(&self, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Option<Claim>, SyncError> {
-        let claim = claim_of(wish, account, &self.device.device_id)?;
-        let Some((keys, vault)) = self.identity.as_ref().and_then(Identity::keys).zip(self.vault.as_deref()) else { return Ok(claim) };
-        Ok(match claim {
-            Some(Claim::Approve(devices)) => Some(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices))),
-            // Who removes itself makes no key.
-            Some(Claim::Remove { devices, kept }) if !kept.is_empty() && account.seal_key(&self.device.device_id).is_some() => {
-                let generation = keys.generation(vault, account, (&devices, &kept), random)?;
-                Some(Claim::RemoveAndRenew { devices, kept, generation })
+    /// What is to be done next for a wish.
+    fn step_of(&self, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Step, SyncError> {
+        let own = &self.device.device_id;
+        let vault = self.identity.as_ref().and_then(|identity| Some((identity.keys()?, self.vault.as_deref()?, identity.key_of(own)?)));
+        let (wanted, was_said) = (&wish.wanted, wish.said.is_some());
+        let claim = claim_of(wanted, account, own)?;
+        let Some((keys, vault, key)) = vault else { return Ok(claim.map_or(Step::Done(Reply::Done), Step::Say)) };
+        Ok(match (wanted, claim) {
+            (Wanted::Code { code, keys: made, is_listed }, _) => made.list((code, *is_listed), keys, vault, account, random)?,
+            (Wanted::Recovered(typed), _) => typed.recover(keys, account, key, was_said)?,
+            (_, Some(Claim::Approve(devices))) => {
+                Step::Say(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices)))
             }
-            claim => claim,
+            // Who removes itself makes no key.
+            (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && keys.leaves_renewing(account, own, (&devices, &kept)) => {
+                Step::Wait
+            }
+            (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && account.seal_key(own).is_some() => {
+                let generation = keys.generation(vault, account, (&devices, &kept), random)?;
+                Step::Say(Claim::RemoveAndRenew { devices, kept, generation })
+            }
+            (_, claim) => claim.map_or(Step::Done(Reply::Done), Step::Say),
         })
     }
 
@@ -327,17 +385,39 @@ impl Client {
     }
 }
 
-/// What is to be said for a wish; `None` where the account is so already.
-fn claim_of(wish: &Wish, account: &Account, own: &str) -> Result<Option<Claim>, SyncError> {
-    let Wish { device_id, removes, .. } = wish;
+impl Devices {
+    /// The code that a person has typed.
+    fn typed_code(&self) -> Option<&RecoveryKeys> {
+        self.wishes.iter().find_map(|wish| if let Wanted::Recovered(typed) = &wish.wanted { Some(typed) } else { None })
+    }
+
+    /// What is said for a new code beside that it is one is another statement.
+    fn see_listed(&mut self, account: &Account) {
+        if let Some(Wish { wanted: Wanted::Code { keys, is_listed, .. }, said, .. }) = self.wishes.front_mut()
+            && !*is_listed
+            && keys.is_listed(account)
+        {
+            (*is_listed, *said) = (true, None);
+        }
+    }
+}
+
+/// What is to be said for a wish, whoever has which key; `None` where the account is so already, or keys decide.
+fn claim_of(wanted: &Wanted, account: &Account, own: &str) -> Result<Option<Claim>, SyncError> {
+    let may_change = account.device(own).is_some_and(|own| own.is_approved);
+    let not_approved = || SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device changes the account");
+    let (device_id, removes) = match wanted {
+        Wanted::Approved(device_id) => (device_id, false),
+        Wanted::Removed(device_id) => (device_id, true),
+        Wanted::Code { .. } if !may_change => return Err(not_approved()),
+        Wanted::Code { .. } | Wanted::Recovered(_) => return Ok(None),
+    };
     match account.device(device_id) {
-        None if *removes && account.was_removed(device_id) => Ok(None),
+        None if removes && account.was_removed(device_id) => Ok(None),
         None => Err(SyncError::new(ErrorCode::UnknownDevice, "the wallet has no device of this id: getDevices() lists them")),
         Some(device) if !removes && device.is_approved => Ok(None),
-        Some(_) if !account.device(own).is_some_and(|own| own.is_approved) => {
-            Err(SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device approves and removes others"))
-        }
-        Some(_) if *removes => {
+        Some(_) if !may_change => Err(not_approved()),
+        Some(_) if removes => {
             // Who removes the device that approved it does not mean to leave too.
             let kept = if device_id == own { Vec::new() } else { vec![own.to_owned()] };
             Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept }))

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::api::{Event, Write};
 use super::keys::{Keys, failed};
 use super::records::IdentityRecord;
+use super::recovery::RecoveryKeys;
 use super::transaction::Transaction;
 use super::vault::{Fault, Secret, Vault};
 use crate::entry::Entry;
@@ -146,9 +147,9 @@ impl Identity {
     }
 
     /// Account keys that were sealed to this device are opened and stored with what the account's log says.
-    fn learn_keys(&self, vault: &dyn Vault, account: &Account) -> Result<Option<Keys>, (DeviceId, Fault)> {
+    fn learn_keys(&self, vault: &dyn Vault, account: &Account, code: Option<&RecoveryKeys>) -> Result<Option<Keys>, (DeviceId, Fault)> {
         let Some(mut keys) = self.latest().keys.clone() else { return Ok(None) };
-        keys.learn(vault, account, &self.device_id())?;
+        keys.learn(vault, account, &self.device_id(), code)?;
         Ok(Some(keys))
     }
 
@@ -208,10 +209,16 @@ impl Identity {
         known.is_some_and(|account| account.was_listed(device_id))
     }
 
-    /// The account has gone on; says whether it lists this device no longer.
-    pub fn follow(&mut self, account: Account, vault: Option<&dyn Vault>, transaction: &mut Transaction) -> bool {
+    /// The account has gone on; says whether it lists this device no longer. What is sealed to a code that is there is opened too.
+    pub fn follow(
+        &mut self,
+        account: Account,
+        vault: Option<&dyn Vault>,
+        code: Option<&RecoveryKeys>,
+        transaction: &mut Transaction,
+    ) -> bool {
         let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
-        let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account));
+        let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account, code));
         let keys = learned.unwrap_or_else(|(by, fault)| {
             if fault == Fault::Failed {
                 // With the account stored, nobody would look for its keys again.

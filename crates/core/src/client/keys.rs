@@ -1,6 +1,7 @@
 //! What this device reads encrypted sessions with: its own seal key, and the account keys that its wallet's devices share. What is to
 //! be said of them in the account log it says by itself: no person sees a key.
 
+use super::recovery::RecoveryKeys;
 use super::vault::{Fault, KeyPlace, Secret, Vault, if_opened};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim};
@@ -63,11 +64,17 @@ impl Keys {
         self.account.iter().find(|(known, _)| *known == number).map(|(_, secret)| secret)
     }
 
-    /// Opens all that the account has sealed to this device and that is not known yet; says whether there was anything.
+    /// Opens all that the account has sealed to this device, or to this code, and that is not known yet; says whether there was anything.
     ///
     /// # Errors
     /// The newest key does not open, or none can be opened now: who sealed it, and how.
-    pub fn learn(&mut self, vault: &dyn Vault, account: &Account, own: &str) -> Result<bool, (DeviceId, Fault)> {
+    pub fn learn(
+        &mut self,
+        vault: &dyn Vault,
+        account: &Account,
+        own: &str,
+        code: Option<&RecoveryKeys>,
+    ) -> Result<bool, (DeviceId, Fault)> {
         let account_id = &account.owner().account_id;
         let generations = account.generations();
         let place = |number: u64| {
@@ -75,12 +82,23 @@ impl Keys {
             Some(KeyPlace { account_id, number, public: &key.public })
         };
         let count = self.account.len();
-        if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(own))
-            && self.account_key(newest.number).is_none()
-            && let Some(place) = place(newest.number)
-        {
-            let opened = vault.open_key(place, &self.seal, &sealed.sealed);
-            self.insert(newest.number, opened.map_err(|fault| (sealed.by.clone(), fault))?);
+        // What is sealed to a code was sealed by another hand, maybe, than what is sealed to the device: one of them is enough.
+        let (own_seal, mut refused) = (self.seal.clone(), None);
+        for (to, with) in code.map(|code| (code.id.as_str(), &code.seal)).into_iter().chain([(own, &own_seal)]) {
+            if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(to))
+                && self.account_key(newest.number).is_none()
+                && let Some(place) = place(newest.number)
+            {
+                match vault.open_key(place, with, &sealed.sealed) {
+                    Ok(opened) => self.insert(newest.number, opened),
+                    // Nothing is known of it then.
+                    Err(Fault::Failed) => return Err((sealed.by.clone(), Fault::Failed)),
+                    Err(fault) => refused = Some((sealed.by.clone(), fault)),
+                }
+            }
+        }
+        if let Some(refused) = refused.filter(|_| !self.has_newest(account)) {
+            return Err(refused);
         }
         for next in generations.iter().rev() {
             let (Some(with), Some(sealed)) = (self.account_key(next.number), &next.earlier) else { continue };
@@ -99,6 +117,19 @@ impl Keys {
         self.account.insert(place, (number, secret));
     }
 
+    /// Whether nothing is missing of what the account's newest key opens.
+    pub fn has_newest(&self, account: &Account) -> bool {
+        account.generations().last().is_none_or(|newest| self.account_key(newest.number).is_some())
+    }
+
+    /// Whether the next key, for who stays when some have left, is made by another device. Who has not got the newest one would cut off
+    /// the history for all: one that has it makes the next, where one stays.
+    pub fn leaves_renewing(&self, account: &Account, own: &str, (removed, kept): (&[DeviceId], &[DeviceId])) -> bool {
+        let stays = |id: &str| account.seal_recipients(removed, kept).iter().any(|(stays, _)| stays == id);
+        let has_it = |id: &str| id != own && account.sealed_for(id).is_some() && stays(id);
+        !self.has_newest(account) && account.devices().iter().any(|device| has_it(&device.id))
+    }
+
     /// What this device has to say by itself of the keys of its account, `None` where all is well. `approves`: it approves the
     /// devices that the wallet has signed for, without asking a person.
     pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
@@ -109,15 +140,14 @@ impl Keys {
         if !device.is_approved {
             return None;
         }
-        let newest = account.generations().last();
         let holds = account.generation_at(account.head().sequence).is_some();
-        let has_newest = newest.is_none_or(|newest| self.account_key(newest.number).is_some());
-        // Who has not got the last key would cut off the history for all: one that has it makes the next, where there is one.
-        let others = || account.devices().iter().any(|device| device.id != own && account.sealed_for(&device.id).is_some());
+        let has_newest = self.has_newest(account);
         let lacks = |device: &&crate::identity::Device| {
             device.is_approved && device.seal_key.is_some() && account.sealed_for(&device.id).is_none() && device.id != own
         };
-        if !holds && (has_newest || !others()) || holds && has_newest && account.devices().iter().any(|device| lacks(&device)) {
+        if !holds && !self.leaves_renewing(account, own, (&[], &[]))
+            || holds && has_newest && account.devices().iter().any(|device| lacks(&device))
+        {
             let generation = self.generation(vault, account, (&[], &[]), random);
             return generation.ok().map(Claim::Generation);
         }

@@ -21,6 +21,7 @@ mod link;
 mod log_record;
 mod rebuild;
 mod records;
+mod recovery;
 mod session;
 mod sessions;
 mod sync_calls;

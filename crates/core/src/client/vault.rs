@@ -6,6 +6,7 @@ use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
 pub use solconnect_sync_vault::layout::Generation;
 pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry, ResealEntry, Resealed};
+use solconnect_sync_vault::recovery::RecoveryCode;
 use solconnect_sync_vault::reseal;
 pub use solconnect_sync_vault::reseal::{KnownEpoch, ResealTo};
 use solconnect_sync_vault::seal::PrivateKey;
@@ -97,6 +98,18 @@ pub trait Vault {
     /// As `open_key`.
     fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault>;
 
+    /// A new recovery code.
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault>;
+
+    /// The X25519 key and the secret of the Ed25519 key that a code is for this account.
+    ///
+    /// # Errors
+    /// Any but [`Fault::Failed`]: it is no code.
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault>;
+
     /// Begins an epoch. Of `random`, the first half is its secret, which is known again by opening the own seal.
     ///
     /// # Errors
@@ -173,6 +186,15 @@ impl Vault for Native {
     fn open_earlier(&self, place: KeyPlace<'_>, next: u64, with: &Secret, sealed: &SealedKey) -> Result<Secret, Fault> {
         let key = open_earlier(place.account_id, next, &PrivateKey::from_secret(with), place.public, sealed)?;
         Ok(key.secret().clone())
+    }
+
+    fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
+        Ok(std::mem::take(&mut *RecoveryCode::new(random).text()))
+    }
+
+    fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        let keys = RecoveryCode::read(code)?.keys(account_id);
+        Ok((keys.seal_key.secret().clone(), keys.signing_secret))
     }
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {

@@ -207,6 +207,15 @@ pub struct EpochMemberView {
     pub approved_device_count: Option<u64>,
 }
 
+/// The recovery code of the connected wallet as the application sees it. What it is nobody keeps but its person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct RecoveryView {
+    /// When it was made, by the relay's time, in milliseconds since 1970.
+    pub created_at: u64,
+}
+
 /// How far a message is. Only moves forward, except from `sending` back to `queued`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,0 +1,346 @@
+//! Recovery codes: a device comes back by one, with no other device there, and by no other way than the account allows.
+
+mod account;
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+#[path = "conformance/memory.rs"]
+mod memory;
+mod rooms;
+mod sealed;
+mod signer;
+
+use account::DOMAIN;
+use memory::Records;
+use rooms::Rooms;
+use sealed::{open, pair, relay_knows, settle, texts, wallet, write};
+use signer::{Device, config, drawing, strict};
+use solconnect_sync_core::client::{Event, Input, RecoveryView, Reply, Write};
+use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
+
+/// A device that signs in and waits to be approved.
+fn waiting(rooms: &mut Rooms, number: u8) -> Device {
+    let mut device = Device::encrypting(wallet(0), drawing(Records::default(), number), config(), number);
+    device.talk(rooms);
+    device.sign();
+    device.talk(rooms);
+    device
+}
+
+/// A code that this device has made.
+fn code_of(device: &mut Device, rooms: &mut Rooms) -> String {
+    device.feed(Input::CreateRecoveryCode { request: 20 });
+    device.talk(rooms);
+    match device.replies.pop() {
+        Some(Ok(Reply::RecoveryCode(code))) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What comes of a code that is typed here.
+fn recover(device: &mut Device, rooms: &mut Rooms, code: &str) -> Option<ErrorCode> {
+    device.feed(Input::Recover { request: 21, code: code.into() });
+    device.talk(rooms);
+    device.refused()
+}
+
+/// Alice with a session and a code; her only device is gone when this returns, as is Bob's.
+fn lost(rooms: &mut Rooms) -> (String, String) {
+    let (mut alice, mut bob, session_id) = pair(rooms);
+    write(&mut alice, &session_id, "one");
+    settle(rooms, &mut [&mut alice, &mut bob]);
+    write(&mut bob, &session_id, "two");
+    settle(rooms, &mut [&mut alice, &mut bob]);
+    (code_of(&mut alice, rooms), session_id)
+}
+
+/// What it was told of the code.
+fn told(device: &Device) -> Vec<Option<RecoveryView>> {
+    let told = device.events.iter().filter_map(|event| if let Event::RecoveryChanged { recovery } = event { Some(recovery) } else { None });
+    told.cloned().collect()
+}
+
+/// The device reads all that was written there.
+fn reads(rooms: &mut Rooms, device: &mut Device, session_id: &str) {
+    open(device, 1);
+    settle(rooms, &mut [&mut *device]);
+    assert_eq!(texts(device, session_id), ["one", "two"]);
+}
+
+/// How many entries the log of Alice's account has.
+fn claims(rooms: &Rooms) -> usize {
+    let domains = DomainSet::new(vec![DOMAIN.into()]).unwrap();
+    rooms.journal[&Owner::new(&sealed::address(0), domains).unwrap().account_id].entries.len()
+}
+
+#[test]
+fn a_code_alone_brings_the_whole_history_to_a_new_device() {
+    let mut rooms = strict();
+    let (code, session_id) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!(phone.client.account_keys(), [] as [u64; 0]);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    assert!(phone.client.account_devices()[1].is_approved);
+    reads(&mut rooms, &mut phone, &session_id);
+    let again = Device::encrypting(wallet(0), drawing(phone.records.clone(), 50), config(), 50);
+    assert_eq!(again.client.account_keys(), [1], "also after a restart");
+    assert!(!relay_knows(&rooms, &code) && !relay_knows(&rooms, &code.replace('-', "")));
+}
+
+#[test]
+fn a_code_is_typed_as_people_type() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let typed = format!(" {} ", code.to_lowercase().replace('-', " "));
+    assert_eq!(recover(&mut phone, &mut rooms, &typed), None);
+    assert_eq!(phone.client.account_keys(), [1]);
+}
+
+#[test]
+fn a_mistyped_code_is_refused_before_anything_is_said() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    phone.talk(&mut rooms);
+    let other = |typed: char| if typed == 'A' { 'B' } else { 'A' };
+    let wrong = code.chars().enumerate().filter(|(_, typed)| *typed != '-');
+    let wrong: Vec<String> = wrong.map(|(place, typed)| format!("{}{}{}", &code[..place], other(typed), &code[place + 1..])).collect();
+    for typed in wrong.into_iter().chain([code[1..].to_owned(), format!("{code}0"), String::new(), code.replace('-', "_")]) {
+        phone.feed(Input::Recover { request: 21, code: typed.clone() });
+        assert!(phone.sent.is_empty(), "{typed}");
+        assert_eq!(phone.refused(), Some(ErrorCode::InvalidRecoveryCode), "{typed}");
+    }
+    phone.feed(Input::Recover { request: 21, code: code[1..].into() });
+    let error = phone.replies.pop().unwrap().unwrap_err();
+    assert!(error.message.contains("27 characters"), "{}", error.message);
+}
+
+#[test]
+fn a_code_that_the_account_never_had_is_refused() {
+    let mut rooms = strict();
+    lost(&mut rooms);
+    // A code of another wallet, which is well formed.
+    let mut bob = Device::encrypting(wallet(1), drawing(Records::default(), 7), sealed::approving(), 7);
+    bob.talk(&mut rooms);
+    let certificate = bob.signed(Purpose::Reset);
+    bob.feed(Input::Certify { request: 3, certificate });
+    bob.again(&mut rooms);
+    bob.replies.clear();
+    let of_bob = code_of(&mut bob, &mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let before = claims(&rooms);
+    assert_eq!(recover(&mut phone, &mut rooms, &of_bob), Some(ErrorCode::UnknownRecoveryCode));
+    assert_eq!((claims(&rooms), phone.client.account_keys()), (before, vec![]));
+}
+
+#[test]
+fn a_new_code_takes_the_place_of_the_one_before() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let first = code_of(&mut alice, &mut rooms);
+    let second = code_of(&mut alice, &mut rooms);
+    assert_ne!(first, second);
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!(recover(&mut phone, &mut rooms, &first), Some(ErrorCode::UnknownRecoveryCode));
+    assert_eq!(recover(&mut phone, &mut rooms, &second), None);
+    assert_eq!(phone.client.account_keys(), alice.client.account_keys());
+}
+
+#[test]
+fn who_came_back_by_a_code_stays_when_it_is_replaced() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let (mut phone, mut tablet) = (waiting(&mut rooms, 3), waiting(&mut rooms, 4));
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    assert_eq!(recover(&mut tablet, &mut rooms, &code), None);
+    phone.talk(&mut rooms);
+    code_of(&mut phone, &mut rooms);
+    tablet.talk(&mut rooms);
+    assert_eq!(phone.listed(&[&tablet]), "?! me! 0!");
+    assert_eq!(phone.client.account_keys(), tablet.client.account_keys());
+}
+
+#[test]
+fn whether_there_is_a_code_is_known_on_every_device() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!((alice.client.recovery(), phone.client.recovery()), (None, None));
+    code_of(&mut alice, &mut rooms);
+    phone.talk(&mut rooms);
+    let made = RecoveryView { created_at: alice.now.wall_ms };
+    assert!(alice.client.recovery().is_some_and(|code| code.created_at <= made.created_at));
+    assert_eq!(alice.client.recovery(), phone.client.recovery());
+    assert_eq!((told(&alice), told(&phone)), (vec![alice.client.recovery()], vec![alice.client.recovery()]));
+}
+
+#[test]
+fn the_code_of_a_removed_device_opens_nothing() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut laptop = waiting(&mut rooms, 3);
+    alice.talk(&mut rooms);
+    laptop.talk(&mut rooms);
+    assert_eq!(laptop.client.account_keys(), [1], "it is approved by itself");
+    let code = code_of(&mut laptop, &mut rooms);
+    alice.talk(&mut rooms);
+    alice.remove(&laptop.id());
+    alice.talk(&mut rooms);
+    assert_eq!(alice.refused(), None);
+    assert_eq!((alice.client.recovery(), told(&alice).pop()), (None, Some(None)));
+    let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 4), config(), 4);
+    phone.talk(&mut rooms);
+    phone.sign();
+    phone.talk(&mut rooms);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), Some(ErrorCode::UnknownRecoveryCode));
+    assert_eq!(phone.client.account_keys(), [] as [u64; 0]);
+}
+
+#[test]
+fn a_code_opens_what_was_made_after_it() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut laptop = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    let code = code_of(&mut alice, &mut rooms);
+    alice.remove(&laptop.id());
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(alice.client.account_keys(), [1, 2]);
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    drop(alice);
+    let mut phone = waiting(&mut rooms, 4);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    assert_eq!(phone.client.account_keys(), [1, 2]);
+    reads(&mut rooms, &mut phone, &session_id);
+}
+
+#[test]
+fn who_is_killed_before_it_has_the_keys_recovers_again() {
+    let mut rooms = strict();
+    let (code, session_id) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let before = claims(&rooms);
+    // The relay has taken it, and nothing of that is on disk.
+    phone.is_slow = true;
+    phone.replies.clear();
+    phone.feed(Input::Recover { request: 21, code: code.clone() });
+    phone.talk(&mut rooms);
+    assert_eq!(claims(&rooms), before + 1);
+    assert!(phone.unwritten.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::Identity(_))));
+    assert!(phone.replies.is_empty(), "it is not done before it is stored");
+    let mut phone = Device::encrypting(wallet(0), drawing(phone.records, 51), config(), 51);
+    phone.talk(&mut rooms);
+    assert!(phone.client.account_devices()[1].is_approved);
+    assert_eq!(phone.client.account_keys(), [] as [u64; 0], "the code is nowhere stored");
+    phone.replies.clear();
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    assert_eq!(claims(&rooms), before + 1, "it is said once");
+    reads(&mut rooms, &mut phone, &session_id);
+}
+
+#[test]
+fn a_lost_connection_leaves_a_code_that_is_typed_again() {
+    let mut rooms = strict();
+    let (code, session_id) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    phone.feed(Input::Recover { request: 21, code: code.clone() });
+    // It is on its way.
+    phone.is_connected = false;
+    phone.feed(Input::Disconnected { generation: phone.generation, reason: "lost".into() });
+    assert_eq!(phone.refused(), Some(ErrorCode::RelayDisconnected));
+    phone.again(&mut rooms);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    reads(&mut rooms, &mut phone, &session_id);
+}
+
+#[test]
+fn only_an_approved_device_makes_codes() {
+    let mut rooms = strict();
+    lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let before = claims(&rooms);
+    phone.feed(Input::CreateRecoveryCode { request: 20 });
+    phone.talk(&mut rooms);
+    assert_eq!((phone.refused(), claims(&rooms)), (Some(ErrorCode::DeviceNotApproved), before));
+}
+
+#[test]
+fn codes_need_the_relay_and_an_application_that_encrypts() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    alice.replies.clear();
+    alice.feed(Input::CreateRecoveryCode { request: 20 });
+    assert_eq!(alice.refused(), Some(ErrorCode::RelayDisconnected));
+    let mut plain = Device::joined(9, &mut rooms);
+    plain.replies.clear();
+    plain.feed(Input::CreateRecoveryCode { request: 20 });
+    assert_eq!(plain.refused(), Some(ErrorCode::InvalidArgument));
+}
+
+#[test]
+fn an_account_that_moves_meanwhile_changes_nothing() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    alice.replies.clear();
+    alice.feed(Input::CreateRecoveryCode { request: 20 });
+    // Another device is quicker.
+    let mut laptop = waiting(&mut rooms, 3);
+    alice.talk(&mut rooms);
+    let Some(Ok(Reply::RecoveryCode(code))) = alice.replies.pop() else { panic!("a code") };
+    laptop.talk(&mut rooms);
+    assert_eq!(laptop.client.account_keys(), [1], "and is approved");
+    let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 4), config(), 4);
+    phone.talk(&mut rooms);
+    phone.sign();
+    phone.talk(&mut rooms);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+}
+
+/// A device that is approved by a code, and was killed before it had the keys.
+fn keyless(rooms: &mut Rooms, code: &str, number: u8) -> Device {
+    let mut phone = waiting(rooms, number);
+    phone.is_slow = true;
+    phone.feed(Input::Recover { request: 21, code: code.into() });
+    phone.talk(rooms);
+    let mut phone = Device::encrypting(wallet(0), drawing(phone.records, number + 50), config(), number + 50);
+    phone.talk(rooms);
+    phone.replies.clear();
+    phone
+}
+
+#[test]
+fn who_lacks_the_newest_key_leaves_removing_to_others() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let code = code_of(&mut alice, &mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let (mut phone, tablet) = (keyless(&mut rooms, &code, 3), waiting(&mut rooms, 4));
+    phone.talk(&mut rooms);
+    phone.remove(&tablet.id());
+    phone.talk(&mut rooms);
+    assert_eq!(phone.refused(), Some(ErrorCode::AccountKeyMissing), "with a key of its own it would cut off the history");
+    assert_eq!(phone.client.account_devices().len(), 3);
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(phone.client.account_keys(), [1, 2], "another device gives it all keys");
+    phone.remove(&tablet.id());
+    phone.talk(&mut rooms);
+    assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![1, 2, 3]));
+}
+
+#[test]
+fn a_device_is_removed_also_where_nobody_else_has_the_key() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let mut phone = keyless(&mut rooms, &code, 3);
+    let stolen = phone.client.account_devices()[0].id.clone();
+    phone.remove(&stolen);
+    phone.talk(&mut rooms);
+    assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![2]));
+}

@@ -1,0 +1,86 @@
+// The recovery code of the one who is signed in here: made and shown once, or typed on a device that waits to be approved.
+
+import { copy } from './copy.js';
+import { act, ask, say } from './speak.js';
+import { wholeTimeOf } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+
+export function createRecovery(sdk) {
+  async function makes() {
+    const says = 'The code that you have is of no use then.';
+    if (sdk.getRecovery().data && !(await ask('Make a new recovery code?', says, 'Make a new one'))) return;
+    $('recovery-make').disabled = true;
+    const result = await act(sdk.createRecoveryCode());
+    $('recovery-make').disabled = false;
+    if (!result.success) return;
+    $('recovery-code').textContent = result.data;
+    $('recovery-dialog').showModal();
+    shows(true);
+  }
+
+  /** The code, or the question how it ends: who has not written it down finds out while it is still there. */
+  function shows(isCode) {
+    for (const id of ['recovery-code', 'recovery-shown']) $(id).hidden = !isCode;
+    $('recovery-check').hidden = isCode;
+    $('recovery-last').value = '';
+    $('recovery-last-error').textContent = '';
+    $(isCode ? 'recovery-done' : 'recovery-last').focus();
+  }
+
+  function checks(event) {
+    event.preventDefault();
+    // As a code is read: capitals do not matter, nor what looks alike.
+    const typed = $('recovery-last').value.toUpperCase().replace(/[\s-]/g, '').replace(/[IL]/g, '1').replaceAll('O', '0');
+    if (typed !== $('recovery-code').textContent.slice(-4)) {
+      $('recovery-last-error').textContent = 'The code ends otherwise. Look at it again.';
+      return;
+    }
+    $('recovery-dialog').close();
+    say('Your recovery code is right.');
+  }
+
+  async function recovers(event) {
+    event.preventDefault();
+    if ($('recovery-recover').disabled) return;
+    $('recovery-error').textContent = '';
+    $('recovery-recover').disabled = true;
+    const result = await sdk.recover($('recovery-typed').value.replace(/\s/g, ' '));
+    $('recovery-recover').disabled = false;
+    if (result.error) {
+      $('recovery-error').textContent = result.error.userMessage;
+      $('recovery-typed').focus();
+      return;
+    }
+    $('recovery-typed').value = '';
+    say('This device is approved, and reads everything that was written.');
+  }
+
+  $('recovery-make').addEventListener('click', makes);
+  $('recovery-form').addEventListener('submit', recovers);
+  // It is one line, however long.
+  $('recovery-typed').addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && !event.isComposing) void recovers(event);
+  });
+  $('recovery-copy').addEventListener('click', () => copy($('recovery-copy'), $('recovery-code').textContent, () => $('recovery-code'), 'The recovery code is copied.'));
+  $('recovery-done').addEventListener('click', () => shows(false));
+  $('recovery-again').addEventListener('click', () => shows(true));
+  $('recovery-check').addEventListener('submit', checks);
+  // It is shown once.
+  $('recovery-dialog').addEventListener('close', () => $('recovery-code').replaceChildren());
+
+  return {
+    /** Shows what is to be done with a code on this device; where it is none of the wallet's, nothing. */
+    render(own) {
+      const since = sdk.getRecovery().data?.createdAt;
+      $('recovery').hidden = own === undefined;
+      $('recovery-form').hidden = own?.isApproved !== false;
+      $('recovery-make').hidden = own?.isApproved !== true;
+      $('recovery-says').textContent = own?.isApproved === false
+        ? 'With your recovery code this device reads everything, also where no other device is left.'
+        : since
+          ? `You have a recovery code since ${wholeTimeOf(since)}. Who loses all devices comes back with it.`
+          : 'You have no recovery code. Who loses all devices loses everything that was written.';
+    },
+  };
+}
