@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret, TextKeys,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
+    TextKeys,
 };
 use solconnect_sync_core::client::{Native, Vault};
 use solconnect_sync_core::content;

@@ -45,7 +45,10 @@ impl World {
                 }
             }
         }
-        self.devices_unsettled().or_else(|| self.groups_unsettled()).or_else(|| self.readers_unsettled()).or_else(|| self.checker.unanswered().map(|call| (30, call)))
+        self.devices_unsettled()
+            .or_else(|| self.groups_unsettled())
+            .or_else(|| self.readers_unsettled())
+            .or_else(|| self.checker.unanswered().map(|call| (30, call)))
     }
 
     /// Everything has converged, or should have: the whole of it is looked at.

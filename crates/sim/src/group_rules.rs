@@ -136,7 +136,9 @@ impl Checker {
         };
         let may = match self.groups.get(session_id) {
             Some(book) => through <= book.readable(&wallet),
-            None => SIGNERS.iter().any(|peer| session_of(&wallet, peer, self.encrypts) == session_id) || self.ledger.log(session_id).head() == 0,
+            None => {
+                SIGNERS.iter().any(|peer| session_of(&wallet, peer, self.encrypts) == session_id) || self.ledger.log(session_id).head() == 0
+            }
         };
         self.require(16, may, || format!("connection {connection} of {wallet} is told of {session_id} up to {last:?}: {body:.60?}"));
     }

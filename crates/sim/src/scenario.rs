@@ -296,7 +296,11 @@ impl Scenario {
         self.fail(profile, page);
         page.into_iter().for_each(|page| self.world.look_at_page(page));
         let Some(page) = page.filter(|page| self.world.is_running(*page)) else { return };
-        if self.world.checker.encrypts && self.world.profiles.len() < PROFILES_MAX && self.world.may_change_devices(profile) && self.world.ctx.random.u8(0..100) == 0 {
+        if self.world.checker.encrypts
+            && self.world.profiles.len() < PROFILES_MAX
+            && self.world.may_change_devices(profile)
+            && self.world.ctx.random.u8(0..100) == 0
+        {
             // Somebody has another device.
             let Profile { wallet, ref peers, ref config, .. } = self.world.profiles[profile];
             let (peers, config) = (peers.clone(), config.clone());
@@ -619,7 +623,13 @@ impl Scenario {
             world.call(page, |request| Input::ConnectWallet { request, wallet: wallet.into() });
             for peer in peers {
                 let shy = world.profiles[profile].shy;
-                if shy && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(wallet, peer, world.checker.encrypts)) {
+                if shy
+                    && !world.profiles[profile].disk.state().records.sessions.contains_key(&session_of(
+                        wallet,
+                        peer,
+                        world.checker.encrypts,
+                    ))
+                {
                     continue;
                 }
                 world.call(page, |request| Input::UnblockWallet { request, peer_wallet: peer.into() });

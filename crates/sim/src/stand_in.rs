@@ -5,7 +5,8 @@
 use fastrand::Rng;
 use solconnect_sync_core::client::Vault;
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret, TextKeys,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, Place, PublicKey, Recipient, SealedEpoch, SealedKey, Secret,
+    TextKeys,
 };
 use solconnect_sync_vault::Malformed;
 use solconnect_sync_vault::epoch::after_epoch;

@@ -481,7 +481,8 @@ impl World {
                     let seal = SealedEpoch { at, wallet: &member.wallet, generation: *generation, sealed, transcript, tag };
                     keys.values().any(|key| vault.open_epoch(seal, key).is_ok())
                 };
-                let opened: Vec<PublicKey> = begun.entry.members.iter().filter(|member| opens(member)).map(|member| member.wallet).collect();
+                let opened: Vec<PublicKey> =
+                    begun.entry.members.iter().filter(|member| opens(member)).map(|member| member.wallet).collect();
                 let was_in = |head: u64| {
                     let mut places = head..=account.head().sequence;
                     let is_waiting = |id: &str| account.device(id).is_some_and(|device| !device.is_approved);
@@ -489,7 +490,8 @@ impl World {
                 };
                 let may = begun.head(&own).is_some_and(was_in);
                 let wrong = opened.iter().any(|wallet| *wallet != own) || !opened.is_empty() && !may;
-                verdicts.push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
+                verdicts
+                    .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
                 let should = is_reader && sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
                 if should {
@@ -497,7 +499,8 @@ impl World {
                     verdicts.push((e(8), opened.is_empty().then(lacks)));
                     let is_in = |place: &&u64| book.of(**place).is_some_and(|of| of.place == begun.place);
                     let unread: Vec<&u64> = unread.iter().filter(is_in).collect();
-                    let unread = (!unread.is_empty()).then(|| format!("profile {index} has not read {unread:?} of {session_id}, and could"));
+                    let unread =
+                        (!unread.is_empty()).then(|| format!("profile {index} has not read {unread:?} of {session_id}, and could"));
                     verdicts.push((e(2), unread));
                 }
             }

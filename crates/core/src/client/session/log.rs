@@ -226,7 +226,8 @@ impl Session {
             return (None, None);
         }
         let (session_id, message_id, sent_ms) = (self.id().to_owned(), message.id.clone(), message.timestamp.ms());
-        let record = is_given(&message.id, self.id()).then(|| NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms });
+        let record =
+            is_given(&message.id, self.id()).then(|| NameRecord { session_id, message_id, fingerprint: message.fingerprint(), sent_ms });
         (record, self.outbox.named_as(entry).map(|queued| queued.message.id.clone()))
     }
 

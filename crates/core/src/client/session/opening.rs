@@ -110,9 +110,7 @@ impl Session {
                     });
                     entry
                 }
-                Said::Text(text) => {
-                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref())?
-                }
+                Said::Text(text) => self.open_text(context, entry, previous, &text, opened.state.last.as_ref())?,
                 Said::Reseal(_) | Said::Asks(_) | Said::Clear => entry,
             };
             opened.entries.push((entry, is_concurrent));
@@ -203,7 +201,9 @@ impl Session {
     /// Whether the account of this device has a newer key than it has got: it was listed when that was made, or since, and another
     /// device makes it the next one.
     pub(super) fn awaits_key(&self, context: &Context<'_>) -> bool {
-        let Some(account) = context.account(&self.next.wallet).filter(|account| account.device(&self.device).is_some()) else { return false };
+        let Some(account) = context.account(&self.next.wallet).filter(|account| account.device(&self.device).is_some()) else {
+            return false;
+        };
         let keys = context.identity.and_then(|identity| identity.latest_keys());
         let newest = account.generation_at(account.head().sequence);
         newest.is_some_and(|newest| keys.is_none_or(|keys| keys.account_key(newest.number).is_none()))
