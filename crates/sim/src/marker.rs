@@ -96,8 +96,8 @@ mod tests {
             ("in hex", hex.clone().into_bytes()),
             ("in hex", hex.to_uppercase().into_bytes()),
             ("in base64", base64(text.as_bytes()).into_bytes()),
-            ("in base64", base64(text[1..].as_bytes()).into_bytes()),
-            ("in base64", base64(text[2..].as_bytes()).into_bytes()),
+            ("in base64", base64(&text.as_bytes()[1..]).into_bytes()),
+            ("in base64", base64(&text.as_bytes()[2..]).into_bytes()),
         ] {
             assert_eq!(marker.found_in(&bytes), Some(form));
         }
