@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
-    SealedEpoch, SealedKey, Secret, TextKeys,
+    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealEntry, ResealTo,
+    Resealed, SealedEpoch, SealedKey, Secret, TextKeys,
 };
 use solconnect_sync_core::client::{Native, Vault};
 use solconnect_sync_core::content;
@@ -50,6 +50,8 @@ pub struct Book {
     epochs: BTreeMap<String, EpochEntry>,
     /// The same by the transcript behind it.
     transcripts: BTreeMap<Digest, EpochEntry>,
+    /// By what stands in the log: each wallet that was given secrets, and the numbers of their epochs.
+    given: BTreeMap<String, (PublicKey, Vec<u64>)>,
     /// By the transcript behind the epoch, the device and the nonce: what it hides.
     nonces: BTreeMap<(Digest, DeviceId, [u8; 12]), Vec<u8>>,
     /// So many texts were encrypted since they were last asked for.
@@ -75,6 +77,12 @@ impl Book {
     /// The epoch that a text, or an epoch, that stands so in the log is of.
     pub fn epoch_of(&self, ciphertext: &str) -> Option<&EpochEntry> {
         self.epoch(ciphertext).or_else(|| self.transcripts.get(&self.text(ciphertext)?.transcript))
+    }
+
+    /// What was given to whom by the entry that stands so in the log: the wallet, and the number of each epoch.
+    pub fn given(&self, ciphertext: &str) -> Vec<(PublicKey, u64)> {
+        let given = self.given.get(ciphertext);
+        given.map(|(wallet, epochs)| epochs.iter().map(|number| (*wallet, *number)).collect()).unwrap_or_default()
     }
 
     /// A message as its author wrote it, where it is encrypted.
@@ -161,7 +169,10 @@ impl Vault for Watched {
     }
 
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
-        self.vault.reseal(author, to, secrets, random)
+        let resealed = self.vault.reseal(author, to, secrets, random)?;
+        let ciphertext = base64(&ResealEntry(vec![resealed.clone()]).to_bytes());
+        self.book.borrow_mut().given.insert(ciphertext, (resealed.wallet, resealed.epochs.clone()));
+        Ok(resealed)
     }
 
     fn open_reseal(&self, resealed: &Resealed, author: &str, with: &Secret, epochs: &[KnownEpoch]) -> Result<Vec<Option<Secret>>, Fault> {

@@ -44,6 +44,8 @@ pub(crate) struct EpochBook {
     transcript: Digest,
     begun: Vec<Begun>,
     is_current: bool,
+    /// Wallets that were given the secret of an epoch of this number.
+    given: BTreeSet<(PublicKey, u64)>,
     /// Behind which places the transcript changed: it, the number of the last epoch, and whether texts may be written in that.
     changes: Vec<(u64, (Digest, u64, bool))>,
 }
@@ -54,7 +56,15 @@ impl EpochBook {
         let pair = pairs.into_iter().find(|(one, other)| session_of(one, other, true) == session_id);
         let wallets = pair.map(|(one, other)| keys_of([one, other].into_iter())).unwrap_or_default();
         let transcript = first_transcript(session_id);
-        EpochBook { group: None, wallets, transcript, begun: Vec::new(), is_current: false, changes: vec![(0, (transcript, 0, false))] }
+        EpochBook {
+            group: None,
+            wallets,
+            transcript,
+            begun: Vec::new(),
+            is_current: false,
+            given: BTreeSet::new(),
+            changes: vec![(0, (transcript, 0, false))],
+        }
     }
 
     fn number(&self) -> u64 {
@@ -152,6 +162,27 @@ impl VaultBook {
         self.sessions.entry(session_id.to_owned()).or_insert_with(|| EpochBook::new(session_id))
     }
 
+    fn epoch(&self, session_id: &str, number: u64) -> Option<&Begun> {
+        self.sessions.get(session_id)?.begun.get(number.checked_sub(1)? as usize)
+    }
+
+    /// Members that were in an epoch of that number without its secret, could be given it, and were not. While nobody can write, nothing
+    /// is given.
+    fn lacking(&self) -> impl Iterator<Item = (&SessionId, u64, PublicKey)> {
+        let current = self.sessions.iter().filter(|(_, book)| book.is_current);
+        current.flat_map(|(session_id, book)| {
+            let epochs = book.begun.iter().flat_map(|begun| begun.entry.members.iter().map(move |member| (begun.entry.number, member)));
+            let lacking = epochs.filter(|(number, member)| {
+                let may_have = |account: &Account| {
+                    account.generation_at(account.head().sequence).is_some() && account.last_reset() <= member.head.sequence
+                };
+                let is_member = book.wallets.contains(&member.wallet) && !book.given.contains(&(member.wallet, *number));
+                is_member && member.sealed.is_none() && self.accounts.account(&member.wallet).is_some_and(may_have)
+            });
+            lacking.map(move |(number, member)| (session_id, number, member.wallet))
+        })
+    }
+
     /// A member of an epoch whose account has had a removal, or another key, behind the place that it names.
     fn cut(&self, begun: &EpochEntry) -> Option<String> {
         let has_moved = |wallet: &PublicKey, head: u64| self.accounts.account(wallet).is_some_and(|account| account.last_cut() > head);
@@ -189,10 +220,14 @@ impl Checker {
                 Some(epoch) => self.epoch_begins(session_id, entry, epoch),
                 None => self.violate(e(5), format!("nobody has begun the epoch at {place} of {session_id}")),
             },
+            Kind::RESEAL => self.secrets_are_given(session_id, entry),
             kind if is_encrypted(kind) => self.text_stands(session_id, entry, &previous),
             _ => {}
         }
-        self.vault.session(session_id).take(entry, epoch.as_ref(), &entry.digest(&previous));
+        let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
+        let book = self.vault.session(session_id);
+        book.given.extend(given);
+        book.take(entry, epoch.as_ref(), &entry.digest(&previous));
     }
 
     fn epoch_begins(&mut self, session_id: &str, entry: &Entry, epoch: &EpochEntry) {
@@ -222,6 +257,18 @@ impl Checker {
         });
         let other = other.map(|member| wallet_address(&member.wallet));
         self.require(e(5), other.is_none(), || format!("the epoch at {place} of {session_id} names another key than {other:?} has there"));
+    }
+
+    fn secrets_are_given(&mut self, session_id: &str, entry: &Entry) {
+        let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
+        let wrong = given.iter().find(|(wallet, number)| {
+            let head = self.vault.epoch(session_id, *number).and_then(|begun| begun.head(wallet));
+            let account = self.vault.accounts.account(wallet);
+            !head.is_some_and(|head| account.is_some_and(|account| account.last_reset() <= head))
+        });
+        let is_wrong = given.is_empty() || wrong.is_some();
+        let place = entry.sequence_number;
+        self.require(e(2), !is_wrong, || format!("who may not have it is given a secret at {place} of {session_id}"));
     }
 
     fn text_stands(&mut self, session_id: &str, entry: &Entry, previous: &Digest) {
@@ -279,7 +326,10 @@ impl Checker {
                 } else if is_sealed_id(&session_id) {
                     let epoch = self.ledger.book.borrow().epoch(&entry.message.ciphertext).cloned();
                     let digest = entry.digest(&chain_before(log, &session_id, entry));
-                    self.vault.session(&session_id).take(entry, epoch.as_ref(), &digest);
+                    let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
+                    let book = self.vault.session(&session_id);
+                    book.given.extend(given);
+                    book.take(entry, epoch.as_ref(), &digest);
                 }
             }
         }
@@ -437,7 +487,21 @@ impl World {
                 return Some((e(8), format!("profile {index} is not approved, or has not the newest account key: {keys:?}")));
             }
         }
-        None
+        let (session_id, number, wallet) =
+            self.checker.vault.lacking().find(|(session_id, number, _)| self.can_give(session_id, *number))?;
+        Some((e(8), format!("{} was not given the secret of epoch {number} of {session_id}", wallet_address(&wallet))))
+    }
+
+    /// Whether somebody is there who has the secret of an epoch.
+    fn can_give(&self, session_id: &str, number: u64) -> bool {
+        self.profiles.iter().filter(|profile| !profile.is_stolen).any(|profile| {
+            let session = profile.disk.state().records.sessions.get(session_id).filter(|session| session.open);
+            let own = public_key(profile.wallet).unwrap_or_default();
+            let member = self.checker.vault.epoch(session_id, number).and_then(|begun| begun.entry.member(&own));
+            let account = self.checker.vault.accounts.account(&own);
+            let has = |generation: u64| account.is_some_and(|account| reachable(account).contains(&generation));
+            session.is_some() && member.and_then(|member| member.sealed).is_some_and(|(generation, _)| has(generation))
+        })
     }
 
     /// Whether a device is approved and has the newest key of its account.
@@ -503,10 +567,10 @@ impl World {
                 verdicts
                     .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
-                let should = is_reader && sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
-                if should {
+                let is_sealed = sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
+                if is_reader && (is_sealed || book.given.contains(&(own, number))) {
                     let lacks = || format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it");
-                    verdicts.push((e(8), opened.is_empty().then(lacks)));
+                    verdicts.push((e(8), (is_sealed && opened.is_empty()).then(lacks)));
                     let is_in = |place: &&u64| book.of(**place).is_some_and(|of| of.place == begun.place);
                     let unread: Vec<&u64> = unread.iter().filter(is_in).collect();
                     let unread =
