@@ -411,7 +411,8 @@ impl Checker {
         let places = entries.iter().filter(is_late).map(|entry| entry.sequence_number);
         let late: Vec<u64> = places.filter(|place| self.is_unread(profile, session_id, *place)).collect();
         if let Some(view) = self.tabs.get_mut(&tab) {
-            view.read_late.extend(late.into_iter().map(|place| (session_id.to_owned(), place)));
+            let late = late.into_iter().map(|place| (session_id.to_owned(), place));
+            view.read_late.extend(late.filter(|place| !view.told.contains(place)));
         }
     }
 
