@@ -135,7 +135,7 @@ pub(crate) struct TabView {
     /// Messages of an encrypted session that it has read late: it must tell of them, in any order.
     pub read_late: BTreeSet<(SessionId, u64)>,
     /// What it has told of in this life. Where the store was lost, that is not read late.
-    pub told: BTreeSet<(SessionId, u64)>,
+    pub heard: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.
     pub missing: BTreeSet<u64>,
     /// Counters of update frames that are not answered, by session, on the present connection.

@@ -19,7 +19,7 @@ impl Checker {
                 let sequence = told.sequence_number;
                 let key = (session_id.clone(), sequence);
                 let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
-                view.told.insert(key.clone());
+                view.heard.insert(key.clone());
                 let due = view.tellable.remove(&key) || view.read_late.remove(&key) || view.unheard.remove(&key) && !skipped;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
                 self.shows_its_author(tab, session_id, told);

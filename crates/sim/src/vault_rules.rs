@@ -412,7 +412,7 @@ impl Checker {
         let late: Vec<u64> = places.filter(|place| self.is_unread(profile, session_id, *place)).collect();
         if let Some(view) = self.tabs.get_mut(&tab) {
             let late = late.into_iter().map(|place| (session_id.to_owned(), place));
-            view.read_late.extend(late.filter(|place| !view.told.contains(place)));
+            view.read_late.extend(late.filter(|place| !view.heard.contains(place)));
         }
     }
 
