@@ -74,9 +74,8 @@ impl World {
             });
             let sent = &self.checker.ledger.sent[number];
             let (places, is_once) = (sent.places.len(), self.checker.encrypts && accepted && !sent.forgotten);
-            self.checker.require_where(e(1), is_once, places == 1, || {
-                format!("s{number} is encrypted {places} times in the log of {session_id}")
-            });
+            self.checker
+                .require_where(e(1), is_once, places == 1, || format!("s{number} is encrypted {places} times in the log of {session_id}"));
         }
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {
