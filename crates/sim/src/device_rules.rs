@@ -466,6 +466,9 @@ impl Checker {
             (CallKind::Sync(targets), Ok(_)) => {
                 for (id, unsent, head) in targets {
                     let cursor = session(&id).map_or(0, |session| session.log.end());
+                    // Who was out of a group by then without knowing it may not read on.
+                    let wallet = session(&id).map_or("", |session| &session.wallet);
+                    let head = self.groups.get(&id).map_or(head, |book| head.min(book.readable(wallet)));
                     self.require_where(21, !self.set_back && is_there, cursor >= head, || {
                         format!("a sync of {id} that began when the log ended at {head} is complete at {cursor}")
                     });
