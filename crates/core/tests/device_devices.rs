@@ -511,3 +511,21 @@ fn the_key_that_an_application_names_counts_from_the_first_time() {
     assert_eq!((device.warnings(), device.state()), (vec![ErrorCode::RelayKeyChanged], ConnectionState::Offline));
     assert!(device.records.identity.as_ref().is_some_and(|identity| identity.relay_key.is_empty()));
 }
+
+#[test]
+fn a_wish_that_ends_with_a_removal_is_answered_where_that_is_not_stored() {
+    let mut rooms = strict();
+    let (mut one, mut two, three) = (Device::joined(1, &mut rooms), Device::joined(2, &mut rooms), Device::joined(3, &mut rooms));
+    all_talk(&mut rooms, &mut [&mut one, &mut two]);
+    one.approve(&two.id());
+    all_talk(&mut rooms, &mut [&mut one, &mut two]);
+    two.replies.clear();
+    two.remove(&three.id());
+    assert_eq!(two.replies, [], "it is on its way");
+    one.remove(&two.id());
+    one.talk(&mut rooms);
+    two.fails = true;
+    two.talk(&mut rooms);
+    assert_eq!(two.replies.len(), 1, "{:?}", two.replies);
+    assert!(two.refused().is_some());
+}

@@ -2,6 +2,7 @@
 //! the key any more.
 
 use solconnect_sync_core::client::{Client, ClientConfig, Input};
+use solconnect_sync_core::ids::is_sealed_id;
 
 use crate::book::Watched;
 use crate::checker::e;
@@ -95,9 +96,10 @@ impl World {
         }
     }
 
-    /// Where every log ends.
+    /// Where the log of every session ends.
     pub(crate) fn heads(&self) -> Vec<(String, u64)> {
-        self.checker.ledger.sessions().map(|(id, log)| (id.clone(), log.head())).collect()
+        let sessions = self.checker.ledger.sessions().filter(|(id, _)| is_sealed_id(id));
+        sessions.map(|(id, log)| (id.clone(), log.head())).collect()
     }
 
     /// All that stands in the relay's journal is looked at by somebody who should not read it.

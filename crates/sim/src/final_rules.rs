@@ -72,10 +72,10 @@ impl World {
             self.checker.require_where(2, accepted && !self.checker.set_back, logged, || {
                 format!("s{number} was accepted and is not in the log of {session_id}")
             });
-            let places = self.checker.ledger.sent[number].places.len();
-            self.checker.require_where(e(1), self.checker.encrypts && accepted, places == 1, || {
-                format!("s{number} is encrypted {places} times in the log of {session_id}")
-            });
+            let sent = &self.checker.ledger.sent[number];
+            let (places, is_once) = (sent.places.len(), self.checker.encrypts && accepted && !sent.forgotten);
+            self.checker
+                .require_where(e(1), is_once, places == 1, || format!("s{number} is encrypted {places} times in the log of {session_id}"));
         }
         let tabs: Vec<u64> = self.tabs.keys().copied().collect();
         for tab in tabs {

@@ -1,7 +1,7 @@
 //! One transaction at a time: what arrives meanwhile shares the next one, and memory goes back where the disk did not follow.
 
 use super::Client;
-use super::api::{Action, Change, Commit, CommitId, Event, Input, Write};
+use super::api::{Action, Change, Commit, CommitId, Event, Input, RequestId, Write};
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame};
@@ -224,6 +224,15 @@ impl Client {
         self.accounts.roll_back();
         if let Some(identity) = &mut self.identity {
             identity.roll_back();
+        }
+        // What was asked for earlier and was to end with this transaction is in no queue any more.
+        let calls: Vec<RequestId> = transaction.calls.iter().filter_map(Client::writing_request).collect();
+        for action in &transaction.after {
+            if let Action::Reply { request, .. } = action
+                && !calls.contains(request)
+            {
+                actions.push(Action::Reply { request: *request, result: Err(error.clone()) });
+            }
         }
         if error.code == ErrorCode::ProfileInUse {
             self.fence(now, &error, actions);
