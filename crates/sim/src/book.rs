@@ -50,8 +50,8 @@ pub struct Book {
     epochs: BTreeMap<String, EpochEntry>,
     /// The same by the transcript behind it.
     transcripts: BTreeMap<Digest, EpochEntry>,
-    /// By what stands in the log: each wallet that was given secrets, and the numbers of their epochs.
-    given: BTreeMap<String, (PublicKey, Vec<u64>)>,
+    /// By what stands in the log: what was given to a wallet that lacked it.
+    given: BTreeMap<String, Resealed>,
     /// By the transcript behind the epoch, the device and the nonce: what it hides.
     nonces: BTreeMap<(Digest, DeviceId, [u8; 12]), Vec<u8>>,
     /// So many texts were encrypted since they were last asked for.
@@ -79,10 +79,11 @@ impl Book {
         self.epoch(ciphertext).or_else(|| self.transcripts.get(&self.text(ciphertext)?.transcript))
     }
 
-    /// What was given to whom by the entry that stands so in the log: the wallet, and the number of each epoch.
-    pub fn given(&self, ciphertext: &str) -> Vec<(PublicKey, u64)> {
+    /// What was given by the entry that stands so in the log: the wallet, and of each epoch its number and the generation that its
+    /// secret is sealed to.
+    pub fn given(&self, ciphertext: &str) -> Vec<((PublicKey, u64), u64)> {
         let given = self.given.get(ciphertext);
-        given.map(|(wallet, epochs)| epochs.iter().map(|number| (*wallet, *number)).collect()).unwrap_or_default()
+        given.map(|given| given.epochs.iter().map(|number| ((given.wallet, *number), given.generation)).collect()).unwrap_or_default()
     }
 
     /// A message as its author wrote it, where it is encrypted.
@@ -171,7 +172,7 @@ impl Vault for Watched {
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
         let resealed = self.vault.reseal(author, to, secrets, random)?;
         let ciphertext = base64(&ResealEntry(vec![resealed.clone()]).to_bytes());
-        self.book.borrow_mut().given.insert(ciphertext, (resealed.wallet, resealed.epochs.clone()));
+        self.book.borrow_mut().given.insert(ciphertext, resealed.clone());
         Ok(resealed)
     }
 

@@ -44,8 +44,8 @@ pub(crate) struct EpochBook {
     transcript: Digest,
     begun: Vec<Begun>,
     is_current: bool,
-    /// Wallets that were given the secret of an epoch of this number.
-    given: BTreeSet<(PublicKey, u64)>,
+    /// Wallets that were given the secret of an epoch of this number, and for which generation first.
+    given: BTreeMap<(PublicKey, u64), u64>,
     /// Behind which places the transcript changed: it, the number of the last epoch, and whether texts may be written in that.
     changes: Vec<(u64, (Digest, u64, bool))>,
 }
@@ -62,7 +62,7 @@ impl EpochBook {
             transcript,
             begun: Vec::new(),
             is_current: false,
-            given: BTreeSet::new(),
+            given: BTreeMap::new(),
             changes: vec![(0, (transcript, 0, false))],
         }
     }
@@ -80,6 +80,12 @@ impl EpochBook {
     /// The epoch that a text at a place was written in.
     fn of(&self, place: u64) -> Option<&Begun> {
         self.begun[..self.begun.partition_point(|begun| begun.place < place)].last()
+    }
+
+    fn give(&mut self, given: Vec<((PublicKey, u64), u64)>) {
+        for (to, generation) in given {
+            self.given.entry(to).or_insert(generation);
+        }
     }
 
     /// Takes the next entry, which has this digest.
@@ -176,7 +182,7 @@ impl VaultBook {
                 let may_have = |account: &Account| {
                     account.generation_at(account.head().sequence).is_some() && account.last_reset() <= member.head.sequence
                 };
-                let is_member = book.wallets.contains(&member.wallet) && !book.given.contains(&(member.wallet, *number));
+                let is_member = book.wallets.contains(&member.wallet) && !book.given.contains_key(&(member.wallet, *number));
                 is_member && member.sealed.is_none() && self.accounts.account(&member.wallet).is_some_and(may_have)
             });
             lacking.map(move |(number, member)| (session_id, number, member.wallet))
@@ -226,7 +232,7 @@ impl Checker {
         }
         let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
         let book = self.vault.session(session_id);
-        book.given.extend(given);
+        book.give(given);
         book.take(entry, epoch.as_ref(), &entry.digest(&previous));
     }
 
@@ -261,7 +267,7 @@ impl Checker {
 
     fn secrets_are_given(&mut self, session_id: &str, entry: &Entry) {
         let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
-        let wrong = given.iter().find(|(wallet, number)| {
+        let wrong = given.iter().find(|((wallet, number), _)| {
             let head = self.vault.epoch(session_id, *number).and_then(|begun| begun.head(wallet));
             let account = self.vault.accounts.account(wallet);
             !head.is_some_and(|head| account.is_some_and(|account| account.last_reset() <= head))
@@ -328,7 +334,7 @@ impl Checker {
                     let digest = entry.digest(&chain_before(log, &session_id, entry));
                     let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
                     let book = self.vault.session(&session_id);
-                    book.given.extend(given);
+                    book.give(given);
                     book.take(entry, epoch.as_ref(), &digest);
                 }
             }
@@ -569,7 +575,8 @@ impl World {
                     .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
                 let is_sealed = sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
-                if is_reader && (is_sealed || book.given.contains(&(own, number))) {
+                let is_given = book.given.get(&(own, number)).is_some_and(|generation| reachable.contains(generation));
+                if is_reader && (is_sealed || is_given) {
                     let lacks = || format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it");
                     verdicts.push((e(8), (is_sealed && opened.is_empty()).then(lacks)));
                     let is_in = |place: &&u64| book.of(**place).is_some_and(|of| of.place == begun.place);
