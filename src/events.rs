@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",

@@ -494,8 +494,13 @@ impl World {
                 return Some((e(8), format!("profile {index} is not approved, or has not the newest account key: {keys:?}")));
             }
         }
-        let (session_id, number, wallet) =
-            self.checker.vault.lacking().find(|(session_id, number, _)| self.can_give(session_id, *number))?;
+        // Others hear of its key when a device of it takes part.
+        let takes_part = |wallet: &PublicKey, session_id: &str| {
+            let own = self.profiles.iter().filter(|profile| public_key(profile.wallet) == Some(*wallet) && !profile.is_stolen);
+            own.into_iter().any(|profile| profile.disk.state().records.sessions.get(session_id).is_some_and(|session| session.open))
+        };
+        let mut lacking = self.checker.vault.lacking();
+        let (session_id, number, wallet) = lacking.find(|(id, number, wallet)| takes_part(wallet, id) && self.can_give(id, *number))?;
         Some((e(8), format!("{} was not given the secret of epoch {number} of {session_id}", wallet_address(&wallet))))
     }
 
