@@ -172,6 +172,11 @@ impl VaultBook {
         self.sessions.get(session_id)?.begun.get(number.checked_sub(1)? as usize)
     }
 
+    /// How often somebody was given the secret of an epoch that he lacked.
+    pub(crate) fn given_count(&self, session_id: &str) -> u64 {
+        self.sessions.get(session_id).map_or(0, |book| book.given.len() as u64)
+    }
+
     /// Members that were in an epoch of that number without its secret, could be given it, and were not. While nobody can write, nothing
     /// is given.
     fn lacking(&self) -> impl Iterator<Item = (&SessionId, u64, PublicKey)> {
