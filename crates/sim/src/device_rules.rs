@@ -58,6 +58,11 @@ impl Checker {
         }
         let stored = disk.unsent_count();
         let records = &disk.state().records;
+        // It may be older than what was last stored here.
+        self.profiles[profile].unread.clear();
+        for ((session_id, _), record) in &records.log {
+            self.stored_unread(profile, session_id, &record.entries().unwrap_or_default());
+        }
         let shown = sessions.iter().map(|view| (&view.session_id, view.last_synced_sequence));
         let read = shown.eq(records.sessions.iter().map(|(id, record)| (id, record.log.end())));
         self.require(22, read, || format!("tab {tab} opens its store and shows other sessions than it holds: {sessions:?}"));
