@@ -143,16 +143,22 @@ fn knows(new: &Entry, old: &Entry) -> bool {
 }
 
 /// Adds a version of a message: those of the same wallet that its author had seen or that the same device wrote are
-/// superseded. Of more than [`VERSIONS_MAX`] of a wallet the one that is first in the log goes.
+/// superseded, and so is it where one behind it in the log knows it. Of more than [`VERSIONS_MAX`] of a wallet the one that is first in the log goes.
 pub fn add_version(versions: &mut Vec<Entry>, new: Entry) {
     let is_rival = |old: &Entry| old.message.sender_wallet == new.message.sender_wallet;
+    // What is read late may be older than what is there.
+    let is_behind = |old: &Entry| new.sequence_number > 0 && old.sequence_number > new.sequence_number;
+    if versions.iter().any(|old| is_rival(old) && is_behind(old) && knows(old, &new)) {
+        return;
+    }
     versions.retain(|old| !(is_rival(old) && knows(&new, old)));
     if versions.iter().filter(|old| is_rival(old)).count() >= VERSIONS_MAX
         && let Some(first) = versions.iter().position(is_rival)
     {
         versions.remove(first);
     }
-    versions.push(new);
+    let place = versions.iter().position(is_behind).unwrap_or(versions.len());
+    versions.insert(place, new);
 }
 
 /// Reports the versions of one message that `entry` meets, or `None` where it supersedes all.
@@ -227,6 +233,16 @@ mod tests {
         assert_eq!(conflict.concurrent_with, Some(LogRange { from: 5, to: 8 }));
         let ids: Vec<&str> = conflict.conflicting_versions.iter().map(|version| &*version.message.id).collect();
         assert_eq!(ids, ["a-9", "b-5", "c-7"]);
+    }
+
+    #[test]
+    fn what_is_read_late_does_not_come_back() {
+        let mut versions = vec![version("a", 7, 4, 0)];
+        add_version(&mut versions, version("a", 3, 0, 0));
+        add_version(&mut versions, version("b", 4, 0, 0));
+        assert_eq!(versions.len(), 1, "by the same device, and known");
+        add_version(&mut versions, version("b", 5, 0, 0));
+        assert_eq!(versions.iter().map(|version| version.sequence_number).collect::<Vec<_>>(), [5, 7]);
     }
 
     #[test]
