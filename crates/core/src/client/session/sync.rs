@@ -155,6 +155,10 @@ impl Session {
 
     /// Does all that the present state allows: announces, asks, sends, reports.
     pub fn advance(&mut self, context: &mut Context<'_>) {
+        // What was given to it a wallet reads also where it has left meanwhile.
+        if context.link.is_open() {
+            self.begin_rereading(context);
+        }
         if !self.is_linked(context.wallet) {
             return self.end_sync(context);
         }
@@ -175,7 +179,6 @@ impl Session {
             self.begin(context);
         }
         self.request_log(context);
-        self.begin_rereading(context);
         self.prepare_reseal(context);
         let prepared = self.prepare_epoch(context);
         if let Err(fault) = prepared.and_then(|()| self.send_updates(context)) {
