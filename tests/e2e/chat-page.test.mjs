@@ -51,6 +51,8 @@ test('somebody who was written to first accepts, reads and answers, or declines'
   const bob = await open(t, phone, `chat.html?profile=bob&peer=${alice.address}`);
   await bob.page.locator('#thread').waitFor();
   await bob.write('Hello?');
+  // With the epoch before it alone there is an invitation already.
+  await bob.sees('Hello?', 'Sent');
   const decline = alice.page.getByRole('button', { name: /^Decline/ });
   await decline.click();
   await decline.waitFor({ state: 'detached' });

@@ -120,6 +120,8 @@ pub(crate) struct TabView {
     pub lost_store: Option<LostStore>,
     /// What it may have told of before its database was deleted, by session: it is not told again.
     pub heard_before: BTreeMap<SessionId, u64>,
+    /// But for those that it could not read then.
+    pub unread_before: BTreeSet<(SessionId, u64)>,
     /// It has told that the relay was set back, or that its log is another one.
     pub rolled_back: bool,
     /// Messages that a void has taken the place of since the last commit, and those that were said to have failed.

@@ -157,7 +157,9 @@ impl Checker {
         if view.lost_store.is_none() {
             for (id, session) in &disk.state().records.sessions {
                 let heard = view.heard_before.entry(id.clone()).or_default();
-                *heard = session.log.end().max(*heard);
+                let first = std::mem::replace(heard, session.log.end().max(*heard)) + 1;
+                let unread = self.profiles[view.profile].unread.get(id).into_iter().flatten();
+                view.unread_before.extend(unread.filter(|place| **place >= first).map(|place| (id.clone(), *place)));
             }
         }
         let lost = view.lost_store.get_or_insert(LostStore { unsent_count: disk.unsent_count(), loss });

@@ -423,7 +423,12 @@ impl Checker {
         let late: Vec<u64> = places.filter(|place| self.is_unread(profile, session_id, *place)).collect();
         if let Some(view) = self.tabs.get_mut(&tab) {
             let late = late.into_iter().map(|place| (session_id.to_owned(), place));
-            view.read_late.extend(late.filter(|place| !view.heard.contains(place)));
+            let was_told = |place: &(SessionId, u64)| {
+                let is_before = view.heard_before.get(&place.0).is_some_and(|heard| place.1 <= *heard);
+                view.heard.contains(place) || is_before && !view.unread_before.contains(place)
+            };
+            let late: Vec<(SessionId, u64)> = late.filter(|place| !was_told(place)).collect();
+            view.read_late.extend(late);
         }
     }
 
