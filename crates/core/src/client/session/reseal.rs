@@ -25,10 +25,13 @@ impl Session {
     /// A wallet that can be given secrets, and of which epochs.
     fn owed(&self, context: &Context<'_>) -> Option<(ResealTo, Vec<&EpochSeal>)> {
         let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some())?;
+        let has_moved = self.has_epoch_moved(context);
         let members = self.members(self.stored.group.as_ref());
         let lacking = state.unread.iter().flat_map(|unread| &unread.lacking).filter(|(wallet, _)| members.contains(wallet));
         lacking.into_iter().find_map(|(wallet, _)| {
-            let account = account_of(context, wallet)?;
+            // Another epoch is begun for a wallet that takes part: the last one is sealed to it.
+            let takes_part = state.epochs.named(wallet).is_some_and(|named| named.generation > 0);
+            let account = account_of(context, wallet).filter(|_| takes_part || !has_moved)?;
             let newest = account.generation_at(account.head().sequence)?;
             // Behind a reset a person has to agree: who was tricked into one has not thereby given away the past.
             let may_have = |lacking: &&(PublicKey, u64)| lacking.0 == *wallet && account.last_reset() <= lacking.1;

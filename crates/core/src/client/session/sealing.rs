@@ -138,14 +138,18 @@ impl Session {
         let Some(state) = &self.stored.sealed else { return Ok(false) };
         let (Some(_), Some(last)) = (state.epochs.current(), state.last.clone()) else { return Ok(true) };
         let device = self.device.clone();
-        let has_moved = state.epochs.wallets().any(|named| {
+        Ok(self.has_epoch_moved(context) || self.text_keys(context, &last, &device)?.is_none())
+    }
+
+    /// Whether somebody in the last epoch has other devices or another key since, as far as is known here.
+    pub(super) fn has_epoch_moved(&self, context: &Context<'_>) -> bool {
+        self.stored.sealed.iter().flat_map(|state| state.epochs.wallets()).any(|named| {
             let account = account_of(context, &named.wallet);
             let is_own = wallet_address(&named.wallet) == self.next.wallet;
             account.is_some_and(|account| {
-                account.last_cut() > named.head.sequence || is_own && !account.was_listed_at(&device, named.head.sequence)
+                account.last_cut() > named.head.sequence || is_own && !account.was_listed_at(&self.device, named.head.sequence)
             })
-        });
-        Ok(has_moved || self.text_keys(context, &last, &device)?.is_none())
+        })
     }
 
     /// Whether so much was written in the epoch, or so long ago, that the next text is to have another secret.
