@@ -52,6 +52,10 @@ pub const EPOCHS_UNREAD_MAX: usize = 64;
 /// group that nobody else has ever used.
 pub const LACKING_WALLETS_MAX: usize = 1_024;
 
+/// Reseals that a device keeps because it has not got the account key that they are sealed to: several devices may have given the same
+/// secrets. Each takes 2 KiB at most.
+pub const RESEALS_WAITING_MAX: usize = 4;
+
 /// How long another than the author of an epoch waits, by chance, before it gives its secret to who lacks it: where several
 /// can, one mostly has by then.
 pub const RESEAL_WAIT_MS: u64 = 30_000;

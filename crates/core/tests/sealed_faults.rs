@@ -337,3 +337,34 @@ fn what_is_sealed_to_a_key_that_is_missing_waits_for_it() {
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
 }
+
+#[test]
+fn what_is_given_for_a_key_that_is_missing_waits_for_it() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    let session_id = open(&mut alice, 1);
+    write(&mut alice, &session_id, "before");
+    settle(&mut rooms, &mut [&mut alice]);
+    alice.feed(Input::SetOffline { offline: true });
+    let (mut bob, switch) = switched(&mut rooms, 1, 2);
+    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    // The next key of the account is of no use to Bob's first device, and Alice gives the secret to that.
+    switch.set(Broken::Keys);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert!(texts(&bob, &session_id).is_empty());
+    switch.set(Broken::Nothing);
+    let records = bob.records.clone();
+    assert_eq!(records.sessions[&session_id].sealed.as_ref().unwrap().waiting.len(), 1);
+    // With the one behind it comes the one before.
+    let watch = joined(&mut rooms, 1, 7);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&bob, &session_id), ["before"]);
+}

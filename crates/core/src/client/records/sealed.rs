@@ -2,12 +2,12 @@
 
 use solconnect_sync_vault::seal::SealedKey;
 
-use crate::client::vault::KnownEpoch;
+use crate::client::vault::{KnownEpoch, ResealEntry, Resealed};
 use crate::entry::Digest;
 use crate::epochs::Epochs;
 use crate::identity::PublicKey;
 use crate::ids::DeviceId;
-use crate::limits::{EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX};
+use crate::limits::{EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX, RESEALS_WAITING_MAX};
 use crate::wire::{Malformed, Reader, put_bytes, put_varint};
 
 /// An encrypted session as far as its log is known.
@@ -19,6 +19,8 @@ pub struct SealedState {
     pub last: Option<EpochSeal>,
     /// Those that this wallet or another member cannot read yet, in their order.
     pub unread: Vec<UnreadEpoch>,
+    /// Secrets for this wallet, sealed to an account key that this device has not got yet; with each, who gave it.
+    pub waiting: Vec<(DeviceId, Resealed)>,
 }
 
 /// An epoch that somebody was in and cannot read.
@@ -58,7 +60,7 @@ pub struct EpochSeal {
 impl SealedState {
     /// That of a session that has no entries.
     pub fn new(session_id: &str) -> SealedState {
-        SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new() }
+        SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new(), waiting: Vec::new() }
     }
 
     /// An epoch began that somebody cannot read. Of too many the oldest stay unread.
@@ -74,6 +76,12 @@ impl SealedState {
         }
     }
 
+    /// Secrets came that this device cannot open yet.
+    pub(in crate::client) fn keep_waiting(&mut self, author: &str, resealed: &Resealed) {
+        self.waiting.push((author.to_owned(), resealed.clone()));
+        self.waiting.drain(..self.waiting.len().saturating_sub(RESEALS_WAITING_MAX));
+    }
+
     /// Those that everybody can read leave. Until this wallet can read all, those of them stay that one entry may have the secrets of.
     pub(in crate::client) fn forget_read(&mut self) {
         if !self.unread.iter().any(|unread| unread.is_unread) {
@@ -85,9 +93,9 @@ impl SealedState {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_bytes(&mut out, &self.epochs.to_bytes());
-        if let Some(last) = &self.last {
-            put_bytes(&mut out, &last.to_bytes());
-        }
+        let Some(last) = &self.last else { return out };
+        put_bytes(&mut out, &last.to_bytes());
+        put_varint(&mut out, self.unread.len() as u64);
         for UnreadEpoch { epoch, is_unread, lacking } in &self.unread {
             put_bytes(&mut out, &epoch.to_bytes());
             out.push(u8::from(*is_unread));
@@ -96,6 +104,10 @@ impl SealedState {
                 out.extend_from_slice(wallet);
                 put_varint(&mut out, *sequence);
             }
+        }
+        for (author, resealed) in &self.waiting {
+            put_bytes(&mut out, author.as_bytes());
+            put_bytes(&mut out, &ResealEntry(vec![resealed.clone()]).to_bytes());
         }
         out
     }
@@ -106,15 +118,22 @@ impl SealedState {
             return Ok(None);
         }
         let mut reader = Reader(bytes);
-        let mut state = SealedState { epochs: Epochs::from_bytes(reader.bytes()?)?, last: None, unread: Vec::new() };
-        if !reader.0.is_empty() {
-            state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
+        let epochs = Epochs::from_bytes(reader.bytes()?)?;
+        let mut state = SealedState { epochs, last: None, unread: Vec::new(), waiting: Vec::new() };
+        if reader.0.is_empty() {
+            return Ok(Some(state));
         }
-        while !reader.0.is_empty() {
+        state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
+        for _ in 0..reader.below(EPOCHS_UNREAD_MAX + 1)? {
             let (epoch, is_unread) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.byte()? == 1);
             let count = reader.below(LACKING_WALLETS_MAX + 1)?;
             let lacking = (0..count).map(|_| Ok((*reader.array()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
             state.unread.push(UnreadEpoch { epoch, is_unread, lacking });
+        }
+        while !reader.0.is_empty() {
+            let (author, entry) = (reader.text()?.to_owned(), ResealEntry::from_bytes(reader.bytes()?));
+            let entry = entry.map_err(|_| Malformed(&"secrets that wait cannot be read"))?;
+            state.waiting.extend(entry.0.into_iter().map(|resealed| (author.clone(), resealed)));
         }
         Ok(Some(state))
     }

@@ -6,6 +6,7 @@ use base64ct::{Base64, Encoding as _};
 use super::Session;
 use super::opening::{account_key, account_of};
 use crate::client::context::Context;
+use crate::client::identity::Identity;
 use crate::client::records::{EpochSeal, SealedState};
 use crate::client::transaction::Transaction;
 use crate::client::vault::{EpochEntry, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
@@ -51,6 +52,10 @@ impl Session {
 
     /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.
     pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
+        if self.is_openable(context) {
+            self.flow.reseal_at_ms = Some(context.now.monotonic_ms);
+            return;
+        }
         let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::RESEAL);
         if self.next.sealed.as_ref().is_none_or(|state| state.unread.is_empty())
             || self.in_transaction
@@ -67,12 +72,31 @@ impl Session {
         };
     }
 
-    /// Gives it.
+    /// Whether secrets came before the account key that they are sealed to, and that is there now.
+    fn is_openable(&self, context: &Context<'_>) -> bool {
+        let has_key =
+            |generation: u64| context.identity.and_then(Identity::keys).is_some_and(|keys| keys.account_key(generation).is_some());
+        let state = self.stored.sealed.as_ref().filter(|_| !self.in_transaction);
+        state.is_some_and(|state| state.waiting.iter().any(|(_, resealed)| has_key(resealed.generation)))
+    }
+
+    /// Gives it, or opens what was given.
     ///
     /// # Errors
     /// [`Fault`].
     pub(super) fn reseal(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Result<(), Fault> {
         self.flow.reseal_at_ms = None;
+        if self.is_openable(context)
+            && let Some(mut state) = self.next.sealed.clone()
+        {
+            for (author, resealed) in std::mem::take(&mut state.waiting) {
+                self.take_secrets(context, &mut state, &author, &resealed)?;
+            }
+            // Where it cannot be stored, it is opened again after a wait.
+            transaction.from_relay = true;
+            self.change(transaction, true).sealed = Some(state);
+            return Ok(());
+        }
         let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
         let Some((to, epochs)) = self.owed(context).filter(|_| self.outbox.len() < OUTBOX_MESSAGES_MAX) else { return Ok(()) };
         let mut secrets = Vec::with_capacity(epochs.len());
@@ -132,7 +156,10 @@ impl Session {
         let Some(epochs) = resealed.epochs.iter().map(known).collect::<Option<Vec<KnownEpoch>>>() else { return Ok(()) };
         let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
         let Some(keys) = identity.latest_keys() else { return Ok(()) };
-        let Some(with) = keys.account_key(resealed.generation) else { return Ok(()) };
+        let Some(with) = keys.account_key(resealed.generation) else {
+            state.keep_waiting(author, resealed);
+            return Ok(());
+        };
         let Some(secrets) = if_opened(vault.open_reseal(resealed, author, with, &epochs))? else { return Ok(()) };
         let account_key = vault.public_of(with)?;
         let to = ResealTo { wallet: resealed.wallet, generation: resealed.generation, account_key };
