@@ -90,10 +90,10 @@ impl World {
     pub(crate) fn judge_rest(&mut self, before: &[(String, u64)]) {
         for (session_id, head) in before {
             let log = self.checker.ledger.log(session_id);
-            // Who takes no part is given what it lacks all the same, after a wait.
-            let is_gift = |place: &u64| log.entry(*place).is_some_and(|entry| entry.message.kind == Kind::RESEAL);
+            // Who takes no part is given what it lacks all the same, after a wait, and an epoch may have to begin before.
+            let is_gift = |place: &u64| log.entry(*place).is_some_and(|entry| matches!(entry.message.kind, Kind::EPOCH | Kind::RESEAL));
             let gifts = (head + 1..=log.head()).take_while(is_gift).count() as u64;
-            let now = log.head() - gifts.min(self.checker.vault.given_count(session_id));
+            let now = log.head() - gifts.min(2 * self.checker.vault.given_count(session_id));
             let kind = log.entry(head + gifts + 1).map(|entry| entry.message.kind);
             self.checker.require(e(11), now == *head, || {
                 format!("{session_id} had {head} entries when all had converged, and has {now} now; the next is of kind {kind:?}")
