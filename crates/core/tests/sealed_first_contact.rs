@@ -11,7 +11,8 @@ mod signer;
 use rooms::Rooms;
 use sealed::{address, again, joined, kinds, open, settle, texts, write};
 use signer::{Device, strict};
-use solconnect_sync_core::client::{Event, GroupWish, Input, Reply};
+use solconnect_sync_core::client::{Event, GroupWish, Input, Reply, Write};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::RESEAL_WAIT_MS;
 use solconnect_sync_core::message::Kind;
 
@@ -198,6 +199,46 @@ fn what_cannot_be_stored_is_read_again_later() {
     bob.again(&mut rooms);
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
     assert_eq!(texts(&bob, &session_id), ["one", "two"]);
+    assert_eq!(heard(&bob), ["one", "two"]);
+}
+
+#[test]
+fn what_could_not_be_stored_in_part_is_read_again() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    // What follows is in a batch of its own.
+    write(&mut bob, &session_id, "three");
+    settle(&mut rooms, &mut [&mut bob]);
+    assert!(bob.records.log(&session_id).len() > 1);
+    alice.feed(Input::SetOffline { offline: false });
+    bob.is_slow = true;
+    let mut has_failed = false;
+    for _ in 0..20 {
+        alice.talk(&mut rooms);
+        alice.now.monotonic_ms += 100;
+        alice.feed(Input::Timeout);
+        bob.talk(&mut rooms);
+        for commit in std::mem::take(&mut bob.unwritten) {
+            let reads = |write: &Write| matches!(write, Write::Log(record) if record.first <= 2);
+            if !has_failed && commit.writes.iter().any(reads) {
+                has_failed = true;
+                let error = SyncError::new(ErrorCode::StorageFull, "full");
+                bob.feed(Input::PersistFailed { commit: commit.id, error });
+            } else {
+                commit.writes.iter().for_each(|write| bob.records.apply(write).unwrap());
+                bob.feed(Input::Persisted { commit: commit.id });
+            }
+        }
+    }
+    bob.write();
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert!(has_failed);
+    assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
     assert_eq!(heard(&bob), ["one", "two"]);
 }
 

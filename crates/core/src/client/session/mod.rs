@@ -391,6 +391,8 @@ impl Session {
     /// Nothing of the transaction is on disk. Says whether the session is there at all.
     pub fn on_drop(&mut self) -> bool {
         self.in_transaction = false;
+        // What was read again may be lost: all of it is read again.
+        self.rereading = None;
         self.next = self.stored.clone();
         self.device.clone_from(&self.stored_device);
         self.totals = self.stored_totals;
