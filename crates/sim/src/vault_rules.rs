@@ -275,7 +275,7 @@ impl Checker {
         let wrong = given.iter().find(|((wallet, number), _)| {
             let head = self.vault.epoch(session_id, *number).and_then(|begun| begun.head(wallet));
             let account = self.vault.accounts.account(wallet);
-            !head.is_some_and(|head| account.is_some_and(|account| account.last_reset() <= head))
+            head.is_none_or(|head| account.is_none_or(|account| account.last_reset() > head))
         });
         let is_wrong = given.is_empty() || wrong.is_some();
         let place = entry.sequence_number;
