@@ -44,8 +44,8 @@ pub(crate) struct EpochBook {
     transcript: Digest,
     begun: Vec<Begun>,
     is_current: bool,
-    /// Wallets that were given the secret of an epoch of this number, and for which generation first.
-    given: BTreeMap<(PublicKey, u64), u64>,
+    /// Wallets that were given the secret of an epoch of this number; for which generation and at which place first.
+    given: BTreeMap<(PublicKey, u64), (u64, u64)>,
     /// Behind which places the transcript changed: it, the number of the last epoch, and whether texts may be written in that.
     changes: Vec<(u64, (Digest, u64, bool))>,
 }
@@ -82,9 +82,9 @@ impl EpochBook {
         self.begun[..self.begun.partition_point(|begun| begun.place < place)].last()
     }
 
-    fn give(&mut self, given: Vec<((PublicKey, u64), u64)>) {
+    fn give(&mut self, given: Vec<((PublicKey, u64), u64)>, place: u64) {
         for (to, generation) in given {
-            self.given.entry(to).or_insert(generation);
+            self.given.entry(to).or_insert((generation, place));
         }
     }
 
@@ -237,7 +237,7 @@ impl Checker {
         }
         let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
         let book = self.vault.session(session_id);
-        book.give(given);
+        book.give(given, entry.sequence_number);
         book.take(entry, epoch.as_ref(), &entry.digest(&previous));
     }
 
@@ -339,7 +339,7 @@ impl Checker {
                     let digest = entry.digest(&chain_before(log, &session_id, entry));
                     let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
                     let book = self.vault.session(&session_id);
-                    book.give(given);
+                    book.give(given, entry.sequence_number);
                     book.take(entry, epoch.as_ref(), &digest);
                 }
             }
@@ -590,7 +590,8 @@ impl World {
                     .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
                 let is_sealed = sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
-                let is_given = book.given.get(&(own, number)).is_some_and(|generation| reachable.contains(generation));
+                let is_heard = |(generation, place): &(u64, u64)| reachable.contains(generation) && *place <= state.cursor(session_id);
+                let is_given = book.given.get(&(own, number)).is_some_and(is_heard);
                 if is_reader && (is_sealed || is_given) {
                     let lacks = || format!("profile {index} has no key for epoch {number} of {session_id}, which is sealed to it");
                     verdicts.push((e(8), (is_sealed && opened.is_empty()).then(lacks)));
