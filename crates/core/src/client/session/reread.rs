@@ -123,7 +123,6 @@ impl Session {
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
-        let mut conflicts = Vec::new();
         for entry in opened {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
@@ -131,7 +130,8 @@ impl Session {
                 self.settle_name(context, &entry, transaction);
             }
             if let Some(target) = entry.message.replaces.as_ref().filter(|_| entry.message.kind.is_version()) {
-                conflicts.extend(self.take_version(context.config.conflict_resolution_strategy, &entry, target, transaction));
+                // What it is at odds with may stand behind it, and was told of as it was then: the message shows its versions.
+                let _ = self.take_version(context.config.conflict_resolution_strategy, &entry, target, transaction);
             } else if entry.message.kind == Kind::MESSAGE {
                 transaction.change(|| Change::Message { session_id: session_id.clone(), entry: Box::new(entry.clone()) });
                 if is_own {
@@ -143,7 +143,6 @@ impl Session {
                 }
             }
         }
-        self.tell_conflicts(conflicts, transaction);
         Ok(())
     }
 
