@@ -20,7 +20,7 @@ pub struct Before {
     /// The cursor, by session.
     sessions: BTreeMap<SessionId, u64>,
     /// The numbers of the unsent messages, where the commit may take some of them.
-    unsent: Vec<u64>,
+    pub unsent: Vec<u64>,
     /// The ids of those of them whose calls were done twice, because their database was deleted.
     done_again: BTreeSet<(u64, MessageId)>,
     /// The unsent messages of sessions whose outbox is made anew, by id.
@@ -116,7 +116,7 @@ impl Checker {
         for write in writes {
             if let Write::Log(record) = write {
                 let entries = record.entries().unwrap_or_default();
-                self.read_late(tab, profile, &record.session_id, &entries);
+                self.read_late(tab, profile, &record.session_id, &entries, before);
                 self.stored_unread(profile, &record.session_id, &entries);
             }
         }

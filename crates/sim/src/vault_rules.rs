@@ -16,10 +16,11 @@ use solconnect_sync_vault::epoch::{after_epoch, after_membership, first_transcri
 use crate::checker::{Checker, e};
 use crate::client_disk::State;
 use crate::group_rules::GroupBook;
-use crate::ledger::Log;
+use crate::ledger::{Log, number_of};
 use crate::reader::Reading;
 use crate::signers::{SIGNERS, domains, session_of};
 use crate::stand_in::StandIn;
+use crate::store_rules::Before;
 use crate::world::{ProfileId, TabId, World};
 
 /// An epoch as it stands in the log.
@@ -417,8 +418,10 @@ impl Checker {
     }
 
     /// Of what a device could not read it tells when it can.
-    pub(crate) fn read_late(&mut self, tab: TabId, profile: ProfileId, session_id: &str, entries: &[Entry]) {
-        let is_late = |entry: &&Entry| entry.message.kind == Kind::MESSAGE && !entry.is_unopened();
+    pub(crate) fn read_late(&mut self, tab: TabId, profile: ProfileId, session_id: &str, entries: &[Entry], before: &Before) {
+        // What waited in the outbox is its own.
+        let waited = |entry: &Entry| number_of(&entry.message.ciphertext).is_some_and(|number| before.unsent.contains(&number));
+        let is_late = |entry: &&Entry| entry.message.kind == Kind::MESSAGE && !entry.is_unopened() && !waited(entry);
         let places = entries.iter().filter(is_late).map(|entry| entry.sequence_number);
         let late: Vec<u64> = places.filter(|place| self.is_unread(profile, session_id, *place)).collect();
         if let Some(view) = self.tabs.get_mut(&tab) {

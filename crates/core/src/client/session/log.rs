@@ -140,11 +140,7 @@ impl Session {
                 }
                 _ if entry.is_unopened() => {}
                 _ if counts && entry.message.kind == Kind::MESSAGE => {
-                    // By a copy of this profile, which the relay did not refuse it to.
-                    let failed = self.failed_message(&entry.message.id);
-                    if failed.is_some_and(|failed| failed.entry.says_the_same(entry)) {
-                        self.leave_failed(&entry.message.id, transaction);
-                    }
+                    self.leave_unrefused(entry, transaction);
                     transaction.change(|| Change::Message { session_id: session_id.clone(), entry: Box::new(entry.clone()) });
                     if is_concurrent {
                         conflicts.push(concurrent_messages(entry, fresh.iter(), |version| self.next.log.clock_of(version)));
@@ -186,7 +182,10 @@ impl Session {
         }
         // What comes again after a loss was told of.
         conflicts.retain(|_| last > told_through);
-        self.tell_conflicts(conflicts, transaction);
+        if !conflicts.is_empty() {
+            self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
+            transaction.tell(Event::ConflictDetected { session_id: session_id.clone(), conflicts });
+        }
         if has_epoch {
             self.drop_own_epoch(context, transaction);
         }
@@ -215,10 +214,10 @@ impl Session {
         conflict
     }
 
-    pub(super) fn tell_conflicts(&mut self, conflicts: Vec<Conflict>, transaction: &mut Transaction) {
-        if !conflicts.is_empty() {
-            self.totals.conflicts_resolved += conflicts.iter().filter(|conflict| conflict.resolution.is_some()).count() as u64;
-            transaction.tell(Event::ConflictDetected { session_id: self.id().to_owned(), conflicts });
+    /// A message that failed here is in the log: by a copy of this profile, which the relay did not refuse it to.
+    pub(super) fn leave_unrefused(&mut self, entry: &Entry, transaction: &mut Transaction) {
+        if self.failed_message(&entry.message.id).is_some_and(|failed| failed.entry.says_the_same(entry)) {
+            self.leave_failed(&entry.message.id, transaction);
         }
     }
 
@@ -350,11 +349,23 @@ impl Session {
             self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, what), transaction);
             return true;
         }
-        self.outbox.remove(counter);
-        self.tell_left(&message, transaction);
-        self.tell_logged(&message, sequence, false, transaction);
-        self.close_gap(context, transaction);
+        self.leave_stored(context, counter, &message, sequence, transaction);
         true
+    }
+
+    /// A message of the outbox is in the stored log under another device.
+    pub(super) fn leave_stored(
+        &mut self,
+        context: &mut Context<'_>,
+        counter: u64,
+        message: &Message,
+        sequence: u64,
+        transaction: &mut Transaction,
+    ) {
+        self.outbox.remove(counter);
+        self.tell_left(message, transaction);
+        self.tell_logged(message, sequence, false, transaction);
+        self.close_gap(context, transaction);
     }
 
     /// Tells who observes that a message left the outbox, and does not come with the log.

@@ -126,19 +126,26 @@ impl Session {
         for entry in opened {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
-            if is_own {
-                self.settle_name(context, &entry, transaction);
+            let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
+            let waiting = same.map(|queued| (queued.counter, queued.message.clone()));
+            let was_waiting = waiting.is_some();
+            match waiting {
+                // By a copy of this profile, or this device under an earlier id.
+                Some((counter, message)) => self.leave_stored(context, counter, &message, entry.sequence_number, transaction),
+                None if is_own => self.settle_name(context, &entry, transaction),
+                None => {}
             }
             if let Some(target) = entry.message.replaces.as_ref().filter(|_| entry.message.kind.is_version()) {
                 // What it is at odds with may stand behind it, and was told of as it was then: the message shows its versions.
                 let _ = self.take_version(context.config.conflict_resolution_strategy, &entry, target, transaction);
             } else if entry.message.kind == Kind::MESSAGE {
+                self.leave_unrefused(&entry, transaction);
                 transaction.change(|| Change::Message { session_id: session_id.clone(), entry: Box::new(entry.clone()) });
                 if is_own {
                     self.await_receipts(entry.sequence_number, entry.message.id.clone());
                 }
                 let is_told = entry.sequence_number <= self.told_through.min(self.untold_from.saturating_sub(1));
-                if !is_told && !self.told_names.contains_key(&entry.message.id) {
+                if !was_waiting && !is_told && !self.told_names.contains_key(&entry.message.id) {
                     transaction.tell(Event::MessageReceived { session_id, entry: Box::new(entry) });
                 }
             }
