@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::vault::{Beginning, EpochEntry, SealedEpoch, Secret};
-use solconnect_sync_core::client::{Client, Native, SealedState, Vault};
+use solconnect_sync_core::client::{Client, Native, SealedState, UnreadEpoch, Vault};
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Account, Claim, Owner, PublicKey, Statement};
@@ -507,6 +507,9 @@ impl World {
                 return Some((e(8), format!("profile {index} is not approved, or has not the newest account key: {keys:?}")));
             }
         }
+        if let Some(index) = (0..self.profiles.len()).find(|index| self.is_rereading(*index)) {
+            return Some((e(8), format!("profile {index} has not read again what it has the secret of")));
+        }
         // Others hear of its key when a device of it takes part.
         let takes_part = |wallet: &PublicKey, session_id: &str| {
             let own = self.profiles.iter().filter(|profile| public_key(profile.wallet) == Some(*wallet) && !profile.is_stolen);
@@ -515,6 +518,16 @@ impl World {
         let mut lacking = self.checker.vault.lacking();
         let (session_id, number, wallet) = lacking.find(|(id, number, wallet)| takes_part(wallet, id) && self.can_give(id, *number))?;
         Some((e(8), format!("{} was not given the secret of epoch {number} of {session_id}", wallet_address(&wallet))))
+    }
+
+    /// Whether a device is about to read what it has stored unread.
+    fn is_rereading(&self, index: ProfileId) -> bool {
+        let profile = &self.profiles[index];
+        let keys = keys_in(profile.disk.state());
+        let opens =
+            |unread: &UnreadEpoch| unread.is_unread && unread.epoch.sealed.is_some_and(|(generation, _)| keys.contains_key(&generation));
+        let sessions = profile.disk.state().records.sessions.values().filter(|session| session.open && !profile.is_stolen);
+        sessions.into_iter().any(|session| session.sealed.iter().flat_map(|sealed| &sealed.unread).any(opens))
     }
 
     /// Whether somebody is there who has the secret of an epoch.

@@ -37,7 +37,7 @@ pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
     AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord,
-    ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    ReadMark, SealedState, SessionRecord, SpareRecord, UnreadEpoch, VersionsRecord, Watermarks,
 };
 pub use vault::{Native, Vault};
 pub use views::*;
