@@ -45,7 +45,7 @@ export function createDevices(sdk) {
   }
 
   $('devices-reset').addEventListener('click', async () => {
-    const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices.';
+    const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. Do this only when no other device is left or somebody else has one: what was written before can be read on no device any more, and a recovery code is of no use any more.';
     if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(sdk.signOutOtherDevices())).success) return;
     say('All other devices are signed out.');
   });

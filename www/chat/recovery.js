@@ -66,7 +66,11 @@ export function createRecovery(sdk) {
   $('recovery-done').addEventListener('click', () => shows(false));
   $('recovery-again').addEventListener('click', () => shows(true));
   $('recovery-check').addEventListener('submit', checks);
-  // It is shown once.
+  // It is shown once: who presses Escape is asked for its end first.
+  $('recovery-dialog').addEventListener('cancel', (event) => {
+    event.preventDefault();
+    shows(false);
+  });
   $('recovery-dialog').addEventListener('close', () => $('recovery-code').replaceChildren());
 
   return {

@@ -14,6 +14,8 @@ use memory::Records;
 use rooms::Rooms;
 use signer::{Device, all_talk, config, drawing, strict};
 use solconnect_sync_core::client::{ClientConfig, Input, Reply};
+use solconnect_sync_core::error::{ErrorCode, SyncError};
+use solconnect_sync_core::frame::{Body, ErrorBody};
 use solconnect_sync_core::identity::{Account, Purpose};
 use solconnect_sync_core::relay::JournalQuestion;
 
@@ -192,4 +194,21 @@ fn what_the_relay_could_not_store_of_keys_is_said_again() {
     device.feed(Input::Timeout);
     device.talk(&mut rooms);
     assert_eq!(known(&device), [1]);
+}
+
+#[test]
+fn who_was_quicker_with_the_account_is_no_warning() {
+    let mut rooms = strict();
+    let mut phone = joined(&mut rooms, 1, config());
+    phone.events.clear();
+    // What is refused was said before the account moved, and is awaited no more.
+    phone.bends = Some(|frame| {
+        if matches!(frame.body, Body::SessionList(_)) {
+            let error = SyncError::new(ErrorCode::AccountMoved, "another was quicker");
+            frame.body = Body::Error(ErrorBody { in_reply_to: Some("0-1".into()), ..ErrorBody::new(&error) });
+        }
+    });
+    phone.again(&mut rooms);
+    assert!(phone.heard.iter().any(|frame| matches!(&frame.body, Body::Error(error) if error.code == ErrorCode::AccountMoved)));
+    assert_eq!(phone.warnings(), []);
 }

@@ -357,7 +357,10 @@ impl Client {
             }
             return true;
         }
-        let Some(wish) = self.devices.wishes.front_mut().filter(|wish| is_meant(&wish.said)) else { return false };
+        let Some(wish) = self.devices.wishes.front_mut().filter(|wish| is_meant(&wish.said)) else {
+            // The account has moved meanwhile here too, and what was said of it was judged anew.
+            return refusal.code == ErrorCode::AccountMoved;
+        };
         wish.said = None;
         if refusal.code == ErrorCode::AccountMoved && wish.tries < TRIES_MAX {
             // It is said again behind what came first.
