@@ -111,6 +111,7 @@ impl Device {
                         entries.into_iter().for_each(|entry| self.sequence(entry));
                     }
                 }
+                Action::ReadLog { .. } => panic!("no session is encrypted here"),
                 Action::Disconnect { .. } | Action::Reply { .. } | Action::Notify(_) => {}
             }
         }
