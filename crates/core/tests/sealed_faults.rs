@@ -368,3 +368,26 @@ fn what_is_given_for_a_key_that_is_missing_waits_for_it() {
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!(texts(&bob, &session_id), ["before"]);
 }
+
+#[test]
+fn what_came_behind_a_cleared_log_is_read_late() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
+    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    switch.set(Broken::Keys);
+    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    bob.feed(Input::ClearLog { request: 9, session_id: session_id.clone() });
+    write(&mut alice, &session_id, "three");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert!(texts(&bob, &session_id).is_empty());
+    switch.set(Broken::Nothing);
+    let watch = joined(&mut rooms, 1, 7);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&bob, &session_id), ["three"]);
+}

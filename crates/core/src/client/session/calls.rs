@@ -230,7 +230,12 @@ impl Session {
     fn clear_log(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) -> Reply {
         self.store_acknowledged(context, transaction);
         self.flush_own_log(transaction);
-        self.change(transaction, false).small_count = 0;
+        let next = self.change(transaction, false);
+        next.small_count = 0;
+        let behind = next.log.end() + 1;
+        // What is unread of the log goes on behind what leaves.
+        let unread = next.sealed.iter_mut().flat_map(|state| &mut state.unread);
+        unread.for_each(|unread| unread.epoch.sequence_number = unread.epoch.sequence_number.max(behind));
         self.joined_count += 1;
         transaction.clear_log(self.id());
         transaction.change(|| Change::Cleared { session_id: self.id().to_owned() });
