@@ -314,25 +314,32 @@ fn an_epoch_whose_seal_is_false_is_given_up() {
     assert!(bob.records.sessions[&session_id].sealed.as_ref().unwrap().unread.is_empty());
 }
 
+/// The phone removes a device that has just joined: the account has another key, and with it whoever gets it has the one before.
+fn renew(rooms: &mut Rooms, number: u8, phone: &mut Device, others: &mut [&mut Device]) {
+    let removed = joined(rooms, 1, number);
+    for is_removed in [false, true] {
+        if is_removed {
+            phone.feed(Input::RemoveDevice { request: 7, device_id: removed.id() });
+        }
+        let mut all: Vec<&mut Device> = others.iter_mut().map(|device| &mut **device).chain([&mut *phone]).collect();
+        settle(rooms, &mut all);
+    }
+}
+
 #[test]
 fn what_is_sealed_to_a_key_that_is_missing_waits_for_it() {
     let mut rooms = strict();
     let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
-    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    let mut phone = joined(&mut rooms, 1, 5);
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     // The next key of the account is of no use to Bob's first device.
     switch.set(Broken::Keys);
-    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    renew(&mut rooms, 6, &mut phone, &mut [&mut alice, &mut bob]);
     write(&mut alice, &session_id, "two");
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!(texts(&bob, &session_id), ["one"]);
     switch.set(Broken::Nothing);
-    // With the one behind it comes the one before.
-    let watch = joined(&mut rooms, 1, 7);
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
-    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    renew(&mut rooms, 7, &mut phone, &mut [&mut alice, &mut bob]);
     write(&mut alice, &session_id, "three");
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
@@ -347,25 +354,20 @@ fn what_is_given_for_a_key_that_is_missing_waits_for_it() {
     settle(&mut rooms, &mut [&mut alice]);
     alice.feed(Input::SetOffline { offline: true });
     let (mut bob, switch) = switched(&mut rooms, 1, 2);
-    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    let mut phone = joined(&mut rooms, 1, 5);
     settle(&mut rooms, &mut [&mut bob, &mut phone]);
     open(&mut bob, 0);
     settle(&mut rooms, &mut [&mut bob, &mut phone]);
     // The next key of the account is of no use to Bob's first device, and Alice gives the secret to that.
     switch.set(Broken::Keys);
-    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
-    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    renew(&mut rooms, 6, &mut phone, &mut [&mut bob]);
     alice.feed(Input::SetOffline { offline: false });
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert!(texts(&bob, &session_id).is_empty());
     switch.set(Broken::Nothing);
     let records = bob.records.clone();
     assert_eq!(records.sessions[&session_id].sealed.as_ref().unwrap().waiting.len(), 1);
-    // With the one behind it comes the one before.
-    let watch = joined(&mut rooms, 1, 7);
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
-    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    renew(&mut rooms, 7, &mut phone, &mut [&mut alice, &mut bob]);
     assert_eq!(texts(&bob, &session_id), ["before"]);
 }
 
@@ -373,11 +375,10 @@ fn what_is_given_for_a_key_that_is_missing_waits_for_it() {
 fn what_came_behind_a_cleared_log_is_read_late() {
     let mut rooms = strict();
     let (mut alice, mut bob, switch, session_id) = begun(&mut rooms);
-    let (mut phone, tablet) = (joined(&mut rooms, 1, 5), joined(&mut rooms, 1, 6));
+    let mut phone = joined(&mut rooms, 1, 5);
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     switch.set(Broken::Keys);
-    phone.feed(Input::RemoveDevice { request: 7, device_id: tablet.id() });
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    renew(&mut rooms, 6, &mut phone, &mut [&mut alice, &mut bob]);
     write(&mut alice, &session_id, "two");
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     bob.feed(Input::ClearLog { request: 9, session_id: session_id.clone() });
@@ -385,9 +386,6 @@ fn what_came_behind_a_cleared_log_is_read_late() {
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert!(texts(&bob, &session_id).is_empty());
     switch.set(Broken::Nothing);
-    let watch = joined(&mut rooms, 1, 7);
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
-    phone.feed(Input::RemoveDevice { request: 8, device_id: watch.id() });
-    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    renew(&mut rooms, 7, &mut phone, &mut [&mut alice, &mut bob]);
     assert_eq!(texts(&bob, &session_id), ["three"]);
 }

@@ -60,7 +60,10 @@ impl Session {
     ) {
         let Some(Rereading { epochs, joined_count, .. }) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
         if joined_count != self.joined_count {
-            return self.read_log(context, epochs, place);
+            // What was cleared meanwhile has nothing to read: it goes on behind.
+            let unread = self.next.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
+            let first = unread.map(|unread| unread.epoch.sequence_number).min().unwrap_or(place);
+            return self.read_log(context, epochs, place.max(first));
         }
         // Where it cannot be stored, it is read again after a wait.
         transaction.from_relay = true;
