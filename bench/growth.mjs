@@ -8,7 +8,7 @@ import { main, root, step } from '../scripts/shell.mjs';
 const about = `Measures how cost grows with messages, devices, sessions and what waits, by the real machines and the real journal, natively.
 Writes growth.md, growth.json and growth.svg into bench/results. Takes some minutes.`;
 
-const program = ['--quiet', '--release', '-p', 'solconnect-growth'];
+const program = ['--quiet', '--profile', 'dist', '-p', 'solconnect-growth'];
 
 main(import.meta.url, async () => {
   const { quick } = commandLine('npm run bench:growth --', about, { quick: { means: 'leaves out the largest size of each, for a first look' } });

@@ -57,7 +57,7 @@ async function otherCheckout(folder) {
   const build = await script('scripts', 'build.mjs');
   if (build.relayBinary() === relayBinary()) throw new Problem('--against: both checkouts build into one target folder; unset CARGO_TARGET_DIR.');
   await build.buildSdk();
-  await build.buildRelay();
+  await build.buildRelay('dist');
   const { contenders } = await script('bench', 'contenders.mjs');
   const theirs = contenders.find(({ name }) => name === 'solconnect');
   return {
@@ -81,7 +81,7 @@ main(import.meta.url, async () => {
   const { measure } = await import('./measure.mjs');
   const { markdown } = await import('./report.mjs');
   await buildSdk();
-  await buildRelay();
+  await buildRelay('dist');
   const compared = contenders.filter(({ name }) => wanted.contenders.includes(name));
   if (wanted.against) compared.push(await otherCheckout(wanted.against));
   const rows = rowsOf(Boolean(wanted.corpus)).filter(({ id }) => wanted.rowIds.includes(id));

@@ -103,10 +103,11 @@ const env = {
 
 /** Has a test of the core find what is broken. */
 async function attemptTest(name) {
-  const test = ['test', '--quiet', '--release', '-p', 'solconnect-sync-core', '--test', name];
+  const test = ['test', '--quiet', '--release', '-p', 'solconnect-sync-core', '--test', 'all'];
   const build = await run('cargo', [...test, '--no-run'], { cwd: folder, env });
   if (!build.ok) return { built: false, text: build.text };
-  const { ok, text } = await run('cargo', test, { cwd: folder, env });
+  const { ok, text } = await run('cargo', [...test, `${name}::`], { cwd: folder, env });
+  if (/^running 0 tests$/m.test(text)) throw new Problem(`The core has no tests in a file ${name}.rs.`);
   return { built: true, found: ok ? undefined : /^---- (.*) stdout ----$/m.exec(text)?.[1] };
 }
 

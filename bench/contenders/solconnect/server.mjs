@@ -10,7 +10,7 @@ import { devices, historyRecord } from '../../records.mjs';
 import { domainsAt } from './domains.mjs';
 
 export async function start(folder, { webPort }) {
-  const relay = spawn(relayBinary(), ['--listen', '127.0.0.1:0', '--journal', join(folder, 'journal.db'), '--log', 'warn'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const relay = spawn(relayBinary('dist'), ['--listen', '127.0.0.1:0', '--journal', join(folder, 'journal.db'), '--log', 'warn'], { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => relay.kill('SIGKILL'));
   const port = await new Promise((resolve, reject) => {
     createInterface({ input: relay.stdout }).on('line', (line) => {

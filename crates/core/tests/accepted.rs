@@ -1,17 +1,8 @@
 //! `acceptRelayLog`: the way on where a relay was set back.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-mod scene;
-mod signer;
-
 use std::collections::BTreeSet;
 
-use scene::Scene;
+use crate::scene::Scene;
 use solconnect_sync_core::client::{Event, Input, MessageStatus};
 use solconnect_sync_core::error::ErrorCode;
 

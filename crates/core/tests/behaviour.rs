@@ -1,8 +1,7 @@
 //! Single behaviours of client and relay together, each with the faults that it is about.
 
-mod calls;
-mod world;
-
+use crate::calls;
+use crate::world::{Device, Faults, WALLETS, World};
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::conflict::{ConflictKind, Strategy};
 use solconnect_sync_core::entry::{Entry, first_digest};
@@ -10,7 +9,6 @@ use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::relay::DeviceRow;
 use solconnect_sync_core::vector_clock::VectorClock;
-use world::{Device, Faults, WALLETS, World};
 
 type Call = Box<dyn Fn(u64) -> Input>;
 

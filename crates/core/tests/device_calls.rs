@@ -1,8 +1,7 @@
 //! What a device makes of what the application asks beside sending, rule by rule.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
+use crate::calls;
+use crate::desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{Action, Client, ClientConfig, Event, Input, Reply, SessionRecord, Snapshot, SyncScope, Write};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::entry::Entry;

@@ -1,16 +1,11 @@
 //! The devices of a wallet as each of them knows them, and what they may do to one another: the machines of devices and relay.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use account::{DOMAIN, key, owner};
-use memory::Records;
-use rooms::Rooms;
-use signer::{Device, all_talk, config, drawing, relay, strict};
+use crate::account;
+use crate::account::{DOMAIN, key, owner};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::signer;
+use crate::signer::{Device, all_talk, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input, Reply, SyncScope};
 use solconnect_sync_core::error::{ErrorCode, SyncError};

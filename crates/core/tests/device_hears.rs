@@ -1,8 +1,7 @@
 //! What a device makes of what the relay says unasked, and of silence, rule by rule.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
+use crate::calls;
+use crate::desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input, MessageStatus, Reply, SyncScope, Write};
 use solconnect_sync_core::conflict::{ConflictKind, LogRange};

@@ -1,8 +1,6 @@
 //! What a device makes of sessions that others begin with its wallet.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, foreign, session};
+use crate::desk::{Desk, PEER, WALLET, foreign, session};
 use solconnect_sync_core::client::{Answer, Change, Client, ClientConfig, Event, Input, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, ListedSession, SessionList, WalletAnnounce};

@@ -1,8 +1,7 @@
 //! Calls that carry a key: made again they are done once and answered as the first time, whoever owns the store by then.
 
-mod desk;
-
-use desk::{Desk, PEER, calls, session};
+use crate::calls;
+use crate::desk::{Desk, PEER, session};
 use solconnect_sync_core::client::{CallKey, CallRecord, Input, MessageStatus, Reply, StoredReply, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::CALLS_MAX;

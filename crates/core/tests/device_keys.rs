@@ -1,18 +1,12 @@
 //! The account keys of a wallet's devices: made, handed over, renewed and kept by the machines of devices and relay.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
+use crate::signer;
 use std::collections::VecDeque;
 
-use account::{DOMAIN, owner, wallet};
-use memory::Records;
-use rooms::Rooms;
-use signer::{Device, all_talk, config, drawing, strict};
+use crate::account::{DOMAIN, owner, wallet};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::signer::{Device, all_talk, config, drawing, strict};
 use solconnect_sync_core::client::{ClientConfig, Input, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody};

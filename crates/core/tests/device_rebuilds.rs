@@ -1,10 +1,9 @@
 //! A device whose store is gone: it is made anew of what the machine has in memory, or of the copy of its outbox.
 
-mod desk;
-
+use crate::calls;
 use std::collections::VecDeque;
 
-use desk::{Desk, PEER, WALLET, calls, foreign, session};
+use crate::desk::{Desk, PEER, WALLET, foreign, session};
 use solconnect_sync_core::client::{Change, Client, ClientConfig, Event, Input, OutboxRecord, Reply, SpareRecord};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::{REBUILD_FAILURES_MAX, REBUILD_WAIT_MS_MAX};

@@ -1,8 +1,7 @@
 //! How a device sends what it has written, and what it makes of the relay's answers, rule by rule.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
+use crate::calls;
+use crate::desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;

@@ -1,16 +1,10 @@
 //! A device and a relay that find out who they are: the machines of both, over stores in memory.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use account::{DOMAIN, certificate, owner};
-use memory::Records;
-use rooms::Rooms;
-use signer::{Device, config, drawing, relay, strict};
+use crate::account;
+use crate::account::{DOMAIN, certificate, owner};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn};

@@ -1,8 +1,7 @@
 //! What a device shows and says while a commit is on its way to disk, and after one that failed.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, calls, foreign, foreign_log, session};
+use crate::calls;
+use crate::desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, OutboxRecord, SyncScope, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;

@@ -1,8 +1,7 @@
 //! What a device's syncs count, and how much goes into a frame.
 
-mod desk;
-
-use desk::{Desk, PEER, foreign_log, session};
+use crate::desk;
+use crate::desk::{Desk, PEER, foreign_log, session};
 use solconnect_sync_core::client::{ClientConfig, Event, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, SyncAck};

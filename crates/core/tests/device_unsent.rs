@@ -1,9 +1,7 @@
 //! Messages that are taken back before they are sent, messages that failed, and what who observes is told.
 
-mod desk;
-
-use desk::calls::send;
-use desk::{Desk, PEER, WALLET, foreign, session};
+use crate::calls::send;
+use crate::desk::{Desk, PEER, WALLET, foreign, session};
 use solconnect_sync_core::client::{Change, Event, Input, MessageStatus, NameRecord, Reply, Write};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;

@@ -1,9 +1,7 @@
 //! The rules of epochs: what counts in the log of an encrypted session.
 
-mod sealing;
-
+use crate::sealing::{NOW_MS, Vault, address, any_text, device, epoch, sealed, wallet};
 use proptest::prelude::*;
-use sealing::{NOW_MS, Vault, address, any_text, device, epoch, sealed, wallet};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest};
 use solconnect_sync_core::epochs::{Epochs, Members, Said, Uncounted};
 use solconnect_sync_core::group::{GroupChange, Role};

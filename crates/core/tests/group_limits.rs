@@ -1,15 +1,11 @@
 //! A full group: 256 wallets, and eight devices of each. What it takes fits what it must.
 
-mod account;
-mod groups;
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use groups::{Club, address, begin, joined};
-use rooms::Rooms;
-use signer::{Device, strict};
+use crate::account;
+use crate::groups;
+use crate::groups::{Club, address, begin, joined};
+use crate::rooms;
+use crate::rooms::Rooms;
+use crate::signer::{Device, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{GroupWish, Input, MessageStatus};
 use solconnect_sync_core::entry::Entry;

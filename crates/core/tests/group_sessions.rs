@@ -1,15 +1,11 @@
 //! Group sessions with real devices and a real relay: begun, joined, changed and left.
 
-mod account;
-mod groups;
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use groups::{Club, address, again, begin, joined, shown};
-use rooms::Rooms;
-use signer::{Device, relay, strict};
+use crate::groups;
+use crate::groups::{Club, address, again, begin, joined, shown};
+use crate::memory;
+use crate::rooms::Rooms;
+use crate::signer;
+use crate::signer::{Device, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, SessionKind, SyncScope};
 use solconnect_sync_core::entry::Entry;

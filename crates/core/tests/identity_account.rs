@@ -1,8 +1,7 @@
 //! The log of a wallet's devices: which entries count, and what they make of the list.
 
-mod account;
-
-use account::{Desk, NOW_MS, devices, key, names};
+use crate::account;
+use crate::account::{Desk, NOW_MS, devices, key, names};
 use proptest::prelude::*;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{Account, Change, Claim, Purpose, Statement};

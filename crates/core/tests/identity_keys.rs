@@ -1,8 +1,7 @@
 //! Account keys, recovery keys and what an account was at an earlier place: which entries count, and what they make of it.
 
-mod account;
-
-use account::{Desk, account_key, devices, key, names, seal_key};
+use crate::account;
+use crate::account::{Desk, account_key, devices, key, names, seal_key};
 use proptest::prelude::*;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{Account, Change, Claim, DeviceKey, NewRecoveryKey, Recovery, RecoveryKind, Statement};

@@ -1,7 +1,6 @@
 //! What another implementation has made of docs/encryption.md (`crates/vault/vectors.mjs`) is what claims are here.
 
-mod account;
-
+use crate::account;
 use serde_json::Value;
 use solconnect_sync_core::identity::{Claim, DeviceKey, NewRecoveryKey, Owner, Recovery, RecoveryKind};
 use solconnect_sync_core::ids::DeviceId;

@@ -2,15 +2,8 @@
 //! garbage, at a relay that is honest. Only what devices show is looked at. The simulated world has the same lies among all its other
 //! faults (`crates/sim/src/liar.rs`); here each stands alone, and is found in a second.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-mod scene;
-mod signer;
-
+use crate::account;
+use crate::signer;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
@@ -19,7 +12,7 @@ use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::StoredEntry;
 
-use scene::{Scene, bend};
+use crate::scene::{Scene, bend};
 
 const SEEDS: u64 = 20;
 

@@ -1,8 +1,7 @@
 //! A session in which many devices write: what a device stores of it, and that it is whole after a reload.
 
-mod desk;
-
-use desk::{Desk, foreign, session};
+use crate::desk;
+use crate::desk::{Desk, foreign, session};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Input, Write};
 use solconnect_sync_core::entry::Entry;

@@ -1,17 +1,11 @@
 //! Whose the devices are that write: a device follows the account logs of those who write to it. Machines of both sides, over stores in
 //! memory.
 
-mod account;
-mod groups;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use groups::{Club, address, again, joined, wallet};
-use rooms::Rooms;
-use signer::{Device, all_talk, strict};
+use crate::account;
+use crate::groups::{Club, address, again, joined, wallet};
+use crate::rooms::Rooms;
+use crate::signer;
+use crate::signer::{Device, all_talk, strict};
 use solconnect_sync_core::client::{Event, Input};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, Frame};

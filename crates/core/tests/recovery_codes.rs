@@ -1,18 +1,11 @@
 //! Recovery codes: a device comes back by one, with no other device there, and by no other way than the account allows.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
-use account::DOMAIN;
-use memory::Records;
-use rooms::Rooms;
-use sealed::{open, pair, relay_knows, settle, texts, wallet, write};
-use signer::{Device, config, drawing, strict};
+use crate::account::DOMAIN;
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::sealed;
+use crate::sealed::{open, pair, relay_knows, settle, texts, wallet, write};
+use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{Event, Input, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};

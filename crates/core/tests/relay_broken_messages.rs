@@ -1,9 +1,7 @@
 //! Of an update, what is good is taken and what is broken is refused by name.
 
-mod rooms;
-
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, seed_unsent, the_ack, the_error, two, unsent, update, v1};
 use proptest::prelude::*;
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, seed, seed_unsent, the_ack, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::frame::{Body, Frame, Payload};
 use solconnect_sync_core::log::Log;

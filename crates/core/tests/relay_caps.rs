@@ -1,10 +1,8 @@
 //! What a wallet and an address may have of everything together: who is at a limit is told so, and nobody else is hurt.
 
-mod people;
-mod rooms;
-
-use people::{Person, address, closed_relay, open_relay, person};
-use rooms::{Rooms, the_error};
+use crate::people::{Person, address, closed_relay, open_relay, person};
+use crate::rooms;
+use crate::rooms::{Rooms, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::ids::wallet_address;

@@ -1,8 +1,6 @@
 //! Clocks of seed clients: what they say in the log's terms, and what they are sent.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, seed, two, unsent, update, v1};
+use crate::rooms::{ROOM, Rooms, WALLETS, seed, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::limits::{ALSO_MAX, CLOCK_PLACES_MAX, FRAME_BYTES_MAX, TAIL_ENTRIES_MAX};
 use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion};

@@ -1,8 +1,6 @@
 //! Conflicts that the relay tells seed clients of: v1 devices find them in the log.
 
-mod rooms;
-
-use rooms::{Rooms, WALLETS, seed, two, unsent, update, v1};
+use crate::rooms::{Rooms, WALLETS, seed, two, unsent, update, v1};
 use serde_json::{Value, json};
 
 #[test]

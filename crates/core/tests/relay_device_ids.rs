@@ -1,8 +1,6 @@
 //! Under which device ids clients of both dialects speak, and whose an id is.
 
-mod rooms;
-
-use rooms::{Rooms, WALLETS, announce, chat, seed, seed_unsent, the_error, two, update, v1};
+use crate::rooms::{Rooms, WALLETS, announce, chat, seed, seed_unsent, the_error, two, update, v1};
 use serde_json::json;
 use solconnect_sync_core::limits::VISITORS_MAX;
 use solconnect_sync_core::relay::Input;

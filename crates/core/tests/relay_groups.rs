@@ -1,16 +1,13 @@
 //! Who may say and hear what of a group: every kind of frame by everybody, before dispatch and before fan-out.
 
-mod account;
-mod groups;
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod signer;
-
-use groups::{Club, address, addresses, joined};
-use rooms::Rooms;
+use crate::account;
+use crate::groups;
+use crate::groups::{Club, address, addresses, joined};
+use crate::memory;
+use crate::rooms::Rooms;
+use crate::signer;
+use crate::signer::relay;
 use serde_json::Value;
-use signer::relay;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{GroupWish, Input, Membership};
 use solconnect_sync_core::entry::{Entry, first_digest, first_log_hash};

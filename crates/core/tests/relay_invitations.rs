@@ -1,8 +1,7 @@
 //! Whom the relay tells of sessions that others begin, rule by rule.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, seed, the_error, v1};
+use crate::rooms;
+use crate::rooms::{ROOM, Rooms, WALLETS, seed, the_error, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest};

@@ -1,10 +1,8 @@
 //! A device may hear frames by way of JavaScript, which writes some numbers otherwise: its log has the relay's hash all the
 //! same.
 
-mod rooms;
-
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, chat, id_of, seed, the_error, v1};
 use proptest::prelude::*;
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, id_of, seed, the_error, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Entry, first_digest};

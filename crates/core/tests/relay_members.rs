@@ -1,10 +1,8 @@
 //! Sessions of two wallets whose devices have keys: nobody else is in them, and they are in no others.
 
-mod people;
-mod rooms;
-
-use people::{Person, closed_relay, open_relay, person};
-use rooms::{Rooms, the_error};
+use crate::people::{Person, closed_relay, open_relay, person};
+use crate::rooms;
+use crate::rooms::{Rooms, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::ids::session_of;
 use solconnect_sync_core::relay::Input;

@@ -1,8 +1,6 @@
 //! Names of messages: a wallet has one message of a name, whichever device wrote it, and it has that name for ever.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_error, two, unsent, update, v1};
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::relay::Input;
 

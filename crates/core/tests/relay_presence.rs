@@ -1,8 +1,6 @@
 //! Who is in a session, and who is told of it, rule by rule.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, update, v1};
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, seed, the_error, two, update, v1};
 use serde_json::json;
 use solconnect_sync_core::limits::{ATTACHMENTS_MAX, CLOCK_DEVICES_MAX, FRAME_BYTES_MAX};
 use solconnect_sync_core::relay::Input;

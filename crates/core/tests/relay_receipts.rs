@@ -1,8 +1,6 @@
 //! Receipts: to whom the relay tells what was received and read, what it keeps, and of whom.
 
-mod rooms;
-
-use rooms::{ROOM, WALLETS, announce, seed, two, unsent, update, v1};
+use crate::rooms::{ROOM, WALLETS, announce, seed, two, unsent, update, v1};
 use serde_json::json;
 use solconnect_sync_core::limits::RECEIPT_WALLETS_MAX;
 

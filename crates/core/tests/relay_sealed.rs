@@ -1,20 +1,14 @@
 //! Encrypted sessions at the relay: what it takes, what it refuses, and what it reads for that.
 
-mod account;
-mod hall;
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealing;
-mod signer;
-
+use crate::hall::{Hall, NONCE};
+use crate::memory::Records;
+use crate::rooms;
+use crate::rooms::Rooms;
+use crate::sealing;
+use crate::sealing::{Vault, address, domains, generation, sealed, wallet};
+use crate::signer::{Device, config, drawing, relay, strict};
 use base64ct::{Base64, Encoding as _};
-use hall::{Hall, NONCE};
-use memory::Records;
-use rooms::Rooms;
-use sealing::{Vault, address, domains, generation, sealed, wallet};
 use serde_json::{Value, json};
-use signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::{Body, Frame, Head, PROTOCOL_VERSION, Payload, SyncUpdate};
 use solconnect_sync_core::group::{Group, Statement as GroupStatement, group_id, sealed_group_id};

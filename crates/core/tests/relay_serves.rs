@@ -1,8 +1,6 @@
 //! What the relay sends to whom: live messages and what each lacks, rule by rule.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, seed, the_error, two, unsent, update, v1};
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, seed, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::limits::{

@@ -1,12 +1,11 @@
 //! Signing in, step by step, against a relay whose journal is in memory.
 
-mod account;
-mod rooms;
-
+use crate::account;
+use crate::rooms;
 use std::collections::VecDeque;
 
-use account::{DOMAIN, certificate, key, owner};
-use rooms::{Rooms, the_error};
+use crate::account::{DOMAIN, certificate, key, owner};
+use crate::rooms::{Rooms, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;

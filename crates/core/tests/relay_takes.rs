@@ -1,8 +1,7 @@
 //! What the relay takes, what it refuses and with which words, rule by rule.
 
-mod rooms;
-
-use rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_ack, the_error, two, unsent, update, v1};
+use crate::rooms;
+use crate::rooms::{ROOM, Rooms, WALLETS, announce, chat, hex, id_of, seed, the_ack, the_error, two, unsent, update, v1};
 use serde_json::{Value, json};
 use solconnect_sync_core::entry::{Entry, short_hex};
 use solconnect_sync_core::frame::Payload;

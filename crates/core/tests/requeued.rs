@@ -1,9 +1,8 @@
 //! Messages of the outbox that are made anew, and what tells one log from another: names and texts stay for ever, counters
 //! and digests follow what the log has.
 
-mod desk;
-
-use desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
+use crate::desk;
+use crate::desk::{Desk, PEER, WALLET, foreign, foreign_log, session};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, Input, MessageStatus, NameRecord, OutboxRecord, SyncScope, Write};
 use solconnect_sync_core::entry::{Digest, Entry, Extensions, first_digest, short_hex};

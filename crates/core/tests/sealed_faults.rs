@@ -1,21 +1,13 @@
 //! Encrypted sessions where the cryptography itself fails, as a module of its own does that traps or has no memory, and where a key is
 //! missing.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
-use memory::Records;
-use rooms::Rooms;
-use sealed::{approving, joined, kinds, open, settle, texts, wallet, write};
-use signer::{Device, drawing, strict};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::sealed::{approving, joined, kinds, open, settle, texts, wallet, write};
+use crate::signer::{Device, drawing, strict};
 use solconnect_sync_core::client::vault::{
     Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealTo, Resealed,
     SealedEpoch, SealedKey, Secret, TextKeys,

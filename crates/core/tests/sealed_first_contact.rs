@@ -1,16 +1,8 @@
 //! First contact: what was written to a wallet before it had a key is read once it has one.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
-use rooms::Rooms;
-use sealed::{address, again, joined, kinds, open, settle, texts, write};
-use signer::{Device, strict};
+use crate::rooms::Rooms;
+use crate::sealed::{address, again, joined, kinds, open, settle, texts, write};
+use crate::signer::{Device, strict};
 use solconnect_sync_core::client::{Event, GroupWish, Input, Reply, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::RESEAL_WAIT_MS;

@@ -1,16 +1,8 @@
 //! Encrypted sessions from end to end: the machines of devices and relay, with the real cryptography.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
-use rooms::Rooms;
-use sealed::{address, again, joined, kinds, open, pair, relay_knows, settle, texts, write};
-use signer::{Device, strict};
+use crate::rooms::Rooms;
+use crate::sealed::{address, again, joined, kinds, open, pair, relay_knows, settle, texts, write};
+use crate::signer::{Device, strict};
 use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::Purpose;

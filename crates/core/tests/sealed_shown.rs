@@ -1,17 +1,9 @@
 //! What an application is told of a session's encryption.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
-use memory::Records;
-use rooms::Rooms;
-use sealed::{address, again, joined, open, pair, settle, texts, wallet, write};
-use signer::{Device, config, drawing, strict};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::sealed::{address, again, joined, open, pair, settle, texts, wallet, write};
+use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, Input};
 use solconnect_sync_core::error::ErrorCode;
 

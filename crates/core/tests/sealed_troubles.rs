@@ -1,21 +1,13 @@
 //! Encrypted sessions where something is in the way: others are quicker, the disk fails, the relay was set back or lies.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod rooms;
-mod sealed;
-mod signer;
-
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use memory::Records;
-use rooms::Rooms;
-use sealed::{address, approving, joined, kinds, open, pair, settle, texts, wallet, write};
-use signer::{Device, drawing, strict};
+use crate::memory::Records;
+use crate::rooms::Rooms;
+use crate::sealed::{address, approving, joined, kinds, open, pair, settle, texts, wallet, write};
+use crate::signer::{Device, drawing, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Event, GroupWish, Input, MessageStatus, Reply, SyncScope};
 use solconnect_sync_core::error::ErrorCode;

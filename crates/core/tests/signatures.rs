@@ -1,13 +1,9 @@
 //! What devices sign, and what the relay signs: nothing is taken that they did not.
 
-mod account;
-#[allow(dead_code, reason = "each test binary uses what it needs")]
-#[path = "conformance/memory.rs"]
-mod memory;
-mod people;
-mod rooms;
-mod signer;
-
+use crate::account;
+use crate::memory;
+use crate::people;
+use crate::rooms;
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, Event, Input};
@@ -19,9 +15,9 @@ use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::{Log, LogHead};
 use solconnect_sync_core::relay::{Doorkeeper, Relay, StoredEntry};
 
-use people::{Person, closed_relay, person};
-use rooms::Rooms;
-use signer::{Device, RELAY, all_talk, config, drawing, strict};
+use crate::people::{Person, closed_relay, person};
+use crate::rooms::Rooms;
+use crate::signer::{Device, RELAY, all_talk, config, drawing, strict};
 
 fn session(device: &Device) -> String {
     device.client.sessions()[0].session_id.clone()

@@ -1,13 +1,7 @@
 //! The suite of `conformance/store.rs` on a store in memory that takes its time, can fail, and knows its owner. The browser
 //! runs it on IndexedDB.
 
-#![allow(clippy::disallowed_types, reason = "a store takes its time: only the machines do not wait")]
-
-#[path = "conformance/memory.rs"]
-mod memory;
-#[path = "conformance/store.rs"]
-mod suite;
-
+use crate::suite;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -15,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use memory::Records;
+use crate::memory::Records;
 use solconnect_sync_core::client::{Commit, LogRecord, NameRecord, Snapshot};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 

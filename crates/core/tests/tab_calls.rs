@@ -1,11 +1,10 @@
 //! Calls of the applications of several tabs: answered once, truly, in order.
 
-mod tabs;
-
+use crate::tabs;
+use crate::tabs::{Browser, message};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::limits::{CALLS_UNDER_WAY_MAX, CALLS_WAITING_MAX};
 use solconnect_sync_core::tab::{Action, CallKey, Input, Kind, Role};
-use tabs::{Browser, message};
 
 #[test]
 fn the_first_tab_owns_and_the_others_follow() {

@@ -1,13 +1,12 @@
 //! Tabs by chance: whatever happens to them and whatever they hear, no call is answered twice, none takes effect twice, and in
 //! the end all are answered.
 
-mod tabs;
-
+use crate::tabs;
 use std::collections::BTreeSet;
 
+use crate::tabs::{Browser, config, error};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::tab::{Input, Kind, Message, Role, TabConfig, TabId};
-use tabs::{Browser, config, error};
 
 const SEEDS: u64 = 400;
 

@@ -1,9 +1,7 @@
 //! The claim in the store decides who owns it, whatever tabs and locks believe.
 
-mod tabs;
-
+use crate::tabs::{Browser, message};
 use solconnect_sync_core::tab::{Action, Input, Kind, Role};
-use tabs::{Browser, message};
 
 #[test]
 fn an_owner_of_a_lower_claim_is_not_followed() {

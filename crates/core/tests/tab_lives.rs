@@ -1,10 +1,8 @@
 //! Tabs that stand still, die or cannot start, and those that wait for them.
 
-mod tabs;
-
+use crate::tabs::{Browser, error, message};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::tab::{Action, Input, Kind, Role};
-use tabs::{Browser, error, message};
 
 #[test]
 fn a_visible_tabs_call_is_answered_though_the_owner_is_frozen() {

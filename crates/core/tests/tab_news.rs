@@ -1,9 +1,7 @@
 //! What an owner tells its followers.
 
-mod tabs;
-
+use crate::tabs::{Browser, message};
 use solconnect_sync_core::tab::{Action, Input, Kind, Message, Role};
-use tabs::{Browser, message};
 
 #[test]
 fn followers_hear_the_owners_news_in_order() {

@@ -1,10 +1,8 @@
 //! Which of several tabs owns the store, and which cannot take part.
 
-mod tabs;
-
+use crate::tabs::{Browser, config, message};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::tab::{Action, Input, Kind, Message, Role, TabConfig};
-use tabs::{Browser, config, message};
 
 #[test]
 fn a_hidden_owner_gives_way_to_a_visible_tab() {

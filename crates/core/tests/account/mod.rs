@@ -1,7 +1,5 @@
 //! An account whose devices are numbers, and a wallet that signs.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{

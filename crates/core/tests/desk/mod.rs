@@ -1,15 +1,9 @@
 //! One device with its store in memory, and a relay that says what the test has it say: single steps, nothing by chance.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
-#[path = "../calls/mod.rs"]
-pub mod calls;
-#[path = "../conformance/memory.rs"]
-mod memory;
-
+use crate::calls;
 use std::collections::{BTreeMap, VecDeque};
 
-use memory::Records;
+use crate::memory::Records;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{
     Action, Client, ClientConfig, Commit, DeliveryReceipt, Event, Input, LogRecord, MessageStatus, Reply, SyncScope,

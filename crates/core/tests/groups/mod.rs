@@ -1,7 +1,5 @@
 //! People with wallets and devices, and a group of them: real machines of both sides, over stores in memory.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use solconnect_sync_core::client::{Event, GroupWish, Input, Membership, Reply, SessionView};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};

@@ -1,8 +1,6 @@
 //! People who signed in to a relay, and an encrypted session of them, by hand: every step is a frame. Needs the modules `account`,
 //! `memory`, `rooms`, `sealing` and `signer` beside it.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use serde_json::Value;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};

@@ -1,7 +1,5 @@
 //! People with wallets and devices of their own, who sign in to a relay whose journal is in memory.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};

@@ -1,7 +1,5 @@
 //! A relay with its journal in memory, and connections that say and hear frames in JSON: single steps, nothing by chance.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};

@@ -1,8 +1,6 @@
 //! People whose devices encrypt, and what can be seen of what they write. Needs the modules `account`, `memory`, `rooms` and `signer`
 //! beside it.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use solconnect_sync_core::client::{ClientConfig, Input, Reply};
 use solconnect_sync_core::identity::DeviceKey;
 use solconnect_sync_core::ids::wallet_address;

@@ -1,7 +1,5 @@
 //! Wallets whose devices encrypt: their accounts, and real epochs and texts.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use base64ct::{Base64, Encoding as _};
 use solconnect_sync_core::content;
 use solconnect_sync_core::entry::{Digest, Entry};
@@ -42,10 +40,6 @@ pub fn device(wallet: u8, number: u8) -> DeviceKey {
 /// What account keys are sealed to for a device.
 pub fn seal_key(device: &DeviceKey) -> PrivateKey {
     PrivateKey::from_secret(&device.public())
-}
-
-pub fn account_key(generation: u64) -> PrivateKey {
-    PrivateKey::from_secret(&[generation as u8; 32])
 }
 
 /// An account key as who has all earlier ones makes it, where these devices are removed.

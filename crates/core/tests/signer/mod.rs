@@ -1,8 +1,6 @@
 //! A device that signs in to a relay: the machines of both, over stores in memory. Needs the modules `account`, `memory` and `rooms`
 //! beside it.
 
-#![allow(dead_code, reason = "each test binary uses what it needs")]
-
 use std::collections::VecDeque;
 
 use solconnect_sync_core::client::{

@@ -1,7 +1,5 @@
 //! A browser in small: tabs over one database, with a lock manager, a channel and a store that knows claims. Nothing takes time
 //! but what is held.
-#![allow(dead_code, reason = "each file of tests uses a part")]
-
 use std::collections::{BTreeMap, VecDeque};
 
 use solconnect_sync_core::error::{ErrorCode, SyncError};

@@ -1,12 +1,9 @@
 //! Real clients and the real relay over a network and disks that fail on command, in virtual time. What fails by chance is
 //! looked for in the simulated world (`crates/sim`).
 
-#[path = "../conformance/memory.rs"]
-mod memory;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use memory::Records;
+use crate::memory::Records;
 use solconnect_sync_core::client::{self, Client, ClientConfig, Event, MessageStatus, Reply};
 use solconnect_sync_core::conflict::Conflict;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
