@@ -84,3 +84,12 @@ mod tab_news;
 mod tab_prefers;
 mod values;
 mod vectors;
+
+#[test]
+fn every_file_of_tests_is_run() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let names = std::fs::read_dir(here).expect("this folder").map(|file| file.expect("a file").file_name());
+    let files = names.filter_map(|name| Some(name.to_str()?.strip_suffix(".rs")?.to_owned())).filter(|file| file != "all");
+    let unnamed: Vec<_> = files.filter(|file| !include_str!("all.rs").contains(&format!("mod {file};"))).collect();
+    assert!(unnamed.is_empty(), "all.rs does not name {unnamed:?}");
+}
