@@ -1,10 +1,8 @@
 //! A relay that is asked to stop while it is busy: nothing that it acknowledged is lost, and everybody comes back.
 
-mod support;
-
+use crate::support::{Client, RelayProcess, announcement, frame, kind, soon, unsent};
 use futures_util::SinkExt;
 use serde_json::{Value, json};
-use support::{Client, RelayProcess, announcement, frame, kind, soon, unsent};
 use tokio_tungstenite::tungstenite::Message;
 
 const SESSION: &str = "session-123";

@@ -1,14 +1,12 @@
 //! Erasing a wallet's data: what is gone, what stays, and that everybody else's log goes on.
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::support::{Client, RelayProcess, command, frame, refusal, soon, unsent};
 use serde_json::{Value, json};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::log::{Log, LogHead};
-use support::{Client, RelayProcess, command, frame, refusal, soon, unsent};
 
 const SESSION: &str = "session-123";
 const SECRET: &str = "a text that nobody may find again";

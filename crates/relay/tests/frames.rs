@@ -1,9 +1,7 @@
 //! Clients of the seed's protocol work against the relay unchanged: every frame they send, and what they expect.
 
-mod support;
-
+use crate::support::{RelayProcess, announcement, frame, kind, soon, unsent};
 use serde_json::json;
-use support::{RelayProcess, announcement, frame, kind, soon, unsent};
 
 const SESSION: &str = "session-123";
 

@@ -1,12 +1,11 @@
 //! What faces strangers: whose a connection is, also behind a proxy, how many one address has, and the numbers for the operator.
 
-mod support;
-
+use crate::support;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::support::{Client, RelayProcess, frame, open, soon, unsent};
 use serde_json::json;
 use solconnect_sync_core::limits::ADDRESS_CONNECTIONS_MAX;
-use support::{Client, RelayProcess, frame, open, soon, unsent};
 
 const SESSION: &str = "session-123";
 const BEHIND_PROXY: [&str; 2] = ["--trusted-proxy", "127.0.0.1"];

@@ -1,10 +1,9 @@
 //! Frames and clients that mean harm, or do it: each is answered or cut, and everybody else is served.
 
-mod support;
-
+use crate::support;
+use crate::support::{Client, DEADLINE, RelayProcess, frame, soon, unsent};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use support::{Client, DEADLINE, RelayProcess, frame, soon, unsent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;

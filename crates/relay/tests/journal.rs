@@ -91,7 +91,7 @@ fn entries_said_to_be_stored_survive_a_kill_i1_i22() {
     let path = journal_in(&folder);
     for round in 1..=5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_appends_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "journal::child_that_appends_until_it_is_killed", "--nocapture"])
             .env(CHILD_JOURNAL, &path)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

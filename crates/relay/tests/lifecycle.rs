@@ -1,9 +1,8 @@
 //! Start, stop, kill: what is acknowledged stays, and what cannot start says why.
 
-mod support;
-
+use crate::support;
+use crate::support::{RelayProcess, frame, kind, refusal, unsent};
 use serde_json::json;
-use support::{RelayProcess, frame, kind, refusal, unsent};
 
 const SESSION: &str = "session-123";
 

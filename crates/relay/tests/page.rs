@@ -1,13 +1,11 @@
 //! What browsers need: the page with its headers, and who may connect.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use support::{RelayProcess, handshake};
+use crate::support::{RelayProcess, handshake};
 use tempfile::TempDir;
 
 fn folders() -> TempDir {

@@ -1,14 +1,12 @@
 //! Signing in to the real relay: its options, its key, and what it remembers of devices.
 
-mod support;
-
+use crate::support::{Client, RelayProcess, refusal};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn};
 use solconnect_sync_core::identity::{Account, Certificate, Challenge, Claim, DeviceKey, DomainSet, Offer, Owner, Purpose, Statement};
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::limits::OFFER_MS;
-use support::{Client, RelayProcess, refusal};
 
 const WALLET_OPTIONS: [&str; 2] = ["--auth", "wallet"];
 const DOMAIN: &str = "chat.example";

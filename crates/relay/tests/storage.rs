@@ -1,13 +1,12 @@
 //! The journal's files are taken away from a relay that runs: it acknowledges nothing that a restart would not have.
 
-mod support;
-
+use crate::support;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::support::{Client, DEADLINE, RelayProcess, frame, kind, refusal, unsent};
 use serde_json::json;
-use support::{Client, DEADLINE, RelayProcess, frame, kind, refusal, unsent};
 
 const SESSION: &str = "session-123";
 

@@ -1,9 +1,8 @@
 //! A journal that is checked from the first entry on, and evidence that devices have exported.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{command, soon};
 use rusqlite::Connection;
 use solconnect_relay::journal::Journal;
 use solconnect_sync_core::batch::Batch;
@@ -13,7 +12,6 @@ use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::{Log, LogHead};
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{DeviceRow, JournalAnswer, JournalQuestion, StoredEntry};
-use support::{command, soon};
 use tokio::sync::mpsc::unbounded_channel;
 
 const SESSION: &str = "session-123";
