@@ -6,54 +6,66 @@ import { startRelay } from '../tests/e2e/harness/relay.mjs';
 import { until } from '../tests/e2e/harness/wait.mjs';
 import { newWallet } from '../tests/e2e/harness/wallet.mjs';
 import { pick } from './corpus.mjs';
+import { changeDevices, judgeReaders } from './replay-devices.mjs';
 import { elapsed, progress, say } from './shell.mjs';
 
 const turnMessages = 20;
 const convergeDeadlineMs = 180_000;
 
-/** Replays `messages` {from, text} on that many devices with that many kills; the report, and whether nothing went wrong (`ok`). */
-export async function replay(messages, { devices, kills, auth, random }) {
+/**
+ * Replays `messages` {from, text} on that many devices with that many kills and, where it is encrypted, changes of devices; the report, and
+ * whether nothing went wrong (`ok`).
+ */
+export async function replay(messages, { devices, kills, changes, auth, encryption, random }) {
   const start = performance.now();
-  const world = await openWorld(devices, auth);
+  const isEncrypted = encryption === 'required';
+  const world = await openWorld(devices, auth, encryption);
   try {
-    const counts = await play(world, messages, kills, random, start);
+    const counts = await play(world, messages, { kills, changes: isEncrypted ? changes : 0 }, random, start);
     const converged = await heal(world);
     const verdict = await judge(world);
+    const readers = isEncrypted ? await judgeReaders(world) : {};
     const { lost, duplicated, out_of_order, altered } = verdict;
+    const { unreadable = 0, readable_by_removed = 0, readable_at_relay = 0 } = readers;
+    const wrong = lost + duplicated + out_of_order + altered + unreadable + readable_by_removed + readable_at_relay;
     const seconds = Number(((performance.now() - start) / 1000).toFixed(1));
-    return { ok: converged && lost + duplicated + out_of_order + altered === 0, ...verdict, converged, ...counts, seconds };
+    return { ok: converged && wrong === 0, ...verdict, ...readers, converged, ...counts, seconds };
   } finally {
-    await Promise.all(world.devices.map(({ browser }) => browser.stop()));
+    await Promise.all([...world.devices, ...world.removed.map(({ device }) => device)].map(({ browser }) => browser.stop()));
     await world.relay.stop();
   }
 }
 
 /** A relay and devices of two wallets, each in a browser of its own. */
-async function openWorld(count, auth) {
+async function openWorld(count, auth, encryption) {
   const relay = await startRelay({ auth });
-  const config = signing(relay, auth);
+  const config = { ...signing(relay, auth), ...(encryption === 'required' ? { encryption, deviceApproval: 'auto' } : {}) };
   const wallets = [newWallet(), newWallet()];
   const devices = [];
   for (let index = 0; index < count; index += 1) {
     const browser = await startBrowser();
     devices.push(await openDevice({ browser, relay, name: `device-${index + 1}`, wallet: wallets[index % 2], peer: wallets[(index + 1) % 2], config }));
   }
-  return { relay, devices, texts: new Map() };
+  return { relay, devices, made: count, removed: [], texts: new Map() };
 }
 
 /** What devices are told so that they sign in to a relay where they must. */
 export const signing = (relay, auth) => (auth === 'wallet' ? { domains: [new URL(relay.url).host] } : {});
 
 /** Sends everything, in turns; each turn disturbs some devices while they send. */
-async function play(world, messages, kills, random, start) {
+async function play(world, messages, { kills, changes }, random, start) {
   const counts = { reloads: 0, went_offline: 0, killed_tabs: 0, killed_browsers: 0, killed_relays: 0, interrupted_sends: 0 };
+  if (changes > 0) Object.assign(counts, { joined: 0, recovered: 0, removed: 0 });
   const deviceOf = new Map();
   const turns = Math.ceil(messages.length / turnMessages);
-  const killTurns = Array.from({ length: kills }, (_, index) => Math.floor(((index + random()) * turns) / kills));
+  const spread = (count) => Array.from({ length: count }, (_, index) => Math.floor(((index + random()) * turns) / count));
+  const killTurns = spread(kills);
+  const changeTurns = spread(changes);
   for (let turn = 0; turn < turns; turn += 1) {
+    for (const _change of changeTurns.filter((each) => each === turn)) await changeDevices(world, counts, random);
     const outgoing = new Map(world.devices.map((device) => [device, []]));
     for (const { from, text } of messages.slice(turn * turnMessages, (turn + 1) * turnMessages)) {
-      if (!deviceOf.has(from)) deviceOf.set(from, pick(random, world.devices));
+      if (!world.devices.includes(deviceOf.get(from))) deviceOf.set(from, pick(random, world.devices));
       outgoing.get(deviceOf.get(from)).push(text);
     }
     const { relayDies, disturbances } = drawDisturbances(world, killTurns.filter((each) => each === turn).length, random);
@@ -139,13 +151,15 @@ async function heal(world) {
 }
 
 /**
- * Compares what was confirmed to its writers with what every device shows; `texts` maps ids to what was written.
+ * Compares what was confirmed to its writers with what every device shows; `texts` maps ids to what was written. Devices that were
+ * `removed` wrote, and show nothing more.
  * `unconfirmed` are shown messages whose `sendMessage` was cut off by a reload or a kill before it could answer: they were stored, and sent again.
  */
-export async function judge({ devices, texts }) {
+export async function judge({ devices, removed = [], texts }) {
   const lists = await Promise.all(devices.map((device) => device.list()));
   const shown = lists.map((list) => new Map(list.map((message) => [message.id, message])));
-  const answers = devices.flatMap((device) => device.sent);
+  const writers = [...devices, ...removed.map(({ device }) => device)];
+  const answers = writers.flatMap((device) => device.sent);
   const sent = new Set(answers);
   const acknowledged = devices.flatMap((device, index) => device.sent.filter((id) => shown[index].get(id)?.sequenceNumber !== undefined));
   const places = Math.max(...lists.map((list) => list.length));
@@ -165,7 +179,7 @@ export async function judge({ devices, texts }) {
     acknowledged: acknowledged.length,
     received: Object.fromEntries(devices.map((device, index) => [device.name, lists[index].length])),
     lost: count([...sent], (id) => shown.some((messages) => !messages.has(id))),
-    duplicated: [answers, ...lists.map((list) => list.map(({ id }) => id)), ...devices.map(({ heard }) => heard)].flatMap(duplicates).length,
+    duplicated: [answers, ...lists.map((list) => list.map(({ id }) => id)), ...writers.map(({ heard }) => heard)].flatMap(duplicates).length,
     out_of_order: outOfOrder,
     altered: count([...sent], (id) => texts.has(id) && shown.some((messages) => messages.has(id) && messages.get(id).text !== texts.get(id))),
     unconfirmed: count(lists[0], ({ id }) => !sent.has(id)),

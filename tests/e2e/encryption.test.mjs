@@ -1,9 +1,8 @@
 // Encrypted sessions in pages: the second module is loaded, texts are read by their members, and nowhere at the relay.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { cast, scene } from './harness/scene.mjs';
+import { inJournal, inMemory } from './harness/traces.mjs';
 import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
@@ -19,23 +18,6 @@ async function show(devices, texts) {
   }
 }
 
-/** Whether a text stands in any file of the relay, as it is or as base64 would have it. */
-function isAtRelay(text) {
-  const { journal } = stage.relay;
-  const files = readdirSync(dirname(journal)).filter((file) => file.startsWith(basename(journal)));
-  const forms = [Buffer.from(text), Buffer.from(text, 'utf16le'), ...[0, 1, 2].map((offset) => base64At(text, offset))];
-  return files.some((file) => {
-    const bytes = readFileSync(join(dirname(journal), file));
-    return forms.some((form) => bytes.includes(form));
-  });
-}
-
-/** What base64 has of a text wherever it begins, at one of three offsets. */
-function base64At(text, offset) {
-  const coded = Buffer.from('x'.repeat(offset) + text).toString('base64');
-  return Buffer.from(coded.slice(Math.ceil((offset * 4) / 3), Math.floor(((offset + text.length) * 4) / 3) - 1));
-}
-
 test('what members write is read by them, and by nobody at the relay', { timeout: 90_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice', { config: config() });
@@ -49,8 +31,10 @@ test('what members write is read by them, and by nobody at the relay', { timeout
   await alice.reload();
   await alice.send(said[2]);
   await show([alice, bob, laptop], said);
-  assert.equal(isAtRelay('sealed:'), true, 'what is looked for is found where it stands');
-  for (const text of ['quick brown fox', 'lazy dog by night', 'home at sunrise']) assert.equal(isAtRelay(text), false, text);
+  const parts = ['quick brown fox', 'lazy dog by night', 'home at sunrise'];
+  const { address } = alice.wallet;
+  assert.deepEqual(inJournal(stage.relay, ['sealed:', ...parts]), ['sealed:'], 'what stands there is found, and nothing else');
+  assert.deepEqual(inMemory(stage.relay, [address, ...parts]), [address], 'what stands there is found, and nothing else');
   for (const one of [alice, bob, laptop]) assert.deepEqual(await one.events('onWarning'), [], one.name);
 });
 
@@ -149,7 +133,7 @@ test('a recovery code alone brings the whole history to a new device', { timeout
   await show([phone], said);
   await phone.reload();
   await show([phone], said);
-  for (const text of [code, code.replaceAll('-', '')]) assert.equal(isAtRelay(text), false);
+  for (const traces of [inJournal, inMemory]) assert.deepEqual(traces(stage.relay, [code, code.replaceAll('-', '')]), []);
 });
 
 test('a code is made and typed in any tab of a device', { timeout: 120_000 }, async (t) => {

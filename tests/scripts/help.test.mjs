@@ -20,7 +20,7 @@ const options = {
   setup: [],
   relay: ['--listen', '--journal', '--allow-origin'],
   demo: [],
-  replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills', '--auth'],
+  replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills', '--auth', '--encryption', '--changes'],
   sim: ['--seeds', '--seed', '--canaries', '--check'],
   model: ['--traces'],
   size: ['260 KiB'],

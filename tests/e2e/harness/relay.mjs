@@ -44,6 +44,10 @@ class Relay {
     return `ws://127.0.0.1:${this.port}/`;
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   get journal() {
     return join(this.#folder, 'journal.db');
   }
