@@ -161,7 +161,8 @@ export async function judge({ devices, removed = [], texts }) {
   const writers = [...devices, ...removed.map(({ device }) => device)];
   const answers = writers.flatMap((device) => device.sent);
   const sent = new Set(answers);
-  const acknowledged = devices.flatMap((device, index) => device.sent.filter((id) => shown[index].get(id)?.sequenceNumber !== undefined));
+  // A device that was removed had all of its own delivered before.
+  const acknowledged = writers.flatMap((device, index) => device.sent.filter((id) => (shown[index] ?? shown[0]).get(id)?.sequenceNumber !== undefined));
   const places = Math.max(...lists.map((list) => list.length));
   let outOfOrder = 0;
   for (let place = 0; place < places; place += 1) {
