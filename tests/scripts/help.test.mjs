@@ -28,6 +28,7 @@ const options = {
   fuzz: ['--seconds', '--runs', '--jobs', '--only', 'client_machine'],
   bench: ['--corpus', '--against', '--only', '--rows', 'catch-up'],
   'bench:long': ['--messages'],
+  'bench:encryption': ['--corpus', '--messages', '--live', '--rounds'],
   'bench:first': ['--tries'],
   'bench:growth': ['--quick'],
   'bench:tabs': ['--tries'],
