@@ -134,6 +134,9 @@ async function bindAndShrink(module, folder, ...options) {
 /** Entries of the package beside its root, in `src/bindings`. */
 export const bindings = ['background', 'react', 'status', 'svelte', 'sw', 'vue'];
 
+/** What the package's JavaScript imports where the files of its wasm are not there. */
+const inlinedFiles = ['inlined.js', join('vault', 'inlined.js')];
+
 /** The package's root and the generated JavaScript in one file, so that a page waits for one; each binding as a file of its own; types. */
 async function compileTypeScript() {
   const folder = staging(sdk);
@@ -152,11 +155,11 @@ async function compileTypeScript() {
     mkdirSync(join(folder, room), { recursive: true });
     copyFileSync(codeOf(module), join(folder, room, `${module.name}.js`));
   }
-  await bundle(join(folder, 'index.js'), 'index', ['inlined.js'], '--define:IS_BACKGROUND=false');
+  await bundle(join(folder, 'index.js'), 'index', inlinedFiles, '--define:IS_BACKGROUND=false');
   for (const binding of bindings) {
     const entry = join(folder, 'bindings', `${binding}.js`);
     // The service worker has the engine and not what pages show; and it may not have the `import()` that a build of Vite is without.
-    if (binding === 'sw') await bundle(entry, binding, ['inlined.js'], '--define:import.meta.env.PROD=true', '--define:IS_BACKGROUND=true');
+    if (binding === 'sw') await bundle(entry, binding, inlinedFiles, '--define:import.meta.env.PROD=true', '--define:IS_BACKGROUND=true');
     else await bundle(entry, binding, ['index.js'], '--packages=external');
   }
   copyTypes(folder, pkg);

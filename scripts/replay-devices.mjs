@@ -11,18 +11,34 @@ const soughtTexts = 100;
 /** A shorter text stands by chance in so many bytes. */
 const soughtLength = 16;
 
-/** Makes one change to the devices of a world, at random; `counts` says which. Nothing else happens meanwhile. */
+/**
+ * Makes one change to the devices of a wallet, at random; `counts` says which. Nothing else happens meanwhile. Wallets take turns, because an
+ * account has so many changes a day.
+ */
 export async function changeDevices(world, counts, random) {
-  const changes = [[join, 'joined'], [recover, 'recovered'], ...(removable(world).length > 0 ? [[remove, 'removed']] : [])];
+  world.changes += 1;
+  const devices = ofWallet(world, world.wallets[world.changes % world.wallets.length]);
+  const changes = [[join, 'joined'], [recover, 'recovered'], ...(devices.length > 1 ? [[remove, 'removed']] : [])];
   const [change, name] = pick(random, changes);
-  await change(world, random);
+  await change(world, devices, random);
   counts[name] += 1;
 }
 
 const ofWallet = (world, wallet) => world.devices.filter((device) => device.wallet === wallet);
 
-/** Those whose wallet keeps another device. */
-const removable = (world) => world.devices.filter((device) => ofWallet(world, device.wallet).length > 1);
+/** Waits until a device shows everything that others show as delivered; where it does not, says what it lacks. */
+async function readsAll(world, device, how) {
+  const others = world.devices.filter((other) => other !== device && !other.page.isClosed());
+  const reads = async () => {
+    const delivered = (await Promise.all(others.map((other) => other.list()))).flat().filter(({ sequenceNumber }) => sequenceNumber !== undefined);
+    const shown = new Set((await device.list()).map(({ id }) => id));
+    return delivered.every(({ id }) => shown.has(id));
+  };
+  await until(`${device.name} reads all ${how}`, reads, deadlineMs).catch(async (error) => {
+    const told = await Promise.all([device, ...others].map(async (each) => [each.name, await each.call('getEncryption', each.sessionId), await each.events('onWarning')]));
+    throw new Error(`${error.message}: ${JSON.stringify(told)}`, { cause: error });
+  });
+}
 
 /** Another device like this one, in a browser of its own. */
 async function newDevice(world, { wallet, peer, config }) {
@@ -33,44 +49,34 @@ async function newDevice(world, { wallet, peer, config }) {
 }
 
 /** A new device, which one that is there approves. */
-async function join(world, random) {
-  const like = pick(random, world.devices);
+async function join(world, devices, random) {
+  const like = pick(random, devices);
   await like.setOffline(false);
-  const device = await newDevice(world, like);
-  await until(`${device.name} reads all`, () => readsAll(world, device), deadlineMs);
+  await readsAll(world, await newDevice(world, like), 'once it is approved');
 }
 
 /** A new device, with nobody of its wallet there and a code alone. */
-async function recover(world, random) {
-  const like = pick(random, world.devices);
+async function recover(world, earlier, random) {
+  const like = pick(random, earlier);
   await like.setOffline(false);
   const code = await like.call('createRecoveryCode');
-  const earlier = ofWallet(world, like.wallet);
   await Promise.all(earlier.map((device) => device.close()));
   const device = await newDevice(world, like);
   await until(`${device.name} is listed`, async () => (await device.call('getDevices')).some(({ isThisDevice }) => isThisDevice), deadlineMs);
   await device.call('recover', code);
-  await until(`${device.name} reads all by the code alone`, () => readsAll(world, device), deadlineMs);
+  await readsAll(world, device, 'by the code alone');
   for (const each of earlier) await each.open();
 }
 
 /** A device is removed by another one of its wallet, once all that it wrote is out. */
-async function remove(world, random) {
-  const device = pick(random, removable(world));
-  const remover = pick(random, ofWallet(world, device.wallet).filter((other) => other !== device));
+async function remove(world, devices, random) {
+  const device = pick(random, devices);
+  const remover = pick(random, devices.filter((other) => other !== device));
   for (const each of [device, remover]) await each.setOffline(false);
   await until(`all of ${device.name} is out`, async () => (await device.state()).queued === 0, deadlineMs);
   await remover.call('removeDevice', device.id);
   world.devices.splice(world.devices.indexOf(device), 1);
   world.removed.push({ device, last: (await device.state()).cursor });
-}
-
-/** Whether a device shows everything that others of it show as delivered. */
-async function readsAll(world, device) {
-  const others = world.devices.filter((other) => other !== device && other.page && !other.page.isClosed());
-  const delivered = (await Promise.all(others.map((other) => other.list()))).flat().filter(({ sequenceNumber }) => sequenceNumber !== undefined);
-  const shown = new Set((await device.list()).map(({ id }) => id));
-  return delivered.every(({ id }) => shown.has(id));
 }
 
 /** What members could not read, what removed devices read of later messages, and which texts stand at the relay. */

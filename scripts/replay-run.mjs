@@ -46,7 +46,7 @@ async function openWorld(count, auth, encryption) {
     const browser = await startBrowser();
     devices.push(await openDevice({ browser, relay, name: `device-${index + 1}`, wallet: wallets[index % 2], peer: wallets[(index + 1) % 2], config }));
   }
-  return { relay, devices, made: count, removed: [], texts: new Map() };
+  return { relay, wallets, devices, made: count, changes: 0, removed: [], texts: new Map() };
 }
 
 /** What devices are told so that they sign in to a relay where they must. */

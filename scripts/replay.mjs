@@ -29,7 +29,7 @@ const options = {
   kills: { value: 'N', from: 0, to: 1_000, default: 6, means: 'kills of a tab, a browser or the relay, at random moments' },
   auth: { value: 'HOW', default: 'wallet', means: 'wallet: each device has its wallet sign, and signs in with its own key; open: nobody does' },
   encryption: { value: 'HOW', default: 'off', means: 'off, or required, where devices sign in' },
-  changes: { value: 'N', from: 0, to: 40, default: 6, means: 'changes of the devices of an encrypted replay, at random moments' },
+  changes: { value: 'N', from: 0, to: 10, default: 6, means: 'changes of the devices of an encrypted replay, at random moments' },
 };
 
 main(import.meta.url, async () => {

@@ -33,12 +33,17 @@ const vaultBesideThis = (): Promise<Wasm> => fetchWasm(new URL('./vault/solconne
 // dev server), and then there is no file at that address. All of them follow an import. Production builds of Vite (`PROD`) copy
 // the file, and are without this import: below 8 they cannot build a worker with one. So is our service worker, which may not import.
 const inlined = (): Promise<Wasm> => import('../inlined.js').then(({ bytes }) => bytes());
+const vaultInlined = (): Promise<Wasm> => import('../vault/inlined.js').then(({ bytes }) => bytes());
 
-let sources: (() => Promise<Wasm>)[] = (import.meta as { env?: { PROD?: boolean } }).env?.PROD ? [besideThis] : [besideThis, inlined];
+type Sources = (() => Promise<Wasm>)[];
+// Bundlers leave one side of these away, and look for this very expression.
+let sources: Sources = (import.meta as { env?: { PROD?: boolean } }).env?.PROD ? [besideThis] : [besideThis, inlined];
+let vaultSources: Sources = (import.meta as { env?: { PROD?: boolean } }).env?.PROD ? [vaultBesideThis] : [vaultBesideThis, vaultInlined];
 
-/** Where `load` takes the wasm from in place of the package's file: `solconnect-sync/inline` calls it. */
+/** Where `load` takes the wasm from in place of the package's file, and no other file is asked for: `solconnect-sync/inline` calls it. */
 export function setWasmSource(source: () => Promise<BufferSource>): void {
   sources = [source];
+  vaultSources = [vaultInlined];
 }
 
 let loading: Promise<void> | null = null;
@@ -58,7 +63,6 @@ export async function load(options?: InitOptions): Promise<void> {
   await loading;
 }
 
-let vaultSource: () => Promise<Wasm> = vaultBesideThis;
 let loadingVault: Promise<void> | null = null;
 
 /**
@@ -68,7 +72,7 @@ let loadingVault: Promise<void> | null = null;
  */
 export async function loadVault(): Promise<void> {
   const start = async (): Promise<void> => {
-    await vault.default({ module_or_path: await vaultSource() });
+    await firstThatWorks(vaultSources, (wasm) => vault.default({ module_or_path: wasm }));
     setVault(vault);
   };
   loadingVault ??= start().catch((cause: unknown) => {
@@ -87,20 +91,20 @@ async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () 
   const given = module ?? bytes;
   if (given) await instantiate({ module_or_path: given });
   else if (wasmUrl) await instantiate({ module_or_path: await fetchWasm(wasmUrl) });
-  else await startFromPackage();
+  else await firstThatWorks(sources, (wasm) => instantiate({ module_or_path: wasm }));
   setFrameCodecLoader(async () => {
     await json.default({ module_or_path: await jsonBytes() });
     return json;
   });
-  if (vaultBytes) vaultSource = vaultBytes;
+  if (vaultBytes) vaultSources = [vaultBytes];
   isLoaded = true;
 }
 
-async function startFromPackage(): Promise<void> {
+async function firstThatWorks(from: Sources, start: (wasm: Wasm) => Promise<unknown>): Promise<void> {
   const reasons: string[] = [];
-  for (const source of sources) {
+  for (const source of from) {
     try {
-      await instantiate({ module_or_path: await source() });
+      await start(await source());
       return;
     } catch (error) {
       const reason = String(error);

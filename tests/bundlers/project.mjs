@@ -16,7 +16,8 @@ const deadlineMs = 120_000;
 const here = join(root, 'tests', 'bundlers');
 /** What each project has of its own, and what is never copied into it. */
 const installed = ['node_modules', 'package.json'];
-const wanted = 'queued, then sent as 1: Hello!';
+// The first entry is the epoch that the message is encrypted in.
+const wanted = 'queued, then sent as 2: Hello!';
 
 export class Project {
   /** `tarball` is the packed package. */

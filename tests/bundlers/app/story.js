@@ -1,4 +1,4 @@
-// What each application does: it starts the SDK, queues a message while offline, comes back, and syncs it.
+// What each application does: it starts the SDK, queues a message of an encrypted session while offline, comes back, and syncs it.
 import { initializeSDK } from 'solconnect-sync';
 
 const somebody = 'So11111111111111111111111111111111111111112';
@@ -11,7 +11,8 @@ function must(result) {
 /** Says how it went. */
 export async function story(relayEndpoint, databaseName) {
   try {
-    const sdk = await initializeSDK({ relayEndpoint, databaseName });
+    const domains = [globalThis.location?.host || 'app.example'];
+    const sdk = await initializeSDK({ relayEndpoint, databaseName, domains, encryption: 'required' });
     must(await sdk.initialize());
     must(await sdk.connectWallet());
     const { session_id } = must(await sdk.startSession({ peerWallet: somebody }));

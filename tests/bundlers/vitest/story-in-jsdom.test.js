@@ -8,5 +8,5 @@ import { story } from './story.js';
 globalThis.WebSocket = WebSocket;
 
 test('a message is queued and synced', async () => {
-  expect(await story(process.env.RELAY, 'vitest')).toBe('queued, then sent as 1: Hello!');
+  expect(await story(process.env.RELAY, 'vitest')).toBe('queued, then sent as 2: Hello!');
 });
