@@ -170,7 +170,7 @@ async function readAll() {
   if (status.success) state.durability = status.data.durability;
   if (connection.success) state.connection = connection.data;
   // Another tab of this device may have set it.
-  state.offline = state.connection === 'offline';
+  state.offline = state.connection === 'offline' && !status.data?.signInNeeded;
   state.deviceId = session.deviceId;
   state.messages = stored.data.filter((message) => message.sequenceNumber !== undefined).slice(-state.limit);
   state.waiting = stored.data.filter((message) => message.sequenceNumber === undefined);

@@ -10,7 +10,8 @@ const $ = (id) => document.getElementById(id);
 const nameOf = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
 const stateOf = ({ isApproved }) => (isApproved ? 'Approved' : 'Waits for approval');
 
-export function createDevices(sdk) {
+/** `wallet` has it sign. */
+export function createDevices(sdk, wallet) {
   let shown = '';
   const keys = roving($('devices-list'), '.device');
 
@@ -46,7 +47,7 @@ export function createDevices(sdk) {
 
   $('devices-reset').addEventListener('click', async () => {
     const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. Do this only when no other device is left or somebody else has one: what was written before can be read on no device any more, and a recovery code is of no use any more.';
-    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(sdk.signOutOtherDevices())).success) return;
+    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(wallet.having(() => sdk.signOutOtherDevices()))).success) return;
     say('All other devices are signed out.');
   });
 
@@ -57,7 +58,9 @@ export function createDevices(sdk) {
     render(devices) {
       $('devices').hidden = devices.length === 0;
       if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
+      const hadReset = document.activeElement === $('devices-reset');
       $('devices-reset').hidden = devices.length < 2;
+      if (hadReset && devices.length < 2) $('devices-close').focus();
       const mayManage = devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved);
       const key = JSON.stringify([devices, mayManage]);
       if (shown === key) return;
