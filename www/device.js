@@ -16,6 +16,7 @@ const EVENTS = [
   'onMessageSynced',
   'onMessageChanged',
   'onDevicesChanged',
+  'onEncryptionChanged',
   'onQueueChanged',
   'onDeviceReplaced',
   'onLogReplaced',
@@ -48,6 +49,7 @@ const state = {
   limit: PAGE_MESSAGES,
   messages: [], // in the log, oldest first
   waiting: [], // in the outbox
+  lacksKey: false, // something cannot be read before another device gives a key
   progress: null,
   busy: null,
   names: new Map(),
@@ -163,6 +165,8 @@ async function readAll() {
     state.warning = asError(stored.error);
     return;
   }
+  const { missing, unreadEpochCount } = (await sdk.getEncryption(state.sessionId)).data ?? {};
+  state.lacksKey = missing !== undefined || unreadEpochCount > 0;
   state.queued = session.queuedMessageCount;
   state.queuedPeak = state.queued === 0 ? 0 : Math.max(state.queuedPeak, state.queued);
   state.cursor = session.lastSyncedSequence;
