@@ -293,14 +293,8 @@ export class Lifecycle {
    * removed, only who wants it.
    */
   signIn(account: Account, isWanted: boolean): Promise<void> {
-    const { engine } = account;
-    const running = this.#signatures.get(engine);
-    if (running && !isWanted) return running;
-    // One that began by itself does less than what is wanted.
-    const asked = Promise.resolve(running).then(() => this.#signIn(account, isWanted)).finally(() => {
-      if (this.#signatures.get(engine) === asked) this.#signatures.delete(engine);
-    });
-    this.#signatures.set(engine, asked);
+    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account, isWanted).finally(() => this.#signatures.delete(account.engine));
+    this.#signatures.set(account.engine, asked);
     return asked;
   }
 
