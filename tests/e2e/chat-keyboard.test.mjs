@@ -68,7 +68,7 @@ test('each dialog keeps the focus and gives it back', { timeout: 120_000 }, asyn
   }
 });
 
-test('what is done in a dialog leaves the focus where one goes on', { timeout: 60_000 }, async (t) => {
+test('a finished dialog leaves the focus where one goes on', { timeout: 60_000 }, async (t) => {
   const { page, complaints } = await opened(t, phone);
   const focused = (id) => until(`${id} has the focus`, async () => (await focusOf(page)) === id);
   await page.locator('#devices').focus();

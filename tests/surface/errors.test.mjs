@@ -48,7 +48,7 @@ test('codes of others are none of ours', () => {
   }
 });
 
-test('a call that is not queued promises nothing that is kept', () => {
+test('a call that is not queued promises to keep nothing', () => {
   for (const code of codes) {
     const { userMessage, category, recoverable } = unkept(new SyncError(code, ''));
     if (category === 'network' || (category === 'relay' && recoverable)) assert.match(userMessage, /Try again/, code);

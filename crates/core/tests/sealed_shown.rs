@@ -184,7 +184,7 @@ fn behind_a_reset_what_was_written_before_is_shown_as_lost() {
 }
 
 #[test]
-fn what_was_sealed_to_nobody_before_a_reset_is_shown_as_lost() {
+fn what_was_sealed_to_nobody_before_a_reset_is_lost() {
     let mut rooms = strict();
     let mut alice = joined(&mut rooms, 0, 1);
     settle(&mut rooms, &mut [&mut alice]);
