@@ -10,7 +10,7 @@ mod signer;
 
 use memory::Records;
 use rooms::Rooms;
-use sealed::{address, again, joined, open, pair, settle, texts, wallet, write};
+use sealed::{address, again, approving, joined, open, pair, settle, texts, wallet, write};
 use signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, Input};
 use solconnect_sync_core::error::ErrorCode;
@@ -201,4 +201,27 @@ fn what_was_sealed_to_nobody_before_a_reset_is_lost() {
     settle(&mut rooms, &mut [&mut phone]);
     // So was what the first device began: Alice gives neither to somebody behind a reset.
     assert_eq!(unread(&again(phone, 60), &session_id), (0, 2));
+}
+
+#[test]
+fn an_approved_device_keeps_what_it_reads_through_a_reset() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let certificate = bob.signed(Purpose::Reset);
+    bob.feed(Input::Certify { request: 3, certificate });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!((unread(&bob, &session_id), shown(&bob, &session_id).missing), ((0, 0), None));
+    // The wallet signs for the next device behind the reset.
+    let mut phone = Device::encrypting(wallet(1), drawing(Records::default(), 3), approving(), 3);
+    phone.now = bob.now;
+    phone.talk(&mut rooms);
+    phone.sign();
+    phone.talk(&mut rooms);
+    open(&mut phone, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((unread(&phone, &session_id), texts(&phone, &session_id)), ((0, 0), vec!["one".to_owned()]), "it gives the key to the next");
 }
