@@ -65,6 +65,13 @@ pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
     }
 }
 
+/// An entry of the device `d` that can be read.
+pub fn of_kind(session: &str, sequence: u64, kind: Kind) -> StoredEntry {
+    let message = Message { kind, session_id: session.to_owned(), id: sequence.to_string(), ..Message::default() };
+    let written = Entry { message, device_id: "d".into(), counter: sequence, sequence_number: sequence, ..Entry::default() };
+    StoredEntry { body: Batch::of(&[written]).expect("a batch"), ..entry(sequence, "d", None) }
+}
+
 /// Every other entry has one.
 fn signature_at(sequence: u64) -> Option<UpdateSignature> {
     let seen = LogHead { sequence: sequence.saturating_sub(1), hash: [8; 32] };
@@ -246,16 +253,11 @@ fn a_session_knows_its_hash_and_whether_it_has_keys(ask: &mut Ask) {
 
 fn what_no_person_wrote_is_no_news(ask: &mut Ask) {
     let session = "written";
-    let of_kind = |sequence: u64, kind: Kind| {
-        let message = Message { kind, session_id: session.to_owned(), id: sequence.to_string(), ..Message::default() };
-        let written = Entry { message, device_id: "d".into(), counter: sequence, sequence_number: sequence, ..Entry::default() };
-        StoredEntry { body: Batch::of(&[written]).expect("a batch"), ..entry(sequence, "d", None) }
-    };
     let kinds = [Kind::EPOCH, Kind::VOID, Kind::DELETION, Kind::MESSAGE, Kind::RESEAL, Kind::ASKS, Kind::GROUP, Kind::EDIT, Kind::EPOCH];
     for (place, last) in [0, 0, 3, 4, 4, 4, 4, 8, 8].into_iter().enumerate() {
         let question = JournalQuestion::Append {
             session_id: session.to_owned(),
-            entries: vec![of_kind(place as u64 + 1, kinds[place])],
+            entries: vec![of_kind(session, place as u64 + 1, kinds[place])],
             devices: Vec::new(),
             members: members("reader", "writer"),
             group: None,
