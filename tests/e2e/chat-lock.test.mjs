@@ -9,7 +9,8 @@ import { newWallet } from './harness/wallet.mjs';
 const { open, openTwo } = chat();
 
 const short = (address) => `${address.slice(0, 4)}…${address.slice(-4)}`;
-const lockOf = (person, says) => person.page.locator('#lock', { hasText: says });
+/** From its first word on: “Not encrypted” has “encrypted” in it. */
+const lockOf = (person, says) => person.page.locator('#lock', { hasText: new RegExp(`^${says}`) });
 const holdersOf = (person) => person.page.locator('.holder').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label')));
 
 /** The person of the browser's own wallet becomes the one of the extension's. */
@@ -222,7 +223,7 @@ test('each state of the lock is said, and how it ends', { timeout: 60_000 }, asy
       [{ encryption: 'required', epoch, members: both(1) }, 'Encrypted since Jun 7', 'The relay cannot.'],
       [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', '2 parts of this conversation wait for a key'],
       [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 0, lostEpochCount: 1 }, 'Encrypted since Jun 7', 'its key was lost'],
-      [{ encryption: 'required', epoch, members: both(0) }, 'cannot be read yet', 'Peer…1111 has no key yet'],
+      [{ encryption: 'required', epoch, members: both(0) }, 'Encrypted, cannot be read yet', 'Peer…1111 has no key yet'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_NOT_APPROVED' }, 'Waits for approval', 'choose “Approve” there'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'It comes by itself'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'SIGN_IN_REQUIRED' }, 'Not signed in', 'Sign in again'],
