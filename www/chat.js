@@ -57,7 +57,7 @@ export function createChat(state, act, startEdit) {
   }
 
   function render(next) {
-    const { messages, phase } = next;
+    const { messages, phase, lacksKey } = next;
     const before = scroller.scrollHeight - scroller.scrollTop;
     const grewAtTop = rows.size > 0 && messages.length > 0 && !rows.has(messages[0].id) && rows.has(messages.at(-1).id);
     const marks = new Set(
@@ -80,10 +80,18 @@ export function createChat(state, act, startEdit) {
       else list.insertBefore(node, place);
     });
 
+    const hadOlder = document.activeElement === older;
     older.hidden = messages.length < next.limit;
+    if (hadOlder && older.hidden) scroller.focus({ preventScroll: true });
     empty.hidden = messages.length > 0;
     empty.textContent =
-      phase === 'starting' ? 'Opening the database…' : phase === 'ready' ? 'No messages yet. Say something: it is stored here first, then sent.' : '';
+      phase === 'starting'
+        ? 'Opening the database…'
+        : phase !== 'ready'
+          ? ''
+          : lacksKey
+            ? 'Nothing can be read here yet: the key comes from a device that has it, when both are online.'
+            : 'No messages yet. Say something: it is stored here first, then sent.';
     if (following) {
       toEnd();
       seenAll();
@@ -136,7 +144,8 @@ export function createChat(state, act, startEdit) {
       meta(message, mine, concurrent),
       ...(message.versions.length > 1 ? [choice(message, strategy, mine, names, deviceId)] : []),
     );
-    if (focused) row.node.querySelector(`[data-does="${focused}"]`)?.focus();
+    // What had the focus may be gone.
+    if (focused) (row.node.querySelector(`[data-does="${focused}"]`) ?? scroller).focus({ preventScroll: true });
     return row;
   }
 
@@ -165,7 +174,7 @@ export function createChat(state, act, startEdit) {
     return el(
       'p',
       { class: 'meta' },
-      el('span', { class: 'sequence', title: 'Its place in the conversation, the same on every device' }, `#${message.sequenceNumber}`),
+      el('span', { class: 'sequence', title: 'Its place in the log, the same on every device. Keys, edits and deletions have places too: the first key has the first.' }, `#${message.sequenceNumber}`),
       el('time', { datetime: message.timestamp }, timeOf(message.timestamp)),
       message.edited && !message.deleted ? el('span', {}, 'Edited') : null,
       concurrent

@@ -54,7 +54,7 @@ export function createConflicts({ says, cards: host, more, strategy, command, an
         const focused = card.node.contains(document.activeElement) ? document.activeElement.dataset.does : null;
         card.node.classList.toggle('is-open', one.open === true);
         card.node.replaceChildren(...(one.kind === 'messages' ? messagesCard(one) : versionsCard(one)).filter(Boolean));
-        if (focused) card.node.querySelector(`[data-does="${focused}"]`)?.focus();
+        if (focused) (card.node.querySelector(`[data-does="${focused}"]`) ?? document.getElementById('conflicts-title')).focus({ preventScroll: true });
       }
       if (host.childNodes[i] !== card.node) host.insertBefore(card.node, host.childNodes[i] ?? null);
     });
@@ -85,7 +85,7 @@ export function createConflicts({ says, cards: host, more, strategy, command, an
       ),
       el(
         'ol',
-        { class: 'order' },
+        { class: 'order', 'aria-label': 'In the order of the log' },
         ...entries
           .slice(0, LINES_SHOWN)
           .map((entry) =>
@@ -128,7 +128,7 @@ export function createConflicts({ says, cards: host, more, strategy, command, an
       ),
       el(
         'ol',
-        { class: 'order' },
+        { class: 'order', 'aria-label': 'Versions' },
         ...(open ? versions : [message]).map((version, i) =>
           el(
             'li',

@@ -28,6 +28,7 @@ export function createView(state, act) {
   const chat = createChat(state, act, startEdit);
   let editing = null;
   let unreachableSince = null;
+  let noticed; // what the notice says
   let shown = state;
 
   document.title = `${state.me.label} · SolConnect Sync`;
@@ -126,6 +127,9 @@ export function createView(state, act) {
           ? `The relay cannot be reached. ${count(queued, 'message is', 'messages are')} kept here and will be sent when it is back.`
           : 'The relay cannot be reached. What you write is kept here and sent when it is back.';
     } else if (durability === 'memory' || durability === 'session-only') says = 'This browser forgets messages when the window closes.';
+    if (noticed === says) return;
+    noticed = says;
+    if ($('notice').contains(document.activeElement)) text.focus();
     $('notice').hidden = says === null;
     $('notice').classList.toggle('is-warning', warning !== null);
     $('notice').replaceChildren(

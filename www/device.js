@@ -16,6 +16,7 @@ const EVENTS = [
   'onMessageSynced',
   'onMessageChanged',
   'onDevicesChanged',
+  'onEncryptionChanged',
   'onQueueChanged',
   'onDeviceReplaced',
   'onLogReplaced',
@@ -48,6 +49,7 @@ const state = {
   limit: PAGE_MESSAGES,
   messages: [], // in the log, oldest first
   waiting: [], // in the outbox
+  lacksKey: false, // something cannot be read before another device gives a key
   progress: null,
   busy: null,
   names: new Map(),
@@ -163,6 +165,8 @@ async function readAll() {
     state.warning = asError(stored.error);
     return;
   }
+  const { missing, unreadEpochCount } = (await sdk.getEncryption(state.sessionId)).data ?? {};
+  state.lacksKey = missing !== undefined || unreadEpochCount > 0;
   state.queued = session.queuedMessageCount;
   state.queuedPeak = state.queued === 0 ? 0 : Math.max(state.queuedPeak, state.queued);
   state.cursor = session.lastSyncedSequence;
@@ -170,7 +174,7 @@ async function readAll() {
   if (status.success) state.durability = status.data.durability;
   if (connection.success) state.connection = connection.data;
   // Another tab of this device may have set it.
-  state.offline = state.connection === 'offline';
+  state.offline = state.connection === 'offline' && !status.data?.signInNeeded;
   state.deviceId = session.deviceId;
   state.messages = stored.data.filter((message) => message.sequenceNumber !== undefined).slice(-state.limit);
   state.waiting = stored.data.filter((message) => message.sequenceNumber === undefined);

@@ -23,6 +23,7 @@ export function createPanes({ host, opener, frames, announce }) {
     host.before(bar);
     host.append(...panes.map(({ article }) => article));
     for (const pane of panes) open(pane);
+    silently.focus();
   });
 
   function build(number) {

@@ -29,6 +29,12 @@ struct Rows {
     epochs: Option<Vec<u8>>,
 }
 
+impl Rows {
+    fn last_written(&self) -> u64 {
+        self.entries.iter().rfind(|entry| entry.is_written()).map_or(0, |entry| entry.sequence)
+    }
+}
+
 /// The machine, its journal, and the questions that are not answered yet.
 pub struct World {
     relay: Relay,
@@ -112,6 +118,7 @@ impl World {
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
                     log_hash: rows.entries.last().map_or([0; 32], |entry| entry.log_hash),
+                    last_written: rows.last_written(),
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
@@ -165,7 +172,7 @@ impl World {
                     let is_told = |row: &&MemberRow| !row.left && row.account_id == account_id;
                     let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(is_told)?.clone();
                     let name = rows.group.as_ref().map(|group| group.name.clone());
-                    Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.entries.len() as u64, joined, name })
+                    Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.last_written(), joined, name })
                 };
                 JournalAnswer::Sessions(self.sessions.iter().filter_map(listed).take(count_max).collect())
             }

@@ -47,7 +47,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   MESSAGE_TOO_LARGE: ['validation', false, 'The message is too long.'],
   FRAME_TOO_LARGE: ['validation', false, 'Too much was sent at once.'],
   OUTBOX_FULL: ['validation', true, 'Too many messages are waiting. Go online to send them first.'],
-  LIMIT_REACHED: ['validation', false, 'There are too many here: of conversations, members, devices or blocked people. Remove some and try again.'],
+  LIMIT_REACHED: ['validation', false, 'There are too many here: of conversations, members, devices or blocked people. Remove some, or try again in a day.'],
   WALLET_NOT_CONNECTED: ['auth', true, 'Connect a wallet first.'],
   WALLET_BLOCKED: ['validation', false, 'You have blocked this person. Unblock them first.'],
   WALLET_CONNECTION_FAILED: ['auth', true, 'The wallet could not be connected.'],
@@ -148,6 +148,15 @@ export function errorOf(thrown: unknown): SyncError {
   if (thrown instanceof SyncError) return thrown;
   if (isOfEngine(thrown)) return new SyncError(thrown.code, thrown.message);
   return new SyncError('UNKNOWN_ERROR', describe(thrown), { cause: thrown });
+}
+
+/** The error of a call that needs the relay at once: unlike messages, nothing of it is kept for later. */
+export function unkept(error: SyncError): SyncError {
+  const { category, recoverable } = error;
+  const userMessage = category === 'network'
+    ? 'The relay cannot be reached, and this needs it. Try again when you are online.'
+    : category === 'relay' && recoverable && 'The relay could not do this now. Try again in a moment.';
+  return userMessage ? Object.assign(error, { userMessage }) : error;
 }
 
 /** Whether it is an error of the engine: nothing else has codes of ours. */

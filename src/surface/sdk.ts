@@ -7,7 +7,7 @@ import type {
 } from '../solconnect_sync.js';
 import { abortable, flagOf, functionOf, optionsOf, signalOf, textOf } from './arguments.js';
 import { configOf } from './config.js';
-import { adopt, errorOf, failed, type Result, settle, SyncError, unwrap } from './errors.js';
+import { adopt, errorOf, failed, type Result, settle, SyncError, unkept, unwrap } from './errors.js';
 import { Listeners, type SdkEvents } from './events.js';
 import { type Choice, Lifecycle, notInitialized } from './lifecycle.js';
 import { Changes } from './changes.js';
@@ -310,7 +310,8 @@ export class SolConnectSDK {
 
   /**
    * What holds of a session's encryption, for a lock and what stands behind it: whether it is encrypted, the epoch and since when, for
-   * whom it is sealed, whether earlier texts wait for a key (`unreadEpochCount`), and what this device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
+   * whom it is sealed, whether earlier texts wait for a key (`unreadEpochCount`) or have none any more (`lostEpochCount`), and what this
+   * device lacks to read (`missing`, by a code). `encryptionChanged` tells when it changes.
    *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    *
@@ -676,7 +677,7 @@ export class SolConnectSDK {
    * ```
    */
   removeDevice(deviceId: string): Promise<Result<null>> {
-    return this.#call((engine) => engine.removeDevice(deviceId));
+    return this.#now((engine) => engine.removeDevice(deviceId));
   }
 
   /**
@@ -686,7 +687,7 @@ export class SolConnectSDK {
    * Errors: as `removeDevice`, and `LIMIT_REACHED` at 20 changes a day.
    */
   approveDevice(deviceId: string): Promise<Result<null>> {
-    return this.#call((engine) => engine.approveDevice(deviceId));
+    return this.#now((engine) => engine.approveDevice(deviceId));
   }
 
   /**
@@ -705,7 +706,7 @@ export class SolConnectSDK {
    * ```
    */
   createRecoveryCode(): Promise<Result<string>> {
-    return this.#call((engine) => engine.createRecoveryCode());
+    return this.#now((engine) => engine.createRecoveryCode());
   }
 
   /**
@@ -723,7 +724,7 @@ export class SolConnectSDK {
    * ```
    */
   recover(code: string): Promise<Result<null>> {
-    return this.#call((engine) => engine.recover(code));
+    return this.#now((engine) => engine.recover(code));
   }
 
   /**
@@ -923,6 +924,12 @@ export class SolConnectSDK {
     const result = await this.#reasons.unlessKnown(this.#call(call));
     if (result instanceof SyncError) return failed(result);
     return result.success ? result : failed(await this.#reasons.explain(result.error));
+  }
+
+  /** A call that needs the relay at once. */
+  async #now<T>(call: (engine: Engine) => Promise<EngineResult<T>>): Promise<Result<T>> {
+    const result = await this.#call(call);
+    return result.error ? failed(unkept(result.error)) : result;
   }
 
   #read<T>(read: (engine: Engine) => EngineResult<T>): Result<T> {

@@ -37,7 +37,7 @@ test('three people begin a group, talk in it, and see who has read', { timeout: 
   await page.getByRole('heading', { name: 'Walkers <b>' }).waitFor();
   await page.getByText('3 members').waitFor();
   await alice.write('Hello all');
-  await alice.sees('Hello all', 'Sent');
+  await alice.sees('Hello all', { status: 'sent' });
   await page.locator('.row-main', { hasText: 'Walkers <b>' }).waitFor();
 
   await bob.page.getByRole('button', { name: 'Back to the conversations' }).click();

@@ -9,7 +9,8 @@ import { newWallet } from './harness/wallet.mjs';
 const { open, openTwo } = chat();
 
 const short = (address) => `${address.slice(0, 4)}…${address.slice(-4)}`;
-const lockOf = (person, says) => person.page.locator('#lock', { hasText: says });
+/** From its first word on: “Not encrypted” has “encrypted” in it. */
+const lockOf = (person, says) => person.page.locator('#lock', { hasText: new RegExp(`^${says}`) });
 const holdersOf = (person) => person.page.locator('.holder').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label')));
 
 /** The person of the browser's own wallet becomes the one of the extension's. */
@@ -19,6 +20,15 @@ async function enter(person, wallet) {
   await person.page.getByRole('button', { name: 'Sign in with Pocket' }).click();
   await person.page.locator('#me-address', { hasText: wallet.address }).waitFor();
   await person.page.getByRole('button', { name: 'Devices' }).waitFor();
+}
+
+/** The wallet may be asked for first. */
+async function signOutOthers({ page }, connect = null) {
+  await page.getByRole('button', { name: 'Devices' }).click();
+  await page.getByRole('button', { name: 'Sign out all others' }).click();
+  await page.locator('#ask-yes').click();
+  if (connect) await page.getByRole('button', { name: connect }).click();
+  await until('it is alone', async () => (await page.locator('.device').count()) === 1);
 }
 
 async function noBarriers({ page }) {
@@ -58,14 +68,14 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   await enter(here, wallet);
   await here.start(bob.address);
   await here.write('Written before');
-  await here.sees('Written before', 'Sent');
+  await here.sees('Written before', { status: 'sent' });
   await enter(there, wallet);
   await there.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
   await there.page.locator('.row-main').click();
   await lockOf(there, 'Waits for approval').waitFor();
   assert.equal(await there.page.getByText('Written before').count(), 0, 'it reads nothing');
   await there.write('Written while it waits');
-  await there.sees('Written while it waits', 'Waiting to be sent');
+  await there.sees('Written while it waits', { status: 'queued' });
   await noBarriers(there);
 
   await here.page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
@@ -113,6 +123,86 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   for (const { complaints } of [here, there, bob]) assert.deepEqual(complaints, []);
 });
 
+test('behind a reset the lock promises nothing of before', { timeout: 120_000 }, async (t) => {
+  const wallet = newWallet();
+  const here = await open(t, desktop, 'chat.html', { wallet });
+  const bob = await open(t, desktop, 'chat.html?profile=bob');
+  await enter(here, wallet);
+  await here.start(bob.address);
+  await here.write('Written before');
+  await bob.page.getByRole('button', { name: /^Accept/ }).click();
+  await bob.sees('Written before');
+  await here.page.context().setOffline(true);
+  const there = await open(t, phone, 'chat.html', { wallet });
+  await enter(there, wallet);
+  await signOutOthers(there);
+  await there.page.locator('#devices-close').click();
+  await there.page.getByText('Nothing to read yet').waitFor();
+  await there.page.locator('.row-main').click();
+  const lost = there.page.getByText('What was written before can be read on no device of yours any more');
+  await there.page.locator('#thread-empty').and(lost).waitFor();
+  await lockOf(there, 'Encrypted').click();
+  await there.page.locator('#lock-says').and(lost).waitFor();
+  assert.doesNotMatch(await there.page.locator('body').innerText(), /comes? by itself|waits? for/);
+  await noBarriers(there);
+  await there.page.keyboard.press('Escape');
+  await bob.write('Written behind it');
+  await there.sees('Written behind it');
+  await there.page.locator('#older').and(lost).waitFor();
+  await there.write('And answered');
+  await bob.sees('And answered');
+  assert.equal(await there.page.locator('#lock-strip').isVisible(), false, 'nothing waits');
+  for (const { complaints } of [there, bob]) assert.deepEqual(complaints, []);
+});
+
+test('a conversation whose texts wait for a key says so', { timeout: 120_000 }, async (t) => {
+  const wallet = newWallet();
+  const alice = await open(t, desktop);
+  await alice.start(wallet.address);
+  await alice.write('Before you came');
+  await alice.sees('Before you came', { status: 'sent' });
+  await alice.page.getByRole('switch', { name: 'Offline' }).click();
+  const bob = await open(t, phone, 'chat.html', { wallet });
+  await enter(bob, wallet);
+  await bob.page.getByRole('button', { name: /^Accept/ }).click();
+  await bob.page.locator('#lock-strip', { hasText: '1 part of this conversation waits for a key, and comes by itself.' }).waitFor();
+  await bob.page.getByText('Nothing of this conversation can be read here yet.').waitFor();
+  await noBarriers(bob);
+  await bob.write('Hello?');
+  await bob.sees('Hello?', { status: 'sent' });
+  await bob.page.getByText('More was written before, and waits for its key.').waitFor();
+  await alice.page.getByRole('switch', { name: 'Offline' }).click();
+  await bob.sees('Before you came');
+  await bob.page.getByText('The beginning of this conversation').waitFor();
+  await bob.page.locator('#lock-strip').waitFor({ state: 'hidden' });
+  for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, []);
+});
+
+test('a page that was loaded again finds its wallet', { timeout: 120_000 }, async (t) => {
+  for (const asks of [false, true]) {
+    const wallet = { ...newWallet(), asks };
+    const here = await open(t, desktop, 'chat.html', { wallet });
+    await enter(here, wallet);
+    const there = await open(t, phone, 'chat.html', { wallet });
+    const { page } = there;
+    await enter(there, wallet);
+    await page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+    await page.reload();
+    await page.locator('#copy:enabled').waitFor();
+    const sign = () => signOutOthers(there, asks ? 'Connect Pocket' : null);
+    await sign();
+    await page.locator('#devices-close').click();
+    await here.page.getByRole('button', { name: 'Sign in again' }).waitFor();
+    assert.equal(await here.page.getByRole('switch', { name: 'Offline' }).getAttribute('aria-checked'), 'false', 'who was removed has not gone offline');
+    await here.page.reload();
+    await here.page.getByRole('button', { name: 'Sign in again' }).click();
+    if (asks) await here.page.getByRole('button', { name: 'Connect Pocket' }).click();
+    await here.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+    await page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
+    for (const { complaints } of [here, there]) assert.deepEqual(complaints, []);
+  }
+});
+
 // With a stand-in for the SDK.
 
 const me = 'Me11111111111111111111111111111111111111111';
@@ -131,11 +221,11 @@ test('each state of the lock is said, and how it ends', { timeout: 60_000 }, asy
       [{ encryption: 'off', members: [], unreadEpochCount: 0 }, 'Not encrypted', 'The relay can read this conversation.'],
       [{ encryption: 'required', members: both() }, 'Encrypted', 'The first text makes the key.'],
       [{ encryption: 'required', epoch, members: both(1) }, 'Encrypted since Jun 7', 'The relay cannot.'],
-      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', 'waits for its key'],
-      [{ encryption: 'required', epoch, members: both(0) }, 'cannot be read yet', 'Peer…1111 has no key yet'],
+      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 2 }, 'Encrypted since Jun 7', '2 parts of this conversation wait for a key'],
+      [{ encryption: 'required', epoch, members: both(1), unreadEpochCount: 0, lostEpochCount: 1 }, 'Encrypted since Jun 7', 'its key was lost'],
+      [{ encryption: 'required', epoch, members: both(0) }, 'Encrypted, cannot be read yet', 'Peer…1111 has no key yet'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_NOT_APPROVED' }, 'Waits for approval', 'choose “Approve” there'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'It comes by itself'],
-      [{ encryption: 'required', epoch, members: [{ wallet: me, generation: 0 }, { wallet: peerWallet, generation: 1 }], missing: 'ACCOUNT_KEY_MISSING' }, 'Cannot read yet', 'when somebody who can read it is online'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'SIGN_IN_REQUIRED' }, 'Not signed in', 'Sign in again'],
       [{ encryption: 'required', epoch, members: both(1), missing: 'DEVICE_REMOVED' }, 'This device was removed', 'Sign in again'],
     ];

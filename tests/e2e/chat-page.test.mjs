@@ -11,7 +11,7 @@ test('two people write, read, edit, delete, go offline and come back', { timeout
   const [alice, bob] = await openTwo(t);
   await alice.write('Hello Bob');
   await bob.sees('Hello Bob');
-  await alice.sees('Hello Bob', 'Read');
+  await alice.sees('Hello Bob', { status: 'read' });
   await bob.write('Hello Alice');
   await alice.sees('Hello Alice');
 
@@ -19,7 +19,7 @@ test('two people write, read, edit, delete, go offline and come back', { timeout
   await alice.row('Hello Bob').getByRole('button', { name: 'Edit' }).click();
   assert.equal(await alice.field.inputValue(), 'Hello Bob');
   await alice.write('Hello dear Bob');
-  await bob.sees('Hello dear Bob', 'Edited');
+  await bob.sees('Hello dear Bob', { part: 'Edited' });
   assert.equal(await bob.row('Hello Bob').count(), 0);
 
   await bob.row('Hello Alice').hover();
@@ -29,12 +29,12 @@ test('two people write, read, edit, delete, go offline and come back', { timeout
 
   await alice.page.getByRole('switch', { name: 'Offline' }).click();
   await alice.write('Written offline');
-  await alice.sees('Written offline', 'Waiting to be sent');
+  await alice.sees('Written offline', { status: 'queued' });
   await alice.page.reload();
   await alice.sees('Written offline');
   await bob.sees('Written offline');
-  await alice.sees('Written offline', 'Read');
-  await alice.sees('Hello dear Bob', 'Edited');
+  await alice.sees('Written offline', { status: 'read' });
+  await alice.sees('Hello dear Bob', { part: 'Edited' });
 
   const shifts = await alice.page.evaluate(() => globalThis.shifts);
   assert.ok(shifts.reduce((sum, [value]) => sum + value, 0) < 0.02, `what is there stays where it is: ${JSON.stringify(shifts)}`);
@@ -52,7 +52,7 @@ test('somebody who was written to first accepts, reads and answers, or declines'
   await bob.page.locator('#thread').waitFor();
   await bob.write('Hello?');
   // With the epoch before it alone there is an invitation already.
-  await bob.sees('Hello?', 'Sent');
+  await bob.sees('Hello?', { status: 'sent' });
   const decline = alice.page.getByRole('button', { name: /^Decline/ });
   await decline.click();
   await decline.waitFor({ state: 'detached' });
@@ -65,7 +65,7 @@ test('somebody who was written to first accepts, reads and answers, or declines'
     const [empty, rows] = [document.querySelector('#thread-empty'), document.querySelector('#conversations')];
     globalThis.flickers = [];
     const look = () => {
-      if (empty.checkVisibility() || rows.textContent.includes('No messages yet')) globalThis.flickers.push(`${!empty.hidden} ${rows.textContent}`);
+      if (empty.checkVisibility() || rows.textContent.includes('Nothing to read yet')) globalThis.flickers.push(`${!empty.hidden} ${rows.textContent}`);
     };
     new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
   });
@@ -74,7 +74,7 @@ test('somebody who was written to first accepts, reads and answers, or declines'
   assert.deepEqual(await alice.page.evaluate(() => globalThis.flickers), [], 'it is never shown as empty');
   await alice.write('I am');
   await bob.sees('I am');
-  await bob.sees('Are you there?', 'Read');
+  await bob.sees('Are you there?', { status: 'read' });
   await alice.page.locator('.row-main').filter({ hasText: 'I am' }).waitFor();
 
   await alice.page.getByRole('switch', { name: 'Offline' }).click();
@@ -142,11 +142,11 @@ test('what is not on the screen stays unread', { timeout: 120_000 }, async (t) =
   const row = bob.page.locator('.row-main');
   await row.filter({ hasText: '1 unread message' }).waitFor();
   assert.match(await bob.page.title(), /^\(1\) /);
-  await alice.sees('Are you there?', 'Delivered');
+  await alice.sees('Are you there?', { status: 'delivered' });
   assert.equal(await alice.row('Are you there?').filter({ hasText: 'Read' }).count(), 0);
   await row.click();
-  await bob.sees('Are you there?', 'New messages');
-  await alice.sees('Are you there?', 'Read');
+  await bob.sees('Are you there?', { part: 'New messages' });
+  await alice.sees('Are you there?', { status: 'read' });
   await until('the badge is gone', async () => !/^\(/.test(await bob.page.title()));
   for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, []);
 });
@@ -192,7 +192,7 @@ test('hundreds of messages are paged through without a jump', { timeout: 180_000
   await alice.sees('One more');
   assert.ok(before < 800, 'it was seen');
   assert.ok(await distance() < 40);
-  await bob.sees('One more', 'Read');
+  await bob.sees('One more', { status: 'read' });
   assert.ok(await alice.page.locator('#newer').isHidden());
   for (const { complaints } of [alice, bob]) assert.deepEqual(complaints, []);
 });
@@ -222,10 +222,10 @@ test('a page that nobody sees reads nothing', { timeout: 120_000 }, async (t) =>
   await setVisibility('hidden');
   await alice.write('Hello');
   await bob.sees('Hello');
-  await alice.sees('Hello', 'Delivered');
+  await alice.sees('Hello', { status: 'delivered' });
   await bob.page.locator('.row-main').filter({ hasText: '1 unread message' }).waitFor();
   await setVisibility('visible');
-  await alice.sees('Hello', 'Read');
+  await alice.sees('Hello', { status: 'read' });
 });
 
 test('everything can be done with the keyboard alone', { timeout: 120_000 }, async (t) => {
@@ -296,7 +296,7 @@ test('a machine finds no barrier, in light and dark, wide and narrow', { timeout
   await bob.sees('Three');
   await alice.page.getByRole('switch', { name: 'Offline' }).click();
   await alice.write('Four');
-  await alice.sees('Four', 'Waiting to be sent');
+  await alice.sees('Four', { status: 'queued' });
   for (const { page } of [alice, bob]) {
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
@@ -325,7 +325,7 @@ test('on a phone there is one screen at a time, and nothing is wider', { timeout
   await alice.row('Short').locator('.text').tap();
   await alice.row('Short').getByRole('button', { name: 'Edit' }).tap();
   await alice.write('Shorter');
-  await alice.sees('Shorter', 'Edited');
+  await alice.sees('Shorter', { part: 'Edited' });
   await page.goBack();
   await page.locator('.side').waitFor();
   assert.ok(await page.locator('.main').isHidden());
@@ -513,7 +513,7 @@ test('a press that a change falls into does what it was meant for', { timeout: 6
   await alice.row('Message 3').getByRole('button', { name: 'Delete' }).hover();
   await page.mouse.down();
   await setMessages(alice, [messageOf(3, { status: 'read' })]);
-  await alice.sees('Message 3', 'Read');
+  await alice.sees('Message 3', { status: 'read' });
   await page.mouse.up();
   await page.getByText('Delete this message?').waitFor();
 });

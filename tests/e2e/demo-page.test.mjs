@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { join } from 'node:path';
 import { root } from '../../scripts/shell.mjs';
+import { barriersOf } from './harness/accessible.mjs';
 import { startBrowser } from './harness/browser.mjs';
 import { startRelay } from './harness/relay.mjs';
 import { until } from './harness/wait.mjs';
@@ -137,6 +138,40 @@ test('the laboratory shows the bytes that the relay is sent', { timeout: 120_000
   assert.ok(sent.some((frame) => frame.includes(shown)), 'they are what left the page');
   assert.ok(sent.every((frame) => !frame.includes(text)));
   assert.match(await page.locator('#seen-relay').innerText(), /\d+ bytes: 2 of layout and epoch, 12 of nonce, 64 of text with its padding, 16 of tag/);
+  assert.deepEqual(complaints, []);
+});
+
+test('the laboratory has no barrier and keeps the focus', { timeout: 120_000 }, async (t) => {
+  const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
+  t.after(() => page.close());
+  const has = (where, says) => until(says, () => where.evaluate((node) => node.ownerDocument.activeElement !== node.ownerDocument.body), 10_000);
+  for (const name of ['Go offline', 'Write both', 'Come back', 'Compare']) {
+    await page.locator('.steps').getByRole('button', { name, exact: true }).focus({ timeout: 20_000 });
+    await page.keyboard.press('Enter');
+    await has(page.locator('main'), `the focus after ${name}`);
+  }
+  const phone = device('alice-phone');
+  const writes = phone.locator('main');
+  await phone.locator('#text').fill('To be deleted');
+  await phone.locator('#text').press('Enter');
+  await phone.locator('.row', { hasText: 'To be deleted' }).getByRole('button', { name: 'Delete' }).press('Enter');
+  await phone.getByText('Deleted', { exact: true }).waitFor();
+  await has(writes, 'the focus after a deletion');
+  const opener = page.getByRole('button', { name: /^Open two more tabs/ });
+  await opener.focus();
+  await page.keyboard.press('Enter');
+  await has(page.locator('main'), 'the focus in the bar of the tabs');
+  const address = page.frames().find((frame) => frame.url().includes('device.html')).url();
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    assert.deepEqual(await barriersOf(page), [], colorScheme);
+  }
+  const alone = await browser.context.newPage();
+  t.after(() => alone.close());
+  await alone.goto(address);
+  await alone.locator('#text:enabled').waitFor();
+  await alone.getByText('Connected', { exact: true }).waitFor();
+  assert.deepEqual(await barriersOf(alone), []);
   assert.deepEqual(complaints, []);
 });
 

@@ -128,6 +128,12 @@ test('a recovery code alone brings the whole history to a new device', { timeout
   assert.equal((await phone.failure('recover', mistyped)).code, 'INVALID_RECOVERY_CODE');
   assert.equal((await phone.failure('recover', earlier)).code, 'UNKNOWN_RECOVERY_CODE');
   assert.equal((await phone.failure('createRecoveryCode')).code, 'DEVICE_NOT_APPROVED');
+  await phone.setOffline(true);
+  for (const call of [['recover', code], ['createRecoveryCode']]) {
+    const { code, userMessage } = await phone.failure(...call);
+    assert.deepEqual([code, userMessage], ['RELAY_DISCONNECTED', 'The relay cannot be reached, and this needs it. Try again when you are online.'], call[0]);
+  }
+  await phone.setOffline(false);
   assert.equal((await phone.list()).length, 0);
   await phone.call('recover', code.toLowerCase().replaceAll('-', ' '));
   await show([phone], said);

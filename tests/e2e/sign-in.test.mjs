@@ -207,7 +207,10 @@ test('devices are known offline, and changed only with the relay', { timeout: 60
   phone.offline = true;
   await phone.reload();
   assert.deepEqual(await listed(phone), [`${phone.id}!`, laptop.id].sort());
-  assert.equal((await phone.failure('removeDevice', laptop.id)).code, 'RELAY_DISCONNECTED');
+  for (const [method, ...args] of [['removeDevice', laptop.id], ['approveDevice', laptop.id]]) {
+    const { code, userMessage } = await phone.failure(method, ...args);
+    assert.deepEqual([code, userMessage], ['RELAY_DISCONNECTED', 'The relay cannot be reached, and this needs it. Try again when you are online.']);
+  }
   await phone.setOffline(false);
   await phone.call('removeDevice', laptop.id);
   await reads(laptop);

@@ -7,7 +7,7 @@ import { root } from '../../scripts/shell.mjs';
 import { load } from './modules.mjs';
 
 const read = (...path) => readFileSync(join(root, ...path), 'utf8');
-const { errorOf, SyncError } = await load('errors');
+const { errorOf, SyncError, unkept } = await load('errors');
 
 const namesOf = (text, type) => [...new RegExp(`export type ${type} =([^;]+);`).exec(text)[1].matchAll(/['"](\w+)['"]/g)].map(([, name]) => name);
 const codes = namesOf(read('src', 'types.d.ts'), 'ErrorCode');
@@ -45,6 +45,15 @@ test('codes of others are none of ours', () => {
     const thrown = Object.assign(new Error('not ours'), { code });
     const error = errorOf(thrown);
     assert.deepEqual([error.code, error.message, error.cause], ['UNKNOWN_ERROR', 'not ours', thrown]);
+  }
+});
+
+test('a call that is not queued promises to keep nothing', () => {
+  for (const code of codes) {
+    const { userMessage, category, recoverable } = unkept(new SyncError(code, ''));
+    if (category === 'network' || (category === 'relay' && recoverable)) assert.match(userMessage, /Try again/, code);
+    if (category === 'network') assert.doesNotMatch(userMessage, /kept|sent/, code);
+    else if (category !== 'relay') assert.equal(userMessage, new SyncError(code, '').userMessage, code);
   }
 });
 

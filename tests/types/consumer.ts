@@ -90,10 +90,10 @@ export async function useGroup(sdk: SolConnectSDK, anna: WalletAddress, ben: Wal
   const snapshot: MessagesSnapshot = sdk.messages(sessionId).getSnapshot();
   const readers: readonly string[] = snapshot.items.flatMap(({ readBy }) => readBy ?? []);
   unwrap(await sdk.leaveSession(sessionId));
-  const { encryption, epoch, members: sealedFor, unreadEpochCount, missing }: EncryptionView = unwrap(await sdk.getEncryption(sessionId));
+  const { encryption, epoch, members: sealedFor, unreadEpochCount, lostEpochCount, missing }: EncryptionView = unwrap(await sdk.getEncryption(sessionId));
   const [mode, current]: [EncryptionMode, EpochView | undefined] = [encryption, epoch];
   const without: EpochMemberView[] = sealedFor.filter(({ generation, approvedDeviceCount }) => generation === 0 && approvedDeviceCount === undefined);
-  console.log(mode, current?.number, current?.beganAt, without.length, unreadEpochCount + 1, missing === 'DEVICE_NOT_APPROVED');
+  console.log(mode, current?.number, current?.beganAt, without.length, unreadEpochCount + lostEpochCount, missing === 'DEVICE_NOT_APPROVED');
   const evidence: string = unwrap(await sdk.exportEvidence(sessionId));
   const offeredCount: number = unwrap(await sdk.acceptRelayLog());
   sdk.on('logReplaced', ({ sessionId: id, keptThrough, offeredCount: count }) => console.log(id, keptThrough + count));

@@ -5,14 +5,16 @@ import { copy } from './copy.js';
 import { createDevices } from './devices.js';
 import { createRequest } from './request.js';
 import { createRecovery } from './recovery.js';
-import { act, notice, say } from './speak.js';
+import { act, notice, once } from './speak.js';
+import { createWallet } from './wallet.js';
 import { picture } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
 /** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
 export function createAccount({ sdk, profile, findWallets, left }) {
-  const devices = createDevices(sdk);
+  const wallet = createWallet({ sdk, found: () => search.wallets });
+  const devices = createDevices(sdk, wallet);
   const request = createRequest(devices);
   const recovery = createRecovery(sdk);
 
@@ -38,8 +40,9 @@ export function createAccount({ sdk, profile, findWallets, left }) {
 
   const search = findWallets(showWallets);
   function showWallets() {
+    wallet.update();
     $('wallets').replaceChildren(
-      ...search.wallets.map((wallet) => el('button', { type: 'button', class: 'secondary', onclick: () => signIn(wallet) }, `Sign in with ${wallet.name}`)),
+      ...search.wallets.map((wallet) => el('button', { type: 'button', class: 'secondary', onclick: () => once($('signed-out'), () => signIn(wallet)) }, `Sign in with ${wallet.name}`)),
     );
   }
   showWallets();
@@ -62,10 +65,7 @@ export function createAccount({ sdk, profile, findWallets, left }) {
 
   /** Without a wallet of an extension, with the one that this browser keeps. */
   async function signIn(...wallet) {
-    const buttons = [...$('signed-out').querySelectorAll('button')];
-    for (const button of buttons) button.disabled = true;
     const result = await sdk.connectWallet(...wallet);
-    for (const button of buttons) button.disabled = false;
     if (result.error) {
       $('signed-out-says').textContent = result.error.userMessage;
       return;
@@ -82,10 +82,10 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   async function signAgain() {
-    $('sign-again').disabled = true;
-    const result = await act(sdk.signIn());
-    $('sign-again').disabled = false;
-    if (result.success) $('sign-again').hidden = true;
+    const result = await act(wallet.having(() => sdk.signIn()));
+    if (!result.success) return;
+    $('sign-again').hidden = true;
+    $('side-title').focus();
   }
 
   sdk.on('walletChanged', showWallet);
@@ -103,6 +103,6 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   $('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
   $('sign-out-yes').addEventListener('click', () => signOut(false));
   $('sign-out-wipe').addEventListener('click', () => signOut(true));
-  $('sign-in').addEventListener('click', () => signIn());
-  $('sign-again').addEventListener('click', signAgain);
+  $('sign-in').addEventListener('click', () => once($('signed-out'), signIn));
+  $('sign-again').addEventListener('click', () => once($('sign-again'), signAgain));
 }

@@ -93,6 +93,8 @@ export function createComposer({ send, edit, lastOwn, sent }) {
       endEdit();
       return;
     }
+    // The button that was pressed is of no use without a text.
+    field.focus();
     // The field is free for the next message at once: storing takes a moment.
     if (message) endEdit();
     else {

@@ -10,8 +10,10 @@ const $ = (id) => document.getElementById(id);
 const nameOf = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
 const stateOf = ({ isApproved }) => (isApproved ? 'Approved' : 'Waits for approval');
 
-export function createDevices(sdk) {
+/** `wallet` has it sign. */
+export function createDevices(sdk, wallet) {
   let shown = '';
+  let isApproved = false; // this device
   const keys = roving($('devices-list'), '.device');
 
   function row(device, mayManage) {
@@ -45,8 +47,11 @@ export function createDevices(sdk) {
   }
 
   $('devices-reset').addEventListener('click', async () => {
-    const says = 'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. Do this only when no other device is left or somebody else has one: what was written before can be read on no device any more, and a recovery code is of no use any more.';
-    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(sdk.signOutOtherDevices())).success) return;
+    const says = [
+      'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. A recovery code is of no use any more.',
+      !isApproved && 'Do this only when no other device is left or somebody else has one: this device was not approved, so what was written before can be read on no device of yours any more.',
+    ].filter(Boolean).join(' ');
+    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(wallet.having(() => sdk.signOutOtherDevices()))).success) return;
     say('All other devices are signed out.');
   });
 
@@ -57,18 +62,20 @@ export function createDevices(sdk) {
     render(devices) {
       $('devices').hidden = devices.length === 0;
       if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
+      const hadReset = document.activeElement === $('devices-reset');
       $('devices-reset').hidden = devices.length < 2;
-      const mayManage = devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved);
-      const key = JSON.stringify([devices, mayManage]);
+      if (hadReset && devices.length < 2) $('devices-close').focus();
+      isApproved = devices.some((device) => device.isThisDevice && device.isApproved);
+      const key = JSON.stringify([devices, isApproved]);
       if (shown === key) return;
       shown = key;
       const had = document.activeElement?.closest?.('#devices-list') ? document.activeElement.closest('li')?.dataset.id : null;
-      $('devices-list').replaceChildren(...devices.map((device) => row(device, mayManage)));
+      $('devices-list').replaceChildren(...devices.map((device) => row(device, isApproved)));
       keys.update();
       // What had the focus may be gone.
       if (had !== null) ($('devices-list').querySelector(`[data-id="${CSS.escape(had)}"]`) ?? $('devices-close')).focus();
       const own = devices.find(({ isThisDevice }) => isThisDevice);
-      $('devices-says').textContent = mayManage
+      $('devices-says').textContent = isApproved
         ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
         : own ? 'This device waits to be approved: open the chat on another one, and approve it there. Then it reads, and manages your devices.' : 'As this device last heard.';
     },

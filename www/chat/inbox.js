@@ -58,7 +58,7 @@ export function createInbox({ open, answer }) {
 
   function lastOf(message, conversation) {
     if (conversation.state === 'ended') return [el('em', {}, OUT[conversation.membership] ?? 'Ended')];
-    if (!message) return [el('em', {}, 'No messages yet')];
+    if (!message) return [el('em', {}, 'Nothing to read yet')];
     return [
       message.isOwn ? icon(message.status) : null,
       message.isOwn ? el('span', { class: 'sr' }, `You (${STATUS[message.status]}): `) : null,

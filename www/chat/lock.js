@@ -13,36 +13,46 @@ const MISSING = {
   DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” under your address.'],
   DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or enter your recovery code under Devices. Then it reads all of this conversation; until then it reads nothing, and what you write here waits.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
-  NO_KEY_THEN: ['Cannot read yet', 'What is written now began before your first device was here. It comes when somebody who can read it is online.'],
 };
+
+/** Behind “Sign out all others”. */
+const LOST = 'What was written before can be read on no device of yours any more: its key was lost with the devices that you had then.';
 
 const $ = (id) => document.getElementById(id);
 
-/** `sdk()` gives the SDK, `own()` the wallet that is connected. */
-export function createLock({ sdk, own }) {
+/** `sdk()` gives the SDK, `own()` the wallet that is connected; `lacks({ waits, isLost })` hears what this device keeps and cannot read. */
+export function createLock({ sdk, own, lacks }) {
   let conversation = null; // the open one
   let shown = '';
   let asked = 0;
   const keys = roving($('lock-members'), '.holder');
 
   /** What holds: of which kind it is, in a word, since when, and in whole. */
-  function stateOf({ encryption, epoch, members, unreadEpochCount, missing }) {
+  function stateOf(state) {
+    const { encryption, epoch, members, missing } = state;
     if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption; a new one is encrypted.' };
     if (missing) {
-      const hadNone = missing === 'ACCOUNT_KEY_MISSING' && members.some(({ wallet, generation }) => wallet === own() && generation === 0);
-      const [brief, says] = MISSING[hadNone ? 'NO_KEY_THEN' : missing];
+      const [brief, says] = MISSING[missing];
       return { kind: 'waits', brief, says };
     }
+    const earlier = [waitsOf(state), state.lostEpochCount > 0 ? LOST : ''].filter(Boolean).map((says) => ` ${says}`).join('');
     const without = members.filter(({ wallet, generation }) => wallet !== own() && generation === 0);
     if (without.length > 0) {
       const who = without.length === 1 ? `${short(without[0].wallet)} has` : `${count(without.length, 'member')} have`;
-      const says = `${who} no key yet, because no device was here when this began. What is written now can be read there once there is one, and a device of somebody who can read it is online.`;
+      const says = `${who} no key yet, because no device was here when this began. What is written now can be read there once there is one, and a device of somebody who can read it is online.${earlier}`;
       return { kind: 'partial', brief: isGroup(conversation) ? `${without.length} cannot read` : 'Encrypted, cannot be read yet', says };
     }
     if (!epoch) return { kind: 'on', brief: 'Encrypted', says: 'The devices of these people alone will read what is written. The first text makes the key.' };
-    const earlier = unreadEpochCount > 0 ? ' Some of what was written before waits for its key, and comes when a device that can read it is online.' : '';
     const says = `The devices of these people alone can read what is written. The relay cannot.${earlier}`;
     return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
+  }
+
+  /** What waits for a key, and what can be done. */
+  function waitsOf({ unreadEpochCount }) {
+    if (!(unreadEpochCount > 0)) return '';
+    const other = isGroup(conversation) ? 'a member who can read it' : short(conversation.peerWallet);
+    const what = unreadEpochCount === 1 ? '1 part of this conversation waits for a key, and comes by itself.' : `${unreadEpochCount} parts of this conversation wait for a key, and come by themselves.`;
+    return `${what} Where that takes long, open the chat on another device of yours, or ask ${other} to open theirs.`;
   }
 
   function row({ wallet, generation, approvedDeviceCount }) {
@@ -68,8 +78,12 @@ export function createLock({ sdk, own }) {
     $('lock').replaceChildren(icon(kind === 'off' ? 'unlock' : 'lock'), el('span', {}, brief, el('span', { class: 'lock-since' }, since)));
     $('lock').setAttribute('aria-label', `${brief}${since}: details`);
     $('lock').hidden = false;
-    $('lock-strip').hidden = kind !== 'waits' || encryption.missing === 'DEVICE_NOT_APPROVED';
-    $('lock-strip').textContent = $('lock-strip').hidden ? '' : says;
+    const waits = kind === 'waits' ? '' : waitsOf(encryption);
+    // That it waits to be approved stands above the page.
+    const strip = kind !== 'waits' ? waits : encryption.missing === 'DEVICE_NOT_APPROVED' ? '' : says;
+    $('lock-strip').hidden = strip === '';
+    $('lock-strip').textContent = strip;
+    lacks({ waits: waits !== '', isLost: encryption.lostEpochCount > 0 });
     $('lock-title').textContent = brief + since;
     $('lock-says').textContent = says;
     $('lock-facts').hidden = !epoch;
@@ -95,6 +109,7 @@ export function createLock({ sdk, own }) {
 
   function forget() {
     shown = '';
+    lacks({ waits: false, isLost: false });
     $('lock').hidden = $('lock-strip').hidden = true;
     if ($('lock-dialog').open) $('lock-dialog').close();
     for (const id of ['lock-title', 'lock-says', 'lock-since', 'lock-epoch', 'lock-relay', 'lock-strip']) $(id).textContent = '';

@@ -51,7 +51,7 @@ const composer = createComposer({
 const inbox = createInbox({ open: choose, answer });
 const people = createPeople({ known });
 const group = createGroup({ sdk: () => sdk, own, add: addPeople });
-const lock = createLock({ sdk: () => sdk, own });
+const lock = createLock({ sdk: () => sdk, own, lacks: (what) => thread.lacks(what) });
 
 // Starting.
 
@@ -77,7 +77,9 @@ async function start() {
   sdk.on('warning', ({ error }) => notice(error.userMessage));
   // Also where another tab has switched it: all tabs are one device.
   sdk.on('connectionChanged', ({ state }) => {
-    if (sdk.getCurrentWallet().data) $('offline').setAttribute('aria-checked', String(state === 'offline'));
+    // A device that the relay does not serve is not offline by wish.
+    const { data } = sdk.getSyncStatus();
+    if (data) $('offline').setAttribute('aria-checked', String(state === 'offline' && !data.signInNeeded));
   });
   for (const id of ['offline', 'new', 'new-group', 'copy', 'sign-out']) $(id).disabled = false;
   const list = sdk.conversations();

@@ -1,6 +1,7 @@
 // The dialog in which one says who is to be in a group: people one knows, and addresses that are pasted.
 
 import { el } from '../dom.js';
+import { once } from './speak.js';
 import { isAddress, picture, short } from './words.js';
 
 /** What a group may be called, in UTF-8. */
@@ -51,10 +52,10 @@ export function createPeople({ known }) {
     if (wrong) return refuse(`“${short(wrong)}” is no address.`, 'people-addresses');
     if (wallets.length === 0) return refuse('Choose somebody, or paste an address.', 'people-addresses');
     refuse('');
-    $('people-yes').disabled = true;
-    const says = await done(wallets, name);
-    $('people-yes').disabled = false;
-    if (says) refuse(says, 'people-addresses');
+    await once($('people-yes'), async () => {
+      const says = await done(wallets, name);
+      if (says) refuse(says, 'people-addresses');
+    });
   });
   $('people-cancel').addEventListener('click', () => $('people-dialog').close());
   // Whoever comes next finds nothing of it in the page.

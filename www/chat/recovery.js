@@ -1,7 +1,7 @@
 // The recovery code of the one who is signed in here: made and shown once, or typed on a device that waits to be approved.
 
 import { copy } from './copy.js';
-import { act, ask, say } from './speak.js';
+import { act, ask, once, say } from './speak.js';
 import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
@@ -10,9 +10,7 @@ export function createRecovery(sdk) {
   async function makes() {
     const says = 'The code that you have is of no use then.';
     if (sdk.getRecovery().data && !(await ask('Make a new recovery code?', says, 'Make a new one'))) return;
-    $('recovery-make').disabled = true;
     const result = await act(sdk.createRecoveryCode());
-    $('recovery-make').disabled = false;
     if (!result.success) return;
     $('recovery-code').textContent = result.data;
     $('recovery-dialog').showModal();
@@ -40,13 +38,9 @@ export function createRecovery(sdk) {
     say('Your recovery code is right.');
   }
 
-  async function recovers(event) {
-    event.preventDefault();
-    if ($('recovery-recover').disabled) return;
+  async function recovers() {
     $('recovery-error').textContent = '';
-    $('recovery-recover').disabled = true;
     const result = await sdk.recover($('recovery-typed').value.replace(/\s/g, ' '));
-    $('recovery-recover').disabled = false;
     if (result.error) {
       $('recovery-error').textContent = result.error.userMessage;
       $('recovery-typed').focus();
@@ -56,11 +50,15 @@ export function createRecovery(sdk) {
     say('This device is approved, and reads everything that was written.');
   }
 
-  $('recovery-make').addEventListener('click', makes);
-  $('recovery-form').addEventListener('submit', recovers);
+  const recoversOnce = (event) => {
+    event.preventDefault();
+    void once($('recovery-recover'), recovers);
+  };
+  $('recovery-make').addEventListener('click', () => once($('recovery-make'), makes));
+  $('recovery-form').addEventListener('submit', recoversOnce);
   // It is one line, however long.
   $('recovery-typed').addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && !event.isComposing) void recovers(event);
+    if (event.key === 'Enter' && !event.isComposing) recoversOnce(event);
   });
   $('recovery-copy').addEventListener('click', () => copy($('recovery-copy'), $('recovery-code').textContent, () => $('recovery-code'), 'The recovery code is copied.'));
   $('recovery-done').addEventListener('click', () => shows(false));
@@ -78,8 +76,11 @@ export function createRecovery(sdk) {
     render(own) {
       const since = sdk.getRecovery().data?.createdAt;
       $('recovery').hidden = own === undefined;
+      const hadForm = $('recovery-form').contains(document.activeElement);
       $('recovery-form').hidden = own?.isApproved !== false;
+      if (hadForm && $('recovery-form').hidden) $('devices-close').focus();
       $('recovery-make').hidden = own?.isApproved !== true;
+      $('recovery-make').textContent = since ? 'Make a new recovery code' : 'Make a recovery code';
       $('recovery-says').textContent = own?.isApproved === false
         ? 'With your recovery code this device reads everything, also where no other device is left.'
         : since

@@ -1,7 +1,7 @@
 // A device of one's own waits to be approved: said at the top of the page, and asked for where it can be answered, until somebody does.
 
 import { count } from '../dom.js';
-import { say } from './speak.js';
+import { once, say } from './speak.js';
 import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
@@ -10,12 +10,7 @@ const $ = (id) => document.getElementById(id);
 export function createRequest({ approve, remove }) {
   let device = null;
 
-  async function answer(work) {
-    const buttons = [$('request-yes'), $('request-no')];
-    for (const button of buttons) button.disabled = true;
-    await work(device);
-    for (const button of buttons) button.disabled = false;
-  }
+  const answer = (work) => once($('request'), () => work(device));
   $('request-yes').addEventListener('click', () => answer(approve));
   $('request-no').addEventListener('click', () => answer(remove));
 

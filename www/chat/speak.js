@@ -39,6 +39,20 @@ export async function act(promise) {
   return result;
 }
 
+const busy = new WeakSet();
+
+/** Does the work of a button, or of one of several, once at a time. They are not disabled: the one that was pressed would lose the focus. */
+export async function once(node, work) {
+  if (busy.has(node)) return;
+  const buttons = node.matches('button') ? [node] : [...node.querySelectorAll('button')];
+  busy.add(node);
+  for (const button of buttons) button.setAttribute('aria-disabled', 'true');
+  await work().finally(() => {
+    busy.delete(node);
+    for (const button of buttons) button.removeAttribute('aria-disabled');
+  });
+}
+
 /** Asks before something that cannot be undone; resolves with the answer. */
 export function ask(title, says, yes) {
   const dialog = $('ask');
@@ -64,8 +78,14 @@ export function ask(title, says, yes) {
 }
 
 $('notice-close').append(icon('cross'));
+let left = null; // where the focus was before it came to the notice
+$('notice').addEventListener('focusin', ({ relatedTarget }) => {
+  if (!$('notice').contains(relatedTarget)) left = relatedTarget;
+});
 $('notice-close').addEventListener('click', () => {
   $('notice').hidden = true;
+  const places = [left, $('notice').parentElement.querySelector('[autofocus]'), $('peer'), $('side-title')];
+  places.find((place) => place?.checkVisibility())?.focus();
 });
 for (const dialog of document.querySelectorAll('dialog')) {
   dialog.addEventListener('close', () => {

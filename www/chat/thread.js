@@ -18,6 +18,9 @@ const TOGETHER_MS = 5 * 60_000;
 /** In the order in which they stand in a row. */
 const PARTS = ['day', 'line', 'author', 'bubble', 'meta', 'readers', 'trouble', 'conflict'];
 
+const NOTHING = 'No messages yet. What you write is stored here first, then sent.';
+const LOST = 'What was written before can be read on no device of yours any more.';
+
 const keyOf = (message) => `${message.senderWallet} ${message.id}`;
 
 /**
@@ -43,6 +46,7 @@ export function createThread(actions) {
   let announcedThrough = null;
   let readThrough = 0; // what was told as read, by place
   let isOpen = false;
+  let gap = null; // what this device cannot read of the conversation: { waits, isLost }
   let isGroup = false; // then it is shown who wrote a message, and who has read one's own
   let pendingFrame = 0;
   let pendingSnapshot = null;
@@ -267,7 +271,10 @@ export function createThread(actions) {
   }
 
   function drawEnds() {
+    if (!snapshot) return;
     empty.hidden = items.length > 0 || snapshot.isLoading;
+    const hint = gap?.waits ? 'Nothing of this conversation can be read here yet.' : gap?.isLost ? LOST : NOTHING;
+    if (empty.textContent !== hint) empty.textContent = hint;
     const isBusy = String(snapshot.isLoading);
     if (list.getAttribute('aria-busy') !== isBusy) list.setAttribute('aria-busy', isBusy);
     const says = snapshot.error
@@ -276,10 +283,12 @@ export function createThread(actions) {
         ? 'Loading…'
         : snapshot.hasMore || start > 0 || items.length === 0
           ? ''
-          : 'The beginning of this conversation';
+          : gap?.waits ? 'More was written before, and waits for its key.' : gap?.isLost ? LOST : 'The beginning of this conversation';
     if (older.dataset.says === says) return;
     older.dataset.says = says;
+    const had = older.contains(document.activeElement);
     older.replaceChildren(says, ...(snapshot.error ? [' ', el('button', { type: 'button', class: 'quiet', onclick: () => actions.older() }, 'Try again')] : []));
+    if (had) (older.querySelector('button') ?? list.firstElementChild)?.focus({ preventScroll: true });
   }
 
   /** The parts of a row are changed one by one: a press that began on a button ends on the same one. */
@@ -468,6 +477,11 @@ export function createThread(actions) {
       snapshot = pendingSnapshot = null;
     },
     take,
+    /** What this device keeps of it and cannot read: what waits for a key, and whether some is lost for good. */
+    lacks(now) {
+      gap = now;
+      drawEnds();
+    },
     toEnd,
     lastOwn: () => (pendingSnapshot?.items ?? items).findLast((message) => message.isOwn && !message.deleted && message.status !== 'failed'),
   };

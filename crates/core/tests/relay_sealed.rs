@@ -34,6 +34,31 @@ fn a_pair_writes_what_only_it_can_read() {
 }
 
 #[test]
+fn an_epoch_is_no_news_to_who_takes_no_part() {
+    let mut hall = Hall::of(2);
+    hall.session_id = domains().sealed_session_of(&address(0), &address(1)).unwrap();
+    let told = |hall: &mut Hall| {
+        let heard = hall.rooms.hear(hall.connection(1)).into_iter().filter(|heard| heard["type"] == "session_list");
+        heard.map(|list| list["sessions"][0]["latestSequence"].as_u64().unwrap()).collect::<Vec<u64>>()
+    };
+    hall.announce(0, Some(address(1)), None);
+    hall.epoch(0).unwrap();
+    assert_eq!(told(&mut hall), [0, 0], "it is announced, and kept from now on");
+    hall.text(0, "one").unwrap();
+    hall.renew(0);
+    hall.epoch(0).unwrap();
+    assert_eq!(told(&mut hall), [2]);
+    hall.rooms.restart();
+    [0, 1].into_iter().for_each(|person| hall.back(person));
+    hall.announce(0, Some(address(1)), None);
+    hall.renew(0);
+    hall.epoch(0).unwrap();
+    assert_eq!(told(&mut hall), [0; 0], "nor after a restart");
+    hall.text(0, "two").unwrap();
+    assert_eq!(told(&mut hall), [5]);
+}
+
+#[test]
 fn nothing_plain_is_taken_into_an_encrypted_session() {
     let mut hall = Hall::begun();
     for (kind, replaces) in [(Kind::MESSAGE, None), (Kind::EDIT, Some("m")), (Kind::DELETION, Some("m")), (Kind(77), None)] {

@@ -2,10 +2,11 @@
 
 use crate::memory::Records;
 use crate::rooms::Rooms;
-use crate::sealed::{address, again, joined, open, pair, settle, texts, wallet, write};
+use crate::sealed::{address, again, approving, joined, open, pair, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, Input};
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::identity::Purpose;
 
 fn shown(device: &Device, session_id: &str) -> EncryptionView {
     device.client.encryption(session_id).expect("a session that is stored")
@@ -129,6 +130,90 @@ fn a_session_in_clear_is_shown_as_such() {
     alice.talk(&mut rooms);
     alice.feed(Input::OpenSession { request: 2, peer_wallet: address(1) });
     let session_id = alice.client.sessions()[0].session_id.clone();
-    let off = EncryptionView { encryption: EncryptionMode::Off, epoch: None, members: vec![], unread_epoch_count: 0, missing: None };
+    let off = EncryptionView {
+        encryption: EncryptionMode::Off,
+        epoch: None,
+        members: vec![],
+        unread_epoch_count: 0,
+        lost_epoch_count: 0,
+        missing: None,
+    };
     assert_eq!((shown(&alice, &session_id), alice.client.encryption("none")), (off, None));
+}
+
+/// How many epochs wait for a key, and how many for one that never comes.
+fn unread(device: &Device, session_id: &str) -> (u64, u64) {
+    let EncryptionView { unread_epoch_count, lost_epoch_count, .. } = shown(device, session_id);
+    (unread_epoch_count, lost_epoch_count)
+}
+
+/// A device of a person that is the only one from now on.
+fn alone(rooms: &mut Rooms, person: u8, number: u8) -> Device {
+    let mut device = joined(rooms, person, number);
+    let certificate = device.signed(Purpose::Reset);
+    device.feed(Input::Certify { request: 3, certificate });
+    settle(rooms, &mut [&mut device]);
+    device.again(rooms);
+    device
+}
+
+#[test]
+fn behind_a_reset_what_was_written_before_is_shown_as_lost() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    bob.feed(Input::SetOffline { offline: true });
+    let mut phone = alone(&mut rooms, 1, 3);
+    open(&mut phone, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!((unread(&phone, &session_id), texts(&phone, &session_id).len()), ((0, 1), 0));
+    write(&mut alice, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!((unread(&phone, &session_id), texts(&phone, &session_id)), ((0, 1), vec!["two".to_owned()]), "it never comes");
+    assert_eq!(unread(&again(phone, 60), &session_id), (0, 1), "it is known after a new start");
+    assert_eq!(unread(&alice, &session_id), (0, 0));
+}
+
+#[test]
+fn what_was_sealed_to_nobody_before_a_reset_is_lost() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    settle(&mut rooms, &mut [&mut alice]);
+    let session_id = open(&mut alice, 1);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice]);
+    alice.feed(Input::SetOffline { offline: true });
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    assert_eq!(unread(&bob, &session_id), (1, 0), "it comes, when Alice is here");
+    let mut phone = alone(&mut rooms, 1, 3);
+    open(&mut phone, 0);
+    settle(&mut rooms, &mut [&mut phone]);
+    // So was what the first device began: Alice gives neither to somebody behind a reset.
+    assert_eq!(unread(&again(phone, 60), &session_id), (0, 2));
+}
+
+#[test]
+fn an_approved_device_keeps_what_it_reads_through_a_reset() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let certificate = bob.signed(Purpose::Reset);
+    bob.feed(Input::Certify { request: 3, certificate });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!((unread(&bob, &session_id), shown(&bob, &session_id).missing), ((0, 0), None));
+    // The wallet signs for the next device behind the reset.
+    let mut phone = Device::encrypting(wallet(1), drawing(Records::default(), 3), approving(), 3);
+    phone.now = bob.now;
+    phone.talk(&mut rooms);
+    phone.sign();
+    phone.talk(&mut rooms);
+    open(&mut phone, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((unread(&phone, &session_id), texts(&phone, &session_id)), ((0, 0), vec!["one".to_owned()]), "it gives the key to the next");
 }

@@ -78,6 +78,10 @@ CREATE TABLE members (
 CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
 ";
 
+/// How many entries behind the last one that a person wrote are looked at, for each session that is listed: a list has a hundred, and
+/// whoever makes more of them is told of as if somebody had written.
+const UNWRITTEN_MAX: usize = 64;
+
 const ENTRY_COLUMNS: &str = "sequence, device, counter, key, log_hash, signature, body";
 
 /// Why something was not stored or read. A sentence for the operator.
@@ -167,19 +171,38 @@ pub(crate) fn load(connection: &Connection, session_id: &str) -> Result<StoredSe
         return Ok(StoredSession::default());
     };
     let log_hash = log_hash(connection, id, head).map_err(reason)?;
+    let last_written = last_written(connection, id, head).map_err(reason)?;
     let has_keys = has_keys(connection, id).map_err(reason)?;
     let devices = devices(connection, id).map_err(reason)?;
     let watermarks = watermarks(connection, id).map_err(reason)?;
     let members = members(connection, id).map_err(reason)?;
     let group = group(connection, id).map_err(reason)?;
     let epochs = epochs(connection, id).map_err(reason)?;
-    Ok(StoredSession { head, log_hash, has_keys, devices, watermarks, members, group, epochs })
+    Ok(StoredSession { head, log_hash, last_written, has_keys, devices, watermarks, members, group, epochs })
 }
 
 /// The hash of the last entry; anything where there is none.
 fn log_hash(connection: &Connection, session: i64, head: u64) -> rusqlite::Result<Digest> {
     let mut statement = connection.prepare_cached("SELECT log_hash FROM entries WHERE session = ?1 AND sequence = ?2")?;
     statement.query_row(params![session, head], |row| row.get(0)).optional().map(Option::unwrap_or_default)
+}
+
+/// The last entry that a person wrote, 0 for none. Behind too many others the last one that was looked at is taken for it.
+fn last_written(connection: &Connection, session: i64, head: u64) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {ENTRY_COLUMNS} FROM entries WHERE session = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT {UNWRITTEN_MAX}"
+    ))?;
+    let mut rows = statement.query(params![session, head])?;
+    let mut last = 0;
+    while let Some(row) = rows.next()? {
+        let entry = entry_of(row)?;
+        last = entry.sequence;
+        if entry.is_written() {
+            return Ok(last);
+        }
+    }
+    // Only the log's first entry has none before it.
+    Ok(if last == 1 { 0 } else { last })
 }
 
 fn has_keys(connection: &Connection, session: i64) -> rusqlite::Result<bool> {
@@ -265,19 +288,17 @@ pub(crate) fn sessions_of(
             begin = (joined, session);
         }
         let mut statement = connection.prepare_cached(
-            "SELECT session_id, peer, CASE WHEN since > 0 THEN since ELSE head END, joined, group_name
+            "SELECT session_id, peer, since, joined, group_name, id, head
              FROM members JOIN sessions ON id = session
              WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND account IS ?5 AND gone = 0
              ORDER BY joined DESC, session DESC LIMIT ?4",
         )?;
         let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id], |row| {
-            Ok(ListedSession {
-                session_id: row.get(0)?,
-                peer_wallet: row.get(1)?,
-                latest_sequence: row.get(2)?,
-                joined: row.get(3)?,
-                name: row.get(4)?,
-            })
+            let latest_sequence = match row.get(2)? {
+                0 => last_written(connection, row.get(5)?, row.get(6)?)?,
+                since => since,
+            };
+            Ok(ListedSession { session_id: row.get(0)?, peer_wallet: row.get(1)?, latest_sequence, joined: row.get(3)?, name: row.get(4)? })
         })?;
         rows.collect()
     };

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use solconnect_relay::journal::Journal;
-use solconnect_sim::conformance::{Ask, Crash, append, entry, journal_conformance, load, read_all};
+use solconnect_sim::conformance::{Ask, Crash, append, entry, journal_conformance, load, of_kind, read_all};
+use solconnect_sync_core::message::Kind;
 use solconnect_sync_core::relay::{JournalAnswer, JournalQuestion, StoredEntry};
 use solconnect_sync_core::vector_clock::VectorClock;
 use tokio::sync::mpsc::unbounded_channel;
@@ -64,6 +65,18 @@ fn crash(path: &Path, crash: Crash) -> Ask {
         let _ = &folder;
         ask(question)
     })
+}
+
+#[test]
+fn few_entries_are_read_to_find_what_a_person_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ask = open(&journal_in(&folder));
+    let kinds = std::iter::once(Kind::MESSAGE).chain([Kind::EPOCH; 80]);
+    let entries: Vec<StoredEntry> = (1..).zip(kinds).map(|(place, kind)| of_kind("s", place, kind)).collect();
+    assert_eq!(append(&mut ask, "s", entries[..64].to_vec()), JournalAnswer::Appended);
+    assert_eq!(load(&mut ask, "s").last_written, 1);
+    assert_eq!(append(&mut ask, "s", entries[64..].to_vec()), JournalAnswer::Appended);
+    assert_eq!(load(&mut ask, "s").last_written, 18, "of 81, the last 64");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What every journal must do, whatever it is made of: the simulated one, SQLite's, and every later one.
 
 use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::SyncState;
 use solconnect_sync_core::identity::UpdateSignature;
 use solconnect_sync_core::log::LogHead;
+use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::{
     DeviceRow, GroupRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow,
 };
@@ -36,6 +38,7 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
     reads_keep_to_their_bounds(&mut ask);
     entries_are_found_by_counter_and_by_key(&mut ask);
     a_session_knows_its_hash_and_whether_it_has_keys(&mut ask);
+    what_no_person_wrote_is_no_news(&mut ask);
     clocks_are_the_counters_up_to_a_place(&mut ask);
     sessions_do_not_touch_each_other(&mut ask);
     drop(ask);
@@ -49,7 +52,7 @@ pub fn journal_conformance(open: &dyn Fn() -> Ask, crash: &dyn Fn(Crash) -> Ask)
 
 /// An entry whose device is `device`, with a counter equal to its sequence number.
 pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
-    // The journal does not look inside.
+    // What the journal cannot read it takes for something that a person wrote.
     let body = Batch::from_bytes(format!("{sequence} \u{ff}\0 {device}").as_bytes());
     StoredEntry {
         sequence,
@@ -60,6 +63,13 @@ pub fn entry(sequence: u64, device: &str, key: Option<&str>) -> StoredEntry {
         signature: signature_at(sequence),
         body,
     }
+}
+
+/// An entry of the device `d` that can be read.
+pub fn of_kind(session: &str, sequence: u64, kind: Kind) -> StoredEntry {
+    let message = Message { kind, session_id: session.to_owned(), id: sequence.to_string(), ..Message::default() };
+    let written = Entry { message, device_id: "d".into(), counter: sequence, sequence_number: sequence, ..Entry::default() };
+    StoredEntry { body: Batch::of(&[written]).expect("a batch"), ..entry(sequence, "d", None) }
 }
 
 /// Every other entry has one.
@@ -241,6 +251,24 @@ fn a_session_knows_its_hash_and_whether_it_has_keys(ask: &mut Ask) {
     assert_eq!(known(ask), (4, hash_at(4), true), "any of the entries");
 }
 
+fn what_no_person_wrote_is_no_news(ask: &mut Ask) {
+    let session = "written";
+    let kinds = [Kind::EPOCH, Kind::VOID, Kind::DELETION, Kind::MESSAGE, Kind::RESEAL, Kind::ASKS, Kind::GROUP, Kind::EDIT, Kind::EPOCH];
+    for (place, last) in [0, 0, 3, 4, 4, 4, 4, 8, 8].into_iter().enumerate() {
+        let question = JournalQuestion::Append {
+            session_id: session.to_owned(),
+            entries: vec![of_kind(session, place as u64 + 1, kinds[place])],
+            devices: Vec::new(),
+            members: members("reader", "writer"),
+            group: None,
+            epochs: None,
+        };
+        assert_eq!(ask(question), Some(JournalAnswer::Appended));
+        assert_eq!(load(ask, session).last_written, last, "{:?}", kinds[place]);
+        assert_eq!(sessions_of(ask, "reader", None, 9)[0].2, last, "{:?}", kinds[place]);
+    }
+}
+
 fn clocks_are_the_counters_up_to_a_place(ask: &mut Ask) {
     let session = "clocks";
     let writers = [("d", 1), ("e", 1), ("d", 2), ("f", 7), ("e", 40), ("d", 3), ("f", 8)];
@@ -412,6 +440,7 @@ fn what_was_stored_and_noted_is_there_after_a_restart(open: &dyn Fn() -> Ask) {
     let expected = StoredSession {
         head: 2,
         log_hash: hash_at(2),
+        last_written: 2,
         has_keys: true,
         devices: vec![device("d", 1, 30), device("e", 2, 30), device("f", 0, 20)],
         watermarks: vec![watermark(1)],

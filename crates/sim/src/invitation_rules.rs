@@ -53,7 +53,7 @@ impl Checker {
             return None;
         }
         let told = self.tabs.get(&tab).is_some_and(|view| view.invited.contains(session_id));
-        let head = self.groups.get(session_id).map_or(log.head(), |book| book.invites_through(&self.profiles[profile].wallet));
+        let head = self.groups.get(session_id).map_or(log.last_written(), |book| book.invites_through(&self.profiles[profile].wallet));
         match disk.state().records.invitations.get(session_id).map(|record| (record.answer, record.declined_through)) {
             None => Some(format!("profile {profile} knows nothing of {session_id}, in which {head} messages wait for it")),
             Some((Answer::None, _)) if !told => Some(format!("profile {profile} has not told of the invitation to {session_id}")),
@@ -76,9 +76,11 @@ impl Checker {
             };
             let own = wallets.iter().any(is_of);
             self.require(16, own, || format!("connection {connection} is told of {id}, which is not a session of its wallet"));
-            let head = self.ledger.log(id).head();
-            self.require(32, session.latest_sequence <= head, || {
-                format!("{id} is listed up to {}, the log ends at {head}", session.latest_sequence)
+            // Of a group that is where the wallet was added.
+            let log = self.ledger.log(id);
+            let last = if self.groups.contains_key(id) { log.head() } else { log.last_written() };
+            self.require(32, session.latest_sequence <= last, || {
+                format!("{id} is listed up to {}, people wrote up to {last}", session.latest_sequence)
             });
         }
     }

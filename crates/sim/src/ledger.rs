@@ -44,6 +44,11 @@ impl Log {
         self.entries.len() as u64
     }
 
+    /// The last entry that a person wrote, 0 for none.
+    pub fn last_written(&self) -> u64 {
+        self.entries.iter().rfind(|entry| entry.message.kind.has_status()).map_or(0, |entry| entry.sequence_number)
+    }
+
     /// Every entry.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

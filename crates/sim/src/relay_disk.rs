@@ -53,6 +53,10 @@ pub struct Journal {
 }
 
 impl Rows {
+    fn last_written(&self) -> u64 {
+        self.entries.iter().rfind(|entry| entry.is_written()).map_or(0, |entry| entry.sequence)
+    }
+
     /// What is stored of the session's devices.
     pub fn devices(&self) -> impl Iterator<Item = &DeviceRow> {
         self.devices.values()
@@ -141,6 +145,7 @@ impl Journal {
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
                     log_hash: rows.entries.last().map_or_else(Digest::default, |entry| entry.log_hash),
+                    last_written: rows.last_written(),
                     has_keys: !rows.keys.is_empty(),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
@@ -165,7 +170,7 @@ impl Journal {
                 let listed = |(id, rows, member): (&SessionId, &Rows, &MemberRow)| ListedSession {
                     session_id: id.clone(),
                     peer_wallet: member.peer_wallet.clone(),
-                    latest_sequence: if member.since > 0 { member.since } else { rows.entries.len() as u64 },
+                    latest_sequence: if member.since > 0 { member.since } else { rows.last_written() },
                     joined: member.joined,
                     name: rows.group.as_ref().map(|group| group.name.clone()),
                 };

@@ -524,8 +524,9 @@ impl World {
     fn is_rereading(&self, index: ProfileId) -> bool {
         let profile = &self.profiles[index];
         let keys = keys_in(profile.disk.state());
-        let opens =
-            |unread: &UnreadEpoch| unread.is_unread && unread.epoch.sealed.is_some_and(|(generation, _)| keys.contains_key(&generation));
+        let opens = |unread: &UnreadEpoch| {
+            unread.unread_at.is_some() && unread.epoch.sealed.is_some_and(|(generation, _)| keys.contains_key(&generation))
+        };
         let sessions = profile.disk.state().records.sessions.values().filter(|session| session.open && !profile.is_stolen);
         sessions.into_iter().any(|session| session.sealed.iter().flat_map(|sealed| &sealed.unread).any(opens))
     }

@@ -74,8 +74,10 @@ class Person {
     return this.page.locator('.row', { has: this.page.getByText(text, { exact: true }) });
   }
 
-  async sees(text, part = '') {
-    await this.row(text).filter({ hasText: part }).first().waitFor({ timeout: 20_000 });
+  /** `status` as the SDK names it: its words may be parts of each other. `part` is anything else that stands in the row. */
+  async sees(text, { status, part = '' } = {}) {
+    const rows = status ? this.row(text).and(this.page.locator(`.is-${status}`)) : this.row(text);
+    await rows.filter({ hasText: part }).first().waitFor({ timeout: 20_000 });
   }
 
   /** Sends many at once, with the SDK that the page uses. */
@@ -96,14 +98,21 @@ class Person {
   }
 }
 
-/** Runs in each page: a wallet as an extension registers it, with a key that several browsers of a person have. */
-function registerWallet({ address, publicKey, pkcs8 }) {
+/** Runs in each page: a wallet as an extension registers it, with a key that several browsers of a person have. Where it `asks`, it connects to no page without a prompt. */
+function registerWallet({ address, publicKey, pkcs8, asks = false }) {
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const key = crypto.subtle.importKey('pkcs8', bytesOf(pkcs8), 'Ed25519', false, ['sign']);
   const account = { address, publicKey: bytesOf(publicKey), chains: ['solana:mainnet'], features: ['solana:signMessage'] };
+  // A page that is loaded again is given the account when it asks, without a prompt where the person has connected it before.
+  let accounts = [];
+  const connect = async ({ silent = false } = {}) => {
+    if (!silent) localStorage.setItem('pocket', 'trusts');
+    if (!silent || (!asks && localStorage.getItem('pocket'))) accounts = [account];
+    return { accounts };
+  };
   const signMessage = async ({ message }) => [{ signedMessage: message, signature: new Uint8Array(await crypto.subtle.sign('Ed25519', await key, message)) }];
-  const features = { 'standard:connect': { version: '1.0.0', connect: async () => ({ accounts: [account] }) }, 'solana:signMessage': { version: '1.0.0', signMessage } };
-  const wallet = { version: '1.0.0', name: 'Pocket', icon: 'data:image/svg+xml;base64,', chains: account.chains, accounts: [account], features };
+  const features = { 'standard:connect': { version: '1.0.0', connect }, 'solana:signMessage': { version: '1.0.0', signMessage } };
+  const wallet = { version: '1.0.0', name: 'Pocket', icon: 'data:image/svg+xml;base64,', chains: account.chains, get accounts() { return accounts; }, features };
   const register = (api) => api.register(wallet);
   window.dispatchEvent(new CustomEvent('wallet-standard:register-wallet', { detail: register }));
   window.addEventListener('wallet-standard:app-ready', ({ detail }) => register(detail));

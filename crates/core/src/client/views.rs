@@ -154,10 +154,13 @@ pub struct EncryptionView {
     /// then: whoever can read them gives it when it is online.
     #[serde(rename = "unreadEpochCount")]
     pub unread_epoch_count: u64,
+    /// How many epochs have texts that this device keeps and never reads: their key was lost with the devices that this wallet had before
+    /// `signOutOtherDevices`, and nobody gives it again.
+    #[serde(rename = "lostEpochCount")]
+    pub lost_epoch_count: u64,
     /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
     /// `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`. `ACCOUNT_KEY_MISSING`: the key comes by itself when
-    /// the relay is reached, or when another device of this wallet is online; where `generation` of this wallet is 0, somebody who can read has
-    /// to be online, or this device writes something and begins the next epoch.
+    /// the relay is reached, or when another device of this wallet is online.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "ts",

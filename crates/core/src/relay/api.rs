@@ -240,6 +240,8 @@ pub struct StoredSession {
     pub head: u64,
     /// The running hash of the log up to there; anything where there is none.
     pub log_hash: Digest,
+    /// The last entry that a person wrote ([`StoredEntry::is_written`]), 0 for none.
+    pub last_written: u64,
     /// Whether any of its entries has a key.
     pub has_keys: bool,
     /// Every device.
@@ -281,6 +283,13 @@ pub struct StoredEntry {
     pub signature: Option<UpdateSignature>,
     /// The entry, as a batch of one.
     pub body: Batch,
+}
+
+impl StoredEntry {
+    /// Whether a person wrote it. So is taken what cannot be read.
+    pub fn is_written(&self) -> bool {
+        self.body.entries().map_or(true, |entries| entries.iter().all(|entry| entry.message.kind.has_status()))
+    }
 }
 
 /// A device of a session.

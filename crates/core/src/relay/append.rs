@@ -188,6 +188,8 @@ impl Session {
         if let (Some(sealed), Some(epochs)) = (&mut self.sealed, numbered.epochs) {
             sealed.epochs = epochs;
         }
+        let written = numbered.entries.iter().rfind(|entry| entry.entry.message.kind.has_status()).map(|entry| entry.stored.sequence);
+        self.log.last_written = written.unwrap_or(self.log.last_written);
         self.log.extend_tail(numbered.entries);
         for (update, outcome) in updates.into_iter().zip(numbered.outcomes) {
             self.answer(ctx, update, outcome);
@@ -198,7 +200,7 @@ impl Session {
         if let Some(writer) = writer.filter(|_| self.log.head() > before) {
             self.members.are_stored(numbered.members);
             if self.group.is_none() {
-                self.tell_of_entries(ctx, writer, before == 0);
+                self.tell_of_entries(ctx, writer, before == 0, written.is_some());
             }
             self.tell_added(ctx, writer, &steps);
             self.note_members(ctx);

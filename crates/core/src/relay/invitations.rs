@@ -137,13 +137,13 @@ impl Session {
         }
     }
 
-    /// The log has grown. Who has not taken part hears of each message, and of the first one everybody: from now on the
+    /// The log has grown. Who has not taken part hears of what a person wrote, and of the first entry everybody: from now on the
     /// journal has the session.
-    pub(super) fn tell_of_entries(&mut self, ctx: &mut Context, writer: ConnectionId, is_first: bool) {
+    pub(super) fn tell_of_entries(&mut self, ctx: &mut Context, writer: ConnectionId, is_first: bool, is_written: bool) {
         if is_first && !self.members.rows.is_empty() {
             ctx.charge(writer, SESSION_US);
         }
-        self.tell_members(ctx, writer, |row| is_first || !row.joined);
+        self.tell_members(ctx, writer, |row| is_first || is_written && !row.joined);
     }
 
     /// What the journal does not know of the wallets of a session that it has.
@@ -168,7 +168,7 @@ impl Session {
             ctx.charge(by, absent.len() as u64 * MEMBER_US);
             let session_id = self.log.session_id.clone();
             let name = self.group.as_ref().map(|group| group.name().to_owned());
-            let latest_sequence = if name.is_some() { since } else { self.log.head() };
+            let latest_sequence = if name.is_some() { since } else { self.log.last_written };
             let session = ListedSession { session_id, peer_wallet, latest_sequence, joined, name };
             let list = SessionList { sessions: vec![session], ..SessionList::default() };
             for connection in ctx.inform_all(&absent, "", Body::SessionList(list)) {

@@ -84,6 +84,8 @@ pub(super) struct Log {
     pub state: log::Log,
     /// The last entries, up to its end.
     tail: VecDeque<Arc<TailEntry>>,
+    /// The last entry that a person wrote, 0 for none.
+    pub last_written: u64,
     /// The last head that was signed.
     signed: Option<(LogHead, HeadSignature)>,
     /// Parts that the journal is reading, and who waits for each.
@@ -149,7 +151,7 @@ impl Session {
             receipts: Receipts::new(stored.watermarks, group.as_ref()),
             group,
             sealed,
-            log: Log { session_id, state, tail: VecDeque::new(), signed: None, reads: BTreeMap::new() },
+            log: Log { session_id, state, tail: VecDeque::new(), last_written: stored.last_written, signed: None, reads: BTreeMap::new() },
             has_keys: stored.has_keys,
             devices: Devices::new(stored.devices),
             members: Members::new(stored.members),

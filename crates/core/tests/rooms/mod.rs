@@ -33,6 +33,11 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// The last entry that a person wrote, 0 for none.
+    fn last_written(&self) -> u64 {
+        self.entries.iter().rfind(|entry| entry.is_written()).map_or(0, |entry| entry.sequence)
+    }
+
     /// The highest counter of each device up to a place.
     fn clock(&self, place: u64) -> VectorClock {
         let mut clock = VectorClock::new();
@@ -173,6 +178,7 @@ impl Rooms {
                 JournalAnswer::Session(StoredSession {
                     head: rows.entries.len() as u64,
                     log_hash: rows.entries.last().map(|entry| entry.log_hash).unwrap_or_default(),
+                    last_written: rows.last_written(),
                     has_keys: rows.entries.iter().any(|entry| entry.key.is_some()),
                     devices: rows.devices.values().cloned().collect(),
                     watermarks: rows.watermarks.values().cloned().collect(),
@@ -222,7 +228,7 @@ impl Rooms {
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {
                     session_id: id.clone(),
                     peer_wallet: member.peer_wallet.clone(),
-                    latest_sequence: if member.since > 0 { member.since } else { rows.entries.len() as u64 },
+                    latest_sequence: if member.since > 0 { member.since } else { rows.last_written() },
                     joined: member.joined,
                     name: rows.group.as_ref().map(|group| group.name.clone()),
                 };

@@ -369,6 +369,7 @@ impl World {
                 JournalAnswer::Session(StoredSession {
                     head: entries.len() as u64,
                     log_hash: entries.last().map_or([0; 32], |entry| entry.log_hash),
+                    last_written: entries.iter().rfind(|entry| entry.is_written()).map_or(0, |entry| entry.sequence),
                     members: Vec::new(),
                     group: None,
                     epochs: None,

@@ -28,8 +28,9 @@ pub struct SealedState {
 pub struct UnreadEpoch {
     /// What it has for this wallet.
     pub epoch: EpochSeal,
-    /// What was written in it is stored as it came: it is to be read again once its secret is there.
-    pub is_unread: bool,
+    /// What was written in it is stored as it came, to be read again once its secret is there: the place of this wallet's account log
+    /// that it names. `None` where this device has read it.
+    pub unread_at: Option<u64>,
     /// The other members that lack its secret, each with the place of its account log that the epoch names.
     pub lacking: Vec<(PublicKey, u64)>,
 }
@@ -84,7 +85,7 @@ impl SealedState {
 
     /// Those that everybody can read leave. Until this wallet can read all, those of them stay that one entry may have the secrets of.
     pub(in crate::client) fn forget_read(&mut self) {
-        if !self.unread.iter().any(|unread| unread.is_unread) {
+        if !self.unread.iter().any(|unread| unread.unread_at.is_some()) {
             self.unread.retain(|unread| !unread.lacking.is_empty());
         }
     }
@@ -96,9 +97,9 @@ impl SealedState {
         let Some(last) = &self.last else { return out };
         put_bytes(&mut out, &last.to_bytes());
         put_varint(&mut out, self.unread.len() as u64);
-        for UnreadEpoch { epoch, is_unread, lacking } in &self.unread {
+        for UnreadEpoch { epoch, unread_at, lacking } in &self.unread {
             put_bytes(&mut out, &epoch.to_bytes());
-            out.push(u8::from(*is_unread));
+            put_varint(&mut out, unread_at.map_or(0, |place| place + 1));
             put_varint(&mut out, lacking.len() as u64);
             for (wallet, sequence) in lacking {
                 out.extend_from_slice(wallet);
@@ -125,10 +126,10 @@ impl SealedState {
         }
         state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
         for _ in 0..reader.below(EPOCHS_UNREAD_MAX + 1)? {
-            let (epoch, is_unread) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.byte()? == 1);
+            let (epoch, unread_at) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.varint()?.checked_sub(1));
             let count = reader.below(LACKING_WALLETS_MAX + 1)?;
             let lacking = (0..count).map(|_| Ok((*reader.array()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
-            state.unread.push(UnreadEpoch { epoch, is_unread, lacking });
+            state.unread.push(UnreadEpoch { epoch, unread_at, lacking });
         }
         while !reader.0.is_empty() {
             let (author, entry) = (reader.text()?.to_owned(), ResealEntry::from_bytes(reader.bytes()?));

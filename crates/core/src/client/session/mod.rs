@@ -245,7 +245,7 @@ impl Session {
 
     /// The stored log leaves: from where on there is something in it that could not be read yet, and was not told of.
     fn keep_untold(&mut self) {
-        let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
+        let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
         let first = unread.map(|unread| self.unread_from(&unread.epoch)).min().unwrap_or(u64::MAX);
         self.untold_from = if self.stored.log.end() < self.told_through { first.min(self.untold_from) } else { first };
     }

@@ -107,10 +107,11 @@ impl Session {
                         sealed: own.and_then(|member| member.sealed),
                         resealed_by: None,
                     };
-                    let is_unread = own.is_some() && self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_none();
+                    let is_read = own.is_none() || self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_some();
+                    let unread_at = own.filter(|_| !is_read).map(|own| own.head.sequence);
                     let lacking: Vec<(PublicKey, u64)> = lacking(&epoch, own.map(|own| own.wallet)).collect();
-                    if is_unread || !lacking.is_empty() {
-                        opened.state.keep_unread(UnreadEpoch { epoch: seal.clone(), is_unread, lacking });
+                    if !is_read || !lacking.is_empty() {
+                        opened.state.keep_unread(UnreadEpoch { epoch: seal.clone(), unread_at, lacking });
                     }
                     opened.state.last = Some(seal);
                     entry

@@ -31,7 +31,7 @@ impl Session {
     /// Begins where there is something that can be read now.
     pub(super) fn begin_rereading(&mut self, context: &mut Context<'_>) {
         let state = self.stored.sealed.as_ref().filter(|_| self.rereading.is_none() && !self.in_transaction);
-        let readable = state.into_iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
+        let readable = state.into_iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
         let epochs: Vec<EpochSeal> =
             readable.map(|unread| &unread.epoch).filter(|epoch| account_key(context, epoch).is_some()).cloned().collect();
         if let Some(place) = epochs.first().map(|first| first.sequence_number) {
@@ -61,7 +61,7 @@ impl Session {
         let Some(Rereading { epochs, joined_count, .. }) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
         if joined_count != self.joined_count {
             // What was cleared meanwhile has nothing to read: it goes on behind.
-            let unread = self.next.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
+            let unread = self.next.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
             let first = unread.map(|unread| unread.epoch.sequence_number).min().unwrap_or(place);
             return self.read_log(context, epochs, place.max(first));
         }
@@ -98,7 +98,7 @@ impl Session {
         if let Some(state) = &mut self.change(transaction, false).sealed {
             let place = |number: u64| epochs.iter().position(|epoch| epoch.number == number);
             state.unread.retain(|unread| place(unread.epoch.number).is_none_or(|place| are_true[place]));
-            state.unread.iter_mut().filter(|unread| place(unread.epoch.number).is_some()).for_each(|unread| unread.is_unread = false);
+            state.unread.iter_mut().filter(|unread| place(unread.epoch.number).is_some()).for_each(|unread| unread.unread_at = None);
             state.forget_read();
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Session {
             let was_in = |number: u64| state.epochs.named(wallet).is_some_and(|named| named.was_in(number));
             let given = state.unread.iter().filter(|unread| {
                 let epoch = &unread.epoch;
-                !unread.is_unread
+                unread.unread_at.is_none()
                     && unread.lacking.iter().any(|lacking| may_have(&lacking))
                     && was_in(epoch.number)
                     && account_key(context, epoch).is_some()
@@ -164,7 +164,8 @@ impl Session {
         let account_key = vault.public_of(with)?;
         let to = ResealTo { wallet: resealed.wallet, generation: resealed.generation, account_key };
         for (epoch, secret) in epochs.into_iter().zip(secrets) {
-            let Some(unread) = state.unread.iter_mut().find(|unread| unread.epoch.number == epoch.number && unread.is_unread) else {
+            let Some(unread) = state.unread.iter_mut().find(|unread| unread.epoch.number == epoch.number && unread.unread_at.is_some())
+            else {
                 continue;
             };
             let Some(secret) = secret else { continue };
