@@ -50,7 +50,7 @@ async function openWorld(count, auth, encryption) {
 }
 
 /** What devices are told so that they sign in to a relay where they must. */
-export const signing = (relay, auth) => (auth === 'wallet' ? { domains: [new URL(relay.url).host] } : {});
+export const signing = (relay, auth) => (auth === 'wallet' ? { domains: [new URL(relay.url).host], encryption: 'off' } : {});
 
 /** Sends everything, in turns; each turn disturbs some devices while they send. */
 async function play(world, messages, { kills, changes }, random, start) {

@@ -64,7 +64,7 @@ export interface SdkConfig {
   relayKey?: string;
   /**
    * 'required': sessions are encrypted from device to device, and others are neither started nor joined. Needs `domains`, and a second
-   * module that is loaded then. 'off': the relay can read them ['off'].
+   * module that is loaded then. 'off': the relay can read them ['required' with `domains`, 'off' without].
    */
   encryption?: 'required' | 'off';
   /**

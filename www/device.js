@@ -66,7 +66,7 @@ async function start() {
   try {
     const { createLocalWallet, initializeSDK } = await import('/pkg/index.js');
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await initializeSDK({ relayEndpoint, databaseName: me.database, conflictResolutionStrategy: strategy, domains: [location.host], encryption: 'required', deviceApproval: 'auto' });
+    sdk = await initializeSDK({ relayEndpoint, databaseName: me.database, conflictResolutionStrategy: strategy, domains: [location.host], deviceApproval: 'auto' });
     listen();
     must(await sdk.initialize());
     // One of several tabs leaves the device as it is.

@@ -28,6 +28,8 @@ export function configOf(given: unknown, more: readonly string[] = []): { config
   if (textOf('databaseName', databaseName) === '') throw invalid('the database needs a name');
   const rest = Object.fromEntries(more.filter((name) => name in options).map((name) => [name, options[name]]));
   for (const name of more) delete options[name];
+  // Who signs in encrypts, where the application does not say otherwise.
+  if (Array.isArray(options.domains) && options.domains.length > 0) options.encryption ??= 'required';
   return { config: { ...options, databaseName: databaseName as string }, rest };
 }
 

@@ -7,7 +7,7 @@ import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
 
-const options = () => ({ config: { domains: [new URL(stage.relay.url).host] } });
+const options = () => ({ config: { domains: [new URL(stage.relay.url).host], encryption: 'off' } });
 
 const texts = async (device) => (await device.list()).map(({ text }) => text);
 const have = (devices, count) => until(`all have ${count}`, async () => (await Promise.all(devices.map(texts))).every((list) => list.length === count));

@@ -7,7 +7,7 @@ import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
 
-const config = (more) => ({ domains: [new URL(stage.relay.url).host], encryption: 'required', deviceApproval: 'auto', ...more });
+const config = (more) => ({ domains: [new URL(stage.relay.url).host], deviceApproval: 'auto', ...more });
 
 /** All of these show the same texts, in one order. */
 async function show(devices, texts) {

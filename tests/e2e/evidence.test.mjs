@@ -29,7 +29,7 @@ test('the file of one device shows that its relay was set back', { timeout: 60_0
     rmSync(folder, { recursive: true });
   });
   const { device } = cast(t, { relay, browser: stage.browser });
-  const alice = await device('alice', { config: { domains: [new URL(relay.url).host] } });
+  const alice = await device('alice', { config: { domains: [new URL(relay.url).host], encryption: 'off' } });
   await alice.send('one');
   await converge([alice], 1);
   await relay.kill();

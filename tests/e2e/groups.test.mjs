@@ -6,7 +6,7 @@ import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
 
-const options = () => ({ config: { domains: [new URL(stage.relay.url).host] }, peer: null });
+const options = () => ({ config: { domains: [new URL(stage.relay.url).host], encryption: 'off' }, peer: null });
 
 /** What a method of the page's SDK answers: `{ success, data }`, or the code of its error. */
 const ask = (device, method, ...args) => device.page.evaluate(async ([method, args]) => {

@@ -10,7 +10,7 @@ import { until } from './harness/wait.mjs';
 
 const stage = scene({ auth: 'wallet' });
 
-const config = () => ({ domains: [new URL(stage.relay.url).host] });
+const config = () => ({ domains: [new URL(stage.relay.url).host], encryption: 'off' });
 const signatures = (device) => device.page.evaluate(() => globalThis.device.signatures);
 const needed = async (device) => (await device.events('onSignInNeeded')).map(([error]) => error?.code ?? null);
 const state = async (device) => (await device.state()).connection;
@@ -70,7 +70,7 @@ test('who listens late is told that the wallet must sign', { timeout: 60_000 }, 
 
 test('signing in where nobody can is refused with the reason', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
-  const elsewhere = await device('alice', { config: { domains: ['chat.example.org'] } });
+  const elsewhere = await device('alice', { config: { domains: ['chat.example.org'], encryption: 'off' } });
   const refused = await elsewhere.failure('signIn');
   assert.equal(refused.code, 'WRONG_DOMAIN');
   assert.ok(refused.message.includes('chat.example.org') && refused.message.includes(new URL(stage.relay.url).host), refused.message);
@@ -112,7 +112,7 @@ test('the key of a device is nowhere in clear', { timeout: 60_000 }, async (t) =
 
 test('a page of another domain than the application has is asked for nothing', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
-  const alice = await device('alice', { config: { domains: ['elsewhere.example'] } });
+  const alice = await device('alice', { config: { domains: ['elsewhere.example'], encryption: 'off' } });
   await alice.send('Kept');
   await until('the application is told', async () => (await needed(alice)).length > 0);
   assert.equal(await signatures(alice), 0);
@@ -121,7 +121,7 @@ test('a page of another domain than the application has is asked for nothing', {
 test('another application at the same relay has sessions of its own', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const [alice, bob] = [await device('alice', { config: config() }), await device('bob', { config: config() })];
-  const elsewhere = await device('bob', { config: { domains: [...config().domains, 'other.example'] } });
+  const elsewhere = await device('bob', { config: { domains: [...config().domains, 'other.example'], encryption: 'off' } });
   assert.equal(alice.sessionId, bob.sessionId);
   assert.notEqual(elsewhere.sessionId, bob.sessionId);
   await alice.send('For Bob here');
@@ -243,7 +243,7 @@ test('a relay of another key is told nothing until the application says so', { t
   const relay = await startRelay({ auth: 'wallet' });
   t.after(() => relay.stop());
   const { device } = cast(t, { relay, browser: stage.browser });
-  const alice = await device('alice', { config: { domains: [new URL(relay.url).host] } });
+  const alice = await device('alice', { config: { domains: [new URL(relay.url).host], encryption: 'off' } });
   await alice.send('Hello');
   await converge([alice], 1);
   await relay.kill();

@@ -172,7 +172,7 @@ test('the service worker delivers what is encrypted', { timeout: 120_000 }, asyn
   const strict = await startRelay({ auth: 'wallet' });
   t.after(() => strict.stop());
   const domain = new URL(strict.url).host;
-  const config = { domains: [domain], encryption: 'required', deviceApproval: 'auto' };
+  const config = { domains: [domain], deviceApproval: 'auto' };
   const { tab, peer, open } = await scene(t, { domain }, { config, at: strict });
   const ids = await leave(tab, texts('secret', 30));
   await workers.sync(tab.scope);

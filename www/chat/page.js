@@ -63,7 +63,7 @@ async function start() {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], encryption: 'required' });
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
     lock.start();
     createAccount({ sdk, profile, findWallets, left });
   } catch (error) {

@@ -23,7 +23,7 @@ function walletProvider({ address, pkcs8 }) {
 /** The two devices belong to the two wallets of the session. */
 export async function open({ host = '127.0.0.1', port, access: wallets, device }) {
   const [wallet, peer] = device === 'B' ? wallets.toReversed() : wallets;
-  const sdk = await initializeSDK({ relayEndpoint: `ws://${host}:${port}/`, domains: domainsAt(location.port) });
+  const sdk = await initializeSDK({ relayEndpoint: `ws://${host}:${port}/`, domains: domainsAt(location.port), encryption: 'off' });
   must(await sdk.initialize());
   must(sdk.setOffline(true));
   must(await sdk.connectWallet(walletProvider(wallet)));

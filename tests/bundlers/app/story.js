@@ -12,7 +12,7 @@ function must(result) {
 export async function story(relayEndpoint, databaseName) {
   try {
     const domains = [globalThis.location?.host || 'app.example'];
-    const sdk = await initializeSDK({ relayEndpoint, databaseName, domains, encryption: 'required' });
+    const sdk = await initializeSDK({ relayEndpoint, databaseName, domains });
     must(await sdk.initialize());
     must(await sdk.connectWallet());
     const { session_id } = must(await sdk.startSession({ peerWallet: somebody }));

@@ -85,7 +85,7 @@ class Person {
     return this.page.evaluate(async (texts) => {
       const { connect } = await import('/pkg/index.js');
       const profile = new URLSearchParams(location.search).get('profile');
-      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host], encryption: 'required' });
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: `solconnect-chat${profile ? `-${profile}` : ''}`, domains: [location.host] });
       const [{ sessionId }] = sdk.getActiveSessions().data;
       const results = await Promise.all(texts.map((text) => sdk.sendMessage(sessionId, text)));
       return results.filter((result) => result.error).length;
