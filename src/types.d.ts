@@ -53,8 +53,8 @@ export type ErrorCode =
 export interface SdkConfig {
   /**
    * The hosts that the application's pages are served from, as `location.host` has them. With it, every device proves to the relay
-   * that it is its wallet's: the wallet signs once for each. Applications with other domains have other accounts. Not set, nobody
-   * signs in, and a relay that requires it does not serve the application.
+   * that it is its wallet's: the wallet signs once for each. Applications with other domains have other accounts. A program that is no
+   * page (Node.js) signs in for the first of them. Not set, nobody signs in, and a relay that requires it does not serve the application.
    */
   domains?: readonly string[];
   /**

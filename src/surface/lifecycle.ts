@@ -311,7 +311,8 @@ export class Lifecycle {
       if (isWanted) throw nobodySignsIn();
       return;
     }
-    const host = globalThis.location?.host ?? '';
+    // A program that is no page is of no host: it is the application's all the same.
+    const host = globalThis.location ? globalThis.location.host : domains[0] ?? '';
     if (!domains.includes(host)) {
       throw new SyncError('WRONG_DOMAIN', `this page is at ${host || 'no host'}, and the option \`domains\` has ${domains.join(', ')}: name all hosts of the application's pages`);
     }

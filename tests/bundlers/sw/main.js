@@ -12,7 +12,7 @@ function must(result) {
 }
 
 async function open(relayEndpoint) {
-  const sdk = await initializeSDK({ relayEndpoint, databaseName });
+  const sdk = await initializeSDK({ relayEndpoint, databaseName, domains: [location.host] });
   must(await sdk.initialize());
   must(sdk.setOffline(true));
   must(await sdk.connectWallet());
