@@ -32,6 +32,9 @@ const options = {
   changes: { value: 'N', from: 0, to: 10, default: 6, means: 'changes of the devices of an encrypted replay, at random moments' },
 };
 
+// Each browser is ended with this program.
+process.setMaxListeners(100);
+
 main(import.meta.url, async () => {
   const wanted = commandLine('npm run replay --', about, options);
   if (!engines.includes(wanted.engine)) throw new Problem(`--engine: there is no ${wanted.engine}; there are ${engines.join(', ')}.`);

@@ -23,7 +23,7 @@ const takeNothing = [
 
 test('every bad argument of every method has its code', { timeout: 60_000 }, async (t) => {
   const { device, wallets } = cast(t, stage);
-  const alice = await device('alice', { offline: true, config: { domains: [new URL(stage.relay.url).host] } });
+  const alice = await device('alice', { offline: true, config: { domains: [new URL(stage.relay.url).host], encryption: 'off' } });
   const { sessionId } = alice;
   const [id] = await alice.send('a good one');
   const { sessionId: group } = await alice.call('startSession', { members: [wallets.bob.address], name: 'Walkers' });
