@@ -91,7 +91,8 @@ impl World {
         for (session_id, head) in before {
             let log = self.checker.ledger.log(session_id);
             // Who takes no part is given what it lacks all the same, after a wait, and an epoch may have to begin before.
-            let is_gift = |place: &u64| log.entry(*place).is_some_and(|entry| matches!(entry.message.kind, Kind::EPOCH | Kind::RESEAL));
+            let is_gift =
+                |place: &u64| log.entry(*place).is_some_and(|entry| matches!(entry.message.kind, Kind::EPOCH | Kind::RESEAL | Kind::ASKS));
             let gifts = (head + 1..=log.head()).take_while(is_gift).count() as u64;
             let now = log.head() - gifts.min(2 * self.checker.vault.given_count(session_id));
             let kind = log.entry(head + gifts + 1).map(|entry| entry.message.kind);

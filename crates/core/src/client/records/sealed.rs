@@ -7,7 +7,7 @@ use crate::entry::Digest;
 use crate::epochs::Epochs;
 use crate::identity::PublicKey;
 use crate::ids::DeviceId;
-use crate::limits::{EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX, RESEALS_WAITING_MAX};
+use crate::limits::{EPOCHS_KEPT, EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX, RESEALS_WAITING_MAX};
 use crate::wire::{Malformed, Reader, put_bytes, put_varint};
 
 /// An encrypted session as far as its log is known.
@@ -17,19 +17,21 @@ pub struct SealedState {
     pub epochs: Epochs,
     /// What the last one has for this wallet. Earlier ones are in the log.
     pub last: Option<EpochSeal>,
-    /// Those that this wallet or another member cannot read yet, in their order.
+    /// Those that this wallet or another member cannot read yet, and the last ones, in their order.
     pub unread: Vec<UnreadEpoch>,
     /// Secrets for this wallet, sealed to an account key that this device has not got yet; with each, who gave it.
     pub waiting: Vec<(DeviceId, Resealed)>,
 }
 
-/// An epoch that somebody was in and cannot read.
+/// An epoch that somebody was in and cannot read, or may ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnreadEpoch {
     /// What it has for this wallet.
     pub epoch: EpochSeal,
     /// What was written in it is stored as it came: it is to be read again once its secret is there.
     pub is_unread: bool,
+    /// This wallet has asked for its secret, and was given none since.
+    pub is_asked: bool,
     /// The other members that lack its secret, each with the place of its account log that the epoch names.
     pub lacking: Vec<(PublicKey, u64)>,
 }
@@ -63,17 +65,11 @@ impl SealedState {
         SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new(), waiting: Vec::new() }
     }
 
-    /// An epoch began that somebody cannot read. Of too many the oldest stay unread.
+    /// An epoch began. Of too many the oldest stay unread.
     pub(in crate::client) fn keep_unread(&mut self, unread: UnreadEpoch) {
         self.unread.push(unread);
         self.unread.drain(..self.unread.len().saturating_sub(EPOCHS_UNREAD_MAX));
-        let mut count = 0;
-        for unread in self.unread.iter_mut().rev() {
-            count += unread.lacking.len();
-            if count > LACKING_WALLETS_MAX {
-                unread.lacking.clear();
-            }
-        }
+        self.forget_read();
     }
 
     /// Secrets came that this device cannot open yet.
@@ -82,10 +78,27 @@ impl SealedState {
         self.waiting.drain(..self.waiting.len().saturating_sub(RESEALS_WAITING_MAX));
     }
 
-    /// Those that everybody can read leave. Until this wallet can read all, those of them stay that one entry may have the secrets of.
+    /// Those that everybody can read leave, but for the last. Until this wallet can read all, those of them stay that one entry may have the secrets of.
+    /// Of too many that lack secrets, those of the oldest epochs are forgotten, and with them who was there before a reset: nobody is
+    /// given these secrets then.
     pub(in crate::client) fn forget_read(&mut self) {
+        let mut count = 0;
+        let mut is_counted = |unread: &UnreadEpoch| {
+            count += unread.lacking.len();
+            count <= LACKING_WALLETS_MAX
+        };
+        let is_too_much: Vec<u64> =
+            self.unread.iter().rev().filter(|unread| !is_counted(unread)).map(|unread| unread.epoch.number).collect();
+        self.unread.retain_mut(|unread| {
+            let is_kept = !is_too_much.contains(&unread.epoch.number);
+            if !is_kept {
+                unread.lacking.clear();
+            }
+            is_kept || unread.is_unread
+        });
         if !self.unread.iter().any(|unread| unread.is_unread) {
-            self.unread.retain(|unread| !unread.lacking.is_empty());
+            let last = self.epochs.last();
+            self.unread.retain(|unread| !unread.lacking.is_empty() || unread.epoch.number + EPOCHS_KEPT > last);
         }
     }
 
@@ -96,9 +109,9 @@ impl SealedState {
         let Some(last) = &self.last else { return out };
         put_bytes(&mut out, &last.to_bytes());
         put_varint(&mut out, self.unread.len() as u64);
-        for UnreadEpoch { epoch, is_unread, lacking } in &self.unread {
+        for UnreadEpoch { epoch, is_unread, is_asked, lacking } in &self.unread {
             put_bytes(&mut out, &epoch.to_bytes());
-            out.push(u8::from(*is_unread));
+            out.push(u8::from(*is_unread) + u8::from(*is_unread && *is_asked));
             put_varint(&mut out, lacking.len() as u64);
             for (wallet, sequence) in lacking {
                 out.extend_from_slice(wallet);
@@ -125,10 +138,10 @@ impl SealedState {
         }
         state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
         for _ in 0..reader.below(EPOCHS_UNREAD_MAX + 1)? {
-            let (epoch, is_unread) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.byte()? == 1);
+            let (epoch, said) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.byte()?);
             let count = reader.below(LACKING_WALLETS_MAX + 1)?;
             let lacking = (0..count).map(|_| Ok((*reader.array()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
-            state.unread.push(UnreadEpoch { epoch, is_unread, lacking });
+            state.unread.push(UnreadEpoch { epoch, is_unread: said > 0, is_asked: said > 1, lacking });
         }
         while !reader.0.is_empty() {
             let (author, entry) = (reader.text()?.to_owned(), ResealEntry::from_bytes(reader.bytes()?));

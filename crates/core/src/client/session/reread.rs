@@ -88,17 +88,21 @@ impl Session {
         }
     }
 
-    /// All of these epochs is read. One whose seal turned out to hold another secret is given up.
+    /// All of these epochs is read, but of those whose seal turned out to be rubbish.
     fn end_rereading(&mut self, context: &Context<'_>, epochs: &[EpochSeal], transaction: &mut Transaction) -> Result<(), Fault> {
         transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
         let mut are_true = Vec::with_capacity(epochs.len());
         for epoch in epochs {
-            are_true.push(self.epoch_secret(context, epoch)?.is_some());
+            are_true.push((epoch.number, self.epoch_secret(context, epoch)?.is_some()));
         }
         if let Some(state) = &mut self.change(transaction, false).sealed {
-            let place = |number: u64| epochs.iter().position(|epoch| epoch.number == number);
-            state.unread.retain(|unread| place(unread.epoch.number).is_none_or(|place| are_true[place]));
-            state.unread.iter_mut().filter(|unread| place(unread.epoch.number).is_some()).for_each(|unread| unread.is_unread = false);
+            for (number, is_true) in are_true {
+                let Some(unread) = state.unread.iter_mut().find(|unread| unread.epoch.number == number) else { continue };
+                unread.is_unread = !is_true;
+                if !is_true {
+                    unread.epoch.sealed = None;
+                }
+            }
             state.forget_read();
         }
         Ok(())

@@ -239,16 +239,27 @@ impl Session {
         let after = epochs.transcript();
         let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
         let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random())?;
+        Ok(Some(self.entry_of_epochs(context, Kind::EPOCH, &epoch.to_bytes(), counter)))
+    }
+
+    fn entry_of_epochs(&self, context: &Context<'_>, kind: Kind, bytes: &[u8], counter: u64) -> Entry {
         let message = Message {
             id: message_id(self.id(), &self.device, context.start, counter),
             sender_wallet: self.next.wallet.clone(),
             session_id: self.id().to_owned(),
-            kind: Kind::EPOCH,
-            ciphertext: Base64::encode_string(&epoch.to_bytes()),
+            kind,
+            ciphertext: Base64::encode_string(bytes),
             ..Message::default()
         };
         let (device_id, knows) = (self.device.clone(), self.stored.log.end());
-        Ok(Some(Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() }))
+        Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() }
+    }
+
+    /// Queues what is given or asked for.
+    pub(super) fn say_of_epochs(&mut self, context: &Context<'_>, kind: Kind, bytes: &[u8], transaction: &mut Transaction) {
+        let entry = self.entry_of_epochs(context, kind, bytes, self.outbox.counter() + 1);
+        self.mark_sent_at_once(context, transaction);
+        self.push_outbox(transaction, entry);
     }
 
     /// Another epoch has begun than this device was about to begin, or what it named has moved: it begins none, before it has looked
@@ -305,7 +316,7 @@ impl Session {
         for entry in waiting {
             let epoch = epoch.as_ref().filter(|_| !is_barred);
             let sealed = match entry.message.kind {
-                Kind::RESEAL => epoch.map(|_| entry.clone()),
+                Kind::RESEAL | Kind::ASKS => epoch.map(|_| entry.clone()),
                 kind if needs_current(kind) => self.sealed(context, &entry, epoch, &previous)?,
                 _ => Some(entry.clone()),
             };
@@ -345,7 +356,7 @@ impl Session {
     }
 }
 
-/// Whether entries of this kind count only in the current epoch: all that are encrypted, and secrets that are given.
+/// Whether entries of this kind count only in the current epoch: all that are encrypted, and secrets that are given or asked for.
 fn needs_current(kind: Kind) -> bool {
     !matches!(kind, Kind::VOID | Kind::GROUP | Kind::EPOCH)
 }
