@@ -82,24 +82,16 @@ impl SealedState {
     /// Of too many that lack secrets, those of the oldest epochs are forgotten, and with them who was there before a reset: nobody is
     /// given these secrets then.
     pub(in crate::client) fn forget_read(&mut self) {
-        let mut count = 0;
-        let mut is_counted = |unread: &UnreadEpoch| {
-            count += unread.lacking.len();
-            count <= LACKING_WALLETS_MAX
-        };
-        let is_too_much: Vec<u64> =
-            self.unread.iter().rev().filter(|unread| !is_counted(unread)).map(|unread| unread.epoch.number).collect();
+        let mut count: usize = self.unread.iter().map(|unread| unread.lacking.len()).sum();
+        let (keeps_all, last) = (self.unread.iter().any(|unread| unread.is_unread), self.epochs.last());
         self.unread.retain_mut(|unread| {
-            let is_kept = !is_too_much.contains(&unread.epoch.number);
-            if !is_kept {
+            if count > LACKING_WALLETS_MAX {
+                count -= unread.lacking.len();
                 unread.lacking.clear();
+                return unread.is_unread;
             }
-            is_kept || unread.is_unread
+            keeps_all || !unread.lacking.is_empty() || unread.epoch.number + EPOCHS_KEPT > last
         });
-        if !self.unread.iter().any(|unread| unread.is_unread) {
-            let last = self.epochs.last();
-            self.unread.retain(|unread| !unread.lacking.is_empty() || unread.epoch.number + EPOCHS_KEPT > last);
-        }
     }
 
     /// Its stored form.

@@ -3,7 +3,7 @@
 
 use super::Session;
 use crate::client::context::Context;
-use crate::client::records::SealedState;
+use crate::client::records::{SealedState, UnreadEpoch};
 use crate::client::transaction::Transaction;
 use crate::client::vault::AsksEntry;
 use crate::identity::PublicKey;
@@ -11,48 +11,52 @@ use crate::ids::public_key;
 use crate::limits::{ASK_DOUBLINGS_MAX, EPOCHS_KEPT, LACKING_WALLETS_MAX, OUTBOX_MESSAGES_MAX, RESEAL_WAIT_MS};
 use crate::message::Kind;
 
-/// Who asked and who gave, in this life of the machine. It only decides who gives and when.
+/// Who asked and who gave, in this life of the machine, in their order: to whom, and by whom, or nobody where that wallet asked. It only
+/// decides who gives and when.
 #[derive(Default)]
-pub(super) struct Asked {
-    /// Wallets that asked, once for each time.
-    by: Vec<PublicKey>,
-    /// To whom, by whom, and whether the wallet has asked again since: that giver is not relied on any more.
-    gifts: Vec<(PublicKey, PublicKey, bool)>,
-}
+pub(super) struct Asked(Vec<(PublicKey, PublicKey)>);
+
+const NOBODY: PublicKey = [0; 32];
 
 impl Asked {
     /// How often the wait is doubled of who asks, or is given something.
     pub fn doublings(&self, wallet: &PublicKey) -> u32 {
-        (self.by.iter().filter(|by| *by == wallet).count() as u32).min(ASK_DOUBLINGS_MAX)
+        (self.0.iter().filter(|known| **known == (*wallet, NOBODY)).count() as u32).min(ASK_DOUBLINGS_MAX)
     }
 
-    /// Something was given; whether others may rely on that.
+    /// Something was given; whether others may rely on that: not where the wallet asked again behind an earlier gift.
     pub fn gave(&mut self, to: PublicKey, by: PublicKey) -> bool {
-        if let Some((_, _, is_false)) = self.gifts.iter().find(|gift| (gift.0, gift.1) == (to, by)) {
-            return !is_false;
-        }
-        self.gifts.push((to, by, false));
-        self.gifts.drain(..self.gifts.len().saturating_sub(LACKING_WALLETS_MAX));
-        true
+        let Some(place) = self.0.iter().position(|known| *known == (to, by)) else {
+            self.note(to, by);
+            return true;
+        };
+        !self.0[place..].contains(&(to, NOBODY))
     }
 
-    fn asks(&mut self, wallet: PublicKey) {
-        self.gifts.iter_mut().filter(|(to, ..)| *to == wallet).for_each(|(_, _, is_false)| *is_false = true);
-        self.by.push(wallet);
-        self.by.drain(..self.by.len().saturating_sub(LACKING_WALLETS_MAX));
+    fn note(&mut self, to: PublicKey, by: PublicKey) {
+        if self.0.len() < LACKING_WALLETS_MAX {
+            self.0.push((to, by));
+        }
     }
 }
 
 impl Session {
-    /// The epochs that this wallet may ask for.
-    fn unasked(&self) -> Vec<u64> {
-        let Some((state, own)) = self.stored.sealed.as_ref().zip(public_key(&self.stored.wallet)) else { return Vec::new() };
-        let is_writing = state.epochs.current().is_some() && state.last.as_ref().is_some_and(|last| last.sealed.is_some());
-        let is_lacking = state.unread.iter().filter(|unread| is_writing && unread.is_unread && !unread.is_asked);
-        let numbers = is_lacking.filter(|unread| unread.epoch.sealed.is_none()).map(|unread| unread.epoch.number);
-        // Of others nobody has more than their texts.
-        let is_kept = |number: &u64| number + EPOCHS_KEPT > state.epochs.last();
-        numbers.filter(|number| is_kept(number) && state.epochs.named(&own).is_some_and(|named| named.was_in(*number))).collect()
+    /// Whether this device is in the last epoch, and may say in it what it lacks.
+    pub(super) fn takes_part(&self, context: &Context<'_>) -> bool {
+        let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some());
+        let named = state.and_then(|state| state.epochs.named(&public_key(&self.stored.wallet)?));
+        let account = context.account(&self.stored.wallet).zip(named);
+        account.is_some_and(|(account, named)| named.generation > 0 && account.was_listed_at(&self.device, named.head.sequence))
+    }
+
+    /// The epochs that this wallet may ask for. Of others than the last ones nobody has more than their texts.
+    fn unasked(&self, context: &Context<'_>) -> Vec<u64> {
+        let (Some(state), true) = (&self.stored.sealed, self.takes_part(context)) else { return Vec::new() };
+        let is_lacking = |unread: &&UnreadEpoch| {
+            let is_kept = unread.epoch.number + EPOCHS_KEPT > state.epochs.last();
+            is_kept && unread.is_unread && !unread.is_asked && unread.epoch.sealed.is_none()
+        };
+        state.unread.iter().filter(is_lacking).map(|unread| unread.epoch.number).collect()
     }
 
     /// Sees to it that what nobody gives is asked for, behind the time in which others give by themselves. By chance one of the wallet's
@@ -62,7 +66,7 @@ impl Session {
             return;
         }
         let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::ASKS);
-        let (own, lacks) = (public_key(&self.stored.wallet), !self.unasked().is_empty() && !is_waiting());
+        let (own, lacks) = (public_key(&self.stored.wallet), !self.unasked(context).is_empty() && !is_waiting());
         self.flow.ask_at_ms = self.flow.ask_at_ms.filter(|_| lacks).or_else(|| {
             let wait_ms = context.random.u64(RESEAL_WAIT_MS..2 * RESEAL_WAIT_MS) << self.asked.doublings(&own?);
             lacks.then_some(context.now.monotonic_ms + wait_ms)
@@ -72,7 +76,7 @@ impl Session {
     /// Asks.
     pub(super) fn ask(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.flow.ask_at_ms = None;
-        let epochs = self.unasked();
+        let epochs = self.unasked(context);
         if !epochs.is_empty() && self.outbox.len() < OUTBOX_MESSAGES_MAX {
             self.say_of_epochs(context, Kind::ASKS, &AsksEntry(epochs).to_bytes(), transaction);
         }
@@ -80,7 +84,7 @@ impl Session {
 
     /// A wallet has asked: it lacks what it may read. What this device does not know any more it does not give.
     pub(super) fn take_asks(&mut self, state: &mut SealedState, wallet: PublicKey, asks: &AsksEntry) {
-        self.asked.asks(wallet);
+        self.asked.note(wallet, NOBODY);
         let is_own = Some(wallet) == public_key(&self.next.wallet);
         let Some(named) = state.epochs.named(&wallet) else { return };
         for unread in state.unread.iter_mut().filter(|unread| asks.0.contains(&unread.epoch.number)) {

@@ -38,10 +38,7 @@ impl Session {
         let has_moved = self.has_epoch_moved(context);
         let members = self.members(self.stored.group.as_ref());
         let lacking = state.unread.iter().flat_map(|unread| &unread.lacking).filter(|(wallet, _)| members.contains(wallet));
-        let mut lacking: Vec<&(PublicKey, u64)> = lacking.collect();
-        // Who asks again and again keeps nobody else waiting.
-        lacking.sort_by_key(|(wallet, _)| self.asked.doublings(wallet));
-        lacking.into_iter().find_map(|(wallet, _)| {
+        let owed = lacking.filter_map(|(wallet, _)| {
             // Another epoch is begun for a wallet that takes part: the last one is sealed to it.
             let takes_part = state.epochs.named(wallet).is_some_and(|named| named.generation > 0);
             let account = account_of(context, wallet).filter(|_| takes_part || !has_moved)?;
@@ -59,7 +56,9 @@ impl Session {
             let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
             let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };
             Some((to, epochs)).filter(|(_, epochs)| !epochs.is_empty())
-        })
+        });
+        // Who asks again and again keeps nobody else waiting.
+        owed.min_by_key(|(to, _)| self.asked.doublings(&to.wallet))
     }
 
     /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.

@@ -50,15 +50,24 @@ impl Session {
     fn needs_epoch(&self, context: &Context<'_>) -> bool {
         let acknowledged = self.outbox.acknowledged_counter();
         let mut waiting = self.outbox.iter().filter(|entry| entry.counter > acknowledged).take_while(|entry| !ends_epoch(entry));
-        waiting.any(|entry| needs_current(entry.message.kind)) || self.is_left_out(context)
+        waiting.any(|entry| match entry.message.kind {
+            Kind::ASKS => !self.takes_part(context),
+            kind => needs_current(kind),
+        }) || self.is_left_out(context)
     }
 
     fn is_left_out(&self, context: &Context<'_>) -> bool {
         let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some());
         let is_sealed = state.and_then(|state| state.last.as_ref()).is_none_or(|last| last.sealed.is_some());
-        let account = context.account(&self.next.wallet).filter(|_| !is_sealed);
-        let newest = account.and_then(|account| account.generation_at(account.head().sequence));
-        newest.is_some_and(|newest| context.identity.and_then(Identity::keys).is_some_and(|keys| keys.account_key(newest.number).is_some()))
+        let Some(account) = context.account(&self.next.wallet).filter(|_| !is_sealed) else { return false };
+        let newest = account.generation_at(account.head().sequence);
+        // Where its wallet may begin none now, it asks for the secret of this one.
+        let may_begin = |identity: &Identity| {
+            let is_early = state.is_some_and(|state| state.epochs.is_early(&account.owner().key, identity.relay_ms(context.now)));
+            !is_early || self.has_epoch_moved(context)
+        };
+        let (Some(newest), Some(identity)) = (newest, context.identity) else { return false };
+        identity.keys().is_some_and(|keys| keys.account_key(newest.number).is_some()) && may_begin(identity)
     }
 
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
