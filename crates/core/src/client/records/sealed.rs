@@ -59,6 +59,15 @@ pub struct EpochSeal {
     pub resealed_by: Option<DeviceId>,
 }
 
+impl UnreadEpoch {
+    /// A wallet lacks its secret, of which this place of its account log is known.
+    pub(in crate::client) fn lack(&mut self, wallet: PublicKey, sequence: u64) {
+        if !self.lacking.iter().any(|(lacking, _)| *lacking == wallet) {
+            self.lacking.push((wallet, sequence));
+        }
+    }
+}
+
 impl SealedState {
     /// That of a session that has no entries.
     pub fn new(session_id: &str) -> SealedState {

@@ -90,8 +90,8 @@ impl Session {
         for unread in state.unread.iter_mut().filter(|unread| asks.0.contains(&unread.epoch.number)) {
             if is_own {
                 unread.is_asked = true;
-            } else if named.was_in(unread.epoch.number) && !unread.lacking.iter().any(|(lacking, _)| *lacking == wallet) {
-                unread.lacking.push((wallet, named.head.sequence));
+            } else if named.was_in(unread.epoch.number) {
+                unread.lack(wallet, named.head.sequence);
             }
         }
         state.forget_read();

@@ -25,8 +25,7 @@ pub(super) fn note_resets(context: &Context<'_>, state: &mut SealedState, epoch:
         let before = state.epochs.named(wallet).map(|named| named.head.sequence);
         let reset = account_of(context, wallet).map_or(0, Account::last_reset);
         for unread in state.unread.iter_mut().filter(|_| before.is_some_and(|before| reset > before)) {
-            unread.lacking.retain(|(lacking, _)| lacking != wallet);
-            unread.lacking.push((*wallet, before.unwrap_or_default()));
+            unread.lack(*wallet, before.unwrap_or_default());
         }
     }
 }
