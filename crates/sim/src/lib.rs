@@ -34,6 +34,7 @@
 //! - `encryption`: where all sessions are encrypted (`--encryption required`), people who approve devices, come with new ones, and sign a
 //!   reset where nobody has the account's key any more. Most seeds have a stand-in for the cryptography (`stand_in`), every 20th the
 //!   real one. `book` writes down what devices encrypt; `marker` is an eavesdropper on the wire and in the journal.
+//! - `book`: a wallet that makes wrong epochs and gives rubbish, in two of five encrypted seeds
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!

@@ -4,12 +4,10 @@
 use super::Session;
 use crate::client::context::Context;
 use crate::client::records::{SealedState, UnreadEpoch};
-use crate::client::transaction::Transaction;
 use crate::client::vault::AsksEntry;
 use crate::identity::PublicKey;
 use crate::ids::public_key;
-use crate::limits::{ASK_DOUBLINGS_MAX, EPOCHS_KEPT, LACKING_WALLETS_MAX, OUTBOX_MESSAGES_MAX, RESEAL_WAIT_MS};
-use crate::message::Kind;
+use crate::limits::{ASK_DOUBLINGS_MAX, EPOCHS_KEPT, LACKING_WALLETS_MAX};
 
 /// Who asked and who gave, in this life of the machine, in their order: to whom, and by whom, or nobody where that wallet asked. It only
 /// decides who gives and when.
@@ -50,36 +48,13 @@ impl Session {
     }
 
     /// The epochs that this wallet may ask for. Of others than the last ones nobody has more than their texts.
-    fn unasked(&self, context: &Context<'_>) -> Vec<u64> {
+    pub(super) fn unasked(&self, context: &Context<'_>) -> Vec<u64> {
         let (Some(state), true) = (&self.stored.sealed, self.takes_part(context)) else { return Vec::new() };
         let is_lacking = |unread: &&UnreadEpoch| {
             let is_kept = unread.epoch.number + EPOCHS_KEPT > state.epochs.last();
             is_kept && unread.is_unread && !unread.is_asked && unread.epoch.sealed.is_none()
         };
         state.unread.iter().filter(is_lacking).map(|unread| unread.epoch.number).collect()
-    }
-
-    /// Sees to it that what nobody gives is asked for, behind the time in which others give by themselves. By chance one of the wallet's
-    /// devices mostly is the first.
-    pub(super) fn prepare_asks(&mut self, context: &mut Context<'_>) {
-        if self.in_transaction || self.gives_nothing {
-            return;
-        }
-        let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::ASKS);
-        let (own, lacks) = (public_key(&self.stored.wallet), !self.unasked(context).is_empty() && !is_waiting());
-        self.flow.ask_at_ms = self.flow.ask_at_ms.filter(|_| lacks).or_else(|| {
-            let wait_ms = context.random.u64(RESEAL_WAIT_MS..2 * RESEAL_WAIT_MS) << self.asked.doublings(&own?);
-            lacks.then_some(context.now.monotonic_ms + wait_ms)
-        });
-    }
-
-    /// Asks.
-    pub(super) fn ask(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
-        self.flow.ask_at_ms = None;
-        let epochs = self.unasked(context);
-        if !epochs.is_empty() && self.outbox.len() < OUTBOX_MESSAGES_MAX {
-            self.say_of_epochs(context, Kind::ASKS, &AsksEntry(epochs).to_bytes(), transaction);
-        }
     }
 
     /// A wallet has asked: it lacks what it may read. What this device does not know any more it does not give.

@@ -44,10 +44,8 @@ pub(super) struct Flow {
     pub fault: Option<Fault>,
     /// Whether an epoch must begin before texts are sent.
     pub epoch: EpochWish,
-    /// When secrets are given to who lacks them.
+    /// When secrets are given to who lacks them, or asked for.
     pub reseal_at_ms: Option<u64>,
-    /// When this device asks for those that it lacks itself.
-    pub ask_at_ms: Option<u64>,
     /// What came is of devices of which the relay is asked whose they are.
     pub unproven: Option<Unproven>,
     /// The newest head of its log that the relay has signed on this connection.

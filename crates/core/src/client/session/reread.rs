@@ -91,20 +91,15 @@ impl Session {
     /// All of these epochs is read, but of those whose seal turned out to be rubbish.
     fn end_rereading(&mut self, context: &Context<'_>, epochs: &[EpochSeal], transaction: &mut Transaction) -> Result<(), Fault> {
         transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
-        let mut are_true = Vec::with_capacity(epochs.len());
-        for epoch in epochs {
-            are_true.push((epoch.number, self.epoch_secret(context, epoch)?.is_some()));
-        }
-        if let Some(state) = &mut self.change(transaction, false).sealed {
-            for (number, is_true) in are_true {
-                let Some(unread) = state.unread.iter_mut().find(|unread| unread.epoch.number == number) else { continue };
-                unread.is_unread = !is_true;
-                if !is_true {
-                    unread.epoch.sealed = None;
-                }
+        let Some(mut state) = self.next.sealed.clone() else { return Ok(()) };
+        for unread in state.unread.iter_mut().filter(|unread| epochs.iter().any(|epoch| epoch.number == unread.epoch.number)) {
+            unread.is_unread = self.epoch_secret(context, &unread.epoch)?.is_none();
+            if unread.is_unread {
+                unread.epoch.sealed = None;
             }
-            state.forget_read();
         }
+        state.forget_read();
+        self.change(transaction, false).sealed = Some(state);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::client::context::Context;
 use crate::client::identity::Identity;
 use crate::client::records::{EpochSeal, SealedState};
 use crate::client::transaction::Transaction;
-use crate::client::vault::{EpochEntry, EpochMember, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
+use crate::client::vault::{AsksEntry, EpochEntry, EpochMember, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
 use crate::identity::{Account, PublicKey};
 use crate::ids::{DeviceId, public_key};
 use crate::limits::{OUTBOX_MESSAGES_MAX, RESEAL_WAIT_MS};
@@ -60,28 +60,37 @@ impl Session {
         owed.min_by_key(|(to, _)| self.asked.doublings(&to.wallet))
     }
 
-    /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.
+    /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has. What nobody
+    /// gives in that time is asked for; by chance one of the wallet's devices mostly is the first.
     pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
-        if self.is_openable(context) {
-            self.flow.reseal_at_ms = Some(context.now.monotonic_ms);
-            return;
-        }
-        let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::RESEAL);
-        if self.next.sealed.as_ref().is_none_or(|state| state.unread.iter().all(|unread| unread.lacking.is_empty()))
-            || self.in_transaction
-            || self.gives_nothing
-            || is_waiting()
-        {
-            return;
-        }
-        let is_author = |epochs: &[&EpochSeal]| epochs.iter().any(|epoch| epoch.author == self.device);
-        let owed = self.owed(context).map(|(to, epochs)| (self.asked.doublings(&to.wallet), is_author(&epochs)));
         let now_ms = context.now.monotonic_ms;
-        self.flow.reseal_at_ms = owed.map(|(doublings, by_author)| match self.flow.reseal_at_ms {
-            _ if by_author && doublings <= 1 => now_ms,
-            Some(at_ms) => at_ms,
-            None => now_ms + (context.random.u64(0..RESEAL_WAIT_MS) << doublings.saturating_sub(1)),
-        });
+        if self.is_openable(context) {
+            self.flow.reseal_at_ms = Some(now_ms);
+            return;
+        }
+        let is_waiting = || self.outbox.iter().any(|entry| matches!(entry.message.kind, Kind::RESEAL | Kind::ASKS));
+        let is_idle = |state: &SealedState| state.unread.iter().all(|unread| unread.lacking.is_empty() && !unread.is_unread);
+        if self.next.sealed.as_ref().is_none_or(is_idle) || self.in_transaction || self.gives_nothing || is_waiting() {
+            return;
+        }
+        let (from_ms, doublings) = match self.owed(context) {
+            Some((to, epochs)) => {
+                let doublings = self.asked.doublings(&to.wallet);
+                if doublings <= 1 && epochs.iter().any(|epoch| epoch.author == self.device) {
+                    self.flow.reseal_at_ms = Some(now_ms);
+                    return;
+                }
+                (0, doublings.saturating_sub(1))
+            }
+            None if self.unasked(context).is_empty() => {
+                self.flow.reseal_at_ms = None;
+                return;
+            }
+            None => (RESEAL_WAIT_MS, self.asked.doublings(&public_key(&self.next.wallet).unwrap_or_default())),
+        };
+        // What was to be asked for later does not hold up what is given.
+        let drawn = self.flow.reseal_at_ms.filter(|at_ms| *at_ms < now_ms + ((from_ms + RESEAL_WAIT_MS) << doublings));
+        self.flow.reseal_at_ms = drawn.or_else(|| Some(now_ms + (context.random.u64(from_ms..from_ms + RESEAL_WAIT_MS) << doublings)));
     }
 
     /// Whether secrets came before the account key that they are sealed to, and that is there now.
@@ -92,7 +101,7 @@ impl Session {
         state.is_some_and(|state| state.waiting.iter().any(|(_, resealed)| has_key(resealed.generation)))
     }
 
-    /// Gives it, or opens what was given.
+    /// Gives it, opens what was given, or asks.
     ///
     /// # Errors
     /// [`Fault`].
@@ -109,8 +118,16 @@ impl Session {
             self.change(transaction, true).sealed = Some(state);
             return Ok(());
         }
-        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
-        let Some((to, epochs)) = self.owed(context).filter(|_| self.outbox.len() < OUTBOX_MESSAGES_MAX) else { return Ok(()) };
+        let (Some(vault), Some(identity), true) = (context.vault, context.identity, self.outbox.len() < OUTBOX_MESSAGES_MAX) else {
+            return Ok(());
+        };
+        let Some((to, epochs)) = self.owed(context) else {
+            let epochs = self.unasked(context);
+            if !epochs.is_empty() {
+                self.say_of_epochs(context, Kind::ASKS, &AsksEntry(epochs).to_bytes(), transaction);
+            }
+            return Ok(());
+        };
         let mut secrets = Vec::with_capacity(epochs.len());
         for epoch in epochs {
             secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));

@@ -180,7 +180,6 @@ impl Session {
         }
         self.request_log(context);
         self.prepare_reseal(context);
-        self.prepare_asks(context);
         let prepared = self.prepare_epoch(context);
         if let Err(fault) = prepared.and_then(|()| self.send_updates(context)) {
             self.doubt_vault(context, fault);

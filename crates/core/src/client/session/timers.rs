@@ -21,7 +21,6 @@ impl Session {
             accounts,
             self.flow.epoch.due_ms,
             self.flow.reseal_at_ms,
-            self.flow.ask_at_ms,
             self.flow.retry_at_ms,
             self.flow.store_at_ms,
             auto_sync,
@@ -67,7 +66,7 @@ impl Session {
         }
         let (stores, sweeps) = (self.flow.store_at_ms.is_some_and(past), self.sweep_at_ms.is_some_and(past));
         let considers = self.flow.epoch.due_ms.is_some_and(past);
-        let (reseals, asks) = (self.flow.reseal_at_ms.is_some_and(past), self.flow.ask_at_ms.is_some_and(past));
+        let reseals = self.flow.reseal_at_ms.is_some_and(past);
         match transaction {
             Some(transaction) => {
                 if considers && let Err(fault) = self.consider_epoch(context, transaction) {
@@ -75,9 +74,6 @@ impl Session {
                 }
                 if reseals && let Err(fault) = self.reseal(context, transaction) {
                     transaction.fail(failed(fault));
-                }
-                if asks {
-                    self.ask(context, transaction);
                 }
                 if stores {
                     self.store_acknowledged(context, transaction);
@@ -93,9 +89,6 @@ impl Session {
                 }
                 if reseals {
                     self.flow.reseal_at_ms = Some(now_ms + STORE_DELAY_MS);
-                }
-                if asks {
-                    self.flow.ask_at_ms = Some(now_ms + STORE_DELAY_MS);
                 }
                 if stores {
                     self.flow.store_at_ms = Some(now_ms + STORE_DELAY_MS);
