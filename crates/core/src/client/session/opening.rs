@@ -123,14 +123,15 @@ impl Session {
                 Said::Text(text) => {
                     self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
                 }
-                Said::Reseal(reseal) => {
-                    let by = public_key(&entry.message.sender_wallet).unwrap_or_default();
-                    self.take_reseal(context, &mut opened.state, (&entry.device_id, by), &reseal).map_err(Unopened::Failed)?;
-                    entry
-                }
-                Said::Asks(asks) => {
-                    let by = public_key(&entry.message.sender_wallet).unwrap_or_default();
-                    self.take_asks(&mut opened.state, by, &asks);
+                Said::Reseal(_) | Said::Asks(_) => {
+                    let (by, state) = (public_key(&entry.message.sender_wallet).unwrap_or_default(), &mut opened.state);
+                    match said {
+                        Said::Reseal(reseal) => {
+                            self.take_reseal(context, state, (&entry.device_id, by), &reseal).map_err(Unopened::Failed)?
+                        }
+                        Said::Asks(asks) => self.take_asks(state, by, &asks),
+                        _ => {}
+                    }
                     entry
                 }
                 Said::Clear => entry,

@@ -121,19 +121,21 @@ impl Session {
         let (Some(vault), Some(identity), true) = (context.vault, context.identity, self.outbox.len() < OUTBOX_MESSAGES_MAX) else {
             return Ok(());
         };
-        let Some((to, epochs)) = self.owed(context) else {
-            let epochs = self.unasked(context);
-            if !epochs.is_empty() {
-                self.say_of_epochs(context, Kind::ASKS, &AsksEntry(epochs).to_bytes(), transaction);
+        let (kind, bytes) = if let Some((to, epochs)) = self.owed(context) {
+            let mut secrets = Vec::with_capacity(epochs.len());
+            for epoch in epochs {
+                secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));
             }
-            return Ok(());
+            let resealed = vault.reseal(&self.device, &to, &secrets, &identity.draw_secret())?;
+            (Kind::RESEAL, ResealEntry(vec![resealed]).to_bytes())
+        } else {
+            let epochs = self.unasked(context);
+            if epochs.is_empty() {
+                return Ok(());
+            }
+            (Kind::ASKS, AsksEntry(epochs).to_bytes())
         };
-        let mut secrets = Vec::with_capacity(epochs.len());
-        for epoch in epochs {
-            secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));
-        }
-        let resealed = vault.reseal(&self.device, &to, &secrets, &identity.draw_secret())?;
-        self.say_of_epochs(context, Kind::RESEAL, &ResealEntry(vec![resealed]).to_bytes(), transaction);
+        self.say_of_epochs(context, kind, &bytes, transaction);
         Ok(())
     }
 
