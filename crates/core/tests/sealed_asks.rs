@@ -49,6 +49,8 @@ fn who_was_sealed_rubbish_is_given_the_secret() {
     settle(&mut rooms, &mut [&mut mallory, &mut carol]);
     write(&mut carol, &session_id, "two");
     settle(&mut rooms, &mut [&mut mallory, &mut carol]);
+    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    assert_eq!(count(&rooms, &session_id, Kind::EPOCH), 2, "Bob begins one at once");
     // Mallory gives rubbish at once, and so Bob asks again: then it does not count that she gave.
     minutes(&mut rooms, 6, &mut [&mut mallory, &mut bob, &mut carol]);
     assert_eq!(texts(&bob, &session_id), ["one", "two"]);
