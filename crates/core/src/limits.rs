@@ -48,6 +48,14 @@ pub const EPOCH_SPANS_MAX: usize = 64;
 /// Epochs of a session that are kept because somebody who was in them cannot read them: as many as one entry may have the secrets of.
 pub const EPOCHS_UNREAD_MAX: usize = 64;
 
+/// The last epochs of a session are kept also where everybody seems to have their secrets: who was sealed rubbish asks for those of them.
+/// At one epoch in 10 minutes ([`UNCAUSED_EPOCH_MS`]) that is what a dishonest member makes in 2 hours and a half. Each takes 230 bytes
+/// of the session's record.
+pub const EPOCHS_KEPT: u64 = 16;
+
+/// How often the time doubles between what one wallet asks for, and for what it is given: up to 16 minutes.
+pub const ASK_DOUBLINGS_MAX: u32 = 5;
+
 /// Members that lack the secrets of those, counted once for each epoch: 40 KiB in the session's record, and four epochs of a full
 /// group that nobody else has ever used.
 pub const LACKING_WALLETS_MAX: usize = 1_024;

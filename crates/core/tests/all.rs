@@ -68,6 +68,7 @@ mod relay_serves;
 mod relay_sign_in;
 mod relay_takes;
 mod requeued;
+mod sealed_asks;
 mod sealed_faults;
 mod sealed_first_contact;
 mod sealed_sessions;

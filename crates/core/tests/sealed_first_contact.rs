@@ -235,6 +235,35 @@ fn what_could_not_be_stored_in_part_is_read_again() {
 }
 
 #[test]
+fn what_is_cleared_while_it_is_read_again_does_not_return() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    let mut bob = joined(&mut rooms, 1, 2);
+    bob.reading = Some(Vec::new());
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    // The log is cleared while another commit is on its way, and then comes what was asked of it before.
+    bob.is_slow = true;
+    let (text, session) = ("three".to_owned(), session_id.clone());
+    bob.feed(Input::Send { request: 4, session_id: session, text, content_type: None, message_id: None, known: None });
+    bob.feed(Input::ClearLog { request: 9, session_id: session_id.clone() });
+    let read = bob.reading.as_mut().and_then(Vec::pop).expect("the log is read again");
+    bob.feed(read);
+    // It is asked for again before the disk has cleared it.
+    while !bob.unwritten.is_empty() {
+        for commit in std::mem::take(&mut bob.unwritten) {
+            commit.writes.iter().for_each(|write| bob.records.apply(write).unwrap());
+            bob.feed(Input::Persisted { commit: commit.id });
+        }
+    }
+    assert!(bob.replies.contains(&Ok(Reply::Done)));
+    bob.reading.take().into_iter().flatten().for_each(|read| bob.feed(read));
+    bob.write();
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["three"]);
+}
+
+#[test]
 fn a_member_of_a_group_reads_what_came_before_its_first_device() {
     let mut rooms = strict();
     let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), joined(&mut rooms, 1, 2));

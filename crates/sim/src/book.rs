@@ -2,12 +2,12 @@
 //! So it reads in the log what stands there, and knows whom it was for.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use solconnect_sync_core::client::vault::{
-    Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealEntry, ResealTo,
-    Resealed, SealedEpoch, SealedKey, Secret, TextKeys,
+    AccountHead, Beginning, EncryptedText, EpochEntry, Fault, Generation, KeyPlace, KnownEpoch, Place, PublicKey, Recipient, ResealEntry,
+    ResealTo, Resealed, SealedEpoch, SealedKey, Secret, TextKeys,
 };
 use solconnect_sync_core::client::{Native, Vault};
 use solconnect_sync_core::content;
@@ -50,6 +50,12 @@ pub struct Book {
     epochs: BTreeMap<String, EpochEntry>,
     /// The same by the transcript behind it.
     transcripts: BTreeMap<Digest, EpochEntry>,
+    /// The transcripts behind epochs, and the wallets for whom these have rubbish.
+    rubbish: BTreeSet<(Digest, PublicKey)>,
+    /// By what stands in the log: rubbish that was given.
+    false_gifts: BTreeSet<String>,
+    /// The dishonest wallet is honest from now on.
+    pub is_quiet: bool,
     /// By what stands in the log: what was given to a wallet that lacked it.
     given: BTreeMap<String, Resealed>,
     /// By the transcript behind the epoch, the device and the nonce: what it hides.
@@ -86,6 +92,16 @@ impl Book {
         given.map(|given| given.epochs.iter().map(|number| ((given.wallet, *number), given.generation)).collect()).unwrap_or_default()
     }
 
+    /// The same where it was no rubbish.
+    pub fn given_truly(&self, ciphertext: &str) -> Vec<((PublicKey, u64), u64)> {
+        if self.false_gifts.contains(ciphertext) { Vec::new() } else { self.given(ciphertext) }
+    }
+
+    /// Whether an epoch, known by the transcript behind it, has rubbish for a wallet.
+    pub fn is_rubbish(&self, transcript: &Digest, wallet: &PublicKey) -> bool {
+        self.rubbish.contains(&(*transcript, *wallet))
+    }
+
     /// A message as its author wrote it, where it is encrypted.
     pub fn opened(&self, message: &Message) -> Option<Message> {
         content::opened(message, &self.text(&message.ciphertext)?.content).ok()
@@ -111,13 +127,43 @@ impl Book {
 pub struct Watched {
     vault: Box<dyn Vault>,
     book: SharedBook,
+    /// The wallet of its device, where that makes wrong epochs and gives rubbish.
+    dishonest: Option<PublicKey>,
 }
 
 impl Watched {
     /// The real one, or the stand-in.
-    pub fn new(is_real: bool, book: SharedBook) -> Watched {
+    pub fn new(is_real: bool, book: SharedBook, dishonest: Option<PublicKey>) -> Watched {
         let vault: Box<dyn Vault> = if is_real { Box::new(Native) } else { Box::new(StandIn) };
-        Watched { vault, book }
+        Watched { vault, book, dishonest }
+    }
+
+    /// What a dishonest member makes of an epoch before it seals it; whether its tag is wrong too.
+    fn twist(&self, recipients: &mut Vec<Recipient>, random: u8) -> bool {
+        let Some(own) = self.dishonest.filter(|_| !self.book.borrow().is_quiet) else { return false };
+        let others = (0..recipients.len()).filter(|place| recipients[*place].wallet != own);
+        let others: Vec<usize> = others.collect();
+        let Some(victim) = others.get(usize::from(random >> 3) % others.len().max(1)) else { return false };
+        match random % 8 {
+            0 | 1 => {}
+            // It is for others than are in the session.
+            2 => drop(recipients.remove(*victim)),
+            // It names an older place of an account.
+            3 => recipients[*victim] = Recipient { wallet: recipients[*victim].wallet, head: AccountHead::default(), account_key: None },
+            4 => return true,
+            5 => others.iter().for_each(|place| self.spoil(&mut recipients[*place])),
+            _ => self.spoil(&mut recipients[*victim]),
+        }
+        false
+    }
+
+    /// The secret is sealed to a key that nobody has.
+    fn spoil(&self, recipient: &mut Recipient) {
+        recipient.account_key = recipient.account_key.map(|(generation, _)| (generation, self.lost_key()));
+    }
+
+    fn lost_key(&self) -> PublicKey {
+        self.vault.public_of(&Secret::new([7; 32])).unwrap_or_default()
     }
 }
 
@@ -150,7 +196,14 @@ impl Vault for Watched {
     }
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
-        let epoch = self.vault.begin_epoch(at, recipients, random)?;
+        let mut twisted: Vec<Recipient> = recipients.iter().map(|to| Recipient { ..*to }).collect();
+        let has_wrong_tag = self.twist(&mut twisted, random[63]);
+        let mut epoch = self.vault.begin_epoch(at, &twisted, random)?;
+        epoch.tag[0] ^= u8::from(has_wrong_tag);
+        let lost = self.lost_key();
+        let is_rubbish = |to: &&Recipient| has_wrong_tag || to.account_key.is_some_and(|(_, key)| key == lost);
+        let rubbish = twisted.iter().filter(is_rubbish).map(|to| (after_epoch(&epoch, at.author), to.wallet));
+        self.book.borrow_mut().rubbish.extend(rubbish);
         let mut book = self.book.borrow_mut();
         book.epochs.insert(base64(&epoch.to_bytes()), epoch.clone());
         book.transcripts.insert(after_epoch(&epoch, at.author), epoch.clone());
@@ -170,9 +223,15 @@ impl Vault for Watched {
     }
 
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
-        let resealed = self.vault.reseal(author, to, secrets, random)?;
+        let is_false = self.dishonest.is_some_and(|own| own != to.wallet);
+        let account_key = if is_false { self.lost_key() } else { to.account_key };
+        let resealed = self.vault.reseal(author, &ResealTo { account_key, ..*to }, secrets, random)?;
         let ciphertext = base64(&ResealEntry(vec![resealed.clone()]).to_bytes());
-        self.book.borrow_mut().given.insert(ciphertext, resealed.clone());
+        let mut book = self.book.borrow_mut();
+        if is_false {
+            book.false_gifts.insert(ciphertext.clone());
+        }
+        book.given.insert(ciphertext, resealed.clone());
         Ok(resealed)
     }
 

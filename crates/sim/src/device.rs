@@ -209,7 +209,7 @@ impl World {
         }
         snapshot.entropy = self.sign_in.entropy(&mut self.ctx.random);
         let config = self.sign_in.config(self.profiles[profile].config.clone());
-        let client = self.encrypting(config, |config| Client::new(config, snapshot, seed));
+        let client = self.encrypting(self.profiles[profile].wallet, config, |config| Client::new(config, snapshot, seed));
         let Profile { wallet, peers, offline, shy, tab, spare, remembered_by, remembered, .. } = &mut self.profiles[profile];
         if !is_new {
             // It may be behind, or of another life.

@@ -2,12 +2,13 @@
 //! the key any more.
 
 use solconnect_sync_core::client::{Client, ClientConfig, Input};
-use solconnect_sync_core::ids::is_sealed_id;
+use solconnect_sync_core::ids::{is_sealed_id, public_key};
 use solconnect_sync_core::message::Kind;
 
 use crate::book::Watched;
 use crate::checker::e;
 use crate::marker::Marker;
+use crate::signers::SIGNERS;
 use crate::world::{Happening, TabId, World};
 
 /// So often people look at their devices.
@@ -23,12 +24,15 @@ pub struct Encryption {
     pub is_real: bool,
     /// A person approves each device.
     asks: bool,
+    /// This wallet makes wrong epochs as long as things fail, and gives rubbish also then.
+    pub dishonest: Option<&'static str>,
 }
 
 impl Encryption {
     /// That of a seed: a few have the real cryptography, which takes its time, and some have people who approve devices.
     pub fn of(seed: u64) -> Encryption {
-        Encryption { is_real: seed.is_multiple_of(20), asks: seed % 4 == 3 }
+        let dishonest = (seed % 5 < 2).then(|| &*SIGNERS[seed as usize % SIGNERS.len()]);
+        Encryption { is_real: seed.is_multiple_of(20), asks: seed % 4 == 3, dishonest }
     }
 }
 
@@ -42,10 +46,14 @@ impl World {
     }
 
     /// A machine as the application's options want it.
-    pub(crate) fn encrypting(&self, config: ClientConfig, make: impl FnOnce(ClientConfig) -> Client) -> Client {
-        let Some(Encryption { is_real, asks }) = self.encryption else { return make(config) };
+    pub(crate) fn encrypting(&self, wallet: &str, config: ClientConfig, make: impl FnOnce(ClientConfig) -> Client) -> Client {
+        let Some(Encryption { is_real, asks, dishonest }) = self.encryption else { return make(config) };
         let client = make(ClientConfig { encrypts: true, approves_devices: !asks, ..config });
-        client.with_vault(Box::new(Watched::new(is_real, self.checker.ledger.book.clone())))
+        client.with_vault(Box::new(Watched::new(
+            is_real,
+            self.checker.ledger.book.clone(),
+            dishonest.filter(|known| *known == wallet).and_then(public_key),
+        )))
     }
 
     /// People look at their devices.
@@ -91,9 +99,13 @@ impl World {
         for (session_id, head) in before {
             let log = self.checker.ledger.log(session_id);
             // Who takes no part is given what it lacks all the same, after a wait, and an epoch may have to begin before.
-            let is_gift = |place: &u64| log.entry(*place).is_some_and(|entry| matches!(entry.message.kind, Kind::EPOCH | Kind::RESEAL));
+            let is_gift =
+                |place: &u64| log.entry(*place).is_some_and(|entry| matches!(entry.message.kind, Kind::EPOCH | Kind::RESEAL | Kind::ASKS));
             let gifts = (head + 1..=log.head()).take_while(is_gift).count() as u64;
-            let now = log.head() - gifts.min(2 * self.checker.vault.given_count(session_id));
+            // Who was sealed rubbish asks again as long as rubbish is given.
+            let is_deceived = self.encryption.is_some_and(|encryption| encryption.dishonest.is_some());
+            let gifts_max = 2 * self.checker.vault.given_count(session_id) + self.profiles.len() as u64;
+            let now = log.head() - if is_deceived { gifts } else { gifts.min(gifts_max) };
             let kind = log.entry(head + gifts + 1).map(|entry| entry.message.kind);
             self.checker.require(e(11), now == *head, || {
                 format!("{session_id} had {head} entries when all had converged, and has {now} now; the next is of kind {kind:?}")

@@ -4,6 +4,7 @@ use solconnect_sync_core::client::{ConnectionState, SessionRecord};
 
 use crate::checker::e;
 use crate::client_disk::ClientDisk;
+use crate::encryption::Encryption;
 use crate::ledger::Fate;
 use crate::signers::session_of;
 use crate::world::World;
@@ -54,7 +55,11 @@ impl World {
     /// Everything has converged, or should have: the whole of it is looked at.
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
-        let of_readers: &[u8] = if self.checker.encrypts { &[e(8)] } else { &[] };
+        let of_readers: &[u8] = match self.encryption {
+            Some(Encryption { dishonest: Some(_), .. }) => &[e(8), e(10)],
+            Some(_) => &[e(8)],
+            None => &[],
+        };
         for invariant in [9, 16, 23, 25, 26, 27, 30, 31, 32].iter().chain(of_readers).copied() {
             let broken = unsettled.as_ref().filter(|(broken, _)| *broken == invariant).map(|(_, what)| what.clone());
             self.checker.require(invariant, broken.is_none(), || {

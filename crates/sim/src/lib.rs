@@ -34,13 +34,14 @@
 //! - `encryption`: where all sessions are encrypted (`--encryption required`), people who approve devices, come with new ones, and sign a
 //!   reset where nobody has the account's key any more. Most seeds have a stand-in for the cryptography (`stand_in`), every 20th the
 //!   real one. `book` writes down what devices encrypt; `marker` is an eavesdropper on the wire and in the journal.
+//! - `book`: a wallet that makes wrong epochs and gives rubbish, in two of five encrypted seeds
 //! - `hostile`: members that send malformed and oversized frames, wrong counters, clocks, ids and receipts, floods, in
 //!   binary and JSON, v1 and seed clients, and one that never reads.
 //!
 //! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `group_rules`, `conflict_rules`, `liar_rules`, `vault_rules`,
 //! `final_rules`): knows
 //! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I23,
-//! I25 to I27 and I30 to I33, and of encrypted sessions E1 to E9 and E11 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
+//! I25 to I27 and I30 to I33, and of encrypted sessions E1 to E11 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and

@@ -6,6 +6,7 @@ use solconnect_sync_core::client::{Answer, ClientConfig, Input, SyncScope};
 use solconnect_sync_core::conflict::Strategy;
 use solconnect_sync_core::ids::SessionId;
 use solconnect_sync_core::limits::TEXT_BYTES_MAX;
+use solconnect_sync_core::limits::UNCAUSED_EPOCH_MS;
 use solconnect_sync_core::message::Kind;
 
 use crate::checker::{Exercised, Violation};
@@ -586,6 +587,7 @@ impl Scenario {
         let world = &mut self.world;
         world.ctx.line(|| "nothing fails any more".into());
         world.ctx.faults.stop();
+        world.checker.ledger.book.borrow_mut().is_quiet = true;
         world.network.heal(&mut world.ctx);
         world.start_relay();
         world.resume_relay();
@@ -641,7 +643,9 @@ impl Scenario {
     fn converge(&mut self) {
         const LOOK_MS: u64 = 4_000;
         let world = &mut self.world;
-        let deadline_ms = world.ctx.agenda.now_ms() + CONVERGE_MS_MAX;
+        // Who is sealed rubbish asks, is given rubbish, asks again; and begins an epoch of its own in 10 minutes only where it just has.
+        let is_deceived = world.encryption.is_some_and(|encryption| encryption.dishonest.is_some());
+        let deadline_ms = world.ctx.agenda.now_ms() + if is_deceived { CONVERGE_MS_MAX + UNCAUSED_EPOCH_MS } else { CONVERGE_MS_MAX };
         let mut look_ms = world.ctx.agenda.now_ms() + LOOK_MS;
         while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {
             if world.ctx.agenda.now_ms() >= look_ms {

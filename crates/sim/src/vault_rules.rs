@@ -9,10 +9,12 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Account, Claim, Owner, PublicKey, Statement};
 use solconnect_sync_core::ids::{DeviceId, SessionId, is_account_id, is_sealed_id, public_key, wallet_address};
+use solconnect_sync_core::limits::EPOCHS_KEPT;
 use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::StoredEntry;
 use solconnect_sync_vault::epoch::{after_epoch, after_membership, first_transcript};
 
+use crate::book::Book;
 use crate::checker::{Checker, e};
 use crate::client_disk::State;
 use crate::group_rules::GroupBook;
@@ -180,18 +182,23 @@ impl VaultBook {
 
     /// Members that were in an epoch of that number without its secret, could be given it, and were not. While nobody can write, nothing
     /// is given.
-    fn lacking(&self) -> impl Iterator<Item = (&SessionId, u64, PublicKey)> {
+    fn lacking<'a>(&'a self, book_of: &'a Book) -> impl Iterator<Item = (&'a SessionId, u64, PublicKey, bool)> {
         let current = self.sessions.iter().filter(|(_, book)| book.is_current);
-        current.flat_map(|(session_id, book)| {
-            let epochs = book.begun.iter().flat_map(|begun| begun.entry.members.iter().map(move |member| (begun.entry.number, member)));
-            let lacking = epochs.filter(|(number, member)| {
+        current.flat_map(move |(session_id, book)| {
+            let epochs = book.begun.iter().flat_map(|begun| {
+                let is_kept = begun.entry.number + EPOCHS_KEPT > book.number();
+                let is_rubbish = move |wallet: &PublicKey| is_kept && book_of.is_rubbish(&begun.transcript, wallet);
+                begun.entry.members.iter().map(move |member| (begun.entry.number, member, is_rubbish(&member.wallet)))
+            });
+            let lacking = epochs.filter(|(number, member, is_rubbish)| {
                 let may_have = |account: &Account| {
                     account.generation_at(account.head().sequence).is_some() && account.last_reset() <= member.head.sequence
                 };
                 let is_member = book.wallets.contains(&member.wallet) && !book.given.contains_key(&(member.wallet, *number));
-                is_member && member.sealed.is_none() && self.accounts.account(&member.wallet).is_some_and(may_have)
+                is_member && (member.sealed.is_none() || *is_rubbish) && self.accounts.account(&member.wallet).is_some_and(may_have)
             });
-            lacking.map(move |(number, member)| (session_id, number, member.wallet))
+            let lacking = lacking.map(|(number, member, is_rubbish)| (session_id, number, member.wallet, is_rubbish));
+            lacking.collect::<Vec<_>>()
         })
     }
 
@@ -236,7 +243,7 @@ impl Checker {
             kind if is_encrypted(kind) => self.text_stands(session_id, entry, &previous),
             _ => {}
         }
-        let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
+        let given = self.ledger.book.borrow().given_truly(&entry.message.ciphertext);
         let book = self.vault.session(session_id);
         book.give(given, entry.sequence_number);
         book.take(entry, epoch.as_ref(), &entry.digest(&previous));
@@ -338,7 +345,7 @@ impl Checker {
                 } else if is_sealed_id(&session_id) {
                     let epoch = self.ledger.book.borrow().epoch(&entry.message.ciphertext).cloned();
                     let digest = entry.digest(&chain_before(log, &session_id, entry));
-                    let given = self.ledger.book.borrow().given(&entry.message.ciphertext);
+                    let given = self.ledger.book.borrow().given_truly(&entry.message.ciphertext);
                     let book = self.vault.session(&session_id);
                     book.give(given, entry.sequence_number);
                     book.take(entry, epoch.as_ref(), &digest);
@@ -515,9 +522,14 @@ impl World {
             let own = self.profiles.iter().filter(|profile| public_key(profile.wallet) == Some(*wallet) && !profile.is_stolen);
             own.into_iter().any(|profile| profile.disk.state().records.sessions.get(session_id).is_some_and(|session| session.open))
         };
-        let mut lacking = self.checker.vault.lacking();
-        let (session_id, number, wallet) = lacking.find(|(id, number, wallet)| takes_part(wallet, id) && self.can_give(id, *number))?;
-        Some((e(8), format!("{} was not given the secret of epoch {number} of {session_id}", wallet_address(&wallet))))
+        let book = self.checker.ledger.book.borrow();
+        let mut lacking = self.checker.vault.lacking(&book);
+        let (session_id, number, wallet, is_rubbish) =
+            lacking.find(|(id, number, wallet, _)| takes_part(wallet, id) && self.can_give(id, *number))?;
+        Some((
+            e(if is_rubbish { 10 } else { 8 }),
+            format!("{} was not given the secret of epoch {number} of {session_id}", wallet_address(&wallet)),
+        ))
     }
 
     /// Whether a device is about to read what it has stored unread.
@@ -536,7 +548,10 @@ impl World {
         self.profiles.iter().filter(|profile| !profile.is_stolen).any(|profile| {
             let session = profile.disk.state().records.sessions.get(session_id).filter(|session| session.open);
             let own = public_key(profile.wallet).unwrap_or_default();
-            let member = self.checker.vault.epoch(session_id, number).and_then(|begun| begun.entry.member(&own));
+            let is_honest = self.encryption.is_none_or(|encryption| encryption.dishonest != Some(profile.wallet));
+            let begun = self.checker.vault.epoch(session_id, number).filter(|_| is_honest);
+            let begun = begun.filter(|begun| !self.checker.ledger.book.borrow().is_rubbish(&begun.transcript, &own));
+            let member = begun.and_then(|begun| begun.entry.member(&own));
             let account = self.checker.vault.accounts.account(&own);
             let has = |generation: u64| account.is_some_and(|account| reachable(account).contains(&generation));
             session.is_some() && member.and_then(|member| member.sealed).is_some_and(|(generation, _)| has(generation))
@@ -606,7 +621,8 @@ impl World {
                 verdicts
                     .push((e(2), wrong.then(|| format!("profile {index} can open epoch {number} of {session_id}, and may not read it"))));
                 let sealed = begun.entry.member(&own).and_then(|member| member.sealed);
-                let is_sealed = sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
+                let is_rubbish = self.checker.ledger.book.borrow().is_rubbish(&begun.transcript, &own);
+                let is_sealed = !is_rubbish && sealed.is_some_and(|(generation, _)| reachable.contains(&generation));
                 let is_heard = |(generation, place): &(u64, u64)| reachable.contains(generation) && *place <= state.cursor(session_id);
                 let is_given = book.given.get(&(own, number)).is_some_and(is_heard);
                 if is_reader && (is_sealed || is_given) {

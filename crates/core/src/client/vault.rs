@@ -5,7 +5,7 @@ use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
 use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
 pub use solconnect_sync_vault::layout::Generation;
-pub use solconnect_sync_vault::layout::{AccountHead, EncryptedText, EpochEntry, ResealEntry, Resealed};
+pub use solconnect_sync_vault::layout::{AccountHead, AsksEntry, EncryptedText, EpochEntry, EpochMember, ResealEntry, Resealed};
 use solconnect_sync_vault::recovery::RecoveryCode;
 use solconnect_sync_vault::reseal;
 pub use solconnect_sync_vault::reseal::{KnownEpoch, ResealTo};

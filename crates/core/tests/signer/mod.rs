@@ -67,6 +67,8 @@ pub struct Device {
     /// Commits take time: they are not written before `write`.
     pub is_slow: bool,
     pub unwritten: Vec<Commit>,
+    /// What was read of the store, where the test says when it arrives.
+    pub reading: Option<Vec<Input>>,
 }
 
 impl Device {
@@ -117,6 +119,7 @@ impl Device {
             heard: Vec::new(),
             is_slow: false,
             unwritten: Vec::new(),
+            reading: None,
         };
         let wallet = device.address();
         device.feed(Input::ConnectWallet { request: 1, wallet });
@@ -149,7 +152,11 @@ impl Device {
                     Action::Transmit { frame, .. } => self.sent.push_back(frame.to_vec()),
                     Action::ReadLog { session_id, place } => {
                         let record = self.records.log(&session_id).into_iter().rfind(|record| record.first <= place);
-                        inputs.push_back(Input::LogRead { session_id, place, record: Ok(record) });
+                        let read = Input::LogRead { session_id, place, record: Ok(record) };
+                        match &mut self.reading {
+                            Some(reading) => reading.push(read),
+                            None => inputs.push_back(read),
+                        }
                     }
                     Action::Reply { result, .. } => self.replies.push(result),
                     Action::Notify(event) => self.events.push(event),

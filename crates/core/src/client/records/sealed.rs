@@ -7,7 +7,7 @@ use crate::entry::Digest;
 use crate::epochs::Epochs;
 use crate::identity::PublicKey;
 use crate::ids::DeviceId;
-use crate::limits::{EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX, RESEALS_WAITING_MAX};
+use crate::limits::{EPOCHS_KEPT, EPOCHS_UNREAD_MAX, LACKING_WALLETS_MAX, RESEALS_WAITING_MAX};
 use crate::wire::{Malformed, Reader, put_bytes, put_varint};
 
 /// An encrypted session as far as its log is known.
@@ -17,13 +17,13 @@ pub struct SealedState {
     pub epochs: Epochs,
     /// What the last one has for this wallet. Earlier ones are in the log.
     pub last: Option<EpochSeal>,
-    /// Those that this wallet or another member cannot read yet, in their order.
+    /// Those that this wallet or another member cannot read yet, and the last ones, in their order.
     pub unread: Vec<UnreadEpoch>,
     /// Secrets for this wallet, sealed to an account key that this device has not got yet; with each, who gave it.
     pub waiting: Vec<(DeviceId, Resealed)>,
 }
 
-/// An epoch that somebody was in and cannot read.
+/// An epoch that somebody was in and cannot read, or may ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnreadEpoch {
     /// What it has for this wallet.
@@ -31,6 +31,8 @@ pub struct UnreadEpoch {
     /// What was written in it is stored as it came, to be read again once its secret is there: the place of this wallet's account log
     /// that it names. `None` where this device has read it.
     pub unread_at: Option<u64>,
+    /// This wallet has asked for its secret, and was given none since.
+    pub is_asked: bool,
     /// The other members that lack its secret, each with the place of its account log that the epoch names.
     pub lacking: Vec<(PublicKey, u64)>,
 }
@@ -58,23 +60,26 @@ pub struct EpochSeal {
     pub resealed_by: Option<DeviceId>,
 }
 
+impl UnreadEpoch {
+    /// A wallet lacks its secret, of which this place of its account log is known.
+    pub(in crate::client) fn lack(&mut self, wallet: PublicKey, sequence: u64) {
+        if !self.lacking.iter().any(|(lacking, _)| *lacking == wallet) {
+            self.lacking.push((wallet, sequence));
+        }
+    }
+}
+
 impl SealedState {
     /// That of a session that has no entries.
     pub fn new(session_id: &str) -> SealedState {
         SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new(), waiting: Vec::new() }
     }
 
-    /// An epoch began that somebody cannot read. Of too many the oldest stay unread.
+    /// An epoch began. Of too many the oldest stay unread.
     pub(in crate::client) fn keep_unread(&mut self, unread: UnreadEpoch) {
         self.unread.push(unread);
         self.unread.drain(..self.unread.len().saturating_sub(EPOCHS_UNREAD_MAX));
-        let mut count = 0;
-        for unread in self.unread.iter_mut().rev() {
-            count += unread.lacking.len();
-            if count > LACKING_WALLETS_MAX {
-                unread.lacking.clear();
-            }
-        }
+        self.forget_read();
     }
 
     /// Secrets came that this device cannot open yet.
@@ -83,11 +88,20 @@ impl SealedState {
         self.waiting.drain(..self.waiting.len().saturating_sub(RESEALS_WAITING_MAX));
     }
 
-    /// Those that everybody can read leave. Until this wallet can read all, those of them stay that one entry may have the secrets of.
+    /// Those that everybody can read leave, but for the last. Until this wallet can read all, those of them stay that one entry may have the secrets of.
+    /// Of too many that lack secrets, those of the oldest epochs are forgotten, and with them who was there before a reset: nobody is
+    /// given these secrets then.
     pub(in crate::client) fn forget_read(&mut self) {
-        if !self.unread.iter().any(|unread| unread.unread_at.is_some()) {
-            self.unread.retain(|unread| !unread.lacking.is_empty());
-        }
+        let mut count: usize = self.unread.iter().map(|unread| unread.lacking.len()).sum();
+        let (keeps_all, last) = (self.unread.iter().any(|unread| unread.unread_at.is_some()), self.epochs.last());
+        self.unread.retain_mut(|unread| {
+            if count > LACKING_WALLETS_MAX {
+                count -= unread.lacking.len();
+                unread.lacking.clear();
+                return unread.unread_at.is_some();
+            }
+            keeps_all || !unread.lacking.is_empty() || unread.epoch.number + EPOCHS_KEPT > last
+        });
     }
 
     /// Its stored form.
@@ -97,9 +111,9 @@ impl SealedState {
         let Some(last) = &self.last else { return out };
         put_bytes(&mut out, &last.to_bytes());
         put_varint(&mut out, self.unread.len() as u64);
-        for UnreadEpoch { epoch, unread_at, lacking } in &self.unread {
+        for UnreadEpoch { epoch, unread_at, is_asked, lacking } in &self.unread {
             put_bytes(&mut out, &epoch.to_bytes());
-            put_varint(&mut out, unread_at.map_or(0, |place| place + 1));
+            put_varint(&mut out, unread_at.map_or(0, |place| 2 * place + 1 + u64::from(*is_asked)));
             put_varint(&mut out, lacking.len() as u64);
             for (wallet, sequence) in lacking {
                 out.extend_from_slice(wallet);
@@ -126,10 +140,11 @@ impl SealedState {
         }
         state.last = Some(EpochSeal::from_bytes(reader.bytes()?)?);
         for _ in 0..reader.below(EPOCHS_UNREAD_MAX + 1)? {
-            let (epoch, unread_at) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.varint()?.checked_sub(1));
+            let (epoch, said) = (EpochSeal::from_bytes(reader.bytes()?)?, reader.varint()?.checked_sub(1));
+            let (unread_at, is_asked) = (said.map(|said| said / 2), said.is_some_and(|said| said % 2 == 1));
             let count = reader.below(LACKING_WALLETS_MAX + 1)?;
             let lacking = (0..count).map(|_| Ok((*reader.array()?, reader.varint()?))).collect::<Result<_, Malformed>>()?;
-            state.unread.push(UnreadEpoch { epoch, unread_at, lacking });
+            state.unread.push(UnreadEpoch { epoch, unread_at, is_asked, lacking });
         }
         while !reader.0.is_empty() {
             let (author, entry) = (reader.text()?.to_owned(), ResealEntry::from_bytes(reader.bytes()?));

@@ -44,7 +44,7 @@ pub(super) struct Flow {
     pub fault: Option<Fault>,
     /// Whether an epoch must begin before texts are sent.
     pub epoch: EpochWish,
-    /// When secrets are given to who lacks them.
+    /// When secrets are given to who lacks them, or asked for.
     pub reseal_at_ms: Option<u64>,
     /// What came is of devices of which the relay is asked whose they are.
     pub unproven: Option<Unproven>,

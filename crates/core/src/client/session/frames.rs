@@ -403,7 +403,7 @@ impl Session {
             | ErrorCode::RelayForked
             | ErrorCode::InvalidSignature => self.halt(error, transaction),
             _ => match refused {
-                Some(refused) if refused.message.kind == Kind::RESEAL => {
+                Some(refused) if matches!(refused.message.kind, Kind::RESEAL | Kind::ASKS) => {
                     self.give_nothing(context, transaction);
                     transaction.tell(Event::Warning { error });
                 }

@@ -3,6 +3,7 @@
 //! It has two states, what is stored and what comes next, and a transaction leads from the one to the other.
 
 mod accept_log;
+mod asks;
 mod authors;
 mod calls;
 mod encryption;
@@ -88,6 +89,8 @@ pub(super) struct Session {
     joined_count: u64,
     /// The relay has refused for good what was given to who lacks secrets.
     gives_nothing: bool,
+    /// Who asked for secrets, and who gave some.
+    asked: asks::Asked,
     /// From when on it may begin an epoch only because the last one is long: where the relay takes none, not again at once.
     renews_from_ms: u64,
     /// When the application is told that texts wait for an account key, where that goes on; never again once it was.
@@ -157,6 +160,7 @@ impl Session {
             rereading: None,
             joined_count: 0,
             gives_nothing: false,
+            asked: asks::Asked::default(),
             renews_from_ms: 0,
             keyless_at_ms: None,
             stored: record.clone(),

@@ -1,7 +1,7 @@
 //! What comes in an encrypted session: entries are judged by its epochs, and opened, in the order of its log.
 
 use super::Session;
-use super::reseal::lacking;
+use super::reseal::{lacking, note_resets};
 use crate::client::context::Context;
 use crate::client::records::{EpochSeal, SealedState, UnreadEpoch};
 use crate::client::vault::{Beginning, EncryptedText, Fault, Place, Resealed, SealedEpoch, Secret, TextKeys, if_opened};
@@ -88,6 +88,9 @@ impl Session {
                     continue;
                 }
             };
+            if let Said::Epoch(epoch) = &said {
+                note_resets(context, &mut opened.state, epoch);
+            }
             opened.state.epochs.take(&entry, &said, digest, &changes);
             if !changes.is_empty() {
                 wallets = self.members(group.as_ref());
@@ -96,7 +99,7 @@ impl Session {
                 Said::Epoch(epoch) => {
                     opened.has_epoch = true;
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
-                    let seal = EpochSeal {
+                    let mut seal = EpochSeal {
                         number: epoch.number,
                         sequence_number: entry.sequence_number,
                         began_ms: entry.server_timestamp,
@@ -108,22 +111,31 @@ impl Session {
                         resealed_by: None,
                     };
                     let is_read = own.is_none() || self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_some();
+                    if !is_read && account_key(context, &seal).is_some() {
+                        // It is rubbish.
+                        seal.sealed = None;
+                    }
                     let unread_at = own.filter(|_| !is_read).map(|own| own.head.sequence);
                     let lacking: Vec<(PublicKey, u64)> = lacking(&epoch, own.map(|own| own.wallet)).collect();
-                    if !is_read || !lacking.is_empty() {
-                        opened.state.keep_unread(UnreadEpoch { epoch: seal.clone(), unread_at, lacking });
-                    }
+                    opened.state.keep_unread(UnreadEpoch { epoch: seal.clone(), unread_at, is_asked: false, lacking });
                     opened.state.last = Some(seal);
                     entry
                 }
                 Said::Text(text) => {
                     self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
                 }
-                Said::Reseal(reseal) => {
-                    self.take_reseal(context, &mut opened.state, &entry.device_id, &reseal).map_err(Unopened::Failed)?;
+                Said::Reseal(_) | Said::Asks(_) => {
+                    let (by, state) = (public_key(&entry.message.sender_wallet).unwrap_or_default(), &mut opened.state);
+                    match said {
+                        Said::Reseal(reseal) => {
+                            self.take_reseal(context, state, (&entry.device_id, by), &reseal).map_err(Unopened::Failed)?
+                        }
+                        Said::Asks(asks) => self.take_asks(state, by, &asks),
+                        _ => {}
+                    }
                     entry
                 }
-                Said::Asks(_) | Said::Clear => entry,
+                Said::Clear => entry,
             };
             opened.entries.push((entry, is_concurrent));
         }

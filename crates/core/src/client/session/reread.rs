@@ -88,19 +88,19 @@ impl Session {
         }
     }
 
-    /// All of these epochs is read. One whose seal turned out to hold another secret is given up.
+    /// All of these epochs is read, but of those whose seal turned out to be rubbish.
     fn end_rereading(&mut self, context: &Context<'_>, epochs: &[EpochSeal], transaction: &mut Transaction) -> Result<(), Fault> {
         transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
-        let mut are_true = Vec::with_capacity(epochs.len());
-        for epoch in epochs {
-            are_true.push(self.epoch_secret(context, epoch)?.is_some());
+        let Some(mut state) = self.next.sealed.clone() else { return Ok(()) };
+        for unread in state.unread.iter_mut().filter(|unread| epochs.iter().any(|epoch| epoch.number == unread.epoch.number)) {
+            if self.epoch_secret(context, &unread.epoch)?.is_some() {
+                unread.unread_at = None;
+            } else {
+                unread.epoch.sealed = None;
+            }
         }
-        if let Some(state) = &mut self.change(transaction, false).sealed {
-            let place = |number: u64| epochs.iter().position(|epoch| epoch.number == number);
-            state.unread.retain(|unread| place(unread.epoch.number).is_none_or(|place| are_true[place]));
-            state.unread.iter_mut().filter(|unread| place(unread.epoch.number).is_some()).for_each(|unread| unread.unread_at = None);
-            state.forget_read();
-        }
+        state.forget_read();
+        self.change(transaction, false).sealed = Some(state);
         Ok(())
     }
 

@@ -1,7 +1,5 @@
-//! Secrets of epochs for members that were in them and cannot read them, because their account had no key then: whoever has a secret
-//! seals it again, once there is a key.
-
-use base64ct::{Base64, Encoding as _};
+//! Secrets of epochs for members that were in them and cannot read them, because their account had no key then or they were sealed
+//! rubbish: whoever has a secret seals it again, once there is a key.
 
 use super::Session;
 use super::opening::{account_key, account_of};
@@ -9,17 +7,27 @@ use crate::client::context::Context;
 use crate::client::identity::Identity;
 use crate::client::records::{EpochSeal, SealedState};
 use crate::client::transaction::Transaction;
-use crate::client::vault::{EpochEntry, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
-use crate::entry::Entry;
-use crate::identity::PublicKey;
-use crate::ids::{DeviceId, message_id, public_key};
+use crate::client::vault::{AsksEntry, EpochEntry, EpochMember, Fault, KnownEpoch, ResealEntry, ResealTo, Resealed, if_opened};
+use crate::identity::{Account, PublicKey};
+use crate::ids::{DeviceId, public_key};
 use crate::limits::{OUTBOX_MESSAGES_MAX, RESEAL_WAIT_MS};
-use crate::message::{Kind, Message};
+use crate::message::Kind;
 
 /// The other members that an epoch has no secret for, and the places of their account logs that it names.
 pub(super) fn lacking(epoch: &EpochEntry, own: Option<PublicKey>) -> impl Iterator<Item = (PublicKey, u64)> {
     let others = epoch.members.iter().filter(move |member| member.sealed.is_none() && Some(member.wallet) != own);
     others.map(|member| (member.wallet, member.head.sequence))
+}
+
+/// An epoch is about to begin that names wallets behind a reset: those lack what was written before, which nobody gives them by itself.
+pub(super) fn note_resets(context: &Context<'_>, state: &mut SealedState, epoch: &EpochEntry) {
+    for EpochMember { wallet, .. } in &epoch.members {
+        let before = state.epochs.named(wallet).map(|named| named.head.sequence);
+        let reset = account_of(context, wallet).map_or(0, Account::last_reset);
+        for unread in state.unread.iter_mut().filter(|_| before.is_some_and(|before| reset > before)) {
+            unread.lack(*wallet, before.unwrap_or_default());
+        }
+    }
 }
 
 impl Session {
@@ -29,7 +37,7 @@ impl Session {
         let has_moved = self.has_epoch_moved(context);
         let members = self.members(self.stored.group.as_ref());
         let lacking = state.unread.iter().flat_map(|unread| &unread.lacking).filter(|(wallet, _)| members.contains(wallet));
-        lacking.into_iter().find_map(|(wallet, _)| {
+        let owed = lacking.filter_map(|(wallet, _)| {
             // Another epoch is begun for a wallet that takes part: the last one is sealed to it.
             let takes_part = state.epochs.named(wallet).is_some_and(|named| named.generation > 0);
             let account = account_of(context, wallet).filter(|_| takes_part || !has_moved)?;
@@ -47,29 +55,42 @@ impl Session {
             let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
             let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };
             Some((to, epochs)).filter(|(_, epochs)| !epochs.is_empty())
-        })
+        });
+        // Who asks again and again keeps nobody else waiting.
+        owed.min_by_key(|(to, _)| self.asked.doublings(&to.wallet))
     }
 
-    /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has.
+    /// Sees to it that what is owed is given: by the author at once, by others after a wait, in which one of them mostly has. What nobody
+    /// gives in that time is asked for; by chance one of the wallet's devices mostly is the first.
     pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
+        let now_ms = context.now.monotonic_ms;
         if self.is_openable(context) {
-            self.flow.reseal_at_ms = Some(context.now.monotonic_ms);
+            self.flow.reseal_at_ms = Some(now_ms);
             return;
         }
-        let is_waiting = || self.outbox.iter().any(|entry| entry.message.kind == Kind::RESEAL);
-        if self.next.sealed.as_ref().is_none_or(|state| state.unread.is_empty())
-            || self.in_transaction
-            || self.gives_nothing
-            || is_waiting()
-        {
+        let is_waiting = || self.outbox.iter().any(|entry| matches!(entry.message.kind, Kind::RESEAL | Kind::ASKS));
+        let is_idle = |state: &SealedState| state.unread.iter().all(|unread| unread.lacking.is_empty() && unread.unread_at.is_none());
+        if self.next.sealed.as_ref().is_none_or(is_idle) || self.in_transaction || self.gives_nothing || is_waiting() {
             return;
         }
-        let by_author = self.owed(context).map(|(_, epochs)| epochs.iter().any(|epoch| epoch.author == self.device));
-        self.flow.reseal_at_ms = match by_author {
-            Some(true) => Some(context.now.monotonic_ms),
-            Some(false) => self.flow.reseal_at_ms.or_else(|| Some(context.now.monotonic_ms + context.random.u64(0..RESEAL_WAIT_MS))),
-            None => None,
+        let (from_ms, doublings) = match self.owed(context) {
+            Some((to, epochs)) => {
+                let doublings = self.asked.doublings(&to.wallet);
+                if doublings <= 1 && epochs.iter().any(|epoch| epoch.author == self.device) {
+                    self.flow.reseal_at_ms = Some(now_ms);
+                    return;
+                }
+                (0, doublings.saturating_sub(1))
+            }
+            None if self.unasked(context).is_empty() => {
+                self.flow.reseal_at_ms = None;
+                return;
+            }
+            None => (RESEAL_WAIT_MS, self.asked.doublings(&public_key(&self.next.wallet).unwrap_or_default())),
         };
+        // What was to be asked for later does not hold up what is given.
+        let drawn = self.flow.reseal_at_ms.filter(|at_ms| *at_ms < now_ms + ((from_ms + RESEAL_WAIT_MS) << doublings));
+        self.flow.reseal_at_ms = drawn.or_else(|| Some(now_ms + (context.random.u64(from_ms..from_ms + RESEAL_WAIT_MS) << doublings)));
     }
 
     /// Whether secrets came before the account key that they are sealed to, and that is there now.
@@ -80,7 +101,7 @@ impl Session {
         state.is_some_and(|state| state.waiting.iter().any(|(_, resealed)| has_key(resealed.generation)))
     }
 
-    /// Gives it, or opens what was given.
+    /// Gives it, opens what was given, or asks.
     ///
     /// # Errors
     /// [`Fault`].
@@ -97,35 +118,31 @@ impl Session {
             self.change(transaction, true).sealed = Some(state);
             return Ok(());
         }
-        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
-        let Some((to, epochs)) = self.owed(context).filter(|_| self.outbox.len() < OUTBOX_MESSAGES_MAX) else { return Ok(()) };
-        let mut secrets = Vec::with_capacity(epochs.len());
-        for epoch in epochs {
-            secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));
-        }
-        let resealed = vault.reseal(&self.device, &to, &secrets, &identity.draw_secret())?;
-        let counter = self.outbox.counter() + 1;
-        let message = Message {
-            id: message_id(self.id(), &self.device, context.start, counter),
-            sender_wallet: self.next.wallet.clone(),
-            session_id: self.id().to_owned(),
-            kind: Kind::RESEAL,
-            ciphertext: Base64::encode_string(&ResealEntry(vec![resealed]).to_bytes()),
-            ..Message::default()
+        let (Some(vault), Some(identity), true) = (context.vault, context.identity, self.outbox.len() < OUTBOX_MESSAGES_MAX) else {
+            return Ok(());
         };
-        let (device_id, knows) = (self.device.clone(), self.stored.log.end());
-        self.mark_sent_at_once(context, transaction);
-        self.push_outbox(
-            transaction,
-            Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() },
-        );
+        let (kind, bytes) = if let Some((to, epochs)) = self.owed(context) {
+            let mut secrets = Vec::with_capacity(epochs.len());
+            for epoch in epochs {
+                secrets.extend(self.epoch_secret(context, epoch)?.map(|secret| (epoch.known(), secret)));
+            }
+            let resealed = vault.reseal(&self.device, &to, &secrets, &identity.draw_secret())?;
+            (Kind::RESEAL, ResealEntry(vec![resealed]).to_bytes())
+        } else {
+            let epochs = self.unasked(context);
+            if epochs.is_empty() {
+                return Ok(());
+            }
+            (Kind::ASKS, AsksEntry(epochs).to_bytes())
+        };
+        self.say_of_epochs(context, kind, &bytes, transaction);
         Ok(())
     }
 
-    /// The relay takes none of what is given: nothing is, before the next start.
+    /// The relay takes none of what is given or asked for: nothing is, before the next start.
     pub(super) fn give_nothing(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
         self.gives_nothing = true;
-        self.number_anew(context, |entry| entry.message.kind != Kind::RESEAL, transaction);
+        self.number_anew(context, |entry| !matches!(entry.message.kind, Kind::RESEAL | Kind::ASKS), transaction);
     }
 
     /// Somebody has given secrets: who has them lacks them no more. Those for this wallet are kept under a seal of its own.
@@ -133,15 +150,16 @@ impl Session {
     /// # Errors
     /// [`Fault::Failed`].
     pub(super) fn take_reseal(
-        &self,
+        &mut self,
         context: &Context<'_>,
         state: &mut SealedState,
-        author: &str,
+        (author, by): (&str, PublicKey),
         reseal: &ResealEntry,
     ) -> Result<(), Fault> {
         for resealed in &reseal.0 {
+            let is_relied_on = self.asked.gave(resealed.wallet, by) || author == self.device;
             for unread in state.unread.iter_mut().filter(|unread| resealed.epochs.contains(&unread.epoch.number)) {
-                unread.lacking.retain(|(wallet, _)| *wallet != resealed.wallet);
+                unread.lacking.retain(|(wallet, _)| *wallet != resealed.wallet || !is_relied_on);
             }
             if Some(resealed.wallet) == public_key(&self.next.wallet) {
                 self.take_secrets(context, state, author, resealed)?;
@@ -152,11 +170,14 @@ impl Session {
     }
 
     fn take_secrets(&self, context: &Context<'_>, state: &mut SealedState, author: &str, resealed: &Resealed) -> Result<(), Fault> {
+        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
+        let with = identity.latest_keys().and_then(|keys| keys.account_key(resealed.generation));
+        // Where it is not what is lacked, that is asked for again.
+        let given = state.unread.iter_mut().filter(|unread| resealed.epochs.contains(&unread.epoch.number));
+        given.for_each(|unread| unread.is_asked = with.is_none());
         let known = |number: &u64| state.unread.iter().find(|unread| unread.epoch.number == *number).map(|unread| unread.epoch.known());
         let Some(epochs) = resealed.epochs.iter().map(known).collect::<Option<Vec<KnownEpoch>>>() else { return Ok(()) };
-        let (Some(vault), Some(identity)) = (context.vault, context.identity) else { return Ok(()) };
-        let Some(keys) = identity.latest_keys() else { return Ok(()) };
-        let Some(with) = keys.account_key(resealed.generation) else {
+        let Some(with) = with else {
             state.keep_waiting(author, resealed);
             return Ok(());
         };

@@ -50,15 +50,24 @@ impl Session {
     fn needs_epoch(&self, context: &Context<'_>) -> bool {
         let acknowledged = self.outbox.acknowledged_counter();
         let mut waiting = self.outbox.iter().filter(|entry| entry.counter > acknowledged).take_while(|entry| !ends_epoch(entry));
-        waiting.any(|entry| needs_current(entry.message.kind)) || self.is_left_out(context)
+        waiting.any(|entry| match entry.message.kind {
+            Kind::ASKS => !self.takes_part(context),
+            kind => needs_current(kind),
+        }) || self.is_left_out(context)
     }
 
     fn is_left_out(&self, context: &Context<'_>) -> bool {
         let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some());
         let is_sealed = state.and_then(|state| state.last.as_ref()).is_none_or(|last| last.sealed.is_some());
-        let account = context.account(&self.next.wallet).filter(|_| !is_sealed);
-        let newest = account.and_then(|account| account.generation_at(account.head().sequence));
-        newest.is_some_and(|newest| context.identity.and_then(Identity::keys).is_some_and(|keys| keys.account_key(newest.number).is_some()))
+        let Some(account) = context.account(&self.next.wallet).filter(|_| !is_sealed) else { return false };
+        let newest = account.generation_at(account.head().sequence);
+        // Where its wallet may begin none now, it asks for the secret of this one.
+        let may_begin = |identity: &Identity| {
+            let is_early = state.is_some_and(|state| state.epochs.is_early(&account.owner().key, identity.relay_ms(context.now)));
+            !is_early || self.has_epoch_moved(context)
+        };
+        let (Some(newest), Some(identity)) = (newest, context.identity) else { return false };
+        identity.keys().is_some_and(|keys| keys.account_key(newest.number).is_some()) && may_begin(identity)
     }
 
     /// Asks how far the accounts of all members are, where an epoch may have to begin before this device writes.
@@ -239,16 +248,27 @@ impl Session {
         let after = epochs.transcript();
         let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
         let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random())?;
+        Ok(Some(self.entry_of_epochs(context, Kind::EPOCH, &epoch.to_bytes(), counter)))
+    }
+
+    fn entry_of_epochs(&self, context: &Context<'_>, kind: Kind, bytes: &[u8], counter: u64) -> Entry {
         let message = Message {
             id: message_id(self.id(), &self.device, context.start, counter),
             sender_wallet: self.next.wallet.clone(),
             session_id: self.id().to_owned(),
-            kind: Kind::EPOCH,
-            ciphertext: Base64::encode_string(&epoch.to_bytes()),
+            kind,
+            ciphertext: Base64::encode_string(bytes),
             ..Message::default()
         };
         let (device_id, knows) = (self.device.clone(), self.stored.log.end());
-        Ok(Some(Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() }))
+        Entry { message, device_id, counter, knows, server_timestamp: context.now.wall_ms, ..Entry::default() }
+    }
+
+    /// Queues what is given or asked for.
+    pub(super) fn say_of_epochs(&mut self, context: &Context<'_>, kind: Kind, bytes: &[u8], transaction: &mut Transaction) {
+        let entry = self.entry_of_epochs(context, kind, bytes, self.outbox.counter() + 1);
+        self.mark_sent_at_once(context, transaction);
+        self.push_outbox(transaction, entry);
     }
 
     /// Another epoch has begun than this device was about to begin, or what it named has moved: it begins none, before it has looked
@@ -305,7 +325,7 @@ impl Session {
         for entry in waiting {
             let epoch = epoch.as_ref().filter(|_| !is_barred);
             let sealed = match entry.message.kind {
-                Kind::RESEAL => epoch.map(|_| entry.clone()),
+                Kind::RESEAL | Kind::ASKS => epoch.map(|_| entry.clone()),
                 kind if needs_current(kind) => self.sealed(context, &entry, epoch, &previous)?,
                 _ => Some(entry.clone()),
             };
@@ -345,7 +365,7 @@ impl Session {
     }
 }
 
-/// Whether entries of this kind count only in the current epoch: all that are encrypted, and secrets that are given.
+/// Whether entries of this kind count only in the current epoch: all that are encrypted, and secrets that are given or asked for.
 fn needs_current(kind: Kind) -> bool {
     !matches!(kind, Kind::VOID | Kind::GROUP | Kind::EPOCH)
 }
