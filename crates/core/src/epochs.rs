@@ -120,6 +120,12 @@ impl Epochs {
         self.named.iter().filter(|named| named.was_in(self.number))
     }
 
+    /// Whether a wallet has begun an epoch without a cause so short a time ago that it may not begin another one yet.
+    pub fn is_soon(&self, wallet: &PublicKey, at_ms: u64) -> bool {
+        let last_ms = self.named(wallet).map_or(0, |named| named.uncaused_ms);
+        last_ms > 0 && at_ms < last_ms.saturating_add(UNCAUSED_EPOCH_MS)
+    }
+
     fn place(&self, wallet: &PublicKey) -> Result<usize, usize> {
         self.named.binary_search_by(|named| named.wallet.cmp(wallet))
     }
@@ -212,12 +218,10 @@ impl Epochs {
                 return Err(Uncounted::Never("its author is not listed at the place that it names"));
             }
         }
-        let named = self.named(author);
         if !epoch.members.iter().any(|member| member.wallet == *author) {
             return Err(Uncounted::Never("its author's wallet is not in the session"));
         }
-        let is_soon = |last_ms: u64| last_ms > 0 && entry.server_timestamp < last_ms.saturating_add(UNCAUSED_EPOCH_MS);
-        if !has_cause && named.is_some_and(|named| is_soon(named.uncaused_ms)) {
+        if !has_cause && self.is_soon(author, entry.server_timestamp) {
             return Err(Uncounted::Moved);
         }
         Ok(())

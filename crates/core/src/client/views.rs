@@ -154,8 +154,9 @@ pub struct EncryptionView {
     /// then: whoever can read them gives it when it is online.
     #[serde(rename = "unreadEpochCount")]
     pub unread_epoch_count: u64,
-    /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
-    /// `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`. `ACCOUNT_KEY_MISSING`: the key comes by itself when
+    /// What this device lacks to read all that is written now; absent where it lacks nothing. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`:
+    /// `signIn()`. `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`; until then this one writes, and reads what
+    /// is written since it has begun an epoch itself. `ACCOUNT_KEY_MISSING`: the key comes by itself when
     /// the relay is reached, or when another device of this wallet is online; where `generation` of this wallet is 0, somebody who can read has
     /// to be online, or this device writes something and begins the next epoch.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -44,7 +44,7 @@ impl Session {
         }
     }
 
-    /// What this device lacks to read what is written now.
+    /// What this device lacks to read all that is written now. One that waits to be approved reads in epochs of its own alone.
     fn missing(&self, sealed: &SealedState, account: Option<&Account>, keys: Option<&Keys>) -> Option<ErrorCode> {
         let newest = || account.and_then(|account| account.generations().last()).map(|newest| newest.number);
         let last = sealed.last.as_ref().filter(|last| sealed.epochs.current() == Some(last.number));

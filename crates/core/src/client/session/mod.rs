@@ -21,6 +21,7 @@ mod signatures;
 mod sync;
 mod timers;
 mod view;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::reseal::lacking;
+use super::waiting::plan_of;
 use crate::client::context::Context;
 use crate::client::records::{EpochSeal, SealedState, UnreadEpoch};
 use crate::client::vault::{Beginning, EncryptedText, Fault, Place, Resealed, SealedEpoch, Secret, TextKeys, if_opened};
@@ -96,17 +97,9 @@ impl Session {
                 Said::Epoch(epoch) => {
                     opened.has_epoch = true;
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
-                    let seal = EpochSeal {
-                        number: epoch.number,
-                        sequence_number: entry.sequence_number,
-                        began_ms: entry.server_timestamp,
-                        after: epoch.after,
-                        transcript: opened.state.epochs.transcript(),
-                        tag: epoch.tag,
-                        author: entry.device_id.clone(),
-                        sealed: own.and_then(|member| member.sealed),
-                        resealed_by: None,
-                    };
+                    let seal = EpochSeal::of(&epoch, &entry, own.map(|own| &own.wallet));
+                    let is_planned = entry.device_id == self.device && account_key(context, &seal).is_none();
+                    let seal = EpochSeal { plan: is_planned.then(|| plan_of(&epoch)), ..seal };
                     let is_unread = own.is_some() && self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_none();
                     let lacking: Vec<(PublicKey, u64)> = lacking(&epoch, own.map(|own| own.wallet)).collect();
                     if is_unread || !lacking.is_empty() {
@@ -116,7 +109,12 @@ impl Session {
                     entry
                 }
                 Said::Text(text) => {
-                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
+                    let last = opened.state.last.as_ref();
+                    let entry = self.open_text(context, entry, previous, &text, last).map_err(Unopened::Failed)?;
+                    if entry.is_unopened() && last.is_some_and(|last| last.sealed.is_some() && account_key(context, last).is_none()) {
+                        opened.state.keep_last_unread();
+                    }
+                    entry
                 }
                 Said::Reseal(reseal) => {
                     self.take_reseal(context, &mut opened.state, &entry.device_id, &reseal).map_err(Unopened::Failed)?;
@@ -129,8 +127,7 @@ impl Session {
         Ok(Ok(opened))
     }
 
-    /// Whether this device can read what comes: in an encrypted session nothing is taken before it has an account key, because what
-    /// was stored unread would not be read later.
+    /// Whether this device takes what comes: one that has an account key, or waits to be approved.
     ///
     /// # Errors
     /// It cannot yet; and why, where another device or the application has to do something first.
@@ -142,13 +139,9 @@ impl Session {
             let message = "the session is encrypted, and this application does not encrypt: set the option `encryption`";
             return Err(Some(SyncError::new(ErrorCode::InvalidArgument, message)));
         };
-        if vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {
+        // What was written before a device is approved is stored as it comes.
+        if self.is_waiting(context) || vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {
             return Ok(());
-        }
-        let device = context.account(&self.next.wallet).and_then(|account| account.device(&self.device));
-        if device.is_some_and(|device| !device.is_approved) {
-            let message = "this device cannot read what is encrypted before another one of the wallet approves it (approveDevice)";
-            return Err(Some(SyncError::new(ErrorCode::DeviceNotApproved, message)));
         }
         // It makes the key by itself, or is about to hear of it.
         Err(None)
@@ -235,7 +228,7 @@ impl Session {
 
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
     pub(super) fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Result<Option<Secret>, Fault> {
-        let Some(with) = account_key(context, epoch) else { return Ok(None) };
+        let Some(with) = account_key(context, epoch) else { return self.planned_secret(context, epoch) };
         let open = || {
             let ((generation, sealed), wallet, vault) = (epoch.sealed.as_ref()?, public_key(&self.next.wallet)?, context.vault?);
             if let Some(author) = &epoch.resealed_by {

@@ -4,7 +4,7 @@
 use base64ct::{Base64, Encoding as _};
 
 use super::Session;
-use super::opening::{account_key, account_of};
+use super::opening::account_of;
 use crate::client::context::Context;
 use crate::client::identity::Identity;
 use crate::client::records::{EpochSeal, SealedState};
@@ -42,7 +42,7 @@ impl Session {
                 !unread.is_unread
                     && unread.lacking.iter().any(|lacking| may_have(&lacking))
                     && was_in(epoch.number)
-                    && account_key(context, epoch).is_some()
+                    && self.has_secret(context, epoch)
             });
             let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
             let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };
