@@ -65,9 +65,8 @@ impl Keys {
     /// The secret of an epoch that this device begins before it has an account key. It is made of the device's own key, so it is known again
     /// and stored nowhere; and of the epoch's plan, so who is to read no more, and has a key of an earlier one, does not know it.
     pub fn planned_secret(&self, plan: &Digest) -> Secret {
-        let mut hash = Sha256::new();
-        [&b"solconnect.planned-epoch.v1\0"[..], &self.seal[..], plan].into_iter().for_each(|part| hash.update(part));
-        Secret::new(hash.finalize().into())
+        let hash = Sha256::new_with_prefix(b"solconnect.planned-epoch.v1\0");
+        Secret::new(hash.chain_update(&self.seal[..]).chain_update(plan).finalize().into())
     }
 
     /// The private key of a generation.

@@ -25,6 +25,8 @@ pub(super) struct Opened {
     pub entries: Vec<(Entry, bool)>,
     /// The places of those that do not count.
     pub uncounted: Vec<u64>,
+    /// The places of texts that come again and could not be read before.
+    pub untold: Vec<u64>,
     /// An epoch began, by whomever.
     pub has_epoch: bool,
     pub state: SealedState,
@@ -62,7 +64,7 @@ impl Session {
         let Some(state) = self.next.sealed.clone() else { return Ok(Err(fresh)) };
         let (mut group, mut wallets) = (self.next.group.clone(), self.members(self.next.group.as_ref()));
         let count = fresh.len();
-        let mut opened = Opened { entries: Vec::with_capacity(count), uncounted: Vec::new(), has_epoch: false, state };
+        let mut opened = Opened { entries: Vec::with_capacity(count), uncounted: Vec::new(), untold: Vec::new(), has_epoch: false, state };
         for ((entry, is_concurrent), (previous, digest)) in fresh.into_iter().zip(chains) {
             let changes = match group.as_mut().map_or(Ok(Vec::new()), |group| group.take(&entry)) {
                 Ok(changes) => changes,
@@ -109,6 +111,9 @@ impl Session {
                     entry
                 }
                 Said::Text(text) => {
+                    if self.is_untold(text.epoch, entry.sequence_number) {
+                        opened.untold.push(entry.sequence_number);
+                    }
                     let last = opened.state.last.as_ref();
                     let entry = self.open_text(context, entry, previous, &text, last).map_err(Unopened::Failed)?;
                     if entry.is_unopened() && last.is_some_and(|last| last.sealed.is_some() && account_key(context, last).is_none()) {

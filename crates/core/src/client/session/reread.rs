@@ -125,7 +125,7 @@ impl Session {
             }
             if let Some(read) = self.opened_again(context, rereading, entry).map_err(failed)? {
                 opened.push(read.clone());
-                *entry = read;
+                *entry = read.0;
             }
         }
         if opened.is_empty() {
@@ -134,7 +134,7 @@ impl Session {
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
-        for entry in opened {
+        for (entry, number) in opened {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
             let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
@@ -155,7 +155,7 @@ impl Session {
                 if is_own {
                     self.await_receipts(entry.sequence_number, entry.message.id.clone());
                 }
-                let is_told = entry.sequence_number <= self.told_through.min(self.untold_from.saturating_sub(1));
+                let is_told = entry.sequence_number <= self.told_through && !self.is_untold(number, entry.sequence_number);
                 if !was_waiting && !is_told && !self.told_names.contains_key(&entry.message.id) {
                     transaction.tell(Event::MessageReceived { session_id, entry: Box::new(entry) });
                 }
@@ -164,14 +164,14 @@ impl Session {
         Ok(())
     }
 
-    /// What an entry says that was stored as it came; `None` where it was not, or cannot be opened.
-    fn opened_again(&mut self, context: &Context<'_>, rereading: &Rereading, entry: &Entry) -> Result<Option<Entry>, Fault> {
+    /// What an entry says that was stored as it came, and in which epoch; `None` where it was not, or cannot be opened.
+    fn opened_again(&mut self, context: &Context<'_>, rereading: &Rereading, entry: &Entry) -> Result<Option<(Entry, u64)>, Fault> {
         let Some((entry, previous)) = entry.as_it_came() else { return Ok(None) };
         let text = Base64::decode_vec(&entry.message.ciphertext).ok().and_then(|bytes| EncryptedText::from_bytes(&bytes).ok());
         let mut epochs = rereading.epochs.iter().chain(&rereading.met);
         let mut of_epoch = |text: &EncryptedText| epochs.find(|epoch| epoch.number == text.epoch);
         let Some((text, epoch)) = text.and_then(|text| of_epoch(&text).map(|epoch| (text, epoch))) else { return Ok(None) };
         let message = self.message_of(context, epoch, &entry, &previous, &text)?;
-        Ok(message.map(|message| Entry { message, ..entry }))
+        Ok(message.map(|message| (Entry { message, ..entry }, epoch.number)))
     }
 }

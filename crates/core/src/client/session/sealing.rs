@@ -5,7 +5,7 @@ use base64ct::{Base64, Encoding as _};
 
 use super::Session;
 use super::opening::account_of;
-use super::waiting::plan_for;
+use super::waiting::plan_of;
 use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
 use crate::client::api::Event;
@@ -242,10 +242,11 @@ impl Session {
         let after = epochs.transcript();
         let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
         let mut random = identity.draw_random();
+        let mut epoch = vault.begin_epoch(at, &recipients, &random)?;
         if is_planned {
-            random[..32].copy_from_slice(&keys.planned_secret(&plan_for(&after, &recipients))[..]);
+            random[..32].copy_from_slice(&keys.planned_secret(&plan_of(&epoch))[..]);
+            epoch = vault.begin_epoch(at, &recipients, &random)?;
         }
-        let epoch = vault.begin_epoch(at, &recipients, &random)?;
         let message = Message {
             id: message_id(self.id(), &self.device, context.start, counter),
             sender_wallet: self.next.wallet.clone(),
