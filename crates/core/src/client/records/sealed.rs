@@ -86,7 +86,7 @@ impl SealedState {
     /// What was written in the last epoch was stored as it came.
     pub(in crate::client) fn keep_last_unread(&mut self) {
         let Some(last) = self.last.clone() else { return };
-        match self.unread.iter_mut().find(|unread| unread.epoch.number == last.number) {
+        match self.unread.last_mut().filter(|unread| unread.epoch.number == last.number) {
             Some(unread) => unread.is_unread = true,
             None => self.keep_unread(UnreadEpoch { epoch: last, is_unread: true, lacking: Vec::new() }),
         }

@@ -247,11 +247,11 @@ impl Session {
     /// The stored log leaves: what could not be read yet was not told of, nor what was to come again since an earlier loss.
     fn keep_untold(&mut self) {
         let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
-        let unread: Vec<(u64, u64)> = unread.map(|unread| (unread.epoch.number, self.unread_from(&unread.epoch))).collect();
+        let unread = unread.map(|unread| (unread.epoch.number, self.unread_from(&unread.epoch)));
         let (last, end) = (self.stored.sealed.as_ref().map_or(0, |state| state.epochs.last()), self.stored.log.end());
-        self.untold.retain(|(number, _)| *number >= last);
-        self.untold.iter_mut().filter(|(number, _)| *number == last).for_each(|(_, from)| *from = (*from).max(end + 1));
-        self.untold.extend(unread);
+        let to_come = self.untold.iter().filter(|(number, _)| *number >= last);
+        let to_come = to_come.map(|(number, from)| (*number, if *number == last { (*from).max(end + 1) } else { *from }));
+        self.untold = unread.chain(to_come).collect();
     }
 
     /// Whether the text of an epoch at this place could not be read before the log was lost.

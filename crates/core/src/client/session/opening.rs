@@ -99,9 +99,10 @@ impl Session {
                 Said::Epoch(epoch) => {
                     opened.has_epoch = true;
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
-                    let seal = EpochSeal::of(&epoch, &entry, own.map(|own| &own.wallet));
-                    let is_planned = entry.device_id == self.device && account_key(context, &seal).is_none();
-                    let seal = EpochSeal { plan: is_planned.then(|| plan_of(&epoch)), ..seal };
+                    let mut seal = EpochSeal::of(&epoch, &entry, own.map(|own| &own.wallet));
+                    if entry.device_id == self.device && account_key(context, &seal).is_none() {
+                        seal.plan = Some(plan_of(&epoch));
+                    }
                     let is_unread = own.is_some() && self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_none();
                     let lacking: Vec<(PublicKey, u64)> = lacking(&epoch, own.map(|own| own.wallet)).collect();
                     if is_unread || !lacking.is_empty() {

@@ -20,10 +20,8 @@ use crate::wire::Malformed;
 
 /// A walk through the stored log.
 pub(super) struct Rereading {
-    /// The epochs that are read, which could be when it began.
+    /// The epochs that are read, which could be when it began; behind them those that the log begins, which were too many to keep.
     epochs: Vec<EpochSeal>,
-    /// The epoch that the log begins before that place, where there were too many to keep.
-    met: Option<EpochSeal>,
     /// The batch is asked for that has this place.
     place: u64,
     /// Batches were joined so often before that was asked: a batch that has been joined since is not the one that is stored.
@@ -38,7 +36,7 @@ impl Session {
         let epochs: Vec<EpochSeal> =
             readable.map(|unread| &unread.epoch).filter(|epoch| account_key(context, epoch).is_some()).cloned().collect();
         if let Some(place) = epochs.first().map(|first| first.sequence_number) {
-            self.read_log(context, Rereading { epochs, met: None, place, joined_count: 0 });
+            self.read_log(context, Rereading { epochs, place, joined_count: 0 });
         }
     }
 
@@ -116,16 +114,18 @@ impl Session {
         mut entries: Vec<Entry>,
         transaction: &mut Transaction,
     ) -> Result<(), SyncError> {
-        let mut opened = Vec::new();
+        let (mut opened, mut numbers) = (Vec::new(), Vec::new());
         for entry in &mut entries {
             if entry.message.kind == Kind::EPOCH && self.next.uncounted.binary_search(&entry.sequence_number).is_err() {
                 let bytes = Base64::decode_vec(&entry.message.ciphertext).unwrap_or_default();
                 let own = public_key(&self.next.wallet);
-                rereading.met = EpochEntry::from_bytes(&bytes).ok().map(|epoch| EpochSeal::of(&epoch, entry, own.as_ref()));
+                let begun = EpochEntry::from_bytes(&bytes).map(|epoch| EpochSeal::of(&epoch, entry, own.as_ref()));
+                let mut kept = self.next.sealed.iter().flat_map(|state| &state.unread);
+                rereading.epochs.extend(begun.into_iter().filter(|begun| !kept.any(|kept| kept.epoch.number == begun.number)));
             }
-            if let Some(read) = self.opened_again(context, rereading, entry).map_err(failed)? {
+            if let Some(read) = self.opened_again(context, rereading, entry, &mut numbers).map_err(failed)? {
                 opened.push(read.clone());
-                *entry = read.0;
+                *entry = read;
             }
         }
         if opened.is_empty() {
@@ -134,7 +134,7 @@ impl Session {
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
-        for (entry, number) in opened {
+        for (entry, number) in opened.into_iter().zip(numbers) {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
             let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
@@ -164,14 +164,20 @@ impl Session {
         Ok(())
     }
 
-    /// What an entry says that was stored as it came, and in which epoch; `None` where it was not, or cannot be opened.
-    fn opened_again(&mut self, context: &Context<'_>, rereading: &Rereading, entry: &Entry) -> Result<Option<(Entry, u64)>, Fault> {
+    /// What an entry says that was stored as it came; `None` where it was not, or cannot be opened. `numbers` has the epochs of what is.
+    fn opened_again(
+        &mut self,
+        context: &Context<'_>,
+        rereading: &Rereading,
+        entry: &Entry,
+        numbers: &mut Vec<u64>,
+    ) -> Result<Option<Entry>, Fault> {
         let Some((entry, previous)) = entry.as_it_came() else { return Ok(None) };
         let text = Base64::decode_vec(&entry.message.ciphertext).ok().and_then(|bytes| EncryptedText::from_bytes(&bytes).ok());
-        let mut epochs = rereading.epochs.iter().chain(&rereading.met);
-        let mut of_epoch = |text: &EncryptedText| epochs.find(|epoch| epoch.number == text.epoch);
+        let of_epoch = |text: &EncryptedText| rereading.epochs.iter().find(|epoch| epoch.number == text.epoch);
         let Some((text, epoch)) = text.and_then(|text| of_epoch(&text).map(|epoch| (text, epoch))) else { return Ok(None) };
         let message = self.message_of(context, epoch, &entry, &previous, &text)?;
-        Ok(message.map(|message| (Entry { message, ..entry }, epoch.number)))
+        numbers.extend(message.is_some().then_some(epoch.number));
+        Ok(message.map(|message| Entry { message, ..entry }))
     }
 }
