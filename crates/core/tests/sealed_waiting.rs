@@ -253,6 +253,35 @@ fn a_copy_of_who_waits_loses_nothing_once_it_is_approved() {
 }
 
 #[test]
+fn who_comes_back_behind_a_removal_waits_again() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, mut phone, session_id) = waiting(&mut rooms);
+    let before = phone.id();
+    alice.feed(Input::RemoveDevice { request: 7, device_id: before.clone() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    write(&mut bob, &session_id, "while it was away");
+    for _ in 0..2 {
+        phone.again(&mut rooms);
+        settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    }
+    phone.sign();
+    phone.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_ne!(phone.id(), before, "it is another device");
+    for _ in 0..3 {
+        pass(&mut rooms, &mut [&mut alice, &mut bob, &mut phone], 1_000);
+        settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    }
+    assert_eq!(authors(&rooms, &session_id).last(), Some(&phone.id()), "it takes part in its sessions by itself");
+    write(&mut bob, &session_id, "new");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["new"]);
+    approve(&mut alice, &phone);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["before", "while it was away", "new"]);
+}
+
+#[test]
 fn where_the_account_has_no_key_who_waits_goes_on_waiting() {
     let mut rooms = strict();
     let (mut alice, mut bob, session_id) = pair(&mut rooms);
