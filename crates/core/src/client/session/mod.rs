@@ -247,7 +247,12 @@ impl Session {
     /// The stored log leaves: what could not be read yet was not told of, nor what was to come again since an earlier loss.
     fn keep_untold(&mut self) {
         let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.is_unread);
-        let unread = unread.map(|unread| (unread.epoch.number, self.unread_from(&unread.epoch)));
+        // What was told of before an earlier loss, and could not be read since, still was told.
+        let untold_from = |number: u64| self.untold.iter().find(|(untold, _)| *untold == number).map_or(self.told_through + 1, |old| old.1);
+        let unread = unread.map(|unread| {
+            let number = unread.epoch.number;
+            (number, self.unread_from(&unread.epoch).max(untold_from(number)))
+        });
         let (last, end) = (self.stored.sealed.as_ref().map_or(0, |state| state.epochs.last()), self.stored.log.end());
         let to_come = self.untold.iter().filter(|(number, _)| *number >= last);
         let to_come = to_come.map(|(number, from)| (*number, if *number == last { (*from).max(end + 1) } else { *from }));
