@@ -73,9 +73,14 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   await there.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
   await there.page.locator('.row-main').click();
   await lockOf(there, 'Waits for approval').waitFor();
-  assert.equal(await there.page.getByText('Written before').count(), 0, 'it reads nothing');
   await there.write('Written while it waits');
-  await there.sees('Written while it waits', { status: 'queued' });
+  await there.sees('Written while it waits', { status: 'sent' });
+  await here.sees('Written while it waits');
+  await bob.page.getByRole('button', { name: /^Accept/ }).click();
+  await bob.sees('Written while it waits');
+  await bob.write('An answer to that');
+  await there.sees('An answer to that');
+  assert.equal(await there.page.getByText('Written before').count(), 0, 'it has nothing of the history');
   await noBarriers(there);
 
   await here.page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
@@ -88,10 +93,7 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   await here.page.locator('#request').waitFor({ state: 'hidden' });
   await there.page.locator('#request').waitFor({ state: 'hidden' });
   await there.sees('Written before');
-  await here.sees('Written while it waits');
   await lockOf(there, 'Encrypted since').waitFor();
-  await bob.page.getByRole('button', { name: /^Accept/ }).click();
-  await bob.sees('Written while it waits');
 
   await here.page.getByRole('button', { name: 'Devices' }).click();
   await until('it is approved', async () => String(await names()) === 'This device, approved,Another, approved');

@@ -38,18 +38,46 @@ test('what members write is read by them, and by nobody at the relay', { timeout
   for (const one of [alice, bob, laptop]) assert.deepEqual(await one.events('onWarning'), [], one.name);
 });
 
-test('a device that waits to be approved reads nothing, and all of it then', { timeout: 90_000 }, async (t) => {
+test('a device that waits to be approved writes, and reads the history then', { timeout: 120_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
   const bob = await device('bob', { config: config() });
-  await bob.send('before the phone was there');
-  await show([alice, bob], ['before the phone was there']);
+  const said = ['before the phone was there', 'written while it waits', 'an answer to that', 'from the first device'];
+  await bob.send(said[0]);
+  await show([alice, bob], said.slice(0, 1));
   const phone = await device('alice', { config: config({ deviceApproval: 'ask' }) });
   await until('the phone is listed', async () => (await alice.events('onDeviceRequest')).length === 1);
-  assert.equal((await phone.list()).length, 0);
+  await phone.send(said[1]);
+  await show([alice, bob], said.slice(0, 2));
+  await bob.send(said[2]);
+  await show([phone], said.slice(1, 3));
+  // It knows the secret of its epoch again.
+  await phone.reload();
+  await alice.send(said[3]);
+  await show([phone], said.slice(1));
+  const { missing, epoch } = await phone.call('getEncryption', phone.sessionId);
+  assert.deepEqual([missing, epoch.number], ['DEVICE_NOT_APPROVED', 2]);
   const [[{ id }]] = await alice.events('onDeviceRequest');
   await alice.call('approveDevice', id);
-  await show([alice, bob, phone], ['before the phone was there']);
+  await show([alice, bob, phone], said);
+  for (const text of said) assert.equal(isAtRelay(text), false, text);
+  for (const one of [alice, bob, phone]) assert.deepEqual(await one.events('onWarning'), [], one.name);
+});
+
+test('a device that is removed while it waits reads nothing more', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  const bob = await device('bob', { config: config() });
+  const phone = await device('alice', { config: config({ deviceApproval: 'ask' }) });
+  await until('the phone is listed', async () => (await alice.events('onDeviceRequest')).length === 1);
+  await phone.send('from a phone');
+  await show([alice, bob, phone], ['from a phone']);
+  await alice.call('removeDevice', phone.id);
+  await until('it is told', async () => (await phone.events('onSignInNeeded')).some(([error]) => error?.code === 'DEVICE_REMOVED'));
+  await bob.send('behind its back');
+  await show([alice, bob], ['from a phone', 'behind its back']);
+  assert.equal((await alice.call('getEncryption', alice.sessionId)).epoch.number, 2, 'another epoch');
+  await show([phone], ['from a phone']);
 });
 
 test('every tab tells what holds of an encrypted session', { timeout: 90_000 }, async (t) => {

@@ -81,7 +81,7 @@ fn a_device_that_waits_is_told_what_is_missing() {
     assert_eq!(shown(&phone, &session_id).missing, Some(ErrorCode::DeviceRemoved));
     write(&mut bob, &session_id, "two");
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
-    assert_eq!((member(&alice, &session_id, 0), shown(&alice, &session_id).epoch.unwrap().number), ((Some(2), Some(1)), 2));
+    assert_eq!((member(&alice, &session_id, 0), shown(&alice, &session_id).epoch.unwrap().number), ((Some(2), Some(1)), 3));
 }
 
 #[test]

@@ -319,11 +319,13 @@ pub enum Mark {
     GarbageSigned,
     /// A wallet signed the thief of a profile's copy out.
     Stolen,
+    /// Where sessions are encrypted: a device that waited to be approved wrote a text.
+    WroteWaiting,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 22] = [
+    pub const ALL: [Mark; 23] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -346,11 +348,17 @@ impl Mark {
         Mark::LeftGroup,
         Mark::GarbageSigned,
         Mark::Stolen,
+        Mark::WroteWaiting,
     ];
 
     /// Whether it only comes up where devices sign in.
     pub fn needs_sign_in(self) -> bool {
         self >= Mark::Approved
+    }
+
+    /// Whether it only comes up where sessions are encrypted.
+    pub fn needs_encryption(self) -> bool {
+        self == Mark::WroteWaiting
     }
 
     /// For people.
@@ -378,6 +386,7 @@ impl Mark {
             Mark::LeftGroup => "wallets that left a group or were removed from it",
             Mark::GarbageSigned => "members that signed garbage",
             Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
+            Mark::WroteWaiting => "encrypted texts of devices that waited to be approved",
         }
     }
 }

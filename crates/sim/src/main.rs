@@ -269,7 +269,9 @@ fn report(sum: &Sum, elapsed: Duration, options: &Options) -> ExitCode {
     println!("and:");
     for (mark, count) in Mark::ALL.iter().zip(&sum.marks) {
         println!("  {count:>9}  {}", mark.label());
-        if *count == 0 && !(mark.needs_sign_in() && options.setting().sign_in == SignIn::Never) {
+        let setting = options.setting();
+        let cannot = mark.needs_sign_in() && setting.sign_in == SignIn::Never || mark.needs_encryption() && !setting.encrypts;
+        if *count == 0 && !cannot {
             missing.push(mark.label().to_owned());
         }
     }

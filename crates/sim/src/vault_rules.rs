@@ -15,7 +15,7 @@ use solconnect_sync_core::relay::StoredEntry;
 use solconnect_sync_vault::epoch::{after_epoch, after_membership, first_transcript};
 
 use crate::book::Book;
-use crate::checker::{Checker, e};
+use crate::checker::{Checker, Mark, e};
 use crate::client_disk::State;
 use crate::group_rules::GroupBook;
 use crate::ledger::{Log, number_of};
@@ -310,7 +310,11 @@ impl Checker {
         let account = self.vault.accounts.account(&wallet);
         let head = begun.head(&wallet).unwrap_or(0);
         let is_listed = account.is_some_and(|account| account.was_listed_at(&entry.device_id, head));
+        let waits = account.and_then(|account| account.device(&entry.device_id)).is_some_and(|device| !device.is_approved);
         self.require(e(4), is_listed, || format!("the text at {place} of {session_id} is of a device that its epoch does not list"));
+        if waits {
+            self.mark(Mark::WroteWaiting);
+        }
     }
 
     /// The relay has taken entries and is about to store them. Two logs have no common order: who was removed by then, as far as the
@@ -600,6 +604,15 @@ impl World {
         for (session_id, book) in &self.checker.vault.sessions {
             let entries = state.entries(session_id);
             let unread: Vec<u64> = entries.iter().filter(|entry| entry.is_unopened()).map(|entry| entry.sequence_number).collect();
+            // Nothing is given to who waits: it reads in epochs of its own.
+            let waits = account.device(&device.device_id).is_some_and(|device| !device.is_approved) && device.earlier.is_empty();
+            let is_own = |id: &DeviceId| ids.contains(&id);
+            let given =
+                entries.iter().filter(|entry| is_encrypted(entry.message.kind) && !entry.is_unopened() && !is_own(&entry.device_id));
+            let is_plain = |entry: &&Entry| self.checker.ledger.book.borrow().text(&entry.message.ciphertext).is_none();
+            let mut given = given.filter(is_plain).filter(|entry| book.of(entry.sequence_number).is_none_or(|of| !is_own(&of.author)));
+            let given = given.next().filter(|_| waits).map(|entry| entry.sequence_number);
+            verdicts.push((e(2), given.map(|place| format!("profile {index} waits to be approved, and has read {place} of {session_id}"))));
             for begun in &book.begun {
                 let (after, number) = (begun.entry.after, begun.entry.number);
                 let at = Beginning { after: &after, number, author: &begun.author };

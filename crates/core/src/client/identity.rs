@@ -230,7 +230,10 @@ impl Identity {
             None
         });
         let keys = keys.or(self.latest().keys.clone());
-        transaction.has_keys |= keys != self.latest().keys;
+        let waits = |account: &Account| account.device(&self.device_id()).is_some_and(|own| !own.is_approved);
+        let has_waited = self.latest().account.as_ref().is_some_and(waits);
+        // Who is listed and waits to be approved takes part in its sessions from then on.
+        transaction.has_keys |= keys != self.latest().keys || waits(&account) && !has_waited;
         let stored = Stored { account: Some(account), keys, ..self.latest().clone() };
         // The relay would tell it again.
         self.store(stored, false, transaction);

@@ -1,8 +1,11 @@
 //! What this device reads encrypted sessions with: its own seal key, and the account keys that its wallet's devices share. What is to
 //! be said of them in the account log it says by itself: no person sees a key.
 
+use sha2::{Digest as _, Sha256};
+
 use super::recovery::RecoveryKeys;
 use super::vault::{Fault, KeyPlace, Secret, Vault, if_opened};
+use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim};
 use crate::ids::DeviceId;
@@ -57,6 +60,13 @@ impl Keys {
     /// The generations that are known.
     pub fn generations(&self) -> Vec<u64> {
         self.account.iter().map(|(number, _)| *number).collect()
+    }
+
+    /// The secret of an epoch that this device begins before it has an account key. It is made of the device's own key, so it is known again
+    /// and stored nowhere; and of the epoch's plan, so who is to read no more, and has a key of an earlier one, does not know it.
+    pub fn planned_secret(&self, plan: &Digest) -> Secret {
+        let hash = Sha256::new_with_prefix(b"solconnect.planned-epoch.v1\0");
+        Secret::new(hash.chain_update(&self.seal[..]).chain_update(plan).finalize().into())
     }
 
     /// The private key of a generation.

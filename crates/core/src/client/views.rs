@@ -158,9 +158,10 @@ pub struct EncryptionView {
     /// `signOutOtherDevices`, and nobody gives it again.
     #[serde(rename = "lostEpochCount")]
     pub lost_epoch_count: u64,
-    /// Why this device reads nothing of what is written now; absent where it can. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`: `signIn()`.
-    /// `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`. `ACCOUNT_KEY_MISSING`: the key comes by itself when
-    /// the relay is reached, or when another device of this wallet is online.
+    /// What this device lacks to read all that is written now; absent where it lacks nothing. `SIGN_IN_REQUIRED` and `DEVICE_REMOVED`:
+    /// `signIn()`. `DEVICE_NOT_APPROVED`: an approved device of this wallet calls `approveDevice`; until then this one writes, and reads what
+    /// is written since it has begun an epoch itself. `ACCOUNT_KEY_MISSING`: the key comes by itself when the relay is reached, or when
+    /// another device of this wallet is online.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "ts",

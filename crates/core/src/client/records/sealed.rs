@@ -1,9 +1,10 @@
 //! What is stored of an encrypted session, besides its log.
 
+use solconnect_sync_vault::epoch::after_epoch;
 use solconnect_sync_vault::seal::SealedKey;
 
-use crate::client::vault::{KnownEpoch, ResealEntry, Resealed};
-use crate::entry::Digest;
+use crate::client::vault::{EpochEntry, KnownEpoch, ResealEntry, Resealed};
+use crate::entry::{Digest, Entry};
 use crate::epochs::Epochs;
 use crate::identity::PublicKey;
 use crate::ids::DeviceId;
@@ -58,6 +59,8 @@ pub struct EpochSeal {
     pub sealed: Option<(u64, SealedKey)>,
     /// The secret came later: this device has sealed it again, to its own wallet, under this id.
     pub resealed_by: Option<DeviceId>,
+    /// This device began it while it waited to be approved, and makes its secret of this and of its own key.
+    pub plan: Option<Digest>,
 }
 
 impl UnreadEpoch {
@@ -75,11 +78,24 @@ impl SealedState {
         SealedState { epochs: Epochs::new(session_id), last: None, unread: Vec::new(), waiting: Vec::new() }
     }
 
-    /// An epoch began. Of too many the oldest stay unread.
+    /// An epoch began. Of too many the oldest stay unread, but for those that wait for an account key: the first of them is kept, and the
+    /// log has those behind it.
     pub(in crate::client) fn keep_unread(&mut self, unread: UnreadEpoch) {
         self.unread.push(unread);
-        self.unread.drain(..self.unread.len().saturating_sub(EPOCHS_UNREAD_MAX));
+        if self.unread.len() > EPOCHS_UNREAD_MAX {
+            let waits = |unread: &UnreadEpoch| unread.unread_at.is_some() && unread.epoch.sealed.is_some();
+            self.unread.remove(usize::from(waits(&self.unread[0])));
+        }
         self.forget_read();
+    }
+
+    /// What was written in the last epoch was stored as it came; it names this place of this wallet's account log.
+    pub(in crate::client) fn keep_last_unread(&mut self, named: u64) {
+        let Some(last) = self.last.clone() else { return };
+        match self.unread.last_mut().filter(|unread| unread.epoch.number == last.number) {
+            Some(unread) => unread.unread_at = Some(named),
+            None => self.keep_unread(UnreadEpoch { epoch: last, unread_at: Some(named), is_asked: false, lacking: Vec::new() }),
+        }
     }
 
     /// Secrets came that this device cannot open yet.
@@ -156,13 +172,29 @@ impl SealedState {
 }
 
 impl EpochSeal {
+    /// Of an epoch that counts, what it has for this wallet.
+    pub(in crate::client) fn of(epoch: &EpochEntry, entry: &Entry, wallet: Option<&PublicKey>) -> EpochSeal {
+        EpochSeal {
+            number: epoch.number,
+            sequence_number: entry.sequence_number,
+            began_ms: entry.server_timestamp,
+            after: epoch.after,
+            transcript: after_epoch(epoch, &entry.device_id),
+            tag: epoch.tag,
+            author: entry.device_id.clone(),
+            sealed: wallet.and_then(|wallet| epoch.member(wallet)).and_then(|member| member.sealed),
+            resealed_by: None,
+            plan: None,
+        }
+    }
+
     /// As who reads the log knows it.
     pub(in crate::client) fn known(&self) -> KnownEpoch {
         KnownEpoch { number: self.number, transcript: self.transcript, tag: self.tag }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by } = self;
+        let EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by, plan } = self;
         let mut out = Vec::new();
         [number, sequence_number, began_ms].into_iter().for_each(|number| put_varint(&mut out, *number));
         [after, transcript, tag].into_iter().for_each(|bytes| out.extend_from_slice(bytes));
@@ -170,7 +202,10 @@ impl EpochSeal {
         if let Some((generation, sealed)) = sealed {
             put_varint(&mut out, *generation);
             out.extend_from_slice(sealed);
-            resealed_by.iter().for_each(|device| put_bytes(&mut out, device.as_bytes()));
+            if resealed_by.is_some() || plan.is_some() {
+                put_bytes(&mut out, resealed_by.as_deref().unwrap_or_default().as_bytes());
+            }
+            plan.iter().for_each(|plan| out.extend_from_slice(plan));
         }
         out
     }
@@ -181,7 +216,8 @@ impl EpochSeal {
         let (after, transcript, tag) = (*reader.array()?, *reader.array()?, *reader.array()?);
         let author = reader.text()?.to_owned();
         let sealed = if reader.0.is_empty() { None } else { Some((reader.varint()?, *reader.array()?)) };
-        let resealed_by = if reader.0.is_empty() { None } else { Some(reader.text()?.to_owned()) };
-        Ok(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by })
+        let resealed_by = if reader.0.is_empty() { None } else { Some(reader.text()?.to_owned()).filter(|device| !device.is_empty()) };
+        let plan = if reader.0.is_empty() { None } else { Some(*reader.array()?) };
+        Ok(EpochSeal { number, sequence_number, began_ms, after, transcript, tag, author, sealed, resealed_by, plan })
     }
 }

@@ -49,7 +49,7 @@ impl Session {
         }
     }
 
-    /// What this device lacks to read what is written now.
+    /// What this device lacks to read all that is written now. One that waits to be approved reads in epochs of its own alone.
     fn missing(&self, sealed: &SealedState, account: Option<&Account>, keys: Option<&Keys>) -> Option<ErrorCode> {
         let newest = || account.and_then(|account| account.generations().last()).map(|newest| newest.number);
         // Behind what changed who may read, the next text is in another epoch.

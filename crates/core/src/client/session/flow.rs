@@ -44,6 +44,8 @@ pub(super) struct Flow {
     pub fault: Option<Fault>,
     /// Whether an epoch must begin before texts are sent.
     pub epoch: EpochWish,
+    /// This device waits to be approved, and is in no epoch that it can read: when it begins one, 0 for now.
+    pub outside_at_ms: Option<u64>,
     /// When secrets are given to who lacks them, or asked for.
     pub reseal_at_ms: Option<u64>,
     /// What came is of devices of which the relay is asked whose they are.

@@ -82,8 +82,12 @@ impl Session {
             log.compare(proven)
         })?;
         log.compare(head)?;
+        let mut untold = Vec::new();
         let (fresh, opened) = match self.open_entries(context, fresh, &chains) {
-            Ok(Ok(opened)) => (opened.entries, Some((opened.state, opened.uncounted, opened.has_epoch))),
+            Ok(Ok(opened)) => {
+                untold = opened.untold;
+                (opened.entries, Some((opened.state, opened.uncounted, opened.has_epoch)))
+            }
             Ok(Err(fresh)) => (fresh, None),
             Err(Unopened::Refused(refusal)) => return Err(refusal),
             Err(Unopened::Unknown(wallet)) => {
@@ -164,7 +168,7 @@ impl Session {
             let is_own = own_places.binary_search(&entry.sequence_number).is_ok();
             let counts = uncounted.binary_search(&entry.sequence_number).is_err();
             let is_shown = counts && entry.message.kind == Kind::MESSAGE && !entry.is_unopened();
-            !is_own && is_shown && entry.sequence_number > told_through
+            !is_own && is_shown && (entry.sequence_number > told_through || untold.binary_search(&entry.sequence_number).is_ok())
         };
         let mut heard: Vec<Box<Entry>> = if let Some(batch) = batch.filter(|_| came == fresh.len() && !is_sealed) {
             let heads_before = Some(heads_before);

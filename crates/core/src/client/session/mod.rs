@@ -22,6 +22,7 @@ mod signatures;
 mod sync;
 mod timers;
 mod view;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -134,8 +135,8 @@ pub(super) struct Session {
     parted_at: Option<LogHead>,
     /// Messages up to this place were told of, before their store was lost.
     told_through: u64,
-    /// But of those none from this place on that could not be read then.
-    untold_from: u64,
+    /// But of these epochs none from a place on, because they could not be read then.
+    untold: Vec<(u64, u64)>,
     /// And messages of these names, before their places were lost.
     told_names: Sorted<MessageId, ()>,
     /// How many messages of it wait, as stored: what it was counted for when the application was last told.
@@ -190,7 +191,7 @@ impl Session {
             accepts_log: false,
             parted_at: None,
             told_through: 0,
-            untold_from: 0,
+            untold: Vec::new(),
             told_names: Sorted::default(),
             told_queue: 0,
         }
@@ -247,11 +248,24 @@ impl Session {
         self.sweep_at_ms = None;
     }
 
-    /// The stored log leaves: from where on there is something in it that could not be read yet, and was not told of.
+    /// The stored log leaves: what could not be read yet was not told of, nor what was to come again since an earlier loss.
     fn keep_untold(&mut self) {
         let unread = self.stored.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
-        let first = unread.map(|unread| self.unread_from(&unread.epoch)).min().unwrap_or(u64::MAX);
-        self.untold_from = if self.stored.log.end() < self.told_through { first.min(self.untold_from) } else { first };
+        // What was told of before an earlier loss, and could not be read since, still was told.
+        let untold_from = |number: u64| self.untold.iter().find(|(untold, _)| *untold == number).map_or(self.told_through + 1, |old| old.1);
+        let unread = unread.map(|unread| {
+            let number = unread.epoch.number;
+            (number, self.unread_from(&unread.epoch).max(untold_from(number)))
+        });
+        let (last, end) = (self.stored.sealed.as_ref().map_or(0, |state| state.epochs.last()), self.stored.log.end());
+        let to_come = self.untold.iter().filter(|(number, _)| *number >= last);
+        let to_come = to_come.map(|(number, from)| (*number, if *number == last { (*from).max(end + 1) } else { *from }));
+        self.untold = unread.chain(to_come).collect();
+    }
+
+    /// Whether the text of an epoch at this place could not be read before the log was lost.
+    fn is_untold(&self, number: u64, place: u64) -> bool {
+        self.untold.iter().any(|(untold, from)| *untold == number && place >= *from)
     }
 
     /// All of it is written to a store that has nothing of it; its outbox is when the device takes another id.

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::reseal::{lacking, note_resets};
+use super::waiting::plan_of;
 use crate::client::context::Context;
 use crate::client::records::{EpochSeal, SealedState, UnreadEpoch};
 use crate::client::vault::{Beginning, EncryptedText, Fault, Place, Resealed, SealedEpoch, Secret, TextKeys, if_opened};
@@ -24,6 +25,8 @@ pub(super) struct Opened {
     pub entries: Vec<(Entry, bool)>,
     /// The places of those that do not count.
     pub uncounted: Vec<u64>,
+    /// The places of texts that come again and could not be read before.
+    pub untold: Vec<u64>,
     /// An epoch began, by whomever.
     pub has_epoch: bool,
     pub state: SealedState,
@@ -61,7 +64,7 @@ impl Session {
         let Some(state) = self.next.sealed.clone() else { return Ok(Err(fresh)) };
         let (mut group, mut wallets) = (self.next.group.clone(), self.members(self.next.group.as_ref()));
         let count = fresh.len();
-        let mut opened = Opened { entries: Vec::with_capacity(count), uncounted: Vec::new(), has_epoch: false, state };
+        let mut opened = Opened { entries: Vec::with_capacity(count), uncounted: Vec::new(), untold: Vec::new(), has_epoch: false, state };
         for ((entry, is_concurrent), (previous, digest)) in fresh.into_iter().zip(chains) {
             let changes = match group.as_mut().map_or(Ok(Vec::new()), |group| group.take(&entry)) {
                 Ok(changes) => changes,
@@ -99,19 +102,13 @@ impl Session {
                 Said::Epoch(epoch) => {
                     opened.has_epoch = true;
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
-                    let mut seal = EpochSeal {
-                        number: epoch.number,
-                        sequence_number: entry.sequence_number,
-                        began_ms: entry.server_timestamp,
-                        after: epoch.after,
-                        transcript: opened.state.epochs.transcript(),
-                        tag: epoch.tag,
-                        author: entry.device_id.clone(),
-                        sealed: own.and_then(|member| member.sealed),
-                        resealed_by: None,
-                    };
+                    let mut seal = EpochSeal::of(&epoch, &entry, own.map(|own| &own.wallet));
+                    let has_key = account_key(context, &seal).is_some();
+                    if entry.device_id == self.device && !has_key {
+                        seal.plan = Some(plan_of(&epoch));
+                    }
                     let is_read = own.is_none() || self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_some();
-                    if !is_read && account_key(context, &seal).is_some() {
+                    if !is_read && has_key {
                         // It is rubbish.
                         seal.sealed = None;
                     }
@@ -122,7 +119,18 @@ impl Session {
                     entry
                 }
                 Said::Text(text) => {
-                    self.open_text(context, entry, previous, &text, opened.state.last.as_ref()).map_err(Unopened::Failed)?
+                    if self.is_untold(text.epoch, entry.sequence_number) {
+                        opened.untold.push(entry.sequence_number);
+                    }
+                    let last = opened.state.last.as_ref();
+                    let entry = self.open_text(context, entry, previous, &text, last).map_err(Unopened::Failed)?;
+                    if entry.is_unopened() && last.is_some_and(|last| last.sealed.is_some() && account_key(context, last).is_none()) {
+                        let named = public_key(&self.next.wallet)
+                            .and_then(|wallet| opened.state.epochs.named(&wallet))
+                            .map_or(0, |named| named.head.sequence);
+                        opened.state.keep_last_unread(named);
+                    }
+                    entry
                 }
                 Said::Reseal(_) | Said::Asks(_) => {
                     let (by, state) = (public_key(&entry.message.sender_wallet).unwrap_or_default(), &mut opened.state);
@@ -142,8 +150,7 @@ impl Session {
         Ok(Ok(opened))
     }
 
-    /// Whether this device can read what comes: in an encrypted session nothing is taken before it has an account key, because what
-    /// was stored unread would not be read later.
+    /// Whether this device takes what comes: one that has an account key, or waits to be approved.
     ///
     /// # Errors
     /// It cannot yet; and why, where another device or the application has to do something first.
@@ -155,13 +162,9 @@ impl Session {
             let message = "the session is encrypted, and this application does not encrypt: set the option `encryption`";
             return Err(Some(SyncError::new(ErrorCode::InvalidArgument, message)));
         };
-        if vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {
+        // What was written before a device is approved is stored as it comes.
+        if self.is_waiting(context) || vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {
             return Ok(());
-        }
-        let device = context.account(&self.next.wallet).and_then(|account| account.device(&self.device));
-        if device.is_some_and(|device| !device.is_approved) {
-            let message = "this device cannot read what is encrypted before another one of the wallet approves it (approveDevice)";
-            return Err(Some(SyncError::new(ErrorCode::DeviceNotApproved, message)));
         }
         // It makes the key by itself, or is about to hear of it.
         Err(None)
@@ -248,7 +251,7 @@ impl Session {
 
     /// The secret of an epoch, where this wallet has the account key that it is sealed to.
     pub(super) fn epoch_secret(&self, context: &Context<'_>, epoch: &EpochSeal) -> Result<Option<Secret>, Fault> {
-        let Some(with) = account_key(context, epoch) else { return Ok(None) };
+        let Some(with) = account_key(context, epoch) else { return self.planned_secret(context, epoch) };
         let open = || {
             let ((generation, sealed), wallet, vault) = (epoch.sealed.as_ref()?, public_key(&self.next.wallet)?, context.vault?);
             if let Some(author) = &epoch.resealed_by {

@@ -11,15 +11,16 @@ use crate::client::keys::failed;
 use crate::client::log_record::LogRecord;
 use crate::client::records::EpochSeal;
 use crate::client::transaction::Transaction;
-use crate::client::vault::{EncryptedText, Fault};
+use crate::client::vault::{EncryptedText, EpochEntry, Fault};
 use crate::entry::Entry;
 use crate::error::SyncError;
+use crate::ids::public_key;
 use crate::message::Kind;
 use crate::wire::Malformed;
 
 /// A walk through the stored log.
 pub(super) struct Rereading {
-    /// The epochs that are read, which could be when it began.
+    /// The epochs that are read, which could be when it began; behind them those that the log begins, which were too many to keep.
     epochs: Vec<EpochSeal>,
     /// The batch is asked for that has this place.
     place: u64,
@@ -35,7 +36,7 @@ impl Session {
         let epochs: Vec<EpochSeal> =
             readable.map(|unread| &unread.epoch).filter(|epoch| account_key(context, epoch).is_some()).cloned().collect();
         if let Some(place) = epochs.first().map(|first| first.sequence_number) {
-            self.read_log(context, epochs, place);
+            self.read_log(context, Rereading { epochs, place, joined_count: 0 });
         }
     }
 
@@ -45,9 +46,9 @@ impl Session {
         self.rereading.as_ref().filter(is_read).map_or(0, |rereading| rereading.place).max(epoch.sequence_number)
     }
 
-    fn read_log(&mut self, context: &mut Context<'_>, epochs: Vec<EpochSeal>, place: u64) {
-        context.actions.push(Action::ReadLog { session_id: self.id().to_owned(), place });
-        self.rereading = Some(Rereading { epochs, place, joined_count: self.joined_count });
+    fn read_log(&mut self, context: &mut Context<'_>, rereading: Rereading) {
+        context.actions.push(Action::ReadLog { session_id: self.id().to_owned(), place: rereading.place });
+        self.rereading = Some(Rereading { joined_count: self.joined_count, ..rereading });
     }
 
     /// A batch that was asked for.
@@ -58,12 +59,12 @@ impl Session {
         record: Result<Option<LogRecord>, SyncError>,
         transaction: &mut Transaction,
     ) {
-        let Some(Rereading { epochs, joined_count, .. }) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
-        if joined_count != self.joined_count {
+        let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
+        if rereading.joined_count != self.joined_count {
             // What was cleared meanwhile has nothing to read: it goes on behind.
             let unread = self.next.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
             let first = unread.map(|unread| unread.epoch.sequence_number).min().unwrap_or(place);
-            return self.read_log(context, epochs, place.max(first));
+            return self.read_log(context, Rereading { place: place.max(first), ..rereading });
         }
         // Where it cannot be stored, it is read again after a wait.
         transaction.from_relay = true;
@@ -71,7 +72,7 @@ impl Session {
         let next = match record.and_then(|record| record.filter(|record| record.last >= place).map(reads).transpose()) {
             Ok(Some((record, entries))) => {
                 let next = record.last + 1;
-                if let Err(error) = self.open_again(context, &epochs, record, entries, transaction) {
+                if let Err(error) = self.open_again(context, &mut rereading, record, entries, transaction) {
                     return transaction.fail(error);
                 }
                 next
@@ -81,9 +82,9 @@ impl Session {
             Err(error) => return transaction.fail(error),
         };
         if next <= self.next.log.end() {
-            return self.read_log(context, epochs, next);
+            return self.read_log(context, Rereading { place: next, ..rereading });
         }
-        if let Err(fault) = self.end_rereading(context, &epochs, transaction) {
+        if let Err(fault) = self.end_rereading(context, &rereading.epochs, transaction) {
             transaction.fail(failed(fault));
         }
     }
@@ -108,14 +109,21 @@ impl Session {
     fn open_again(
         &mut self,
         context: &mut Context<'_>,
-        epochs: &[EpochSeal],
+        rereading: &mut Rereading,
         record: LogRecord,
         mut entries: Vec<Entry>,
         transaction: &mut Transaction,
     ) -> Result<(), SyncError> {
-        let mut opened = Vec::new();
+        let (mut opened, mut numbers) = (Vec::new(), Vec::new());
         for entry in &mut entries {
-            if let Some(read) = self.opened_again(context, epochs, entry).map_err(failed)? {
+            if entry.message.kind == Kind::EPOCH && self.next.uncounted.binary_search(&entry.sequence_number).is_err() {
+                let bytes = Base64::decode_vec(&entry.message.ciphertext).unwrap_or_default();
+                let own = public_key(&self.next.wallet);
+                let begun = EpochEntry::from_bytes(&bytes).map(|epoch| EpochSeal::of(&epoch, entry, own.as_ref()));
+                let mut kept = self.next.sealed.iter().flat_map(|state| &state.unread);
+                rereading.epochs.extend(begun.into_iter().filter(|begun| !kept.any(|kept| kept.epoch.number == begun.number)));
+            }
+            if let Some(read) = self.opened_again(context, rereading, entry, &mut numbers).map_err(failed)? {
                 opened.push(read.clone());
                 *entry = read;
             }
@@ -126,7 +134,7 @@ impl Session {
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
-        for entry in opened {
+        for (entry, number) in opened.into_iter().zip(numbers) {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
             let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
@@ -147,7 +155,7 @@ impl Session {
                 if is_own {
                     self.await_receipts(entry.sequence_number, entry.message.id.clone());
                 }
-                let is_told = entry.sequence_number <= self.told_through.min(self.untold_from.saturating_sub(1));
+                let is_told = entry.sequence_number <= self.told_through && !self.is_untold(number, entry.sequence_number);
                 if !was_waiting && !is_told && !self.told_names.contains_key(&entry.message.id) {
                     transaction.tell(Event::MessageReceived { session_id, entry: Box::new(entry) });
                 }
@@ -156,13 +164,20 @@ impl Session {
         Ok(())
     }
 
-    /// What an entry says that was stored as it came; `None` where it was not, or cannot be opened.
-    fn opened_again(&mut self, context: &Context<'_>, epochs: &[EpochSeal], entry: &Entry) -> Result<Option<Entry>, Fault> {
+    /// What an entry says that was stored as it came; `None` where it was not, or cannot be opened. `numbers` has the epochs of what is.
+    fn opened_again(
+        &mut self,
+        context: &Context<'_>,
+        rereading: &Rereading,
+        entry: &Entry,
+        numbers: &mut Vec<u64>,
+    ) -> Result<Option<Entry>, Fault> {
         let Some((entry, previous)) = entry.as_it_came() else { return Ok(None) };
         let text = Base64::decode_vec(&entry.message.ciphertext).ok().and_then(|bytes| EncryptedText::from_bytes(&bytes).ok());
-        let of_epoch = |text: &EncryptedText| epochs.iter().find(|epoch| epoch.number == text.epoch);
+        let of_epoch = |text: &EncryptedText| rereading.epochs.iter().find(|epoch| epoch.number == text.epoch);
         let Some((text, epoch)) = text.and_then(|text| of_epoch(&text).map(|epoch| (text, epoch))) else { return Ok(None) };
         let message = self.message_of(context, epoch, &entry, &previous, &text)?;
+        numbers.extend(message.is_some().then_some(epoch.number));
         Ok(message.map(|message| Entry { message, ..entry }))
     }
 }

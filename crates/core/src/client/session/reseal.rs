@@ -2,7 +2,7 @@
 //! rubbish: whoever has a secret seals it again, once there is a key.
 
 use super::Session;
-use super::opening::{account_key, account_of};
+use super::opening::account_of;
 use crate::client::context::Context;
 use crate::client::identity::Identity;
 use crate::client::records::{EpochSeal, SealedState};
@@ -50,7 +50,7 @@ impl Session {
                 unread.unread_at.is_none()
                     && unread.lacking.iter().any(|lacking| may_have(&lacking))
                     && was_in(epoch.number)
-                    && account_key(context, epoch).is_some()
+                    && self.has_secret(context, epoch)
             });
             let epochs: Vec<&EpochSeal> = given.map(|unread| &unread.epoch).collect();
             let to = ResealTo { wallet: *wallet, generation: newest.number, account_key: newest.public };

@@ -5,6 +5,7 @@ use base64ct::{Base64, Encoding as _};
 
 use super::Session;
 use super::opening::account_of;
+use super::waiting::plan_of;
 use crate::backoff::delay_ms;
 use crate::client::accounts::Outcome;
 use crate::client::api::Event;
@@ -46,7 +47,7 @@ impl EpochWish {
 
 impl Session {
     /// Whether it needs an epoch that it can write in: something waits that stands in one, and nothing before it that the log must have
-    /// first; or the last epoch has no secret for this wallet, which has a key now.
+    /// first; or the last epoch has no secret for this wallet, which has a key now, or none for this device, which waits to be approved.
     fn needs_epoch(&self, context: &Context<'_>) -> bool {
         let acknowledged = self.outbox.acknowledged_counter();
         let mut waiting = self.outbox.iter().filter(|entry| entry.counter > acknowledged).take_while(|entry| !ends_epoch(entry));
@@ -54,6 +55,7 @@ impl Session {
             Kind::ASKS => !self.takes_part(context),
             kind => needs_current(kind),
         }) || self.is_left_out(context)
+            || self.flow.outside_at_ms == Some(0)
     }
 
     fn is_left_out(&self, context: &Context<'_>) -> bool {
@@ -229,8 +231,8 @@ impl Session {
         }
     }
 
-    /// The entry that begins an epoch; `None` where this wallet has no account key that this device has, or
-    /// its account log is not known far enough.
+    /// The entry that begins an epoch; `None` where this wallet has no account key, or one that this device should have and has not got,
+    /// or its account log is not known far enough.
     ///
     /// # Errors
     /// [`Fault`].
@@ -241,13 +243,20 @@ impl Session {
         let account = context.account(&self.next.wallet);
         let account = account.filter(|account| account.was_listed_at(&self.device, account.head().sequence));
         let newest = account.and_then(|account| account.generation_at(account.head().sequence));
-        if newest.is_none_or(|newest| identity.keys().and_then(|keys| keys.account_key(newest.number)).is_none()) {
+        let (Some(newest), Some(keys)) = (newest, identity.keys()) else { return Ok(None) };
+        let is_planned = keys.account_key(newest.number).is_none();
+        if is_planned && !self.is_waiting(context) {
             return Ok(None);
         }
         let recipients: Vec<Recipient> = self.members(self.next.group.as_ref()).iter().map(|wallet| recipient(context, wallet)).collect();
         let after = epochs.transcript();
         let at = Beginning { after: &after, number: epochs.last() + 1, author: &self.device };
-        let epoch = vault.begin_epoch(at, &recipients, &identity.draw_random())?;
+        let mut random = identity.draw_random();
+        let mut epoch = vault.begin_epoch(at, &recipients, &random)?;
+        if is_planned {
+            random[..32].copy_from_slice(&keys.planned_secret(&plan_of(&epoch))[..]);
+            epoch = vault.begin_epoch(at, &recipients, &random)?;
+        }
         Ok(Some(self.entry_of_epochs(context, Kind::EPOCH, &epoch.to_bytes(), counter)))
     }
 

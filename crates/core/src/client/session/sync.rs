@@ -180,6 +180,7 @@ impl Session {
         }
         self.request_log(context);
         self.prepare_reseal(context);
+        self.prepare_waiting(context);
         let prepared = self.prepare_epoch(context);
         if let Err(fault) = prepared.and_then(|()| self.send_updates(context)) {
             self.doubt_vault(context, fault);

@@ -20,6 +20,7 @@ impl Session {
             authors,
             accounts,
             self.flow.epoch.due_ms,
+            self.flow.outside_at_ms.filter(|at_ms| *at_ms > 0),
             self.flow.reseal_at_ms,
             self.flow.retry_at_ms,
             self.flow.store_at_ms,
@@ -58,6 +59,7 @@ impl Session {
         } else if unanswered {
             return Err("the relay did not answer in time");
         }
+        flow.outside_at_ms = flow.outside_at_ms.map(|at_ms| if past(at_ms) { 0 } else { at_ms });
         flow.retry_at_ms = flow.retry_at_ms.filter(|at_ms| !past(*at_ms));
         let ends_auto_sync = self.ends_auto_sync;
         if let Some(auto_sync) = self.auto_sync.as_mut().filter(|auto_sync| !ends_auto_sync && past(auto_sync.next_ms)) {
