@@ -93,7 +93,7 @@ impl Session {
         transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
         let Some(mut state) = self.next.sealed.clone() else { return Ok(()) };
         for unread in state.unread.iter_mut().filter(|unread| epochs.iter().any(|epoch| epoch.number == unread.epoch.number)) {
-            unread.is_unread = self.epoch_secret(context, &unread.epoch)?.is_none();
+            (unread.is_unread, unread.is_asked) = (self.epoch_secret(context, &unread.epoch)?.is_none(), false);
             if unread.is_unread {
                 unread.epoch.sealed = None;
             }
