@@ -94,6 +94,7 @@ impl Session {
         transaction.tell(Event::EncryptionChanged { session_id: self.id().to_owned() });
         let Some(mut state) = self.next.sealed.clone() else { return Ok(()) };
         for unread in state.unread.iter_mut().filter(|unread| epochs.iter().any(|epoch| epoch.number == unread.epoch.number)) {
+            unread.is_asked = false;
             if self.epoch_secret(context, &unread.epoch)?.is_some() {
                 unread.unread_at = None;
             } else {
