@@ -18,12 +18,17 @@ impl Checker {
             Event::MessageReceived { session_id, entry: told } => {
                 let sequence = told.sequence_number;
                 let key = (session_id.clone(), sequence);
-                let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().is_some();
+                let skipped = view.unheard.range((session_id.clone(), 0)..key.clone()).next().cloned();
                 view.heard.insert(key.clone());
-                let due = view.tellable.remove(&key) || view.read_late.remove(&key) || view.unheard.remove(&key) && !skipped;
+                // What was unread before the store was lost may be in two of them.
+                let (may_be_told, is_late) = (view.tellable.remove(&key), view.read_late.remove(&key));
+                let due = view.unheard.remove(&key) && skipped.is_none() || may_be_told || is_late;
                 let stands = self.ledger.log(session_id).entry(sequence).is_some_and(|entry| entry.message.id == told.message.id);
                 self.shows_its_author(tab, session_id, told);
-                self.require(6, due, || format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order"));
+                self.require(6, due, || {
+                    let before = skipped.map_or_else(String::new, |(_, place)| format!(", before {place}"));
+                    format!("tab {tab} tells of {sequence} of {session_id} again, too early or out of order{before}")
+                });
                 self.require_where(9, !self.set_back, stands, || {
                     format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
                 });

@@ -64,7 +64,7 @@ impl Session {
         let Some(named) = state.epochs.named(&wallet) else { return };
         for unread in state.unread.iter_mut().filter(|unread| asks.0.contains(&unread.epoch.number)) {
             if is_own {
-                unread.is_asked = unread.is_unread;
+                unread.is_asked = unread.unread_at.is_some();
             } else if named.was_in(unread.epoch.number) {
                 unread.lack(wallet, named.head.sequence);
             }

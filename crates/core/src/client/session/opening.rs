@@ -104,7 +104,7 @@ impl Session {
                     let own = public_key(&self.next.wallet).and_then(|wallet| epoch.member(&wallet));
                     let mut seal = EpochSeal::of(&epoch, &entry, own.map(|own| &own.wallet));
                     let has_key = account_key(context, &seal).is_some();
-                    if entry.device_id == self.device && !has_key {
+                    if entry.device_id == self.device && seal.sealed.is_some() && !has_key {
                         seal.plan = Some(plan_of(&epoch));
                     }
                     let is_read = own.is_none() || self.text_keys(context, &seal, &entry.device_id).map_err(Unopened::Failed)?.is_some();

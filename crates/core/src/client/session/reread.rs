@@ -98,7 +98,7 @@ impl Session {
             if self.epoch_secret(context, &unread.epoch)?.is_some() {
                 unread.unread_at = None;
             } else {
-                unread.epoch.sealed = None;
+                (unread.epoch.sealed, unread.epoch.plan) = (None, None);
             }
         }
         state.forget_read();
