@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use solconnect_sync_core::client::{ConnectionState, Event, MessageStatus, MessageView};
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::ids::is_sealed_id;
 
 use crate::checker::{CallKind, Checker, Loss, Mark, Sync};
 use crate::client_disk::ClientDisk;
@@ -172,8 +173,9 @@ impl Checker {
         if told {
             view.statuses.entry(session_id.to_owned()).or_default().insert(message_id.to_owned(), status);
         }
-        // Who was removed from a group before it heard that the relay had taken a message finds it in the log when it is in again.
-        let is_found = before == Some(MessageStatus::Failed) && self.groups.contains_key(session_id);
+        // Who was removed from a group before it heard that the relay had taken a message finds it in the log when it is in again; and
+        // who could not read what stands in an encrypted log under a message's name, when it can.
+        let is_found = before == Some(MessageStatus::Failed) && (self.groups.contains_key(session_id) || is_sealed_id(session_id));
         let back = is_found || (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
         self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {
             format!("tab {tab}: {message_id} goes from {before:?} to {status:?}")
