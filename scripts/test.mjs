@@ -64,7 +64,7 @@ const suites = {
     build: [buildSdk, () => packRelay()],
     runs: () => [{ title: 'the API reference', work: buildReference }, ...nodeTests('deploy')],
   },
-  browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
+  browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], lanes: 2, runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
 };
 
 /** libFuzzer is C++, and nothing is linked where code is only checked: a library of this name is never looked for. */
