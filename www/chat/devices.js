@@ -77,7 +77,7 @@ export function createDevices(sdk, wallet) {
       const own = devices.find(({ isThisDevice }) => isThisDevice);
       $('devices-says').textContent = isApproved
         ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
-        : own ? 'This device waits to be approved: open the chat on another one, and approve it there. Then it has what was written before, too, and manages your devices.' : 'As this device last heard.';
+        : own ? 'This device waits to be approved: open the chat on another one, and approve it there. Then it has all earlier texts too, and manages your devices.' : 'As this device last heard.';
     },
   };
 }
