@@ -104,9 +104,9 @@ impl SealedState {
         self.waiting.drain(..self.waiting.len().saturating_sub(RESEALS_WAITING_MAX));
     }
 
-    /// Those that everybody can read leave, but for the last. Until this wallet can read all, those of them stay that one entry may have the secrets of.
-    /// Of too many that lack secrets, those of the oldest epochs are forgotten, and with them who was there before a reset: nobody is
-    /// given these secrets then.
+    /// Those that everybody can read leave, but for the last ones, which somebody may ask for. Until this wallet can read all, none leaves.
+    /// Of too many wallets that lack secrets, those of the oldest epochs are forgotten, and with them who was there before a reset:
+    /// nobody is given these secrets then.
     pub(in crate::client) fn forget_read(&mut self) {
         let mut count: usize = self.unread.iter().map(|unread| unread.lacking.len()).sum();
         let (keeps_all, last) = (self.unread.iter().any(|unread| unread.unread_at.is_some()), self.epochs.last());

@@ -132,15 +132,13 @@ impl Session {
                     }
                     entry
                 }
-                Said::Reseal(_) | Said::Asks(_) => {
-                    let (by, state) = (public_key(&entry.message.sender_wallet).unwrap_or_default(), &mut opened.state);
-                    match said {
-                        Said::Reseal(reseal) => {
-                            self.take_reseal(context, state, (&entry.device_id, by), &reseal).map_err(Unopened::Failed)?
-                        }
-                        Said::Asks(asks) => self.take_asks(state, by, &asks),
-                        _ => {}
-                    }
+                Said::Reseal(reseal) => {
+                    let by = (entry.device_id.as_str(), author_key(&entry));
+                    self.take_reseal(context, &mut opened.state, by, &reseal).map_err(Unopened::Failed)?;
+                    entry
+                }
+                Said::Asks(asks) => {
+                    self.take_asks(&mut opened.state, author_key(&entry), &asks);
                     entry
                 }
                 Said::Clear => entry,
@@ -266,6 +264,11 @@ impl Session {
         };
         open().map_or(Ok(None), if_opened)
     }
+}
+
+/// Whose wallet says it: what counts has one.
+fn author_key(entry: &Entry) -> PublicKey {
+    public_key(&entry.message.sender_wallet).unwrap_or_default()
 }
 
 /// What an epoch's seal opens with, where this device has it.
