@@ -120,10 +120,10 @@ impl Epochs {
         self.named.iter().filter(|named| named.was_in(self.number))
     }
 
-    /// Whether a wallet may begin no epoch without a cause at this time, the relay's.
+    /// Whether a wallet may begin no epoch without a cause at this time, the relay's. A clock that was set back holds nobody up.
     pub fn is_early(&self, wallet: &PublicKey, now_ms: u64) -> bool {
-        let last_ms = self.named(wallet).map_or(0, |named| named.uncaused_ms);
-        last_ms > 0 && now_ms < last_ms.saturating_add(UNCAUSED_EPOCH_MS)
+        let last_ms = self.named(wallet).map(|named| named.uncaused_ms).filter(|last_ms| *last_ms > 0);
+        last_ms.and_then(|last_ms| now_ms.checked_sub(last_ms)).is_some_and(|passed_ms| passed_ms < UNCAUSED_EPOCH_MS)
     }
 
     fn place(&self, wallet: &PublicKey) -> Result<usize, usize> {

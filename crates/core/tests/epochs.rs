@@ -270,6 +270,10 @@ fn an_epoch_without_a_cause_waits_ten_minutes() {
     hall.change(2, true);
     hall.begin(0).unwrap();
     moved(hall.begin(0));
+    // The relay's clock was set back.
+    hall.now_ms = NOW_MS - 1;
+    hall.begin(0).unwrap();
+    moved(hall.begin(0));
     // At the beginning of time too.
     let mut early = Hall { now_ms: 0, ..Hall::begun() };
     early.begin(0).unwrap();

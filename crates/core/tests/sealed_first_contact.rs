@@ -1,5 +1,8 @@
 //! First contact: what was written to a wallet before it had a key is read once it has one.
 
+use base64ct::{Base64, Encoding as _};
+use solconnect_sync_vault::layout::{ResealEntry, Resealed};
+
 use crate::rooms::Rooms;
 use crate::sealed::{address, again, joined, kinds, open, settle, texts, write};
 use crate::signer::{Device, strict};
@@ -28,6 +31,10 @@ fn count(rooms: &Rooms, session_id: &str, kind: Kind) -> usize {
     kinds(rooms, session_id).iter().filter(|known| **known == kind.0).count()
 }
 
+fn resealed(text: &str) -> Resealed {
+    ResealEntry::from_bytes(&Base64::decode_vec(text).unwrap()).unwrap().0.remove(0)
+}
+
 /// Whoever waits by chance before it gives what it has does so.
 fn wait_for_others(rooms: &mut Rooms, devices: &mut [&mut Device]) {
     for device in devices.iter_mut() {
@@ -52,6 +59,37 @@ fn what_was_written_before_a_wallet_had_a_key_is_read() {
     assert_eq!((count(&rooms, &session_id, Kind::EPOCH), count(&rooms, &session_id, Kind::RESEAL)), (2, 1));
     assert_eq!((alice.warnings(), bob.warnings()), (vec![], vec![]));
     assert_eq!((alice.queued(), bob.queued()), (0, 0));
+}
+
+#[test]
+fn a_key_that_holds_no_more_is_given_nothing() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let (mut bob, mut phone) = (joined(&mut rooms, 1, 2), joined(&mut rooms, 1, 3));
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    alice.feed(Input::SetOffline { offline: false });
+    // She is about to give what she has to the key that Bob has now.
+    alice.is_slow = true;
+    let gives =
+        |write: &Write| matches!(write, Write::Outbox(record) if record.entries.iter().any(|entry| entry.message.kind == Kind::RESEAL));
+    while !alice.unwritten.iter().flat_map(|commit| &commit.writes).any(gives) {
+        alice.talk(&mut rooms);
+        for commit in std::mem::take(&mut alice.unwritten) {
+            commit.writes.iter().for_each(|write| alice.records.apply(write).unwrap());
+            alice.feed(Input::Persisted { commit: commit.id });
+        }
+    }
+    let id = phone.id();
+    bob.feed(Input::RemoveDevice { request: 7, device_id: id });
+    settle(&mut rooms, &mut [&mut bob]);
+    alice.write();
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let entries = rooms.journal[&session_id].entries.iter().map(|stored| stored.body.entries().unwrap().remove(0));
+    let given = entries.filter(|entry| entry.message.kind == Kind::RESEAL);
+    let given: Vec<u64> = given.map(|entry| resealed(&entry.message.ciphertext).generation).collect();
+    assert_eq!((given, texts(&bob, &session_id)), (vec![2], vec!["one".to_owned(), "two".to_owned()]));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::rooms::Rooms;
 use crate::sealed::{joined, kinds, open, pair, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{EncryptionView, Event, GroupWish, Input, Reply};
-use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::limits::{EPOCH_MS, EPOCHS_UNREAD_MAX, RESEAL_WAIT_MS, UNCAUSED_EPOCH_MS};
 use solconnect_sync_core::message::Kind;
@@ -107,6 +107,25 @@ fn who_waits_writes_and_reads_what_is_new() {
     for device in [&alice, &bob, &phone] {
         assert_eq!(device.warnings(), []);
     }
+}
+
+#[test]
+fn a_key_that_cannot_be_stored_loses_no_history() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, mut phone, session_id) = waiting(&mut rooms);
+    approve(&mut alice, &phone);
+    (phone.is_slow, phone.reading) = (true, Some(Vec::new()));
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    // The history is looked for before the key is on disk, and arrives when it is gone.
+    for commit in std::mem::take(&mut phone.unwritten) {
+        let error = SyncError::new(ErrorCode::StorageError, "aborted");
+        phone.feed(Input::PersistFailed { commit: commit.id, error });
+    }
+    phone.is_slow = false;
+    phone.reading.take().into_iter().flatten().for_each(|read| phone.feed(read));
+    phone.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["before"]);
 }
 
 #[test]

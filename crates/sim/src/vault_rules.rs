@@ -9,7 +9,7 @@ use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Account, Claim, Owner, PublicKey, Statement};
 use solconnect_sync_core::ids::{DeviceId, SessionId, is_account_id, is_sealed_id, public_key, wallet_address};
-use solconnect_sync_core::limits::EPOCHS_KEPT;
+use solconnect_sync_core::limits::{ACCOUNT_CHANGES_MAX, EPOCHS_KEPT};
 use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::StoredEntry;
 use solconnect_sync_vault::epoch::{after_epoch, after_membership, first_transcript};
@@ -502,8 +502,12 @@ fn reachable(account: &Account) -> BTreeSet<u64> {
 impl World {
     /// Whether a wallet may still lose and get devices today. Where sessions are encrypted, each takes two changes of its account.
     pub(crate) fn may_change_devices(&self, profile: ProfileId) -> bool {
-        let changes = public_key(self.profiles[profile].wallet).and_then(|wallet| self.checker.vault.accounts.changes.get(&wallet));
-        changes.is_none_or(|changes| *changes < CHANGES_MAX)
+        self.account_changes(profile) < CHANGES_MAX
+    }
+
+    fn account_changes(&self, profile: ProfileId) -> u64 {
+        let wallet = public_key(self.profiles[profile].wallet);
+        wallet.and_then(|wallet| self.checker.vault.accounts.changes.get(&wallet)).copied().unwrap_or_default()
     }
 
     /// Which device cannot read yet what it should be able to: a person or another device has something to do first.
@@ -513,7 +517,8 @@ impl World {
         }
         for (index, profile) in self.profiles.iter().enumerate() {
             let tab = self.tabs.get(&profile.tab?)?;
-            if !self.is_reader(&tab.client, profile.wallet) {
+            // Nobody is approved today where the account has had all changes of a day.
+            if !self.is_reader(&tab.client, profile.wallet) && self.account_changes(index) < ACCOUNT_CHANGES_MAX as u64 {
                 let keys = tab.client.account_keys();
                 return Some((e(8), format!("profile {index} is not approved, or has not the newest account key: {keys:?}")));
             }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use solconnect_sync_vault::layout::ResealEntry;
+
 use super::api::ConnectionId;
 use super::budget::LOAD_US;
 use super::context::{Context, Leaning};
@@ -68,11 +70,13 @@ impl Sealing {
         };
         let role = |wallet: &str| group.map_or(Role::Member, |group| group.role(wallet));
         let account = |wallet: &PublicKey| self.accounts.get(wallet).map(Arc::as_ref);
-        let said = self.epochs.judge(entry, &Members { wallets, role: &role, account: &account }).map_err(|why| self.refusal(why))?;
+        let members = Members { wallets, role: &role, account: &account };
+        let said = self.epochs.judge(entry, &members).map_err(|why| self.refusal(why))?;
         match &said {
             Said::Epoch(epoch) => self.check_heads(epoch.members.iter().map(|member| (member.wallet, member.head.sequence)))?,
             Said::Text(_) => self.texts.clone()?,
-            Said::Reseal(_) | Said::Asks(_) | Said::Clear => {}
+            Said::Reseal(reseal) => self.check_keys(reseal, &members.wallets)?,
+            Said::Asks(_) | Said::Clear => {}
         }
         Ok(said)
     }
@@ -85,6 +89,18 @@ impl Sealing {
             if account.last_cut() > sequence {
                 let message = "the devices or the key of a member have changed: another epoch must begin first";
                 return Err(SyncError::new(ErrorCode::EpochMoved, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether secrets are given to members, and to the keys that they have now: earlier ones are known to devices that were removed.
+    fn check_keys(&self, reseal: &ResealEntry, wallets: &[PublicKey]) -> Result<(), SyncError> {
+        for item in &reseal.0 {
+            let account = self.accounts.get(&item.wallet).filter(|_| wallets.binary_search(&item.wallet).is_ok());
+            let newest = account.and_then(|account| account.generation_at(account.head().sequence));
+            if newest.is_none_or(|newest| newest.number != item.generation) {
+                return Err(SyncError::new(ErrorCode::EpochMoved, "the key that a secret is given to is another one by now"));
             }
         }
         Ok(())

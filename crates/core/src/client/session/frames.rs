@@ -389,7 +389,7 @@ impl Session {
                 }
             }
             // Something has changed that is not known here: it is asked for before more is said.
-            ErrorCode::EpochMoved => self.doubt_epoch(context, &error, transaction),
+            ErrorCode::EpochMoved => self.doubt_epoch(context, refused.as_ref(), &error, transaction),
             ErrorCode::MemberRemoved => self.leave_group(context, Membership::Removed, transaction),
             // Nothing of the group is here, and nothing that begins it waits: it will not come to be one of this wallet's by itself.
             ErrorCode::NotAMember if self.is_group() && self.next.log.end() == 0 && self.founding_nonce().is_none() => {
@@ -408,7 +408,7 @@ impl Session {
                     transaction.tell(Event::Warning { error });
                 }
                 Some(refused) if refused.message.kind.is_of_epochs() => {
-                    self.doubt_epoch(context, &error, transaction);
+                    self.doubt_epoch(context, None, &error, transaction);
                     transaction.tell(Event::Warning { error });
                 }
                 Some(refused) => self.void(context, &refused, error, transaction),

@@ -3,10 +3,10 @@
 use base64ct::{Base64, Encoding as _};
 
 use super::Session;
-use super::opening::account_key;
 use crate::batch::Batch;
 use crate::client::api::{Action, Change, Event, Write};
 use crate::client::context::Context;
+use crate::client::identity::Identity;
 use crate::client::keys::failed;
 use crate::client::log_record::LogRecord;
 use crate::client::records::EpochSeal;
@@ -29,12 +29,13 @@ pub(super) struct Rereading {
 }
 
 impl Session {
-    /// Begins where there is something that can be read now.
+    /// Begins where there is something that can be read now, with keys that are on disk: others may be gone before it ends.
     pub(super) fn begin_rereading(&mut self, context: &mut Context<'_>) {
+        let keys = context.identity.and_then(Identity::keys);
+        let has_key = |epoch: &EpochSeal| epoch.sealed.and_then(|(generation, _)| keys?.account_key(generation)).is_some();
         let state = self.stored.sealed.as_ref().filter(|_| self.rereading.is_none() && !self.in_transaction);
         let readable = state.into_iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
-        let epochs: Vec<EpochSeal> =
-            readable.map(|unread| &unread.epoch).filter(|epoch| account_key(context, epoch).is_some()).cloned().collect();
+        let epochs: Vec<EpochSeal> = readable.map(|unread| &unread.epoch).filter(|epoch| has_key(epoch)).cloned().collect();
         if let Some(place) = epochs.first().map(|first| first.sequence_number) {
             self.read_log(context, Rereading { epochs, place, joined_count: 0 });
         }

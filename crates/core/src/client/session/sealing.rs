@@ -81,12 +81,8 @@ impl Session {
         if self.next.sealed.is_none() || context.vault.is_none() || !is_idle || self.in_transaction {
             return Ok(());
         }
-        if !self.needs_epoch(context) {
-            // What was refused waits no more, and what else waits needs no epoch.
-            self.flow.epoch.is_doubted = false;
-            return Ok(());
-        }
-        if !self.flow.epoch.is_doubted && !self.is_epoch_spent(context) && !self.lacks_epoch(context)? {
+        // What was refused is taken back, and given anew by what is found out.
+        if !self.flow.epoch.is_doubted && (!self.needs_epoch(context) || !self.is_epoch_spent(context) && !self.lacks_epoch(context)?) {
             return Ok(());
         }
         // An epoch that this device does not know of may have begun already.
@@ -283,19 +279,32 @@ impl Session {
     /// Another epoch has begun than this device was about to begin, or what it named has moved: it begins none, before it has looked
     /// again.
     pub(super) fn drop_own_epoch(&mut self, context: &mut Context<'_>, transaction: &mut Transaction) {
-        if self.outbox.iter().any(|entry| entry.message.kind == Kind::EPOCH) {
+        self.take_back(context, |entry| entry.message.kind == Kind::EPOCH, transaction);
+    }
+
+    /// What waits and is not to be said any more leaves the outbox.
+    fn take_back(&mut self, context: &mut Context<'_>, is_void: impl Fn(&Entry) -> bool, transaction: &mut Transaction) {
+        if self.outbox.iter().any(&is_void) {
             // What is behind it moves up: the next messages get counters that names were made of already.
             *context.start = new_start(context.random);
-            self.number_anew(context, |entry| entry.message.kind != Kind::EPOCH, transaction);
+            self.number_anew(context, |entry| !is_void(entry), transaction);
         }
     }
 
     /// The relay takes nothing in the epoch as it is known here, or not the one that this device begins: what has changed is asked for
     /// before more is said, at once and then after longer and longer waits.
-    pub(super) fn doubt_epoch(&mut self, context: &mut Context<'_>, error: &SyncError, transaction: &mut Transaction) {
+    pub(super) fn doubt_epoch(
+        &mut self,
+        context: &mut Context<'_>,
+        refused: Option<&Entry>,
+        error: &SyncError,
+        transaction: &mut Transaction,
+    ) {
         let refusals = self.flow.refusals;
         self.start_over(context);
-        self.drop_own_epoch(context, transaction);
+        // Other secrets that were given may be in the log already.
+        let given = refused.filter(|refused| refused.message.kind == Kind::RESEAL).map(|refused| refused.counter);
+        self.take_back(context, |entry| entry.message.kind == Kind::EPOCH || Some(entry.counter) == given, transaction);
         let wait_ms = if refusals == 0 { 0 } else { delay_ms(context.config.retry_delay_ms, refusals, context.random) };
         // Others may be quicker once or twice, and that is no failure.
         if refusals > 0 && self.fail_attempt(context.config.max_retries) {
