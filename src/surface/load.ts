@@ -77,7 +77,7 @@ export async function loadVault(): Promise<void> {
   };
   loadingVault ??= start().catch((cause: unknown) => {
     loadingVault = null;
-    throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded: ${describe(cause)}`, { cause });
+    throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded (the option vaultBytes hands it over): ${describe(cause)}`, { cause });
   });
   await loadingVault;
 }
