@@ -6,7 +6,7 @@ import { checkEnvironment, type Config, configOf } from '../surface/config.js';
 import { Directory } from '../surface/directory.js';
 import { adopt, unwrap } from '../surface/errors.js';
 import { checkValues } from '../surface/lifecycle.js';
-import { type InitOptions, load } from '../surface/load.js';
+import { type InitOptions, load, loadVault } from '../surface/load.js';
 import { Port } from '../surface/port.js';
 import { SYNC_TAG } from './sync-tag.js';
 
@@ -59,6 +59,7 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
   const signal = AbortSignal.timeout(DELIVERY_MS_MAX);
   checkEnvironment(config);
   await abortable(load(wasm), signal);
+  if (config.encryption === 'required') await abortable(loadVault(), signal);
   checkValues(config);
   const last = await abortable(new Directory(config.databaseName, walletAddress).last(), signal);
   // It was logged out: what is queued waits for it to come back.
