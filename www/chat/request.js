@@ -24,13 +24,14 @@ export function createRequest({ approve, remove }) {
   function show(now) {
     const own = all.find(({ isThisDevice }) => isThisDevice);
     const isOwn = now !== null && now === own;
-    const hadFocus = $('request').contains(document.activeElement);
+    const focused = document.activeElement;
+    const hadFocus = $('request').contains(focused);
     device = now;
     const more = all.filter(({ isApproved }) => !isApproved).length - 1;
     $('request').hidden = device === null;
     $('request-yes').hidden = $('request-no').hidden = isOwn;
     $('request-next').hidden = isOwn || more < 1;
-    if (hadFocus && (device === null || isOwn || document.activeElement?.hidden)) $('side-title').focus();
+    if (hadFocus && (device === null || isOwn || focused.hidden)) $('side-title').focus();
     if (device === null) return void (told = '');
     $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
     $('request-says').textContent = isOwn

@@ -321,11 +321,13 @@ pub enum Mark {
     Stolen,
     /// Where sessions are encrypted: a device that waited to be approved wrote a text.
     WroteWaiting,
+    /// A device showed the number that it has with another one.
+    ShowedNumber,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 23] = [
+    pub const ALL: [Mark; 24] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -349,6 +351,7 @@ impl Mark {
         Mark::GarbageSigned,
         Mark::Stolen,
         Mark::WroteWaiting,
+        Mark::ShowedNumber,
     ];
 
     /// Whether it only comes up where devices sign in.
@@ -358,7 +361,7 @@ impl Mark {
 
     /// Whether it only comes up where sessions are encrypted.
     pub fn needs_encryption(self) -> bool {
-        self == Mark::WroteWaiting
+        self >= Mark::WroteWaiting
     }
 
     /// For people.
@@ -387,6 +390,7 @@ impl Mark {
             Mark::GarbageSigned => "members that signed garbage",
             Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
             Mark::WroteWaiting => "encrypted texts of devices that waited to be approved",
+            Mark::ShowedNumber => "numbers that a device showed with another one that waited to be approved, or for which it waited",
         }
     }
 }
