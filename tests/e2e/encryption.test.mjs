@@ -70,6 +70,7 @@ test('both devices show the same number, and another device another one', { time
   const alice = await device('alice', ask);
   const phone = await device('alice', ask);
   const other = await device('alice', ask);
+  const tab = await device('alice', { ...ask, name: alice.name, joins: true });
   const shown = async (one, another) => (await one.call('getDevices')).find(({ id }) => id === another.id)?.number;
   const agree = async (one, another) => {
     await until(`${one.id} and ${another.id} show one number`, async () => {
@@ -82,6 +83,7 @@ test('both devices show the same number, and another device another one', { time
   for (const number of numbers) assert.match(number, /^\d{6}$/);
   assert.notEqual(numbers[0], numbers[1]);
   assert.equal(await shown(phone, other), undefined, 'both wait');
+  assert.deepEqual([await shown(tab, phone), await shown(tab, other)], numbers, 'in every tab');
   for (const [one, number] of [[phone, numbers[0]], [other, numbers[1]]]) {
     assert.deepEqual((await one.events('onDeviceNumber')).map(([told]) => [told.id, told.number]), [[alice.id, number]]);
   }

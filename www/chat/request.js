@@ -41,9 +41,10 @@ export function createRequest({ approve, remove }) {
     const others = isOwn ? all.filter(({ isApproved, number }) => isApproved && number) : [device].filter(({ number }) => number);
     $('request-numbers').hidden = others.length === 0;
     $('request-numbers').replaceChildren(
-      others.length > 1 ? 'Compare the number of the device: ' : 'Compare this number: ',
-      ...others.flatMap((other, place) => [place > 0 && ', ', others.length > 1 && `${deviceName(other)} `, el('strong', {}, spaced(other.number))].filter(Boolean)),
-      isOwn || others.length === 0 ? '' : '. The new device must show the same.',
+      'Compare this number: ',
+      ...others.flatMap(({ number }, place) => [place > 0 ? ' or ' : '', el('strong', {}, spaced(number))]),
+      others.length > 1 ? ', one for each device that may approve' : '',
+      isOwn ? '' : '. The new device must show the same.',
     );
     const tells = `${$('request-title').textContent}. ${others.length > 0 ? $('request-numbers').textContent : ''}`.trim();
     const key = `${device.id} ${tells}`;
