@@ -13,7 +13,7 @@ use crate::errors::{invalid_argument, to_plain};
 use crate::types::{Clocked, object, to_js, with_clocks};
 
 /// The keys of `SyncEvents`.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "onSyncStarted",
     "onSyncProgress",
     "onSyncCompleted",
@@ -32,6 +32,7 @@ const NAMES: [&str; 24] = [
     "onLogReplaced",
     "onDeviceAdded",
     "onDeviceRequest",
+    "onDeviceNumber",
     "onDeviceApproved",
     "onDeviceRemoved",
     "onRecoveryChanged",
@@ -152,6 +153,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::LogReplaced { .. } => "onLogReplaced",
         Event::DeviceAdded { .. } => "onDeviceAdded",
         Event::DeviceRequest { .. } => "onDeviceRequest",
+        Event::DeviceNumber { .. } => "onDeviceNumber",
         Event::DeviceApproved { .. } => "onDeviceApproved",
         Event::DeviceRemoved { .. } => "onDeviceRemoved",
         Event::RecoveryChanged { .. } => "onRecoveryChanged",
@@ -196,7 +198,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         Event::LogReplaced { session_id, kept_through, offered_count } => {
             vec![session_id.into(), JsValue::from(*kept_through as f64), JsValue::from(*offered_count as f64)]
         }
-        Event::DeviceAdded { device } | Event::DeviceRequest { device } => vec![js(device)],
+        Event::DeviceAdded { device } | Event::DeviceRequest { device } | Event::DeviceNumber { device } => vec![js(device)],
         Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
         Event::RecoveryChanged { recovery } => vec![recovery.as_ref().map_or(JsValue::NULL, js)],
         Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),

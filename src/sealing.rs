@@ -58,6 +58,19 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = recoveryKeys)]
     fn recovery_keys(this: &VaultModule, code: &str, account: &str) -> Result<Vec<u8>, JsValue>;
 
+    #[wasm_bindgen(method, catch)]
+    fn commitment(this: &VaultModule, account: &str, device: &str, seal_key: &[u8], random: &[u8]) -> Result<Vec<u8>, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = shortNumber)]
+    fn short_number(
+        this: &VaultModule,
+        account: &str,
+        approver: &str,
+        commitment: &[u8],
+        device_random: &[u8],
+        approver_random: &[u8],
+    ) -> Result<u32, JsValue>;
+
     #[wasm_bindgen(method, catch, js_name = beginEpoch)]
     fn begin_epoch(
         this: &VaultModule,
@@ -206,6 +219,21 @@ impl Vault for Loaded {
         let keys = self.0.recovery_keys(code, account_id).map_err(fault)?;
         let (sealing, signing) = keys.split_at_checked(32).ok_or(Fault::Failed)?;
         Ok((fixed(sealing).map(Secret::new)?, fixed(signing).map(Secret::new)?))
+    }
+
+    fn commitment(&self, account_id: &str, device: &str, seal_key: &PublicKey, random: &[u8; 32]) -> Result<[u8; 32], Fault> {
+        fixed(&self.0.commitment(account_id, device, seal_key, random).map_err(fault)?)
+    }
+
+    fn short_number(
+        &self,
+        account_id: &str,
+        approver: &str,
+        commitment: &[u8; 32],
+        device_random: &[u8; 32],
+        approver_random: &[u8; 32],
+    ) -> Result<u32, Fault> {
+        self.0.short_number(account_id, approver, commitment, device_random, approver_random).map_err(fault)
     }
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {

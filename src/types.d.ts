@@ -232,6 +232,8 @@ export interface SyncEvents {
   onDeviceAdded(device: DeviceView): void;
   /** That device waits to be approved, and this one may do it (`approveDevice`). */
   onDeviceRequest(device: DeviceView): void;
+  /** This device and that one show another number than before (`device.number`), or none any more. */
+  onDeviceNumber(device: DeviceView): void;
   /** A device of the connected wallet was approved. */
   onDeviceApproved(deviceId: string): void;
   /** A device is none of the connected wallet's any more. */

@@ -11,7 +11,7 @@ use solconnect_fuzz::script::Script;
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{
-    Body, DeviceAnnounce, Encoding, Frame, Head, Hello, Payload, SignIn, SyncRequest, SyncUpdate, WalletAnnounce,
+    Body, DeviceAnnounce, Encoding, Frame, Head, Hello, Payload, ShortNumber, SignIn, SyncRequest, SyncUpdate, WalletAnnounce,
 };
 use solconnect_sync_core::identity::{Account, Change, Claim, Purpose, Statement};
 use solconnect_sync_core::ids::DeviceId;
@@ -162,9 +162,10 @@ impl Street {
         let owner = owner(0, DOMAIN);
         let device_id = key(script.below(DEVICES) as u8).device_id();
         let session_id = script.one_of(&[&*owner.account_id, "account:", "a3bb189e-8bf9-8888-9912-ace4e6543002", ""]).to_owned();
-        let body = match script.below(3) {
+        let body = match script.below(4) {
             0 => Body::SyncRequest(SyncRequest::default()),
-            1 => Body::DeviceAnnounce(DeviceAnnounce { wallet: Some(owner.wallet), ..DeviceAnnounce::default() }),
+            1 => Body::ShortNumber(ShortNumber { to: key(script.below(DEVICES) as u8).device_id(), ..ShortNumber::default() }),
+            2 => Body::DeviceAnnounce(DeviceAnnounce { wallet: Some(owner.wallet), ..DeviceAnnounce::default() }),
             _ => Body::WalletAnnounce(WalletAnnounce { wallet: owner.wallet, ..WalletAnnounce::default() }),
         };
         self.receive(connection, &device_id, &session_id, body);

@@ -1,4 +1,4 @@
-//! `hello`, `sign_in` and `signed_in` of any bytes in both forms: each says in the other form what it says in this.
+//! `hello`, `sign_in`, `signed_in` and `short_number` of any bytes in both forms: each says in the other form what it says in this.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn check(frame: &Frame) {
     match &frame.body {
         Body::SignIn(said) if said.messages.entries().is_err() => return,
-        Body::Hello(_) | Body::SignIn(_) | Body::SignedIn(_) => {}
+        Body::Hello(_) | Body::SignIn(_) | Body::SignedIn(_) | Body::ShortNumber(_) => {}
         _ => return,
     }
     let (json, Some(bytes)) = (frame.to_json(), frame.to_bytes()) else { return };

@@ -52,6 +52,11 @@ export interface SdkEvents {
   deviceAdded: { device: DeviceView };
   /** That device waits to be approved, and this one may do it: `approveDevice`. */
   deviceRequest: { device: DeviceView };
+  /**
+   * This device and that one, of which one is approved and the other one waits, show another number than before (`device.number`), or none any
+   * more. Told on both. A person who sees the same number on both has both before them: `approveDevice`.
+   */
+  deviceNumber: { device: DeviceView };
   /** A device of the connected wallet was approved. */
   deviceApproved: { deviceId: string };
   /** A device is none of the connected wallet's any more, and its key never will be again. Of this device itself `signInNeeded` tells too. */
@@ -114,6 +119,7 @@ const FIELDS: { readonly [E in EventName]: readonly (keyof SdkEvents[E] & string
   logReplaced: ['sessionId', 'keptThrough', 'offeredCount'],
   deviceAdded: ['device'],
   deviceRequest: ['device'],
+  deviceNumber: ['device'],
   deviceApproved: ['deviceId'],
   deviceRemoved: ['deviceId'],
   recoveryChanged: ['recovery'],

@@ -34,7 +34,7 @@ type Method = (typeof METHODS)[number];
 const EVENTS: readonly (keyof SyncEvents)[] = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
   'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced',
-  'onLogReplaced',  'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved', 'onDeviceRemoved', 'onRecoveryChanged', 'onSignInNeeded', 'onStorageLost', 'onWarning',
+  'onLogReplaced',  'onDeviceAdded', 'onDeviceRequest', 'onDeviceNumber', 'onDeviceApproved', 'onDeviceRemoved', 'onRecoveryChanged', 'onSignInNeeded', 'onStorageLost', 'onWarning',
 ];
 
 type Handler = (...values: unknown[]) => void;

@@ -647,6 +647,9 @@ export class SolConnectSDK {
    * offline, as this device last heard. None before it has signed in (option `domains`). With a session, the devices that take part in
    * it, as the relay last told.
    *
+   * Of two devices, of which one is approved and the other one waits, both have the same `number`, six digits, on the view of the other one,
+   * once they were online at the same time: show it on both, and a person sees that it is the device in their hand (`deviceNumber`).
+   *
    * Errors: `INVALID_ARGUMENT`, `UNKNOWN_SESSION`.
    *
    * @example
@@ -682,7 +685,8 @@ export class SolConnectSDK {
 
   /**
    * Approves a device of the connected wallet that waits for it (`deviceRequest`): from then on it may approve and remove others too. The
-   * first device is approved by itself, and only an approved one may approve. One that is approved already stays so.
+   * first device is approved by itself, and only an approved one may approve. One that is approved already stays so. Show one request at a
+   * time, with its `number` where there is one; that both devices are online is not needed.
    *
    * Errors: as `removeDevice`, and `LIMIT_REACHED` at 20 changes a day.
    */

@@ -84,6 +84,9 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   await noBarriers(there);
 
   await here.page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
+  const [number, same] = await Promise.all([here, there].map(({ page }) => page.locator('#request-numbers strong').textContent()));
+  assert.match(number, /^\d{3} \d{3}$/);
+  assert.equal(number, same);
   await noBarriers(here);
   await here.page.getByRole('button', { name: 'Devices' }).click();
   const names = () => here.page.locator('.device').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label').replace(/Device \w+/, 'Another').replace(/, added.*/, '')));

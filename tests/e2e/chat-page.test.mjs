@@ -565,6 +565,50 @@ test('the devices of a person are listed, approved and removed', { timeout: 60_0
   }
 });
 
+test('a request to approve a device has its number, one request at a time', { timeout: 60_000 }, async (t) => {
+  for (const viewport of [desktop, phone]) {
+    const alice = await open(t, viewport, 'chat.html', { standIn });
+    const { page } = alice;
+    const of = (id, more) => ({ id: `${id}`.repeat(22), isThisDevice: false, isApproved: false, addedAt: Date.UTC(2026, 5, id), ...more });
+    const show = (devices) => page.evaluate((devices) => globalThis.standIn.setDevices(devices), devices);
+    const numbers = () => page.locator('#request-numbers').textContent();
+    const own = of(1, { isThisDevice: true, isApproved: true });
+    await show([own, of(3)]);
+    await page.getByText('Device 333333 has signed in').waitFor();
+    assert.equal(await page.locator('#request-numbers').isVisible(), false, 'it is not there now, and can be approved all the same');
+    assert.equal(await page.locator('#request-next').isVisible(), false);
+    // What would come in its place is approved by a press that was meant for it.
+    await show([own, of(2, { number: '000456' }), of(3, { number: '123456' })]);
+    assert.equal(await numbers(), 'Compare this number: 123 456. The new device must show the same.');
+    await until('it is read out', async () => (await page.locator('#announcer').textContent()).includes('Compare this number: 123 456'));
+    assert.deepEqual(await barriersOf(page), []);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    await page.locator('#request-next').focus();
+    await page.keyboard.press('Enter');
+    await page.getByText('Device 222222 has signed in').waitFor();
+    assert.match(await numbers(), /000 456/);
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'request-next');
+    await page.locator('#request-yes').click();
+    await until('it is approved', async () => (await page.evaluate(() => globalThis.standIn.calls)).length > 0);
+    assert.deepEqual(await callsOf(alice), [['approveDevice', '2'.repeat(22)]]);
+    await page.locator('#request-next').focus();
+    await show([own, of(2, { isApproved: true }), of(3, { number: '123456' })]);
+    assert.match(await numbers(), /123 456/);
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'side-title', 'the button is gone, the focus is not');
+    const waits = { ...own, isApproved: false };
+    await show([waits, of(2, { isApproved: true, number: '123456' }), of(3)]);
+    await page.getByText('This device waits to be approved').first().waitFor();
+    assert.equal(await numbers(), 'Compare this number: 123 456');
+    assert.deepEqual(await barriersOf(page), []);
+    await show([waits, of(2, { isApproved: true, number: '123456' }), of(3, { isApproved: true, number: '000456' })]);
+    assert.equal(await numbers(), 'Compare this number: 123 456 or 000 456, one for each device that may approve');
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    await page.locator('#devices').click();
+    await page.getByText(/Added .*\. Shows 000 456/).waitFor();
+    assert.deepEqual(alice.complaints, []);
+  }
+});
+
 test('a recovery code is shown once, and typed on a device that waits', { timeout: 60_000 }, async (t) => {
   for (const viewport of [desktop, phone]) {
     const alice = await open(t, viewport, 'chat.html', { standIn });

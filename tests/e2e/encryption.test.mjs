@@ -65,6 +65,41 @@ test('a device that waits to be approved writes, and reads the history then', { 
   for (const one of [alice, bob, phone]) assert.deepEqual(await one.events('onWarning'), [], one.name);
 });
 
+test('both devices show the same number, and another device another one', { timeout: 120_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const ask = { config: config({ deviceApproval: 'ask' }) };
+  const alice = await device('alice', ask);
+  const phone = await device('alice', ask);
+  const other = await device('alice', ask);
+  const tab = await device('alice', { ...ask, name: alice.name, joins: true });
+  const shown = async (one, another) => (await one.call('getDevices')).find(({ id }) => id === another.id)?.number;
+  const agree = async (one, another) => {
+    await until(`${one.id} and ${another.id} show one number`, async () => {
+      const number = await shown(one, another);
+      return number !== undefined && number === (await shown(another, one));
+    });
+    return shown(one, another);
+  };
+  const numbers = [await agree(alice, phone), await agree(alice, other)];
+  for (const number of numbers) assert.match(number, /^\d{6}$/);
+  assert.notEqual(numbers[0], numbers[1]);
+  assert.equal(await shown(phone, other), undefined, 'both wait');
+  assert.deepEqual([await shown(tab, phone), await shown(tab, other)], numbers, 'in every tab');
+  for (const [one, number] of [[phone, numbers[0]], [other, numbers[1]]]) {
+    assert.deepEqual((await one.events('onDeviceNumber')).map(([told]) => [told.id, told.number]), [[alice.id, number]]);
+  }
+  // What was shown is forgotten with the page, and the other one goes on.
+  await phone.reload();
+  await until('it has another number', async () => ![undefined, numbers[0]].includes(await shown(alice, phone)));
+  await agree(alice, phone);
+  await alice.reload();
+  const now = await agree(alice, phone);
+  await alice.call('approveDevice', phone.id);
+  await until('there is nothing to compare any more', async () => (await shown(alice, phone)) === undefined && (await shown(phone, alice)) === undefined);
+  assert.notEqual(await agree(phone, other), now, 'who is approved compares with who waits');
+  for (const one of [alice, phone, other]) assert.deepEqual(await one.events('onWarning'), [], one.name);
+});
+
 test('a device that is removed while it waits reads nothing more', { timeout: 90_000 }, async (t) => {
   const { device } = cast(t, stage);
   const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });

@@ -238,6 +238,8 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onDeviceReplaced', (oldId: string, newId: string) => console.log(oldId, newId));
   sdk.on('onDeviceAdded', ({ id }: DeviceView) => console.log(id));
   sdk.on('onDeviceRequest', ({ id, isApproved }: DeviceView) => isApproved || void sdk.approveDevice(id));
+  sdk.on('deviceNumber', ({ device: { id, number } }) => console.log(id, number?.slice(0, 3)));
+  sdk.on('onDeviceNumber', ({ number }: DeviceView) => console.log(number));
   sdk.on('onDeviceApproved', (deviceId: string) => console.log(deviceId));
   sdk.on('onDeviceRemoved', (deviceId: string) => console.log(deviceId));
   sdk.on('onRecoveryChanged', (recovery: RecoveryView | null) => console.log(recovery?.createdAt));

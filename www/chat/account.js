@@ -89,7 +89,7 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   }
 
   sdk.on('walletChanged', showWallet);
-  for (const event of ['deviceAdded', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
+  for (const event of ['deviceAdded', 'deviceNumber', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
   sdk.on('signInNeeded', ({ error }) => {
     $('sign-again').hidden = false;
     if (error) notice(error.userMessage);

@@ -3,11 +3,10 @@
 import { el } from '../dom.js';
 import { roving } from './roving.js';
 import { act, ask, say } from './speak.js';
-import { wholeTimeOf } from './words.js';
+import { deviceName, spaced, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
-const nameOf = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
 const stateOf = ({ isApproved }) => (isApproved ? 'Approved' : 'Waits for approval');
 
 /** `wallet` has it sign. */
@@ -17,14 +16,15 @@ export function createDevices(sdk, wallet) {
   const keys = roving($('devices-list'), '.device');
 
   function row(device, mayManage) {
-    const { id, isThisDevice, isApproved, addedAt } = device;
-    const name = nameOf(device);
+    const { id, isThisDevice, isApproved, addedAt, number } = device;
+    const shows = number ? `Shows ${spaced(number)}` : '';
+    const name = deviceName(device);
     const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
     const isWaiting = !isApproved && !isThisDevice && mayManage;
     return el(
-      'li', { class: 'device', 'data-id': id, 'aria-label': `${name}, ${stateOf(device).toLowerCase()}, added ${wholeTimeOf(addedAt)}` },
+      'li', { class: 'device', 'data-id': id, 'aria-label': [name, stateOf(device).toLowerCase(), `added ${wholeTimeOf(addedAt)}`, shows.toLowerCase()].filter(Boolean).join(', ') },
       el('p', {}, el('strong', {}, name), ' ', el('span', { class: isApproved ? 'device-state is-approved' : 'device-state' }, stateOf(device))),
-      el('p', { class: 'device-added' }, `Added ${wholeTimeOf(addedAt)}`),
+      el('p', { class: 'device-added' }, [`Added ${wholeTimeOf(addedAt)}`, shows].filter(Boolean).join('. ')),
       el(
         'div', { class: 'device-buttons' },
         isWaiting && button('Approve', () => approves(device), 'secondary'),
@@ -39,7 +39,7 @@ export function createDevices(sdk, wallet) {
   }
 
   async function removes(device) {
-    const name = nameOf(device);
+    const name = deviceName(device);
     const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
     const result = await act(sdk.removeDevice(device.id));

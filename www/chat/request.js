@@ -1,38 +1,65 @@
-// A device of one's own waits to be approved: said at the top of the page, and asked for where it can be answered, until somebody does.
+// A device of one's own waits to be approved: said at the top of the page, and asked for where it can be answered, until somebody does. One
+// request at a time: another that came in its place would be approved by a press that was meant for it.
 
-import { count } from '../dom.js';
+import { count, el } from '../dom.js';
 import { once, say } from './speak.js';
-import { wholeTimeOf } from './words.js';
+import { deviceName, spaced, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
 /** `approve(device)` and `remove(device)` answer. */
 export function createRequest({ approve, remove }) {
+  let all = [];
   let device = null;
+  let told = '';
 
   const answer = (work) => once($('request'), () => work(device));
   $('request-yes').addEventListener('click', () => answer(approve));
   $('request-no').addEventListener('click', () => answer(remove));
+  $('request-next').addEventListener('click', () => {
+    const waiting = all.filter(({ isApproved }) => !isApproved);
+    show(waiting[(waiting.indexOf(device) + 1) % waiting.length]);
+  });
+
+  function show(now) {
+    const own = all.find(({ isThisDevice }) => isThisDevice);
+    const isOwn = now !== null && now === own;
+    const focused = document.activeElement;
+    const hadFocus = $('request').contains(focused);
+    device = now;
+    const more = all.filter(({ isApproved }) => !isApproved).length - 1;
+    $('request').hidden = device === null;
+    $('request-yes').hidden = $('request-no').hidden = isOwn;
+    $('request-next').hidden = isOwn || more < 1;
+    if (hadFocus && (device === null || isOwn || focused.hidden)) $('side-title').focus();
+    if (device === null) return void (told = '');
+    $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
+    $('request-says').textContent = isOwn
+      ? 'Open the chat on another device of yours, and choose “Approve” there. If you have no other, your recovery code does the same: Devices. Until then you can write here and read what is written from now on; all earlier texts come with the approval.'
+      : `${deviceName(device)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more < 1 ? '' : ` ${count(more, 'more waits', 'more wait')} behind it.`}`;
+    // Each of the devices that may approve this one shows its own.
+    const others = isOwn ? all.filter(({ isApproved, number }) => isApproved && number) : [device].filter(({ number }) => number);
+    $('request-numbers').hidden = others.length === 0;
+    $('request-numbers').replaceChildren(
+      'Compare this number: ',
+      ...others.flatMap(({ number }, place) => [place > 0 ? ' or ' : '', el('strong', {}, spaced(number))]),
+      others.length > 1 ? ', one for each device that may approve' : '',
+      isOwn ? '' : '. The new device must show the same.',
+    );
+    const tells = `${$('request-title').textContent}. ${others.length > 0 ? $('request-numbers').textContent : ''}`.trim();
+    const key = `${device.id} ${tells}`;
+    if (key !== told) say(tells);
+    told = key;
+  }
 
   return {
     /** The devices as they are now. */
     render(devices) {
-      const own = devices.find(({ isThisDevice }) => isThisDevice);
-      const waiting = devices.filter(({ isApproved }) => !isApproved);
-      const before = device;
-      device = (own && !own.isApproved ? own : own && waiting[0]) || null;
-      const isOwn = device !== null && device === own;
-      const hadFocus = $('request').contains(document.activeElement);
-      $('request').hidden = device === null;
-      $('request-yes').hidden = $('request-no').hidden = isOwn;
-      if (hadFocus && (device === null || isOwn)) $('side-title').focus();
-      if (device === null) return;
-      $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
-      const more = waiting.length > 1 ? ` ${count(waiting.length - 1, 'more waits', 'more wait')} behind it.` : '';
-      $('request-says').textContent = isOwn
-        ? 'Open the chat on another device of yours, and choose “Approve” there. If you have no other, your recovery code does the same: Devices. Until then you can write here and read what is written from now on; all earlier texts come with the approval.'
-        : `Device ${device.id.slice(0, 6)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more}`;
-      if (device.id !== before?.id) say(`${$('request-title').textContent}.`);
+      all = devices;
+      const own = all.find(({ isThisDevice }) => isThisDevice);
+      const waiting = own ? all.filter(({ isApproved }) => !isApproved) : [];
+      const same = waiting.find(({ id }) => id === device?.id);
+      show(own && !own.isApproved ? own : same ?? waiting[0] ?? null);
     },
   };
 }

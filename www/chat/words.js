@@ -5,6 +5,12 @@ import { count, el, svg } from '../dom.js';
 /** A wallet in a few characters: nobody reads 44 of them. */
 export const short = (wallet) => (wallet.length > 12 ? `${wallet.slice(0, 4)}…${wallet.slice(-4)}` : wallet);
 
+/** The number that two devices show, as people compare it. */
+export const spaced = (number) => `${number.slice(0, 3)} ${number.slice(3)}`;
+
+/** What a device is called. */
+export const deviceName = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
+
 /** Whether it may be one: only the SDK knows. */
 export const isAddress = (text) => /^[1-9A-HJ-NP-Za-km-z]{32,44}$/.test(text);
 

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use bodies::{
     Chat, ConflictReport, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Hello, ListedSession, Progress, ReadReceipt,
-    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncConflict, SyncHeartbeat, SyncPhase,
-    SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, ShortNumber, SignIn, SignedIn, SyncAck, SyncConflict,
+    SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 pub use seed::{SeedEntry, SeedResponse, SeedUpdate, Unsent};
 
@@ -191,6 +191,8 @@ frames! {
     SignIn(SignIn) = "sign_in",
     /// The relay knows it.
     SignedIn(SignedIn) = "signed_in",
+    /// Two devices of an account find the number that both show.
+    ShortNumber(ShortNumber) = "short_number",
 }
 
 impl Frame {
@@ -271,6 +273,7 @@ impl Frame {
                 named.into_iter().filter_map(|(field, name)| name.as_deref().map(|name| (field, name))).collect()
             }
             Body::SignIn(said) => vec![("wallet", &said.wallet), ("relay", &said.relay)],
+            Body::ShortNumber(said) => vec![("from", &said.from), ("to", &said.to)],
             Body::WalletAnnounce(said) => vec![("wallet", &said.wallet), ("after", said.after.as_deref().unwrap_or_default())],
             _ => Vec::new(),
         };

@@ -291,6 +291,14 @@ pub const ACCOUNT_CHANGES_MAX: usize = 20;
 /// log may name, so that a device that makes them without end leaves room for those that the wallet certifies.
 pub const ACCOUNT_UNASKED_MAX: usize = CLOCK_DEVICES_MAX / 2;
 
+/// Commitments of one device that waits to be approved, to another one, in a life of either: each is a try, at one in a million, to have
+/// the number of another device that waits. An honest device makes another one only when one of the two has begun anew.
+pub const NUMBER_TRIES_MAX: u8 = 8;
+
+/// What a device says to another one about their short number on one connection: an exchange for each of a dozen reconnects of the
+/// other one. Who says more is not answered.
+pub const NUMBER_FRAMES_MAX: u8 = 64;
+
 /// The largest frame of somebody who has not signed in and must, in bytes: a `sign_in` in JSON with the largest certificate has
 /// less.
 pub const UNSIGNED_FRAME_BYTES_MAX: usize = 4 * 1024;

@@ -76,6 +76,7 @@ mod sealed_sessions;
 mod sealed_shown;
 mod sealed_troubles;
 mod sealed_waiting;
+mod short_number;
 mod signatures;
 #[allow(clippy::disallowed_types, reason = "a store takes its time: only the machines do not wait")]
 mod store;

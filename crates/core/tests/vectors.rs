@@ -8,8 +8,8 @@ use solconnect_sync_core::entry::{Entry, Extensions};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{
     Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Hello, ListedSession, Progress, ReadReceipt,
-    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase, SyncRequest,
-    SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
+    ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, ShortNumber, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase,
+    SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce,
 };
 use solconnect_sync_core::identity::{EarlierKey, HeadSignature, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
@@ -122,6 +122,11 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ),
         ("hello", Frame { head: Head::default(), body: Body::Hello(hello()) }),
         ("sign_in", Frame { head: Head { session_id: String::new(), ..head() }, body: Body::SignIn(sign_in()) }),
+        ("short_number", from_client(Body::ShortNumber(short_number()))),
+        (
+            "short_number_relay",
+            from_relay(Body::ShortNumber(ShortNumber { from: "b".into(), commitment: [0; 32], random: [0; 32], ..short_number() })),
+        ),
         ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { account: Some(LOG), greeting: [9; 64] }) }),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
@@ -234,6 +239,10 @@ fn sign_in() -> SignIn {
         proof: [5; 64],
         messages: Batch::of(&entries(0)[..1]).unwrap(),
     }
+}
+
+fn short_number() -> ShortNumber {
+    ShortNumber { from: String::new(), to: "a".into(), commitment: [6; 32], random: [7; 32], signature: [8; 64] }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -415,6 +424,13 @@ fn the_schema_of_the_protocol_reads_our_frames() {
             ("signed_in", schema::Frame { signed_in: Some(said), .. }) => {
                 assert_eq!((said.account.map(log), said.greeting), (Some(LOG), vec![9; 64]));
             }
+            ("short_number", schema::Frame { short_number: Some(said), .. }) => {
+                assert_eq!((said.to.as_str(), said.commitment, said.random), ("a", vec![6; 32], vec![7; 32]));
+                assert_eq!((said.from.as_str(), said.signature), ("", vec![8; 64]));
+            }
+            ("short_number_relay", schema::Frame { short_number: Some(said), .. }) => {
+                assert_eq!((said.from.as_str(), said.commitment, said.random), ("b", vec![], vec![]));
+            }
             ("device_list", schema::Frame { device_list: Some(list), .. }) => {
                 assert_eq!(list.wallets, [WALLET]);
                 assert_eq!(
@@ -509,6 +525,22 @@ mod schema {
         pub sign_in: Option<SignIn>,
         #[prost(message, tag = "31")]
         pub signed_in: Option<SignedIn>,
+        #[prost(message, tag = "32")]
+        pub short_number: Option<ShortNumber>,
+    }
+
+    #[derive(prost::Message)]
+    pub struct ShortNumber {
+        #[prost(string, tag = "1")]
+        pub from: String,
+        #[prost(string, tag = "2")]
+        pub to: String,
+        #[prost(bytes, tag = "3")]
+        pub commitment: Vec<u8>,
+        #[prost(bytes, tag = "4")]
+        pub random: Vec<u8>,
+        #[prost(bytes, tag = "5")]
+        pub signature: Vec<u8>,
     }
 
     #[derive(prost::Message)]

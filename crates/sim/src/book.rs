@@ -214,6 +214,21 @@ impl Vault for Watched {
         self.vault.open_epoch(epoch, with)
     }
 
+    fn commitment(&self, account_id: &str, device: &str, seal_key: &PublicKey, random: &[u8; 32]) -> Result<[u8; 32], Fault> {
+        self.vault.commitment(account_id, device, seal_key, random)
+    }
+
+    fn short_number(
+        &self,
+        account_id: &str,
+        approver: &str,
+        commitment: &[u8; 32],
+        device_random: &[u8; 32],
+        approver_random: &[u8; 32],
+    ) -> Result<u32, Fault> {
+        self.vault.short_number(account_id, approver, commitment, device_random, approver_random)
+    }
+
     fn recovery_code(&self, random: &[u8; 17]) -> Result<String, Fault> {
         self.vault.recovery_code(random)
     }

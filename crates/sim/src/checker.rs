@@ -31,7 +31,7 @@ pub const INVARIANTS: [u8; 30] =
 const HELD_AGAINST_A_LIAR: [u8; 15] = [0, 7, 13, 14, 17, 18, 20, 22, 23, 30, 31, 33, e(2), e(3), e(6)];
 
 /// The invariants of encrypted sessions that are held, by their numbers (`e`).
-pub const VAULT_INVARIANTS: [u8; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+pub const VAULT_INVARIANTS: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
 /// The number under which invariant E`number` is counted: behind all others.
 pub const fn e(number: u8) -> u8 {
@@ -45,11 +45,11 @@ pub fn label_of(invariant: u8) -> String {
 
 /// How often each invariant was put to the test, by number.
 #[derive(Clone, Copy)]
-pub struct Exercised([u64; 52]);
+pub struct Exercised([u64; 53]);
 
 impl Default for Exercised {
     fn default() -> Self {
-        Exercised([0; 52])
+        Exercised([0; 53])
     }
 }
 
@@ -323,11 +323,13 @@ pub enum Mark {
     Stolen,
     /// Where sessions are encrypted: a device that waited to be approved wrote a text.
     WroteWaiting,
+    /// A device showed the number that it has with another one.
+    ShowedNumber,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 23] = [
+    pub const ALL: [Mark; 24] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -351,6 +353,7 @@ impl Mark {
         Mark::GarbageSigned,
         Mark::Stolen,
         Mark::WroteWaiting,
+        Mark::ShowedNumber,
     ];
 
     /// Whether it only comes up where devices sign in.
@@ -360,7 +363,7 @@ impl Mark {
 
     /// Whether it only comes up where sessions are encrypted.
     pub fn needs_encryption(self) -> bool {
-        self == Mark::WroteWaiting
+        self >= Mark::WroteWaiting
     }
 
     /// For people.
@@ -389,6 +392,7 @@ impl Mark {
             Mark::GarbageSigned => "members that signed garbage",
             Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
             Mark::WroteWaiting => "encrypted texts of devices that waited to be approved",
+            Mark::ShowedNumber => "numbers that a device showed with another one that waited to be approved, or for which it waited",
         }
     }
 }

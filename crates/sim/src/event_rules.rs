@@ -108,6 +108,7 @@ impl Checker {
             Event::SessionInvited { session_id, .. } => self.told_invitation(tab, session_id, disk),
             Event::StorageLost { lost } => self.told_lost(tab, lost),
             Event::DeviceApproved { .. } => self.mark(Mark::Approved),
+            Event::DeviceNumber { device } if device.number.is_some() => self.mark(Mark::ShowedNumber),
             Event::SignInNeeded { error: Some(error) } if error.code == ErrorCode::DeviceRemoved => self.mark(Mark::Removed),
             Event::QueueChanged { queued_message_count } => {
                 view.told_queue = *queued_message_count;

@@ -47,6 +47,7 @@ impl World {
             }
         }
         self.devices_unsettled()
+            .or_else(|| self.numbers_unsettled())
             .or_else(|| self.groups_unsettled())
             .or_else(|| self.readers_unsettled())
             .or_else(|| self.checker.unanswered().map(|call| (30, call)))
@@ -56,8 +57,8 @@ impl World {
     pub fn judge(&mut self) {
         let unsettled = self.unsettled();
         let of_readers: &[u8] = match self.encryption {
-            Some(Encryption { dishonest: Some(_), .. }) => &[e(8), e(10)],
-            Some(_) => &[e(8)],
+            Some(Encryption { dishonest: Some(_), .. }) => &[e(8), e(10), e(12)],
+            Some(_) => &[e(8), e(12)],
             None => &[],
         };
         for invariant in [9, 16, 23, 25, 26, 27, 30, 31, 32].iter().chain(of_readers).copied() {

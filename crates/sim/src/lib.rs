@@ -41,7 +41,7 @@
 //! **Who judges** (`checker`, with `device_rules`, `store_rules`, `event_rules`, `relay_rules`, `invitation_rules`, `group_rules`, `conflict_rules`, `liar_rules`, `vault_rules`,
 //! `final_rules`): knows
 //! replies, events, frames, the journal's contents and stored records, and never the machines' inner state. Holds I1 to I23,
-//! I25 to I27 and I30 to I33, and of encrypted sessions E1 to E11 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
+//! I25 to I27 and I30 to I33, and of encrypted sessions E1 to E12 (`docs/numbers.md`) at every step. An invariant counts as put to the test only where a check looked at
 //! something that could have been otherwise (`Checker::require`, `require_where`, `require_none`).
 //!
 //! **What is not simulated**: IndexedDB and browsers themselves (tests of the browser shell), WebSocket framing, TLS and

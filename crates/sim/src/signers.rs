@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
-use solconnect_sync_core::client::{ClientConfig, DeviceView, Input};
+use solconnect_sync_core::client::{Client, ClientConfig, DeviceView, Input};
 use solconnect_sync_core::identity::{Account, Certificate, DeviceKey, DomainSet, Owner, Purpose};
 use solconnect_sync_core::ids::{self, SessionId, wallet_address};
 use solconnect_sync_core::relay::{Doorkeeper, Relay};
 
+use crate::checker::e;
 use crate::relay_disk::Rows;
 use crate::world::{PageId, ProfileId, TabId, World};
 
@@ -145,6 +146,21 @@ impl World {
             }
             if !is_in {
                 return Some((16, format!("profile {index} is served, and is none of {stored:?}")));
+            }
+        }
+        None
+    }
+
+    /// Which two devices show each other two numbers, where people are to see one (E12).
+    pub fn numbers_unsettled(&self) -> Option<(u8, String)> {
+        let devices = || self.profiles.iter().filter_map(|profile| Some(&self.tabs.get(&profile.tab?)?.client));
+        let shown = |client: &Client, other: &str| client.account_devices().into_iter().find(|device| device.id == other)?.number;
+        for one in devices() {
+            for other in one.account_devices().into_iter().filter(|device| device.number.is_some()) {
+                let same = devices().find(|device| device.device_id() == other.id).and_then(|device| shown(device, one.device_id()));
+                if same.is_some() && same != other.number {
+                    return Some((e(12), format!("{} and {} show {same:?} and {:?}", one.device_id(), other.id, other.number)));
+                }
             }
         }
         None

@@ -3,7 +3,7 @@ import * as sync from '/pkg/index.js';
 
 const eventNames = [
   'onSyncStarted', 'onSyncProgress', 'onSyncCompleted', 'onSyncFailed', 'onConflictDetected', 'onMessageSynced', 'onStatusChanged',
-  'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onLogReplaced', 'onDeviceAdded', 'onDeviceRequest', 'onDeviceApproved',
+  'onMessageChanged', 'onSessionInvited', 'onMembersChanged', 'onEncryptionChanged', 'onDevicesChanged', 'onConnectionChanged', 'onQueueChanged', 'onDeviceReplaced', 'onLogReplaced', 'onDeviceAdded', 'onDeviceRequest', 'onDeviceNumber', 'onDeviceApproved',
   'onDeviceRemoved', 'onRecoveryChanged', 'onSignInNeeded', 'onStorageLost', 'onWarning',
   'onTabChanged', 'onWalletChanged',
 ];

@@ -345,6 +345,8 @@ pub enum Event {
     DeviceAdded { device: DeviceView },
     /// It waits for this device, or another that is approved, to approve it. Told behind `DeviceAdded`.
     DeviceRequest { device: DeviceView },
+    /// This device and that one show another number than before, or none any more.
+    DeviceNumber { device: DeviceView },
     /// A device is approved.
     DeviceApproved { device_id: DeviceId },
     /// The wallet has it no longer, and never will again.

@@ -77,7 +77,7 @@ impl Client {
     /// The devices of the connected wallet, in the order in which they were listed; none before this one has signed in.
     pub fn account_devices(&self) -> Vec<DeviceView> {
         let account = self.identity.as_ref().and_then(|identity| identity.account(self.wallet.as_deref()?));
-        account.map(|account| account.devices().iter().map(|device| self.view(device)).collect()).unwrap_or_default()
+        account.map(|account| account.devices().iter().map(|device| self.view(account, device)).collect()).unwrap_or_default()
     }
 
     /// The generations of the account key that this device can read with; none where it does not encrypt.
@@ -85,9 +85,11 @@ impl Client {
         self.identity.as_ref().and_then(Identity::keys).map(Keys::generations).unwrap_or_default()
     }
 
-    fn view(&self, device: &Device) -> DeviceView {
+    pub(super) fn view(&self, account: &Account, device: &Device) -> DeviceView {
         let Device { id, is_approved, listed_ms, .. } = device.clone();
-        DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms }
+        let number =
+            account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved).and_then(|_| self.numbers.with(&id));
+        DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms, number }
     }
 
     /// The account is to be so, unless what was asked for is wrong.
@@ -202,7 +204,7 @@ impl Client {
         for change in changes {
             match change {
                 Change::Added(id) => {
-                    let Some(device) = account.device(&id).map(|device| self.view(device)) else { continue };
+                    let Some(device) = account.device(&id).map(|device| self.view(account, device)) else { continue };
                     let waits = !device.is_approved && may_approve;
                     transaction.tell(Event::DeviceAdded { device: device.clone() });
                     if waits {
@@ -233,6 +235,7 @@ impl Client {
         if is_behind || self.devices.asked.is_some() {
             return;
         }
+        self.greet_devices(now, &account, actions);
         if self.devices.duty.is_some() {
             return;
         }
@@ -385,6 +388,7 @@ impl Client {
     pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
         self.fail_wishes(error, actions);
         self.devices = Devices::default();
+        self.numbers.on_disconnect();
     }
 }
 

@@ -4,7 +4,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::recovery::RecoveryKeys;
-use super::vault::{Fault, KeyPlace, Secret, Vault, if_opened};
+use super::vault::{Fault, KeyPlace, PublicKey, Secret, Vault, if_opened};
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim};
@@ -30,6 +30,14 @@ impl Keys {
     /// The same account keys for another device of the same database.
     pub fn of_successor(&self, seal: Secret) -> Keys {
         Keys { seal, account: self.account.clone() }
+    }
+
+    /// What account keys are sealed to, so that this device opens them.
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    pub fn seal_key(&self, vault: &dyn Vault) -> Result<PublicKey, Fault> {
+        vault.public_of(&self.seal)
     }
 
     /// What is stored behind the device's own secret.
@@ -145,7 +153,7 @@ impl Keys {
     pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
         let device = account.device(own)?;
         if device.seal_key.is_none() {
-            return vault.public_of(&self.seal).ok().map(Claim::SealKey);
+            return self.seal_key(vault).ok().map(Claim::SealKey);
         }
         if !device.is_approved {
             return None;

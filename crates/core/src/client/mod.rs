@@ -24,6 +24,7 @@ mod records;
 mod recovery;
 mod session;
 mod sessions;
+mod short_number;
 mod sync_calls;
 mod transaction;
 pub mod vault;
@@ -60,6 +61,7 @@ use link::Link;
 use rebuild::Rebuild;
 use session::Session;
 use sessions::Sessions;
+use short_number::ShortNumbers;
 use sync_calls::SyncCalls;
 
 /// The client machine. Feed it every input in order; run the actions it returns in order.
@@ -74,6 +76,8 @@ pub struct Client {
     vault: Option<Box<dyn Vault>>,
     /// What it and the relay have to say of the devices of its wallet.
     devices: Devices,
+    /// The numbers that it and others of these show.
+    numbers: ShortNumbers,
     /// The accounts of other wallets.
     accounts: Accounts,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
@@ -150,6 +154,7 @@ impl Client {
             identity,
             vault: None,
             devices: Devices::default(),
+            numbers: ShortNumbers::default(),
             accounts,
             start: new_start(&mut random),
             random,

@@ -2,6 +2,7 @@
 //! application encrypts; everywhere else it is [`Native`].
 
 use solconnect_sync_vault::account::{begin, hand_over, open, open_earlier};
+use solconnect_sync_vault::approval;
 use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
 pub use solconnect_sync_vault::layout::Generation;
@@ -110,6 +111,25 @@ pub trait Vault {
     /// Any but [`Fault::Failed`]: it is no code.
     fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault>;
 
+    /// What binds a device that waits to be approved to its seal key and its random bytes, before it knows the other device's.
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn commitment(&self, account_id: &str, device: &str, seal_key: &PublicKey, random: &[u8; 32]) -> Result<[u8; 32], Fault>;
+
+    /// The number that both devices show, below 1,000,000.
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn short_number(
+        &self,
+        account_id: &str,
+        approver: &str,
+        commitment: &[u8; 32],
+        device_random: &[u8; 32],
+        approver_random: &[u8; 32],
+    ) -> Result<u32, Fault>;
+
     /// Begins an epoch. Of `random`, the first half is its secret, which is known again by opening the own seal.
     ///
     /// # Errors
@@ -195,6 +215,21 @@ impl Vault for Native {
     fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
         let keys = RecoveryCode::read(code)?.keys(account_id);
         Ok((keys.seal_key.secret().clone(), keys.signing_secret))
+    }
+
+    fn commitment(&self, account_id: &str, device: &str, seal_key: &PublicKey, random: &[u8; 32]) -> Result<[u8; 32], Fault> {
+        Ok(approval::commitment(account_id, device, seal_key, random))
+    }
+
+    fn short_number(
+        &self,
+        account_id: &str,
+        approver: &str,
+        commitment: &[u8; 32],
+        device_random: &[u8; 32],
+        approver_random: &[u8; 32],
+    ) -> Result<u32, Fault> {
+        Ok(approval::number(account_id, approver, commitment, device_random, approver_random))
     }
 
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {

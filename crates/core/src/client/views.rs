@@ -135,6 +135,11 @@ pub struct DeviceView {
     pub is_approved: bool,
     /// When it was added, by the relay's time, in milliseconds since 1970.
     pub added_at: u64,
+    /// Six digits that this device and that one show each other while one of them is approved and the other one waits: where a person sees
+    /// the same on both, it is the device in their hand. Absent while it is not known: both must be online at once, and encrypt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub number: Option<String>,
 }
 
 /// What holds of a session's encryption as the application sees it.

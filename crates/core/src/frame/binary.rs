@@ -2,8 +2,8 @@
 
 use super::{
     Body, DeviceAnnounce, DeviceInfo, DeviceList, DeviceState, ErrorBody, Frame, Head, Hello, ListedSession, Progress, RELAY_DEVICE_ID,
-    ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, SignIn, SignedIn, SyncAck, SyncHeartbeat, SyncPhase,
-    SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce, check_frame_bytes,
+    ReadReceipt, ReadReceiptSync, Receipt, ReceiptStatus, SequenceRange, SessionList, ShortNumber, SignIn, SignedIn, SyncAck,
+    SyncHeartbeat, SyncPhase, SyncRequest, SyncResponse, SyncState, SyncStatus, SyncUpdate, WalletAnnounce, check_frame_bytes,
 };
 use crate::batch::Batch;
 use crate::entry::Digest;
@@ -61,6 +61,7 @@ impl Frame {
             Body::Hello(body) => body.put(number::HELLO, &mut out),
             Body::SignIn(body) => body.put(number::SIGN_IN, &mut out),
             Body::SignedIn(body) => body.put(number::SIGNED_IN, &mut out),
+            Body::ShortNumber(body) => body.put(number::SHORT_NUMBER, &mut out),
             Body::SyncConflict(_) | Body::Chat(_) | Body::SeedUpdate(_) | Body::SeedResponse(_) => return None,
         }
         Some(out)
@@ -91,6 +92,7 @@ mod number {
     pub const HELLO: u64 = 29;
     pub const SIGN_IN: u64 = 30;
     pub const SIGNED_IN: u64 = 31;
+    pub const SHORT_NUMBER: u64 = 32;
 }
 
 fn put_session(head: &Head, out: &mut Vec<u8>) {
@@ -122,7 +124,7 @@ impl Record for Envelope {
 
     fn take_field(&mut self, number: u64, value: &Value<'_>) -> Result<(), Malformed> {
         let Envelope { head, body } = self;
-        if (number::DEVICE_ANNOUNCE..=number::SIGNED_IN).contains(&number) && body.is_some() {
+        if (number::DEVICE_ANNOUNCE..=number::SHORT_NUMBER).contains(&number) && body.is_some() {
             // Reading a short frame must not be the work of many.
             return Err(Malformed(&"a frame says two things"));
         }
@@ -149,6 +151,7 @@ impl Record for Envelope {
             number::HELLO => *body = Some(Body::Hello(record_of(value)?)),
             number::SIGN_IN => *body = Some(Body::SignIn(record_of(value)?)),
             number::SIGNED_IN => *body = Some(Body::SignedIn(record_of(value)?)),
+            number::SHORT_NUMBER => *body = Some(Body::ShortNumber(record_of(value)?)),
             _ => {}
         }
         Ok(())
@@ -182,6 +185,7 @@ record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 
 record!(EarlierKey { 1 => key, 2 => signature });
 record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages });
 record!(SignedIn { 1 => account, 2 => greeting });
+record!(ShortNumber { 1 => from, 2 => to, 3 => commitment, 4 => random, 5 => signature });
 record!(ErrorBody {
     1 => error,
     2 => code,
@@ -217,6 +221,7 @@ nested!(
     EarlierKey,
     SignIn,
     SignedIn,
+    ShortNumber,
     ErrorBody,
 );
 

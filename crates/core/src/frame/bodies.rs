@@ -15,6 +15,7 @@ use crate::log::{LogHead, from_hex, to_hex};
 use crate::message::{Extra, Stamp, null_as_default};
 use crate::scalar::{floor, text, whole, whole_if_any};
 use crate::vector_clock::VectorClock;
+use crate::wire::put_bytes;
 
 /// `device_announce`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -533,6 +534,49 @@ pub struct SignedIn {
 impl Default for SignedIn {
     fn default() -> Self {
         SignedIn { greeting: [0; 64], account: None }
+    }
+}
+
+/// `short_number`: what two devices of an account, of which one waits to be approved, say to each other so that both show one number.
+/// What is not said is zeroes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShortNumber {
+    /// From the relay: the device that says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: DeviceId,
+    /// The device that it is for.
+    #[serde(default)]
+    pub to: DeviceId,
+    /// What the device that waits has bound itself to. Without it an approved device says that it is there.
+    #[serde(default, skip_serializing_if = "is_unsaid", serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub commitment: Digest,
+    /// Random bytes of who says it. Without them a commitment is only made known.
+    #[serde(default, skip_serializing_if = "is_unsaid", serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub random: Digest,
+    /// The signature of the device that says it.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub signature: Signature,
+}
+
+fn is_unsaid(bytes: &Digest) -> bool {
+    *bytes == Digest::default()
+}
+
+impl Default for ShortNumber {
+    fn default() -> Self {
+        let (from, to, commitment, random) = Default::default();
+        ShortNumber { from, to, commitment, random, signature: [0; 64] }
+    }
+}
+
+impl ShortNumber {
+    /// What a device, `from`, signs of it, as one of this account.
+    pub fn signed_bytes(&self, account_id: &str, from: &str) -> Vec<u8> {
+        let mut bytes = b"solconnect.short-number.v1\0".to_vec();
+        [account_id, from, &self.to].into_iter().for_each(|text| put_bytes(&mut bytes, text.as_bytes()));
+        bytes.extend_from_slice(&self.commitment);
+        bytes.extend_from_slice(&self.random);
+        bytes
     }
 }
 

@@ -13,7 +13,7 @@ use super::door::Guest;
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Frame, Head, SignIn, SignedIn, SyncResponse};
+use crate::frame::{Body, Frame, Head, ShortNumber, SignIn, SignedIn, SyncResponse};
 use crate::identity::{Account, Challenge, DomainSet, Owner, Signature, device_id, greet};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
@@ -131,6 +131,7 @@ impl Accounts {
         let Some(room) = self.0.get(&guest.account_id) else { return };
         let owner = room.account.owner().clone();
         let said = match frame.body {
+            Body::ShortNumber(said) => return room.pass_on(ctx, connection, guest.device_id, said),
             Body::SyncUpdate(update) => update.messages.entries().map_err(crate::wire::Malformed::in_frame),
             _ => Err(SyncError::new(ErrorCode::InvalidMessageFormat, "an account log takes no such frame")),
         };
@@ -371,6 +372,16 @@ impl Room {
         for connection in self.guests.keys() {
             ctx.transmit(*connection, &self.account.owner().account_id, Body::SyncResponse(response.clone()));
         }
+    }
+
+    /// What a device says to another one of which one is approved and one waits: for who is there, and kept nowhere.
+    fn pass_on(&self, ctx: &mut Context, connection: ConnectionId, from: DeviceId, said: ShortNumber) {
+        let is_approved = |id: &str| self.account.device(id).map(|device| device.is_approved);
+        let is_between = is_approved(&from).zip(is_approved(&said.to)).is_some_and(|(one, other)| one != other);
+        let there = self.guests.iter().filter(|(_, device_id)| is_between && **device_id == said.to);
+        let there: Vec<ConnectionId> = there.map(|(connection, _)| *connection).collect();
+        ctx.charge(connection, budget::NUMBER_US);
+        ctx.inform_all(&there, &self.account.owner().account_id, Body::ShortNumber(ShortNumber { from, ..said }));
     }
 
     /// Devices that are listed no longer are cut at once.

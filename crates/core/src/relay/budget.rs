@@ -49,6 +49,10 @@ pub(super) const LIST_US: u64 = 500;
 /// begins 250 at once and 25 a second.
 pub(super) const SESSION_US: u64 = 1_000;
 
+/// To pass on what two devices say of their short number. Each of them has a signature to check then, so one connection has 250 at once
+/// and 25 a second passed on.
+pub(super) const NUMBER_US: u64 = 1_000;
+
 /// To send a batch that the connection was sent before.
 pub(super) const BATCH_AGAIN_US: u64 = 500;
 

@@ -94,6 +94,7 @@ pub(super) fn translate(
         | Body::Hello(_)
         | Body::SignIn(_)
         | Body::SignedIn(_)
+        | Body::ShortNumber(_)
         | Body::Error(_) => {
             return Ok(None);
         }

@@ -21,6 +21,8 @@ enum Kind {
     Wallet,
     /// Of the connection too.
     SignIn,
+    /// Of an account, from one of its devices to another.
+    ShortNumber,
     Error,
     /// What only the relay says.
     Relays,
@@ -38,6 +40,7 @@ impl Kind {
             Body::ReadReceipt(_) => Kind::Receipt,
             Body::WalletAnnounce(_) => Kind::Wallet,
             Body::SignIn(_) => Kind::SignIn,
+            Body::ShortNumber(_) => Kind::ShortNumber,
             Body::Error(_) => Kind::Error,
             Body::DeviceList(_)
             | Body::SyncResponse(_)
@@ -122,7 +125,7 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
         (Kind::SignIn, _) => Allowed,
         (_, Signed::Required) => Verdict::NotSignedIn,
         // Who has how many devices is no secret among those that have signed in.
-        (Kind::Request | Kind::Update, Signed::In { device_id, account_id, .. })
+        (Kind::Request | Kind::Update | Kind::ShortNumber, Signed::In { device_id, account_id, .. })
             if is_account_id(&head.session_id)
                 && (Kind::of(body) == Kind::Request || head.session_id == account_id)
                 && head.device_id == device_id
@@ -130,6 +133,7 @@ pub(super) fn judge_speaker(frame: &Frame, signed: Signed<'_>) -> Verdict {
         {
             Allowed
         }
+        (Kind::ShortNumber, _) => Verdict::OfAnAccount,
         _ if is_account_id(&head.session_id) => Verdict::OfAnAccount,
         (_, Signed::In { wallet, device_id, .. })
             if head.device_id != device_id || said_wallet(body).is_some_and(|said| said != wallet) =>
@@ -154,7 +158,7 @@ fn said_wallet(body: &Body) -> Option<&str> {
 use Verdict::{Allowed, Ignored, NamesNoVersion, NoMemberAnyMore, NotAMember, NotAnnounced, OnlyTheRelay, RefusedBefore};
 
 /// One row a kind; the columns are unannounced, announced, refused, seed, bare. A chat frame has no `protocolVersion`.
-const TABLE: [(Kind, [Verdict; 5]); 11] = [
+const TABLE: [(Kind, [Verdict; 5]); 12] = [
     (Kind::Announce, [Allowed, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Request, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Update, [NotAnnounced, Allowed, RefusedBefore, Allowed, NamesNoVersion]),
@@ -164,6 +168,8 @@ const TABLE: [(Kind, [Verdict; 5]); 11] = [
     (Kind::Receipt, [NotAnnounced, Allowed, Allowed, Allowed, NamesNoVersion]),
     (Kind::Wallet, [Allowed, Allowed, Allowed, NamesNoVersion, NamesNoVersion]),
     (Kind::SignIn, [Allowed, Allowed, Allowed, NamesNoVersion, NamesNoVersion]),
+    // Of no session: who may say it is found out before.
+    (Kind::ShortNumber, [NotAMember; 5]),
     (Kind::Error, [Ignored; 5]),
     (Kind::Relays, [OnlyTheRelay; 5]),
 ];
@@ -171,7 +177,7 @@ const TABLE: [(Kind, [Verdict; 5]); 11] = [
 /// Who may say what in a session that is closed. One row a kind; the columns are stranger, former, member, admin. A device that was
 /// removed from its account has no connection; one that comes without signing in is a stranger. What an admin may that a member
 /// may not stands in entries, and is checked at their place in the log (`group.rs`).
-const ROLES: [(Kind, [Verdict; 4]); 11] = [
+const ROLES: [(Kind, [Verdict; 4]); 12] = [
     (Kind::Announce, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Request, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
     (Kind::Update, [NotAMember, NoMemberAnyMore, Allowed, Allowed]),
@@ -182,6 +188,7 @@ const ROLES: [(Kind, [Verdict; 4]); 11] = [
     // Of the connection.
     (Kind::Wallet, [Allowed; 4]),
     (Kind::SignIn, [Allowed; 4]),
+    (Kind::ShortNumber, [NotAMember; 4]),
     (Kind::Error, [Ignored; 4]),
     (Kind::Relays, [OnlyTheRelay; 4]),
 ];
@@ -222,7 +229,7 @@ impl Verdict {
             NotAMember => Some(not_in_it(Role::Stranger)),
             NoMemberAnyMore => Some(not_in_it(Role::Former)),
             Verdict::OfAnAccount => {
-                Some(SyncError::new(ErrorCode::NotAMember, "an account's log is written by its own devices, and read by who has signed in"))
+                Some(SyncError::new(ErrorCode::NotAMember, "an account is for its own devices, and its log for who has signed in"))
             }
             OnlyTheRelay => Some(SyncError::new(ErrorCode::InvalidMessageFormat, "only the relay sends this frame")),
         }
@@ -281,7 +288,7 @@ mod tests {
         assert_eq!([Role::Stranger, Role::Former, Role::Member, Role::Admin].map(|role| role as usize), [0, 1, 2, 3]);
         for (row, (kind, verdicts)) in ROLES.into_iter().enumerate() {
             assert_eq!(kind as usize, row, "{kind:?}");
-            let is_of_a_session = !matches!(kind, Kind::Wallet | Kind::SignIn | Kind::Error | Kind::Relays);
+            let is_of_a_session = !matches!(kind, Kind::Wallet | Kind::SignIn | Kind::ShortNumber | Kind::Error | Kind::Relays);
             assert_eq!(verdicts[..2] == [NotAMember, NoMemberAnyMore], is_of_a_session, "{kind:?}");
             assert_eq!(verdicts[2], verdicts[3], "{kind:?}");
         }
