@@ -3,7 +3,7 @@
 
 use crate::memory::Records;
 use crate::rooms::Rooms;
-use crate::sealed::{joined, kinds, open, pair, settle, texts, wallet, write};
+use crate::sealed::{address, joined, kinds, open, pair, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{EncryptionView, Event, GroupWish, Input, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
@@ -107,6 +107,30 @@ fn who_waits_writes_and_reads_what_is_new() {
     for device in [&alice, &bob, &phone] {
         assert_eq!(device.warnings(), []);
     }
+}
+
+#[test]
+fn what_was_given_before_approval_is_read_behind_a_removal_too() {
+    let mut rooms = strict();
+    let mut alice = joined(&mut rooms, 0, 1);
+    alice.feed(Input::OpenGroup { request: 2, name: "Walkers".into(), members: vec![address(1)] });
+    let Some(Ok(Reply::Session(view))) = alice.replies.pop() else { panic!("a group") };
+    let session_id = view.session_id;
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice]);
+    // The secret is sealed to Bob's key, which his phone has not got yet.
+    let (mut bob, mut phone) = (asking(&mut rooms, 1, 2), asking(&mut rooms, 1, 3));
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    for device in [&mut bob, &mut phone] {
+        device.feed(Input::AcceptSession { request: 5, session_id: session_id.clone() });
+    }
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((texts(&bob, &session_id).len(), texts(&phone, &session_id).len()), (1, 0));
+    alice.feed(Input::Regroup { request: 6, session_id: session_id.clone(), wish: GroupWish::Remove(vec![bob.address()]) });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    approve(&mut bob, &phone);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["one"]);
 }
 
 #[test]

@@ -145,15 +145,13 @@ impl Client {
             return;
         }
         let wallet = self.wallet.as_deref();
-        let linked = self.sessions.values().filter(|session| session.is_linked(wallet));
-        let due = linked.filter(|session| session.next_timeout_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms));
-        let due: Vec<SessionId> = due.map(|session| session.id().to_owned()).collect();
+        let is_due = |session: &&super::session::Session| session.due_ms(wallet).is_some_and(|at_ms| now.monotonic_ms >= at_ms);
+        let due: Vec<SessionId> = self.sessions.values().filter(is_due).map(|session| session.id().to_owned()).collect();
         for session_id in due {
             self.check_session_time(now, session_id, actions);
         }
         let wallet = self.wallet.as_deref();
-        let linked = self.sessions.values().filter(|session| session.is_linked(wallet));
-        let due_ms = linked.filter_map(|session| session.next_timeout_ms()).min().unwrap_or(u64::MAX);
+        let due_ms = self.sessions.values().filter_map(|session| session.due_ms(wallet)).min().unwrap_or(u64::MAX);
         self.sessions.set_due(due_ms);
     }
 

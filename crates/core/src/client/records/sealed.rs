@@ -43,7 +43,7 @@ pub struct UnreadEpoch {
 pub struct EpochSeal {
     /// Its number.
     pub number: u64,
-    /// The place in the log where it begins.
+    /// The place in the log where it begins, or from where on it is unread.
     pub sequence_number: u64,
     /// When, by the relay's time.
     pub began_ms: u64,
@@ -89,12 +89,18 @@ impl SealedState {
         self.forget_read();
     }
 
-    /// What was written in the last epoch was stored as it came; it names this place of this wallet's account log.
-    pub(in crate::client) fn keep_last_unread(&mut self, named: u64) {
+    /// What was written in the last epoch from this place on was stored as it came; it names this place of this wallet's account log.
+    pub(in crate::client) fn keep_last_unread(&mut self, from: u64, named: u64) {
         let Some(last) = self.last.clone() else { return };
         match self.unread.last_mut().filter(|unread| unread.epoch.number == last.number) {
-            Some(unread) => unread.unread_at = Some(named),
-            None => self.keep_unread(UnreadEpoch { epoch: last, unread_at: Some(named), is_asked: false, lacking: Vec::new() }),
+            Some(unread) if unread.unread_at.is_some() => {}
+            Some(unread) => (unread.epoch.sequence_number, unread.unread_at) = (from, Some(named)),
+            None => self.keep_unread(UnreadEpoch {
+                epoch: EpochSeal { sequence_number: from, ..last },
+                unread_at: Some(named),
+                is_asked: false,
+                lacking: Vec::new(),
+            }),
         }
     }
 

@@ -128,7 +128,7 @@ impl Session {
                         let named = public_key(&self.next.wallet)
                             .and_then(|wallet| opened.state.epochs.named(&wallet))
                             .map_or(0, |named| named.head.sequence);
-                        opened.state.keep_last_unread(named);
+                        opened.state.keep_last_unread(entry.sequence_number, named);
                     }
                     entry
                 }

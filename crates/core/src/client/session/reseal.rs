@@ -64,13 +64,14 @@ impl Session {
     /// gives in that time is asked for; by chance one of the wallet's devices mostly is the first.
     pub(super) fn prepare_reseal(&mut self, context: &mut Context<'_>) {
         let now_ms = context.now.monotonic_ms;
-        if self.is_openable(context) {
-            self.flow.reseal_at_ms = Some(now_ms);
-            return;
-        }
         let is_waiting = || self.outbox.iter().any(|entry| matches!(entry.message.kind, Kind::RESEAL | Kind::ASKS));
         let is_idle = |state: &SealedState| state.unread.iter().all(|unread| unread.lacking.is_empty() && unread.unread_at.is_none());
-        if self.next.sealed.as_ref().is_none_or(is_idle) || self.in_transaction || self.gives_nothing || is_waiting() {
+        if self.next.sealed.as_ref().is_none_or(is_idle)
+            || self.in_transaction
+            || self.gives_nothing
+            || self.is_openable(context)
+            || is_waiting()
+        {
             return;
         }
         let (from_ms, doublings) = match self.owed(context) {
@@ -91,6 +92,13 @@ impl Session {
         // What was to be asked for later does not hold up what is given.
         let drawn = self.flow.reseal_at_ms.filter(|at_ms| *at_ms < now_ms + ((from_ms + RESEAL_WAIT_MS) << doublings));
         self.flow.reseal_at_ms = drawn.or_else(|| Some(now_ms + (context.random.u64(from_ms..from_ms + RESEAL_WAIT_MS) << doublings)));
+    }
+
+    /// Sees to it that what was given is opened, once it can be.
+    pub(super) fn prepare_opening(&mut self, context: &Context<'_>) {
+        if self.is_openable(context) {
+            self.flow.reseal_at_ms = Some(context.now.monotonic_ms);
+        }
     }
 
     /// Whether secrets came before the account key that they are sealed to, and that is there now.
@@ -118,9 +126,8 @@ impl Session {
             self.change(transaction, true).sealed = Some(state);
             return Ok(());
         }
-        let (Some(vault), Some(identity), true) = (context.vault, context.identity, self.outbox.len() < OUTBOX_MESSAGES_MAX) else {
-            return Ok(());
-        };
+        let may_say = self.is_linked(context.wallet) && self.outbox.len() < OUTBOX_MESSAGES_MAX;
+        let (Some(vault), Some(identity), true) = (context.vault, context.identity, may_say) else { return Ok(()) };
         let (kind, bytes) = if let Some((to, epochs)) = self.owed(context) {
             let mut secrets = Vec::with_capacity(epochs.len());
             for epoch in epochs {

@@ -157,6 +157,7 @@ impl Session {
     pub fn advance(&mut self, context: &mut Context<'_>) {
         // What was given to it a wallet reads also where it has left meanwhile.
         if context.link.is_open() {
+            self.prepare_opening(context);
             self.begin_rereading(context);
         }
         if !self.is_linked(context.wallet) {

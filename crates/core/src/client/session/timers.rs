@@ -7,6 +7,11 @@ use crate::client::transaction::Transaction;
 use crate::limits::ANSWER_TIMEOUT_MS;
 
 impl Session {
+    /// When something is due for which it need not take part, or does: what was given to a wallet it opens where it has left, too.
+    pub fn due_ms(&self, wallet: Option<&str>) -> Option<u64> {
+        if self.is_linked(wallet) { self.next_timeout_ms() } else { self.flow.reseal_at_ms }
+    }
+
     /// When it is next due; `None` while it waits for nothing.
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let update = self.flow.updates.front().map(|update| update.deadline_ms);
