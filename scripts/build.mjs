@@ -40,13 +40,13 @@ export async function buildRelay(profile = 'release') {
 }
 
 /** The relay for machines of this target (Rust's name of them); gives its file. */
-export async function buildRelayFor(target) {
+export async function buildRelayFor(target, profile) {
   const env = { CARGO_ENCODED_RUSTFLAGS: [...remap(), '-Cstrip=symbols'].join('\x1f') };
   // SQLite is C: it must be compiled against the same C library.
   const compiler = `CC_${target.replaceAll('-', '_')}`;
   if (target === relayTarget() && target.endsWith('-musl') && !process.env[compiler]) env[compiler] = 'musl-gcc';
-  await step(`building the relay for ${target}`, 'cargo', ['build', '--profile', 'dist', '--locked', '-p', 'solconnect-relay', '--target', target], { env });
-  return join(targetFolder(), target, 'dist', 'solconnect-relay');
+  await step(`building the relay for ${target}`, 'cargo', ['build', '--profile', profile, '--locked', '-p', 'solconnect-relay', '--target', target], { env });
+  return join(targetFolder(), target, profile, 'solconnect-relay');
 }
 
 /** The wasm modules of the package: the SDK, and what it loads only for an application's own transport, or for encrypted sessions. */

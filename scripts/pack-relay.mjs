@@ -13,10 +13,10 @@ const cpus = { x86_64: 'x64', aarch64: 'arm64' };
 /** Where the tests find this machine's package, and nothing else. */
 export const packedForTests = () => join(targetFolder(), 'npm-packed');
 
-/** Builds and packs it into `folder`; gives the file. */
-export async function packRelay(folder = packedForTests(), target = relayTarget()) {
+/** Builds and packs it into `folder`; gives the file. `profile` is cargo's: tests take one that is built in less time. */
+export async function packRelay(folder, target, profile = 'dist') {
   const system = npmSystem(target);
-  const binary = await buildRelayFor(target);
+  const binary = await buildRelayFor(target, profile);
   const staging = join(targetFolder(), 'npm-staging', target);
   rmSync(staging, { recursive: true, force: true });
   mkdirSync(staging, { recursive: true });
@@ -49,5 +49,5 @@ main(import.meta.url, async () => {
     out: { value: 'DIR', default: root, means: 'where the package is put' },
   });
   await setup('staticRelay');
-  say(`The package is ${await packRelay(out, target)}`);
+  say(`The package is ${await packRelay(out, target ?? relayTarget())}`);
 });

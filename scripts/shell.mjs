@@ -108,7 +108,8 @@ export async function step(title, command, args, options = {}) {
   const { ok, text } = await run(command, args, {
     ...options,
     onText: (chunk) => {
-      last = chunk.trim().split('\n').pop().trim() || last;
+      // Cargo's messages are for programs.
+      last = chunk.trim().split('\n').filter((line) => !line.startsWith('{')).pop()?.trim() || last;
     },
   });
   clearInterval(timer);

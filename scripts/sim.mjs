@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { targetFolder } from './build.mjs';
 import { checkCanaries, runCanaries } from './canaries.mjs';
 import { helpOnly } from './options.mjs';
 import { setup } from './setup.mjs';
@@ -9,8 +10,8 @@ import { main, root, step } from './shell.mjs';
 
 const program = ['--quiet', '--release', '-p', 'solconnect-sim'];
 
-/** Arguments of cargo that run it; the world's own options follow. */
-export const runSim = ['run', ...program, '--'];
+/** Its program, once it is built. */
+export const simBinary = () => join(targetFolder(), 'release', 'solconnect-sim');
 
 export async function buildSim() {
   await step('building the simulated world', 'cargo', ['build', ...program]);
@@ -23,6 +24,6 @@ main(import.meta.url, async () => {
   await setup();
   if (args[0] === '--canaries') return runCanaries(args[1]);
   await buildSim();
-  const child = spawn('cargo', [...runSim, ...args], { cwd: root, stdio: 'inherit' });
+  const child = spawn(simBinary(), args, { cwd: root, stdio: 'inherit' });
   child.on('exit', (code) => process.exit(code ?? 1));
 });

@@ -1,17 +1,18 @@
 // npm test: runs everything, or what `--only` names, and ends with the line "N passed, N failed".
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { buildRelay, buildSdk, targetFolder } from './build.mjs';
 import { denyRuns } from './deny.mjs';
 import { checkNumbers } from './numbers.mjs';
 import { commandLine } from './options.mjs';
-import { packRelay } from './pack-relay.mjs';
+import { packedForTests, packRelay } from './pack-relay.mjs';
 import { buildReference } from './reference.mjs';
 import { checkSansIo } from './sans-io.mjs';
 import { setup } from './setup.mjs';
-import { buildSim, runSim } from './sim.mjs';
+import { buildSim, simBinary } from './sim.mjs';
 import { checkBudget } from './size.mjs';
-import { elapsed, main, Problem, root, run } from './shell.mjs';
+import { elapsed, main, Problem, root, run, step } from './shell.mjs';
+import { relayTarget } from './tools.mjs';
 import { webkit } from './webkit.mjs';
 
 const minutes = 60_000;
@@ -21,11 +22,14 @@ const docFlags = { RUSTDOCFLAGS: '-D warnings -A rustdoc::private_intra_doc_link
 
 /**
  * Runs of one program each; a suite passes when all of its runs do. `counts` finds the number of cases in what a runner prints.
- * `lanes`: so many runs at a time, where they mostly wait for their browsers.
+ * `build` makes what they need. `compiles`: they are cargo's, and so run among the builds. `lanes`: so many runs at a time, where they
+ * mostly wait for their browsers.
  */
 const suites = {
+  core: cargoTests(['core']),
   lint: {
     needs: ['wasm', 'lint'],
+    compiles: true,
     runs: () => [
       check('fmt', 'cargo', ['fmt', '--all', '--check']),
       check('fmt of the fuzz targets', 'cargo', ['fmt', '--manifest-path', 'fuzz/Cargo.toml', '--check']),
@@ -39,11 +43,15 @@ const suites = {
       ...denyRuns(),
     ],
   },
-  core: { needs: [], runs: () => [cargoTest('core', ['-p', 'solconnect-sync-core'])] },
-  vault: { needs: [], runs: () => [cargoTest('vault', ['-p', 'solconnect-sync-vault']), cargoTest('its model', ['-p', 'solconnect-sync-model'])] },
-  sim: { needs: [], build: [buildSim], runs: () => [check('2,000 seeds', 'cargo', [...runSim, '--seeds', '2000']), check('40 encrypted seeds', 'cargo', [...runSim, '--seeds', '40', '--encryption', 'required']), cargoTest('the world itself', ['-p', 'solconnect-sim'])] },
+  vault: cargoTests(['vault', 'model']),
+  sim: {
+    needs: [],
+    build: [buildSim],
+    runs: () => [check('2,000 seeds', simBinary(), ['--seeds', '2000']), check('40 encrypted seeds', simBinary(), ['--seeds', '40', '--encryption', 'required'])],
+  },
+  world: cargoTests(['sim']),
   scripts: { needs: [], runs: () => nodeTests('scripts') },
-  relay: { needs: [], runs: () => [cargoTest('relay', ['-p', 'solconnect-relay'])] },
+  relay: cargoTests(['relay']),
   size: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => [{ title: 'what a page loads', work: checkBudget }] },
   surface: { needs: ['npm', 'wasm'], build: [buildSdk], lanes: 2, runs: () => nodeTests('surface') },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
@@ -61,10 +69,10 @@ const suites = {
   e2e: { needs: ['npm', 'wasm', 'browser', 'engines'], build: [buildSdk, buildRelay], lanes: 2, runs: () => nodeTests('e2e') },
   deploy: {
     needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
-    build: [buildSdk, () => packRelay()],
+    build: [buildSdk, () => packRelay(packedForTests(), relayTarget(), 'release')],
     runs: () => [{ title: 'the API reference', work: buildReference }, ...nodeTests('deploy')],
   },
-  browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], lanes: 2, runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
+  browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], build: [buildBrowserTests], lanes: 2, runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
 };
 
 /** libFuzzer is C++, and nothing is linked where code is only checked: a library of this name is never looked for. */
@@ -74,8 +82,27 @@ function check(title, command, args, env) {
   return { title, command, args, env, counts: () => null };
 }
 
-function cargoTest(title, args) {
-  return { title, command: 'cargo', args: ['test', ...args], counts: cargoCounts };
+/** The tests of these crates: cargo builds their programs, which run while it builds what comes next. They have no examples in their documentation. */
+function cargoTests(names) {
+  const packages = names.map((name) => (['relay', 'sim'].includes(name) ? `solconnect-${name}` : `solconnect-sync-${name}`));
+  let programs = [];
+  const build = async () => {
+    const args = ['test', '--no-run', '--message-format=json-render-diagnostics', ...packages.flatMap((name) => ['-p', name])];
+    const text = await step(`building the tests of ${names.join(' and ')}`, 'cargo', args).catch((error) => {
+      throw new Problem(error.message.split('\n').filter((line) => !line.startsWith('{')).join('\n'));
+    });
+    const told = text.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+    programs = told.filter(({ reason, executable, profile }) => reason === 'compiler-artifact' && executable && profile.test);
+  };
+  const runs = () => programs.map(({ executable, manifest_path: manifest, target }) => {
+    const place = dirname(manifest);
+    return { title: `${basename(place)}/${target.name}`, command: executable, args: [], cwd: place, counts: cargoCounts };
+  });
+  return { needs: [], build: [build], runs };
+}
+
+function buildBrowserTests() {
+  return step('building the tests for browsers', 'cargo', ['build', '--tests', '--target', 'wasm32-unknown-unknown']);
 }
 
 // A busy machine takes longer than the 20 seconds (and 5, for a driver to start) that are usual.
@@ -131,7 +158,7 @@ function sum(text, pattern) {
 }
 
 /** Runs one; gives its counts. What fails without saying so in its counts is one failure, and what is skipped says why. */
-async function runOne({ title, command, args, env, counts, work, skipped }) {
+async function runOne({ title, command, args, env, cwd, counts, work, skipped }) {
   if (skipped) {
     console.log(`SKIPPED ${title}: ${skipped}`);
     return { passed: 0, failed: 0 };
@@ -139,7 +166,7 @@ async function runOne({ title, command, args, env, counts, work, skipped }) {
   const start = performance.now();
   const { ok, text } = work
     ? await work().then(() => ({ ok: true, text: '' }), (error) => ({ ok: false, text: String(error.message) }))
-    : await run(command, args, { env, timeoutMs: 10 * minutes });
+    : await run(command, args, { env, cwd, timeoutMs: 10 * minutes });
   const found = counts?.(text) ?? { passed: ok ? 1 : 0, failed: 0 };
   if (!ok && found.failed === 0) found.failed = 1;
   const count = counts && found.passed + found.failed > 1 ? `  ${found.passed} passed, ${found.failed} failed` : '';
@@ -159,20 +186,36 @@ main(import.meta.url, async () => {
   const start = performance.now();
   await setup(...names.flatMap((name) => suites[name].needs));
   const total = { passed: 0, failed: 0 };
-  for (const name of names) {
-    const waiting = await prepare(suites[name], !only);
+  const take = async (one) => {
+    const { passed, failed } = await runOne(one);
+    total.passed += passed;
+    total.failed += failed;
+  };
+  const built = buildAhead(names, !only, take);
+  for (const [place, name] of names.entries()) {
+    const waiting = await built[place];
     const lane = async () => {
-      for (let one; (one = waiting.shift()); ) {
-        const { passed, failed } = await runOne(one);
-        total.passed += passed;
-        total.failed += failed;
-      }
+      for (let one; (one = waiting.shift()); ) await take(one);
     };
     await Promise.all(Array.from({ length: suites[name].lanes ?? 1 }, lane));
   }
   console.log(`\nin ${elapsed(start)}\n${total.passed} passed, ${total.failed} failed`);
   process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
 });
+
+/** Builds what the suites need, in their order and one after the other, as cargo does; what is built runs meanwhile. */
+function buildAhead(names, isEveryday, take) {
+  let before = Promise.resolve();
+  return names.map((name) => {
+    before = before.then(async () => {
+      const runs = await prepare(suites[name], isEveryday);
+      if (!suites[name].compiles) return runs;
+      for (const one of runs) await take(one);
+      return [];
+    });
+    return before;
+  });
+}
 
 /** The runs of a suite, `isEveryday` where it was not asked for by name; what cannot be built is one run that fails. */
 async function prepare(suite, isEveryday) {
