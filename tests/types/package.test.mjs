@@ -98,6 +98,24 @@ for (const moduleResolution of ['bundler', 'nodenext']) {
   });
 }
 
+test('the code of the README compiles', () => {
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const blocks = [...text.matchAll(/^( *)```(?:tsx?|js)\n([^]*?)^\1```/gm)].map(([, indent, code]) => code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
+  assert.ok(blocks.length >= 8, `${blocks.length} blocks`);
+  copyFileSync(join(root, 'tests', 'types', 'reader.d.ts'), join(project, 'reader.d.ts'));
+  // Each is a module of its own.
+  const files = blocks.map((code, place) => {
+    writeFileSync(join(project, `readme-${place}.tsx`), `${code}\nexport {};\n`);
+    return `readme-${place}.tsx`;
+  });
+  const flags = ['--strict', '--noEmit', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022', '--module', 'ES2022', '--moduleResolution', 'bundler', '--jsx', 'react-jsx'];
+  try {
+    run(join(root, 'node_modules', '.bin', 'tsc'), ...flags, 'reader.d.ts', ...files);
+  } catch (error) {
+    assert.fail(error.stdout);
+  }
+});
+
 test('JSX knows the status element', () => {
   copyFileSync(join(root, 'tests', 'types', 'consumer.tsx'), join(project, 'consumer.tsx'));
   const flags = ['--strict', '--noEmit', '--exactOptionalPropertyTypes', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022', '--module', 'ES2022', '--moduleResolution', 'bundler'];

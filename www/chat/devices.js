@@ -7,7 +7,8 @@ import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
-const nameOf = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
+/** The same few characters on every device, also on the one itself: they are compared before it is approved. */
+const nameOf = ({ isThisDevice, id }) => (isThisDevice ? `This device, ${id.slice(0, 6)}` : `Device ${id.slice(0, 6)}`);
 const stateOf = ({ isApproved }) => (isApproved ? 'Approved' : 'Waits for approval');
 
 /** `wallet` has it sign. */
@@ -41,7 +42,7 @@ export function createDevices(sdk, wallet) {
   async function removes(device) {
     const name = nameOf(device);
     const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
-    if (!(await ask(`Remove ${name}?`, says, 'Remove'))) return;
+    if (!(await ask(`Remove device ${device.id.slice(0, 6)}?`, says, 'Remove'))) return;
     const result = await act(sdk.removeDevice(device.id));
     if (result.success) say(`${name} is removed.`);
   }

@@ -30,7 +30,7 @@ export function createRequest({ approve, remove }) {
       $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
       const more = waiting.length > 1 ? ` ${count(waiting.length - 1, 'more waits', 'more wait')} behind it.` : '';
       $('request-says').textContent = isOwn
-        ? 'Open the chat on another device of yours, and choose “Approve” there. If you have no other, your recovery code does the same: Devices. Until then you can write here and read what is written from now on; all earlier texts come with the approval.'
+        ? 'Open the chat on another device of yours, and choose “Approve” there. If no other is left, enter your recovery code under Devices. Until then you can write here and read what is written from now on; all earlier texts come with the approval.'
         : `Device ${device.id.slice(0, 6)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more}`;
       if (device.id !== before?.id) say(`${$('request-title').textContent}.`);
     },
