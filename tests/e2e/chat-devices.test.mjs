@@ -82,7 +82,7 @@ test('on a narrow phone nothing is wider than the screen', { timeout: 60_000 }, 
   await alice.page.getByRole('button', { name: /^Accept/ }).click();
   await alice.sees('Hello');
   await fits('with a message');
-  assert.equal(await alice.page.locator('#copy-peer').evaluate((node) => node.innerText + getComputedStyle(node, '::after').content.replaceAll('"', '')), 'Copy\n address', 'it says what it copies');
+  assert.equal(await alice.page.locator('#copy-peer').evaluate((node) => node.innerText + getComputedStyle(node, '::after').content), 'Copy"\\a address"', 'it says what it copies');
   // The ring around what has the focus lies over nothing else.
   await alice.page.locator('#lock').click();
   await alice.page.keyboard.press('Escape');

@@ -1,6 +1,6 @@
 // The page: connects, and passes between the SDK and what is shown. The SDK's lists are the only truth; the page keeps none of its own.
 
-import { count, icon, snippet, throttled } from '../dom.js';
+import { count, el, icon, snippet, throttled } from '../dom.js';
 import { createAccount } from './account.js';
 import { createComposer } from './composer.js';
 import { copy } from './copy.js';
@@ -63,7 +63,7 @@ const lock = createLock({ sdk: () => sdk, own, lacks: (what) => thread.lacks(wha
 async function start() {
   document.title = 'Chat · SolConnect Sync';
   if (profile && !wallet) document.body.dataset.wallet = 'bob';
-  if (profile) $('title').textContent = `Chat · ${profile}`;
+  if (profile) $('title').replaceChildren(el('span', { class: 'title-chat' }, 'Chat · '), profile);
   try {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
