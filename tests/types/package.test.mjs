@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { jsonCode } from '../../scripts/build.mjs';
 import { bindings } from '../../scripts/build.mjs';
 import { root } from '../../scripts/shell.mjs';
@@ -46,6 +47,19 @@ test('npm pack has wasm, types and licences and nothing else', (t) => {
   const wasm = packed.files.find(({ path }) => path.endsWith('.wasm'));
   assert.ok(wasm.size > 50_000, 'a real one');
   t.diagnostic(`packed ${packed.size} bytes, unpacked ${packed.unpackedSize}`);
+});
+
+test('the sizes of the files are as documented', () => {
+  const text = readFileSync(join(root, 'docs', 'figures.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| `(pkg\/\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|/gm)];
+  const wasm = packed.files.map(({ path }) => path).filter((path) => path.endsWith('.wasm'));
+  assert.deepEqual(wasm.filter((path) => !rows.some(([, file]) => file === path)), [], 'each is there');
+  for (const [, file, ...documented] of rows) {
+    const bytes = readFileSync(join(project, 'node_modules', 'solconnect-sync', file));
+    const sizes = [bytes, gzipSync(bytes), brotliCompressSync(bytes)].map(({ length }) => length);
+    const isNear = sizes.every((size, place) => Math.abs(size / Number(documented[place].replaceAll(',', '')) - 1) < 0.03);
+    assert.ok(isNear, `${file} has ${sizes.join(', ')}, and docs/figures.md says ${documented.join('; ')}`);
+  }
 });
 
 test('no document in the package links to what is not in it', () => {
