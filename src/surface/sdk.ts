@@ -65,6 +65,7 @@ export class SolConnectSDK {
 
   #listeners = new Listeners((name) => {
     if (name === 'sessionInvited') return this.getInvitations().data ?? [];
+    if (name === 'warning') return this.#reasons.standing;
     const code = name === 'signInNeeded' ? this.getSyncStatus().data?.signInNeeded : undefined;
     if (!code) return [];
     return [code === 'DEVICE_REMOVED' ? { error: new SyncError(code, 'this device was removed from the account: call signIn()') } : {}];

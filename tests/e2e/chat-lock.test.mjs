@@ -190,6 +190,13 @@ test('a page that was loaded again finds its wallet', { timeout: 120_000 }, asyn
     await page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
     await page.reload();
     await page.locator('#copy:enabled').waitFor();
+    const refused = await page.evaluate(async () => {
+      const { connect } = await import('/pkg/index.js');
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: 'solconnect-chat', domains: [location.host] });
+      const { code, userMessage } = (await sdk.signOutOtherDevices()).error;
+      return `${code}: ${userMessage}`;
+    });
+    assert.equal(refused, 'WALLET_NOT_CONNECTED: Connect your wallet again, so that it can sign.');
     const sign = () => signOutOthers(there, asks ? 'Connect Pocket' : null);
     await sign();
     await page.locator('#devices-close').click();

@@ -180,6 +180,20 @@ test('the root finds its wasm in Node.js, and needs no other', () => {
   assert.equal(run(process.execPath, '--input-type=module', '--eval', code).trim(), version);
 });
 
+test('Node.js without a WebSocket says that nothing is sent', () => {
+  const code = `
+    import 'fake-indexeddb/auto';
+    import { connect } from 'solconnect-sync';
+    delete globalThis.WebSocket;
+    const sdk = await connect({ domains: ['app.example'], wallet: 'local' });
+    sdk.on('warning', ({ error }) => {
+      console.log(error.code, error.message);
+      process.exit();
+    });`;
+  symlinkSync(join(root, 'node_modules', 'fake-indexeddb'), join(project, 'node_modules', 'fake-indexeddb'));
+  assert.match(run(process.execPath, '--input-type=module', '--eval', code), /^CONNECTION_FAILED there is no WebSocket here/);
+});
+
 test('the inline entry has not the module of JSON frames', () => {
   const installed = join(project, 'node_modules', 'solconnect-sync', 'pkg');
   const options = ['--bundle', '--format=esm', '--outfile=bundle.js', '--log-level=error'];
