@@ -53,7 +53,7 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  * @example
  * ```ts
  * const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };  // what the wallet's extension puts there
- * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: phantom?.solana });
+ * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', domains: ['chat.example.org'], wallet: phantom?.solana });
  * ```
  */
 export class SolConnectSDK {
