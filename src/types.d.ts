@@ -42,7 +42,7 @@ export type ErrorCode =
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'EPOCH_MOVED' | 'ACCOUNT_KEY_MISSING' | 'DEVICE_REMOVED'
+  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'ENCRYPTION_MISMATCH' | 'EPOCH_MOVED' | 'ACCOUNT_KEY_MISSING' | 'DEVICE_REMOVED'
   | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
   | 'INVALID_RECOVERY_CODE' | 'UNKNOWN_RECOVERY_CODE'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
@@ -63,7 +63,7 @@ export interface SdkConfig {
    */
   relayKey?: string;
   /**
-   * 'required': sessions are encrypted from device to device, and others are neither started nor joined. Needs `domains`, and a second
+   * 'required': sessions are encrypted from device to device, and others are neither started nor joined nor written in. Needs `domains`, and a second
    * module that is loaded then. 'off': the relay can read them ['required' with `domains`, 'off' without].
    */
   encryption?: 'required' | 'off';

@@ -6,15 +6,15 @@ import { checkEnvironment, type Config, configOf } from '../surface/config.js';
 import { Directory } from '../surface/directory.js';
 import { adopt, unwrap } from '../surface/errors.js';
 import { checkValues } from '../surface/lifecycle.js';
-import { type InitOptions, load } from '../surface/load.js';
+import { type InitOptions, load, loadVault } from '../surface/load.js';
 import { Port } from '../surface/port.js';
 import { SYNC_TAG } from './sync-tag.js';
 
 /**
- * The options of the page's SDK, the same as there, and where the wasm comes from, where it is not the file
- * `solconnect_sync_bg.wasm` beside the worker's code.
+ * The options of the page's SDK, the same as there, and where the wasm comes from, where it is not the files `solconnect_sync_bg.wasm`
+ * and, for encrypted sessions, `vault/solconnect_sync_vault_bg.wasm` beside the worker's code.
  */
-export interface BackgroundConfig extends Omit<SdkConfig, 'transport'>, Pick<InitOptions, 'wasmUrl' | 'module' | 'bytes'> {}
+export interface BackgroundConfig extends Omit<SdkConfig, 'transport'>, Pick<InitOptions, 'wasmUrl' | 'module' | 'bytes' | 'vaultBytes'> {}
 
 interface ServiceWorkerScope {
   readonly registration?: object;
@@ -24,7 +24,7 @@ interface ServiceWorkerScope {
 /** Chromium ends the work for an event after 180 seconds (P30). Closing needs a moment. */
 const DELIVERY_MS_MAX = 150_000;
 
-const WASM_OPTIONS = ['wasmUrl', 'module', 'bytes'] as const;
+const WASM_OPTIONS = ['wasmUrl', 'module', 'bytes', 'vaultBytes'] as const;
 
 /**
  * Delivers what is queued of the wallet of the last visit when the browser wakes this service worker, which pages ask for with
@@ -59,6 +59,7 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
   const signal = AbortSignal.timeout(DELIVERY_MS_MAX);
   checkEnvironment(config);
   await abortable(load(wasm), signal);
+  if (config.encryption === 'required') await abortable(loadVault(), signal);
   checkValues(config);
   const last = await abortable(new Directory(config.databaseName, walletAddress).last(), signal);
   // It was logged out: what is queued waits for it to come back.

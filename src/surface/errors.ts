@@ -86,6 +86,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WRONG_PURPOSE: ['auth', false, 'The wallet signed for something else.'],
   CERTIFICATE_EXPIRED: ['auth', false, 'Your wallet must sign again for this device. Check that its clock is right.'],
   ACCOUNT_MOVED: ['auth', true, 'Your account was changed on another device. It will be tried again.'],
+  ENCRYPTION_MISMATCH: ['crypto', false, 'This conversation is encrypted differently from what this app allows. Start a new one.'],
   EPOCH_MOVED: ['relay', true, 'Who can read this conversation has just changed. Your message is encrypted anew and sent by itself.'],
   ACCOUNT_KEY_MISSING: ['auth', true, 'Your messages wait, because this device is without the newest key of your account. Open this page on another of your devices.'],
   DEVICE_REMOVED: ['auth', false, 'This device was removed from your account. What is stored here can still be read. To write, sign in again.'],

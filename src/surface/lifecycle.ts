@@ -7,7 +7,7 @@ import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
 import { Directory } from './directory.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
-import { load } from './load.js';
+import { load, loadVault } from './load.js';
 import { Port, type PortHost } from './port.js';
 import { reserve, tellGone } from './tab.js';
 import { openWallet, type OpenWallet, type Signed } from './wallets.js';
@@ -102,7 +102,7 @@ export class Lifecycle {
       const run = (this.#run += 1);
       this.#ready = this.#enqueue(async () => {
         checkEnvironment(this.#config);
-        await load();
+        await (this.#config.encryption === 'required' ? loadVault() : load());
         checkValues(this.#config);
         return new Directory(this.#config.databaseName, wasm.walletAddress);
       });

@@ -66,18 +66,18 @@ export async function load(options?: InitOptions): Promise<void> {
 let loadingVault: Promise<void> | null = null;
 
 /**
- * Loads the module of encrypted sessions; a second call does nothing.
+ * Loads the module of encrypted sessions beside the other one, for every tab: one that took over later might be offline then. A second
+ * call does nothing.
  *
  * Errors, rejected with: `SDK_INITIALIZATION_FAILED`.
  */
 export async function loadVault(): Promise<void> {
-  const start = async (): Promise<void> => {
-    await firstThatWorks(vaultSources, (wasm) => vault.default({ module_or_path: wasm }));
-    setVault(vault);
-  };
-  loadingVault ??= start().catch((cause: unknown) => {
+  const startVault = (): Promise<void> => firstThatWorks(vaultSources, (wasm) => vault.default({ module_or_path: wasm })).catch((cause: unknown) => {
+    throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded (the option vaultBytes hands it over): ${describe(cause)}`, { cause });
+  });
+  loadingVault ??= Promise.all([load(), startVault()]).then(() => setVault(vault), (error: unknown) => {
     loadingVault = null;
-    throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded: ${describe(cause)}`, { cause });
+    throw error;
   });
   await loadingVault;
 }
@@ -89,6 +89,7 @@ export function checkLoaded(): void {
 
 async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () => Promise<BufferSource>, vaultBytes }: InitOptions): Promise<void> {
   const given = module ?? bytes;
+  if (vaultBytes) vaultSources = [vaultBytes];
   if (given) await instantiate({ module_or_path: given });
   else if (wasmUrl) await instantiate({ module_or_path: await fetchWasm(wasmUrl) });
   else await firstThatWorks(sources, (wasm) => instantiate({ module_or_path: wasm }));
@@ -96,7 +97,6 @@ async function start({ wasmUrl, module, bytes, jsonBytes = jsonBesideThis as () 
     await json.default({ module_or_path: await jsonBytes() });
     return json;
   });
-  if (vaultBytes) vaultSources = [vaultBytes];
   isLoaded = true;
 }
 

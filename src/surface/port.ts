@@ -6,7 +6,6 @@ import type { Change, MessageView, SdkConfig, EngineError, Subscription, SyncEve
 import { invalid } from './arguments.js';
 import { relayOf, type Config } from './config.js';
 import { describe, errorOf, SyncError } from './errors.js';
-import { loadVault } from './load.js';
 import { GETTERS, Mirror, stateOf, type Readable, type State, type Wishes } from './mirror.js';
 import { Tab, type PortAction } from './tab.js';
 
@@ -334,7 +333,6 @@ export class Port {
     for (const [event, handler] of this.#handlers) this.#forward(engine, event as keyof SyncEvents, handler);
     this.#observeEngine();
     try {
-      if (this.#config.encryption === 'required') await loadVault();
       const claim = must(await engine.initialize(above));
       if (this.#wishes.offline) engine.setOffline(true);
       must(await engine.connectWallet(this.#address));

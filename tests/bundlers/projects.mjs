@@ -112,9 +112,14 @@ export const projects = {
   },
   'esbuild, service worker': {
     packages: { esbuild: '0.28.2' },
-    files: ['app', 'sw'],
-    build: [['esbuild', 'main.js', 'sw.js', '--bundle', '--minify', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist']],
+    files: ['app', 'sw', 'sw-classic'],
+    build: [
+      ['esbuild', 'main.js', '--bundle', '--minify', '--format=esm', '--outdir=dist'],
+      ['esbuild', 'sw.js', '--bundle', '--minify', '--format=iife', '--outdir=dist'],
+      ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist'],
+    ],
     folder: 'dist',
+    isEveryday: true,
   },
   Bun: {
     // The package `bun` only fetches this one. Its dev server leaves workers alone, with addresses of files.

@@ -196,7 +196,7 @@ test('a page that was loaded again finds its wallet', { timeout: 120_000 }, asyn
       const { code, userMessage } = (await sdk.signOutOtherDevices()).error;
       return `${code}: ${userMessage}`;
     });
-    assert.equal(refused, 'WALLET_NOT_CONNECTED: Connect your wallet again, so that it can sign.');
+    assert.equal(refused, 'WALLET_NOT_CONNECTED: Connect your wallet again.');
     const sign = () => signOutOthers(there, asks ? 'Connect Pocket' : null);
     await sign();
     await page.locator('#devices-close').click();

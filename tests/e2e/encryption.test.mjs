@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { cast, scene } from './harness/scene.mjs';
 import { inJournal, inMemory } from './harness/traces.mjs';
 import { until } from './harness/wait.mjs';
+import { newWallet } from './harness/wallet.mjs';
 
 const stage = scene({ auth: 'wallet' });
 
@@ -202,4 +203,33 @@ test('a wipe leaves no key of an encrypted profile', { timeout: 60_000 }, async 
   assert.notEqual(alice.id, before);
   await until('it is a new device', async () => (await alice.call('getDevices')).length === 2);
   assert.equal((await alice.call('getDevices')).find(({ isThisDevice }) => isThisDevice).isApproved, false);
+});
+
+test('a tab takes over an encrypted profile while the server is away', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  const tab = await device('alice', { config: config(), name: alice.name, joins: true });
+  await stage.relay.pause();
+  await alice.close();
+  await until('the other tab owns it', async () => await tab.call('getTabRole') === 'owner');
+  await tab.send('written offline');
+  await show([tab], ['written offline']);
+  await stage.relay.start();
+  await show([bob, tab], ['written offline']);
+});
+
+test('who encrypts and who does not leave each other in peace', { timeout: 90_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const alice = await device('alice', { config: config() });
+  const bob = await device('bob', { config: config() });
+  const stranger = await device('stranger', { config: config({ encryption: 'off' }), wallet: newWallet(), peer: alice.wallet });
+  await stranger.send('in clear');
+  const warned = async () => (await alice.events('onWarning')).map(([{ code }]) => code);
+  await until('it is left out', async () => (await warned()).length > 0);
+  await bob.send('are you there?');
+  await show([alice], ['are you there?']);
+  await alice.send('yes');
+  await show([alice, bob], ['are you there?', 'yes']);
+  assert.deepEqual(await warned(), ['ENCRYPTION_MISMATCH']);
 });

@@ -47,7 +47,7 @@ test('where there is no WebSocket, that is said once in an outage', (t) => {
   assert.deepEqual(reasons.standing.map(({ error }) => error.code), ['CONNECTION_FAILED'], 'also to who comes later');
   reasons.take('connected');
   assert.deepEqual(reasons.standing, []);
-  assert.match(warnings[0], /^CONNECTION_FAILED: there is no WebSocket here, .*--experimental-websocket/);
+  assert.match(warnings[0], /^CONNECTION_FAILED: there is no WebSocket here: .*--experimental-websocket/);
   new Reasons(() => null, ({ code }) => warnings.push(code)).take('waiting');
   assert.equal(warnings.length, 1, 'a transport of the application needs none');
 });

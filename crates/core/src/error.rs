@@ -170,6 +170,8 @@ codes! {
     CertificateExpired = "CERTIFICATE_EXPIRED", false;
     /// The account has changed meanwhile.
     AccountMoved = "ACCOUNT_MOVED", true;
+    /// The session is encrypted and the application's device is not set to encrypt, or the other way round: it writes in none of that kind.
+    EncryptionMismatch = "ENCRYPTION_MISMATCH", false;
     /// Who can read an encrypted session has changed: what was encrypted before does not count any more.
     EpochMoved = "EPOCH_MOVED", true;
     /// The device has not got the newest key of its account: what it writes in encrypted sessions waits for that, and so does what is

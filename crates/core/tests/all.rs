@@ -71,6 +71,7 @@ mod requeued;
 mod sealed_asks;
 mod sealed_faults;
 mod sealed_first_contact;
+mod sealed_mixed;
 mod sealed_sessions;
 mod sealed_shown;
 mod sealed_troubles;

@@ -3,9 +3,10 @@
 use base64ct::{Base64, Encoding as _};
 use solconnect_sync_vault::layout::{ResealEntry, Resealed};
 
+use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::sealed::{address, again, joined, kinds, open, settle, texts, write};
-use crate::signer::{Device, strict};
+use crate::signer::{Device, drawing, strict};
 use solconnect_sync_core::client::{Event, GroupWish, Input, Reply, Write};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::limits::RESEAL_WAIT_MS;
@@ -90,6 +91,24 @@ fn a_key_that_holds_no_more_is_given_nothing() {
     let given = entries.filter(|entry| entry.message.kind == Kind::RESEAL);
     let given: Vec<u64> = given.map(|entry| resealed(&entry.message.ciphertext).generation).collect();
     assert_eq!((given, texts(&bob, &session_id)), (vec![2], vec!["one".to_owned(), "two".to_owned()]));
+}
+
+#[test]
+fn a_secret_that_was_lost_with_the_store_is_stored_again() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    // Bob has read what came before he had a key, and his database is deleted.
+    (bob.records, bob.is_connected) = (drawing(Records::default(), 2), false);
+    bob.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::StorageLost, "gone") });
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["one", "two"]);
+    let sealed = bob.records.sessions[&session_id].sealed.as_ref().expect("it is encrypted");
+    let first = sealed.unread.iter().find(|unread| unread.epoch.number == 1).expect("it may be asked for");
+    assert!(first.epoch.resealed_by.is_some(), "who asks is given it");
 }
 
 #[test]

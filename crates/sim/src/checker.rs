@@ -136,6 +136,8 @@ pub(crate) struct TabView {
     pub tellable: BTreeSet<(SessionId, u64)>,
     /// Messages of an encrypted session that it has read late: it must tell of them, in any order.
     pub read_late: BTreeSet<(SessionId, u64)>,
+    /// So much of each log was there when it was cleared.
+    pub cleared: BTreeMap<SessionId, u64>,
     /// What it has told of in this life. Where the store was lost, that is not read late.
     pub heard: BTreeSet<(SessionId, u64)>,
     /// Messages that left the store and are in no log: it must say that they were refused.

@@ -183,6 +183,11 @@ impl Checker {
         for write in writes {
             match write {
                 Write::Log(record) => self.stored_batch(tab, record, state),
+                Write::ClearLog { session_id } => {
+                    if let Some(view) = self.tabs.get_mut(&tab) {
+                        view.cleared.insert(session_id.clone(), state.last_logged(session_id));
+                    }
+                }
                 Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
                 write => self.stored_invitation(tab, write, before, writes),
             }

@@ -441,7 +441,10 @@ impl Checker {
                 let is_before = view.heard_before.get(&place.0).is_some_and(|heard| place.1 <= *heard);
                 view.heard.contains(place) || is_before && !view.unread_before.contains(place)
             };
-            let late: Vec<(SessionId, u64)> = late.filter(|place| !was_told(place)).collect();
+            // What was cleared before it could be read counts as told, or as unread, when the log comes again.
+            let was_cleared = |place: &(SessionId, u64)| view.cleared.get(&place.0).is_some_and(|through| place.1 <= *through);
+            let (cleared, late): (Vec<_>, Vec<_>) = late.filter(|place| !was_told(place)).partition(was_cleared);
+            view.tellable.extend(cleared);
             view.read_late.extend(late);
         }
     }

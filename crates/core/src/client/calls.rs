@@ -54,6 +54,13 @@ impl Client {
         if let Some(error) = self.writing_refusal().filter(|_| writes) {
             return Err(error);
         }
+        if let Input::Send { session_id, .. }
+        | Input::Edit { session_id, .. }
+        | Input::Regroup { session_id, .. }
+        | Input::AcceptSession { session_id, .. } = call
+        {
+            self.check_encryption(session_id)?;
+        }
         match call {
             Input::OpenSession { peer_wallet, .. } => self.open(now, peer_wallet, transaction, actions),
             Input::OpenGroup { name, members, .. } => self.open_group(now, name, members, transaction, actions),
@@ -86,13 +93,15 @@ impl Client {
             }
             Input::Cancel { message_id, .. } | Input::Retry { message_id, .. } => {
                 self.wallet_for_call()?;
-                let (sessions, mut context) = self.lend(now, actions);
+                let (sessions, context) = self.lend(now, actions);
                 let is_there = |session: &&Session| context.wallet == Some(session.wallet()) && session.has_unsent(message_id);
                 let session_id = sessions.values().find(is_there).map(|session| session.id().to_owned());
-                match session_id.and_then(|session_id| sessions.visit(&session_id)) {
-                    Some(mut session) => session.on_call(&mut context, call, transaction),
-                    None => Err(unknown_message()),
+                let session_id = session_id.ok_or_else(unknown_message)?;
+                if matches!(call, Input::Retry { .. }) {
+                    self.check_encryption(&session_id)?;
                 }
+                let (mut session, mut context) = self.session_for_call(now, &session_id, actions)?;
+                session.on_call(&mut context, call, transaction)
             }
             Input::Keyed { key, call } => {
                 self.collect_keyed(key, transaction, |client, transaction| client.collect_call(now, call, transaction, actions))

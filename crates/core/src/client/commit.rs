@@ -110,7 +110,7 @@ impl Client {
                 self.take_list(now, list, transaction, actions);
             }
             // The answer to a heartbeat of the connection itself.
-            Body::SyncHeartbeat(_) => self.link.prove(),
+            Body::SyncHeartbeat(_) => self.link.last(),
             // Of a session that this device has not: it was never asked for.
             _ => {}
         }
@@ -185,6 +185,9 @@ impl Client {
         }
         self.tell_queue(&session_ids, actions);
         if let Some(reason) = &transaction.reconnect {
+            if transaction.is_distrustful {
+                self.link.distrust();
+            }
             self.drop_connection(now, reason, actions);
         }
         let (sessions, mut context) = self.lend(now, actions);

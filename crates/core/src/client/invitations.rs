@@ -43,6 +43,8 @@ struct Flow {
     retry_at_ms: Option<u64>,
     /// Refusals in a row.
     refusals: u32,
+    /// It was told that sessions are left out.
+    leaves_out: bool,
 }
 
 impl Invitations {
@@ -321,9 +323,16 @@ impl Client {
         let Some(wallet) = self.wallet.clone() else { return };
         for listed in &list.sessions {
             // Of a group the first entry proves it.
-            let is_right = || listed.name.is_some() || self.session_of(&wallet, &listed.peer_wallet) == listed.session_id;
-            if check_wallet(&listed.peer_wallet).is_err() || !is_right() {
+            let ids = || self.sessions_of(&wallet, &listed.peer_wallet);
+            if check_wallet(&listed.peer_wallet).is_err() || listed.name.is_none() && !ids().contains(&listed.session_id) {
                 return transaction.distrust("a session of another wallet is listed".into());
+            }
+            if let Err(error) = self.check_encryption(&listed.session_id) {
+                // Anybody can begin one: the first on each connection is told of.
+                if !std::mem::replace(&mut self.invitations.flow.leaves_out, true) {
+                    transaction.tell(Event::Warning { error });
+                }
+                continue;
             }
             if let Err(error) = self.take_listed(now, &wallet, listed, transaction, actions) {
                 return transaction.tell(Event::Warning { error });

@@ -15,6 +15,8 @@ pub(super) struct Link {
     last_frame: u64,
     /// Attempts in a row without a sensible word from the relay.
     failures: u32,
+    /// Connections that were given up because the relay made no sense, since one lasted.
+    distrusts: u32,
     told: Option<ConnectionState>,
 }
 
@@ -130,6 +132,17 @@ impl Link {
         self.failures = 0;
     }
 
+    /// The relay made no sense: what it said well before does not make the next wait a short one.
+    pub fn distrust(&mut self) {
+        self.distrusts = self.distrusts.saturating_add(1);
+    }
+
+    /// The connection has lasted until a heartbeat was answered.
+    pub fn last(&mut self) {
+        self.prove();
+        self.distrusts = 0;
+    }
+
     /// Whether this socket is the present one, open or not.
     pub fn owns_socket(&self, generation: Generation) -> bool {
         generation == self.generation && self.has_socket()
@@ -146,7 +159,7 @@ impl Link {
     /// The socket is gone: the next is made after a wait. Says what that was.
     pub fn back_off(&mut self, now: Now, config: &ClientConfig, storage_failures: u32, random: &mut fastrand::Rng) -> ErrorCode {
         let code = if self.is_open() || self.is_greeting() { ErrorCode::RelayDisconnected } else { ErrorCode::ConnectionFailed };
-        let wait_ms = delay_ms(config.retry_delay_ms, self.failures.max(storage_failures), random);
+        let wait_ms = delay_ms(config.retry_delay_ms, self.failures.max(storage_failures).max(self.distrusts), random);
         self.phase = Phase::Waiting { until_ms: now.monotonic_ms + wait_ms };
         self.failures = self.failures.saturating_add(1);
         code

@@ -29,6 +29,8 @@ pub(super) struct Transaction {
     pub halted: Vec<(SessionId, SyncError)>,
     /// The connection must be made anew then, and why.
     pub reconnect: Option<String>,
+    /// The relay made no sense.
+    pub is_distrustful: bool,
     /// Why it is dropped, as one that the store refuses.
     pub failure: Option<SyncError>,
     /// This device goes on under this id.
@@ -195,6 +197,7 @@ impl Transaction {
     pub fn distrust(&mut self, what: String) {
         let error = SyncError::new(ErrorCode::RelayMisbehaved, what);
         self.reconnect(error.message.clone());
+        self.is_distrustful = true;
         self.tell(Event::Warning { error });
     }
 }

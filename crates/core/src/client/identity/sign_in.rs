@@ -8,15 +8,34 @@ use crate::client::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
 use crate::identity::{Account, Certificate, Challenge, Claim, Offer, Owner, PublicKey, Purpose, Statement, check_greeting, is_successor};
-use crate::ids::{DeviceId, SessionId, new_device_id, session_of, wallet_address};
+use crate::ids::{DeviceId, SessionId, is_sealed_id, new_device_id, session_of, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
 use crate::time::Now;
 
 impl Client {
-    /// The session of two wallets: where devices have keys, that of the application.
+    /// The session of two wallets: where devices have keys, that of the application, encrypted or not as the application wants it.
     pub(in crate::client) fn session_of(&self, wallet: &str, peer_wallet: &str) -> SessionId {
-        let own = self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet, self.vault.is_some()));
-        own.unwrap_or_else(|| session_of(wallet, peer_wallet))
+        let [plain, sealed] = self.sessions_of(wallet, peer_wallet);
+        if self.vault.is_some() { sealed } else { plain }
+    }
+
+    /// The session of two wallets that is not encrypted, and the one that is.
+    pub(in crate::client) fn sessions_of(&self, wallet: &str, peer_wallet: &str) -> [SessionId; 2] {
+        let own = |is_sealed| self.identity.as_ref().and_then(|identity| identity.session_of(wallet, peer_wallet, is_sealed));
+        [false, true].map(|is_sealed| own(is_sealed).unwrap_or_else(|| session_of(wallet, peer_wallet)))
+    }
+
+    /// Whether this application writes in a session: in encrypted ones alone, or in others alone.
+    ///
+    /// # Errors
+    /// `ENCRYPTION_MISMATCH`.
+    pub(in crate::client) fn check_encryption(&self, session_id: &str) -> Result<(), SyncError> {
+        let message = match (is_sealed_id(session_id), self.vault.is_some()) {
+            (false, true) => "this session is not encrypted, and the application writes in encrypted ones alone: begin another one",
+            (true, false) => "this session is encrypted, and the application does not encrypt: set the option `encryption`",
+            _ => return Ok(()),
+        };
+        Err(SyncError::new(ErrorCode::EncryptionMismatch, message))
     }
 
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need

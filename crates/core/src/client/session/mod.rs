@@ -244,6 +244,8 @@ impl Session {
         stored.uncounted.clear();
         (stored.heads_through, stored.small_first, stored.small_count) = (0, 0, 0);
         self.next = self.stored.clone();
+        // Secrets that are not on disk any more are taken of the log again.
+        self.reading = Reading::default();
         self.versions = Sorted::default();
         self.sweep_at_ms = None;
     }

@@ -158,7 +158,7 @@ impl Session {
         }
         let Some(vault) = context.vault.zip(context.identity) else {
             let message = "the session is encrypted, and this application does not encrypt: set the option `encryption`";
-            return Err(Some(SyncError::new(ErrorCode::InvalidArgument, message)));
+            return Err(Some(SyncError::new(ErrorCode::EncryptionMismatch, message)));
         };
         // What was written before a device is approved is stored as it comes.
         if self.is_waiting(context) || vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {

@@ -174,7 +174,7 @@ impl Session {
         let with = identity.latest_keys().and_then(|keys| keys.account_key(resealed.generation));
         // Where it is not what is lacked, that is asked for again.
         let given = state.unread.iter_mut().filter(|unread| resealed.epochs.contains(&unread.epoch.number));
-        given.for_each(|unread| unread.is_asked = with.is_none());
+        given.for_each(|unread| unread.is_asked = with.is_none() && unread.unread_at.is_some());
         let known = |number: &u64| state.unread.iter().find(|unread| unread.epoch.number == *number).map(|unread| unread.epoch.known());
         let Some(epochs) = resealed.epochs.iter().map(known).collect::<Option<Vec<KnownEpoch>>>() else { return Ok(()) };
         let Some(with) = with else {
