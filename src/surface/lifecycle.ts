@@ -414,9 +414,9 @@ export function checkValues(config: Config): void {
 /** The wallet's signature under an offer: by `signIn`, which knows the page; else under the text. */
 async function signed(wallet: OpenWallet | null, text: string): Promise<Signed> {
   if (!wallet) {
-    const error = new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known, since the page was loaded again: call connectWallet(), so that it can sign');
+    const error = new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
     // The person sees their address, so to them a wallet is connected.
-    throw Object.assign(error, { userMessage: 'Connect your wallet again, so that it can sign.' });
+    throw Object.assign(error, { userMessage: 'Connect your wallet again.' });
   }
   const message = new TextEncoder().encode(text);
   try {

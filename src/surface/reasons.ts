@@ -74,8 +74,7 @@ export class Reasons {
   async #ask(): Promise<void> {
     const relay = this.#relay();
     if (relay && !('WebSocket' in globalThis)) {
-      const remedy = 'start Node.js 20 with --experimental-websocket, use version 22 or later, or set globalThis.WebSocket';
-      this.#found(new SyncError('CONNECTION_FAILED', `there is no WebSocket here, so nothing is sent: ${remedy}`));
+      this.#found(new SyncError('CONNECTION_FAILED', 'there is no WebSocket here: Node.js 20 needs --experimental-websocket'));
       return;
     }
     const { origin } = globalThis.location ?? {};
