@@ -24,10 +24,16 @@ main(import.meta.url, async () => {
   const args = ['--auth', 'wallet', '--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
   const relay = runRelay(args, 'pipe');
   createInterface({ input: relay.stdout }).on('line', (line) => {
-    const address = /^listening on (http:\S+)/.exec(line)?.[1];
-    console.log(address ? `\nSolConnect Sync is ready. Open  ${address}/\n\nCtrl-C ends it. Messages stay in ${journal}.\n` : line);
+    const address = pageOf(line);
+    console.log(address ? `\nSolConnect Sync is ready. Open  ${address}\n\nCtrl-C ends it. Messages stay in ${journal}.\n` : line);
   });
 });
+
+/** Where the page is, from the line that the relay prints. By the name that the documents have: to a browser the number is another site, with other wallets. */
+export function pageOf(line) {
+  const port = /^listening on http:\S+:(\d+)$/.exec(line)?.[1];
+  return port && `http://localhost:${port}/`;
+}
 
 function checkPort(port) {
   return new Promise((resolve, reject) => {

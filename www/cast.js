@@ -14,9 +14,9 @@ export const DEVICES = [
 export const DATABASES = [...Object.values(WALLETS), ...DEVICES].map((owner) => owner.database);
 
 export const STRATEGIES = [
-  { value: 'vector_clock', label: 'Who knew more wins', says: 'vector_clock: the version whose author knew more wins; ties go by time, then by device.' },
-  { value: 'latest', label: 'The later one wins', says: 'latest: the version with the latest time wins.' },
-  { value: 'manual', label: 'The author chooses', says: 'manual: the conflict stays open until its author chooses.' },
+  { value: 'vector_clock', label: 'Who knew more wins', says: 'The version whose author knew more wins; ties go by time, then by device.' },
+  { value: 'latest', label: 'The later one wins', says: 'The version with the latest time wins.' },
+  { value: 'manual', label: 'The author chooses', says: 'It stays open until its author chooses.' },
 ];
 
 export function strategyNamed(value) {

@@ -1,6 +1,7 @@
 // The conversation of one device: bubbles in the log's order.
 
 import { concurrentGroups, counterOf } from './causality.js';
+import { roving } from './chat/roving.js';
 import { bdi, count, el, icon, snippet } from './dom.js';
 
 const LONG_TEXT = 900;
@@ -13,6 +14,8 @@ export function createChat(state, act, startEdit) {
   const older = document.getElementById('older');
   const newer = document.getElementById('newer');
   const empty = document.getElementById('empty');
+  // However many messages there are, they are one stop of the tab key: who comes to them comes to the newest.
+  const keys = roving(list, '.row', { entry: () => list.lastElementChild });
   const rows = new Map(); // message id to { node, signature }
   const opened = new Set(); // long texts shown whole
   let lastSeen = 0; // highest sequence number that was scrolled to
@@ -79,6 +82,7 @@ export function createChat(state, act, startEdit) {
       if (node === place) place = place.nextSibling;
       else list.insertBefore(node, place);
     });
+    keys.update();
 
     const hadOlder = document.activeElement === older;
     older.hidden = messages.length < next.limit;
@@ -138,14 +142,16 @@ export function createChat(state, act, startEdit) {
     const focused = row.node.contains(document.activeElement) ? document.activeElement.dataset.does : null;
     row.node.className = `row ${mine ? 'is-mine' : 'is-theirs'}${message.deviceId === deviceId ? ' is-here' : ''}${first ? ' is-first' : ''}`;
     row.node.dataset.messageId = message.id;
+    const brief = message.deleted ? 'a deleted message' : snippet(message.text, 60);
+    row.node.setAttribute('aria-label', [name, `#${message.sequenceNumber}`, brief, mine && STATUS[message.status], concurrent && 'concurrent'].filter(Boolean).join(', '));
     row.node.replaceChildren(
       ...(first ? [el('p', { class: 'author' }, name)] : [el('span', { class: 'sr' }, name)]),
       el('div', { class: `bubble${message.deleted ? ' is-deleted' : ''}` }, ...body(message, open)),
-      meta(message, mine, concurrent),
+      meta(message, mine, concurrent, brief),
       ...(message.versions.length > 1 ? [choice(message, strategy, mine, names, deviceId)] : []),
     );
     // What had the focus may be gone.
-    if (focused) (row.node.querySelector(`[data-does="${focused}"]`) ?? scroller).focus({ preventScroll: true });
+    if (focused) (row.node.querySelector(`[data-does="${focused}"]`) ?? row.node).focus({ preventScroll: true });
     return row;
   }
 
@@ -169,7 +175,7 @@ export function createChat(state, act, startEdit) {
     ];
   }
 
-  function meta(message, mine, concurrent) {
+  function meta(message, mine, concurrent, brief) {
     const edit = () => startEdit(message);
     return el(
       'p',
@@ -185,8 +191,8 @@ export function createChat(state, act, startEdit) {
         ? el(
             'span',
             { class: 'tools' },
-            el('button', { type: 'button', class: 'quiet', 'data-does': 'edit', onclick: edit }, 'Edit'),
-            el('button', { type: 'button', class: 'quiet', 'data-does': 'delete', onclick: () => act('remove', message.id) }, 'Delete'),
+            el('button', { type: 'button', class: 'quiet', 'data-does': 'edit', 'aria-label': `Edit: ${brief}`, onclick: edit }, 'Edit'),
+            el('button', { type: 'button', class: 'quiet', 'data-does': 'delete', 'aria-label': `Delete: ${brief}`, onclick: () => act('remove', message.id) }, 'Delete'),
           )
         : null,
     );
@@ -198,7 +204,7 @@ export function createChat(state, act, startEdit) {
         ? 'Changed in two places. Which one stays?'
         : strategy === 'manual'
           ? 'Changed in two places. Its author decides.'
-          : 'Changed in two places; settled by the strategy.';
+          : 'Changed in two places; the rule chosen above says which one is shown.';
     return el(
       'div',
       { class: 'versions' },
@@ -214,7 +220,7 @@ export function createChat(state, act, startEdit) {
             el('small', {}, ` ${version.deviceId === deviceId ? 'This device' : (names.get(version.deviceId) ?? 'Another device')}${i === 0 ? ', shown now' : ''}`),
           ),
           mine && (i > 0 || strategy === 'manual')
-            ? el('button', { type: 'button', class: 'quiet', 'data-does': `keep-${i}`, onclick: () => act('resolve', message.id, version.id) }, 'Keep')
+            ? el('button', { type: 'button', class: 'quiet', 'data-does': `keep-${i}`, 'aria-label': version.deleted ? 'Keep the deletion' : `Keep: ${snippet(version.text, 60)}`, onclick: () => act('resolve', message.id, version.id) }, 'Keep')
             : null,
         ),
       ),

@@ -112,8 +112,8 @@ export function createConflicts({ says, cards: host, more, strategy, command, an
         ? 'Settled: the message is deleted, on every device.'
         : 'Settled. Every device shows the version that was chosen.'
       : undecided
-        ? 'With the strategy “manual” you decide. Until then every device shows the first one.'
-        : `The strategy “${strategy.value}” settled it. ${strategy.says} The other is kept, should you want it.`;
+        ? 'You decide. Until then every device shows the first one.'
+        : `Settled by the rule “${strategy.label}”. ${strategy.says} The other is kept, should you want it.`;
     return [
       el(
         'div',

@@ -179,16 +179,17 @@ export function createGuide({ steps: host, more, frames, announce }) {
     host.replaceChildren(
       ...STEPS.map((step, i) => {
         const state = i < at ? 'is-done' : i === at ? 'is-next' : 'is-later';
-        const over = i === STEPS.length - 1 && at === STEPS.length;
+        const isLast = i === STEPS.length - 1;
+        const over = isLast && at === STEPS.length;
         return el(
           'li',
-          { class: `step ${state}`, 'aria-current': i === at ? 'step' : null },
+          { class: `step ${state}${isLast && finding ? ' has-finding' : ''}`, 'aria-current': i === at ? 'step' : null },
           el('span', { class: 'step-number' }, i < at ? icon('check') : `${i + 1}`),
           el(
             'div',
             { class: 'step-text' },
             el('h3', {}, step.title, i < at ? el('span', { class: 'sr' }, ' (done)') : null),
-            el('p', {}, i === STEPS.length - 1 && finding ? finding : step.says),
+            el('p', {}, isLast && finding ? finding : step.says),
             i === at
               ? el('button', { type: 'button', class: 'primary', disabled: busy || model === null, onclick: () => doIt(step.run, true) }, step.does)
               : over

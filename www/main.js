@@ -144,7 +144,7 @@ function reloadWith(name, value) {
 addEventListener('message', ({ origin, data }) => {
   if (origin === location.origin && data?.from === 'wire') seen.take(data.messages);
 });
-for (const { value, label, says } of STRATEGIES) $('strategy').append(el('option', { value, title: says }, label));
+for (const { value, label, says } of STRATEGIES) $('strategy').append(el('option', { value, title: `${says} In code: ${value}` }, label));
 $('strategy').value = strategy.value;
 $('strategy').addEventListener('change', () => {
   query.set('strategy', $('strategy').value);

@@ -25,14 +25,14 @@ export function drawMatrix(host, model) {
     el(
       'table',
       {},
-      el('caption', {}, 'How much of whose messages each device has, edits and beginnings of epochs included'),
+      el('caption', {}, 'How much each reader has of what each author wrote. Edits, deletions and new keys count too.'),
       el(
         'thead',
         {},
         el(
           'tr',
           {},
-          el('th', { scope: 'col' }, el('span', { class: 'corner' }, 'has, of')),
+          el('th', { scope: 'col' }, el('span', { class: 'corner' }, 'Reader ↓ Author →')),
           ...authors.map((author) => el('th', { scope: 'col', 'data-wallet': author.wallet }, ...twoLines(author.label))),
         ),
       ),

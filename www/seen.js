@@ -45,7 +45,7 @@ export function createSeen({ choice, relay, devices }) {
     const facts = [
       ['From', `device ${entry.deviceId.slice(0, 6)} of ${model.label(entry.deviceId, entry.wallet).split('’')[0]}’s wallet`],
       ['Place', `#${entry.sequence}, left the device at ${time.format(at)}`],
-      ['Epoch', String(epoch)],
+      ['Epoch', `${epoch}: each has a key of its own`],
       ['Size', `${count(bytes.length, 'byte')}: ${head} of layout and epoch, ${nonce} of nonce, ${padded} of text with its padding, ${tag} of tag`],
     ];
     return [

@@ -14,7 +14,7 @@ import type { WalletSource } from './wallets.js';
  *
  * @example
  * ```ts
- * const bus = new MessageBus({ relayEndpoint: 'wss://relay.example.org' });
+ * const bus = new MessageBus({ relayEndpoint: 'wss://relay.example.org', domains: ['chat.example.org'] });
  * await bus.initialize();
  * const { sessionId } = await bus.startSession({ peerWallet });
  * await bus.subscribe(sessionId, (message) => show(message.text));

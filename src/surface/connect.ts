@@ -38,7 +38,7 @@ const instances = new Map<string, Instance>();
  * @example
  * ```ts
  * const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };  // what the wallet's extension puts there
- * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: phantom?.solana });
+ * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', domains: ['chat.example.org'], wallet: phantom?.solana });
  * const { sessionId } = unwrap(await sdk.startSession({ peerWallet }));
  * unwrap(await sdk.sendMessage(sessionId, 'Hello!'));
  * ```

@@ -413,7 +413,11 @@ export function checkValues(config: Config): void {
 
 /** The wallet's signature under an offer: by `signIn`, which knows the page; else under the text. */
 async function signed(wallet: OpenWallet | null, text: string): Promise<Signed> {
-  if (!wallet) throw new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
+  if (!wallet) {
+    const error = new SyncError('WALLET_NOT_CONNECTED', 'only the address of the wallet is known: connect it, so that it can sign');
+    // The person sees their address, so to them a wallet is connected.
+    throw Object.assign(error, { userMessage: 'Connect your wallet again.' });
+  }
   const message = new TextEncoder().encode(text);
   try {
     if (wallet.signIn) return await wallet.signIn(text);

@@ -26,6 +26,11 @@ export class Reasons {
     else globalThis.removeEventListener?.('securitypolicyviolation', this.#blocked);
   }
 
+  /** What a handler has missed that is added in an outage: the first attempt is made before `connect` resolves. */
+  get standing(): readonly { error: SyncError }[] {
+    return this.#reason ? [{ error: this.#reason }] : [];
+  }
+
   /** Follows the connection. */
   take(state: ConnectionState): void {
     if (state === 'connected') {
@@ -68,6 +73,10 @@ export class Reasons {
   /** Asks the relay whether it serves this page's origin. A relay that is not there has no answer, and needs none. */
   async #ask(): Promise<void> {
     const relay = this.#relay();
+    if (relay && !('WebSocket' in globalThis)) {
+      this.#found(new SyncError('CONNECTION_FAILED', 'there is no WebSocket here: Node.js 20 needs --experimental-websocket'));
+      return;
+    }
     const { origin } = globalThis.location ?? {};
     if (!relay || !origin || this.#reason) return;
     const address = new URL(relay.replace(/^ws/, 'http'));

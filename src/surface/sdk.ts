@@ -53,7 +53,7 @@ export let configure: (sdk: SolConnectSDK, options: SdkConfig) => void;
  * @example
  * ```ts
  * const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };  // what the wallet's extension puts there
- * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', wallet: phantom?.solana });
+ * const sdk = await connect({ relayEndpoint: 'wss://relay.example.org', domains: ['chat.example.org'], wallet: phantom?.solana });
  * ```
  */
 export class SolConnectSDK {
@@ -65,6 +65,7 @@ export class SolConnectSDK {
 
   #listeners = new Listeners((name) => {
     if (name === 'sessionInvited') return this.getInvitations().data ?? [];
+    if (name === 'warning') return this.#reasons.standing;
     const code = name === 'signInNeeded' ? this.getSyncStatus().data?.signInNeeded : undefined;
     if (!code) return [];
     return [code === 'DEVICE_REMOVED' ? { error: new SyncError(code, 'this device was removed from the account: call signIn()') } : {}];

@@ -34,7 +34,7 @@ export class Project {
 
   /** The tools once, and again when their versions change; the application and the package each time. */
   async install() {
-    const { packages, files, appIn = '.', importsByAddress } = this.settings;
+    const { packages, files, appIn = '.', imports } = this.settings;
     const manifest = JSON.stringify({ name: 'application', private: true, type: 'module', dependencies: packages }, null, 2);
     const stamp = join(this.folder, 'node_modules', '.installed');
     if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== manifest) {
@@ -52,9 +52,9 @@ export class Project {
     const filter = (path) => !installed.includes(basename(path));
     for (const folder of files) cpSync(resolve(here, folder), join(this.folder, folder === 'app' ? appIn : '.'), { recursive: true, filter });
     await this.#must('npm', 'install', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--prefer-offline', this.tarball);
-    if (importsByAddress) {
+    if (imports) {
       const story = join(this.folder, 'story.js');
-      writeFileSync(story, readFileSync(story, 'utf8').replace("'solconnect-sync'", "'/node_modules/solconnect-sync/pkg/index.js'"));
+      writeFileSync(story, readFileSync(story, 'utf8').replace("'solconnect-sync'", `'${imports}'`));
     }
   }
 
@@ -113,12 +113,14 @@ export class Project {
 
   /** Opens the application, and waits until it has told how its story went. */
   async drive(url, browser, relay, hasNoWorkers = false) {
-    const { renders } = this.settings;
+    const { renders, isClean } = this.settings;
     if (renders && !(await (await fetch(url)).text()).includes(renders)) throw new Error(`the server's HTML has not: ${renders}`);
     const page = await browser.context.newPage();
     let sawFile = false;
     const said = [];
+    const vain = [];
     page.on('response', (response) => {
+      if (!response.ok() && !response.url().endsWith('/favicon.ico') || /inlined/.test(response.url())) vain.push(`${response.status()} ${response.url()}`);
       if (response.headers()['content-type']?.startsWith('application/wasm')) sawFile = true;
     });
     page.on('console', (message) => said.push(message.text()));
@@ -128,6 +130,7 @@ export class Project {
       const told = await page.waitForFunction(() => globalThis.told, undefined, { timeout: deadlineMs });
       const { page: inPage, worker } = await told.jsonValue();
       check(hasNoWorkers ? { inPage } : { inPage, worker });
+      if (isClean && vain.length > 0) throw new Error(`it asks for ${vain.join(', ')}`);
     } catch (error) {
       throw new Error([error.message, ...said].join('\n'));
     } finally {

@@ -4,7 +4,8 @@
  * `files`: folders beside this file that are the application, copied over one another; `app` goes to `appIn`. `dev` and `preview` are servers that run
  * until they are ended; `build` runs first, and its result in `folder` is served as it is where there is no `preview`.
  * `renders`: what the server's HTML must have in it. `runs`: programs that tell how it went, or whose exit code does
- * (`isExitEnough`); `TARBALL` stands for the packed package. `isEveryday`: part of `npm test`.
+ * (`isExitEnough`); `TARBALL` stands for the packed package. `isClean`: nothing is asked for in vain, and no copy is loaded
+ * as a file of its own. `imports`: from where, in the place of the package's name. `isEveryday`: part of `npm test`.
  */
 const rendered = 'The package gives a <!-- -->function<!-- --> here.';
 
@@ -48,7 +49,7 @@ export const projects = {
     isExitEnough: true,
     isEveryday: true,
   },
-  'plain HTML': { packages: {}, files: ['app'], folder: '.', importsByAddress: true, isEveryday: true },
+  'plain HTML': { packages: {}, files: ['app'], folder: '.', imports: '/node_modules/solconnect-sync/pkg/index.js', isEveryday: true },
   'Vite 5': vite('5.4.21'),
   'Vite 6': vite('6.4.6'),
   'Vite 7': vite('7.3.8'),
@@ -92,8 +93,22 @@ export const projects = {
   'esbuild, with the file': {
     packages: { esbuild: '0.28.2' },
     files: ['app'],
-    build: [['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--splitting', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist']],
+    // What docs/deploy.md says to copy.
+    build: [
+      ['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--splitting', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'node_modules/solconnect-sync/pkg/solconnect_sync_bg.wasm', 'dist'],
+      ['mkdir', '-p', 'dist/vault'], ['cp', 'node_modules/solconnect-sync/pkg/vault/solconnect_sync_vault_bg.wasm', 'dist/vault/'],
+    ],
     folder: 'dist',
+    isClean: true,
+    isEveryday: true,
+  },
+  'esbuild, inline': {
+    packages: { esbuild: '0.28.2' },
+    files: ['app'],
+    imports: 'solconnect-sync/inline',
+    build: [['esbuild', 'main.js', 'worker.js', '--bundle', '--minify', '--format=esm', '--outdir=dist'], ['cp', 'index.html', 'dist']],
+    folder: 'dist',
+    isClean: true,
   },
   'esbuild, service worker': {
     packages: { esbuild: '0.28.2' },

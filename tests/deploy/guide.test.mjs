@@ -65,6 +65,7 @@ async function person(path = '') {
   const context = await browser.context.browser().newContext();
   const page = await context.newPage();
   page.on('pageerror', (error) => assert.fail(error));
+  page.on('response', (response) => assert.ok(response.status() < 400, `${response.url()} answers with ${response.status()}`));
   page.on('dialog', (dialog) => dialog.accept());
   await page.goto(`http://localhost:8080/${path}`);
   await until('the address is there', () => page.locator('#me').textContent());
@@ -74,6 +75,7 @@ async function person(path = '') {
 const write = async (page, text) => {
   await page.locator('#text').fill(text);
   await page.locator('#text').press('Enter');
+  await until('the field is free', async () => (await page.locator('#text').inputValue()) === '');
 };
 
 const shows = (page, ...texts) => until(`${texts}`, async () => (await page.locator('#list').textContent()) === texts.join('\n'));
@@ -112,7 +114,7 @@ test('three people talk in a group by the other script', { timeout: 120_000 }, a
   const others = [await addressOf(bob), await addressOf(carol)];
   await alice.locator('#peer').fill(others.join(' '));
   await alice.locator('#peer').press('Enter');
-  await until('it is begun', () => alice.evaluate(() => document.getElementById('text').onchange !== null));
+  await until('it is begun', () => alice.evaluate(() => document.getElementById('form').onsubmit !== null));
   await write(alice, 'Hello all!');
   const from = async (page, text) => `${(await addressOf(page)).slice(0, 4)}: ${text}`;
   const hello = await from(alice, 'Hello all!');

@@ -89,7 +89,7 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   assert.equal(number, same);
   await noBarriers(here);
   await here.page.getByRole('button', { name: 'Devices' }).click();
-  const names = () => here.page.locator('.device').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label').replace(/Device \w+/, 'Another').replace(/, added.*/, '')));
+  const names = () => here.page.locator('.device').evaluateAll((rows) => rows.map((row) => row.getAttribute('aria-label').replace(/^This device, \w+/, 'This device').replace(/Device \w+/, 'Another').replace(/, added.*/, '')));
   await until('both are listed', async () => String(await names()) === 'This device, approved,Another, waits for approval');
   await here.page.locator('#devices-close').click();
   await here.page.locator('#request-yes').click();
@@ -112,16 +112,15 @@ test('a device is approved on the page, reads the history, and is removed', { ti
   await there.sees('Written before');
   assert.equal(await there.page.getByText('Behind its back').count(), 0);
 
-  await there.page.locator('#notice', { hasText: 'This device was removed from your account.' }).waitFor();
-  await there.write('From nobody');
-  await there.page.getByText('Your text is still here.').waitFor();
-  await there.page.locator('#notice-close').click();
-  await there.page.getByRole('button', { name: 'Back to the conversations' }).click();
+  await there.page.getByRole('heading', { name: 'This device was removed from your account' }).waitFor();
+  assert.deepEqual(await Promise.all(['#composer', '#notice', '#lock-strip'].map((place) => there.page.locator(place).isVisible())), [false, false, false], 'it is said once');
+  await noBarriers(there);
   await there.page.getByRole('button', { name: 'Sign in again' }).click();
+  await there.page.locator('#composer').waitFor();
   await there.page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
   await here.page.locator('#lock-close').click();
   await here.page.locator('#request-no').click();
-  await here.page.getByText(/^Remove Device/).waitFor();
+  await here.page.getByText(/^Remove device \w+\?/).waitFor();
   await here.page.locator('#ask-yes').click();
   await here.page.locator('#request').waitFor({ state: 'hidden' });
   await there.page.getByRole('button', { name: 'Sign in again' }).waitFor();
@@ -194,6 +193,13 @@ test('a page that was loaded again finds its wallet', { timeout: 120_000 }, asyn
     await page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
     await page.reload();
     await page.locator('#copy:enabled').waitFor();
+    const refused = await page.evaluate(async () => {
+      const { connect } = await import('/pkg/index.js');
+      const sdk = await connect({ relayEndpoint: `ws://${location.host}/`, databaseName: 'solconnect-chat', domains: [location.host] });
+      const { code, userMessage } = (await sdk.signOutOtherDevices()).error;
+      return `${code}: ${userMessage}`;
+    });
+    assert.equal(refused, 'WALLET_NOT_CONNECTED: Connect your wallet again.');
     const sign = () => signOutOthers(there, asks ? 'Connect Pocket' : null);
     await sign();
     await page.locator('#devices-close').click();

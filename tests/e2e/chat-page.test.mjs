@@ -107,12 +107,12 @@ test('who signs out is nobody here, and finds everything again or nothing', { ti
   assert.equal(await alice.page.locator('.row, .row-main').count(), 0, 'also not hidden');
   assert.equal(await alice.page.locator('solconnect-sync-status').getAttribute('state'), 'signed-out');
   assert.deepEqual(await barriersOf(alice.page), []);
-  await alice.page.getByRole('button', { name: 'Sign in' }).click();
+  await alice.page.getByRole('button', { name: 'Sign in with this browser’s own wallet' }).click();
   await alice.page.locator('.row-main').click();
   await alice.sees('For later');
   assert.equal(await alice.page.locator('#me-address').textContent(), alice.address);
   await signOut('Delete everything here');
-  await alice.page.getByRole('button', { name: 'Sign in' }).click();
+  await alice.page.getByRole('button', { name: 'Sign in with this browser’s own wallet' }).click();
   await alice.page.locator('#signed-out').waitFor({ state: 'hidden' });
   await alice.page.getByText('Nobody here yet.').waitFor();
   assert.notEqual(await alice.page.locator('#me-address').textContent(), alice.address);
@@ -539,7 +539,7 @@ test('the devices of a person are listed, approved and removed', { timeout: 60_0
     await until('it is approved', async () => (await page.locator('#announcer').textContent()).includes('approved'));
     await page.getByRole('button', { name: 'Remove: Device 222222' }).focus();
     await page.keyboard.press('Enter');
-    await page.getByText('Remove Device 222222?').waitFor();
+    await page.getByText('Remove device 222222?').waitFor();
     await page.keyboard.press('Enter');
     assert.deepEqual(await callsOf(alice), [['approveDevice', '3'.repeat(22)]], 'it asks first, and no is the answer at hand');
     assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Remove: Device 222222');

@@ -154,7 +154,7 @@ test('the laboratory has no barrier and keeps the focus', { timeout: 120_000 }, 
   const writes = phone.locator('main');
   await phone.locator('#text').fill('To be deleted');
   await phone.locator('#text').press('Enter');
-  await phone.locator('.row', { hasText: 'To be deleted' }).getByRole('button', { name: 'Delete' }).press('Enter');
+  await phone.locator('.row', { hasText: 'To be deleted' }).getByRole('button', { name: 'Delete: To be deleted' }).press('Enter');
   await phone.getByText('Deleted', { exact: true }).waitFor();
   await has(writes, 'the focus after a deletion');
   const opener = page.getByRole('button', { name: /^Open two more tabs/ });
@@ -172,6 +172,33 @@ test('the laboratory has no barrier and keeps the focus', { timeout: 120_000 }, 
   await alone.locator('#text:enabled').waitFor();
   await alone.getByText('Connected', { exact: true }).waitFor();
   assert.deepEqual(await barriersOf(alone), []);
+  assert.deepEqual(complaints, []);
+});
+
+test('many messages of a laboratory device are one tab stop', { timeout: 60_000 }, async (t) => {
+  const { page, device, complaints } = await openDemo({ width: 1440, height: 900 });
+  t.after(() => page.close());
+  const phone = device('alice-phone');
+  await phone.locator('#write-many').click();
+  await phone.getByText('Waits for you to come back').waitFor({ timeout: 20_000 });
+  await phone.getByRole('switch', { name: 'Offline' }).click();
+  await until('they are in the log', async () => (await phone.locator('.row.is-mine').count()) >= 100, 20_000);
+  const stops = () => phone.locator('#messages').evaluate((list) => [...list.querySelectorAll('li, button')].filter((node) => node.tabIndex >= 0).length);
+  assert.equal(await stops(), 1);
+  await phone.locator('#older').focus();
+  await page.keyboard.press('Tab');
+  const focused = () => phone.locator('#messages').evaluate(() => document.activeElement.getAttribute('aria-label'));
+  const last = await focused();
+  await page.keyboard.press('ArrowUp');
+  const before = await focused();
+  assert.match(before, /^This device, #\d+, .+, (Sent|Delivered|Read)$/);
+  assert.notEqual(before, last);
+  await page.keyboard.press('Tab');
+  assert.ok(before.includes((await focused()).replace(/^Edit: /, '')), 'the buttons are in the message, and named after it');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  assert.equal(await phone.locator('#messages').evaluate((list) => list.contains(document.activeElement)), false, 'and nothing but those');
+  assert.equal(await stops(), 1);
   assert.deepEqual(complaints, []);
 });
 

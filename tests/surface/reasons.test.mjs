@@ -15,6 +15,8 @@ afterEach(() => {
   for (const name of ['addEventListener', 'removeEventListener']) delete globalThis[name];
 });
 
+const socket = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket');
+
 const violate = () => page.dispatchEvent(Object.assign(new Event('securitypolicyviolation'), { effectiveDirective: 'connect-src', blockedURI: relay }));
 
 test('a page is heard only while an engine runs', () => {
@@ -33,4 +35,19 @@ test('a page is heard only while an engine runs', () => {
   other.attach(null);
   violate();
   assert.deepEqual(warnings, ['CONNECTION_BLOCKED']);
+});
+
+test('where there is no WebSocket, that is said once in an outage', (t) => {
+  delete globalThis.WebSocket;
+  t.after(() => socket && Object.defineProperty(globalThis, 'WebSocket', socket));
+  const warnings = [];
+  const reasons = new Reasons(() => relay, ({ code, message }) => warnings.push(`${code}: ${message}`));
+  for (const state of ['waiting', 'connecting', 'waiting']) reasons.take(state);
+  assert.equal(warnings.length, 1);
+  assert.deepEqual(reasons.standing.map(({ error }) => error.code), ['CONNECTION_FAILED'], 'also to who comes later');
+  reasons.take('connected');
+  assert.deepEqual(reasons.standing, []);
+  assert.match(warnings[0], /^CONNECTION_FAILED: there is no WebSocket here: .*--experimental-websocket/);
+  new Reasons(() => null, ({ code }) => warnings.push(code)).take('waiting');
+  assert.equal(warnings.length, 1, 'a transport of the application needs none');
 });

@@ -28,7 +28,7 @@ const transport: SyncTransport = {
   isConnected: (): boolean => true,
 };
 
-// What an extension puts there, as the README has it.
+// What an extension puts there.
 const { phantom } = globalThis as { phantom?: { solana?: WalletSource } };
 export const injected = (): Promise<unknown> => connect({ wallet: phantom?.solana });
 const provider: WalletSource = {

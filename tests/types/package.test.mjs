@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { jsonCode } from '../../scripts/build.mjs';
 import { bindings } from '../../scripts/build.mjs';
 import { root } from '../../scripts/shell.mjs';
@@ -46,6 +47,19 @@ test('npm pack has wasm, types and licences and nothing else', (t) => {
   const wasm = packed.files.find(({ path }) => path.endsWith('.wasm'));
   assert.ok(wasm.size > 50_000, 'a real one');
   t.diagnostic(`packed ${packed.size} bytes, unpacked ${packed.unpackedSize}`);
+});
+
+test('the sizes of the files are as documented', () => {
+  const text = readFileSync(join(root, 'docs', 'figures.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| `(pkg\/\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|/gm)];
+  const wasm = packed.files.map(({ path }) => path).filter((path) => path.endsWith('.wasm'));
+  assert.deepEqual(wasm.filter((path) => !rows.some(([, file]) => file === path)), [], 'each is there');
+  for (const [, file, ...documented] of rows) {
+    const bytes = readFileSync(join(project, 'node_modules', 'solconnect-sync', file));
+    const sizes = [bytes, gzipSync(bytes), brotliCompressSync(bytes)].map(({ length }) => length);
+    const isNear = sizes.every((size, place) => Math.abs(size / Number(documented[place].replaceAll(',', '')) - 1) < 0.03);
+    assert.ok(isNear, `${file} has ${sizes.join(', ')}, and docs/figures.md says ${documented.join('; ')}`);
+  }
 });
 
 test('no document in the package links to what is not in it', () => {
@@ -98,6 +112,24 @@ for (const moduleResolution of ['bundler', 'nodenext']) {
   });
 }
 
+test('the code of the README compiles', () => {
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const blocks = [...text.matchAll(/^( *)```(?:tsx?|js)\n([^]*?)^\1```/gm)].map(([, indent, code]) => code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''));
+  assert.ok(blocks.length >= 8, `${blocks.length} blocks`);
+  copyFileSync(join(root, 'tests', 'types', 'reader.d.ts'), join(project, 'reader.d.ts'));
+  // Each is a module of its own.
+  const files = blocks.map((code, place) => {
+    writeFileSync(join(project, `readme-${place}.tsx`), `${code}\nexport {};\n`);
+    return `readme-${place}.tsx`;
+  });
+  const flags = ['--strict', '--noEmit', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022', '--module', 'ES2022', '--moduleResolution', 'bundler', '--jsx', 'react-jsx'];
+  try {
+    run(join(root, 'node_modules', '.bin', 'tsc'), ...flags, 'reader.d.ts', ...files);
+  } catch (error) {
+    assert.fail(error.stdout);
+  }
+});
+
 test('JSX knows the status element', () => {
   copyFileSync(join(root, 'tests', 'types', 'consumer.tsx'), join(project, 'consumer.tsx'));
   const flags = ['--strict', '--noEmit', '--exactOptionalPropertyTypes', '--types', '', '--lib', 'ES2022,DOM', '--target', 'ES2022', '--module', 'ES2022', '--moduleResolution', 'bundler'];
@@ -146,6 +178,20 @@ test('the root finds its wasm in Node.js, and needs no other', () => {
     console.log(version());`;
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   assert.equal(run(process.execPath, '--input-type=module', '--eval', code).trim(), version);
+});
+
+test('Node.js without a WebSocket says that nothing is sent', () => {
+  const code = `
+    import 'fake-indexeddb/auto';
+    import { connect } from 'solconnect-sync';
+    delete globalThis.WebSocket;
+    const sdk = await connect({ domains: ['app.example'], wallet: 'local' });
+    sdk.on('warning', ({ error }) => {
+      console.log(error.code, error.message);
+      process.exit();
+    });`;
+  symlinkSync(join(root, 'node_modules', 'fake-indexeddb'), join(project, 'node_modules', 'fake-indexeddb'));
+  assert.match(run(process.execPath, '--input-type=module', '--eval', code), /^CONNECTION_FAILED there is no WebSocket here/);
 });
 
 test('the inline entry has not the module of JSON frames', () => {

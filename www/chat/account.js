@@ -5,14 +5,18 @@ import { copy } from './copy.js';
 import { createDevices } from './devices.js';
 import { createRequest } from './request.js';
 import { createRecovery } from './recovery.js';
-import { act, notice, once } from './speak.js';
+import { createNeed } from './need.js';
+import { once } from './speak.js';
 import { createWallet } from './wallet.js';
 import { picture } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
-/** `findWallets` looks for those that extensions offer; `left()` is called when the person has signed out. */
-export function createAccount({ sdk, profile, findWallets, left }) {
+/**
+ * `test` is the wallet that the address asked for, or `null`; `findWallets` looks for those that extensions offer. `left()` is called when the
+ * person has signed out, `removed(isIt)` with whether this device is out of the account.
+ */
+export function createAccount({ sdk, profile, test, findWallets, left, removed }) {
   const wallet = createWallet({ sdk, found: () => search.wallets });
   const devices = createDevices(sdk, wallet);
   const request = createRequest(devices);
@@ -27,8 +31,14 @@ export function createAccount({ sdk, profile, findWallets, left }) {
     const other = profile === 'bob' ? null : 'bob';
     const there = new URLSearchParams({ ...(other && { profile: other }), peer: address });
     $('second').href = `${location.pathname}?${there}`;
-    $('second').textContent = profile ? 'Open the first person in another window' : 'Open a second person in another window';
+    $('second').textContent = other ? 'Open a second person in another window' : 'Open the first person in another window';
     $('second').classList.remove('waits');
+    // Another profile is another device, where both have the same wallet.
+    const here = new URLSearchParams(location.search);
+    if (profile) here.delete('profile');
+    else here.set('profile', 'phone');
+    $('other-device').hidden = !test;
+    $('other-device').href = `${location.pathname}?${here}`;
   }
 
   function showDevices() {
@@ -56,14 +66,14 @@ export function createAccount({ sdk, profile, findWallets, left }) {
     $('signed-out-says').textContent = result.error
       ? `${result.error.userMessage} What is stored here could not be deleted.`
       : wipe
-        ? 'Nothing of you is left in this browser. Who signs in here next is somebody new.'
+        ? test ? 'Nothing that you wrote is left here. The test wallet is.' : 'Nothing of you is left in this browser. Who signs in here next is somebody new.'
         : 'What you wrote and received is kept in this browser.';
     $('panes').inert = true;
     $('signed-out').hidden = false;
     $('signed-out-title').focus();
   }
 
-  /** Without a wallet of an extension, with the one that this browser keeps. */
+  /** Without a wallet, with the one that this browser makes and keeps. */
   async function signIn(...wallet) {
     const result = await sdk.connectWallet(...wallet);
     if (result.error) {
@@ -72,30 +82,12 @@ export function createAccount({ sdk, profile, findWallets, left }) {
     }
     $('signed-out').hidden = true;
     $('panes').inert = false;
-    showNeed();
-    $('side-title').focus();
-  }
-
-  /** The wallet may have signed meanwhile. */
-  function showNeed() {
-    $('sign-again').hidden = sdk.getSyncStatus().data?.signInNeeded === undefined;
-  }
-
-  async function signAgain() {
-    const result = await act(wallet.having(() => sdk.signIn()));
-    if (!result.success) return;
-    $('sign-again').hidden = true;
     $('side-title').focus();
   }
 
   sdk.on('walletChanged', showWallet);
   for (const event of ['deviceAdded', 'deviceNumber', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
-  sdk.on('signInNeeded', ({ error }) => {
-    $('sign-again').hidden = false;
-    if (error) notice(error.userMessage);
-  });
-  sdk.on('deviceAdded', showNeed);
-  sdk.on('connectionChanged', ({ state }) => state === 'connected' && showNeed());
+  createNeed({ sdk, wallet, removed });
   showWallet();
   showDevices();
   $('copy').addEventListener('click', () => copy($('copy'), $('me-address').dataset.address, () => $('me-address')));
@@ -103,6 +95,6 @@ export function createAccount({ sdk, profile, findWallets, left }) {
   $('sign-out-no').addEventListener('click', () => $('sign-out-dialog').close());
   $('sign-out-yes').addEventListener('click', () => signOut(false));
   $('sign-out-wipe').addEventListener('click', () => signOut(true));
-  $('sign-in').addEventListener('click', () => once($('signed-out'), signIn));
-  $('sign-again').addEventListener('click', () => once($('sign-again'), signAgain));
+  if (test) $('sign-in').textContent = 'Sign in with the test wallet';
+  $('sign-in').addEventListener('click', () => once($('signed-out'), () => (test ? signIn(test) : signIn())));
 }

@@ -7,13 +7,16 @@ import { briefTimeOf, isGroup, picture, short, wholeTimeOf } from './words.js';
 /** Events after which something else may hold. */
 const EVENTS = ['encryptionChanged', 'deviceAdded', 'deviceApproved', 'deviceRemoved', 'signInNeeded', 'connectionChanged'];
 
-/** What this device lacks, and how to get it. That it waits for approval stands above the page, whatever is open. */
+/** What this device lacks, and how to get it. */
 const MISSING = {
-  SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” under your address.'],
-  DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” under your address.'],
+  SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” at the top of the page.'],
+  DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” at the top of the page.'],
   DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or enter your recovery code under Devices. Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
 };
+
+/** What stands above the page, whatever is open. */
+const ABOVE = ['SIGN_IN_REQUIRED', 'DEVICE_REMOVED', 'DEVICE_NOT_APPROVED'];
 
 /** Behind “Sign out all others”. */
 const LOST = 'What was written before can be read on no device of yours any more: its key was lost with the devices that you had then.';
@@ -79,8 +82,7 @@ export function createLock({ sdk, own, lacks }) {
     $('lock').setAttribute('aria-label', `${brief}${since}: details`);
     $('lock').hidden = false;
     const waits = kind === 'waits' ? '' : waitsOf(encryption);
-    // That it waits to be approved stands above the page.
-    const strip = kind !== 'waits' ? waits : encryption.missing === 'DEVICE_NOT_APPROVED' ? '' : says;
+    const strip = kind !== 'waits' ? waits : ABOVE.includes(encryption.missing) ? '' : says;
     $('lock-strip').hidden = strip === '';
     $('lock-strip').textContent = strip;
     lacks({ waits: waits !== '', isLost: encryption.lostEpochCount > 0 });

@@ -1,6 +1,6 @@
 // The page: connects, and passes between the SDK and what is shown. The SDK's lists are the only truth; the page keeps none of its own.
 
-import { count, icon, snippet, throttled } from '../dom.js';
+import { count, el, icon, snippet, throttled } from '../dom.js';
 import { createAccount } from './account.js';
 import { createComposer } from './composer.js';
 import { copy } from './copy.js';
@@ -9,6 +9,7 @@ import { createInbox } from './inbox.js';
 import { createLock } from './lock.js';
 import { createPeople } from './people.js';
 import { act, ask, notice, say } from './speak.js';
+import { testWallet } from './test-wallet.js';
 import { createThread } from './thread.js';
 import { isGroup, membersOf, OUT, pictureOf, short, titleOf } from './words.js';
 
@@ -18,8 +19,11 @@ const ACCEPT_WAIT_MS = 3_000;
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-/** Who uses this window: each profile has a wallet and a database of its own. */
-const profile = /^[a-z0-9-]{1,32}$/.exec(query.get('profile') ?? '')?.[0] ?? null;
+const named = (name) => /^[a-z0-9-]{1,32}$/.exec(query.get(name) ?? '')?.[0] ?? null;
+/** Who uses this window: each profile has a database of its own, and a wallet where none is named. */
+const profile = named('profile');
+/** The test wallet of this name: profiles that name it are devices of one person. */
+const wallet = named('wallet');
 const databaseName = profile ? `solconnect-chat-${profile}` : 'solconnect-chat';
 
 let sdk = null;
@@ -27,6 +31,7 @@ let conversations = null; // the last snapshot
 let current = null; // { conversation, list, end } of the open one
 let wanted = null; // what the address names and is not there yet
 let waiting = []; // messages to announce
+let isRemoved = false; // this device is out of the account
 const accepting = new Map(); // invitations that are being accepted, by session: they stay as they are until their messages are there
 
 const thread = createThread({
@@ -57,15 +62,16 @@ const lock = createLock({ sdk: () => sdk, own, lacks: (what) => thread.lacks(wha
 
 async function start() {
   document.title = 'Chat · SolConnect Sync';
-  if (profile) document.body.dataset.wallet = 'bob';
-  if (profile) $('title').textContent = `Chat · ${profile}`;
+  if (profile && !wallet) document.body.dataset.wallet = 'bob';
+  if (profile) $('title').replaceChildren(el('span', { class: 'title-chat' }, 'Chat · '), profile);
   try {
     // Not at the top: where the package is missing, the page says so.
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host] });
+    const test = wallet && (await testWallet(wallet));
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], ...(test && { wallet: test }) });
     lock.start();
-    createAccount({ sdk, profile, findWallets, left });
+    createAccount({ sdk, profile, test, findWallets, left, removed });
   } catch (error) {
     fail(error);
     return;
@@ -110,6 +116,12 @@ function left() {
   composer.forget();
 }
 
+/** Who is out of the account writes nothing. */
+function removed(isIt) {
+  isRemoved = isIt;
+  if (current) showConversation(current.conversation);
+}
+
 function own() {
   return sdk.getCurrentWallet().data;
 }
@@ -149,16 +161,16 @@ function tellNews(before, items) {
 
 /** Who is talked to, and whether one can write. */
 function showConversation(conversation) {
-  const before = current.conversation;
   current.conversation = conversation;
   const { state, membership } = conversation;
   const isOpen = state === 'active';
-  $('composer').hidden = !isOpen;
+  const hadFocus = $('composer').contains(document.activeElement);
+  $('composer').hidden = !isOpen || isRemoved;
   $('ended').hidden = isOpen;
   $('ended-says').textContent = state === 'invited' ? 'You are invited again: answer in the list.' : (OUT[membership] ?? 'This conversation was ended.');
   $('start-again').hidden = state === 'invited' || isGroup(conversation);
   // The field that had it is gone.
-  if (!isOpen && before.state === 'active' && document.activeElement === document.body) $('peer').focus();
+  if (hadFocus && $('composer').hidden) $('peer').focus();
   const name = titleOf(conversation);
   if ($('peer').textContent !== name) $('peer').textContent = name;
   $('peer').title = conversation.peerWallet;

@@ -19,6 +19,9 @@ export function createRecovery(sdk) {
 
   /** The code, or the question how it ends: who has not written it down finds out while it is still there. */
   function shows(isCode) {
+    $('recovery-code-says').textContent = isCode
+      ? 'Write it down and keep it where nobody else finds it. It is shown only now, and nobody can give it to you again. Whoever has it can read everything.'
+      : 'Is it written down? Then you know how it ends.';
     for (const id of ['recovery-code', 'recovery-shown']) $(id).hidden = !isCode;
     $('recovery-check').hidden = isCode;
     $('recovery-last').value = '';
@@ -64,11 +67,15 @@ export function createRecovery(sdk) {
   $('recovery-done').addEventListener('click', () => shows(false));
   $('recovery-again').addEventListener('click', () => shows(true));
   $('recovery-check').addEventListener('submit', checks);
-  // It is shown once: who presses Escape is asked for its end first.
-  $('recovery-dialog').addEventListener('cancel', (event) => {
+  /** It is shown once: who leaves is asked for its end first, and then whether it is to be left at that. */
+  async function leaves(event) {
     event.preventDefault();
-    shows(false);
-  });
+    if (!$('recovery-code').hidden) shows(false);
+    else if (await ask('Close without checking?', 'The code is not shown again. If it is not written down, make a new one.', 'Close')) $('recovery-dialog').close();
+  }
+  $('recovery-dialog').addEventListener('cancel', leaves);
+  // Of two presses in a row browsers take the second as the last word.
+  $('recovery-dialog').addEventListener('keydown', (event) => event.key === 'Escape' && leaves(event));
   $('recovery-dialog').addEventListener('close', () => $('recovery-code').replaceChildren());
 
   return {

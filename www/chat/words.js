@@ -9,7 +9,7 @@ export const short = (wallet) => (wallet.length > 12 ? `${wallet.slice(0, 4)}…
 export const spaced = (number) => `${number.slice(0, 3)} ${number.slice(3)}`;
 
 /** What a device is called. */
-export const deviceName = ({ isThisDevice, id }) => (isThisDevice ? 'This device' : `Device ${id.slice(0, 6)}`);
+export const deviceName = ({ isThisDevice, id }) => (isThisDevice ? `This device, ${id.slice(0, 6)}` : `Device ${id.slice(0, 6)}`);
 
 /** Whether it may be one: only the SDK knows. */
 export const isAddress = (text) => /^[1-9A-HJ-NP-Za-km-z]{32,44}$/.test(text);
