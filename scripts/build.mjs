@@ -28,8 +28,8 @@ const smallCode = ['-max-store-memcpy=1', '-enable-pre=false', '-enable-load-pre
 
 const minified = ['--minify', '--format=esm', '--target=es2022'];
 
-/** `profile` is cargo's: `dist` for what is measured or handed out, which takes twice as long to build. */
-export const relayBinary = (profile = 'release') => join(targetFolder(), profile, process.platform === 'win32' ? 'solconnect-relay.exe' : 'solconnect-relay');
+/** `profile` is cargo's: `dist` for what is measured or handed out, which takes twice as long to build. `target`: for which machines, where not this one. */
+export const relayBinary = (profile = 'release', target = '') => join(targetFolder(), target, profile, process.platform === 'win32' ? 'solconnect-relay.exe' : 'solconnect-relay');
 
 export function targetFolder() {
   return JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--no-deps'])).target_directory;
@@ -46,7 +46,7 @@ export async function buildRelayFor(target, profile) {
   const compiler = `CC_${target.replaceAll('-', '_')}`;
   if (target === relayTarget() && target.endsWith('-musl') && !process.env[compiler]) env[compiler] = 'musl-gcc';
   await step(`building the relay for ${target}`, 'cargo', ['build', '--profile', profile, '--locked', '-p', 'solconnect-relay', '--target', target], { env });
-  return join(targetFolder(), target, profile, 'solconnect-relay');
+  return relayBinary(profile, target);
 }
 
 /** The wasm modules of the package: the SDK, and what it loads only for an application's own transport, or for encrypted sessions. */

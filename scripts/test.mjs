@@ -1,7 +1,7 @@
 // npm test: runs everything, or what `--only` names, and ends with the line "N passed, N failed".
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { buildRelay, buildSdk, targetFolder } from './build.mjs';
+import { buildSdk, relayBinary, targetFolder } from './build.mjs';
 import { denyRuns } from './deny.mjs';
 import { checkNumbers } from './numbers.mjs';
 import { commandLine } from './options.mjs';
@@ -56,20 +56,20 @@ const suites = {
   surface: { needs: ['npm', 'wasm'], build: [buildSdk], lanes: 2, runs: () => nodeTests('surface') },
   types: { needs: ['npm', 'wasm'], build: [buildSdk], runs: () => nodeTests('types') },
   bundlers: {
-    needs: ['npm', 'wasm', 'browser'],
-    build: [buildSdk, buildRelay],
-    runs: () => [{ title: 'bundlers', command: process.execPath, args: [join('scripts', 'bundlers.mjs'), '--everyday'], counts: plainCounts }],
+    needs: ['npm', 'wasm', 'browser', 'staticRelay'],
+    build: [buildSdk, packRelayForTests],
+    runs: () => [{ title: 'bundlers', env: packedRelay(), command: process.execPath, args: [join('scripts', 'bundlers.mjs'), '--everyday'], counts: plainCounts }],
   },
   examples: {
-    needs: ['npm', 'wasm', 'browser'],
-    build: [buildSdk, buildRelay],
+    needs: ['npm', 'wasm', 'browser', 'staticRelay'],
+    build: [buildSdk, packRelayForTests],
     // The one that needs no tools is part of everyday.
-    runs: ({ isEveryday }) => nodeTests('examples').filter(({ title }) => !isEveryday || title === 'examples/plain'),
+    runs: ({ isEveryday }) => nodeTests('examples', packedRelay()).filter(({ title }) => !isEveryday || title === 'examples/plain'),
   },
-  e2e: { needs: ['npm', 'wasm', 'browser', 'engines'], build: [buildSdk, buildRelay], lanes: 2, runs: () => nodeTests('e2e') },
+  e2e: { needs: ['npm', 'wasm', 'browser', 'engines', 'staticRelay'], build: [buildSdk, packRelayForTests], lanes: 2, runs: () => nodeTests('e2e', packedRelay()) },
   deploy: {
     needs: ['npm', 'wasm', 'browser', 'staticRelay', 'proxy', 'reference'],
-    build: [buildSdk, () => packRelay(packedForTests(), relayTarget(), 'release')],
+    build: [buildSdk, packRelayForTests],
     runs: () => [{ title: 'the API reference', work: buildReference }, ...nodeTests('deploy')],
   },
   browser: { needs: ['wasm', 'browserTests', 'browser', 'engines'], build: [buildBrowserTests], lanes: 2, runs: async () => [inBrowser('chrome'), inBrowser('firefox'), await inWebKit()] },
@@ -101,6 +101,13 @@ function cargoTests(names) {
   return { needs: [], build: [build], runs };
 }
 
+/** All tests have the relay of the package: it is built once. Its profile is the one that takes less time. */
+function packRelayForTests() {
+  return packRelay(packedForTests(), relayTarget(), 'release');
+}
+
+const packedRelay = () => ({ SOLCONNECT_RELAY: relayBinary('release', relayTarget()) });
+
 function buildBrowserTests() {
   return step('building the tests for browsers', 'cargo', ['build', '--tests', '--target', 'wasm32-unknown-unknown']);
 }
@@ -129,10 +136,11 @@ async function inWebKit() {
 }
 
 /** One run a file, so that a crash of one is no silence of others. */
-function nodeTests(folder) {
+function nodeTests(folder, env) {
   const files = readdirSync(join(root, 'tests', folder)).filter((file) => file.endsWith('.test.mjs')).sort();
   return files.map((file) => ({
     title: `${folder}/${file.replace('.test.mjs', '')}`,
+    env,
     command: process.execPath,
     args: ['--test', '--test-reporter=spec', join('tests', folder, file)],
     counts: nodeCounts,

@@ -29,7 +29,11 @@ export function configOf(given: unknown, more: readonly string[] = []): { config
   const rest = Object.fromEntries(more.filter((name) => name in options).map((name) => [name, options[name]]));
   for (const name of more) delete options[name];
   // Who signs in encrypts, where the application does not say otherwise.
-  if (Array.isArray(options.domains) && options.domains.length > 0) options.encryption ??= 'required';
+  if (Array.isArray(options.domains) && options.domains.length > 0) {
+    options.encryption ??= 'required';
+    // Devices sign for a relay by its name, which no transport tells.
+    if (options.transport && !options.relayEndpoint) throw invalid('with `domains`, a `transport` needs `relayEndpoint` too: devices sign in to the relay of that name');
+  }
   return { config: { ...options, databaseName: databaseName as string }, rest };
 }
 

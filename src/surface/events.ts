@@ -155,6 +155,7 @@ export class Listeners {
   #forwarded = new Set<EventName>();
   /** Why the wallet of this engine did not sign, as the surface told it: the engine does not know. */
   #signInError: SyncError | undefined;
+  #isAsked = false;
 
   constructor(standing: Standing) {
     this.#standing = standing;
@@ -198,7 +199,7 @@ export class Listeners {
     this.#forwarded.add(name);
     const place = (FIELDS[name] as readonly string[]).indexOf('error');
     const tell = (...values: unknown[]): void => {
-      if (this.#engine !== engine) return;
+      if (this.#engine !== engine || (name === 'signInNeeded' && this.#isAsked && !values[0])) return;
       if (values[place]) values[place] = errorOf(values[place]);
       if (name === 'storageLost') values[0] = (values[0] as MessageView[]).map((view) => messageOf(view, view.sender_wallet));
       this.#tell(name, values);
@@ -210,6 +211,11 @@ export class Listeners {
   emit<E extends EventName>(name: E, event: SdkEvents[E]): void {
     if (name === 'signInNeeded') this.#signInError = (event as SdkEvents['signInNeeded']).error;
     this.#tell(name, valuesOf(name, event));
+  }
+
+  /** The wallet is asked to sign, or has answered: meanwhile nobody else need ask it. */
+  asking(isAsked: boolean): void {
+    this.#isAsked = isAsked;
   }
 
   /** The wallet has signed: what kept it from that before is no reason any more. */

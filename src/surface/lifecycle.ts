@@ -293,7 +293,13 @@ export class Lifecycle {
    * removed, only who wants it.
    */
   signIn(account: Account, isWanted: boolean): Promise<void> {
-    const asked = this.#signatures.get(account.engine) ?? this.#signIn(account, isWanted).finally(() => this.#signatures.delete(account.engine));
+    const under = this.#signatures.get(account.engine);
+    if (under) return under;
+    this.#audience[0].asking(true);
+    const asked = this.#signIn(account, isWanted).finally(() => {
+      this.#audience[0].asking(false);
+      this.#signatures.delete(account.engine);
+    });
     this.#signatures.set(account.engine, asked);
     return asked;
   }

@@ -147,7 +147,7 @@ export class Port {
     const relay = relayOf(config);
     this.#tab = new Tab({
       name: this.#config.databaseName,
-      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort(), ...(config.encryption === 'required' ? ['encrypted'] : [])].join(' '),
+      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort(), ...(config.encryption === 'required' ? ['encrypted', config.deviceApproval ?? 'ask'] : [])].join(' '),
       act: (action) => this.#act(action),
       mirror: () => stateOf(this.#engine as Engine, this.#wishes),
       awake: () => this.#engine?.awake(),

@@ -65,6 +65,10 @@ export class SolConnectSDK {
 
   #listeners = new Listeners((name) => {
     if (name === 'sessionInvited') return this.getInvitations().data ?? [];
+    if (name === 'deviceRequest') {
+      const devices = this.getDevices().data ?? [];
+      return devices.some(({ isThisDevice, isApproved }) => isThisDevice && isApproved) ? devices.filter(({ isApproved }) => !isApproved).map((device) => ({ device })) : [];
+    }
     if (name === 'warning') return this.#reasons.standing;
     const code = name === 'signInNeeded' ? this.getSyncStatus().data?.signInNeeded : undefined;
     if (!code) return [];
@@ -824,7 +828,7 @@ export class SolConnectSDK {
    * Takes in what another device of a session exported; resolves with the number of entries that were new: messages, edits and
    * deletions. Sessions of other wallets are skipped.
    *
-   * Errors: `INVALID_ARGUMENT` (no export, one of another version, or one with a group: then nothing of it is taken), `INVALID_MESSAGE_FORMAT` where the messages do not follow
+   * Errors: `INVALID_ARGUMENT` (no export, one of another version, or one with a group or an encrypted session: then nothing of it is taken), `INVALID_MESSAGE_FORMAT` where the messages do not follow
    * what is stored, `MESSAGE_TOO_LARGE`, `LIMIT_REACHED`, `STORAGE_FULL`, `STORAGE_ERROR`, `CALL_ABORTED`.
    *
    * @example

@@ -58,6 +58,8 @@ test('a device that waits to be approved writes, and reads the history then', { 
   await show([phone], said.slice(1));
   const { missing, epoch } = await phone.call('getEncryption', phone.sessionId);
   assert.deepEqual([missing, epoch.number], ['DEVICE_NOT_APPROVED', 2]);
+  await alice.reload();
+  await until('it is asked again', async () => (await alice.events('onDeviceRequest')).length === 1);
   const [[{ id }]] = await alice.events('onDeviceRequest');
   await alice.call('approveDevice', id);
   await show([alice, bob, phone], said);

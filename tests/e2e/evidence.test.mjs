@@ -5,9 +5,8 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { relayBinary } from '../../scripts/build.mjs';
 import { converge } from './harness/lists.mjs';
-import { startRelay } from './harness/relay.mjs';
+import { binary, startRelay } from './harness/relay.mjs';
 import { cast, scene } from './harness/scene.mjs';
 import { until } from './harness/wait.mjs';
 
@@ -17,7 +16,7 @@ const stage = scene({ auth: 'wallet' });
 function verify(folder, text) {
   const file = join(folder, 'evidence.txt');
   writeFileSync(file, text);
-  const { status, stdout, stderr } = spawnSync(relayBinary(), ['verify-evidence', file], { encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(binary, ['verify-evidence', file], { encoding: 'utf8' });
   return { status, said: stdout + stderr };
 }
 

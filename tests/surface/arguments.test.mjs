@@ -5,6 +5,7 @@ import { within } from '../e2e/harness/wait.mjs';
 import { coded, load } from './modules.mjs';
 
 const { abortable, signalOf } = await load('arguments');
+const { configOf } = await load('config');
 
 const trap = () => {
   throw new Error('a trap');
@@ -37,4 +38,10 @@ describe('a signal', () => {
     const { signal: real } = new AbortController();
     assert.equal(signalOf(real), real);
   });
+});
+
+test('a transport of devices that sign in needs the name of its relay', () => {
+  const options = { transport: {}, domains: ['chat.example'] };
+  assert.throws(() => configOf(options), coded('INVALID_ARGUMENT'));
+  assert.equal(configOf({ ...options, relayEndpoint: 'wss://relay.example' }).config.encryption, 'required');
 });

@@ -12,6 +12,7 @@ const MISSING = {
   SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” at the top of the page.'],
   DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” at the top of the page.'],
   DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or enter your recovery code under Devices. Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.'],
+  MEMBER_REMOVED: ['Not a member', 'You are not in this group any more. What you could read here stays on this device, and nothing new comes.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
 };
 
@@ -33,7 +34,7 @@ export function createLock({ sdk, own, lacks }) {
   /** What holds: of which kind it is, in a word, since when, and in whole. */
   function stateOf(state) {
     const { encryption, epoch, members, missing } = state;
-    if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption; a new one is encrypted.' };
+    if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption, and nothing more is written in it: begin a new one, which is encrypted.' };
     if (missing) {
       const [brief, says] = MISSING[missing];
       return { kind: 'waits', brief, says };

@@ -4,7 +4,7 @@ use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::sealed::{address, again, approving, joined, open, pair, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
-use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, Input};
+use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, GroupWish, Input, Reply};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::Purpose;
 
@@ -53,6 +53,55 @@ fn an_epoch_and_its_members_are_shown() {
     }
     let stored = shown(&alice, &session_id);
     assert_eq!(shown(&again(alice, 60), &session_id).epoch, stored.epoch, "it is known after a new start");
+}
+
+#[test]
+fn that_a_device_of_others_was_approved_is_known_when_it_writes() {
+    let mut rooms = strict();
+    let (mut alice, mut bob) = (asking(&mut rooms, 0, 1), joined(&mut rooms, 1, 2));
+    let session_id = open(&mut alice, 1);
+    open(&mut bob, 0);
+    let mut phone = asking(&mut rooms, 0, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    open(&mut phone, 1);
+    write(&mut phone, &session_id, "from a phone that waits");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(member(&bob, &session_id, 0).1, Some(1));
+    alice.feed(Input::ApproveDevice { request: 7, device_id: phone.id() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    told(&mut bob);
+    write(&mut phone, &session_id, "approved");
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!((member(&bob, &session_id, 0).1, told(&mut bob) > 0), (Some(2), true));
+}
+
+#[test]
+fn who_left_a_group_lacks_what_is_new() {
+    let mut rooms = strict();
+    let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), joined(&mut rooms, 1, 2));
+    alice.feed(Input::OpenGroup { request: 3, name: "Walkers".into(), members: vec![address(1)] });
+    let Some(Ok(Reply::Session(view))) = alice.replies.pop() else { panic!("a group") };
+    write(&mut alice, &view.session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    bob.feed(Input::AcceptSession { request: 4, session_id: view.session_id.clone() });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(shown(&bob, &view.session_id).missing, None);
+    alice.feed(Input::Regroup { request: 5, session_id: view.session_id.clone(), wish: GroupWish::Remove(vec![address(1)]) });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(shown(&bob, &view.session_id).missing, Some(ErrorCode::MemberRemoved));
+}
+
+#[test]
+fn a_page_that_opens_hears_of_devices_that_wait() {
+    let mut rooms = strict();
+    let mut alice = asking(&mut rooms, 0, 1);
+    let mut phone = asking(&mut rooms, 0, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    let now = alice.now;
+    let mut alice = Device::encrypting(wallet(0), drawing(alice.records, 51), config(), 51);
+    alice.now = now;
+    let requests = alice.events.iter().filter(|event| matches!(event, Event::DeviceRequest { device } if device.id == phone.id())).count();
+    assert_eq!(requests, 1);
 }
 
 #[test]

@@ -9,7 +9,8 @@ import { relayBinary } from '../../../scripts/build.mjs';
 import { root } from '../../../scripts/shell.mjs';
 import { within } from './wait.mjs';
 
-const binary = relayBinary();
+/** `npm test` has one that is built for the package, and no other. */
+export const binary = process.env.SOLCONNECT_RELAY ?? relayBinary();
 
 /**
  * Starts a relay that also serves the page of the devices under test, or none (`www: null`); `options` are more of its own.

@@ -142,14 +142,20 @@ impl Accounts {
         spare.min_by_key(|(_, known)| known.used).map(|(wallet, _)| wallet.clone())
     }
 
-    /// What was to be stored is stored.
-    pub fn commit(&mut self) {
+    /// What was to be stored is stored; gives the wallets that have another number of approved devices.
+    pub fn commit(&mut self) -> Vec<WalletAddress> {
+        let approved = |known: &Known| known.account.devices().iter().filter(|device| device.is_approved).count();
+        let mut changed = Vec::new();
         for (wallet, known) in std::mem::take(&mut self.next).into_iter() {
+            if known.as_ref().map(approved) != self.stored.get(&wallet).map(approved) {
+                changed.push(wallet.clone());
+            }
             match known {
                 Some(known) => drop(self.stored.insert(wallet, known)),
                 None => drop(self.stored.remove(&wallet)),
             }
         }
+        changed
     }
 
     /// It is not.

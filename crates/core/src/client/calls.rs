@@ -155,6 +155,7 @@ impl Client {
                 let refusal = self.writing_refusal();
                 actions.extend(refusal.map(|error| Action::Notify(Event::SignInNeeded { error: Some(error) })));
                 self.tell_invitations(actions);
+                self.tell_requests(actions);
             }
             Input::DisconnectWallet { request } => {
                 self.leave_wallet(now, actions);

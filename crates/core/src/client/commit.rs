@@ -173,7 +173,7 @@ impl Client {
         }
         self.invitations.commit();
         self.answers.commit();
-        self.accounts.commit();
+        let approved = self.accounts.commit();
         if let Some(identity) = &mut self.identity {
             identity.commit();
         }
@@ -202,6 +202,10 @@ impl Client {
         let catch_up: Vec<SessionId> = transaction.catch_up.keys().cloned().collect();
         sessions.visit_those(&catch_up, |session| session.ask_again(&mut context));
         sessions.visit_those(&session_ids, |session| session.advance(&mut context));
+        if !approved.is_empty() {
+            let sessions = sessions.visit_all().filter(|session| approved.iter().any(|wallet| session.is_member(wallet)));
+            sessions.for_each(|session| session.tell_encryption(&mut context));
+        }
         if transaction.has_keys {
             sessions.visit_all().for_each(|session| {
                 session.tell_encryption(&mut context);

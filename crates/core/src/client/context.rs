@@ -75,6 +75,12 @@ impl Context<'_> {
         }
     }
 
+    /// Whether another wallet's device waits to be approved, as far as is known here.
+    pub fn waits_elsewhere(&self, wallet: &str, device_id: &str) -> bool {
+        let account = self.accounts.get(wallet).filter(|_| self.wallet != Some(wallet));
+        account.and_then(|account| account.device(device_id)).is_some_and(|device| !device.is_approved)
+    }
+
     /// One sync of a call has ended.
     pub fn answer(&mut self, request: RequestId, result: Result<u64, SyncError>) {
         self.calls.answer(request, result, self.actions);

@@ -199,6 +199,15 @@ impl Client {
         }
     }
 
+    /// The devices that wait to be approved, where this one may do it: a page that opens is told of them too.
+    pub(super) fn tell_requests(&self, actions: &mut Vec<Action>) {
+        let Some(account) = self.stored_account() else { return };
+        if account.device(&self.device.device_id).is_some_and(|own| own.is_approved) {
+            let waiting = account.devices().iter().filter(|device| !device.is_approved);
+            actions.extend(waiting.map(|device| Action::Notify(Event::DeviceRequest { device: self.view(&account, device) })));
+        }
+    }
+
     fn tell_changes(&self, account: &Account, changes: Vec<Change>, transaction: &mut Transaction) {
         let may_approve = account.device(&self.device.device_id).is_some_and(|own| own.is_approved);
         for change in changes {

@@ -80,7 +80,8 @@ impl<P: Clone> Tab<P> {
         }
         self.claim_max = claim;
         if message.settings.as_ref() != Some(&self.config.settings) {
-            let text = "another tab uses this database with another relay, transport or strategy, or with other domains";
+            let text =
+                "another tab uses this database with another relay, transport or strategy, or with other options of sign-in or encryption";
             return self.refuse(SyncError::new(ErrorCode::ConfigMismatch, text), actions);
         }
         if message.protocol < self.config.protocol {

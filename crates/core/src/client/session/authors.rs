@@ -46,6 +46,9 @@ impl Session {
             let is_known = (*device == self.device && *wallet == self.next.wallet) || context.has_listed(wallet, device);
             if !is_known && !unknown.iter().any(|known| (&known.0, &known.1) == (wallet, device)) {
                 unknown.push((wallet.clone(), device.clone()));
+            } else if self.next.sealed.is_some() && context.waits_elsewhere(wallet, device) {
+                // It may be approved by now, and a lock says so.
+                context.accounts.inquire(wallet);
             }
         }
         if unknown.is_empty() && self.flow.unproven.is_none() {

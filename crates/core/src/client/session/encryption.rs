@@ -5,7 +5,7 @@ use crate::client::api::Event;
 use crate::client::context::Context;
 use crate::client::keys::Keys;
 use crate::client::records::{SealedState, UnreadEpoch};
-use crate::client::views::{EncryptionMode, EncryptionView, EpochMemberView, EpochView};
+use crate::client::views::{EncryptionMode, EncryptionView, EpochMemberView, EpochView, Membership};
 use crate::error::ErrorCode;
 use crate::identity::Account;
 use crate::ids::{public_key, wallet_address};
@@ -51,6 +51,9 @@ impl Session {
 
     /// What this device lacks to read all that is written now. One that waits to be approved reads in epochs of its own alone.
     fn missing(&self, sealed: &SealedState, account: Option<&Account>, keys: Option<&Keys>) -> Option<ErrorCode> {
+        if self.stored.membership != Membership::Member {
+            return Some(ErrorCode::MemberRemoved);
+        }
         let newest = || account.and_then(|account| account.generations().last()).map(|newest| newest.number);
         // Behind what changed who may read, the next text is in another epoch.
         let named = public_key(&self.stored.wallet).and_then(|key| sealed.epochs.named(&key)).map_or(0, |named| named.head.sequence);

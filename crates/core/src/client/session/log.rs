@@ -244,7 +244,7 @@ impl Session {
         }
     }
 
-    pub(super) fn is_member(&self, wallet: &str) -> bool {
+    pub fn is_member(&self, wallet: &str) -> bool {
         if let Some(group) = &self.next.group {
             return group.member(wallet).is_some();
         }
