@@ -153,6 +153,25 @@ fn a_key_that_cannot_be_stored_loses_no_history() {
 }
 
 #[test]
+fn who_is_removed_while_it_reads_has_the_history_when_it_is_back() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, mut phone, session_id) = waiting(&mut rooms);
+    phone.reading = Some(Vec::new());
+    approve(&mut alice, &phone);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    let id = phone.id();
+    alice.feed(Input::RemoveDevice { request: 7, device_id: id });
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    // What it read of its store arrives when it has lost its keys.
+    phone.reading.take().into_iter().flatten().for_each(|read| phone.feed(read));
+    phone.sign();
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    approve(&mut alice, &phone);
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
+    assert_eq!(texts(&phone, &session_id), ["before"]);
+}
+
+#[test]
 fn who_waits_reads_on_after_a_restart() {
     let mut rooms = strict();
     let (mut alice, mut bob, phone, session_id) = waiting(&mut rooms);

@@ -3,6 +3,7 @@
 use base64ct::{Base64, Encoding as _};
 
 use super::Session;
+use super::opening::account_key;
 use crate::batch::Batch;
 use crate::client::api::{Action, Change, Event, Write};
 use crate::client::context::Context;
@@ -61,6 +62,10 @@ impl Session {
         transaction: &mut Transaction,
     ) {
         let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
+        // A device that was removed meanwhile has lost its keys: it begins again when it has got them back.
+        if rereading.epochs.first().is_some_and(|first| account_key(context, first).is_none()) {
+            return;
+        }
         if rereading.joined_count != self.joined_count {
             // What was cleared meanwhile has nothing to read: it goes on behind.
             let unread = self.next.sealed.iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
