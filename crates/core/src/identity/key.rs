@@ -104,10 +104,54 @@ fn base58(bytes: &[u8; 16]) -> String {
 /// `INVALID_KEY` for bytes that are no point, that are another form of one, or a point of low order. `INVALID_SIGNATURE` for
 /// a signature by another key, over other bytes, or in another form.
 pub fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> Result<(), SyncError> {
+    #[cfg(feature = "memo")]
+    if memo::holds(key, bytes, signature) {
+        return Ok(());
+    }
     let checked = VerifyingKey::from_bytes(key).ok().filter(|point| !point.is_weak() && point.to_edwards().compress().to_bytes() == *key);
     let point = checked.ok_or_else(|| SyncError::new(ErrorCode::InvalidKey, "a public key is no point of full order"))?;
     let wrong = |_| SyncError::new(ErrorCode::InvalidSignature, "a signature does not belong to this key and these bytes");
-    point.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature)).map_err(wrong)
+    point.verify_strict(bytes, &ed25519_dalek::Signature::from_bytes(signature)).map_err(wrong)?;
+    #[cfg(feature = "memo")]
+    memo::note(key, bytes, signature);
+    Ok(())
+}
+
+/// Where one process plays all devices, each signature is checked as often as there are readers, and half of its time goes
+/// there: it remembers which signatures hold.
+#[cfg(feature = "memo")]
+mod memo {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::{PublicKey, Signature};
+
+    /// 2 MiB of hashes, more than a simulated world has signatures.
+    const MAX_HASHES: usize = 65_536;
+
+    thread_local! {
+        static CHECKED: RefCell<HashSet<[u8; 32]>> = RefCell::default();
+    }
+
+    /// Key and signature have their lengths, so that the three cannot be parted another way.
+    fn hash(key: &PublicKey, bytes: &[u8], signature: &Signature) -> [u8; 32] {
+        Sha256::new().chain_update(key).chain_update(signature).chain_update(bytes).finalize().into()
+    }
+
+    pub fn holds(key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
+        CHECKED.with_borrow(|checked| checked.contains(&hash(key, bytes, signature)))
+    }
+
+    pub fn note(key: &PublicKey, bytes: &[u8], signature: &Signature) {
+        CHECKED.with_borrow_mut(|checked| {
+            if checked.len() >= MAX_HASHES {
+                checked.clear();
+            }
+            checked.insert(hash(key, bytes, signature));
+        });
+    }
 }
 
 #[cfg(test)]
