@@ -122,7 +122,7 @@ pub fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> Result<()
 #[cfg(feature = "memo")]
 mod memo {
     use std::cell::RefCell;
-    use std::collections::HashSet;
+    use std::collections::BTreeSet;
 
     use sha2::{Digest as _, Sha256};
 
@@ -132,7 +132,7 @@ mod memo {
     const MAX_HASHES: usize = 65_536;
 
     thread_local! {
-        static CHECKED: RefCell<HashSet<[u8; 32]>> = RefCell::default();
+        static CHECKED: RefCell<BTreeSet<[u8; 32]>> = RefCell::default();
     }
 
     /// Key and signature have their lengths, so that the three cannot be parted another way.
