@@ -7,6 +7,7 @@ declare const sdk: import('solconnect-sync').SolConnectSDK;
 declare const peerWallet: string;
 declare function render(items: readonly import('solconnect-sync').Message[]): void;
 declare function show(text: string): void;
+declare function showNumber(number: string | undefined): void;
 declare function showSignIn(why: string | undefined): void;
 declare function showTab(role: import('solconnect-sync').TabRole, waitingCallCount: number): void;
 declare function askPerson(question: string): Promise<boolean>;

@@ -68,6 +68,22 @@ fn a_stranger_who_does_not_encrypt_cuts_nobody_off() {
 }
 
 #[test]
+fn nothing_is_told_of_a_blocked_stranger_who_does_not_encrypt() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, _) = pair(&mut rooms);
+    alice.feed(Input::BlockWallet { request: 5, peer_wallet: address(2) });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut stranger = plain(&mut rooms, 2, 5);
+    let clear = open(&mut stranger, 0);
+    write(&mut stranger, &clear, "hello");
+    open_group(&mut stranger, 0);
+    settle(&mut rooms, &mut [&mut stranger, &mut alice, &mut bob]);
+    alice.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut stranger, &mut alice, &mut bob]);
+    assert_eq!((alice.state(), alice.warnings(), invitations(&alice)), (ConnectionState::Connected, vec![], 0));
+}
+
+#[test]
 fn who_does_not_encrypt_is_not_cut_off_by_who_does() {
     let mut rooms = strict();
     let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), plain(&mut rooms, 1, 2));

@@ -327,6 +327,9 @@ impl Client {
             if check_wallet(&listed.peer_wallet).is_err() || listed.name.is_none() && !ids().contains(&listed.session_id) {
                 return transaction.distrust("a session of another wallet is listed".into());
             }
+            if self.invitations.is_blocked(&self.session_of(&wallet, &listed.peer_wallet)) {
+                continue;
+            }
             if let Err(error) = self.check_encryption(&listed.session_id) {
                 // Anybody can begin one: the first on each connection is told of.
                 if !std::mem::replace(&mut self.invitations.flow.leaves_out, true) {
@@ -361,8 +364,7 @@ impl Client {
     ) -> Result<(), SyncError> {
         let ListedSession { session_id, peer_wallet, joined, name, .. } = listed;
         // One that was ended here stays so, but for a group that this wallet was out of and is in again.
-        let is_known = self.sessions.get(session_id).is_some_and(|session| !session.is_out());
-        if is_known || self.invitations.is_blocked(&self.session_of(wallet, peer_wallet)) {
+        if self.sessions.get(session_id).is_some_and(|session| !session.is_out()) {
             return Ok(());
         }
         if let (true, Some(name)) = (*joined, name) {
