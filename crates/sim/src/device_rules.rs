@@ -311,7 +311,14 @@ impl Checker {
             let number = number_of(&record.entry.message.ciphertext)?;
             sending(0).find(|(_, sent)| *sent == number)
         };
-        let found = waiting.and_then(|(_, entry)| Some((0, number_of(&entry.message.ciphertext)?))).or_else(retried);
+        // Of a database that was deleted, the tab writes what it remembers into the next one.
+        let remembered = || {
+            let profile = &self.profiles[self.tabs.get(&tab)?.profile];
+            let number = profile.ids.get(message_id).filter(|number| profile.pending.contains(number))?;
+            Some((0, *number))
+        };
+        let found = waiting.and_then(|(_, entry)| Some((0, number_of(&entry.message.ciphertext)?)));
+        let found = found.or_else(retried).or_else(remembered);
         let Some((since, number)) = found else { return CallKind::Cancel(BTreeSet::new()) };
         let behind = waiting.into_iter().flat_map(|(id, message)| state.unsent(id).filter(|entry| entry.counter > message.counter));
         let stored = behind.filter_map(|entry| number_of(&entry.message.ciphertext));

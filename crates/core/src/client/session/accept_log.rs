@@ -95,6 +95,8 @@ impl Session {
             transaction.tell(Event::StatusChanged { session_id, message_id, status, error: None });
         }
         self.make_anew(0, 0, offered, |_| true, transaction);
+        // The relay was set back: it may not have what it had taken.
+        self.outbox.forget_sent();
         transaction.change(|| Change::Missed);
         transaction.tell(Event::LogReplaced { session_id, kept_through: agreed, offered_count });
         // Also where it offers nothing: its counters and digests are unknown until the log is there again.

@@ -215,7 +215,7 @@ impl Session {
         let (mut begins_epoch, mut is_unknown) = (false, false);
         for (index, (counter, sequence)) in places.enumerate() {
             let is_replaced = self.outbox.is_replaced();
-            let is_told = *counter <= if is_replaced { self.outbox.sent_counter() } else { self.outbox.sent_counter_on_disk() };
+            let is_told = if is_replaced { self.outbox.is_sent(*counter) } else { self.outbox.is_sent_on_disk(*counter) };
             self.outbox.take_ack(*counter);
             // One that the log has brought is sent too, also where that cannot be stored.
             let leaving = || self.outbox.get_leaving(*counter).filter(|_| !is_replaced);
@@ -314,11 +314,10 @@ impl Session {
             if before < stored {
                 moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
             }
-            // One that was written before this page was opened.
+            // One that was written before this page was opened. Where it waits here, a copy of this profile has sent it.
             let older = sequence == stored && before < stored && !self.awaited_receipts.contains_key(&sequence);
-            if older
-                && parse_message_id(&receipt.message_id).is_some_and(|(session, owner, _)| session == session_id && owner == self.device)
-            {
+            let is_own = |(session, owner, _): (&str, &str, u64)| session == session_id && owner == self.device;
+            if older && parse_message_id(&receipt.message_id).is_some_and(is_own) && self.outbox.named(&receipt.message_id).is_none() {
                 moved.push((sequence, receipt.message_id));
             }
             for (place, message_id) in moved {
@@ -350,9 +349,9 @@ impl Session {
                 if self.outbox.get(expected).is_some() {
                     // What it may have of those before is found out by sending them again.
                     self.tell_waiting(context);
-                    let sent = self.outbox.sent_counter();
+                    let acknowledged = self.outbox.acknowledged_counter();
                     self.outbox.take_gap(expected - 1);
-                    for entry in self.outbox.between(self.outbox.sent_counter(), sent) {
+                    for entry in self.outbox.between(expected - 1, acknowledged).filter(|entry| !self.outbox.is_sent(entry.counter)) {
                         let (session_id, message_id) = (entry.message.session_id.clone(), entry.message.id.clone());
                         context.change(|| Change::Status { session_id, message_id, status: MessageStatus::Queued, error: None });
                     }

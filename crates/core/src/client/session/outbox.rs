@@ -17,7 +17,12 @@ struct Queued {
     digest: Digest,
     /// As it is sent in an encrypted session, once its epoch has begun; then the digest is that of this.
     sealed: Option<Box<Entry>>,
+    /// The application was told that it is sent: the relay took it under another counter, before it was made anew.
+    was_sent: bool,
 }
+
+/// A message that is to be made anew, and whether it is said to be sent.
+type Waiting = (Entry, bool);
 
 impl Queued {
     fn as_sent(&self) -> &Entry {
@@ -46,8 +51,6 @@ pub(super) struct Outbox {
     acknowledged_before: u64,
     /// Messages up to this counter were on their way to the relay, or may have been before this start.
     transmitted_counter: u64,
-    /// The relay has taken the messages up to this counter under other counters, before they were made anew.
-    taken_counter: u64,
     /// The stored outbox, where the transaction queued all again under another id.
     replaced: Option<Box<Outbox>>,
 }
@@ -82,7 +85,7 @@ impl Outbox {
         // Where nothing waits, it follows what is in the log.
         let digest = entry.digest(&self.entries.last().map_or(logged_digest, |last| last.digest));
         self.has_names |= is_named(&entry);
-        self.entries.insert(entry.counter, Queued { entry, digest, sealed: None });
+        self.entries.insert(entry.counter, Queued { entry, digest, sealed: None, was_sent: false });
     }
 
     /// The digest of the message with this counter.
@@ -166,15 +169,32 @@ impl Outbox {
         self.acknowledged_before
     }
 
-    /// The application was told that messages up to this counter are sent.
-    pub fn sent_counter(&self) -> u64 {
-        self.acknowledged_counter.max(self.taken_counter)
+    /// Whether the application was told that the message of this counter is sent.
+    pub fn is_sent(&self, counter: u64) -> bool {
+        counter <= self.acknowledged_counter || self.was_sent(counter)
     }
 
-    /// The same of the messages on disk, whose counters the transaction under way may change.
-    pub fn sent_counter_on_disk(&self) -> u64 {
+    /// The same of a message on disk, whose counter the transaction under way may change.
+    pub fn is_sent_on_disk(&self, counter: u64) -> bool {
         let outbox = self.replaced.as_deref().unwrap_or(self);
-        outbox.acknowledged_before.max(outbox.taken_counter)
+        counter <= outbox.acknowledged_before || outbox.was_sent(counter)
+    }
+
+    fn was_sent(&self, counter: u64) -> bool {
+        let queued = self.entries.get(&counter).or_else(|| self.leaving.get(&counter));
+        queued.is_some_and(|queued| queued.was_sent)
+    }
+
+    /// The application is told that the message of this counter is sent, as it was under another one.
+    pub fn keep_sent(&mut self, counter: u64) {
+        if let Some(queued) = self.entries.get_mut(&counter) {
+            queued.was_sent = true;
+        }
+    }
+
+    /// Of nothing that waits it is known that the relay has it.
+    pub fn forget_sent(&mut self) {
+        self.entries.values_mut().for_each(|queued| queued.was_sent = false);
     }
 
     /// A message up to this counter is in the log that is about to be stored.
@@ -257,32 +277,25 @@ impl Outbox {
         }
     }
 
-    /// Goes on with an empty one behind this counter; returns the messages, and the records that leave. What the relay has
-    /// up to `acknowledged` it has still.
-    pub fn replace(&mut self, counter: u64, acknowledged: u64) -> (Vec<Entry>, Option<(u64, u64)>) {
-        let taken_counter = counter + self.between(0, self.sent_counter()).count() as u64;
+    /// Goes on with an empty one behind this counter; returns the messages, and the records that leave. What the relay has up to `acknowledged` it has still.
+    pub fn replace(&mut self, counter: u64, acknowledged: u64) -> (Vec<Waiting>, Option<(u64, u64)>) {
         let transmitted_counter = counter + self.between(0, self.transmitted_counter).count() as u64;
-        let empty = Outbox { counter, acknowledged_counter: acknowledged, taken_counter, transmitted_counter, ..Outbox::default() };
+        let empty = Outbox { counter, acknowledged_counter: acknowledged, transmitted_counter, ..Outbox::default() };
         let mut before = std::mem::replace(self, empty);
-        let entries = before.iter().cloned().collect();
+        let entries = before.iter().map(|entry| (entry.clone(), before.is_sent(entry.counter))).collect();
         let records = before.records.front().zip(before.records.back()).map(|((first, _), (_, last))| (*first, *last));
         self.replaced = before.replaced.take().or(Some(Box::new(before)));
         (entries, records)
     }
 
-    /// So many messages come before all that were in it, which the relay had once: none of them can be cancelled. It has been set back
-    /// since, so nothing of the others is known to be taken.
+    /// So many messages come before all that were in it: none of them can be cancelled.
     pub fn put_before(&mut self, count: u64) {
-        if count > 0 {
-            self.transmitted_counter += count;
-            self.taken_counter = 0;
-        }
+        self.transmitted_counter += count;
     }
 
-    /// One of those that were in it before is not made anew: of the rest one less was sent and taken, where it was.
-    pub fn leave_out(&mut self, was_transmitted: bool, was_taken: bool) {
-        self.transmitted_counter -= u64::from(was_transmitted);
-        self.taken_counter = self.taken_counter.saturating_sub(u64::from(was_taken));
+    /// One that was on its way to the relay is not made anew.
+    pub fn leave_out(&mut self) {
+        self.transmitted_counter -= 1;
     }
 
     /// Whether the transaction under way made the messages anew: where it is dropped, so is what the relay says of them.
@@ -391,6 +404,28 @@ mod tests {
         assert_eq!(counters(&outbox), (vec![1, 2, 3], vec![1, 2, 3]));
         assert_eq!((outbox.counter(), outbox.stored_counter(), outbox.acknowledged_counter()), (3, 3, 0));
         assert_eq!(outbox.logged_records(9), Some((1, 3)));
+    }
+
+    #[test]
+    fn what_was_told_as_sent_stays_so_under_another_counter() {
+        let mut outbox = changed();
+        outbox.commit();
+        outbox.take_ack(3);
+        let (entries, _) = outbox.replace(0, 0);
+        assert_eq!(
+            entries.iter().map(|(entry, is_sent)| (entry.counter, *is_sent)).collect::<Vec<_>>(),
+            [(1, true), (3, true), (4, false)]
+        );
+        // An epoch comes first.
+        for counter in 1..=4 {
+            outbox.push(entry(counter), counter > 1, [0; 32]);
+        }
+        outbox.keep_sent(2);
+        outbox.keep_sent(3);
+        outbox.commit();
+        assert_eq!((1..=4).map(|counter| outbox.is_sent_on_disk(counter)).collect::<Vec<_>>(), [false, true, true, false]);
+        outbox.forget_sent();
+        assert!(!outbox.is_sent(2));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Session {
         mut keep: impl FnMut(&mut Entry) -> bool,
         transaction: &mut Transaction,
     ) {
-        let (transmitted, sent) = (self.outbox.transmitted_counter(), self.outbox.sent_counter());
+        let transmitted = self.outbox.transmitted_counter();
         let (entries, records) = self.outbox.replace(before, acknowledged);
         self.outbox.put_before(before_all.len() as u64);
         // Its record names the last counter, which was a higher one or the old id's.
@@ -105,12 +105,13 @@ impl Session {
         // What is queued later is not what a sync waits for, whatever counters were used before.
         let target_before = self.operation.as_ref().map_or(0, |operation| operation.target_counter());
         let (mut counter, mut target) = (before, before);
-        let mut new_count = before_all.len();
-        for mut entry in before_all.into_iter().chain(entries) {
-            let was_there = new_count == 0;
-            new_count = new_count.saturating_sub(1);
+        let new = before_all.into_iter().map(|entry| (entry, None));
+        let waiting = entries.into_iter().map(|(entry, is_sent)| (entry, Some(is_sent)));
+        for (mut entry, was_sent) in new.chain(waiting) {
             if !keep(&mut entry) {
-                self.outbox.leave_out(was_there && entry.counter <= transmitted, was_there && entry.counter <= sent);
+                if was_sent.is_some() && entry.counter <= transmitted {
+                    self.outbox.leave_out();
+                }
                 continue;
             }
             counter += 1;
@@ -123,6 +124,9 @@ impl Session {
             }
             let device_id = self.device.clone();
             self.push_outbox(transaction, Entry { device_id, counter, ..entry });
+            if was_sent == Some(true) {
+                self.outbox.keep_sent(counter);
+            }
         }
         let sent_through = self.outbox.transmitted_counter();
         let next = self.change(transaction, true);

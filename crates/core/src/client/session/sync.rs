@@ -8,6 +8,7 @@ use crate::client::api::{Event, RequestId, SyncScope};
 use crate::client::context::Context;
 use crate::client::vault::Fault;
 use crate::client::views::MessageStatus;
+use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceAnnounce, DeviceInfo, SyncRequest, SyncState, SyncUpdate};
 use crate::identity::UpdateSignature;
@@ -269,9 +270,8 @@ impl Session {
                 return Ok(());
             }
             self.outbox.transmit(last_counter);
-            for entry in
-                self.outbox.between(sent.max(self.outbox.sent_counter()), last_counter).filter(|entry| entry.message.kind.has_status())
-            {
+            let is_told = |entry: &&Entry| !entry.message.kind.has_status() || self.outbox.is_sent(entry.counter);
+            for entry in self.outbox.between(sent, last_counter).filter(|entry| !is_told(entry)) {
                 context.tell(Event::StatusChanged {
                     session_id: self.id().to_owned(),
                     message_id: entry.message.id.clone(),

@@ -157,7 +157,7 @@ impl Session {
     pub(super) fn status_of(&self, entry: &Entry) -> MessageStatus {
         if entry.message.kind == Kind::VOID {
             MessageStatus::Failed
-        } else if entry.counter <= self.outbox.sent_counter_on_disk() {
+        } else if self.outbox.is_sent_on_disk(entry.counter) {
             MessageStatus::Sent
         } else if self.flow.updates.iter().any(|update| (update.first_counter..=update.last_counter).contains(&entry.counter)) {
             MessageStatus::Sending
