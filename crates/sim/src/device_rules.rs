@@ -516,7 +516,7 @@ impl Checker {
         // A call that is answered again was stored once, and its message may have been refused for good since.
         let has_failed = self.ledger.sent[number as usize].fate == Fate::Refused && durable.is_none() && !logged;
         // It may have left in the commit that it came with, or have been refused there: its wallet left the group in it.
-        let is_refused_now = disk.state().records.failed.values().any(|record| record.entry.message.id == id);
+        let is_refused_now = disk.state().records.failed.values().any(|record| record.entry.message.id == id || record.refused_id == id);
         let is_kept = durable.is_some() || logged || has_failed || is_refused_now || self.cancelled.contains(&number);
         self.require_where(21, view.lost_store.is_none_or(|lost| lost.loss != Loss::Remembered), is_kept, || {
             format!("s{number} is said to be stored, and is not")

@@ -107,7 +107,8 @@ impl World {
             let others: Vec<(&String, &SessionRecord)> = sessions.filter(|(id, session)| is_other(id, session)).collect();
             let account_is_other = self.account_is_other(index);
             let told = self.profiles[index].tab.is_some_and(|tab| self.checker.has_told_of_set_back(tab));
-            let kept = others.iter().all(|(id, _)| before.state().entries(id) == state.entries(id));
+            // What the relay had acknowledged before may be stored only now.
+            let kept = others.iter().all(|(id, _)| state.entries(id).starts_with(&before.state().entries(id)));
             // A session that has ended takes no part, and hears nothing of the relay's log. Of a group whose first entry is gone nobody is a
             // member: that is what its devices say then.
             let is_gone = |id: &String| self.relay.journal().sessions().get(id).is_none_or(|rows| rows.entries.is_empty());

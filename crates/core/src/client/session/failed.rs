@@ -111,7 +111,12 @@ impl Session {
 
     /// `retryMessage`.
     pub(super) fn retry(&mut self, context: &mut Context<'_>, message_id: &str, transaction: &mut Transaction) -> Result<Reply, SyncError> {
-        let message = self.failed_message(message_id).ok_or_else(unknown_message)?.entry.message.clone();
+        let failed = self.failed_message(message_id).ok_or_else(unknown_message)?;
+        if failed.error.code == ErrorCode::MessageIdTaken && self.has_unread() {
+            let what = "what is in the log under the id of this message may be this message, and this device cannot read it yet";
+            return Err(SyncError::new(ErrorCode::AccountKeyMissing, what));
+        }
+        let message = failed.entry.message.clone();
         let reply = self.queue(context, message, transaction)?;
         self.leave_failed(message_id, transaction);
         // It stands behind all others now.
@@ -120,6 +125,11 @@ impl Session {
             transaction.change(|| Change::Message { session_id, entry: Box::new(entry.clone()) });
         }
         Ok(reply)
+    }
+
+    /// Whether something in its log cannot be read.
+    fn has_unread(&self) -> bool {
+        self.next.sealed.iter().flat_map(|state| &state.unread).any(|unread| unread.unread_at.is_some())
     }
 
     /// `cancelMessage`. What is behind it was not sent either, because messages are sent in their order: it moves up.

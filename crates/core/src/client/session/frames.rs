@@ -284,46 +284,47 @@ impl Session {
     }
 
     fn take_receipts(&mut self, receipts: Vec<Receipt>, transaction: &mut Transaction) {
-        let (session_id, own_wallet) = (self.id().to_owned(), self.next.wallet.clone());
         for receipt in receipts {
-            let (Some(wallet), Some(sequence)) = (receipt.reader_wallet, receipt.sequence_number) else {
-                continue;
-            };
-            if !self.is_member(&wallet) && !self.next.watermarks.has_room_for(&wallet) {
-                continue;
+            // Of a group it is asked for each by itself how far all are, and what is read is also there.
+            if self.is_group() && receipt.status == ReceiptStatus::Read {
+                self.take_receipt(&receipt, ReceiptStatus::Delivered, transaction);
             }
-            let before = reached(&self.next, receipt.status);
-            let watermark = self.change(transaction, false).watermarks.of(&wallet);
-            if !watermark.raise(receipt.status, sequence) {
-                continue;
-            }
-            let all_through = reached(&self.next, receipt.status);
-            transaction.change(|| Change::Receipt {
-                session_id: session_id.clone(),
-                wallet: wallet.clone(),
-                status: receipt.status,
-                through: sequence,
-                all_through,
-            });
-            if wallet == own_wallet {
-                continue;
-            }
-            // Those whose place is stored; the others are told of when theirs is.
-            let stored = all_through.min(self.next.log.end());
-            let mut moved: Vec<(u64, String)> = Vec::new();
-            if before < stored {
-                moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
-            }
-            // One that was written before this page was opened. Where it waits here, a copy of this profile has sent it.
-            let older = sequence == stored && before < stored && !self.awaited_receipts.contains_key(&sequence);
-            let is_own = |(session, owner, _): (&str, &str, u64)| session == session_id && owner == self.device;
-            if older && parse_message_id(&receipt.message_id).is_some_and(is_own) && self.outbox.named(&receipt.message_id).is_none() {
-                moved.push((sequence, receipt.message_id));
-            }
-            for (place, message_id) in moved {
-                let status = logged_status(&self.next, place, &own_wallet);
-                transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
-            }
+            self.take_receipt(&receipt, receipt.status, transaction);
+        }
+    }
+
+    fn take_receipt(&mut self, receipt: &Receipt, status: ReceiptStatus, transaction: &mut Transaction) {
+        let (session_id, own_wallet) = (self.id().to_owned(), self.next.wallet.clone());
+        let (Some(wallet), Some(sequence)) = (&receipt.reader_wallet, receipt.sequence_number) else { return };
+        if !self.is_member(wallet) && !self.next.watermarks.has_room_for(wallet) {
+            return;
+        }
+        let before = reached(&self.next, status);
+        let watermark = self.change(transaction, false).watermarks.of(wallet);
+        if !watermark.raise(status, sequence) {
+            return;
+        }
+        let all_through = reached(&self.next, status);
+        let (id, reader) = (session_id.clone(), wallet.clone());
+        transaction.change(|| Change::Receipt { session_id: id, wallet: reader, status, through: sequence, all_through });
+        if *wallet == own_wallet {
+            return;
+        }
+        // Those whose place is stored; the others are told of when theirs is.
+        let stored = all_through.min(self.next.log.end());
+        let mut moved: Vec<(u64, String)> = Vec::new();
+        if before < stored {
+            moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
+        }
+        // One that was written before this page was opened. Where it waits here, a copy of this profile has sent it.
+        let older = sequence == stored && before < stored && !self.awaited_receipts.contains_key(&sequence);
+        let is_own = |(session, owner, _): (&str, &str, u64)| session == session_id && owner == self.device;
+        if older && parse_message_id(&receipt.message_id).is_some_and(is_own) && self.outbox.named(&receipt.message_id).is_none() {
+            moved.push((sequence, receipt.message_id.clone()));
+        }
+        for (place, message_id) in moved {
+            let status = logged_status(&self.next, place, &own_wallet);
+            transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
         }
     }
 

@@ -222,6 +222,7 @@ impl Session {
     pub(super) fn leave_unrefused(&mut self, entry: &Entry, transaction: &mut Transaction) {
         if self.failed_message(&entry.message.id).is_some_and(|failed| failed.entry.says_the_same(entry)) {
             self.leave_failed(&entry.message.id, transaction);
+            self.tell_logged(&entry.message, entry.sequence_number, false, transaction);
         }
     }
 
@@ -348,7 +349,7 @@ impl Session {
         }
         if self.next.sealed.is_some() && is_given(&message.id, self.id()) {
             // Where the log brought it, it was not known again: this device could not read it. The relay knows no more than the name.
-            let what = "a message of this name is in the log, and this device cannot read what it says: send it under another name";
+            let what = "a message of this name is in the log, and this device cannot read yet whether it says the same";
             let Some(queued) = self.outbox.get(counter).cloned() else { return false };
             self.void(context, &queued, SyncError::new(ErrorCode::MessageIdTaken, what), transaction);
             return true;

@@ -1,5 +1,7 @@
 //! What was stored as it came is read again from the store, once its secret is there.
 
+use std::collections::BTreeMap;
+
 use base64ct::{Base64, Encoding as _};
 
 use super::Session;
@@ -15,7 +17,7 @@ use crate::client::transaction::Transaction;
 use crate::client::vault::{EncryptedText, EpochEntry, Fault};
 use crate::entry::Entry;
 use crate::error::SyncError;
-use crate::ids::public_key;
+use crate::ids::{MessageId, public_key};
 use crate::message::Kind;
 use crate::wire::Malformed;
 
@@ -141,12 +143,15 @@ impl Session {
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
+        // The relay may just have said of one that waits that it is in the log: it is told of as that.
+        let unsent: BTreeMap<MessageId, Entry> =
+            self.outbox.on_disk().into_iter().map(|entry| (entry.message.id.clone(), entry.clone())).collect();
         for (entry, number) in opened.into_iter().zip(numbers) {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
             let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
             let waiting = same.map(|queued| (queued.counter, queued.message.clone()));
-            let was_waiting = waiting.is_some();
+            let was_waiting = is_own && unsent.get(&entry.message.id).is_some_and(|unsent| unsent.says_the_same(&entry));
             match waiting {
                 // By a copy of this profile, or this device under an earlier id.
                 Some((counter, message)) => self.leave_stored(context, counter, &message, entry.sequence_number, transaction),
