@@ -299,11 +299,13 @@ impl Network {
     /// Partitions and clogs end. A path that has died stays dead.
     pub fn heal(&mut self, ctx: &mut Context) {
         let now_ms = ctx.agenda.now_ms();
-        for link in self.links.values_mut() {
-            for channel in [&mut link.to_relay, &mut link.to_peer] {
-                if channel.blocked_until_ms < u64::MAX {
-                    channel.blocked_until_ms = channel.blocked_until_ms.min(now_ms);
-                }
+        let connections: Vec<ConnectionId> = self.links.keys().copied().collect();
+        for (connection, side) in connections.into_iter().flat_map(|connection| [(connection, Side::Relay), (connection, Side::Peer)]) {
+            let Some(channel) = self.channel(connection, side) else { continue };
+            if (now_ms + 1..u64::MAX).contains(&channel.blocked_until_ms) {
+                // What was held up comes now, and not when the way would have been clear.
+                (channel.blocked_until_ms, channel.awaited) = (now_ms, false);
+                self.await_next(ctx, connection, side);
             }
         }
     }
