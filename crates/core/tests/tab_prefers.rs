@@ -103,6 +103,19 @@ fn a_newer_tab_that_missed_its_turn_gets_another() {
 }
 
 #[test]
+fn without_locks_a_dead_better_tab_has_one_turn() {
+    let mut browser = Browser::without_locks();
+    browser.open_as(TabConfig { protocol: 2, has_locks: false, ..config(2) }, false);
+    // A better one says hello and dies; an older one that owns lets go, and lives.
+    browser.hear(2, Message { protocol: 2, ..message(3, Kind::Hello, 0) });
+    for owners in [vec![], vec![2]] {
+        browser.hear(2, message(1, Kind::Start, 0));
+        browser.hear(2, message(1, Kind::Free, 0));
+        assert_eq!(browser.owners(), owners);
+    }
+}
+
+#[test]
 fn an_outdated_tab_says_why_it_cannot_follow() {
     let mut browser = Browser::with_tabs(1);
     browser.page_mut(1).is_engine_held = true;

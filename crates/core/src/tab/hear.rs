@@ -240,8 +240,13 @@ impl<P: Clone> Tab<P> {
             return;
         }
         self.seek(now_ms, actions);
-        if !self.config.has_locks && self.better().is_none() {
-            self.start(now_ms, actions);
+        if self.config.has_locks {
+            return;
+        }
+        match self.better() {
+            // It hears the same. Where it does not live, the next turn is not its.
+            Some((better, _)) => self.peers.give_way_to(better),
+            None => self.start(now_ms, actions),
         }
     }
 }

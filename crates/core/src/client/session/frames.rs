@@ -316,12 +316,14 @@ impl Session {
         if before < stored {
             moved.extend(self.awaited_receipts.between(&before, &stored).map(|(place, id)| (*place, id.clone())));
         }
-        // One that was written before this page was opened. Where it waits here, a copy of this profile has sent it.
+        // One that was written before this page was opened.
         let older = sequence == stored && before < stored && !self.awaited_receipts.contains_key(&sequence);
         let is_own = |(session, owner, _): (&str, &str, u64)| session == session_id && owner == self.device;
-        if older && parse_message_id(&receipt.message_id).is_some_and(is_own) && self.outbox.named(&receipt.message_id).is_none() {
+        if older && parse_message_id(&receipt.message_id).is_some_and(is_own) {
             moved.push((sequence, receipt.message_id.clone()));
         }
+        // Where it waits here, a copy of this profile has sent it, and this device has not stored yet that it knows.
+        moved.retain(|(_, message_id)| self.outbox.named(message_id).is_none());
         for (place, message_id) in moved {
             let status = logged_status(&self.next, place, &own_wallet);
             transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
