@@ -295,6 +295,26 @@ fn an_own_message_is_read_when_all_have_read_it() {
 }
 
 #[test]
+fn lists_hear_that_what_is_read_is_there() {
+    let mut club = Club::of(3, &[1, 2]);
+    club.write(0, "hello").unwrap();
+    let entry = club.entries(1).pop().unwrap();
+    club.people[0].feed(Input::Observe { observed: true });
+    for number in [1, 2] {
+        let (session_id, message_id, sequence_number) = (club.session_id.clone(), entry.message.id.clone(), entry.sequence_number);
+        club.people[number].feed(Input::MarkRead { request: 5, session_id, message_id, sequence_number });
+    }
+    club.talk();
+    // All have it as soon as the second has read it, though the first receipt of each says that it is read.
+    let told = |event: &Event| match event {
+        Event::Changed(Change::Receipt { status, all_through, .. }) if *all_through == entry.sequence_number => Some(*status),
+        _ => None,
+    };
+    let told: Vec<ReceiptStatus> = club.people[0].events.iter().filter_map(told).collect();
+    assert_eq!(told, [ReceiptStatus::Delivered, ReceiptStatus::Read]);
+}
+
+#[test]
 fn who_is_removed_keeps_nobodys_message_from_being_read() {
     let mut club = Club::of(3, &[1, 2]);
     club.write(0, "hello").unwrap();

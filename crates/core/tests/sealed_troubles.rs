@@ -415,4 +415,7 @@ fn a_name_whose_message_cannot_be_read_is_told_as_taken() {
         _ => None,
     });
     assert_eq!(failed.collect::<Vec<_>>(), [ErrorCode::MessageIdTaken], "it is lost to nobody without a word");
+    // What is in the log under its name may be this message: it is not sent under another name before that can be read.
+    phone.feed(Input::Retry { request: 8, message_id: phone.records.failed.values().next().unwrap().entry.message.id.clone() });
+    assert_eq!(phone.replies.last().unwrap().as_ref().map_err(|error| error.code), Err(ErrorCode::AccountKeyMissing));
 }
