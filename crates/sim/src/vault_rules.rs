@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use solconnect_sync_core::client::vault::{Beginning, EpochEntry, SealedEpoch, Secret};
-use solconnect_sync_core::client::{Client, Native, SealedState, UnreadEpoch, Vault};
+use solconnect_sync_core::client::{Client, Membership, Native, SealedState, SessionRecord, UnreadEpoch, Vault};
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::frame::Payload;
 use solconnect_sync_core::identity::{Account, Claim, Owner, PublicKey, Statement};
@@ -551,8 +551,10 @@ impl World {
         let opens = |unread: &UnreadEpoch| {
             unread.unread_at.is_some() && unread.epoch.sealed.is_some_and(|(generation, _)| keys.contains_key(&generation))
         };
-        let sessions = profile.disk.state().records.sessions.values().filter(|session| session.open && !profile.is_stolen);
-        sessions.into_iter().any(|session| session.sealed.iter().flat_map(|sealed| &sealed.unread).any(opens))
+        // Who is out of a group reads what it had of it all the same.
+        let reads = |session: &&SessionRecord| session.open || session.membership != Membership::Member;
+        let mut sessions = profile.disk.state().records.sessions.values().filter(|session| reads(session) && !profile.is_stolen);
+        sessions.any(|session| session.sealed.iter().flat_map(|sealed| &sealed.unread).any(opens))
     }
 
     /// Whether somebody is there who has the secret of an epoch.
