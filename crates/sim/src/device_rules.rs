@@ -283,7 +283,9 @@ impl Checker {
             | Input::RemoveDevice { request, .. }
             | Input::ApproveDevice { request, .. }
             | Input::CreateRecoveryCode { request }
+            | Input::CreatePasskey { request, .. }
             | Input::Recover { request, .. }
+            | Input::RecoverWithPasskey { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
             _ => return,
         };
