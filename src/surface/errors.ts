@@ -110,7 +110,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WALLET_UNSUPPORTED: ['auth', false, 'This kind of wallet cannot be used here.'],
   WALLET_TIMEOUT: ['auth', true, 'The wallet did not answer. Open it and try again.'],
   PASSKEY_UNSUPPORTED: ['auth', false, 'Passkeys cannot be used for this here. Use a recovery code.'],
-  PASSKEY_CANCELLED: ['auth', true, 'No passkey was used.'],
+  PASSKEY_CANCELLED: ['auth', true, 'No passkey was used. Try again, or use a recovery code.'],
   CALL_SUPERSEDED: ['system', true, 'Something else was asked for meanwhile.'],
   CALL_ABORTED: ['system', true, 'This was cancelled.'],
 };
