@@ -5,8 +5,11 @@ import { describe, SyncError } from './errors.js';
 /** What the 32 bytes are made for, in each application: other bytes would open nothing. Some authenticators take 32 bytes alone. */
 const first = new TextEncoder().encode('solconnect.recover-by-passkey.v1');
 
+/** To hold the authenticator is not enough. */
+const userVerification = 'required';
+
 // Nobody checks what an authenticator has signed: what it gives opens the account, or does not.
-const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), userVerification: 'required' as const, extensions: { prf: { eval: { first } } } });
+const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), extensions: { prf: { eval: { first } } } });
 
 /**
  * Makes a passkey for a wallet, and has the person unlock it. On the same authenticator it takes the place of the wallet's last one.
@@ -15,14 +18,13 @@ const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), u
  */
 export async function makePasskey(address: string): Promise<Uint8Array> {
   const name = `${address.slice(0, 4)}…${address.slice(-4)}`;
-  const { userVerification, ...options } = asking();
   const made = await asked((credentials) => credentials.create({
     publicKey: {
-      ...options,
+      ...asking(),
       rp: { name: location.hostname },
       user: { id: new TextEncoder().encode(address), name, displayName: name },
-      // ES256, EdDSA and RS256: every authenticator has one of them.
-      pubKeyCredParams: [-7, -8, -257].map((alg) => ({ type: 'public-key', alg })),
+      // ES256 and RS256: every authenticator has one of them.
+      pubKeyCredParams: [-7, -257].map((alg) => ({ type: 'public-key', alg })),
       authenticatorSelection: { residentKey: 'required', userVerification },
     },
   }));
@@ -40,10 +42,10 @@ export async function usePasskey(): Promise<Uint8Array> {
   return outputOf(await used([]));
 }
 
-const used = (allowCredentials: PublicKeyCredentialDescriptor[]) => asked((credentials) => credentials.get({ publicKey: { ...asking(), allowCredentials } }));
+const used = (allowCredentials: PublicKeyCredentialDescriptor[]) => asked((credentials) => credentials.get({ publicKey: { ...asking(), userVerification, allowCredentials } }));
 
 async function asked(ask: (credentials: CredentialsContainer) => Promise<Credential | null>): Promise<PublicKeyCredential> {
-  if (!globalThis.PublicKeyCredential) throw unsupported('this is no page over https of a browser that has passkeys');
+  if (!globalThis.PublicKeyCredential) throw unsupported('this page or browser has none');
   try {
     return await ask(navigator.credentials) as PublicKeyCredential;
   } catch (cause) {
@@ -56,7 +58,7 @@ async function asked(ask: (credentials: CredentialsContainer) => Promise<Credent
 
 function outputOf(credential: PublicKeyCredential): Uint8Array {
   const output = credential.getClientExtensionResults().prf?.results?.first;
-  if (!output) throw unsupported('what keeps this passkey lacks the extension PRF');
+  if (!output) throw unsupported('what keeps it lacks the extension PRF');
   return new Uint8Array(output as ArrayBuffer);
 }
 
