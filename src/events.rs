@@ -200,7 +200,7 @@ fn arguments_of(event: &Event, client: &Client) -> Vec<JsValue> {
         }
         Event::DeviceAdded { device } | Event::DeviceRequest { device } | Event::DeviceNumber { device } => vec![js(device)],
         Event::DeviceApproved { device_id } | Event::DeviceRemoved { device_id } => vec![device_id.into()],
-        Event::RecoveryChanged { recovery } => vec![recovery.as_ref().map_or(JsValue::NULL, js)],
+        Event::RecoveryChanged { recovery } => vec![js(recovery)],
         Event::SignInNeeded { error } => error.iter().map(to_plain).collect(),
         Event::StorageLost { lost } => vec![clocked(lost)],
         Event::Warning { error } => vec![to_plain(error)],

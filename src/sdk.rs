@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Date, Function, Promise};
+use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{CallKey, Client, GroupWish, Input, RequestId, SyncScope};
 use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::identity::{Certificate, Purpose};
@@ -114,20 +115,28 @@ impl SolConnectSDK {
         self.ask(Ok(()), |request, ()| Input::CreateRecoveryCode { request })
     }
 
+    /// Lists a passkey by the 32 bytes that it gives, in the place of the one before it. They are nowhere stored.
+    #[wasm_bindgen(js_name = createPasskey, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn create_passkey(&self, output: Vec<u8>) -> Promise {
+        self.ask(passkey_output(output), |request, output| Input::CreatePasskey { request, output })
+    }
+
     /// Approves this device by a recovery code, and opens the account's keys with it.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn recover(&self, #[wasm_bindgen(unchecked_param_type = "string")] code: JsValue) -> Promise {
         self.ask(text("code", &code), |request, code| Input::Recover { request, code })
     }
 
-    /// The recovery code of the wallet, but for what it is; `null` where there is none.
-    #[wasm_bindgen(js_name = getRecovery, unchecked_return_type = "Result<RecoveryView | null>")]
+    /// The same by the 32 bytes that a passkey gives.
+    #[wasm_bindgen(js_name = recoverWithPasskey, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn recover_with_passkey(&self, output: Vec<u8>) -> Promise {
+        self.ask(passkey_output(output), |request, output| Input::RecoverWithPasskey { request, output })
+    }
+
+    /// The recovery code and the passkey of the wallet, but for what they are.
+    #[wasm_bindgen(js_name = getRecovery, unchecked_return_type = "Result<RecoveryView>")]
     pub fn get_recovery(&self) -> JsValue {
-        result(
-            self.0
-                .engine()
-                .and_then(|engine| engine.read(|client| client.recovery()).map_or(Ok(JsValue::NULL), |recovery| to_js(&recovery))),
-        )
+        result(self.0.engine().and_then(|engine| to_js(&engine.read(|client| client.recovery()))))
     }
 
     /// The wallet has signed this text.
@@ -596,4 +605,8 @@ impl SolConnectSDK {
         engine.session(&session_id)?;
         engine.read(|client| read(client, &session_id))
     }
+}
+
+fn passkey_output(output: Vec<u8>) -> Result<Secret, SyncError> {
+    output.try_into().map(Secret::new).map_err(|_| invalid_argument("a passkey gives 32 bytes"))
 }

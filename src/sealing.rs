@@ -58,6 +58,9 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = recoveryKeys)]
     fn recovery_keys(this: &VaultModule, code: &str, account: &str) -> Result<Vec<u8>, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = passkeyKeys)]
+    fn passkey_keys(this: &VaultModule, output: &[u8], account: &str) -> Result<Vec<u8>, JsValue>;
+
     #[wasm_bindgen(method, catch)]
     fn commitment(this: &VaultModule, account: &str, device: &str, seal_key: &[u8], random: &[u8]) -> Result<Vec<u8>, JsValue>;
 
@@ -180,6 +183,13 @@ fn secret(bytes: Vec<u8>) -> Result<Secret, Fault> {
     fixed(&bytes).map(Secret::new)
 }
 
+/// The X25519 key and the secret of the Ed25519 key.
+fn both(keys: Result<Vec<u8>, JsValue>) -> Result<(Secret, Secret), Fault> {
+    let keys = keys.map_err(fault)?;
+    let (sealing, signing) = keys.split_at_checked(32).ok_or(Fault::Failed)?;
+    Ok((fixed(sealing).map(Secret::new)?, fixed(signing).map(Secret::new)?))
+}
+
 impl Vault for Loaded {
     fn public_of(&self, secret: &Secret) -> Result<PublicKey, Fault> {
         fixed(&self.0.public_of(&secret[..]).map_err(fault)?)
@@ -216,9 +226,11 @@ impl Vault for Loaded {
     }
 
     fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
-        let keys = self.0.recovery_keys(code, account_id).map_err(fault)?;
-        let (sealing, signing) = keys.split_at_checked(32).ok_or(Fault::Failed)?;
-        Ok((fixed(sealing).map(Secret::new)?, fixed(signing).map(Secret::new)?))
+        both(self.0.recovery_keys(code, account_id))
+    }
+
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        both(self.0.passkey_keys(&output[..], account_id))
     }
 
     fn commitment(&self, account_id: &str, device: &str, seal_key: &PublicKey, random: &[u8; 32]) -> Result<[u8; 32], Fault> {

@@ -47,7 +47,7 @@ export type ErrorCode =
   | 'INVALID_RECOVERY_CODE' | 'UNKNOWN_RECOVERY_CODE'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
-  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
+  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'PASSKEY_UNSUPPORTED' | 'PASSKEY_CANCELLED' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
@@ -238,8 +238,8 @@ export interface SyncEvents {
   onDeviceApproved(deviceId: string): void;
   /** A device is none of the connected wallet's any more. */
   onDeviceRemoved(deviceId: string): void;
-  /** The connected wallet has another recovery code, or none any more (`null`). */
-  onRecoveryChanged(recovery: RecoveryView | null): void;
+  /** The connected wallet has another recovery code or passkey, or one of them no longer. */
+  onRecoveryChanged(recovery: RecoveryView): void;
   /**
    * The relay serves this device only when its wallet has signed: it has not, or the relay did not take what it signed, or the device
    * was removed (`DEVICE_REMOVED`), for this reason. `signIn` asks the wallet.

@@ -96,7 +96,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   RELAY_KEY_CHANGED: ['relay', false, 'The server is another one than before. Nothing was sent to it.'],
   UNKNOWN_DEVICE: ['validation', false, 'There is no such device any more.'],
   INVALID_RECOVERY_CODE: ['validation', false, 'This is no recovery code. Check each character: one is wrong or missing.'],
-  UNKNOWN_RECOVERY_CODE: ['auth', false, 'This recovery code is not valid any more, or it is for another wallet.'],
+  UNKNOWN_RECOVERY_CODE: ['auth', false, 'This recovery code or passkey is not valid any more, or it is for another wallet.'],
   DEVICE_NOT_APPROVED: ['auth', false, 'Approve this device on another one of yours first.'],
   UNKNOWN_ERROR: ['system', true, 'Something unexpected happened.'],
   STORAGE_MISSING: ['system', false, 'This environment has no storage for messages.'],
@@ -109,6 +109,8 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WALLET_CANNOT_SIGN: ['auth', false, 'This wallet cannot sign messages. Messages are kept; connect another wallet to send them.'],
   WALLET_UNSUPPORTED: ['auth', false, 'This kind of wallet cannot be used here.'],
   WALLET_TIMEOUT: ['auth', true, 'The wallet did not answer. Open it and try again.'],
+  PASSKEY_UNSUPPORTED: ['auth', false, 'Passkeys cannot be used for this here. Use a recovery code.'],
+  PASSKEY_CANCELLED: ['auth', true, 'No passkey was used. Try again, or use a recovery code.'],
   CALL_SUPERSEDED: ['system', true, 'Something else was asked for meanwhile.'],
   CALL_ABORTED: ['system', true, 'This was cancelled.'],
 };

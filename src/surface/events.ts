@@ -61,8 +61,8 @@ export interface SdkEvents {
   deviceApproved: { deviceId: string };
   /** A device is none of the connected wallet's any more, and its key never will be again. Of this device itself `signInNeeded` tells too. */
   deviceRemoved: { deviceId: string };
-  /** The connected wallet has another recovery code, made here or on another of its devices, or none any more (`null`). */
-  recoveryChanged: { recovery: RecoveryView | null };
+  /** The connected wallet has another recovery code or passkey, made here or on another of its devices, or one of them no longer. */
+  recoveryChanged: { recovery: RecoveryView };
   /**
    * The relay serves this device only when its wallet has signed: it has not, could not or would not (`WALLET_REJECTED`,
    * `WALLET_CANNOT_SIGN` and other codes of the wallet), the relay did not take what it signed (`CERTIFICATE_EXPIRED` and others), or the

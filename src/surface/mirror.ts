@@ -27,7 +27,7 @@ export interface State {
   readonly deviceId: string;
   /** Of the wallet. An owner of an earlier version tells none. */
   readonly accountDevices?: DeviceView[];
-  readonly recovery?: RecoveryView | null;
+  readonly recovery?: RecoveryView;
   readonly invitations: InvitationView[];
   readonly sessions: { readonly [sessionId: string]: SessionState };
   readonly wishes: Wishes;
@@ -112,8 +112,8 @@ export class Mirror implements Readable {
     return told(this.#state.accountDevices ?? []);
   }
 
-  getRecovery(): EngineResult<RecoveryView | null> {
-    return told(this.#state.recovery ?? null);
+  getRecovery(): EngineResult<RecoveryView> {
+    return told(this.#state.recovery ?? {});
   }
 
   getDevices(sessionId: string): EngineResult<DeviceState[]> {

@@ -14,6 +14,7 @@ import { Changes } from './changes.js';
 import { Conversations, type ConversationList } from './conversations.js';
 import { type Message, messageOf } from './message.js';
 import { type MessageList, type MessageListOptions, MessageLists } from './messages.js';
+import { makePasskey, usePasskey } from './passkey.js';
 import type { Port as Engine, TabRole } from './port.js';
 import { Reasons } from './reasons.js';
 import { type Invitation, invitationOf, type Session, sessionOf } from './session.js';
@@ -704,6 +705,7 @@ export class SolConnectSDK {
    * wallet reads the whole history, with no other device there (`recover`). Show it once, and have the person write it down: it is
    * neither stored nor sent, and nobody can give it again. A new code takes the place of the one before it, which is of no use then.
    * Only an approved device makes one. A code falls with the device that made it, when that is removed: `recoveryChanged` tells.
+   * A passkey (`createPasskey`) stays beside it.
    *
    * Errors: as `approveDevice`, without `UNKNOWN_DEVICE`; `INVALID_ARGUMENT` without the option `encryption`, `ACCOUNT_KEY_MISSING`,
    * `CRYPTO_ERROR`. After one of the relay's the account may name a code that nobody has seen: make another one.
@@ -716,6 +718,33 @@ export class SolConnectSDK {
    */
   createRecoveryCode(): Promise<Result<string>> {
     return this.#now((engine) => engine.createRecoveryCode());
+  }
+
+  /**
+   * Makes a passkey for the connected wallet, which brings a person back as a recovery code does (`recoverWithPasskey`), on pages of this
+   * host alone. Call it where the person has just pressed something. The browser asks them to unlock it, and keeps it where it keeps
+   * passkeys: in a password manager, which has it on all devices of the person, or on this machine or a key. The SDK stores nothing of
+   * it. A new passkey takes the place of the one before it, and a recovery code stays beside it. Only an approved device makes one, and
+   * it falls with that device, when that is removed: `recoveryChanged` tells.
+   *
+   * Errors: `PASSKEY_UNSUPPORTED` (no page over https, or a browser or authenticator without passkeys or their extension PRF: offer a
+   * recovery code), `PASSKEY_CANCELLED` (the person declined or took too long); those of `createRecoveryCode`. `DEVICE_NOT_APPROVED`
+   * and `RELAY_DISCONNECTED` come before the person is asked. After one that comes behind that, the account may not know the passkey:
+   * make another one.
+   *
+   * @example
+   * ```ts
+   * const made = await sdk.createPasskey();
+   * if (made.error) alert(made.error.userMessage);
+   * ```
+   */
+  createPasskey(): Promise<Result<null>> {
+    return this.#withPasskey(async (engine, address) => {
+      const own = this.getDevices().data?.find(({ isThisDevice }) => isThisDevice);
+      // What is made takes the place of the passkey that there is.
+      if (!own?.isApproved) throw new SyncError('DEVICE_NOT_APPROVED', 'only an approved device makes a passkey');
+      return engine.createPasskey(await makePasskey(address));
+    });
   }
 
   /**
@@ -737,10 +766,27 @@ export class SolConnectSDK {
   }
 
   /**
-   * Whether the connected wallet has a recovery code, and since when; `null` where it has none. Also offline, as this device last heard;
-   * `recoveryChanged` tells of changes. No further errors.
+   * The same by a passkey of the wallet, on a page of the host where it was made. Call it where the person has just pressed something:
+   * the browser asks them which passkey it is, and to unlock it.
+   *
+   * Errors: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED` (also where the browser finds none), `UNKNOWN_RECOVERY_CODE` where it is another
+   * wallet's or was replaced; as `recover`. `RELAY_DISCONNECTED` comes before the person is asked.
+   *
+   * @example
+   * ```ts
+   * const recovered = await sdk.recoverWithPasskey();
+   * if (recovered.error) alert(recovered.error.userMessage);
+   * ```
    */
-  getRecovery(): Result<RecoveryView | null> {
+  recoverWithPasskey(): Promise<Result<null>> {
+    return this.#withPasskey(async (engine) => engine.recoverWithPasskey(await usePasskey()));
+  }
+
+  /**
+   * Whether the connected wallet has a recovery code (`code`) and a passkey (`passkey`), and since when. Also offline, as this device last
+   * heard; `recoveryChanged` tells of changes. No further errors.
+   */
+  getRecovery(): Result<RecoveryView> {
     return this.#read((engine) => engine.getRecovery());
   }
 
@@ -939,6 +985,14 @@ export class SolConnectSDK {
   async #now<T>(call: (engine: Engine) => Promise<EngineResult<T>>): Promise<Result<T>> {
     const result = await this.#call(call);
     return result.error ? failed(unkept(result.error)) : result;
+  }
+
+  /** The relay is needed at once: nobody is asked to unlock a passkey in vain. */
+  #withPasskey(call: (engine: Engine, address: string) => Promise<EngineResult<null>>): Promise<Result<null>> {
+    return this.#now((engine) => {
+      if (this.getConnectionStatus().data !== 'connected') throw new SyncError('RELAY_DISCONNECTED', 'a passkey needs the relay');
+      return call(engine, this.#account().address);
+    });
   }
 
   #read<T>(read: (engine: Engine) => EngineResult<T>): Result<T> {

@@ -114,6 +114,8 @@ test('every bad argument of every method has its code', { timeout: 60_000 }, asy
     [['removeDevice', 'nobody'], 'RELAY_DISCONNECTED'],
     [['approveDevice', 7], 'INVALID_ARGUMENT'],
     [['createRecoveryCode'], 'INVALID_ARGUMENT'],
+    [['createPasskey'], 'RELAY_DISCONNECTED'],
+    [['recoverWithPasskey'], 'RELAY_DISCONNECTED'],
     [['recover', 7], 'INVALID_ARGUMENT'],
     [['recover', 'ABCD'], 'INVALID_ARGUMENT'],
     [['getSyncStats', nobody], 'UNKNOWN_SESSION'],

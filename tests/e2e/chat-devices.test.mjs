@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { barriersOf } from './harness/accessible.mjs';
+import { authenticator } from './harness/authenticator.mjs';
 import { chat, desktop, phone, standIn } from './harness/chat.mjs';
 import { until } from './harness/wait.mjs';
 
-const { open } = chat();
+const { stage, open } = chat();
 const narrow = { width: 320, height: 640 };
 
 /** The link of the page to its other device, in a window of the same browser. */
@@ -59,6 +60,25 @@ test('two windows with the test wallet are two devices', { timeout: 120_000 }, a
   await there.locator('#recovery-recover').click();
   await there.locator('#request').waitFor({ state: 'hidden' });
   assert.deepEqual([...here.complaints, ...bob.complaints], []);
+});
+
+test('a passkey of the chat page brings its person back', { timeout: 60_000 }, async (t) => {
+  const { page, complaints } = await open(t, desktop);
+  // No passkey is for a number.
+  const address = stage.relay.url.replace('127.0.0.1', 'localhost') + 'chat.html?wallet=test';
+  const devices = page.getByRole('button', { name: 'Devices' });
+  await page.goto(address);
+  await authenticator(page);
+  await devices.click();
+  await page.getByRole('button', { name: 'Make a passkey' }).click();
+  await page.getByText(/^You have a passkey since/).waitFor();
+  await page.goto(`${address}&profile=phone`);
+  await page.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+  await devices.click();
+  await page.getByRole('button', { name: 'Use a passkey' }).click();
+  await page.locator('#request').waitFor({ state: 'hidden' });
+  await page.getByText(/^You have a passkey since/).waitFor();
+  assert.deepEqual(complaints, []);
 });
 
 test('on a narrow phone nothing is wider than the screen', { timeout: 60_000 }, async (t) => {

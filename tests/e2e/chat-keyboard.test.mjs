@@ -81,7 +81,7 @@ test('a finished dialog leaves the focus where one goes on', { timeout: 60_000 }
   await page.keyboard.type('rstv');
   await page.keyboard.press('Enter');
   await focused('recovery-make');
-  await page.evaluate(() => globalThis.standIn.setRecovery({ createdAt: 1 }));
+  await page.evaluate(() => globalThis.standIn.setRecovery({ code: { createdAt: 1 } }));
   await page.getByRole('button', { name: 'Make a new recovery code' }).waitFor();
 
   // The wallet has the account now, and signs; then there is one device.

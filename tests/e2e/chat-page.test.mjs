@@ -618,9 +618,9 @@ test('a recovery code is shown once, and typed on a device that waits', { timeou
       globalThis.standIn.setDevices(devices);
       globalThis.standIn.setRecovery(recovery);
     }, [devices, recovery]);
-    await show([own], null);
+    await show([own], {});
     await page.locator('#devices').click();
-    await page.getByText('You have no recovery code.').waitFor();
+    await page.getByText('You have neither a recovery code nor a passkey.').waitFor();
     await page.locator('#recovery-make').click();
     await page.getByText('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV').waitFor();
     assert.deepEqual(await barriersOf(page), []);
@@ -638,13 +638,13 @@ test('a recovery code is shown once, and typed on a device that waits', { timeou
     await page.keyboard.press('Enter');
     await page.locator('#recovery-dialog').waitFor({ state: 'hidden' });
     await until('it is gone', async () => (await page.locator('#recovery-code').textContent()) === '');
-    await show([own], { createdAt: Date.UTC(2026, 5, 2) });
+    await show([own], { code: { createdAt: Date.UTC(2026, 5, 2) } });
     await page.getByText('You have a recovery code since').waitFor();
     await page.locator('#recovery-make').click();
     await page.getByText('Make a new recovery code?').waitFor();
     await page.locator('#ask-no').click();
     assert.equal(await page.locator('#recovery-dialog').isVisible(), false, 'the one that there is stays');
-    await show([own, { ...own, id: '2'.repeat(22), isThisDevice: false }].map((device) => ({ ...device, isApproved: !device.isThisDevice })), { createdAt: Date.UTC(2026, 5, 2) });
+    await show([own, { ...own, id: '2'.repeat(22), isThisDevice: false }].map((device) => ({ ...device, isApproved: !device.isThisDevice })), { code: { createdAt: Date.UTC(2026, 5, 2) } });
     assert.equal(await page.locator('#recovery-make').isVisible(), false);
     await page.evaluate(() => {
       globalThis.standIn.failures.recover = { userMessage: 'This is no recovery code.' };
@@ -658,6 +658,62 @@ test('a recovery code is shown once, and typed on a device that waits', { timeou
     await page.keyboard.press('Enter');
     await until('it is taken', async () => (await page.locator('#recovery-typed').inputValue()) === '');
     assert.deepEqual(await callsOf(alice), [['recover', '0123 4567'], ['recover', '0123 4567']]);
+    assert.deepEqual(alice.complaints, []);
+  }
+});
+
+test('a passkey is made, and used on a device that waits', { timeout: 60_000 }, async (t) => {
+  for (const viewport of [desktop, phone]) {
+    const alice = await open(t, viewport, 'chat.html', { standIn });
+    const { page } = alice;
+    const own = { id: '1'.repeat(22), isThisDevice: true, isApproved: true, addedAt: Date.UTC(2026, 5, 1) };
+    const other = { ...own, id: '2'.repeat(22), isThisDevice: false };
+    const passkey = { createdAt: Date.UTC(2026, 5, 3) };
+    const show = (devices, recovery) => page.evaluate(([devices, recovery]) => {
+      globalThis.standIn.setDevices(devices);
+      globalThis.standIn.setRecovery(recovery);
+    }, [devices, recovery]);
+    const fits = async () => {
+      assert.deepEqual(await barriersOf(page), []);
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    };
+    await show([own], {});
+    await page.locator('#devices').click();
+    await page.getByText('Keep it where it outlives this device').waitFor();
+    await fits();
+    await page.evaluate(() => {
+      globalThis.standIn.failures.createPasskey = { userMessage: 'No passkey was used.' };
+    });
+    await page.getByRole('button', { name: 'Make a passkey' }).click();
+    await page.locator('#notice-says', { hasText: 'No passkey was used.' }).waitFor();
+    await page.evaluate(() => delete globalThis.standIn.failures.createPasskey);
+    await page.getByRole('button', { name: 'Make a passkey' }).click();
+    await show([own], { code: { createdAt: Date.UTC(2026, 5, 2) }, passkey });
+    await page.getByText(/You have a recovery code since .*, and a passkey since .* comes back with either/).waitFor();
+    await fits();
+    await page.getByRole('button', { name: 'Make a new passkey' }).click();
+    await page.getByText('Make a new passkey?').waitFor();
+    await page.locator('#ask-no').click();
+    const waiting = [{ ...own, isApproved: false }, other];
+    await show(waiting, { code: passkey });
+    assert.equal(await page.locator('#passkey-use').isVisible(), false, 'the account has none');
+    await show(waiting, { passkey });
+    await page.evaluate(() => {
+      globalThis.standIn.failures.recoverWithPasskey = { userMessage: 'No passkey was used.' };
+    });
+    await page.locator('#passkey-use').focus();
+    await page.keyboard.press('Enter');
+    await page.locator('#recovery-error').filter({ hasText: 'No passkey was used.' }).waitFor();
+    await fits();
+    await page.evaluate(() => delete globalThis.standIn.failures.recoverWithPasskey);
+    await page.keyboard.press('Enter');
+    await until('nothing is wrong', async () => (await page.locator('#recovery-error').textContent()) === '');
+    await show([own, other], { passkey });
+    await until('one goes on from the dialog', () => page.evaluate(() => document.activeElement.id === 'devices-close'));
+    const calls = await callsOf(alice);
+    assert.deepEqual(calls.map(([name]) => name), ['createPasskey', 'createPasskey', 'recoverWithPasskey', 'recoverWithPasskey']);
+    await show([own, other], { code: passkey });
+    await page.getByText('Keep it where it outlives this device').waitFor();
     assert.deepEqual(alice.complaints, []);
   }
 });

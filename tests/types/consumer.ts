@@ -4,7 +4,7 @@ import init, {
   unwrap, VectorClock, version, WebSocketSyncTransport,
 } from 'solconnect-sync';
 import type {
-  Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, RecoveryView, Durability, EncryptionMode, EncryptionView, EpochMemberView, EpochView,
+  Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, RecoveryKeyView, RecoveryView, Durability, EncryptionMode, EncryptionView, EpochMemberView, EpochView,
   ErrorCategory, ErrorCode, InitOptions, Invitation, InvitationView, LiveList, LogRange, Membership, MemberView, Message, MessageId, MessageList, MessageListOptions, MessagesSnapshot,
   MessageStatus, MessageView, OpenWallet, PublicKeyLike, Result, SdkConfig, SdkError, SdkEvents, Session, SessionId, SessionKind, SessionState, SessionView, StandardWallet, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, TabRole, TabState, VersionView, WalletAddress, WalletInfo, WalletSearch, WalletSource,
@@ -185,8 +185,11 @@ export async function useSdk(): Promise<void> {
   }
   const code: string = must(await sdk.createRecoveryCode());
   must(await sdk.recover(code));
-  const recovery: RecoveryView | null = must(sdk.getRecovery());
-  console.log(new Date(recovery?.createdAt ?? 0));
+  must(await sdk.createPasskey());
+  must(await sdk.recoverWithPasskey());
+  const { code: kept, passkey }: RecoveryView = must(sdk.getRecovery());
+  const newest: RecoveryKeyView | undefined = passkey ?? kept;
+  console.log(new Date(newest?.createdAt ?? 0));
   must(await sdk.signIn());
   must(await sdk.signOutOtherDevices());
   const stats: SyncStats = must(sdk.getSyncStats(session_id));
@@ -242,8 +245,8 @@ export function listen(sdk: SolConnectSDK): void {
   sdk.on('onDeviceNumber', ({ number }: DeviceView) => console.log(number));
   sdk.on('onDeviceApproved', (deviceId: string) => console.log(deviceId));
   sdk.on('onDeviceRemoved', (deviceId: string) => console.log(deviceId));
-  sdk.on('onRecoveryChanged', (recovery: RecoveryView | null) => console.log(recovery?.createdAt));
-  sdk.on('recoveryChanged', ({ recovery }) => console.log(recovery?.createdAt));
+  sdk.on('onRecoveryChanged', (recovery: RecoveryView) => console.log(recovery.code?.createdAt));
+  sdk.on('recoveryChanged', ({ recovery }) => console.log(recovery.passkey?.createdAt));
   sdk.on('deviceAdded', ({ device }) => console.log(device.addedAt));
   sdk.on('onSignInNeeded', (error?: SdkError) => console.log(error?.code));
   sdk.on('onStorageLost', (lost) => console.log(lost.map(({ text }) => text)));

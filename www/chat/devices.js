@@ -48,7 +48,7 @@ export function createDevices(sdk, wallet) {
 
   $('devices-reset').addEventListener('click', async () => {
     const says = [
-      'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. A recovery code is of no use any more.',
+      'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. A recovery code or passkey is of no use any more.',
       !isApproved && 'Do this only when no other device is left or somebody else has one: this device was not approved, so what was written before can be read on no device of yours any more.',
     ].filter(Boolean).join(' ');
     if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(wallet.having(() => sdk.signOutOtherDevices()))).success) return;

@@ -11,7 +11,7 @@ const EVENTS = ['encryptionChanged', 'deviceAdded', 'deviceApproved', 'deviceRem
 const MISSING = {
   SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” at the top of the page.'],
   DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” at the top of the page.'],
-  DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or enter your recovery code under Devices. Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.'],
+  DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or use your recovery code or passkey under Devices. Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.'],
   MEMBER_REMOVED: ['Not a member', 'You are not in this group any more. What you could read here stays on this device, and nothing new comes.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
 };

@@ -1,4 +1,5 @@
-// The recovery code of the one who is signed in here: made and shown once, or typed on a device that waits to be approved.
+// The recovery code and the passkey of the one who is signed in here: made, the code shown once, or used on a device that waits to be
+// approved.
 
 import { copy } from './copy.js';
 import { act, ask, once, say } from './speak.js';
@@ -6,10 +7,13 @@ import { wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
+/** Whether this browser has passkeys. Whether what keeps them can be used for this, only trying tells. */
+const HAS_PASSKEYS = isSecureContext && 'PublicKeyCredential' in globalThis;
+
 export function createRecovery(sdk) {
   async function makes() {
     const says = 'The code that you have is of no use then.';
-    if (sdk.getRecovery().data && !(await ask('Make a new recovery code?', says, 'Make a new one'))) return;
+    if (sdk.getRecovery().data?.code && !(await ask('Make a new recovery code?', says, 'Make a new one'))) return;
     const result = await act(sdk.createRecoveryCode());
     if (!result.success) return;
     $('recovery-code').textContent = result.data;
@@ -41,12 +45,20 @@ export function createRecovery(sdk) {
     say('Your recovery code is right.');
   }
 
-  async function recovers() {
+  async function makesPasskey() {
+    const says = 'The passkey that you have is of no use then.';
+    if (sdk.getRecovery().data?.passkey && !(await ask('Make a new passkey?', says, 'Make a new one'))) return;
+    const result = await act(sdk.createPasskey());
+    if (result.success) say('Your passkey is made.');
+  }
+
+  /** Comes back by what this button or field gives. */
+  async function recovers(from, recover) {
     $('recovery-error').textContent = '';
-    const result = await sdk.recover($('recovery-typed').value.replace(/\s/g, ' '));
+    const result = await recover();
     if (result.error) {
       $('recovery-error').textContent = result.error.userMessage;
-      $('recovery-typed').focus();
+      from.focus();
       return;
     }
     $('recovery-typed').value = '';
@@ -55,9 +67,12 @@ export function createRecovery(sdk) {
 
   const recoversOnce = (event) => {
     event.preventDefault();
-    void once($('recovery-recover'), recovers);
+    const typed = $('recovery-typed');
+    void once($('recovery-recover'), () => recovers(typed, () => sdk.recover(typed.value.replace(/\s/g, ' '))));
   };
   $('recovery-make').addEventListener('click', () => once($('recovery-make'), makes));
+  $('passkey-make').addEventListener('click', () => once($('passkey-make'), makesPasskey));
+  $('passkey-use').addEventListener('click', () => once($('passkey-use'), () => recovers($('passkey-use'), () => sdk.recoverWithPasskey())));
   $('recovery-form').addEventListener('submit', recoversOnce);
   // It is one line, however long.
   $('recovery-typed').addEventListener('keydown', (event) => {
@@ -78,21 +93,34 @@ export function createRecovery(sdk) {
   $('recovery-dialog').addEventListener('keydown', (event) => event.key === 'Escape' && leaves(event));
   $('recovery-dialog').addEventListener('close', () => $('recovery-code').replaceChildren());
 
+  /** What there is to come back by, and what is to be done about it. */
+  function says(isApproved, { code, passkey }) {
+    if (!isApproved) {
+      const means = passkey && HAS_PASSKEYS ? 'recovery code or passkey' : 'recovery code';
+      return `With your ${means} this device reads everything, also where no other device is left.`;
+    }
+    const has = [code && `a recovery code since ${wholeTimeOf(code.createdAt)}`, passkey && `a passkey since ${wholeTimeOf(passkey.createdAt)}`].filter(Boolean);
+    if (has.length > 0) return `You have ${has.join(', and ')}. Who loses all devices comes back with ${has.length > 1 ? 'either' : 'it'}.`;
+    const lacks = HAS_PASSKEYS ? 'neither a recovery code nor a passkey' : 'no recovery code';
+    return `You have ${lacks}. Who loses all devices loses everything that was written.`;
+  }
+
   return {
-    /** Shows what is to be done with a code on this device; where it is none of the wallet's, nothing. */
+    /** Shows what is to be done on this device to come back; where it is none of the wallet's, nothing. */
     render(own) {
-      const since = sdk.getRecovery().data?.createdAt;
+      const recovery = sdk.getRecovery().data ?? {};
+      const [isApproved, waits] = [own?.isApproved === true, own?.isApproved === false];
+      const focused = document.activeElement;
       $('recovery').hidden = own === undefined;
-      const hadForm = $('recovery-form').contains(document.activeElement);
-      $('recovery-form').hidden = own?.isApproved !== false;
-      if (hadForm && $('recovery-form').hidden) $('devices-close').focus();
-      $('recovery-make').hidden = own?.isApproved !== true;
-      $('recovery-make').textContent = since ? 'Make a new recovery code' : 'Make a recovery code';
-      $('recovery-says').textContent = own?.isApproved === false
-        ? 'With your recovery code this device reads everything, also where no other device is left.'
-        : since
-          ? `You have a recovery code since ${wholeTimeOf(since)}. Who loses all devices comes back with it.`
-          : 'You have no recovery code. Who loses all devices loses everything that was written.';
+      $('recovery-form').hidden = !waits;
+      $('recovery-make').hidden = !isApproved;
+      $('recovery-make').textContent = recovery.code ? 'Make a new recovery code' : 'Make a recovery code';
+      $('passkey-make').hidden = !isApproved || !HAS_PASSKEYS;
+      $('passkey-make').textContent = recovery.passkey ? 'Make a new passkey' : 'Make a passkey';
+      $('passkey-use').hidden = !waits || !HAS_PASSKEYS || !recovery.passkey;
+      $('recovery-says').textContent = says(isApproved, recovery);
+      $('passkey-says').hidden = $('passkey-make').hidden || recovery.passkey !== undefined;
+      if ($('recovery').contains(focused) && focused.closest('[hidden]')) $('devices-close').focus();
     },
   };
 }

@@ -193,7 +193,7 @@ codes! {
     DeviceNotApproved = "DEVICE_NOT_APPROVED", false;
     /// What was typed is no recovery code: a character is wrong or missing.
     InvalidRecoveryCode = "INVALID_RECOVERY_CODE", false;
-    /// A recovery code that the account does not have, or has no longer.
+    /// A recovery code or passkey that the account does not have, or has no longer.
     UnknownRecoveryCode = "UNKNOWN_RECOVERY_CODE", false;
     /// Anything else.
     UnknownError = "UNKNOWN_ERROR", true;

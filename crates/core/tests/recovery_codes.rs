@@ -1,4 +1,4 @@
-//! Recovery codes: a device comes back by one, with no other device there, and by no other way than the account allows.
+//! Recovery codes and passkeys: a device comes back by one, with no other device there, and by no other way than the account allows.
 
 use crate::account::DOMAIN;
 use crate::memory::Records;
@@ -6,7 +6,8 @@ use crate::rooms::Rooms;
 use crate::sealed;
 use crate::sealed::{open, pair, relay_knows, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
-use solconnect_sync_core::client::{Event, Input, RecoveryView, Reply, Write};
+use solconnect_sync_core::client::vault::Secret;
+use solconnect_sync_core::client::{Event, Input, RecoveryKeyView, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
 
@@ -46,8 +47,8 @@ fn lost(rooms: &mut Rooms) -> (String, String) {
     (code_of(&mut alice, rooms), session_id)
 }
 
-/// What it was told of the code.
-fn told(device: &Device) -> Vec<Option<RecoveryView>> {
+/// What it was told of what the account can be come back to by.
+fn told(device: &Device) -> Vec<RecoveryView> {
     let told = device.events.iter().filter_map(|event| if let Event::RecoveryChanged { recovery } = event { Some(recovery) } else { None });
     told.cloned().collect()
 }
@@ -158,13 +159,13 @@ fn whether_there_is_a_code_is_known_on_every_device() {
     let mut rooms = strict();
     let (mut alice, _, _) = pair(&mut rooms);
     let mut phone = waiting(&mut rooms, 3);
-    assert_eq!((alice.client.recovery(), phone.client.recovery()), (None, None));
+    assert_eq!((alice.client.recovery(), phone.client.recovery()), (RecoveryView::default(), RecoveryView::default()));
     code_of(&mut alice, &mut rooms);
     phone.talk(&mut rooms);
-    let made = RecoveryView { created_at: alice.now.wall_ms };
-    assert!(alice.client.recovery().is_some_and(|code| code.created_at <= made.created_at));
-    assert_eq!(alice.client.recovery(), phone.client.recovery());
-    assert_eq!((told(&alice), told(&phone)), (vec![alice.client.recovery()], vec![alice.client.recovery()]));
+    let made = alice.client.recovery();
+    assert!(made.code.as_ref().is_some_and(|code| code.created_at <= alice.now.wall_ms) && made.passkey.is_none());
+    assert_eq!(phone.client.recovery(), made);
+    assert_eq!((told(&alice), told(&phone)), (vec![made.clone()], vec![made]));
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn the_code_of_a_removed_device_opens_nothing() {
     alice.remove(&laptop.id());
     alice.talk(&mut rooms);
     assert_eq!(alice.refused(), None);
-    assert_eq!((alice.client.recovery(), told(&alice).pop()), (None, Some(None)));
+    assert_eq!((alice.client.recovery(), told(&alice).pop()), (RecoveryView::default(), Some(RecoveryView::default())));
     let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 4), config(), 4);
     phone.talk(&mut rooms);
     phone.sign();
@@ -336,4 +337,143 @@ fn a_device_is_removed_also_where_nobody_else_has_the_key() {
     phone.remove(&stolen);
     phone.talk(&mut rooms);
     assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![2]));
+}
+
+/// What the passkey of this number gives.
+fn output(number: u8) -> Secret {
+    Secret::new([number; 32])
+}
+
+/// What comes of a passkey that this device lists.
+fn list(device: &mut Device, rooms: &mut Rooms, number: u8) -> Option<ErrorCode> {
+    device.replies.clear();
+    device.feed(Input::CreatePasskey { request: 22, output: output(number) });
+    device.talk(rooms);
+    match device.replies.pop() {
+        Some(Ok(Reply::Done)) => None,
+        Some(Err(error)) => Some(error.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What comes of a passkey that is used here.
+fn unlock(device: &mut Device, rooms: &mut Rooms, number: u8) -> Option<ErrorCode> {
+    device.feed(Input::RecoverWithPasskey { request: 23, output: output(number) });
+    device.talk(rooms);
+    device.refused()
+}
+
+/// Whether the account has a code, and a passkey.
+fn kinds(device: &Device) -> (bool, bool) {
+    let RecoveryView { code, passkey } = device.client.recovery();
+    (code.is_some(), passkey.is_some())
+}
+
+#[test]
+fn a_passkey_alone_brings_the_whole_history_to_a_new_device() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    write(&mut bob, &session_id, "two");
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    drop(alice);
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!(unlock(&mut phone, &mut rooms, 8), Some(ErrorCode::UnknownRecoveryCode), "another one opens nothing");
+    assert_eq!(phone.client.account_keys(), [] as [u64; 0]);
+    assert_eq!(unlock(&mut phone, &mut rooms, 7), None);
+    assert!(phone.client.account_devices()[1].is_approved);
+    reads(&mut rooms, &mut phone, &session_id);
+}
+
+#[test]
+fn code_and_passkey_are_kept_beside_each_other() {
+    let mut rooms = strict();
+    let (code, session_id) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    assert_eq!(list(&mut phone, &mut rooms, 7), None);
+    assert_eq!(kinds(&phone), (true, true));
+    assert_eq!(phone.client.account_keys(), [1], "nothing was removed, so no key is made");
+    let mut tablet = waiting(&mut rooms, 4);
+    assert_eq!(recover(&mut tablet, &mut rooms, &code), None, "the code still opens");
+    phone.talk(&mut rooms);
+    let later = code_of(&mut phone, &mut rooms);
+    // One more, because nothing is sealed to who came back by a code.
+    assert_eq!((kinds(&phone), phone.client.account_keys()), ((true, true), vec![1, 2, 3]));
+    for (number, by_passkey) in [(5, true), (6, false)] {
+        let mut laptop = waiting(&mut rooms, number);
+        let refused = if by_passkey { unlock(&mut laptop, &mut rooms, 7) } else { recover(&mut laptop, &mut rooms, &later) };
+        assert_eq!(refused, None, "also behind later keys");
+        reads(&mut rooms, &mut laptop, &session_id);
+    }
+}
+
+#[test]
+fn a_new_passkey_takes_the_place_of_the_one_before() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    for number in [7, 8] {
+        assert_eq!(list(&mut alice, &mut rooms, number), None);
+    }
+    let mut phone = waiting(&mut rooms, 3);
+    assert_eq!(unlock(&mut phone, &mut rooms, 7), Some(ErrorCode::UnknownRecoveryCode));
+    assert_eq!(unlock(&mut phone, &mut rooms, 8), None);
+    assert_eq!(list(&mut alice, &mut rooms, 7), Some(ErrorCode::DeviceRemoved), "it never returns");
+}
+
+#[test]
+fn a_passkey_that_is_listed_already_stays_as_it_is() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    let before = claims(&rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None, "a call that is made again behind a takeover");
+    assert_eq!((claims(&rooms), told(&alice).len()), (before, 1));
+}
+
+#[test]
+fn the_passkey_of_a_removed_device_falls_with_it_and_is_told() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut laptop = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    code_of(&mut alice, &mut rooms);
+    laptop.talk(&mut rooms);
+    assert_eq!(list(&mut laptop, &mut rooms, 7), None);
+    alice.talk(&mut rooms);
+    alice.remove(&laptop.id());
+    alice.talk(&mut rooms);
+    assert_eq!((alice.refused(), kinds(&alice)), (None, (true, false)));
+    let kept: Option<RecoveryKeyView> = alice.client.recovery().code;
+    assert_eq!(told(&alice).pop(), Some(RecoveryView { code: kept, passkey: None }));
+    let mut phone = waiting(&mut rooms, 4);
+    alice.feed(Input::SetOffline { offline: true });
+    assert_eq!(unlock(&mut phone, &mut rooms, 7), Some(ErrorCode::UnknownRecoveryCode));
+}
+
+#[test]
+fn a_passkey_is_of_no_use_to_another_wallet() {
+    let mut rooms = strict();
+    let (mut alice, mut bob, _) = pair(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    code_of(&mut bob, &mut rooms);
+    drop(bob);
+    let mut phone = Device::encrypting(wallet(1), drawing(Records::default(), 3), config(), 3);
+    phone.talk(&mut rooms);
+    phone.sign();
+    phone.talk(&mut rooms);
+    assert_eq!(unlock(&mut phone, &mut rooms, 7), Some(ErrorCode::UnknownRecoveryCode));
+}
+
+#[test]
+fn only_an_approved_device_that_encrypts_lists_a_passkey() {
+    let mut rooms = strict();
+    lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let before = claims(&rooms);
+    assert_eq!((list(&mut phone, &mut rooms, 7), claims(&rooms)), (Some(ErrorCode::DeviceNotApproved), before));
+    let mut plain = Device::joined(9, &mut rooms);
+    assert_eq!(list(&mut plain, &mut rooms, 7), Some(ErrorCode::InvalidArgument));
 }

@@ -120,6 +120,11 @@ impl Vault for Faulty {
         Native.recovery_keys(code, account_id)
     }
 
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        self.check()?;
+        Native.passkey_keys(output, account_id)
+    }
+
     fn begin_epoch(&self, at: Beginning<'_>, recipients: &[Recipient], random: &[u8; 64]) -> Result<EpochEntry, Fault> {
         self.check()?;
         let mut recipients: Vec<Recipient> = recipients.iter().map(|to| Recipient { ..*to }).collect();

@@ -237,6 +237,10 @@ impl Vault for Watched {
         self.vault.recovery_keys(code, account_id)
     }
 
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        self.vault.passkey_keys(output, account_id)
+    }
+
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
         let is_false = self.dishonest.is_some_and(|own| own != to.wallet);
         let account_key = if is_false { self.lost_key() } else { to.account_key };

@@ -102,6 +102,7 @@ pub(crate) enum CallKind {
     ClearLog(SessionId),
     /// What was queued, and the relay's head, by session, when it was made.
     Sync(Vec<(SessionId, BTreeSet<u64>, u64)>),
+    Recover,
     Other,
 }
 
@@ -325,11 +326,13 @@ pub enum Mark {
     WroteWaiting,
     /// A device showed the number that it has with another one.
     ShowedNumber,
+    /// A device that waited to be approved came back by a passkey.
+    Recovered,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 24] = [
+    pub const ALL: [Mark; 25] = [
         Mark::KnownAgain,
         Mark::HostileTaken,
         Mark::VoidStands,
@@ -354,6 +357,7 @@ impl Mark {
         Mark::Stolen,
         Mark::WroteWaiting,
         Mark::ShowedNumber,
+        Mark::Recovered,
     ];
 
     /// Whether it only comes up where devices sign in.
@@ -393,6 +397,7 @@ impl Mark {
             Mark::Stolen => "thieves of a profile's copy that the wallet signed out",
             Mark::WroteWaiting => "encrypted texts of devices that waited to be approved",
             Mark::ShowedNumber => "numbers that a device showed with another one that waited to be approved, or for which it waited",
+            Mark::Recovered => "devices that came back by a passkey",
         }
     }
 }

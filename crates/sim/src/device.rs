@@ -895,7 +895,9 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::RemoveDevice { request, .. }
         | Input::ApproveDevice { request, .. }
         | Input::CreateRecoveryCode { request }
+        | Input::CreatePasskey { request, .. }
         | Input::Recover { request, .. }
+        | Input::RecoverWithPasskey { request, .. }
         | Input::Import { request, .. } => Some(request),
         Input::Keyed { call, .. } => request_of(call),
         Input::SetOffline { .. }

@@ -283,8 +283,10 @@ impl Checker {
             | Input::RemoveDevice { request, .. }
             | Input::ApproveDevice { request, .. }
             | Input::CreateRecoveryCode { request }
+            | Input::CreatePasskey { request, .. }
             | Input::Recover { request, .. }
             | Input::Import { request, .. } => (*request, CallKind::Other),
+            Input::RecoverWithPasskey { request, .. } => (*request, CallKind::Recover),
             _ => return,
         };
         self.last_call = self.last_call.max(request);
@@ -481,6 +483,7 @@ impl Checker {
                 let marked = session(&id).is_some_and(|session| session.read_mark.sequence_number >= sequence);
                 self.require_where(21, is_there, marked, || format!("{sequence} of {id} is said to be read and is not stored so"));
             }
+            (CallKind::Recover, Ok(_)) => self.mark(Mark::Recovered),
             (CallKind::Sync(targets), Ok(_)) => {
                 for (id, unsent, head) in targets {
                     let cursor = session(&id).map_or(0, |session| session.log.end());

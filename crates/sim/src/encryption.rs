@@ -1,6 +1,7 @@
-//! A world in which sessions are encrypted, and what people do there: they approve devices, and sign a reset where none of theirs has
-//! the key any more.
+//! A world in which sessions are encrypted, and what people do there: they approve devices, come back by a passkey, and sign a reset
+//! where none of theirs has the key any more.
 
+use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{Client, ClientConfig, Input};
 use solconnect_sync_core::ids::{is_sealed_id, public_key};
 use solconnect_sync_core::message::Kind;
@@ -9,7 +10,7 @@ use crate::book::Watched;
 use crate::checker::e;
 use crate::marker::Marker;
 use crate::signers::SIGNERS;
-use crate::world::{Happening, TabId, World};
+use crate::world::{Happening, ProfileId, TabId, World};
 
 /// So often people look at their devices.
 const PEOPLE_MS: u64 = 5_000;
@@ -24,15 +25,18 @@ pub struct Encryption {
     pub is_real: bool,
     /// A person approves each device.
     asks: bool,
+    /// Some of them come back by a passkey.
+    has_passkeys: bool,
     /// This wallet makes wrong epochs as long as things fail, and gives rubbish also then.
     pub dishonest: Option<&'static str>,
 }
 
 impl Encryption {
-    /// That of a seed: a few have the real cryptography, which takes its time, and some have people who approve devices.
+    /// That of a seed: a few have the real cryptography, which takes its time, and some have people who approve devices, and some of
+    /// these have passkeys.
     pub fn of(seed: u64) -> Encryption {
         let dishonest = (seed % 5 < 2).then(|| &*SIGNERS[seed as usize % SIGNERS.len()]);
-        Encryption { is_real: seed.is_multiple_of(20), asks: seed % 4 == 3, dishonest }
+        Encryption { is_real: seed.is_multiple_of(20), asks: seed % 4 == 3, has_passkeys: seed % 16 == 3, dishonest }
     }
 }
 
@@ -47,7 +51,7 @@ impl World {
 
     /// A machine as the application's options want it.
     pub(crate) fn encrypting(&self, wallet: &str, config: ClientConfig, make: impl FnOnce(ClientConfig) -> Client) -> Client {
-        let Some(Encryption { is_real, asks, dishonest }) = self.encryption else { return make(config) };
+        let Some(Encryption { is_real, asks, dishonest, .. }) = self.encryption else { return make(config) };
         let client = make(ClientConfig { encrypts: true, approves_devices: !asks, ..config });
         client.with_vault(Box::new(Watched::new(
             is_real,
@@ -67,6 +71,9 @@ impl World {
             if self.encryption.is_some_and(|encryption| encryption.asks) && self.ctx.random.bool() {
                 self.approve_one(id);
             }
+            if self.encryption.is_some_and(|encryption| encryption.has_passkeys) && self.ctx.random.u8(0..4) == 0 {
+                self.use_passkey(profile, id);
+            }
             let (wallet, now_ms) = (self.profiles[profile].wallet, self.ctx.agenda.now_ms());
             if self.ctx.faults.active() || self.has_reader(wallet) {
                 self.keyless_since_ms.remove(wallet);
@@ -84,6 +91,27 @@ impl World {
         let waiting = devices.into_iter().find(|device| !device.is_this_device && !device.is_approved);
         if let Some(device) = waiting.filter(|_| may) {
             self.engine_call(id, |request| Input::ApproveDevice { request, device_id: device.id });
+        }
+    }
+
+    /// A person whose account has no passkey makes one, and whose device waits uses what the authenticator has. That has no older one,
+    /// whatever became of the call.
+    fn use_passkey(&mut self, profile: ProfileId, id: TabId) {
+        let Some(tab) = self.tabs.get(&id) else { return };
+        let wallet = self.profiles[profile].wallet;
+        let is_listed = tab.client.recovery().passkey.is_some();
+        let own = tab.client.account_devices().into_iter().find(|device| device.is_this_device);
+        match own.map(|own| own.is_approved) {
+            Some(true) if !is_listed => {
+                let output = Secret::new(std::array::from_fn(|_| self.ctx.random.u8(..)));
+                self.passkeys.insert(wallet, output.clone());
+                self.engine_call(id, |request| Input::CreatePasskey { request, output });
+            }
+            Some(false) if is_listed => {
+                let Some(output) = self.passkeys.get(wallet).cloned() else { return };
+                self.engine_call(id, |request| Input::RecoverWithPasskey { request, output });
+            }
+            _ => {}
         }
     }
 

@@ -287,7 +287,9 @@ impl World {
                 | Input::RemoveDevice { .. }
                 | Input::ApproveDevice { .. }
                 | Input::CreateRecoveryCode { .. }
+                | Input::CreatePasskey { .. }
                 | Input::Recover { .. }
+                | Input::RecoverWithPasskey { .. }
                 | Input::Import { .. }
         );
         let made_ms = is_keyed.then_some(self.ctx.agenda.now_ms());

@@ -190,6 +190,10 @@ impl Vault for StandIn {
         Native.recovery_keys(code, account_id)
     }
 
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        Native.passkey_keys(output, account_id)
+    }
+
     fn reseal(&self, author: &str, to: &ResealTo, secrets: &[(KnownEpoch, Secret)], random: &[u8; 32]) -> Result<Resealed, Fault> {
         if secrets.iter().any(|(epoch, secret)| tag_of(secret, &epoch.transcript) != epoch.tag) {
             return Err(Fault::Another);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
+use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{self, Commit};
 use solconnect_sync_core::relay;
 
@@ -140,6 +141,8 @@ pub struct World {
     pub encryption: Option<Encryption>,
     /// Since when no device of a wallet has the key of its account.
     pub(crate) keyless_since_ms: BTreeMap<&'static str, u64>,
+    /// What the passkey of a wallet gives, as its person's authenticator has it.
+    pub(crate) passkeys: BTreeMap<&'static str, Secret>,
     /// The hostile members.
     pub hostiles: Vec<Hostile>,
     /// The checker, which judges what is seen.
@@ -171,6 +174,7 @@ impl World {
             sign_in: SignIn::Never,
             encryption: None,
             keyless_since_ms: BTreeMap::new(),
+            passkeys: BTreeMap::new(),
             hostiles: Vec::new(),
             checker: Checker::default(),
             last_tab: 0,

@@ -27,8 +27,8 @@ const failures = {};
 let wallets = [];
 /** The devices of the wallet. */
 let devices = [];
-/** Its recovery code. */
-let recovery = null;
+/** What it can come back by. */
+let recovery = {};
 
 /** What holds of a session's encryption. */
 let encryption = { encryption: 'off', members: [], unreadEpochCount: 0 };
@@ -56,7 +56,7 @@ const sdk = {
 const methods = [
   'acceptSession', 'declineSession', 'blockWallet', 'startSession', 'sendMessage', 'editMessage', 'deleteMessage', 'resolveConflict', 'cancelMessage', 'retryMessage',
   'markMessageAsRead', 'getMessage', 'syncMessages', 'logout', 'connectWallet',
-  'approveDevice', 'removeDevice', 'recover', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
+  'approveDevice', 'removeDevice', 'createPasskey', 'recover', 'recoverWithPasskey', 'signOutOtherDevices', 'signIn', 'addMembers', 'removeMembers', 'renameSession', 'setAdmin', 'leaveSession',
 ];
 for (const name of methods) sdk[name] = asked(name);
 sdk.createRecoveryCode = async () => done('0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV');

@@ -8,6 +8,7 @@ use super::records::{
     AccountRecord, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord, SessionRecord,
     SpareRecord, VersionsRecord,
 };
+use super::vault::Secret;
 use super::views::{ConnectionState, DeliveryReceipt, DeviceView, MessageStatus, MessageView, RecoveryView, SessionView, SyncStats};
 use crate::conflict::Conflict;
 use crate::entry::Entry;
@@ -72,8 +73,12 @@ pub enum Input {
     /// `createRecoveryCode`: makes a code that takes the place of the one before it. Replies [`Reply::RecoveryCode`] once the account
     /// says so.
     CreateRecoveryCode { request: RequestId },
+    /// `createPasskey`: what a passkey gives takes the place of the passkey before it. Replies [`Reply::Done`] once the account says so.
+    CreatePasskey { request: RequestId, output: Secret },
     /// `recover`: this device is approved by the code, and has the account's keys. Replies [`Reply::Done`] once both are stored.
     Recover { request: RequestId, code: String },
+    /// `recoverWithPasskey`: the same by what a passkey gives.
+    RecoverWithPasskey { request: RequestId, output: Secret },
     /// `sendMessage`. Replies [`Reply::Receipt`] once the message is stored. With a name of the application's own,
     /// `message_id`, comes what is stored under that name, `known`: the same message again is the same message, another
     /// is refused.
@@ -351,8 +356,8 @@ pub enum Event {
     DeviceApproved { device_id: DeviceId },
     /// The wallet has it no longer, and never will again.
     DeviceRemoved { device_id: DeviceId },
-    /// The account has another recovery code, or none any more.
-    RecoveryChanged { recovery: Option<RecoveryView> },
+    /// The account has another recovery code or passkey, or one less.
+    RecoveryChanged { recovery: RecoveryView },
     /// The wallet must sign before the relay serves this device: it has not, or the relay did not take what it signed, for this
     /// reason. [`offer`](super::Client::offer) says what it must sign.
     SignInNeeded { error: Option<SyncError> },

@@ -177,7 +177,11 @@ impl Client {
             Input::RemoveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Removed(device_id)), actions),
             Input::ApproveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Approved(device_id)), actions),
             Input::CreateRecoveryCode { request } => self.wish(now, request, self.new_code(), actions),
-            Input::Recover { request, code } => self.wish(now, request, self.typed_code(&code), actions),
+            Input::CreatePasskey { request, output } => self.wish(now, request, self.new_passkey(&output), actions),
+            Input::Recover { request, code } => self.wish(now, request, self.keys_of_code(&code).map(Wanted::Recovered), actions),
+            Input::RecoverWithPasskey { request, output } => {
+                self.wish(now, request, self.keys_of_passkey(&output).map(Wanted::Recovered), actions);
+            }
             Input::Keyed { call, .. } => self.run_call(now, *call, actions),
             // Not calls.
             _ => {}

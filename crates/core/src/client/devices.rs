@@ -42,9 +42,10 @@ pub(super) enum Wanted {
     Approved(DeviceId),
     /// This one is listed no longer.
     Removed(DeviceId),
-    /// This recovery code is the only one. `is_listed`: the account has said that it is one.
-    Code { code: String, keys: RecoveryKeys, is_listed: bool },
-    /// This device has come back by a recovery code.
+    /// These recovery keys, of this code or of a passkey, are the only ones of their kind. `is_listed`: the account has said that they are
+    /// there.
+    Listed { keys: RecoveryKeys, code: Option<String>, is_listed: bool },
+    /// This device has come back by a recovery code or a passkey.
     Recovered(RecoveryKeys),
 }
 
@@ -185,11 +186,11 @@ impl Client {
             // What is to be said of the keys is judged anew.
             self.devices.duty = None;
         }
-        // Only who is approved learns anything by a code.
-        let code = self.devices.typed_code().filter(|_| account.device(&own).is_some_and(|own| own.is_approved));
-        if (account.head() != before || code.is_some())
+        // Only who is approved learns anything by a code or passkey.
+        let by = self.devices.recovers_by().filter(|_| account.device(&own).is_some_and(|own| own.is_approved));
+        if (account.head() != before || by.is_some())
             && let Some(identity) = &mut self.identity
-            && identity.follow(account, self.vault.as_deref(), code, transaction)
+            && identity.follow(account, self.vault.as_deref(), by, transaction)
         {
             for wish in std::mem::take(&mut self.devices.wishes) {
                 let is_done = matches!(&wish.wanted, Wanted::Removed(device_id) if *device_id == own);
@@ -308,8 +309,8 @@ impl Client {
         let claim = claim_of(wanted, account, own)?;
         let Some((keys, vault, key)) = vault else { return Ok(claim.map_or(Step::Done(Reply::Done), Step::Say)) };
         Ok(match (wanted, claim) {
-            (Wanted::Code { code, keys: made, is_listed }, _) => made.list((code, *is_listed), keys, vault, account, random)?,
-            (Wanted::Recovered(typed), _) => typed.recover(keys, account, key, was_said)?,
+            (Wanted::Listed { keys: made, code, is_listed }, _) => made.list((code.as_ref(), *is_listed), keys, vault, account, random)?,
+            (Wanted::Recovered(by), _) => by.recover(keys, account, key, was_said)?,
             (_, Some(Claim::Approve(devices))) => {
                 Step::Say(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices)))
             }
@@ -402,14 +403,14 @@ impl Client {
 }
 
 impl Devices {
-    /// The code that a person has typed.
-    fn typed_code(&self) -> Option<&RecoveryKeys> {
-        self.wishes.iter().find_map(|wish| if let Wanted::Recovered(typed) = &wish.wanted { Some(typed) } else { None })
+    /// What this device comes back by.
+    fn recovers_by(&self) -> Option<&RecoveryKeys> {
+        self.wishes.iter().find_map(|wish| if let Wanted::Recovered(by) = &wish.wanted { Some(by) } else { None })
     }
 
-    /// What is said for a new code beside that it is one is another statement.
+    /// What is said for a new code or passkey beside that it is one is another statement.
     fn see_listed(&mut self, account: &Account) {
-        if let Some(Wish { wanted: Wanted::Code { keys, is_listed, .. }, said, .. }) = self.wishes.front_mut()
+        if let Some(Wish { wanted: Wanted::Listed { keys, is_listed, .. }, said, .. }) = self.wishes.front_mut()
             && !*is_listed
             && keys.is_listed(account)
         {
@@ -425,8 +426,8 @@ fn claim_of(wanted: &Wanted, account: &Account, own: &str) -> Result<Option<Clai
     let (device_id, removes) = match wanted {
         Wanted::Approved(device_id) => (device_id, false),
         Wanted::Removed(device_id) => (device_id, true),
-        Wanted::Code { .. } if !may_change => return Err(not_approved()),
-        Wanted::Code { .. } | Wanted::Recovered(_) => return Ok(None),
+        Wanted::Listed { .. } if !may_change => return Err(not_approved()),
+        Wanted::Listed { .. } | Wanted::Recovered(_) => return Ok(None),
     };
     match account.device(device_id) {
         None if removes && account.was_removed(device_id) => Ok(None),

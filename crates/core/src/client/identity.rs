@@ -147,9 +147,9 @@ impl Identity {
     }
 
     /// Account keys that were sealed to this device are opened and stored with what the account's log says.
-    fn learn_keys(&self, vault: &dyn Vault, account: &Account, code: Option<&RecoveryKeys>) -> Result<Option<Keys>, (DeviceId, Fault)> {
+    fn learn_keys(&self, vault: &dyn Vault, account: &Account, by: Option<&RecoveryKeys>) -> Result<Option<Keys>, (DeviceId, Fault)> {
         let Some(mut keys) = self.latest().keys.clone() else { return Ok(None) };
-        keys.learn(vault, account, &self.device_id(), code)?;
+        keys.learn(vault, account, &self.device_id(), by)?;
         Ok(Some(keys))
     }
 
@@ -209,16 +209,16 @@ impl Identity {
         known.is_some_and(|account| account.was_listed(device_id))
     }
 
-    /// The account has gone on; says whether it lists this device no longer. What is sealed to a code that is there is opened too.
+    /// The account has gone on; says whether it lists this device no longer. What is sealed to what this device comes back by is opened too.
     pub fn follow(
         &mut self,
         account: Account,
         vault: Option<&dyn Vault>,
-        code: Option<&RecoveryKeys>,
+        by: Option<&RecoveryKeys>,
         transaction: &mut Transaction,
     ) -> bool {
         let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
-        let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account, code));
+        let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account, by));
         let keys = learned.unwrap_or_else(|(by, fault)| {
             if fault == Fault::Failed {
                 // With the account stored, nobody would look for its keys again.

@@ -82,17 +82,11 @@ impl Keys {
         self.account.iter().find(|(known, _)| *known == number).map(|(_, secret)| secret)
     }
 
-    /// Opens all that the account has sealed to this device, or to this code, and that is not known yet; says whether there was anything.
+    /// Opens all that the account has sealed to this device, or to this code or passkey, and that is not known yet; says whether there was anything.
     ///
     /// # Errors
     /// The newest key does not open, or none can be opened now: who sealed it, and how.
-    pub fn learn(
-        &mut self,
-        vault: &dyn Vault,
-        account: &Account,
-        own: &str,
-        code: Option<&RecoveryKeys>,
-    ) -> Result<bool, (DeviceId, Fault)> {
+    pub fn learn(&mut self, vault: &dyn Vault, account: &Account, own: &str, by: Option<&RecoveryKeys>) -> Result<bool, (DeviceId, Fault)> {
         let account_id = &account.owner().account_id;
         let generations = account.generations();
         let place = |number: u64| {
@@ -100,9 +94,9 @@ impl Keys {
             Some(KeyPlace { account_id, number, public: &key.public })
         };
         let count = self.account.len();
-        // What is sealed to a code was sealed by another hand, maybe, than what is sealed to the device: one of them is enough.
+        // What is sealed to a recovery key was sealed by another hand, maybe, than what is sealed to the device: one of them is enough.
         let (own_seal, mut refused) = (self.seal.clone(), None);
-        for (to, with) in code.map(|code| (code.id.as_str(), &code.seal)).into_iter().chain([(own, &own_seal)]) {
+        for (to, with) in by.map(|by| (by.id.as_str(), &by.seal)).into_iter().chain([(own, &own_seal)]) {
             if let (Some(newest), Some(sealed)) = (generations.last(), account.sealed_for(to))
                 && self.account_key(newest.number).is_none()
                 && let Some(place) = place(newest.number)

@@ -1,5 +1,6 @@
-//! The recovery code of the connected wallet: what a person keeps to come back where no other device is. It is shown once, and
-//! neither stored nor sent. What the account has of it is a recovery key.
+//! The recovery code and the passkey of the connected wallet: what a person keeps to come back where no other device is. A code is shown
+//! once, a passkey stays with what the person unlocks it by; neither is stored here or sent. What the account has of each is a recovery
+//! key.
 
 use super::Client;
 use super::api::Reply;
@@ -7,13 +8,15 @@ use super::devices::{Step, Wanted};
 use super::identity::{Identity, nobody_signs_in};
 use super::keys::{Keys, failed};
 use super::vault::{Fault, Secret, Vault};
-use super::views::RecoveryView;
+use super::views::{RecoveryKeyView, RecoveryView};
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{Account, Claim, DeviceKey, NewRecoveryKey, Recovery, RecoveryKey, RecoveryKind};
+use crate::identity::{Account, Claim, DeviceKey, NewRecoveryKey, Recovery, RecoveryKind};
 use crate::ids::DeviceId;
 
-/// The keys that a code is for the account.
+/// The keys that a code or a passkey is for the account.
 pub(super) struct RecoveryKeys {
+    /// What they are made of.
+    kind: RecoveryKind,
     /// The id of the recovery key.
     pub id: DeviceId,
     /// What is sealed to it opens with this.
@@ -22,53 +25,61 @@ pub(super) struct RecoveryKeys {
 }
 
 impl Client {
-    /// The recovery code of the connected wallet; `None` where its account has none.
-    pub fn recovery(&self) -> Option<RecoveryView> {
-        recovery_of(self.identity.as_ref()?.account(self.wallet.as_deref()?)?)
+    /// The recovery code and the passkey of the connected wallet.
+    pub fn recovery(&self) -> RecoveryView {
+        let account = self.identity.as_ref().and_then(|identity| identity.account(self.wallet.as_deref()?));
+        account.map(recovery_of).unwrap_or_default()
     }
 
     /// A new code.
     pub(super) fn new_code(&self) -> Result<Wanted, SyncError> {
-        let (identity, vault, _) = self.for_codes()?;
+        let (identity, vault, _) = self.for_recovery()?;
         let random = identity.draw_random();
         let random = random.first_chunk().copied().unwrap_or_default();
         let code = vault.recovery_code(&random).map_err(failed)?;
-        let keys = self.keys_of(&code)?;
-        Ok(Wanted::Code { code, keys, is_listed: false })
+        let keys = self.keys_of_code(&code)?;
+        Ok(Wanted::Listed { keys, code: Some(code), is_listed: false })
     }
 
-    /// What a person has typed.
-    pub(super) fn typed_code(&self, code: &str) -> Result<Wanted, SyncError> {
-        self.keys_of(code).map(Wanted::Recovered)
+    /// A new passkey.
+    pub(super) fn new_passkey(&self, output: &Secret) -> Result<Wanted, SyncError> {
+        Ok(Wanted::Listed { keys: self.keys_of_passkey(output)?, code: None, is_listed: false })
     }
 
-    fn for_codes(&self) -> Result<(&Identity, &dyn Vault, &str), SyncError> {
+    /// What keys are made with, and the account that they are for.
+    fn for_recovery(&self) -> Result<(&Identity, &dyn Vault, String), SyncError> {
         let wallet = self.wallet_for_call()?;
         let identity = self.identity.as_ref().ok_or_else(nobody_signs_in)?;
-        let unset = || SyncError::new(ErrorCode::InvalidArgument, "recovery codes are for encrypted sessions: set the option `encryption`");
-        Ok((identity, self.vault.as_deref().ok_or_else(unset)?, wallet))
+        let account_id = identity.owner(wallet).map(|owner| owner.account_id).unwrap_or_default();
+        let message = "recovery codes and passkeys are for encrypted sessions: set the option `encryption`";
+        let unset = || SyncError::new(ErrorCode::InvalidArgument, message);
+        Ok((identity, self.vault.as_deref().ok_or_else(unset)?, account_id))
     }
 
-    fn keys_of(&self, code: &str) -> Result<RecoveryKeys, SyncError> {
-        let (identity, vault, wallet) = self.for_codes()?;
-        let account_id = identity.owner(wallet).map(|owner| owner.account_id).unwrap_or_default();
-        let (seal, signing) = vault.recovery_keys(code, &account_id).map_err(|fault| match fault {
+    /// The keys of what a person has typed.
+    pub(super) fn keys_of_code(&self, code: &str) -> Result<RecoveryKeys, SyncError> {
+        let (_, vault, account_id) = self.for_recovery()?;
+        let secrets = vault.recovery_keys(code, &account_id).map_err(|fault| match fault {
             Fault::Failed => failed(fault),
             _ => mistyped(code),
         })?;
-        let signing = DeviceKey::from_secret(&signing);
-        Ok(RecoveryKeys { id: signing.device_id(), seal, signing })
+        Ok(RecoveryKeys::new(RecoveryKind::Code, secrets))
+    }
+
+    /// The keys of what a passkey gives.
+    pub(super) fn keys_of_passkey(&self, output: &Secret) -> Result<RecoveryKeys, SyncError> {
+        let (_, vault, account_id) = self.for_recovery()?;
+        Ok(RecoveryKeys::new(RecoveryKind::Passkey, vault.passkey_keys(output, &account_id).map_err(failed)?))
     }
 }
 
-/// The code that an account has.
-pub(super) fn recovery_of(account: &Account) -> Option<RecoveryView> {
-    codes(account).next_back().map(|key| RecoveryView { created_at: key.listed_ms })
-}
-
-/// The recovery keys that are made of codes.
-fn codes(account: &Account) -> impl DoubleEndedIterator<Item = &RecoveryKey> {
-    account.recovery_keys().iter().filter(|key| key.kind == RecoveryKind::Code)
+/// What an account has to come back by.
+pub(super) fn recovery_of(account: &Account) -> RecoveryView {
+    let newest = |kind| {
+        let key = account.recovery_keys().iter().rfind(|key| key.kind == kind);
+        key.map(|key| RecoveryKeyView { created_at: key.listed_ms })
+    };
+    RecoveryView { code: newest(RecoveryKind::Code), passkey: newest(RecoveryKind::Passkey) }
 }
 
 /// Which character it is cannot be said: two wrong ones look like another wrong one.
@@ -79,39 +90,45 @@ fn mistyped(code: &str) -> SyncError {
 }
 
 impl RecoveryKeys {
-    /// Whether the account lists them.
-    pub fn is_listed(&self, account: &Account) -> bool {
-        codes(account).any(|key| key.id == self.id)
+    fn new(kind: RecoveryKind, (seal, signing): (Secret, Secret)) -> RecoveryKeys {
+        let signing = DeviceKey::from_secret(&signing);
+        RecoveryKeys { kind, id: signing.device_id(), seal, signing }
     }
 
-    /// A code that has just been made is listed first, and the one before it leaves then: so there is always one that opens.
+    /// Whether the account lists them.
+    pub fn is_listed(&self, account: &Account) -> bool {
+        account.recovery_keys().iter().any(|key| key.id == self.id)
+    }
+
+    /// What has just been made is listed first, and the one of its kind before it leaves then: so there is always one that opens.
     pub fn list(
         &self,
-        (code, was_listed): (&str, bool),
+        (code, was_listed): (Option<&String>, bool),
         keys: &Keys,
         vault: &dyn Vault,
         account: &Account,
         random: &[u8; 64],
     ) -> Result<Step, SyncError> {
-        let earlier: Vec<DeviceId> = codes(account).map(|key| key.id.clone()).filter(|id| *id != self.id).collect();
+        let earlier = account.recovery_keys().iter().filter(|key| key.kind == self.kind && key.id != self.id);
+        let earlier: Vec<DeviceId> = earlier.map(|key| key.id.clone()).collect();
         let holding = account.generation_at(account.head().sequence);
         let Some((newest, secret)) = holding.and_then(|newest| Some((newest, keys.account_key(newest.number)?))) else {
             return Ok(Step::Wait);
         };
         if !self.is_listed(account) {
             if was_listed {
-                let message = "another device has made a recovery code at the same time: its code counts, or make another one";
+                let message = "another device has made one at the same time: that one counts, or make another one";
                 return Err(SyncError::new(ErrorCode::AccountMoved, message));
             }
             let seal_key = vault.public_of(&self.seal).map_err(failed)?;
             let random = random.first_chunk().copied().unwrap_or_default();
             let account_id = &account.owner().account_id;
             let sealed = vault.hand_over(account_id, newest.number, secret, &seal_key, &random).map_err(failed)?;
-            let (kind, key) = (RecoveryKind::Code, self.signing.public());
-            return Ok(Step::Say(Claim::RecoveryKey(NewRecoveryKey { kind, key, seal_key, sealed })));
+            let key = self.signing.public();
+            return Ok(Step::Say(Claim::RecoveryKey(NewRecoveryKey { kind: self.kind, key, seal_key, sealed })));
         }
         if earlier.is_empty() {
-            return Ok(Step::Done(Reply::RecoveryCode(code.into())));
+            return Ok(Step::Done(code.map_or(Reply::Done, |code| Reply::RecoveryCode(code.clone()))));
         }
         // Who came back by it stays.
         let kept: Vec<DeviceId> = account.devices().iter().map(|device| device.id.clone()).collect();
@@ -119,12 +136,13 @@ impl RecoveryKeys {
         Ok(Step::Say(Claim::RemoveAndRenew { devices: earlier, kept, generation }))
     }
 
-    /// This device is approved by the code, and learns the account's keys by it.
+    /// This device is approved by them, and learns the account's keys by them.
     pub fn recover(&self, keys: &Keys, account: &Account, own: &DeviceKey, was_said: bool) -> Result<Step, SyncError> {
         let device = account.device(&own.device_id());
         let device = device.ok_or_else(|| SyncError::new(ErrorCode::SignInRequired, "this device has not signed in: call signIn()"))?;
         if !was_said && !self.is_listed(account) {
-            let message = "the account has no such recovery code: another one took its place, or the device that made it was removed";
+            let message =
+                "the account has no such recovery code or passkey: another one took its place, or the device that made it was removed";
             return Err(SyncError::new(ErrorCode::UnknownRecoveryCode, message));
         }
         if !device.is_approved {

@@ -7,7 +7,7 @@ use solconnect_sync_vault::epoch::{self, EpochSecret};
 pub use solconnect_sync_vault::epoch::{Beginning, Recipient};
 pub use solconnect_sync_vault::layout::Generation;
 pub use solconnect_sync_vault::layout::{AccountHead, AsksEntry, EncryptedText, EpochEntry, EpochMember, ResealEntry, Resealed};
-use solconnect_sync_vault::recovery::RecoveryCode;
+use solconnect_sync_vault::recovery::{RecoveryCode, RecoveryKeys};
 use solconnect_sync_vault::reseal;
 pub use solconnect_sync_vault::reseal::{KnownEpoch, ResealTo};
 use solconnect_sync_vault::seal::PrivateKey;
@@ -110,6 +110,12 @@ pub trait Vault {
     /// # Errors
     /// Any but [`Fault::Failed`]: it is no code.
     fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault>;
+
+    /// The same of what a passkey gives.
+    ///
+    /// # Errors
+    /// Only where the module fails.
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault>;
 
     /// What binds a device that waits to be approved to its seal key and its random bytes, before it knows the other device's.
     ///
@@ -214,6 +220,11 @@ impl Vault for Native {
 
     fn recovery_keys(&self, code: &str, account_id: &str) -> Result<(Secret, Secret), Fault> {
         let keys = RecoveryCode::read(code)?.keys(account_id);
+        Ok((keys.seal_key.secret().clone(), keys.signing_secret))
+    }
+
+    fn passkey_keys(&self, output: &Secret, account_id: &str) -> Result<(Secret, Secret), Fault> {
+        let keys = RecoveryKeys::of_passkey(output, account_id);
         Ok((keys.seal_key.secret().clone(), keys.signing_secret))
     }
 

@@ -216,11 +216,25 @@ pub struct EpochMemberView {
     pub approved_device_count: Option<u64>,
 }
 
-/// The recovery code of the connected wallet as the application sees it. What it is nobody keeps but its person.
+/// What the person of the connected wallet can come back by where no other device is, as the application sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "ts", derive(tsify::Tsify))]
+pub struct RecoveryView {
+    /// The recovery code. Absent where the account has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub code: Option<RecoveryKeyView>,
+    /// The passkey. Absent where the account has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "ts", tsify(optional))]
+    pub passkey: Option<RecoveryKeyView>,
+}
+
+/// A recovery code or a passkey as the application sees it. What it is nobody keeps but its person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "ts", derive(tsify::Tsify))]
-pub struct RecoveryView {
+pub struct RecoveryKeyView {
     /// When it was made, by the relay's time, in milliseconds since 1970.
     pub created_at: u64,
 }
