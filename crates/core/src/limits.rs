@@ -291,9 +291,10 @@ pub const ACCOUNT_CHANGES_MAX: usize = 20;
 /// log may name, so that a device that makes them without end leaves room for those that the wallet certifies.
 pub const ACCOUNT_UNASKED_MAX: usize = CLOCK_DEVICES_MAX / 2;
 
-/// Commitments of one device that waits to be approved, to another one, in a life of either: each is a try, at one in a million, to have
-/// the number of another device that waits. An honest device makes another one only when one of the two has begun anew.
-pub const NUMBER_TRIES_MAX: u8 = 8;
+/// Commitments of one device that waits to be approved, to another one: each is a try, at one in a million, to have the number of
+/// another device that waits. Both store them, so that a page which begins anew makes none; an honest device makes another one only
+/// where one of the two has lost what it had stored.
+pub const NUMBER_TRIES_MAX: u64 = 8;
 
 /// What a device says to another one about their short number on one connection: an exchange for each of a dozen reconnects of the
 /// other one. Who says more is not answered.

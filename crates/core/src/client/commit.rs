@@ -2,7 +2,6 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, RequestId, Write};
-use super::short_number::ShortNumbers;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame};
@@ -101,7 +100,7 @@ impl Client {
             Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
             Body::SyncResponse(response) if self.take_inquired(&response, transaction) => {}
             Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
-            Body::ShortNumber(heard) if is_account => self.hear_number(now, &heard, transaction, actions),
+            Body::ShortNumber(heard) if is_account => self.hear_number(now, &heard, transaction),
             Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.
@@ -168,7 +167,6 @@ impl Client {
         if let Some(new_id) = transaction.new_device_id {
             let renamed = self.device.renamed(new_id.clone());
             let old_id = std::mem::replace(&mut self.device, renamed).device_id;
-            self.numbers = ShortNumbers::default();
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
         self.invitations.commit();

@@ -10,6 +10,7 @@ use super::api::{Action, Event, Reply, RequestId};
 use super::identity::{Identity, nobody_signs_in, removed};
 use super::keys::Keys;
 use super::recovery::{RecoveryKeys, recovery_of};
+use super::short_number::{ShortNumbers, shown};
 use super::transaction::Transaction;
 use super::views::DeviceView;
 use crate::batch::Batch;
@@ -34,6 +35,7 @@ pub(super) struct Devices {
     /// What this device says by itself of its keys: the frame that says so, and how often something was said on this connection.
     duty: Option<String>,
     duties: u8,
+    pub(super) numbers: ShortNumbers,
 }
 
 /// What the application wants different.
@@ -87,8 +89,8 @@ impl Client {
 
     pub(super) fn view(&self, account: &Account, device: &Device) -> DeviceView {
         let Device { id, is_approved, listed_ms, .. } = device.clone();
-        let number =
-            account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved).and_then(|_| self.numbers.with(&id));
+        let own = account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved);
+        let number = own.zip(self.identity.as_ref()).and_then(|(_, identity)| shown(&identity.stored_number(&id)));
         DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms, number }
     }
 
@@ -397,7 +399,6 @@ impl Client {
     pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
         self.fail_wishes(error, actions);
         self.devices = Devices::default();
-        self.numbers.on_disconnect();
     }
 }
 
