@@ -287,6 +287,10 @@ pub const ACCOUNT_DEVICES_MAX: usize = 32;
 /// once.
 pub const ACCOUNT_CHANGES_MAX: usize = 20;
 
+/// What an application may have asked for of its account at once: each device that there can be is approved and removed. They are done
+/// one after the other, each after an answer of the relay.
+pub const ACCOUNT_WISHES_MAX: usize = 2 * ACCOUNT_DEVICES_MAX;
+
 /// Successors, recovery keys, and account keys made while another one holds, in the life of an account: half of the devices that its
 /// log may name, so that a device that makes them without end leaves room for those that the wallet certifies.
 pub const ACCOUNT_UNASKED_MAX: usize = CLOCK_DEVICES_MAX / 2;

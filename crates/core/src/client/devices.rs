@@ -18,6 +18,7 @@ use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};
 use crate::identity::{Account, Change, Claim, Device};
 use crate::ids::DeviceId;
+use crate::limits::ACCOUNT_WISHES_MAX;
 use crate::log::{LogHead, Refusal};
 use crate::time::Now;
 
@@ -97,7 +98,8 @@ impl Client {
     /// The account is to be so, unless what was asked for is wrong.
     pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
         let refusal = self.wallet_for_call().err().or_else(|| self.identity.is_none().then(nobody_signs_in));
-        match refusal.map_or(wanted, Err).and_then(|wanted| self.offline_reason().map_or(Ok(wanted), Err)) {
+        let refusal = refusal.or_else(|| wanted.as_ref().err().cloned()).or_else(|| self.offline_reason()).or_else(|| self.devices.crowd());
+        match refusal.map_or(wanted, Err) {
             Ok(wanted) => {
                 self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
                 self.link.hurry(now);
@@ -403,6 +405,12 @@ impl Client {
 }
 
 impl Devices {
+    /// Why nothing more may be asked for now.
+    fn crowd(&self) -> Option<SyncError> {
+        let message = || format!("{ACCOUNT_WISHES_MAX} changes of the account wait for the relay already: wait for their answers");
+        (self.wishes.len() >= ACCOUNT_WISHES_MAX).then(|| SyncError::new(ErrorCode::LimitReached, message()))
+    }
+
     /// The code that a person has typed.
     fn typed_code(&self) -> Option<&RecoveryKeys> {
         self.wishes.iter().find_map(|wish| if let Wanted::Recovered(typed) = &wish.wanted { Some(typed) } else { None })
