@@ -703,6 +703,7 @@ export class SolConnectSDK {
    * Makes a recovery code for the connected wallet and resolves with it: 28 characters in groups of four. With it, a new device of the
    * wallet reads the whole history, with no other device there (`recover`). Show it once, and have the person write it down: it is
    * neither stored nor sent, and nobody can give it again. A new code takes the place of the one before it, which is of no use then.
+   * An account lists some 10 codes in a day (`LIMIT_REACHED`): the rest of what it may change is kept for devices.
    * Only an approved device makes one. A code falls with the device that made it, when that is removed: `recoveryChanged` tells.
    *
    * Errors: as `approveDevice`, without `UNKNOWN_DEVICE`; `INVALID_ARGUMENT` without the option `encryption`, `ACCOUNT_KEY_MISSING`,

@@ -287,6 +287,10 @@ pub const ACCOUNT_DEVICES_MAX: usize = 32;
 /// once.
 pub const ACCOUNT_CHANGES_MAX: usize = 20;
 
+/// Of these, so many that no recovery key is listed with. Codes are made without a wallet and without another device, as often as an
+/// application asks; whoever lost a device on the same day has another one join and approved, gets it the account's key, and tries again.
+pub const ACCOUNT_CHANGES_KEPT: usize = 8;
+
 /// What an application may have asked for of its account at once: each device that there can be is approved and removed. They are done
 /// one after the other, each after an answer of the relay.
 pub const ACCOUNT_WISHES_MAX: usize = 2 * ACCOUNT_DEVICES_MAX;

@@ -9,6 +9,7 @@ use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::{Event, Input, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
+use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX};
 
 /// A device that signs in and waits to be approved.
 fn waiting(rooms: &mut Rooms, number: u8) -> Device {
@@ -336,4 +337,30 @@ fn a_device_is_removed_also_where_nobody_else_has_the_key() {
     phone.remove(&stolen);
     phone.talk(&mut rooms);
     assert_eq!((phone.refused(), phone.client.account_keys()), (None, vec![2]));
+}
+
+#[test]
+fn codes_without_end_leave_room_for_devices() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut codes = 0;
+    let refused = loop {
+        alice.feed(Input::CreateRecoveryCode { request: 20 });
+        alice.talk(&mut rooms);
+        match alice.replies.pop().expect("an answer") {
+            Ok(_) => codes += 1,
+            Err(error) => break error.code,
+        }
+    };
+    // Its join was a change of this day too.
+    assert_eq!((codes, refused), (ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1, ErrorCode::LimitReached));
+    let mut phone = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    alice.replies.clear();
+    alice.approve(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!(alice.refused(), None);
+    alice.remove(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!(alice.refused(), None);
 }
