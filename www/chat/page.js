@@ -80,7 +80,9 @@ async function start() {
   $('status').texts = { storage: () => 'Storage trouble', conflict: ({ conflictCount }) => count(conflictCount, 'conflict') };
   $('status').sdk = sdk;
   $('status').classList.remove('waits');
-  sdk.on('warning', ({ error }) => notice(error.userMessage));
+  // Whose conversation is of the other kind, only the message says.
+  const says = ({ code, userMessage, message }) => (code === 'ENCRYPTION_MISMATCH' ? `${userMessage} (${message})` : userMessage);
+  sdk.on('warning', ({ error }) => notice(says(error)));
   // Also where another tab has switched it: all tabs are one device.
   sdk.on('connectionChanged', ({ state }) => {
     // A device that the relay does not serve is not offline by wish.

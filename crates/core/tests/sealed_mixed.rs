@@ -34,6 +34,13 @@ fn invitations(device: &Device) -> usize {
     device.events.iter().filter(|event| matches!(event, Event::SessionInvited { .. })).count()
 }
 
+/// Whether the last warning says whose session it is about.
+fn names(device: &Device, person: u8) -> bool {
+    let mut told = device.events.iter().rev();
+    told.find_map(|event| if let Event::Warning { error } = event { Some(error.message.contains(&address(person))) } else { None })
+        .expect("a warning")
+}
+
 fn refused(device: &mut Device, call: Input) -> Option<ErrorCode> {
     device.feed(call);
     device.refused()
@@ -57,6 +64,7 @@ fn a_stranger_who_does_not_encrypt_cuts_nobody_off() {
         (alice.state(), alice.warnings(), invitations(&alice)),
         (ConnectionState::Connected, vec![ErrorCode::EncryptionMismatch], 0)
     );
+    assert!(names(&alice, 2));
     for id in [&clear, &group] {
         let call = Input::AcceptSession { request: 5, session_id: id.clone() };
         assert_eq!(refused(&mut alice, call), Some(ErrorCode::EncryptionMismatch));
@@ -149,7 +157,9 @@ fn an_application_that_does_not_encrypt_writes_nothing_sealed() {
     let (alice, _, session_id) = pair(&mut rooms);
     let mut alice = without_encryption(alice, 51);
     settle(&mut rooms, &mut [&mut alice]);
-    assert_eq!(refused(&mut alice, send(&session_id)), Some(ErrorCode::EncryptionMismatch));
+    alice.feed(send(&session_id));
+    let error = alice.replies.pop().unwrap().unwrap_err();
+    assert_eq!((error.code, error.message.contains(&address(1))), (ErrorCode::EncryptionMismatch, true), "{error}");
 }
 
 #[test]

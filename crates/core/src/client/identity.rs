@@ -361,3 +361,13 @@ pub(super) fn removed() -> SyncError {
     let message = "this device was removed from the account: call signIn(), and it goes on as a new one when the wallet has signed";
     SyncError::new(ErrorCode::DeviceRemoved, message)
 }
+
+/// A session is encrypted and the application does not encrypt, or the other way round.
+pub(super) fn mismatch(is_sealed: bool, peer_wallet: &str) -> SyncError {
+    let session = if peer_wallet.is_empty() { "this session".to_owned() } else { format!("the session with {peer_wallet}") };
+    let message = match is_sealed {
+        true => format!("{session} is encrypted, and the application does not encrypt: set the option `encryption`"),
+        false => format!("{session} is not encrypted, and the application writes in encrypted ones alone: begin another one"),
+    };
+    SyncError::new(ErrorCode::EncryptionMismatch, message)
+}
