@@ -7,6 +7,8 @@ use crate::sealed::{address, again, approving, joined, open, pair, relay_knows, 
 use crate::signer::{Device, drawing, strict};
 use solconnect_sync_core::client::{ConnectionState, Event, Input, Reply};
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::Body;
+use solconnect_sync_core::relay::Input as RelayInput;
 
 /// A device of a person, signed in, that does not encrypt.
 fn plain(rooms: &mut Rooms, person: u8, number: u8) -> Device {
@@ -73,6 +75,35 @@ fn a_stranger_who_does_not_encrypt_cuts_nobody_off() {
     write(&mut alice, &session_id, "yes");
     settle(&mut rooms, &mut [&mut stranger, &mut alice, &mut bob]);
     assert_eq!(texts(&alice, &session_id).len(), 2);
+}
+
+/// What a device that was away is listed when it comes back.
+fn listed_on_return(rooms: &mut Rooms, device: &mut Device) -> Vec<String> {
+    device.heard.clear();
+    device.again(rooms);
+    let lists = device.heard.iter().filter_map(|frame| if let Body::SessionList(list) = &frame.body { Some(list) } else { None });
+    lists.flat_map(|list| &list.sessions).map(|listed| listed.session_id.clone()).collect()
+}
+
+#[test]
+fn each_is_listed_sessions_of_its_own_kind_alone() {
+    let mut rooms = strict();
+    let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), plain(&mut rooms, 1, 2));
+    let (mut sealing, mut clear) = (joined(&mut rooms, 2, 3), plain(&mut rooms, 3, 4));
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut sealing, &mut clear]);
+    for device in [&mut alice, &mut bob] {
+        rooms.feed(RelayInput::Closed { connection: device.connection });
+        device.is_connected = false;
+        device.feed(Input::Disconnected { generation: device.generation, reason: "away".into() });
+    }
+    let sessions = [0, 1].map(|person| [open(&mut sealing, person), open(&mut clear, person)]);
+    for [sealed, plain] in &sessions {
+        write(&mut sealing, sealed, "a secret");
+        write(&mut clear, plain, "hello");
+    }
+    settle(&mut rooms, &mut [&mut sealing, &mut clear]);
+    assert_eq!((listed_on_return(&mut rooms, &mut alice), alice.warnings()), (vec![sessions[0][0].clone()], vec![]));
+    assert_eq!((listed_on_return(&mut rooms, &mut bob), bob.warnings()), (vec![sessions[1][1].clone()], vec![]));
 }
 
 #[test]

@@ -414,7 +414,7 @@ impl Client {
             return;
         }
         self.invitations.flow.lists += 1;
-        let frame_id = self.transmit(now, Body::WalletAnnounce(WalletAnnounce { wallet, after }), actions);
+        let frame_id = self.transmit(now, Body::WalletAnnounce(WalletAnnounce { wallet, after, sealed: self.vault.is_some() }), actions);
         self.invitations.flow.request = Some(frame_id);
     }
 
