@@ -100,6 +100,9 @@ pub struct Client {
     rebuild: Option<Rebuild>,
     /// Calls that wait for the syncs of several sessions.
     calls: SyncCalls,
+    /// The application was told that the relay serves only devices that sign in, and this one does not.
+    was_shut_out: bool,
+    /// How many messages the application knows to wait.
     told_queue: u64,
     /// Somebody wants to hear of changes.
     observed: bool,
@@ -168,6 +171,7 @@ impl Client {
             fenced: None,
             rebuild,
             calls: SyncCalls::default(),
+            was_shut_out: false,
             told_queue,
             observed: false,
         }
