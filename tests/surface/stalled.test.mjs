@@ -2,7 +2,7 @@
 import 'fake-indexeddb/auto';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { init, SolConnectSDK } from '../../pkg/index.js';
+import init, { SolConnectSDK } from '../../pkg/index.js';
 
 test('a module of encrypted sessions that never comes is given up', async (t) => {
   let ask;
