@@ -85,7 +85,7 @@ test('on a narrow phone nothing is wider than the screen', { timeout: 60_000 }, 
   await alice.page.getByRole('button', { name: /^Accept/ }).click();
   await alice.sees('Hello');
   await fits('with a message');
-  await alice.page.getByRole('button', { name: 'Copy address' }).waitFor();
+  await alice.page.getByRole('button', { name: /^Copy the address of / }).waitFor();
   assert.ok(await alice.page.locator('#copy-peer').evaluate((node) => node.scrollHeight < 2 * Number.parseFloat(getComputedStyle(node).lineHeight) + 12), 'on one line');
   // The ring around what has the focus lies over nothing else.
   await alice.page.locator('#lock').click();
@@ -130,6 +130,6 @@ test('what was switched off stays so when the page is opened again', { timeout: 
     await alice.page.reload();
     await alice.page.locator('#offline:enabled').waitFor();
     assert.equal(await isOffline(), wish);
-    await alice.page.locator('#status').getByText(wish === 'true' ? 'Offline' : 'Up to date').waitFor();
+    await alice.page.locator('#status').getByRole('status').filter({ hasText: wish === 'true' ? 'Offline' : 'Up to date' }).waitFor();
   }
 });
