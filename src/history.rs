@@ -178,12 +178,15 @@ impl Engine {
         };
         let entry = entry.ok_or_else(|| SyncError::new(ErrorCode::UnknownMessage, "the message is not stored on this device"))?;
         let (session_id, sequence_number, kind) = (entry.message.session_id.clone(), entry.sequence_number, entry.message.kind);
+        let is_unopened = entry.is_unopened();
         let view = self.read(|client| client.show(&session_id, vec![(entry, None)], false)).pop();
         let status = match &view {
             Some(view) => view.status,
             None if kind == Kind::VOID => MessageStatus::Failed,
             // A version that is in the log is sent; who has seen it is told of the message that it changes.
-            None => MessageStatus::Sent,
+            None if kind.is_version() && !is_unopened => MessageStatus::Sent,
+            // What no list shows is not there for anybody: it is not marked as read either.
+            None => return Err(SyncError::new(ErrorCode::UnknownMessage, "this device cannot show the message, or not yet")),
         };
         Ok(Found { view, status, place: Some((session_id, sequence_number)) })
     }

@@ -7,6 +7,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{
     Body, DeviceAnnounce, Encoding, Frame, Head, ListedSession, PROTOCOL_VERSION, Payload, SyncRequest, SyncUpdate,
 };
+use solconnect_sync_core::ids::is_sealed_id;
 use solconnect_sync_core::limits::FRAME_BYTES_MAX;
 use solconnect_sync_core::message::Message;
 use solconnect_sync_core::relay::{
@@ -167,14 +168,16 @@ impl World {
                 };
                 JournalAnswer::Clocks(at.into_iter().map(clock_at).collect())
             }
-            JournalQuestion::Sessions { wallet, count_max, account_id, .. } => {
+            JournalQuestion::Sessions { wallet, count_max, account_id, sealed, .. } => {
                 let listed = |(id, rows): (&String, &Rows)| {
                     let is_told = |row: &&MemberRow| !row.left && row.account_id == account_id;
                     let MemberRow { peer_wallet, joined, .. } = rows.members.get(&wallet).filter(is_told)?.clone();
                     let name = rows.group.as_ref().map(|group| group.name.clone());
                     Some(ListedSession { session_id: id.clone(), peer_wallet, latest_sequence: rows.last_written(), joined, name })
                 };
-                JournalAnswer::Sessions(self.sessions.iter().filter_map(listed).take(count_max).collect())
+                JournalAnswer::Sessions(
+                    self.sessions.iter().filter(|(id, _)| is_sealed_id(id) == sealed).filter_map(listed).take(count_max).collect(),
+                )
             }
             JournalQuestion::Note { session_id, devices, watermarks, members } => {
                 let rows = self.sessions.entry(session_id).or_default();

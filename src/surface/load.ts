@@ -63,16 +63,28 @@ export async function load(options?: InitOptions): Promise<void> {
   await loading;
 }
 
+/** The module has 70 KiB: where it is not there by then, something else than a slow network keeps it. */
+const VAULT_WAIT_MS = 20_000;
+
+/** What does not come in time is given up: the next source is tried, or the call says why nothing happens. */
+async function inTime<T>(coming: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it did not come within ${VAULT_WAIT_MS / 1_000} seconds`)), VAULT_WAIT_MS);
+  });
+  return Promise.race([coming, late]).finally(() => clearTimeout(timer));
+}
+
 let loadingVault: Promise<void> | null = null;
 
 /**
  * Loads the module of encrypted sessions beside the other one, for every tab: one that took over later might be offline then. A second
  * call does nothing.
  *
- * Errors, rejected with: `SDK_INITIALIZATION_FAILED`.
+ * Errors, rejected with: `SDK_INITIALIZATION_FAILED`, 20 seconds after the call at the latest for each place that it comes from.
  */
 export async function loadVault(): Promise<void> {
-  const startVault = (): Promise<void> => firstThatWorks(vaultSources, (wasm) => vault.default({ module_or_path: wasm })).catch((cause: unknown) => {
+  const startVault = (): Promise<void> => firstThatWorks(vaultSources.map((source) => () => inTime(source())), (wasm) => vault.default({ module_or_path: wasm })).catch((cause: unknown) => {
     throw new SyncError('SDK_INITIALIZATION_FAILED', `the module of encrypted sessions could not be loaded (the option vaultBytes hands it over): ${describe(cause)}`, { cause });
   });
   loadingVault ??= Promise.all([load(), startVault()]).then(() => setVault(vault), (error: unknown) => {

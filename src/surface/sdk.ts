@@ -532,7 +532,8 @@ export class SolConnectSDK {
   /**
    * A message that is stored here. The id is enough, as for `markMessageAsRead`.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for the id of an edit or a deletion), `STORAGE_ERROR`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for the id of an edit or a deletion, and of a message that this device cannot
+   * read yet), `STORAGE_ERROR`.
    */
   async getMessage(messageId: string): Promise<Result<Message>> {
     const wallet = this.#lifecycle.account?.address ?? null;
@@ -704,6 +705,7 @@ export class SolConnectSDK {
    * Makes a recovery code for the connected wallet and resolves with it: 28 characters in groups of four. With it, a new device of the
    * wallet reads the whole history, with no other device there (`recover`). Show it once, and have the person write it down: it is
    * neither stored nor sent, and nobody can give it again. A new code takes the place of the one before it, which is of no use then.
+   * An account lists some 10 codes in a day (`LIMIT_REACHED`): the rest of what it may change is kept for devices.
    * Only an approved device makes one. A code falls with the device that made it, when that is removed: `recoveryChanged` tells.
    * A passkey (`createPasskey`) stays beside it.
    *
@@ -896,14 +898,16 @@ export class SolConnectSDK {
   }
 
   /**
-   * The user saw this message and all before it in its session. One that is still queued is left as it is.
+   * The user saw this message and all before it in its session. One that is still queued is left as it is. What counts is the place in
+   * the session: messages before it that this device cannot read yet count as read too. They are told as new when they can be read.
    *
    * The id is enough: an id that the SDK gave has its session in it, and others are looked for in all stored sessions, the
    * newest messages of each first. Where several messages have the same id (in different sessions, or of the two wallets of
    * one), which only applications and other clients can give, one of them is meant, and which one is not promised: give ids
    * that nobody else gives.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `UNKNOWN_SESSION`, `STORAGE_FULL`, `STORAGE_ERROR`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for one that this device cannot read yet), `UNKNOWN_SESSION`, `STORAGE_FULL`,
+   * `STORAGE_ERROR`.
    */
   markMessageAsRead(messageId: string): Promise<Result<null>> {
     return this.#call((engine) => engine.markMessageAsRead(messageId));
@@ -914,7 +918,7 @@ export class SolConnectSDK {
    *
    * The id is enough, as for `markMessageAsRead`; where several messages have it, one that is queued goes first.
    *
-   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE`, `STORAGE_ERROR`.
+   * Errors: `INVALID_ARGUMENT`, `UNKNOWN_MESSAGE` (also for one that this device cannot read yet), `STORAGE_ERROR`.
    */
   getMessageStatus(messageId: string): Promise<Result<MessageStatus>> {
     return this.#call((engine) => engine.getMessageStatus(messageId));

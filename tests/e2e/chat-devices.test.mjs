@@ -35,6 +35,9 @@ test('two windows with the test wallet are two devices', { timeout: 120_000 }, a
   const there = await otherDevice(here);
   assert.equal(await there.locator('#me-address').textContent(), here.address, 'the same wallet');
   await there.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
+  await there.setViewportSize({ width: 375, height: 720 });
+  await until('what it says leaves the page to the conversations', async () => (await there.locator('#request').boundingBox()).height <= 0.2 * 720);
+  await there.setViewportSize(desktop);
   await here.page.getByRole('heading', { name: 'A new device of yours waits' }).waitFor();
   assert.equal(await nameIn(there, 'This device'), await nameIn(here.page, /^Device/), 'they can be compared');
   await here.page.locator('#request-yes').click();
@@ -102,7 +105,8 @@ test('on a narrow phone nothing is wider than the screen', { timeout: 60_000 }, 
   await alice.page.getByRole('button', { name: /^Accept/ }).click();
   await alice.sees('Hello');
   await fits('with a message');
-  assert.equal(await alice.page.locator('#copy-peer').evaluate((node) => node.innerText + getComputedStyle(node, '::after').content), 'Copy"\\a address"', 'it says what it copies');
+  await alice.page.getByRole('button', { name: /^Copy the address of / }).waitFor();
+  assert.ok(await alice.page.locator('#copy-peer').evaluate((node) => node.scrollHeight < 2 * Number.parseFloat(getComputedStyle(node).lineHeight) + 12), 'on one line');
   // The ring around what has the focus lies over nothing else.
   await alice.page.locator('#lock').click();
   await alice.page.keyboard.press('Escape');
@@ -135,4 +139,17 @@ test('Escape leaves a recovery code only after a question', { timeout: 60_000 },
   }
   await until('the code is gone', async () => (await page.locator('#recovery-code').textContent()) === '');
   assert.deepEqual(alice.complaints, []);
+});
+
+test('what was switched off stays so when the page is opened again', { timeout: 60_000 }, async (t) => {
+  const alice = await open(t, phone, 'chat.html?profile=bob');
+  const isOffline = () => alice.page.locator('#offline').getAttribute('aria-checked');
+  for (const wish of ['true', 'false']) {
+    await alice.page.locator('#offline').click();
+    await until(`it is ${wish}`, async () => (await isOffline()) === wish);
+    await alice.page.reload();
+    await alice.page.locator('#offline:enabled').waitFor();
+    assert.equal(await isOffline(), wish);
+    await alice.page.locator('#status').getByRole('status').filter({ hasText: wish === 'true' ? 'Offline' : 'Up to date' }).waitFor();
+  }
 });

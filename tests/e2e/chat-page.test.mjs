@@ -647,11 +647,12 @@ test('a recovery code is shown once, and typed on a device that waits', { timeou
     await show([own, { ...own, id: '2'.repeat(22), isThisDevice: false }].map((device) => ({ ...device, isApproved: !device.isThisDevice })), { code: { createdAt: Date.UTC(2026, 5, 2) } });
     assert.equal(await page.locator('#recovery-make').isVisible(), false);
     await page.evaluate(() => {
-      globalThis.standIn.failures.recover = { userMessage: 'This is no recovery code.' };
+      const message = 'this is no recovery code: it has 8 characters in place of 28';
+      globalThis.standIn.failures.recover = { code: 'INVALID_RECOVERY_CODE', userMessage: 'Look at it again.', message };
     });
     await page.locator('#recovery-typed').fill('0123 4567');
     await page.keyboard.press('Enter');
-    await page.locator('#recovery-error').filter({ hasText: 'This is no recovery code.' }).waitFor();
+    await page.locator('#recovery-error').filter({ hasText: 'This is no recovery code: it has 8 characters in place of 28.' }).waitFor();
     assert.equal(await page.locator('#recovery-typed').inputValue(), '0123 4567', 'it can be mended');
     assert.deepEqual(await barriersOf(page), []);
     await page.evaluate(() => delete globalThis.standIn.failures.recover);

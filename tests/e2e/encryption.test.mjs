@@ -44,7 +44,7 @@ test('a device that waits to be approved writes, and reads the history then', { 
   const alice = await device('alice', { config: config({ deviceApproval: 'ask' }) });
   const bob = await device('bob', { config: config() });
   const said = ['before the phone was there', 'written while it waits', 'an answer to that', 'from the first device'];
-  await bob.send(said[0]);
+  const [first] = await bob.send(said[0]);
   await show([alice, bob], said.slice(0, 1));
   const phone = await device('alice', { config: config({ deviceApproval: 'ask' }) });
   await until('the phone is listed', async () => (await alice.events('onDeviceRequest')).length === 1);
@@ -58,11 +58,16 @@ test('a device that waits to be approved writes, and reads the history then', { 
   await show([phone], said.slice(1));
   const { missing, epoch } = await phone.call('getEncryption', phone.sessionId);
   assert.deepEqual([missing, epoch.number], ['DEVICE_NOT_APPROVED', 2]);
+  const asks = ['getMessage', 'getMessageStatus', 'markMessageAsRead'];
+  const codes = async () => Promise.all(asks.map(async (ask) => (await phone.failure(ask, first)).code));
+  assert.deepEqual(await codes(), asks.map(() => 'UNKNOWN_MESSAGE'), 'what it cannot read is not there yet');
   await alice.reload();
   await until('it is asked again', async () => (await alice.events('onDeviceRequest')).length === 1);
   const [[{ id }]] = await alice.events('onDeviceRequest');
   await alice.call('approveDevice', id);
   await show([alice, bob, phone], said);
+  assert.equal((await phone.call('getMessage', first)).text, said[0]);
+  for (const ask of asks.slice(1)) await phone.call(ask, first);
   for (const traces of [inJournal, inMemory]) assert.deepEqual(traces(stage.relay, said), []);
   for (const one of [alice, bob, phone]) assert.deepEqual(await one.events('onWarning'), [], one.name);
 });
@@ -269,4 +274,6 @@ test('who encrypts and who does not leave each other in peace', { timeout: 90_00
   await alice.send('yes');
   await show([alice, bob], ['are you there?', 'yes']);
   assert.deepEqual(await warned(), ['ENCRYPTION_MISMATCH']);
+  const [[{ message }]] = await alice.events('onWarning');
+  assert.ok(message.includes(stranger.wallet.address), message);
 });

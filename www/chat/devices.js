@@ -3,7 +3,7 @@
 import { el } from '../dom.js';
 import { roving } from './roving.js';
 import { act, ask, say } from './speak.js';
-import { deviceName, spaced, wholeTimeOf } from './words.js';
+import { deviceName, spaced, thisBrowser, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -18,13 +18,14 @@ export function createDevices(sdk, wallet) {
   function row(device, mayManage) {
     const { id, isThisDevice, isApproved, addedAt, number } = device;
     const shows = number ? `Shows ${spaced(number)}` : '';
+    const browser = isThisDevice ? thisBrowser() : '';
     const name = deviceName(device);
     const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
     const isWaiting = !isApproved && !isThisDevice && mayManage;
     return el(
-      'li', { class: 'device', 'data-id': id, 'aria-label': [name, stateOf(device).toLowerCase(), `added ${wholeTimeOf(addedAt)}`, shows.toLowerCase()].filter(Boolean).join(', ') },
+      'li', { class: 'device', 'data-id': id, 'aria-label': [name, stateOf(device).toLowerCase(), `added ${wholeTimeOf(addedAt)}`, browser, shows.toLowerCase()].filter(Boolean).join(', ') },
       el('p', {}, el('strong', {}, name), ' ', el('span', { class: isApproved ? 'device-state is-approved' : 'device-state' }, stateOf(device))),
-      el('p', { class: 'device-added' }, [`Added ${wholeTimeOf(addedAt)}`, shows].filter(Boolean).join('. ')),
+      el('p', { class: 'device-added' }, [browser, `Added ${wholeTimeOf(addedAt)}`, shows].filter(Boolean).join('. ')),
       el(
         'div', { class: 'device-buttons' },
         isWaiting && button('Approve', () => approves(device), 'secondary'),

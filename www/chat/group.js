@@ -25,7 +25,7 @@ export function createGroup({ sdk, own, add }) {
       el('code', { class: 'member-address' }, wallet),
       el(
         'div', { class: 'member-buttons' },
-        mayManage && button(isAdmin ? 'No admin any more' : 'Make admin', () => setAdmin(wallet, name, !isAdmin), 'secondary'),
+        mayManage && button(isAdmin ? 'Remove as admin' : 'Make admin', () => setAdmin(wallet, name, !isAdmin), 'secondary'),
         mayManage && !isOwn && button('Remove', () => removes(wallet, name), 'danger'),
       ),
     );
@@ -34,9 +34,9 @@ export function createGroup({ sdk, own, add }) {
   async function setAdmin(wallet, name, isAdmin) {
     const { sessionId } = group;
     const says = 'You can no longer add, remove and rename.';
-    if (wallet === own() && !isAdmin && !(await ask('Be no admin any more?', says, 'Be no admin'))) return;
+    if (wallet === own() && !isAdmin && !(await ask('Stop being an admin?', says, 'Stop being admin'))) return;
     const result = await act(sdk().setAdmin(sessionId, wallet, isAdmin));
-    if (result.success) say(isAdmin ? `${name} can add, remove and rename now.` : `${name}: no admin any more.`);
+    if (result.success) say(isAdmin ? `${name} can add, remove and rename now.` : `${name} is no longer an admin.`);
   }
 
   async function removes(wallet, name) {

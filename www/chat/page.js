@@ -24,6 +24,8 @@ const named = (name) => /^[a-z0-9-]{1,32}$/.exec(query.get(name) ?? '')?.[0] ?? 
 const profile = named('profile');
 /** The test wallet of this name: profiles that name it are devices of one person. */
 const wallet = named('wallet');
+/** Where it stands that this profile is offline by wish. */
+const offlineKey = `solconnect-chat-offline-${profile ?? ''}`;
 const databaseName = profile ? `solconnect-chat-${profile}` : 'solconnect-chat';
 
 let sdk = null;
@@ -70,6 +72,8 @@ async function start() {
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
     const test = wallet && (await testWallet(wallet));
     sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], ...(test && { wallet: test }) });
+    // Who has switched it off expects it to stay so.
+    if (localStorage.getItem(offlineKey) !== null) setOffline(true);
     lock.start();
     createAccount({ sdk, profile, test, findWallets, left, removed });
   } catch (error) {
@@ -80,7 +84,9 @@ async function start() {
   $('status').texts = { storage: () => 'Storage trouble', conflict: ({ conflictCount }) => count(conflictCount, 'conflict') };
   $('status').sdk = sdk;
   $('status').classList.remove('waits');
-  sdk.on('warning', ({ error }) => notice(error.userMessage));
+  // Whose conversation is of the other kind, only the message says.
+  const says = ({ code, userMessage, message }) => (code === 'ENCRYPTION_MISMATCH' ? `${userMessage} (${message})` : userMessage);
+  sdk.on('warning', ({ error }) => notice(says(error)));
   // Also where another tab has switched it: all tabs are one device.
   sdk.on('connectionChanged', ({ state }) => {
     // A device that the relay does not serve is not offline by wish.
@@ -348,11 +354,18 @@ $('back').addEventListener('click', back);
 // A module that failed to load stays failed for the life of its page.
 $('failure-retry').addEventListener('click', () => location.reload());
 $('offline').addEventListener('click', () => {
-  const offline = $('offline').getAttribute('aria-checked') !== 'true';
-  const result = sdk.setOffline(offline);
-  if (result.error) notice(result.error.userMessage);
-  else $('offline').setAttribute('aria-checked', String(offline));
+  setOffline($('offline').getAttribute('aria-checked') !== 'true');
 });
+
+/** What a person wishes is kept for the next time that the page is opened. */
+function setOffline(offline) {
+  const result = sdk.setOffline(offline);
+  if (result.error) return void notice(result.error.userMessage);
+  $('offline').setAttribute('aria-checked', String(offline));
+  if (offline) localStorage.setItem(offlineKey, 'yes');
+  else localStorage.removeItem(offlineKey);
+}
+
 $('copy-peer').addEventListener('click', () => {
   const { peerWallet } = current.conversation;
   void copy($('copy-peer'), peerWallet, () => {

@@ -57,7 +57,9 @@ export function createRecovery(sdk) {
     $('recovery-error').textContent = '';
     const result = await recover();
     if (result.error) {
-      $('recovery-error').textContent = result.error.userMessage;
+      // What is wrong with a code, only the message says: how many characters it has, or that one is another.
+      const { code, userMessage, message } = result.error;
+      $('recovery-error').textContent = code === 'INVALID_RECOVERY_CODE' ? `${message[0].toUpperCase()}${message.slice(1)}.` : userMessage;
       from.focus();
       return;
     }

@@ -35,7 +35,7 @@ export function createRequest({ approve, remove }) {
     if (device === null) return void (told = '');
     $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
     $('request-says').textContent = isOwn
-      ? 'Open the chat on another device of yours, and choose “Approve” there. If no other is left, use your recovery code or passkey under Devices. Until then you can write here and read what is written from now on; all earlier texts come with the approval.'
+      ? 'Approve it in the chat on another device of yours, or use your recovery code or passkey under Devices. Earlier texts come then; you can write already.'
       : `${deviceName(device)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more < 1 ? '' : ` ${count(more, 'more waits', 'more wait')} behind it.`}`;
     // Each of the devices that may approve this one shows its own.
     const others = isOwn ? all.filter(({ isApproved, number }) => isApproved && number) : [device].filter(({ number }) => number);

@@ -11,6 +11,15 @@ export const spaced = (number) => `${number.slice(0, 3)} ${number.slice(3)}`;
 /** What a device is called. */
 export const deviceName = ({ isThisDevice, id }) => (isThisDevice ? `This device, ${id.slice(0, 6)}` : `Device ${id.slice(0, 6)}`);
 
+const BROWSERS = [[/Edg\//, 'Edge'], [/OPR\//, 'Opera'], [/Firefox\//, 'Firefox'], [/Chrome\//, 'Chrome'], [/Safari\//, 'Safari']];
+const SYSTEMS = [[/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/CrOS/, 'ChromeOS'], [/Windows/, 'Windows'], [/Mac OS X/, 'macOS'], [/Linux/, 'Linux']];
+
+/** What this browser is, for people. Of other devices nobody says it. */
+export function thisBrowser({ userAgent } = navigator) {
+  const named = (names) => names.find(([sign]) => sign.test(userAgent))?.[1];
+  return `${named(BROWSERS) ?? 'A browser'} on ${named(SYSTEMS) ?? 'a device'}`;
+}
+
 /** Whether it may be one: only the SDK knows. */
 export const isAddress = (text) => /^[1-9A-HJ-NP-Za-km-z]{32,44}$/.test(text);
 

@@ -287,13 +287,22 @@ pub const ACCOUNT_DEVICES_MAX: usize = 32;
 /// once.
 pub const ACCOUNT_CHANGES_MAX: usize = 20;
 
+/// Of these, so many that no recovery key is listed with. Codes are made without a wallet and without another device, as often as an
+/// application asks; whoever lost a device on the same day has another one join and approved, gets it the account's key, and tries again.
+pub const ACCOUNT_CHANGES_KEPT: usize = 8;
+
+/// What an application may have asked for of its account at once: each device that there can be is approved and removed. They are done
+/// one after the other, each after an answer of the relay.
+pub const ACCOUNT_WISHES_MAX: usize = 2 * ACCOUNT_DEVICES_MAX;
+
 /// Successors, recovery keys, and account keys made while another one holds, in the life of an account: half of the devices that its
 /// log may name, so that a device that makes them without end leaves room for those that the wallet certifies.
 pub const ACCOUNT_UNASKED_MAX: usize = CLOCK_DEVICES_MAX / 2;
 
-/// Commitments of one device that waits to be approved, to another one, in a life of either: each is a try, at one in a million, to have
-/// the number of another device that waits. An honest device makes another one only when one of the two has begun anew.
-pub const NUMBER_TRIES_MAX: u8 = 8;
+/// Commitments of one device that waits to be approved, to another one: each is a try, at one in a million, to have the number of
+/// another device that waits. Both store them, so that a page which begins anew makes none; an honest device makes another one only
+/// where one of the two has lost what it had stored.
+pub const NUMBER_TRIES_MAX: u64 = 8;
 
 /// What a device says to another one about their short number on one connection: an exchange for each of a dozen reconnects of the
 /// other one. Who says more is not answered.

@@ -11,6 +11,7 @@ use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input, Reply, 
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, Frame, Head, Payload, SyncResponse};
 use solconnect_sync_core::identity::{Account, Claim, DeviceKey, Purpose, Statement};
+use solconnect_sync_core::limits::ACCOUNT_WISHES_MAX;
 use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
 
 /// Two devices, of which the first is approved.
@@ -64,6 +65,23 @@ fn what_happened_before_a_device_came_is_no_news_to_it() {
     assert_eq!(other.told(), [format!("added {second}")]);
     one.again(&mut rooms);
     assert_eq!(one.told(), [] as [String; 0], "nothing is told twice");
+}
+
+#[test]
+fn what_is_asked_of_an_account_at_once_is_limited() {
+    let mut rooms = strict();
+    let [mut one, other] = pair(&mut rooms);
+    one.replies.clear();
+    for _ in 0..ACCOUNT_WISHES_MAX {
+        one.approve(&other.id());
+        assert_eq!(one.replies.pop(), None, "the relay has not answered yet");
+    }
+    one.approve(&other.id());
+    assert_eq!(one.refused(), Some(ErrorCode::LimitReached));
+    one.talk(&mut rooms);
+    assert_eq!(one.replies.drain(..).collect::<Vec<_>>(), vec![Ok(Reply::Done); ACCOUNT_WISHES_MAX]);
+    one.approve(&other.id());
+    assert_eq!(one.refused(), None, "there is room again");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::account::{DOMAIN, certificate, owner};
 use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::signer::{Device, config, drawing, relay, strict};
-use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input};
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn};
 use solconnect_sync_core::identity::Purpose;
@@ -308,4 +308,16 @@ fn a_relay_that_says_any_time_breaks_no_clock() {
         let asked = device.needed().len();
         assert!(asked <= 1, "it asks once, however often the relay says hello: {asked} times at {time}");
     }
+}
+
+#[test]
+fn who_cannot_sign_in_is_told_so_once() {
+    let mut rooms = strict();
+    let mut device = Device::over(drawing(Records::default(), 1), ClientConfig { domains: vec![], ..config() }, 1);
+    for _ in 0..3 {
+        device.again(&mut rooms);
+    }
+    assert_eq!(device.warnings(), [ErrorCode::SignInRequired]);
+    let told = device.events.iter().find_map(|event| if let Event::Warning { error } = event { Some(error.message.clone()) } else { None });
+    assert!(told.expect("a warning").contains("`domains`"));
 }

@@ -5,7 +5,7 @@ use crate::account::{Desk, account_key, devices, key, names, seal_key};
 use proptest::prelude::*;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{Account, Change, Claim, DeviceKey, NewRecoveryKey, Recovery, RecoveryKind, Statement};
-use solconnect_sync_core::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_UNASKED_MAX};
+use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_UNASKED_MAX};
 use solconnect_sync_vault::account::{hand_over, open, open_earlier};
 use solconnect_sync_vault::layout::Generation;
 use solconnect_sync_vault::recovery::RecoveryCode;
@@ -273,6 +273,22 @@ fn account_keys_are_made_so_often_in_a_day() {
     assert_eq!(desk.renew(3), Err(ErrorCode::LimitReached));
     desk.now_ms += DAY_MS;
     desk.renew(3).unwrap();
+}
+
+#[test]
+fn recovery_codes_leave_changes_of_the_day_for_devices() {
+    let mut desk = Desk::of(["join 1", "seal 1", "renew 1"]);
+    let codes = ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1;
+    for code in 0..codes as u8 {
+        desk.list_code(1, 100 + code).unwrap();
+    }
+    assert_eq!(desk.list_code(1, 99), Err(ErrorCode::LimitReached));
+    desk.expel(1, [100], [1]).expect("nobody is kept from removing");
+    desk.join(2).expect("nor from a device in the place of a lost one");
+    desk.say_seal_key(2).unwrap();
+    desk.approve_with_key(1, 2).unwrap();
+    desk.now_ms += DAY_MS;
+    desk.list_code(1, 99).unwrap();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{Event, Input, RecoveryKeyView, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
+use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX};
 
 /// A device that signs in and waits to be approved.
 fn waiting(rooms: &mut Rooms, number: u8) -> Device {
@@ -476,4 +477,30 @@ fn only_an_approved_device_that_encrypts_lists_a_passkey() {
     assert_eq!((list(&mut phone, &mut rooms, 7), claims(&rooms)), (Some(ErrorCode::DeviceNotApproved), before));
     let mut plain = Device::joined(9, &mut rooms);
     assert_eq!(list(&mut plain, &mut rooms, 7), Some(ErrorCode::InvalidArgument));
+}
+
+#[test]
+fn codes_without_end_leave_room_for_devices() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut codes = 0;
+    let refused = loop {
+        alice.feed(Input::CreateRecoveryCode { request: 20 });
+        alice.talk(&mut rooms);
+        match alice.replies.pop().expect("an answer") {
+            Ok(_) => codes += 1,
+            Err(error) => break error.code,
+        }
+    };
+    // Its join was a change of this day too.
+    assert_eq!((codes, refused), (ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1, ErrorCode::LimitReached));
+    let mut phone = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    alice.replies.clear();
+    alice.approve(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!(alice.refused(), None);
+    alice.remove(&phone.id());
+    settle(&mut rooms, &mut [&mut alice, &mut phone]);
+    assert_eq!(alice.refused(), None);
 }

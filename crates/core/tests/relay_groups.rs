@@ -310,7 +310,7 @@ fn invitations_are_told_to_members_of_the_application_alone() {
     let mut club = club();
     let wallet = address(OTHER);
     let listed = |club: &mut Club, connection, device: &str| {
-        let said = frame("", device, Body::WalletAnnounce(WalletAnnounce { wallet: wallet.clone(), after: None }));
+        let said = frame("", device, Body::WalletAnnounce(WalletAnnounce { wallet: wallet.clone(), ..WalletAnnounce::default() }));
         club.rooms.hear(connection);
         say(&mut club.rooms, connection, &said);
         club.rooms.hear(connection)[0]["sessions"].as_array().map(Vec::len)

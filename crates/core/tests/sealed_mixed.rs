@@ -7,6 +7,8 @@ use crate::sealed::{address, again, approving, joined, open, pair, relay_knows, 
 use crate::signer::{Device, drawing, strict};
 use solconnect_sync_core::client::{ConnectionState, Event, Input, Reply};
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::Body;
+use solconnect_sync_core::relay::Input as RelayInput;
 
 /// A device of a person, signed in, that does not encrypt.
 fn plain(rooms: &mut Rooms, person: u8, number: u8) -> Device {
@@ -34,6 +36,13 @@ fn invitations(device: &Device) -> usize {
     device.events.iter().filter(|event| matches!(event, Event::SessionInvited { .. })).count()
 }
 
+/// Whether the last warning says whose session it is about.
+fn names(device: &Device, person: u8) -> bool {
+    let mut told = device.events.iter().rev();
+    told.find_map(|event| if let Event::Warning { error } = event { Some(error.message.contains(&address(person))) } else { None })
+        .expect("a warning")
+}
+
 fn refused(device: &mut Device, call: Input) -> Option<ErrorCode> {
     device.feed(call);
     device.refused()
@@ -57,6 +66,7 @@ fn a_stranger_who_does_not_encrypt_cuts_nobody_off() {
         (alice.state(), alice.warnings(), invitations(&alice)),
         (ConnectionState::Connected, vec![ErrorCode::EncryptionMismatch], 0)
     );
+    assert!(names(&alice, 2));
     for id in [&clear, &group] {
         let call = Input::AcceptSession { request: 5, session_id: id.clone() };
         assert_eq!(refused(&mut alice, call), Some(ErrorCode::EncryptionMismatch));
@@ -65,6 +75,35 @@ fn a_stranger_who_does_not_encrypt_cuts_nobody_off() {
     write(&mut alice, &session_id, "yes");
     settle(&mut rooms, &mut [&mut stranger, &mut alice, &mut bob]);
     assert_eq!(texts(&alice, &session_id).len(), 2);
+}
+
+/// What a device that was away is listed when it comes back.
+fn listed_on_return(rooms: &mut Rooms, device: &mut Device) -> Vec<String> {
+    device.heard.clear();
+    device.again(rooms);
+    let lists = device.heard.iter().filter_map(|frame| if let Body::SessionList(list) = &frame.body { Some(list) } else { None });
+    lists.flat_map(|list| &list.sessions).map(|listed| listed.session_id.clone()).collect()
+}
+
+#[test]
+fn each_is_listed_sessions_of_its_own_kind_alone() {
+    let mut rooms = strict();
+    let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), plain(&mut rooms, 1, 2));
+    let (mut sealing, mut clear) = (joined(&mut rooms, 2, 3), plain(&mut rooms, 3, 4));
+    settle(&mut rooms, &mut [&mut alice, &mut bob, &mut sealing, &mut clear]);
+    for device in [&mut alice, &mut bob] {
+        rooms.feed(RelayInput::Closed { connection: device.connection });
+        device.is_connected = false;
+        device.feed(Input::Disconnected { generation: device.generation, reason: "away".into() });
+    }
+    let sessions = [0, 1].map(|person| [open(&mut sealing, person), open(&mut clear, person)]);
+    for [sealed, plain] in &sessions {
+        write(&mut sealing, sealed, "a secret");
+        write(&mut clear, plain, "hello");
+    }
+    settle(&mut rooms, &mut [&mut sealing, &mut clear]);
+    assert_eq!((listed_on_return(&mut rooms, &mut alice), alice.warnings()), (vec![sessions[0][0].clone()], vec![]));
+    assert_eq!((listed_on_return(&mut rooms, &mut bob), bob.warnings()), (vec![sessions[1][1].clone()], vec![]));
 }
 
 #[test]
@@ -149,7 +188,9 @@ fn an_application_that_does_not_encrypt_writes_nothing_sealed() {
     let (alice, _, session_id) = pair(&mut rooms);
     let mut alice = without_encryption(alice, 51);
     settle(&mut rooms, &mut [&mut alice]);
-    assert_eq!(refused(&mut alice, send(&session_id)), Some(ErrorCode::EncryptionMismatch));
+    alice.feed(send(&session_id));
+    let error = alice.replies.pop().unwrap().unwrap_err();
+    assert_eq!((error.code, error.message.contains(&address(1))), (ErrorCode::EncryptionMismatch, true), "{error}");
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! What an application is told of a session's encryption.
 
+use std::collections::BTreeSet;
+
 use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::sealed::{address, again, approving, joined, open, pair, settle, texts, wallet, write};
 use crate::signer::{Device, config, drawing, strict};
-use solconnect_sync_core::client::{EncryptionMode, EncryptionView, EpochMemberView, Event, GroupWish, Input, Reply};
+use solconnect_sync_core::client::{Change, EncryptionMode, EncryptionView, EpochMemberView, Event, GroupWish, Input, Reply, SyncScope};
+use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Body, SyncHeartbeat};
 use solconnect_sync_core::identity::Purpose;
+use solconnect_sync_core::message::Kind;
 
 fn shown(device: &Device, session_id: &str) -> EncryptionView {
     device.client.encryption(session_id).expect("a session that is stored")
@@ -265,4 +270,49 @@ fn an_approved_device_keeps_what_it_reads_through_a_reset() {
     open(&mut phone, 0);
     settle(&mut rooms, &mut [&mut alice, &mut bob, &mut phone]);
     assert_eq!((unread(&phone, &session_id), texts(&phone, &session_id)), ((0, 0), vec!["one".to_owned()]), "it gives the key to the next");
+}
+
+#[test]
+fn only_what_people_wrote_waits_and_has_a_status() {
+    let mut rooms = strict();
+    let (mut alice, _, session_id) = pair(&mut rooms);
+    write(&mut alice, &session_id, "one");
+    write(&mut alice, &session_id, "two");
+    let written: BTreeSet<String> = alice.client.unsent(&session_id).into_iter().map(|entry| entry.message.id.clone()).collect();
+    // The epoch is stored and on its way, and does not arrive.
+    alice.says = Some(Box::new(|frame| {
+        if matches!(frame.body, Body::SyncUpdate(_)) {
+            frame.body = Body::SyncHeartbeat(SyncHeartbeat::default());
+        }
+    }));
+    alice.feed(Input::Observe { observed: true });
+    alice.talk(&mut rooms);
+    let waiting = |device: &Device| device.client.unsent(&session_id).into_iter().cloned().collect::<Vec<Entry>>();
+    let kinds: Vec<Kind> = waiting(&alice).iter().map(|entry| entry.message.kind).collect();
+    assert_eq!(kinds, [Kind::EPOCH, Kind::MESSAGE, Kind::MESSAGE]);
+    let counted = |device: &Device| {
+        let (status, session) = (device.client.sync_status(), device.client.session(&session_id).unwrap());
+        (status.queued_message_count, session.queued_message_count, device.client.stats(&session_id).unwrap().pending_messages)
+    };
+    assert_eq!(counted(&alice), (2, 2, 2));
+    let epoch = waiting(&alice)[0].message.id.clone();
+    assert_eq!(alice.client.unsent_message(&epoch), None, "an epoch is no message");
+    alice.feed(Input::Cancel { request: 5, message_id: epoch });
+    assert_eq!(alice.refused(), Some(ErrorCode::UnknownMessage));
+
+    alice.says = None;
+    alice.is_connected = false;
+    alice.feed(Input::Disconnected { generation: alice.generation, reason: "lost".into() });
+    let mut alice = again(alice, 60);
+    assert_eq!(counted(&alice), (2, 2, 2));
+    let told = alice.events.len();
+    alice.feed(Input::Sync { request: 6, session_id: Some(session_id.clone()), scope: SyncScope::Outbox });
+    settle(&mut rooms, &mut [&mut alice]);
+    assert_eq!((counted(&alice), alice.replies.pop()), ((0, 0, 0), Some(Ok(Reply::Count(2)))));
+    let of = |event: &Event| match event {
+        Event::StatusChanged { message_id, .. } | Event::Changed(Change::Status { message_id, .. }) => Some(message_id.clone()),
+        _ => None,
+    };
+    let named: BTreeSet<String> = alice.events[told..].iter().filter_map(of).collect();
+    assert_eq!(named, written, "of nothing else it is told how far it is");
 }

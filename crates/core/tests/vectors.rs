@@ -100,7 +100,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
             "wallet_announce",
             Frame {
                 head: Head { session_id: String::new(), ..head() },
-                body: Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), after: Some(SESSION.into()) }),
+                body: Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), after: Some(SESSION.into()), sealed: true }),
             },
         ),
         (
@@ -348,7 +348,7 @@ fn every_field_comes_back_from_the_binary_form() {
         Body::ReadReceiptSync(ReadReceiptSync { receipts }),
         Body::SessionList(SessionList { next: Some(String::new()), ..SessionList::default() }),
         Body::SessionList(SessionList { sessions: vec![ListedSession::default()], ..SessionList::default() }),
-        Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), after: None }),
+        Body::WalletAnnounce(WalletAnnounce { wallet: WALLET.into(), ..WalletAnnounce::default() }),
         Body::Error(ErrorBody {
             session_id: Some("s".into()),
             in_reply_to: Some("f".into()),
@@ -603,6 +603,8 @@ mod schema {
         pub wallet: String,
         #[prost(string, tag = "2")]
         pub after: String,
+        #[prost(bool, tag = "3")]
+        pub sealed: bool,
     }
 
     #[derive(prost::Message)]

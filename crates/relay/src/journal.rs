@@ -285,8 +285,8 @@ fn look_up(connection: &Connection, notes: &mut Notes, question: &JournalQuestio
             store::find(connection, session_id, counters, keys, places).map(JournalAnswer::Entries)
         }
         JournalQuestion::Clocks { session_id, at } => store::clocks(connection, session_id, at).map(JournalAnswer::Clocks),
-        JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
-            let sessions = store::sessions_of(connection, wallet, after.as_deref(), *count_max, account_id.as_deref());
+        JournalQuestion::Sessions { wallet, after, count_max, account_id, sealed } => {
+            let sessions = store::sessions_of(connection, wallet, after.as_deref(), *count_max, account_id.as_deref(), *sealed);
             sessions.map(|sessions| JournalAnswer::Sessions(notes.complete_list(wallet, sessions)))
         }
     };

@@ -275,6 +275,7 @@ pub(crate) fn sessions_of(
     after: Option<&str>,
     count_max: usize,
     account_id: Option<&str>,
+    sealed: bool,
 ) -> Result<Vec<ListedSession>, Reason> {
     let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
     let select = || -> rusqlite::Result<Vec<ListedSession>> {
@@ -291,9 +292,10 @@ pub(crate) fn sessions_of(
             "SELECT session_id, peer, since, joined, group_name, id, head
              FROM members JOIN sessions ON id = session
              WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND account IS ?5 AND gone = 0
+               AND (session_id GLOB 'sealed:*') = ?6
              ORDER BY joined DESC, session DESC LIMIT ?4",
         )?;
-        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id], |row| {
+        let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id, sealed], |row| {
             let latest_sequence = match row.get(2)? {
                 0 => last_written(connection, row.get(5)?, row.get(6)?)?,
                 since => since,

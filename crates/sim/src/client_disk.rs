@@ -201,7 +201,7 @@ impl ClientDisk {
             for (key, record) in records.outbox.range((session.clone(), 0)..=(session.clone(), u64::MAX)) {
                 let waiting = record.entries.iter().filter(|entry| entry.device_id == device && entry.counter > logged);
                 let durable = self.state.outbox_commits.get(key).is_some_and(|commit| *commit < self.synced);
-                for entry in waiting {
+                for entry in waiting.filter(|entry| entry.message.kind.has_status()) {
                     self.unsent_count += 1;
                     self.unsent.extend(number_of(&entry.message.ciphertext).map(|number| (number, durable)));
                 }
@@ -214,7 +214,7 @@ impl ClientDisk {
         &self.unsent
     }
 
-    /// How many messages are unsent.
+    /// How many messages, edits and deletions are unsent.
     pub fn unsent_count(&self) -> u64 {
         self.unsent_count
     }

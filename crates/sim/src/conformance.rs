@@ -4,6 +4,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::SyncState;
 use solconnect_sync_core::identity::UpdateSignature;
+use solconnect_sync_core::ids::is_sealed_id;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::{
@@ -116,7 +117,7 @@ fn members(wallet: &str, peer_wallet: &str) -> Vec<MemberRow> {
 /// The sessions of a wallet, with what is told of each: the other wallet, the end of the log, whether it has taken part.
 fn sessions_of(ask: &mut Ask, wallet: &str, after: Option<&str>, count_max: usize) -> Vec<(String, String, u64, bool)> {
     let after = after.map(str::to_owned);
-    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after, count_max, account_id: None }) {
+    match ask(JournalQuestion::Sessions { wallet: wallet.to_owned(), after, count_max, account_id: None, sealed: false }) {
         Some(JournalAnswer::Sessions(sessions)) => {
             sessions.into_iter().map(|found| (found.session_id, found.peer_wallet, found.latest_sequence, found.joined)).collect()
         }
@@ -334,22 +335,28 @@ fn a_session_is_listed_to_the_account_that_it_is_of(open: &dyn Fn() -> Ask) {
         let account_id = |wallet: &str| account.map(|account| format!("{account}:{wallet}"));
         members("joe", "kim").into_iter().map(|row| MemberRow { account_id: account_id(&row.wallet), ..row }).collect::<Vec<_>>()
     };
-    let told = |ask: &mut Ask, account: Option<&str>| {
+    // Encrypted sessions are asked for alone, or not at all.
+    let told = |ask: &mut Ask, account: Option<&str>, session: &str| {
+        let sealed = is_sealed_id(session);
         let account_id = account.map(|account| format!("{account}:joe"));
-        let question = JournalQuestion::Sessions { wallet: "joe".to_owned(), after: None, count_max: 9, account_id };
+        let question = JournalQuestion::Sessions { wallet: "joe".to_owned(), after: None, count_max: 9, account_id, sealed };
         let Some(JournalAnswer::Sessions(sessions)) = ask(question) else { panic!() };
         sessions.into_iter().map(|found| found.session_id).collect::<Vec<_>>()
     };
-    let sessions = [("open-1", None), ("signed-1", Some("account")), ("signed-2", Some("elsewhere"))];
+    let sessions = [("open-1", None), ("signed-1", Some("account")), ("signed-2", Some("elsewhere")), ("sealed:1", Some("account"))];
     let mut ask = open();
     for (session, account) in sessions {
         assert_eq!(append_for(&mut ask, session, vec![entry(1, "d", None)], of(account)), JournalAnswer::Appended);
-        assert_eq!(told(&mut ask, account), [session]);
+        assert_eq!(told(&mut ask, account, session), [session]);
     }
     drop(ask);
     let mut ask = open();
     for (session, account) in sessions {
-        assert_eq!((told(&mut ask, account), load(&mut ask, session).members), (vec![session.to_owned()], of(account)), "after a restart");
+        assert_eq!(
+            (told(&mut ask, account, session), load(&mut ask, session).members),
+            (vec![session.to_owned()], of(account)),
+            "after a restart"
+        );
     }
 }
 
@@ -372,7 +379,9 @@ fn a_group_is_listed_to_who_is_in_it(open: &dyn Fn() -> Ask) {
     };
     let listed = |ask: &mut Ask, account_id: Option<&str>| {
         let (wallet, account_id) = ("fay".to_owned(), account_id.map(str::to_owned));
-        let Some(JournalAnswer::Sessions(found)) = ask(JournalQuestion::Sessions { wallet, after: None, count_max: 9, account_id }) else {
+        let Some(JournalAnswer::Sessions(found)) =
+            ask(JournalQuestion::Sessions { wallet, after: None, count_max: 9, account_id, sealed: false })
+        else {
             panic!()
         };
         found.into_iter().map(|found| (found.latest_sequence, found.joined, found.name.unwrap())).collect::<Vec<_>>()

@@ -25,9 +25,10 @@ impl World {
             if state != ConnectionState::Connected {
                 return Some((27, format!("profile {index} is {state:?}")));
             }
-            let unsent = profile.disk.unsent_count();
+            let state = profile.disk.state();
+            let unsent = state.records.sessions.keys().flat_map(|id| state.unsent(id)).count();
             if unsent > 0 {
-                return Some((25, format!("profile {index} still has {unsent} unsent messages")));
+                return Some((25, format!("profile {index} still has {unsent} unsent entries")));
             }
             for peer in &profile.peers {
                 let session_id = session_of(profile.wallet, peer, self.checker.encrypts);

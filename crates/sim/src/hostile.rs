@@ -162,7 +162,7 @@ impl World {
         let hostile = &self.hostiles[index];
         let wallet = if self.ctx.random.bool() { hostile.wallet.into() } else { "nobody".into() };
         let after = self.ctx.random.bool().then(|| "x".repeat(self.ctx.random.usize(0..300)));
-        hostile.frame(&mut self.ctx, "", Body::WalletAnnounce(WalletAnnounce { wallet, after }))
+        hostile.frame(&mut self.ctx, "", Body::WalletAnnounce(WalletAnnounce { wallet, after, sealed: false }))
     }
 
     /// Messages with counters, clocks, ids, kinds, digests and texts that are wrong in one way or another, and some that are

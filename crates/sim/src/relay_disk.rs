@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash, next_log_hash};
 use solconnect_sync_core::frame::ListedSession;
-use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress};
+use solconnect_sync_core::ids::{DeviceId, SessionId, WalletAddress, is_sealed_id};
 use solconnect_sync_core::relay::{
     DeviceRow, GroupRow, JournalAnswer, JournalQuestion, Key, MemberRow, StoredEntry, StoredSession, WatermarkRow,
 };
@@ -160,10 +160,10 @@ impl Journal {
                     Err(reason) => JournalAnswer::Failed { reason: reason.to_owned() },
                 }
             }
-            JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
+            JournalQuestion::Sessions { wallet, after, count_max, account_id, sealed } => {
                 let mut found: Vec<(&SessionId, &Rows, &MemberRow)> =
                     self.sessions.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(wallet)?))).collect();
-                found.retain(|(.., member)| !member.left && member.account_id == *account_id);
+                found.retain(|(id, _, member)| !member.left && member.account_id == *account_id && is_sealed_id(id) == *sealed);
                 found.sort_by_key(|(_, rows, member)| Reverse((member.joined, rows.number)));
                 let place = |after: &SessionId| found.iter().position(|(id, ..)| *id == after).map_or(found.len(), |place| place + 1);
                 let start = after.as_ref().map_or(0, place);

@@ -1293,7 +1293,7 @@ fn i16_i32_the_relay_lists_what_a_wallet_has() {
     let id = session_of(WALLET, PEER);
     for (wallet, latest_sequence, broken) in [(WALLET, 0, None), (WALLET, 1, Some(32)), ("other", 0, Some(16))] {
         let mut history = History::new();
-        let said = Body::WalletAnnounce(WalletAnnounce { wallet: wallet.into(), after: None });
+        let said = Body::WalletAnnounce(WalletAnnounce { wallet: wallet.into(), ..WalletAnnounce::default() });
         let head = Head { device_id: "d".into(), protocol_version: Some(1), ..Head::default() };
         let said = Payload::Binary(Frame { head, body: said }.to_bytes().unwrap().into());
         let World { ctx, checker, .. } = &mut history.world;

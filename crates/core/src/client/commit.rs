@@ -2,10 +2,9 @@
 
 use super::Client;
 use super::api::{Action, Change, Commit, CommitId, Event, Input, RequestId, Write};
-use super::short_number::ShortNumbers;
 use super::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
-use crate::frame::{Body, Frame};
+use crate::frame::{Body, ErrorBody, Frame};
 use crate::ids::SessionId;
 use crate::time::Now;
 
@@ -81,6 +80,11 @@ impl Client {
             Err(error) if error.code == ErrorCode::UnknownFrame => return,
             Err(error) => return transaction.distrust(format!("a frame cannot be read ({error})")),
         };
+        if let Body::Error(ErrorBody { code: ErrorCode::SignInRequired, .. }) = &body
+            && self.identity.is_none()
+        {
+            return self.tell_shut_out(transaction);
+        }
         let of_session = if let Body::Error(error) = &body { error.session_id.clone() } else { Some(head.session_id) };
         let (sessions, mut context) = self.lend(now, actions);
         if let Some(mut session) = of_session.as_ref().and_then(|session_id| sessions.visit(session_id)) {
@@ -101,7 +105,7 @@ impl Client {
             Body::SignedIn(said) => self.take_signed_in(now, &said, transaction, actions),
             Body::SyncResponse(response) if self.take_inquired(&response, transaction) => {}
             Body::SyncResponse(response) if is_account => self.take_account(response, transaction),
-            Body::ShortNumber(heard) if is_account => self.hear_number(now, &heard, transaction, actions),
+            Body::ShortNumber(heard) if is_account => self.hear_number(now, &heard, transaction),
             Body::Error(error) if self.take_account_refusal(now, &error, transaction, actions) => {}
             Body::Error(error) if self.take_sign_in_refusal(&error, transaction) => {}
             // The next attempt is under way.
@@ -115,6 +119,14 @@ impl Client {
             Body::SyncHeartbeat(_) => self.link.last(),
             // Of a session that this device has not: it was never asked for.
             _ => {}
+        }
+    }
+
+    /// The relay refuses all that is said, because the application does not sign in: that is told once.
+    fn tell_shut_out(&mut self, transaction: &mut Transaction) {
+        if !std::mem::replace(&mut self.was_shut_out, true) {
+            let message = "the relay serves only devices that sign in: set the option `domains`";
+            transaction.tell(Event::Warning { error: SyncError::new(ErrorCode::SignInRequired, message) });
         }
     }
 
@@ -168,7 +180,6 @@ impl Client {
         if let Some(new_id) = transaction.new_device_id {
             let renamed = self.device.renamed(new_id.clone());
             let old_id = std::mem::replace(&mut self.device, renamed).device_id;
-            self.numbers = ShortNumbers::default();
             actions.push(Action::Notify(Event::DeviceReplaced { old_id, new_id }));
         }
         self.invitations.commit();

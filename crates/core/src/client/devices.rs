@@ -10,6 +10,7 @@ use super::api::{Action, Event, Reply, RequestId};
 use super::identity::{Identity, nobody_signs_in, removed};
 use super::keys::Keys;
 use super::recovery::{RecoveryKeys, recovery_of};
+use super::short_number::{ShortNumbers, shown};
 use super::transaction::Transaction;
 use super::views::DeviceView;
 use crate::batch::Batch;
@@ -17,6 +18,7 @@ use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};
 use crate::identity::{Account, Change, Claim, Device};
 use crate::ids::DeviceId;
+use crate::limits::ACCOUNT_WISHES_MAX;
 use crate::log::{LogHead, Refusal};
 use crate::time::Now;
 
@@ -34,6 +36,7 @@ pub(super) struct Devices {
     /// What this device says by itself of its keys: the frame that says so, and how often something was said on this connection.
     duty: Option<String>,
     duties: u8,
+    pub(super) numbers: ShortNumbers,
 }
 
 /// What the application wants different.
@@ -88,15 +91,16 @@ impl Client {
 
     pub(super) fn view(&self, account: &Account, device: &Device) -> DeviceView {
         let Device { id, is_approved, listed_ms, .. } = device.clone();
-        let number =
-            account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved).and_then(|_| self.numbers.with(&id));
+        let own = account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved);
+        let number = own.zip(self.identity.as_ref()).and_then(|(_, identity)| shown(&identity.stored_number(&id)));
         DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms, number }
     }
 
     /// The account is to be so, unless what was asked for is wrong.
     pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
         let refusal = self.wallet_for_call().err().or_else(|| self.identity.is_none().then(nobody_signs_in));
-        match refusal.map_or(wanted, Err).and_then(|wanted| self.offline_reason().map_or(Ok(wanted), Err)) {
+        let refusal = refusal.or_else(|| wanted.as_ref().err().cloned()).or_else(|| self.offline_reason()).or_else(|| self.devices.crowd());
+        match refusal.map_or(wanted, Err) {
             Ok(wanted) => {
                 self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
                 self.link.hurry(now);
@@ -398,11 +402,16 @@ impl Client {
     pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
         self.fail_wishes(error, actions);
         self.devices = Devices::default();
-        self.numbers.on_disconnect();
     }
 }
 
 impl Devices {
+    /// Why nothing more may be asked for now.
+    fn crowd(&self) -> Option<SyncError> {
+        let message = || format!("{ACCOUNT_WISHES_MAX} changes of the account wait for the relay already: wait for their answers");
+        (self.wishes.len() >= ACCOUNT_WISHES_MAX).then(|| SyncError::new(ErrorCode::LimitReached, message()))
+    }
+
     /// What this device comes back by.
     fn recovers_by(&self) -> Option<&RecoveryKeys> {
         self.wishes.iter().find_map(|wish| if let Wanted::Recovered(by) = &wish.wanted { Some(by) } else { None })

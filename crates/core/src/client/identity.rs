@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::api::{Event, Write};
 use super::keys::{Keys, failed};
-use super::records::IdentityRecord;
+use super::records::{IdentityRecord, NumberRecord};
 use super::recovery::RecoveryKeys;
 use super::transaction::Transaction;
 use super::vault::{Fault, Secret, Vault};
@@ -61,6 +61,8 @@ struct Stored {
     relay_key: Option<PublicKey>,
     /// What it reads encrypted sessions with; `None` where it never did.
     keys: Option<Keys>,
+    /// The short numbers with other devices.
+    numbers: Vec<NumberRecord>,
 }
 
 impl Stored {
@@ -71,7 +73,12 @@ impl Stored {
         let Stored { is_listed, was_removed, .. } = *self;
         let mut secret = self.key.secret().to_vec();
         self.keys.iter().for_each(|keys| keys.put(&mut secret));
-        IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key }
+        IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key, numbers: self.numbers.clone() }
+    }
+
+    fn number_with(&self, device_id: &str) -> NumberRecord {
+        let known = self.numbers.iter().find(|number| number.device_id == device_id);
+        known.cloned().unwrap_or_else(|| NumberRecord { device_id: device_id.into(), ..NumberRecord::default() })
     }
 }
 
@@ -81,18 +88,20 @@ impl Identity {
     pub fn load(domains: &[String], record: Option<IdentityRecord>, entropy: Option<[u8; 32]>) -> Option<Identity> {
         let (domains, entropy) = (DomainSet::new(domains.to_vec()).ok()?, entropy?);
         let mut drawn = 0;
-        let IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key } = record.unwrap_or_default();
+        let IdentityRecord { secret, claim, is_listed, account, was_removed, relay_key, numbers } = record.unwrap_or_default();
         let (account, relay_key) = (Account::from_bytes(&account, &domains), relay_key.try_into().ok());
-        let (key, keys, claim, is_listed) = match secret.split_first_chunk() {
-            Some((secret, keys)) => (DeviceKey::from_secret(secret), Keys::take(keys).ok(), Claim::from_bytes(&claim).ok(), is_listed),
-            None => (draw(&entropy, &mut drawn), None, None, false),
+        let (key, keys, claim, is_listed, numbers) = match secret.split_first_chunk() {
+            Some((secret, keys)) => {
+                (DeviceKey::from_secret(secret), Keys::take(keys).ok(), Claim::from_bytes(&claim).ok(), is_listed, numbers)
+            }
+            None => (draw(&entropy, &mut drawn), None, None, false, Vec::new()),
         };
         Some(Identity {
             domains,
             entropy,
             drawn,
             secrets: Cell::new(0),
-            stored: Stored { key, claim, is_listed, account, was_removed, relay_key, keys },
+            stored: Stored { key, claim, is_listed, account, was_removed, relay_key, keys, numbers },
             keys_are_new: false,
             next: None,
             shuts_out: false,
@@ -266,8 +275,31 @@ impl Identity {
         // Account keys go on with what the old key certifies, and no further.
         let seal = self.draw_secret();
         let keys = before.keys.as_ref().map(|keys| if claim.is_some() { keys.of_successor(seal) } else { Keys::new(seal) });
-        self.store(Stored { key, claim, is_listed: false, keys, ..before }, true, transaction);
+        self.store(Stored { key, claim, is_listed: false, keys, numbers: Vec::new(), ..before }, true, transaction);
         device_id
+    }
+
+    /// The short number with another device, as far as that is on disk.
+    pub fn stored_number(&self, device_id: &str) -> NumberRecord {
+        self.stored.number_with(device_id)
+    }
+
+    /// The same as the transaction leaves it.
+    pub fn latest_number(&self, device_id: &str) -> NumberRecord {
+        self.latest().number_with(device_id)
+    }
+
+    /// It is kept, and of the others those with devices that have one with this device still. What is said of it next counts once:
+    /// whoever forgets it after a power cut would let it count twice.
+    pub fn keep_number(&mut self, number: NumberRecord, account: &Account, transaction: &mut Transaction) {
+        let mut numbers = self.latest().numbers.clone();
+        let is_approved = |device_id: &str| account.device(device_id).map(|device| device.is_approved);
+        let own = is_approved(&self.device_id());
+        let differs = |other: &NumberRecord| is_approved(&other.device_id).is_some_and(|other| Some(other) != own);
+        numbers.retain(|other| other.device_id != number.device_id && differs(other));
+        numbers.push(number);
+        let stored = Stored { numbers, ..self.latest().clone() };
+        self.store(stored, true, transaction);
     }
 
     /// The key that is drawn next.
@@ -328,4 +360,14 @@ fn unsigned() -> SyncError {
 pub(super) fn removed() -> SyncError {
     let message = "this device was removed from the account: call signIn(), and it goes on as a new one when the wallet has signed";
     SyncError::new(ErrorCode::DeviceRemoved, message)
+}
+
+/// A session is encrypted and the application does not encrypt, or the other way round.
+pub(super) fn mismatch(is_sealed: bool, peer_wallet: &str) -> SyncError {
+    let session = if peer_wallet.is_empty() { "this session".to_owned() } else { format!("the session with {peer_wallet}") };
+    let message = match is_sealed {
+        true => format!("{session} is encrypted, and the application does not encrypt: set the option `encryption`"),
+        false => format!("{session} is not encrypted, and the application writes in encrypted ones alone: begin another one"),
+    };
+    SyncError::new(ErrorCode::EncryptionMismatch, message)
 }

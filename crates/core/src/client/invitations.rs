@@ -330,7 +330,7 @@ impl Client {
             if self.invitations.is_blocked(&self.session_of(&wallet, &listed.peer_wallet)) {
                 continue;
             }
-            if let Err(error) = self.check_encryption(&listed.session_id) {
+            if let Err(error) = self.check_encryption_with(&listed.session_id, &listed.peer_wallet) {
                 // Anybody can begin one: the first on each connection is told of.
                 if !std::mem::replace(&mut self.invitations.flow.leaves_out, true) {
                     transaction.tell(Event::Warning { error });
@@ -414,7 +414,7 @@ impl Client {
             return;
         }
         self.invitations.flow.lists += 1;
-        let frame_id = self.transmit(now, Body::WalletAnnounce(WalletAnnounce { wallet, after }), actions);
+        let frame_id = self.transmit(now, Body::WalletAnnounce(WalletAnnounce { wallet, after, sealed: self.vault.is_some() }), actions);
         self.invitations.flow.request = Some(frame_id);
     }
 

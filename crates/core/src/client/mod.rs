@@ -37,8 +37,8 @@ pub use api::*;
 pub use config::ClientConfig;
 pub use log_record::LogRecord;
 pub use records::{
-    AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, OutboxRecord,
-    ReadMark, SealedState, SessionRecord, SpareRecord, UnreadEpoch, VersionsRecord, Watermarks,
+    AccountRecord, Answer, DeviceRecord, EpochSeal, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord, NumberRecord,
+    OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, UnreadEpoch, VersionsRecord, Watermarks,
 };
 pub use vault::{Native, Vault};
 pub use views::*;
@@ -61,7 +61,6 @@ use link::Link;
 use rebuild::Rebuild;
 use session::Session;
 use sessions::Sessions;
-use short_number::ShortNumbers;
 use sync_calls::SyncCalls;
 
 /// The client machine. Feed it every input in order; run the actions it returns in order.
@@ -76,8 +75,6 @@ pub struct Client {
     vault: Option<Box<dyn Vault>>,
     /// What it and the relay have to say of the devices of its wallet.
     devices: Devices,
-    /// The numbers that it and others of these show.
-    numbers: ShortNumbers,
     /// The accounts of other wallets.
     accounts: Accounts,
     /// Drawn at each start, and where counters are given again: what keeps apart the ids that are made of equal counters.
@@ -103,6 +100,9 @@ pub struct Client {
     rebuild: Option<Rebuild>,
     /// Calls that wait for the syncs of several sessions.
     calls: SyncCalls,
+    /// The application was told that the relay serves only devices that sign in, and this one does not.
+    was_shut_out: bool,
+    /// How many messages the application knows to wait.
     told_queue: u64,
     /// Somebody wants to hear of changes.
     observed: bool,
@@ -154,7 +154,6 @@ impl Client {
             identity,
             vault: None,
             devices: Devices::default(),
-            numbers: ShortNumbers::default(),
             accounts,
             start: new_start(&mut random),
             random,
@@ -172,6 +171,7 @@ impl Client {
             fenced: None,
             rebuild,
             calls: SyncCalls::default(),
+            was_shut_out: false,
             told_queue,
             observed: false,
         }

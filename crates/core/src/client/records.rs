@@ -6,7 +6,7 @@ mod sealed;
 pub use sealed::{EpochSeal, SealedState, UnreadEpoch};
 
 use crate::client::views::Membership;
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
 use crate::error::SyncError;
 use crate::group::Group;
 use crate::identity::SignedHead;
@@ -62,6 +62,25 @@ pub struct IdentityRecord {
     pub was_removed: bool,
     /// The key of the relay that this device knows; empty where it knows none.
     pub relay_key: Vec<u8>,
+    /// The short numbers that it has with other devices of its account.
+    pub numbers: Vec<NumberRecord>,
+}
+
+/// The short number of this device and another one, as far as they have come with it: a page that begins anew shows the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NumberRecord {
+    /// The other one.
+    pub device_id: DeviceId,
+    /// What the one that waits has bound itself to last; zeroes: to nothing yet.
+    pub commitment: Digest,
+    /// This device's random bytes for that.
+    pub own: Digest,
+    /// Those of the approved device, where this one waits; zeroes before its answer.
+    pub answer: Digest,
+    /// What people see, once it is known.
+    pub number: Option<u64>,
+    /// Commitments that there were.
+    pub tries: u64,
 }
 
 /// The account of another wallet.

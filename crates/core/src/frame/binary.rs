@@ -178,7 +178,7 @@ record!(HeadSignature { 1 => time, 2 => signature });
 record!(ReadReceipt { 1 => receipts });
 record!(ReadReceiptSync { 1 => receipts });
 record!(Receipt { 1 => message_id, 2 => status, 3 => timestamp, 4 => reader_wallet, 5 => device_id, 6 => sequence_number });
-record!(WalletAnnounce { 1 => wallet, 2 => after });
+record!(WalletAnnounce { 1 => wallet, 2 => after, 3 => sealed });
 record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
 record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined, 5 => name });
 record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account, 6 => earlier });

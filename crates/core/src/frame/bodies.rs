@@ -59,6 +59,9 @@ pub struct WalletAnnounce {
     /// Where the list goes on: what the part before it said. Absent: from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<SessionId>,
+    /// Encrypted sessions alone are listed, as the device writes in no others; or the others alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// `session_list`: sessions of the announced wallet in which the connection takes no part.

@@ -18,7 +18,7 @@ use super::timeline::Timeline;
 use crate::entry::{Entry, first_log_hash};
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{DeviceId, SessionId, WalletAddress};
-use crate::limits::{ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_UNASKED_MAX, CLOCK_DEVICES_MAX};
+use crate::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX, ACCOUNT_UNASKED_MAX, CLOCK_DEVICES_MAX};
 use crate::log::{Log, LogHead, Refusal, StoredHeads};
 use crate::wire::{Record as _, record};
 
@@ -154,6 +154,9 @@ impl Account {
         let is_bounded = is_unasked || matches!(claim, Claim::Join(_) | Claim::Approve(_) | Claim::ApproveWithKey(_));
         if is_bounded && changes >= ACCOUNT_CHANGES_MAX {
             return refuse(ErrorCode::LimitReached, "the account has changed too often today");
+        }
+        if matches!(claim, Claim::RecoveryKey(_)) && changes >= ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT {
+            return refuse(ErrorCode::LimitReached, "no more recovery codes today: what is left of the day's changes is kept for devices");
         }
         let lists = is_new || matches!(claim, Claim::RecoveryKey(_));
         if lists && self.timeline.count() >= CLOCK_DEVICES_MAX {

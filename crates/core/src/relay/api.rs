@@ -207,9 +207,9 @@ pub enum JournalQuestion {
     /// The highest counter of each device up to each of these sequence numbers. Answered with `Clocks`.
     Clocks { session_id: SessionId, at: Vec<u64> },
     /// Sessions of a wallet, at most `count_max`: those in which it has taken part first, and of both kinds the newest
-    /// first; from the beginning, or after this one; of devices that have signed in to this account, or of those that have no keys.
-    /// Answered with `Sessions`, empty where there is no such session.
-    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, account_id: Option<SessionId> },
+    /// first; from the beginning, or after this one; of devices that have signed in to this account, or of those that have no keys;
+    /// `sealed`: encrypted ones alone, or the others alone. Answered with `Sessions`, empty where there is no such session.
+    Sessions { wallet: WalletAddress, after: Option<SessionId>, count_max: usize, account_id: Option<SessionId>, sealed: bool },
     /// State that may be lost in a crash: devices as last seen, receipts, and who has taken part. May wait for the next append, and never
     /// changes what the log says of a device: `last_counter`, `last_sequence`, `last_digest`. Not answered.
     Note { session_id: SessionId, devices: Vec<DeviceRow>, watermarks: Vec<WatermarkRow>, members: Vec<MemberRow> },

@@ -183,7 +183,7 @@ impl Session {
 impl Context {
     /// A connection says whose it is, and asks for a part of the wallet's sessions.
     pub(super) fn ask_sessions(&mut self, connection: ConnectionId, head: &Head, said: &WalletAnnounce) -> Result<(), SyncError> {
-        let WalletAnnounce { wallet, after } = said.clone();
+        let WalletAnnounce { wallet, after, sealed } = said.clone();
         check_wallet(&wallet)?;
         // It is being heard, so it is open.
         let Some(socket) = self.sockets.get_mut(&connection) else { return Ok(()) };
@@ -201,7 +201,7 @@ impl Context {
         }
         let account_id = self.guest(connection).map(|guest| guest.account_id.clone());
         // One more tells whether that is all.
-        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1, account_id };
+        let question = JournalQuestion::Sessions { wallet, after, count_max: LISTED_SESSIONS_MAX + 1, account_id, sealed };
         self.ask("", Purpose::Sessions(connection, head.message_id.clone()), question);
         Ok(())
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::{Digest, Entry, first_digest};
 use solconnect_sync_core::frame::{Encoding, Frame, ListedSession, Payload};
+use solconnect_sync_core::ids::is_sealed_id;
 use solconnect_sync_core::limits::CLOCK_DEVICES_MAX;
 use solconnect_sync_core::log::{DeviceHead, Log};
 use solconnect_sync_core::message::Message;
@@ -220,9 +221,9 @@ impl Rooms {
                 let rows = self.journal.entry(session_id).or_default();
                 JournalAnswer::Clocks(at.into_iter().map(|place| rows.clock(place)).collect())
             }
-            JournalQuestion::Sessions { wallet, after, count_max, account_id } => {
+            JournalQuestion::Sessions { wallet, after, count_max, account_id, sealed } => {
                 let mut found: Vec<_> = self.journal.iter().filter_map(|(id, rows)| Some((id, rows, rows.members.get(&wallet)?))).collect();
-                found.retain(|(.., member)| !member.left && member.account_id == account_id);
+                found.retain(|(id, _, member)| !member.left && member.account_id == account_id && is_sealed_id(id) == sealed);
                 found.sort_by_key(|(_, rows, member)| std::cmp::Reverse((member.joined, rows.number)));
                 let start = after.map_or(0, |after| found.iter().position(|(id, ..)| **id == after).map_or(usize::MAX, |place| place + 1));
                 let listed = |(id, rows, member): (&String, &Rows, &MemberRow)| ListedSession {

@@ -1,6 +1,6 @@
 //! Signing in: what the application and its wallet give, what the relay asks and says, and what is said to it.
 
-use super::{Identity, Stored, draw, nobody_signs_in, removed, unsigned};
+use super::{Identity, Stored, draw, mismatch, nobody_signs_in, removed, unsigned};
 use crate::batch::Batch;
 use crate::client::Client;
 use crate::client::api::{Action, Event, Reply};
@@ -25,17 +25,21 @@ impl Client {
         [false, true].map(|is_sealed| own(is_sealed).unwrap_or_else(|| session_of(wallet, peer_wallet)))
     }
 
-    /// Whether this application writes in a session: in encrypted ones alone, or in others alone.
+    /// Whether this application writes in a session that it has: in encrypted ones alone, or in others alone.
     ///
     /// # Errors
     /// `ENCRYPTION_MISMATCH`.
     pub(in crate::client) fn check_encryption(&self, session_id: &str) -> Result<(), SyncError> {
-        let message = match (is_sealed_id(session_id), self.vault.is_some()) {
-            (false, true) => "this session is not encrypted, and the application writes in encrypted ones alone: begin another one",
-            (true, false) => "this session is encrypted, and the application does not encrypt: set the option `encryption`",
-            _ => return Ok(()),
-        };
-        Err(SyncError::new(ErrorCode::EncryptionMismatch, message))
+        self.check_encryption_with(session_id, self.sessions.get(session_id).map_or("", |session| session.peer_wallet()))
+    }
+
+    /// The same of any session, with this wallet; empty where none is known, or many are in it.
+    ///
+    /// # Errors
+    /// `ENCRYPTION_MISMATCH`.
+    pub(in crate::client) fn check_encryption_with(&self, session_id: &str, peer_wallet: &str) -> Result<(), SyncError> {
+        let is_sealed = is_sealed_id(session_id);
+        if is_sealed == self.vault.is_some() { Ok(()) } else { Err(mismatch(is_sealed, peer_wallet)) }
     }
 
     /// What the connected wallet must sign before this device can sign in, on a page of this domain; `None` where it need

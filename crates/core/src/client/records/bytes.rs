@@ -2,7 +2,7 @@
 
 use super::{
     AccountRecord, Answer, BATCH_BYTES_MAX, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, NameRecord,
-    OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
+    NumberRecord, OutboxRecord, ReadMark, SealedState, SessionRecord, SpareRecord, VersionsRecord, Watermarks,
 };
 use crate::batch::Batch;
 use crate::client::answers::{CallRecord, StoredReply};
@@ -413,7 +413,8 @@ struct StoredWatermark {
 }
 
 record!(DeviceRecord { 1 => device_id, 2 => earlier });
-record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key });
+record!(IdentityRecord { 1 => secret, 2 => claim, 3 => is_listed, 4 => account, 5 => was_removed, 6 => relay_key, 7 => numbers });
+record!(NumberRecord { 1 => device_id, 2 => commitment, 3 => own, 4 => answer, 5 => number, 6 => tries });
 record!(AccountRecord { 1 => wallet, 2 => account });
 // The numbers are those of a session's record.
 record!(StoredHeadsRecord { 1 => session_id, 7 => heads });
@@ -444,6 +445,17 @@ impl Field for Vec<Batch> {
 
     fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
         self.push(Batch::from_bytes(bytes_of(value)?));
+        Ok(())
+    }
+}
+
+impl Field for Vec<NumberRecord> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        self.iter().for_each(|record| put_block(number, &record.encode(), out));
+    }
+
+    fn take(&mut self, value: &Value<'_>) -> Result<(), Malformed> {
+        self.push(NumberRecord::decode(bytes_of(value)?)?);
         Ok(())
     }
 }

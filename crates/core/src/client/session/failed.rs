@@ -39,7 +39,7 @@ impl Session {
         let on_disk = self.outbox.on_disk();
         let waiting = on_disk.iter().copied().find(|entry| is_waiting(entry, message_id));
         let failed = || place_of(&self.failed, message_id).map(|place| &self.failed[place].entry);
-        let void = || on_disk.iter().copied().find(|entry| entry.message.id == message_id);
+        let void = || on_disk.iter().copied().find(|entry| entry.message.id == message_id && entry.message.kind == Kind::VOID);
         let entry = waiting.or_else(failed).or_else(void)?;
         let status = if waiting.is_some() { self.status_of(entry) } else { MessageStatus::Failed };
         Some((status, self.show(vec![(entry.clone(), None)], false, strategy).pop()))
@@ -162,7 +162,7 @@ impl Session {
 }
 
 fn is_waiting(entry: &Entry, message_id: &str) -> bool {
-    entry.message.id == message_id && entry.message.kind != Kind::VOID
+    entry.message.id == message_id && entry.message.kind.has_status()
 }
 
 /// What is asked of a message too late.

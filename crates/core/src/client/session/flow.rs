@@ -84,7 +84,8 @@ impl Session {
         if self.flow.updates.is_empty() {
             return;
         }
-        for entry in self.outbox.on_disk().into_iter().filter(|entry| self.status_of(entry) == MessageStatus::Sending) {
+        let is_told = |entry: &&Entry| entry.message.kind.has_status() && self.status_of(entry) == MessageStatus::Sending;
+        for entry in self.outbox.on_disk().into_iter().filter(is_told) {
             context.tell(Event::StatusChanged {
                 session_id: entry.message.session_id.clone(),
                 message_id: entry.message.id.clone(),

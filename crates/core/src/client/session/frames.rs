@@ -354,7 +354,8 @@ impl Session {
                     self.tell_waiting(context);
                     let acknowledged = self.outbox.acknowledged_counter();
                     self.outbox.take_gap(expected - 1);
-                    for entry in self.outbox.between(expected - 1, acknowledged).filter(|entry| !self.outbox.is_sent(entry.counter)) {
+                    let is_told = |entry: &&Entry| entry.message.kind.has_status() && !self.outbox.is_sent(entry.counter);
+                    for entry in self.outbox.between(expected - 1, acknowledged).filter(is_told) {
                         let (session_id, message_id) = (entry.message.session_id.clone(), entry.message.id.clone());
                         context.change(|| Change::Status { session_id, message_id, status: MessageStatus::Queued, error: None });
                     }

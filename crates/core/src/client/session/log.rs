@@ -157,8 +157,11 @@ impl Session {
                 // Voids, and kinds that this version does not know.
                 _ => {}
             }
-            let total = if own { &mut self.totals.sent } else { &mut self.totals.received };
-            *total += 1;
+            // A void counts as the message that it stands for.
+            if !entry.message.kind.is_of_epochs() {
+                let total = if own { &mut self.totals.sent } else { &mut self.totals.received };
+                *total += 1;
+            }
         }
         self.outbox.raise_counter(self.logged_counter());
         let count = fresh.len() as u64;

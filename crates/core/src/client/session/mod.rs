@@ -318,9 +318,9 @@ impl Session {
         self.operation.is_some()
     }
 
-    /// What is stored of its outbox.
+    /// How many stored messages, edits and deletions wait.
     pub fn queued_count(&self) -> u64 {
-        self.outbox.stored_count_through(u64::MAX)
+        self.outbox.written_count()
     }
 
     /// How many messages the application knows to wait; `count_queue` brings it up to date.

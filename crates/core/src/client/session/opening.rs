@@ -4,12 +4,13 @@ use super::Session;
 use super::reseal::{lacking, note_resets};
 use super::waiting::plan_of;
 use crate::client::context::Context;
+use crate::client::identity::mismatch;
 use crate::client::records::{EpochSeal, SealedState, UnreadEpoch};
 use crate::client::vault::{Beginning, EncryptedText, Fault, Place, Resealed, SealedEpoch, Secret, TextKeys, if_opened};
 use crate::content;
 use crate::entry::{Digest, Entry};
 use crate::epochs::{Members, Said, Uncounted};
-use crate::error::{ErrorCode, SyncError};
+use crate::error::SyncError;
 use crate::group::{Group, Role};
 use crate::identity::{Account, PublicKey};
 use crate::ids::{DeviceId, WalletAddress, public_key, wallet_address};
@@ -157,8 +158,7 @@ impl Session {
             return Ok(());
         }
         let Some(vault) = context.vault.zip(context.identity) else {
-            let message = "the session is encrypted, and this application does not encrypt: set the option `encryption`";
-            return Err(Some(SyncError::new(ErrorCode::EncryptionMismatch, message)));
+            return Err(Some(mismatch(true, &self.next.peer_wallet)));
         };
         // What was written before a device is approved is stored as it comes.
         if self.is_waiting(context) || vault.1.keys().is_some_and(|keys| !keys.generations().is_empty()) {

@@ -38,6 +38,8 @@ pub(super) struct Outbox {
     leaving: Sorted<u64, Queued>,
     /// Whether one has a name that its place does not give it.
     has_names: bool,
+    /// Whether one may be among them that people did not write.
+    has_unwritten: bool,
     /// First and last counter of each record. One is swept from the store when all its messages are in the log; what of
     /// it is there by then is known by the log's heads.
     records: VecDeque<(u64, u64)>,
@@ -85,6 +87,8 @@ impl Outbox {
         // Where nothing waits, it follows what is in the log.
         let digest = entry.digest(&self.entries.last().map_or(logged_digest, |last| last.digest));
         self.has_names |= is_named(&entry);
+        let was_empty = self.entries.is_empty() && self.leaving.is_empty();
+        self.has_unwritten = !entry.message.kind.has_status() || self.has_unwritten && !was_empty;
         self.entries.insert(entry.counter, Queued { entry, digest, sealed: None, was_sent: false });
     }
 
@@ -237,9 +241,18 @@ impl Outbox {
         self.entries.values().map(|queued| &queued.entry)
     }
 
-    /// How many stored messages wait, up to this counter.
+    /// How many stored entries wait, up to this counter, whoever made them.
     pub fn stored_count_through(&self, counter: u64) -> u64 {
         self.entries.count_through(&counter.min(self.stored_counter)) as u64
+    }
+
+    /// How many stored messages, edits and deletions wait. An outbox may be long: it is walked through only where something else may
+    /// be among them.
+    pub fn written_count(&self) -> u64 {
+        if !self.has_unwritten {
+            return self.stored_count_through(u64::MAX);
+        }
+        self.unsent(0).filter(|entry| entry.message.kind.has_status()).count() as u64
     }
 
     /// Those after `counter`, up to `last` included.

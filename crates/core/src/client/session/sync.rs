@@ -142,7 +142,7 @@ impl Session {
             target_counter: self.outbox.stored_counter(),
             target_before: None,
             // What the relay has taken already comes with the log.
-            queued_at_start: self.queued_count().saturating_sub(self.flow.acknowledged.len() as u64),
+            queued_at_start: self.outbox.stored_count_through(u64::MAX).saturating_sub(self.flow.acknowledged.len() as u64),
             head: None,
             // What a transaction under way counts may come to nothing.
             start_totals: self.stored_totals,
