@@ -1,7 +1,5 @@
 //! What was stored as it came is read again from the store, once its secret is there.
 
-use std::collections::BTreeMap;
-
 use base64ct::{Base64, Encoding as _};
 
 use super::Session;
@@ -144,14 +142,14 @@ impl Session {
         self.enlist(transaction, false);
         transaction.write(Write::Log(LogRecord { batch, ..record }), false);
         // The relay may just have said of one that waits that it is in the log: it is told of as that.
-        let unsent: BTreeMap<MessageId, Entry> =
-            self.outbox.on_disk().into_iter().map(|entry| (entry.message.id.clone(), entry.clone())).collect();
+        let is_opened = |waiting: &&Entry| opened.iter().any(|entry| waiting.says_the_same(entry));
+        let unsent: Vec<MessageId> = self.outbox.on_disk().into_iter().filter(is_opened).map(|entry| entry.message.id.clone()).collect();
         for (entry, number) in opened.into_iter().zip(numbers) {
             let session_id = self.id().to_owned();
             let is_own = entry.message.sender_wallet == self.next.wallet;
             let same = self.outbox.named_as(&entry).filter(|queued| is_own && queued.says_the_same(&entry));
             let waiting = same.map(|queued| (queued.counter, queued.message.clone()));
-            let was_waiting = is_own && unsent.get(&entry.message.id).is_some_and(|unsent| unsent.says_the_same(&entry));
+            let was_waiting = is_own && unsent.contains(&entry.message.id);
             match waiting {
                 // By a copy of this profile, or this device under an earlier id.
                 Some((counter, message)) => self.leave_stored(context, counter, &message, entry.sequence_number, transaction),
