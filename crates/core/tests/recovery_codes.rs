@@ -504,3 +504,41 @@ fn codes_without_end_leave_room_for_devices() {
     settle(&mut rooms, &mut [&mut alice, &mut phone]);
     assert_eq!(alice.refused(), None);
 }
+
+#[test]
+fn a_passkey_call_made_again_leaves_the_newer_one() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut laptop = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    laptop.talk(&mut rooms);
+    // The laptop's newer one is listed; the laptop is killed before it has had the earlier one removed.
+    laptop.is_slow = true;
+    laptop.feed(Input::CreatePasskey { request: 22, output: output(8) });
+    laptop.talk(&mut rooms);
+    alice.talk(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None, "the call that another tab has had is made again");
+    let mut phone = waiting(&mut rooms, 4);
+    assert_eq!(unlock(&mut phone, &mut rooms, 8), None, "the newest one still opens");
+}
+
+#[test]
+fn the_word_of_a_stranger_costs_no_account_key() {
+    use solconnect_sync_core::frame::{Body, ErrorBody};
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    assert_eq!(alice.client.account_keys(), [1]);
+    // Whoever answers in the place of the relay, without its key.
+    alice.bends = Some(|frame| {
+        let error = solconnect_sync_core::error::SyncError::new(ErrorCode::DeviceRemoved, "");
+        frame.body = Body::Error(ErrorBody::new(&error));
+    });
+    alice.again(&mut rooms);
+    alice.bends = None;
+    assert_eq!(alice.records.identity.as_ref().map(|identity| identity.secret.len() > 64), Some(true), "the account key is still stored");
+    alice.sign();
+    alice.again(&mut rooms);
+    assert_eq!(alice.client.account_keys(), [1]);
+    assert!(alice.client.account_devices().iter().any(|device| device.is_this_device && device.is_approved), "{}", alice.listed(&[]));
+}

@@ -393,3 +393,32 @@ fn only_devices_of_an_account_say_something_of_its_numbers() {
     laptop.talk(&mut rooms);
     assert_eq!(heard(&laptop), []);
 }
+
+/// It goes on at another relay.
+fn moved(device: &mut Device, rooms: &mut Rooms) {
+    device.is_connected = false;
+    device.feed(Input::Disconnected { generation: device.generation, reason: "lost".into() });
+    device.again(rooms);
+}
+
+#[test]
+fn what_was_drawn_as_an_approved_device_is_no_commitment() {
+    let mut rooms = strict();
+    let [mut laptop, mut phone] = waiting(&mut rooms);
+    let phone_key = key_of(&phone);
+    let known = laptop.records.identity.as_ref().unwrap().numbers[0].clone();
+    // The other relay's log begins with the hostile phone, and the person accepts it.
+    let mut forged = strict();
+    moved(&mut phone, &mut forged);
+    moved(&mut laptop, &mut forged);
+    laptop.accept(Vec::new());
+    laptop.again(&mut forged);
+    assert_eq!(laptop.listed(&[&phone]), "0! me");
+    let said = committed(&mut laptop, &phone_key);
+    let account_id = owner(DOMAIN).account_id;
+    let number = |random: &[u8; 32]| Native.short_number(&account_id, &phone.id(), &said, &known.own, random).unwrap();
+    let random = (0u64..).map(|tried| { let mut random = [1; 32]; random[..8].copy_from_slice(&tried.to_be_bytes()); random });
+    let random = random.take(20_000_000).find(|random| number(random) == 123_456).unwrap();
+    hear(&mut laptop, &phone_key, said, random);
+    assert_ne!(shown(&laptop, &phone).as_deref(), Some("123456"), "the phone has chosen what the laptop shows");
+}
