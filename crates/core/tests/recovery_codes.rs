@@ -542,3 +542,34 @@ fn the_word_of_a_stranger_costs_no_account_key() {
     assert_eq!(alice.client.account_keys(), [1]);
     assert!(alice.client.account_devices().iter().any(|device| device.is_this_device && device.is_approved), "{}", alice.listed(&[]));
 }
+
+#[test]
+fn of_two_passkeys_made_at_once_the_newer_one_stays() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let mut laptop = waiting(&mut rooms, 3);
+    settle(&mut rooms, &mut [&mut alice, &mut laptop]);
+    assert_eq!(list(&mut alice, &mut rooms, 6), None);
+    laptop.talk(&mut rooms);
+    // Both list one; neither has had the earlier ones removed yet.
+    alice.is_slow = true;
+    alice.replies.clear();
+    alice.feed(Input::CreatePasskey { request: 22, output: output(7) });
+    alice.talk(&mut rooms);
+    laptop.talk(&mut rooms);
+    laptop.is_slow = true;
+    laptop.feed(Input::CreatePasskey { request: 22, output: output(8) });
+    laptop.talk(&mut rooms);
+    alice.talk(&mut rooms);
+    alice.write();
+    for _ in 0..3 {
+        alice.talk(&mut rooms);
+    }
+    laptop.replies.clear();
+    laptop.write();
+    laptop.talk(&mut rooms);
+    alice.talk(&mut rooms);
+    eprintln!("alice {:?}, laptop {:?}", alice.replies, laptop.replies);
+    let mut phone = waiting(&mut rooms, 4);
+    assert_eq!(unlock(&mut phone, &mut rooms, 8), None, "the newest one still opens");
+}
