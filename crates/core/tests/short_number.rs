@@ -417,7 +417,11 @@ fn what_was_drawn_as_an_approved_device_is_no_commitment() {
     let said = committed(&mut laptop, &phone_key);
     let account_id = owner(DOMAIN).account_id;
     let number = |random: &[u8; 32]| Native.short_number(&account_id, &phone.id(), &said, &known.own, random).unwrap();
-    let random = (0u64..).map(|tried| { let mut random = [1; 32]; random[..8].copy_from_slice(&tried.to_be_bytes()); random });
+    let random = (0u64..).map(|tried| {
+        let mut random = [1; 32];
+        random[..8].copy_from_slice(&tried.to_be_bytes());
+        random
+    });
     let random = random.take(20_000_000).find(|random| number(random) == 123_456).unwrap();
     hear(&mut laptop, &phone_key, said, random);
     assert_ne!(shown(&laptop, &phone).as_deref(), Some("123456"), "the phone has chosen what the laptop shows");

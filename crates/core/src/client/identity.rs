@@ -251,8 +251,11 @@ impl Identity {
 
     /// What was known of the account is asked for from the beginning.
     pub fn forget_account(&mut self, transaction: &mut Transaction) {
-        let stored = Stored { account: None, ..self.latest().clone() };
-        self.store(stored, false, transaction);
+        // In another log each may have the other's part: of numbers only the tries count on.
+        let tries = |number: NumberRecord| NumberRecord { device_id: number.device_id, tries: number.tries, ..NumberRecord::default() };
+        let numbers = self.latest().numbers.iter().cloned().map(tries).collect();
+        let stored = Stored { account: None, numbers, ..self.latest().clone() };
+        self.store(stored, true, transaction);
     }
 
     /// A connection begins.

@@ -109,7 +109,8 @@ impl RecoveryKeys {
         account: &Account,
         random: &[u8; 64],
     ) -> Result<Step, SyncError> {
-        let earlier = account.recovery_keys().iter().filter(|key| key.kind == self.kind && key.id != self.id);
+        // Of two that are made at once the newer one stays: an authenticator that has both has kept that alone.
+        let earlier = account.recovery_keys().iter().take_while(|key| key.id != self.id).filter(|key| key.kind == self.kind);
         let earlier: Vec<DeviceId> = earlier.map(|key| key.id.clone()).collect();
         let holding = account.generation_at(account.head().sequence);
         let Some((newest, secret)) = holding.and_then(|newest| Some((newest, keys.account_key(newest.number)?))) else {
