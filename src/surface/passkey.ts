@@ -12,17 +12,18 @@ const userVerification = 'required';
 const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), extensions: { prf: { eval: { first } } } });
 
 /**
- * Makes a passkey for a wallet, and has the person unlock it. On the same authenticator it takes the place of the wallet's last one.
+ * Makes a passkey for a wallet, and has the person unlock it. Those that there are stay: the account may not come to know of this one.
  *
  * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
  */
 export async function makePasskey(address: string): Promise<Uint8Array> {
-  const name = `${address.slice(0, 4)}…${address.slice(-4)}`;
+  // A person who has several sees which wallet each is for, and which is the newest.
+  const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleDateString()}`;
   const made = await asked((credentials) => credentials.create({
     publicKey: {
       ...asking(),
       rp: { name: location.hostname },
-      user: { id: new TextEncoder().encode(address), name, displayName: name },
+      user: { id: crypto.getRandomValues(new Uint8Array(32)), name, displayName: name },
       // ES256 and RS256: every authenticator has one of them.
       pubKeyCredParams: [-7, -257].map((alg) => ({ type: 'public-key', alg })),
       authenticatorSelection: { residentKey: 'required', userVerification },

@@ -726,8 +726,9 @@ export class SolConnectSDK {
    * Makes a passkey for the connected wallet, which brings a person back as a recovery code does (`recoverWithPasskey`), on pages of this
    * host alone. Call it where the person has just pressed something. The browser asks them to unlock it, and keeps it where it keeps
    * passkeys: in a password manager, which has it on all devices of the person, or on this machine or a key. The SDK stores nothing of
-   * it. A new passkey takes the place of the one before it, and a recovery code stays beside it. Only an approved device makes one, and
-   * it falls with that device, when that is removed: `recoveryChanged` tells.
+   * it. A new passkey takes the place of the one before it: what keeps passkeys may list both, each with its day, and the earlier one
+   * opens nothing. A recovery code stays beside it. Only an approved device makes one, and it falls with that device, when that is
+   * removed: `recoveryChanged` tells.
    *
    * Errors: `PASSKEY_UNSUPPORTED` (no page over https, or a browser or authenticator without passkeys or their extension PRF: offer a
    * recovery code), `PASSKEY_CANCELLED` (the person declined or took too long); those of `createRecoveryCode`. `DEVICE_NOT_APPROVED`
@@ -743,7 +744,7 @@ export class SolConnectSDK {
   createPasskey(): Promise<Result<null>> {
     return this.#withPasskey(async (engine, address) => {
       const own = this.getDevices().data?.find(({ isThisDevice }) => isThisDevice);
-      // What is made takes the place of the passkey that there is.
+      // Otherwise a passkey would be made that the account never knows.
       if (!own?.isApproved) throw new SyncError('DEVICE_NOT_APPROVED', 'only an approved device makes a passkey');
       return engine.createPasskey(await makePasskey(address));
     });

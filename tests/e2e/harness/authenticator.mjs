@@ -15,6 +15,8 @@ export async function authenticator(page, more) {
   return {
     /** The passkeys that it has. */
     list: async () => (await send('getCredentials')).credentials,
+    /** Their person deletes one. */
+    forget: (credentialId) => send('removeCredential', { credentialId }),
     remove: () => send('removeVirtualAuthenticator'),
   };
 }

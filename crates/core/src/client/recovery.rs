@@ -109,7 +109,7 @@ impl RecoveryKeys {
         account: &Account,
         random: &[u8; 64],
     ) -> Result<Step, SyncError> {
-        // Of two that are made at once the newer one stays: an authenticator that has both has kept that alone.
+        // Of two that are made at once the newer one stays, whichever device is quicker, and a call that is made again removes no newer one.
         let earlier = account.recovery_keys().iter().take_while(|key| key.id != self.id).filter(|key| key.kind == self.kind);
         let earlier: Vec<DeviceId> = earlier.map(|key| key.id.clone()).collect();
         let holding = account.generation_at(account.head().sequence);
@@ -120,6 +120,10 @@ impl RecoveryKeys {
             if was_listed {
                 let message = "another device has made one at the same time: that one counts, or make another one";
                 return Err(SyncError::new(ErrorCode::AccountMoved, message));
+            }
+            if account.was_listed(&self.id) {
+                let message = "this recovery code or passkey was the account's before, and is no more: make another one";
+                return Err(SyncError::new(ErrorCode::UnknownRecoveryCode, message));
             }
             let seal_key = vault.public_of(&self.seal).map_err(failed)?;
             let random = random.first_chunk().copied().unwrap_or_default();

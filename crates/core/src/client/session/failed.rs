@@ -5,14 +5,14 @@ use super::outbox::Outbox;
 use crate::client::api::{Change, Reply, Write};
 use crate::client::calls::unknown_message;
 use crate::client::context::Context;
-use crate::client::records::FailedRecord;
+use crate::client::records::{EpochSeal, FailedRecord};
 use crate::client::transaction::Transaction;
 use crate::client::views::{MessageStatus, MessageView};
 use crate::conflict::Strategy;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::ids::{MessageId, message_id, new_start};
-use crate::limits::FAILED_MESSAGES_MAX;
+use crate::limits::{EPOCHS_KEPT, FAILED_MESSAGES_MAX};
 use crate::message::{Kind, Message};
 
 /// Which failed message is meant by this id. The id that one is shown with goes before the one that another was refused
@@ -127,9 +127,13 @@ impl Session {
         Ok(reply)
     }
 
-    /// Whether something in its log cannot be read.
+    /// Whether something in its log cannot be read yet: an account key may come that opens it, or somebody gives its secret.
     fn has_unread(&self) -> bool {
-        self.next.sealed.iter().flat_map(|state| &state.unread).any(|unread| unread.unread_at.is_some())
+        self.next.sealed.iter().any(|state| {
+            let is_given = |number: u64| number + EPOCHS_KEPT > state.epochs.last();
+            let comes = |epoch: &EpochSeal| epoch.sealed.is_some() || is_given(epoch.number);
+            state.unread.iter().any(|unread| unread.unread_at.is_some() && comes(&unread.epoch))
+        })
     }
 
     /// `cancelMessage`. What is behind it was not sent either, because messages are sent in their order: it moves up.

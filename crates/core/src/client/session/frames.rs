@@ -323,7 +323,7 @@ impl Session {
             moved.push((sequence, receipt.message_id.clone()));
         }
         // Where it waits here, a copy of this profile has sent it, and this device has not stored yet that it knows.
-        moved.retain(|(_, message_id)| self.outbox.named(message_id).is_none());
+        moved.retain(|(_, message_id)| self.outbox.named(message_id).is_none_or(|waiting| waiting.message.kind == Kind::VOID));
         for (place, message_id) in moved {
             let status = logged_status(&self.next, place, &own_wallet);
             transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
