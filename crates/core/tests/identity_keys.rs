@@ -158,7 +158,7 @@ fn a_recovery_key_is_listed_as_devices_are() {
     assert_eq!(desk.say(1, Claim::RecoveryKey(at(&desk, 100))), Err(ErrorCode::InvalidArgument), "there is no account key");
     desk.renew(1).unwrap();
     assert_eq!(desk.list_code(2, 100), Err(ErrorCode::DeviceNotApproved));
-    assert_eq!(desk.list_code(1, 1), Err(ErrorCode::DeviceRemoved), "that is a device's key");
+    assert_eq!(desk.list_code(1, 1), Err(ErrorCode::UnknownRecoveryCode), "that is a device's key");
     let weak = NewRecoveryKey { seal_key: [0; 32], ..at(&desk, 100) };
     assert_eq!(desk.say(1, Claim::RecoveryKey(weak)), Err(ErrorCode::InvalidKey));
     desk.say(1, Claim::RecoveryKey(at(&desk, 100))).unwrap();
@@ -176,7 +176,7 @@ fn a_removed_recovery_key_never_returns() {
     let mut desk = Desk::of(["join 1", "seal 1", "renew 1", "code 1 100", "join 2"]);
     desk.expel(1, [100], []).unwrap();
     assert_eq!(desk.account.recovery_keys(), []);
-    assert_eq!(desk.list_code(1, 100), Err(ErrorCode::DeviceRemoved));
+    assert_eq!(desk.list_code(1, 100), Err(ErrorCode::UnknownRecoveryCode));
     assert_eq!(desk.recover(2, 100), Err(ErrorCode::DeviceRemoved));
     assert_eq!(desk.join(100), Err(ErrorCode::DeviceRemoved));
     desk.list_code(1, 101).unwrap();

@@ -121,10 +121,6 @@ impl RecoveryKeys {
                 let message = "another device has made one at the same time: that one counts, or make another one";
                 return Err(SyncError::new(ErrorCode::AccountMoved, message));
             }
-            if account.was_listed(&self.id) {
-                let message = "this recovery code or passkey was the account's before, and is no more: make another one";
-                return Err(SyncError::new(ErrorCode::UnknownRecoveryCode, message));
-            }
             let seal_key = vault.public_of(&self.seal).map_err(failed)?;
             let random = random.first_chunk().copied().unwrap_or_default();
             let account_id = &account.owner().account_id;

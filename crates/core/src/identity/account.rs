@@ -258,7 +258,10 @@ impl Account {
 
     fn check_recovery_key(&self, key: &NewRecoveryKey) -> Result<(), SyncError> {
         if self.timeline.key(&device_id(&key.key)).is_some() {
-            return Err(refusal(ErrorCode::DeviceRemoved, "this recovery key was listed before: make a new one"));
+            return Err(refusal(
+                ErrorCode::UnknownRecoveryCode,
+                "this recovery key was the account's before, and is no more: make a new one",
+            ));
         }
         if !self.generations.holds() {
             return Err(refusal(ErrorCode::InvalidArgument, "there is no account key that holds to be sealed to it"));
