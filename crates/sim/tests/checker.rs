@@ -418,6 +418,7 @@ fn i2_a_message_that_gives_way_to_a_void_has_failed() {
         if told {
             history.status(1, MessageStatus::Failed);
         }
+        history.tell(Event::QueueChanged { queued_message_count: 0 });
         history.handled();
         assert_eq!(history.broken(), broken);
     }
