@@ -31,7 +31,9 @@ test('two people write, read, edit, delete, go offline and come back', { timeout
   await alice.write('Written offline');
   await alice.sees('Written offline', { status: 'queued' });
   await alice.page.reload();
-  await alice.sees('Written offline');
+  await alice.sees('Written offline', { status: 'queued' });
+  // It stays offline until its person wishes otherwise.
+  await alice.page.locator('#offline[aria-checked="true"]').click();
   await bob.sees('Written offline');
   await alice.sees('Written offline', { status: 'read' });
   await alice.sees('Hello dear Bob', { part: 'Edited' });
