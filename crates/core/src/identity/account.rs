@@ -156,7 +156,10 @@ impl Account {
             return refuse(ErrorCode::LimitReached, "the account has changed too often today");
         }
         if matches!(claim, Claim::RecoveryKey(_)) && changes >= ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT {
-            return refuse(ErrorCode::LimitReached, "no more recovery codes today: what is left of the day's changes is kept for devices");
+            return refuse(
+                ErrorCode::LimitReached,
+                "no more recovery codes or passkeys today: what is left of the day's changes is kept for devices",
+            );
         }
         let lists = is_new || matches!(claim, Claim::RecoveryKey(_));
         if lists && self.timeline.count() >= CLOCK_DEVICES_MAX {

@@ -285,7 +285,7 @@ impl Session {
 
     fn take_receipts(&mut self, receipts: Vec<Receipt>, transaction: &mut Transaction) {
         for receipt in receipts {
-            // Of a group it is asked for each by itself how far all are, and what is read is also there.
+            // What is read is delivered too, and in a group lists are told of each by itself.
             if self.is_group() && receipt.status == ReceiptStatus::Read {
                 self.take_receipt(&receipt, ReceiptStatus::Delivered, transaction);
             }
