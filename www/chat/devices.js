@@ -41,7 +41,7 @@ export function createDevices(sdk, wallet) {
 
   async function removes(device) {
     const name = deviceName(device);
-    const says = 'It is signed out at once, and so are devices that it approved. What is stored there stays there. It can come back only as a new device.';
+    const says = 'It is signed out at once, and so are devices that it approved. A recovery code or passkey that was made on it is of no use then. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove device ${device.id.slice(0, 6)}?`, says, 'Remove'))) return;
     const result = await act(sdk.removeDevice(device.id));
     if (result.success) say(`${name} is removed.`);

@@ -32,8 +32,9 @@ export function say(text) {
   sayAll();
 }
 
-/** Waits for a result, and says what went wrong. */
+/** Waits for a result, and says what went wrong. What went wrong before is no news then. */
 export async function act(promise) {
+  $('notice').hidden = true;
   const result = await promise;
   if (result.error) notice(result.error.userMessage);
   return result;
