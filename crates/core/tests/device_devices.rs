@@ -371,8 +371,57 @@ fn an_account_that_was_set_back_is_followed_no_further() {
     one.events.clear();
     one.again(&mut rooms);
     assert_eq!(one.warnings(), [ErrorCode::RelayForked]);
+    // Who is shown a log that does not go on from its own is not removed by it.
     other.again(&mut rooms);
-    assert_eq!(other.needed(), [Some(ErrorCode::DeviceRemoved)]);
+    assert_eq!((other.warnings(), other.needed()), (vec![ErrorCode::RelayForked], vec![]));
+}
+
+#[test]
+fn who_was_away_for_long_is_shown_all_up_to_its_removal() {
+    let mut rooms = strict();
+    let [mut one, mut other] = pair(&mut rooms);
+    other.feed(Input::SetOffline { offline: true });
+    for number in 3..33 {
+        one.now.wall_ms += 24 * 3_600_000;
+        rooms.timeout(24 * 3_600_000);
+        let mut third = Device::new(number);
+        third.now.wall_ms = one.now.wall_ms;
+        third.talk(&mut rooms);
+        third.sign();
+        third.talk(&mut rooms);
+    }
+    one.again(&mut rooms);
+    one.remove(&other.id());
+    one.talk(&mut rooms);
+    assert_eq!(one.refused(), None);
+    let logs = |device: &Device| {
+        let frames = device.heard.iter().filter(|frame| matches!(frame.body, Body::SyncResponse(_)));
+        frames.count()
+    };
+    let before = logs(&other);
+    other.feed(Input::SetOffline { offline: false });
+    other.talk(&mut rooms);
+    assert!(logs(&other) >= before + 2, "it does not fit one frame");
+    assert_eq!((other.needed(), other.state()), (vec![Some(ErrorCode::DeviceRemoved)], ConnectionState::Offline));
+}
+
+#[test]
+fn a_database_from_before_its_device_was_listed_learns_that_it_was_removed() {
+    let mut rooms = strict();
+    let mut one = Device::joined(1, &mut rooms);
+    let mut other = Device::new(2);
+    other.talk(&mut rooms);
+    other.sign();
+    let records = other.records.clone();
+    other.talk(&mut rooms);
+    one.talk(&mut rooms);
+    one.remove(&other.id());
+    one.talk(&mut rooms);
+    assert_eq!(one.refused(), None);
+    let mut old = Device::over(drawing(records, 60), config(), 3);
+    old.talk(&mut rooms);
+    assert_eq!((old.needed(), old.state()), (vec![Some(ErrorCode::DeviceRemoved)], ConnectionState::Offline));
+    assert!(old.client.was_removed());
 }
 
 #[test]

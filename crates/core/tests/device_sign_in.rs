@@ -7,9 +7,10 @@ use crate::rooms::Rooms;
 use crate::signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn};
+use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn, SyncResponse};
 use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::limits::OFFER_MS;
+use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::Input as RelayInput;
 
 #[test]
@@ -285,16 +286,29 @@ fn who_has_not_asked_is_not_signed_in() {
 }
 
 #[test]
-fn a_relay_that_says_removed_twice_removes_once() {
+fn the_word_of_a_stranger_removes_nobody() {
     let mut rooms = strict();
     let mut device = Device::joined(1, &mut rooms);
-    let before = device.id();
+    let (before, stored) = (device.id(), device.records.identity.clone());
     let removed = || Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::DeviceRemoved, "no")));
     hear(&mut device, removed());
-    let after = device.id();
-    assert_ne!(after, before);
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![]), "an honest relay may be quicker than its log");
+    // Also of who says it before it has shown a key, and of who shows a log of its own.
+    device.now.monotonic_ms += 70_000;
+    device.feed(Input::Timeout);
+    device.wants_socket = false;
+    device.feed(Input::Connected { generation: device.generation });
+    let messages = rooms.journal[&owner(DOMAIN).account_id].entries[0].body.clone();
+    let forged = SyncResponse { messages, latest_sequence: 2, log: Some(LogHead { sequence: 1, hash: [9; 32] }), ..SyncResponse::default() };
+    let head = Head { session_id: owner(DOMAIN).account_id, ..Head::default() };
+    let frame = Frame { head, body: Body::SyncResponse(forged) }.to_bytes().unwrap().into();
+    device.feed(Input::Received { generation: device.generation, frame });
     hear(&mut device, removed());
-    assert_eq!((device.id(), device.needed()), (after, vec![Some(ErrorCode::DeviceRemoved)]));
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![ErrorCode::RelayMisbehaved]));
+    device.is_connected = false;
+    device.again(&mut rooms);
+    assert_eq!((device.id(), device.state(), device.needed()), (before, ConnectionState::Connected, vec![]));
+    assert_eq!(device.records.identity, stored);
 }
 
 #[test]

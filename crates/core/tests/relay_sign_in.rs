@@ -53,6 +53,7 @@ fn answer(hello: &Hello, device: &DeviceKey, claim: Option<Claim>) -> SignIn {
         nonce: hello.nonce,
         proof: challenge.prove(&owner.account_id, device),
         messages: entry.map(|entry| Batch::of(&[entry]).unwrap()).unwrap_or_default(),
+        known: 0,
     }
 }
 

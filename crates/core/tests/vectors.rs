@@ -127,7 +127,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
             "short_number_relay",
             from_relay(Body::ShortNumber(ShortNumber { from: "b".into(), commitment: [0; 32], random: [0; 32], ..short_number() })),
         ),
-        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { account: Some(LOG), greeting: [9; 64] }) }),
+        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_removed: true, account: Some(LOG), greeting: [9; 64] }) }),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
             "sync_request",
@@ -238,6 +238,7 @@ fn sign_in() -> SignIn {
         nonce: [4; 16],
         proof: [5; 64],
         messages: Batch::of(&entries(0)[..1]).unwrap(),
+        known: 300,
     }
 }
 
@@ -573,6 +574,8 @@ mod schema {
         pub proof: Vec<u8>,
         #[prost(bytes, tag = "7")]
         pub batch: Vec<u8>,
+        #[prost(uint64, tag = "8")]
+        pub known: u64,
     }
 
     #[derive(prost::Message)]
@@ -581,6 +584,8 @@ mod schema {
         pub account: Option<LogHead>,
         #[prost(bytes, tag = "2")]
         pub greeting: Vec<u8>,
+        #[prost(bool, tag = "3")]
+        pub removed: bool,
     }
 
     #[derive(prost::Message)]

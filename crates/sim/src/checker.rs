@@ -219,6 +219,8 @@ pub(crate) struct ConnectionView {
     pub unanswered: BTreeMap<(SessionId, Named), Vec<Waiting>>,
     /// The account log that it says it is of, and whether the relay has answered that it is.
     pub account: Option<(SessionId, bool)>,
+    /// It has proved to be a device that was in it, or what such a device has named: it may read why it is in it no longer.
+    pub was_listed: bool,
     /// The wallet that it says it is a device of.
     pub signed_in: Option<WalletAddress>,
     /// What it was sent ahead of what it has stored, by session.

@@ -95,6 +95,9 @@ impl Checker {
             Event::Warning { .. } if self.profiles[view.profile].keeps_no_rules => {}
             Event::Warning { error } if [ErrorCode::EntryForged, ErrorCode::RelayMisbehaved].contains(&error.code) => {
                 self.accuses(tab, error);
+                // Where a relay has the account's log whole, it shows a device its removal before it says that there was one.
+                let (text, is_shown) = (error.to_string(), !error.message.contains("does not show the entry that removes it"));
+                self.require_where(18, !self.relay_lies && !self.set_back, is_shown, || format!("tab {tab} says of an honest relay: {text}"));
             }
             Event::Warning { error } if [ErrorCode::RelayRolledBack, ErrorCode::RelayForked].contains(&error.code) => {
                 view.rolled_back = true;

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use solconnect_sync_core::entry::{Digest, Entry};
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry};
-use solconnect_sync_core::identity::{Claim, DomainSet, Owner, Statement};
-use solconnect_sync_core::ids::{SessionId, is_account_id, is_sealed_id, parse_message_id, start_of};
+use solconnect_sync_core::frame::{Body, Encoding, ErrorBody, Payload, SeedEntry, SignedIn};
+use solconnect_sync_core::identity::{Challenge, Claim, DomainSet, Owner, Statement, device_id};
+use solconnect_sync_core::ids::{DeviceId, SessionId, is_account_id, is_sealed_id, parse_message_id, start_of};
 use solconnect_sync_core::limits::{
     ALSO_MAX, BATCH_MESSAGES_MAX, FRAME_BYTES_MAX, INTEGER_MAX, SOCKET_QUEUE_BYTES_CUT, SOCKET_QUEUE_BYTES_MAX, SOCKET_STALL_MS_MAX,
     UNACKNOWLEDGED_MESSAGES_MAX, UPDATE_QUEUE_MESSAGES_MAX,
@@ -22,6 +22,7 @@ use crate::hostile::QUEUED_AGAIN;
 use crate::ledger::Fate;
 use crate::network::ConnectionId;
 use crate::relay_disk::Journal;
+use crate::signers::relay_key;
 use crate::world::Context;
 
 impl Checker {
@@ -221,6 +222,16 @@ impl Checker {
             let domains = DomainSet::new(said.domains.clone());
             view.signed_in = Some(said.wallet.clone());
             view.account = domains.and_then(|domains| Owner::new(&said.wallet, domains)).ok().map(|owner| (owner.account_id, false));
+            let names = |claim: Claim| if let Claim::Succeed(by) = claim { Some(device_id(&by.predecessor)) } else { None };
+            let entry = said.messages.entries().ok().and_then(|mut entries| entries.pop());
+            let predecessor = entry.and_then(|entry| names(Statement::of(&entry).ok()?.claim));
+            let challenge = Challenge { relay: said.relay.clone(), relay_key: relay_key().public(), nonce: said.nonce };
+            view.was_listed = view.account.as_ref().is_some_and(|(account_id, _)| {
+                let log = self.ledger.log(account_id);
+                let has_said = |id: DeviceId| log.place_of(&id, 1).is_some();
+                challenge.check(account_id, &said.key, &said.proof).is_ok()
+                    && [Some(device_id(&said.key)), predecessor].into_iter().flatten().any(has_said)
+            });
         }
         if session_id.is_empty() || is_account_id(&session_id) {
             // Nothing of it is held, and its refusal names no session either.
@@ -293,7 +304,7 @@ impl Checker {
         };
         self.frame_seen_by_others(payload, &reading);
         let session_id = &reading.frame.head.session_id;
-        if let Body::SignedIn(_) = &reading.frame.body {
+        if let Body::SignedIn(SignedIn { is_removed: false, .. }) = &reading.frame.body {
             let account = self.connections.get_mut(&connection).and_then(|view| view.account.as_mut());
             account.into_iter().for_each(|(_, is_in)| *is_in = true);
         }
@@ -305,7 +316,10 @@ impl Checker {
                 Body::Error(_) => true,
                 _ => false,
             };
-            let may_hear = account.is_some_and(|(account_id, is_in)| *is_in && (account_id == session_id || is_answer));
+            let was_listed = self.connections.get(&connection).is_some_and(|view| view.was_listed);
+            let may_hear = account.is_some_and(|(account_id, is_in)| {
+                *is_in && (account_id == session_id || is_answer) || was_listed && account_id == session_id && is_answer
+            });
             self.require(16, may_hear, || format!("connection {connection} is told of {session_id}, and is of no device of it"));
             if let (Body::SyncResponse(response), Some(entries)) = (&reading.frame.body, &reading.entries) {
                 self.served(connection, session_id, entries, response.latest_sequence);

@@ -26,6 +26,11 @@ pub(crate) fn key(secret: u8) -> DeviceKey {
     DeviceKey::from_secret(&[secret; 32])
 }
 
+/// The relay's key.
+pub(crate) fn relay_key() -> DeviceKey {
+    key(1)
+}
+
 /// Whether devices sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SignIn {
@@ -45,7 +50,7 @@ impl SignIn {
             return Relay::new();
         }
         let is_required = self == SignIn::Required;
-        Relay::with_sign_in(Doorkeeper { key: key(1), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: drawn(random) })
+        Relay::with_sign_in(Doorkeeper { key: relay_key(), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: drawn(random) })
     }
 
     /// What its devices know.

@@ -114,6 +114,7 @@ impl Client {
     pub(super) fn hear_of_account(&mut self, head: Option<LogHead>, transaction: &mut Transaction) {
         let known = self.wallet.as_deref().and_then(|wallet| self.identity.as_ref()?.latest_account(wallet));
         let (Some(head), Some(known)) = (head, known) else { return };
+        self.devices.halted = None;
         self.devices.end = Some(head.sequence);
         if head.sequence < known.head().sequence {
             let message = format!("the relay's log of the account ends at {head}, and this device has it up to {}", known.head());
@@ -123,7 +124,7 @@ impl Client {
         }
     }
 
-    /// The account is followed no further on this connection.
+    /// The account is followed no further before the device signs in again.
     fn halt_devices(&mut self, code: ErrorCode, message: String, transaction: &mut Transaction) {
         let error = SyncError::new(code, message);
         self.devices.halted = Some(error.clone());
@@ -401,7 +402,8 @@ impl Client {
     /// The connection is lost: what was said on it may have been done or not.
     pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
         self.fail_wishes(error, actions);
-        self.devices = Devices::default();
+        // A person who accepts the relay's log may do so between two connections.
+        self.devices = Devices { halted: self.devices.halted.take(), ..Devices::default() };
     }
 }
 

@@ -14,7 +14,7 @@ use super::transaction::Transaction;
 use super::vault::{Fault, Secret, Vault};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{Account, Claim, DeviceKey, DomainSet, Owner, PublicKey, Signature, Statement, Succession};
+use crate::identity::{Account, Claim, DeviceKey, DomainSet, Owner, PublicKey, Signature, Statement, Succession, device_id};
 use crate::ids::{DeviceId, SessionId};
 use crate::time::Now;
 
@@ -226,7 +226,7 @@ impl Identity {
         by: Option<&RecoveryKeys>,
         transaction: &mut Transaction,
     ) -> bool {
-        let is_out = self.latest().is_listed && account.was_removed(&self.device_id());
+        let is_out = !self.latest().was_removed && self.is_out(&account);
         let learned = vault.map_or(Ok(None), |vault| self.learn_keys(vault, &account, by));
         let keys = learned.unwrap_or_else(|(by, fault)| {
             if fault == Fault::Failed {
@@ -247,6 +247,14 @@ impl Identity {
         // The relay would tell it again.
         self.store(stored, false, transaction);
         is_out
+    }
+
+    /// Whether the account lists this device no longer, and never will: its own key left, or the one that names it before it came.
+    fn is_out(&self, account: &Account) -> bool {
+        let own = self.device_id();
+        let names = |claim: &Claim| if let Claim::Succeed(succession) = claim { Some(device_id(&succession.predecessor)) } else { None };
+        let predecessor = self.stored.claim.as_ref().filter(|_| account.device(&own).is_none()).and_then(names);
+        account.was_removed(&own) || predecessor.is_some_and(|predecessor| account.was_removed(&predecessor))
     }
 
     /// What was known of the account is asked for from the beginning.

@@ -514,12 +514,15 @@ pub struct SignIn {
     /// The entry of the account log that lists the device, where it may not be listed yet.
     #[serde(default)]
     pub messages: Batch,
+    /// Up to where the device has the account's log: where it was removed, it is shown the rest.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub known: u64,
 }
 
 impl Default for SignIn {
     fn default() -> Self {
-        let (wallet, domains, relay, messages) = Default::default();
-        SignIn { wallet, domains, key: PublicKey::default(), relay, nonce: Nonce::default(), proof: [0; 64], messages }
+        let (wallet, domains, relay, messages, known) = Default::default();
+        SignIn { wallet, domains, key: PublicKey::default(), relay, nonce: Nonce::default(), proof: [0; 64], messages, known }
     }
 }
 
@@ -532,11 +535,14 @@ pub struct SignedIn {
     /// The account log's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LogHead>,
+    /// The device was removed from the account: what it lacks of the log follows, then the refusal.
+    #[serde(default, rename = "removed", skip_serializing_if = "std::ops::Not::not")]
+    pub is_removed: bool,
 }
 
 impl Default for SignedIn {
     fn default() -> Self {
-        SignedIn { greeting: [0; 64], account: None }
+        SignedIn { greeting: [0; 64], account: None, is_removed: false }
     }
 }
 

@@ -217,13 +217,15 @@ impl Account {
 
     fn check_succession(&self, succession: &Succession, by: &PublicKey) -> Result<(), SyncError> {
         let predecessor = device_id(&succession.predecessor);
+        // First: whose old key was removed is shown the log.
+        succession.check(&self.owner, by)?;
         if self.was_removed(&predecessor) {
             return Err(refusal(ErrorCode::DeviceRemoved, "the old key of this device was removed"));
         }
         if self.device(&predecessor).is_none() {
             return Err(refusal(ErrorCode::WrongKey, "the old key of this device was never listed"));
         }
-        succession.check(&self.owner, by)
+        Ok(())
     }
 
     fn check_approval<'a>(&self, mut devices: impl ExactSizeIterator<Item = &'a DeviceId>) -> Result<(), SyncError> {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
-use super::budget;
-use super::context::{Context, Leaning, Purpose, refusal};
+use super::context::{CLOSE_REFUSED, CLOSE_TRY_LATER, Context, Leaning, Purpose, refusal};
+use super::{account_logs, budget};
 use super::door::Guest;
 use crate::batch::Batch;
 use crate::entry::Entry;
@@ -18,12 +18,6 @@ use crate::identity::{Account, Challenge, DomainSet, Owner, Signature, device_id
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
 use crate::log::LogHead;
-
-/// The close code of a connection that may not go on: a violation of the relay's policy (RFC 6455).
-const CLOSE_REFUSED: u16 = 1008;
-
-/// The close code of a connection that may come again later (IANA registry).
-const CLOSE_TRY_LATER: u16 = 1013;
 
 /// Entries of an account log that are read at once.
 const READ_COUNT_MAX: usize = 1_000;
@@ -36,6 +30,8 @@ struct Asker {
     device_id: DeviceId,
     /// What it has proved who it is with, where it signs in.
     proof: Option<Signature>,
+    /// Up to where it has the account's log; 0 where it is asked of others.
+    known: u64,
     /// The entry that lists the device, where it sent one, or the one that it says.
     entry: Option<Entry>,
 }
@@ -77,7 +73,7 @@ impl Accounts {
                 if let Some(socket) = ctx.sockets.get_mut(&connection) {
                     socket.door.is_asking = true;
                 }
-                let asker = Asker { connection, head, device_id: device_id(&said.key), proof: Some(said.proof), entry };
+                let asker = Asker { connection, head, device_id: device_id(&said.key), proof: Some(said.proof), known: said.known, entry };
                 self.ask(ctx, owner, asker);
             }
             // It may be signed again.
@@ -138,7 +134,7 @@ impl Accounts {
         ctx.charge(connection, budget::SIGN_IN_US);
         match said.and_then(|entries| own_entry(entries, &owner, &guest.device_id)) {
             Ok(Some(entry)) => {
-                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, proof: None, entry: Some(entry) };
+                let asker = Asker { connection, head: frame.head, device_id: guest.device_id, proof: None, known: 0, entry: Some(entry) };
                 self.ask(ctx, owner, asker);
             }
             Ok(None) => {
@@ -290,8 +286,7 @@ impl Room {
             return self.welcome(ctx, asker);
         }
         if self.account.was_removed(&asker.device_id) {
-            let error = SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account");
-            return turn_away(ctx, asker.connection, &asker.head, &error);
+            return self.refuse(ctx, &asker, &removed());
         }
         let head = self.account.head();
         let counter = self.account.log().counter(&asker.device_id) + 1;
@@ -305,10 +300,15 @@ impl Room {
         }
     }
 
-    /// Says why. Who has signed in stays.
+    /// Says why. Who has signed in stays, but for who was removed meanwhile, which has heard of it.
     fn refuse(&self, ctx: &mut Context, asker: &Asker, error: &SyncError) {
-        if self.guests.contains_key(&asker.connection) {
+        let (is_guest, is_out) = (self.guests.contains_key(&asker.connection), error.code == ErrorCode::DeviceRemoved);
+        if is_guest && !(is_out && self.account.was_removed(&asker.device_id)) {
             ctx.refuse(asker.connection, refusal(error, &asker.head));
+        } else if is_out && !is_guest {
+            self.say_signed_in(ctx, asker, true);
+            let account_id = &self.account.owner().account_id;
+            account_logs::turn_out(ctx, asker.connection, account_id, (&asker.head, asker.known), error.clone());
         } else {
             turn_away(ctx, asker.connection, &asker.head, error);
         }
@@ -360,9 +360,15 @@ impl Room {
         }
         ctx.totals.sign_ins += 1;
         self.guests.insert(connection, device_id.clone());
+        self.say_signed_in(ctx, &asker, false);
+    }
+
+    /// The relay proves that it has the key that it shows, and says where the account's log ends.
+    fn say_signed_in(&self, ctx: &mut Context, asker: &Asker, is_removed: bool) {
         if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
             let greeting = greet(&keeper.key, &proof);
-            ctx.transmit(connection, "", Body::SignedIn(SignedIn { account: Some(self.account.head()), greeting }));
+            let said = SignedIn { account: Some(self.account.head()), greeting, is_removed };
+            ctx.transmit(asker.connection, "", Body::SignedIn(said));
         }
     }
 
@@ -386,7 +392,7 @@ impl Room {
 
     /// Devices that are listed no longer are cut at once.
     fn cut_removed(&self, ctx: &mut Context) {
-        let error = SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account");
+        let error = removed();
         for (connection, _) in self.guests.iter().filter(|(_, device_id)| self.account.was_removed(device_id)) {
             turn_away(ctx, *connection, &Head::default(), &error);
         }
@@ -414,6 +420,10 @@ impl Context {
             self.say_hello(&keeper, connection, Some(head));
         }
     }
+}
+
+fn removed() -> SyncError {
+    SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account")
 }
 
 /// Says why, and ends the connection.

@@ -23,6 +23,12 @@ use crate::log::LogHead;
 use crate::message::Stamp;
 use crate::time::Now;
 
+/// The close code of a connection that may not go on: a violation of the relay's policy (RFC 6455).
+pub(super) const CLOSE_REFUSED: u16 = 1008;
+
+/// The close code of a connection that may come again later (IANA registry).
+pub(super) const CLOSE_TRY_LATER: u16 = 1013;
+
 /// What a question to the journal was for.
 pub(super) enum Purpose {
     Load,

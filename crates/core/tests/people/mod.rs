@@ -94,6 +94,7 @@ impl Person {
             relay: RELAY.into(),
             nonce: hello.nonce,
             messages: entry.map(|entry| Batch::of(&[entry]).unwrap()).unwrap_or_default(),
+            known: 0,
         };
         let head = Head { device_id: self.device_id(), protocol_version: Some(PROTOCOL_VERSION), ..Head::default() };
         serde_json::from_str(&Frame { head, body: Body::SignIn(said) }.to_json()).unwrap()

@@ -204,9 +204,15 @@ impl Rooms {
                 rows.devices.extend(devices.into_iter().map(|row| (row.device_id.clone(), row)));
                 JournalAnswer::Appended
             }
-            JournalQuestion::Read { session_id, from, count_max, .. } => {
+            JournalQuestion::Read { session_id, from, count_max, bytes_max } => {
                 let rows = self.journal.entry(session_id).or_default();
-                JournalAnswer::Entries(rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).cloned().collect())
+                let mut bytes = 0;
+                let fits = |entry: &&StoredEntry| {
+                    bytes += entry.body.bytes().len();
+                    bytes == entry.body.bytes().len() || bytes <= bytes_max
+                };
+                let read = rows.entries.iter().filter(|entry| entry.sequence >= from).take(count_max).take_while(fits);
+                JournalAnswer::Entries(read.cloned().collect())
             }
             JournalQuestion::Find { session_id, counters, keys, places } => {
                 let rows = self.journal.entry(session_id).or_default();

@@ -180,6 +180,7 @@ impl Client {
             .clone()
             .filter(|_| identity.is_entering)
             .map(|claim| Statement::sign(key, &owner, after, claim).entry(&owner, 1, now.wall_ms));
+        let known = identity.known_account(&owner.wallet).map_or(0, |account| account.head().sequence);
         let said = SignIn {
             proof: challenge.prove(&owner.account_id, key),
             wallet: owner.wallet,
@@ -188,6 +189,7 @@ impl Client {
             relay: challenge.relay,
             nonce: challenge.nonce,
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
+            known,
         };
         identity.proof = Some(said.proof);
         self.transmit(now, Body::SignIn(said), actions);
@@ -207,6 +209,10 @@ impl Client {
         let known = self.identity.as_ref().and_then(|identity| identity.relay_key(self.config.relay_key).zip(identity.proof));
         if known.is_none_or(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_err()) {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
+        }
+        if said.is_removed {
+            // What follows shows it.
+            return self.hear_of_account(said.account, transaction);
         }
         if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed || identity.keys_are_new) {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };
@@ -228,8 +234,16 @@ impl Client {
         match refusal.code {
             // It says what to sign once more.
             ErrorCode::NonceExpired => return true,
+            // The account's log has shown it before, or it is not so. On an open connection it may not have come so far.
             ErrorCode::DeviceRemoved => {
-                self.leave_account(transaction);
+                if !identity.latest().was_removed {
+                    let message = "the relay says that this device was removed, and does not show the entry that removes it";
+                    if is_greeting && self.devices.halted.is_none() {
+                        transaction.distrust(message.into());
+                    } else {
+                        transaction.reconnect(message.into());
+                    }
+                }
                 return true;
             }
             ErrorCode::InvalidCertificate

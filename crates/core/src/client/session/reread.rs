@@ -62,6 +62,13 @@ impl Session {
         transaction: &mut Transaction,
     ) {
         let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
+        // What stands before is told of and on disk. It stays told where this transaction fails, and the log is lost with the database.
+        for epoch in &rereading.epochs {
+            self.untold.retain(|(number, from)| *number != epoch.number || *from > place);
+            if !self.untold.iter().any(|(number, _)| *number == epoch.number) {
+                self.untold.push((epoch.number, place));
+            }
+        }
         // A device that was removed meanwhile has lost its keys: it begins again when it has got them back.
         if rereading.epochs.first().is_some_and(|first| account_key(context, first).is_none()) {
             return;
