@@ -73,5 +73,6 @@ pub fn sign_in(owner: &Owner, device: u8, relay_key: PublicKey, nonce: Nonce, en
         relay: RELAY.into(),
         nonce,
         messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
+        known: 0,
     }
 }

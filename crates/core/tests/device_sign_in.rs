@@ -299,7 +299,8 @@ fn the_word_of_a_stranger_removes_nobody() {
     device.wants_socket = false;
     device.feed(Input::Connected { generation: device.generation });
     let messages = rooms.journal[&owner(DOMAIN).account_id].entries[0].body.clone();
-    let forged = SyncResponse { messages, latest_sequence: 2, log: Some(LogHead { sequence: 1, hash: [9; 32] }), ..SyncResponse::default() };
+    let forged =
+        SyncResponse { messages, latest_sequence: 2, log: Some(LogHead { sequence: 1, hash: [9; 32] }), ..SyncResponse::default() };
     let head = Head { session_id: owner(DOMAIN).account_id, ..Head::default() };
     let frame = Frame { head, body: Body::SyncResponse(forged) }.to_bytes().unwrap().into();
     device.feed(Input::Received { generation: device.generation, frame });

@@ -7,7 +7,7 @@ use crate::rooms::Rooms;
 use crate::signer;
 use crate::signer::{Device, relay, strict};
 use solconnect_sync_core::batch::Batch;
-use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, SessionKind, SyncScope};
+use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, Reply, SessionKind, SyncScope};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::ReceiptStatus;
@@ -148,6 +148,30 @@ fn who_was_away_when_it_was_removed_is_told_so() {
     device.talk(&mut club.rooms);
     let view = device.client.session(&club.session_id).unwrap();
     assert_eq!((view.membership, view.name.as_deref()), (Membership::Removed, Some("Walkers")));
+}
+
+#[test]
+fn an_edit_that_waits_is_told_as_failed_when_its_wallet_was_removed() {
+    let mut club = Club::of(2, &[1]);
+    let (session_id, content_type, message_id, known) = (club.session_id.clone(), None, Some("note".into()), None);
+    club.people[1].feed(Input::Send { request: 4, session_id, text: "as it was".into(), content_type, message_id, known });
+    club.talk();
+    club.people[1].again(&mut club.rooms);
+    club.people[1].feed(Input::SetOffline { offline: true });
+    let session_id = club.session_id.clone();
+    club.people[1].feed(Input::Edit { request: 9, session_id, message_id: "note".into(), text: Some("as it should be".into()) });
+    let Some(Ok(Reply::Receipt(receipt))) = club.people[1].replies.pop() else { panic!("it waits") };
+    club.remove(0, &[1]).unwrap();
+    club.people[1].feed(Input::SetOffline { offline: false });
+    club.talk();
+    let told = club.people[1].events.iter().find_map(|event| match event {
+        Event::StatusChanged { message_id, status: MessageStatus::Failed, error: Some(error), .. } => {
+            Some((message_id.clone(), error.code))
+        }
+        _ => None,
+    });
+    assert_eq!(told, Some((receipt.message_id, ErrorCode::MemberRemoved)));
+    assert!(club.people[1].client.unsent(&club.session_id).is_empty(), "the message shows its text as it was");
 }
 
 #[test]

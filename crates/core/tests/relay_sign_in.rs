@@ -558,6 +558,26 @@ fn a_removed_device_is_cut_and_knows_why() {
 }
 
 #[test]
+fn a_stranger_who_names_a_removed_device_is_shown_nothing() {
+    let mut rooms = rooms();
+    enter(&mut rooms, 1, &key(1));
+    enter(&mut rooms, 2, &key(2));
+    rooms.say(1, &of_account(&key(1), update(&[change(&key(1), account_head(&rooms), 2, remove(&[2]))])));
+    let forged = Succession { predecessor: key(2).public(), ..Succession::sign(&key(9), &owner(DOMAIN), &key(9).public()) };
+    let truly = Succession::sign(&key(2), &owner(DOMAIN), &key(9).public());
+    for (connection, succession, types) in
+        [(3, forged, vec![Value::Null]), (4, truly, vec!["signed_in".into(), "sync_response".into(), Value::Null])]
+    {
+        let said = open(&mut rooms, connection);
+        say(connection, &key(9), answer(&said, &key(9), Some(Claim::Succeed(succession.clone()))), &mut rooms);
+        let again = hello(&mut rooms, connection);
+        say(connection, &key(9), answer(&again, &key(9), Some(Claim::Succeed(succession))), &mut rooms);
+        let heard: Vec<Value> = rooms.hear(connection).iter().map(|frame| frame["type"].clone()).collect();
+        assert_eq!(heard, types, "an error has no type");
+    }
+}
+
+#[test]
 fn a_change_that_does_not_count_is_refused_by_its_code() {
     let mut rooms = rooms();
     (1..=2).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));

@@ -127,7 +127,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
             "short_number_relay",
             from_relay(Body::ShortNumber(ShortNumber { from: "b".into(), commitment: [0; 32], random: [0; 32], ..short_number() })),
         ),
-        ("signed_in", Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_removed: true, account: Some(LOG), greeting: [9; 64] }) }),
+        (
+            "signed_in",
+            Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_removed: true, account: Some(LOG), greeting: [9; 64] }) },
+        ),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
             "sync_request",

@@ -50,6 +50,7 @@ fn answer(hello: &Hello, relay: &str, is_new: bool) -> Value {
         nonce: hello.nonce,
         proof: challenge.prove(&owner.account_id, &device()),
         messages: if is_new { Batch::of(&[statement.entry(&owner, 1, hello.time)]).unwrap() } else { Batch::default() },
+        known: 0,
     };
     let head = Head { device_id: device().device_id(), protocol_version: Some(PROTOCOL_VERSION), ..Head::default() };
     serde_json::from_str(&Frame { head, body: Body::SignIn(said) }.to_json()).unwrap()

@@ -18,6 +18,7 @@ use crate::ledger::{Fate, Sent, number_of};
 use crate::network::ConnectionId;
 use crate::page::{AppCall, Terms};
 use crate::signers::{account_end, session_of};
+use crate::store_rules::is_out;
 use crate::world::{PageId, ProfileId, TabId};
 
 impl TabView {
@@ -518,8 +519,13 @@ impl Checker {
         let Some(view) = self.tabs.get(&tab) else { return };
         // A call that is answered again was stored once, and its message may have been refused for good since.
         let has_failed = self.ledger.sent[number as usize].fate == Fate::Refused && durable.is_none() && !logged;
-        // It may have left in the commit that it came with, or have been refused there: its wallet left the group in it.
-        let is_refused_now = disk.state().records.failed.values().any(|record| record.entry.message.id == id || record.refused_id == id);
+        // It may have left in the commit that it came with, or have been refused there: its wallet left the group in it. What becomes of
+        // it is told next; of an edit no more is kept.
+        let session_id = &self.ledger.sent[number as usize].session_id;
+        let is_edit = self.ledger.sent[number as usize].replaces.is_some();
+        let has_left = is_edit && is_out(disk.state(), session_id);
+        let is_refused_now =
+            has_left || disk.state().records.failed.values().any(|record| record.entry.message.id == id || record.refused_id == id);
         let is_kept = durable.is_some() || logged || has_failed || is_refused_now || self.cancelled.contains(&number);
         self.require_where(21, view.lost_store.is_none_or(|lost| lost.loss != Loss::Remembered), is_kept, || {
             format!("s{number} is said to be stored, and is not")

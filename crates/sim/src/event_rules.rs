@@ -34,7 +34,13 @@ impl Checker {
                     format!("tab {tab} tells of {} at {sequence}, where another stands", told.message.id)
                 });
             }
-            Event::StatusChanged { session_id, message_id, status, .. } => self.status(tab, session_id, message_id, *status, true),
+            Event::StatusChanged { session_id, message_id, status, error } => {
+                // Of what waits when its wallet leaves a group, messages are kept as failed, and edits and deletions are told of alone.
+                let has_left = error.as_ref().is_some_and(|error| error.code == ErrorCode::MemberRemoved);
+                let is_kept = || disk.state().records.failed.values().any(|record| record.refused_id == *message_id);
+                view.told_failed += usize::from(*status == MessageStatus::Failed && (!has_left || is_kept()));
+                self.status(tab, session_id, message_id, *status, true);
+            }
             Event::DeviceReplaced { new_id, .. } => {
                 let known = view.lost_store.is_none();
                 let stored = disk.state().device_id() == new_id;
@@ -97,7 +103,9 @@ impl Checker {
                 self.accuses(tab, error);
                 // Where a relay has the account's log whole, it shows a device its removal before it says that there was one.
                 let (text, is_shown) = (error.to_string(), !error.message.contains("does not show the entry that removes it"));
-                self.require_where(18, !self.relay_lies && !self.set_back, is_shown, || format!("tab {tab} says of an honest relay: {text}"));
+                self.require_where(18, !self.relay_lies && !self.set_back, is_shown, || {
+                    format!("tab {tab} says of an honest relay: {text}")
+                });
             }
             Event::Warning { error } if [ErrorCode::RelayRolledBack, ErrorCode::RelayForked].contains(&error.code) => {
                 view.rolled_back = true;
@@ -149,7 +157,6 @@ impl Checker {
     /// How far a message is said to be, in an event or in a list.
     pub(crate) fn status(&mut self, tab: TabId, session_id: &str, message_id: &str, status: MessageStatus, told: bool) {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
-        view.told_failed += usize::from(told && status == MessageStatus::Failed);
         if status == MessageStatus::Failed {
             // Only own messages fail, so that it is known which one is meant.
             let profile = &mut self.profiles[view.profile];

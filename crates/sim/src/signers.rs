@@ -50,7 +50,13 @@ impl SignIn {
             return Relay::new();
         }
         let is_required = self == SignIn::Required;
-        Relay::with_sign_in(Doorkeeper { key: relay_key(), earlier: Vec::new(), names: vec![RELAY.into()], is_required, secret: drawn(random) })
+        Relay::with_sign_in(Doorkeeper {
+            key: relay_key(),
+            earlier: Vec::new(),
+            names: vec![RELAY.into()],
+            is_required,
+            secret: drawn(random),
+        })
     }
 
     /// What its devices know.

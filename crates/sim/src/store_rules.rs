@@ -198,8 +198,9 @@ impl Checker {
         // Of what was said of a group only a warning tells that it does not count.
         let is_said = |void: &&(SessionId, MessageId)| before.entries.get(*void).is_some_and(|entry| entry.message.kind == Kind::GROUP);
         let new_voids = voids(state).difference(&before.voids).filter(|void| !is_said(void)).count();
-        // What waits when its wallet leaves a group has failed, and no void stands for it.
-        let left = if before.is_anew { 0 } else { writes.iter().filter_map(left_by).count() };
+        // What waits when its wallet leaves a group has failed, and no void stands for it; nor for what was refused just before.
+        let has_left = |write: &&Write| matches!(write, Write::Failed(record) if is_out(state, &record.session_id));
+        let left = if before.is_anew { 0 } else { writes.iter().filter(|write| left_by(write).is_some() || has_left(write)).count() };
         if writes.iter().any(|write| matches!(write, Write::Device(_) | Write::Outbox(_) | Write::DeleteOutbox { .. })) {
             self.outboxes_follow(state);
         }
@@ -283,7 +284,7 @@ impl Checker {
             }
             let is_cancelled = self.cancelled.contains(number);
             if is_out && is_version {
-                // A new version goes with the membership, and nobody is told.
+                // A new version goes with the membership, and nobody is told where its tab ends now.
                 self.excused.push(*number);
             }
             self.require(2, is_placed || new_voids > 0 || is_cancelled || is_out, || {
@@ -403,7 +404,7 @@ fn swept_by(write: &Write) -> Option<&SessionId> {
 }
 
 /// Whether the wallet of a session, a group, is no member of it any more.
-fn is_out(state: &State, session_id: &str) -> bool {
+pub(crate) fn is_out(state: &State, session_id: &str) -> bool {
     state.records.sessions.get(session_id).is_some_and(|session| session.membership != Membership::Member)
 }
 

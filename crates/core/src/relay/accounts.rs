@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::api::{ConnectionId, DeviceRow, Doorkeeper, JournalAnswer, JournalQuestion, StoredEntry};
 use super::context::{CLOSE_REFUSED, CLOSE_TRY_LATER, Context, Leaning, Purpose, refusal};
-use super::{account_logs, budget};
 use super::door::Guest;
+use super::{account_logs, budget};
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};

@@ -193,11 +193,11 @@ impl Session {
         let waiting: Vec<Entry> = self.outbox.iter().cloned().collect();
         for entry in &waiting {
             self.tell_left(&entry.message, transaction);
-            if entry.message.kind == Kind::MESSAGE {
+            if entry.message.kind.has_status() {
                 let (session_id, message_id, told) = (session_id.clone(), entry.message.id.clone(), Some(error.clone()));
                 transaction.tell(Event::StatusChanged { session_id, message_id, status: MessageStatus::Failed, error: told });
-                self.keep_failed(context, entry, &error, transaction);
             }
+            self.keep_failed(context, entry, &error, transaction);
         }
         if !waiting.is_empty() {
             // The next messages get counters that names were made of already.

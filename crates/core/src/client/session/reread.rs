@@ -64,9 +64,9 @@ impl Session {
         let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
         // What stands before is told of and on disk. It stays told where this transaction fails, and the log is lost with the database.
         for epoch in &rereading.epochs {
-            self.untold.retain(|(number, from)| *number != epoch.number || *from > place);
-            if !self.untold.iter().any(|(number, _)| *number == epoch.number) {
-                self.untold.push((epoch.number, place));
+            match self.untold.iter_mut().find(|(number, _)| *number == epoch.number) {
+                Some((_, from)) => *from = place.max(*from),
+                None => self.untold.push((epoch.number, place.max(self.told_through + 1))),
             }
         }
         // A device that was removed meanwhile has lost its keys: it begins again when it has got them back.
