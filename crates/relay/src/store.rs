@@ -19,7 +19,7 @@ use solconnect_sync_core::watermark::Watermark;
 use crate::place::{self, Place};
 
 /// The newest form of the tables that this version knows (`user_version` of the file).
-const SCHEMA_VERSION: i64 = 9;
+const SCHEMA_VERSION: i64 = 10;
 
 /// Marks a SQLite file as a journal of ours ("SolC"), so that no other database is written to by mistake.
 const APPLICATION_ID: i64 = 0x536f_6c43;
@@ -73,10 +73,18 @@ CREATE TABLE members (
     account TEXT,
     since   INTEGER NOT NULL,
     gone    INTEGER NOT NULL,
+    sealed  INTEGER NOT NULL,
     PRIMARY KEY (session, wallet)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX members_by_wallet ON members (wallet, joined, session);
+CREATE UNIQUE INDEX members_by_wallet ON members (wallet, account, sealed, gone, joined, session);
 ";
+
+/// A list costs what it shows, however many sessions the wallet has of the other kind, in other applications or has left: the index
+/// has them apart.
+const LIST_SESSIONS: &str = "SELECT session_id, peer, since, joined, group_name, id, head
+    FROM members JOIN sessions ON id = session
+    WHERE wallet = ?1 AND account IS ?5 AND sealed = ?6 AND gone = 0 AND (joined, session) < (?2, ?3)
+    ORDER BY joined DESC, session DESC LIMIT ?4";
 
 /// How many entries behind the last one that a person wrote are looked at, for each session that is listed: a list has a hundred, and
 /// whoever makes more of them is told of as if somebody had written.
@@ -288,13 +296,7 @@ pub(crate) fn sessions_of(
             let Some(joined) = joined else { return Ok(Vec::new()) };
             begin = (joined, session);
         }
-        let mut statement = connection.prepare_cached(
-            "SELECT session_id, peer, since, joined, group_name, id, head
-             FROM members JOIN sessions ON id = session
-             WHERE wallet = ?1 AND (joined, session) < (?2, ?3) AND account IS ?5 AND gone = 0
-               AND (session_id GLOB 'sealed:*') = ?6
-             ORDER BY joined DESC, session DESC LIMIT ?4",
-        )?;
+        let mut statement = connection.prepare_cached(LIST_SESSIONS)?;
         let rows = statement.query_map(params![wallet, begin.0, begin.1, limit, account_id, sealed], |row| {
             let latest_sequence = match row.get(2)? {
                 0 => last_written(connection, row.get(5)?, row.get(6)?)?,
@@ -311,8 +313,8 @@ fn write_members<'a>(connection: &Connection, session: i64, members: impl Iterat
     let mut read =
         connection.prepare_cached("SELECT wallet, peer, joined, account, since, gone FROM members WHERE session = ?1 AND wallet = ?2")?;
     let mut write = connection.prepare_cached(
-        "INSERT OR REPLACE INTO members (session, wallet, peer, joined, account, since, gone)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO members (session, wallet, peer, joined, account, since, gone, sealed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT session_id GLOB 'sealed:*' FROM sessions WHERE id = ?1))",
     )?;
     for row in members {
         let known = read.query_row(params![session, row.wallet], member_of).optional()?;
@@ -606,4 +608,22 @@ fn find_or_make_session(connection: &Connection, session_id: &str) -> rusqlite::
 
 pub(crate) fn reason(error: rusqlite::Error) -> Reason {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIST_SESSIONS, SCHEMA};
+    use rusqlite::Connection;
+
+    #[test]
+    fn a_list_reads_no_session_that_it_does_not_show() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {LIST_SESSIONS}")).unwrap();
+        let plan = statement.query_map(rusqlite::params!["w", 2, 0, 100, "a", true], |row| row.get(3)).unwrap();
+        let plan: Vec<String> = plan.map(Result::unwrap).collect();
+        let index = "SEARCH members USING COVERING INDEX members_by_wallet (wallet=? AND account=? AND sealed=? AND gone=? AND (joined,session)<(?,?))";
+        assert!(plan[0].starts_with(&index.replace("COVERING ", "")) || plan[0].starts_with(index), "{plan:?}");
+        assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE") && !step.contains("SCAN")), "it is not sorted: {plan:?}");
+    }
 }

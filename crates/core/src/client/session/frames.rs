@@ -1,5 +1,7 @@
 //! What the relay says in a session.
 
+use std::collections::BinaryHeap;
+
 use super::groups::reached;
 use super::log::Arrived;
 use super::signatures::Signers;
@@ -323,7 +325,13 @@ impl Session {
             moved.push((sequence, receipt.message_id.clone()));
         }
         // Where it waits here, a copy of this profile has sent it, and this device has not stored yet that it knows.
-        moved.retain(|(_, message_id)| self.outbox.named(message_id).is_none_or(|waiting| waiting.message.kind == Kind::VOID));
+        if !moved.is_empty() {
+            // A heap puts them in order: a page loads a tenth of the code of `sort`.
+            let waiting = self.outbox.iter().filter(|waiting| waiting.message.kind != Kind::VOID);
+            let waiting: BinaryHeap<&str> = waiting.map(|waiting| waiting.message.id.as_str()).collect();
+            let waiting = waiting.into_sorted_vec();
+            moved.retain(|(_, message_id)| waiting.binary_search(&message_id.as_str()).is_err());
+        }
         for (place, message_id) in moved {
             let status = logged_status(&self.next, place, &own_wallet);
             transaction.tell(Event::StatusChanged { session_id: session_id.clone(), message_id, status, error: None });
