@@ -121,6 +121,14 @@ impl SolConnectSDK {
         self.ask(passkey_output(output), |request, output| Input::CreatePasskey { request, output })
     }
 
+    /// Whether the person is to be asked for a passkey now: for a new one (`makes`), or for one to come back by, which nobody needs who
+    /// lacks nothing. Where it would be in vain, the error.
+    #[wasm_bindgen(js_name = needsPasskey, unchecked_return_type = "Promise<Result<boolean>>")]
+    pub fn needs_passkey(&self, makes: bool) -> Promise {
+        let needed = self.0.engine().and_then(|engine| engine.read(|client| client.needs_passkey(now(), makes)));
+        settle(async move { needed.map(JsValue::from) })
+    }
+
     /// Approves this device by a recovery code, and opens the account's keys with it.
     #[wasm_bindgen(unchecked_return_type = "Promise<Result<null>>")]
     pub fn recover(&self, #[wasm_bindgen(unchecked_param_type = "string")] code: JsValue) -> Promise {

@@ -24,7 +24,7 @@ const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryC
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
   'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'exportEvidence', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
-  'getOffer', 'getEncryption',
+  'getOffer', 'getEncryption', 'needsPasskey',
 ] as const;
 
 const METHODS = [...KEYED, ...REPEATABLE, ...READING];
