@@ -71,9 +71,10 @@ async function start() {
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
     const test = wallet && (await testWallet(wallet));
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], ...(test && { wallet: test }) });
     // Who has switched it off expects it to stay so.
-    if (localStorage.getItem(offlineKey) !== null) setOffline(true);
+    const startOffline = localStorage.getItem(offlineKey) !== null;
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], startOffline, ...(test && { wallet: test }) });
+    $('offline').setAttribute('aria-checked', String(startOffline));
     lock.start();
     createAccount({ sdk, profile, test, findWallets, left, removed });
   } catch (error) {
