@@ -96,7 +96,7 @@ export interface SdkConfig {
   retryDelayMs?: number;
   /** Whether batches of the log may come compressed, where that pays [true]. */
   enableCompression?: boolean;
-  /** Whether it begins offline by wish, until `setOffline(false)`: nothing is connected to [false]. */
+  /** Whether it begins offline by wish, until `setOffline(false)`: nothing is connected to. Of one that runs it changes nothing [false]. */
   startOffline?: boolean;
 }
 

@@ -726,8 +726,8 @@ export class SolConnectSDK {
    * Makes a passkey for the connected wallet, which brings a person back as a recovery code does (`recoverWithPasskey`), on pages of this
    * host alone. Call it where the person has just pressed something. The browser asks them to unlock it, and keeps it where it keeps
    * passkeys: in a password manager, which has it on all devices of the person, or on this machine or a key. The SDK stores nothing of
-   * it. A new passkey takes the place of the one before it: what keeps passkeys may list both, each with its day, and the earlier one
-   * opens nothing. A recovery code stays beside it. Only an approved device makes one, and it falls with that device, when that is
+   * it. A new passkey takes the place of the one before it: what keeps passkeys may list both, each with when it was made, and the
+   * earlier one opens nothing: tell the person to delete it there. A recovery code stays beside it. Only an approved device makes one, and it falls with that device, when that is
    * removed: `recoveryChanged` tells.
    *
    * Errors: those of `createRecoveryCode`, before the person is asked: nobody makes a passkey that the account cannot take. Then
