@@ -19,7 +19,7 @@ const KEYED = [
 ] as const;
 
 /** Methods with effects that may be called twice. */
-const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryCode', 'createPasskey', 'recover', 'recoverWithPasskey', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
+const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryCode', 'recover', 'givePasskey', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
 
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [

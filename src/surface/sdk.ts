@@ -742,7 +742,7 @@ export class SolConnectSDK {
    * ```
    */
   createPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(true, async (engine, address) => engine.createPasskey(await makePasskey(address)));
+    return this.#withPasskey(true, makePasskey);
   }
 
   /**
@@ -778,7 +778,7 @@ export class SolConnectSDK {
    * ```
    */
   recoverWithPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(false, async (engine) => engine.recoverWithPasskey(await usePasskey()));
+    return this.#withPasskey(false, usePasskey);
   }
 
   /**
@@ -989,10 +989,10 @@ export class SolConnectSDK {
   }
 
   /** Nobody is asked in vain: otherwise a passkey would be made that the account never knows. */
-  #withPasskey(makes: boolean, call: (engine: Engine, address: string) => Promise<EngineResult<null>>): Promise<Result<null>> {
+  #withPasskey(makes: boolean, ask: (address: string) => Promise<Uint8Array>): Promise<Result<null>> {
     return this.#now(async (engine) => {
       const { address } = this.#account();
-      return unwrap(adopt(await engine.needsPasskey(makes))) ? call(engine, address) : { success: true, data: null };
+      return unwrap(adopt(await engine.needsPasskey(makes))) ? engine.givePasskey(makes, await ask(address)) : { success: true, data: null };
     });
   }
 

@@ -17,7 +17,7 @@ const MISSING = {
 };
 
 /** Behind what a device that waits to be approved is told, with what its person can come back by. */
-const APPROVED = (ways) => `${ways === '' ? '' : `Or use your ${ways} under Devices. `}Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.`;
+const APPROVED = (ways) => `${ways === '' ? '' : `Or use your ${ways} under Devices. `}Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on as far as it has the key.`;
 
 /** What stands above the page, whatever is open. */
 const ABOVE = ['SIGN_IN_REQUIRED', 'DEVICE_REMOVED', 'DEVICE_NOT_APPROVED'];

@@ -98,7 +98,8 @@ impl Client {
 
     /// The account is to be so, unless what was asked for is wrong.
     pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
-        match wanted.and_then(|wanted| self.may_wish().map(|()| wanted)) {
+        let refusal = wanted.as_ref().err().cloned().or_else(|| self.may_wish().err());
+        match refusal.map_or(wanted, Err) {
             Ok(wanted) => {
                 self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
                 self.link.hurry(now);
@@ -334,7 +335,7 @@ impl Client {
     }
 
     /// The account as it is stored, or an empty one.
-    pub(super) fn stored_account(&self) -> Option<Account> {
+    fn stored_account(&self) -> Option<Account> {
         let (identity, wallet) = (self.identity.as_ref()?, self.wallet.as_deref()?);
         identity.account(wallet).cloned().or_else(|| identity.owner(wallet).map(Account::new))
     }

@@ -43,20 +43,24 @@ impl Client {
         if !self.link.is_open() {
             return Err(SyncError::new(ErrorCode::RelayDisconnected, "a passkey needs the relay"));
         }
-        let end = self.devices.end()?;
-        let Some(account) = self.stored_account().filter(|account| account.head().sequence >= end) else { return Ok(true) };
+        let (end, account) = (self.devices.end()?, identity.account(self.wallet_for_call()?));
+        let Some(account) = account.filter(|account| account.head().sequence >= end) else { return Ok(true) };
         let is_approved = account.device(&self.device.device_id).is_some_and(|own| own.is_approved);
-        let has_newest = identity.keys().is_some_and(|keys| keys.has_newest(&account));
-        let refusal = if makes {
-            let is_full = !account.takes_recovery_key(identity.relay_ms(now));
-            let full = || SyncError::new(ErrorCode::LimitReached, "the account takes no more recovery codes and passkeys now");
-            (!is_approved).then(not_approved).or_else(|| (!has_newest).then(keyless)).or_else(|| is_full.then(full))
-        } else if is_approved && has_newest {
-            return Ok(false);
-        } else {
-            recovery_of(&account).passkey.is_none().then(unlisted)
-        };
-        refusal.map_or(Ok(true), Err)
+        let has_newest = identity.keys().is_some_and(|keys| keys.has_newest(account));
+        if !makes {
+            let is_there = || if recovery_of(account).passkey.is_some() { Ok(true) } else { Err(unlisted()) };
+            return if is_approved && has_newest { Ok(false) } else { is_there() };
+        }
+        if !is_approved {
+            return Err(not_approved());
+        }
+        if !has_newest {
+            return Err(keyless());
+        }
+        if !account.takes_recovery_key(identity.relay_ms(now)) {
+            return Err(SyncError::new(ErrorCode::LimitReached, "the account takes no more recovery codes and passkeys now"));
+        }
+        Ok(true)
     }
 
     /// A new code.
