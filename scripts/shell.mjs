@@ -83,6 +83,9 @@ export function run(command, args, { cwd = root, env = {}, timeoutMs, onText } =
   });
 }
 
+/** What takes no longer is not told: cargo looks for a moment whether anything is to be built. */
+export const QUIET_MS = 3_000;
+
 let toldAt = 0;
 
 /** One line that says how far it is: written over on a terminal, and elsewhere told every ten seconds. */
@@ -103,8 +106,7 @@ export async function step(title, command, args, options = {}) {
     const line = `  ${title} … ${elapsed(start)}  ${last}`;
     process.stderr.write(live ? `\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}` : `${line}\n`);
   };
-  const timer = setInterval(show, live ? 500 : 30_000);
-  if (live) show();
+  const timer = setInterval(() => performance.now() - start > QUIET_MS && show(), live ? 500 : 30_000);
   const { ok, text } = await run(command, args, {
     ...options,
     onText: (chunk) => {
@@ -115,7 +117,6 @@ export async function step(title, command, args, options = {}) {
   clearInterval(timer);
   if (live) process.stderr.write('\r\x1b[K');
   if (!ok) throw new Problem(`${text}\n${title} failed: ${command} ${args.join(' ')}`);
-  const seconds = performance.now() - start;
-  if (seconds > 1000) say(`  ${title}: ${elapsed(start)}`);
+  if (performance.now() - start > QUIET_MS) say(`  ${title}: ${elapsed(start)}`);
   return text;
 }

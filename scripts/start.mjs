@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import { main, Problem, root, say } from './shell.mjs';
+import { main, Problem, QUIET_MS, root, say } from './shell.mjs';
 import { buildRelay, buildSdk } from './build.mjs';
 import { commandLine } from './options.mjs';
 import { runRelay } from './relay.mjs';
@@ -16,10 +16,11 @@ main(import.meta.url, async () => {
   });
   // Asked first: nobody wants to hear of it after minutes of building.
   await checkPort(port);
-  say('Installing what is missing, and building: that takes some minutes the first time …');
+  const telling = setTimeout(() => say('Installing what is missing, and building: that takes some minutes the first time …'), QUIET_MS);
   await setup('npm', 'wasm');
   await buildSdk();
   await buildRelay();
+  clearTimeout(telling);
   // The pages sign in, and other machines do not reach it.
   const args = ['--auth', 'wallet', '--listen', `127.0.0.1:${port}`, '--journal', journal, '--www', join(root, 'www'), '--pkg', join(root, 'pkg')];
   const relay = runRelay(args, 'pipe');

@@ -115,10 +115,12 @@ impl SolConnectSDK {
         self.ask(Ok(()), |request, ()| Input::CreateRecoveryCode { request })
     }
 
-    /// Lists a passkey by the 32 bytes that it gives, in the place of the one before it. They are nowhere stored.
-    #[wasm_bindgen(js_name = createPasskey, unchecked_return_type = "Promise<Result<null>>")]
-    pub fn create_passkey(&self, output: Vec<u8>) -> Promise {
-        self.ask(passkey_output(output), |request, output| Input::CreatePasskey { request, output })
+    /// Whether the person is to be asked for a passkey now: for a new one (`makes`), or for one to come back by, which nobody needs who
+    /// lacks nothing. Where it would be in vain, the error.
+    #[wasm_bindgen(js_name = needsPasskey, unchecked_return_type = "Promise<Result<boolean>>")]
+    pub fn needs_passkey(&self, makes: bool) -> Promise {
+        let needed = self.0.engine().and_then(|engine| engine.read(|client| client.needs_passkey(now(), makes)));
+        Promise::resolve(&result(needed.map(JsValue::from)))
     }
 
     /// Approves this device by a recovery code, and opens the account's keys with it.
@@ -127,10 +129,17 @@ impl SolConnectSDK {
         self.ask(text("code", &code), |request, code| Input::Recover { request, code })
     }
 
-    /// The same by the 32 bytes that a passkey gives.
-    #[wasm_bindgen(js_name = recoverWithPasskey, unchecked_return_type = "Promise<Result<null>>")]
-    pub fn recover_with_passkey(&self, output: Vec<u8>) -> Promise {
-        self.ask(passkey_output(output), |request, output| Input::RecoverWithPasskey { request, output })
+    /// Takes the 32 bytes that a passkey gives: it is listed in the place of the one before it (`makes`), or approves this device. They
+    /// are nowhere stored.
+    #[wasm_bindgen(js_name = givePasskey, unchecked_return_type = "Promise<Result<null>>")]
+    pub fn give_passkey(&self, makes: bool, output: Vec<u8>) -> Promise {
+        let output = output.try_into().map(Secret::new).map_err(|_| invalid_argument("a passkey gives 32 bytes"));
+        let input: fn(RequestId, Secret) -> Input = if makes {
+            |request, output| Input::CreatePasskey { request, output }
+        } else {
+            |request, output| Input::RecoverWithPasskey { request, output }
+        };
+        self.ask(output, input)
     }
 
     /// The recovery code and the passkey of the wallet, but for what they are.
@@ -605,8 +614,4 @@ impl SolConnectSDK {
         engine.session(&session_id)?;
         engine.read(|client| read(client, &session_id))
     }
-}
-
-fn passkey_output(output: Vec<u8>) -> Result<Secret, SyncError> {
-    output.try_into().map(Secret::new).map_err(|_| invalid_argument("a passkey gives 32 bytes"))
 }

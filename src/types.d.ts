@@ -96,6 +96,8 @@ export interface SdkConfig {
   retryDelayMs?: number;
   /** Whether batches of the log may come compressed, where that pays [true]. */
   enableCompression?: boolean;
+  /** Whether it begins offline by wish, until `setOffline(false)`: nothing is connected to. Of one that runs it changes nothing [false]. */
+  startOffline?: boolean;
 }
 
 /** A frame of the sync protocol (PROTOCOL.md) as an object. */

@@ -14,7 +14,7 @@ import { SYNC_TAG } from './sync-tag.js';
  * The options of the page's SDK, the same as there, and where the wasm comes from, where it is not the files `solconnect_sync_bg.wasm`
  * and, for encrypted sessions, `vault/solconnect_sync_vault_bg.wasm` beside the worker's code.
  */
-export interface BackgroundConfig extends Omit<SdkConfig, 'transport'>, Pick<InitOptions, 'wasmUrl' | 'module' | 'bytes' | 'vaultBytes'> {}
+export interface BackgroundConfig extends Omit<SdkConfig, 'transport' | 'startOffline'>, Pick<InitOptions, 'wasmUrl' | 'module' | 'bytes' | 'vaultBytes'> {}
 
 interface ServiceWorkerScope {
   readonly registration?: object;

@@ -1,13 +1,13 @@
 // The options of an SDK, read once.
 
 import type { SdkConfig } from '../solconnect_sync.js';
-import { invalid, optionsOf, reading, textOf } from './arguments.js';
+import { flagOf, invalid, optionsOf, reading, textOf } from './arguments.js';
 import { SyncError } from './errors.js';
 
 /** Every option, in the order of the documentation. */
 const NAMES = [
   'relayEndpoint', 'transport', 'databaseName', 'maxBatchSize', 'syncIntervalMs', 'heartbeatIntervalMs', 'conflictResolutionStrategy',
-  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey', 'encryption', 'deviceApproval',
+  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey', 'encryption', 'deviceApproval', 'startOffline',
 ] as const satisfies readonly (keyof SdkConfig)[];
 
 const DATABASE_NAME = 'solconnect-sync';
@@ -28,6 +28,7 @@ export function configOf(given: unknown, more: readonly string[] = []): { config
   if (textOf('databaseName', databaseName) === '') throw invalid('the database needs a name');
   const rest = Object.fromEntries(more.filter((name) => name in options).map((name) => [name, options[name]]));
   for (const name of more) delete options[name];
+  flagOf('startOffline', options.startOffline ?? false);
   // Who signs in encrypts, where the application does not say otherwise.
   if (Array.isArray(options.domains) && options.domains.length > 0) {
     options.encryption ??= 'required';

@@ -109,8 +109,8 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   WALLET_CANNOT_SIGN: ['auth', false, 'This wallet cannot sign messages. Messages are kept; connect another wallet to send them.'],
   WALLET_UNSUPPORTED: ['auth', false, 'This kind of wallet cannot be used here.'],
   WALLET_TIMEOUT: ['auth', true, 'The wallet did not answer. Open it and try again.'],
-  PASSKEY_UNSUPPORTED: ['auth', false, 'Passkeys cannot be used for this here. Use a recovery code.'],
-  PASSKEY_CANCELLED: ['auth', true, 'No passkey was used. Try again, or use a recovery code.'],
+  PASSKEY_UNSUPPORTED: ['auth', false, 'Passkeys cannot be used for this here. A recovery code does the same.'],
+  PASSKEY_CANCELLED: ['auth', true, 'No passkey was given. Try again; a recovery code does the same.'],
   CALL_SUPERSEDED: ['system', true, 'Something else was asked for meanwhile.'],
   CALL_ABORTED: ['system', true, 'This was cancelled.'],
 };

@@ -100,6 +100,7 @@ export class Lifecycle {
     if (!this.isRunning || !this.#ready) {
       this.isRunning = true;
       const run = (this.#run += 1);
+      this.#isOffline ||= this.#config.startOffline === true;
       this.#ready = this.#enqueue(async () => {
         checkEnvironment(this.#config);
         await (this.#config.encryption === 'required' ? loadVault() : load());

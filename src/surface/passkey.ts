@@ -17,8 +17,8 @@ const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), e
  * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
  */
 export async function makePasskey(address: string): Promise<Uint8Array> {
-  // A person who has several sees which wallet each is for, and which is the newest.
-  const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleDateString()}`;
+  // A person who has several sees which wallet each is for, and which is the newest: also of two that were made on one day.
+  const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleString()}`;
   const made = await asked((credentials) => credentials.create({
     publicKey: {
       ...asking(),

@@ -19,12 +19,12 @@ const KEYED = [
 ] as const;
 
 /** Methods with effects that may be called twice. */
-const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryCode', 'createPasskey', 'recover', 'recoverWithPasskey', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
+const REPEATABLE = ['certify', 'removeDevice', 'approveDevice', 'createRecoveryCode', 'recover', 'givePasskey', 'importMessages', 'acceptRelayLog', 'enableAutoSync', 'disableAutoSync', 'setOffline'] as const;
 
 /** Methods that change nothing, or tell by events what they change. */
 const READING = [
   'getMessage', 'getStoredMessages', 'getQueuedMessages', 'getMessageStatus', 'exportMessages', 'exportEvidence', 'syncMessages', 'processQueuedMessages', 'getDeviceId',
-  'getOffer', 'getEncryption',
+  'getOffer', 'getEncryption', 'needsPasskey',
 ] as const;
 
 const METHODS = [...KEYED, ...REPEATABLE, ...READING];

@@ -726,14 +726,14 @@ export class SolConnectSDK {
    * Makes a passkey for the connected wallet, which brings a person back as a recovery code does (`recoverWithPasskey`), on pages of this
    * host alone. Call it where the person has just pressed something. The browser asks them to unlock it, and keeps it where it keeps
    * passkeys: in a password manager, which has it on all devices of the person, or on this machine or a key. The SDK stores nothing of
-   * it. A new passkey takes the place of the one before it: what keeps passkeys may list both, each with its day, and the earlier one
-   * opens nothing. A recovery code stays beside it. Only an approved device makes one, and it falls with that device, when that is
+   * it. A new passkey takes the place of the one before it: what keeps passkeys may list both, each with when it was made, and the
+   * earlier one opens nothing: tell the person to delete it there. A recovery code stays beside it. Only an approved device makes one, and it falls with that device, when that is
    * removed: `recoveryChanged` tells.
    *
-   * Errors: `PASSKEY_UNSUPPORTED` (no page over https, or a browser or authenticator without passkeys or their extension PRF: offer a
-   * recovery code), `PASSKEY_CANCELLED` (the person declined or took too long); those of `createRecoveryCode`. `DEVICE_NOT_APPROVED`
-   * and `RELAY_DISCONNECTED` come before the person is asked. After one that comes behind that, the account may not know the passkey:
-   * make another one.
+   * Errors: those of `createRecoveryCode`, before the person is asked: nobody makes a passkey that the account cannot take. Then
+   * `PASSKEY_UNSUPPORTED` (no page over https, or a browser or authenticator without passkeys or their extension PRF: offer a recovery
+   * code) and `PASSKEY_CANCELLED` (the person declined or took too long). Where the relay was lost or the account changed meanwhile, an
+   * error comes behind that, and the account may not know the passkey: make another one.
    *
    * @example
    * ```ts
@@ -742,12 +742,7 @@ export class SolConnectSDK {
    * ```
    */
   createPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(async (engine, address) => {
-      const own = this.getDevices().data?.find(({ isThisDevice }) => isThisDevice);
-      // Otherwise a passkey would be made that the account never knows.
-      if (!own?.isApproved) throw new SyncError('DEVICE_NOT_APPROVED', 'only an approved device makes a passkey');
-      return engine.createPasskey(await makePasskey(address));
-    });
+    return this.#withPasskey(true, makePasskey);
   }
 
   /**
@@ -770,10 +765,11 @@ export class SolConnectSDK {
 
   /**
    * The same by a passkey of the wallet, on a page of the host where it was made. Call it where the person has just pressed something:
-   * the browser asks them which passkey it is, and to unlock it.
+   * the browser asks them which passkey it is, and to unlock it. On a device that lacks nothing it asks nobody, and resolves at once.
    *
-   * Errors: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED` (also where the browser finds none), `UNKNOWN_RECOVERY_CODE` where it is another
-   * wallet's or was replaced; as `recover`. `RELAY_DISCONNECTED` comes before the person is asked.
+   * Errors: before the person is asked, those of `recover` that are known, and `UNKNOWN_RECOVERY_CODE` where the account has no passkey.
+   * Then `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED` (also where the browser finds none), `UNKNOWN_RECOVERY_CODE` where it is another
+   * wallet's or was replaced.
    *
    * @example
    * ```ts
@@ -782,7 +778,7 @@ export class SolConnectSDK {
    * ```
    */
   recoverWithPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(async (engine) => engine.recoverWithPasskey(await usePasskey()));
+    return this.#withPasskey(false, usePasskey);
   }
 
   /**
@@ -803,7 +799,7 @@ export class SolConnectSDK {
   }
 
   /**
-   * Works offline by wish, or no longer; also for wallets that are connected later.
+   * Works offline by wish, or no longer; also for wallets that are connected later. The option `startOffline` begins so.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`.
    */
@@ -992,11 +988,11 @@ export class SolConnectSDK {
     return result.error ? failed(unkept(result.error)) : result;
   }
 
-  /** The relay is needed at once: nobody is asked to unlock a passkey in vain. */
-  #withPasskey(call: (engine: Engine, address: string) => Promise<EngineResult<null>>): Promise<Result<null>> {
-    return this.#now((engine) => {
-      if (this.getConnectionStatus().data !== 'connected') throw new SyncError('RELAY_DISCONNECTED', 'a passkey needs the relay');
-      return call(engine, this.#account().address);
+  /** Nobody is asked in vain: otherwise a passkey would be made that the account never knows. */
+  #withPasskey(makes: boolean, ask: (address: string) => Promise<Uint8Array>): Promise<Result<null>> {
+    return this.#now(async (engine) => {
+      const { address } = this.#account();
+      return unwrap(adopt(await engine.needsPasskey(makes))) ? engine.givePasskey(makes, await ask(address)) : { success: true, data: null };
     });
   }
 

@@ -114,8 +114,8 @@ test('every bad argument of every method has its code', { timeout: 60_000 }, asy
     [['removeDevice', 'nobody'], 'RELAY_DISCONNECTED'],
     [['approveDevice', 7], 'INVALID_ARGUMENT'],
     [['createRecoveryCode'], 'INVALID_ARGUMENT'],
-    [['createPasskey'], 'RELAY_DISCONNECTED'],
-    [['recoverWithPasskey'], 'RELAY_DISCONNECTED'],
+    [['createPasskey'], 'INVALID_ARGUMENT'],
+    [['recoverWithPasskey'], 'INVALID_ARGUMENT'],
     [['recover', 7], 'INVALID_ARGUMENT'],
     [['recover', 'ABCD'], 'INVALID_ARGUMENT'],
     [['getSyncStats', nobody], 'UNKNOWN_SESSION'],
@@ -169,7 +169,7 @@ test('a bad configuration is refused by initializeSDK', { timeout: 60_000 }, asy
     { conflictResolutionStrategy: 'coin_toss' }, { syncIntervalMs: 249 }, { heartbeatIntervalMs: 249 }, { maxBatchSize: 0 }, { maxBatchSize: 1.5 },
     { maxRetries: -1 }, { retryDelayMs: 9 }, { relayEndpoint: 'not a url' }, { relayEndpoint: 'http://localhost:8080' }, { relayEndpoint: 7 },
     { databaseName: '' }, { enableCompression: 'yes' }, { transport: {} }, { encryption: 'required' }, { encryption: 'on', domains: ['a.example'] },
-    { deviceApproval: 'never' },
+    { deviceApproval: 'never' }, { startOffline: 'yes' },
   ];
   const outcomes = await alice.page.evaluate(async (configs) => {
     const { sync, thrown } = globalThis.device;

@@ -46,6 +46,23 @@ test('the queue count falls steadily to zero while messages drain (I13)', { time
   assert.deepEqual(counts.slice(counts.indexOf(25)), [...counts.slice(counts.indexOf(25))].sort((a, b) => b - a), 'it only falls while nothing is written');
 });
 
+test('a page that starts offline connects to nothing', { timeout: 60_000 }, async (t) => {
+  const { device } = cast(t, stage);
+  const bob = await device('bob');
+  const alice = await device('alice');
+  await until('it is online', async () => (await alice.state()).connection === 'connected');
+  // As the page of an application has it: it says nothing more of being offline.
+  Object.assign(alice, { joins: true, config: { ...alice.config, startOffline: true } });
+  const sockets = [];
+  alice.page.on('websocket', (socket) => sockets.push(socket.url()));
+  await alice.reload();
+  await alice.send('written offline');
+  assert.equal((await alice.state()).connection, 'offline');
+  assert.deepEqual(sockets, []);
+  await alice.setOffline(false);
+  await converge([alice, bob], 1);
+});
+
 test('syncMessages and processQueuedMessages resolve with the acknowledged count', { timeout: 60_000 }, async (t) => {
   const { device } = cast(t, stage);
   const bob = await device('bob');

@@ -39,7 +39,7 @@ const provider: WalletSource = {
 const strategy: Strategy = 'manual';
 const config: SdkConfig = {
   relayEndpoint: 'ws://localhost:8080', databaseName: 'solconnect-sync', maxBatchSize: 100, syncIntervalMs: 5000, heartbeatIntervalMs: 30000,
-  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true, domains: ['localhost:8080'], encryption: 'required', deviceApproval: 'ask', relayKey: '4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM',
+  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true, startOffline: true, domains: ['localhost:8080'], encryption: 'required', deviceApproval: 'ask', relayKey: '4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM',
 };
 
 export async function useConnect(signal: AbortSignal): Promise<string> {

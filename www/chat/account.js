@@ -6,7 +6,7 @@ import { createDevices } from './devices.js';
 import { createRequest } from './request.js';
 import { createRecovery } from './recovery.js';
 import { createNeed } from './need.js';
-import { once } from './speak.js';
+import { once, tell } from './speak.js';
 import { createWallet } from './wallet.js';
 import { picture } from './words.js';
 
@@ -44,7 +44,7 @@ export function createAccount({ sdk, profile, test, findWallets, left, removed }
   function showDevices() {
     const all = sdk.getDevices().data ?? [];
     devices.render(all);
-    request.render(all);
+    request.render(all, sdk.getRecovery().data);
     recovery.render(all.find(({ isThisDevice }) => isThisDevice));
   }
 
@@ -87,6 +87,7 @@ export function createAccount({ sdk, profile, test, findWallets, left, removed }
 
   sdk.on('walletChanged', showWallet);
   for (const event of ['deviceAdded', 'deviceNumber', 'deviceApproved', 'deviceRemoved', 'recoveryChanged', 'walletChanged']) sdk.on(event, showDevices);
+  sdk.on('deviceApproved', ({ deviceId }) => deviceId === sdk.getDeviceId().data && tell('This device is approved, and reads everything that was written.'));
   createNeed({ sdk, wallet, removed });
   showWallet();
   showDevices();

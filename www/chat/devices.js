@@ -2,8 +2,8 @@
 
 import { el } from '../dom.js';
 import { roving } from './roving.js';
-import { act, ask, say } from './speak.js';
-import { deviceName, spaced, thisBrowser, wholeTimeOf } from './words.js';
+import { act, ask, tell } from './speak.js';
+import { deviceName, LEFTOVER, spaced, thisBrowser, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -34,17 +34,22 @@ export function createDevices(sdk, wallet) {
     );
   }
 
-  async function approves({ id }) {
-    const result = await act(sdk.approveDevice(id));
-    if (result.success) say('The device is approved.');
+  async function approves(device) {
+    if ((await act(sdk.approveDevice(device.id))).success) tell(`${deviceName(device)} is approved.`);
+  }
+
+  /** Does what a passkey may fall by: what keeps it does not hear of that. */
+  async function drops(work, done) {
+    const had = sdk.getRecovery().data?.passkey;
+    if (!(await act(work())).success) return;
+    tell(had && !sdk.getRecovery().data?.passkey ? `${done} ${LEFTOVER}` : done);
   }
 
   async function removes(device) {
     const name = deviceName(device);
     const says = 'It is signed out at once, and so are devices that it approved. A recovery code or passkey that was made on it is of no use then. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove device ${device.id.slice(0, 6)}?`, says, 'Remove'))) return;
-    const result = await act(sdk.removeDevice(device.id));
-    if (result.success) say(`${name} is removed.`);
+    await drops(() => sdk.removeDevice(device.id), `${name} is removed.`);
   }
 
   $('devices-reset').addEventListener('click', async () => {
@@ -52,8 +57,8 @@ export function createDevices(sdk, wallet) {
       'Your wallet signs that this device is your only one. All others are signed out, and come back only as new devices. A recovery code or passkey is of no use any more.',
       !isApproved && 'Do this only when no other device is left or somebody else has one: this device was not approved, so what was written before can be read on no device of yours any more.',
     ].filter(Boolean).join(' ');
-    if (!(await ask('Sign out all other devices?', says, 'Sign out')) || !(await act(wallet.having(() => sdk.signOutOtherDevices()))).success) return;
-    say('All other devices are signed out.');
+    if (!(await ask('Sign out all other devices?', says, 'Sign out'))) return;
+    await drops(() => wallet.having(() => sdk.signOutOtherDevices()), 'All other devices are signed out.');
   });
 
   return {

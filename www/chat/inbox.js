@@ -7,8 +7,8 @@ import { briefTimeOf, isGroup, OUT, pictureOf, short, STATUS, titleOf } from './
 const SNIPPET = 90;
 const UNREAD_SHOWN = 99;
 
-/** `open(conversation)` shows one; `answer(conversation, 'accept' | 'decline' | 'block')` answers an invitation. */
-export function createInbox({ open, answer }) {
+/** `open(conversation)` shows one; `answer(conversation, 'accept' | 'decline' | 'block')` answers an invitation; `own()` is the wallet that is connected. */
+export function createInbox({ open, answer, own }) {
   const list = document.getElementById('conversations');
   const rows = new Map(); // session id to { node, conversation, isCurrent }
   const rover = roving(list, '.row-main, .answers button:first-child');
@@ -42,7 +42,7 @@ export function createInbox({ open, answer }) {
     else entry.removeAttribute('aria-current');
     entry.replaceChildren(
       pictureOf(conversation),
-      el('span', { class: 'row-name', title: peerWallet }, bdi(titleOf(conversation))),
+      el('span', { class: 'row-name', title: peerWallet }, bdi(titleOf(conversation, own()))),
       el('span', { class: 'row-time' }, el('span', { class: 'sr' }, ', '), lastMessage ? briefTimeOf(lastMessage.timestamp) : ''),
       el('span', { class: 'row-last' }, el('span', { class: 'sr' }, '. '), ...lastOf(lastMessage, conversation)),
       isUnread
@@ -69,7 +69,7 @@ export function createInbox({ open, answer }) {
 
   function invitation(conversation) {
     const { peerWallet } = conversation;
-    const name = titleOf(conversation);
+    const name = titleOf(conversation, own());
     const button = (what, label, kind) =>
       el('button', { type: 'button', class: `${kind} small`, 'data-does': what, 'aria-label': `${label} ${name}`, onclick: () => answer(conversation, what) }, label);
     return [

@@ -2,19 +2,22 @@
 
 import { count, el, icon } from '../dom.js';
 import { roving } from './roving.js';
-import { briefTimeOf, isGroup, picture, short, wholeTimeOf } from './words.js';
+import { briefTimeOf, isGroup, picture, short, waysBack, wholeTimeOf } from './words.js';
 
 /** Events after which something else may hold. */
-const EVENTS = ['encryptionChanged', 'deviceAdded', 'deviceApproved', 'deviceRemoved', 'signInNeeded', 'connectionChanged'];
+const EVENTS = ['encryptionChanged', 'deviceAdded', 'deviceApproved', 'deviceRemoved', 'signInNeeded', 'connectionChanged', 'recoveryChanged'];
 
 /** What this device lacks, and how to get it. */
 const MISSING = {
   SIGN_IN_REQUIRED: ['Not signed in', 'Your wallet has not signed for this device, so it reads nothing new. Choose “Sign in again” at the top of the page.'],
   DEVICE_REMOVED: ['This device was removed', 'This device was removed from your account, so it reads nothing more. To come back as a new one choose “Sign in again” at the top of the page.'],
-  DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there, or use your recovery code or passkey under Devices. Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on.'],
+  DEVICE_NOT_APPROVED: ['Waits for approval', 'This device waits to be approved. Open the chat on another device of yours, and choose “Approve” there.'],
   MEMBER_REMOVED: ['Not a member', 'You are not in this group any more. What you could read here stays on this device, and nothing new comes.'],
   ACCOUNT_KEY_MISSING: ['Cannot read yet', 'This device has not got the key of your account yet. It comes by itself when the relay is reached; where that takes long, open the chat on another device of yours.'],
 };
+
+/** Behind what a device that waits to be approved is told, with what its person can come back by. */
+const APPROVED = (ways) => `${ways === '' ? '' : `Or use your ${ways} under Devices. `}Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on as far as it has the key.`;
 
 /** What stands above the page, whatever is open. */
 const ABOVE = ['SIGN_IN_REQUIRED', 'DEVICE_REMOVED', 'DEVICE_NOT_APPROVED'];
@@ -37,7 +40,7 @@ export function createLock({ sdk, own, lacks }) {
     if (encryption === 'off') return { kind: 'off', brief: 'Not encrypted', says: 'The relay can read this conversation. It was begun without encryption, and nothing more is written in it: begin a new one, which is encrypted.' };
     if (missing) {
       const [brief, says] = MISSING[missing];
-      return { kind: 'waits', brief, says };
+      return { kind: 'waits', brief, says: missing === 'DEVICE_NOT_APPROVED' ? `${says} ${APPROVED(waysBack(sdk().getRecovery().data))}` : says };
     }
     const earlier = [waitsOf(state), state.lostEpochCount > 0 ? LOST : ''].filter(Boolean).map((says) => ` ${says}`).join('');
     const without = members.filter(({ wallet, generation }) => wallet !== own() && generation === 0);
@@ -46,17 +49,18 @@ export function createLock({ sdk, own, lacks }) {
       const says = `${who} no key yet, because no device was here when this began. What is written now can be read there once there is one, and a device of somebody who can read it is online.${earlier}`;
       return { kind: 'partial', brief: isGroup(conversation) ? `${without.length} cannot read` : 'Encrypted, cannot be read yet', says };
     }
-    if (!epoch) return { kind: 'on', brief: 'Encrypted', says: 'The devices of these people alone will read what is written. The first text makes the key.' };
-    const says = `The devices of these people alone can read what is written. The relay cannot.${earlier}`;
+    const whose = conversation.peerWallet === own() ? 'Your devices' : 'The devices of these people';
+    if (!epoch) return { kind: 'on', brief: 'Encrypted', says: `${whose} alone will read what is written. The first text makes the key.` };
+    const says = `${whose} alone can read what is written. The relay cannot.${earlier}`;
     return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
   }
 
   /** What waits for a key, and what can be done. */
   function waitsOf({ unreadEpochCount }) {
     if (!(unreadEpochCount > 0)) return '';
-    const other = isGroup(conversation) ? 'a member who can read it' : short(conversation.peerWallet);
     const what = unreadEpochCount === 1 ? '1 part of this conversation waits for a key, and comes by itself.' : `${unreadEpochCount} parts of this conversation wait for a key, and come by themselves.`;
-    return `${what} Where that takes long, open the chat on another device of yours, or ask ${other} to open theirs.`;
+    const others = conversation.peerWallet === own() ? '' : `, or ask ${isGroup(conversation) ? 'a member who can read it' : short(conversation.peerWallet)} to open theirs`;
+    return `${what} Where that takes long, open the chat on another device of yours${others}.`;
   }
 
   function row({ wallet, generation, approvedDeviceCount }) {
@@ -74,7 +78,7 @@ export function createLock({ sdk, own, lacks }) {
 
   function render(encryption) {
     const { kind, brief, since = '', says } = stateOf(encryption);
-    const key = JSON.stringify([conversation.sessionId, encryption, since]);
+    const key = JSON.stringify([conversation.sessionId, encryption, since, says]);
     if (shown === key) return;
     shown = key;
     const { epoch, members } = encryption;

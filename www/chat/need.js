@@ -1,6 +1,6 @@
 // This device is not signed in: said above the page, whatever is open, with the button that has the wallet sign.
 
-import { act, once, say } from './speak.js';
+import { act, once, pass, say } from './speak.js';
 
 const SAYS = {
   SIGN_IN_REQUIRED: ['Your wallet has not signed for this device', 'What you write waits here, and nothing new is read, until it signs.'],
@@ -26,7 +26,9 @@ export function createNeed({ sdk, wallet, removed }) {
     $('need-title').textContent = title;
     // Why it was not signed, where the wallet or the relay says so.
     $('need-says').textContent = error?.userMessage && error.code !== code ? `${error.userMessage} ${says}` : says;
-    if (isNew) say(`${title}.`);
+    if (!isNew) return;
+    pass();
+    say(`${title}.`);
   }
 
   async function signAgain() {

@@ -55,7 +55,7 @@ const composer = createComposer({
   lastOwn: () => thread.lastOwn(),
   sent: () => thread.toEnd(),
 });
-const inbox = createInbox({ open: choose, answer });
+const inbox = createInbox({ open: choose, answer, own });
 const people = createPeople({ known });
 const group = createGroup({ sdk: () => sdk, own, add: addPeople });
 const lock = createLock({ sdk: () => sdk, own, lacks: (what) => thread.lacks(what) });
@@ -71,9 +71,10 @@ async function start() {
     const [{ connect, findWallets }] = await Promise.all([import('/pkg/index.js'), import('/pkg/status.js')]);
     const relayEndpoint = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
     const test = wallet && (await testWallet(wallet));
-    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], ...(test && { wallet: test }) });
     // Who has switched it off expects it to stay so.
-    if (localStorage.getItem(offlineKey) !== null) setOffline(true);
+    const startOffline = localStorage.getItem(offlineKey) !== null;
+    sdk = await connect({ relayEndpoint, databaseName, domains: [location.host], startOffline, ...(test && { wallet: test }) });
+    $('offline').setAttribute('aria-checked', String(startOffline));
     lock.start();
     createAccount({ sdk, profile, test, findWallets, left, removed });
   } catch (error) {
@@ -160,8 +161,8 @@ function tellNews(before, items) {
     const old = known.get(conversation.sessionId);
     if (conversation === old) continue;
     const { peerWallet, sessionId, state, unreadCount } = conversation;
-    if (state === 'invited' && old?.state !== 'invited') say(isGroup(conversation) ? `${short(peerWallet)} invites you to ${titleOf(conversation)}.` : `${short(peerWallet)} wants to talk to you.`);
-    else if (sessionId !== current?.conversation.sessionId && unreadCount > (old?.unreadCount ?? 0)) say(`New message ${isGroup(conversation) ? 'in' : 'from'} ${titleOf(conversation)}.`);
+    if (state === 'invited' && old?.state !== 'invited') say(isGroup(conversation) ? `${short(peerWallet)} invites you to ${titleOf(conversation, own())}.` : `${short(peerWallet)} wants to talk to you.`);
+    else if (sessionId !== current?.conversation.sessionId && unreadCount > (old?.unreadCount ?? 0)) say(`New message ${isGroup(conversation) ? 'in' : 'from'} ${titleOf(conversation, own())}.`);
   }
 }
 
@@ -177,7 +178,7 @@ function showConversation(conversation) {
   $('start-again').hidden = state === 'invited' || isGroup(conversation);
   // The field that had it is gone.
   if (hadFocus && $('composer').hidden) $('peer').focus();
-  const name = titleOf(conversation);
+  const name = titleOf(conversation, own());
   if ($('peer').textContent !== name) $('peer').textContent = name;
   $('peer').title = conversation.peerWallet;
   $('peer-says').hidden = $('open-group').hidden = !isGroup(conversation) || state === 'invited';
@@ -332,9 +333,15 @@ function hide() {
 
 // What one does.
 
+/** What a deletion does. */
+function lossOf(conversation) {
+  if (isGroup(conversation)) return 'It disappears for everybody.';
+  return conversation.peerWallet === own() ? 'It disappears on all your devices.' : 'It disappears for both of you.';
+}
+
 async function remove(message) {
   const isUnsent = message.sequenceNumber === undefined;
-  if (!(await ask('Delete this message?', isUnsent ? 'It was not sent yet.' : `It disappears for ${isGroup(current.conversation) ? 'everybody' : 'both of you'}.`, 'Delete'))) return;
+  if (!(await ask('Delete this message?', isUnsent ? 'It was not sent yet.' : lossOf(current.conversation), 'Delete'))) return;
   composer.gone(message.id);
   // One that is on its way already can only be deleted.
   if (isUnsent && (await sdk.cancelMessage(message.id)).success) return;

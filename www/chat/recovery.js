@@ -2,13 +2,10 @@
 // approved.
 
 import { copy } from './copy.js';
-import { act, ask, once, say } from './speak.js';
-import { wholeTimeOf } from './words.js';
+import { act, ask, once, tell } from './speak.js';
+import { HAS_PASSKEYS, LEFTOVER, waysBack, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
-
-/** Whether this browser has passkeys. Whether what keeps them can be used for this, only trying tells. */
-const HAS_PASSKEYS = isSecureContext && 'PublicKeyCredential' in globalThis;
 
 export function createRecovery(sdk) {
   async function makes() {
@@ -42,14 +39,14 @@ export function createRecovery(sdk) {
       return;
     }
     $('recovery-dialog').close();
-    say('Your recovery code is right.');
+    tell('Your recovery code is made, and what you wrote down is right.');
   }
 
   async function makesPasskey() {
     const says = 'The passkey that you have is of no use then.';
-    if (sdk.getRecovery().data?.passkey && !(await ask('Make a new passkey?', says, 'Make a new one'))) return;
-    const result = await act(sdk.createPasskey());
-    if (result.success) say('Your passkey is made.');
+    const had = sdk.getRecovery().data?.passkey;
+    if (had && !(await ask('Make a new passkey?', says, 'Make a new one'))) return;
+    if ((await act(sdk.createPasskey())).success) tell(['Your passkey is made.', had && LEFTOVER].filter(Boolean).join(' '));
   }
 
   /** Comes back by what this button or field gives. */
@@ -64,7 +61,6 @@ export function createRecovery(sdk) {
       return;
     }
     $('recovery-typed').value = '';
-    say('This device is approved, and reads everything that was written.');
   }
 
   const recoversOnce = (event) => {
@@ -98,8 +94,9 @@ export function createRecovery(sdk) {
   /** What there is to come back by, and what is to be done about it. */
   function says(isApproved, { code, passkey }) {
     if (!isApproved) {
-      const means = passkey && HAS_PASSKEYS ? 'recovery code or passkey' : 'recovery code';
-      return `With your ${means} this device reads everything, also where no other device is left.`;
+      const ways = waysBack({ code, passkey });
+      if (ways !== '') return `With your ${ways} this device reads everything, also where no other device is left.`;
+      return 'You have nothing to come back by here, so only another device of yours can approve this one. Where none is left, sign out all others: earlier texts are lost then.';
     }
     const has = [code && `a recovery code since ${wholeTimeOf(code.createdAt)}`, passkey && `a passkey since ${wholeTimeOf(passkey.createdAt)}`].filter(Boolean);
     if (has.length > 0) return `You have ${has.join(', and ')}. Who loses all devices comes back with ${has.length > 1 ? 'either' : 'it'}.`;
@@ -114,7 +111,7 @@ export function createRecovery(sdk) {
       const [isApproved, waits] = [own?.isApproved === true, own?.isApproved === false];
       const focused = document.activeElement;
       $('recovery').hidden = own === undefined;
-      $('recovery-form').hidden = !waits;
+      $('recovery-form').hidden = !waits || !recovery.code;
       $('recovery-make').hidden = !isApproved;
       $('recovery-make').textContent = recovery.code ? 'Make a new recovery code' : 'Make a recovery code';
       $('passkey-make').hidden = !isApproved || !HAS_PASSKEYS;

@@ -3,13 +3,17 @@
 
 import { count, el } from '../dom.js';
 import { once, say } from './speak.js';
-import { deviceName, spaced, wholeTimeOf } from './words.js';
+import { deviceName, spaced, waysBack, wholeTimeOf } from './words.js';
 
 const $ = (id) => document.getElementById(id);
+
+/** A device as another one names it, in a sentence. */
+const deviceNamed = ({ id }) => `device ${id.slice(0, 6)}`;
 
 /** `approve(device)` and `remove(device)` answer. */
 export function createRequest({ approve, remove }) {
   let all = [];
+  let ways = ''; // what this device can come back by
   let device = null;
   let told = '';
 
@@ -35,16 +39,15 @@ export function createRequest({ approve, remove }) {
     if (device === null) return void (told = '');
     $('request-title').textContent = isOwn ? 'This device waits to be approved' : 'A new device of yours waits to be approved';
     $('request-says').textContent = isOwn
-      ? 'Approve it in the chat on another device of yours, or use your recovery code or passkey under Devices. Earlier texts come then; you can write already.'
+      ? `Approve it in the chat on another device of yours${ways === '' ? '' : `, or use your ${ways} under Devices`}. Earlier texts come then; you can write already.`
       : `${deviceName(device)} has signed in with your wallet, ${wholeTimeOf(device.addedAt)}. Approve it only if you have it before you: it will read everything.${more < 1 ? '' : ` ${count(more, 'more waits', 'more wait')} behind it.`}`;
-    // Each of the devices that may approve this one shows its own.
+    // Each of the devices that may approve this one shows its own, and both sides say whose it is.
     const others = isOwn ? all.filter(({ isApproved, number }) => isApproved && number) : [device].filter(({ number }) => number);
     $('request-numbers').hidden = others.length === 0;
     $('request-numbers').replaceChildren(
       'Compare this number: ',
-      ...others.flatMap(({ number }, place) => [place > 0 ? ' or ' : '', el('strong', {}, spaced(number))]),
-      others.length > 1 ? ', one for each device that may approve' : '',
-      isOwn ? '' : '. The new device must show the same.',
+      ...others.flatMap((other, place) => [place > 0 ? ', or ' : '', el('strong', {}, spaced(other.number)), isOwn ? ` with ${deviceNamed(other)}` : '']),
+      isOwn ? '.' : `. ${deviceName(device)} must show the same, with ${deviceNamed(own)}.`,
     );
     const tells = `${$('request-title').textContent}. ${others.length > 0 ? $('request-numbers').textContent : ''}`.trim();
     const key = `${device.id} ${tells}`;
@@ -53,9 +56,10 @@ export function createRequest({ approve, remove }) {
   }
 
   return {
-    /** The devices as they are now. */
-    render(devices) {
+    /** The devices, and what they can come back by, as they are now. */
+    render(devices, recovery) {
       all = devices;
+      ways = waysBack(recovery);
       const own = all.find(({ isThisDevice }) => isThisDevice);
       const waiting = own ? all.filter(({ isApproved }) => !isApproved) : [];
       const same = waiting.find(({ id }) => id === device?.id);

@@ -1,8 +1,11 @@
-// What the page says and asks: trouble for everybody, news for who hears the page, questions before what cannot be undone.
+// What the page says and asks: trouble, and what was done, for everybody; news for who hears the page; questions before what cannot be
+// undone.
 
 import { icon, throttled } from '../dom.js';
 
 const SAY_MS = 2_000;
+/** How long it stands there that something was done: the page shows how things are. */
+const DONE_MS = 10_000;
 
 const $ = (id) => document.getElementById(id);
 
@@ -12,10 +15,31 @@ function toFront(node) {
   if (node.parentElement !== stage) stage.append(node);
 }
 
-export function notice(says) {
+function show(says, done) {
   toFront($('notice'));
   $('notice').hidden = false;
+  $('notice').classList.toggle('is-done', done !== '');
   $('notice-says').textContent = says;
+  $('notice-done').textContent = done;
+}
+
+export function notice(says) {
+  show(says, '');
+}
+
+let passing;
+
+/** What one has asked for is done. */
+export function tell(done) {
+  show('', done);
+  say(done);
+  clearTimeout(passing);
+  passing = setTimeout(() => $('notice').contains(document.activeElement) || pass(), DONE_MS);
+}
+
+/** It stands there no longer. Trouble does. */
+export function pass() {
+  if ($('notice-done').textContent !== '') $('notice').hidden = true;
 }
 
 let spoken = [];

@@ -14,6 +14,15 @@ export const deviceName = ({ isThisDevice, id }) => (isThisDevice ? `This device
 const BROWSERS = [[/Edg\//, 'Edge'], [/OPR\//, 'Opera'], [/Firefox\//, 'Firefox'], [/Chrome\//, 'Chrome'], [/Safari\//, 'Safari']];
 const SYSTEMS = [[/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/CrOS/, 'ChromeOS'], [/Windows/, 'Windows'], [/Mac OS X/, 'macOS'], [/Linux/, 'Linux']];
 
+/** Whether this browser has passkeys. Whether what keeps them can be used for this, only trying tells. */
+export const HAS_PASSKEYS = globalThis.isSecureContext && 'PublicKeyCredential' in globalThis;
+
+/** What one can come back by here, in a word; empty where there is nothing. */
+export const waysBack = ({ code, passkey } = {}) => [code && 'recovery code', passkey && HAS_PASSKEYS && 'passkey'].filter(Boolean).join(' or ');
+
+/** Of a passkey that the account does not have any more. */
+export const LEFTOVER = 'The passkey that you had opens nothing any more: delete it in your password manager, or where else it is kept.';
+
 /** What this browser is, for people. Of other devices nobody says it. */
 export function thisBrowser({ userAgent } = navigator) {
   const named = (names) => names.find(([sign]) => sign.test(userAgent))?.[1];
@@ -25,8 +34,11 @@ export const isAddress = (text) => /^[1-9A-HJ-NP-Za-km-z]{32,44}$/.test(text);
 
 export const isGroup = (conversation) => conversation.kind === 'group';
 
-/** What a conversation is called. */
-export const titleOf = (conversation) => (isGroup(conversation) ? conversation.name : short(conversation.peerWallet));
+/** What a conversation of this wallet is called. */
+export function titleOf(conversation, own) {
+  if (isGroup(conversation)) return conversation.name;
+  return conversation.peerWallet === own ? 'Notes to yourself' : short(conversation.peerWallet);
+}
 
 /** The picture of a conversation. */
 export const pictureOf = (conversation) => picture(isGroup(conversation) ? conversation.sessionId : conversation.peerWallet);

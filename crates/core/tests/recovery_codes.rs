@@ -10,7 +10,9 @@ use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{Event, Input, RecoveryKeyView, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
-use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX};
+use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A device that signs in and waits to be approved.
 fn waiting(rooms: &mut Rooms, number: u8) -> Device {
@@ -345,23 +347,34 @@ fn output(number: u8) -> Secret {
     Secret::new([number; 32])
 }
 
-/// What comes of a passkey that this device lists.
+/// Whether a person would be asked for a passkey.
+fn asks(device: &Device, makes: bool) -> Result<bool, ErrorCode> {
+    device.client.needs_passkey(device.now, makes).map_err(|error| error.code)
+}
+
+/// What comes of a passkey that this device lists. What refuses it was known before, but for one that the account had.
 fn list(device: &mut Device, rooms: &mut Rooms, number: u8) -> Option<ErrorCode> {
+    let known = asks(device, true).err();
     device.replies.clear();
     device.feed(Input::CreatePasskey { request: 22, output: output(number) });
     device.talk(rooms);
-    match device.replies.pop() {
+    let refused = match device.replies.pop() {
         Some(Ok(Reply::Done)) => None,
         Some(Err(error)) => Some(error.code),
         other => panic!("{other:?}"),
-    }
+    };
+    assert_eq!(known, refused.filter(|refused| *refused != ErrorCode::UnknownRecoveryCode));
+    refused
 }
 
-/// What comes of a passkey that is used here.
+/// What comes of a passkey that is used here. Who is not asked for one would be refused for the same reason.
 fn unlock(device: &mut Device, rooms: &mut Rooms, number: u8) -> Option<ErrorCode> {
+    let known = asks(device, false).err();
     device.feed(Input::RecoverWithPasskey { request: 23, output: output(number) });
     device.talk(rooms);
-    device.refused()
+    let refused = device.refused();
+    assert!(known.is_none() || known == refused, "{known:?}, and then {refused:?}");
+    refused
 }
 
 /// Whether the account has a code, and a passkey.
@@ -506,6 +519,88 @@ fn codes_without_end_leave_room_for_devices() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_passkey_beyond_the_limits() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    let listed = (1..).take_while(|number| list(&mut alice, &mut rooms, *number).is_none()).count();
+    assert_eq!((listed, asks(&alice, true)), (ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1, Err(ErrorCode::LimitReached)), "today");
+    let next_day = |alice: &mut Device, rooms: &mut Rooms| {
+        rooms.timeout(DAY_MS);
+        alice.now.wall_ms += DAY_MS;
+        alice.again(rooms);
+    };
+    for number in 0..ACCOUNT_DEVICES_MAX as u8 - 2 {
+        // Each joins and is approved.
+        if number % 10 == 0 {
+            next_day(&mut alice, &mut rooms);
+            assert_eq!(asks(&alice, true), Ok(true), "the next day");
+        }
+        waiting(&mut rooms, 100 + number);
+        alice.talk(&mut rooms);
+    }
+    next_day(&mut alice, &mut rooms);
+    assert_eq!(
+        list(&mut alice, &mut rooms, 100),
+        Some(ErrorCode::LimitReached),
+        "with its passkey the account has all devices that it may have"
+    );
+    let other = alice.client.account_devices()[5].id.clone();
+    alice.remove(&other);
+    alice.talk(&mut rooms);
+    alice.replies.clear();
+    assert_eq!(list(&mut alice, &mut rooms, 100), None);
+}
+
+#[test]
+fn nobody_is_asked_for_a_passkey_where_it_cannot_be_used() {
+    let mut rooms = strict();
+    let plain = Device::joined(9, &mut rooms);
+    assert_eq!(asks(&plain, true), Err(ErrorCode::InvalidArgument), "its application does not encrypt");
+    let (mut alice, _, _) = pair(&mut rooms);
+    let without = waiting(&mut rooms, 3);
+    assert_eq!(asks(&without, false), Err(ErrorCode::UnknownRecoveryCode), "there is none");
+    alice.talk(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    let mut phone = waiting(&mut rooms, 4);
+    assert_eq!((asks(&phone, true), asks(&phone, false)), (Err(ErrorCode::DeviceNotApproved), Ok(true)));
+    assert_eq!(unlock(&mut phone, &mut rooms, 7), None);
+    assert_eq!((asks(&phone, false), asks(&alice, false)), (Ok(false), Ok(false)), "who lacks nothing needs none");
+    alice.feed(Input::SetOffline { offline: true });
+    assert_eq!((asks(&alice, true), asks(&alice, false)), (Err(ErrorCode::RelayDisconnected), Err(ErrorCode::RelayDisconnected)));
+    let mut tablet = Device::encrypting(wallet(0), drawing(Records::default(), 5), config(), 5);
+    assert_eq!(asks(&tablet, false), Err(ErrorCode::RelayDisconnected), "it is not connected yet");
+    tablet.talk(&mut rooms);
+    assert_eq!(asks(&tablet, false), Err(ErrorCode::SignInRequired));
+}
+
+#[test]
+fn who_lacks_the_newest_key_is_asked_for_no_new_passkey() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    let code = code_of(&mut alice, &mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let mut phone = keyless(&mut rooms, &code, 3);
+    assert_eq!(list(&mut phone, &mut rooms, 8), Some(ErrorCode::AccountKeyMissing));
+    assert_eq!((asks(&phone, false), unlock(&mut phone, &mut rooms, 7)), (Ok(true), None), "the one that there is brings it");
+    assert_eq!(list(&mut phone, &mut rooms, 8), None);
+}
+
+#[test]
+fn nobody_is_asked_for_a_passkey_where_the_account_parted() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    assert_eq!(list(&mut alice, &mut rooms, 7), None);
+    let domains = DomainSet::new(vec![DOMAIN.into()]).unwrap();
+    rooms.journal.get_mut(&Owner::new(&sealed::address(0), domains).unwrap().account_id).unwrap().entries.pop();
+    rooms.restart();
+    alice.again(&mut rooms);
+    for makes in [true, false] {
+        assert_eq!(asks(&alice, makes), Err(ErrorCode::RelayRolledBack));
+    }
+}
+
+#[test]
 fn a_passkey_call_made_again_leaves_the_newer_one() {
     let mut rooms = strict();
     let (mut alice, _, _) = pair(&mut rooms);
@@ -549,7 +644,6 @@ fn of_two_passkeys_made_at_once_the_newer_one_stays() {
     laptop.write();
     laptop.talk(&mut rooms);
     alice.talk(&mut rooms);
-    eprintln!("alice {:?}, laptop {:?}", alice.replies, laptop.replies);
     let mut phone = waiting(&mut rooms, 4);
     assert_eq!(unlock(&mut phone, &mut rooms, 8), None, "the newest one still opens");
 }

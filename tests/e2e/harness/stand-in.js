@@ -23,6 +23,8 @@ const handlers = [];
 const calls = [];
 /** Errors that methods answer with, by name. */
 const failures = {};
+/** What methods do besides, by name. */
+const effects = {};
 /** The wallets that extensions offer. */
 let wallets = [];
 /** The devices of the wallet. */
@@ -36,6 +38,7 @@ let encryption = { encryption: 'off', members: [], unreadEpochCount: 0 };
 const done = (data) => ({ success: true, data });
 const asked = (name) => async (...args) => {
   calls.push([name, ...args]);
+  effects[name]?.();
   return failures[name] ? { success: false, error: failures[name] } : done(null);
 };
 
@@ -43,6 +46,7 @@ const sdk = {
   getCurrentWallet: () => done('Me11111111111111111111111111111111111111111'),
   getConnectionStatus: () => done('connected'),
   getDevices: () => done(devices),
+  getDeviceId: () => done(devices.find(({ isThisDevice }) => isThisDevice)?.id ?? ''),
   getRecovery: () => done(recovery),
   getSyncStatus: () => done({ syncInProgress: false, queuedMessageCount: 0, durability: 'persistent' }),
   getEncryption: async () => done(encryption),
@@ -66,6 +70,7 @@ globalThis.standIn = {
   messages,
   calls,
   failures,
+  effects,
   setWallets(now) {
     wallets = now;
     walletsChanged();

@@ -98,8 +98,7 @@ impl Client {
 
     /// The account is to be so, unless what was asked for is wrong.
     pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
-        let refusal = self.wallet_for_call().err().or_else(|| self.identity.is_none().then(nobody_signs_in));
-        let refusal = refusal.or_else(|| wanted.as_ref().err().cloned()).or_else(|| self.offline_reason()).or_else(|| self.devices.crowd());
+        let refusal = wanted.as_ref().err().cloned().or_else(|| self.may_wish().err());
         match refusal.map_or(wanted, Err) {
             Ok(wanted) => {
                 self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
@@ -108,6 +107,16 @@ impl Client {
             }
             Err(error) => actions.push(Action::Reply { request, result: Err(error) }),
         }
+    }
+
+    /// Whether something may be asked for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_wish(&self) -> Result<(), SyncError> {
+        self.wallet_for_call()?;
+        let refusal = self.identity.is_none().then(nobody_signs_in);
+        refusal.or_else(|| self.offline_reason()).or_else(|| self.devices.crowd()).map_or(Ok(()), Err)
     }
 
     /// The relay says where the account's log ends.
@@ -236,13 +245,9 @@ impl Client {
     pub(super) fn advance_devices(&mut self, now: Now, actions: &mut Vec<Action>) {
         let Some(account) = self.stored_account().filter(|_| self.link.is_open()) else { return };
         let head = account.head();
-        let is_behind = match (&self.devices.end, &self.devices.halted) {
-            (Some(end), None) => head.sequence < *end,
-            (_, halted) => {
-                let unsigned = || SyncError::new(ErrorCode::SignInRequired, "this device has not signed in: call signIn()");
-                let error = halted.clone().unwrap_or_else(unsigned);
-                return self.fail_wishes(&error, actions);
-            }
+        let is_behind = match self.devices.end() {
+            Ok(end) => head.sequence < end,
+            Err(error) => return self.fail_wishes(&error, actions),
         };
         if is_behind && self.devices.asked.is_none() {
             self.ask_account(now, &account, actions);
@@ -287,9 +292,7 @@ impl Client {
             self.devices.duties += 1;
             self.devices.duty = Some(self.say(now, &account, claim, actions));
         } else if !self.devices.wishes.is_empty() {
-            let message =
-                "this device has not got the newest key of its account: another device of the wallet makes the next one when it is online";
-            self.conclude_wish(Err(SyncError::new(ErrorCode::AccountKeyMissing, message)), actions);
+            self.conclude_wish(Err(keyless()), actions);
             self.advance_devices(now, actions);
         }
     }
@@ -408,6 +411,17 @@ impl Client {
 }
 
 impl Devices {
+    /// Where the relay's log of the account ends.
+    ///
+    /// # Errors
+    /// Why the account is not followed.
+    pub(super) fn end(&self) -> Result<u64, SyncError> {
+        match (self.end, &self.halted) {
+            (Some(end), None) => Ok(end),
+            (_, halted) => Err(halted.clone().unwrap_or_else(unsigned)),
+        }
+    }
+
     /// Why nothing more may be asked for now.
     fn crowd(&self) -> Option<SyncError> {
         let message = || format!("{ACCOUNT_WISHES_MAX} changes of the account wait for the relay already: wait for their answers");
@@ -430,10 +444,23 @@ impl Devices {
     }
 }
 
+pub(super) fn unsigned() -> SyncError {
+    SyncError::new(ErrorCode::SignInRequired, "this device has not signed in: call signIn()")
+}
+
+pub(super) fn not_approved() -> SyncError {
+    SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device changes the account")
+}
+
+pub(super) fn keyless() -> SyncError {
+    let message =
+        "this device has not got the newest key of its account: another device of the wallet makes the next one when it is online";
+    SyncError::new(ErrorCode::AccountKeyMissing, message)
+}
+
 /// What is to be said for a wish, whoever has which key; `None` where the account is so already, or keys decide.
 fn claim_of(wanted: &Wanted, account: &Account, own: &str) -> Result<Option<Claim>, SyncError> {
     let may_change = account.device(own).is_some_and(|own| own.is_approved);
-    let not_approved = || SyncError::new(ErrorCode::DeviceNotApproved, "only an approved device changes the account");
     let (device_id, removes) = match wanted {
         Wanted::Approved(device_id) => (device_id, false),
         Wanted::Removed(device_id) => (device_id, true),

@@ -4,7 +4,7 @@
 
 use super::Client;
 use super::api::Reply;
-use super::devices::{Step, Wanted};
+use super::devices::{Step, Wanted, keyless, not_approved, unsigned};
 use super::identity::{Identity, nobody_signs_in};
 use super::keys::{Keys, failed};
 use super::vault::{Fault, Secret, Vault};
@@ -12,6 +12,7 @@ use super::views::{RecoveryKeyView, RecoveryView};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim, DeviceKey, NewRecoveryKey, Recovery, RecoveryKind};
 use crate::ids::DeviceId;
+use crate::time::Now;
 
 /// The keys that a code or a passkey is for the account.
 pub(super) struct RecoveryKeys {
@@ -29,6 +30,37 @@ impl Client {
     pub fn recovery(&self) -> RecoveryView {
         let account = self.identity.as_ref().and_then(|identity| identity.account(self.wallet.as_deref()?));
         account.map(recovery_of).unwrap_or_default()
+    }
+
+    /// Whether a person is to be asked for a passkey: for a new one (`makes`), or for one to come back by, which nobody needs who lacks
+    /// nothing. Asked in vain, they would have a passkey that opens nothing.
+    ///
+    /// # Errors
+    /// What the call would be answered with, whatever the person gives: as far as this device knows.
+    pub fn needs_passkey(&self, now: Now, makes: bool) -> Result<bool, SyncError> {
+        let (identity, ..) = self.for_recovery()?;
+        self.may_wish()?;
+        if !self.link.is_open() {
+            return Err(SyncError::new(ErrorCode::RelayDisconnected, "a passkey needs the relay"));
+        }
+        let (end, account) = (self.devices.end()?, identity.account(self.wallet_for_call()?));
+        let Some(account) = account.filter(|account| account.head().sequence >= end) else { return Ok(true) };
+        let is_approved = account.device(&self.device.device_id).is_some_and(|own| own.is_approved);
+        let has_newest = identity.keys().is_some_and(|keys| keys.has_newest(account));
+        if !makes {
+            let is_there = || if recovery_of(account).passkey.is_some() { Ok(true) } else { Err(unlisted()) };
+            return if is_approved && has_newest { Ok(false) } else { is_there() };
+        }
+        if !is_approved {
+            return Err(not_approved());
+        }
+        if !has_newest {
+            return Err(keyless());
+        }
+        if !account.takes_recovery_key(identity.relay_ms(now)) {
+            return Err(SyncError::new(ErrorCode::LimitReached, "the account takes no more recovery codes and passkeys now"));
+        }
+        Ok(true)
     }
 
     /// A new code.
@@ -80,6 +112,11 @@ pub(super) fn recovery_of(account: &Account) -> RecoveryView {
         key.map(|key| RecoveryKeyView { created_at: key.listed_ms })
     };
     RecoveryView { code: newest(RecoveryKind::Code), passkey: newest(RecoveryKind::Passkey) }
+}
+
+fn unlisted() -> SyncError {
+    let message = "the account has no such recovery code or passkey: another one took its place, or the device that made it was removed";
+    SyncError::new(ErrorCode::UnknownRecoveryCode, message)
 }
 
 /// Which character it is cannot be said: two wrong ones look like another wrong one.
@@ -140,11 +177,9 @@ impl RecoveryKeys {
     /// This device is approved by them, and learns the account's keys by them.
     pub fn recover(&self, keys: &Keys, account: &Account, own: &DeviceKey, was_said: bool) -> Result<Step, SyncError> {
         let device = account.device(&own.device_id());
-        let device = device.ok_or_else(|| SyncError::new(ErrorCode::SignInRequired, "this device has not signed in: call signIn()"))?;
+        let device = device.ok_or_else(unsigned)?;
         if !was_said && !self.is_listed(account) {
-            let message =
-                "the account has no such recovery code or passkey: another one took its place, or the device that made it was removed";
-            return Err(SyncError::new(ErrorCode::UnknownRecoveryCode, message));
+            return Err(unlisted());
         }
         if !device.is_approved {
             let recovery = Recovery::sign(&self.signing, account.owner(), &account.head(), &own.public());

@@ -123,13 +123,26 @@ impl Account {
         self.judge(entry).map(|_| ())
     }
 
+    /// Whether one more recovery key would be listed by an entry of this time: nobody shall make one that is not.
+    pub fn takes_recovery_key(&self, at_ms: u64) -> bool {
+        self.changes_at(at_ms) < ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT
+            && self.timeline.count() < CLOCK_DEVICES_MAX
+            && self.listed.count() < ACCOUNT_DEVICES_MAX
+            && self.unasked < ACCOUNT_UNASKED_MAX
+    }
+
+    /// How many changes that day has had.
+    fn changes_at(&self, at_ms: u64) -> usize {
+        if at_ms / DAY_MS == self.day { self.changes } else { 0 }
+    }
+
     fn judge(&self, entry: &Entry) -> Result<Judged, SyncError> {
         let refuse = |code, message| Err(refusal(code, message));
         let statement = Statement::of(entry)?;
         let Statement { after, by, claim, .. } = &statement;
         let at_ms = entry.server_timestamp;
         let day = at_ms / DAY_MS;
-        let changes = if day == self.day { self.changes } else { 0 };
+        let changes = self.changes_at(at_ms);
         // Whoever holds the wallet is not kept out by a device that is quicker with its entries.
         if *after != self.head() && !matches!(claim, Claim::Reset(_)) {
             return refuse(ErrorCode::AccountMoved, "the account has changed: what an entry says of it must follow its last one");
