@@ -164,6 +164,38 @@ fn many_stored_batches_are_read_again_while_more_comes() {
 }
 
 #[test]
+fn what_was_read_again_and_told_is_not_told_after_a_loss() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let mut bob = joined(&mut rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut bob]);
+    write(&mut bob, &session_id, "three");
+    settle(&mut rooms, &mut [&mut bob]);
+    bob.reading = Some(Vec::new());
+    alice.feed(Input::SetOffline { offline: false });
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let read = |bob: &mut Device| {
+        let read = bob.reading.as_mut().and_then(Vec::pop).expect("a batch is asked for");
+        bob.feed(read);
+    };
+    read(&mut bob);
+    assert_eq!(heard(&bob), ["one", "two"]);
+    // That all is read cannot be stored, and then the database is gone.
+    bob.fails = true;
+    while bob.reading.as_ref().is_some_and(|reading| !reading.is_empty()) {
+        read(&mut bob);
+    }
+    (bob.records, bob.is_connected, bob.fails, bob.reading) = (drawing(Records::default(), 2), false, false, None);
+    bob.feed(Input::StoreClosed { error: SyncError::new(ErrorCode::StorageLost, "gone") });
+    bob.again(&mut rooms);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), ["one", "two", "three"]);
+    assert_eq!(heard(&bob), ["one", "two"]);
+}
+
+#[test]
 fn edits_and_deletions_of_then_are_read_too() {
     let mut rooms = strict();
     let (mut alice, session_id) = written_to_bob(&mut rooms);
