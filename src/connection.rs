@@ -214,7 +214,7 @@ impl Connection {
     /// # Errors
     /// `STORAGE_ERROR`.
     pub async fn last_claim(&self) -> Result<u64, SyncError> {
-        let last = self.read(CLAIMS, |claims| claims.get(&WRITER.into())).await?;
+        let last = self.get(CLAIMS, WRITER.into()).await?;
         if last.is_undefined() {
             return Ok(0);
         }
@@ -232,6 +232,14 @@ impl Connection {
         }
         self.database.close();
         self.is_open.set(false);
+    }
+
+    /// What a store has under a key; `undefined` where it has nothing.
+    ///
+    /// # Errors
+    /// `STORAGE_ERROR`.
+    pub async fn get(&self, store: &str, key: JsValue) -> Result<JsValue, SyncError> {
+        self.read(store, |store| store.get(&key)).await
     }
 
     /// The result of one request to a store. Chromium ends its transaction by itself: a page that is frozen meanwhile keeps nobody

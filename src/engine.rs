@@ -62,7 +62,7 @@ impl Engine {
     /// Claims a store, as [`Store::claim`] does, and starts the machine over it.
     ///
     /// # Errors
-    /// `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
+    /// `DEVICE_LOCKED`, `PROFILE_IN_USE`, `STORAGE_FULL`, `STORAGE_REFUSED`, `STORAGE_ERROR`, `CRYPTO_ERROR`.
     pub async fn start(
         store: Rc<Store>,
         above: u64,
@@ -77,10 +77,16 @@ impl Engine {
             if let Some(record) = snapshot.identity.take() {
                 // Without its key the device goes on under a new one: what it has stored stays readable.
                 let without = IdentityRecord { secret: Vec::new(), ..record.clone() };
-                snapshot.identity = Some(store.unsealed(record).await.unwrap_or_else(|error| {
-                    unreadable = Some(error);
-                    without
-                }));
+                snapshot.identity = Some(match store.unsealed(record).await {
+                    Ok(record) => {
+                        store.lock(&record).await?;
+                        record
+                    }
+                    Err(error) => {
+                        unreadable = Some(error);
+                        without
+                    }
+                });
             }
         }
         let is_new = snapshot.device.is_none();

@@ -12,7 +12,7 @@ import type { OpenWallet } from './surface/wallets.js';
 
 export type {
   Conflict, ConflictKind, ConnectionState, DeliveryReceipt, DeviceId, DeviceState, DeviceView, Durability, EncryptionMode, EncryptionView, EpochMemberView, EpochView, ErrorCategory, ErrorCode,
-  InvitationView, LogRange, Membership, MemberView, MessageId, MessageStatus, MessageView, RecoveryKeyView, RecoveryView, SdkConfig, SdkError, SessionId, SessionKind, SessionView, Strategy, Subscription,
+  InvitationView, LockWith, LogRange, Membership, MemberView, MessageId, MessageStatus, MessageView, RecoveryKeyView, RecoveryView, SdkConfig, SdkError, SessionId, SessionKind, SessionView, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncTransport, VersionView, WalletAddress, WalletInfo,
 } from './solconnect_sync.js';
 export type { InitOptions } from './surface/load.js';

@@ -9,6 +9,7 @@ use solconnect_sync_core::error::SyncError;
 use solconnect_sync_core::identity::{Certificate, Purpose};
 use solconnect_sync_core::ids::check_wallet;
 use wasm_bindgen::prelude::*;
+use web_sys::CryptoKey;
 
 use crate::arguments::{field, is_left_out, optional_count, optional_text, text, text_field, texts};
 use crate::errors::{invalid_argument, to_thrown};
@@ -16,6 +17,7 @@ use crate::history::Wish;
 use crate::platform::now;
 use crate::promises::settle;
 use crate::shell::{Options, Shell};
+use crate::store::Lock;
 use crate::types::{object, result, to_js, with_clocks};
 
 /// Messages of `getStoredMessages` where no limit is given.
@@ -44,6 +46,12 @@ impl SolConnectSDK {
     pub fn initialize(&self, above: Option<f64>) -> Promise {
         let (shell, run, above) = (self.0.clone(), self.0.run(), above.unwrap_or_default() as u64);
         settle(async move { shell.initialize(run, above).await.map(|claim| JsValue::from(claim as f64)) })
+    }
+
+    /// The next `initialize` locks the device's key with this key, or unlocks it. `record` is stored beside it. A database that is locked,
+    /// and not with this record, is left as it is: `initialize` has the error `DEVICE_LOCKED`.
+    pub fn lock(&self, key: CryptoKey, record: Vec<u8>) {
+        self.0.lock(Lock { key, record });
     }
 
     /// The next call that changes something is this one, of a tab that counts its calls from 1: made again, also of another

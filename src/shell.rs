@@ -16,7 +16,7 @@ use crate::arguments::{count, field, is_left_out, text};
 use crate::engine::Engine;
 use crate::errors::{invalid_argument, not_initialized};
 use crate::events::Listeners;
-use crate::store::Store;
+use crate::store::{Lock, Store};
 use crate::transport::Route;
 use crate::types::object;
 
@@ -134,6 +134,8 @@ pub struct Shell {
     run: Cell<u64>,
     /// Of the next call.
     key: Cell<Option<CallKey>>,
+    /// Of the next `initialize`.
+    lock: RefCell<Option<Lock>>,
 }
 
 impl Shell {
@@ -147,6 +149,7 @@ impl Shell {
             store: RefCell::default(),
             run: Cell::default(),
             key: Cell::default(),
+            lock: RefCell::default(),
         }
     }
 
@@ -161,6 +164,11 @@ impl Shell {
     /// `SDK_NOT_INITIALIZED` before `initialize` and after `cleanup`.
     pub fn engine(&self) -> Result<Rc<Engine>, SyncError> {
         self.engine.borrow().clone().ok_or_else(not_initialized)
+    }
+
+    /// What locks the device's key from the next `initialize` on, or unlocks it.
+    pub fn lock(&self, lock: Lock) {
+        self.lock.replace(Some(lock));
     }
 
     /// The key of the next call.
@@ -219,7 +227,7 @@ impl Shell {
             // Frames are handed over as objects.
             Route::Application(_) => ClientConfig { frames_in_json: true, ..client },
         };
-        let store = Rc::new(Store::open(&database_name).await?);
+        let store = Rc::new(Store::open(&database_name).await?.locked_by(self.lock.take()));
         if run != self.run.get() {
             return Err(not_initialized());
         }

@@ -12,14 +12,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use js_sys::{Array, ArrayBuffer, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Promise, Uint8Array};
 use solconnect_sync_core::client::{
     AccountRecord, CallRecord, Commit, DeviceRecord, FailedRecord, HeadsRecord, IdentityRecord, InvitationRecord, LogRecord, NameRecord,
     OutboxRecord, SessionRecord, Snapshot, VersionsRecord, Write,
 };
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use web_sys::{CryptoKey, IdbCursorDirection, IdbCursorWithValue, IdbKeyRange, IdbObjectStore, IdbRequest};
 
 use crate::connection::{
@@ -28,13 +28,15 @@ use crate::connection::{
 };
 use crate::errors::not_initialized;
 use crate::platform::now;
+use crate::promises::settle;
 use crate::types::read_all;
 use crate::vault;
 
-/// Keys of `meta`: the device record, that of its key, and what seals this.
+/// Keys of `meta`: the device record, that of its key, what seals this, and what is stored of what locks it.
 const DEVICE: &str = "device";
 const IDENTITY: &str = "identity";
 const VAULT: &str = "vault";
+const LOCK: &str = "lock";
 
 /// Claims that are kept: a page that was frozen while so many others claimed the database is still kept out.
 const CLAIMS_KEPT: u64 = 4_096;
@@ -52,6 +54,14 @@ const PAGE_TRIES: u32 = 10;
 /// How often a claim is tried where others are quicker.
 const CLAIM_TRIES: u32 = 100;
 
+/// What locks the device's key, beside what seals it.
+pub struct Lock {
+    /// Stored nowhere.
+    pub key: CryptoKey,
+    /// What a page makes the key of, with a passphrase or a passkey.
+    pub record: Vec<u8>,
+}
+
 /// An open database.
 pub struct Store {
     /// Of the database.
@@ -61,6 +71,9 @@ pub struct Store {
     is_abandoned: Cell<bool>,
     /// What seals the device's key, where there is one.
     vault: RefCell<Option<CryptoKey>>,
+    lock: Option<Lock>,
+    /// What is stored is locked.
+    is_locked: Cell<bool>,
     connection: RefCell<Option<Rc<Connection>>>,
     /// Hears that the browser has closed the connection.
     watcher: RefCell<Option<Watcher>>,
@@ -98,10 +111,18 @@ impl Store {
             claim: Cell::new(0),
             is_abandoned: Cell::new(false),
             vault: RefCell::default(),
+            lock: None,
+            is_locked: Cell::new(false),
             connection: RefCell::new(connection),
             watcher: RefCell::default(),
             readers: RefCell::default(),
         })
+    }
+
+    /// The same with what locks the device's key, or unlocks it.
+    #[must_use]
+    pub fn locked_by(self, lock: Option<Lock>) -> Store {
+        Store { lock, ..self }
     }
 
     /// Makes this the one that may write (an earlier owner's next write fails) and reads what the machine holds in memory:
@@ -111,10 +132,11 @@ impl Store {
     /// Relaxed: claims keep tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
-    /// `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
+    /// `DEVICE_LOCKED`, and then nothing is written; `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
     pub async fn claim(&self, above: u64) -> Result<(u64, Snapshot), SyncError> {
         let former = self.claim.take().max(above);
         self.run(true, async |connection| {
+            self.check_lock(&connection.get(META, LOCK.into()).await?)?;
             // Not knowing only costs time.
             let _ = connection.learn_to_commit().await;
             for _ in 0..CLAIM_TRIES {
@@ -139,13 +161,15 @@ impl Store {
         transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
         let meta = transaction.store(META)?;
         let of = |name: &str| meta.get(&name.into()).map_err(|exception| to_error(&exception));
-        let (device, identity, vault) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?);
+        let (device, identity, vault, lock) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?, of(LOCK)?);
         let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls, accounts) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?, all(ACCOUNTS)?);
         // All requests are done then.
         transaction.commit().await?;
         self.claim.set(claim);
+        // Another tab may have locked it since it was looked at.
+        self.check_lock(&result_now(&lock)?)?;
         let mut snapshot = Snapshot::default();
         let device = result_now(&device)?;
         if !device.is_undefined() {
@@ -168,6 +192,17 @@ impl Store {
         Ok(snapshot)
     }
 
+    fn check_lock(&self, stored: &JsValue) -> Result<(), SyncError> {
+        self.is_locked.set(!stored.is_undefined());
+        if !self.is_locked.get() || self.lock.as_ref().is_some_and(|lock| bytes_of(stored).is_ok_and(|stored| stored == lock.record)) {
+            return Ok(());
+        }
+        Err(SyncError::new(
+            ErrorCode::DeviceLocked,
+            "the device's key is locked: set the option lockWith as it was then, and connect the wallet in a page",
+        ))
+    }
+
     /// The record of a device's key as the machine has it.
     ///
     /// # Errors
@@ -175,20 +210,42 @@ impl Store {
     pub async fn unsealed(&self, record: IdentityRecord) -> Result<IdentityRecord, SyncError> {
         let vault = self.vault.borrow().clone();
         let vault = vault.ok_or_else(|| SyncError::new(ErrorCode::CryptoError, "what sealed the device's key is gone"))?;
-        Ok(IdentityRecord { secret: vault::open(&vault, &record.secret).await?, ..record })
+        let lock = self.lock.as_ref().filter(|_| self.is_locked.get()).map(|lock| lock.key.clone());
+        let mut record = record;
+        for key in lock.into_iter().chain([vault]) {
+            record.secret = vault::open(&key, &record.secret).await?;
+        }
+        Ok(record)
     }
 
-    /// The requests that write it. With what seals it, in one transaction: neither is of use without the other.
-    async fn sealed(&self, record: &IdentityRecord) -> Result<[Step; 2], SyncError> {
+    /// Locks the device's key, where it is to be and is not yet.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn lock(&self, record: &IdentityRecord) -> Result<(), SyncError> {
+        if self.lock.is_none() || self.is_locked.get() {
+            return Ok(());
+        }
+        self.write(&Commit { id: 0, writes: vec![Write::Identity(record.clone())], strict: true }).await
+    }
+
+    /// The requests that write it. With what seals and locks it, in one transaction: neither is of use without the others.
+    async fn sealed(&self, record: &IdentityRecord) -> Result<Vec<Step>, SyncError> {
         let vault = self.vault.borrow().clone();
         let vault = match vault {
             Some(vault) => vault,
             None => vault::make().await?,
         };
         self.vault.replace(Some(vault.clone()));
-        let record = IdentityRecord { secret: vault::seal(&vault, &record.secret).await?, ..record.clone() };
         let put = |key: &str, value| Step::Put { store: META, key: key.into(), value };
-        Ok([put(VAULT, vault.into()), put(IDENTITY, Uint8Array::from(record.to_bytes().as_slice()).into())])
+        let bytes = |bytes: &[u8]| Uint8Array::from(bytes).into();
+        let mut record = record.clone();
+        for key in std::iter::once(&vault).chain(self.lock.iter().map(|lock| &lock.key)) {
+            record.secret = vault::seal(key, &record.secret).await?;
+        }
+        let mut steps = vec![put(VAULT, vault.into()), put(IDENTITY, bytes(&record.to_bytes()))];
+        steps.extend(self.lock.iter().map(|lock| put(LOCK, bytes(&lock.record))));
+        Ok(steps)
     }
 
     /// Writes all of a commit, or nothing.
@@ -321,7 +378,7 @@ impl Store {
     /// `STORAGE_ERROR`.
     pub async fn name(&self, session_id: &str, message_id: &str) -> Result<Option<NameRecord>, SyncError> {
         self.read(async |connection| {
-            let value = connection.read(NAMES, |names| names.get(&key(session_id, &message_id.into()))).await?;
+            let value = connection.get(NAMES, key(session_id, &message_id.into())).await?;
             if value.is_undefined() { Ok(None) } else { NameRecord::from_bytes(&bytes_of(&value)?).map(Some) }
         })
         .await
@@ -579,6 +636,17 @@ async fn join(connection: &Connection, session_id: &str, (first, last): (u64, u6
 
 fn list(values: JsValue) -> Array {
     values.unchecked_into()
+}
+
+/// What is stored of what locks a database; `undefined` where it is not locked, or is not there.
+#[wasm_bindgen(js_name = storedLock, unchecked_return_type = "Promise<Result<Uint8Array | undefined>>")]
+pub fn stored_lock(name: String) -> Promise {
+    settle(async move {
+        match Connection::open_existing(&name).await? {
+            Some(connection) => connection.get(META, LOCK.into()).await,
+            None => Ok(JsValue::UNDEFINED),
+        }
+    })
 }
 
 /// The result of a request that is done.

@@ -42,12 +42,13 @@ export type ErrorCode =
   | 'STORAGE_REFUSED' | 'STORAGE_LOST' | 'STORAGE_FOREIGN' | 'STORAGE_VERSION' | 'STORAGE_BLOCKED' | 'CONFIG_MISMATCH' | 'TAB_OUTDATED'
   | 'PROFILE_IN_USE' | 'SDK_NOT_INITIALIZED' | 'SDK_INITIALIZATION_FAILED'
   | 'RELAY_ROLLED_BACK' | 'RELAY_FORKED' | 'ENTRY_FORGED' | 'RELAY_MISBEHAVED' | 'RELAY_BUSY' | 'RELAY_STORAGE_FAILED' | 'COUNTER_GAP' | 'NOT_ANNOUNCED'
-  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'ENCRYPTION_MISMATCH' | 'EPOCH_MOVED' | 'ACCOUNT_KEY_MISSING' | 'DEVICE_REMOVED'
+  | 'INVALID_CERTIFICATE' | 'WRONG_KEY' | 'WRONG_DOMAIN' | 'WRONG_PURPOSE' | 'CERTIFICATE_EXPIRED' | 'ACCOUNT_MOVED' | 'ENCRYPTION_MISMATCH' | 'EPOCH_MOVED' | 'ACCOUNT_KEY_MISSING' | 'DEVICE_LOCKED' | 'DEVICE_REMOVED'
   | 'SIGN_IN_REQUIRED' | 'NONCE_EXPIRED' | 'WRONG_RELAY' | 'RELAY_KEY_CHANGED' | 'UNKNOWN_DEVICE' | 'DEVICE_NOT_APPROVED'
   | 'INVALID_RECOVERY_CODE' | 'UNKNOWN_RECOVERY_CODE'
   | 'COUNTER_REUSED' | 'MESSAGE_ID_TAKEN' | 'ALREADY_STORED' | 'UNKNOWN_FRAME' | 'UNKNOWN_ERROR'
   | 'STORAGE_MISSING' | 'INSECURE_CONTEXT' | 'CONNECTION_BLOCKED' | 'ORIGIN_REFUSED' | 'WALLET_NOT_FOUND' | 'WALLET_REJECTED'
-  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'PASSKEY_UNSUPPORTED' | 'PASSKEY_CANCELLED' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
+  | 'WALLET_LOCKED' | 'WALLET_CANNOT_SIGN' | 'WALLET_UNSUPPORTED' | 'WALLET_TIMEOUT' | 'PASSKEY_UNSUPPORTED' | 'PASSKEY_CANCELLED'
+  | 'WRONG_PASSPHRASE' | 'PASSPHRASE_TOO_SHORT' | 'CALL_SUPERSEDED' | 'CALL_ABORTED';
 
 /** Options; what is left out has the value in brackets. Intervals and delays are in milliseconds. */
 export interface SdkConfig {
@@ -72,6 +73,12 @@ export interface SdkConfig {
    * itself where the wallet has signed for it ['ask'].
    */
   deviceApproval?: 'ask' | 'auto';
+  /**
+   * What locks this device's keys beside the browser's own storage, for computers that several people use: a passphrase or a passkey, which
+   * the person is asked for in each page that connects the wallet. Needs `domains`. Once a wallet is locked in a browser, it stays so. Not
+   * set, whoever opens the browser is the device [not set].
+   */
+  lockWith?: LockWith;
   /** Where the relay listens ['ws://localhost:8080']. */
   relayEndpoint?: string;
   /** The application's own way to the relay, instead of a WebSocket to `relayEndpoint`. */
@@ -99,6 +106,14 @@ export interface SdkConfig {
   /** Whether it begins offline by wish, until `setOffline(false)`: nothing is connected to. Of one that runs it changes nothing [false]. */
   startOffline?: boolean;
 }
+
+/**
+ * How a device's keys are locked: by a passkey of this host, or by a passphrase, for which `passphrase` asks the person. `isNew`: nothing is
+ * locked yet, and the passphrase is to be chosen, with at least 8 characters; show a field to type it twice, and say that nobody can
+ * restore it. `error`: why the one before was not taken (`WRONG_PASSPHRASE`, `PASSPHRASE_TOO_SHORT`). `null` says that the person declines:
+ * `connectWallet` has the error `DEVICE_LOCKED` then.
+ */
+export type LockWith = 'passkey' | { passphrase(asked: { isNew: boolean; error?: SdkError }): Promise<string | null> };
 
 /** A frame of the sync protocol (PROTOCOL.md) as an object. */
 export type SyncFrame = { [field: string]: unknown };

@@ -141,6 +141,11 @@ function recoveryKeys(name, secret, account) {
   const both = expand(extract(label(name), secret), text(account), 64);
   return { sealKey: hex(publicOf(both.subarray(0, 32))), signingSecret: hex(both.subarray(32)) };
 }
+/** The key of a lock, and its record. */
+function lockOf(kind, begin, secret) {
+  const [key, proof] = ['key', 'proof'].map((info) => expand(extract(label(`lock-by-${kind}`), secret), utf8(info)));
+  return { lock: begin, key, record: Buffer.concat([begin, proof]) };
+}
 function packed(random) {
   const out = Buffer.from(random);
   out[16] &= 0b1100_0000;
@@ -239,6 +244,16 @@ export function vectors() {
   const output = bytes('passkey');
   const passkey = { output, account, ...recoveryKeys('passkey', output, account) };
 
+  const salt = bytes('lock salt', 16);
+  // Argon2id of the passphrase 'correct horse battery' and this salt, as OpenSSL 3.5 gives it: Node.js has none before 24.7.
+  const stretched = unhex('336413f8e9c420ed44239c946fa36838493719b91a921401b9cbfff4e0e2b018');
+  const passphraseLock = Buffer.concat([Buffer.from([1]), salt, varint(65_536), varint(3), varint(4)]);
+  const credential = bytes('credential', 20);
+  const locks = [
+    { salt, input: utf8('correct horse battery'), ...lockOf('passphrase', passphraseLock, stretched) },
+    { credential, input: output, ...lockOf('passkey', Buffer.concat([Buffer.from([2]), credential]), output) },
+  ];
+
   const [sealKey, deviceRandom, approverRandom] = [publicOf(sealKeys[0]), bytes('of the device'), bytes('of the approver')];
   const commitment = sha256(label('approval-commitment'), text(account), text(device), sealKey, deviceRandom);
   const number = sha256(label('approval-number'), text(account), text(author), commitment, deviceRandom, approverRandom).readBigUInt64BE() % 1_000_000n;
@@ -247,7 +262,7 @@ export function vectors() {
   const padded = [0, 1, 30, 31, 32, 255, 256, 511, 512, 575, 576, 1023, 1024, 4000, 8191, 8192, 20_000].map((length) => [length, paddedBytes(length)]);
   const asks = [[1], [1, 127, 128, 16384]].map((numbers) => ({ epochs: numbers, entry: Buffer.concat([Buffer.from([1]), varint(numbers.length), ...numbers.map(varint)]) }));
   const transcripts = { session, first, digest, afterMembership };
-  return written({ seals, transcripts, epochs, texts, padded, reseals, asks, generations, claims, codes, passkey, approval });
+  return written({ seals, transcripts, epochs, texts, padded, reseals, asks, generations, claims, codes, passkey, locks, approval });
 }
 
 if (process.argv[1]?.endsWith('vectors.mjs')) console.log(JSON.stringify(vectors(), null, 1));

@@ -71,9 +71,12 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
     // It was logged out, or a tab is there that could not follow.
     gone: () => void port.cleanup(),
     returns: async () => true,
-  });
+  }, null);
   try {
-    unwrap(adopt(await abortable(port.initialize(), signal)));
+    const { error } = adopt(await abortable(port.initialize(), signal));
+    // Only a page can ask for what unlocks it, and delivers then.
+    if (error?.code === 'DEVICE_LOCKED') return;
+    if (error) throw error;
     unwrap(adopt(await abortable(port.processQueuedMessages(), signal)));
   } finally {
     await port.cleanup();

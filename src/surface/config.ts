@@ -1,13 +1,13 @@
 // The options of an SDK, read once.
 
-import type { SdkConfig } from '../solconnect_sync.js';
-import { flagOf, invalid, optionsOf, reading, textOf } from './arguments.js';
+import type { LockWith, SdkConfig } from '../solconnect_sync.js';
+import { flagOf, functionOf, invalid, optionsOf, reading, textOf } from './arguments.js';
 import { SyncError } from './errors.js';
 
 /** Every option, in the order of the documentation. */
 const NAMES = [
   'relayEndpoint', 'transport', 'databaseName', 'maxBatchSize', 'syncIntervalMs', 'heartbeatIntervalMs', 'conflictResolutionStrategy',
-  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey', 'encryption', 'deviceApproval', 'startOffline',
+  'maxRetries', 'retryDelayMs', 'enableCompression', 'domains', 'relayKey', 'encryption', 'deviceApproval', 'lockWith', 'startOffline',
 ] as const satisfies readonly (keyof SdkConfig)[];
 
 const DATABASE_NAME = 'solconnect-sync';
@@ -35,7 +35,15 @@ export function configOf(given: unknown, more: readonly string[] = []): { config
     // Devices sign for a relay by its name, which no transport tells.
     if (options.transport && !options.relayEndpoint) throw invalid('with `domains`, a `transport` needs `relayEndpoint` too: devices sign in to the relay of that name');
   }
+  if (options.lockWith !== undefined) options.lockWith = lockOf(options.lockWith, options.domains);
   return { config: { ...options, databaseName: databaseName as string }, rest };
+}
+
+function lockOf(given: unknown, domains: unknown): LockWith {
+  if (!domains) throw invalid('lockWith locks the keys of devices that sign in: set the option `domains`');
+  if (given === 'passkey') return given;
+  const { passphrase } = optionsOf("lockWith, where it is not 'passkey',", given, ['passphrase']);
+  return { passphrase: functionOf('lockWith.passphrase', passphrase) as Exclude<LockWith, string>['passphrase'] };
 }
 
 /**

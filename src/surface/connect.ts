@@ -69,8 +69,8 @@ function instanceOf(config: Config): SolConnectSDK {
 
 function isSame(one: Config, other: Config): boolean {
   const names = Object.keys({ ...one, ...other }) as (keyof Config)[];
-  // Calls make the list of domains anew.
-  const says = (config: Config, name: keyof Config): unknown => (name === 'domains' && config.domains ? String(config.domains) : config[name]);
+  // Calls make the list of domains anew, and the function that asks for a passphrase.
+  const says = (config: Config, name: keyof Config): unknown => (name === 'domains' && config.domains ? String(config.domains) : name === 'lockWith' ? typeof config.lockWith : config[name]);
   // One that runs has started.
   return names.every((name) => name === 'startOffline' || Object.is(says(one, name), says(other, name)));
 }

@@ -1,13 +1,14 @@
 // Which wallet's engine runs. The last call wins: what an earlier one was waiting for changes nothing any more.
 
 import * as wasm from '../solconnect_sync.js';
-import type { SdkConfig, WalletInfo } from '../solconnect_sync.js';
+import type { LockWith, SdkConfig, WalletInfo } from '../solconnect_sync.js';
 import { abortable } from './arguments.js';
 import { checkEnvironment, type Config, configOf, relayOf } from './config.js';
 import { Directory } from './directory.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
 import { load, loadVault } from './load.js';
+import { type Lock, unlock } from './lock.js';
 import { Port, type PortHost } from './port.js';
 import { reserve, tellGone } from './tab.js';
 import { openWallet, type OpenWallet, type Signed } from './wallets.js';
@@ -56,9 +57,11 @@ export class Lifecycle {
   /** Signatures that persons are asked for. */
   #signatures = new Map<Port, Promise<void>>();
   #isOffline = false;
+  /** The wallet that the person is asked to unlock. */
+  #unlocking: Unlocking | null = null;
   /** How often the wallet that is connected was logged out before. */
   #logouts: Promise<number> = Promise.resolve(0);
-  /** The address of the wallet that was connected last, also where it has left. */
+  /** The address of the wallet that was connected last or is to be unlocked, also where it has left. */
   #last: string | null = null;
   #audience: Audience;
   #onAccount: (account: Account | null, isRenewed: boolean) => void;
@@ -103,7 +106,7 @@ export class Lifecycle {
       this.#isOffline ||= this.#config.startOffline === true;
       this.#ready = this.#enqueue(async () => {
         checkEnvironment(this.#config);
-        await (this.#config.encryption === 'required' ? loadVault() : load());
+        await (this.#config.encryption === 'required' || this.#config.lockWith ? loadVault() : load());
         checkValues(this.#config);
         return new Directory(this.#config.databaseName, wasm.walletAddress);
       });
@@ -121,6 +124,7 @@ export class Lifecycle {
     this.#ready = null;
     this.#run += 1;
     this.#turn += 1;
+    this.#unlocking = null;
     await this.#leave((leave) => this.#enqueue(leave));
   }
 
@@ -154,8 +158,11 @@ export class Lifecycle {
       if (this.#account?.address !== opened.address) throw superseded('another call');
       return { address: opened.address, kind: opened.kind };
     } catch (thrown) {
-      // What was given up must not come about when the wallet answers after all.
-      if (turn === this.#turn) this.#turn += 1;
+      // What was given up must not come about when the wallet or the person answers after all.
+      if (turn === this.#turn) {
+        this.#turn += 1;
+        this.#unlocking = null;
+      }
       throw thrown;
     }
   }
@@ -164,6 +171,7 @@ export class Lifecycle {
   async disconnect(wipe: boolean, inAllTabs: boolean): Promise<void> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     this.#turn += 1;
+    this.#unlocking = null;
     const ready = this.#ready;
     await this.#leave(async (leave) => {
       const directory = await ready;
@@ -256,20 +264,48 @@ export class Lifecycle {
   async #switchInTurn(turn: number, opened: Opened, directory: Directory): Promise<void> {
     const isSame = turn !== this.#turn || this.#account?.address === opened.address;
     const arrive = isSame ? () => {} : this.#depart();
-    await this.#enqueue(() => {
-      const switched = this.#switch(turn, opened, directory);
+    try {
+      const { lockWith } = this.#config;
+      const lock = lockWith ? await this.#unlock(turn, opened.address, lockWith) : null;
+      await this.#enqueue(() => {
+        const switched = this.#switch(turn, opened, directory, lock);
+        arrive();
+        return switched;
+      });
+    } finally {
       arrive();
-      return switched;
+    }
+  }
+
+  /** Has the person unlock a wallet that is not open yet. They take their time: nothing else waits, and who was there before has left. */
+  async #unlock(turn: number, address: string, lockWith: LockWith): Promise<Lock | null> {
+    const isAsked = await this.#enqueue(async () => {
+      if (turn !== this.#turn || this.#account?.address === address) return false;
+      await this.#replace(null);
+      return true;
     });
+    if (!isAsked) return null;
+    // Who has forgotten what unlocks it can wipe it.
+    this.#last = address;
+    if (this.#unlocking?.address !== address) {
+      const isWanted = (): boolean => this.#unlocking === unlocking;
+      const unlocking: Unlocking = { address, lock: unlock(lockWith, address, `${this.#config.databaseName}/${address}`, isWanted) };
+      this.#unlocking = unlocking;
+      unlocking.lock.catch(() => {
+        if (isWanted()) this.#unlocking = null;
+      });
+    }
+    return this.#unlocking.lock;
   }
 
   /** Has this wallet's engine run, unless its turn is over. */
-  async #switch(turn: number, { address, kind, wallet }: Opened, directory: Directory): Promise<void> {
+  async #switch(turn: number, { address, kind, wallet }: Opened, directory: Directory, lock: Lock | null): Promise<void> {
     if (turn !== this.#turn) return;
+    this.#unlocking = null;
     const isSame = this.#account?.address === address;
     if (isSame && wallet && this.#account?.wallet === wallet) return;
     if (!isSame) await this.#replace(null);
-    const engine = this.#account?.engine ?? (await this.#start(address, directory));
+    const engine = this.#account?.engine ?? (await this.#start(address, directory, lock));
     this.#account?.unwatch();
     const account: Account = { address, kind, engine, wallet, unwatch: () => {} };
     await this.#replace(account);
@@ -334,7 +370,7 @@ export class Lifecycle {
     this.#audience[0].signed();
   }
 
-  async #start(address: string, directory: Directory): Promise<Port> {
+  async #start(address: string, directory: Directory, lock: Lock | null): Promise<Port> {
     const ofPort = (work: () => void) => (): void => {
       if (this.#account?.engine === port) work();
     };
@@ -354,7 +390,7 @@ export class Lifecycle {
         return !isOut;
       },
     };
-    const port = new Port(this.#config, address, this.#isOffline, host);
+    const port = new Port(this.#config, address, this.#isOffline, host, lock);
     // First: it may have something to tell of its start.
     this.#attach(port);
     try {
@@ -441,6 +477,11 @@ async function signed(wallet: OpenWallet | null, text: string): Promise<Signed> 
 }
 
 const cannotSign = (cause: unknown): SyncError => new SyncError('WALLET_CANNOT_SIGN', 'the wallet does not sign the text of Sign-In With Solana', { cause });
+
+interface Unlocking {
+  readonly address: string;
+  readonly lock: Promise<Lock>;
+}
 
 interface Opened {
   readonly address: string;

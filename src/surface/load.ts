@@ -63,7 +63,7 @@ export async function load(options?: InitOptions): Promise<void> {
   await loading;
 }
 
-/** The module has 70 KiB: where it is not there by then, something else than a slow network keeps it. */
+/** The module has 85 KiB: where it is not there by then, something else than a slow network keeps it. */
 const VAULT_WAIT_MS = 20_000;
 
 /** What does not come in time is given up: the next source is tried, or the call says why nothing happens. */

@@ -2,26 +2,37 @@
 
 import { describe, SyncError } from './errors.js';
 
-/** What the 32 bytes are made for, in each application: other bytes would open nothing. Some authenticators take 32 bytes alone. */
-const first = new TextEncoder().encode('solconnect.recover-by-passkey.v1');
+/** What the 32 bytes are for: a passkey gives others for each, so that the one does not open the other. Seven letters each, see `asking`. */
+export type Purpose = 'recover' | 'locking';
+
+/** A passkey, and what it gave. */
+interface Passkey {
+  readonly id: Uint8Array;
+  readonly output: Uint8Array;
+}
 
 /** To hold the authenticator is not enough. */
 const userVerification = 'required';
 
 // Nobody checks what an authenticator has signed: what it gives opens the account, or does not.
-const asking = () => ({ challenge: crypto.getRandomValues(new Uint8Array(32)), extensions: { prf: { eval: { first } } } });
+const asking = (purpose: Purpose) => {
+  // The same in each application: other bytes would open nothing. Some authenticators take 32 bytes alone.
+  const first = new TextEncoder().encode(`solconnect.${purpose}-by-passkey.v1`);
+  return { challenge: crypto.getRandomValues(new Uint8Array(32)), extensions: { prf: { eval: { first } } } };
+};
 
 /**
  * Makes a passkey for a wallet, and has the person unlock it. Those that there are stay: the account may not come to know of this one.
  *
  * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
  */
-export async function makePasskey(address: string): Promise<Uint8Array> {
-  // A person who has several sees which wallet each is for, and which is the newest: also of two that were made on one day.
-  const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleString()}`;
+export async function makePasskey(purpose: Purpose, address: string): Promise<Passkey> {
+  // A person who has several sees which wallet each is for, and which is the newest, also of two that were made on one day; and what is
+  // not for coming back.
+  const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleString()}${purpose === 'locking' ? ', lock' : ''}`;
   const made = await asked((credentials) => credentials.create({
     publicKey: {
-      ...asking(),
+      ...asking(purpose),
       rp: { name: location.hostname },
       user: { id: crypto.getRandomValues(new Uint8Array(32)), name, displayName: name },
       // ES256 and RS256: every authenticator has one of them.
@@ -31,19 +42,20 @@ export async function makePasskey(address: string): Promise<Uint8Array> {
   }));
   // Some give it only to who asks again.
   const { prf } = made.getClientExtensionResults();
-  return outputOf(prf?.enabled && !prf.results ? await used([{ type: 'public-key', id: made.rawId }]) : made);
+  const id = new Uint8Array(made.rawId);
+  return prf?.enabled && !prf.results ? usePasskey(purpose, id) : { id, output: outputOf(made) };
 }
 
 /**
- * Has the person choose and unlock a passkey of this host.
+ * Has the person unlock a passkey of this host: the one with this name, or which they choose.
  *
  * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
  */
-export async function usePasskey(): Promise<Uint8Array> {
-  return outputOf(await used([]));
+export async function usePasskey(purpose: Purpose, id?: Uint8Array): Promise<Passkey> {
+  const allowCredentials: PublicKeyCredentialDescriptor[] = id ? [{ type: 'public-key', id: id as BufferSource }] : [];
+  const used = await asked((credentials) => credentials.get({ publicKey: { ...asking(purpose), userVerification, allowCredentials } }));
+  return { id: new Uint8Array(used.rawId), output: outputOf(used) };
 }
-
-const used = (allowCredentials: PublicKeyCredentialDescriptor[]) => asked((credentials) => credentials.get({ publicKey: { ...asking(), userVerification, allowCredentials } }));
 
 async function asked(ask: (credentials: CredentialsContainer) => Promise<Credential | null>): Promise<PublicKeyCredential> {
   if (!globalThis.PublicKeyCredential) throw unsupported('this page or browser has none');

@@ -6,6 +6,7 @@ import type { Change, MessageView, SdkConfig, EngineError, Subscription, SyncEve
 import { invalid } from './arguments.js';
 import { relayOf, type Config } from './config.js';
 import { describe, errorOf, SyncError } from './errors.js';
+import type { Lock } from './lock.js';
 import { GETTERS, Mirror, stateOf, type Readable, type State, type Wishes } from './mirror.js';
 import { Tab, type PortAction } from './tab.js';
 
@@ -92,6 +93,7 @@ export class Port {
   readonly #config: Config;
   readonly #address: string;
   readonly #host: PortHost;
+  readonly #lock: Lock | null;
   readonly #tab: Tab;
   #role: TabRole = 'joining';
   /** The one of this tab, while it runs or starts. */
@@ -138,16 +140,17 @@ export class Port {
     }
   }
 
-  /** Joins the tabs of a wallet. */
-  constructor(config: Config, address: string, isOffline: boolean, host: PortHost) {
+  /** Joins the tabs of a wallet. `lock`: where the configuration has one; without it, only the tabs that have it open the database. */
+  constructor(config: Config, address: string, isOffline: boolean, host: PortHost, lock: Lock | null) {
     this.#config = { ...config, databaseName: `${config.databaseName}/${address}` };
     this.#address = address;
     this.#host = host;
+    this.#lock = lock;
     this.#wishes = { offline: isOffline, autoSync: {} };
     const relay = relayOf(config);
     this.#tab = new Tab({
       name: this.#config.databaseName,
-      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort(), ...(config.encryption === 'required' ? ['encrypted', config.deviceApproval ?? 'ask'] : [])].join(' '),
+      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort(), ...(config.encryption === 'required' ? ['encrypted', config.deviceApproval ?? 'ask'] : []), ...(config.lockWith ? [config.lockWith === 'passkey' ? 'by-passkey' : 'by-passphrase'] : [])].join(' '),
       act: (action) => this.#act(action),
       mirror: () => stateOf(this.#engine as Engine, this.#wishes),
       awake: () => this.#engine?.awake(),
@@ -333,6 +336,7 @@ export class Port {
     for (const [event, handler] of this.#handlers) this.#forward(engine, event as keyof SyncEvents, handler);
     this.#observeEngine();
     try {
+      if (this.#lock) engine.lock(this.#lock.key, this.#lock.record);
       const claim = must(await engine.initialize(above));
       if (this.#wishes.offline) engine.setOffline(true);
       must(await engine.connectWallet(this.#address));

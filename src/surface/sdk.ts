@@ -138,13 +138,16 @@ export class SolConnectSDK {
 
   /**
    * Connects a wallet, and opens what this browser stores of it. Without an argument the local wallet: a key pair that this
-   * browser makes and keeps. The same wallet again does nothing; another one takes its place.
+   * browser makes and keeps. The same wallet again does nothing; another one takes its place. With the option `lockWith` the person is
+   * asked for a passphrase or a passkey, and the wallet that was connected before has left by then.
    *
    * Errors: `SDK_NOT_INITIALIZED`; of the wallet `WALLET_NOT_FOUND` (also for `undefined` and `null`), `WALLET_REJECTED`,
    * `WALLET_LOCKED`, `WALLET_UNSUPPORTED`, `WALLET_TIMEOUT`, `WALLET_CONNECTION_FAILED`, `INVALID_WALLET_ADDRESS`, with the
-   * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the database `STORAGE_FOREIGN`,
+   * wallet's own error as `cause`; of the local wallet `CRYPTO_ERROR`, `INSECURE_CONTEXT`; of the lock
+   * `DEVICE_LOCKED` where the person declines, or the option is not as it was when the wallet was locked, `PASSKEY_UNSUPPORTED`,
+   * `KEY_DERIVATION_FAILED`; of the database `STORAGE_FOREIGN`,
    * `STORAGE_VERSION`, `STORAGE_REFUSED`, `STORAGE_FULL`, `STORAGE_ERROR`; of other tabs `CONFIG_MISMATCH` where one has the wallet
-   * open with another relay, transport, strategy or other domains, `TAB_OUTDATED` where one runs a newer version that does not understand this
+   * open with another relay, transport, strategy, kind of lock or other domains, `TAB_OUTDATED` where one runs a newer version that does not understand this
    * one; `CALL_SUPERSEDED`, `CALL_ABORTED`.
    *
    * @example
@@ -212,7 +215,8 @@ export class SolConnectSDK {
   /**
    * Disconnects the wallet in all tabs of this browser. With `wipe`, everything that this browser stores of it is deleted: messages, what is queued and
    * was not sent, and of a local wallet the keys, which nobody can make again. Where none is connected any more (the person
-   * left it in the wallet itself, or a wipe failed), that is the wallet that was connected last.
+   * left it in the wallet itself, or a wipe failed), that is the wallet that was connected last, or that was to be unlocked and was not
+   * (`DEVICE_LOCKED`): so who has forgotten the passphrase begins anew.
    *
    * Errors: `SDK_NOT_INITIALIZED`, `INVALID_ARGUMENT`, `STORAGE_ERROR`; with `wipe`, `WALLET_NOT_CONNECTED` where no wallet was.
    *
@@ -742,7 +746,7 @@ export class SolConnectSDK {
    * ```
    */
   createPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(true, makePasskey);
+    return this.#withPasskey(true, async (address) => (await makePasskey('recover', address)).output);
   }
 
   /**
@@ -778,7 +782,7 @@ export class SolConnectSDK {
    * ```
    */
   recoverWithPasskey(): Promise<Result<null>> {
-    return this.#withPasskey(false, usePasskey);
+    return this.#withPasskey(false, async () => (await usePasskey('recover')).output);
   }
 
   /**

@@ -169,7 +169,8 @@ test('a bad configuration is refused by initializeSDK', { timeout: 60_000 }, asy
     { conflictResolutionStrategy: 'coin_toss' }, { syncIntervalMs: 249 }, { heartbeatIntervalMs: 249 }, { maxBatchSize: 0 }, { maxBatchSize: 1.5 },
     { maxRetries: -1 }, { retryDelayMs: 9 }, { relayEndpoint: 'not a url' }, { relayEndpoint: 'http://localhost:8080' }, { relayEndpoint: 7 },
     { databaseName: '' }, { enableCompression: 'yes' }, { transport: {} }, { encryption: 'required' }, { encryption: 'on', domains: ['a.example'] },
-    { deviceApproval: 'never' }, { startOffline: 'yes' },
+    { deviceApproval: 'never' }, { startOffline: 'yes' }, { lockWith: 'passkey' }, { lockWith: 'pin', domains: ['a.example'] }, { lockWith: {}, domains: ['a.example'] },
+    { lockWith: { passphrase: 'a text' }, domains: ['a.example'] }, { lockWith: { passkey: true }, domains: ['a.example'] },
   ];
   const outcomes = await alice.page.evaluate(async (configs) => {
     const { sync, thrown } = globalThis.device;

@@ -218,6 +218,18 @@ for (const engine of engines) {
       });
     }
 
+    test('a locked device opens by its passphrase alone', limit, async (t) => {
+      const { device } = cast(t);
+      const alice = await device('alice', { config: { domains: [new URL(relay.url).host], passphrases: ['correct horse'] } });
+      await alice.send('kept');
+      const { id } = alice;
+      alice.config.passphrases = ['a wrong one', 'correct horse'];
+      await alice.reload();
+      assert.deepEqual(await alice.page.evaluate('globalThis.device.asked'), [{ isNew: false }, { isNew: false, error: 'WRONG_PASSPHRASE' }]);
+      assert.deepEqual([alice.id, await alice.page.evaluate('globalThis.device.signatures')], [id, 0]);
+      assert.deepEqual((await alice.list()).map(({ text }) => text), ['kept']);
+    });
+
     test('catching up on 1,000 messages gives the same list (I26)', limit, async (t) => {
       const { device } = cast(t);
       const phone = await device('alice');

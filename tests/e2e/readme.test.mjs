@@ -14,7 +14,7 @@ const stage = scene({ auth: 'wallet' });
 test('the Quickstart sends encrypted messages to oneself', { timeout: 60_000 }, async (t) => {
   const { relay, browser } = stage;
   assert.match(readFileSync(join(root, 'README.md'), 'utf8'), /^npm run relay -- --auth wallet$/m, 'it starts such a relay');
-  const [connects, sends] = codeBlocks('README.md', 'ts', 4);
+  const [connects, sends] = codeBlocks('README.md', 'ts', 5);
   // The page's relay and package are at another address, and `peerWallet` is one's own.
   const script = [
     replaced(replaced(connects, "'solconnect-sync'", "'/pkg/index.js'"), 'ws://localhost:8080', relay.endpoint),

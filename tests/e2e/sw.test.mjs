@@ -186,6 +186,23 @@ test('the service worker delivers what is encrypted', { timeout: 120_000 }, asyn
   }
 });
 
+test('the worker leaves a locked wallet to who unlocks it', { timeout: 120_000 }, async (t) => {
+  const strict = await startRelay({ auth: 'wallet' });
+  t.after(() => strict.stop());
+  const domain = new URL(strict.url).host;
+  const config = { domains: [domain], deviceApproval: 'auto', passphrases: ['correct horse', 'correct horse'] };
+  const { tab, peer, open } = await scene(t, { domain, isLocked: true }, { config, at: strict });
+  const ids = await leave(tab, texts('secret', 3));
+  await workers.sync(tab.scope);
+  await until('the worker is done', async () => (await tab.outcomes()).at(-1) === 'done');
+  assert.deepEqual(await peer.heardHere(), []);
+  // A tab has what unlocks it, and delivers for the worker.
+  const again = await open();
+  assert.equal(await again.role(), 'owner');
+  await again.call('setOffline', false);
+  await heardOnce(peer, ids);
+});
+
 test('a tab that is open delivers, and stays the owner', { timeout: 120_000 }, async (t) => {
   const { tab, peer } = await scene(t);
   await workers.sync(tab.scope);

@@ -5,7 +5,7 @@ import init, {
 } from 'solconnect-sync';
 import type {
   Abortable, Conflict, ConflictKind, ConnectConfig, ConnectionState, Conversation, ConversationList, ConversationsSnapshot, DeliveryReceipt, DeviceId, DeviceState, DeviceView, RecoveryKeyView, RecoveryView, Durability, EncryptionMode, EncryptionView, EpochMemberView, EpochView,
-  ErrorCategory, ErrorCode, InitOptions, Invitation, InvitationView, LiveList, LogRange, Membership, MemberView, Message, MessageId, MessageList, MessageListOptions, MessagesSnapshot,
+  ErrorCategory, ErrorCode, InitOptions, Invitation, InvitationView, LiveList, LockWith, LogRange, Membership, MemberView, Message, MessageId, MessageList, MessageListOptions, MessagesSnapshot,
   MessageStatus, MessageView, OpenWallet, PublicKeyLike, Result, SdkConfig, SdkError, SdkEvents, Session, SessionId, SessionKind, SessionState, SessionView, StandardWallet, Strategy, Subscription,
   SyncEvents, SyncFrame, SyncProgress, SyncStats, SyncStatus, SyncStorage, SyncTransport, TabRole, TabState, VersionView, WalletAddress, WalletInfo, WalletSearch, WalletSource,
 } from 'solconnect-sync';
@@ -37,9 +37,15 @@ const provider: WalletSource = {
 };
 
 const strategy: Strategy = 'manual';
+const lockWith: LockWith = {
+  async passphrase({ isNew, error }) {
+    const code: ErrorCode | undefined = error?.code;
+    return isNew ? null : `${code}: ${error?.userMessage}`;
+  },
+};
 const config: SdkConfig = {
   relayEndpoint: 'ws://localhost:8080', databaseName: 'solconnect-sync', maxBatchSize: 100, syncIntervalMs: 5000, heartbeatIntervalMs: 30000,
-  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true, startOffline: true, domains: ['localhost:8080'], encryption: 'required', deviceApproval: 'ask', relayKey: '4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM',
+  conflictResolutionStrategy: strategy, maxRetries: 3, retryDelayMs: 1000, enableCompression: true, startOffline: true, domains: ['localhost:8080'], encryption: 'required', deviceApproval: 'ask', lockWith, relayKey: '4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM',
 };
 
 export async function useConnect(signal: AbortSignal): Promise<string> {

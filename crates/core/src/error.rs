@@ -46,9 +46,9 @@ impl ErrorCode {
     }
 }
 
-// Nothing raises NETWORK_TIMEOUT, MESSAGE_DELIVERY_FAILED, ENCRYPTION_FAILED, DECRYPTION_FAILED,
-// KEY_DERIVATION_FAILED and SESSION_EXPIRED. They are of the original protocol's list and stay for
-// applications that handle them. SDK_INITIALIZATION_FAILED is raised where the wasm is loaded (`src/index.ts`).
+// Nothing raises NETWORK_TIMEOUT, MESSAGE_DELIVERY_FAILED, ENCRYPTION_FAILED, DECRYPTION_FAILED and SESSION_EXPIRED. They are of the
+// original protocol's list and stay for applications that handle them. SDK_INITIALIZATION_FAILED is raised where the wasm is loaded
+// (`src/surface/load.ts`), KEY_DERIVATION_FAILED where a device is unlocked (`src/surface/lock.ts`).
 codes! {
     /// The relay could not be reached.
     ConnectionFailed = "CONNECTION_FAILED", true;
@@ -177,6 +177,8 @@ codes! {
     /// The device has not got the newest key of its account: what it writes in encrypted sessions waits for that, and so does what is
     /// written with it.
     AccountKeyMissing = "ACCOUNT_KEY_MISSING", true;
+    /// The device's key is locked, and this page has not got what unlocks it.
+    DeviceLocked = "DEVICE_LOCKED", true;
     /// The device was removed from the account.
     DeviceRemoved = "DEVICE_REMOVED", false;
     /// The relay serves only who has signed in.

@@ -13,6 +13,7 @@ pub mod approval;
 pub mod epoch;
 mod gf32;
 pub mod layout;
+pub mod lock;
 pub mod recovery;
 pub mod reseal;
 pub mod seal;
@@ -48,8 +49,8 @@ pub enum Fault {
     /// It opened, and is not what it was said to be: a secret that does not belong to its tag, a key that is not that of its public
     /// half.
     Another,
-    /// What was to find out failed itself, in lack of memory say: nothing is known of what it was given. Never by this crate, but where
-    /// it runs as a module of its own.
+    /// What was to find out failed itself, in lack of memory say: nothing is known of what it was given. By this crate only for a lock, and
+    /// where it runs as a module of its own.
     Failed,
 }
 

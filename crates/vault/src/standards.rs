@@ -1,5 +1,6 @@
 //! The parts give what their standards print.
 
+use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::AeadInOut as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -66,6 +67,17 @@ fn hmac_is_that_of_rfc_4231() {
     mac.update(b"what do ya want for nothing?");
     let code: [u8; 32] = mac.finalize().into_bytes().into();
     assert_eq!(code, key("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
+}
+
+#[test]
+fn argon2id_is_that_of_rfc_9106() {
+    // Section 5.3.
+    let mut params = ParamsBuilder::new();
+    params.m_cost(32).t_cost(3).p_cost(4).output_len(32).data(AssociatedData::new(&[4; 12]).unwrap());
+    let argon = Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params.build().unwrap()).unwrap();
+    let mut tag = [0; 32];
+    argon.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
+    assert_eq!(tag, key("0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"));
 }
 
 #[test]

@@ -4,16 +4,18 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::epoch::{self, Beginning, EpochSecret, Recipient};
-use crate::layout::{EncryptedText, EpochEntry, Generation, ResealEntry, Resealed};
+use crate::layout::{EncryptedText, ResealEntry, Resealed};
 use crate::recovery::{RecoveryCode, RecoveryKeys};
 use crate::reseal::{self, KnownEpoch, ResealTo};
-use crate::seal::{self, PrivateKey};
+use crate::seal::PrivateKey;
 use crate::text::{self, Place};
 use crate::wire::Malformed;
-use crate::{Fault, account, approval};
+use crate::{Fault, account, approval, lock};
 
 type Result<T> = core::result::Result<T, JsValue>;
 
@@ -35,44 +37,12 @@ pub fn public_of(secret: &[u8]) -> Result<Vec<u8>> {
     private(secret).map(|key| key.public().to_vec())
 }
 
-/// Whether a public key may be listed.
-#[wasm_bindgen(js_name = isGoodKey)]
-pub fn is_good_key(key: &[u8]) -> bool {
-    key.try_into().is_ok_and(|key| seal::check_public(key).is_ok())
-}
-
-/// The transcript of a session without entries.
-#[wasm_bindgen(js_name = firstTranscript)]
-pub fn first_transcript(session: &str) -> Vec<u8> {
-    epoch::first_transcript(session).to_vec()
-}
-
-/// The transcript behind an entry that changes who is in.
-#[wasm_bindgen(js_name = afterMembership)]
-pub fn after_membership(before: &[u8], digest: &[u8]) -> Result<Vec<u8>> {
-    Ok(epoch::after_membership(&fixed(before)?, &fixed(digest)?).to_vec())
-}
-
-/// The transcript behind an epoch.
-#[wasm_bindgen(js_name = afterEpoch)]
-pub fn after_epoch(entry: &[u8], author: &str) -> Result<Vec<u8>> {
-    Ok(epoch::after_epoch(&EpochEntry::from_bytes(entry).map_err(thrown)?, author).to_vec())
-}
-
 /// Begins an epoch for these recipients (`Recipient::put`); gives its secret and behind it the entry.
 #[wasm_bindgen(js_name = beginEpoch)]
 pub fn begin_epoch(after: &[u8], number: u64, author: &str, recipients: &[u8], random: &[u8]) -> Result<Vec<u8>> {
     let at = Beginning { after: &fixed(after)?, number, author };
     let (entry, secret) = epoch::begin(at, &Recipient::take_all(recipients).map_err(thrown)?, &fixed(random)?).map_err(thrown)?;
     Ok([&secret.secret()[..], &entry.to_bytes()].concat())
-}
-
-/// The secret that an epoch has for a wallet.
-#[wasm_bindgen(js_name = openEpoch)]
-pub fn open_epoch(entry: &[u8], author: &str, wallet: &[u8], account_secret: &[u8]) -> Result<Vec<u8>> {
-    let entry = EpochEntry::from_bytes(entry).map_err(thrown)?;
-    let opened = epoch::open(&entry, author, &fixed(wallet)?, &private(account_secret)?).map_err(thrown)?;
-    Ok(opened.secret().to_vec())
 }
 
 /// The secret of an epoch, of which only what it has sealed to a wallet is kept.
@@ -102,10 +72,11 @@ pub fn open_earlier_key(account: &str, next: u64, account_secret: &[u8], public:
     Ok(key.secret().to_vec())
 }
 
-/// The keys of what a device writes in the epoch of this secret.
+/// The keys of what a device writes in the epoch of this secret, which is checked by the epoch's tag.
 #[wasm_bindgen(js_name = textKeys)]
 pub fn text_keys(secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<TextKeys> {
-    TextKeys::new(secret, transcript, tag, device)
+    let secret = EpochSecret::check(&fixed(secret)?, &fixed(transcript)?, &fixed(tag)?).map_err(thrown)?;
+    Ok(TextKeys(secret.text_keys(device)))
 }
 
 /// The keys of what one device writes in one epoch.
@@ -114,13 +85,6 @@ pub struct TextKeys(text::TextKeys);
 
 #[wasm_bindgen]
 impl TextKeys {
-    /// Checks the secret by its epoch's tag.
-    #[wasm_bindgen(constructor)]
-    pub fn new(secret: &[u8], transcript: &[u8], tag: &[u8], device: &str) -> Result<TextKeys> {
-        let secret = EpochSecret::check(&fixed(secret)?, &fixed(transcript)?, &fixed(tag)?).map_err(thrown)?;
-        Ok(TextKeys(secret.text_keys(device)))
-    }
-
     /// What an entry says, encrypted.
     #[allow(clippy::too_many_arguments)]
     pub fn encrypt(&self, epoch: u64, previous: &[u8], counter: u64, knows: u64, kind: u64, id: &str, content: &[u8]) -> Result<Vec<u8>> {
@@ -186,24 +150,6 @@ pub fn begin_generation(account: &str, number: u64, to: &[u8], earlier: Option<V
     Ok(out)
 }
 
-/// The private key of a generation, from its seal of this place.
-#[wasm_bindgen(js_name = openGeneration)]
-pub fn open_generation(account: &str, generation: &[u8], place: usize, seal_secret: &[u8]) -> Result<Vec<u8>> {
-    let (generation, _) = Generation::take(generation).map_err(thrown)?;
-    let sealed = generation.seals.get(place).ok_or_else(|| thrown(Fault::NotOpened))?;
-    let key = account::open(account, generation.number, &generation.public, &private(seal_secret)?, sealed).map_err(thrown)?;
-    Ok(key.secret().to_vec())
-}
-
-/// The private key of the generation before.
-#[wasm_bindgen(js_name = openEarlier)]
-pub fn open_earlier(account: &str, generation: &[u8], account_secret: &[u8], public: &[u8]) -> Result<Vec<u8>> {
-    let (generation, _) = Generation::take(generation).map_err(thrown)?;
-    let sealed = generation.earlier.ok_or_else(|| thrown(Fault::NotOpened))?;
-    let key = account::open_earlier(account, generation.number, &private(account_secret)?, &fixed(public)?, &sealed).map_err(thrown)?;
-    Ok(key.secret().to_vec())
-}
-
 /// Seals the account key to one more device or recovery key.
 #[wasm_bindgen(js_name = handOver)]
 pub fn hand_over(account: &str, number: u64, account_secret: &[u8], to: &[u8], random: &[u8]) -> Result<Vec<u8>> {
@@ -250,4 +196,30 @@ pub fn commitment(account: &str, device: &str, seal_key: &[u8], random: &[u8]) -
 #[wasm_bindgen(js_name = shortNumber)]
 pub fn short_number(account: &str, approver: &str, commitment: &[u8], device_random: &[u8], approver_random: &[u8]) -> Result<u32> {
     Ok(approval::number(account, approver, &fixed(commitment)?, &fixed(device_random)?, &fixed(approver_random)?))
+}
+
+/// How the record of a new lock by a passphrase begins.
+#[wasm_bindgen(js_name = passphraseLock)]
+pub fn passphrase_lock(salt: &[u8]) -> Result<Vec<u8>> {
+    Ok(lock::passphrase_lock(&fixed(salt)?))
+}
+
+/// How the record of a new lock by a passkey begins.
+#[wasm_bindgen(js_name = passkeyLock)]
+pub fn passkey_lock(credential: &[u8]) -> Vec<u8> {
+    lock::passkey_lock(credential)
+}
+
+/// The key of a new lock and behind it the record.
+#[wasm_bindgen(js_name = closeLock)]
+pub fn close_lock(lock: &[u8], input: Vec<u8>) -> Result<Uint8Array> {
+    let (key, record) = lock::close(lock, &Zeroizing::new(input)).map_err(thrown)?;
+    Ok(Uint8Array::from(&Zeroizing::new([&key[..], &record].concat())[..]))
+}
+
+/// The key of a lock; `undefined` where it is another passphrase or passkey.
+#[wasm_bindgen(js_name = openLock)]
+pub fn open_lock(record: &[u8], input: Vec<u8>) -> Result<Option<Uint8Array>> {
+    let key = lock::open(record, &Zeroizing::new(input)).map_err(thrown)?;
+    Ok(key.map(|key| Uint8Array::from(&key[..])))
 }

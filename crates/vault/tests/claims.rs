@@ -8,7 +8,7 @@ use solconnect_sync_vault::recovery::{CODE_BYTES, RecoveryCode};
 use solconnect_sync_vault::reseal::{self, KnownEpoch, ResealTo};
 use solconnect_sync_vault::seal::{PrivateKey, check_public, seal};
 use solconnect_sync_vault::text::{Place, padded_bytes};
-use solconnect_sync_vault::{Fault, account, approval};
+use solconnect_sync_vault::{Fault, account, approval, lock};
 
 fn private(byte: u8) -> PrivateKey {
     PrivateKey::from_secret(&[byte; 32])
@@ -322,6 +322,60 @@ fn a_code_opens_one_account_alone() {
     assert_ne!(one.seal_key.public(), other.seal_key.public());
     assert_ne!(one.signing_secret, other.signing_secret);
     assert_ne!(**one.seal_key.secret(), *one.signing_secret);
+}
+
+/// A lock by a passphrase that costs little: of 8 KiB, one pass and one lane.
+fn cheap_lock() -> Vec<u8> {
+    [&[1], &[7; 16][..], &[8, 1, 1]].concat()
+}
+
+#[test]
+fn a_lock_opens_for_its_passphrase_or_passkey_alone() {
+    for begin in [cheap_lock(), lock::passkey_lock(&[5; 20])] {
+        let (key, record) = lock::close(&begin, &[3; 32]).unwrap();
+        assert_eq!(lock::open(&record, &[3; 32]).unwrap(), Some(key.clone()));
+        assert_eq!(lock::open(&record, &[4; 32]).unwrap(), None);
+        assert_eq!(lock::open(&record, &[]).unwrap(), None);
+        let mut another = begin.clone();
+        another[1] ^= 1;
+        // A passkey's name is not what it gives.
+        assert_eq!(lock::close(&another, &[3; 32]).unwrap().0 == key, begin[0] == 2);
+    }
+}
+
+#[test]
+fn what_is_stored_of_a_lock_takes_bounded_memory_and_time() {
+    let varint = |number: u32| (0..5).map(|place| (number >> (7 * place) & 0x7f) as u8 | 0x80).collect::<Vec<_>>();
+    let cost = |memory: &[u8], passes: u8, lanes: u8| [&[1], &[7; 16][..], memory, &[passes, lanes]].concat();
+    let four_times = [0x80, 0x80, 16];
+    let most = cost(&four_times, 8, 16);
+    let small = [0x80, 1];
+    let too_much = [
+        cost(&[0x81, 0x80, 16], 1, 1),
+        cost(&[0xff, 0xff, 0xff, 0xff, 0x0f], 1, 1),
+        cost(&small, 9, 1),
+        cost(&small, 1, 17),
+        cost(&small, 0, 1),
+        cost(&small, 1, 0),
+        cost(&[0], 1, 1),
+        // Eight KiB for each lane are the least.
+        cost(&[31], 1, 4),
+        cost(&varint(8), 1, 1),
+        [&cheap_lock()[..], &[0]].concat(),
+        lock::passkey_lock(&[]),
+        lock::passkey_lock(&[0; 1_024]),
+        vec![3, 0],
+        vec![],
+    ];
+    for begin in &too_much {
+        assert!(matches!(lock::close(begin, b"secret"), Err(Fault::Malformed(_))), "{begin:?}");
+        assert!(matches!(lock::open(&[&begin[..], &[0; 32]].concat(), b"secret"), Err(Fault::Malformed(_))), "{begin:?}");
+    }
+    assert!(lock::close(&most, b"secret").is_ok());
+    let (_, record) = lock::close(&cheap_lock(), b"secret").unwrap();
+    for length in 0..record.len() {
+        assert!(!matches!(lock::open(&record[..length], b"secret"), Ok(Some(_))), "cut to {length}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use solconnect_sync_vault::recovery::{RecoveryCode, RecoveryKeys};
 use solconnect_sync_vault::reseal::{self, KnownEpoch, ResealTo};
 use solconnect_sync_vault::seal::{PrivateKey, seal};
 use solconnect_sync_vault::text::{Place, padded_bytes};
-use solconnect_sync_vault::{account, approval};
+use solconnect_sync_vault::{account, approval, lock};
 
 struct Vectors(Value);
 
@@ -186,6 +186,19 @@ fn recovery_keys_are_those_of_the_vectors() {
     }
     let case = vectors.at("passkey");
     check(RecoveryKeys::of_passkey(&case.key("output"), case.at("account").text()), &case);
+}
+
+#[test]
+fn locks_are_those_of_the_vectors() {
+    let locks = Vectors::read().list("locks");
+    assert_eq!(lock::passphrase_lock(&locks[0].key("salt")), locks[0].bytes("lock"));
+    assert_eq!(lock::passkey_lock(&locks[1].bytes("credential")), locks[1].bytes("lock"));
+    for case in locks {
+        let (key, record) = lock::close(&case.bytes("lock"), &case.bytes("input")).unwrap();
+        assert_eq!(record, case.bytes("record"));
+        assert_eq!(*key, case.key("key"));
+        assert_eq!(lock::open(&record, &case.bytes("input")).unwrap().as_deref(), Some(&case.key("key")));
+    }
 }
 
 #[test]

@@ -75,6 +75,8 @@ globalThis.device = {
   /** What the person and the wallet answer, and how often they signed. */
   answer: 'signs',
   signatures: 0,
+  /** What the person was asked to unlock with, in turn. */
+  asked: [],
   walletProvider,
   get sdk() {
     return sdk;
@@ -83,9 +85,19 @@ globalThis.device = {
     return sessionId;
   },
 
-  /** Starts the SDK, offline until the handlers stand, so that nothing arrives unheard; as one more tab of a device (`joins`) it leaves that as it is. */
-  async open({ config: { ownTransport, ...config }, wallet, peer, offline, joins, answer = 'signs' }) {
+  /**
+   * Starts the SDK, offline until the handlers stand, so that nothing arrives unheard; as one more tab of a device (`joins`) it leaves that as it is.
+   * `passphrases`: what the person types, in turn, where the device is locked; then they decline.
+   */
+  async open({ config: { ownTransport, passphrases, ...config }, wallet, peer, offline, joins, answer = 'signs' }) {
     this.answer = answer;
+    if (passphrases) {
+      const passphrase = async ({ isNew, error }) => {
+        this.asked.push(error ? { isNew, error: error.code } : { isNew });
+        return passphrases.shift() ?? null;
+      };
+      config.lockWith = { passphrase };
+    }
     if (ownTransport) {
       config.transport = new sync.WebSocketSyncTransport(config.relayEndpoint);
       delete config.relayEndpoint;

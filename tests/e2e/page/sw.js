@@ -8,7 +8,7 @@ ExtendableEvent.prototype.waitUntil = function (work) {
   return waitUntil.call(this, work);
 };
 
-const { database, limitMs, domain, relay = `ws://${location.host}/` } = Object.fromEntries(new URL(location).searchParams);
+const { database, limitMs, domain, isLocked, relay = `ws://${location.host}/` } = Object.fromEntries(new URL(location).searchParams);
 if (limitMs) {
   const { timeout } = AbortSignal;
   AbortSignal.timeout = () => timeout.call(AbortSignal, Number(limitMs));
@@ -16,5 +16,7 @@ if (limitMs) {
 
 // Updates are small, so that it can be stopped in the midst of them.
 const encrypted = domain ? { domains: [domain], encryption: 'required' } : {};
-const config = { relayEndpoint: relay, databaseName: database, maxBatchSize: 100, retryDelayMs: 50, maxRetries: 2, ...encrypted };
+// Nobody asks a person here.
+const lock = isLocked ? { lockWith: { passphrase: () => Promise.reject(new Error('asked in a worker')) } } : {};
+const config = { relayEndpoint: relay, databaseName: database, maxBatchSize: 100, retryDelayMs: 50, maxRetries: 2, ...encrypted, ...lock };
 globalThis.isPossible = deliverInBackground(config);
