@@ -465,7 +465,9 @@ impl Checker {
                     Some(number) => self.accepted(tab, number, id, disk),
                     None => {
                         let logged = self.ledger.log(&session_id).place_of_id(id).is_some();
-                        let stored = logged || state.unsent(&session_id).any(|entry| entry.message.id == *id);
+                        // Or its wallet left the group in the commit that it came with, which is told next.
+                        let has_left = is_out(state, &session_id);
+                        let stored = logged || has_left || state.unsent(&session_id).any(|entry| entry.message.id == *id);
                         self.require_where(21, is_there, stored, || format!("deletion {id} is said to be stored, and is not"));
                     }
                 }
@@ -518,7 +520,8 @@ impl Checker {
         let logged = !self.ledger.sent[number as usize].places.is_empty();
         let Some(view) = self.tabs.get(&tab) else { return };
         // A call that is answered again was stored once, and its message may have been refused for good since.
-        let has_failed = self.ledger.sent[number as usize].fate == Fate::Refused && durable.is_none() && !logged;
+        let fate = self.ledger.sent[number as usize].fate;
+        let has_failed = matches!(fate, Fate::Refused | Fate::Excused) && durable.is_none() && !logged;
         // It may have left in the commit that it came with, or have been refused there: its wallet left the group in it. What becomes of
         // it is told next; of an edit no more is kept.
         let session_id = &self.ledger.sent[number as usize].session_id;

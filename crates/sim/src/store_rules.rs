@@ -215,6 +215,8 @@ impl Checker {
                 .difference(&self.cancelled)
                 .copied()
                 .filter(|number| !disk.unsent().contains_key(number))
+                // One that failed is kept, and a tab that ended before it told of that leaves it to be seen in the list.
+                .filter(|number| !state.records.failed.values().any(|record| number_of(&record.entry.message.ciphertext) == Some(*number)))
                 .collect();
             if let Some(view) = self.tabs.get_mut(&tab) {
                 view.missing = missing;

@@ -108,7 +108,7 @@ impl Session {
         self.own_log = None;
         self.keep_untold();
         self.told_through = told_through;
-        self.joined_count += 1;
+        self.join_batches();
         self.awaited_receipts = Sorted::default();
         let session_id = self.id().to_owned();
         let edited: Vec<String> = self.versions.keys().cloned().collect();

@@ -236,7 +236,7 @@ impl Session {
         // What is unread of the log goes on behind what leaves.
         let unread = next.sealed.iter_mut().flat_map(|state| &mut state.unread);
         unread.for_each(|unread| unread.epoch.sequence_number = unread.epoch.sequence_number.max(behind));
-        self.joined_count += 1;
+        self.join_batches();
         transaction.clear_log(self.id());
         transaction.change(|| Change::Cleared { session_id: self.id().to_owned() });
         Reply::Done

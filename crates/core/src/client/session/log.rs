@@ -302,7 +302,7 @@ impl Session {
             let session_id = next.session_id.clone();
             transaction.write(Write::JoinLog { session_id, first: next.small_first, last: joined_through }, false);
             next.small_count = 0;
-            self.joined_count += 1;
+            self.join_batches();
         } else if !small {
             next.small_count = 0;
         }

@@ -86,8 +86,10 @@ pub(super) struct Session {
     reading: Reading,
     /// What was stored as it came is read again.
     rereading: Option<Rereading>,
-    /// How often stored batches were joined, or left, in this life.
+    /// How often stored batches were joined, or left, in this life: once when it is to be stored, and once when it is.
     joined_count: u64,
+    /// The transaction joins batches, or has them leave.
+    joins: bool,
     /// The relay has refused for good what was given to who lacks secrets.
     gives_nothing: bool,
     /// Who asked for secrets, and who gave some.
@@ -160,6 +162,7 @@ impl Session {
             reading: Reading::default(),
             rereading: None,
             joined_count: 0,
+            joins: false,
             gives_nothing: false,
             asked: asks::Asked::default(),
             renews_from_ms: 0,
@@ -402,6 +405,10 @@ impl Session {
         if std::mem::take(&mut self.accepts_log) {
             self.halted = None;
         }
+        if std::mem::take(&mut self.joins) {
+            // What was asked for meanwhile may have been read before.
+            self.joined_count += 1;
+        }
         self.forget_read();
         if self.sweep_at_ms.is_none() && self.outbox.has_logged_records(self.logged_counter()) {
             self.sweep_at_ms = Some(now.monotonic_ms + SWEEP_DELAY_MS);
@@ -412,7 +419,7 @@ impl Session {
     pub fn on_drop(&mut self) -> bool {
         self.in_transaction = false;
         // What was read again may be lost: all of it is read again.
-        self.rereading = None;
+        (self.rereading, self.joins) = (None, false);
         self.next = self.stored.clone();
         self.device.clone_from(&self.stored_device);
         self.totals = self.stored_totals;

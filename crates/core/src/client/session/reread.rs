@@ -53,6 +53,12 @@ impl Session {
         self.rereading = Some(Rereading { joined_count: self.joined_count, ..rereading });
     }
 
+    /// Batches are joined, or leave: one that was asked for before is not the one that is stored then.
+    pub(super) fn join_batches(&mut self) {
+        self.joined_count += 1;
+        self.joins = true;
+    }
+
     /// A batch that was asked for.
     pub fn reread(
         &mut self,
@@ -62,8 +68,12 @@ impl Session {
         transaction: &mut Transaction,
     ) {
         let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
-        // What stands before is told of and on disk. It stays told where this transaction fails, and the log is lost with the database.
+        // What stands before is told of and on disk, but for epochs whose seal is rubbish. It stays told where this transaction fails, and
+        // the log is lost with the database.
         for epoch in &rereading.epochs {
+            if !matches!(self.epoch_secret(context, epoch), Ok(Some(_))) {
+                continue;
+            }
             match self.untold.iter_mut().find(|(number, _)| *number == epoch.number) {
                 Some((_, from)) => *from = place.max(*from),
                 None => self.untold.push((epoch.number, place.max(self.told_through + 1))),
