@@ -113,7 +113,10 @@ export interface SdkConfig {
  * restore it. `error`: why the one before was not taken (`WRONG_PASSPHRASE`, `PASSPHRASE_TOO_SHORT`). `null` says that the person declines:
  * `connectWallet` has the error `DEVICE_LOCKED` then.
  */
-export type LockWith = 'passkey' | { passphrase(asked: { isNew: boolean; error?: SdkError }): Promise<string | null> };
+export type LockWith = 'passkey' | {
+  /** Asks the person for the passphrase, as often as what they give is not taken. */
+  passphrase(asked: { isNew: boolean; error?: SdkError }): Promise<string | null>;
+};
 
 /** A frame of the sync protocol (PROTOCOL.md) as an object. */
 export type SyncFrame = { [field: string]: unknown };
