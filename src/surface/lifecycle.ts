@@ -282,7 +282,8 @@ export class Lifecycle {
     const isAsked = await this.#enqueue(async () => {
       if (turn !== this.#turn || this.#account?.address === address) return false;
       await this.#replace(null);
-      return true;
+      // Who has logged out meanwhile is asked nothing, and what an answer would open stays closed.
+      return turn === this.#turn;
     });
     if (!isAsked) return null;
     // Who has forgotten what unlocks it can wipe it.

@@ -27,6 +27,8 @@ pub(super) struct Rereading {
     place: u64,
     /// Batches were joined so often before that was asked: a batch that has been joined since is not the one that is stored.
     joined_count: u64,
+    /// The epochs of which something was opened; of others nothing is told.
+    opened: Vec<u64>,
 }
 
 impl Session {
@@ -38,7 +40,7 @@ impl Session {
         let readable = state.into_iter().flat_map(|state| &state.unread).filter(|unread| unread.unread_at.is_some());
         let epochs: Vec<EpochSeal> = readable.map(|unread| &unread.epoch).filter(|epoch| has_key(epoch)).cloned().collect();
         if let Some(place) = epochs.first().map(|first| first.sequence_number) {
-            self.read_log(context, Rereading { epochs, place, joined_count: 0 });
+            self.read_log(context, Rereading { epochs, place, joined_count: 0, opened: Vec::new() });
         }
     }
 
@@ -68,15 +70,11 @@ impl Session {
         transaction: &mut Transaction,
     ) {
         let Some(mut rereading) = self.rereading.take_if(|rereading| rereading.place == place) else { return };
-        // What stands before is told of and on disk, but for epochs whose seal is rubbish. It stays told where this transaction fails, and
-        // the log is lost with the database.
-        for epoch in &rereading.epochs {
-            if !matches!(self.epoch_secret(context, epoch), Ok(Some(_))) {
-                continue;
-            }
-            match self.untold.iter_mut().find(|(number, _)| *number == epoch.number) {
+        // What stands before is told of and on disk. It stays told where this transaction fails, and the log is lost with the database.
+        for opened in &rereading.opened {
+            match self.untold.iter_mut().find(|(number, _)| number == opened) {
                 Some((_, from)) => *from = place.max(*from),
-                None => self.untold.push((epoch.number, place.max(self.told_through + 1))),
+                None => self.untold.push((*opened, place.max(self.told_through + 1))),
             }
         }
         // A device that was removed meanwhile has lost its keys: it begins again when it has got them back.
@@ -154,6 +152,11 @@ impl Session {
         }
         if opened.is_empty() {
             return Ok(());
+        }
+        for number in &numbers {
+            if !rereading.opened.contains(number) {
+                rereading.opened.push(*number);
+            }
         }
         let batch = Batch::of(&entries).map_err(Malformed::in_store)?;
         self.enlist(transaction, false);
