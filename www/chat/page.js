@@ -39,7 +39,11 @@ const accepting = new Map(); // invitations that are being accepted, by session:
 const thread = createThread({
   edit: (message) => composer.startEdit(message),
   remove,
-  read: (message) => act(sdk.markMessageAsRead(message.id)),
+  // Nobody asked for it: what is being shown stays.
+  read: async (message) => {
+    const { error } = await sdk.markMessageAsRead(message.id);
+    if (error) notice(error.userMessage);
+  },
   retry: (message) => act(sdk.retryMessage(message.id)),
   discard: (message) => act(sdk.cancelMessage(message.id)),
   resolve: (message, version) => act(version.deleted ? sdk.deleteMessage(message.sessionId, message.id) : sdk.resolveConflict(message.sessionId, message.id, version.text)),
