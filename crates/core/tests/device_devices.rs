@@ -406,7 +406,7 @@ fn who_was_away_for_long_is_shown_all_up_to_its_removal() {
 }
 
 #[test]
-fn a_database_from_before_its_device_was_listed_learns_that_it_was_removed() {
+fn a_database_from_before_its_listing_learns_of_its_removal() {
     let mut rooms = strict();
     let mut one = Device::joined(1, &mut rooms);
     let mut other = Device::new(2);

@@ -23,6 +23,19 @@ fn written_to_bob(rooms: &mut Rooms) -> (Device, String) {
     (alice, session_id)
 }
 
+/// The same, and Bob, who cannot read it yet and has written "three", in a batch of its own, while Alice is away.
+fn answered_meanwhile(rooms: &mut Rooms) -> (Device, Device, String) {
+    let (mut alice, session_id) = written_to_bob(rooms);
+    alice.feed(Input::SetOffline { offline: true });
+    let mut bob = joined(rooms, 1, 2);
+    open(&mut bob, 0);
+    settle(rooms, &mut [&mut bob]);
+    write(&mut bob, &session_id, "three");
+    settle(rooms, &mut [&mut bob]);
+    assert!(bob.records.log(&session_id).len() > 1);
+    (alice, bob, session_id)
+}
+
 fn heard(device: &Device) -> Vec<String> {
     let text = |event: &Event| if let Event::MessageReceived { entry, .. } = event { Some(entry.message.ciphertext.clone()) } else { None };
     device.events.iter().filter_map(text).collect()
@@ -166,13 +179,7 @@ fn many_stored_batches_are_read_again_while_more_comes() {
 #[test]
 fn what_was_read_again_and_told_is_not_told_after_a_loss() {
     let mut rooms = strict();
-    let (mut alice, session_id) = written_to_bob(&mut rooms);
-    alice.feed(Input::SetOffline { offline: true });
-    let mut bob = joined(&mut rooms, 1, 2);
-    open(&mut bob, 0);
-    settle(&mut rooms, &mut [&mut bob]);
-    write(&mut bob, &session_id, "three");
-    settle(&mut rooms, &mut [&mut bob]);
+    let (mut alice, mut bob, session_id) = answered_meanwhile(&mut rooms);
     bob.reading = Some(Vec::new());
     alice.feed(Input::SetOffline { offline: false });
     settle(&mut rooms, &mut [&mut alice, &mut bob]);
@@ -286,15 +293,7 @@ fn what_cannot_be_stored_is_read_again_later() {
 #[test]
 fn what_could_not_be_stored_in_part_is_read_again() {
     let mut rooms = strict();
-    let (mut alice, session_id) = written_to_bob(&mut rooms);
-    alice.feed(Input::SetOffline { offline: true });
-    let mut bob = joined(&mut rooms, 1, 2);
-    open(&mut bob, 0);
-    settle(&mut rooms, &mut [&mut bob]);
-    // What follows is in a batch of its own.
-    write(&mut bob, &session_id, "three");
-    settle(&mut rooms, &mut [&mut bob]);
-    assert!(bob.records.log(&session_id).len() > 1);
+    let (mut alice, mut bob, session_id) = answered_meanwhile(&mut rooms);
     alice.feed(Input::SetOffline { offline: false });
     bob.is_slow = true;
     let mut has_failed = false;
