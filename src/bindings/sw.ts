@@ -64,6 +64,8 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
   const last = await abortable(new Directory(config.databaseName, walletAddress).last(), signal);
   // It was logged out: what is queued waits for it to come back.
   if (!last) return;
+  // Only a page can ask for what locks and unlocks it, and delivers then. Who owned it here unlocked would have a page believe that it is locked.
+  if (config.lockWith) return;
   const port: Port = new Port(config, last.address, false, {
     tabChanged: () => {},
     warn: (error) => console.warn(error),
@@ -74,7 +76,7 @@ async function deliver(config: Config, wasm: InitOptions): Promise<void> {
   }, null);
   try {
     const { error } = adopt(await abortable(port.initialize(), signal));
-    // Only a page can ask for what unlocks it, and delivers then.
+    // It is locked, and the worker was not told so.
     if (error?.code === 'DEVICE_LOCKED') return;
     if (error) throw error;
     unwrap(adopt(await abortable(port.processQueuedMessages(), signal)));

@@ -203,6 +203,18 @@ test('the worker leaves a locked wallet to who unlocks it', { timeout: 120_000 }
   await heardOnce(peer, ids);
 });
 
+test('the worker opens no wallet that is to be locked', { timeout: 120_000 }, async (t) => {
+  const strict = await startRelay({ auth: 'wallet' });
+  t.after(() => strict.stop());
+  const domain = new URL(strict.url).host;
+  // The application has the option since today, and no page has asked anybody yet.
+  const { tab, peer } = await scene(t, { domain, isLocked: true }, { config: { domains: [domain], deviceApproval: 'auto' }, at: strict });
+  await leave(tab, texts('secret', 3));
+  await workers.sync(tab.scope);
+  await until('the worker is done', async () => (await tab.outcomes()).at(-1) === 'done');
+  assert.deepEqual(await peer.heardHere(), []);
+});
+
 test('a tab that is open delivers, and stays the owner', { timeout: 120_000 }, async (t) => {
   const { tab, peer } = await scene(t);
   await workers.sync(tab.scope);
