@@ -1,14 +1,14 @@
 //! A device and a relay that find out who they are: the machines of both, over stores in memory.
 
 use crate::account;
-use crate::account::{DOMAIN, certificate, owner};
+use crate::account::{DOMAIN, certificate, key, owner};
 use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::signer::{Device, config, drawing, relay, strict};
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn, SyncResponse};
-use solconnect_sync_core::identity::Purpose;
+use solconnect_sync_core::identity::{Purpose, greet};
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::Input as RelayInput;
@@ -310,6 +310,42 @@ fn the_word_of_a_stranger_removes_nobody() {
     device.again(&mut rooms);
     assert_eq!((device.id(), device.state(), device.needed()), (before, ConnectionState::Connected, vec![]));
     assert_eq!(device.records.identity, stored);
+}
+
+#[test]
+fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
+    let codes = [
+        ErrorCode::InvalidCertificate,
+        ErrorCode::WrongKey,
+        ErrorCode::WrongDomain,
+        ErrorCode::WrongPurpose,
+        ErrorCode::CertificateExpired,
+        ErrorCode::InvalidKey,
+        ErrorCode::InvalidSignature,
+    ];
+    let (relay, stranger) = (key(100), key(99));
+    let hello = Hello { nonce: [1; 16], relay_key: relay.public(), time: account::NOW_MS, ..Hello::default() };
+    for code in codes {
+        let mut device = Device::new(1);
+        device.sign();
+        for (greeter, is_believed) in [(None, false), (Some(&stranger), false), (Some(&relay), true)] {
+            while !std::mem::take(&mut device.wants_socket) {
+                device.now.monotonic_ms += 70_000;
+                device.feed(Input::Timeout);
+            }
+            device.feed(Input::Connected { generation: device.generation });
+            hear(&mut device, Body::Hello(hello.clone()));
+            let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
+            if let Some(greeter) = greeter {
+                let greeting = greet(greeter, &said.proof);
+                hear(&mut device, Body::SignedIn(SignedIn { greeting, is_refused: true, ..SignedIn::default() }));
+            }
+            hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(code, "no"))));
+            let has_to_sign = device.records.identity.as_ref().is_none_or(|identity| identity.claim.is_empty());
+            assert_eq!(has_to_sign, is_believed, "{code:?}");
+        }
+        assert_eq!((device.warnings(), device.needed()), (vec![ErrorCode::RelayMisbehaved; 2], vec![Some(code)]));
+    }
 }
 
 #[test]

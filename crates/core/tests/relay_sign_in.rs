@@ -9,10 +9,12 @@ use crate::rooms::{Rooms, the_error};
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
-use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SyncUpdate};
-use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession};
+use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SignedIn, SyncUpdate};
+use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession, check_greeting};
 use solconnect_sync_core::ids::wallet_address;
-use solconnect_sync_core::limits::{ACCOUNT_READS_MAX, HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, UNSIGNED_FRAME_BYTES_MAX};
+use solconnect_sync_core::limits::{
+    ACCOUNT_READS_MAX, HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, SOCKET_QUEUE_BYTES_CUT, UNSIGNED_FRAME_BYTES_MAX,
+};
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::message::{Kind, Message};
 use solconnect_sync_core::relay::{Doorkeeper, Input, JournalAnswer, Relay};
@@ -358,8 +360,13 @@ fn a_certificate_with_a_fault_is_refused_by_its_code() {
     ];
     for (connection, (claim, code)) in (1..).zip(faults) {
         let said = open(&mut rooms, connection);
-        say(connection, &key(1), answer(&said, &key(1), Some(claim)), &mut rooms);
-        assert_eq!(refused(&mut rooms, connection), code);
+        let said = answer(&said, &key(1), Some(claim));
+        say(connection, &key(1), said.clone(), &mut rooms);
+        let heard = rooms.hear(connection);
+        let answered: SignedIn = serde_json::from_value(heard[0].clone()).unwrap();
+        assert!(answered.is_refused && answered.account.is_none(), "{code}");
+        check_greeting(&key(100).public(), &said.proof, &answered.greeting).expect("it is the relay that refuses");
+        assert_eq!((heard.len(), &heard[1]["code"], rooms.closed.pop()), (2, &json!(code), Some((connection, 1008))));
     }
     assert!(rooms.journal.values().all(|rows| rows.entries.is_empty()), "nothing was stored");
 }
@@ -566,15 +573,46 @@ fn a_stranger_who_names_a_removed_device_is_shown_nothing() {
     let forged = Succession { predecessor: key(2).public(), ..Succession::sign(&key(9), &owner(DOMAIN), &key(9).public()) };
     let truly = Succession::sign(&key(2), &owner(DOMAIN), &key(9).public());
     for (connection, succession, types) in
-        [(3, forged, vec![Value::Null]), (4, truly, vec!["signed_in".into(), "sync_response".into(), Value::Null])]
+        [(3, forged, vec!["signed_in".into(), Value::Null]), (4, truly, vec!["signed_in".into(), "sync_response".into(), Value::Null])]
     {
         let said = open(&mut rooms, connection);
         say(connection, &key(9), answer(&said, &key(9), Some(Claim::Succeed(succession.clone()))), &mut rooms);
         let again = hello(&mut rooms, connection);
         say(connection, &key(9), answer(&again, &key(9), Some(Claim::Succeed(succession))), &mut rooms);
-        let heard: Vec<Value> = rooms.hear(connection).iter().map(|frame| frame["type"].clone()).collect();
-        assert_eq!(heard, types, "an error has no type");
+        let heard = rooms.hear(connection);
+        let heard_types: Vec<Value> = heard.iter().map(|frame| frame["type"].clone()).collect();
+        assert_eq!(heard_types, types, "an error has no type");
+        assert_eq!((&heard[0]["refused"], heard[0].get("account").is_some()), (&json!(true), types.len() == 3));
     }
+}
+
+#[test]
+fn a_removed_device_that_takes_nothing_has_nothing_more_read() {
+    let mut rooms = rooms();
+    (1..=2).for_each(|number| enter(&mut rooms, u64::from(number), &key(number)));
+    // A long log: devices that come and go, ten a day.
+    for (counter, number) in (2..).zip(2..=99) {
+        rooms.now.wall_ms += 24 * 60 * 60 * 1_000 / 10;
+        if number > 2 {
+            enter(&mut rooms, u64::from(number), &key(number));
+        }
+        rooms.say(1, &of_account(&key(1), update(&[change(&key(1), account_head(&rooms), counter, remove(&[number]))])));
+    }
+    let through = account_head(&rooms).sequence;
+    rooms.closed.clear();
+    rooms.stuck.push(200);
+    let said = open(&mut rooms, 200);
+    say(200, &key(2), answer(&said, &key(2), None), &mut rooms);
+    let mut heard = rooms.hear(200);
+    let bytes: usize = heard.iter().map(|frame| frame.to_string().len()).sum();
+    assert!(bytes < SOCKET_QUEUE_BYTES_CUT, "{bytes}");
+    let last = |heard: &[Value]| heard.iter().filter_map(|frame| frame["log"]["sequence"].as_u64()).max();
+    assert!(last(&heard) < Some(through), "{:?} of {through}", last(&heard));
+    rooms.stuck.clear();
+    rooms.feed(Input::Sent { connection: 200, bytes: SOCKET_QUEUE_BYTES_CUT });
+    heard.extend(rooms.hear(200));
+    assert_eq!((last(&heard), &heard.last().unwrap()["code"]), (Some(through), &json!("DEVICE_REMOVED")));
+    assert_eq!(rooms.closed, [(200, 1008)]);
 }
 
 #[test]

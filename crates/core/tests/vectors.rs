@@ -129,7 +129,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ),
         (
             "signed_in",
-            Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_removed: true, account: Some(LOG), greeting: [9; 64] }) },
+            Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_refused: true, account: Some(LOG), greeting: [9; 64] }) },
         ),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (

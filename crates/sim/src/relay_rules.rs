@@ -304,7 +304,7 @@ impl Checker {
         };
         self.frame_seen_by_others(payload, &reading);
         let session_id = &reading.frame.head.session_id;
-        if let Body::SignedIn(SignedIn { is_removed: false, .. }) = &reading.frame.body {
+        if let Body::SignedIn(SignedIn { is_refused: false, .. }) = &reading.frame.body {
             let account = self.connections.get_mut(&connection).and_then(|view| view.account.as_mut());
             account.into_iter().for_each(|(_, is_in)| *is_in = true);
         }

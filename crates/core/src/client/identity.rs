@@ -41,6 +41,8 @@ pub(super) struct Identity {
     shown_key: Option<PublicKey>,
     /// What this device has last signed in with on this connection.
     proof: Option<Signature>,
+    /// The relay has answered that, as who has its key, and refuses it.
+    is_refused: bool,
     /// How far the relay's clock was ahead when it last said hello.
     ahead_ms: i64,
 }
@@ -109,6 +111,7 @@ impl Identity {
             is_entering: false,
             shown_key: None,
             proof: None,
+            is_refused: false,
             ahead_ms: 0,
         })
     }
@@ -268,7 +271,7 @@ impl Identity {
 
     /// A connection begins.
     pub fn meet(&mut self) {
-        self.proof = None;
+        (self.proof, self.is_refused) = (None, false);
     }
 
     /// Why nothing is said to the relay until the wallet signs, or the application says something; `None` where nothing is in the way.

@@ -535,14 +535,15 @@ pub struct SignedIn {
     /// The account log's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LogHead>,
-    /// The device was removed from the account: what it lacks of the log follows, then the refusal.
-    #[serde(default, rename = "removed", skip_serializing_if = "std::ops::Not::not")]
-    pub is_removed: bool,
+    /// The device does not come in, and the reason follows; before it, where the account lists the device no longer, what the device
+    /// lacks of the log.
+    #[serde(default, rename = "refused", skip_serializing_if = "std::ops::Not::not")]
+    pub is_refused: bool,
 }
 
 impl Default for SignedIn {
     fn default() -> Self {
-        SignedIn { greeting: [0; 64], account: None, is_removed: false }
+        SignedIn { greeting: [0; 64], account: None, is_refused: false }
     }
 }
 

@@ -70,6 +70,14 @@ fn read_on(ctx: &mut Context, account_id: &str, read: AccountRead, head: LogHead
     ctx.ask(account_id, Purpose::AccountEntries(read, head), question);
 }
 
+/// The socket took some bytes: what waits for that is read.
+pub(super) fn go_on(ctx: &mut Context, connection: ConnectionId) {
+    let socket = ctx.sockets.get_mut(&connection).filter(|socket| !socket.is_full());
+    if let Some((account_id, read, head)) = socket.and_then(|socket| socket.waiting_read.take()) {
+        read_on(ctx, &account_id, read, head);
+    }
+}
+
 /// The journal has read entries.
 pub(super) fn on_read(ctx: &mut Context, account_id: &str, read: AccountRead, head: LogHead, answer: JournalAnswer) {
     let JournalAnswer::Entries(stored) = answer else { return fail(ctx, account_id, read, &answer) };
@@ -91,9 +99,16 @@ fn send(ctx: &mut Context, account_id: &str, mut read: AccountRead, entries: &[E
         ..SyncResponse::default()
     };
     ctx.transmit(read.connection, account_id, Body::SyncResponse(response));
-    let is_there = ctx.sockets.contains_key(&read.connection);
-    if read.end.is_some() && log.sequence < head.sequence && is_there {
+    if read.end.is_some()
+        && log.sequence < head.sequence
+        && let Some(socket) = ctx.sockets.get_mut(&read.connection)
+    {
         read.from = log.sequence + 1;
+        // Nobody but who takes it has the relay read on.
+        if socket.is_full() {
+            socket.waiting_read = Some((account_id.to_owned(), read, head));
+            return;
+        }
         return read_on(ctx, account_id, read, head);
     }
     is_done(ctx, &read);

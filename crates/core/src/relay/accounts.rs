@@ -303,13 +303,18 @@ impl Room {
     /// Says why. Who has signed in stays, but for who was removed meanwhile, which has heard of it.
     fn refuse(&self, ctx: &mut Context, asker: &Asker, error: &SyncError) {
         let (is_guest, is_out) = (self.guests.contains_key(&asker.connection), error.code == ErrorCode::DeviceRemoved);
-        if is_guest && !(is_out && self.account.was_removed(&asker.device_id)) {
-            ctx.refuse(asker.connection, refusal(error, &asker.head));
-        } else if is_out && !is_guest {
-            self.say_signed_in(ctx, asker, true);
+        if is_guest {
+            if is_out && self.account.was_removed(&asker.device_id) {
+                turn_away(ctx, asker.connection, &asker.head, error);
+            } else {
+                ctx.refuse(asker.connection, refusal(error, &asker.head));
+            }
+        } else if is_out {
+            answer_proof(ctx, asker, SignedIn { account: Some(self.account.head()), is_refused: true, ..SignedIn::default() });
             let account_id = &self.account.owner().account_id;
             account_logs::turn_out(ctx, asker.connection, account_id, (&asker.head, asker.known), error.clone());
         } else {
+            answer_proof(ctx, asker, SignedIn { is_refused: true, ..SignedIn::default() });
             turn_away(ctx, asker.connection, &asker.head, error);
         }
     }
@@ -360,16 +365,7 @@ impl Room {
         }
         ctx.totals.sign_ins += 1;
         self.guests.insert(connection, device_id.clone());
-        self.say_signed_in(ctx, &asker, false);
-    }
-
-    /// The relay proves that it has the key that it shows, and says where the account's log ends.
-    fn say_signed_in(&self, ctx: &mut Context, asker: &Asker, is_removed: bool) {
-        if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
-            let greeting = greet(&keeper.key, &proof);
-            let said = SignedIn { account: Some(self.account.head()), greeting, is_removed };
-            ctx.transmit(asker.connection, "", Body::SignedIn(said));
-        }
+        answer_proof(ctx, &asker, SignedIn { account: Some(self.account.head()), ..SignedIn::default() });
     }
 
     /// Every device hears of an entry, also those that it removes: it is why.
@@ -424,6 +420,14 @@ impl Context {
 
 fn removed() -> SyncError {
     SyncError::new(ErrorCode::DeviceRemoved, "this device was removed from the account")
+}
+
+/// The relay proves that it has the key that it shows, and says what becomes of the device.
+fn answer_proof(ctx: &mut Context, asker: &Asker, said: SignedIn) {
+    if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
+        let said = SignedIn { greeting: greet(&keeper.key, &proof), ..said };
+        ctx.transmit(asker.connection, "", Body::SignedIn(said));
+    }
 }
 
 /// Says why, and ends the connection.

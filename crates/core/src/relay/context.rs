@@ -83,6 +83,8 @@ pub(super) struct Socket {
     pub is_listing: bool,
     /// Account logs that the journal reads for it.
     pub account_reads: usize,
+    /// What of an account log it had no room for.
+    pub waiting_read: Option<(SessionId, AccountRead, LogHead)>,
     /// It was to hear of a session of its wallet while it had no room.
     pub missed_session: bool,
 }
@@ -102,11 +104,12 @@ impl Socket {
             wallet: None,
             is_listing: false,
             account_reads: 0,
+            waiting_read: None,
             missed_session: false,
         }
     }
 
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.queued_bytes >= SOCKET_QUEUE_BYTES_MAX
     }
 

@@ -351,6 +351,7 @@ impl Relay {
             self.in_session(&session_id, |session, ctx| session.on_drain(ctx, connection));
         }
         self.ctx.tell_missed_sessions(connection);
+        account_logs::go_on(&mut self.ctx, connection);
     }
 
     fn closed(&mut self, connection: ConnectionId) {

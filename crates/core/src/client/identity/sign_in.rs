@@ -206,15 +206,20 @@ impl Client {
         if !self.link.is_greeting() {
             return;
         }
-        let known = self.identity.as_ref().and_then(|identity| identity.relay_key(self.config.relay_key).zip(identity.proof));
-        if known.is_none_or(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_err()) {
+        let relay_key = self.config.relay_key;
+        let is_proven = |identity: &&mut Identity| {
+            let known = identity.relay_key(relay_key).zip(identity.proof);
+            known.is_some_and(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_ok())
+        };
+        let Some(identity) = self.identity.as_mut().filter(is_proven) else {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
-        }
-        if said.is_removed {
-            // What follows shows it.
+        };
+        if said.is_refused {
+            identity.is_refused = true;
+            // For who was removed, the log follows, which shows it.
             return self.hear_of_account(said.account, transaction);
         }
-        if let Some(identity) = self.identity.as_mut().filter(|identity| !identity.latest().is_listed || identity.keys_are_new) {
+        if !identity.latest().is_listed || identity.keys_are_new {
             let stored = Stored { is_listed: true, ..identity.latest().clone() };
             // The relay would say it again.
             identity.store(stored, false, transaction);
@@ -255,6 +260,10 @@ impl Client {
             | ErrorCode::InvalidSignature
                 if identity.is_entering =>
             {
+                if !identity.is_refused {
+                    transaction.distrust("the relay refuses the certificate, and does not prove that it has the key that it shows".into());
+                    return true;
+                }
                 // Another certificate may be taken.
                 let stored = Stored { claim: None, is_listed: false, ..identity.latest().clone() };
                 identity.store(stored, false, transaction);
