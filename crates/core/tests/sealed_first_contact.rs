@@ -352,6 +352,30 @@ fn what_is_cleared_while_it_is_read_again_does_not_return() {
 }
 
 #[test]
+fn what_is_joined_while_it_is_read_again_is_held_once() {
+    let mut rooms = strict();
+    let (mut alice, session_id) = written_to_bob(&mut rooms);
+    let mut bob = joined(&mut rooms, 1, 2);
+    bob.reading = Some(Vec::new());
+    open(&mut bob, 0);
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let mut all = vec!["one".to_owned(), "two".to_owned()];
+    // Small batches, until they are joined with the one that was asked for.
+    while all.len() < 4 || bob.records.log(&session_id).len() > 1 {
+        all.push(all.len().to_string());
+        write(&mut alice, &session_id, &all[all.len() - 1]);
+        settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    }
+    let joined = bob.records.log(&session_id);
+    let asked_before = bob.reading.as_mut().and_then(Vec::pop).expect("the log is read again");
+    bob.feed(asked_before);
+    assert_eq!(bob.records.log(&session_id), joined, "what was stored is not what was asked for");
+    bob.reading.take().into_iter().flatten().for_each(|read| bob.feed(read));
+    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&bob, &session_id), all);
+}
+
+#[test]
 fn a_member_of_a_group_reads_what_came_before_its_first_device() {
     let mut rooms = strict();
     let (mut alice, mut bob) = (joined(&mut rooms, 0, 1), joined(&mut rooms, 1, 2));
