@@ -79,7 +79,7 @@ fn a_code_alone_brings_the_whole_history_to_a_new_device() {
     assert!(phone.client.account_devices()[1].is_approved);
     reads(&mut rooms, &mut phone, &session_id);
     let again = Device::encrypting(wallet(0), drawing(phone.records.clone(), 50), config(), 50);
-    assert_eq!(again.client.account_keys(), [1], "also after a restart");
+    assert_eq!(again.client.account_keys(), [1, 2], "also after a restart");
     assert!(!relay_knows(&rooms, &code) && !relay_knows(&rooms, &code.replace('-', "")));
 }
 
@@ -90,7 +90,7 @@ fn a_code_is_typed_as_people_type() {
     let mut phone = waiting(&mut rooms, 3);
     let typed = format!(" {} ", code.to_lowercase().replace('-', " "));
     assert_eq!(recover(&mut phone, &mut rooms, &typed), None);
-    assert_eq!(phone.client.account_keys(), [1]);
+    assert_eq!(phone.client.account_keys(), [1, 2]);
 }
 
 #[test]
@@ -140,7 +140,8 @@ fn a_new_code_takes_the_place_of_the_one_before() {
     let mut phone = waiting(&mut rooms, 3);
     assert_eq!(recover(&mut phone, &mut rooms, &first), Some(ErrorCode::UnknownRecoveryCode));
     assert_eq!(recover(&mut phone, &mut rooms, &second), None);
-    assert_eq!(phone.client.account_keys(), alice.client.account_keys());
+    alice.talk(&mut rooms);
+    assert_eq!((alice.client.account_keys(), phone.client.account_keys()), (vec![1, 2, 3], vec![1, 2, 3]));
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn a_code_opens_what_was_made_after_it() {
     drop(alice);
     let mut phone = waiting(&mut rooms, 4);
     assert_eq!(recover(&mut phone, &mut rooms, &code), None);
-    assert_eq!(phone.client.account_keys(), [1, 2]);
+    assert_eq!(phone.client.account_keys(), [1, 2, 3]);
     reads(&mut rooms, &mut phone, &session_id);
 }
 
@@ -234,8 +235,21 @@ fn who_is_killed_before_it_has_the_keys_recovers_again() {
     assert_eq!(phone.client.account_keys(), [] as [u64; 0], "the code is nowhere stored");
     phone.replies.clear();
     assert_eq!(recover(&mut phone, &mut rooms, &code), None);
-    assert_eq!(claims(&rooms), before + 1, "it is said once");
+    assert_eq!((claims(&rooms), phone.client.account_keys()), (before + 2, vec![1, 2]), "it is said once, and then the next key");
     reads(&mut rooms, &mut phone, &session_id);
+}
+
+#[test]
+fn a_copy_of_who_came_back_has_the_keys_too() {
+    let mut rooms = strict();
+    let (code, session_id) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    let mut copy = Device::encrypting(wallet(0), drawing(phone.records.clone(), 50), config(), 50);
+    copy.talk(&mut rooms);
+    assert_eq!((copy.id(), recover(&mut phone, &mut rooms, &code)), (phone.id(), None));
+    settle(&mut rooms, &mut [&mut phone, &mut copy]);
+    assert_eq!(copy.client.account_keys(), phone.client.account_keys());
+    reads(&mut rooms, &mut copy, &session_id);
 }
 
 #[test]
@@ -409,13 +423,13 @@ fn code_and_passkey_are_kept_beside_each_other() {
     assert_eq!(recover(&mut phone, &mut rooms, &code), None);
     assert_eq!(list(&mut phone, &mut rooms, 7), None);
     assert_eq!(kinds(&phone), (true, true));
-    assert_eq!(phone.client.account_keys(), [1], "nothing was removed, so no key is made");
+    assert_eq!(phone.client.account_keys(), [1, 2], "nothing was removed: there is only the key that was made when it came back");
     let mut tablet = waiting(&mut rooms, 4);
     assert_eq!(recover(&mut tablet, &mut rooms, &code), None, "the code still opens");
     phone.talk(&mut rooms);
     let later = code_of(&mut phone, &mut rooms);
-    // One more, because nothing is sealed to who came back by a code.
-    assert_eq!((kinds(&phone), phone.client.account_keys()), ((true, true), vec![1, 2, 3]));
+    // One for each who came back, and one that the code before does not open.
+    assert_eq!((kinds(&phone), phone.client.account_keys()), ((true, true), vec![1, 2, 3, 4]));
     for (number, by_passkey) in [(5, true), (6, false)] {
         let mut laptop = waiting(&mut rooms, number);
         let refused = if by_passkey { unlock(&mut laptop, &mut rooms, 7) } else { recover(&mut laptop, &mut rooms, &later) };

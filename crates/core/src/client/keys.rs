@@ -7,7 +7,7 @@ use super::recovery::RecoveryKeys;
 use super::vault::{Fault, KeyPlace, PublicKey, Secret, Vault, if_opened};
 use crate::entry::Digest;
 use crate::error::{ErrorCode, SyncError};
-use crate::identity::{Account, Claim};
+use crate::identity::{Account, Claim, Device};
 use crate::ids::DeviceId;
 use crate::limits::CLOCK_DEVICES_MAX;
 use crate::wire::{Malformed, Reader, put_varint};
@@ -154,12 +154,9 @@ impl Keys {
         }
         let holds = account.generation_at(account.head().sequence).is_some();
         let has_newest = self.has_newest(account);
-        let lacks = |device: &&crate::identity::Device| {
-            device.is_approved && device.seal_key.is_some() && account.sealed_for(&device.id).is_none() && device.id != own
-        };
-        if !holds && !self.leaves_renewing(account, own, (&[], &[]))
-            || holds && has_newest && account.devices().iter().any(|device| lacks(&device))
-        {
+        // As this device itself where it came back: a copy of its profile has not got the key.
+        let lacks = |device: &Device| device.is_approved && device.seal_key.is_some() && account.sealed_for(&device.id).is_none();
+        if !holds && !self.leaves_renewing(account, own, (&[], &[])) || holds && has_newest && account.devices().iter().any(lacks) {
             let generation = self.generation(vault, account, (&[], &[]), random);
             return generation.ok().map(Claim::Generation);
         }
