@@ -9,7 +9,7 @@ use solconnect_sync_core::ids::is_sealed_id;
 use crate::checker::{CallKind, Checker, Loss, Mark, Sync};
 use crate::client_disk::ClientDisk;
 use crate::ledger::{Fate, number_of};
-use crate::world::TabId;
+use crate::world::{ProfileId, TabId};
 
 impl Checker {
     /// A tab tells its application something.
@@ -159,18 +159,12 @@ impl Checker {
         let Some(view) = self.tabs.get_mut(&tab) else { return };
         if status == MessageStatus::Failed {
             // Only own messages fail, so that it is known which one is meant.
-            let profile = &mut self.profiles[view.profile];
-            if let Some(number) = profile.ids.get(message_id).copied() {
-                profile.pending.remove(&number);
-                self.ledger.sent[number as usize].fate = Fate::Refused;
-                // Sent again it is another message, which syncs that wait already do not wait for.
-                for call in self.calls.values_mut() {
-                    if let CallKind::Sync(targets) = &mut call.kind {
-                        targets.iter_mut().for_each(|(_, unsent, _)| unsent.retain(|other| *other != number));
-                    }
-                }
+            let profile = view.profile;
+            if let Some(number) = self.profiles[profile].ids.get(message_id).copied() {
+                self.has_failed(profile, number);
             }
         }
+        let Some(view) = self.tabs.get_mut(&tab) else { return };
         if self.ledger.log(session_id).place_of_id(message_id) == Some(0) {
             // A hostile member has given its message the id of another: which of them is meant is not known.
             return;
@@ -196,6 +190,18 @@ impl Checker {
             self.require_where(15, !self.set_back, logged, || format!("{message_id} is said to be {status:?}, and is not in the log"));
             if status > MessageStatus::Sent && !self.lies && !self.set_back {
                 self.check_receipt(session_id, message_id, status);
+            }
+        }
+    }
+
+    /// A message of a profile was refused for good.
+    pub(crate) fn has_failed(&mut self, profile: ProfileId, number: u64) {
+        self.profiles[profile].pending.remove(&number);
+        self.ledger.sent[number as usize].fate = Fate::Refused;
+        // Sent again it is another message, which syncs that wait already do not wait for.
+        for call in self.calls.values_mut() {
+            if let CallKind::Sync(targets) = &mut call.kind {
+                targets.iter_mut().for_each(|(_, unsent, _)| unsent.retain(|other| *other != number));
             }
         }
     }

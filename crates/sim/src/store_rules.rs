@@ -210,14 +210,13 @@ impl Checker {
                 self.profiles[profile].pending.remove(&number);
                 self.ledger.sent[number as usize].fate = Fate::Excused;
             }
-            let missing: BTreeSet<u64> = self.profiles[profile]
-                .pending
-                .difference(&self.cancelled)
-                .copied()
-                .filter(|number| !disk.unsent().contains_key(number))
-                // One that failed is kept, and a tab that ended before it told of that leaves it to be seen in the list.
-                .filter(|number| !state.records.failed.values().any(|record| number_of(&record.entry.message.ciphertext) == Some(*number)))
-                .collect();
+            let pending = self.profiles[profile].pending.difference(&self.cancelled);
+            let missing = pending.copied().filter(|number| !disk.unsent().contains_key(number));
+            let kept =
+                |number: &u64| state.records.failed.values().any(|record| number_of(&record.entry.message.ciphertext) == Some(*number));
+            let (failed, missing): (BTreeSet<u64>, BTreeSet<u64>) = missing.partition(kept);
+            // They are kept: a tab that ends before it tells of that leaves them to be seen in the list.
+            failed.into_iter().for_each(|number| self.has_failed(profile, number));
             if let Some(view) = self.tabs.get_mut(&tab) {
                 view.missing = missing;
             } else if !missing.is_empty() {
