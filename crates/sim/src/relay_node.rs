@@ -158,6 +158,11 @@ impl World {
         self.relay.skew_ms = jump_ms(&mut self.ctx.random);
     }
 
+    /// The clock of the relay's machine goes on by so much.
+    pub fn move_relay_clock(&mut self, by_ms: i64) {
+        self.relay.skew_ms += by_ms;
+    }
+
     /// A socket has taken bytes.
     pub fn socket_took(&mut self, connection: ConnectionId, bytes: usize) {
         let Some(life) = self.network.link(connection).map(|link| link.relay_life) else { return };

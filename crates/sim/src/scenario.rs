@@ -645,13 +645,17 @@ impl Scenario {
         let world = &mut self.world;
         // Who is sealed rubbish asks, is given rubbish, asks again; and begins an epoch of its own in 10 minutes only where it just has.
         let is_deceived = world.encryption.is_some_and(|encryption| encryption.dishonest.is_some());
-        let deadline_ms = world.ctx.agenda.now_ms() + if is_deceived { CONVERGE_MS_MAX + UNCAUSED_EPOCH_MS } else { CONVERGE_MS_MAX };
+        let patience_ms = if is_deceived { CONVERGE_MS_MAX + UNCAUSED_EPOCH_MS } else { CONVERGE_MS_MAX };
+        let mut deadline_ms = world.ctx.agenda.now_ms() + patience_ms;
         let mut look_ms = world.ctx.agenda.now_ms() + LOOK_MS;
         while world.checker.violation().is_none() && world.ctx.agenda.now_ms() < deadline_ms && world.step().is_some() {
             if world.ctx.agenda.now_ms() >= look_ms {
                 look_ms = world.ctx.agenda.now_ms() + LOOK_MS;
                 if world.unsettled().is_none() {
                     break;
+                }
+                if world.has_waited_for_day() {
+                    deadline_ms = world.ctx.agenda.now_ms() + patience_ms;
                 }
             }
         }

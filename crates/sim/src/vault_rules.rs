@@ -132,6 +132,8 @@ pub(crate) struct AccountBook {
     gone: BTreeSet<DeviceId>,
     /// How often the wallet of an account, or a device for it, has said that its devices are others.
     changes: BTreeMap<PublicKey, u64>,
+    /// Everybody has waited for the next day.
+    is_next_day: bool,
 }
 
 impl AccountBook {
@@ -513,6 +515,21 @@ impl World {
         wallet.and_then(|wallet| self.checker.vault.accounts.changes.get(&wallet)).copied().unwrap_or_default()
     }
 
+    /// Where an account may have had all changes of a day, everybody waits for the next one, in which devices come and are approved; says
+    /// whether that was so. A second time nobody waits: in 240 seconds nothing takes the changes of another day.
+    pub(crate) fn has_waited_for_day(&mut self) -> bool {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+        let accounts = &mut self.checker.vault.accounts;
+        let is_spent = !accounts.is_next_day && accounts.changes.values().any(|changes| *changes >= ACCOUNT_CHANGES_MAX as u64);
+        if is_spent {
+            accounts.is_next_day = true;
+            self.profiles.iter_mut().for_each(|profile| profile.skew_ms += DAY_MS);
+            self.move_relay_clock(DAY_MS);
+            self.ctx.line(|| "the next day begins".into());
+        }
+        is_spent
+    }
+
     /// Which device cannot read yet what it should be able to: a person or another device has something to do first.
     pub(crate) fn readers_unsettled(&self) -> Option<(u8, String)> {
         if !self.checker.encrypts {
@@ -520,8 +537,7 @@ impl World {
         }
         for (index, profile) in self.profiles.iter().enumerate() {
             let tab = self.tabs.get(&profile.tab?)?;
-            // Nobody is approved today where the account has had all changes of a day.
-            if !self.is_reader(&tab.client, profile.wallet) && self.account_changes(index) < ACCOUNT_CHANGES_MAX as u64 {
+            if !self.is_reader(&tab.client, profile.wallet) {
                 let keys = tab.client.account_keys();
                 return Some((e(8), format!("profile {index} is not approved, or has not the newest account key: {keys:?}")));
             }
