@@ -10,7 +10,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, Reply, SessionKind, SyncScope};
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::ReceiptStatus;
+use solconnect_sync_core::frame::{Body, DeviceList, ReceiptStatus};
 use solconnect_sync_core::group::Statement;
 use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
 use solconnect_sync_core::ids::message_id;
@@ -148,6 +148,44 @@ fn who_was_away_when_it_was_removed_is_told_so() {
     device.talk(&mut club.rooms);
     let view = device.client.session(&club.session_id).unwrap();
     assert_eq!((view.membership, view.name.as_deref()), (Membership::Removed, Some("Walkers")));
+}
+
+#[test]
+fn what_the_relay_took_has_not_failed_when_its_wallet_was_removed() {
+    let mut club = Club::of(3, &[1, 2]);
+    // What the others write does not reach it, so its own message has no place in what it has stored.
+    club.people[1].bends = Some(|frame| {
+        if matches!(frame.body, Body::SyncResponse(_)) {
+            frame.body = Body::DeviceList(DeviceList::default());
+        }
+    });
+    club.writes(0, "one").unwrap();
+    club.people[0].talk(&mut club.rooms);
+    club.write(1, "two").unwrap();
+    let connection = club.people[1].connection;
+    club.rooms.feed(RelayInput::Closed { connection });
+    club.people[1].is_connected = false;
+    let generation = club.people[1].generation;
+    club.people[1].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.writes(1, "three").unwrap();
+    club.remove(0, &[1]).unwrap();
+    club.people[1].bends = None;
+    club.people[1].again(&mut club.rooms);
+    assert_eq!((club.membership(1), club.texts(1), club.texts(2)), (Membership::Removed, vec![], vec!["one".into(), "two".into()]));
+    let told = |event: &Event| if let Event::StatusChanged { status, .. } = event { Some(*status) } else { None };
+    let told: Vec<MessageStatus> = club.people[1].events.iter().filter_map(told).collect();
+    assert_eq!(
+        told,
+        [MessageStatus::Sending, MessageStatus::Sent, MessageStatus::Sending, MessageStatus::Failed],
+        "only what was written later has failed"
+    );
+    let kept: Vec<&str> =
+        club.people[1].client.unsent(&club.session_id).into_iter().map(|entry| entry.message.ciphertext.as_str()).collect();
+    assert_eq!(kept, ["three"]);
+    // The log brings it where its wallet comes in again.
+    club.add(0, &[1]).unwrap();
+    club.accept(1);
+    assert_eq!(club.texts(1), ["one", "two"]);
 }
 
 #[test]
