@@ -129,10 +129,13 @@ impl Store {
     /// everything but the log and the names. Gives the claim with it, which is higher than all before it and than `above`: tabs may know
     /// of a higher one, of a database that is gone.
     ///
+    /// Where it is to be locked and is not yet, the record of the lock is written with the claim: of those that come at once with another
+    /// lock each, one has its way.
+    ///
     /// Relaxed: claims keep tabs apart that are alive, and none is after a power cut.
     ///
     /// # Errors
-    /// `DEVICE_LOCKED`, and then nothing is written; `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
+    /// `DEVICE_LOCKED` where it is locked with another key, and then nothing is written, not even a claim; `STORAGE_FULL`, `STORAGE_ERROR`, also for a record that cannot be read.
     pub async fn claim(&self, above: u64) -> Result<(u64, Snapshot), SyncError> {
         let former = self.claim.take().max(above);
         self.run(true, async |connection| {
@@ -160,16 +163,22 @@ impl Store {
         let old = number(last.saturating_sub(CLAIMS_KEPT).max(1));
         transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
         let meta = transaction.store(META)?;
+        if !self.is_locked.get() {
+            // Fails where another has locked it since it was looked at, and with it the claim. `run` looks again then.
+            let record = self.lock.as_ref().map(|lock| Uint8Array::from(lock.record.as_slice()));
+            meta.add_with_key(&record.into(), &LOCK.into()).map_err(|exception| to_error(&exception))?;
+            if self.lock.is_none() {
+                meta.delete(&LOCK.into()).map_err(|exception| to_error(&exception))?;
+            }
+        }
         let of = |name: &str| meta.get(&name.into()).map_err(|exception| to_error(&exception));
-        let (device, identity, vault, lock) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?, of(LOCK)?);
+        let (device, identity, vault) = (of(DEVICE)?, of(IDENTITY)?, of(VAULT)?);
         let all = |store| transaction.store(store)?.get_all().map_err(|exception| to_error(&exception));
         let (sessions, heads, outbox, versions) = (all(SESSIONS)?, all(HEADS)?, all(OUTBOX)?, all(VERSIONS)?);
         let (failed, invitations, calls, accounts) = (all(FAILED)?, all(INVITATIONS)?, all(CALLS)?, all(ACCOUNTS)?);
         // All requests are done then.
         transaction.commit().await?;
         self.claim.set(claim);
-        // Another tab may have locked it since it was looked at.
-        self.check_lock(&result_now(&lock)?)?;
         let mut snapshot = Snapshot::default();
         let device = result_now(&device)?;
         if !device.is_undefined() {
@@ -199,7 +208,7 @@ impl Store {
         }
         Err(SyncError::new(
             ErrorCode::DeviceLocked,
-            "the device's key is locked: set the option lockWith as it was then, and connect the wallet in a page",
+            "the device's key is locked: connect the wallet in a page, with lockWith as it was then",
         ))
     }
 
@@ -210,11 +219,15 @@ impl Store {
     pub async fn unsealed(&self, record: IdentityRecord) -> Result<IdentityRecord, SyncError> {
         let vault = self.vault.borrow().clone();
         let vault = vault.ok_or_else(|| SyncError::new(ErrorCode::CryptoError, "what sealed the device's key is gone"))?;
-        let lock = self.lock.as_ref().filter(|_| self.is_locked.get()).map(|lock| lock.key.clone());
         let mut record = record;
-        for key in lock.into_iter().chain([vault]) {
-            record.secret = vault::open(&key, &record.secret).await?;
+        if let Some(lock) = self.lock.as_ref().filter(|_| self.is_locked.get()) {
+            match vault::open(&lock.key, &record.secret).await {
+                Ok(secret) => record.secret = secret,
+                // A page that ended right after it had chosen the lock has left it as it was.
+                Err(_) => self.is_locked.set(false),
+            }
         }
+        record.secret = vault::open(&vault, &record.secret).await?;
         Ok(record)
     }
 

@@ -111,11 +111,12 @@ export interface SdkConfig {
  * How a device's keys are locked: by a passkey of this host, or by a passphrase, for which `passphrase` asks the person. `isNew`: nothing is
  * locked yet, and the passphrase is to be chosen, with at least 8 characters; show a field to type it twice, and say that nobody can
  * restore it. `error`: why the one before was not taken (`WRONG_PASSPHRASE`, `PASSPHRASE_TOO_SHORT`). `null` says that the person declines:
- * `connectWallet` has the error `DEVICE_LOCKED` then.
+ * `connectWallet` has the error `DEVICE_LOCKED` then. `signal`: aborted when nobody wants the answer any more, because of a logout, `cleanup`,
+ * another wallet or a call that was given up; take the question away then, for what it gives is not looked at.
  */
 export type LockWith = 'passkey' | {
   /** Asks the person for the passphrase, as often as what they give is not taken. */
-  passphrase(asked: { isNew: boolean; error?: SdkError }): Promise<string | null>;
+  passphrase(asked: { isNew: boolean; error?: SdkError; signal: AbortSignal }): Promise<string | null>;
 };
 
 /** A frame of the sync protocol (PROTOCOL.md) as an object. */

@@ -97,7 +97,7 @@ const FACTS: Readonly<Record<ErrorCode, readonly [ErrorCategory, boolean, string
   RELAY_KEY_CHANGED: ['relay', false, 'The server is another one than before. Nothing was sent to it.'],
   UNKNOWN_DEVICE: ['validation', false, 'There is no such device any more.'],
   INVALID_RECOVERY_CODE: ['validation', false, 'This is no recovery code. Check each character: one is wrong or missing.'],
-  UNKNOWN_RECOVERY_CODE: ['auth', false, 'This recovery code or passkey is not valid any more, or it is for another wallet.'],
+  UNKNOWN_RECOVERY_CODE: ['auth', false, 'This recovery code or passkey is not valid any more, is for another wallet, or unlocks a device.'],
   DEVICE_NOT_APPROVED: ['auth', false, 'Approve this device on another one of yours first.'],
   UNKNOWN_ERROR: ['system', true, 'Something unexpected happened.'],
   STORAGE_MISSING: ['system', false, 'This environment has no storage for messages.'],

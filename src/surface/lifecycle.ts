@@ -8,7 +8,7 @@ import { Directory } from './directory.js';
 import { adopt, errorOf, SyncError, unwrap } from './errors.js';
 import type { Listeners } from './events.js';
 import { load, loadVault } from './load.js';
-import { type Lock, unlock } from './lock.js';
+import { isOtherStored, type Lock, unlock } from './lock.js';
 import { Port, type PortHost } from './port.js';
 import { reserve, tellGone } from './tab.js';
 import { openWallet, type OpenWallet, type Signed } from './wallets.js';
@@ -124,7 +124,7 @@ export class Lifecycle {
     this.#ready = null;
     this.#run += 1;
     this.#turn += 1;
-    this.#unlocking = null;
+    this.#stopAsking();
     await this.#leave((leave) => this.#enqueue(leave));
   }
 
@@ -161,7 +161,7 @@ export class Lifecycle {
       // What was given up must not come about when the wallet or the person answers after all.
       if (turn === this.#turn) {
         this.#turn += 1;
-        this.#unlocking = null;
+        this.#stopAsking();
       }
       throw thrown;
     }
@@ -171,14 +171,14 @@ export class Lifecycle {
   async disconnect(wipe: boolean, inAllTabs: boolean): Promise<void> {
     if (!this.isRunning || !this.#ready) throw notInitialized();
     this.#turn += 1;
-    this.#unlocking = null;
+    this.#stopAsking();
     const ready = this.#ready;
     await this.#leave(async (leave) => {
       const directory = await ready;
       await this.#enqueue(async () => {
         const account = inAllTabs ? this.#account : null;
         const wiped = wipe ? this.#last : null;
-        const database = `${this.#config.databaseName}/${wiped}`;
+        const database = this.#databaseOf(wiped);
         // Asked for before the others leave: a tab that comes meanwhile waits behind it, and takes nothing up that is to be deleted.
         const reserved = wiped === null ? null : reserve(database);
         if (account) account.engine.tellGone();
@@ -266,19 +266,26 @@ export class Lifecycle {
     const arrive = isSame ? () => {} : this.#depart();
     try {
       const { lockWith } = this.#config;
-      const lock = lockWith ? await this.#unlock(turn, opened.address, lockWith) : null;
-      await this.#enqueue(() => {
-        const switched = this.#switch(turn, opened, directory, lock);
-        arrive();
-        return switched;
-      });
+      for (let wrong: SyncError | undefined;;) {
+        const lock = lockWith ? await this.#unlock(turn, opened.address, lockWith, wrong) : null;
+        try {
+          return await this.#enqueue(() => {
+            const switched = this.#switch(turn, opened, directory, lock);
+            arrive();
+            return switched;
+          });
+        } catch (thrown) {
+          wrong = errorOf(thrown);
+          if (wrong.code !== 'WRONG_PASSPHRASE') throw thrown;
+        }
+      }
     } finally {
       arrive();
     }
   }
 
   /** Has the person unlock a wallet that is not open yet. They take their time: nothing else waits, and who was there before has left. */
-  async #unlock(turn: number, address: string, lockWith: LockWith): Promise<Lock | null> {
+  async #unlock(turn: number, address: string, lockWith: LockWith, wrong: SyncError | undefined): Promise<Lock | null> {
     const isAsked = await this.#enqueue(async () => {
       if (turn !== this.#turn || this.#account?.address === address) return false;
       await this.#replace(null);
@@ -289,14 +296,29 @@ export class Lifecycle {
     // Who has forgotten what unlocks it can wipe it.
     this.#last = address;
     if (this.#unlocking?.address !== address) {
-      const isWanted = (): boolean => this.#unlocking === unlocking;
-      const unlocking: Unlocking = { address, lock: unlock(lockWith, address, `${this.#config.databaseName}/${address}`, isWanted) };
+      this.#stopAsking();
+      const controller = new AbortController();
+      const lock = new Promise<Lock>((resolve, reject) => {
+        controller.signal.onabort = () => reject(controller.signal.reason);
+        unlock(lockWith, address, this.#databaseOf(address), controller.signal, wrong).then(resolve, reject);
+      });
+      const unlocking: Unlocking = { address, lock, controller };
       this.#unlocking = unlocking;
-      unlocking.lock.catch(() => {
-        if (isWanted()) this.#unlocking = null;
+      lock.catch(() => {
+        if (this.#unlocking === unlocking) this.#unlocking = null;
       });
     }
     return this.#unlocking.lock;
+  }
+
+  #databaseOf(address: string | null): string {
+    return `${this.#config.databaseName}/${address}`;
+  }
+
+  /** Nobody wants the person's answer any more, where they are asked to unlock a wallet. */
+  #stopAsking(): void {
+    this.#unlocking?.controller.abort(superseded('another call'));
+    this.#unlocking = null;
   }
 
   /** Has this wallet's engine run, unless its turn is over. */
@@ -395,7 +417,9 @@ export class Lifecycle {
     // First: it may have something to tell of its start.
     this.#attach(port);
     try {
-      unwrap(adopt(await port.initialize()));
+      const { error } = adopt(await port.initialize());
+      if (lock && await isOtherStored(lock, this.#databaseOf(address))) throw new SyncError('WRONG_PASSPHRASE', 'another tab has locked it meanwhile');
+      if (error) throw error;
       return port;
     } catch (thrown) {
       this.#attach(null);
@@ -482,6 +506,7 @@ const cannotSign = (cause: unknown): SyncError => new SyncError('WALLET_CANNOT_S
 interface Unlocking {
   readonly address: string;
   readonly lock: Promise<Lock>;
+  readonly controller: AbortController;
 }
 
 interface Opened {

@@ -22,29 +22,38 @@ const PASSPHRASE_CHARACTERS_MIN = 8;
 
 /**
  * Has the person unlock a database, or choose what locks it. Nothing is written: a new lock is stored when the database is opened with it.
+ * `error`: why what they gave before was not taken.
  *
  * Errors, rejected with: `DEVICE_LOCKED` where the person declines, or it is locked the other way; `PASSKEY_UNSUPPORTED`; those of what
- * opens databases; `INVALID_ARGUMENT` for a passphrase that is no text; `KEY_DERIVATION_FAILED`; `CALL_SUPERSEDED` where nobody wants it
- * any more.
+ * opens databases; `INVALID_ARGUMENT` for a passphrase that is no text; `KEY_DERIVATION_FAILED`; the reason of `signal` where nobody wants
+ * it any more.
  */
-export async function unlock(lockWith: LockWith, address: string, database: string, isWanted: () => boolean): Promise<Lock> {
-  const stored = async (): Promise<Uint8Array | undefined> => unwrap(adopt(await wasm.storedLock(database)));
-  for (let error: SyncError | undefined;;) {
-    const record = await stored();
-    if (record && (record[0] === PASSKEY) !== (lockWith === 'passkey')) throw locked('it was locked the other way: the option lockWith must be as it was then');
-    const input = lockWith === 'passkey' ? await byPasskey(address, record) : await byPassphrase(lockWith, !record, error);
-    if (!isWanted()) throw new SyncError('CALL_SUPERSEDED', 'another call came meanwhile, and the last one wins');
+export async function unlock(lockWith: LockWith, address: string, database: string, signal: AbortSignal, error?: SyncError): Promise<Lock> {
+  for (;;) {
+    const before = await storedLock(database);
+    if (before && (before[0] === PASSKEY) !== (lockWith === 'passkey')) throw locked('it was locked the other way: set lockWith as it was then');
+    const input = lockWith === 'passkey' ? await byPasskey(address, before, signal) : await byPassphrase(lockWith, { isNew: !before, ...(error && { error }), signal });
+    signal.throwIfAborted();
     if (input instanceof SyncError) {
       error = input;
       continue;
     }
-    const lock = await lockOf(record, input);
     // Another tab may have locked it meanwhile.
-    if (lock && (record || !(await stored()))) return lock;
-    if (!lock && lockWith === 'passkey') throw locked('the passkey gave another key than before');
-    error = lock ? undefined : new SyncError('WRONG_PASSPHRASE', 'this is not what locked it');
+    const lock = await lockOf(before ?? await storedLock(database), input);
+    if (lock) return lock;
+    if (before && lockWith === 'passkey') throw locked('the passkey gave another key than before');
+    error = new SyncError('WRONG_PASSPHRASE', 'this is not what locked it');
   }
 }
+
+/** Whether another lock than this one is stored: another tab was quicker with it. */
+export async function isOtherStored({ record }: Lock, database: string): Promise<boolean> {
+  return String(await storedLock(database) ?? record) !== String(record);
+}
+
+const storedLock = async (database: string): Promise<Uint8Array | undefined> => unwrap(adopt(await wasm.storedLock(database)));
+
+type ByPassphrase = Exclude<LockWith, 'passkey'>;
 
 interface Input {
   /** How a new record begins. */
@@ -52,9 +61,9 @@ interface Input {
   readonly secret: Uint8Array;
 }
 
-async function byPasskey(address: string, record: Uint8Array | undefined): Promise<Input> {
+async function byPasskey(address: string, record: Uint8Array | undefined, signal: AbortSignal): Promise<Input> {
   try {
-    const { id, output } = await (record ? usePasskey('locking', record.slice(1, -32)) : makePasskey('locking', address));
+    const { id, output } = await (record ? usePasskey('locking', record.slice(1, -32), signal) : makePasskey('locking', address, signal));
     return { begin: () => vault.passkeyLock(id), secret: output };
   } catch (thrown) {
     const { code, message, cause } = errorOf(thrown);
@@ -62,12 +71,12 @@ async function byPasskey(address: string, record: Uint8Array | undefined): Promi
   }
 }
 
-async function byPassphrase(lockWith: Exclude<LockWith, 'passkey'>, isNew: boolean, error: SyncError | undefined): Promise<Input | SyncError> {
-  const given = await lockWith.passphrase({ isNew, ...(error && { error }) });
+async function byPassphrase(lockWith: ByPassphrase, asked: Parameters<ByPassphrase['passphrase']>[0]): Promise<Input | SyncError> {
+  const given = await lockWith.passphrase(asked);
   if (given === null) throw locked('the person declined');
   // What two keyboards type for one letter is the same.
   const passphrase = textOf('the passphrase', given).normalize('NFKC');
-  if (isNew && [...passphrase].length < PASSPHRASE_CHARACTERS_MIN) return new SyncError('PASSPHRASE_TOO_SHORT', `a passphrase has at least ${PASSPHRASE_CHARACTERS_MIN} characters`);
+  if (asked.isNew && [...passphrase].length < PASSPHRASE_CHARACTERS_MIN) return new SyncError('PASSPHRASE_TOO_SHORT', `a passphrase has at least ${PASSPHRASE_CHARACTERS_MIN} characters`);
   return { begin: () => vault.passphraseLock(crypto.getRandomValues(new Uint8Array(16))), secret: new TextEncoder().encode(passphrase) };
 }
 

@@ -11,6 +11,9 @@ interface Passkey {
   readonly output: Uint8Array;
 }
 
+/** How long `user.id` is: by it one that was made to lock a device is known where it is chosen to come back by. */
+const USER_ID_BYTES = { recover: 32, locking: 33 } as const;
+
 /** To hold the authenticator is not enough. */
 const userVerification = 'required';
 
@@ -26,34 +29,38 @@ const asking = (purpose: Purpose) => {
  *
  * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
  */
-export async function makePasskey(purpose: Purpose, address: string): Promise<Passkey> {
+export async function makePasskey(purpose: Purpose, address: string, signal?: AbortSignal): Promise<Passkey> {
   // A person who has several sees which wallet each is for, and which is the newest, also of two that were made on one day; and what is
   // not for coming back.
   const name = `${address.slice(0, 4)}…${address.slice(-4)}, ${new Date().toLocaleString()}${purpose === 'locking' ? ', lock' : ''}`;
   const made = await asked((credentials) => credentials.create({
+    signal: signal as AbortSignal,
     publicKey: {
       ...asking(purpose),
       rp: { name: location.hostname },
-      user: { id: crypto.getRandomValues(new Uint8Array(32)), name, displayName: name },
+      user: { id: crypto.getRandomValues(new Uint8Array(USER_ID_BYTES[purpose])), name, displayName: name },
       // ES256 and RS256: every authenticator has one of them.
       pubKeyCredParams: [-7, -257].map((alg) => ({ type: 'public-key', alg })),
-      authenticatorSelection: { residentKey: 'required', userVerification },
+      // A lock knows the name of its passkey. Only preferred, and not discouraged: Android would make one without PRF then.
+      authenticatorSelection: { residentKey: purpose === 'locking' ? 'preferred' : 'required', userVerification },
     },
   }));
   // Some give it only to who asks again.
   const { prf } = made.getClientExtensionResults();
   const id = new Uint8Array(made.rawId);
-  return prf?.enabled && !prf.results ? usePasskey(purpose, id) : { id, output: outputOf(made) };
+  return prf?.enabled && !prf.results ? usePasskey(purpose, id, signal) : { id, output: outputOf(made) };
 }
 
 /**
  * Has the person unlock a passkey of this host: the one with this name, or which they choose.
  *
- * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`.
+ * Errors, rejected with: `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED`; `UNKNOWN_RECOVERY_CODE` where they choose one that locks a device, to
+ * come back by.
  */
-export async function usePasskey(purpose: Purpose, id?: Uint8Array): Promise<Passkey> {
+export async function usePasskey(purpose: Purpose, id?: Uint8Array, signal?: AbortSignal): Promise<Passkey> {
   const allowCredentials: PublicKeyCredentialDescriptor[] = id ? [{ type: 'public-key', id: id as BufferSource }] : [];
-  const used = await asked((credentials) => credentials.get({ publicKey: { ...asking(purpose), userVerification, allowCredentials } }));
+  const used = await asked((credentials) => credentials.get({ signal: signal as AbortSignal, publicKey: { ...asking(purpose), userVerification, allowCredentials } }));
+  if (purpose === 'recover' && (used.response as AuthenticatorAssertionResponse).userHandle?.byteLength === USER_ID_BYTES.locking) throw new SyncError('UNKNOWN_RECOVERY_CODE', 'this passkey locks a device');
   return { id: new Uint8Array(used.rawId), output: outputOf(used) };
 }
 

@@ -147,10 +147,9 @@ export class Port {
     this.#host = host;
     this.#lock = lock;
     this.#wishes = { offline: isOffline, autoSync: {} };
-    const relay = relayOf(config);
     this.#tab = new Tab({
       name: this.#config.databaseName,
-      settings: [relay ? new URL(relay).href : 'application', config.conflictResolutionStrategy ?? 'vector_clock', ...[...(config.domains ?? [])].sort(), ...(config.encryption === 'required' ? ['encrypted', config.deviceApproval ?? 'ask'] : []), ...(config.lockWith ? [config.lockWith === 'passkey' ? 'by-passkey' : 'by-passphrase'] : [])].join(' '),
+      settings: settingsOf(config),
       act: (action) => this.#act(action),
       mirror: () => stateOf(this.#engine as Engine, this.#wishes),
       awake: () => this.#engine?.awake(),
@@ -455,6 +454,15 @@ export class Port {
     this.#observer?.({ type: 'missed' });
     this.#host.renewed();
   }
+}
+
+/** What all tabs of a wallet have alike, as a person reads it where it differs. */
+function settingsOf({ conflictResolutionStrategy, domains, encryption, deviceApproval, lockWith, ...config }: Config): string {
+  const relay = relayOf(config);
+  return [
+    relay ? new URL(relay).href : 'application', conflictResolutionStrategy ?? 'vector_clock', ...[...(domains ?? [])].sort(),
+    encryption === 'required' && `encrypted, ${deviceApproval ?? 'ask'}`, lockWith && `lockWith ${lockWith === 'passkey' ? lockWith : 'passphrase'}`,
+  ].filter(Boolean).join(', ');
 }
 
 /** Another tab has taken the store. */

@@ -773,7 +773,7 @@ export class SolConnectSDK {
    *
    * Errors: before the person is asked, those of `recover` that are known, and `UNKNOWN_RECOVERY_CODE` where the account has no passkey.
    * Then `PASSKEY_UNSUPPORTED`, `PASSKEY_CANCELLED` (also where the browser finds none), `UNKNOWN_RECOVERY_CODE` where it is another
-   * wallet's or was replaced.
+   * wallet's, was replaced, or locks a device.
    *
    * @example
    * ```ts

@@ -53,10 +53,22 @@ test('two windows with the test wallet are two devices', { timeout: 120_000 }, a
   await here.page.keyboard.type(code.slice(-4));
   await here.page.keyboard.press('Enter');
   await here.page.locator('#recovery-dialog').waitFor({ state: 'hidden' });
+  const statusOf = (text) => there.locator('.row', { hasText: text }).locator('.status').textContent();
+  const offline = there.getByRole('switch', { name: 'Offline' });
+  await offline.click();
+  await there.locator('#write').fill('Written meanwhile');
+  await there.keyboard.press('Enter');
+  await until('it waits', async () => (await statusOf('Written meanwhile')) === 'Waiting to be sent');
   await here.page.getByRole('button', { name: /^Remove/ }).click();
+  await here.page.getByText('One that is offline is signed out when it is back.').waitFor();
   await here.page.locator('#ask-yes').click();
+  await until('it is gone', async () => (await here.page.locator('.device').count()) === 1);
+  await here.page.locator('#devices-close').click();
+  await offline.click();
   await there.getByRole('heading', { name: 'This device was removed from your account' }).waitFor();
+  await until('it says what becomes of it', async () => (await statusOf('Written meanwhile')) === 'Not sent: goes out when you sign in again');
   await there.getByRole('button', { name: 'Sign in again' }).click();
+  await here.sees('Written meanwhile');
   await there.getByRole('heading', { name: 'This device waits to be approved' }).waitFor();
   await there.getByRole('button', { name: 'Devices' }).click();
   await there.locator('#recovery-typed').fill(code);
@@ -116,6 +128,79 @@ test('on a narrow phone nothing is wider than the screen', { timeout: 60_000 }, 
   });
   assert.equal(ring, 0);
   for (const { complaints } of [alice, carol]) assert.deepEqual(complaints, []);
+});
+
+// With a stand-in for the SDK.
+
+const small = { width: 375, height: 667 };
+const peerWallet = 'Peer1111111111111111111111111111111111111111';
+const deviceOf = (number, more) => ({ id: String(number).repeat(22), isThisDevice: number === 1, isApproved: true, addedAt: Date.UTC(2026, 8, 22 + number, 12, 34), ...more });
+
+/** A person with these devices, who has opened a conversation. */
+async function openWith(t, devices) {
+  const alice = await open(t, small, 'chat.html', { standIn });
+  const conversation = { sessionId: 's1', peerWallet, kind: 'pair', members: [], membership: 'member', unreadCount: 0, queuedMessageCount: 0, state: 'active' };
+  await alice.page.evaluate(([devices, conversation]) => {
+    globalThis.standIn.setDevices(devices);
+    globalThis.standIn.conversations.set({ items: [conversation], isLoading: false });
+    globalThis.standIn.messages.set({ items: [], hasMore: false, isLoading: false });
+  }, [devices, conversation]);
+  await alice.page.locator('.row-main').click();
+  return alice;
+}
+
+test('a device that waits says in a conversation what comes, and how', { timeout: 60_000 }, async (t) => {
+  const alice = await openWith(t, [deviceOf(1, { isApproved: false }), deviceOf(2)]);
+  const { page } = alice;
+  const encryption = { encryption: 'required', epoch: { number: 1, beganAt: Date.UTC(2026, 5, 7) }, members: [], missing: 'DEVICE_NOT_APPROVED', unreadEpochCount: 1 };
+  await page.evaluate((encryption) => globalThis.standIn.setEncryption(encryption), encryption);
+  const empty = page.locator('#thread-empty', { hasText: 'Earlier texts come when this device is approved.' });
+  await empty.filter({ hasText: 'choose “Approve” there. You can write already.' }).waitFor();
+  await page.evaluate(() => {
+    globalThis.standIn.setRecovery({ code: { createdAt: 0 } });
+  });
+  await empty.filter({ hasText: 'or use your recovery code under Devices' }).waitFor();
+  assert.deepEqual(await barriersOf(page), []);
+  const own = { id: 'm1', sessionId: 's1', senderWallet: 'Me', isOwn: true, text: 'Written while it waits', timestamp: new Date(0).toISOString(), status: 'sent', sequenceNumber: 1, versions: [] };
+  await page.evaluate((own) => globalThis.standIn.messages.set({ items: [own], hasMore: false, isLoading: false }), own);
+  await page.locator('#older', { hasText: 'Earlier texts come when this device is approved.' }).waitFor();
+  assert.deepEqual(alice.complaints, []);
+});
+
+test('a notice in a long dialog covers none of its buttons', { timeout: 60_000 }, async (t) => {
+  const alice = await openWith(t, [1, 2, 3, 4, 5, 6].map((number) => deviceOf(number)));
+  const { page } = alice;
+  await page.locator('#back').click();
+  await page.locator('#devices').click();
+  await page.getByRole('button', { name: 'Remove: Device 333333' }).click();
+  await page.locator('#ask-yes').click();
+  const notice = await page.getByText('Device 333333 is removed.').locator('visible=true').boundingBox();
+  for (const name of ['Sign out all others', 'Close']) {
+    const button = await page.locator('#devices-dialog').getByRole('button', { name, exact: true }).boundingBox();
+    assert.ok(button.y + button.height <= notice.y && notice.y + notice.height <= small.height, name);
+  }
+  assert.ok(await page.locator('#devices-dialog .dialog-body').evaluate((body) => body.scrollHeight > body.clientHeight), 'what is long scrolls by itself');
+  assert.ok(await page.getByText('Added Sep 24, 2026, 12:34').evaluate((node) => node.getClientRects().length === 1), 'on one line');
+  await page.locator('#devices-close').focus();
+  assert.deepEqual(await barriersOf(page), []);
+});
+
+test('signing out all others is the last way back of a device that waits', { timeout: 60_000 }, async (t) => {
+  const alice = await openWith(t, [deviceOf(1), deviceOf(2)]);
+  const { page } = alice;
+  await page.locator('#back').click();
+  await page.locator('#devices').click();
+  const reset = page.getByRole('button', { name: 'Sign out all others' });
+  const inSection = () => reset.evaluate((button) => button.closest('section')?.id ?? null);
+  assert.equal(await inSection(), null);
+  await page.evaluate((devices) => globalThis.standIn.setDevices(devices), [deviceOf(1, { isApproved: false }), deviceOf(2)]);
+  assert.equal(await inSection(), 'recovery');
+  await page.getByText('This device is approved then, and earlier texts are lost.').waitFor();
+  await page.evaluate((devices) => globalThis.standIn.setDevices(devices), [deviceOf(2), deviceOf(3)]);
+  await reset.waitFor({ state: 'hidden' });
+  await page.evaluate((devices) => globalThis.standIn.setDevices(devices), [deviceOf(1), deviceOf(2)]);
+  assert.equal(await inSection(), null);
+  assert.deepEqual(alice.complaints, []);
 });
 
 test('Escape leaves a recovery code only after a question', { timeout: 60_000 }, async (t) => {

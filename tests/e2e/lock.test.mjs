@@ -62,6 +62,20 @@ const stored = (device) => device.page.evaluate(async (name) => {
   return { text: texts.join('\n'), opens: opened !== null, isExtractable: vault.extractable };
 }, device.database);
 
+/** What the database has of its lock, after `given` was put there. */
+const lockRecord = (device, given) => device.page.evaluate(({ name, given }) => new Promise((resolve, reject) => {
+  const opening = indexedDB.open(name);
+  opening.onerror = () => reject(opening.error);
+  opening.onsuccess = () => {
+    const meta = opening.result.transaction('meta', 'readwrite').objectStore('meta');
+    if (given) meta.put(Uint8Array.from(given), 'lock');
+    meta.get('lock').onsuccess = ({ target }) => {
+      opening.result.close();
+      resolve([...target.result]);
+    };
+  };
+}), { name: device.database, given });
+
 test('a locked device opens by its passphrase, without the wallet', { timeout: 60_000 }, async (t) => {
   const alice = await devices(t)('alice', { passphrases: ['short', '1234567', RIGHT] });
   await alice.send('before');
@@ -116,6 +130,79 @@ test('a device that was open to all is locked from then on', { timeout: 60_000 }
   assert.deepEqual((await alice.list()).map(({ text }) => text), ['kept']);
 });
 
+test('of two tabs that choose at once one locks it', { timeout: 60_000 }, async (t) => {
+  const device = devices(t);
+  const alice = await device('alice', {}, { peer: null });
+  const tabs = [alice, await device('alice', {}, { name: alice.name, joins: true, peer: null })];
+  const choices = ['chosen in the first', 'chosen in the other'];
+  for (const { page, wallet, config } of tabs) {
+    await page.evaluate(async ({ wallet, config }) => {
+      const { sdk, must, sync, walletProvider, asked } = globalThis.device;
+      must(await sdk.cleanup());
+      const passphrase = ({ isNew, error }) => {
+        asked.push([isNew, error?.code]);
+        return new Promise((resolve) => Object.assign(globalThis, { answer: resolve }));
+      };
+      const other = await sync.initializeSDK({ ...config, databaseName: 'chosen-at-once', lockWith: { passphrase } });
+      must(await other.initialize());
+      Object.assign(globalThis, { other, connected: other.connectWallet(await walletProvider(wallet)) });
+    }, { wallet, config });
+  }
+  const answer = ({ page }, passphrase) => page.evaluate((passphrase) => globalThis.answer(passphrase), passphrase);
+  for (const tab of tabs) await until('it asks', async () => (await asked(tab)).length === 1);
+  await Promise.all(tabs.map((tab, place) => answer(tab, choices[place])));
+  const times = () => Promise.all(tabs.map(async (tab) => (await asked(tab)).length));
+  await until('one is asked again', async () => (await times()).includes(2));
+  const loser = (await times()).indexOf(2);
+  assert.deepEqual((await asked(tabs[loser]))[1], [false, 'WRONG_PASSPHRASE']);
+  await answer(tabs[loser], choices[1 - loser]);
+  for (const { page } of tabs) assert.equal(await page.evaluate(async () => (await globalThis.connected).error?.code), undefined);
+  await tabs[1 - loser].close();
+  await until('it owns', () => tabs[loser].page.evaluate(() => globalThis.other.getTabRole().data === 'owner'));
+  assert.equal((await asked(tabs[loser])).length, 2);
+});
+
+test('a page that has no key does not claim what is locked meanwhile', { timeout: 60_000 }, async (t) => {
+  const alice = await devices(t)('alice', {}, { peer: null });
+  await until('it has signed in', async () => (await alice.call('getDevices')).length === 1);
+  await alice.call('cleanup');
+  const claims = async () => (await stored(alice)).text.split('\n').filter((line) => line.startsWith('claims'));
+  const before = await claims();
+  const code = await alice.page.evaluate(async ({ wallet, config }) => {
+    const { sync, must, walletProvider } = globalThis.device;
+    const { transaction } = IDBDatabase.prototype;
+    // Another tab locks it right before this one claims it.
+    IDBDatabase.prototype.transaction = function begin(stores, mode, ...rest) {
+      if (mode === 'readwrite' && stores.includes('claims') && stores.includes('meta')) {
+        IDBDatabase.prototype.transaction = transaction;
+        this.transaction('meta', 'readwrite').objectStore('meta').put(new Uint8Array(50), 'lock');
+      }
+      return transaction.call(this, stores, mode, ...rest);
+    };
+    const other = await sync.initializeSDK(config);
+    must(await other.initialize());
+    return (await other.connectWallet(await walletProvider(wallet))).error.code;
+  }, { wallet: alice.wallet, config: alice.config });
+  assert.equal(code, 'DEVICE_LOCKED');
+  assert.deepEqual(await claims(), before);
+});
+
+test('a lock that was chosen in a page that ended locks all the same', { timeout: 60_000 }, async (t) => {
+  const device = devices(t);
+  const [alice, bob] = [await device('alice'), await device('bob', { passphrases: [RIGHT] })];
+  await Promise.all([delivered(alice), delivered(bob)]);
+  await alice.call('cleanup');
+  // What it had chosen is written, and its secrets are as they were.
+  await lockRecord(alice, await lockRecord(bob));
+  const { id } = alice;
+  assert.equal((await stored(alice)).opens, true);
+  await reload(alice, { passphrases: [RIGHT] });
+  await delivered(alice);
+  assert.deepEqual([alice.id, (await stored(alice)).opens, await alice.events('onWarning')], [id, false, []]);
+  await reload(alice, { passphrases: [RIGHT] });
+  assert.deepEqual([alice.id, await signatures(alice)], [id, 0]);
+});
+
 test('each tab asks once, and none that takes over', { timeout: 60_000 }, async (t) => {
   const device = devices(t);
   const alice = await device('alice', { passphrases: [RIGHT] });
@@ -127,7 +214,7 @@ test('each tab asks once, and none that takes over', { timeout: 60_000 }, async 
   await delivered(tab);
   assert.deepEqual([tab.id, await asked(tab), await signatures(tab)], [alice.id, [{ isNew: false }], 0]);
   const other = await device('alice', {}, { name: alice.name, joins: true, peer: null }).catch((error) => error);
-  assert.match(other.message, /CONFIG_MISMATCH/);
+  assert.match(other.message, /CONFIG_MISMATCH: .* There: .*, lockWith passphrase\. Here: (?!.*lockWith)/);
   assert.equal(await tab.call('getTabRole'), 'owner');
 });
 
@@ -186,18 +273,31 @@ test('calls meanwhile wait for no person who unlocks', { timeout: 60_000 }, asyn
       answer = resolve;
     });
     const asking = new Promise((resolve) => {
-      config.lockWith = { passphrase: () => (count += 1, resolve(), answered) };
+      config.lockWith = { passphrase: ({ signal }) => (count += 1, resolve(signal), answered) };
     });
     const other = await sync.initializeSDK(config);
     must(await other.initialize());
     const provider = await walletProvider(wallet);
     const calls = [other.connectWallet(provider), other.connectWallet(provider)];
-    await asking;
+    const signal = await asking;
+    const { aborted } = signal;
     const wiped = await other.logout({ wipe: true });
+    const codes = (await Promise.all(calls)).map(({ error }) => error?.code);
     answer(passphrase);
-    return { count, wiped: wiped.success, codes: (await Promise.all(calls)).map(({ error }) => error?.code) };
+    return { count, wiped: wiped.success, codes, signal: [aborted, signal.aborted, signal.reason.code] };
   }, { wallet: alice.wallet, config: alice.config });
-  assert.deepEqual(outcome, { count: 1, wiped: true, codes: ['CALL_SUPERSEDED', 'CALL_SUPERSEDED'] });
+  assert.deepEqual(outcome, { count: 1, wiped: true, codes: ['CALL_SUPERSEDED', 'CALL_SUPERSEDED'], signal: [false, true, 'CALL_SUPERSEDED'] });
+});
+
+test('a passkey that is listed nowhere locks a device', { timeout: 60_000 }, async (t) => {
+  const alice = await devices(t)('alice', {}, { peer: null });
+  const keys = await authenticator(alice.page, { hasResidentKey: false });
+  alice.config.databaseName = 'locked-by-a-small-key';
+  await reload(alice, { lockWith: 'passkey' });
+  const { id } = alice;
+  assert.deepEqual((await keys.list()).map(({ isResidentCredential }) => isResidentCredential), [false]);
+  await reload(alice, { lockWith: 'passkey' });
+  assert.equal(alice.id, id);
 });
 
 test('a passkey locks a device, and another one opens nothing', { timeout: 60_000 }, async (t) => {

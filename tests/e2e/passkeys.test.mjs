@@ -87,6 +87,18 @@ test('a passkey alone brings the whole history to a new device', { timeout: 120_
   }
 });
 
+test('a passkey that locks a device brings nobody back, and it says so', { timeout: 60_000 }, async (t) => {
+  const alice = await devices(t)('alice');
+  const keys = await authenticator(alice.page);
+  await alice.call('createPasskey');
+  const [{ credentialId }] = await keys.list();
+  await keys.forget(credentialId);
+  alice.config.lockWith = 'passkey';
+  await becomesNew(alice, 'locked');
+  const { code, message } = await alice.failure('recoverWithPasskey');
+  assert.deepEqual([code, message], ['UNKNOWN_RECOVERY_CODE', 'this passkey locks a device']);
+});
+
 test('a passkey is made and used in any tab of a device', { timeout: 120_000 }, async (t) => {
   const device = devices(t);
   const alice = await device('alice');

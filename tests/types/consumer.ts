@@ -38,7 +38,8 @@ const provider: WalletSource = {
 
 const strategy: Strategy = 'manual';
 const lockWith: LockWith = {
-  async passphrase({ isNew, error }) {
+  async passphrase({ isNew, error, signal }) {
+    signal.throwIfAborted();
     const code: ErrorCode | undefined = error?.code;
     return isNew ? null : `${code}: ${error?.userMessage}`;
   },

@@ -11,5 +11,5 @@ declare function showNumber(number: string | undefined): void;
 declare function showSignIn(why: string | undefined): void;
 declare function showTab(role: import('solconnect-sync').TabRole, waitingCallCount: number): void;
 declare function askPerson(question: string): Promise<boolean>;
-declare function askPassphrase(asked: { isNew: boolean; why: string | undefined }): Promise<string | null>;
+declare function askPassphrase(asked: { isNew: boolean; why: string | undefined; signal: AbortSignal }): Promise<string | null>;
 declare function choose<T>(all: readonly T[]): Promise<T>;

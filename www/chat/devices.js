@@ -3,7 +3,7 @@
 import { el } from '../dom.js';
 import { roving } from './roving.js';
 import { act, ask, tell } from './speak.js';
-import { deviceName, LEFTOVER, spaced, thisBrowser, wholeTimeOf } from './words.js';
+import { dateTimeOf, deviceName, LEFTOVER, spaced, thisBrowser } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -17,15 +17,14 @@ export function createDevices(sdk, wallet) {
 
   function row(device, mayManage) {
     const { id, isThisDevice, isApproved, addedAt, number } = device;
-    const shows = number ? `Shows ${spaced(number)}` : '';
-    const browser = isThisDevice ? thisBrowser() : '';
+    const [browser, added, shows] = [isThisDevice ? thisBrowser() : '', `Added ${dateTimeOf(addedAt)}`, number ? `Shows ${spaced(number)}` : ''];
     const name = deviceName(device);
     const button = (text, does, kind) => el('button', { type: 'button', class: `${kind} small`, 'aria-label': `${text}: ${name}`, onclick: does }, text);
     const isWaiting = !isApproved && !isThisDevice && mayManage;
     return el(
-      'li', { class: 'device', 'data-id': id, 'aria-label': [name, stateOf(device).toLowerCase(), `added ${wholeTimeOf(addedAt)}`, browser, shows.toLowerCase()].filter(Boolean).join(', ') },
+      'li', { class: 'device', 'data-id': id, 'aria-label': [name, stateOf(device).toLowerCase(), `added${added.slice(5)}`, browser, shows.toLowerCase()].filter(Boolean).join(', ') },
       el('p', {}, el('strong', {}, name), ' ', el('span', { class: isApproved ? 'device-state is-approved' : 'device-state' }, stateOf(device))),
-      el('p', { class: 'device-added' }, [browser, `Added ${wholeTimeOf(addedAt)}`, shows].filter(Boolean).join('. ')),
+      el('p', { class: 'device-facts' }, ...[browser, added, shows].filter(Boolean).map((fact) => el('span', {}, fact))),
       el(
         'div', { class: 'device-buttons' },
         isWaiting && button('Approve', () => approves(device), 'secondary'),
@@ -47,7 +46,7 @@ export function createDevices(sdk, wallet) {
 
   async function removes(device) {
     const name = deviceName(device);
-    const says = 'It is signed out at once, and so are devices that it approved. A recovery code or passkey that was made on it is of no use then. What is stored there stays there. It can come back only as a new device.';
+    const says = 'It reads and writes nothing new from now on, and neither do devices that it approved. One that is offline is signed out when it is back. A recovery code or passkey that was made on it is of no use then. What is stored there stays there. It can come back only as a new device.';
     if (!(await ask(`Remove device ${device.id.slice(0, 6)}?`, says, 'Remove'))) return;
     await drops(() => sdk.removeDevice(device.id), `${name} is removed.`);
   }
@@ -61,6 +60,18 @@ export function createDevices(sdk, wallet) {
     await drops(() => wallet.having(() => sdk.signOutOtherDevices()), 'All other devices are signed out.');
   });
 
+  /** On a device that waits it is the last way back, and stands where the others are. */
+  function showReset(own, hasOthers) {
+    const button = $('devices-reset');
+    const hadFocus = document.activeElement === button;
+    const waits = own?.isApproved === false;
+    const place = waits ? $('recovery-reset') : $('devices-close').parentElement;
+    if (button.parentElement !== place) place.insertBefore(button, waits ? null : $('devices-close'));
+    button.hidden = !own || !hasOthers;
+    $('recovery-reset').hidden = !waits || button.hidden;
+    if (hadFocus && document.activeElement !== button) $('devices-close').focus();
+  }
+
   return {
     approve: approves,
     remove: removes,
@@ -68,9 +79,8 @@ export function createDevices(sdk, wallet) {
     render(devices) {
       $('devices').hidden = devices.length === 0;
       if (devices.length === 0 && $('devices-dialog').open) $('devices-dialog').close();
-      const hadReset = document.activeElement === $('devices-reset');
-      $('devices-reset').hidden = devices.length < 2;
-      if (hadReset && devices.length < 2) $('devices-close').focus();
+      const own = devices.find(({ isThisDevice }) => isThisDevice);
+      showReset(own, devices.length > 1);
       isApproved = devices.some((device) => device.isThisDevice && device.isApproved);
       const key = JSON.stringify([devices, isApproved]);
       if (shown === key) return;
@@ -80,7 +90,6 @@ export function createDevices(sdk, wallet) {
       keys.update();
       // What had the focus may be gone.
       if (had !== null) ($('devices-list').querySelector(`[data-id="${CSS.escape(had)}"]`) ?? $('devices-close')).focus();
-      const own = devices.find(({ isThisDevice }) => isThisDevice);
       $('devices-says').textContent = isApproved
         ? 'Whoever has one of these reads and writes in your name. Remove what you do not know.'
         : own ? 'This device waits to be approved: open the chat on another one, and approve it there. Then it has all earlier texts too, and manages your devices.' : 'As this device last heard.';

@@ -19,6 +19,15 @@ const MISSING = {
 /** Behind what a device that waits to be approved is told, with what its person can come back by. */
 const APPROVED = (ways) => `${ways === '' ? '' : `Or use your ${ways} under Devices. `}Then it reads all of this conversation. Until then you can write here, and it shows what is written from now on as far as it has the key.`;
 
+/** What stands in a conversation of which this device has nothing. */
+const BLANK = {
+  SIGN_IN_REQUIRED: 'What was written comes when your wallet has signed for this device.',
+  DEVICE_REMOVED: 'This device has nothing of this conversation.',
+  DEVICE_NOT_APPROVED: 'Earlier texts come when this device is approved.',
+  MEMBER_REMOVED: 'This device has nothing of this conversation.',
+  ACCOUNT_KEY_MISSING: 'Nothing of this conversation can be read here yet.',
+};
+
 /** What stands above the page, whatever is open. */
 const ABOVE = ['SIGN_IN_REQUIRED', 'DEVICE_REMOVED', 'DEVICE_NOT_APPROVED'];
 
@@ -27,7 +36,10 @@ const LOST = 'What was written before can be read on no device of yours any more
 
 const $ = (id) => document.getElementById(id);
 
-/** `sdk()` gives the SDK, `own()` the wallet that is connected; `lacks({ waits, isLost })` hears what this device keeps and cannot read. */
+/**
+ * `sdk()` gives the SDK, `own()` the wallet that is connected; `lacks({ waits, isLost, blank, earlier })` hears what this device keeps and
+ * cannot read, and where it may read nothing, what is said in the place of texts and above them.
+ */
 export function createLock({ sdk, own, lacks }) {
   let conversation = null; // the open one
   let shown = '';
@@ -53,6 +65,14 @@ export function createLock({ sdk, own, lacks }) {
     if (!epoch) return { kind: 'on', brief: 'Encrypted', says: `${whose} alone will read what is written. The first text makes the key.` };
     const says = `${whose} alone can read what is written. The relay cannot.${earlier}`;
     return { kind: 'on', brief: 'Encrypted', since: ` since ${briefTimeOf(epoch.beganAt)}`, says };
+  }
+
+  /** What is said in the place of texts, and above those that there are, where this device may not read. */
+  function blankOf({ missing }) {
+    if (missing !== 'DEVICE_NOT_APPROVED') return { blank: BLANK[missing] ?? '', earlier: '' };
+    const ways = waysBack(sdk().getRecovery().data);
+    const how = `Open the chat on another device of yours, and choose “Approve” there${ways === '' ? '' : `, or use your ${ways} under Devices`}. You can write already.`;
+    return { blank: `${BLANK[missing]} ${how}`, earlier: BLANK[missing] };
   }
 
   /** What waits for a key, and what can be done. */
@@ -90,7 +110,7 @@ export function createLock({ sdk, own, lacks }) {
     const strip = kind !== 'waits' ? waits : ABOVE.includes(encryption.missing) ? '' : says;
     $('lock-strip').hidden = strip === '';
     $('lock-strip').textContent = strip;
-    lacks({ waits: waits !== '', isLost: encryption.lostEpochCount > 0 });
+    lacks({ waits: waits !== '', isLost: encryption.lostEpochCount > 0, ...blankOf(encryption) });
     $('lock-title').textContent = brief + since;
     $('lock-says').textContent = says;
     $('lock-facts').hidden = !epoch;

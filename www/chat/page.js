@@ -130,6 +130,7 @@ function left() {
 /** Who is out of the account writes nothing. */
 function removed(isIt) {
   isRemoved = isIt;
+  thread.removed(isIt);
   if (current) showConversation(current.conversation);
 }
 

@@ -3,7 +3,7 @@
 
 import { copy } from './copy.js';
 import { act, ask, once, tell } from './speak.js';
-import { HAS_PASSKEYS, LEFTOVER, waysBack, wholeTimeOf } from './words.js';
+import { dateTimeOf, HAS_PASSKEYS, LEFTOVER, waysBack } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -96,9 +96,9 @@ export function createRecovery(sdk) {
     if (!isApproved) {
       const ways = waysBack({ code, passkey });
       if (ways !== '') return `With your ${ways} this device reads everything, also where no other device is left.`;
-      return 'You have nothing to come back by here, so only another device of yours can approve this one. Where none is left, sign out all others: earlier texts are lost then.';
+      return 'You have nothing to come back by here, so only another device of yours can approve this one.';
     }
-    const has = [code && `a recovery code since ${wholeTimeOf(code.createdAt)}`, passkey && `a passkey since ${wholeTimeOf(passkey.createdAt)}`].filter(Boolean);
+    const has = [code && `a recovery code since ${dateTimeOf(code.createdAt)}`, passkey && `a passkey since ${dateTimeOf(passkey.createdAt)}`].filter(Boolean);
     if (has.length > 0) return `You have ${has.join(', and ')}. Who loses all devices comes back with ${has.length > 1 ? 'either' : 'it'}.`;
     const lacks = HAS_PASSKEYS ? 'neither a recovery code nor a passkey' : 'no recovery code';
     return `You have ${lacks}. Who loses all devices loses everything that was written.`;

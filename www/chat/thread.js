@@ -21,6 +21,9 @@ const PARTS = ['day', 'line', 'author', 'bubble', 'meta', 'readers', 'trouble', 
 const NOTHING = 'No messages yet. What you write is stored here first, then sent.';
 const LOST = 'What was written before can be read on no device of yours any more.';
 
+/** Of what a device has not sent that was removed since. */
+const OUT_OF_IT = 'Not sent: goes out when you sign in again';
+
 const keyOf = (message) => `${message.senderWallet} ${message.id}`;
 
 /**
@@ -46,7 +49,8 @@ export function createThread(actions) {
   let announcedThrough = null;
   let readThrough = 0; // what was told as read, by place
   let isOpen = false;
-  let gap = null; // what this device cannot read of the conversation: { waits, isLost }
+  let gap = null; // what this device cannot read of the conversation: { waits, isLost, blank, earlier }
+  let isOut = false; // this device is out of the account: it sends nothing
   let isGroup = false; // then it is shown who wrote a message, and who has read one's own
   let pendingFrame = 0;
   let pendingSnapshot = null;
@@ -273,7 +277,7 @@ export function createThread(actions) {
   function drawEnds() {
     if (!snapshot) return;
     empty.hidden = items.length > 0 || snapshot.isLoading;
-    const hint = gap?.waits ? 'Nothing of this conversation can be read here yet.' : gap?.isLost ? LOST : NOTHING;
+    const hint = gap?.blank ? gap.blank : gap?.waits ? 'Nothing of this conversation can be read here yet.' : gap?.isLost ? LOST : NOTHING;
     if (empty.textContent !== hint) empty.textContent = hint;
     const isBusy = String(snapshot.isLoading);
     if (list.getAttribute('aria-busy') !== isBusy) list.setAttribute('aria-busy', isBusy);
@@ -283,7 +287,7 @@ export function createThread(actions) {
         ? 'Loading…'
         : snapshot.hasMore || start > 0 || items.length === 0
           ? ''
-          : gap?.waits ? 'More was written before, and waits for its key.' : gap?.isLost ? LOST : 'The beginning of this conversation';
+          : gap?.blank ? gap.earlier : gap?.waits ? 'More was written before, and waits for its key.' : gap?.isLost ? LOST : 'The beginning of this conversation';
     if (older.dataset.says === says) return;
     older.dataset.says = says;
     const had = older.contains(document.activeElement);
@@ -320,7 +324,7 @@ export function createThread(actions) {
     const isNamed = isGroup && !isOwn && place.isFirst;
     put(row, 'author', `${isOwn} ${isNamed}`, () => author(message, ids[0], isNamed));
     put(row, 'bubble', `${hasTools} ${deleted} ${text}`, () => el('div', { class: 'bubble-line' }, bubble(message, ids[1]), hasTools ? tools(row) : null));
-    put(row, 'meta', `${message.timestamp} ${status} ${message.edited} ${deleted} ${message.pendingEdit} ${place.isLastOwn} ${message.readBy?.length} ${row.showsReaders}`, () => meta(row));
+    put(row, 'meta', `${message.timestamp} ${status} ${message.edited} ${deleted} ${message.pendingEdit} ${place.isLastOwn} ${message.readBy?.length} ${row.showsReaders} ${isOut}`, () => meta(row));
     const readers = row.showsReaders && isGroup && message.readBy ? message.readBy.map(short).join(', ') : null;
     put(row, 'readers', readers, () => el('p', { class: 'readers' }, `Read by ${readers}`));
     put(row, 'trouble', reason, () => trouble(row, reason));
@@ -354,14 +358,15 @@ export function createThread(actions) {
   function meta(row) {
     const { timestamp, isOwn, edited, deleted, pendingEdit, status, readBy } = row.message;
     const isRead = isGroup && readBy?.length > 0;
-    const hasWord = !isRead && (row.isLastOwn || status === 'queued' || status === 'failed');
+    const says = isOut && (status === 'queued' || status === 'sending') ? OUT_OF_IT : STATUS[status];
+    const hasWord = !isRead && (row.isLastOwn || status === 'queued' || status === 'sending' && isOut || status === 'failed');
     return el(
       'p',
       { class: 'meta', id: row.ids[2] },
       el('time', { datetime: timestamp, title: wholeTimeOf(timestamp) }, clockOf(timestamp)),
       edited && !deleted ? el('span', {}, 'Edited') : null,
       pendingEdit ? el('span', { class: 'status is-queued' }, icon('queued'), 'Change waiting') : null,
-      isOwn ? el('span', { class: `status is-${status}`, title: STATUS[status] }, icon(status), el('span', { class: hasWord ? null : 'sr' }, STATUS[status])) : null,
+      isOwn ? el('span', { class: `status is-${status}`, title: says }, icon(status), el('span', { class: hasWord ? null : 'sr' }, says)) : null,
       isRead ? whoRead(row) : null,
     );
   }
@@ -481,6 +486,12 @@ export function createThread(actions) {
     lacks(now) {
       gap = now;
       drawEnds();
+    },
+    /** Whether this device is out of the account. */
+    removed(isIt) {
+      if (isOut === isIt) return;
+      isOut = isIt;
+      for (const row of rows.values()) fill(row);
     },
     toEnd,
     lastOwn: () => (pendingSnapshot?.items ?? items).findLast((message) => message.isOwn && !message.deleted && message.status !== 'failed'),

@@ -83,6 +83,8 @@ const otherYear = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long',
 const shortDay = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' });
 const whole = new Intl.DateTimeFormat('en', { dateStyle: 'full', timeStyle: 'short', hourCycle: 'h23' });
 
+const brief = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' });
+
 const DAY_MS = 86_400_000;
 
 // Clocks of other devices may say anything.
@@ -91,6 +93,9 @@ const show = (format, time) => (Number.isNaN(time.getTime()) ? '' : format.forma
 export const clockOf = (timestamp) => show(clock, new Date(timestamp));
 
 export const wholeTimeOf = (timestamp) => show(whole, new Date(timestamp));
+
+/** The same in fewer letters, for lists on a phone. */
+export const dateTimeOf = (timestamp) => show(brief, new Date(timestamp));
 
 /** Names a day in the reader's own time; two messages of one day give the same. */
 export const dayKeyOf = (timestamp) => new Date(timestamp).toDateString();

@@ -142,7 +142,9 @@ fn a_newer_tab_does_not_follow_an_older_one() {
 fn a_tab_with_other_settings_is_refused() {
     let mut browser = Browser::with_tabs(1);
     browser.open_as(TabConfig { settings: "another relay".into(), ..config(2) }, true);
-    assert!(matches!(&browser.page(2).role, Role::Refused { error } if error.code == ErrorCode::ConfigMismatch));
+    let Role::Refused { error } = &browser.page(2).role else { panic!("{:?}", browser.page(2).role) };
+    assert_eq!(error.code, ErrorCode::ConfigMismatch);
+    assert!(error.message.ends_with("There: settings. Here: another relay"), "{}", error.message);
     let call = browser.call(2, "a");
     assert_eq!(browser.page(2).answer(call), Some(Err(ErrorCode::ConfigMismatch)));
     assert_eq!(browser.page(1).role, Role::Owning { claim: 1, follower_count: 0 });

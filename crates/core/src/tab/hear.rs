@@ -80,8 +80,8 @@ impl<P: Clone> Tab<P> {
         }
         self.claim_max = claim;
         if message.settings.as_ref() != Some(&self.config.settings) {
-            let text =
-                "another tab uses this database with another relay, transport or strategy, or with other options of sign-in or encryption";
+            let theirs = message.settings.unwrap_or_default();
+            let text = ["another tab has other options. There: ", &theirs, ". Here: ", &self.config.settings].concat();
             return self.refuse(SyncError::new(ErrorCode::ConfigMismatch, text), actions);
         }
         if message.protocol < self.config.protocol {
