@@ -17,7 +17,7 @@ use crate::client::views::{Membership, MessageStatus};
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, DeviceList, ErrorBody, ReadReceipt, Receipt, ReceiptStatus, SyncAck, SyncHeartbeat, SyncResponse};
-use crate::group::Group;
+use crate::group::Statement;
 use crate::ids::{new_device_id, parse_message_id};
 use crate::limits::{ANSWER_TIMEOUT_MS, BATCH_MESSAGES_MAX, CLOCK_DEVICES_MAX, INTEGER_MAX};
 use crate::log::{LogHead, Refusal};
@@ -347,12 +347,12 @@ impl Session {
         }
         let error = SyncError::new(refusal.code, refusal.error);
         let refused = refusal.refused_message_id.as_ref().and_then(|id| self.outbox.named(id)).cloned();
-        let has_begun = self.next.group.as_ref().is_some_and(Group::has_begun);
+        // Its log may be lost here, and what begins it with that.
+        let begins = |refused: &Entry| matches!(Statement::of(&refused.message), Ok(Statement::Begin { .. }));
+        let is_change = |refused: &&Entry| refused.message.kind == Kind::GROUP && !begins(refused);
         match refusal.code {
             // What was said of the group does not count any more: of a wallet that has left meanwhile, or that has no room.
-            ErrorCode::NotAMember | ErrorCode::LimitReached
-                if let Some(said) = refused.as_ref().filter(|refused| has_begun && refused.message.kind == Kind::GROUP) =>
-            {
+            ErrorCode::NotAMember | ErrorCode::LimitReached if let Some(said) = refused.as_ref().filter(is_change) => {
                 self.void(context, said, error, transaction);
             }
             ErrorCode::CounterGap => {
