@@ -10,13 +10,8 @@ use crate::signer::{Device, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{Change, Event, GroupWish, Input, Membership, MessageStatus, Reply, SessionKind, SyncScope};
 use solconnect_sync_core::entry::Entry;
-<<<<<<< HEAD
-use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, DeviceList, ReceiptStatus};
-=======
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::ReceiptStatus;
->>>>>>> 3e48bb8 (A change of a group that counts no more is told and lost also where the group's log is not there yet)
+use solconnect_sync_core::frame::{Body, DeviceList, ReceiptStatus};
 use solconnect_sync_core::group::Statement;
 use solconnect_sync_core::identity::{DeviceKey, UpdateSignature};
 use solconnect_sync_core::ids::message_id;

@@ -2,8 +2,11 @@
 
 use crate::account;
 use crate::memory;
+use crate::memory::Records;
 use crate::people;
 use crate::rooms;
+use std::collections::VecDeque;
+
 use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, Event, Input};
@@ -13,7 +16,7 @@ use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
 use solconnect_sync_core::identity::{EarlierKey, Evidence, HeadSignature, Verdict, judge};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::{Log, LogHead};
-use solconnect_sync_core::relay::{Doorkeeper, Relay, StoredEntry};
+use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay, StoredEntry};
 
 use crate::people::{Person, closed_relay, person};
 use crate::rooms::Rooms;
@@ -242,6 +245,37 @@ fn nothing_leaves_the_outbox_that_the_relay_did_not_sign() {
         settle(&mut device);
         assert_eq!((device.queued(), texts(&device)), (0, vec!["one".into()]), "then it does");
     }
+}
+
+#[test]
+fn what_the_relay_signed_of_an_earlier_place_takes_back_nothing() {
+    let mut rooms = strict();
+    let mut device = Device::over(drawing(Records::default(), 1), ClientConfig { max_batch_size: 1, ..config() }, 1);
+    device.sign();
+    device.talk(&mut rooms);
+    // They are acknowledged, and the connection is lost before that is stored.
+    let (connection, generation) = (device.connection, device.generation);
+    let all = ["one", "two", "three", "four"];
+    all[..3].iter().for_each(|text| device.send(text));
+    device.talk(&mut rooms);
+    rooms.feed(RelayInput::Closed { connection });
+    device.is_connected = false;
+    device.feed(Input::Disconnected { generation, reason: "lost".into() });
+    // The next one is acknowledged while the log is still read, and each part of that is signed as of then.
+    device.send(all[3]);
+    rooms.restart();
+    rooms.held = Some(VecDeque::new());
+    device.again(&mut rooms);
+    while rooms.held.as_ref().is_some_and(|held| !held.is_empty()) {
+        // Behind the acknowledgement all comes while a commit is under way.
+        device.is_slow = rooms.journal[&session(&device)].entries.len() == all.len();
+        rooms.answer(false);
+        device.talk(&mut rooms);
+    }
+    device.write();
+    device.talk(&mut rooms);
+    assert_eq!((texts(&device), device.queued()), (all.map(String::from).to_vec(), 0));
+    assert_eq!(device.warnings(), []);
 }
 
 #[test]
