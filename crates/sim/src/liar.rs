@@ -147,8 +147,8 @@ impl Scenario {
 
     /// Somebody of this profile writes.
     pub(crate) fn write(&mut self, profile: ProfileId, session_id: &str) {
-        if let Some(page) = self.world.pages_of(profile).first() {
-            self.send(*page, session_id);
+        if let Some(page) = self.world.newest_page_of(profile) {
+            self.send(page, session_id);
         }
     }
 

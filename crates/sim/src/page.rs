@@ -146,6 +146,11 @@ impl World {
         self.pages.iter().filter(|(_, page)| page.profile == profile).map(|(id, _)| *id).collect()
     }
 
+    /// The first of those of the newest version: no other one shuts it out.
+    pub fn newest_page_of(&self, profile: ProfileId) -> Option<PageId> {
+        self.pages_of(profile).into_iter().rev().max_by_key(|id| self.pages.get(id).map(|page| page.terms.protocol))
+    }
+
     /// A page opens over a profile.
     pub fn open_page(&mut self, profile: ProfileId) {
         self.profiles[profile].opening = false;

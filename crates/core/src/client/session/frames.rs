@@ -56,7 +56,12 @@ impl Session {
 
     fn take_batch(&mut self, context: &mut Context<'_>, response: SyncResponse, transaction: &mut Transaction) {
         let latest = response.latest_sequence;
+        let signed_since = self.flow.proven;
         let proof = response.log_signature.map_or(Ok(()), |signature| self.prove(context, response.log, Some(signature)));
+        // Of a part the relay signs that its log ended there once: what it has signed since stays.
+        if let Some(part) = response.log.filter(|log| log.sequence < latest && proof.is_ok()) {
+            self.flow.proven = signed_since.filter(|since| since.head.sequence > part.sequence).or(self.flow.proven);
+        }
         if !self.check_head(latest, response.log, transaction) {
             return;
         }

@@ -90,12 +90,7 @@ impl Session {
         if signature.check(&relay, self.id(), &head).is_err() {
             return Err(Refusal::Broken("what the relay says of its log is not signed with its key".into()));
         }
-        // Of a place where its log ended once it says so as of then: what it has signed since stays.
-        let signed = |known: &SignedHead| (known.signature.time, known.head.sequence);
-        let said = SignedHead { head, signature };
-        if self.flow.proven.as_ref().is_none_or(|known| signed(known) <= signed(&said)) {
-            self.flow.proven = Some(said);
-        }
+        self.flow.proven = Some(SignedHead { head, signature });
         let own = self.next.log.hash_at(head.sequence).filter(|hash| *hash != head.hash);
         match own {
             Some(hash) => {
