@@ -390,6 +390,7 @@ impl Engine {
             Reply::Done => Ok(JsValue::NULL),
             Reply::Count(count) => Ok(JsValue::from(count as f64)),
             Reply::Session(session) => with_clocks(&session),
+            Reply::Needed(is_needed) => Ok(JsValue::from(is_needed)),
             Reply::RecoveryCode(code) => Ok(JsValue::from(code)),
             Reply::Receipt(receipt) => {
                 if !self.was_persistence_asked.replace(true) {

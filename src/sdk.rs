@@ -127,8 +127,7 @@ impl SolConnectSDK {
     /// lacks nothing. Where it would be in vain, the error.
     #[wasm_bindgen(js_name = needsPasskey, unchecked_return_type = "Promise<Result<boolean>>")]
     pub fn needs_passkey(&self, makes: bool) -> Promise {
-        let needed = self.0.engine().and_then(|engine| engine.read(|client| client.needs_passkey(now(), makes)));
-        Promise::resolve(&result(needed.map(JsValue::from)))
+        settle(ask(self.0.clone(), None, Ok(Box::new(move |request| Input::NeedsPasskey { request, makes }))))
     }
 
     /// Approves this device by a recovery code, and opens the account's keys with it.

@@ -1,5 +1,7 @@
 //! Recovery codes and passkeys: a device comes back by one, with no other device there, and by no other way than the account allows.
 
+use std::collections::VecDeque;
+
 use crate::account::DOMAIN;
 use crate::memory::Records;
 use crate::rooms::Rooms;
@@ -9,6 +11,7 @@ use crate::signer::{Device, config, drawing, strict};
 use solconnect_sync_core::client::vault::Secret;
 use solconnect_sync_core::client::{Event, Input, RecoveryKeyView, RecoveryView, Reply, Write};
 use solconnect_sync_core::error::ErrorCode;
+use solconnect_sync_core::frame::{Body, Frame};
 use solconnect_sync_core::identity::{DomainSet, Owner, Purpose};
 use solconnect_sync_core::limits::{ACCOUNT_CHANGES_KEPT, ACCOUNT_CHANGES_MAX, ACCOUNT_DEVICES_MAX};
 
@@ -362,8 +365,14 @@ fn output(number: u8) -> Secret {
 }
 
 /// Whether a person would be asked for a passkey.
-fn asks(device: &Device, makes: bool) -> Result<bool, ErrorCode> {
-    device.client.needs_passkey(device.now, makes).map_err(|error| error.code)
+fn asks(device: &mut Device, makes: bool) -> Result<bool, ErrorCode> {
+    device.replies.clear();
+    device.feed(Input::NeedsPasskey { request: 21, makes });
+    match device.replies.pop() {
+        Some(Ok(Reply::Needed(is_needed))) => Ok(is_needed),
+        Some(Err(error)) => Err(error.code),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What comes of a passkey that this device lists. What refuses it was known before, but for one that the account had.
@@ -537,7 +546,7 @@ fn nobody_is_asked_for_a_passkey_beyond_the_limits() {
     let mut rooms = strict();
     let (mut alice, _, _) = pair(&mut rooms);
     let listed = (1..).take_while(|number| list(&mut alice, &mut rooms, *number).is_none()).count();
-    assert_eq!((listed, asks(&alice, true)), (ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1, Err(ErrorCode::LimitReached)), "today");
+    assert_eq!((listed, asks(&mut alice, true)), (ACCOUNT_CHANGES_MAX - ACCOUNT_CHANGES_KEPT - 1, Err(ErrorCode::LimitReached)), "today");
     let next_day = |alice: &mut Device, rooms: &mut Rooms| {
         rooms.timeout(DAY_MS);
         alice.now.wall_ms += DAY_MS;
@@ -547,7 +556,7 @@ fn nobody_is_asked_for_a_passkey_beyond_the_limits() {
         // Each joins and is approved.
         if number % 10 == 0 {
             next_day(&mut alice, &mut rooms);
-            assert_eq!(asks(&alice, true), Ok(true), "the next day");
+            assert_eq!(asks(&mut alice, true), Ok(true), "the next day");
         }
         waiting(&mut rooms, 100 + number);
         alice.talk(&mut rooms);
@@ -568,23 +577,47 @@ fn nobody_is_asked_for_a_passkey_beyond_the_limits() {
 #[test]
 fn nobody_is_asked_for_a_passkey_where_it_cannot_be_used() {
     let mut rooms = strict();
-    let plain = Device::joined(9, &mut rooms);
-    assert_eq!(asks(&plain, true), Err(ErrorCode::InvalidArgument), "its application does not encrypt");
+    let mut plain = Device::joined(9, &mut rooms);
+    assert_eq!(asks(&mut plain, true), Err(ErrorCode::InvalidArgument), "its application does not encrypt");
     let (mut alice, _, _) = pair(&mut rooms);
-    let without = waiting(&mut rooms, 3);
-    assert_eq!(asks(&without, false), Err(ErrorCode::UnknownRecoveryCode), "there is none");
+    let mut without = waiting(&mut rooms, 3);
+    assert_eq!(asks(&mut without, false), Err(ErrorCode::UnknownRecoveryCode), "there is none");
     alice.talk(&mut rooms);
     assert_eq!(list(&mut alice, &mut rooms, 7), None);
     let mut phone = waiting(&mut rooms, 4);
-    assert_eq!((asks(&phone, true), asks(&phone, false)), (Err(ErrorCode::DeviceNotApproved), Ok(true)));
+    assert_eq!((asks(&mut phone, true), asks(&mut phone, false)), (Err(ErrorCode::DeviceNotApproved), Ok(true)));
     assert_eq!(unlock(&mut phone, &mut rooms, 7), None);
-    assert_eq!((asks(&phone, false), asks(&alice, false)), (Ok(false), Ok(false)), "who lacks nothing needs none");
+    assert_eq!((asks(&mut phone, false), asks(&mut alice, false)), (Ok(false), Ok(false)), "who lacks nothing needs none");
     alice.feed(Input::SetOffline { offline: true });
-    assert_eq!((asks(&alice, true), asks(&alice, false)), (Err(ErrorCode::RelayDisconnected), Err(ErrorCode::RelayDisconnected)));
+    assert_eq!((asks(&mut alice, true), asks(&mut alice, false)), (Err(ErrorCode::RelayDisconnected), Err(ErrorCode::RelayDisconnected)));
     let mut tablet = Device::encrypting(wallet(0), drawing(Records::default(), 5), config(), 5);
-    assert_eq!(asks(&tablet, false), Err(ErrorCode::RelayDisconnected), "it is not connected yet");
+    assert_eq!(asks(&mut tablet, false), Err(ErrorCode::RelayDisconnected), "it is not connected yet");
     tablet.talk(&mut rooms);
-    assert_eq!(asks(&tablet, false), Err(ErrorCode::SignInRequired));
+    assert_eq!(asks(&mut tablet, false), Err(ErrorCode::SignInRequired));
+}
+
+#[test]
+fn whether_a_passkey_is_needed_is_said_once_the_account_is_known() {
+    let mut rooms = strict();
+    pair(&mut rooms);
+    let mut phone = Device::encrypting(wallet(0), drawing(Records::default(), 4), config(), 4);
+    phone.talk(&mut rooms);
+    phone.sign();
+    // The relay has let it in, and reads the account's log for it.
+    rooms.held = Some(VecDeque::new());
+    phone.talk(&mut rooms);
+    while !matches!(phone.heard.last(), Some(Frame { body: Body::SignedIn(_), .. })) {
+        rooms.answer(false);
+        phone.talk(&mut rooms);
+    }
+    phone.replies.clear();
+    phone.feed(Input::NeedsPasskey { request: 21, makes: true });
+    assert_eq!(phone.replies, []);
+    while rooms.held.as_ref().is_some_and(|held| !held.is_empty()) {
+        rooms.answer(false);
+        phone.talk(&mut rooms);
+    }
+    assert_eq!(phone.refused(), Some(ErrorCode::DeviceNotApproved), "it is not made in vain");
 }
 
 #[test]
@@ -596,7 +629,7 @@ fn who_lacks_the_newest_key_is_asked_for_no_new_passkey() {
     alice.feed(Input::SetOffline { offline: true });
     let mut phone = keyless(&mut rooms, &code, 3);
     assert_eq!(list(&mut phone, &mut rooms, 8), Some(ErrorCode::AccountKeyMissing));
-    assert_eq!((asks(&phone, false), unlock(&mut phone, &mut rooms, 7)), (Ok(true), None), "the one that there is brings it");
+    assert_eq!((asks(&mut phone, false), unlock(&mut phone, &mut rooms, 7)), (Ok(true), None), "the one that there is brings it");
     assert_eq!(list(&mut phone, &mut rooms, 8), None);
 }
 
@@ -610,7 +643,7 @@ fn nobody_is_asked_for_a_passkey_where_the_account_parted() {
     rooms.restart();
     alice.again(&mut rooms);
     for makes in [true, false] {
-        assert_eq!(asks(&alice, makes), Err(ErrorCode::RelayRolledBack));
+        assert_eq!(asks(&mut alice, makes), Err(ErrorCode::RelayRolledBack));
     }
 }
 

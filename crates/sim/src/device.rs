@@ -895,6 +895,7 @@ pub fn request_of(input: &mut Input) -> Option<&mut u64> {
         | Input::RemoveDevice { request, .. }
         | Input::ApproveDevice { request, .. }
         | Input::CreateRecoveryCode { request }
+        | Input::NeedsPasskey { request, .. }
         | Input::CreatePasskey { request, .. }
         | Input::Recover { request, .. }
         | Input::RecoverWithPasskey { request, .. }

@@ -106,7 +106,7 @@ impl Answers {
         self.last_number += 1;
         let reply = match reply {
             // Of a code only its person keeps what it is.
-            Reply::Done | Reply::RecoveryCode(_) => StoredReply::Done,
+            Reply::Done | Reply::RecoveryCode(_) | Reply::Needed(_) => StoredReply::Done,
             Reply::Count(count) => StoredReply::Count(*count),
             Reply::Session(session) => StoredReply::Session(session.session_id.clone()),
             Reply::Receipt(receipt) => StoredReply::Receipt(receipt.clone()),

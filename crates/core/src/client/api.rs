@@ -73,6 +73,10 @@ pub enum Input {
     /// `createRecoveryCode`: makes a code that takes the place of the one before it. Replies [`Reply::RecoveryCode`] once the account
     /// says so.
     CreateRecoveryCode { request: RequestId },
+    /// Whether a person is to be asked for a passkey: for a new one (`makes`), or for one to come back by, which nobody needs who lacks
+    /// nothing. Asked in vain, they would have a passkey that opens nothing. Replies [`Reply::Needed`] once the account is known as
+    /// far as the relay says, or what the call would be answered with, whatever the person gives.
+    NeedsPasskey { request: RequestId, makes: bool },
     /// `createPasskey`: what a passkey gives takes the place of the passkey before it. Replies [`Reply::Done`] once the account says so.
     CreatePasskey { request: RequestId, output: Secret },
     /// `recover`: this device is approved by the code, and has the account's keys. Replies [`Reply::Done`] once both are stored.
@@ -301,6 +305,8 @@ pub enum Reply {
     Receipt(DeliveryReceipt),
     /// The code, which is nowhere stored.
     RecoveryCode(String),
+    /// Whether it is needed.
+    Needed(bool),
 }
 
 /// What the application is told.

@@ -177,6 +177,7 @@ impl Client {
             Input::RemoveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Removed(device_id)), actions),
             Input::ApproveDevice { request, device_id } => self.wish(now, request, Ok(Wanted::Approved(device_id)), actions),
             Input::CreateRecoveryCode { request } => self.wish(now, request, self.new_code(), actions),
+            Input::NeedsPasskey { request, makes } => self.wish(now, request, self.asking(makes), actions),
             Input::CreatePasskey { request, output } => self.wish(now, request, self.new_passkey(&output), actions),
             Input::Recover { request, code } => self.wish(now, request, self.keys_of_code(&code).map(Wanted::Recovered), actions),
             Input::RecoverWithPasskey { request, output } => {

@@ -50,6 +50,8 @@ pub(super) enum Wanted {
     Listed { keys: RecoveryKeys, code: Option<String>, is_listed: bool },
     /// This device has come back by a recovery code or a passkey.
     Recovered(RecoveryKeys),
+    /// Nothing: it is asked whether a person is to give a passkey.
+    Asked { makes: bool },
 }
 
 /// What is to be done next for a wish.
@@ -262,7 +264,7 @@ impl Client {
         let random = self.identity.as_ref().map(Identity::draw_random).unwrap_or([0; 64]);
         self.devices.see_listed(&account);
         while let Some(wish) = self.devices.wishes.front() {
-            let said = match self.step_of(wish, &account, &random) {
+            let said = match self.step_of(now, wish, &account, &random) {
                 Ok(Step::Wait) => break,
                 Ok(Step::Say(_)) if wish.said.is_some() => return,
                 Ok(Step::Say(claim)) => self.say(now, &account, claim, actions),
@@ -310,7 +312,10 @@ impl Client {
     }
 
     /// What is to be done next for a wish.
-    fn step_of(&self, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Step, SyncError> {
+    fn step_of(&self, now: Now, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Step, SyncError> {
+        if let Wanted::Asked { makes } = wish.wanted {
+            return self.needs_passkey(now, account, makes).map(|is_needed| Step::Done(Reply::Needed(is_needed)));
+        }
         let own = &self.device.device_id;
         let vault = self.identity.as_ref().and_then(|identity| Some((identity.keys()?, self.vault.as_deref()?, identity.key_of(own)?)));
         let (wanted, was_said) = (&wish.wanted, wish.said.is_some());
@@ -465,7 +470,7 @@ fn claim_of(wanted: &Wanted, account: &Account, own: &str) -> Result<Option<Clai
         Wanted::Approved(device_id) => (device_id, false),
         Wanted::Removed(device_id) => (device_id, true),
         Wanted::Listed { .. } if !may_change => return Err(not_approved()),
-        Wanted::Listed { .. } | Wanted::Recovered(_) => return Ok(None),
+        Wanted::Listed { .. } | Wanted::Recovered(_) | Wanted::Asked { .. } => return Ok(None),
     };
     match account.device(device_id) {
         None if removes && account.was_removed(device_id) => Ok(None),

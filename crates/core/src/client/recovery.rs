@@ -32,19 +32,20 @@ impl Client {
         account.map(recovery_of).unwrap_or_default()
     }
 
-    /// Whether a person is to be asked for a passkey: for a new one (`makes`), or for one to come back by, which nobody needs who lacks
-    /// nothing. Asked in vain, they would have a passkey that opens nothing.
-    ///
-    /// # Errors
-    /// What the call would be answered with, whatever the person gives: as far as this device knows.
-    pub fn needs_passkey(&self, now: Now, makes: bool) -> Result<bool, SyncError> {
-        let (identity, ..) = self.for_recovery()?;
+    /// Somebody wants to know whether a person is to be asked for a passkey. They are there, and wait for no connection.
+    pub(super) fn asking(&self, makes: bool) -> Result<Wanted, SyncError> {
+        self.for_recovery()?;
         self.may_wish()?;
         if !self.link.is_open() {
             return Err(SyncError::new(ErrorCode::RelayDisconnected, "a passkey needs the relay"));
         }
-        let (end, account) = (self.devices.end()?, identity.account(self.wallet_for_call()?));
-        let Some(account) = account.filter(|account| account.head().sequence >= end) else { return Ok(true) };
+        self.devices.end()?;
+        Ok(Wanted::Asked { makes })
+    }
+
+    /// Whether they are.
+    pub(super) fn needs_passkey(&self, now: Now, account: &Account, makes: bool) -> Result<bool, SyncError> {
+        let (identity, ..) = self.for_recovery()?;
         let is_approved = account.device(&self.device.device_id).is_some_and(|own| own.is_approved);
         let has_newest = identity.keys().is_some_and(|keys| keys.has_newest(account));
         if !makes {
