@@ -39,7 +39,6 @@ impl Client {
         if !self.link.is_open() {
             return Err(SyncError::new(ErrorCode::RelayDisconnected, "a passkey needs the relay"));
         }
-        self.devices.end()?;
         Ok(Wanted::Asked { makes })
     }
 
