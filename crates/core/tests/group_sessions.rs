@@ -151,8 +151,8 @@ fn who_was_away_when_it_was_removed_is_told_so() {
     assert_eq!((view.membership, view.name.as_deref()), (Membership::Removed, Some("Walkers")));
 }
 
-#[test]
-fn what_the_relay_took_has_not_failed_when_its_wallet_was_removed() {
+/// Person 1 was removed, and hears of it: the relay has its "two", of which it has stored no place, and not its "three".
+fn removed_behind_an_acknowledged_message() -> Club {
     let mut club = Club::of(3, &[1, 2]);
     // What the others write does not reach it, so its own message has no place in what it has stored.
     club.people[1].bends = Some(|frame| {
@@ -172,6 +172,12 @@ fn what_the_relay_took_has_not_failed_when_its_wallet_was_removed() {
     club.remove(0, &[1]).unwrap();
     club.people[1].bends = None;
     club.people[1].again(&mut club.rooms);
+    club
+}
+
+#[test]
+fn what_the_relay_took_has_not_failed_when_its_wallet_was_removed() {
+    let mut club = removed_behind_an_acknowledged_message();
     assert_eq!((club.membership(1), club.texts(1), club.texts(2)), (Membership::Removed, vec![], vec!["one".into(), "two".into()]));
     let told = |event: &Event| if let Event::StatusChanged { status, .. } = event { Some(*status) } else { None };
     let told: Vec<MessageStatus> = club.people[1].events.iter().filter_map(told).collect();
@@ -187,6 +193,23 @@ fn what_the_relay_took_has_not_failed_when_its_wallet_was_removed() {
     club.add(0, &[1]).unwrap();
     club.accept(1);
     assert_eq!(club.texts(1), ["one", "two"]);
+}
+
+#[test]
+fn what_is_written_after_a_return_was_not_sent_before() {
+    let mut club = removed_behind_an_acknowledged_message();
+    club.add(0, &[1]).unwrap();
+    // It accepts and writes before it reads, and is removed again.
+    club.people[1].feed(Input::SetOffline { offline: true });
+    club.people[1].feed(Input::AcceptSession { request: 6, session_id: club.session_id.clone() });
+    club.writes(1, "four").unwrap();
+    club.remove(0, &[1]).unwrap();
+    club.people[1].feed(Input::SetOffline { offline: false });
+    club.people[1].talk(&mut club.rooms);
+    assert_eq!(club.membership(1), Membership::Removed);
+    let kept: Vec<&str> =
+        club.people[1].client.unsent(&club.session_id).into_iter().map(|entry| entry.message.ciphertext.as_str()).collect();
+    assert_eq!(kept, ["three", "four"]);
 }
 
 #[test]

@@ -206,8 +206,9 @@ impl Session {
         if !waiting.is_empty() {
             // The next messages get counters that names were made of already.
             *context.start = new_start(context.random);
-            let (logged, acknowledged) = (self.logged_counter(), self.outbox.acknowledged_counter());
-            self.make_anew(logged, acknowledged, Vec::new(), |_| false, transaction);
+            // And nothing that is written later was taken by the relay before.
+            let logged = self.logged_counter();
+            self.make_anew(logged, logged, Vec::new(), |_| false, transaction);
         }
         transaction.fail_sync(&session_id, error);
         transaction.change(|| Change::Session { session_id: session_id.clone() });
