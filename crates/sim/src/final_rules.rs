@@ -1,6 +1,6 @@
 //! What must be so once faults have stopped for long enough.
 
-use solconnect_sync_core::client::{ConnectionState, SessionRecord};
+use solconnect_sync_core::client::{ConnectionState, Membership, SessionRecord};
 
 use crate::checker::e;
 use crate::client_disk::ClientDisk;
@@ -113,7 +113,10 @@ impl World {
             // A session that has ended takes no part, and hears nothing of the relay's log. Of a group whose first entry is gone nobody is a
             // member: that is what its devices say then.
             let is_gone = |id: &String| self.relay.journal().sessions().get(id).is_none_or(|rows| rows.entries.is_empty());
-            let hears = |(id, session): &&(&String, &SessionRecord)| session.open && !(session.group.is_some() && is_gone(id));
+            // The log was set back to where its wallet was not in the group: it hears that alone.
+            let is_out = |id: &String| state.records.sessions.get(id).is_some_and(|session| session.membership != Membership::Member);
+            let is_of_members = |id: &String| is_gone(id) || is_out(id);
+            let hears = |(id, session): &&(&String, &SessionRecord)| session.open && !(session.group.is_some() && is_of_members(id));
             let heard: Vec<&String> = others.iter().filter(hears).map(|(id, _)| *id).collect();
             let some = !heard.is_empty() || account_is_other;
             // Who was removed from a group is a member again by a log that was set back: its devices follow it again, and find out.
