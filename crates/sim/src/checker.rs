@@ -127,6 +127,8 @@ pub(crate) struct TabView {
     pub rolled_back: bool,
     /// Messages that a void has taken the place of since the last commit, and those that were said to have failed.
     pub new_voids: usize,
+    /// What the last commit keeps as failed: its database may be deleted before the tab tells of it.
+    pub kept_failed: BTreeSet<MessageId>,
     pub told_failed: usize,
     /// A commit is stored and the tab does not know yet.
     pub disk_ahead: bool,

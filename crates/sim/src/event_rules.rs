@@ -37,8 +37,8 @@ impl Checker {
             Event::StatusChanged { session_id, message_id, status, error } => {
                 // Of what waits when its wallet leaves a group, messages are kept as failed, and edits and deletions are told of alone.
                 let has_left = error.as_ref().is_some_and(|error| error.code == ErrorCode::MemberRemoved);
-                let is_kept = || disk.state().records.failed.values().any(|record| record.refused_id == *message_id);
-                view.told_failed += usize::from(*status == MessageStatus::Failed && (!has_left || is_kept()));
+                let is_kept = view.kept_failed.contains(message_id);
+                view.told_failed += usize::from(*status == MessageStatus::Failed && (!has_left || is_kept));
                 self.status(tab, session_id, message_id, *status, true);
             }
             Event::DeviceReplaced { new_id, .. } => {

@@ -232,6 +232,9 @@ impl Checker {
             }
             view.disk_ahead = true;
             (view.new_voids, view.told_failed) = (new_voids + left, 0);
+            let kept =
+                writes.iter().filter_map(|write| if let Write::Failed(record) = write { Some(record.refused_id.clone()) } else { None });
+            view.kept_failed = kept.collect();
         }
     }
 
