@@ -12,7 +12,7 @@ use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, Event, Input};
 use solconnect_sync_core::entry::{Digest, Entry, first_digest, first_log_hash};
 use solconnect_sync_core::error::ErrorCode;
-use solconnect_sync_core::frame::{Body, Frame, SyncResponse};
+use solconnect_sync_core::frame::{Body, Frame, Head, SyncHeartbeat, SyncResponse};
 use solconnect_sync_core::identity::{EarlierKey, Evidence, HeadSignature, Verdict, judge};
 use solconnect_sync_core::ids::message_id;
 use solconnect_sync_core::log::{Log, LogHead};
@@ -505,4 +505,63 @@ fn a_log_seen_before_the_relay_started_is_looked_up() {
     one.talk(&mut rooms);
     settle(&mut one);
     assert_eq!((texts(&one).len(), one.warnings()), (4, vec![]));
+}
+
+/// A relay that lies says this of its log to a device.
+fn lie(device: &mut Device, body: impl Fn(LogHead, HeadSignature) -> Body, (sequence, hash, time): (u64, Digest, u64)) {
+    let (id, head) = (session(device), LogHead { sequence, hash });
+    let body = body(head, HeadSignature::sign(&account::key(100), &id, &head, time));
+    let frame = Frame { head: Head { session_id: id, ..Head::default() }, body };
+    device.feed(Input::Received { generation: device.generation, frame: frame.to_bytes().unwrap().into() });
+}
+
+#[test]
+fn a_part_of_a_log_that_was_set_back_is_kept() {
+    let mut rooms = strict();
+    let mut one = written(&mut rooms, 1, &["one", "two"]);
+    settle(&mut one);
+    one.again(&mut rooms);
+    let part = |log, signature| {
+        Body::SyncResponse(SyncResponse { latest_sequence: 1, log: Some(log), log_signature: Some(signature), ..SyncResponse::default() })
+    };
+    let hash = first_log_hash(&session(&one));
+    lie(&mut one, part, (0, hash, 1_900_000_000_000));
+    assert_eq!(one.warnings(), [ErrorCode::RelayRolledBack]);
+    assert!(matches!(judge(&[evidence(&one)]), Ok(Verdict::SetBack(..))));
+}
+
+#[test]
+fn a_part_that_is_signed_otherwise_than_shown_is_kept() {
+    let mut rooms = strict();
+    let mut two = Device::joined(2, &mut rooms);
+    let mut one = Device::joined(1, &mut rooms);
+    for text in ["one", "two", "three"] {
+        two.send(text);
+        two.talk(&mut rooms);
+    }
+    let entries = rooms.journal[&session(&two)].entries.clone();
+    // It has signed its true log before.
+    let end = |log: LogHead, signature| {
+        Body::SyncHeartbeat(SyncHeartbeat {
+            sequence_number: 3,
+            log: Some(log),
+            log_signature: Some(signature),
+            ..SyncHeartbeat::default()
+        })
+    };
+    lie(&mut one, end, (3, entries[2].log_hash, 1_700_000_000_003));
+    let part = |log, signature| {
+        Body::SyncResponse(SyncResponse {
+            messages: entries[0].body.clone(),
+            latest_sequence: 3,
+            log: Some(log),
+            log_signature: Some(signature),
+            signatures: entries[0].signature.iter().cloned().collect(),
+            ..SyncResponse::default()
+        })
+    };
+    lie(&mut one, part, (1, [7; 32], 1_700_000_000_001));
+    assert_eq!(one.warnings(), [ErrorCode::RelayForked]);
+    let kept = one.records.sessions[&session(&one)].contradiction.as_deref().map(|signed| signed.head);
+    assert_eq!(kept, Some(LogHead { sequence: 1, hash: [7; 32] }), "what it signed since contradicts nothing");
 }

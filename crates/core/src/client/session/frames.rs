@@ -58,15 +58,16 @@ impl Session {
         let latest = response.latest_sequence;
         let signed_since = self.flow.proven;
         let proof = response.log_signature.map_or(Ok(()), |signature| self.prove(context, response.log, Some(signature)));
-        // Of a part the relay signs that its log ended there once: what it has signed since stays.
-        if let Some(part) = response.log.filter(|log| log.sequence < latest && proof.is_ok()) {
-            self.flow.proven = signed_since.filter(|since| since.head.sequence > part.sequence).or(self.flow.proven);
-        }
         if !self.check_head(latest, response.log, transaction) {
             return;
         }
         if let Err(refusal) = proof {
             return self.refuse_log(refusal, transaction);
+        }
+        let signed = self.flow.proven.filter(|signed| Some(signed.head) == response.log);
+        // Of a part the relay signs that its log ended there once: what it has signed since stays.
+        if let Some(part) = response.log.filter(|log| log.sequence < latest) {
+            self.flow.proven = signed_since.filter(|since| since.head.sequence > part.sequence).or(self.flow.proven);
         }
         let mut answers = false;
         if let Some(request) = self.flow.request.as_mut().filter(|request| response.in_reply_to.as_ref() == Some(&request.frame_id)) {
@@ -89,8 +90,8 @@ impl Session {
         {
             return self.refuse_log(refusal, transaction);
         }
-        let mut arrived =
-            Arrived { entries, batch: Some(response.messages), head: response.log, signers: Signers::new(response.signatures) };
+        let signers = Signers::new(response.signatures);
+        let mut arrived = Arrived { entries, batch: Some(response.messages), head: response.log, signed, signers };
         self.hold_back(&mut arrived);
         if let Some(sequence) = self.last_own(&arrived.entries).filter(|sequence| !self.is_proven(context, *sequence)) {
             if !answers {

@@ -17,6 +17,7 @@ use crate::client::views::MessageStatus;
 use crate::conflict::{Conflict, Strategy, add_version, concurrent_messages, concurrent_versions};
 use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
+use crate::identity::SignedHead;
 use crate::ids::{new_device_id, parse_message_id};
 use crate::log::{LogHead, Refusal};
 use crate::message::{Kind, Message};
@@ -37,6 +38,8 @@ pub(super) struct Arrived {
     pub batch: Option<Batch>,
     /// What the relay says of its log behind them.
     pub head: Option<LogHead>,
+    /// The same where it has signed that.
+    pub signed: Option<SignedHead>,
     /// What their devices signed.
     pub signers: Signers,
 }
@@ -56,7 +59,7 @@ impl Session {
         arrived: Arrived,
         transaction: &mut Transaction,
     ) -> Result<u64, Refusal> {
-        let Arrived { entries, batch, head, signers } = arrived;
+        let Arrived { entries, batch, head, signed, signers } = arrived;
         let strategy = context.config.conflict_resolution_strategy;
         if batch.is_some() {
             self.flush_own_log(transaction);
@@ -81,7 +84,11 @@ impl Session {
             signers.check(entry, log)?;
             log.compare(proven)
         })?;
-        log.compare(head)?;
+        if let Err(refusal) = log.compare(head) {
+            // That is at odds with what it shows, not what it may have signed since.
+            self.flow.proven = signed.or(self.flow.proven);
+            return Err(refusal);
+        }
         let mut untold = Vec::new();
         let (fresh, opened) = match self.open_entries(context, fresh, &chains) {
             Ok(Ok(opened)) => {
