@@ -23,7 +23,7 @@ pub use certificate::{Certificate, Offer, Owner, Purpose, Succession};
 pub use domains::DomainSet;
 pub use evidence::{Evidence, Verdict, judge};
 pub use generations::{AccountKey, Sealed};
-pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor};
+pub use head::{EarlierKey, HeadSignature, SignedHead, check_greeting, greet, is_successor, said_digest};
 pub use key::{DeviceKey, PublicKey, Signature, device_id, is_key_id, verify};
 pub use listed::{Device, RecoveryKey};
 pub use proof::{Challenge, Nonce};

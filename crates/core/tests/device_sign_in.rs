@@ -5,10 +5,11 @@ use crate::account::{DOMAIN, certificate, key, owner};
 use crate::memory::Records;
 use crate::rooms::Rooms;
 use crate::signer::{Device, config, drawing, relay, strict};
-use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, Input};
+use solconnect_sync_core::batch::Batch;
+use solconnect_sync_core::client::{ClientConfig, ConnectionState, Event, IdentityRecord, Input};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::frame::{Body, ErrorBody, Frame, Head, Hello, Payload, SignedIn, SyncResponse};
-use solconnect_sync_core::identity::{Purpose, greet};
+use solconnect_sync_core::identity::{Purpose, greet, said_digest};
 use solconnect_sync_core::limits::OFFER_MS;
 use solconnect_sync_core::log::LogHead;
 use solconnect_sync_core::relay::Input as RelayInput;
@@ -337,7 +338,8 @@ fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
             hear(&mut device, Body::Hello(hello.clone()));
             let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
             if let Some(greeter) = greeter {
-                let greeting = greet(greeter, &said.proof);
+                let entry = said.messages.entries().unwrap().pop();
+                let greeting = greet(greeter, &said.proof, Some(&said_digest(entry.as_ref())));
                 hear(&mut device, Body::SignedIn(SignedIn { greeting, is_refused: true, ..SignedIn::default() }));
             }
             hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(code, "no"))));
@@ -346,6 +348,58 @@ fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
         }
         assert_eq!((device.warnings(), device.needed()), (vec![ErrorCode::RelayMisbehaved; 2], vec![Some(code)]));
     }
+}
+
+#[test]
+fn what_the_relay_said_before_refuses_nobody() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    let hello = |account| {
+        let find = |frame: &Frame| if let Body::Hello(hello) = &frame.body { Some(hello.clone()) } else { None };
+        let hello = device.heard.iter().rev().find_map(find).unwrap();
+        Body::Hello(Hello { account, ..hello })
+    };
+    let find = |frame: &Frame| if let Body::SignedIn(said) = &frame.body { Some(said.clone()) } else { None };
+    let greeted = device.heard.iter().rev().find_map(find).unwrap();
+    // Somebody has heard that, and says it again, to a device that has something to be refused.
+    let said_again = hello(greeted.account);
+    rooms.feed(RelayInput::Closed { connection: device.connection });
+    device.is_connected = false;
+    device.feed(Input::Disconnected { generation: device.generation, reason: "lost".into() });
+    device.now.monotonic_ms += 70_000;
+    device.feed(Input::Timeout);
+    device.wants_socket = false;
+    device.feed(Input::Connected { generation: device.generation });
+    hear(&mut device, said_again);
+    hear(&mut device, Body::SignedIn(SignedIn { is_refused: true, ..greeted }));
+    hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::InvalidCertificate, "no"))));
+    assert_eq!((device.needed(), device.state()), (vec![], ConnectionState::Waiting));
+    assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed && !identity.claim.is_empty()));
+}
+
+#[test]
+fn a_certificate_that_was_changed_on_the_way_is_not_dropped() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    let stored = device.records.identity.clone();
+    device.says = Some(Box::new(|frame| {
+        if let Body::SignIn(said) = &mut frame.body
+            && let Some(mut entry) = said.messages.entries().unwrap().pop()
+        {
+            let at = entry.message.ciphertext.len() / 2;
+            let other = if entry.message.ciphertext.as_bytes()[at] == b'A' { "B" } else { "A" };
+            entry.message.ciphertext.replace_range(at..=at, other);
+            said.messages = Batch::of(&[entry]).unwrap();
+        }
+    }));
+    device.talk(&mut rooms);
+    let claim = |identity: &Option<IdentityRecord>| identity.as_ref().map(|identity| identity.claim.clone());
+    assert_eq!((device.warnings(), device.needed()), (vec![ErrorCode::RelayMisbehaved], vec![]));
+    assert_eq!(claim(&device.records.identity), claim(&stored));
+    device.says = None;
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::frame::{Body, Frame, Head, Hello, PROTOCOL_VERSION, SignIn, SignedIn, SyncUpdate};
-use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession, check_greeting};
+use solconnect_sync_core::identity::{Account, Challenge, Claim, DeviceKey, Purpose, Statement, Succession, check_greeting, said_digest};
 use solconnect_sync_core::ids::wallet_address;
 use solconnect_sync_core::limits::{
     ACCOUNT_READS_MAX, HELLOS_MAX, NONCE_MS, OFFER_MS, SIGN_IN_TIMEOUT_MS, SOCKET_QUEUE_BYTES_CUT, UNSIGNED_FRAME_BYTES_MAX,
@@ -365,7 +365,8 @@ fn a_certificate_with_a_fault_is_refused_by_its_code() {
         let heard = rooms.hear(connection);
         let answered: SignedIn = serde_json::from_value(heard[0].clone()).unwrap();
         assert!(answered.is_refused && answered.account.is_none(), "{code}");
-        check_greeting(&key(100).public(), &said.proof, &answered.greeting).expect("it is the relay that refuses");
+        let entry = said_digest(said.messages.entries().unwrap().first());
+        check_greeting(&key(100).public(), &said.proof, Some(&entry), &answered.greeting).expect("it is the relay that refuses");
         assert_eq!((heard.len(), &heard[1]["code"], rooms.closed.pop()), (2, &json!(code), Some((connection, 1008))));
     }
     assert!(rooms.journal.values().all(|rows| rows.entries.is_empty()), "nothing was stored");

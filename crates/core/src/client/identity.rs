@@ -12,7 +12,7 @@ use super::records::{IdentityRecord, NumberRecord};
 use super::recovery::RecoveryKeys;
 use super::transaction::Transaction;
 use super::vault::{Fault, Secret, Vault};
-use crate::entry::Entry;
+use crate::entry::{Digest, Entry};
 use crate::error::{ErrorCode, SyncError};
 use crate::identity::{Account, Claim, DeviceKey, DomainSet, Owner, PublicKey, Signature, Statement, Succession, device_id};
 use crate::ids::{DeviceId, SessionId};
@@ -39,8 +39,8 @@ pub(super) struct Identity {
     is_entering: bool,
     /// The key of the relay that it has spoken with last: the one that was expected, or one that this names.
     shown_key: Option<PublicKey>,
-    /// What this device has last signed in with on this connection.
-    proof: Option<Signature>,
+    /// What this device has last signed in with on this connection, and the digest of the entry with it.
+    proof: Option<(Signature, Digest)>,
     /// The relay has answered that, as who has its key, and refuses it.
     is_refused: bool,
     /// How far the relay's clock was ahead when it last said hello.

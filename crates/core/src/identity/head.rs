@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::{DeviceKey, PublicKey, Signature, verify};
+use crate::entry::{Digest, Entry, first_digest};
 use crate::error::SyncError;
 use crate::log::{LogHead, from_hex, to_hex};
 use crate::wire::{put_bytes, put_varint};
@@ -57,22 +58,30 @@ fn signed_bytes(session_id: &str, head: &LogHead, time: u64) -> Vec<u8> {
     bytes
 }
 
-/// What the relay signs when a device has signed in: the device's proof, which nobody could know before.
-pub fn greet(relay: &DeviceKey, proof: &Signature) -> Signature {
-    relay.sign(&greeted_bytes(proof))
+/// What the relay signs when a device has signed in: the device's proof. Where it refuses the device (`refused`), also the digest of the
+/// entry that came with the proof, zeros for none: so nobody refuses a device with what the relay has signed of another `sign_in`, or has
+/// the relay refuse an entry that the device did not say.
+pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<&Digest>) -> Signature {
+    relay.sign(&greeted_bytes(proof, refused))
 }
 
 /// Checks that: the relay has the key that it shows.
 ///
 /// # Errors
 /// Those of [`verify`].
-pub fn check_greeting(relay: &PublicKey, proof: &Signature, greeting: &Signature) -> Result<(), SyncError> {
-    verify(relay, &greeted_bytes(proof), greeting)
+pub fn check_greeting(relay: &PublicKey, proof: &Signature, refused: Option<&Digest>, greeting: &Signature) -> Result<(), SyncError> {
+    verify(relay, &greeted_bytes(proof, refused), greeting)
 }
 
-fn greeted_bytes(proof: &Signature) -> Vec<u8> {
-    let mut bytes = b"solconnect.signed-in.v1\0".to_vec();
+/// The digest of what came with a proof.
+pub fn said_digest(entry: Option<&Entry>) -> Digest {
+    entry.map(|entry| entry.digest(&first_digest(&entry.message.session_id, &entry.device_id))).unwrap_or_default()
+}
+
+fn greeted_bytes(proof: &Signature, refused: Option<&Digest>) -> Vec<u8> {
+    let mut bytes = if refused.is_some() { b"solconnect.refused.v1\0".to_vec() } else { b"solconnect.signed-in.v1\0".to_vec() };
     bytes.extend_from_slice(proof);
+    bytes.extend(refused.into_iter().flatten());
     bytes
 }
 
@@ -165,8 +174,13 @@ mod tests {
     #[test]
     fn a_greeting_answers_one_proof() {
         let key = DeviceKey::from_secret(&[5; 32]);
-        let greeting = greet(&key, &[1; 64]);
-        assert_eq!(check_greeting(&key.public(), &[1; 64], &greeting), Ok(()));
-        assert_eq!(check_greeting(&key.public(), &[2; 64], &greeting).unwrap_err().code, ErrorCode::InvalidSignature);
+        let refusals = [None, Some([3; 32]), Some([0; 32])];
+        for said in refusals {
+            let greeting = greet(&key, &[1; 64], said.as_ref());
+            assert!(check_greeting(&key.public(), &[2; 64], said.as_ref(), &greeting).is_err());
+            for other in refusals {
+                assert_eq!(check_greeting(&key.public(), &[1; 64], other.as_ref(), &greeting).is_ok(), said == other);
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, Frame, Head, ShortNumber, SignIn, SignedIn, SyncResponse};
-use crate::identity::{Account, Challenge, DomainSet, Owner, Signature, device_id, greet};
+use crate::identity::{Account, Challenge, DomainSet, Owner, Signature, device_id, greet, said_digest};
 use crate::ids::{DeviceId, SessionId, start_of};
 use crate::limits::{SIGN_IN_TIMEOUT_MS, SIGN_INS_WAITING_MAX};
 use crate::log::LogHead;
@@ -425,7 +425,8 @@ fn removed() -> SyncError {
 /// The relay proves that it has the key that it shows, and says what becomes of the device.
 fn answer_proof(ctx: &mut Context, asker: &Asker, said: SignedIn) {
     if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
-        let said = SignedIn { greeting: greet(&keeper.key, &proof), ..said };
+        let refused = said.is_refused.then(|| said_digest(asker.entry.as_ref()));
+        let said = SignedIn { greeting: greet(&keeper.key, &proof, refused.as_ref()), ..said };
         ctx.transmit(asker.connection, "", Body::SignedIn(said));
     }
 }

@@ -7,7 +7,9 @@ use crate::client::api::{Action, Event, Reply};
 use crate::client::transaction::Transaction;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
-use crate::identity::{Account, Certificate, Challenge, Claim, Offer, Owner, PublicKey, Purpose, Statement, check_greeting, is_successor};
+use crate::identity::{
+    Account, Certificate, Challenge, Claim, Offer, Owner, PublicKey, Purpose, Statement, check_greeting, is_successor, said_digest,
+};
 use crate::ids::{DeviceId, SessionId, is_sealed_id, new_device_id, session_of, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
 use crate::time::Now;
@@ -181,6 +183,7 @@ impl Client {
             .filter(|_| identity.is_entering)
             .map(|claim| Statement::sign(key, &owner, after, claim).entry(&owner, 1, now.wall_ms));
         let known = identity.known_account(&owner.wallet).map_or(0, |account| account.head().sequence);
+        let entry_digest = said_digest(entry.as_ref());
         let said = SignIn {
             proof: challenge.prove(&owner.account_id, key),
             wallet: owner.wallet,
@@ -191,7 +194,7 @@ impl Client {
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
             known,
         };
-        identity.proof = Some(said.proof);
+        identity.proof = Some((said.proof, entry_digest));
         self.transmit(now, Body::SignIn(said), actions);
     }
 
@@ -209,7 +212,9 @@ impl Client {
         let relay_key = self.config.relay_key;
         let is_proven = |identity: &&mut Identity| {
             let known = identity.relay_key(relay_key).zip(identity.proof);
-            known.is_some_and(|(relay, proof)| check_greeting(&relay, &proof, &said.greeting).is_ok())
+            known.is_some_and(|(relay, (proof, entry))| {
+                check_greeting(&relay, &proof, said.is_refused.then_some(&entry), &said.greeting).is_ok()
+            })
         };
         let Some(identity) = self.identity.as_mut().filter(is_proven) else {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
