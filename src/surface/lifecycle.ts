@@ -299,7 +299,8 @@ export class Lifecycle {
       this.#stopAsking();
       const controller = new AbortController();
       const lock = new Promise<Lock>((resolve, reject) => {
-        controller.signal.onabort = () => reject(controller.signal.reason);
+        // Not as `onabort`, of which there is one, and which is for who asks the person.
+        controller.signal.addEventListener('abort', () => reject(controller.signal.reason));
         unlock(lockWith, address, this.#databaseOf(address), controller.signal, wrong).then(resolve, reject);
       });
       const unlocking: Unlocking = { address, lock, controller };

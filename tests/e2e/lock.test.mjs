@@ -273,7 +273,7 @@ test('calls meanwhile wait for no person who unlocks', { timeout: 60_000 }, asyn
       answer = resolve;
     });
     const asking = new Promise((resolve) => {
-      config.lockWith = { passphrase: ({ signal }) => (count += 1, resolve(signal), answered) };
+      config.lockWith = { passphrase: ({ signal }) => (signal.onabort = () => {}, count += 1, resolve(signal), answered) };
     });
     const other = await sync.initializeSDK(config);
     must(await other.initialize());
