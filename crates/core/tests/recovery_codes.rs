@@ -256,6 +256,26 @@ fn a_copy_of_who_came_back_has_the_keys_too() {
 }
 
 #[test]
+fn who_comes_back_on_a_full_day_makes_the_key_tomorrow() {
+    let mut rooms = strict();
+    let (code, _) = lost(&mut rooms);
+    let mut phone = waiting(&mut rooms, 3);
+    for number in 0..ACCOUNT_CHANGES_MAX as u8 {
+        let mut other = Device::encrypting(wallet(0), drawing(Records::default(), 30 + number), config(), 30 + number);
+        other.talk(&mut rooms);
+        other.sign();
+        other.talk(&mut rooms);
+    }
+    assert_eq!(recover(&mut phone, &mut rooms, &code), None);
+    phone.again(&mut rooms);
+    assert_eq!((phone.client.account_keys(), phone.warnings()), (vec![1], vec![]));
+    rooms.timeout(DAY_MS);
+    phone.now.wall_ms += DAY_MS;
+    phone.again(&mut rooms);
+    assert_eq!((phone.client.account_keys(), phone.warnings()), (vec![1, 2], vec![]));
+}
+
+#[test]
 fn a_lost_connection_leaves_a_code_that_is_typed_again() {
     let mut rooms = strict();
     let (code, session_id) = lost(&mut rooms);

@@ -289,7 +289,9 @@ impl Client {
         // What it says by itself may be of no use: somebody has other ideas of the account, again and again.
         let keys = self.identity.as_ref().and_then(Identity::keys).zip(self.vault.as_deref());
         let approves = self.config.approves_devices;
-        let duty = keys.and_then(|(keys, vault)| keys.duty(vault, &account, &self.device.device_id, approves, &random));
+        // What the account takes only tomorrow waits for then, and nobody is told of a refusal.
+        let takes_more = self.identity.as_ref().is_some_and(|identity| !account.is_spent(identity.relay_ms(now)));
+        let duty = keys.and_then(|(keys, vault)| keys.duty(vault, &account, &self.device.device_id, (takes_more, approves), &random));
         if let Some(claim) = duty.filter(|_| self.devices.duties < TRIES_MAX) {
             self.devices.duties += 1;
             self.devices.duty = Some(self.say(now, &account, claim, actions));

@@ -142,9 +142,16 @@ impl Keys {
         !self.has_newest(account) && account.devices().iter().any(|device| has_it(&device.id))
     }
 
-    /// What this device has to say by itself of the keys of its account, `None` where all is well. `approves`: it approves the
-    /// devices that the wallet has signed for, without asking a person.
-    pub fn duty(&self, vault: &dyn Vault, account: &Account, own: &str, approves: bool, random: &[u8; 64]) -> Option<Claim> {
+    /// What this device has to say by itself of the keys of its account, `None` where all is well. `takes_more`: the account takes more
+    /// changes today; `approves`: the device approves those that the wallet has signed for, without asking a person.
+    pub fn duty(
+        &self,
+        vault: &dyn Vault,
+        account: &Account,
+        own: &str,
+        (takes_more, approves): (bool, bool),
+        random: &[u8; 64],
+    ) -> Option<Claim> {
         let device = account.device(own)?;
         if device.seal_key.is_none() {
             return self.seal_key(vault).ok().map(Claim::SealKey);
@@ -156,11 +163,12 @@ impl Keys {
         let has_newest = self.has_newest(account);
         // As this device itself where it came back: a copy of its profile has not got the key.
         let lacks = |device: &Device| device.is_approved && device.seal_key.is_some() && account.sealed_for(&device.id).is_none();
-        if !holds && !self.leaves_renewing(account, own, (&[], &[])) || holds && has_newest && account.devices().iter().any(lacks) {
+        let may_renew = holds && has_newest && takes_more;
+        if !holds && !self.leaves_renewing(account, own, (&[], &[])) || may_renew && account.devices().iter().any(lacks) {
             let generation = self.generation(vault, account, (&[], &[]), random);
             return generation.ok().map(Claim::Generation);
         }
-        if approves && holds && has_newest {
+        if approves && may_renew {
             let waits = account.devices().iter().filter(|device| !device.is_approved && device.seal_key.is_some());
             let waiting: Vec<DeviceId> = waits.map(|device| device.id.clone()).collect();
             return self.approval(vault, account, &waiting, random).ok().flatten();

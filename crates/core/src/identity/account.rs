@@ -131,6 +131,11 @@ impl Account {
             && self.unasked < ACCOUNT_UNASKED_MAX
     }
 
+    /// Whether that day has had all changes that can be repeated without end.
+    pub fn is_spent(&self, at_ms: u64) -> bool {
+        self.changes_at(at_ms) >= ACCOUNT_CHANGES_MAX
+    }
+
     /// How many changes that day has had.
     fn changes_at(&self, at_ms: u64) -> usize {
         if at_ms / DAY_MS == self.day { self.changes } else { 0 }
