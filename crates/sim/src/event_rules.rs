@@ -180,11 +180,6 @@ impl Checker {
         }
         // Who was removed from a group before it heard that the relay had taken a message finds it in the log when it is in again; and
         // who could not read what stands in an encrypted log under a message's name, when it can.
-        let is_refused = before.is_some_and(|before| before != MessageStatus::Failed && before >= MessageStatus::Sent)
-            && status == MessageStatus::Failed;
-        self.require_where(15, before.is_some() && !is_contested && !self.set_back, !is_refused, || {
-            format!("tab {tab}: {message_id} was {before:?}, and is said to have failed")
-        });
         let is_found = before == Some(MessageStatus::Failed) && (self.groups.contains_key(session_id) || is_sealed_id(session_id));
         let back = is_found || (before, status) == (Some(MessageStatus::Sending), MessageStatus::Queued);
         self.require_where(15, before.is_some() && !is_contested, before.is_some_and(|before| before <= status) || back, || {

@@ -180,7 +180,8 @@ impl Session {
         }
     }
 
-    /// This wallet is in the group no more: what is stored stays, and what the relay has not taken is told as failed.
+    /// This wallet is in the group no more: what is stored stays, and what the log has not brought is told as failed: its text is kept,
+    /// also where the relay says that it has it.
     pub(super) fn leave_group(&mut self, context: &mut Context<'_>, membership: Membership, transaction: &mut Transaction) {
         if self.is_out() {
             return;
@@ -193,10 +194,6 @@ impl Session {
         let waiting: Vec<Entry> = self.outbox.iter().cloned().collect();
         for entry in &waiting {
             self.tell_left(&entry.message, transaction);
-            // The relay has it: where the wallet comes in again, the log brings it.
-            if self.outbox.is_sent(entry.counter) {
-                continue;
-            }
             if entry.message.kind.has_status() {
                 let (session_id, message_id, told) = (session_id.clone(), entry.message.id.clone(), Some(error.clone()));
                 transaction.tell(Event::StatusChanged { session_id, message_id, status: MessageStatus::Failed, error: told });
