@@ -7,7 +7,7 @@ import { setup } from './setup.mjs';
 import { main, output, Problem, say } from './shell.mjs';
 
 /** What a page may load, in bytes of brotli: wasm and JavaScript. The aim is 160 KiB; this is what is reached. */
-const BUDGET_BYTES = 273 * 1024;
+const BUDGET_BYTES = 274 * 1024;
 
 /** What a page with an encrypted session will load besides. */
 const VAULT_BUDGET_BYTES = 50 * 1024;

@@ -23,7 +23,7 @@ const options = {
   replay: ['--corpus', 'without it one is made up', '--messages', '--devices', '--seed', '--kills', '--auth', '--encryption', '--changes'],
   sim: ['--seeds', '--seed', '--canaries', '--check'],
   model: ['--traces'],
-  size: ['273 KiB'],
+  size: ['274 KiB'],
   soak: ['--relay-kills', '--browser-kills', '--seed'],
   fuzz: ['--seconds', '--runs', '--jobs', '--only', 'client_machine'],
   bench: ['--corpus', '--against', '--only', '--rows', 'catch-up'],
