@@ -68,7 +68,8 @@ class ServiceWorkers {
     const stopped = this.rpc.event(({ method, params }) => method === 'ServiceWorker.workerVersionUpdated'
       && params.versions.some(({ registrationId, runningStatus }) => registrationId === id && runningStatus === 'stopped'));
     await this.call('ServiceWorker.stopWorker', { versionId: this.#version(scope).versionId });
-    await within('the worker has stopped', stopped);
+    // A browser that more programs wait for than there are cores takes its time.
+    await within('the worker has stopped', stopped, 60_000);
   }
 
   /** The value of an expression in the worker that runs. */
