@@ -164,7 +164,8 @@ impl Store {
         transaction.store(CLAIMS)?.delete(&old).map_err(|exception| to_error(&exception))?;
         let meta = transaction.store(META)?;
         if !self.is_locked.get() {
-            // Fails where another has locked it since it was looked at, and with it the claim. `run` looks again then.
+            // Fails where another has locked it since it was looked at, and with it the claim: `run` looks again then. Who locks nothing
+            // finds that out in the same way, and takes away again what it added.
             let record = self.lock.as_ref().map(|lock| Uint8Array::from(lock.record.as_slice()));
             meta.add_with_key(&record.into(), &LOCK.into()).map_err(|exception| to_error(&exception))?;
             if self.lock.is_none() {

@@ -131,11 +131,7 @@ fn who_is_out_is_told_so_when_it_syncs() {
 #[test]
 fn who_was_away_when_it_was_removed_is_told_so() {
     let mut club = Club::of(2, &[1]);
-    let connection = club.people[1].connection;
-    club.rooms.feed(RelayInput::Closed { connection });
-    club.people[1].is_connected = false;
-    let generation = club.people[1].generation;
-    club.people[1].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.lose_connection(1);
     club.writes(1, "from the train").unwrap();
     club.remove(0, &[1]).unwrap();
     club.write(0, "behind its back").unwrap();
@@ -163,11 +159,7 @@ fn removed_behind_an_acknowledged_message() -> Club {
     club.writes(0, "one").unwrap();
     club.people[0].talk(&mut club.rooms);
     club.write(1, "two").unwrap();
-    let connection = club.people[1].connection;
-    club.rooms.feed(RelayInput::Closed { connection });
-    club.people[1].is_connected = false;
-    let generation = club.people[1].generation;
-    club.people[1].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.lose_connection(1);
     club.writes(1, "three").unwrap();
     club.remove(0, &[1]).unwrap();
     club.people[1].bends = None;
@@ -305,11 +297,7 @@ fn who_declines_is_not_asked_before_it_is_added_again() {
 #[test]
 fn changes_made_while_offline_are_made_later() {
     let mut club = Club::of(3, &[1]);
-    let generation = club.people[0].generation;
-    let connection = club.people[0].connection;
-    club.rooms.feed(RelayInput::Closed { connection });
-    club.people[0].is_connected = false;
-    club.people[0].feed(Input::Disconnected { generation, reason: "lost".into() });
+    club.lose_connection(0);
     club.wishes(0, GroupWish::Add(vec![address(2)])).unwrap();
     club.wishes(0, GroupWish::SetAdmin(address(2), true)).unwrap();
     assert_eq!((club.members(0).as_str(), club.members(1).as_str()), ("0! 1 2!", "0! 1"));
@@ -356,10 +344,7 @@ fn who_lost_the_log_goes_on_behind_a_change_that_does_not_count() {
     for (number, other) in [(0, 1), (1, 0)] {
         let mut club = Club::of(3, &[1, 2]);
         club.wish(0, GroupWish::SetAdmin(address(1), true)).unwrap();
-        let Device { generation, connection, .. } = club.people[number];
-        club.rooms.feed(RelayInput::Closed { connection });
-        club.people[number].is_connected = false;
-        club.people[number].feed(Input::Disconnected { generation, reason: "lost".into() });
+        club.lose_connection(number);
         club.wishes(number as u8, GroupWish::SetAdmin(address(2), true)).unwrap();
         club.writes(number as u8, "behind it").unwrap();
         club.remove(other, &[2]).unwrap();

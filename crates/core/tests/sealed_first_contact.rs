@@ -23,7 +23,7 @@ fn written_to_bob(rooms: &mut Rooms) -> (Device, String) {
     (alice, session_id)
 }
 
-/// The same, and Bob, who cannot read it yet and has written "three", in a batch of its own, while Alice is away.
+/// Alice, who has, and Bob, who cannot read it yet and has written "three", in a batch of its own, while Alice is away.
 fn answered_meanwhile(rooms: &mut Rooms) -> (Device, Device, String) {
     let (mut alice, session_id) = written_to_bob(rooms);
     alice.feed(Input::SetOffline { offline: true });
@@ -33,6 +33,16 @@ fn answered_meanwhile(rooms: &mut Rooms) -> (Device, Device, String) {
     write(&mut bob, &session_id, "three");
     settle(rooms, &mut [&mut bob]);
     assert!(bob.records.log(&session_id).len() > 1);
+    (alice, bob, session_id)
+}
+
+/// Alice, who has, and Bob, who has got the key: what he reads again of his store comes when the test says so.
+fn read_again(rooms: &mut Rooms) -> (Device, Device, String) {
+    let (mut alice, session_id) = written_to_bob(rooms);
+    let mut bob = joined(rooms, 1, 2);
+    bob.reading = Some(Vec::new());
+    open(&mut bob, 0);
+    settle(rooms, &mut [&mut alice, &mut bob]);
     (alice, bob, session_id)
 }
 
@@ -325,11 +335,7 @@ fn what_could_not_be_stored_in_part_is_read_again() {
 #[test]
 fn what_is_cleared_while_it_is_read_again_does_not_return() {
     let mut rooms = strict();
-    let (mut alice, session_id) = written_to_bob(&mut rooms);
-    let mut bob = joined(&mut rooms, 1, 2);
-    bob.reading = Some(Vec::new());
-    open(&mut bob, 0);
-    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let (mut alice, mut bob, session_id) = read_again(&mut rooms);
     // The log is cleared while another commit is on its way, and then comes what was asked of it before.
     bob.is_slow = true;
     let (text, session) = ("three".to_owned(), session_id.clone());
@@ -354,11 +360,7 @@ fn what_is_cleared_while_it_is_read_again_does_not_return() {
 #[test]
 fn what_is_joined_while_it_is_read_again_is_held_once() {
     let mut rooms = strict();
-    let (mut alice, session_id) = written_to_bob(&mut rooms);
-    let mut bob = joined(&mut rooms, 1, 2);
-    bob.reading = Some(Vec::new());
-    open(&mut bob, 0);
-    settle(&mut rooms, &mut [&mut alice, &mut bob]);
+    let (mut alice, mut bob, session_id) = read_again(&mut rooms);
     let mut all = vec!["one".to_owned(), "two".to_owned()];
     // Small batches, until they are joined with the one that was asked for.
     while all.len() < 4 || bob.records.log(&session_id).len() > 1 {

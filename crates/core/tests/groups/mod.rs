@@ -5,6 +5,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::{ErrorCode, SyncError};
 use solconnect_sync_core::identity::DeviceKey;
 use solconnect_sync_core::ids::wallet_address;
+use solconnect_sync_core::relay::Input as RelayInput;
 
 use crate::memory::Records;
 use crate::rooms::Rooms;
@@ -72,6 +73,14 @@ impl Club {
                 person.talk(&mut self.rooms);
             }
         }
+    }
+
+    /// The connection of this one is lost.
+    pub fn lose_connection(&mut self, number: usize) {
+        let Device { generation, connection, .. } = self.people[number];
+        self.rooms.feed(RelayInput::Closed { connection });
+        self.people[number].is_connected = false;
+        self.people[number].feed(Input::Disconnected { generation, reason: "lost".into() });
     }
 
     pub fn accept(&mut self, number: u8) {

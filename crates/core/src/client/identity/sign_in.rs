@@ -194,7 +194,7 @@ impl Client {
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
             known,
         };
-        identity.proof = Some((said.proof, entry_digest));
+        (identity.proof, identity.is_refused) = (Some((said.proof, entry_digest)), false);
         self.transmit(now, Body::SignIn(said), actions);
     }
 
