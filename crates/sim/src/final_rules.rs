@@ -1,6 +1,7 @@
 //! What must be so once faults have stopped for long enough.
 
-use solconnect_sync_core::client::{ConnectionState, Membership, SessionRecord};
+use solconnect_sync_core::client::{ConnectionState, SessionRecord};
+use solconnect_sync_core::group::Group;
 
 use crate::checker::e;
 use crate::client_disk::ClientDisk;
@@ -114,7 +115,14 @@ impl World {
             // member: that is what its devices say then.
             let is_gone = |id: &String| self.relay.journal().sessions().get(id).is_none_or(|rows| rows.entries.is_empty());
             // The log was set back to where its wallet was not in the group: it hears that alone.
-            let is_out = |id: &String| state.records.sessions.get(id).is_some_and(|session| session.membership != Membership::Member);
+            let wallet = self.profiles[index].wallet;
+            let is_out = |id: &String| {
+                let mut group = Group::named(id, "");
+                let rows = self.relay.journal().sessions().get(id).map(|rows| rows.entries.as_slice()).unwrap_or_default();
+                // What does not count changes nothing.
+                rows.iter().flat_map(|row| row.body.entries().unwrap_or_default()).for_each(|entry| drop(group.take(&entry)));
+                group.member(wallet).is_none()
+            };
             let is_of_members = |id: &String| is_gone(id) || is_out(id);
             let hears = |(id, session): &&(&String, &SessionRecord)| session.open && !(session.group.is_some() && is_of_members(id));
             let heard: Vec<&String> = others.iter().filter(hears).map(|(id, _)| *id).collect();
