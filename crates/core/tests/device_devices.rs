@@ -9,9 +9,9 @@ use crate::signer::{Device, all_talk, config, drawing, relay, strict};
 use solconnect_sync_core::batch::Batch;
 use solconnect_sync_core::client::{ClientConfig, ConnectionState, Input, Reply, SyncScope};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, Frame, Head, Payload, SyncResponse};
+use solconnect_sync_core::frame::{Body, Frame, Head, Payload, SyncHeartbeat, SyncResponse};
 use solconnect_sync_core::identity::{Account, Claim, DeviceKey, Purpose, Statement};
-use solconnect_sync_core::limits::ACCOUNT_WISHES_MAX;
+use solconnect_sync_core::limits::{ACCOUNT_WISHES_MAX, ANSWER_TIMEOUT_MS};
 use solconnect_sync_core::relay::{Doorkeeper, Input as RelayInput, Relay};
 
 /// Two devices, of which the first is approved.
@@ -590,4 +590,25 @@ fn a_wish_that_ends_with_a_removal_is_answered_where_that_is_not_stored() {
     two.talk(&mut rooms);
     assert_eq!(two.replies.len(), 1, "{:?}", two.replies);
     assert!(two.refused().is_some());
+}
+
+#[test]
+fn a_wish_that_the_relay_leaves_unanswered_is_answered() {
+    let mut rooms = strict();
+    let [mut one, other] = pair(&mut rooms);
+    // The relay hears of nothing but that the device is there, and says that it is there too.
+    one.says = Some(Box::new(|frame| {
+        if matches!(frame.body, Body::SyncUpdate(_) | Body::SyncRequest(_)) {
+            (frame.head, frame.body) = (Head::default(), Body::SyncHeartbeat(SyncHeartbeat::default()));
+        }
+    }));
+    one.replies.clear();
+    one.remove(&other.id());
+    let begun_ms = one.now.monotonic_ms;
+    while one.replies.is_empty() && one.now.monotonic_ms < begun_ms + 2 * ANSWER_TIMEOUT_MS {
+        one.talk(&mut rooms);
+        one.now.monotonic_ms = one.client.next_timeout_ms().unwrap().max(one.now.monotonic_ms + 1);
+        one.feed(Input::Timeout);
+    }
+    assert_eq!(one.refused(), Some(ErrorCode::RelayDisconnected));
 }

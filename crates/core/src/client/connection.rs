@@ -4,7 +4,7 @@ use super::Client;
 use super::api::{Action, Generation, Input};
 use super::calls::offline_by_wish;
 use super::identity::Identity;
-use super::link::Due;
+use super::link::{Due, UNANSWERED};
 use super::transaction::Transaction;
 use crate::error::SyncError;
 use crate::ids::SessionId;
@@ -141,6 +141,12 @@ impl Client {
         if self.link.is_open() && self.invitations.retry_at_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms) {
             self.ask_sessions(now, None, actions);
         }
+        if self.devices.deadline_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms) {
+            if !self.is_behind() && self.under_way.is_none() {
+                return self.drop_connection(now, UNANSWERED, actions);
+            }
+            self.devices.said_ms = now.monotonic_ms;
+        }
         if !self.link.is_open() || now.monotonic_ms < self.sessions.due_ms() {
             return;
         }
@@ -155,8 +161,13 @@ impl Client {
         self.sessions.set_due(due_ms);
     }
 
+    /// Our own disk holds up what has arrived: the relay is not to blame then.
+    fn is_behind(&self) -> bool {
+        self.waiting.iter().any(|input| matches!(input, Input::Received { .. }))
+    }
+
     fn check_session_time(&mut self, now: Now, session_id: SessionId, actions: &mut Vec<Action>) {
-        let is_behind = self.waiting.iter().any(|input| matches!(input, Input::Received { .. }));
+        let is_behind = self.is_behind();
         let may_write = self.under_way.is_none() && self.rebuild.is_none();
         let mut transaction = Transaction::new(self.observed);
         let mut timed_out = Ok(());

@@ -18,7 +18,7 @@ use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};
 use crate::identity::{Account, Change, Claim, Device};
 use crate::ids::DeviceId;
-use crate::limits::ACCOUNT_WISHES_MAX;
+use crate::limits::{ACCOUNT_WISHES_MAX, ANSWER_TIMEOUT_MS};
 use crate::log::{LogHead, Refusal};
 use crate::time::Now;
 
@@ -36,6 +36,8 @@ pub(super) struct Devices {
     /// What this device says by itself of its keys: the frame that says so, and how often something was said on this connection.
     duty: Option<String>,
     duties: u8,
+    /// When something was last said of it.
+    pub(super) said_ms: u64,
     pub(super) numbers: ShortNumbers,
 }
 
@@ -310,6 +312,7 @@ impl Client {
         let entry = self.identity.as_ref().map(|identity| identity.say(account, claim, now));
         let messages = entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default();
         let update = SyncUpdate { messages, ..SyncUpdate::default() };
+        self.devices.said_ms = now.monotonic_ms;
         self.transmit_in(now, &account.owner().account_id, Body::SyncUpdate(update), actions)
     }
 
@@ -350,6 +353,7 @@ impl Client {
     fn ask_account(&mut self, now: Now, account: &Account, actions: &mut Vec<Action>) {
         let head = account.head();
         let request = SyncRequest { last_synced_sequence: head.sequence, log: Some(head), ..SyncRequest::default() };
+        self.devices.said_ms = now.monotonic_ms;
         self.devices.asked = Some(self.transmit_in(now, &account.owner().account_id, Body::SyncRequest(request), actions));
     }
 
@@ -427,6 +431,12 @@ impl Devices {
             (Some(end), None) => Ok(end),
             (_, halted) => Err(halted.clone().unwrap_or_else(unsigned)),
         }
+    }
+
+    /// When the relay must have answered what was said last; `None` where it has.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        let waits = self.asked.is_some() || self.duty.is_some() || self.wishes.front().is_some_and(|wish| wish.said.is_some());
+        waits.then(|| self.said_ms + ANSWER_TIMEOUT_MS)
     }
 
     /// Why nothing more may be asked for now.

@@ -8,6 +8,9 @@ use crate::error::ErrorCode;
 use crate::limits::{ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, SILENCE_MS_MAX};
 use crate::time::Now;
 
+/// Why a path counts as dead on which what was asked is not answered.
+pub(super) const UNANSWERED: &str = "the relay did not answer in time";
+
 #[derive(Default)]
 pub(super) struct Link {
     phase: Phase,

@@ -232,7 +232,13 @@ impl Client {
     pub fn next_timeout_ms(&self) -> Option<u64> {
         let sessions = Some(self.sessions.due_ms()).filter(|at_ms| self.link.is_open() && *at_ms < u64::MAX);
         let list = self.invitations.retry_at_ms().filter(|_| self.link.is_open());
-        sessions.into_iter().chain(list).chain(self.link.next_timeout_ms(&self.config)).chain(self.rebuild_at_ms()).min()
+        sessions
+            .into_iter()
+            .chain(list)
+            .chain(self.devices.deadline_ms())
+            .chain(self.link.next_timeout_ms(&self.config))
+            .chain(self.rebuild_at_ms())
+            .min()
     }
 
     /// Who this database is, until another is found to write under the same name (`DeviceReplaced`).

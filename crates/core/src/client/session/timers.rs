@@ -3,6 +3,7 @@
 use super::{STORE_DELAY_MS, SWEEP_DELAY_MS, Session};
 use crate::client::context::Context;
 use crate::client::keys::failed;
+use crate::client::link::UNANSWERED;
 use crate::client::transaction::Transaction;
 use crate::limits::ANSWER_TIMEOUT_MS;
 
@@ -62,7 +63,7 @@ impl Session {
             flow.unproven.iter_mut().for_each(|unproven| unproven.deadline_ms = deadline_ms);
             flow.epoch.deadline_ms.iter_mut().for_each(|deadline| *deadline = deadline_ms);
         } else if unanswered {
-            return Err("the relay did not answer in time");
+            return Err(UNANSWERED);
         }
         flow.outside_at_ms = flow.outside_at_ms.map(|at_ms| if past(at_ms) { 0 } else { at_ms });
         flow.retry_at_ms = flow.retry_at_ms.filter(|at_ms| !past(*at_ms));
