@@ -433,7 +433,8 @@ export class SolConnectSDK {
   }
 
   /**
-   * Queues the deletion of an own message.
+   * Queues the deletion of an own message. One that was refused for good (`failed`) is only on this device, and is taken away there:
+   * the receipt then says `failed` again.
    *
    * Errors: as `editMessage`.
    */
