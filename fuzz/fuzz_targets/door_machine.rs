@@ -178,7 +178,11 @@ impl Street {
             match frame.body {
                 Body::Hello(hello) => self.hellos[place] = Some(hello),
                 Body::SignedIn(said) => {
-                    let device = self.asked[place].expect("who proved nothing is not signed in");
+                    let device = self.asked[place].expect("who proved nothing is not answered");
+                    if said.refused.is_some() {
+                        self.asked[place] = None;
+                        continue;
+                    }
                     assert_eq!(self.signed_in[place].replace(device), None, "a connection signs in once");
                     assert!(said.account.is_some_and(|head| head.sequence > 0), "an account that lists somebody has entries");
                     assert!(!self.removed.contains(&key(device).device_id()), "a removed device never returns");

@@ -64,7 +64,7 @@ pub fn first_entry(owner: &Owner, device: u8, after: LogHead, claim: Claim, wall
 
 /// What a device says to sign in.
 pub fn sign_in(owner: &Owner, device: u8, relay_key: PublicKey, nonce: Nonce, entry: Option<Entry>) -> SignIn {
-    let challenge = Challenge { relay: RELAY.into(), relay_key, nonce };
+    let challenge = Challenge { relay: RELAY.into(), relay_key, nonce, device_nonce: [7; 16] };
     SignIn {
         proof: challenge.prove(&owner.account_id, &key(device)),
         wallet: owner.wallet.clone(),
@@ -72,6 +72,7 @@ pub fn sign_in(owner: &Owner, device: u8, relay_key: PublicKey, nonce: Nonce, en
         key: key(device).public(),
         relay: RELAY.into(),
         nonce,
+        device_nonce: challenge.device_nonce,
         messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
         known: 0,
     }

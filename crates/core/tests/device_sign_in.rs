@@ -339,8 +339,8 @@ fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
             let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
             if let Some(greeter) = greeter {
                 let entry = said.messages.entries().unwrap().pop();
-                let greeting = greet(greeter, &said.proof, Some(&said_digest(entry.as_ref())));
-                hear(&mut device, Body::SignedIn(SignedIn { greeting, is_refused: true, ..SignedIn::default() }));
+                let greeting = greet(greeter, &said.proof, Some((code.as_str(), &said_digest(entry.as_ref()))));
+                hear(&mut device, Body::SignedIn(SignedIn { greeting, refused: Some(code.as_str().into()), ..SignedIn::default() }));
             }
             hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(code, "no"))));
             let has_to_sign = device.records.identity.as_ref().is_none_or(|identity| identity.claim.is_empty());
@@ -350,19 +350,24 @@ fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
     }
 }
 
-#[test]
-fn what_the_relay_said_before_refuses_nobody() {
-    let mut rooms = strict();
-    let mut device = Device::joined(1, &mut rooms);
-    let hello = |account| {
-        let find = |frame: &Frame| if let Body::Hello(hello) = &frame.body { Some(hello.clone()) } else { None };
-        let hello = device.heard.iter().rev().find_map(find).unwrap();
-        Body::Hello(Hello { account, ..hello })
-    };
-    let find = |frame: &Frame| if let Body::SignedIn(said) = &frame.body { Some(said.clone()) } else { None };
-    let greeted = device.heard.iter().rev().find_map(find).unwrap();
-    // Somebody has heard that, and says it again, to a device that has something to be refused.
-    let said_again = hello(greeted.account);
+/// What the relay last said of this kind.
+fn last_heard<T>(device: &Device, find: fn(&Body) -> Option<&T>) -> T
+where
+    T: Clone,
+{
+    device.heard.iter().rev().find_map(|frame| find(&frame.body)).expect("it was said").clone()
+}
+
+fn last_hello(device: &Device) -> Hello {
+    last_heard(device, |body| if let Body::Hello(hello) = body { Some(hello) } else { None })
+}
+
+fn last_signed_in(device: &Device) -> SignedIn {
+    last_heard(device, |body| if let Body::SignedIn(said) = body { Some(said) } else { None })
+}
+
+/// The connection is lost, and on the next one somebody else speaks in the relay's place.
+fn meet_somebody_else(device: &mut Device, rooms: &mut Rooms) {
     rooms.feed(RelayInput::Closed { connection: device.connection });
     device.is_connected = false;
     device.feed(Input::Disconnected { generation: device.generation, reason: "lost".into() });
@@ -370,11 +375,88 @@ fn what_the_relay_said_before_refuses_nobody() {
     device.feed(Input::Timeout);
     device.wants_socket = false;
     device.feed(Input::Connected { generation: device.generation });
-    hear(&mut device, said_again);
-    hear(&mut device, Body::SignedIn(SignedIn { is_refused: true, ..greeted }));
+}
+
+#[test]
+fn what_the_relay_said_before_refuses_nobody() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    let greeted = last_signed_in(&device);
+    // Somebody has heard that, and says it again, to a device that has something to be refused.
+    let said_again = Hello { account: greeted.account, ..last_hello(&device) };
+    meet_somebody_else(&mut device, &mut rooms);
+    hear(&mut device, Body::Hello(said_again));
+    hear(&mut device, Body::SignedIn(SignedIn { refused: Some("INVALID_CERTIFICATE".into()), ..greeted }));
     hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::InvalidCertificate, "no"))));
     assert_eq!((device.needed(), device.state()), (vec![], ConnectionState::Waiting));
     assert!(device.records.identity.as_ref().is_some_and(|identity| identity.is_listed && !identity.claim.is_empty()));
+}
+
+#[test]
+fn a_sign_in_that_was_heard_is_not_played_again() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    let (hello, greeted) = (last_hello(&device), last_signed_in(&device));
+    meet_somebody_else(&mut device, &mut rooms);
+    hear(&mut device, Body::Hello(hello));
+    hear(&mut device, Body::SignedIn(greeted));
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![ErrorCode::RelayMisbehaved]));
+    device.again(&mut rooms);
+    assert_eq!(device.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_reason_that_was_swapped_on_the_way_drops_no_certificate() {
+    let swaps: [fn(&mut Frame); 2] = [
+        |frame| {
+            if let Body::Error(error) = &mut frame.body {
+                error.code = ErrorCode::CertificateExpired;
+            }
+        },
+        |frame| match &mut frame.body {
+            Body::Error(error) => error.code = ErrorCode::CertificateExpired,
+            Body::SignedIn(said) => said.refused = Some("CERTIFICATE_EXPIRED".into()),
+            _ => {}
+        },
+    ];
+    for swap in swaps {
+        let mut rooms = strict();
+        let mut device = Device::new(1);
+        device.sign();
+        let stored = device.records.identity.clone();
+        device.bends = Some(swap);
+        // The relay cannot read its journal, and says so with its key.
+        rooms.held = Some(Default::default());
+        device.talk(&mut rooms);
+        rooms.answer(true);
+        device.talk(&mut rooms);
+        let claim = |identity: &Option<IdentityRecord>| identity.as_ref().map(|identity| identity.claim.clone());
+        assert_eq!((device.warnings(), device.needed()), (vec![ErrorCode::RelayMisbehaved], vec![]));
+        assert_eq!(claim(&device.records.identity), claim(&stored));
+        (device.bends, rooms.held) = (None, None);
+        device.again(&mut rooms);
+        assert_eq!(device.state(), ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_told_and_tried_again() {
+    let relay = key(100);
+    let mut device = Device::new(1);
+    device.sign();
+    let stored = device.records.identity.clone();
+    device.wants_socket = false;
+    device.feed(Input::Connected { generation: device.generation });
+    hear(&mut device, Body::Hello(Hello { nonce: [1; 16], relay_key: relay.public(), time: account::NOW_MS, ..Hello::default() }));
+    let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
+    let entry = said.messages.entries().unwrap().pop();
+    let greeting = greet(&relay, &said.proof, Some(("WALLET_ASLEEP", &said_digest(entry.as_ref()))));
+    hear(&mut device, Body::SignedIn(SignedIn { greeting, refused: Some("WALLET_ASLEEP".into()), ..SignedIn::default() }));
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Connecting, vec![]));
+    hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::UnknownError, "the wallet is asleep"))));
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![ErrorCode::UnknownError]));
+    let claim = |identity: &Option<IdentityRecord>| identity.as_ref().map(|identity| identity.claim.clone());
+    assert_eq!(claim(&device.records.identity), claim(&stored));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn open(rooms: &mut Rooms, connection: u64) -> Hello {
 /// What a device says that answers truly.
 fn answer(hello: &Hello, device: &DeviceKey, claim: Option<Claim>) -> SignIn {
     let owner = owner(DOMAIN);
-    let challenge = Challenge { relay: RELAY.into(), relay_key: hello.relay_key, nonce: hello.nonce };
+    let challenge = Challenge { relay: RELAY.into(), relay_key: hello.relay_key, nonce: hello.nonce, device_nonce: [7; 16] };
     let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
     let entry = claim.map(|claim| Statement::sign(device, &owner, after, claim).entry(&owner, 1, account::NOW_MS));
     SignIn {
@@ -53,6 +53,7 @@ fn answer(hello: &Hello, device: &DeviceKey, claim: Option<Claim>) -> SignIn {
         key: device.public(),
         relay: RELAY.into(),
         nonce: hello.nonce,
+        device_nonce: challenge.device_nonce,
         proof: challenge.prove(&owner.account_id, device),
         messages: entry.map(|entry| Batch::of(&[entry]).unwrap()).unwrap_or_default(),
         known: 0,
@@ -266,7 +267,7 @@ fn a_proof_for_another_relay_is_refused() {
     // A foreign relay passes on what this one said, under its own name.
     let said = open(&mut rooms, 1);
     let owner = owner(DOMAIN);
-    let foreign = Challenge { relay: "evil.example".into(), relay_key: said.relay_key, nonce: said.nonce };
+    let foreign = Challenge { relay: "evil.example".into(), relay_key: said.relay_key, nonce: said.nonce, device_nonce: [7; 16] };
     let passed_on =
         SignIn { relay: "evil.example".into(), proof: foreign.prove(&owner.account_id, &key(1)), ..answer(&said, &key(1), None) };
     say(1, &key(1), passed_on.clone(), &mut rooms);
@@ -364,9 +365,9 @@ fn a_certificate_with_a_fault_is_refused_by_its_code() {
         say(connection, &key(1), said.clone(), &mut rooms);
         let heard = rooms.hear(connection);
         let answered: SignedIn = serde_json::from_value(heard[0].clone()).unwrap();
-        assert!(answered.is_refused && answered.account.is_none(), "{code}");
+        assert_eq!((answered.refused.as_deref(), answered.account), (Some(code), None));
         let entry = said_digest(said.messages.entries().unwrap().first());
-        check_greeting(&key(100).public(), &said.proof, Some(&entry), &answered.greeting).expect("it is the relay that refuses");
+        check_greeting(&key(100).public(), &said.proof, Some((code, &entry)), &answered.greeting).expect("it is the relay that refuses");
         assert_eq!((heard.len(), &heard[1]["code"], rooms.closed.pop()), (2, &json!(code), Some((connection, 1008))));
     }
     assert!(rooms.journal.values().all(|rows| rows.entries.is_empty()), "nothing was stored");
@@ -573,9 +574,10 @@ fn a_stranger_who_names_a_removed_device_is_shown_nothing() {
     rooms.say(1, &of_account(&key(1), update(&[change(&key(1), account_head(&rooms), 2, remove(&[2]))])));
     let forged = Succession { predecessor: key(2).public(), ..Succession::sign(&key(9), &owner(DOMAIN), &key(9).public()) };
     let truly = Succession::sign(&key(2), &owner(DOMAIN), &key(9).public());
-    for (connection, succession, types) in
-        [(3, forged, vec!["signed_in".into(), Value::Null]), (4, truly, vec!["signed_in".into(), "sync_response".into(), Value::Null])]
-    {
+    for (connection, succession, code, types) in [
+        (3, forged, "INVALID_SIGNATURE", vec!["signed_in".into(), Value::Null]),
+        (4, truly, "DEVICE_REMOVED", vec!["signed_in".into(), "sync_response".into(), Value::Null]),
+    ] {
         let said = open(&mut rooms, connection);
         say(connection, &key(9), answer(&said, &key(9), Some(Claim::Succeed(succession.clone()))), &mut rooms);
         let again = hello(&mut rooms, connection);
@@ -583,7 +585,7 @@ fn a_stranger_who_names_a_removed_device_is_shown_nothing() {
         let heard = rooms.hear(connection);
         let heard_types: Vec<Value> = heard.iter().map(|frame| frame["type"].clone()).collect();
         assert_eq!(heard_types, types, "an error has no type");
-        assert_eq!((&heard[0]["refused"], heard[0].get("account").is_some()), (&json!(true), types.len() == 3));
+        assert_eq!((&heard[0]["refused"], heard[0].get("account").is_some()), (&json!(code), types.len() == 3));
     }
 }
 

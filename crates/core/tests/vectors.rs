@@ -129,7 +129,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ),
         (
             "signed_in",
-            Frame { head: Head::default(), body: Body::SignedIn(SignedIn { is_refused: true, account: Some(LOG), greeting: [9; 64] }) },
+            Frame {
+                head: Head::default(),
+                body: Body::SignedIn(SignedIn { refused: Some("DEVICE_REMOVED".into()), account: Some(LOG), greeting: [9; 64] }),
+            },
         ),
         ("device_list", from_relay(Body::DeviceList(DeviceList { devices: vec![device("a"), device("b")] }))),
         (
@@ -239,6 +242,7 @@ fn sign_in() -> SignIn {
         key: [3; 32],
         relay: "relay.example".into(),
         nonce: [4; 16],
+        device_nonce: [6; 16],
         proof: [5; 64],
         messages: Batch::of(&entries(0)[..1]).unwrap(),
         known: 300,
@@ -420,13 +424,14 @@ fn the_schema_of_the_protocol_reads_our_frames() {
             ("sign_in", schema::Frame { sign_in: Some(said), .. }) => {
                 assert_eq!((said.wallet.as_str(), said.domains), (WALLET, sign_in().domains));
                 assert_eq!(
-                    (said.key, said.relay.as_str(), said.nonce, said.proof),
-                    (vec![3; 32], "relay.example", vec![4; 16], vec![5; 64])
+                    (said.key, said.relay.as_str(), said.nonce, said.device_nonce, said.proof),
+                    (vec![3; 32], "relay.example", vec![4; 16], vec![6; 16], vec![5; 64])
                 );
                 assert_eq!(Batch::from_bytes(&said.batch), sign_in().messages);
             }
             ("signed_in", schema::Frame { signed_in: Some(said), .. }) => {
                 assert_eq!((said.account.map(log), said.greeting), (Some(LOG), vec![9; 64]));
+                assert_eq!(said.refused.as_deref(), Some("DEVICE_REMOVED"));
             }
             ("short_number", schema::Frame { short_number: Some(said), .. }) => {
                 assert_eq!((said.to.as_str(), said.commitment, said.random), ("a", vec![6; 32], vec![7; 32]));
@@ -574,10 +579,12 @@ mod schema {
         #[prost(bytes, tag = "5")]
         pub nonce: Vec<u8>,
         #[prost(bytes, tag = "6")]
-        pub proof: Vec<u8>,
+        pub device_nonce: Vec<u8>,
         #[prost(bytes, tag = "7")]
+        pub proof: Vec<u8>,
+        #[prost(bytes, tag = "8")]
         pub batch: Vec<u8>,
-        #[prost(uint64, tag = "8")]
+        #[prost(uint64, tag = "9")]
         pub known: u64,
     }
 
@@ -587,8 +594,8 @@ mod schema {
         pub account: Option<LogHead>,
         #[prost(bytes, tag = "2")]
         pub greeting: Vec<u8>,
-        #[prost(bool, tag = "3")]
-        pub removed: bool,
+        #[prost(string, optional, tag = "3")]
+        pub refused: Option<String>,
     }
 
     #[derive(prost::Message)]

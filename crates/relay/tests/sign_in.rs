@@ -30,7 +30,7 @@ async fn hello(client: &mut Client) -> Hello {
 /// What the device says; with the wallet's certificate where it is new.
 fn answer(hello: &Hello, relay: &str, is_new: bool) -> Value {
     let owner = owner();
-    let challenge = Challenge { relay: relay.into(), relay_key: hello.relay_key, nonce: hello.nonce };
+    let challenge = Challenge { relay: relay.into(), relay_key: hello.relay_key, nonce: hello.nonce, device_nonce: [7; 16] };
     let offer = Offer {
         domain: DOMAIN.into(),
         wallet: owner.wallet.clone(),
@@ -48,6 +48,7 @@ fn answer(hello: &Hello, relay: &str, is_new: bool) -> Value {
         key: device().public(),
         relay: relay.into(),
         nonce: hello.nonce,
+        device_nonce: challenge.device_nonce,
         proof: challenge.prove(&owner.account_id, &device()),
         messages: if is_new { Batch::of(&[statement.entry(&owner, 1, hello.time)]).unwrap() } else { Batch::default() },
         known: 0,

@@ -225,7 +225,8 @@ impl Checker {
             let names = |claim: Claim| if let Claim::Succeed(by) = claim { Some(device_id(&by.predecessor)) } else { None };
             let entry = said.messages.entries().ok().and_then(|mut entries| entries.pop());
             let predecessor = entry.and_then(|entry| names(Statement::of(&entry).ok()?.claim));
-            let challenge = Challenge { relay: said.relay.clone(), relay_key: relay_key().public(), nonce: said.nonce };
+            let (nonce, device_nonce) = (said.nonce, said.device_nonce);
+            let challenge = Challenge { relay: said.relay.clone(), relay_key: relay_key().public(), nonce, device_nonce };
             view.was_listed = view.account.as_ref().is_some_and(|(account_id, _)| {
                 let log = self.ledger.log(account_id);
                 let has_said = |id: DeviceId| log.place_of(&id, 1).is_some();
@@ -304,7 +305,7 @@ impl Checker {
         };
         self.frame_seen_by_others(payload, &reading);
         let session_id = &reading.frame.head.session_id;
-        if let Body::SignedIn(SignedIn { is_refused: false, .. }) = &reading.frame.body {
+        if let Body::SignedIn(SignedIn { refused: None, .. }) = &reading.frame.body {
             let account = self.connections.get_mut(&connection).and_then(|view| view.account.as_mut());
             account.into_iter().for_each(|(_, is_in)| *is_in = true);
         }

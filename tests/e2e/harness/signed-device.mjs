@@ -1,6 +1,6 @@
 // A device with a key, without the SDK: it signs in and signs what it writes as docs/security.md says, in the JSON of PROTOCOL.md. Its
 // wallet signs for it on the way.
-import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { digestOf, firstDigest, sha256, text, varint, walletKey } from './digest.mjs';
@@ -88,9 +88,10 @@ export class SignedDevice {
 
   #signIn({ nonce, relayKey, account }, relay) {
     const { id, wallet, domains } = this.#account;
-    const challenge = Buffer.concat([label('solconnect.sign-in.v1'), text(relay), fromHex(relayKey), fromHex(nonce), text(id), this.#public]);
+    const own = randomBytes(16);
+    const challenge = Buffer.concat([label('solconnect.sign-in.v1'), text(relay), fromHex(relayKey), fromHex(nonce), own, text(id), this.#public]);
     this.#send('sign_in', '', {
-      wallet, domains, key: this.#public.toString('hex'), relay, nonce,
+      wallet, domains, key: this.#public.toString('hex'), relay, nonce, deviceNonce: own.toString('hex'),
       proof: sign(null, challenge, this.#key).toString('hex'),
       messages: account ? [this.#joining(account)] : [],
     });

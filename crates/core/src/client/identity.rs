@@ -41,8 +41,8 @@ pub(super) struct Identity {
     shown_key: Option<PublicKey>,
     /// What this device has last signed in with on this connection, and the digest of the entry with it.
     proof: Option<(Signature, Digest)>,
-    /// The relay has answered that, as who has its key, and refuses it.
-    is_refused: bool,
+    /// Why the relay refuses that, as who has its key has signed it.
+    refused: Option<ErrorCode>,
     /// How far the relay's clock was ahead when it last said hello.
     ahead_ms: i64,
 }
@@ -111,7 +111,7 @@ impl Identity {
             is_entering: false,
             shown_key: None,
             proof: None,
-            is_refused: false,
+            refused: None,
             ahead_ms: 0,
         })
     }
@@ -271,7 +271,7 @@ impl Identity {
 
     /// A connection begins.
     pub fn meet(&mut self) {
-        (self.proof, self.is_refused) = (None, false);
+        (self.proof, self.refused) = (None, None);
     }
 
     /// Why nothing is said to the relay until the wallet signs, or the application says something; `None` where nothing is in the way.

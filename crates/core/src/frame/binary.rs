@@ -183,8 +183,8 @@ record!(SessionList { 1 => sessions, 2 => next, 3 => in_reply_to });
 record!(ListedSession { 1 => session_id, 2 => peer_wallet, 3 => latest_sequence, 4 => joined, 5 => name });
 record!(Hello { 1 => nonce, 2 => relay_key, 3 => time, 4 => sign_in_required, 5 => account, 6 => earlier });
 record!(EarlierKey { 1 => key, 2 => signature });
-record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => proof, 7 => messages, 8 => known });
-record!(SignedIn { 1 => account, 2 => greeting, 3 => is_refused });
+record!(SignIn { 1 => wallet, 2 => domains, 3 => key, 4 => relay, 5 => nonce, 6 => device_nonce, 7 => proof, 8 => messages, 9 => known });
+record!(SignedIn { 1 => account, 2 => greeting, 3 => refused });
 record!(ShortNumber { 1 => from, 2 => to, 3 => commitment, 4 => random, 5 => signature });
 record!(ErrorBody {
     1 => error,

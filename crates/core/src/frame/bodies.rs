@@ -508,6 +508,9 @@ pub struct SignIn {
     /// The nonce of the last `hello`.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub nonce: Nonce,
+    /// The device's own, drawn for this frame.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub device_nonce: Nonce,
     /// The device's signature.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub proof: Signature,
@@ -522,11 +525,12 @@ pub struct SignIn {
 impl Default for SignIn {
     fn default() -> Self {
         let (wallet, domains, relay, messages, known) = Default::default();
-        SignIn { wallet, domains, key: PublicKey::default(), relay, nonce: Nonce::default(), proof: [0; 64], messages, known }
+        let (key, nonce, device_nonce) = Default::default();
+        SignIn { wallet, domains, key, relay, nonce, device_nonce, proof: [0; 64], messages, known }
     }
 }
 
-/// `signed_in`: the relay knows the device, and that it is its wallet's.
+/// `signed_in`: the relay knows the device, and that it is its wallet's; or refuses it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignedIn {
     /// The relay's signature over the device's proof: it has the key that it shows.
@@ -535,15 +539,15 @@ pub struct SignedIn {
     /// The account log's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<LogHead>,
-    /// The device does not come in, and the reason follows; before it, where the account lists the device no longer, what the device
-    /// lacks of the log.
-    #[serde(default, rename = "refused", skip_serializing_if = "std::ops::Not::not")]
-    pub is_refused: bool,
+    /// The device does not come in: the code of the reason, also one that a newer version has. The error itself follows; before it, where
+    /// the account lists the device no longer, what the device lacks of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Default for SignedIn {
     fn default() -> Self {
-        SignedIn { greeting: [0; 64], account: None, is_refused: false }
+        SignedIn { greeting: [0; 64], account: None, refused: None }
     }
 }
 

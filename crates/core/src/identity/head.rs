@@ -58,10 +58,10 @@ fn signed_bytes(session_id: &str, head: &LogHead, time: u64) -> Vec<u8> {
     bytes
 }
 
-/// What the relay signs when a device has signed in: the device's proof. Where it refuses the device (`refused`), also the digest of the
-/// entry that came with the proof, zeros for none: so nobody refuses a device with what the relay has signed of another `sign_in`, or has
-/// the relay refuse an entry that the device did not say.
-pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<&Digest>) -> Signature {
+/// What the relay signs when a device has signed in: the device's proof. Where it refuses the device (`refused`), also the code of the
+/// reason, and the digest of the entry that came with the proof, zeros for none: so nobody gives another reason in the relay's place,
+/// refuses a device with what the relay has signed of another `sign_in`, or has the relay refuse an entry that the device did not say.
+pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<(&str, &Digest)>) -> Signature {
     relay.sign(&greeted_bytes(proof, refused))
 }
 
@@ -69,7 +69,12 @@ pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<&Digest>) -> 
 ///
 /// # Errors
 /// Those of [`verify`].
-pub fn check_greeting(relay: &PublicKey, proof: &Signature, refused: Option<&Digest>, greeting: &Signature) -> Result<(), SyncError> {
+pub fn check_greeting(
+    relay: &PublicKey,
+    proof: &Signature,
+    refused: Option<(&str, &Digest)>,
+    greeting: &Signature,
+) -> Result<(), SyncError> {
     verify(relay, &greeted_bytes(proof, refused), greeting)
 }
 
@@ -78,10 +83,13 @@ pub fn said_digest(entry: Option<&Entry>) -> Digest {
     entry.map(|entry| entry.digest(&first_digest(&entry.message.session_id, &entry.device_id))).unwrap_or_default()
 }
 
-fn greeted_bytes(proof: &Signature, refused: Option<&Digest>) -> Vec<u8> {
+fn greeted_bytes(proof: &Signature, refused: Option<(&str, &Digest)>) -> Vec<u8> {
     let mut bytes = if refused.is_some() { b"solconnect.refused.v1\0".to_vec() } else { b"solconnect.signed-in.v1\0".to_vec() };
     bytes.extend_from_slice(proof);
-    bytes.extend(refused.into_iter().flatten());
+    if let Some((code, entry)) = refused {
+        put_bytes(&mut bytes, code.as_bytes());
+        bytes.extend_from_slice(entry);
+    }
     bytes
 }
 
@@ -174,13 +182,21 @@ mod tests {
     #[test]
     fn a_greeting_answers_one_proof() {
         let key = DeviceKey::from_secret(&[5; 32]);
-        let refusals = [None, Some([3; 32]), Some([0; 32])];
+        let refusals = [None, Some(("WRONG_KEY", &[3; 32])), Some(("WRONG_KEY", &[0; 32])), Some(("WRONG_DOMAIN", &[3; 32]))];
         for said in refusals {
-            let greeting = greet(&key, &[1; 64], said.as_ref());
-            assert!(check_greeting(&key.public(), &[2; 64], said.as_ref(), &greeting).is_err());
+            let greeting = greet(&key, &[1; 64], said);
+            assert!(check_greeting(&key.public(), &[2; 64], said, &greeting).is_err());
             for other in refusals {
-                assert_eq!(check_greeting(&key.public(), &[1; 64], other.as_ref(), &greeting).is_ok(), said == other);
+                assert_eq!(check_greeting(&key.public(), &[1; 64], other, &greeting).is_ok(), said == other);
             }
         }
+    }
+
+    #[test]
+    fn a_greeting_is_over_these_bytes() {
+        let proof = "01".repeat(64);
+        assert_eq!(hex(&greeted_bytes(&[1; 64], None)), [hex(b"solconnect.signed-in.v1\0"), proof.clone()].concat());
+        let parts = [hex(b"solconnect.refused.v1\0"), proof, format!("09{}", hex(b"WRONG_KEY")), "03".repeat(32)];
+        assert_eq!(hex(&greeted_bytes(&[1; 64], Some(("WRONG_KEY", &[3; 32])))), parts.concat());
     }
 }

@@ -4,7 +4,7 @@ use super::key::{DeviceKey, PublicKey, Signature, verify};
 use crate::error::SyncError;
 use crate::wire::put_bytes;
 
-/// What a relay says on a connection, to be signed there once.
+/// Bytes at random, to be signed once.
 pub type Nonce = [u8; 16];
 
 /// What a device signs in to: a relay under the name that the device knows it by, at this moment.
@@ -15,8 +15,10 @@ pub struct Challenge {
     pub relay: String,
     /// The relay's key.
     pub relay_key: PublicKey,
-    /// What it said.
+    /// What it said on this connection: no proof that was heard before is taken.
     pub nonce: Nonce,
+    /// What the device has drawn for this proof: no answer to an earlier one is an answer to this.
+    pub device_nonce: Nonce,
 }
 
 impl Challenge {
@@ -38,6 +40,7 @@ impl Challenge {
         put_bytes(&mut bytes, self.relay.as_bytes());
         bytes.extend_from_slice(&self.relay_key);
         bytes.extend_from_slice(&self.nonce);
+        bytes.extend_from_slice(&self.device_nonce);
         put_bytes(&mut bytes, account_id.as_bytes());
         bytes.extend_from_slice(device);
         bytes
@@ -51,7 +54,7 @@ mod tests {
     use crate::identity::hex::hex;
 
     fn challenge() -> Challenge {
-        Challenge { relay: "relay.example".into(), relay_key: [1; 32], nonce: [2; 16] }
+        Challenge { relay: "relay.example".into(), relay_key: [1; 32], nonce: [2; 16], device_nonce: [4; 16] }
     }
 
     #[test]
@@ -62,6 +65,7 @@ mod tests {
             format!("0d{}", hex(b"relay.example")),
             "01".repeat(32),
             "02".repeat(16),
+            "04".repeat(16),
             format!("09{}", hex(b"account:x")),
             "03".repeat(32),
         ];
@@ -77,6 +81,7 @@ mod tests {
             (Challenge { relay: "evil.example".into(), ..challenge() }, "account:x", key.public()),
             (Challenge { relay_key: [9; 32], ..challenge() }, "account:x", key.public()),
             (Challenge { nonce: [9; 16], ..challenge() }, "account:x", key.public()),
+            (Challenge { device_nonce: [9; 16], ..challenge() }, "account:x", key.public()),
             (challenge(), "account:y", key.public()),
             (challenge(), "account:x", DeviceKey::from_secret(&[6; 32]).public()),
         ];

@@ -303,6 +303,7 @@ impl Room {
     /// Says why. Who has signed in stays, but for who was removed meanwhile, which has heard of it.
     fn refuse(&self, ctx: &mut Context, asker: &Asker, error: &SyncError) {
         let (is_guest, is_out) = (self.guests.contains_key(&asker.connection), error.code == ErrorCode::DeviceRemoved);
+        let refused = Some(error.code.as_str().to_owned());
         if is_guest {
             if is_out && self.account.was_removed(&asker.device_id) {
                 turn_away(ctx, asker.connection, &asker.head, error);
@@ -310,11 +311,11 @@ impl Room {
                 ctx.refuse(asker.connection, refusal(error, &asker.head));
             }
         } else if is_out {
-            answer_proof(ctx, asker, SignedIn { account: Some(self.account.head()), is_refused: true, ..SignedIn::default() });
+            answer_proof(ctx, asker, SignedIn { account: Some(self.account.head()), refused, ..SignedIn::default() });
             let account_id = &self.account.owner().account_id;
             account_logs::turn_out(ctx, asker.connection, account_id, (&asker.head, asker.known), error.clone());
         } else {
-            answer_proof(ctx, asker, SignedIn { is_refused: true, ..SignedIn::default() });
+            answer_proof(ctx, asker, SignedIn { refused, ..SignedIn::default() });
             turn_away(ctx, asker.connection, &asker.head, error);
         }
     }
@@ -425,9 +426,9 @@ fn removed() -> SyncError {
 /// The relay proves that it has the key that it shows, and says what becomes of the device.
 fn answer_proof(ctx: &mut Context, asker: &Asker, said: SignedIn) {
     if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
-        let refused = said.is_refused.then(|| said_digest(asker.entry.as_ref()));
-        let said = SignedIn { greeting: greet(&keeper.key, &proof, refused.as_ref()), ..said };
-        ctx.transmit(asker.connection, "", Body::SignedIn(said));
+        let entry = said_digest(asker.entry.as_ref());
+        let greeting = greet(&keeper.key, &proof, said.refused.as_deref().map(|code| (code, &entry)));
+        ctx.transmit(asker.connection, "", Body::SignedIn(SignedIn { greeting, ..said }));
     }
 }
 
@@ -458,7 +459,8 @@ fn check(ctx: &mut Context, keeper: &Doorkeeper, connection: ConnectionId, said:
         return Err(SyncError::new(ErrorCode::WrongRelay, format!("this relay is not called {:?}", said.relay)));
     }
     let owner = Owner::new(&said.wallet, DomainSet::new(said.domains.clone())?)?;
-    let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key.public(), nonce: said.nonce };
+    let SignIn { nonce, device_nonce, .. } = *said;
+    let challenge = Challenge { relay: said.relay.clone(), relay_key: keeper.key.public(), nonce, device_nonce };
     challenge.check(&owner.account_id, &said.key, &said.proof)?;
     let entries = said.messages.entries().map_err(crate::wire::Malformed::in_frame)?;
     let entry = own_entry(entries, &owner, &device_id(&said.key))?;

@@ -70,7 +70,7 @@ impl Person {
     fn answer(&self, hello: &Hello) -> Value {
         let owner = self.owner();
         let Owner { wallet, account_id, .. } = owner.clone();
-        let challenge = Challenge { relay: RELAY.into(), relay_key: hello.relay_key, nonce: hello.nonce };
+        let challenge = Challenge { relay: RELAY.into(), relay_key: hello.relay_key, nonce: hello.nonce, device_nonce: [7; 16] };
         let entry = hello.account.map(|after| {
             let (issued_ms, expires_ms) = (hello.time, hello.time + OFFER_MS);
             let (account_id, device) = (account_id.clone(), self.device.public());
@@ -93,6 +93,7 @@ impl Person {
             key: self.device.public(),
             relay: RELAY.into(),
             nonce: hello.nonce,
+            device_nonce: challenge.device_nonce,
             messages: entry.map(|entry| Batch::of(&[entry]).unwrap()).unwrap_or_default(),
             known: 0,
         };

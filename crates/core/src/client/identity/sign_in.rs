@@ -175,7 +175,10 @@ impl Client {
             identity.shut_out = Some(unsigned());
             return actions.push(Action::Notify(Event::SignInNeeded { error: None }));
         };
-        let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key: hello.relay_key, nonce: hello.nonce };
+        let mut device_nonce = [0; 16];
+        self.random.fill(&mut device_nonce);
+        let Hello { relay_key, nonce, .. } = *hello;
+        let challenge = Challenge { relay: self.config.relay_name.clone(), relay_key, nonce, device_nonce };
         let after = hello.account.unwrap_or_else(|| Account::new(owner.clone()).head());
         identity.is_entering = !is_listed || hello.account.is_some();
         let entry = claim
@@ -190,11 +193,12 @@ impl Client {
             domains: identity.domains.iter().map(str::to_owned).collect(),
             key: key.public(),
             relay: challenge.relay,
-            nonce: challenge.nonce,
+            nonce,
+            device_nonce,
             messages: entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default(),
             known,
         };
-        (identity.proof, identity.is_refused) = (Some((said.proof, entry_digest)), false);
+        (identity.proof, identity.refused) = (Some((said.proof, entry_digest)), None);
         self.transmit(now, Body::SignIn(said), actions);
     }
 
@@ -213,14 +217,14 @@ impl Client {
         let is_proven = |identity: &&mut Identity| {
             let known = identity.relay_key(relay_key).zip(identity.proof);
             known.is_some_and(|(relay, (proof, entry))| {
-                check_greeting(&relay, &proof, said.is_refused.then_some(&entry), &said.greeting).is_ok()
+                check_greeting(&relay, &proof, said.refused.as_deref().map(|code| (code, &entry)), &said.greeting).is_ok()
             })
         };
         let Some(identity) = self.identity.as_mut().filter(is_proven) else {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
         };
-        if said.is_refused {
-            identity.is_refused = true;
+        if let Some(code) = &said.refused {
+            identity.refused = Some(ErrorCode::named(code));
             // For who was removed, the log follows, which shows it.
             return self.hear_of_account(said.account, transaction);
         }
@@ -265,8 +269,8 @@ impl Client {
             | ErrorCode::InvalidSignature
                 if identity.is_entering =>
             {
-                if !identity.is_refused {
-                    transaction.distrust("the relay refuses the certificate, and does not prove that it has the key that it shows".into());
+                if identity.refused != Some(refusal.code) {
+                    transaction.distrust("the certificate is refused for a reason that the relay has not signed".into());
                     return true;
                 }
                 // Another certificate may be taken.
