@@ -264,6 +264,17 @@ fn a_failed_message_keeps_its_text_over_a_reload() {
 }
 
 #[test]
+fn a_failed_message_keeps_its_name_where_names_are_lost() {
+    let (mut desk, id) = refused(ErrorCode::MessageTooLarge);
+    // The database was made anew, of what its tab had in memory.
+    desk.records.names.clear();
+    let mut desk = desk.reload();
+    assert_eq!(desk.send_named("x", "three").unwrap_err().code, ErrorCode::MessageIdTaken);
+    assert_eq!(desk.send_named("x", "two").map(|receipt| receipt.message_id), Ok(id.clone()));
+    assert_eq!(desk.status(&id), Some(MessageStatus::Failed), "it is the same message");
+}
+
+#[test]
 fn a_retry_queues_a_failed_message_under_its_id() {
     let (desk, id) = refused(ErrorCode::MessageTooLarge);
     let mut desk = desk.reload();

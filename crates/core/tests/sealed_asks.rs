@@ -113,3 +113,23 @@ fn who_gives_up_its_account_is_given_nothing_that_it_asks_for() {
     assert_eq!(texts(&bob, &session_id), ["two"]);
     assert_eq!(count(&rooms, &session_id, Kind::RESEAL), 0);
 }
+
+#[test]
+fn a_device_that_came_behind_the_last_epoch_asks_too() {
+    let mut rooms = strict();
+    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(&mut rooms);
+    switch.set(Broken::Gifts);
+    write(&mut mallory, &session_id, "one");
+    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    write(&mut carol, &session_id, "two");
+    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let epochs = count(&rooms, &session_id, Kind::EPOCH);
+    // Bob's next device is approved, and the first one is never seen again.
+    let mut phone = joined(&mut rooms, 1, 4);
+    settle(&mut rooms, &mut [&mut bob, &mut phone]);
+    bob.feed(Input::SetOffline { offline: true });
+    mallory.feed(Input::SetOffline { offline: true });
+    minutes(&mut rooms, 4, &mut [&mut phone, &mut carol]);
+    assert_eq!(texts(&phone, &session_id), ["one", "two"]);
+    assert_eq!(count(&rooms, &session_id, Kind::EPOCH), epochs + 1, "it stands in no earlier one");
+}

@@ -462,7 +462,8 @@ impl Checker {
             // The deletion of a message that has failed: it is there no longer.
             (CallKind::Send(session_id, None, _), Ok(Reply::Receipt(receipt))) if receipt.status == MessageStatus::Failed => {
                 let id = &receipt.message_id;
-                let is_there = state.records.failed.values().any(|record| record.session_id == session_id && record.entry.message.id == *id);
+                let is_there =
+                    state.records.failed.values().any(|record| record.session_id == session_id && record.entry.message.id == *id);
                 self.require(21, !is_there, || format!("failed message {id} is said to be deleted, and is stored"));
             }
             (CallKind::Send(session_id, number, _), Ok(Reply::Receipt(receipt))) => {

@@ -3,8 +3,10 @@
 
 use super::Session;
 use crate::client::context::Context;
+use crate::client::identity::Identity;
 use crate::client::records::{SealedState, UnreadEpoch};
 use crate::client::vault::AsksEntry;
+use crate::epochs::Named;
 use crate::identity::PublicKey;
 use crate::ids::public_key;
 use crate::limits::{ASK_DOUBLINGS_MAX, EPOCHS_KEPT, LACKING_WALLETS_MAX};
@@ -39,17 +41,27 @@ impl Asked {
 }
 
 impl Session {
+    /// What the last epoch says of this wallet, where it is sealed to it.
+    fn own_part(&self) -> Option<&Named> {
+        let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some())?;
+        state.epochs.named(&public_key(&self.stored.wallet)?).filter(|named| named.generation > 0)
+    }
+
     /// Whether this device is in the last epoch, and may say in it what it lacks.
     pub(super) fn takes_part(&self, context: &Context<'_>) -> bool {
-        let state = self.stored.sealed.as_ref().filter(|state| state.epochs.current().is_some());
-        let named = state.and_then(|state| state.epochs.named(&public_key(&self.stored.wallet)?));
-        let account = context.account(&self.stored.wallet).zip(named);
-        account.is_some_and(|(account, named)| named.generation > 0 && account.was_listed_at(&self.device, named.head.sequence))
+        let account = context.account(&self.stored.wallet).zip(self.own_part());
+        account.is_some_and(|(account, named)| account.was_listed_at(&self.device, named.head.sequence))
+    }
+
+    /// Whether it is, or has the key to begin the one that it says it in: it came behind the last.
+    fn may_ask(&self, context: &Context<'_>) -> bool {
+        let keys = context.identity.and_then(Identity::keys).zip(self.own_part());
+        self.takes_part(context) || keys.is_some_and(|(keys, named)| keys.account_key(named.generation).is_some())
     }
 
     /// The epochs that this wallet may ask for. Of others than the last ones nobody has more than their texts.
     pub(super) fn unasked(&self, context: &Context<'_>) -> Vec<u64> {
-        let (Some(state), true) = (&self.stored.sealed, self.takes_part(context)) else { return Vec::new() };
+        let (Some(state), true) = (&self.stored.sealed, self.may_ask(context)) else { return Vec::new() };
         let is_lacking = |unread: &&UnreadEpoch| {
             let is_kept = unread.epoch.number + EPOCHS_KEPT > state.epochs.last();
             is_kept && unread.unread_at.is_some() && !unread.is_asked && unread.epoch.sealed.is_none()

@@ -78,10 +78,11 @@ impl Session {
         }
         let (session_id, message_id, fingerprint) = (self.id().to_owned(), message.id.clone(), message.fingerprint());
         let queued = || self.outbox.named(&message_id).filter(|entry| entry.message.kind != Kind::VOID);
+        let failed = || self.failed_message(&message_id).map(|record| &record.entry).filter(|entry| entry.message.id == message_id);
         let is_forgotten = [&self.forgotten_names, &self.next_forgotten_names].iter().any(|names| names.contains(&message_id));
         let known = known.filter(|_| !is_forgotten);
         let known = known.or_else(|| transaction.name(&session_id, &message_id)).map(|record| (record.fingerprint.clone(), record.sent_ms));
-        match known.or_else(|| queued().map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
+        match known.or_else(|| queued().or_else(failed).map(|entry| (entry.message.fingerprint(), entry.message.timestamp.ms()))) {
             Some((known, sent_ms)) if known == fingerprint => {
                 let timestamp = iso_from_ms(sent_ms);
                 return Ok(Reply::Receipt(DeliveryReceipt { message_id, timestamp, status: MessageStatus::Queued }));
