@@ -17,7 +17,7 @@ export async function buildPage({ name, folder: source, assets }) {
   const folder = join(built, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  await bundle(`import * as contender from ${contender}; import { drive } from './page.js'; drive(contender);`, folder);
+  await bundle(`import { open } from ${contender}; import { drive } from './page.js'; drive({ open });`, folder);
   writeFileSync(join(folder, 'index.html'), html);
   for (const asset of assets) copyFileSync(asset, join(folder, basename(asset)));
   const loaded = await bundle(`export * from ${contender};`, join(built, `${name}-alone`));
