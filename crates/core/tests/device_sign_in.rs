@@ -339,7 +339,7 @@ fn only_the_relays_own_refusal_has_the_wallet_sign_again() {
             let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
             if let Some(greeter) = greeter {
                 let entry = said.messages.entries().unwrap().pop();
-                let greeting = greet(greeter, &said.proof, Some((code.as_str(), &said_digest(entry.as_ref()))));
+                let greeting = greet(greeter, &said.proof, None, Some((code.as_str(), &said_digest(entry.as_ref()))));
                 hear(&mut device, Body::SignedIn(SignedIn { greeting, refused: Some(code.as_str().into()), ..SignedIn::default() }));
             }
             hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(code, "no"))));
@@ -450,7 +450,7 @@ fn a_reason_of_a_later_version_is_told_and_tried_again() {
     hear(&mut device, Body::Hello(Hello { nonce: [1; 16], relay_key: relay.public(), time: account::NOW_MS, ..Hello::default() }));
     let Body::SignIn(said) = Frame::from_bytes(&device.sent.pop_back().unwrap()).unwrap().body else { panic!("it signs in") };
     let entry = said.messages.entries().unwrap().pop();
-    let greeting = greet(&relay, &said.proof, Some(("WALLET_ASLEEP", &said_digest(entry.as_ref()))));
+    let greeting = greet(&relay, &said.proof, None, Some(("WALLET_ASLEEP", &said_digest(entry.as_ref()))));
     hear(&mut device, Body::SignedIn(SignedIn { greeting, refused: Some("WALLET_ASLEEP".into()), ..SignedIn::default() }));
     assert_eq!((device.state(), device.warnings()), (ConnectionState::Connecting, vec![]));
     hear(&mut device, Body::Error(ErrorBody::new(&SyncError::new(ErrorCode::UnknownError, "the wallet is asleep"))));

@@ -367,7 +367,8 @@ fn a_certificate_with_a_fault_is_refused_by_its_code() {
         let answered: SignedIn = serde_json::from_value(heard[0].clone()).unwrap();
         assert_eq!((answered.refused.as_deref(), answered.account), (Some(code), None));
         let entry = said_digest(said.messages.entries().unwrap().first());
-        check_greeting(&key(100).public(), &said.proof, Some((code, &entry)), &answered.greeting).expect("it is the relay that refuses");
+        check_greeting(&key(100).public(), &said.proof, None, Some((code, &entry)), &answered.greeting)
+            .expect("it is the relay that refuses");
         assert_eq!((heard.len(), &heard[1]["code"], rooms.closed.pop()), (2, &json!(code), Some((connection, 1008))));
     }
     assert!(rooms.journal.values().all(|rows| rows.entries.is_empty()), "nothing was stored");

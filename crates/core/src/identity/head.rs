@@ -58,11 +58,12 @@ fn signed_bytes(session_id: &str, head: &LogHead, time: u64) -> Vec<u8> {
     bytes
 }
 
-/// What the relay signs when a device has signed in: the device's proof. Where it refuses the device (`refused`), also the code of the
-/// reason, and the digest of the entry that came with the proof, zeros for none: so nobody gives another reason in the relay's place,
-/// refuses a device with what the relay has signed of another `sign_in`, or has the relay refuse an entry that the device did not say.
-pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<(&str, &Digest)>) -> Signature {
-    relay.sign(&greeted_bytes(proof, refused))
+/// What the relay signs when a device has signed in: the device's proof, and where it says how far the account's log is (`account`), that.
+/// Where it refuses the device (`refused`), also the code of the reason, and the digest of the entry that came with the proof, zeros for
+/// none: so nobody gives another reason in the relay's place, refuses a device with what the relay has signed of another `sign_in`, or has
+/// the relay refuse an entry that the device did not say.
+pub fn greet(relay: &DeviceKey, proof: &Signature, account: Option<&LogHead>, refused: Option<(&str, &Digest)>) -> Signature {
+    relay.sign(&greeted_bytes(proof, account, refused))
 }
 
 /// Checks that: the relay has the key that it shows.
@@ -72,10 +73,11 @@ pub fn greet(relay: &DeviceKey, proof: &Signature, refused: Option<(&str, &Diges
 pub fn check_greeting(
     relay: &PublicKey,
     proof: &Signature,
+    account: Option<&LogHead>,
     refused: Option<(&str, &Digest)>,
     greeting: &Signature,
 ) -> Result<(), SyncError> {
-    verify(relay, &greeted_bytes(proof, refused), greeting)
+    verify(relay, &greeted_bytes(proof, account, refused), greeting)
 }
 
 /// The digest of what came with a proof.
@@ -83,9 +85,14 @@ pub fn said_digest(entry: Option<&Entry>) -> Digest {
     entry.map(|entry| entry.digest(&first_digest(&entry.message.session_id, &entry.device_id))).unwrap_or_default()
 }
 
-fn greeted_bytes(proof: &Signature, refused: Option<(&str, &Digest)>) -> Vec<u8> {
+fn greeted_bytes(proof: &Signature, account: Option<&LogHead>, refused: Option<(&str, &Digest)>) -> Vec<u8> {
     let mut bytes = if refused.is_some() { b"solconnect.refused.v1\0".to_vec() } else { b"solconnect.signed-in.v1\0".to_vec() };
     bytes.extend_from_slice(proof);
+    bytes.push(account.is_some().into());
+    if let Some(head) = account {
+        put_varint(&mut bytes, head.sequence);
+        bytes.extend_from_slice(&head.hash);
+    }
     if let Some((code, entry)) = refused {
         put_bytes(&mut bytes, code.as_bytes());
         bytes.extend_from_slice(entry);
@@ -179,15 +186,23 @@ mod tests {
         assert!(!is_successor(&public[0], &public[2], &[]));
     }
 
+    fn head(number: u8) -> LogHead {
+        LogHead { sequence: number.into(), hash: [number; 32] }
+    }
+
     #[test]
     fn a_greeting_answers_one_proof() {
         let key = DeviceKey::from_secret(&[5; 32]);
         let refusals = [None, Some(("WRONG_KEY", &[3; 32])), Some(("WRONG_KEY", &[0; 32])), Some(("WRONG_DOMAIN", &[3; 32]))];
         for said in refusals {
-            let greeting = greet(&key, &[1; 64], said);
-            assert!(check_greeting(&key.public(), &[2; 64], said, &greeting).is_err());
-            for other in refusals {
-                assert_eq!(check_greeting(&key.public(), &[1; 64], other, &greeting).is_ok(), said == other);
+            for (account, elsewhere) in [(None, Some(head(1))), (Some(head(1)), None), (Some(head(1)), Some(head(2)))] {
+                let greeting = greet(&key, &[1; 64], account.as_ref(), said);
+                assert!(check_greeting(&key.public(), &[2; 64], account.as_ref(), said, &greeting).is_err());
+                assert!(check_greeting(&key.public(), &[1; 64], elsewhere.as_ref(), said, &greeting).is_err());
+                for other in refusals {
+                    let checked = check_greeting(&key.public(), &[1; 64], account.as_ref(), other, &greeting);
+                    assert_eq!(checked.is_ok(), said == other);
+                }
             }
         }
     }
@@ -195,8 +210,9 @@ mod tests {
     #[test]
     fn a_greeting_is_over_these_bytes() {
         let proof = "01".repeat(64);
-        assert_eq!(hex(&greeted_bytes(&[1; 64], None)), [hex(b"solconnect.signed-in.v1\0"), proof.clone()].concat());
-        let parts = [hex(b"solconnect.refused.v1\0"), proof, format!("09{}", hex(b"WRONG_KEY")), "03".repeat(32)];
-        assert_eq!(hex(&greeted_bytes(&[1; 64], Some(("WRONG_KEY", &[3; 32])))), parts.concat());
+        let parts = [hex(b"solconnect.signed-in.v1\0"), proof.clone(), "01".into(), "07".repeat(33)];
+        assert_eq!(hex(&greeted_bytes(&[1; 64], Some(&head(7)), None)), parts.concat());
+        let parts = [hex(b"solconnect.refused.v1\0"), proof, "00".into(), format!("09{}", hex(b"WRONG_KEY")), "03".repeat(32)];
+        assert_eq!(hex(&greeted_bytes(&[1; 64], None, Some(("WRONG_KEY", &[3; 32])))), parts.concat());
     }
 }

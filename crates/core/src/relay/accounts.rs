@@ -427,7 +427,7 @@ fn removed() -> SyncError {
 fn answer_proof(ctx: &mut Context, asker: &Asker, said: SignedIn) {
     if let (Some(keeper), Some(proof)) = (ctx.keeper.clone(), asker.proof) {
         let entry = said_digest(asker.entry.as_ref());
-        let greeting = greet(&keeper.key, &proof, said.refused.as_deref().map(|code| (code, &entry)));
+        let greeting = greet(&keeper.key, &proof, said.account.as_ref(), said.refused.as_deref().map(|code| (code, &entry)));
         ctx.transmit(asker.connection, "", Body::SignedIn(SignedIn { greeting, ..said }));
     }
 }

@@ -217,7 +217,8 @@ impl Client {
         let is_proven = |identity: &&mut Identity| {
             let known = identity.relay_key(relay_key).zip(identity.proof);
             known.is_some_and(|(relay, (proof, entry))| {
-                check_greeting(&relay, &proof, said.refused.as_deref().map(|code| (code, &entry)), &said.greeting).is_ok()
+                let refused = said.refused.as_deref().map(|code| (code, &entry));
+                check_greeting(&relay, &proof, said.account.as_ref(), refused, &said.greeting).is_ok()
             })
         };
         let Some(identity) = self.identity.as_mut().filter(is_proven) else {
