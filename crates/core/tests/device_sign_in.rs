@@ -406,6 +406,22 @@ fn a_sign_in_that_was_heard_is_not_played_again() {
 }
 
 #[test]
+fn an_account_that_was_set_back_on_the_way_stops_nothing() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    device.bends = Some(|frame| {
+        if let Body::SignedIn(said) = &mut frame.body {
+            said.account = None;
+        }
+    });
+    device.again(&mut rooms);
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Waiting, vec![ErrorCode::RelayMisbehaved]));
+    device.bends = None;
+    device.again(&mut rooms);
+    assert_eq!((device.state(), device.warnings().len()), (ConnectionState::Connected, 1));
+}
+
+#[test]
 fn a_reason_that_was_swapped_on_the_way_drops_no_certificate() {
     let swaps: [fn(&mut Frame); 2] = [
         |frame| {
