@@ -185,7 +185,8 @@ impl Checker {
                 Write::Log(record) => self.stored_batch(tab, record, state),
                 Write::ClearLog { session_id } => {
                     if let Some(view) = self.tabs.get_mut(&tab) {
-                        view.cleared.insert(session_id.clone(), state.last_logged(session_id));
+                        let cleared = view.cleared.entry(session_id.clone()).or_default();
+                        *cleared = state.last_logged(session_id).max(*cleared);
                     }
                 }
                 Write::Outbox(record) => self.stored_unsent(&record.session_id, &record.entries, before, state),
