@@ -26,6 +26,9 @@ export async function changeDevices(world, counts, random) {
 
 const ofWallet = (world, wallet) => world.devices.filter((device) => device.wallet === wallet);
 
+/** A device as its account lists it. */
+const own = async (device) => (await device.call('getDevices')).find(({ isThisDevice }) => isThisDevice);
+
 /** Waits until a device shows everything that others show as delivered; where it does not, says what it lacks. */
 async function readsAll(world, device, how) {
   const others = world.devices.filter((other) => other !== device && !other.page.isClosed());
@@ -59,10 +62,11 @@ async function join(world, devices, random) {
 async function recover(world, earlier, random) {
   const like = pick(random, earlier);
   await like.setOffline(false);
+  await until(`${like.name} is approved`, () => own(like).then((own) => own?.isApproved), deadlineMs);
   const code = await like.call('createRecoveryCode');
   await Promise.all(earlier.map((device) => device.close()));
   const device = await newDevice(world, like);
-  await until(`${device.name} is listed`, async () => (await device.call('getDevices')).some(({ isThisDevice }) => isThisDevice), deadlineMs);
+  await until(`${device.name} is listed`, () => own(device), deadlineMs);
   await device.call('recover', code);
   await readsAll(world, device, 'by the code alone');
   for (const each of earlier) await each.open();

@@ -309,7 +309,7 @@ pub const NUMBER_TRIES_MAX: u64 = 8;
 pub const NUMBER_FRAMES_MAX: u8 = 64;
 
 /// The largest frame of somebody who has not signed in and must, in bytes: a `sign_in` in JSON with the largest certificate has
-/// less.
+/// less, unless the application has many domains of the longest names that there are.
 pub const UNSIGNED_FRAME_BYTES_MAX: usize = 4 * 1024;
 
 /// How long a connection may take to sign in where it must.

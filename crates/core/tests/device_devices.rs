@@ -612,3 +612,54 @@ fn a_wish_that_the_relay_leaves_unanswered_is_answered() {
     }
     assert_eq!(one.refused(), Some(ErrorCode::RelayDisconnected));
 }
+
+#[test]
+fn a_wish_is_answered_also_where_this_device_writes_all_the_time() {
+    let mut rooms = strict();
+    let [mut one, other] = pair(&mut rooms);
+    one.says = Some(Box::new(|frame| {
+        if matches!(frame.body, Body::SyncUpdate(_) | Body::SyncRequest(_)) {
+            (frame.head, frame.body) = (Head::default(), Body::SyncHeartbeat(SyncHeartbeat::default()));
+        }
+    }));
+    one.replies.clear();
+    one.remove(&other.id());
+    one.talk(&mut rooms);
+    let begun_ms = one.now.monotonic_ms;
+    let is_answered = |one: &Device| one.replies.iter().any(|reply| reply.is_err());
+    while !is_answered(&one) && one.now.monotonic_ms < begun_ms + 300_000 {
+        // A write is under way for 90 of each 100 milliseconds, as where much is written or read.
+        one.is_slow = true;
+        one.feed(Input::OpenSession { request: 2, peer_wallet: signer::PEER.into() });
+        one.now.monotonic_ms += 90;
+        one.feed(Input::Timeout);
+        one.write();
+        one.replies.retain(|reply| reply.is_err());
+        one.sent.clear();
+        one.now.monotonic_ms += 10;
+        if (2_400..2_500).contains(&((one.now.monotonic_ms - begun_ms) % 5_000)) {
+            // The relay is there.
+            let frame = Frame { head: Head::default(), body: Body::SyncHeartbeat(SyncHeartbeat::default()) }.to_bytes().unwrap();
+            one.feed(Input::Received { generation: one.generation, frame: frame.into() });
+        }
+    }
+    assert!(one.now.monotonic_ms - begun_ms < 30_000);
+}
+
+#[test]
+fn a_wish_that_was_answered_while_the_tab_was_frozen_is_done() {
+    let mut rooms = strict();
+    let [mut one, other] = pair(&mut rooms);
+    one.replies.clear();
+    one.remove(&other.id());
+    // The relay does it at once, and the tab is frozen before it hears of that.
+    for said in one.sent.drain(..).collect::<Vec<_>>() {
+        rooms.feed(RelayInput::Received { connection: one.connection, payload: Payload::Binary(said.into()) });
+    }
+    assert_eq!(account_of(&rooms).devices().len(), 1);
+    one.now.monotonic_ms += 12_000;
+    one.now.wall_ms += 12_000;
+    one.feed(Input::Awake);
+    one.talk(&mut rooms);
+    assert_eq!(one.refused(), None);
+}

@@ -9,7 +9,7 @@ use crate::rooms::Rooms;
 use crate::signer::{Device, all_talk, config, drawing, strict};
 use solconnect_sync_core::client::{ClientConfig, Input, Reply};
 use solconnect_sync_core::error::{ErrorCode, SyncError};
-use solconnect_sync_core::frame::{Body, ErrorBody};
+use solconnect_sync_core::frame::{Body, ErrorBody, Head, SyncHeartbeat};
 use solconnect_sync_core::identity::{Account, Purpose};
 use solconnect_sync_core::relay::JournalQuestion;
 
@@ -205,4 +205,26 @@ fn who_was_quicker_with_the_account_is_no_warning() {
     phone.again(&mut rooms);
     assert!(phone.heard.iter().any(|frame| matches!(&frame.body, Body::Error(error) if error.code == ErrorCode::AccountMoved)));
     assert_eq!(phone.warnings(), []);
+}
+
+#[test]
+fn a_relay_that_leaves_a_duty_unanswered_is_asked_less_and_less() {
+    let mut rooms = strict();
+    let mut device = Device::encrypting(wallet(), drawing(Records::default(), 1), config(), 1);
+    device.talk(&mut rooms);
+    device.says = Some(Box::new(|frame| {
+        if matches!(frame.body, Body::SyncUpdate(_)) {
+            (frame.head, frame.body) = (Head::default(), Body::SyncHeartbeat(SyncHeartbeat::default()));
+        }
+    }));
+    device.sign();
+    let begun = device.generation;
+    for _ in 0..6_000 {
+        device.talk(&mut rooms);
+        device.now.monotonic_ms += 100;
+        device.now.wall_ms += 100;
+        device.feed(Input::Timeout);
+        rooms.timeout(100);
+    }
+    assert!(device.generation - begun < 30, "{} connections in 10 minutes", device.generation - begun);
 }

@@ -524,3 +524,34 @@ fn who_cannot_sign_in_is_told_so_once() {
     let told = device.events.iter().find_map(|event| if let Event::Warning { error } = event { Some(error.message.clone()) } else { None });
     assert!(told.expect("a warning").contains("`domains`"));
 }
+
+#[test]
+fn a_key_that_nobody_has_proved_is_not_kept() {
+    let mut rooms = strict();
+    let mut device = Device::new(1);
+    device.sign();
+    device.wants_socket = false;
+    device.feed(Input::Connected { generation: device.generation });
+    // Somebody between, once: a key that it does not even have.
+    hear(&mut device, Body::Hello(Hello { nonce: [1; 16], relay_key: key(99).public(), time: account::NOW_MS, ..Hello::default() }));
+    device.feed(Input::Disconnected { generation: device.generation, reason: "lost".into() });
+    device.events.clear();
+    device.again(&mut rooms);
+    assert_eq!((device.state(), device.warnings()), (ConnectionState::Connected, vec![]));
+}
+
+#[test]
+fn a_head_in_hello_costs_a_listed_device_nothing() {
+    let mut rooms = strict();
+    let mut device = Device::joined(1, &mut rooms);
+    let stored = device.records.identity.clone();
+    device.bends = Some(|frame| {
+        if let Body::Hello(hello) = &mut frame.body {
+            hello.account = Some(LogHead { sequence: 7, hash: [9; 32] });
+        }
+    });
+    device.again(&mut rooms);
+    assert_eq!((device.state(), device.needed(), device.warnings()), (ConnectionState::Connected, vec![], vec![]));
+    let claim = |identity: &Option<IdentityRecord>| identity.as_ref().map(|identity| identity.claim.clone());
+    assert_eq!(claim(&device.records.identity), claim(&stored));
+}

@@ -7,6 +7,7 @@ use solconnect_sync_core::entry::Entry;
 use solconnect_sync_core::error::ErrorCode;
 use solconnect_sync_core::frame::{Body, ReadReceiptSync, Receipt, ReceiptStatus};
 use solconnect_sync_core::ids::session_of;
+use solconnect_sync_core::limits::FAILED_MESSAGES_MAX;
 use solconnect_sync_core::message::{Kind, Message, Stamp};
 
 fn cancel(desk: &mut Desk, message_id: &str) -> Result<Reply, ErrorCode> {
@@ -468,4 +469,33 @@ fn who_begins_to_observe_during_a_commit_is_told_to_read_again() {
     desk.held = None;
     desk.push(&[foreign(2, 2, "after it")]);
     assert!(matches!(&changes(&mut desk)[..], [Change::Message { .. }]), "told whole from then on");
+}
+
+#[test]
+fn the_name_of_a_failed_message_that_was_pushed_out_is_free() {
+    let mut desk = Desk::new();
+    for number in 0..=FAILED_MESSAGES_MAX {
+        let id = desk.send_named(&format!("x{number}"), "text").unwrap().message_id;
+        desk.refuse(ErrorCode::MessageTooLarge, |error| error.refused_message_id = Some(id.clone()));
+        desk.answer(&[], 0);
+    }
+    assert_eq!((desk.status("x1"), desk.records.failed.len()), (Some(MessageStatus::Failed), FAILED_MESSAGES_MAX));
+    // It is not kept any more: sent again it is a message that waits.
+    desk.send_named("x0", "text").unwrap();
+    assert_eq!(desk.queued(), 1);
+}
+
+#[test]
+fn what_is_given_up_in_the_same_transaction_frees_its_name() {
+    let (mut desk, id) = refused(ErrorCode::MessageTooLarge);
+    desk.records.names.clear();
+    let mut desk = desk.reload();
+    desk.held = Some(Default::default());
+    desk.send_in(&session(), "under way");
+    desk.ask(|request| Input::Cancel { request, message_id: id.clone() });
+    let sent = ask_named(&mut desk, session(), "x", "three", None);
+    desk.persist();
+    desk.persist();
+    assert!(desk.replies[&sent].is_ok(), "{:?}", desk.replies[&sent]);
+    assert_eq!(desk.status("x"), Some(MessageStatus::Queued));
 }

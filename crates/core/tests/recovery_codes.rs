@@ -714,3 +714,33 @@ fn of_two_passkeys_made_at_once_the_newer_one_stays() {
     let mut phone = waiting(&mut rooms, 4);
     assert_eq!(unlock(&mut phone, &mut rooms, 8), None, "the newest one still opens");
 }
+
+/// A device that signed in before its application encrypted, and starts again where it does.
+fn newly_encrypting(rooms: &mut Rooms) -> Device {
+    let mut plain = Device::of(wallet(0), drawing(Records::default(), 1), config(), 1);
+    plain.talk(rooms);
+    plain.sign();
+    plain.talk(rooms);
+    let mut device = Device::encrypting(wallet(0), drawing(plain.records, 31), config(), 31);
+    device.replies.clear();
+    device
+}
+
+#[test]
+fn a_code_that_is_asked_for_before_the_first_keys_is_given() {
+    let mut rooms = strict();
+    let mut device = newly_encrypting(&mut rooms);
+    device.feed(Input::CreateRecoveryCode { request: 20 });
+    device.talk(&mut rooms);
+    assert!(matches!(device.replies.last(), Some(Ok(Reply::RecoveryCode(_)))), "{:?}", device.replies);
+}
+
+#[test]
+fn a_passkey_that_is_said_to_be_there_is_there() {
+    let mut rooms = strict();
+    let mut device = newly_encrypting(&mut rooms);
+    device.feed(Input::CreatePasskey { request: 20, output: Secret::new([8; 32]) });
+    device.talk(&mut rooms);
+    assert_eq!(device.replies.pop(), Some(Ok(Reply::Done)));
+    assert!(device.client.recovery().passkey.is_some(), "the person relies on it");
+}

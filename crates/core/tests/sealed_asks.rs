@@ -4,7 +4,7 @@ use crate::rooms::Rooms;
 use crate::sealed::{address, again, joined, kinds, open, settle, texts, write};
 use crate::sealed_faults::{Broken, Switch, switched};
 use crate::signer::{Device, strict};
-use solconnect_sync_core::client::{Input, Reply};
+use solconnect_sync_core::client::{GroupWish, Input, Reply, SyncScope};
 use solconnect_sync_core::identity::Purpose;
 use solconnect_sync_core::message::Kind;
 
@@ -132,4 +132,65 @@ fn a_device_that_came_behind_the_last_epoch_asks_too() {
     minutes(&mut rooms, 4, &mut [&mut phone, &mut carol]);
     assert_eq!(texts(&phone, &session_id), ["one", "two"]);
     assert_eq!(count(&rooms, &session_id, Kind::EPOCH), epochs + 1, "it stands in no earlier one");
+}
+
+/// Bob's phone, which is approved and cannot open the newest key of the account, where nobody is left to give it what it lacks.
+fn phone_without_newest_key(rooms: &mut Rooms) -> (Device, Device, String) {
+    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(rooms);
+    switch.set(Broken::Gifts);
+    write(&mut mallory, &session_id, "one");
+    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    write(&mut carol, &session_id, "two");
+    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let (mut phone, keys) = switched(rooms, 1, 4);
+    settle(rooms, &mut [&mut bob, &mut phone]);
+    let tablet = joined(rooms, 1, 5);
+    settle(rooms, &mut [&mut bob, &mut phone]);
+    keys.set(Broken::Keys);
+    bob.remove(&tablet.id());
+    settle(rooms, &mut [&mut bob, &mut phone]);
+    bob.feed(Input::SetOffline { offline: true });
+    mallory.feed(Input::SetOffline { offline: true });
+    phone.events.clear();
+    minutes(rooms, 3, &mut [&mut phone, &mut carol]);
+    phone.replies.clear();
+    (phone, carol, session_id)
+}
+
+#[test]
+fn who_lacks_the_newest_key_asks_for_nothing_and_syncs() {
+    let mut rooms = strict();
+    let (mut phone, mut carol, session_id) = phone_without_newest_key(&mut rooms);
+    phone.feed(Input::Sync { request: 9, session_id: Some(session_id), scope: SyncScope::Everything });
+    minutes(&mut rooms, 1, &mut [&mut phone, &mut carol]);
+    assert_eq!(phone.warnings(), []);
+    assert!(phone.replies.pop().unwrap().is_ok());
+}
+
+#[test]
+fn what_nobody_wrote_holds_up_no_leaving() {
+    let mut rooms = strict();
+    let (mut phone, mut carol, session_id) = phone_without_newest_key(&mut rooms);
+    let before = count(&rooms, &session_id, Kind::GROUP);
+    phone.feed(Input::Regroup { request: 9, session_id: session_id.clone(), wish: GroupWish::Leave });
+    minutes(&mut rooms, 1, &mut [&mut phone, &mut carol]);
+    assert_eq!(count(&rooms, &session_id, Kind::GROUP), before + 1);
+}
+
+#[test]
+fn many_devices_that_come_behind_the_last_epoch_begin_one() {
+    let mut rooms = strict();
+    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(&mut rooms);
+    switch.set(Broken::Gifts);
+    write(&mut mallory, &session_id, "one");
+    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    write(&mut carol, &session_id, "two");
+    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let epochs = count(&rooms, &session_id, Kind::EPOCH);
+    let mut phones: Vec<Device> = (4..10).map(|number| joined(&mut rooms, 1, number)).collect();
+    settle(&mut rooms, &mut phones.iter_mut().chain([&mut bob]).collect::<Vec<_>>());
+    bob.feed(Input::SetOffline { offline: true });
+    carol.feed(Input::SetOffline { offline: true });
+    minutes(&mut rooms, 40, &mut phones.iter_mut().chain([&mut mallory]).collect::<Vec<_>>());
+    assert_eq!(count(&rooms, &session_id, Kind::EPOCH), epochs + 1);
 }

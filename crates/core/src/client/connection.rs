@@ -141,11 +141,9 @@ impl Client {
         if self.link.is_open() && self.invitations.retry_at_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms) {
             self.ask_sessions(now, None, actions);
         }
-        if self.devices.deadline_ms().is_some_and(|at_ms| now.monotonic_ms >= at_ms) {
-            if !self.is_behind() && self.under_way.is_none() {
-                return self.drop_connection(now, UNANSWERED, actions);
-            }
-            self.devices.said_ms = now.monotonic_ms;
+        if self.may_judge_answers() && self.devices.is_unanswered(now) {
+            self.link.distrust();
+            return self.drop_connection(now, UNANSWERED, actions);
         }
         if !self.link.is_open() || now.monotonic_ms < self.sessions.due_ms() {
             return;
@@ -159,6 +157,11 @@ impl Client {
         let wallet = self.wallet.as_deref();
         let due_ms = self.sessions.values().filter_map(|session| session.due_ms(wallet)).min().unwrap_or(u64::MAX);
         self.sessions.set_due(due_ms);
+    }
+
+    /// What is on its way to disk may be the answer that is awaited of the account: that is judged when it is there.
+    pub(super) fn may_judge_answers(&self) -> bool {
+        self.under_way.is_none() && !self.is_behind()
     }
 
     /// Our own disk holds up what has arrived: the relay is not to blame then.

@@ -36,8 +36,9 @@ pub(super) struct Devices {
     /// What this device says by itself of its keys: the frame that says so, and how often something was said on this connection.
     duty: Option<String>,
     duties: u8,
-    /// When something was last said of it.
-    pub(super) said_ms: u64,
+    /// When something was last said of it, and whether a tab that looked late for the answer has waited for it once more.
+    said_ms: u64,
+    was_late: bool,
     pub(super) numbers: ShortNumbers,
 }
 
@@ -77,6 +78,9 @@ struct Wish {
     /// How often it was said.
     tries: u8,
 }
+
+/// Who looks so long after the time was frozen, and waits so long for what has arrived.
+const LATE_MS: u64 = 1_000;
 
 /// How often something is said of an account that has moved each time: a relay that is honest has it at the second.
 const TRIES_MAX: u8 = 8;
@@ -263,6 +267,10 @@ impl Client {
         if self.devices.duty.is_some() {
             return;
         }
+        // Its first keys are on their way to disk.
+        if self.vault.is_some() && self.identity.as_ref().and_then(Identity::keys).is_none() {
+            return;
+        }
         let random = self.identity.as_ref().map(Identity::draw_random).unwrap_or([0; 64]);
         self.devices.see_listed(&account);
         while let Some(wish) = self.devices.wishes.front() {
@@ -312,7 +320,7 @@ impl Client {
         let entry = self.identity.as_ref().map(|identity| identity.say(account, claim, now));
         let messages = entry.and_then(|entry| Batch::of(&[entry]).ok()).unwrap_or_default();
         let update = SyncUpdate { messages, ..SyncUpdate::default() };
-        self.devices.said_ms = now.monotonic_ms;
+        self.devices.says(now);
         self.transmit_in(now, &account.owner().account_id, Body::SyncUpdate(update), actions)
     }
 
@@ -353,7 +361,7 @@ impl Client {
     fn ask_account(&mut self, now: Now, account: &Account, actions: &mut Vec<Action>) {
         let head = account.head();
         let request = SyncRequest { last_synced_sequence: head.sequence, log: Some(head), ..SyncRequest::default() };
-        self.devices.said_ms = now.monotonic_ms;
+        self.devices.says(now);
         self.devices.asked = Some(self.transmit_in(now, &account.owner().account_id, Body::SyncRequest(request), actions));
     }
 
@@ -433,10 +441,24 @@ impl Devices {
         }
     }
 
+    fn says(&mut self, now: Now) {
+        (self.said_ms, self.was_late) = (now.monotonic_ms, false);
+    }
+
     /// When the relay must have answered what was said last; `None` where it has.
     pub(super) fn deadline_ms(&self) -> Option<u64> {
         let waits = self.asked.is_some() || self.duty.is_some() || self.wishes.front().is_some_and(|wish| wish.said.is_some());
         waits.then(|| self.said_ms + ANSWER_TIMEOUT_MS)
+    }
+
+    /// Whether it has not. Who looks late, like a tab that was frozen, first hears what has arrived meanwhile.
+    pub(super) fn is_unanswered(&mut self, now: Now) -> bool {
+        let Some(at_ms) = self.deadline_ms().filter(|at_ms| now.monotonic_ms >= *at_ms) else { return false };
+        let is_late = now.monotonic_ms > at_ms + LATE_MS && !self.was_late;
+        if is_late {
+            (self.said_ms, self.was_late) = (now.monotonic_ms + LATE_MS - ANSWER_TIMEOUT_MS, true);
+        }
+        !is_late
     }
 
     /// Why nothing more may be asked for now.

@@ -235,7 +235,7 @@ impl Client {
         sessions
             .into_iter()
             .chain(list)
-            .chain(self.devices.deadline_ms())
+            .chain(self.devices.deadline_ms().filter(|_| self.may_judge_answers()))
             .chain(self.link.next_timeout_ms(&self.config))
             .chain(self.rebuild_at_ms())
             .min()

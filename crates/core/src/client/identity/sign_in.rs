@@ -162,10 +162,6 @@ impl Client {
             return actions.push(Action::Notify(Event::Warning { error }));
         }
         identity.shown_key = Some(hello.relay_key);
-        if identity.latest().relay_key != Some(hello.relay_key) {
-            let stored = Stored { relay_key: Some(hello.relay_key), ..identity.latest().clone() };
-            identity.store(stored, false, transaction);
-        }
         identity.ahead_ms = hello.time.cast_signed().saturating_sub(now.wall_ms.cast_signed());
         let Stored { key, claim, is_listed, .. } = &identity.stored;
         let owner = self.wallet.as_deref().and_then(|wallet| identity.owner(wallet));
@@ -224,6 +220,10 @@ impl Client {
         let Some(identity) = self.identity.as_mut().filter(is_proven) else {
             return transaction.distrust("the relay does not prove that it has the key that it shows".into());
         };
+        if identity.latest().relay_key != identity.shown_key {
+            let stored = Stored { relay_key: identity.shown_key, ..identity.latest().clone() };
+            identity.store(stored, false, transaction);
+        }
         if let Some(code) = &said.refused {
             identity.refused = Some(ErrorCode::named(code));
             // For who was removed, the log follows, which shows it.

@@ -3,7 +3,6 @@
 
 use super::Session;
 use crate::client::context::Context;
-use crate::client::identity::Identity;
 use crate::client::records::{SealedState, UnreadEpoch};
 use crate::client::vault::AsksEntry;
 use crate::epochs::Named;
@@ -55,8 +54,12 @@ impl Session {
 
     /// Whether it is, or has the key to begin the one that it says it in: it came behind the last.
     fn may_ask(&self, context: &Context<'_>) -> bool {
-        let keys = context.identity.and_then(Identity::keys).zip(self.own_part());
-        self.takes_part(context) || keys.is_some_and(|(keys, named)| keys.account_key(named.generation).is_some())
+        let has_key = || {
+            let account = context.account(&self.stored.wallet)?;
+            let newest = account.generation_at(account.head().sequence)?;
+            context.identity?.keys()?.account_key(newest.number)
+        };
+        self.takes_part(context) || self.own_part().is_some() && has_key().is_some()
     }
 
     /// The epochs that this wallet may ask for. Of others than the last ones nobody has more than their texts.

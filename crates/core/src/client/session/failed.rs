@@ -60,8 +60,11 @@ impl Session {
         if failed.len() >= FAILED_MESSAGES_MAX {
             let FailedRecord { number, entry, .. } = failed.remove(0);
             transaction.write(Write::DeleteFailed { session_id: session_id.clone(), number }, true);
-            transaction.change(|| Change::Removed { session_id: session_id.clone(), message_id: entry.message.id });
+            transaction.change(|| Change::Removed { session_id: session_id.clone(), message_id: entry.message.id.clone() });
+            // Nobody can try it again: its name is free.
+            self.forget_name(entry.message.id, transaction);
         }
+        let failed = self.next_failed.get_or_insert_with(|| self.failed.clone());
         let number = failed.last().map_or(1, |last| last.number + 1);
         let (refused_id, error) = (refused.message.id.clone(), error.clone());
         let record = FailedRecord { session_id: session_id.clone(), number, entry: entry.clone(), refused_id, error };
