@@ -72,15 +72,18 @@ async function recover(world, earlier, random) {
   for (const each of earlier) await each.open();
 }
 
-/** A device is removed by another one of its wallet, once all that it wrote is out. */
+/** A device is removed by another one of its wallet, once all that they wrote is out; with it fall those that it approved. */
 async function remove(world, devices, random) {
   const device = pick(random, devices);
   const remover = pick(random, devices.filter((other) => other !== device));
-  for (const each of [device, remover]) await each.setOffline(false);
-  await until(`all of ${device.name} is out`, async () => (await device.state()).queued === 0, deadlineMs);
+  for (const each of devices) await each.setOffline(false);
+  for (const each of devices) await until(`all of ${each.name} is out`, async () => (await each.state()).queued === 0, deadlineMs);
   await remover.call('removeDevice', device.id);
-  world.devices.splice(world.devices.indexOf(device), 1);
-  world.removed.push({ device, last: (await device.state()).cursor });
+  const listed = new Set((await remover.call('getDevices')).map(({ id }) => id));
+  for (const fallen of devices.filter(({ id }) => !listed.has(id))) {
+    world.devices.splice(world.devices.indexOf(fallen), 1);
+    world.removed.push({ device: fallen, last: (await fallen.state()).cursor });
+  }
 }
 
 /** What members could not read, what removed devices read of later messages, and which texts stand at the relay. */

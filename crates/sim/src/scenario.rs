@@ -603,7 +603,7 @@ impl Scenario {
             }
         }
         let tabs: Vec<TabId> = world.tabs.keys().copied().collect();
-        for tab in tabs {
+        for tab in tabs.iter().copied() {
             world.quicken(tab);
         }
         for profile in 0..world.profiles.len() {
@@ -613,8 +613,10 @@ impl Scenario {
                 world.profiles[profile].skew_ms = 0;
             }
             let pages = world.pages_of(profile);
-            if let Some(owner) = world.profiles[profile].tab {
-                world.feed(owner, Input::SetOffline { offline: false });
+            // Also one that another took the database from: where that is deleted, it may make it anew.
+            for tab in tabs.iter().copied().filter(|tab| world.tabs.get(tab).is_some_and(|tab| tab.profile == profile)).collect::<Vec<_>>()
+            {
+                world.feed(tab, Input::SetOffline { offline: false });
             }
             world.tell_of_loss(profile);
             let Some(page) = pages.first().copied() else {
