@@ -451,7 +451,7 @@ impl Devices {
         waits.then(|| self.said_ms + ANSWER_TIMEOUT_MS)
     }
 
-    /// Whether it has not. Who looks late, like a tab that was frozen, first hears what has arrived meanwhile.
+    /// Whether the relay has left it unanswered. Who looks late, like a tab that was frozen, first hears what has arrived meanwhile.
     pub(super) fn is_unanswered(&mut self, now: Now) -> bool {
         let Some(at_ms) = self.deadline_ms().filter(|at_ms| now.monotonic_ms >= *at_ms) else { return false };
         let is_late = now.monotonic_ms > at_ms + LATE_MS && !self.was_late;
