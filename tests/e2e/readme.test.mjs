@@ -15,10 +15,9 @@ test('the Quickstart sends encrypted messages to oneself', { timeout: 60_000 }, 
   const { relay, browser } = stage;
   assert.match(readFileSync(join(root, 'README.md'), 'utf8'), /^npm run relay -- --auth wallet$/m, 'it starts such a relay');
   const [connects, sends] = codeBlocks('README.md', 'ts', 5);
-  // The page's relay and package are at another address, and `peerWallet` is one's own.
+  // The page's relay and package are at another address.
   const script = [
     replaced(replaced(connects, "'solconnect-sync'", "'/pkg/index.js'"), 'ws://localhost:8080', relay.endpoint),
-    'const peerWallet = unwrap(sdk.getCurrentWallet());',
     "const render = (items) => { globalThis.shown = items.map(({ text, status }) => `${status}: ${text}`).join(', '); };",
     sends,
     'globalThis.encryption = async () => unwrap(await sdk.getEncryption(sessionId)).encryption;',

@@ -40,6 +40,11 @@ pub fn is_sealed_id(session_id: &str) -> bool {
     session_id.starts_with(SEALED)
 }
 
+/// Whether a text has the form of a session's id that is made of wallets, encrypted or not.
+pub fn is_session_id(text: &str) -> bool {
+    uuid_bytes(text.strip_prefix(SEALED).unwrap_or(text)).is_some()
+}
+
 /// The address of a wallet, given its public key.
 pub fn wallet_address(public_key: &[u8; 32]) -> WalletAddress {
     let mut digits = [0; five8::BASE58_ENCODED_32_MAX_LEN];

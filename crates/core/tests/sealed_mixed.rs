@@ -183,6 +183,15 @@ fn an_application_that_encrypts_writes_nothing_in_clear() {
 }
 
 #[test]
+fn an_id_of_no_form_is_of_no_session() {
+    let mut rooms = strict();
+    let (mut alice, _, _) = pair(&mut rooms);
+    for call in [send("nope"), Input::AcceptSession { request: 6, session_id: "nope".into() }] {
+        assert_eq!(refused(&mut alice, call), Some(ErrorCode::UnknownSession));
+    }
+}
+
+#[test]
 fn an_application_that_does_not_encrypt_writes_nothing_sealed() {
     let mut rooms = strict();
     let (alice, _, session_id) = pair(&mut rooms);

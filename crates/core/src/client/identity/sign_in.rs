@@ -10,7 +10,7 @@ use crate::frame::{Body, ErrorBody, Hello, SignIn, SignedIn};
 use crate::identity::{
     Account, Certificate, Challenge, Claim, Offer, Owner, PublicKey, Purpose, Statement, check_greeting, is_successor, said_digest,
 };
-use crate::ids::{DeviceId, SessionId, is_sealed_id, new_device_id, session_of, wallet_address};
+use crate::ids::{DeviceId, SessionId, is_sealed_id, is_session_id, new_device_id, session_of, wallet_address};
 use crate::limits::{OFFER_AHEAD_MS_MAX, OFFER_MS};
 use crate::time::Now;
 
@@ -32,6 +32,10 @@ impl Client {
     /// # Errors
     /// `ENCRYPTION_MISMATCH`.
     pub(in crate::client) fn check_encryption(&self, session_id: &str) -> Result<(), SyncError> {
+        // Another text names no session, of either kind.
+        if !is_session_id(session_id) {
+            return Ok(());
+        }
         self.check_encryption_with(session_id, self.sessions.get(session_id).map_or("", |session| session.peer_wallet()))
     }
 
