@@ -36,6 +36,7 @@ mod device_sign_in;
 mod device_stores;
 mod device_syncs;
 mod device_unsent;
+mod device_wishes;
 mod digest;
 mod epochs;
 mod group;

@@ -40,6 +40,17 @@ fn three(rooms: &mut Rooms) -> ([Device; 3], Switch, String) {
     ([mallory, bob, carol], switch, session_id)
 }
 
+/// The same three: Bob lacks the first text, and stands in the last epoch, in which Carol has written.
+fn lacking(rooms: &mut Rooms) -> ([Device; 3], String) {
+    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(rooms);
+    switch.set(Broken::Gifts);
+    write(&mut mallory, &session_id, "one");
+    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    write(&mut carol, &session_id, "two");
+    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    ([mallory, bob, carol], session_id)
+}
+
 #[test]
 fn who_was_sealed_rubbish_is_given_the_secret() {
     let mut rooms = strict();
@@ -117,12 +128,7 @@ fn who_gives_up_its_account_is_given_nothing_that_it_asks_for() {
 #[test]
 fn a_device_that_came_behind_the_last_epoch_asks_too() {
     let mut rooms = strict();
-    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(&mut rooms);
-    switch.set(Broken::Gifts);
-    write(&mut mallory, &session_id, "one");
-    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
-    write(&mut carol, &session_id, "two");
-    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let ([mut mallory, mut bob, mut carol], session_id) = lacking(&mut rooms);
     let epochs = count(&rooms, &session_id, Kind::EPOCH);
     // Bob's next device is approved, and the first one is never seen again.
     let mut phone = joined(&mut rooms, 1, 4);
@@ -136,12 +142,7 @@ fn a_device_that_came_behind_the_last_epoch_asks_too() {
 
 /// Bob's phone, which is approved and cannot open the newest key of the account, where nobody is left to give it what it lacks.
 fn phone_without_newest_key(rooms: &mut Rooms) -> (Device, Device, String) {
-    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(rooms);
-    switch.set(Broken::Gifts);
-    write(&mut mallory, &session_id, "one");
-    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
-    write(&mut carol, &session_id, "two");
-    settle(rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let ([mut mallory, mut bob, mut carol], session_id) = lacking(rooms);
     let (mut phone, keys) = switched(rooms, 1, 4);
     settle(rooms, &mut [&mut bob, &mut phone]);
     let tablet = joined(rooms, 1, 5);
@@ -180,12 +181,7 @@ fn what_nobody_wrote_holds_up_no_leaving() {
 #[test]
 fn many_devices_that_come_behind_the_last_epoch_begin_one() {
     let mut rooms = strict();
-    let ([mut mallory, mut bob, mut carol], switch, session_id) = three(&mut rooms);
-    switch.set(Broken::Gifts);
-    write(&mut mallory, &session_id, "one");
-    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
-    write(&mut carol, &session_id, "two");
-    settle(&mut rooms, &mut [&mut mallory, &mut bob, &mut carol]);
+    let ([mut mallory, mut bob, mut carol], session_id) = lacking(&mut rooms);
     let epochs = count(&rooms, &session_id, Kind::EPOCH);
     let mut phones: Vec<Device> = (4..10).map(|number| joined(&mut rooms, 1, number)).collect();
     settle(&mut rooms, &mut phones.iter_mut().chain([&mut bob]).collect::<Vec<_>>());

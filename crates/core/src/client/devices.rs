@@ -3,13 +3,15 @@
 //! The log comes in the frames of any session. The relay says where it ends when the device has signed in, and passes on what
 //! comes then; what is missing is asked for. What the entries make of the account is found out here, by the same code as there.
 
+mod wishes;
+
 use std::collections::VecDeque;
 
 use super::Client;
-use super::api::{Action, Event, Reply, RequestId};
-use super::identity::{Identity, nobody_signs_in, removed};
+use super::api::{Action, Event, Reply};
+use super::identity::{Identity, removed};
 use super::keys::Keys;
-use super::recovery::{RecoveryKeys, recovery_of};
+use super::recovery::recovery_of;
 use super::short_number::{ShortNumbers, shown};
 use super::transaction::Transaction;
 use super::views::DeviceView;
@@ -17,10 +19,11 @@ use crate::batch::Batch;
 use crate::error::{ErrorCode, SyncError};
 use crate::frame::{Body, ErrorBody, SyncRequest, SyncResponse, SyncUpdate};
 use crate::identity::{Account, Change, Claim, Device};
-use crate::ids::DeviceId;
-use crate::limits::{ACCOUNT_WISHES_MAX, ANSWER_TIMEOUT_MS};
+use crate::limits::ANSWER_TIMEOUT_MS;
 use crate::log::{LogHead, Refusal};
 use crate::time::Now;
+use wishes::Wish;
+pub(super) use wishes::{Step, Wanted};
 
 /// What the relay and this device have to say to each other of the account, on one connection.
 #[derive(Default)]
@@ -40,43 +43,6 @@ pub(super) struct Devices {
     said_ms: u64,
     was_late: bool,
     pub(super) numbers: ShortNumbers,
-}
-
-/// What the application wants different.
-pub(super) enum Wanted {
-    /// This device is approved.
-    Approved(DeviceId),
-    /// This one is listed no longer.
-    Removed(DeviceId),
-    /// These recovery keys, of this code or of a passkey, are the only ones of their kind. `is_listed`: the account has said that they are
-    /// there.
-    Listed { keys: RecoveryKeys, code: Option<String>, is_listed: bool },
-    /// This device has come back by a recovery code or a passkey.
-    Recovered(RecoveryKeys),
-    /// Nothing: it is asked whether a person is to give a passkey.
-    Asked { makes: bool },
-}
-
-/// What is to be done next for a wish.
-pub(super) enum Step {
-    /// This is to be said.
-    Say(Claim),
-    /// The account is so.
-    Done(Reply),
-    /// The account's keys are opened with the next answer of the relay.
-    Learn,
-    /// First this device must have the account's key.
-    Wait,
-}
-
-/// It is to be so.
-struct Wish {
-    request: RequestId,
-    wanted: Wanted,
-    /// The frame that says so.
-    said: Option<String>,
-    /// How often it was said.
-    tries: u8,
 }
 
 /// Who looks so long after the time was frozen, and waits so long for what has arrived.
@@ -102,29 +68,6 @@ impl Client {
         let own = account.device(&self.device.device_id).filter(|own| own.is_approved != is_approved);
         let number = own.zip(self.identity.as_ref()).and_then(|(_, identity)| shown(&identity.stored_number(&id)));
         DeviceView { is_this_device: id == self.device.device_id, id, is_approved, added_at: listed_ms, number }
-    }
-
-    /// The account is to be so, unless what was asked for is wrong.
-    pub(super) fn wish(&mut self, now: Now, request: RequestId, wanted: Result<Wanted, SyncError>, actions: &mut Vec<Action>) {
-        let refusal = wanted.as_ref().err().cloned().or_else(|| self.may_wish().err());
-        match refusal.map_or(wanted, Err) {
-            Ok(wanted) => {
-                self.devices.wishes.push_back(Wish { request, wanted, said: None, tries: 0 });
-                self.link.hurry(now);
-                self.advance_devices(now, actions);
-            }
-            Err(error) => actions.push(Action::Reply { request, result: Err(error) }),
-        }
-    }
-
-    /// Whether something may be asked for.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(super) fn may_wish(&self) -> Result<(), SyncError> {
-        self.wallet_for_call()?;
-        let refusal = self.identity.is_none().then(nobody_signs_in);
-        refusal.or_else(|| self.offline_reason()).or_else(|| self.devices.crowd()).map_or(Ok(()), Err)
     }
 
     /// The relay says where the account's log ends.
@@ -311,10 +254,6 @@ impl Client {
         }
     }
 
-    fn conclude_wish(&mut self, result: Result<Reply, SyncError>, actions: &mut Vec<Action>) {
-        actions.extend(self.devices.wishes.pop_front().map(|wish| Action::Reply { request: wish.request, result }));
-    }
-
     /// Says something of the account behind its head; gives the frame.
     fn say(&mut self, now: Now, account: &Account, claim: Claim, actions: &mut Vec<Action>) -> String {
         let entry = self.identity.as_ref().map(|identity| identity.say(account, claim, now));
@@ -322,34 +261,6 @@ impl Client {
         let update = SyncUpdate { messages, ..SyncUpdate::default() };
         self.devices.says(now);
         self.transmit_in(now, &account.owner().account_id, Body::SyncUpdate(update), actions)
-    }
-
-    /// What is to be done next for a wish.
-    fn step_of(&self, now: Now, wish: &Wish, account: &Account, random: &[u8; 64]) -> Result<Step, SyncError> {
-        if let Wanted::Asked { makes } = wish.wanted {
-            return self.needs_passkey(now, account, makes).map(|is_needed| Step::Done(Reply::Needed(is_needed)));
-        }
-        let own = &self.device.device_id;
-        let vault = self.identity.as_ref().and_then(|identity| Some((identity.keys()?, self.vault.as_deref()?, identity.key_of(own)?)));
-        let (wanted, was_said) = (&wish.wanted, wish.said.is_some());
-        let claim = claim_of(wanted, account, own)?;
-        let Some((keys, vault, key)) = vault else { return Ok(claim.map_or(Step::Done(Reply::Done), Step::Say)) };
-        Ok(match (wanted, claim) {
-            (Wanted::Listed { keys: made, code, is_listed }, _) => made.list((code.as_ref(), *is_listed), keys, vault, account, random)?,
-            (Wanted::Recovered(by), _) => by.recover(keys, account, key, was_said)?,
-            (_, Some(Claim::Approve(devices))) => {
-                Step::Say(keys.approval(vault, account, &devices, random)?.unwrap_or(Claim::Approve(devices)))
-            }
-            // Who removes itself makes no key.
-            (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && keys.leaves_renewing(account, own, (&devices, &kept)) => {
-                Step::Wait
-            }
-            (_, Some(Claim::Remove { devices, kept })) if !kept.is_empty() && account.seal_key(own).is_some() => {
-                let generation = keys.generation(vault, account, (&devices, &kept), random)?;
-                Step::Say(Claim::RemoveAndRenew { devices, kept, generation })
-            }
-            (_, claim) => claim.map_or(Step::Done(Reply::Done), Step::Say),
-        })
     }
 
     /// The account as it is stored, or an empty one.
@@ -415,12 +326,6 @@ impl Client {
         true
     }
 
-    /// Nothing more of what was asked for is done.
-    pub(super) fn fail_wishes(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
-        let wishes = std::mem::take(&mut self.devices.wishes);
-        actions.extend(wishes.into_iter().map(|wish| Action::Reply { request: wish.request, result: Err(error.clone()) }));
-    }
-
     /// The connection is lost: what was said on it may have been done or not.
     pub(super) fn lose_devices(&mut self, error: &SyncError, actions: &mut Vec<Action>) {
         self.fail_wishes(error, actions);
@@ -460,27 +365,6 @@ impl Devices {
         }
         !is_late
     }
-
-    /// Why nothing more may be asked for now.
-    fn crowd(&self) -> Option<SyncError> {
-        let message = || format!("{ACCOUNT_WISHES_MAX} changes of the account wait for the relay already: wait for their answers");
-        (self.wishes.len() >= ACCOUNT_WISHES_MAX).then(|| SyncError::new(ErrorCode::LimitReached, message()))
-    }
-
-    /// What this device comes back by.
-    fn recovers_by(&self) -> Option<&RecoveryKeys> {
-        self.wishes.iter().find_map(|wish| if let Wanted::Recovered(by) = &wish.wanted { Some(by) } else { None })
-    }
-
-    /// What is said for a new code or passkey beside that it is one is another statement.
-    fn see_listed(&mut self, account: &Account) {
-        if let Some(Wish { wanted: Wanted::Listed { keys, is_listed, .. }, said, .. }) = self.wishes.front_mut()
-            && !*is_listed
-            && keys.is_listed(account)
-        {
-            (*is_listed, *said) = (true, None);
-        }
-    }
 }
 
 pub(super) fn unsigned() -> SyncError {
@@ -495,27 +379,4 @@ pub(super) fn keyless() -> SyncError {
     let message =
         "this device has not got the newest key of its account: another device of the wallet makes the next one when it is online";
     SyncError::new(ErrorCode::AccountKeyMissing, message)
-}
-
-/// What is to be said for a wish, whoever has which key; `None` where the account is so already, or keys decide.
-fn claim_of(wanted: &Wanted, account: &Account, own: &str) -> Result<Option<Claim>, SyncError> {
-    let may_change = account.device(own).is_some_and(|own| own.is_approved);
-    let (device_id, removes) = match wanted {
-        Wanted::Approved(device_id) => (device_id, false),
-        Wanted::Removed(device_id) => (device_id, true),
-        Wanted::Listed { .. } if !may_change => return Err(not_approved()),
-        Wanted::Listed { .. } | Wanted::Recovered(_) | Wanted::Asked { .. } => return Ok(None),
-    };
-    match account.device(device_id) {
-        None if removes && account.was_removed(device_id) => Ok(None),
-        None => Err(SyncError::new(ErrorCode::UnknownDevice, "the wallet has no device of this id: getDevices() lists them")),
-        Some(device) if !removes && device.is_approved => Ok(None),
-        Some(_) if !may_change => Err(not_approved()),
-        Some(_) if removes => {
-            // Who removes the device that approved it does not mean to leave too.
-            let kept = if device_id == own { Vec::new() } else { vec![own.to_owned()] };
-            Ok(Some(Claim::Remove { devices: vec![device_id.clone()], kept }))
-        }
-        Some(_) => Ok(Some(Claim::Approve(vec![device_id.clone()]))),
-    }
 }
